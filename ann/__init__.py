@@ -1,0 +1,30 @@
+"""A multilayer perceptron written from scratch, on NumPy or, with the same source, on CuPy.
+
+Read it in this order: ``activations``, ``losses``, ``layers``, ``network``, ``optimizers``, ``training``.
+"""
+
+from ann.backend import Backend, get_backend
+from ann.datasets import Dataset, load_dataset
+from ann.errors import AnnError, DataFileError, DeviceError, DivergenceError, ModelFileError
+from ann.network import NeuralNetwork, load_model
+from ann.recipes import Recipe
+from ann.training import EpochReport, fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AnnError",
+    "Backend",
+    "DataFileError",
+    "Dataset",
+    "DeviceError",
+    "DivergenceError",
+    "EpochReport",
+    "ModelFileError",
+    "NeuralNetwork",
+    "Recipe",
+    "fit",
+    "get_backend",
+    "load_dataset",
+    "load_model",
+]

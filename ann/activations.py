@@ -1,0 +1,163 @@
+"""Activations: what a neuron does with its weighted sum. Each stands beside its derivative, which is taken from
+the activation's *output* where that suffices, so that the sum need not be kept.
+
+Every function writes into ``out``, which may be the array it reads, and loses no accuracy or finiteness for
+sums of +-1e4. Letters: z (N, O) weighted sums, y (N, O) outputs, N images in the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from ann.backend import Array
+
+
+class Activation(Protocol):
+    """What a layer asks of its activation."""
+
+    @property
+    def name(self) -> str:
+        """As in a layer list."""
+
+    @property
+    def keeps(self) -> Literal["output", "input"]:
+        """What ``backward`` reads: the output y, or the input z where y does not determine the derivative."""
+
+    def function(self, xp: Any, z: Array, out: Array) -> object:
+        """Write y into ``out``."""
+
+    def backward(self, xp: Any, grad: Array, kept: Array, scratch: Array) -> None:
+        """Turn ``grad`` from dL/dy into dL/dz, in place (the chain rule). ``scratch`` is overwritten."""
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """An activation of each sum alone: a function and its derivative, ``derivative(xp, kept, out)``."""
+
+    name: str
+    function: Callable[[Any, Array, Array], object]
+    derivative: Callable[[Any, Array, Array], object]
+    keeps: Literal["output", "input"] = "output"
+
+    def backward(self, xp: Any, grad: Array, kept: Array, scratch: Array) -> None:
+        """dL/dz = dL/dy * dy/dz."""
+        self.derivative(xp, kept, scratch)
+        xp.multiply(grad, scratch, out=grad)
+
+
+class Identity:
+    """No activation: y = z."""
+
+    name = "identity"
+    keeps: Literal["output", "input"] = "output"
+
+    def function(self, xp: Any, z: Array, out: Array) -> None:
+        """Write y into ``out``."""
+        if out is not z:
+            out[...] = z
+
+    def backward(self, xp: Any, grad: Array, kept: Array, scratch: Array) -> None:
+        """dL/dz = dL/dy."""
+
+
+class Softmax:
+    """Probabilities that sum to one: y_i = exp(z_i) / sum_j exp(z_j). Each output depends on every sum."""
+
+    name = "softmax"
+    keeps: Literal["output", "input"] = "output"
+
+    def function(self, xp: Any, z: Array, out: Array) -> None:
+        """Write y into ``out``."""
+        # Subtracting the largest sum changes nothing in the ratio and keeps exp() at 1 or below.
+        xp.subtract(z, xp.max(z, axis=-1, keepdims=True), out=out)
+        xp.exp(out, out=out)
+        xp.divide(out, xp.sum(out, axis=-1, keepdims=True), out=out)
+
+    def backward(self, xp: Any, grad: Array, kept: Array, scratch: Array) -> None:
+        """dL/dz_j = y_j (dL/dy_j - sum_i dL/dy_i y_i), since dy_i/dz_j = y_i (delta_ij - y_j)."""
+        xp.multiply(grad, kept, out=scratch)
+        xp.subtract(grad, xp.sum(scratch, axis=-1, keepdims=True), out=grad)
+        xp.multiply(grad, kept, out=grad)
+
+
+def _sigmoid(xp: Any, z: Array, out: Array) -> None:
+    # 1 / (1 + exp(-z)) = (1 + tanh(z/2)) / 2. This form cannot overflow, and its tails end in 0 and 1 rather
+    # than in denormal numbers, on which processors are slow.
+    xp.multiply(z, 0.5, out=out)
+    xp.tanh(out, out=out)
+    xp.multiply(out, 0.5, out=out)
+    xp.add(out, 0.5, out=out)
+
+
+def _sigmoid_derivative(xp: Any, y: Array, out: Array) -> None:
+    xp.subtract(1.0, y, out=out)
+    xp.multiply(out, y, out=out)
+
+
+def _tanh(xp: Any, z: Array, out: Array) -> None:
+    xp.tanh(z, out=out)
+
+
+def _tanh_derivative(xp: Any, y: Array, out: Array) -> None:
+    xp.multiply(y, y, out=out)
+    xp.subtract(1.0, out, out=out)
+
+
+def _relu(xp: Any, z: Array, out: Array) -> None:
+    xp.maximum(z, 0.0, out=out)
+
+
+def _relu_derivative(xp: Any, y: Array, out: Array) -> None:
+    xp.sign(y, out=out)  # y is never negative
+
+
+_LEAK = 0.01
+
+
+def _leaky_relu(xp: Any, z: Array, out: Array) -> None:
+    xp.maximum(z, _LEAK * z, out=out)
+
+
+def _leaky_relu_derivative(xp: Any, y: Array, out: Array) -> None:
+    xp.sign(y, out=out)
+    xp.maximum(out, _LEAK, out=out)
+
+
+_GELU_SCALE, _GELU_CUBE = math.sqrt(2.0 / math.pi), 0.044715
+
+
+def _gelu(xp: Any, z: Array, out: Array) -> None:
+    # Hendrycks & Gimpel (2016), section 2: the tanh approximation of z * P(Z <= z) for a standard normal Z.
+    t = xp.tanh(_GELU_SCALE * (z + _GELU_CUBE * z * z * z))
+    xp.multiply(0.5 * z, 1.0 + t, out=out)
+
+
+def _gelu_derivative(xp: Any, z: Array, out: Array) -> None:
+    t = xp.tanh(_GELU_SCALE * (z + _GELU_CUBE * z * z * z))
+    inner = _GELU_SCALE * (1.0 + 3.0 * _GELU_CUBE * z * z)
+    # 1 - t is taken first: for large |z| it is 0, and a 0 times the large rest must not become infinite.
+    xp.multiply(0.5 * (1.0 + t), 1.0 + (1.0 - t) * z * inner, out=out)
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    activation.name: activation
+    for activation in (
+        Elementwise("sigmoid", _sigmoid, _sigmoid_derivative),
+        Elementwise("tanh", _tanh, _tanh_derivative),
+        Elementwise("relu", _relu, _relu_derivative),
+        Elementwise("leaky-relu", _leaky_relu, _leaky_relu_derivative),
+        Elementwise("gelu", _gelu, _gelu_derivative, keeps="input"),
+        Softmax(),
+        Identity(),
+    )
+}
+
+
+def get_activation(name: str) -> Activation:
+    """The activation of this name. Raises ValueError for an unknown one, with the known names."""
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {name!r}; known: {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]

@@ -1,0 +1,162 @@
+"""Data sets: four files in the IDX format -> checked host arrays. Everything is verified here, once, so that the
+rest of the package can trust the labels, the counts and the shapes.
+
+IDX, as the MNIST database defined it: two zero bytes, a type (8: unsigned bytes), the number of dimensions, each
+dimension as a big-endian 32-bit number, then the bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ann.errors import DataFileError
+from ann.validation import check_labels
+
+CLASSES = 10
+_MAX_BYTES = 2**30  # of one unpacked file
+_CHECKOUT_DATA = Path(__file__).resolve().parent.parent / "data"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images and labels, read-only host arrays of uint8.
+
+    Attributes:
+        train_images: (N, height, width), 0 black to 255 white; MNIST has N = 60,000 images of 28 x 28.
+        train_labels: (N,), 0 to 9.
+        test_images: (M, height, width); MNIST has M = 10,000.
+        test_labels: (M,), 0 to 9.
+    """
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+
+
+def load_dataset(folder_or_name: str | os.PathLike[str] = "mnist") -> Dataset:
+    """Read and check a data set.
+
+    Args:
+        folder_or_name: a folder with the four files, gzipped or not, named as ``train-images-idx3-ubyte`` or
+            ``train-images.idx3-ubyte``; or "mnist", the ``data`` folder of this checkout.
+
+    Raises:
+        DataFileError: a file is missing, unreadable, damaged, or does not fit the others.
+    """
+    folder = _CHECKOUT_DATA if folder_or_name == "mnist" else Path(folder_or_name)
+    if not folder.is_dir():
+        raise DataFileError(
+            f"{folder}: no such data folder; it must hold the four IDX files of MNIST (see data/README.md)"
+        )
+    parts = {}
+    for part, prefix in (("train", "train"), ("test", "t10k")):
+        images_path, labels_path = _find(folder, f"{prefix}-images", 3), _find(folder, f"{prefix}-labels", 1)
+        images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
+        if len(images) != len(labels):
+            raise DataFileError(
+                f"{labels_path}: {len(labels)} labels for the {len(images)} images of {images_path.name}"
+            )
+        try:
+            check_labels("labels", labels, CLASSES)
+        except ValueError as error:
+            raise DataFileError(f"{labels_path}: {error}") from None
+        parts[part] = images, labels
+    (train_images, train_labels), (test_images, test_labels) = parts["train"], parts["test"]
+    if train_images.shape[1:] != test_images.shape[1:]:
+        raise DataFileError(
+            f"{folder}: training images are {_size(train_images)} pixels, test images {_size(test_images)}"
+        )
+    return Dataset(train_images, train_labels, test_images, test_labels)
+
+
+def read_idx(path: str | os.PathLike[str], dimensions: int) -> np.ndarray:
+    """The unsigned bytes of one IDX file, gzipped or not, as a read-only array of so many dimensions.
+
+    Raises:
+        DataFileError: it is unreadable, or its header, length or checksum is wrong.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
+                raise DataFileError(f"{path}: not a regular file of at most {_MAX_BYTES} bytes")
+            data = file.read()
+    except OSError as error:
+        raise DataFileError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        return _parse_idx(path, _Unpacked(data), dimensions)
+    except zlib.error as error:
+        raise DataFileError(f"{path}: damaged gzip data: {error}") from None
+
+
+def _find(folder: Path, stem: str, dimensions: int) -> Path:
+    """The file of a part in any of its spellings."""
+    names = [f"{stem}{dash}idx{dimensions}-ubyte{ending}" for dash in "-." for ending in (".gz", "")]
+    for name in names:
+        if (folder / name).exists():
+            return folder / name
+    raise DataFileError(f"{folder / names[0]}: no such file, nor {', '.join(names[1:])}")
+
+
+class _Unpacked:
+    """The bytes of a file, gunzipped where they are gzipped, no more at a time than asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        self._packed = data
+        self._gzip = zlib.decompressobj(wbits=31) if data[:2] == b"\x1f\x8b" else None  # 31: with header and checksum
+
+    def read(self, count: int) -> bytes:
+        """Up to ``count`` more bytes, fewer only at the end. Raises zlib.error where they are damaged."""
+        if self._gzip is None:
+            chunk, self._packed = self._packed[:count], self._packed[count:]
+            return chunk
+        chunk = self._gzip.decompress(self._packed, count)
+        self._packed = self._gzip.unconsumed_tail
+        return chunk
+
+    def left_over(self) -> str:
+        """What is wrong with the end, or ""; called when all that was promised has been read."""
+        if self.read(1):
+            return "bytes are left over after the data that its header promises"
+        if self._gzip is not None and not self._gzip.eof:
+            return "truncated: the gzip checksum at its end is missing"
+        if self._gzip is not None and self._gzip.unused_data:
+            return "bytes are left over after the gzip data"
+        return ""
+
+
+def _parse_idx(path: Path, unpacked: _Unpacked, dimensions: int) -> np.ndarray:
+    header_bytes = 4 + 4 * dimensions
+    header = unpacked.read(header_bytes)
+    if len(header) < header_bytes:
+        raise DataFileError(f"{path}: truncated: {len(header)} bytes, expected an IDX header of {header_bytes}")
+    zeros, kind, found, *shape = struct.unpack(f">HBB{dimensions}I", header)
+    if zeros != 0:
+        raise DataFileError(f"{path}: not an IDX file: it begins with {header[:2].hex(' ')}, expected 00 00")
+    if kind != 8:
+        raise DataFileError(f"{path}: IDX type 0x{kind:02x}, expected 0x08, unsigned bytes")
+    if found != dimensions:
+        raise DataFileError(f"{path}: {found} dimensions, expected {dimensions}")
+    size = math.prod(shape)
+    if not 0 < size <= _MAX_BYTES:  # before anything of that size is allocated
+        raise DataFileError(f"{path}: dimensions {shape} are {size} bytes, expected 1 to {_MAX_BYTES}")
+    body = unpacked.read(size)
+    if len(body) < size:
+        raise DataFileError(f"{path}: truncated: {len(body)} bytes of data, expected {size} for dimensions {shape}")
+    if wrong := unpacked.left_over():
+        raise DataFileError(f"{path}: {wrong}")
+    return np.frombuffer(body, dtype=np.uint8).reshape(shape)
+
+
+def _size(images: np.ndarray) -> str:
+    return " x ".join(str(length) for length in images.shape[1:])

@@ -1,0 +1,24 @@
+"""The exceptions of this package, so that a program can tell a bad file or device from a bug of its own.
+
+Each carries one line that says what is wrong, where, and what to do. Bad arguments are plain ``ValueError``.
+"""
+
+
+class AnnError(Exception):
+    """The base of the exceptions below."""
+
+
+class DeviceError(AnnError):
+    """The asked device is absent or does not compute."""
+
+
+class DataFileError(AnnError):
+    """A data set is missing, unreadable or not what its format promises."""
+
+
+class ModelFileError(AnnError):
+    """A model file is missing, unreadable or not a model of this format."""
+
+
+class DivergenceError(AnnError):
+    """Training left the finite numbers."""

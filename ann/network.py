@@ -1,0 +1,252 @@
+"""The network: layers in a row. Forward is a loop over them, backward the reversed loop, and everything that
+training changes lies in one flat vector, so that an update, a copy or a comparison is one operation.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import ann.model_file as model_file
+from ann.activations import get_activation
+from ann.backend import Array, Backend, get_backend
+from ann.errors import ModelFileError
+from ann.layers import Dense
+from ann.losses import get_loss
+from ann.streams import generator
+from ann.validation import check_count, check_images, check_number, check_targets
+
+_CHUNK = 1000  # rows computed at a time by ``apply``, so that large inputs need little memory
+
+
+class NeuralNetwork:
+    """A multilayer perceptron.
+
+    Args:
+        layers: one dict for each layer, ``{"input_dim": 784, "output_dim": 128, "activation": "sigmoid"}``.
+        loss: "cross-entropy" (outputs sigmoid or softmax) or "quadratic".
+        device: "cpu", "gpu", "auto" or a ``Backend``.
+        seed: of the initial weights and of everything random in training; at least 0.
+        dtype: "float32", or "float64" for checking gradients.
+
+    Attributes:
+        layers: the ``Dense`` layers. The last one has no activation: it emits the logits, which the loss reads
+            and ``loss.output``, the output activation, turns into outputs.
+        parameters: (P,) device vector: all weights, layer by layer, then all biases.
+        gradients: (P,) device vector: the last batch's dL/d(parameters), in the same order.
+        weight_count: how many of the P are weights. Weight decay concerns these alone.
+        recipe: the hyperparameters that trained it, as a plain dict, or None.
+
+    Raises:
+        ValueError: an argument is wrong; the message names the layer, counted from 1.
+        DeviceError: the device cannot be used.
+    """
+
+    pixel_scale = 1.0 / 255.0  # uint8 pixels times this are the inputs
+
+    def __init__(
+        self,
+        layers: Sequence[dict[str, Any]],
+        loss: str = "cross-entropy",
+        device: str | Backend = "cpu",
+        seed: int = 0,
+        dtype: str = "float32",
+    ) -> None:
+        self.layer_list = _checked(layers)
+        check_count("seed", seed, at_least=0)
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
+        self.loss = get_loss(loss, self.layer_list[-1]["activation"])
+        self.loss_name, self.seed, self.dtype_name = loss, seed, dtype
+        self.recipe: dict[str, Any] | None = None
+        self.backend = get_backend(device)
+        self.xp = self.backend.xp
+        self.dtype = getattr(self.xp, dtype)
+        activations = [layer["activation"] for layer in self.layer_list[:-1]] + ["identity"]
+        self.layers = [
+            Dense(self.xp, layer["input_dim"], layer["output_dim"], activation)
+            for layer, activation in zip(self.layer_list, activations, strict=True)
+        ]
+        self._bind_layers()
+        random = generator(seed, "weights")
+        for layer in self.layers:
+            layer.weight[...] = self._upload(layer.initial_weight(random))
+
+    @property
+    def input_dim(self) -> int:
+        """How many inputs an image has."""
+        return self.layers[0].input_dim
+
+    @property
+    def output_dim(self) -> int:
+        """How many outputs, or classes, there are."""
+        return self.layers[-1].output_dim
+
+    # The mathematics, on device arrays -------------------------------------------------------------------------
+
+    def forward(self, x: Array) -> Array:
+        """x (N, I) -> logits (N, O), remembering what ``backward`` needs."""
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def backward(self, grad: Array) -> None:
+        """dL/d(logits) (N, O) -> ``gradients``: the chain rule, from the last layer to the first."""
+        for layer in reversed(self.layers[1:]):
+            grad = layer.backward(grad)
+        # Nobody asks for the gradient of the images, and it would be a third of a small net's arithmetic.
+        self.layers[0].backward(grad, input_gradient=False)
+
+    def compute_gradients(self, x: Array, targets: Array) -> Array:
+        """One forward and one backward pass over x (N, I) and target rows (N, O).
+
+        Returns the batch's mean loss, a 0-d array still on the device: reading it would wait for the device.
+        """
+        logits = self.forward(x)
+        loss = self.loss.value(self.xp, logits, targets)
+        self.backward(self.loss.gradient(self.xp, logits, targets))
+        return loss
+
+    def logits(self, x: Array) -> Array:
+        """x (N, I) -> logits (N, O), a new array, remembering nothing."""
+        for layer in self.layers:
+            x = layer.apply(x)
+        return x
+
+    def inputs(self, pixels: Array, scale: float | Array, out: Array | None = None) -> Array:
+        """Device uint8 pixels (N, I) times ``scale``, a number or an array (N, I), -> inputs (N, I)."""
+        out = self.xp.empty(pixels.shape, dtype=self.dtype) if out is None else out
+        # With dtype named, the product is taken in that type; without, uint8 times a float is a float64.
+        return self.xp.multiply(pixels, scale, out=out, dtype=self.dtype)
+
+    # The same for host arrays, checked -------------------------------------------------------------------------
+
+    def train_batch(self, X: Any, Y: Any, learning_rate: float) -> float:
+        """One forward pass, one backward pass and one step of plain gradient descent: p = p - learning_rate * dL/dp.
+
+        Args:
+            X: (N, I) finite floats, images as 0 (black) to 1 (white); or uint8 pixels, which are divided by 255.
+            Y: (N,) integer labels, or (N, O) one-hot rows.
+            learning_rate: above 0.
+
+        Returns:
+            The batch's mean loss before the step.
+
+        Raises:
+            ValueError: an argument is wrong; the message names it, what was expected and what was given.
+        """
+        check_number("learning_rate", learning_rate, above=0)
+        images = check_images("X", X, self.input_dim)
+        targets = check_targets("Y", Y, len(images), self.output_dim, self.loss.targets)
+        loss = self.compute_gradients(self._inputs(images), self._upload(targets))
+        self.parameters -= learning_rate * self.gradients
+        return float(loss)
+
+    def apply(self, X: Any) -> Any:
+        """Images X, as in ``train_batch``, -> output rows (N, O), a host array. Any number of threads may call it."""
+        images = check_images("X", X, self.input_dim)
+        outputs = self.xp.empty((len(images), self.output_dim), dtype=self.dtype)
+        for start in range(0, len(images), _CHUNK):
+            logits = self.logits(self._inputs(images[start : start + _CHUNK]))
+            self.loss.output.function(self.xp, logits, outputs[start : start + _CHUNK, :])
+        return self.backend.to_host(outputs)
+
+    def predict(self, X: Any) -> Any:
+        """Images X, as in ``train_batch``, -> the label (N,) of the largest output of each, a host array."""
+        return self.apply(X).argmax(axis=-1)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a model file, wholly or not at all. Raises OSError where that is impossible."""
+        layers = [
+            {**spec, **{name: self.backend.to_host(getattr(layer, name)) for name in layer.shapes}}
+            for spec, layer in zip(self.layer_list, self.layers, strict=True)
+        ]
+        model_file.write_model(path, layers, self.loss_name, self.pixel_scale, self.seed, self.recipe)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds: how to build the network, and host arrays."""
+        return {
+            "arguments": (self.layer_list, self.loss_name, "cpu", self.seed, self.dtype_name),
+            "parameters": self.backend.to_host(self.parameters).copy(),
+            "recipe": self.recipe,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Build it again, on the CPU: the machine that reads the pickle may have no GPU."""
+        self.__init__(*state["arguments"])  # type: ignore[misc]
+        self.parameters[...] = self.backend.from_host(state["parameters"])
+        self.recipe = state["recipe"]
+
+    # How it is put together ------------------------------------------------------------------------------------
+
+    def _bind_layers(self) -> None:
+        """Allocate the two vectors and hand each layer its views: first the weights of all, then the biases."""
+        places = [(layer, name) for name in ("weight", "bias") for layer in self.layers]
+        sizes = [math.prod(layer.shapes[name]) for layer, name in places]
+        self.weight_count = sum(sizes[: len(self.layers)])
+        self.parameters = self.xp.zeros(sum(sizes), dtype=self.dtype)
+        self.gradients = self.xp.zeros(sum(sizes), dtype=self.dtype)
+        ends = list(itertools.accumulate(sizes))
+        for layer in self.layers:
+            views: list[dict[str, Array]] = [{}, {}]
+            for (owner, name), size, end in zip(places, sizes, ends, strict=True):
+                if owner is layer:
+                    for view, vector in zip(views, (self.parameters, self.gradients), strict=True):
+                        view[name] = self.xp.reshape(vector[end - size : end], layer.shapes[name], copy=False)
+            layer.bind(*views)
+
+    def _upload(self, host_array: Any) -> Array:
+        return self.backend.from_host(host_array.astype(self.dtype_name, copy=False))
+
+    def _inputs(self, images: Any) -> Array:
+        """Checked host images -> device inputs: pixels are scaled on the device, floats are inputs already."""
+        if images.dtype.name == "uint8":
+            return self.inputs(self.backend.from_host(images), self.pixel_scale)
+        return self._upload(images)
+
+
+def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> NeuralNetwork:
+    """Read a model file, wherever it was trained, onto a device. It is safe to open a stranger's file.
+
+    Raises:
+        ModelFileError: the file is missing, unreadable or not a model of this format.
+        DeviceError: the device cannot be used.
+    """
+    contents = model_file.read_model(path)
+    specs = [{key: layer[key] for key in _LAYER_KEYS} for layer in contents["layers"]]
+    try:
+        network = NeuralNetwork(specs, contents["loss"], device, contents["seed"])
+    except ValueError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+    for layer, stored in zip(network.layers, contents["layers"], strict=True):
+        for name, shape in layer.shapes.items():
+            getattr(layer, name)[...] = network.backend.from_host(stored[name].reshape(shape))
+    network.recipe = contents["recipe"]
+    return network
+
+
+_LAYER_KEYS = ("input_dim", "output_dim", "activation")
+
+
+def _checked(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A copy of a layer list that is known to chain. Raises ValueError naming the layer, counted from 1."""
+    if not isinstance(layers, Sequence) or isinstance(layers, str) or len(layers) == 0:
+        raise ValueError(f"layers: expected a list of at least one layer, got {layers!r}")
+    for number, layer in enumerate(layers, start=1):
+        if not isinstance(layer, dict) or set(layer) != set(_LAYER_KEYS):
+            raise ValueError(f"layer {number}: expected a dict with {', '.join(_LAYER_KEYS)}, got {layer!r}")
+        for key in ("input_dim", "output_dim"):
+            check_count(f"layer {number}: {key}", layer[key], at_least=1)
+        try:
+            get_activation(layer["activation"])
+        except ValueError as error:
+            raise ValueError(f"layer {number}: {error}") from None
+        if number > 1 and layer["input_dim"] != layers[number - 2]["output_dim"]:
+            raise ValueError(
+                f"layer {number}: input_dim is {layer['input_dim']}, "
+                f"but layer {number - 1} has output_dim {layers[number - 2]['output_dim']}"
+            )
+    return [dict(layer) for layer in layers]

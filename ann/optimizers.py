@@ -1,0 +1,148 @@
+"""Optimizers: how a gradient becomes a step. All parameters lie in one flat vector, so each rule is a few lines
+over whole vectors, in place.
+
+Letters: p parameters, g gradients, v velocity (the running mean of gradients), s the running mean of squared
+gradients, r the learning rate, all vectors (P,) but r.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ann.backend import Array
+
+_BETA2 = 0.999  # memory of the squared gradients, and
+_EPSILON = 1e-8  # what keeps the division finite, both as in the paper
+
+
+class Optimizer(Protocol):
+    """An update rule bound to one network's vectors."""
+
+    def step(self, learning_rate: float) -> None:
+        """Change the parameters in place, by the present gradients, which may be overwritten."""
+
+
+class SGD:
+    """Stochastic gradient descent with momentum: v = momentum v + g; p = p - r v.
+
+    Nesterov's form, p = p - r (g + momentum v), looks one step ahead (Sutskever et al. 2013, in the
+    arrangement of Bengio et al. 2013). Weight decay adds weight_decay p to the gradients of the weights.
+    """
+
+    def __init__(
+        self,
+        xp: Any,
+        parameters: Array,
+        gradients: Array,
+        weight_count: int,
+        *,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        self._xp, self._p, self._g, self._weight_count = xp, parameters, gradients, weight_count
+        self._momentum, self._weight_decay, self._nesterov = momentum, weight_decay, nesterov
+        self._v = xp.zeros_like(parameters)
+
+    def step(self, learning_rate: float) -> None:
+        """One update."""
+        xp, p, g, v = self._xp, self._p, self._g, self._v
+        if self._weight_decay:
+            _add_decay(p, g, self._weight_count, self._weight_decay)
+        if self._momentum == 0.0:
+            xp.multiply(g, learning_rate, out=g)
+            xp.subtract(p, g, out=p)
+            return
+        xp.multiply(v, self._momentum, out=v)
+        xp.add(v, g, out=v)
+        if self._nesterov:
+            # r g + r momentum v, with r g in g's own place
+            xp.multiply(g, learning_rate, out=g)
+            xp.subtract(p, g, out=p)
+            xp.multiply(v, learning_rate * self._momentum, out=g)
+        else:
+            xp.multiply(v, learning_rate, out=g)
+        xp.subtract(p, g, out=p)
+
+
+class Adam:
+    """Steps divided by the gradient's own recent size (Kingma & Ba 2015, algorithm 1).
+
+    v = momentum v + (1 - momentum) g; s = b s + (1 - b) g^2; p = p - r v' / (sqrt(s') + epsilon), where the
+    dashes divide by 1 - momentum^k and 1 - b^k after k steps, since both means start at 0. Weight decay adds
+    to the gradients of the weights; ``decoupled`` (AdamW: Loshchilov & Hutter 2019, algorithm 2) shrinks the
+    weights by the factor 1 - r weight_decay instead, whatever the gradients' size.
+    """
+
+    def __init__(
+        self,
+        xp: Any,
+        parameters: Array,
+        gradients: Array,
+        weight_count: int,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+    ) -> None:
+        self._xp, self._p, self._g, self._weight_count = xp, parameters, gradients, weight_count
+        self._momentum, self._weight_decay, self._decoupled = momentum, weight_decay, decoupled
+        self._v, self._s = xp.zeros_like(parameters), xp.zeros_like(parameters)
+        self._scratch = xp.empty_like(parameters)
+        self._steps = 0
+
+    def step(self, learning_rate: float) -> None:
+        """One update."""
+        xp, p, g, v, s, scratch = self._xp, self._p, self._g, self._v, self._s, self._scratch
+        self._steps += 1
+        if self._weight_decay and self._decoupled:
+            p[: self._weight_count] *= 1.0 - learning_rate * self._weight_decay
+        elif self._weight_decay:
+            _add_decay(p, g, self._weight_count, self._weight_decay)
+        xp.multiply(g, g, out=scratch)
+        xp.multiply(scratch, 1.0 - _BETA2, out=scratch)
+        xp.multiply(s, _BETA2, out=s)
+        xp.add(s, scratch, out=s)
+        xp.multiply(g, 1.0 - self._momentum, out=g)
+        xp.multiply(v, self._momentum, out=v)
+        xp.add(v, g, out=v)
+        # The two corrections are folded into the rate: r v' / sqrt(s') = (r c2 / c1) v / sqrt(s).
+        correction1 = 1.0 - self._momentum**self._steps
+        correction2 = (1.0 - _BETA2**self._steps) ** 0.5
+        xp.sqrt(s, out=scratch)
+        xp.add(scratch, _EPSILON * correction2, out=scratch)
+        xp.divide(v, scratch, out=scratch)
+        xp.multiply(scratch, learning_rate * correction2 / correction1, out=scratch)
+        xp.subtract(p, scratch, out=p)
+
+
+def _add_decay(p: Array, g: Array, weight_count: int, weight_decay: float) -> None:
+    g[:weight_count] += weight_decay * p[:weight_count]
+
+
+# name -> (class, its options)
+_OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], dict[str, Any]]] = {
+    "sgd": (SGD, {}),
+    "nesterov": (SGD, {"nesterov": True}),
+    "adam": (Adam, {}),
+    "adamw": (Adam, {"decoupled": True}),
+}
+OPTIMIZERS = tuple(_OPTIMIZERS)
+
+
+def get_optimizer(
+    name: str,
+    xp: Any,
+    parameters: Array,
+    gradients: Array,
+    weight_count: int,
+    *,
+    momentum: float,
+    weight_decay: float,
+) -> Optimizer:
+    """The optimizer of this name, bound to a network's vectors. Raises ValueError for an unknown name."""
+    if name not in _OPTIMIZERS:
+        raise ValueError(f"unknown optimizer {name!r}; known: {', '.join(_OPTIMIZERS)}")
+    rule, options = _OPTIMIZERS[name]
+    return rule(xp, parameters, gradients, weight_count, momentum=momentum, weight_decay=weight_decay, **options)

@@ -1,0 +1,93 @@
+"""Pictures, where people would rather look than read: of digits, in the terminal and as figures. Figures need
+matplotlib (the extra ``plot``), which is imported only when one is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ann.files import write_atomically
+
+_BRAILLE_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # bits of U+2800, by row and column
+_SHADES = " .:*#"
+
+
+def text_picture(image: np.ndarray, unicode: bool = True) -> list[str]:
+    """A uint8 image (height, width) as lines of text, white on black.
+
+    With ``unicode``, each character is 2 x 4 dots of Braille; without, ASCII, each 2 x 4 pixels' mean shade.
+    """
+    height, width = image.shape
+    padded = np.zeros((-(-height // 4) * 4, -(-width // 2) * 2), dtype=np.uint8)
+    padded[:height, :width] = image
+    cells = padded.reshape(padded.shape[0] // 4, 4, padded.shape[1] // 2, 2).swapaxes(1, 2)  # (rows, columns, 4, 2)
+    if unicode:
+        codes = 0x2800 + ((cells >= 96) * np.array(_BRAILLE_DOTS)).sum(axis=(2, 3))
+        return ["".join(map(chr, row)) for row in codes.tolist()]
+    shades = cells.mean(axis=(2, 3)) * len(_SHADES) / 256.0
+    return ["".join(_SHADES[shade] for shade in row) for row in shades.astype(int).tolist()]
+
+
+def text_sheet(images: np.ndarray, captions: Sequence[str], columns: int = 5, unicode: bool = True) -> str:
+    """Several images (N, height, width) side by side, each under its caption."""
+    lines = []
+    for start in range(0, len(images), columns):
+        pictures = [text_picture(image, unicode) for image in images[start : start + columns]]
+        width = max(len(pictures[0][0]), *(len(caption) for caption in captions[start : start + columns])) + 1
+        for row in ([caption] for caption in captions[start : start + columns]), *zip(*pictures, strict=True):
+            cells = (cell[0] if isinstance(cell, list) else cell for cell in row)
+            lines.append("".join(f"{cell:{width}}" for cell in cells).rstrip())
+    return "\n".join(lines)
+
+
+def figure_of_images(images: np.ndarray, captions: Sequence[str], columns: int = 5) -> Any:
+    """A matplotlib figure of images (N, height, width), each under its caption. Raises ImportError without it."""
+    pyplot = _pyplot()
+    rows = -(-len(images) // columns)
+    figure, axes = pyplot.subplots(rows, columns, figsize=(1.5 * columns, 1.75 * rows), squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, image, caption in zip(axes.flat, images, captions, strict=False):
+        axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axis.set_title(caption, fontsize=11)
+    figure.tight_layout()
+    return figure
+
+
+def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
+    """Write a figure in the format that the file's name ends in, wholly or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+        ValueError: the format is unknown.
+    """
+    buffer = io.BytesIO()
+    ending = Path(path).suffix.lstrip(".") or "png"
+    try:
+        figure.savefig(buffer, format=ending, dpi=110)
+    finally:
+        _pyplot().close(figure)
+    write_atomically(path, buffer.getvalue())
+
+
+def show_figure(figure: Any) -> bool:
+    """Open a window and wait until it is closed; False, at once, where there is no display."""
+    pyplot = _pyplot()
+    if pyplot.get_backend().lower() in ("agg", "pdf", "svg", "ps", "cairo", "template"):
+        return False
+    pyplot.show()
+    return True
+
+
+def _pyplot() -> Any:
+    try:
+        return importlib.import_module("matplotlib.pyplot")
+    except ModuleNotFoundError:
+        raise ImportError("pictures need matplotlib: pip install -e '.[plot]'") from None

@@ -1,0 +1,101 @@
+"""Recipes: a network and how to train it, as one frozen set of hyperparameters. A recipe is checked when it is
+made, is saved in every model, and prints as the command line that repeats the training.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+from ann.activations import get_activation
+from ann.losses import get_loss
+from ann.optimizers import OPTIMIZERS
+from ann.schedules import SCHEDULES
+from ann.validation import check_count, check_number
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The defaults are the classroom recipe; how they were found stands in the README.
+
+    Attributes:
+        hidden: the widths of the hidden layers.
+        activation: of the hidden layers.
+        output_activation: of the last layer.
+        loss: "cross-entropy" or "quadratic".
+        optimizer: "sgd", "nesterov", "adam" or "adamw".
+        learning_rate: the largest value it takes.
+        momentum: the memory of the running mean of gradients (Adam's first beta).
+        weight_decay: pulls weights, not biases, towards 0.
+        batch_size: images in a step.
+        epochs: passes over the training images.
+        schedule: how the learning rate falls: "constant", "step", "linear" or "cosine".
+        warmup: the share of all steps in which the learning rate first rises.
+        input_dropout: the share of pixels set to 0 at random in each training image.
+        validation: how many images at the end of the training set are held out and only measured.
+
+    Raises:
+        ValueError: a value makes no sense; the message names it.
+    """
+
+    hidden: tuple[int, ...] = (128, 32)
+    activation: str = "sigmoid"
+    output_activation: str = "sigmoid"
+    loss: str = "cross-entropy"
+    optimizer: str = "nesterov"
+    learning_rate: float = 0.5
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    batch_size: int = 100
+    epochs: int = 15
+    schedule: str = "cosine"
+    warmup: float = 0.05
+    input_dropout: float = 0.2
+    validation: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        for width in self.hidden:
+            check_count("hidden", width, at_least=1)
+        get_activation(self.activation)
+        get_loss(self.loss, self.output_activation)
+        _check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        _check_choice("schedule", self.schedule, SCHEDULES)
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_number("momentum", self.momentum, at_least=0, below=1)
+        check_number("weight_decay", self.weight_decay, at_least=0)
+        check_count("batch_size", self.batch_size, at_least=1)
+        check_count("epochs", self.epochs, at_least=1)
+        check_number("warmup", self.warmup, at_least=0, below=1)
+        check_number("input_dropout", self.input_dropout, at_least=0, below=1)
+        check_count("validation", self.validation, at_least=0)
+
+    def layer_list(self, input_dim: int, output_dim: int) -> list[dict[str, Any]]:
+        """The layers of this recipe between so many inputs and outputs, as ``NeuralNetwork`` takes them."""
+        widths = [input_dim, *self.hidden, output_dim]
+        activations = [self.activation] * len(self.hidden) + [self.output_activation]
+        return [
+            {"input_dim": inputs, "output_dim": outputs, "activation": activation}
+            for (inputs, outputs), activation in zip(itertools.pairwise(widths), activations, strict=True)
+        ]
+
+    def training_fields(self) -> dict[str, Any]:
+        """The fields that say how to train, as plain values; without those that describe the network."""
+        return {name: value for name, value in vars(self).items() if name not in _NETWORK_FIELDS}
+
+    def flags(self) -> str:
+        """The flags of scripts/train.py that give this recipe."""
+        words = []
+        for name, value in vars(self).items():
+            text = (",".join(map(str, value)) or "none") if name == "hidden" else str(value)
+            words.append(f"--{name.replace('_', '-')} {text}")
+        return " ".join(words)
+
+
+_NETWORK_FIELDS = ("hidden", "activation", "output_activation", "loss")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}: unknown {value!r}; known: {', '.join(choices)}")

@@ -1,0 +1,124 @@
+"""Checks of what users hand over, on the host and before anything is uploaded: a GPU would wrap a label that is
+out of range rather than refuse it. Every message names the argument, what was expected and what was given.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+
+def check_images(name: str, images: Any, input_dim: int) -> np.ndarray:
+    """Inputs -> a host array (N, input_dim), N >= 1, of uint8 pixels or finite floats.
+
+    Args:
+        name: the argument's name, for messages.
+        images: (N, input_dim) finite floats, or uint8 pixels of shape (N, input_dim) or (N, height, width).
+        input_dim: how many inputs the network has.
+
+    Raises:
+        ValueError: the type, shape or a value is not as above.
+    """
+    array = _host_array(name, images)
+    if array.dtype == np.uint8:
+        if array.ndim == 3:
+            array = array.reshape(len(array), -1)
+    elif not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(f"{name}: expected floats, or uint8 pixels, got dtype {array.dtype}")
+    if array.ndim != 2 or array.shape[1] != input_dim or len(array) == 0:
+        raise ValueError(f"{name}: expected shape (N, {input_dim}) with N at least 1, got {np.shape(images)}")
+    if array.dtype != np.uint8:
+        _check_finite(name, array)
+    return array
+
+
+def check_targets(name: str, targets: Any, count: int, classes: int, allowed: str) -> np.ndarray:
+    """Labels or target rows -> a host array of target rows (count, classes), float64.
+
+    Args:
+        name: the argument's name, for messages.
+        targets: (count,) integer labels, which become one-hot rows, or (count, classes) rows.
+        count: how many images they belong to.
+        classes: how many outputs the network has.
+        allowed: which rows the loss accepts, ``Loss.targets``.
+
+    Raises:
+        ValueError: the type, shape or a value is not as above.
+    """
+    array = _host_array(name, targets)
+    if array.ndim == 1 and np.issubdtype(array.dtype, np.integer):
+        if len(array) != count:
+            raise ValueError(f"{name}: expected {count} labels, one for each image, got {len(array)}")
+        check_labels(name, array, classes)
+        rows: np.ndarray = np.eye(classes)[array]
+        return rows
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise ValueError(f"{name}: expected integer labels or rows of numbers, got dtype {array.dtype}")
+    if array.shape != (count, classes):
+        raise ValueError(
+            f"{name}: expected shape ({count}, {classes}), or ({count},) integer labels, "
+            f"got {array.shape} of {array.dtype}"
+        )
+    _check_finite(name, array)
+    if allowed != "any" and not ((array >= 0).all() and (array <= 1).all()):
+        raise ValueError(f"{name}: expected rows of numbers from 0 to 1 for this loss, got {_extremes(array)}")
+    if allowed == "distribution":
+        off = np.abs(array.sum(axis=1, dtype=np.float64) - 1.0)
+        if off.max() > 1e-4:
+            row = int(off.argmax())
+            raise ValueError(f"{name}: expected rows that sum to 1 for this loss, got {array[row].sum()} in row {row}")
+    return array.astype(np.float64)
+
+
+def check_labels(name: str, labels: np.ndarray, classes: int) -> None:
+    """Raise ValueError unless every integer label is in 0 .. classes - 1."""
+    if len(labels) and (labels.min() < 0 or labels.max() >= classes):
+        wrong = int(np.flatnonzero((labels < 0) | (labels >= classes))[0])
+        raise ValueError(f"{name}: expected labels from 0 to {classes - 1}, got {labels[wrong]} at index {wrong}")
+
+
+def check_number(
+    name: str, value: Any, *, above: float | None = None, at_least: float | None = None, below: float | None = None
+) -> None:
+    """Raise ValueError unless ``value`` is a finite Python number (a bool is none) within the bounds."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    bounds = [(above, "above"), (at_least, "of at least"), (below, "below")]
+    wanted = " and ".join(f"{word} {bound:g}" for bound, word in bounds if bound is not None)
+    if (
+        not number
+        or (above is not None and value <= above)
+        or (at_least is not None and value < at_least)
+        or (below is not None and value >= below)
+    ):
+        raise ValueError(f"{name}: expected a number {wanted}, got {value!r}")
+
+
+def check_count(name: str, value: Any, *, at_least: int) -> None:
+    """Raise ValueError unless ``value`` is a Python int (a bool is none) of at least ``at_least``."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
+        raise ValueError(f"{name}: expected a whole number of at least {at_least}, got {value!r}")
+
+
+def _host_array(name: str, value: Any) -> np.ndarray:
+    if not isinstance(value, (np.ndarray, list, tuple)):
+        raise ValueError(f"{name}: expected a NumPy array, got {type(value).__module__}.{type(value).__name__}")
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name}: expected a NumPy array, got rows of unequal lengths") from None
+
+
+def _check_finite(name: str, array: np.ndarray) -> None:
+    # One sum finds most arrays finite in a tenth of the time; it may also overflow, so it never condemns.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(array.sum()):
+            return
+    if not np.isfinite(array).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(f"{name}: expected finite numbers, got {array[index]} at {list(index)}")
+
+
+def _extremes(array: np.ndarray) -> str:
+    return f"{array.min()} to {array.max()}"

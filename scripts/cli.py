@@ -1,0 +1,91 @@
+"""What the three programs share: where things are, how a flag is checked, and how an error ends a program in one
+line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # the checkout that this program belongs to, installed or not
+
+try:
+    import ann
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error.name} is not installed; in {ROOT}: python -m pip install -e .")
+
+DATA, MODEL = ROOT / "data", Path("mnist_ann.pickle")
+DEVICE_HELP = "auto (default): a GPU if one computes, else the CPU; gpu never falls back"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line, with exit code 2."""
+
+    def __init__(self, description: str, examples: str) -> None:
+        super().__init__(
+            description=description,
+            epilog=f"examples:\n{examples}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """End the program over wrong usage."""
+        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
+
+    def add_common(self, *, model: bool = False, device: bool = True) -> None:
+        """Add the flags that several programs have."""
+        if device:
+            self.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help=DEVICE_HELP)
+        self.add_argument(
+            "--data", type=Path, default=DATA, metavar="FOLDER", help="the four IDX files (default: data/)"
+        )
+        if model:
+            self.add_argument("--model", type=Path, default=MODEL, metavar="FILE", help=f"default: {MODEL}")
+
+
+def checked(check: Callable[[Any], object], convert: Callable[[str], Any], wanted: str) -> Callable[[str], Any]:
+    """An argparse type: convert the text, then check the value; either may raise ValueError."""
+
+    def parse(text: str) -> Any:
+        try:
+            value = convert(text)
+            check(value)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected {wanted}, got {text!r}") from None
+        return value
+
+    return parse
+
+
+@contextmanager
+def one_line_errors(kept: Callable[[], str] = lambda: "") -> Iterator[None]:
+    """Turn what users can cause into one line on standard error and an exit code: 1, or 130 after Ctrl-C.
+
+    Args:
+        kept: says what remains of the work, for Ctrl-C.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except (ann.AnnError, ValueError, ImportError) as error:
+        _end(1, f"error: {error}")
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        _end(1, f"error: {error.filename or 'system'}: {error.strerror or error}")
+    except MemoryError:
+        _end(1, "error: not enough memory; try a smaller network or batch size")
+    except KeyboardInterrupt:
+        _end(130, f"interrupted: {kept()}".rstrip(": "))
+
+
+def _end(code: int, line: str) -> NoReturn:
+    print(" ".join(line.split()), file=sys.stderr)
+    sys.exit(code)

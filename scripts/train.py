@@ -1,0 +1,165 @@
+"""Train a network on MNIST and save it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cli
+from tqdm import tqdm
+
+import ann
+from ann.activations import ACTIVATIONS
+from ann.files import check_writable
+from ann.losses import LOSSES
+from ann.optimizers import OPTIMIZERS
+from ann.schedules import SCHEDULES
+from ann.validation import check_count, check_number
+
+EXAMPLES = """\
+  python scripts/train.py                                       the classroom network, in seconds
+  python scripts/train.py --validation 10000                    see it generalise while it learns
+  python scripts/train.py --hidden 256,128,64 --activation relu --learning-rate 0.05
+  python scripts/train.py --hidden none --output-activation softmax   no hidden layer at all
+  python scripts/train.py --optimizer adamw --learning-rate 0.003 --weight-decay 0.05 --epochs 20"""
+
+
+def main() -> None:
+    """Parse, train, save."""
+    started = time.perf_counter()
+    flags = parse_flags()
+    saved = False
+    old = "the model file there is as it was" if flags.output.exists() else "nothing was saved"
+    with cli.one_line_errors(lambda: f"the new model is in {flags.output}" if saved else old):
+        recipe = ann.Recipe(**{name: getattr(flags, name) for name in vars(ann.Recipe())})
+        check_writable(flags.output)
+        backend = ann.get_backend(flags.device)
+        dataset = ann.load_dataset(flags.data)
+        pixels = dataset.train_images[0].size
+        network = ann.NeuralNetwork(recipe.layer_list(pixels, 10), recipe.loss, backend, flags.seed)
+        shape = "-".join(str(width) for width in (pixels, *recipe.hidden, 10))
+        print(f"device {backend.name}: {backend.description}")
+        print(f"network {shape}, {len(network.parameters):,} parameters, seed {flags.seed}")
+        with Progress(recipe, len(dataset.train_images) - recipe.validation) as progress:
+            reports = ann.fit(network, dataset, recipe, [progress.on_epoch], progress.on_batch)
+        network.save(flags.output)
+        saved = True
+        print(f"{outcome(reports[-1])}; saved {flags.output} after {time.perf_counter() - started:.1f} s in all")
+        print(f"test it:   python scripts/test.py --model {shlex.quote(str(flags.output))}")
+        print(f"repeat it: {command(flags, recipe, backend)}")
+
+
+class Progress:
+    """A bar with time left on a terminal; elsewhere one plain line an epoch."""
+
+    def __init__(self, recipe: ann.Recipe, images: int) -> None:
+        self._bar = tqdm(
+            total=recipe.epochs * images,
+            unit=" images",
+            unit_scale=True,
+            dynamic_ncols=True,
+            file=sys.stdout,
+            disable=not sys.stdout.isatty(),
+            bar_format="{percentage:3.0f} %|{bar}| {rate_fmt}, {remaining} left{postfix}",
+        )
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.leave = False
+        self._bar.close()
+
+    def on_batch(self, images: int) -> None:
+        """Move the bar."""
+        self._bar.update(images)
+
+    def on_epoch(self, report: ann.EpochReport) -> None:
+        """Print the epoch's line, above the bar where there is one."""
+        width = len(str(report.epochs))
+        line = f"epoch {report.epoch:{width}}/{report.epochs}  {outcome(report)}"
+        line += f"  {report.images_per_second:,.0f} images/s"
+        if self._bar.disable:
+            left = (report.epochs - report.epoch) * report.seconds
+            print(f"{line}  {left:.0f} s left", flush=True)
+        else:
+            self._bar.write(line, file=sys.stdout)
+            self._bar.set_postfix_str(f"loss {report.loss:.4f}", refresh=False)
+
+
+def outcome(report: ann.EpochReport) -> str:
+    """An epoch's loss and, where there are held-out images, how many of them went wrong."""
+    text = f"training loss {report.loss:.4f}"
+    if report.validation:
+        loss, wrong, total = report.validation.loss, report.validation.wrong, report.validation.total
+        text += f"  validation loss {loss:.4f}  {wrong} of {total:,} wrong ({100 * wrong / total:.2f} %)"
+    return text
+
+
+def command(flags: argparse.Namespace, recipe: ann.Recipe, backend: ann.Backend) -> str:
+    """The command line that repeats this run, with every hyperparameter, whatever the defaults become."""
+    line = f"python scripts/train.py --device {backend.name} --seed {flags.seed} {recipe.flags()}"
+    if flags.data != cli.DATA:
+        line += f" --data {shlex.quote(str(flags.data))}"
+    return f"{line} --output {shlex.quote(str(flags.output))}"
+
+
+def parse_flags() -> argparse.Namespace:
+    """The command line, each value checked by the same rules as ``Recipe``."""
+    default = ann.Recipe()
+    parser = cli.Parser("Train a network on MNIST and save it. The test images are not touched.", EXAMPLES)
+    parser.add_common()
+    parser.add_argument("--output", type=Path, default=cli.MODEL, metavar="FILE", help=f"default: {cli.MODEL}")
+    parser.add_argument("--seed", type=whole(0), default=0, help="of everything random (default: 0)")
+
+    def add(name: str, **options: Any) -> None:
+        flag, value = f"--{name.replace('_', '-')}", getattr(default, name)
+        text = ",".join(map(str, value)) if name == "hidden" else value
+        options["help"] = f"{options['help']} (default: {text})"
+        parser.add_argument(flag, default=value, **options)
+
+    add("hidden", type=widths, metavar="N,N,...", help="widths of the hidden layers, or none")
+    add("activation", choices=tuple(ACTIVATIONS), metavar="NAME", help=f"hidden layers: {', '.join(ACTIVATIONS)}")
+    add("output_activation", choices=tuple(ACTIVATIONS), metavar="NAME", help="last layer, the same choice")
+    add("loss", choices=LOSSES, help="cross-entropy needs sigmoid or softmax outputs")
+    add("optimizer", choices=OPTIMIZERS, help="update rule")
+    add("learning_rate", type=number(above=0), metavar="RATE", help="its largest value")
+    add("momentum", type=number(at_least=0, below=1), metavar="SHARE", help="memory of past gradients")
+    add("weight_decay", type=number(at_least=0), metavar="RATE", help="pull of weights to 0")
+    add("batch_size", type=whole(1), metavar="N", help="images in a step")
+    add("epochs", type=whole(1), metavar="N", help="passes over the training images")
+    add("schedule", choices=SCHEDULES, help="how the learning rate falls")
+    add("warmup", type=number(at_least=0, below=1), metavar="SHARE", help="share of the steps in which it first rises")
+    add("input_dropout", type=number(at_least=0, below=1), metavar="SHARE", help="share of pixels blanked at random")
+    add("validation", type=whole(0), metavar="N", help="held-out training images, to watch it generalise")
+    return parser.parse_args()
+
+
+def whole(at_least: int) -> Callable[[str], Any]:
+    """An argparse type for whole numbers."""
+    return cli.checked(partial(check_count, "", at_least=at_least), int, f"a whole number of at least {at_least}")
+
+
+def number(**bounds: float) -> Callable[[str], Any]:
+    """An argparse type for numbers."""
+    words = {"above": "above", "at_least": "of at least", "below": "below"}
+    wanted = "a number " + " and ".join(f"{words[word]} {bound:g}" for word, bound in bounds.items())
+    return cli.checked(partial(check_number, "", **bounds), float, wanted)
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """An argparse type for hidden layers: "128,32", or "none"."""
+    if text == "none":
+        return ()
+    one = cli.checked(partial(check_count, "", at_least=1), int, "widths such as 128,32, each at least 1, or none")
+    return tuple(one(width) for width in text.split(","))
+
+
+if __name__ == "__main__":
+    main()

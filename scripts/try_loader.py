@@ -1,0 +1,83 @@
+"""Look at the data: ten training images and five test images with their labels."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+import cli
+import numpy as np
+
+import ann
+from ann.files import check_writable
+from ann.plots import figure_of_images, save_figure, show_figure, text_sheet
+from ann.validation import check_count
+
+EXAMPLES = """\
+  python scripts/try_loader.py                 another choice each time
+  python scripts/try_loader.py --seed 3        the same choice each time
+  python scripts/try_loader.py --output digits.png"""
+PICTURE = Path("mnist_images.png")
+
+
+def main() -> None:
+    """Parse, choose, show."""
+    flags = parse_flags()
+    with cli.one_line_errors():
+        if flags.output:
+            check_writable(flags.output)
+        dataset = ann.load_dataset(flags.data)
+        for part in ("train", "test"):
+            images, labels = getattr(dataset, f"{part}_images"), getattr(dataset, f"{part}_labels")
+            height, width = images.shape[1:]
+            print(
+                f"{part}: {len(images):,} images of {height} x {width} pixels, labels {labels.min()} to {labels.max()}"
+            )
+        images, captions = choose(dataset, np.random.default_rng(flags.seed))
+        unicode = "utf" in (sys.stdout.encoding or "").lower()
+        print(text_sheet(images, captions, unicode=unicode))
+        show(images, captions, flags.output)
+
+
+def choose(dataset: ann.Dataset, random: np.random.Generator) -> tuple[np.ndarray, list[str]]:
+    """Ten training images and five test images, with captions that say which and what."""
+    train = random.choice(len(dataset.train_images), 10, replace=len(dataset.train_images) < 10)
+    test = random.choice(len(dataset.test_images), 5, replace=len(dataset.test_images) < 5)
+    images = np.concatenate([dataset.train_images[train], dataset.test_images[test]])
+    captions = [f"{dataset.train_labels[index]} train {index}" for index in train]
+    captions += [f"{dataset.test_labels[index]} test {index}" for index in test]
+    return images, captions
+
+
+def show(images: np.ndarray, captions: list[str], output: Path | None) -> None:
+    """A window where there is a display; a file where there is none, or where one was asked for."""
+    try:
+        figure = figure_of_images(images, captions)
+    except ImportError as error:
+        if output:
+            raise
+        print(error)
+        return
+    if output is None and show_figure(figure):
+        return
+    output = output or PICTURE
+    save_figure(figure, output)
+    print(f"picture: {output.resolve()}")
+
+
+def parse_flags() -> argparse.Namespace:
+    """The command line."""
+    parser = cli.Parser("Show ten random training images and five test images with their labels.", EXAMPLES)
+    parser.add_common(device=False)
+    seed = cli.checked(partial(check_count, "", at_least=0), int, "a whole number of at least 0")
+    parser.add_argument("--seed", type=seed, help="of the choice (default: another one each time)")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write the picture here instead of opening a window"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
