@@ -24,4 +24,5 @@ def wilson_interval(wrong: int, total: int, z: float = 1.959964) -> tuple[float,
     rate, square = wrong / total, z * z / total
     centre = rate + square / 2.0
     half = math.sqrt(rate * (1.0 - rate) * square + square * square / 4.0)
-    return max(0.0, (centre - half) / (1.0 + square)), min(1.0, (centre + half) / (1.0 + square))
+    low, high = (centre - half) / (1.0 + square), (centre + half) / (1.0 + square)
+    return max(0.0, min(low, rate)), min(1.0, max(high, rate))  # rounding must not put the rate outside

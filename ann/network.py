@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ann.model_file as model_file
@@ -19,7 +19,7 @@ from ann.losses import get_loss
 from ann.streams import generator
 from ann.validation import check_count, check_images, check_number, check_targets
 
-_CHUNK = 1000  # rows computed at a time by ``apply``, so that large inputs need little memory
+CHUNK = 1000  # images applied at a time, so that many need little memory
 
 
 class NeuralNetwork:
@@ -149,9 +149,9 @@ class NeuralNetwork:
         """Images X, as in ``train_batch``, -> output rows (N, O), a host array. Any number of threads may call it."""
         images = check_images("X", X, self.input_dim)
         outputs = self.xp.empty((len(images), self.output_dim), dtype=self.dtype)
-        for start in range(0, len(images), _CHUNK):
-            logits = self.logits(self._inputs(images[start : start + _CHUNK]))
-            self.loss.output.function(self.xp, logits, outputs[start : start + _CHUNK, :])
+        for chunk in slices(len(images), CHUNK):
+            logits = self.logits(self._inputs(images[chunk]))
+            self.loss.output.function(self.xp, logits, outputs[chunk, :])
         return self.backend.to_host(outputs)
 
     def predict(self, X: Any) -> Any:
@@ -206,6 +206,12 @@ class NeuralNetwork:
         if images.dtype.name == "uint8":
             return self.inputs(self.backend.from_host(images), self.pixel_scale)
         return self._upload(images)
+
+
+def slices(count: int, size: int) -> Iterator[slice]:
+    """0 .. count in slices of ``size``, the last one smaller where it does not divide."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
 
 
 def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> NeuralNetwork:

@@ -44,15 +44,12 @@ class _Machine:
         for _ in range(_MAX_INSTRUCTIONS):
             start = self._position
             opcode = self._take(1)[0]
-            if opcode == ord("."):
-                if self._position != len(self._data) or len(self._stack) != 1:
-                    raise ValueError(f"bytes or values are left over at its end, byte {start}")
-                return self._pop()
-            instruction = _INSTRUCTIONS.get(opcode)
-            if instruction is None:
+            if opcode != _STOP and opcode not in _INSTRUCTIONS:
                 raise ValueError(f"forbidden pickle instruction 0x{opcode:02x} at byte {start}")
             try:
-                instruction(self)
+                if opcode == _STOP:
+                    return self.result()
+                _INSTRUCTIONS[opcode](self)
             except (IndexError, TypeError, UnicodeDecodeError):
                 raise ValueError(f"broken pickle instruction 0x{opcode:02x} at byte {start}") from None
         raise ValueError(f"more than {_MAX_INSTRUCTIONS} pickle instructions")
@@ -90,6 +87,12 @@ class _Machine:
             items.append(self._pop())
         self._stack.pop()
         return items[::-1]
+
+    def result(self) -> Any:
+        value = self._pop()
+        if self._stack or self._position != len(self._data):
+            raise ValueError("bytes or values are left over at its end")
+        return value
 
     # Instructions ----------------------------------------------------------------------------------------------
 
@@ -181,6 +184,7 @@ class _Machine:
         self._push(np.frombuffer(data, dtype="<f4").reshape(shape))
 
 
+_STOP = ord(".")
 _Instruction = Callable[[_Machine], None]
 
 _INSTRUCTIONS: dict[int, _Instruction] = {

@@ -15,14 +15,12 @@ from ann.augment import InputDropout
 from ann.backend import Array
 from ann.datasets import Dataset
 from ann.errors import DivergenceError
-from ann.network import NeuralNetwork
+from ann.network import CHUNK, NeuralNetwork, slices
 from ann.optimizers import get_optimizer
 from ann.recipes import Recipe
 from ann.schedules import get_schedule
 from ann.streams import generator
 from ann.validation import check_images, check_targets
-
-_CHUNK = 1000  # images evaluated at a time
 
 
 @dataclass(frozen=True)
@@ -164,8 +162,8 @@ class _Batches(_Images):
         order = network.backend.from_host(generator(network.seed, "order", epoch).permutation(self.count))
         if self._dropout:
             self._dropout.start_epoch(epoch)
-        for start in range(0, self.count, self._batch_size):
-            chosen = order[start : start + self._batch_size]
+        for batch in slices(self.count, self._batch_size):
+            chosen = order[batch]
             pixels = xp.take(self.pixels, chosen, axis=0)
             scale = self._dropout.scale(pixels.shape) if self._dropout else network.pixel_scale
             x = network.inputs(pixels, scale, out=self._inputs[: pixels.shape[0], :])
@@ -177,8 +175,7 @@ def evaluate(network: NeuralNetwork, images: _Images) -> Evaluation:
     xp, output = network.xp, network.loss.output
     loss_sum = xp.zeros((), dtype=network.dtype)
     wrong = xp.zeros((), dtype=xp.int64)
-    for start in range(0, images.count, _CHUNK):
-        chunk = slice(start, start + _CHUNK)
+    for chunk in slices(images.count, CHUNK):
         logits = network.logits(network.inputs(images.pixels[chunk, :], network.pixel_scale))
         loss_sum += network.loss.value(xp, logits, images.targets[chunk, :]) * float(len(logits))
         output.function(xp, logits, logits)

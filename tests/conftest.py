@@ -1,0 +1,89 @@
+"""The backends that every test of device code runs on, small data sets, and one way to compare arrays."""
+
+import gzip
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ann
+
+os.environ["MPLBACKEND"] = "agg"  # no test opens a window
+
+ROOT = Path(__file__).resolve().parent.parent
+BACKENDS = ("numpy", "strict", "cupy")
+
+
+def make_backend(name):
+    if name == "numpy":
+        return ann.get_backend("cpu")
+    if name == "strict":
+        pytest.importorskip("array_api_strict")
+        from strict import strict_backend
+
+        return strict_backend()
+    try:
+        return ann.get_backend("gpu")
+    except ann.DeviceError as error:
+        if os.environ.get("ANN_REQUIRE_GPU") == "1":
+            raise
+        pytest.skip(f"no GPU: {str(error).split(':')[0]}")
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    return make_backend(request.param)
+
+
+@pytest.fixture(params=[("numpy", "strict"), ("numpy", "cupy"), ("strict", "cupy")], ids="-".join)
+def backend_pair(request):
+    return [make_backend(name) for name in request.param]
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+def assert_device_array(backend, array, shape, dtype="float32"):
+    """The array lives on the backend, with this shape and type."""
+    template = backend.from_host(np.zeros(1, dtype=dtype))
+    if shape == () and isinstance(array, np.generic):  # NumPy's reductions return scalars, which compute alike
+        array = np.asarray(array)
+    assert type(array) is type(template)
+    assert array.shape == shape
+    assert array.dtype == template.dtype
+    assert getattr(array, "device", None) == getattr(template, "device", None)
+
+
+def network_of(backend, *widths, activation="sigmoid", output="sigmoid", loss="cross-entropy", seed=0, dtype="float32"):
+    layers = ann.Recipe(hidden=widths[1:-1], activation=activation, output_activation=output, loss=loss).layer_list(
+        widths[0], widths[-1]
+    )
+    return ann.NeuralNetwork(layers, loss, backend, seed, dtype)
+
+
+def idx_bytes(array, kind=8):
+    return struct.pack(f">HBB{array.ndim}I", 0, kind, array.ndim, *array.shape) + array.tobytes()
+
+
+def write_mnist_like(folder, train=300, test=100, size=8, seed=0):
+    """Four IDX files of a task that a small net learns: a bright square whose place is the label."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(exist_ok=True)
+    for prefix, count in (("train", train), ("t10k", test)):
+        labels = rng.integers(0, 10, count, dtype=np.uint8)
+        images = rng.integers(0, 100, (count, size, size), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[label // 4 * 2 : label // 4 * 2 + 2, label % 4 * 2 : label % 4 * 2 + 2] = 250
+        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images), mtime=0))
+        (folder / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(labels), mtime=0))
+    return folder
+
+
+@pytest.fixture
+def small_data(tmp_path):
+    """A folder that scripts take for ``--data``."""
+    return write_mnist_like(tmp_path / "small")

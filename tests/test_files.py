@@ -1,0 +1,67 @@
+import os
+import stat
+
+import pytest
+
+from ann.files import check_writable, write_atomically
+
+
+def test_writes_and_replaces(tmp_path):
+    path = tmp_path / "file"
+    for data in (b"old", b"new"):
+        check_writable(path)
+        write_atomically(path, data)
+        assert path.read_bytes() == data
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_permissions_are_the_umask_s(tmp_path):
+    old = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "file", b"")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("failing", ["write", "fsync", "replace"])
+def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypatch, failing):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def fail(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    if failing == "write":
+        monkeypatch.setattr("os.fdopen", fail)
+    elif failing == "fsync":
+        monkeypatch.setattr("os.fsync", fail)
+    else:
+        monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_a_file(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe")
+    for path, error in [
+        (tmp_path, IsADirectoryError),
+        (tmp_path / "absent" / "file", FileNotFoundError),
+        (tmp_path / "file" / "file", NotADirectoryError),
+        (tmp_path / "pipe", OSError),
+        ("/dev/null", OSError),
+    ]:
+        for call in (check_writable, lambda path: write_atomically(path, b"")):
+            with pytest.raises(error):
+                call(path)
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "target").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("target")
+    write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"new"

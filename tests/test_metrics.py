@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ann.metrics import confusion_matrix, wilson_interval
+
+
+def test_confusion_rows_are_expected_columns_predicted():
+    found = confusion_matrix(np.array([0, 0, 1, 2], np.uint8), np.array([0, 2, 1, 2]), 3)
+    np.testing.assert_array_equal(found, [[1, 0, 1], [0, 1, 0], [0, 0, 1]])
+
+
+def test_confusion_of_many_uint8_labels_does_not_wrap():
+    found = confusion_matrix(np.full(1000, 99, np.uint8), np.full(1000, 99, np.uint8), 100)
+    assert found[99, 99] == found.sum() == 1000
+
+
+def test_wilson_of_a_published_example():
+    # Newcombe (1998), table I: 81 of 263 and 0 of 20
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+
+
+@given(st.integers(1, 10**6).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))
+def test_wilson_holds_the_rate_and_is_symmetric(pair):
+    wrong, total = pair
+    low, high = wilson_interval(wrong, total)
+    assert 0 <= low <= wrong / total <= high <= 1
+    assert wilson_interval(total - wrong, total) == pytest.approx((1 - high, 1 - low))

@@ -1,0 +1,252 @@
+import io
+import os
+import pickle
+import pickletools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import network_of
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import ann
+from ann.model_file import FORMAT, _Pickler
+from ann.pickle_reader import read_pickle
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "model.pickle"
+    net = network_of(ann.get_backend("cpu"), 5, 4, 3, activation="tanh", output="softmax", seed=9)
+    net.recipe = ann.Recipe().training_fields()
+    net.save(path)
+    return path
+
+
+def rewrite(path, change):
+    """Change the contents of a model file by a function of the dict."""
+    contents = pickle.loads(path.read_bytes())
+    change(contents)
+    buffer = io.BytesIO()
+    _Pickler(buffer, protocol=4).dump(contents)
+    path.write_bytes(buffer.getvalue())
+
+
+def test_round_trip(backend, tmp_path, rng):
+    net = network_of(backend, 5, 4, 3, activation="gelu", output="softmax", seed=9)
+    x = rng.random((6, 5), dtype=np.float32)
+    net.train_batch(x, rng.integers(0, 3, 6), 0.1)
+    net.recipe = ann.Recipe(epochs=7).training_fields()
+    net.save(tmp_path / "one")
+    twin = ann.load_model(tmp_path / "one", backend)
+    np.testing.assert_array_equal(backend.to_host(twin.parameters), backend.to_host(net.parameters))
+    np.testing.assert_array_equal(twin.apply(x), net.apply(x))
+    assert (twin.layer_list, twin.loss_name, twin.seed, twin.recipe) == (net.layer_list, "cross-entropy", 9, net.recipe)
+    twin.save(tmp_path / "two")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_any_device_writes_the_same_bytes(backend, tmp_path):
+    network_of(backend, 5, 4, 3).save(tmp_path / "here")
+    network_of(ann.get_backend("cpu"), 5, 4, 3).save(tmp_path / "numpy")
+    assert (tmp_path / "here").read_bytes() == (tmp_path / "numpy").read_bytes()
+
+
+def test_plain_pickle_reads_it_without_this_package(saved):
+    """In an interpreter that cannot import ann, with real arrays that compute."""
+    program = (
+        "import sys, pickle; sys.modules['ann'] = None\n"
+        f"model = pickle.load(open({str(saved)!r}, 'rb'))\n"
+        "layer = model['layers'][0]\n"
+        "print(model['format'], model['version'], model['loss'], layer['activation'], type(layer['weight']).__name__,\n"
+        "      layer['weight'].dtype, (layer['weight'] @ layer['weight'].T).shape, layer['bias'].shape)"
+    )
+    run = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == "ann-mlp 1 cross-entropy tanh ndarray float32 (5, 5) (4,)".split()
+
+
+def test_its_only_global_is_ndarray(saved):
+    strings, names = [], set()
+    for opcode, argument, _ in pickletools.genops(saved.read_bytes()):
+        if isinstance(argument, str):
+            strings.append(argument)
+        if opcode.name == "STACK_GLOBAL":
+            names.add(tuple(strings[-2:]))
+        assert opcode.name not in ("GLOBAL", "INST", "OBJ", "NEWOBJ", "BUILD", "EXT1", "PERSID", "BINPERSID")
+    assert names == {("numpy", "ndarray")}
+
+
+def test_arrays_are_little_endian_float32(saved):
+    for layer in pickle.loads(saved.read_bytes())["layers"]:
+        assert layer["weight"].dtype.str == layer["bias"].dtype.str == "<f4"
+
+
+class Shell:
+    def __reduce__(self):
+        return os.system, ("echo hacked > hacked",)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_pickle_that_calls_is_refused(tmp_path, monkeypatch, protocol):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").write_bytes(pickle.dumps({"format": FORMAT, "layers": Shell()}, protocol=protocol))
+    with pytest.raises(ann.ModelFileError):
+        ann.load_model("model")
+    assert not (tmp_path / "hacked").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.zeros(3).reshape, "it names builtins.getattr, and only numpy.ndarray is allowed"),
+        (np.dtype("f4"), "it names numpy"),
+        (np.float64(1), "it names numpy._core.multiarray.scalar"),
+        (print, "it names builtins.print"),
+        ({1, 2}, "forbidden pickle instruction 0x8f"),
+        (1 << 80, "an integer of more than 8 bytes"),
+        ({1: 2}, "broken pickle instruction"),
+    ],
+)
+def test_values_outside_the_subset(value, message):
+    with pytest.raises(ValueError, match=message):
+        read_pickle(pickle.dumps(value, protocol=4))
+
+
+def test_values_of_the_subset():
+    value = {
+        "none": None,
+        "bools": [True, False],
+        "ints": [0, -1, 255, 65535, 2**31 - 1, -(2**31), 2**62],
+        "floats": (0.1, -1e300, float("inf")),
+        "text": ["", "ä€", "x" * 300],
+        "bytes": (b"", b"y" * 300),
+        "nested": [[], {}, (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), {"a": {"b": []}}],
+        "same": ["text", "text"],
+    }
+    assert read_pickle(pickle.dumps(value, protocol=4)) == value
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\x80\x04.", "broken"),
+        (b"\x80\x04N", "it ends at byte 3"),
+        (b"\x80\x04NN.", "left over"),
+        (b"\x80\x04N.N", "left over"),
+        (b"\x80\x04X\xff\xff\xff\xffabc.", "in the middle"),
+        (b"\x80\x04]\x94h\x00a.", "used twice"),
+        (b"\x80\x04h\x00.", "broken"),
+        (b"\x80\x04u.", "broken"),
+        (b"\x80\x04(.", "broken|left over"),
+        (b"\x80\x04" + b"N0" * 60_000, "forbidden"),
+        (b"\x80\x04" + b"N\x85" * 60_000 + b".", "more than 100000"),
+        (b"\x80\x04\x8c\x05numpy\x8c\x07ndarray\x93.", "broken"),
+        (b"\x80\x04\x8c\x05numpy\x8c\x07ndarray\x93K\x01R.", "not|broken"),
+        (b"\x80\x04X\x02\x00\x00\x00\xff\xfe.", "broken"),
+    ],
+)
+def test_malformed_streams(data, message):
+    with pytest.raises(ValueError, match=message):
+        read_pickle(data)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(format="zip"), "its format is not 'ann-mlp'"),
+        (lambda c: c.update(version=2), "format version 2 is later than 1, the last one known here; update ann"),
+        (lambda c: c.update(version="1"), "its version is '1'"),
+        (lambda c: c.update(version=True), "its version is True"),
+        (lambda c: c.pop("seed"), "its fields are"),
+        (lambda c: c.update(extra=1), "its fields are"),
+        (lambda c: c.update(seed=-1), "seed is not a whole number"),
+        (lambda c: c.update(loss=3), "loss is not a name"),
+        (lambda c: c.update(loss="hinge"), "unknown loss 'hinge'"),
+        (lambda c: c.update(preprocessing={"scale": 1.0}), "preprocessing is not a scale of 1/255"),
+        (lambda c: c.update(layers=[]), "layers: expected a list of at least one layer"),
+        (lambda c: c.update(layers=5), "layers is not a list"),
+        (lambda c: c["layers"].append(5), "layer 3: expected activation"),
+        (lambda c: c["layers"][0].update(weight=[1.0]), "layer 1: weight is not an array"),
+        (lambda c: c["layers"][0].update(input_dim=6), r"layer 1: weight has shape \(5, 4\), expected \(6, 4\)"),
+        (lambda c: c["layers"][0].update(input_dim="5"), "layer 1: weight has shape"),
+        (lambda c: c["layers"][1].update(bias=np.full(3, np.nan)), "layer 2: bias holds numbers that are not finite"),
+        (lambda c: c["layers"][1].update(activation="x"), "layer 2: unknown activation 'x'"),
+        (
+            lambda c: c["layers"].insert(0, dict(c["layers"][1])),
+            "layer 2: input_dim is 5, but layer 1 has output_dim 3",
+        ),
+        (lambda c: c["layers"].append(c["layers"][0]), "a list or dict that is used twice"),
+        (lambda c: c.update(recipe=7), "recipe is not a dict"),
+    ],
+)
+def test_contents_that_make_no_network(saved, change, message):
+    rewrite(saved, change)
+    with pytest.raises(ann.ModelFileError, match=message) as caught:
+        ann.load_model(saved)
+    assert str(saved) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_files_that_are_none(tmp_path, saved):
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "text").write_text("hello")
+    (tmp_path / "list").write_bytes(pickle.dumps([1], protocol=4))
+    (tmp_path / "short").write_bytes(saved.read_bytes()[:-100])
+    os.mkfifo(tmp_path / "pipe")
+    for name, message in [
+        ("absent", "no such model file; scripts/train.py makes one"),
+        (".", "cannot be read|not a regular file"),
+        ("empty", "not a pickle of protocol 4"),
+        ("text", "not a pickle of protocol 4"),
+        ("list", "its format is not"),
+        ("short", "it ends at byte"),
+        ("pipe", "not a regular file"),
+        ("nul\0", "cannot be read"),
+    ]:
+        with pytest.raises(ann.ModelFileError, match=message):
+            ann.load_model(tmp_path / name)
+    with pytest.raises(ann.ModelFileError, match="not a regular file"):
+        ann.load_model("/dev/zero")
+
+
+def test_a_huge_file_is_not_read(tmp_path):
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(2**40)  # sparse
+    with pytest.raises(ann.ModelFileError, match="a model file has at most 268435456"):
+        ann.load_model(tmp_path / "huge")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=500)
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=5),
+    cut=st.one_of(st.just(0), st.integers(0, 2000)),
+)
+def test_damage_gives_a_network_or_the_one_exception(saved, changes, cut):
+    good = saved.read_bytes()
+    data = bytearray(good)
+    for place, value in changes:
+        data[place % len(data)] = value
+    path = saved.with_name("damaged")
+    path.write_bytes(bytes(data[: len(data) - cut % len(data)]))
+    try:
+        ann.load_model(path)
+    except ann.ModelFileError as error:
+        assert "\n" not in str(error)  # anything else that is raised fails the test
+
+
+widths = st.integers(1, 6)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@given(
+    dims=st.lists(widths, min_size=2, max_size=4),
+    activation=st.sampled_from(["sigmoid", "relu", "gelu"]),
+    seed=st.integers(0, 2**62),
+)
+def test_what_is_saved_is_loaded(tmp_path, dims, activation, seed):
+    net = network_of(ann.get_backend("cpu"), *dims, activation=activation, seed=seed)
+    net.save(tmp_path / "file")
+    twin = ann.load_model(tmp_path / "file")
+    assert (twin.layer_list, twin.seed) == (net.layer_list, seed)
+    np.testing.assert_array_equal(twin.parameters, net.parameters)

@@ -1,0 +1,271 @@
+import copy
+import pickle
+import threading
+
+import numpy as np
+import pytest
+from conftest import assert_device_array, network_of
+from gradients import assert_gradient
+
+import ann
+from ann.activations import ACTIVATIONS
+from ann.losses import get_loss
+
+CLASSROOM = [
+    {"input_dim": 784, "output_dim": 128, "activation": "sigmoid"},
+    {"input_dim": 128, "output_dim": 32, "activation": "sigmoid"},
+    {"input_dim": 32, "output_dim": 10, "activation": "sigmoid"},
+]
+
+
+def batch(rng, count=6, inputs=5, classes=3, dtype=np.float64):
+    return rng.random((count, inputs)).astype(dtype), rng.integers(0, classes, count)
+
+
+@pytest.mark.parametrize(
+    ("activation", "output", "loss"),
+    [(name, "sigmoid", "cross-entropy") for name in ACTIVATIONS]
+    + [("tanh", "softmax", "cross-entropy")]
+    + [("tanh", name, "quadratic") for name in ACTIVATIONS],
+)
+def test_gradient_of_whole_networks(backend, activation, output, loss, rng):
+    net = network_of(backend, 5, 6, 4, 3, activation=activation, output=output, loss=loss, dtype="float64")
+    x, labels = batch(rng)
+    targets = np.eye(3)[labels]
+    start = backend.to_host(net.parameters).copy()
+
+    def value(vector):
+        net.parameters[...] = backend.from_host(vector)
+        return float(net.loss.value(backend.xp, net.logits(backend.from_host(x)), backend.from_host(targets)))
+
+    net.compute_gradients(backend.from_host(x), backend.from_host(targets))
+    assert_gradient(value, backend.to_host(net.gradients), start, rng)
+
+
+def test_the_public_example():
+    net = ann.NeuralNetwork(CLASSROOM, loss="cross-entropy", device="cpu", seed=0)
+    X = np.random.default_rng(0).random((100, 784), dtype=np.float32)
+    Y = np.arange(100) % 10
+    first = net.train_batch(X, Y, 0.5)
+    for _ in range(20):
+        last = net.train_batch(X, np.eye(10)[Y], 0.5)
+    assert last < first
+    assert net.apply(X).shape == (100, 10)
+    assert net.apply(X).dtype == np.float32
+    np.testing.assert_array_equal(net.predict(X), net.apply(X).argmax(axis=1))
+
+
+def test_train_batch_is_one_plain_gradient_step(backend, rng):
+    net = network_of(backend, 5, 4, 3)
+    x, labels = batch(rng, dtype=np.float32)
+    net.compute_gradients(backend.from_host(x), backend.from_host(np.eye(3, dtype=np.float32)[labels]))
+    expected = backend.to_host(net.parameters) - np.float32(0.25) * backend.to_host(net.gradients)
+    parameters, gradients = net.parameters, net.gradients
+    loss = net.train_batch(x, labels, 0.25)
+    assert type(loss) is float
+    np.testing.assert_allclose(backend.to_host(net.parameters), expected, rtol=0, atol=1e-7)
+    assert net.parameters is parameters and net.gradients is gradients  # views of the layers stay true
+    assert_device_array(backend, net.parameters, (5 * 4 + 4 * 3 + 4 + 3,))
+
+
+def test_layers_are_views_of_one_vector_weights_first(backend):
+    net = network_of(backend, 5, 4, 3)
+    net.parameters[...] = backend.from_host(np.arange(39, dtype=np.float32))
+    assert net.weight_count == 32
+    np.testing.assert_array_equal(backend.to_host(net.layers[0].weight), np.arange(20).reshape(5, 4))
+    np.testing.assert_array_equal(backend.to_host(net.layers[1].weight), np.arange(20, 32).reshape(4, 3))
+    np.testing.assert_array_equal(backend.to_host(net.layers[0].bias), [[32, 33, 34, 35]])
+    np.testing.assert_array_equal(backend.to_host(net.layers[1].bias), [[36, 37, 38]])
+
+
+def test_arguments_are_not_changed(backend, rng):
+    net = network_of(backend, 5, 4, 3)
+    x, labels = batch(rng, dtype=np.float32)
+    x_before, labels_before = x.copy(), labels.copy()
+    net.train_batch(x, labels, 0.1)
+    net.apply(x)
+    np.testing.assert_array_equal(x, x_before)
+    np.testing.assert_array_equal(labels, labels_before)
+
+
+def test_pixels_are_scaled(backend, rng):
+    net = network_of(backend, 6, 4, 3)
+    pixels = rng.integers(0, 256, (5, 2, 3), dtype=np.uint8)
+    as_floats = net.apply((pixels.reshape(5, 6) / 255).astype(np.float32))
+    np.testing.assert_allclose(net.apply(pixels), as_floats, rtol=1e-6)
+    np.testing.assert_array_equal(net.apply(pixels), net.apply(pixels.reshape(5, 6)))
+
+
+def test_seeds(backend):
+    vectors = [backend.to_host(network_of(backend, 5, 4, 3, seed=seed).parameters) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(vectors[0], vectors[1])
+    assert (vectors[0] != vectors[2]).any()
+
+
+def test_large_inputs_are_applied_in_chunks(backend, rng):
+    net = network_of(backend, 5, 4, 3)
+    x = rng.random((2345, 5), dtype=np.float32)
+    np.testing.assert_allclose(net.apply(x)[1990:2010], net.apply(x[1990:2010]), rtol=1e-5)
+
+
+def test_apply_from_many_threads():
+    net = ann.NeuralNetwork(CLASSROOM)
+    inputs = [np.random.default_rng(seed).random((50, 784), dtype=np.float32) for seed in range(4)]
+    expected = [net.apply(x) for x in inputs]
+    failures = []
+
+    def work(index):
+        for _ in range(30):
+            if not np.array_equal(net.apply(inputs[index]), expected[index]):
+                failures.append(index)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_copies_are_whole_and_apart(backend, duplicate, rng):
+    net = network_of(backend, 5, 4, 3, activation="tanh", output="softmax", seed=3)
+    x, labels = batch(rng, dtype=np.float32)
+    net.train_batch(x, labels, 0.1)
+    twin = duplicate(net)
+    assert twin.backend.name == "cpu"
+    np.testing.assert_array_equal(twin.parameters, backend.to_host(net.parameters))
+    np.testing.assert_allclose(twin.apply(x), net.apply(x), rtol=1e-6)
+    twin.train_batch(x, labels, 0.1)
+    assert (twin.parameters != backend.to_host(net.parameters)).any()
+
+
+def test_a_pickle_holds_host_arrays_only(backend):
+    data = pickle.dumps(network_of(backend, 5, 4, 3))
+    assert b"cupy" not in data and b"array_api_strict" not in data
+
+
+LAYER = {"input_dim": 5, "output_dim": 3, "activation": "sigmoid"}
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([], "layers: expected a list of at least one layer"),
+        ("sigmoid", "layers: expected a list"),
+        ([LAYER, {**LAYER, "input_dim": 4}], "layer 2: input_dim is 4, but layer 1 has output_dim 3"),
+        ([{**LAYER, "activation": "sigmoyd"}], "layer 1: unknown activation 'sigmoyd'"),
+        ([{**LAYER, "activation": None}], "layer 1: unknown activation None"),
+        ([LAYER, {"input_dim": 3}], "layer 2: expected a dict with input_dim, output_dim, activation"),
+        ([{**LAYER, "colour": 1}], "layer 1: expected a dict with"),
+        ([{**LAYER, "output_dim": 0}], "layer 1: output_dim: expected a whole number of at least 1, got 0"),
+        ([{**LAYER, "output_dim": 2.0}], r"layer 1: output_dim: expected a whole number of at least 1, got 2\.0"),
+        ([{**LAYER, "output_dim": True}], "layer 1: output_dim: expected a whole number of at least 1, got True"),
+    ],
+)
+def test_bad_layer_lists(layers, message):
+    with pytest.raises(ValueError, match=message):
+        ann.NeuralNetwork(layers)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"loss": "hinge"}, "unknown loss 'hinge'"),
+        ({"seed": -1}, "seed: expected a whole number of at least 0, got -1"),
+        ({"seed": 1.5}, "seed: expected a whole number"),
+        ({"dtype": "float16"}, "dtype: expected 'float32' or 'float64', got 'float16'"),
+        ({"device": "tpu"}, "device: unknown 'tpu'; known: auto, cpu, gpu"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ann.NeuralNetwork([LAYER], **arguments)
+
+
+X, Y = np.zeros((4, 5), dtype=np.float32), np.array([0, 1, 2, 0])
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((4, 6), np.float32), r"X: expected shape \(N, 5\) with N at least 1, got \(4, 6\)"),
+        (np.zeros((0, 5), np.float32), r"X: expected shape .* got \(0, 5\)"),
+        (np.zeros(5, np.float32), r"X: expected shape .* got \(5,\)"),
+        (np.zeros((4, 5), np.int64), "X: expected floats, or uint8 pixels, got dtype int64"),
+        (np.zeros((4, 5), bool), "X: expected floats, or uint8 pixels, got dtype bool"),
+        (np.full((4, 5), "a"), "X: expected floats, or uint8 pixels, got dtype <U1"),
+        (np.full((4, 5), None), "X: expected floats, or uint8 pixels, got dtype object"),
+        (np.full((4, 5), np.nan, np.float32), r"X: expected finite numbers, got nan at \[0, 0\]"),
+        (np.where(np.eye(4, 5) > 0, np.inf, 0), r"X: expected finite numbers, got inf at \[0, 0\]"),
+        (None, "X: expected a NumPy array, got builtins.NoneType"),
+        ([[1.0], [1.0, 2.0]], "X: expected a NumPy array, got rows of unequal lengths"),
+    ],
+)
+def test_bad_inputs(backend, x, message):
+    net = network_of(backend, 5, 4, 3)
+    for call in (lambda: net.apply(x), lambda: net.train_batch(x, Y, 0.1), lambda: net.predict(x)):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.array([0, 1, 2, 3]), "Y: expected labels from 0 to 2, got 3 at index 3"),
+        (np.array([0, -1, 2, 0]), "Y: expected labels from 0 to 2, got -1 at index 1"),
+        (np.array([0, 1, 2]), "Y: expected 4 labels, one for each image, got 3"),
+        (
+            np.array([0.0, 1.0, 2.0, 0.0]),
+            r"Y: expected shape \(4, 3\), or \(4,\) integer labels, got \(4,\) of float64",
+        ),
+        (np.zeros((4, 2)), r"Y: expected shape \(4, 3\)"),
+        (np.full((4, 3), np.nan), "Y: expected finite numbers, got nan"),
+        (np.full((4, 3), 2.0), "Y: expected rows of numbers from 0 to 1 for this loss, got 2.0 to 2.0"),
+        (np.full((4, 3), "a"), "Y: expected integer labels or rows of numbers, got dtype <U1"),
+        (None, "Y: expected a NumPy array"),
+    ],
+)
+def test_bad_targets(backend, y, message):
+    net = network_of(backend, 5, 4, 3)
+    before = backend.to_host(net.parameters).copy()
+    with pytest.raises(ValueError, match=message):
+        net.train_batch(X, y, 0.1)
+    np.testing.assert_array_equal(backend.to_host(net.parameters), before)
+
+
+def test_softmax_targets_sum_to_one(backend):
+    net = network_of(backend, 5, 4, 3, output="softmax")
+    with pytest.raises(ValueError, match=r"Y: expected rows that sum to 1 for this loss, got 0\.0 in row 0"):
+        net.train_batch(X, np.zeros((4, 3)), 0.1)
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "fast", None, True])
+def test_bad_learning_rates(rate):
+    net = ann.NeuralNetwork([LAYER])
+    with pytest.raises(ValueError, match="learning_rate: expected a number above 0, got"):
+        net.train_batch(X, Y, rate)
+
+
+def test_quadratic_loss_takes_any_targets(rng):
+    net = ann.NeuralNetwork([{"input_dim": 2, "output_dim": 1, "activation": "identity"}], loss="quadratic")
+    x = rng.standard_normal((50, 2))
+    for _ in range(300):
+        net.train_batch(x, x @ [[2.0], [-3.0]] + 5, 0.3)
+    np.testing.assert_allclose(net.layers[0].weight, [[2], [-3]], atol=1e-3)
+    np.testing.assert_allclose(net.layers[0].bias, [[5]], atol=1e-3)
+
+
+def test_learns_xor():
+    layers = ann.Recipe(hidden=(8,), activation="tanh").layer_list(2, 1)
+    net = ann.NeuralNetwork(layers, seed=1)
+    x, y = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([[0.0], [1], [1], [0]])
+    for _ in range(2000):
+        net.train_batch(x, y, 0.5)
+    np.testing.assert_array_equal(net.apply(x) > 0.5, y > 0.5)
+
+
+def test_every_loss_states_its_targets():
+    assert get_loss("cross-entropy", "softmax").targets == "distribution"
+    assert get_loss("cross-entropy", "sigmoid").targets == "unit"
+    assert get_loss("quadratic", "tanh").targets == "any"
