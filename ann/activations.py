@@ -84,12 +84,13 @@ class Softmax:
 
 
 def _sigmoid(xp: Any, z: Array, out: Array) -> None:
-    # 1 / (1 + exp(-z)) = (1 + tanh(z/2)) / 2. This form cannot overflow, and its tails end in 0 and 1 rather
-    # than in denormal numbers, on which processors are slow.
-    xp.multiply(z, 0.5, out=out)
-    xp.tanh(out, out=out)
-    xp.multiply(out, 0.5, out=out)
-    xp.add(out, 0.5, out=out)
+    # y = 1 / (1 + exp(-z)). Below z = -30, y stays at 1e-13: exp() cannot overflow, and the products that follow
+    # do not become denormal numbers, on which processors are slow.
+    xp.negative(z, out=out)
+    xp.minimum(out, 30.0, out=out)
+    xp.exp(out, out=out)
+    xp.add(out, 1.0, out=out)
+    xp.divide(1.0, out, out=out)
 
 
 def _sigmoid_derivative(xp: Any, y: Array, out: Array) -> None:

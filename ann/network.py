@@ -116,8 +116,8 @@ class NeuralNetwork:
             x = layer.apply(x)
         return x
 
-    def inputs(self, pixels: Array, scale: float | Array, out: Array | None = None) -> Array:
-        """Device uint8 pixels (N, I) times ``scale``, a number or an array (N, I), -> inputs (N, I)."""
+    def inputs(self, pixels: Array, scale: float, out: Array | None = None) -> Array:
+        """Device uint8 pixels (N, I) times ``scale`` -> inputs (N, I)."""
         out = self.xp.empty(pixels.shape, dtype=self.dtype) if out is None else out
         # With dtype named, the product is taken in that type; without, uint8 times a float is a float64.
         return self.xp.multiply(pixels, scale, out=out, dtype=self.dtype)

@@ -7,6 +7,7 @@ gradients, r the learning rate, all vectors (P,) but r.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -89,32 +90,30 @@ class Adam:
         self._xp, self._p, self._g, self._weight_count = xp, parameters, gradients, weight_count
         self._momentum, self._weight_decay, self._decoupled = momentum, weight_decay, decoupled
         self._v, self._s = xp.zeros_like(parameters), xp.zeros_like(parameters)
-        self._scratch = xp.empty_like(parameters)
         self._steps = 0
 
     def step(self, learning_rate: float) -> None:
         """One update."""
-        xp, p, g, v, s, scratch = self._xp, self._p, self._g, self._v, self._s, self._scratch
+        xp, p, g, v, s = self._xp, self._p, self._g, self._v, self._s
         self._steps += 1
         if self._weight_decay and self._decoupled:
             p[: self._weight_count] *= 1.0 - learning_rate * self._weight_decay
         elif self._weight_decay:
             _add_decay(p, g, self._weight_count, self._weight_decay)
-        xp.multiply(g, g, out=scratch)
-        xp.multiply(scratch, 1.0 - _BETA2, out=scratch)
-        xp.multiply(s, _BETA2, out=s)
-        xp.add(s, scratch, out=s)
-        xp.multiply(g, 1.0 - self._momentum, out=g)
         xp.multiply(v, self._momentum, out=v)
         xp.add(v, g, out=v)
-        # The two corrections are folded into the rate: r v' / sqrt(s') = (r c2 / c1) v / sqrt(s).
-        correction1 = 1.0 - self._momentum**self._steps
-        correction2 = (1.0 - _BETA2**self._steps) ** 0.5
-        xp.sqrt(s, out=scratch)
-        xp.add(scratch, _EPSILON * correction2, out=scratch)
-        xp.divide(v, scratch, out=scratch)
-        xp.multiply(scratch, learning_rate * correction2 / correction1, out=scratch)
-        xp.subtract(p, scratch, out=p)
+        xp.multiply(g, g, out=g)
+        xp.multiply(s, _BETA2, out=s)
+        xp.add(s, g, out=s)
+        # v and s are kept without the factors 1 - momentum and 1 - b, which go into two numbers instead of two
+        # vectors, with the corrections: v' = scale_v v and sqrt(s') = scale_s sqrt(s).
+        scale_v = (1.0 - self._momentum) / (1.0 - self._momentum**self._steps)
+        scale_s = math.sqrt((1.0 - _BETA2) / (1.0 - _BETA2**self._steps))
+        xp.sqrt(s, out=g)
+        xp.add(g, _EPSILON / scale_s, out=g)
+        xp.divide(v, g, out=g)
+        xp.multiply(g, learning_rate * scale_v / scale_s, out=g)
+        xp.subtract(p, g, out=p)
 
 
 def _add_decay(p: Array, g: Array, weight_count: int, weight_decay: float) -> None:

@@ -152,9 +152,8 @@ class _Batches(_Images):
         self._inputs = network.xp.empty(shape, dtype=network.dtype)
         self._dropout = None
         if recipe.input_dropout:
-            self._dropout = InputDropout(
-                network.backend, network.dtype_name, recipe.input_dropout, network.pixel_scale, shape, network.seed
-            )
+            self._dropout = InputDropout(network.backend, recipe.input_dropout, shape, network.seed)
+        self._scale = network.pixel_scale / (1.0 - recipe.input_dropout)
 
     def of_epoch(self, epoch: int) -> Iterator[tuple[Array, Array]]:
         """Each batch: inputs (N, I), valid until the next one, and target rows (N, O)."""
@@ -165,8 +164,9 @@ class _Batches(_Images):
         for batch in slices(self.count, self._batch_size):
             chosen = order[batch]
             pixels = xp.take(self.pixels, chosen, axis=0)
-            scale = self._dropout.scale(pixels.shape) if self._dropout else network.pixel_scale
-            x = network.inputs(pixels, scale, out=self._inputs[: pixels.shape[0], :])
+            if self._dropout:
+                self._dropout(pixels)
+            x = network.inputs(pixels, self._scale, out=self._inputs[: pixels.shape[0], :])
             yield x, xp.take(self.targets, chosen, axis=0)
 
 

@@ -5,11 +5,16 @@ line.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
+
+# NumPy's BLAS lets idle threads spin for up to 0.1 s, and where two processors share a core that slows down the
+# one at work: after 2^16 cycles they sleep instead. Measured to save a quarter of a small net's training time.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")  # read when NumPy is imported
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the checkout that this program belongs to, installed or not

@@ -64,7 +64,7 @@ def test_plain_pickle_reads_it_without_this_package(saved):
         "      layer['weight'].dtype, (layer['weight'] @ layer['weight'].T).shape, layer['bias'].shape)"
     )
     run = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == "ann-mlp 1 cross-entropy tanh ndarray float32 (5, 5) (4,)".split()
+    assert run.stdout.split() == ["ann-mlp", "1", "cross-entropy", "tanh", "ndarray", "float32", "(5,", "5)", "(4,)"]
 
 
 def test_its_only_global_is_ndarray(saved):
