@@ -27,9 +27,11 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError):
+            raise _about(path, error) from None
         raise
     _sync_folder(target.parent)
 
@@ -38,8 +40,16 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise OSError now where ``write_atomically`` would raise it later. Leaves nothing behind."""
     target = _target(path)
     probe = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
-    os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-    probe.unlink()
+    try:
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        probe.unlink()
+    except OSError as error:
+        raise _about(path, error) from None
+
+
+def _about(path: str | os.PathLike[str], error: OSError) -> OSError:
+    """The same error, but about the file that was asked for, not the temporary one beside it."""
+    return OSError(error.errno, error.strerror, str(path))
 
 
 def _target(path: str | os.PathLike[str]) -> Path:

@@ -12,6 +12,7 @@ import io
 import os
 import pickle
 import stat
+import sys
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def write_model(
         "recipe": recipe,
     }
     buffer = io.BytesIO()
-    _Pickler(buffer, protocol=4).dump(contents)
+    _Pickler(buffer, protocol=4).dump(_with_equal_strings_one(contents))
     write_atomically(path, buffer.getvalue())
 
 
@@ -74,6 +75,21 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     except ValueError as error:
         raise ModelFileError(f"{path}: not a model file of this program: {error}") from None
     return contents
+
+
+def _with_equal_strings_one(value: Any) -> Any:
+    """A copy in which equal strings are one object.
+
+    A pickle refers back to an object that it has seen, so its bytes depend on which equal strings are the same
+    object, and that differs between a default and a flag of the same value.
+    """
+    if isinstance(value, str):
+        return sys.intern(value)
+    if isinstance(value, dict):
+        return {sys.intern(key): _with_equal_strings_one(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_equal_strings_one(item) for item in value]
+    return value
 
 
 def _read_bytes(path: str | os.PathLike[str]) -> bytes:

@@ -96,13 +96,14 @@ def fit(
     for epoch in range(1, recipe.epochs + 1):
         started = time.perf_counter()
         loss_sum = xp.zeros((), dtype=network.dtype)
-        for x, targets in batches.of_epoch(epoch):
-            loss = network.compute_gradients(x, targets)
-            optimizer.step(rate(step))
-            step += 1
-            loss_sum += loss * float(len(x))  # stays on the device
-            if on_batch:
-                on_batch(len(x))
+        with np.errstate(all="ignore"):  # a run that diverges is found, and said, at the epoch's end
+            for x, targets in batches.of_epoch(epoch):
+                loss = network.compute_gradients(x, targets)
+                optimizer.step(rate(step))
+                step += 1
+                loss_sum += loss * float(x.shape[0])  # stays on the device
+                if on_batch:
+                    on_batch(x.shape[0])
         finite = xp.all(xp.isfinite(network.parameters))
         mean_loss = float(loss_sum) / batches.count  # the one wait for the device
         seconds = time.perf_counter() - started
@@ -177,7 +178,7 @@ def evaluate(network: NeuralNetwork, images: _Images) -> Evaluation:
     wrong = xp.zeros((), dtype=xp.int64)
     for chunk in slices(images.count, CHUNK):
         logits = network.logits(network.inputs(images.pixels[chunk, :], network.pixel_scale))
-        loss_sum += network.loss.value(xp, logits, images.targets[chunk, :]) * float(len(logits))
+        loss_sum += network.loss.value(xp, logits, images.targets[chunk, :]) * float(logits.shape[0])
         output.function(xp, logits, logits)
         wrong += xp.count_nonzero(xp.argmax(logits, axis=-1) != images.labels[chunk])
     return Evaluation(float(loss_sum) / images.count, int(wrong), images.count)

@@ -35,8 +35,8 @@ def formula(name, rng, momentum=0.9, weight_decay=0.0):
             p = p - rate * (g + momentum * v if name == "nesterov" else v)
         else:
             v = momentum * v + (1 - momentum) * g
-            s = 0.999 * s + (1 - 0.999) * g**2
-            p = p - rate * (v / (1 - momentum**k)) / (np.sqrt(s / (1 - 0.999**k)) + 1e-8)
+            s = 0.99 * s + (1 - 0.99) * g**2
+            p = p - rate * (v / (1 - momentum**k)) / (np.sqrt(s / (1 - 0.99**k)) + 1e-8)
     return p
 
 

@@ -1,0 +1,123 @@
+import importlib.machinery
+import importlib.util
+import sys
+import types
+
+import numpy as np
+import pytest
+from conftest import network_of
+
+import ann
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """Put a module in CuPy's place, or None for its absence."""
+
+    def install(module):
+        find_spec = importlib.util.find_spec
+        spec = module and importlib.machinery.ModuleSpec("cupy", None)
+        monkeypatch.setattr(
+            "importlib.util.find_spec", lambda name, *rest: spec if name == "cupy" else find_spec(name, *rest)
+        )
+        monkeypatch.setitem(sys.modules, "cupy", module)
+
+    return install
+
+
+class Device:
+    id = 0
+
+
+def fake_cupy(count=1, **changes):
+    """NumPy under CuPy's name, with the few names that NumPy lacks."""
+    module = types.ModuleType("cupy")
+    module.__dict__.update({name: getattr(np, name) for name in dir(np) if not name.startswith("_")})
+    module.__version__ = "14.0.0"
+    module.asnumpy = np.asarray
+    stream = types.SimpleNamespace(synchronize=lambda: None)
+    module.cuda = types.SimpleNamespace(
+        runtime=types.SimpleNamespace(
+            getDeviceCount=lambda: count, getDeviceProperties=lambda index: {"name": b"Pretend GPU"}
+        ),
+        Device=Device,
+        get_current_stream=lambda: stream,
+    )
+    module.__dict__.update(changes)
+    return module
+
+
+def broken(*args, **kwargs):
+    raise RuntimeError("cudaErrorNoKernelImageForDevice: no kernel image\nis available")
+
+
+def test_cpu():
+    backend = ann.get_backend("cpu")
+    assert backend.name == "cpu" and backend.xp is np
+    array = np.arange(3)
+    np.testing.assert_array_equal(backend.to_host(backend.from_host(array)), array)
+    backend.synchronize()
+    assert ann.get_backend(backend) is backend
+
+
+def test_unknown_device():
+    with pytest.raises(ValueError, match="device: unknown 'cuda'; known: auto, cpu, gpu"):
+        ann.get_backend("cuda")
+
+
+def test_absent(pretend):
+    pretend(None)
+    with pytest.raises(ann.DeviceError, match=r"CuPy is not installed: pip install -e '\.\[gpu\]'"):
+        ann.get_backend("gpu")
+    backend = ann.get_backend("auto")
+    assert backend.name == "cpu" and backend.description == "NumPy, because CuPy is not installed"
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (fake_cupy(count=0), "CuPy finds no usable NVIDIA GPU: no device; see that nvidia-smi"),
+        (fake_cupy(ones=broken), "the GPU is there but does not compute: cudaErrorNoKernelImageForDevice"),
+        (fake_cupy(tanh=lambda x: x * 0), "does not compute: a test product gave 0.0, expected 256"),
+    ],
+)
+def test_a_gpu_that_does_not_compute(pretend, module, message):
+    pretend(module)
+    with pytest.raises(ann.DeviceError, match=message) as caught:
+        ann.get_backend("gpu")
+    assert "pip install" in str(caught.value) and "\n" not in str(caught.value)
+    backend = ann.get_backend("auto")
+    assert backend.name == "cpu" and "because" in backend.description
+
+
+def test_a_cupy_that_does_not_import(pretend, monkeypatch):
+    pretend(fake_cupy())
+
+    def import_module(name):
+        raise ImportError("libcublas.so.13: cannot open shared object file")
+
+    monkeypatch.setattr("importlib.import_module", import_module)
+    with pytest.raises(ann.DeviceError, match="no usable NVIDIA GPU: libcublas"):
+        ann.get_backend("gpu")
+
+
+@pytest.mark.parametrize("device", ["gpu", "auto"])
+def test_a_gpu_that_computes(pretend, tmp_path, device):
+    pretend(fake_cupy())
+    backend = ann.get_backend(device)
+    assert backend.name == "gpu"
+    assert backend.description == "Pretend GPU, CuPy 14.0.0, which computed a test product"
+    backend.synchronize()
+    net = network_of(backend, 5, 4, 3)
+    net.train_batch(np.ones((2, 5), np.float32), np.array([0, 1]), 0.1)
+    net.save(tmp_path / "model")
+    assert b"cupy" not in (tmp_path / "model").read_bytes()
+    np.testing.assert_array_equal(ann.load_model(tmp_path / "model").parameters, net.parameters)
+
+
+def test_round_trip_through_the_device(backend, rng):
+    for dtype in (np.float32, np.float64, np.uint8, np.int64):
+        array = (rng.random((3, 4)) * 100).astype(dtype)
+        back = backend.to_host(backend.from_host(array))
+        assert type(back) is np.ndarray and back.dtype == dtype
+        np.testing.assert_array_equal(back, array)

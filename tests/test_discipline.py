@@ -1,0 +1,110 @@
+"""Laws of the house that no single result would show broken."""
+
+import ast
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, make_backend, network_of
+
+import ann
+from ann.optimizers import OPTIMIZERS, get_optimizer
+
+DEVICE_CODE = ("activations", "augment", "layers", "losses", "network", "optimizers", "schedules")
+
+# each room and the rooms that it may import
+ROOMS = [
+    *("errors", "files", "pickle_reader", "streams", "validation", "metrics"),
+    *("backend", "initializers", "activations", "losses", "layers", "model_file", "network"),
+    *("optimizers", "schedules", "datasets", "augment", "recipes", "training", "plots"),
+]
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+@pytest.mark.parametrize("room", DEVICE_CODE)
+def test_device_code_imports_no_array_library(room):
+    roots = {name.split(".")[0] for name in imports(ROOT / "ann" / f"{room}.py")}
+    assert not roots & {"numpy", "cupy", "scipy", "torch"}
+
+
+def test_only_the_backend_says_cupy():
+    for path in (ROOT / "ann").glob("*.py"):
+        assert ("cupy" in path.read_text()) == (path.name == "backend.py"), path
+
+
+def test_rooms_import_only_rooms_before_them():
+    assert {path.stem for path in (ROOT / "ann").glob("*.py")} == {*ROOMS, "__init__"}
+    for position, room in enumerate(ROOMS):
+        for name in imports(ROOT / "ann" / f"{room}.py"):
+            if name.startswith("ann."):
+                assert ROOMS.index(name.removeprefix("ann.")) < position, f"{room} imports {name}"
+
+
+def test_importing_is_light():
+    program = (
+        "import sys, ann; print([name for name in ('cupy', 'matplotlib', 'tqdm', 'torch') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("output", ["sigmoid", "softmax"])
+def test_a_step_reads_nothing_back(monkeypatch, optimizer, output):
+    """On the strict device, where whatever would wait for a GPU is made to fail."""
+    backend = make_backend("strict")
+    net = network_of(backend, 5, 4, 3, output=output)
+    x, t = (backend.from_host(array) for array in (np.ones((4, 5), np.float32), np.eye(4, 3, dtype=np.float32)))
+    rule = get_optimizer(
+        optimizer, net.xp, net.parameters, net.gradients, net.weight_count, momentum=0.9, weight_decay=0.1
+    )
+
+    def read(self, *args):
+        raise AssertionError("an array was read back from the device")
+
+    for name in ("__float__", "__int__", "__bool__", "__index__", "__complex__", "__array__", "__iter__", "to_device"):
+        monkeypatch.setattr(type(x), name, read, raising=False)
+    for _ in range(3):
+        loss = net.compute_gradients(x, t)
+        rule.step(0.1)
+    with pytest.raises(AssertionError, match="read back"):
+        float(loss)
+
+
+def test_an_epoch_reads_back_at_its_end_only(monkeypatch, small_data):
+    backend = make_backend("strict")
+    dataset = ann.load_dataset(small_data)
+    net = network_of(backend, 64, 8, 10)
+    events = []
+    array_type = type(net.parameters)
+    for name in ("__float__", "__int__", "__bool__", "__index__"):
+        original = getattr(array_type, name)
+        monkeypatch.setattr(
+            array_type, name, lambda self, original=original, name=name: events.append(name) or original(self)
+        )
+    ann.fit(
+        net,
+        dataset,
+        ann.Recipe(hidden=(8,), epochs=2, batch_size=50),
+        [lambda report: events.append("epoch")],
+        lambda size: events.append("batch"),
+    )
+    assert events == [*["batch"] * 6, "__float__", "__bool__", "epoch"] * 2
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "gelu", "leaky-relu"])
+def test_float32_throughout(activation):
+    """No float64 array is made in a step: NumPy would promote silently, the strict device refuses."""
+    backend = make_backend("strict")
+    net = network_of(backend, 5, 4, 3, activation=activation)
+    x, t = (backend.from_host(array) for array in (np.ones((4, 5), np.float32), np.eye(4, 3, dtype=np.float32)))
+    assert net.compute_gradients(x, t).dtype == backend.xp.float32
+    assert net.logits(x).dtype == net.gradients.dtype == backend.xp.float32

@@ -1,0 +1,106 @@
+"""The same computation by an independent implementation, PyTorch (the extra ``peers``)."""
+
+import numpy as np
+import pytest
+from conftest import network_of, optional
+
+import ann
+from ann.optimizers import get_optimizer
+
+torch = optional("torch")
+
+ACTIVATIONS = {
+    "sigmoid": torch.nn.Sigmoid,
+    "tanh": torch.nn.Tanh,
+    "relu": torch.nn.ReLU,
+    "leaky-relu": torch.nn.LeakyReLU,
+    "gelu": lambda: torch.nn.GELU(approximate="tanh"),
+    "softmax": lambda: torch.nn.Softmax(dim=-1),
+    "identity": torch.nn.Identity,
+}
+
+
+def torch_twin(net, activation, output):
+    """A torch.nn.Sequential with the network's weights; the output activation is left out, as in ``logits``."""
+    modules = []
+    for layer in net.layers:
+        linear = torch.nn.Linear(layer.input_dim, layer.output_dim)
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(layer.weight.T.copy()))
+            linear.bias.copy_(torch.from_numpy(layer.bias[0].copy()))
+        modules += [linear, ACTIVATIONS[activation]()]
+    return torch.nn.Sequential(*modules[:-1])
+
+
+def torch_loss(logits, targets, output, loss):
+    if loss == "quadratic":
+        return 0.5 * (ACTIVATIONS[output]()(logits) - targets).square().sum(dim=1).mean()
+    if output == "softmax":
+        return torch.nn.functional.cross_entropy(logits, targets)
+    return torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1).mean()
+
+
+def vector(twin):
+    """The twin's parameters in the network's order: all weights, then all biases."""
+    linears = [module for module in twin if isinstance(module, torch.nn.Linear)]
+    parts = [linear.weight.detach().numpy().T.ravel() for linear in linears]
+    return np.concatenate(parts + [linear.bias.detach().numpy() for linear in linears])
+
+
+OPTIMIZERS = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+    "nesterov": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+    "adam": lambda p: torch.optim.Adam(p, lr=0.01, betas=(0.9, 0.99)),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, betas=(0.9, 0.99), weight_decay=0.0),
+}
+
+CASES = [
+    *[(activation, "sigmoid", "cross-entropy") for activation in ACTIVATIONS],
+    *[("relu", "softmax", "cross-entropy")],
+    *[("sigmoid", output, "quadratic") for output in ACTIVATIONS],
+]
+
+
+def data(rng, count=20, inputs=30, classes=10):
+    return rng.random((count, inputs), dtype=np.float32), np.eye(classes, dtype=np.float32)[
+        rng.integers(0, classes, count)
+    ]
+
+
+@pytest.mark.parametrize(("activation", "output", "loss"), CASES)
+def test_one_training_step_is_pytorch_s(activation, output, loss, rng):
+    net = network_of(ann.get_backend("cpu"), 30, 16, 12, 10, activation=activation, output=output, loss=loss)
+    twin = torch_twin(net, activation, output)
+    x, t = data(rng)
+    torch_value = torch_loss(twin(torch.from_numpy(x)), torch.from_numpy(t), output, loss)
+    torch_value.backward()
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter -= 0.1 * parameter.grad
+    value = net.train_batch(x, t, 0.1)
+    assert value == pytest.approx(torch_value.item(), rel=1e-6)
+    np.testing.assert_allclose(net.parameters, vector(twin), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_ten_steps_of_each_optimizer_are_pytorch_s(optimizer, rng):
+    net = network_of(ann.get_backend("cpu"), 30, 16, 12, 10, activation="tanh")
+    twin = torch_twin(net, "tanh", "sigmoid")
+    rule = OPTIMIZERS[optimizer](twin.parameters())
+    own = get_optimizer(optimizer, np, net.parameters, net.gradients, net.weight_count, momentum=0.9, weight_decay=0.0)
+    for _ in range(10):
+        x, t = data(rng)
+        rule.zero_grad()
+        torch_loss(twin(torch.from_numpy(x)), torch.from_numpy(t), "sigmoid", "cross-entropy").backward()
+        rule.step()
+        net.compute_gradients(x, t)
+        own.step(0.01 if optimizer.startswith("adam") else 0.1)
+    np.testing.assert_allclose(net.parameters, vector(twin), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_outputs_are_pytorch_s(activation, rng):
+    net = network_of(ann.get_backend("cpu"), 30, 16, 10, activation=activation, output="softmax")
+    x, _ = data(rng)
+    expected = torch.softmax(torch_twin(net, activation, "softmax")(torch.from_numpy(x)), dim=-1)
+    np.testing.assert_allclose(net.apply(x), expected.detach().numpy(), rtol=1e-5, atol=1e-7)

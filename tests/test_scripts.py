@@ -1,0 +1,304 @@
+"""The three programs as a user runs them: their output, their files, and a line for each thing that can go wrong."""
+
+import gzip
+import json
+import os
+import pickle
+import re
+import shlex
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, idx_bytes
+
+import ann
+
+# PATH keeps the interpreter's own; the rest of the environment must not matter. CUDA_VISIBLE_DEVICES hides a GPU
+# from the runs that are about a machine without one.
+NO_GPU = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "MPLBACKEND": "agg", "PYTHONIOENCODING": "utf-8"}
+FAST = ["--hidden", "16", "--epochs", "3", "--batch-size", "20", "--learning-rate", "0.3"]
+
+
+def run(name, *arguments, cwd, code=0, env=NO_GPU):
+    """Run a program, check its exit code, and return its output and its complaints."""
+    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=120)
+    assert process.returncode == code, process.stdout + process.stderr
+    assert "Traceback" not in process.stderr
+    if code:
+        assert len(process.stderr.splitlines()) == 1, process.stderr
+    else:
+        assert process.stderr == ""
+    return process.stdout, process.stderr
+
+
+@pytest.fixture
+def trained(tmp_path, small_data):
+    """A folder with a model in it."""
+    run("train", "--device", "cpu", "--data", small_data, *FAST, cwd=tmp_path)
+    return tmp_path
+
+
+def test_train_then_test(tmp_path, small_data):
+    out, _ = run("train", "--data", small_data, *FAST, "--validation", 60, cwd=tmp_path)
+    assert re.search(r"^device cpu: NumPy, because CuPy ", out, re.M)
+    assert "network 64-16-10, 1,210 parameters, seed 0" in out
+    epochs = re.findall(r"^epoch (\d)/3  training loss [\d.]+  validation loss [\d.]+  \d+ of 60 wrong", out, re.M)
+    assert epochs == ["1", "2", "3"]
+    assert "\r" not in out  # no bar where there is no terminal
+    out, _ = run("test", "--device", "cpu", "--data", small_data, cwd=tmp_path)
+    wrong = int(re.search(r"^(\d+) of 100 wrong, error rate [\d.]+ % \(95 % interval", out, re.M)[1])
+    out, _ = run("test", "--json", "--data", small_data, cwd=tmp_path)
+    result = json.loads(out)
+    assert set(result) == {"wrong", "total", "error_rate", "interval", "confusion", "device"}
+    assert (result["wrong"], result["total"], result["device"]) == (wrong, 100, "cpu")
+    assert result["interval"][0] <= result["error_rate"] == wrong / 100 <= result["interval"][1]
+    confusion = np.array(result["confusion"])
+    assert confusion.sum() == 100 and confusion.sum() - confusion.trace() == wrong
+    labels = ann.load_dataset(small_data).test_labels
+    np.testing.assert_array_equal(confusion.sum(axis=1), np.bincount(labels, minlength=10))
+    out, _ = run("test", "--verbose", "--data", small_data, cwd=tmp_path)
+    examples = re.findall(r"^image +(\d+)  expected (\d)  got (\d)(  <-- wrong)?$", out, re.M)
+    assert [int(example[0]) for example in examples] == list(range(100))
+    assert [int(example[1]) for example in examples] == labels.tolist()
+    assert sum(bool(example[3]) for example in examples) == wrong
+    assert all((example[1] != example[2]) == bool(example[3]) for example in examples)
+
+
+def test_the_printed_command_repeats_the_run(tmp_path, small_data):
+    out, _ = run("train", "--data", small_data, *FAST, "--optimizer", "adam", "--seed", 3, cwd=tmp_path)
+    first = (tmp_path / "mnist_ann.pickle").read_bytes()
+    (tmp_path / "mnist_ann.pickle").unlink()
+    words = shlex.split(re.search(r"^repeat it: (.*)$", out, re.M)[1])
+    assert words[:2] == ["python", "scripts/train.py"]
+    run("train", *words[2:], cwd=tmp_path)
+    assert (tmp_path / "mnist_ann.pickle").read_bytes() == first
+
+
+def test_every_flag_reaches_the_model(tmp_path, small_data):
+    flags = {
+        "optimizer": "nesterov", "learning-rate": 0.05, "momentum": 0.8, "weight-decay": 0.001, "batch-size": 30,
+        "epochs": 2, "schedule": "step", "warmup": 0.25, "input-dropout": 0.3, "validation": 50,
+    }  # fmt: skip
+    words = [word for name, value in flags.items() for word in (f"--{name}", value)]
+    network = ["--hidden", "9,7", "--activation", "gelu", "--output-activation", "softmax", "--loss", "cross-entropy"]
+    run("train", "--data", small_data, "--seed", 5, *network, *words, "--output", "x.pickle", cwd=tmp_path)
+    model = pickle.loads((tmp_path / "x.pickle").read_bytes())
+    assert model["recipe"] == {name.replace("-", "_"): value for name, value in flags.items()}
+    assert model["seed"] == 5 and model["loss"] == "cross-entropy"
+    shapes = [(layer["weight"].shape, layer["activation"]) for layer in model["layers"]]
+    assert shapes == [((64, 9), "gelu"), ((9, 7), "gelu"), ((7, 10), "softmax")]
+
+
+def test_no_hidden_layer(tmp_path, small_data):
+    run("train", "--data", small_data, *FAST, "--hidden", "none", cwd=tmp_path)
+    assert len(ann.load_model(tmp_path / "mnist_ann.pickle").layers) == 1
+
+
+def test_try_loader(tmp_path, small_data):
+    out, _ = run("try_loader", "--data", small_data, "--seed", 1, cwd=tmp_path)
+    assert "train: 300 images of 8 x 8 pixels, labels 0 to 9" in out
+    assert len(re.findall(r"\d train \d+", out)) == 10 and len(re.findall(r"\d test \d+", out)) == 5
+    path = re.search(r"^picture: (.*)$", out, re.M)[1]
+    assert path == str(tmp_path / "mnist_images.png") and (tmp_path / "mnist_images.png").stat().st_size > 1000
+    again, _ = run("try_loader", "--data", small_data, "--seed", 1, "--output", "x.svg", cwd=tmp_path)
+    assert again.splitlines()[:-1] == out.splitlines()[:-1]
+    other, _ = run("try_loader", "--data", small_data, "--seed", 2, cwd=tmp_path)
+    assert other.splitlines()[2:-1] != out.splitlines()[2:-1]
+    plain, _ = run("try_loader", "--data", small_data, cwd=tmp_path, env={**NO_GPU, "PYTHONIOENCODING": "ascii"})
+    assert plain.isascii()
+
+
+def test_from_another_folder_the_default_data_are_found(tmp_path):
+    out, _ = run("try_loader", "--output", "x.png", cwd=tmp_path)
+    assert "train: 60,000 images of 28 x 28 pixels" in out
+
+
+@pytest.mark.parametrize("name", ["train", "test", "try_loader"])
+def test_help(tmp_path, name):
+    out, _ = run(name, "--help", cwd=tmp_path)
+    assert "examples:" in out and f"python scripts/{name}.py" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "0"], "argument --epochs: expected a whole number of at least 1, got '0'"),
+        (["--epochs", "-3"], "argument --epochs: expected a whole number"),
+        (["--epochs", "many"], "argument --epochs: expected a whole number of at least 1, got 'many'"),
+        (["--epochs", "nan"], "argument --epochs: expected a whole number"),
+        (["--epochs", "1.5"], "argument --epochs: expected a whole number"),
+        (["--batch-size", "0"], "argument --batch-size: expected a whole number of at least 1, got '0'"),
+        (["--batch-size", "x"], "argument --batch-size: expected a whole number"),
+        (["--learning-rate", "0"], "argument --learning-rate: expected a number above 0, got '0'"),
+        (["--learning-rate", "-0.1"], "argument --learning-rate: expected a number above 0, got '-0.1'"),
+        (["--learning-rate", "nan"], "argument --learning-rate: expected a number above 0, got 'nan'"),
+        (["--learning-rate", "inf"], "argument --learning-rate: expected a number"),
+        (["--learning-rate", "fast"], "argument --learning-rate: expected a number above 0, got 'fast'"),
+        (["--momentum", "1"], "argument --momentum: expected a number of at least 0 and below 1, got '1'"),
+        (["--weight-decay", "-1"], "argument --weight-decay: expected a number of at least 0, got '-1'"),
+        (["--warmup", "1"], "argument --warmup: expected a number"),
+        (["--input-dropout", "1"], "argument --input-dropout: expected a number"),
+        (["--validation", "-1"], "argument --validation: expected a whole number of at least 0, got '-1'"),
+        (["--seed", "-1"], "argument --seed: expected a whole number of at least 0, got '-1'"),
+        (["--hidden", "128,0"], "argument --hidden: expected widths such as 128,32"),
+        (["--hidden", ""], "argument --hidden: expected widths such as 128,32"),
+        (["--hidden", "a,b"], "argument --hidden: expected widths such as 128,32"),
+        (["--activation", "sigmoyd"], "argument --activation: invalid choice: 'sigmoyd'"),
+        (["--output-activation", "x"], "argument --output-activation: invalid choice: 'x'"),
+        (["--loss", "hinge"], "argument --loss: invalid choice: 'hinge'"),
+        (["--optimizer", "sdg"], "argument --optimizer: invalid choice: 'sdg'"),
+        (["--schedule", "x"], "argument --schedule: invalid choice: 'x'"),
+        (["--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
+        (["--epoch", "3"], "unrecognized arguments: --epoch 3"),
+        (["extra"], "unrecognized arguments: extra"),
+    ],
+)
+def test_wrong_usage_of_train(tmp_path, arguments, message):
+    _, error = run("train", *arguments, cwd=tmp_path, code=2)
+    assert message in error and error.startswith("train.py: error: ") and "--help" in error
+
+
+def test_wrong_usage_of_the_others(tmp_path):
+    assert "not allowed with" in run("test", "--json", "--verbose", cwd=tmp_path, code=2)[1]
+    assert "expected a whole number of at least 0" in run("try_loader", "--seed", "x", cwd=tmp_path, code=2)[1]
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_device_gpu_without_one(tmp_path, name):
+    _, error = run(name, "--device", "gpu", cwd=tmp_path, code=1)
+    assert error.startswith("error: CuPy ") and "pip install" in error
+
+
+def test_bad_values_for_train(tmp_path, small_data):
+    for arguments, message in [
+        (["--batch-size", "301"], "error: batch_size: 301 is more than the 300 training images"),
+        (["--validation", "300"], "error: validation: 300 images held out of 300 leave none to train on"),
+        (["--output-activation", "tanh"], "error: loss 'cross-entropy' needs outputs between 0 and 1"),
+        (["--data", "absent"], "error: absent: no such data folder"),
+        (["--output", "absent/x"], "error: absent/x: No such file or directory"),
+        (["--output", "."], "error: .: Is a directory"),
+        (["--output", "/dev/null"], "error: /dev/null: Not a regular file"),
+        (["--hidden", "99999999999"], "error: "),
+    ]:
+        out, error = run("train", "--data", small_data, *arguments, cwd=tmp_path, code=1)
+        assert message in error and "epoch" not in out  # found before training
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small"]
+
+
+DAMAGE = {
+    "truncated": (lambda data: data[:-20], "truncated"),
+    "magic": (lambda data: gzip.compress(b"\1" + gzip.decompress(data)[1:]), "not an IDX file"),
+    "type": (lambda data: gzip.compress(b"\0\0\x0d" + gzip.decompress(data)[3:]), "IDX type 0x0d"),
+    "dimensions": (lambda data: gzip.compress(b"\0\0\x08\x02" + gzip.decompress(data)[4:]), "2 dimensions, expected 3"),
+    "trailing": (lambda data: gzip.compress(gzip.decompress(data) + b"x"), "left over"),
+    "checksum": (lambda data: data[:-8] + bytes(8), "incorrect data check"),
+    "count": (lambda data: gzip.compress(idx_bytes(np.zeros((299, 8, 8), np.uint8))), "300 labels for the 299 images"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+@pytest.mark.parametrize("name", ["train", "test", "try_loader"])
+def test_damaged_data(trained, small_data, name, case):
+    damage, message = DAMAGE[case]
+    path = small_data / "train-images-idx3-ubyte.gz"
+    path.write_bytes(damage(path.read_bytes()))
+    before = (trained / "mnist_ann.pickle").read_bytes()
+    _, error = run(name, "--data", small_data, cwd=trained, code=1)
+    assert error.startswith("error: ") and message in error and "train-" in error
+    assert (trained / "mnist_ann.pickle").read_bytes() == before
+
+
+def test_a_label_over_nine(trained, small_data):
+    path = small_data / "t10k-labels-idx1-ubyte.gz"
+    path.write_bytes(gzip.compress(idx_bytes(np.full(100, 11, np.uint8))))
+    _, error = run("test", "--data", small_data, cwd=trained, code=1)
+    assert "expected labels from 0 to 9, got 11 at index 0" in error
+
+
+def test_bad_models(trained, small_data):
+    good = (trained / "mnist_ann.pickle").read_bytes()
+    later = pickle.loads(good) | {"version": 2, "layers": []}
+    for data, message in [
+        (None, "no such model file; scripts/train.py makes one"),
+        (b"", "not a pickle"),
+        (b"hello", "not a pickle"),
+        (good[:1000], "it ends at byte 1000"),
+        (pickle.dumps(later, protocol=4), "format version 2 is later than 1"),
+    ]:
+        path = trained / "other.pickle"
+        path.unlink(missing_ok=True)
+        if data is not None:
+            path.write_bytes(data)
+        _, error = run("test", "--data", small_data, "--model", "other.pickle", cwd=trained, code=1)
+        assert error.startswith("error: other.pickle: ") and message in error
+
+
+def test_a_model_that_does_not_fit_the_data(trained):
+    _, error = run("test", cwd=trained, code=1)
+    assert "images of 784 pixels; mnist_ann.pickle takes 64" in error
+
+
+def test_divergence_keeps_the_old_model(trained, small_data):
+    before = (trained / "mnist_ann.pickle").read_bytes()
+    wild = ["--activation", "relu", "--output-activation", "identity", "--loss", "quadratic", "--learning-rate", "1e30"]
+    _, error = run("train", "--data", small_data, *FAST, *wild, cwd=trained, code=1)
+    assert "diverged in epoch 1 of 3" in error and "learning rate below 1e+30" in error
+    assert (trained / "mnist_ann.pickle").read_bytes() == before
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_ctrl_c(tmp_path, small_data, old):
+    if old:
+        (tmp_path / "mnist_ann.pickle").write_bytes(b"old")
+    command = [sys.executable, "-u", str(ROOT / "scripts/train.py"), "--data", str(small_data), "--epochs", "100000"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=NO_GPU, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not process.stdout.readline().startswith("epoch"):
+        assert process.poll() is None
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    kept = "the model file there is as it was" if old else "nothing was saved"
+    assert error == f"interrupted: {kept}\n"
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == ({"small", "mnist_ann.pickle"} if old else {"small"})
+
+
+def test_output_to_a_closed_pipe(trained, small_data):
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/scripts/test.py --verbose --data small | head -1"
+    process = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=trained, env=NO_GPU)
+    assert process.stdout.startswith("image     0") and process.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_a_bar_on_a_terminal(tmp_path, small_data):
+    import fcntl
+    import pty
+    import termios
+
+    primary, secondary = pty.openpty()
+    fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))
+    command = [sys.executable, str(ROOT / "scripts/train.py"), "--data", str(small_data), *FAST]
+    process = subprocess.Popen(command, cwd=tmp_path, env=NO_GPU, stdout=secondary, stderr=secondary)
+    os.close(secondary)
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(primary, 4096)
+        except OSError:  # the terminal is gone with the program
+            break
+        if not chunk:
+            break
+        shown += chunk
+    assert process.wait(timeout=60) == 0
+    text = shown.decode()
+    assert "\r" in text and "images/s" in text and "left" in text
+    assert re.search(r"epoch 3/3  training loss", text) and "saved mnist_ann.pickle" in text

@@ -1,0 +1,202 @@
+import dataclasses
+import hashlib
+
+import numpy as np
+import pytest
+from conftest import network_of, write_mnist_like
+
+import ann
+from ann.streams import generator
+
+SMALL = ann.Recipe(
+    hidden=(16,), learning_rate=0.3, batch_size=32, epochs=4, input_dropout=0.1, validation=60, schedule="cosine"
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=500))
+
+
+def trained(backend, dataset, recipe, **options):
+    net = network_of(backend, 64, *recipe.hidden, 10, activation=recipe.activation, seed=4)
+    return net, ann.fit(net, dataset, recipe, **options)
+
+
+def test_learns(backend, dataset):
+    net, reports = trained(backend, dataset, dataclasses.replace(SMALL, epochs=15))
+    assert reports[-1].loss < 0.5 * reports[0].loss
+    assert (net.predict(dataset.test_images) != dataset.test_labels).mean() < 0.1
+
+
+def test_reports_and_callbacks(backend, dataset):
+    seen, batches = [], []
+    _, reports = trained(backend, dataset, SMALL, callbacks=[seen.append], on_batch=batches.append)
+    assert seen == reports
+    assert [report.epoch for report in reports] == [1, 2, 3, 4]
+    assert batches == ([32] * 13 + [24]) * 4  # 440 images: the last batch is smaller
+    for report in reports:
+        assert report.epochs == 4 and report.seconds > 0 and report.images_per_second > 0
+        assert report.validation.total == 60 and 0 <= report.validation.wrong <= 60
+    assert reports[0].learning_rate > reports[-1].learning_rate > 0
+
+
+def test_the_last_report_s_validation_is_the_network_s(backend, dataset):
+    net, reports = trained(backend, dataset, SMALL)
+    held_images, held_labels = dataset.train_images[-60:], dataset.train_labels[-60:]
+    assert reports[-1].validation.wrong == (net.predict(held_images) != held_labels).sum()
+    y = net.apply(held_images).astype(np.float64)
+    t = np.eye(10)[held_labels]
+    loss = -(t * np.log(y) + (1 - t) * np.log(1 - y)).sum(axis=1).mean()
+    assert reports[-1].validation.loss == pytest.approx(loss, rel=1e-4)
+
+
+def test_same_seed_same_bytes(backend, dataset, tmp_path):
+    digests = []
+    for name in ("one", "two"):
+        net, _ = trained(backend, dataset, SMALL)
+        net.save(tmp_path / name)
+        digests.append(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
+    assert digests[0] == digests[1]
+
+
+def test_measuring_changes_nothing(backend, dataset):
+    """Validation, callbacks and applying the network draw no random number that training would have drawn."""
+    shorter = dataclasses.replace(
+        dataset, train_images=dataset.train_images[:440], train_labels=dataset.train_labels[:440]
+    )
+    plain, _ = trained(backend, shorter, dataclasses.replace(SMALL, validation=0))
+    net = network_of(backend, 64, 16, 10, seed=4)
+    ann.fit(net, dataset, SMALL, [lambda report: net.apply(dataset.test_images)], lambda size: None)
+    np.testing.assert_array_equal(backend.to_host(net.parameters), backend.to_host(plain.parameters))
+
+
+def test_held_out_images_are_not_trained_on(backend, dataset):
+    changed_images = dataset.train_images.copy()
+    changed_images[-60:] = 255 - changed_images[-60:]
+    changed = dataclasses.replace(dataset, train_images=changed_images)
+    nets = [trained(backend, data, SMALL)[0] for data in (dataset, changed)]
+    np.testing.assert_array_equal(*(backend.to_host(net.parameters) for net in nets))
+
+
+def test_test_images_are_not_read(dataset):
+    blind = dataclasses.replace(dataset, test_images=None, test_labels=None)
+    nets = [trained(ann.get_backend("cpu"), data, SMALL)[0] for data in (dataset, blind)]
+    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+
+
+def test_every_image_is_seen_once_an_epoch(backend, dataset, monkeypatch):
+    """Each image is marked by its number in two pixels, and the batches must bring each number once."""
+    images = np.zeros((100, 8, 8), np.uint8)
+    images[:, 0, 0] = np.arange(100)
+    marked = dataclasses.replace(dataset, train_images=images, train_labels=dataset.train_labels[:100])
+    seen = []
+    compute = ann.NeuralNetwork.compute_gradients
+
+    def spy(self, x, targets):
+        numbers = np.rint(backend.to_host(x)[:, 0] * 255).astype(int)
+        labels = backend.to_host(targets).argmax(axis=1)
+        np.testing.assert_array_equal(labels, dataset.train_labels[numbers])  # labels stay with their images
+        seen.extend(numbers.tolist())
+        return compute(self, x, targets)
+
+    monkeypatch.setattr(ann.NeuralNetwork, "compute_gradients", spy)
+    trained(backend, marked, dataclasses.replace(SMALL, validation=0, input_dropout=0.0, epochs=2))
+    assert sorted(seen[:100]) == sorted(seen[100:]) == list(range(100))
+    assert seen[:100] != seen[100:] and seen[:100] != sorted(seen[:100])
+
+
+def test_dropout_blanks_the_asked_share_and_keeps_the_mean(backend, dataset, monkeypatch):
+    images = np.full((500, 8, 8), 200, np.uint8)
+    bright = dataclasses.replace(dataset, train_images=images)
+    inputs = []
+    compute = ann.NeuralNetwork.compute_gradients
+
+    def spy(self, x, targets):
+        inputs.append(backend.to_host(x).copy())
+        return compute(self, x, targets)
+
+    monkeypatch.setattr(ann.NeuralNetwork, "compute_gradients", spy)
+    trained(backend, bright, dataclasses.replace(SMALL, input_dropout=0.3))
+    values = np.concatenate(inputs)
+    assert (values == 0).mean() == pytest.approx(0.3, abs=0.02)
+    assert values.mean() == pytest.approx(200 / 255, abs=0.02)
+    np.testing.assert_allclose(values[values != 0], 200 / 255 / 0.7, rtol=1e-6)
+    assert (inputs[0] != inputs[1]).any()
+    np.testing.assert_array_equal(images, 200)  # the data set itself is not blanked
+
+
+def test_divergence_is_found_and_said(backend, dataset):
+    wild = dataclasses.replace(SMALL, activation="relu", loss="quadratic", learning_rate=1e30)
+    net = network_of(backend, 64, 16, 10, activation="relu", output="identity", loss="quadratic")
+    with pytest.raises(ann.DivergenceError, match=r"diverged in epoch 1 of 4.*below 1e\+30"):
+        ann.fit(net, dataset, wild)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"validation": 500}, "validation: 500 images held out of 500 leave none to train on"),
+        ({"batch_size": 441}, "batch_size: 441 is more than the 440 training images"),
+    ],
+)
+def test_a_recipe_that_does_not_fit(dataset, changes, message):
+    with pytest.raises(ValueError, match=message):
+        trained(ann.get_backend("cpu"), dataset, dataclasses.replace(SMALL, **changes))
+
+
+def test_data_that_do_not_fit(dataset):
+    with pytest.raises(ValueError, match=r"train_images: expected shape \(N, 63\)"):
+        ann.fit(network_of(ann.get_backend("cpu"), 63, 10), dataset, SMALL)
+    with pytest.raises(ValueError, match="labels: expected labels from 0 to 4"):
+        ann.fit(network_of(ann.get_backend("cpu"), 64, 5), dataset, SMALL)
+
+
+def test_streams_are_apart():
+    draws = [
+        generator(seed, purpose, index).random()
+        for seed in (0, 1)
+        for purpose in ("weights", "order", "dropout")
+        for index in (0, 1)
+    ]
+    assert len(set(draws)) == len(draws)
+    assert generator(3, "order", 2).random() == generator(3, "order", 2).random()
+
+
+def test_the_recipe_is_kept_in_the_network(dataset):
+    net, _ = trained(ann.get_backend("cpu"), dataset, SMALL)
+    assert net.recipe["epochs"] == 4 and net.recipe["input_dropout"] == 0.1
+    assert "hidden" not in net.recipe  # the network says itself what it is
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("hidden", (0,)),
+        ("activation", "x"),
+        ("output_activation", "tanh"),
+        ("loss", "x"),
+        ("optimizer", "x"),
+        ("schedule", "x"),
+        ("learning_rate", 0),
+        ("learning_rate", float("nan")),
+        ("momentum", 1.0),
+        ("weight_decay", -1e-9),
+        ("batch_size", 0),
+        ("batch_size", 10.0),
+        ("epochs", 0),
+        ("warmup", 1.0),
+        ("input_dropout", 1.0),
+        ("validation", -1),
+    ],
+)
+def test_recipes_are_checked(field, value):
+    with pytest.raises(ValueError, match=r"expected|unknown|needs"):
+        ann.Recipe(**{field: value})
+
+
+def test_recipe_flags_name_every_field():
+    text = ann.Recipe(hidden=()).flags()
+    assert "--hidden none" in text
+    for field in dataclasses.fields(ann.Recipe):
+        assert f"--{field.name.replace('_', '-')} " in text
