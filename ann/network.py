@@ -56,11 +56,11 @@ class NeuralNetwork:
         dtype: str = "float32",
     ) -> None:
         self.layer_list = _checked(layers)
-        check_count("seed", seed, at_least=0)
+        self.seed = check_count("seed", seed, at_least=0)
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
         self.loss = get_loss(loss, self.layer_list[-1]["activation"])
-        self.loss_name, self.seed, self.dtype_name = loss, seed, dtype
+        self.loss_name, self.dtype_name = loss, dtype
         self.recipe: dict[str, Any] | None = None
         self.backend = get_backend(device)
         self.xp = self.backend.xp
@@ -71,7 +71,7 @@ class NeuralNetwork:
             for layer, activation in zip(self.layer_list, activations, strict=True)
         ]
         self._bind_layers()
-        random = generator(seed, "weights")
+        random = generator(self.seed, "weights")
         for layer in self.layers:
             layer.weight[...] = self._upload(layer.initial_weight(random))
 
@@ -138,7 +138,7 @@ class NeuralNetwork:
         Raises:
             ValueError: an argument is wrong; the message names it, what was expected and what was given.
         """
-        check_number("learning_rate", learning_rate, above=0)
+        learning_rate = check_number("learning_rate", learning_rate, above=0)
         images = check_images("X", X, self.input_dim)
         targets = check_targets("Y", Y, len(images), self.output_dim, self.loss.targets)
         loss = self.compute_gradients(self._inputs(images), self._upload(targets))
@@ -241,18 +241,21 @@ def _checked(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """A copy of a layer list that is known to chain. Raises ValueError naming the layer, counted from 1."""
     if not isinstance(layers, Sequence) or isinstance(layers, str) or len(layers) == 0:
         raise ValueError(f"layers: expected a list of at least one layer, got {layers!r}")
+    checked: list[dict[str, Any]] = []
     for number, layer in enumerate(layers, start=1):
         if not isinstance(layer, dict) or set(layer) != set(_LAYER_KEYS):
             raise ValueError(f"layer {number}: expected a dict with {', '.join(_LAYER_KEYS)}, got {layer!r}")
-        for key in ("input_dim", "output_dim"):
-            check_count(f"layer {number}: {key}", layer[key], at_least=1)
+        input_dim, output_dim = (
+            check_count(f"layer {number}: {key}", layer[key], at_least=1) for key in ("input_dim", "output_dim")
+        )
         try:
             get_activation(layer["activation"])
         except ValueError as error:
             raise ValueError(f"layer {number}: {error}") from None
-        if number > 1 and layer["input_dim"] != layers[number - 2]["output_dim"]:
+        if checked and input_dim != checked[-1]["output_dim"]:
             raise ValueError(
-                f"layer {number}: input_dim is {layer['input_dim']}, "
-                f"but layer {number - 1} has output_dim {layers[number - 2]['output_dim']}"
+                f"layer {number}: input_dim is {input_dim}, "
+                f"but layer {number - 1} has output_dim {checked[-1]['output_dim']}"
             )
-    return [dict(layer) for layer in layers]
+        checked.append({"input_dim": input_dim, "output_dim": output_dim, "activation": layer["activation"]})
+    return checked

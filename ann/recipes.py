@@ -55,21 +55,23 @@ class Recipe:
     validation: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden))
-        for width in self.hidden:
-            check_count("hidden", width, at_least=1)
         get_activation(self.activation)
         get_loss(self.loss, self.output_activation)
         _check_choice("optimizer", self.optimizer, OPTIMIZERS)
         _check_choice("schedule", self.schedule, SCHEDULES)
-        check_number("learning_rate", self.learning_rate, above=0)
-        check_number("momentum", self.momentum, at_least=0, below=1)
-        check_number("weight_decay", self.weight_decay, at_least=0)
-        check_count("batch_size", self.batch_size, at_least=1)
-        check_count("epochs", self.epochs, at_least=1)
-        check_number("warmup", self.warmup, at_least=0, below=1)
-        check_number("input_dropout", self.input_dropout, at_least=0, below=1)
-        check_count("validation", self.validation, at_least=0)
+        checked = {
+            "hidden": tuple(check_count("hidden", width, at_least=1) for width in self.hidden),
+            "learning_rate": check_number("learning_rate", self.learning_rate, above=0),
+            "momentum": check_number("momentum", self.momentum, at_least=0, below=1),
+            "weight_decay": check_number("weight_decay", self.weight_decay, at_least=0),
+            "batch_size": check_count("batch_size", self.batch_size, at_least=1),
+            "epochs": check_count("epochs", self.epochs, at_least=1),
+            "warmup": check_number("warmup", self.warmup, at_least=0, below=1),
+            "input_dropout": check_number("input_dropout", self.input_dropout, at_least=0, below=1),
+            "validation": check_count("validation", self.validation, at_least=0),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)  # the way to set a field of a frozen dataclass
 
     def layer_list(self, input_dim: int, output_dim: int) -> list[dict[str, Any]]:
         """The layers of this recipe between so many inputs and outputs, as ``NeuralNetwork`` takes them."""

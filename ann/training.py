@@ -187,6 +187,8 @@ def evaluate(network: NeuralNetwork, images: _Images) -> Evaluation:
 def _split(network: NeuralNetwork, dataset: Dataset, recipe: Recipe) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     """((training images, labels), (held-out images, labels)), checked against the network and the recipe."""
     images = check_images("train_images", dataset.train_images, network.input_dim)
+    if images.dtype != np.uint8:
+        raise ValueError(f"train_images: expected uint8 pixels, got dtype {images.dtype}")
     labels = np.asarray(dataset.train_labels)
     count = len(images) - recipe.validation
     if count < 1:

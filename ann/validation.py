@@ -5,6 +5,7 @@ out of range rather than refuse it. Every message names the argument, what was e
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def check_targets(name: str, targets: Any, count: int, classes: int, allowed: st
         check_labels(name, array, classes)
         rows: np.ndarray = np.eye(classes)[array]
         return rows
-    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+    if array.dtype.kind not in "fiub":
         raise ValueError(f"{name}: expected integer labels or rows of numbers, got dtype {array.dtype}")
     if array.shape != (count, classes):
         raise ValueError(
@@ -81,9 +82,13 @@ def check_labels(name: str, labels: np.ndarray, classes: int) -> None:
 
 def check_number(
     name: str, value: Any, *, above: float | None = None, at_least: float | None = None, below: float | None = None
-) -> None:
-    """Raise ValueError unless ``value`` is a finite Python number (a bool is none) within the bounds."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+) -> float:
+    """``value`` as a Python float, because a NumPy number would promote arrays and end up in files.
+
+    Raises:
+        ValueError: it is no finite number (a bool is none) within the bounds.
+    """
+    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     bounds = [(above, "above"), (at_least, "of at least"), (below, "below")]
     wanted = " and ".join(f"{word} {bound:g}" for bound, word in bounds if bound is not None)
     if (
@@ -93,12 +98,18 @@ def check_number(
         or (below is not None and value >= below)
     ):
         raise ValueError(f"{name}: expected a number {wanted}, got {value!r}")
+    return float(value)
 
 
-def check_count(name: str, value: Any, *, at_least: int) -> None:
-    """Raise ValueError unless ``value`` is a Python int (a bool is none) of at least ``at_least``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
+def check_count(name: str, value: Any, *, at_least: int) -> int:
+    """``value`` as a Python int, for the reasons of ``check_number``.
+
+    Raises:
+        ValueError: it is no integer (a bool is none) of at least ``at_least``.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < at_least:
         raise ValueError(f"{name}: expected a whole number of at least {at_least}, got {value!r}")
+    return int(value)
 
 
 def _host_array(name: str, value: Any) -> np.ndarray:
@@ -111,13 +122,13 @@ def _host_array(name: str, value: Any) -> np.ndarray:
 
 
 def _check_finite(name: str, array: np.ndarray) -> None:
-    # One sum finds most arrays finite in a tenth of the time; it may also overflow, so it never condemns.
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(array.sum()):
+        small = array.astype(np.float32, copy=False)  # where 1e300 is infinite
+        if np.isfinite(small.sum()):  # one sum clears most arrays; it may overflow by itself, so it never condemns
             return
-    if not np.isfinite(array).all():
-        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise ValueError(f"{name}: expected finite numbers, got {array[index]} at {list(index)}")
+    if not np.isfinite(small).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(small))[0])
+        raise ValueError(f"{name}: expected finite float32 numbers, got {array[index]} at {list(index)}")
 
 
 def _extremes(array: np.ndarray) -> str:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 import cli
 import numpy as np
 
 import ann
+from ann.files import check_writable
 from ann.metrics import confusion_matrix, wilson_interval
+from ann.plots import figure_of_images, save_figure
 
 EXAMPLES = """\
   python scripts/test.py
   python scripts/test.py --model mine.pickle --verbose | grep wrong
+  python scripts/test.py --picture mistakes.png
   python scripts/test.py --json"""
 
 
@@ -21,6 +25,8 @@ def main() -> None:
     """Parse, test, print."""
     flags = parse_flags()
     with cli.one_line_errors():
+        if flags.picture:
+            check_writable(flags.picture)
         backend = ann.get_backend(flags.device)
         network = ann.load_model(flags.model, backend)
         dataset = ann.load_dataset(flags.data)
@@ -33,7 +39,8 @@ def main() -> None:
             raise ann.DataFileError(
                 f"{flags.data}: labels up to {labels.max()}; {flags.model} has {network.output_dim} outputs"
             )
-        predicted = network.predict(images)
+        outputs = network.apply(images)
+        predicted = outputs.argmax(axis=1)
         confusion = confusion_matrix(labels, predicted, network.output_dim)
         wrong, total = int((predicted != labels).sum()), len(labels)
         interval = wilson_interval(wrong, total)
@@ -44,6 +51,8 @@ def main() -> None:
             print_examples(labels, predicted)
         print(f"device {backend.name}: {backend.description}")
         print_summary(wrong, total, interval, confusion)
+        if flags.picture:
+            draw_mistakes(flags.picture, images, labels, outputs)
 
 
 def print_json(
@@ -84,6 +93,16 @@ def print_summary(wrong: int, total: int, interval: tuple[float, float], confusi
         print(f"{digit:5} {cells}{missed:8}{rate:>9}")
 
 
+def draw_mistakes(path: Path, images: np.ndarray, labels: np.ndarray, outputs: np.ndarray, most: int = 40) -> None:
+    """A picture of the mistakes, those of which the network was surest first."""
+    predicted = outputs.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    surest = wrong[np.argsort(-outputs[wrong, predicted[wrong]], kind="stable")][:most]
+    captions = [f"{labels[index]} seen as {predicted[index]}" for index in surest]
+    save_figure(figure_of_images(images[surest], captions, columns=10), path)
+    print(f"\n{len(surest)} of {len(wrong)} mistakes, the surest first: {path.resolve()}")
+
+
 def parse_flags() -> argparse.Namespace:
     """The command line."""
     parser = cli.Parser("Test a saved network on the 10,000 test images.", EXAMPLES)
@@ -91,6 +110,7 @@ def parse_flags() -> argparse.Namespace:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--verbose", action="store_true", help="list each image: expected, got, a mark on the wrong ones")
     form.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the mistakes, the surest first")
     return parser.parse_args()
 
 

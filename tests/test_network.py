@@ -196,8 +196,9 @@ X, Y = np.zeros((4, 5), dtype=np.float32), np.array([0, 1, 2, 0])
         (np.zeros((4, 5), bool), "X: expected floats, or uint8 pixels, got dtype bool"),
         (np.full((4, 5), "a"), "X: expected floats, or uint8 pixels, got dtype <U1"),
         (np.full((4, 5), None), "X: expected floats, or uint8 pixels, got dtype object"),
-        (np.full((4, 5), np.nan, np.float32), r"X: expected finite numbers, got nan at \[0, 0\]"),
-        (np.where(np.eye(4, 5) > 0, np.inf, 0), r"X: expected finite numbers, got inf at \[0, 0\]"),
+        (np.full((4, 5), np.nan, np.float32), r"X: expected finite float32 numbers, got nan at \[0, 0\]"),
+        (np.where(np.eye(4, 5) > 0, np.inf, 0), r"X: expected finite float32 numbers, got inf at \[0, 0\]"),
+        (np.full((4, 5), 1e300), r"X: expected finite float32 numbers, got 1e\+300 at"),
         (None, "X: expected a NumPy array, got builtins.NoneType"),
         ([[1.0], [1.0, 2.0]], "X: expected a NumPy array, got rows of unequal lengths"),
     ],
@@ -220,7 +221,7 @@ def test_bad_inputs(backend, x, message):
             r"Y: expected shape \(4, 3\), or \(4,\) integer labels, got \(4,\) of float64",
         ),
         (np.zeros((4, 2)), r"Y: expected shape \(4, 3\)"),
-        (np.full((4, 3), np.nan), "Y: expected finite numbers, got nan"),
+        (np.full((4, 3), np.nan), "Y: expected finite float32 numbers, got nan"),
         (np.full((4, 3), 2.0), "Y: expected rows of numbers from 0 to 1 for this loss, got 2.0 to 2.0"),
         (np.full((4, 3), "a"), "Y: expected integer labels or rows of numbers, got dtype <U1"),
         (None, "Y: expected a NumPy array"),
@@ -232,6 +233,17 @@ def test_bad_targets(backend, y, message):
     with pytest.raises(ValueError, match=message):
         net.train_batch(X, y, 0.1)
     np.testing.assert_array_equal(backend.to_host(net.parameters), before)
+
+
+def test_numpy_numbers_are_taken_as_python_s(backend, tmp_path, rng):
+    """They would promote arrays to float64, and files that hold them could not be read."""
+    layers = [{"input_dim": np.int64(5), "output_dim": np.uint8(3), "activation": "sigmoid"}]
+    net = ann.NeuralNetwork(layers, device=backend, seed=np.int32(7))
+    net.train_batch(X, np.eye(4, 3, dtype=bool), np.float64(0.1))
+    net.train_batch(X, Y, np.float32(0.1))
+    net.recipe = ann.Recipe(learning_rate=np.float64(0.1), batch_size=np.int64(3)).training_fields()
+    net.save(tmp_path / "model")
+    assert ann.load_model(tmp_path / "model").recipe == net.recipe
 
 
 def test_softmax_targets_sum_to_one(backend):

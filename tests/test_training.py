@@ -152,6 +152,12 @@ def test_data_that_do_not_fit(dataset):
         ann.fit(network_of(ann.get_backend("cpu"), 64, 5), dataset, SMALL)
 
 
+def test_images_are_pixels(dataset):
+    floats = dataclasses.replace(dataset, train_images=np.zeros((500, 64)))
+    with pytest.raises(ValueError, match="train_images: expected uint8 pixels, got dtype float64"):
+        trained(ann.get_backend("cpu"), floats, SMALL)
+
+
 def test_streams_are_apart():
     draws = [
         generator(seed, purpose, index).random()
