@@ -44,11 +44,11 @@ class Recipe:
     output_activation: str = "sigmoid"
     loss: str = "cross-entropy"
     optimizer: str = "adamw"
-    learning_rate: float = 0.022
+    learning_rate: float = 0.028
     momentum: float = 0.9
     weight_decay: float = 0.06
     batch_size: int = 200
-    epochs: int = 24
+    epochs: int = 22
     schedule: str = "linear"
     warmup: float = 0.05
     input_dropout: float = 0.2

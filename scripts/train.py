@@ -90,7 +90,8 @@ class Progress:
             print(f"{line}  {left:.0f} s left", flush=True)
         else:
             self._bar.write(line, file=sys.stdout)
-            self._bar.set_postfix_str(outcome(report), refresh=False)
+            wrong = f", {report.validation.wrong} wrong" if report.validation else ""
+            self._bar.set_postfix_str(f"loss {report.loss:.4f}{wrong}", refresh=False)
 
 
 def outcome(report: ann.EpochReport) -> str:
