@@ -13,24 +13,11 @@ any number of threads may call it.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import ann.initializers as initializers
 from ann.activations import get_activation
 from ann.backend import Array
-
-
-class Layer(Protocol):
-    """One step of the network."""
-
-    def forward(self, x: Array) -> Array:
-        """Outputs, remembering what ``backward`` needs."""
-
-    def backward(self, grad: Array) -> Array:
-        """dL/d(outputs) -> dL/d(inputs), writing (not adding) the gradients of the layer's parameters."""
-
-    def apply(self, x: Array) -> Array:
-        """Outputs, remembering nothing."""
 
 
 class Dense:

@@ -50,7 +50,7 @@ def text_sheet(images: np.ndarray, captions: Sequence[str], columns: int = 5, un
 def figure_of_images(images: np.ndarray, captions: Sequence[str], columns: int = 5) -> Any:
     """A matplotlib figure of images (N, height, width), each under its caption. Raises ImportError without it."""
     pyplot = _pyplot()
-    rows = -(-len(images) // columns)
+    rows = max(1, -(-len(images) // columns))
     figure, axes = pyplot.subplots(rows, columns, figsize=(1.5 * columns, 1.75 * rows), squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()

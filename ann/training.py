@@ -112,7 +112,7 @@ def fit(
                 f"training diverged in epoch {epoch} of {recipe.epochs}: the numbers grew beyond all bounds; "
                 f"try a learning rate below {recipe.learning_rate:g}"
             )
-        measured = evaluate(network, validation) if validation else None
+        measured = _evaluate(network, validation) if validation else None
         reports.append(
             EpochReport(
                 epoch=epoch,
@@ -171,7 +171,7 @@ class _Batches(_Images):
             yield x, xp.take(self.targets, chosen, axis=0)
 
 
-def evaluate(network: NeuralNetwork, images: _Images) -> Evaluation:
+def _evaluate(network: NeuralNetwork, images: _Images) -> Evaluation:
     """Apply a network to images. It draws no random number and changes nothing, so training goes on as without."""
     xp, output = network.xp, network.loss.output
     loss_sum = xp.zeros((), dtype=network.dtype)

@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the checkout that this program belongs to, installed or not
 
 try:
+    import tqdm  # noqa: F401 (looked for here, so that one line says what is missing)
+
     import ann
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error.name} is not installed; in {ROOT}: python -m pip install -e .")

@@ -44,6 +44,8 @@ def main() -> None:
         confusion = confusion_matrix(labels, predicted, network.output_dim)
         wrong, total = int((predicted != labels).sum()), len(labels)
         interval = wilson_interval(wrong, total)
+        if flags.picture:
+            draw_mistakes(flags.picture, images, labels, outputs)
         if flags.json:
             print_json(wrong, total, interval, confusion, backend)
             return
@@ -52,7 +54,7 @@ def main() -> None:
         print(f"device {backend.name}: {backend.description}")
         print_summary(wrong, total, interval, confusion)
         if flags.picture:
-            draw_mistakes(flags.picture, images, labels, outputs)
+            print(f"\npicture of the mistakes, the surest first: {flags.picture.resolve()}")
 
 
 def print_json(
@@ -100,7 +102,6 @@ def draw_mistakes(path: Path, images: np.ndarray, labels: np.ndarray, outputs: n
     surest = wrong[np.argsort(-outputs[wrong, predicted[wrong]], kind="stable")][:most]
     captions = [f"{labels[index]} seen as {predicted[index]}" for index in surest]
     save_figure(figure_of_images(images[surest], captions, columns=10), path)
-    print(f"\n{len(surest)} of {len(wrong)} mistakes, the surest first: {path.resolve()}")
 
 
 def parse_flags() -> argparse.Namespace:

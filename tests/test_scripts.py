@@ -302,3 +302,23 @@ def test_a_bar_on_a_terminal(tmp_path, small_data):
     text = shown.decode()
     assert "\r" in text and "images/s" in text and "left" in text
     assert re.search(r"epoch 3/3  training loss", text) and "saved mnist_ann.pickle" in text
+
+
+def test_picture_of_the_mistakes(trained, small_data):
+    out, _ = run("test", "--data", small_data, "--picture", "mistakes.png", cwd=trained)
+    assert f"the surest first: {trained / 'mistakes.png'}" in out
+    (trained / "mistakes.png").unlink()
+    out, _ = run("test", "--data", small_data, "--picture", "mistakes.png", "--json", cwd=trained)
+    assert json.loads(out)["total"] == 100 and (trained / "mistakes.png").stat().st_size > 1000
+    assert "No such file" in run("test", "--picture", "absent/x.png", cwd=trained, code=1)[1]
+
+
+def test_a_picture_of_no_mistakes(tmp_path, small_data):
+    """A network that is always right has an empty gallery."""
+    (small_data / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(np.zeros(100, np.uint8))))
+    net = ann.NeuralNetwork([{"input_dim": 64, "output_dim": 10, "activation": "sigmoid"}])
+    net.parameters[:] = 0
+    net.layers[0].bias[0, 0] = 1
+    net.save(tmp_path / "mnist_ann.pickle")
+    out, _ = run("test", "--data", small_data, "--picture", "x.png", cwd=tmp_path)
+    assert "0 of 100 wrong, error rate 0.00 %" in out
