@@ -4,9 +4,6 @@ import struct
 import numpy as np
 import pytest
 from conftest import ROOT, idx_bytes, write_mnist_like
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 import ann
 from ann.datasets import read_idx
@@ -131,31 +128,3 @@ def test_files_that_do_not_fit(small_data, name, array, message):
     (small_data / f"{name}-ubyte.gz").write_bytes(gzip.compress(idx_bytes(array)))
     with pytest.raises(ann.DataFileError, match=message):
         ann.load_dataset(small_data)
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
-@given(array=hnp.arrays(np.uint8, hnp.array_shapes(min_dims=1, max_dims=3, max_side=9)), zipped=st.booleans())
-def test_what_is_written_is_read(tmp_path, array, zipped):
-    path = tmp_path / "file"
-    path.write_bytes(gzip.compress(idx_bytes(array)) if zipped else idx_bytes(array))
-    found = read_idx(path, array.ndim)
-    np.testing.assert_array_equal(found, array)
-    assert not found.flags.writeable
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
-@given(
-    zipped=st.booleans(),
-    changes=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=4),
-    cut=st.integers(0, 200),
-)
-def test_damage_gives_the_one_exception(tmp_path, zipped, changes, cut):
-    data = bytearray(gzip.compress(idx_bytes(GOOD), mtime=0) if zipped else idx_bytes(GOOD))
-    for place, value in changes:
-        data[place % len(data)] = value
-    path = tmp_path / "file"
-    path.write_bytes(bytes(data[: len(data) - cut % len(data)] if cut % 3 == 0 else data))
-    try:
-        read_idx(path, 3)
-    except ann.DataFileError as error:
-        assert "\n" not in str(error)  # anything else that is raised fails the test

@@ -8,8 +8,6 @@ import sys
 import numpy as np
 import pytest
 from conftest import network_of
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import ann
 from ann.model_file import FORMAT, _Pickler
@@ -215,38 +213,3 @@ def test_a_huge_file_is_not_read(tmp_path):
         file.truncate(2**40)  # sparse
     with pytest.raises(ann.ModelFileError, match="a model file has at most 268435456"):
         ann.load_model(tmp_path / "huge")
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=500)
-@given(
-    changes=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=5),
-    cut=st.one_of(st.just(0), st.integers(0, 2000)),
-)
-def test_damage_gives_a_network_or_the_one_exception(saved, changes, cut):
-    good = saved.read_bytes()
-    data = bytearray(good)
-    for place, value in changes:
-        data[place % len(data)] = value
-    path = saved.with_name("damaged")
-    path.write_bytes(bytes(data[: len(data) - cut % len(data)]))
-    try:
-        ann.load_model(path)
-    except ann.ModelFileError as error:
-        assert "\n" not in str(error)  # anything else that is raised fails the test
-
-
-widths = st.integers(1, 6)
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
-@given(
-    dims=st.lists(widths, min_size=2, max_size=4),
-    activation=st.sampled_from(["sigmoid", "relu", "gelu"]),
-    seed=st.integers(0, 2**62),
-)
-def test_what_is_saved_is_loaded(tmp_path, dims, activation, seed):
-    net = network_of(ann.get_backend("cpu"), *dims, activation=activation, seed=seed)
-    net.save(tmp_path / "file")
-    twin = ann.load_model(tmp_path / "file")
-    assert (twin.layer_list, twin.seed) == (net.layer_list, seed)
-    np.testing.assert_array_equal(twin.parameters, net.parameters)

@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, idx_bytes
+from conftest import ROOT, idx_bytes, optional
 
 import ann
 
@@ -101,6 +101,7 @@ def test_no_hidden_layer(tmp_path, small_data):
 
 
 def test_try_loader(tmp_path, small_data):
+    optional("matplotlib")
     out, _ = run("try_loader", "--data", small_data, "--seed", 1, cwd=tmp_path)
     assert "train: 300 images of 8 x 8 pixels, labels 0 to 9" in out
     assert len(re.findall(r"\d train \d+", out)) == 10 and len(re.findall(r"\d test \d+", out)) == 5
@@ -115,6 +116,7 @@ def test_try_loader(tmp_path, small_data):
 
 
 def test_from_another_folder_the_default_data_are_found(tmp_path):
+    optional("matplotlib")
     out, _ = run("try_loader", "--output", "x.png", cwd=tmp_path)
     assert "train: 60,000 images of 28 x 28 pixels" in out
 
@@ -305,6 +307,7 @@ def test_a_bar_on_a_terminal(tmp_path, small_data):
 
 
 def test_picture_of_the_mistakes(trained, small_data):
+    optional("matplotlib")
     out, _ = run("test", "--data", small_data, "--picture", "mistakes.png", cwd=trained)
     assert f"the surest first: {trained / 'mistakes.png'}" in out
     (trained / "mistakes.png").unlink()
@@ -315,6 +318,7 @@ def test_picture_of_the_mistakes(trained, small_data):
 
 def test_a_picture_of_no_mistakes(tmp_path, small_data):
     """A network that is always right has an empty gallery."""
+    optional("matplotlib")
     (small_data / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(np.zeros(100, np.uint8))))
     net = ann.NeuralNetwork([{"input_dim": 64, "output_dim": 10, "activation": "sigmoid"}])
     net.parameters[:] = 0
