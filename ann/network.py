@@ -116,11 +116,11 @@ class NeuralNetwork:
             x = layer.apply(x)
         return x
 
-    def inputs(self, pixels: Array, scale: float, out: Array | None = None) -> Array:
-        """Device uint8 pixels (N, I) times ``scale`` -> inputs (N, I)."""
+    def inputs(self, pixels: Array, out: Array | None = None) -> Array:
+        """Device uint8 pixels (N, I) -> inputs (N, I) from 0 (black) to 1 (white)."""
         out = self.xp.empty(pixels.shape, dtype=self.dtype) if out is None else out
         # With dtype named, the product is taken in that type; without, uint8 times a float is a float64.
-        return self.xp.multiply(pixels, scale, out=out, dtype=self.dtype)
+        return self.xp.multiply(pixels, self.pixel_scale, out=out, dtype=self.dtype)
 
     # The same for host arrays, checked -------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class NeuralNetwork:
     def _inputs(self, images: Any) -> Array:
         """Checked host images -> device inputs: pixels are scaled on the device, floats are inputs already."""
         if images.dtype.name == "uint8":
-            return self.inputs(self.backend.from_host(images), self.pixel_scale)
+            return self.inputs(self.backend.from_host(images))
         return self._upload(images)
 
 

@@ -32,7 +32,6 @@ class Recipe:
         epochs: passes over the training images.
         schedule: how the learning rate falls: "constant", "step", "linear" or "cosine".
         warmup: the share of all steps in which the learning rate first rises.
-        input_dropout: the share of pixels set to 0 at random in each training image.
         validation: how many images at the end of the training set are held out and only measured.
 
     Raises:
@@ -46,12 +45,11 @@ class Recipe:
     optimizer: str = "adamw"
     learning_rate: float = 0.028
     momentum: float = 0.9
-    weight_decay: float = 0.06
+    weight_decay: float = 0.08
     batch_size: int = 200
-    epochs: int = 22
+    epochs: int = 24
     schedule: str = "linear"
     warmup: float = 0.05
-    input_dropout: float = 0.2
     validation: int = 0
 
     def __post_init__(self) -> None:
@@ -67,7 +65,6 @@ class Recipe:
             "batch_size": check_count("batch_size", self.batch_size, at_least=1),
             "epochs": check_count("epochs", self.epochs, at_least=1),
             "warmup": check_number("warmup", self.warmup, at_least=0, below=1),
-            "input_dropout": check_number("input_dropout", self.input_dropout, at_least=0, below=1),
             "validation": check_count("validation", self.validation, at_least=0),
         }
         for name, value in checked.items():

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ann.augment import InputDropout
 from ann.backend import Array
 from ann.datasets import Dataset
 from ann.errors import DivergenceError
@@ -147,27 +146,18 @@ class _Batches(_Images):
 
     def __init__(self, network: NeuralNetwork, images: np.ndarray, labels: np.ndarray, recipe: Recipe) -> None:
         super().__init__(network, images, labels)
-        shape = (recipe.batch_size, network.input_dim)
         self.steps = -(-self.count // recipe.batch_size)  # the last batch may be smaller
         self._network, self._batch_size = network, recipe.batch_size
-        self._inputs = network.xp.empty(shape, dtype=network.dtype)
-        self._dropout = None
-        if recipe.input_dropout:
-            self._dropout = InputDropout(network.backend, recipe.input_dropout, shape, network.seed)
-        self._scale = network.pixel_scale / (1.0 - recipe.input_dropout)
+        self._inputs = network.xp.empty((recipe.batch_size, network.input_dim), dtype=network.dtype)
 
     def of_epoch(self, epoch: int) -> Iterator[tuple[Array, Array]]:
         """Each batch: inputs (N, I), valid until the next one, and target rows (N, O)."""
         network, xp = self._network, self._network.xp
         order = network.backend.from_host(generator(network.seed, "order", epoch).permutation(self.count))
-        if self._dropout:
-            self._dropout.start_epoch(epoch)
         for batch in slices(self.count, self._batch_size):
             chosen = order[batch]
             pixels = xp.take(self.pixels, chosen, axis=0)
-            if self._dropout:
-                self._dropout(pixels)
-            x = network.inputs(pixels, self._scale, out=self._inputs[: pixels.shape[0], :])
+            x = network.inputs(pixels, out=self._inputs[: pixels.shape[0], :])
             yield x, xp.take(self.targets, chosen, axis=0)
 
 
@@ -177,7 +167,7 @@ def _evaluate(network: NeuralNetwork, images: _Images) -> Evaluation:
     loss_sum = xp.zeros((), dtype=network.dtype)
     wrong = xp.zeros((), dtype=xp.int64)
     for chunk in slices(images.count, CHUNK):
-        logits = network.logits(network.inputs(images.pixels[chunk, :], network.pixel_scale))
+        logits = network.logits(network.inputs(images.pixels[chunk, :]))
         loss_sum += network.loss.value(xp, logits, images.targets[chunk, :]) * float(logits.shape[0])
         output.function(xp, logits, logits)
         wrong += xp.count_nonzero(xp.argmax(logits, axis=-1) != images.labels[chunk])

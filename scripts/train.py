@@ -137,7 +137,6 @@ def parse_flags() -> argparse.Namespace:
     add("epochs", type=whole(1), metavar="N", help="passes over the training images")
     add("schedule", choices=SCHEDULES, help="how the learning rate falls")
     add("warmup", type=number(at_least=0, below=1), metavar="SHARE", help="share of the steps in which it first rises")
-    add("input_dropout", type=number(at_least=0, below=1), metavar="SHARE", help="share of pixels blanked at random")
     add("validation", type=whole(0), metavar="N", help="held-out training images, to watch it generalise")
     return parser.parse_args()
 

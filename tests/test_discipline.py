@@ -11,13 +11,13 @@ from conftest import ROOT, make_backend, network_of
 import ann
 from ann.optimizers import OPTIMIZERS, get_optimizer
 
-DEVICE_CODE = ("activations", "augment", "layers", "losses", "network", "optimizers", "schedules")
+DEVICE_CODE = ("activations", "layers", "losses", "network", "optimizers", "schedules")
 
 # each room and the rooms that it may import
 ROOMS = [
     *("errors", "files", "pickle_reader", "streams", "validation", "metrics"),
     *("backend", "initializers", "activations", "losses", "layers", "model_file", "network"),
-    *("optimizers", "schedules", "datasets", "augment", "recipes", "training", "plots"),
+    *("optimizers", "schedules", "datasets", "recipes", "training", "plots"),
 ]
 
 

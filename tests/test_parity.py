@@ -26,7 +26,7 @@ def dataset(tmp_path_factory):
 
 @pytest.mark.parametrize(("activation", "output", "loss", "optimizer"), CASES)
 def test_twelve_steps(backend_pair, dataset, activation, output, loss, optimizer):
-    """Dropout, momentum, decay, a schedule and a smaller last batch; then losses, parameters and outputs agree."""
+    """Momentum, decay, a schedule and a smaller last batch; then losses, parameters and outputs agree."""
     recipe = ann.Recipe(
         hidden=(12, 8),
         activation=activation,
@@ -37,7 +37,6 @@ def test_twelve_steps(backend_pair, dataset, activation, output, loss, optimizer
         weight_decay=0.01,
         batch_size=45,
         epochs=3,
-        input_dropout=0.2,
         validation=10,
     )
     results = []

@@ -83,7 +83,7 @@ def test_the_printed_command_repeats_the_run(tmp_path, small_data):
 def test_every_flag_reaches_the_model(tmp_path, small_data):
     flags = {
         "optimizer": "nesterov", "learning-rate": 0.05, "momentum": 0.8, "weight-decay": 0.001, "batch-size": 30,
-        "epochs": 2, "schedule": "step", "warmup": 0.25, "input-dropout": 0.3, "validation": 50,
+        "epochs": 2, "schedule": "step", "warmup": 0.25, "validation": 50,
     }  # fmt: skip
     words = [word for name, value in flags.items() for word in (f"--{name}", value)]
     network = ["--hidden", "9,7", "--activation", "gelu", "--output-activation", "softmax", "--loss", "cross-entropy"]
@@ -145,7 +145,6 @@ def test_help(tmp_path, name):
         (["--momentum", "1"], "argument --momentum: expected a number of at least 0 and below 1, got '1'"),
         (["--weight-decay", "-1"], "argument --weight-decay: expected a number of at least 0, got '-1'"),
         (["--warmup", "1"], "argument --warmup: expected a number"),
-        (["--input-dropout", "1"], "argument --input-dropout: expected a number"),
         (["--validation", "-1"], "argument --validation: expected a whole number of at least 0, got '-1'"),
         (["--seed", "-1"], "argument --seed: expected a whole number of at least 0, got '-1'"),
         (["--hidden", "128,0"], "argument --hidden: expected widths such as 128,32"),

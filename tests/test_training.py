@@ -8,9 +8,7 @@ from conftest import network_of, write_mnist_like
 import ann
 from ann.streams import generator
 
-SMALL = ann.Recipe(
-    hidden=(16,), learning_rate=0.3, batch_size=32, epochs=4, input_dropout=0.1, validation=60, schedule="cosine"
-)
+SMALL = ann.Recipe(hidden=(16,), learning_rate=0.3, batch_size=32, epochs=4, validation=60, schedule="cosine")
 
 
 @pytest.fixture(scope="module")
@@ -101,29 +99,9 @@ def test_every_image_is_seen_once_an_epoch(backend, dataset, monkeypatch):
         return compute(self, x, targets)
 
     monkeypatch.setattr(ann.NeuralNetwork, "compute_gradients", spy)
-    trained(backend, marked, dataclasses.replace(SMALL, validation=0, input_dropout=0.0, epochs=2))
+    trained(backend, marked, dataclasses.replace(SMALL, validation=0, epochs=2))
     assert sorted(seen[:100]) == sorted(seen[100:]) == list(range(100))
     assert seen[:100] != seen[100:] and seen[:100] != sorted(seen[:100])
-
-
-def test_dropout_blanks_the_asked_share_and_keeps_the_mean(backend, dataset, monkeypatch):
-    images = np.full((500, 8, 8), 200, np.uint8)
-    bright = dataclasses.replace(dataset, train_images=images)
-    inputs = []
-    compute = ann.NeuralNetwork.compute_gradients
-
-    def spy(self, x, targets):
-        inputs.append(backend.to_host(x).copy())
-        return compute(self, x, targets)
-
-    monkeypatch.setattr(ann.NeuralNetwork, "compute_gradients", spy)
-    trained(backend, bright, dataclasses.replace(SMALL, input_dropout=0.3))
-    values = np.concatenate(inputs)
-    assert (values == 0).mean() == pytest.approx(0.3, abs=0.02)
-    assert values.mean() == pytest.approx(200 / 255, abs=0.02)
-    np.testing.assert_allclose(values[values != 0], 200 / 255 / 0.7, rtol=1e-6)
-    assert (inputs[0] != inputs[1]).any()
-    np.testing.assert_array_equal(images, 200)  # the data set itself is not blanked
 
 
 def test_divergence_is_found_and_said(backend, dataset):
@@ -162,7 +140,7 @@ def test_streams_are_apart():
     draws = [
         generator(seed, purpose, index).random()
         for seed in (0, 1)
-        for purpose in ("weights", "order", "dropout")
+        for purpose in ("weights", "order")
         for index in (0, 1)
     ]
     assert len(set(draws)) == len(draws)
@@ -171,7 +149,7 @@ def test_streams_are_apart():
 
 def test_the_recipe_is_kept_in_the_network(dataset):
     net, _ = trained(ann.get_backend("cpu"), dataset, SMALL)
-    assert net.recipe["epochs"] == 4 and net.recipe["input_dropout"] == 0.1
+    assert net.recipe["epochs"] == 4 and net.recipe["batch_size"] == 32
     assert "hidden" not in net.recipe  # the network says itself what it is
 
 
@@ -192,7 +170,6 @@ def test_the_recipe_is_kept_in_the_network(dataset):
         ("batch_size", 10.0),
         ("epochs", 0),
         ("warmup", 1.0),
-        ("input_dropout", 1.0),
         ("validation", -1),
     ],
 )
