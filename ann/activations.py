@@ -127,20 +127,27 @@ def _leaky_relu_derivative(xp: Any, y: Array, out: Array) -> None:
     xp.maximum(out, _LEAK, out=out)
 
 
-_GELU_SCALE, _GELU_CUBE = math.sqrt(2.0 / math.pi), 0.044715
+_GELU_SCALE, _GELU_CUBE = 2.0 * math.sqrt(2.0 / math.pi), 0.044715
+
+
+def _gelu_gate(xp: Any, z: Array) -> Array:
+    """sigmoid(u) with u = scale (z + cube z^3): about the probability that a standard normal number is below z.
+
+    Hendrycks & Gimpel (2016), section 2, where it stands as (1 + tanh(u / 2)) / 2, which loses its digits for z < -4.
+    """
+    u = _GELU_SCALE * (z + _GELU_CUBE * z * z * z)
+    return 1.0 / (1.0 + xp.exp(xp.minimum(-u, 80.0)))  # exp(80) is still a finite float32
 
 
 def _gelu(xp: Any, z: Array, out: Array) -> None:
-    # Hendrycks & Gimpel (2016), section 2: the tanh approximation of z * P(Z <= z) for a standard normal Z.
-    t = xp.tanh(_GELU_SCALE * (z + _GELU_CUBE * z * z * z))
-    xp.multiply(0.5 * z, 1.0 + t, out=out)
+    xp.multiply(z, _gelu_gate(xp, z), out=out)
 
 
 def _gelu_derivative(xp: Any, z: Array, out: Array) -> None:
-    t = xp.tanh(_GELU_SCALE * (z + _GELU_CUBE * z * z * z))
-    inner = _GELU_SCALE * (1.0 + 3.0 * _GELU_CUBE * z * z)
-    # 1 - t is taken first: for large |z| it is 0, and a 0 times the large rest must not become infinite.
-    xp.multiply(0.5 * (1.0 + t), 1.0 + (1.0 - t) * z * inner, out=out)
+    gate = _gelu_gate(xp, z)
+    slope = _GELU_SCALE * (1.0 + 3.0 * _GELU_CUBE * z * z)  # du/dz
+    # In this order, because for large |z| the gate is 0 or 1 and the slope is huge.
+    xp.add(gate, (1.0 - gate) * (gate * z) * slope, out=out)
 
 
 ACTIVATIONS: dict[str, Activation] = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 import struct
 import zlib
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ann.errors import DataFileError
+from ann.files import read_regular
 from ann.validation import check_labels
 
 CLASSES = 10
@@ -53,7 +53,7 @@ def load_dataset(folder_or_name: str | os.PathLike[str] = "mnist") -> Dataset:
         DataFileError: a file is missing, unreadable, damaged, or does not fit the others.
     """
     folder = _CHECKOUT_DATA if folder_or_name == "mnist" else Path(folder_or_name)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # false, where Path.is_dir raises, for a name that is too long
         raise DataFileError(
             f"{folder}: no such data folder; it must hold the four IDX files of MNIST (see data/README.md)"
         )
@@ -66,7 +66,7 @@ def load_dataset(folder_or_name: str | os.PathLike[str] = "mnist") -> Dataset:
                 f"{labels_path}: {len(labels)} labels for the {len(images)} images of {images_path.name}"
             )
         try:
-            check_labels("labels", labels, CLASSES)
+            check_labels("labels", labels, CLASSES, len(images))
         except ValueError as error:
             raise DataFileError(f"{labels_path}: {error}") from None
         parts[part] = images, labels
@@ -86,11 +86,7 @@ def read_idx(path: str | os.PathLike[str], dimensions: int) -> np.ndarray:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
-                raise DataFileError(f"{path}: not a regular file of at most {_MAX_BYTES} bytes")
-            data = file.read()
+        data = read_regular(path, _MAX_BYTES)
     except OSError as error:
         raise DataFileError(f"{path}: cannot be read: {error.strerror}") from None
     try:
@@ -103,7 +99,7 @@ def _find(folder: Path, stem: str, dimensions: int) -> Path:
     """The file of a part in any of its spellings."""
     names = [f"{stem}{dash}idx{dimensions}-ubyte{ending}" for dash in "-." for ending in (".gz", "")]
     for name in names:
-        if (folder / name).exists():
+        if os.path.exists(folder / name):
             return folder / name
     raise DataFileError(f"{folder / names[0]}: no such file, nor {', '.join(names[1:])}")
 

@@ -5,6 +5,7 @@ pulled plug leaves the old file or the new one, never half of one.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -18,7 +19,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         OSError: it cannot be written; an old file is as it was, and nothing is left beside it.
     """
     target = _target(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
+    temporary = _temporary(target)
     try:
         # 0o666 less the umask, as for any new file; O_EXCL so that no link planted there is followed
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
@@ -39,12 +40,48 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise OSError now where ``write_atomically`` would raise it later. Leaves nothing behind."""
     target = _target(path)
-    probe = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
+    probe = _temporary(target)
     try:
+        _check_replaceable(target)
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         probe.unlink()
     except OSError as error:
         raise _about(path, error) from None
+
+
+def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
+    """The contents of a regular file, never waiting for a pipe's other end.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or has more than ``most`` bytes.
+    """
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if status.st_size > most:
+            raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, and at most {most} are read", str(path))
+        return file.read(status.st_size)  # read(most) would allocate most
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _temporary(target: Path) -> Path:
+    """A name beside the target that nobody uses, short enough wherever the target's own is."""
+    return target.with_name(f".ann-{secrets.token_hex(8)}.part")
+
+
+def _check_replaceable(target: Path) -> None:
+    """Raise OSError where the folder can be written but this file in it cannot be replaced."""
+    if target.exists() and os.name == "posix":
+        folder = target.parent.stat()
+        owners = (0, target.stat().st_uid, folder.st_uid)
+        if folder.st_mode & stat.S_ISVTX and os.geteuid() not in owners:
+            raise PermissionError(errno.EPERM, "In this folder only its owner may replace it", str(target))
+        if target.is_mount():
+            raise OSError(errno.EBUSY, "It is a mount point", str(target))
 
 
 def _about(path: str | os.PathLike[str], error: OSError) -> OSError:
@@ -56,9 +93,9 @@ def _target(path: str | os.PathLike[str]) -> Path:
     """The file that a path means: links are followed, and what is no regular file is not replaced."""
     target = Path(os.path.realpath(path))
     if target.is_dir():
-        raise IsADirectoryError(21, "Is a directory", str(path))
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
     if target.exists() and not stat.S_ISREG(target.stat().st_mode):
-        raise OSError(22, "Not a regular file", str(path))
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
     return target
 
 

@@ -78,11 +78,11 @@ class Dense:
             return
         if batch > self._capacity:
             self._capacity = batch
-            shape = (batch, self.output_dim)
-            z, scratch = xp.empty(shape, dtype=x.dtype), xp.empty(shape, dtype=x.dtype)
-            y = z if self.activation.keeps == "output" else xp.empty(shape, dtype=x.dtype)
-            x_gradient = xp.empty((batch, self.input_dim), dtype=x.dtype)
-            self._buffers = (z, y, scratch, x_gradient)
+            leading = self.weight.shape[:-2]  # () for one network, (K,) for K of them side by side
+            outputs, inputs = (*leading, batch, self.output_dim), (*leading, batch, self.input_dim)
+            self._buffers = [xp.empty(shape, dtype=x.dtype) for shape in (outputs, outputs, outputs, inputs)]
         self._batch = batch
-        self._z, self._y, self._scratch, self._x_gradient = (buffer[:batch, :] for buffer in self._buffers)
+        self._z, self._y, self._scratch, self._x_gradient = (buffer[..., :batch, :] for buffer in self._buffers)
+        if self.activation.keeps == "output":
+            self._y = self._z  # in place: z is not needed again
         self._ones = xp.ones((1, batch), dtype=x.dtype)

@@ -11,20 +11,22 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import stat
 import sys
 from typing import Any
 
 import numpy as np
 
+from ann.activations import ACTIVATIONS
 from ann.errors import ModelFileError
-from ann.files import write_atomically
-from ann.pickle_reader import read_pickle
+from ann.files import read_regular
+from ann.losses import LOSSES
+from ann.pickle_reader import read_pickle, shown
 
 FORMAT, VERSION = "ann-mlp", 1
 _MAX_BYTES = 256 * 2**20
 _KEYS = {"format", "version", "layers", "loss", "preprocessing", "seed", "recipe"}
 _LAYER_KEYS = {"input_dim", "output_dim", "activation", "weight", "bias"}
+_SCALE = repr(1.0 / 255.0)
 
 
 class _Pickler(pickle.Pickler):
@@ -35,18 +37,14 @@ class _Pickler(pickle.Pickler):
         return NotImplemented
 
 
-def write_model(
-    path: str | os.PathLike[str],
-    layers: list[dict[str, Any]],
-    loss: str,
-    pixel_scale: float,
-    seed: int,
-    recipe: dict[str, Any] | None,
-) -> None:
-    """Write a model file. Each layer has the keys above, with host arrays of any float type.
+def to_bytes(
+    layers: list[dict[str, Any]], loss: str, pixel_scale: float, seed: int, recipe: dict[str, Any] | None
+) -> bytes:
+    """A model file's bytes, which are known to be readable. Each layer has the keys above, with float arrays.
 
     Raises:
-        OSError: it cannot be written; an old file is as it was.
+        ValueError: the model could not be read back, since it is too large, not finite, or has a recipe of values
+            that are not plain.
     """
     contents = {
         "format": FORMAT,
@@ -58,8 +56,15 @@ def write_model(
         "recipe": recipe,
     }
     buffer = io.BytesIO()
-    _Pickler(buffer, protocol=4).dump(_with_equal_strings_one(contents))
-    write_atomically(path, buffer.getvalue())
+    try:
+        _Pickler(buffer, protocol=4).dump(_with_equal_strings_one(contents))
+        data = buffer.getvalue()
+        if len(data) > _MAX_BYTES:
+            raise ValueError(f"it has {len(data)} bytes, and at most {_MAX_BYTES} are read")
+        _check(read_pickle(data))
+    except (ValueError, TypeError, AttributeError, pickle.PicklingError) as error:
+        raise ValueError(f"this model cannot be saved: {error}") from None
+    return data
 
 
 def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -68,13 +73,25 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         ModelFileError: it is missing, unreadable, or not what the top of this module describes.
     """
-    data = _read_bytes(path)
+    try:
+        data = read_regular(path, _MAX_BYTES)
+    except FileNotFoundError:
+        raise ModelFileError(f"{path}: no such model file; scripts/train.py makes one") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ModelFileError(f"{path}: cannot be read: {reason}") from None
     try:
         contents: dict[str, Any] = read_pickle(data)
         _check(contents)
-    except ValueError as error:
+    except (ValueError, RecursionError, MemoryError) as error:
         raise ModelFileError(f"{path}: not a model file of this program: {error}") from None
     return contents
+
+
+def parameter_vector(contents: dict[str, Any]) -> np.ndarray:
+    """All weights, layer by layer, then all biases, as the network keeps them."""
+    arrays = [layer[key] for key in ("weight", "bias") for layer in contents["layers"]]
+    return np.concatenate([array.reshape(-1) for array in arrays])
 
 
 def _with_equal_strings_one(value: Any) -> Any:
@@ -92,38 +109,23 @@ def _with_equal_strings_one(value: Any) -> Any:
     return value
 
 
-def _read_bytes(path: str | os.PathLike[str]) -> bytes:
-    try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ModelFileError(f"{path}: not a regular file")
-            if status.st_size > _MAX_BYTES:
-                raise ModelFileError(f"{path}: {status.st_size} bytes; a model file has at most {_MAX_BYTES}")
-            return file.read(_MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise ModelFileError(f"{path}: no such model file; scripts/train.py makes one") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ModelFileError(f"{path}: cannot be read: {reason}") from None
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a named pipe would wait for a writer
-
-
 def _check(contents: Any) -> None:
     """Raise ValueError unless every field is there and of its type, and all numbers are finite."""
     _expect(type(contents) is dict and contents.get("format") == FORMAT, f"its format is not {FORMAT!r}")
     version = contents.get("version")
-    _expect(type(version) is int and version >= 1, f"its version is {version!r}")
+    _expect(type(version) is int and version >= 1, f"its version is {shown(version)}")
     _expect(
         version <= VERSION, f"format version {version} is later than {VERSION}, the last one known here; update ann"
     )
-    _expect(set(contents) == _KEYS, f"its fields are {', '.join(contents)}; expected {', '.join(sorted(_KEYS))}")
-    _expect(type(contents["loss"]) is str, "loss is not a name")
+    _expect(set(contents) == _KEYS, f"its fields are not {', '.join(sorted(_KEYS))}")
+    loss = contents["loss"]
+    _expect(type(loss) is str and loss in LOSSES, f"unknown loss {shown(loss)}; known: {', '.join(LOSSES)}")
     _expect(type(contents["seed"]) is int and contents["seed"] >= 0, "seed is not a whole number of at least 0")
-    _expect(contents["preprocessing"] == {"scale": 1.0 / 255.0}, "preprocessing is not a scale of 1/255")
+    preprocessing = contents["preprocessing"]
+    _expect(
+        type(preprocessing) is dict and list(preprocessing) == ["scale"] and shown(preprocessing["scale"]) == _SCALE,
+        "preprocessing is not a scale of 1/255",
+    )
     _expect(contents["recipe"] is None or type(contents["recipe"]) is dict, "recipe is not a dict")
     _expect(type(contents["layers"]) is list, "layers is not a list")
     for number, layer in enumerate(contents["layers"], start=1):
@@ -132,7 +134,11 @@ def _check(contents: Any) -> None:
 
 def _check_layer(place: str, layer: Any) -> None:
     _expect(type(layer) is dict and set(layer) == _LAYER_KEYS, f"{place}: expected {', '.join(sorted(_LAYER_KEYS))}")
+    name = layer["activation"]
+    known = type(name) is str and name in ACTIVATIONS
+    _expect(known, f"{place}: unknown activation {shown(name)}; known: {', '.join(ACTIVATIONS)}")
     sizes = (layer["input_dim"], layer["output_dim"])
+    _expect(all(type(size) is int for size in sizes), f"{place}: input_dim or output_dim is not a whole number")
     for key, shape in (("weight", sizes), ("bias", sizes[1:])):
         array = layer[key]
         _expect(isinstance(array, np.ndarray), f"{place}: {key} is not an array")

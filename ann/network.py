@@ -4,6 +4,7 @@ training changes lies in one flat vector, so that an update, a copy or a compari
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import os
@@ -14,6 +15,7 @@ import ann.model_file as model_file
 from ann.activations import get_activation
 from ann.backend import Array, Backend, get_backend
 from ann.errors import ModelFileError
+from ann.files import write_atomically
 from ann.layers import Dense
 from ann.losses import get_loss
 from ann.streams import generator
@@ -31,6 +33,7 @@ class NeuralNetwork:
         device: "cpu", "gpu", "auto" or a ``Backend``.
         seed: of the initial weights and of everything random in training; at least 0.
         dtype: "float32", or "float64" for checking gradients.
+        parameters: a host vector (P,) to start from, in the order of the attribute; None: random weights, no biases.
 
     Attributes:
         layers: the ``Dense`` layers. The last one has no activation: it emits the logits, which the loss reads
@@ -54,6 +57,7 @@ class NeuralNetwork:
         device: str | Backend = "cpu",
         seed: int = 0,
         dtype: str = "float32",
+        parameters: Any = None,
     ) -> None:
         self.layer_list = _checked(layers)
         self.seed = check_count("seed", seed, at_least=0)
@@ -71,6 +75,9 @@ class NeuralNetwork:
             for layer, activation in zip(self.layer_list, activations, strict=True)
         ]
         self._bind_layers()
+        if parameters is not None:
+            self.parameters[...] = self._upload(parameters)
+            return
         random = generator(self.seed, "weights")
         for layer in self.layers:
             layer.weight[...] = self._upload(layer.initial_weight(random))
@@ -139,7 +146,7 @@ class NeuralNetwork:
             ValueError: an argument is wrong; the message names it, what was expected and what was given.
         """
         learning_rate = check_number("learning_rate", learning_rate, above=0)
-        images = check_images("X", X, self.input_dim)
+        images = check_images("X", X, self.input_dim, self.dtype_name)
         targets = check_targets("Y", Y, len(images), self.output_dim, self.loss.targets)
         loss = self.compute_gradients(self._inputs(images), self._upload(targets))
         self.parameters -= learning_rate * self.gradients
@@ -147,7 +154,7 @@ class NeuralNetwork:
 
     def apply(self, X: Any) -> Any:
         """Images X, as in ``train_batch``, -> output rows (N, O), a host array. Any number of threads may call it."""
-        images = check_images("X", X, self.input_dim)
+        images = check_images("X", X, self.input_dim, self.dtype_name)
         outputs = self.xp.empty((len(images), self.output_dim), dtype=self.dtype)
         for chunk in slices(len(images), CHUNK):
             logits = self.logits(self._inputs(images[chunk]))
@@ -159,26 +166,42 @@ class NeuralNetwork:
         return self.apply(X).argmax(axis=-1)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a model file, wholly or not at all. Raises OSError where that is impossible."""
+        """Write a model file, wholly or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+            ValueError: it could not be read back, so it is not written; see ``to_bytes``.
+        """
+        write_atomically(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The contents of its model file, known to be readable. Raises ValueError where they would not be."""
         layers = [
             {**spec, **{name: self.backend.to_host(getattr(layer, name)) for name in layer.shapes}}
             for spec, layer in zip(self.layer_list, self.layers, strict=True)
         ]
-        model_file.write_model(path, layers, self.loss_name, self.pixel_scale, self.seed, self.recipe)
+        return model_file.to_bytes(layers, self.loss_name, self.pixel_scale, self.seed, self.recipe)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds: how to build the network, and host arrays."""
+        parameters = self.backend.to_host(self.parameters).copy()
         return {
-            "arguments": (self.layer_list, self.loss_name, "cpu", self.seed, self.dtype_name),
-            "parameters": self.backend.to_host(self.parameters).copy(),
+            "arguments": (self.layer_list, self.loss_name, "cpu", self.seed, self.dtype_name, parameters),
             "recipe": self.recipe,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Build it again, on the CPU: the machine that reads the pickle may have no GPU."""
         self.__init__(*state["arguments"])  # type: ignore[misc]
-        self.parameters[...] = self.backend.from_host(state["parameters"])
         self.recipe = state["recipe"]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NeuralNetwork:
+        """A copy on the same device."""
+        state = self.__getstate__()
+        layers, loss, _, *rest = state["arguments"]
+        twin = NeuralNetwork(layers, loss, self.backend, *rest)
+        twin.recipe = copy.deepcopy(state["recipe"], memo)
+        return twin
 
     # How it is put together ------------------------------------------------------------------------------------
 
@@ -221,15 +244,14 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
         ModelFileError: the file is missing, unreadable or not a model of this format.
         DeviceError: the device cannot be used.
     """
+    backend = get_backend(device)
     contents = model_file.read_model(path)
     specs = [{key: layer[key] for key in _LAYER_KEYS} for layer in contents["layers"]]
+    parameters = model_file.parameter_vector(contents) if specs else None
     try:
-        network = NeuralNetwork(specs, contents["loss"], device, contents["seed"])
+        network = NeuralNetwork(specs, contents["loss"], backend, contents["seed"], parameters=parameters)
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}") from None
-    for layer, stored in zip(network.layers, contents["layers"], strict=True):
-        for name, shape in layer.shapes.items():
-            getattr(layer, name)[...] = network.backend.from_host(stored[name].reshape(shape))
     network.recipe = contents["recipe"]
     return network
 

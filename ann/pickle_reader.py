@@ -17,6 +17,7 @@ _NDARRAY = object()  # stands for the name numpy.ndarray, which is never looked 
 
 # Caps on what one file may ask for; a model file of this package needs a few hundred instructions.
 _MAX_INSTRUCTIONS = 100_000
+_MAX_DEPTH = 20
 
 
 def read_pickle(data: bytes) -> Any:
@@ -29,6 +30,28 @@ def read_pickle(data: bytes) -> Any:
         ValueError: anything else; the message says what and where.
     """
     return _Machine(data).run()
+
+
+def shown(value: Any) -> str:
+    """A value out of a stranger's file for a message: short, on one line, and harmless to a terminal."""
+    if type(value) in (str, int, float, bool, type(None)):
+        return ascii(value[:40] if isinstance(value, str) else value)
+    return f"a {type(value).__name__}"
+
+
+def _check_depth(value: Any) -> None:
+    """Raise ValueError for deep nesting, on which later code that calls itself for each level would fail."""
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            item
+            for container in level
+            if isinstance(container, (dict, list, tuple))
+            for item in (container.values() if isinstance(container, dict) else container)
+        ]
+        if not level:
+            return
+    raise ValueError(f"containers nested more than {_MAX_DEPTH} deep")
 
 
 class _Machine:
@@ -92,6 +115,7 @@ class _Machine:
         value = self._pop()
         if self._stack or self._position != len(self._data):
             raise ValueError("bytes or values are left over at its end")
+        _check_depth(value)
         return value
 
     # Instructions ----------------------------------------------------------------------------------------------
@@ -157,14 +181,15 @@ class _Machine:
 
     def recall(self, code: str) -> None:
         value = self._memo[self._number(code)]
-        if isinstance(value, (list, dict)):  # one container in two places could hold itself
-            raise ValueError("a list or dict that is used twice")
+        if value is not _NDARRAY and type(value) is not str:
+            # Containers could hold themselves or grow exponentially, arrays cost memory that no bytes pay for.
+            raise ValueError("something other than a string is used twice")
         self._push(value)
 
     def name(self) -> None:
         name, module = self._pop(), self._pop()
         if (module, name) != ("numpy", "ndarray"):
-            raise ValueError(f"it names {module!s:.40}.{name!s:.40}, and only numpy.ndarray is allowed")
+            raise ValueError(f"it names {shown(module)}, {shown(name)}, and only numpy.ndarray is allowed")
         self._push(_NDARRAY)
 
     def call(self) -> None:

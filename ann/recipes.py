@@ -57,6 +57,8 @@ class Recipe:
         get_loss(self.loss, self.output_activation)
         _check_choice("optimizer", self.optimizer, OPTIMIZERS)
         _check_choice("schedule", self.schedule, SCHEDULES)
+        if not isinstance(self.hidden, (tuple, list)):
+            raise ValueError(f"hidden: expected a tuple of widths, got {self.hidden!r}")
         checked = {
             "hidden": tuple(check_count("hidden", width, at_least=1) for width in self.hidden),
             "learning_rate": check_number("learning_rate", self.learning_rate, above=0),
@@ -83,13 +85,13 @@ class Recipe:
         """The fields that say how to train, as plain values; without those that describe the network."""
         return {name: value for name, value in vars(self).items() if name not in _NETWORK_FIELDS}
 
-    def flags(self) -> str:
+    def flags(self) -> list[str]:
         """The flags of scripts/train.py that give this recipe."""
-        words = []
+        words: list[str] = []
         for name, value in vars(self).items():
             text = (",".join(map(str, value)) or "none") if name == "hidden" else str(value)
-            words.append(f"--{name.replace('_', '-')} {text}")
-        return " ".join(words)
+            words += [f"--{name.replace('_', '-')}", text]
+        return words
 
 
 _NETWORK_FIELDS = ("hidden", "activation", "output_activation", "loss")

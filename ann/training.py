@@ -8,8 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Any
 
 from ann.backend import Array
 from ann.datasets import Dataset
@@ -19,7 +18,7 @@ from ann.optimizers import get_optimizer
 from ann.recipes import Recipe
 from ann.schedules import get_schedule
 from ann.streams import generator
-from ann.validation import check_images, check_targets
+from ann.validation import check_images, check_labels, check_targets
 
 
 @dataclass(frozen=True)
@@ -95,14 +94,13 @@ def fit(
     for epoch in range(1, recipe.epochs + 1):
         started = time.perf_counter()
         loss_sum = xp.zeros((), dtype=network.dtype)
-        with np.errstate(all="ignore"):  # a run that diverges is found, and said, at the epoch's end
-            for x, targets in batches.of_epoch(epoch):
-                loss = network.compute_gradients(x, targets)
-                optimizer.step(rate(step))
-                step += 1
-                loss_sum += loss * float(x.shape[0])  # stays on the device
-                if on_batch:
-                    on_batch(x.shape[0])
+        for x, targets in batches.of_epoch(epoch):
+            loss = network.compute_gradients(x, targets)
+            optimizer.step(rate(step))
+            step += 1
+            loss_sum += loss * float(x.shape[0])  # stays on the device
+            if on_batch:
+                on_batch(x.shape[0])
         finite = xp.all(xp.isfinite(network.parameters))
         mean_loss = float(loss_sum) / batches.count  # the one wait for the device
         seconds = time.perf_counter() - started
@@ -132,19 +130,19 @@ def fit(
 class _Images:
     """Images and labels on the device."""
 
-    def __init__(self, network: NeuralNetwork, images: np.ndarray, labels: np.ndarray) -> None:
+    def __init__(self, network: NeuralNetwork, images: Any, labels: Any) -> None:
         upload = network.backend.from_host
         targets = check_targets("labels", labels, len(images), network.output_dim, network.loss.targets)
         self.count = len(images)
         self.pixels = upload(images)
-        self.labels = upload(labels.astype(np.int64))
+        self.labels = upload(labels)
         self.targets = upload(targets.astype(network.dtype_name))
 
 
 class _Batches(_Images):
     """Training images in a new random order each epoch, as inputs and target rows of one batch after another."""
 
-    def __init__(self, network: NeuralNetwork, images: np.ndarray, labels: np.ndarray, recipe: Recipe) -> None:
+    def __init__(self, network: NeuralNetwork, images: Any, labels: Any, recipe: Recipe) -> None:
         super().__init__(network, images, labels)
         self.steps = -(-self.count // recipe.batch_size)  # the last batch may be smaller
         self._network, self._batch_size = network, recipe.batch_size
@@ -174,12 +172,12 @@ def _evaluate(network: NeuralNetwork, images: _Images) -> Evaluation:
     return Evaluation(float(loss_sum) / images.count, int(wrong), images.count)
 
 
-def _split(network: NeuralNetwork, dataset: Dataset, recipe: Recipe) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+def _split(network: NeuralNetwork, dataset: Dataset, recipe: Recipe) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """((training images, labels), (held-out images, labels)), checked against the network and the recipe."""
     images = check_images("train_images", dataset.train_images, network.input_dim)
-    if images.dtype != np.uint8:
+    if images.dtype.name != "uint8":
         raise ValueError(f"train_images: expected uint8 pixels, got dtype {images.dtype}")
-    labels = np.asarray(dataset.train_labels)
+    labels = check_labels("train_labels", dataset.train_labels, network.output_dim, len(images))
     count = len(images) - recipe.validation
     if count < 1:
         raise ValueError(f"validation: {recipe.validation} images held out of {len(images)} leave none to train on")

@@ -5,19 +5,21 @@ out of range rather than refuse it. Every message names the argument, what was e
 from __future__ import annotations
 
 import math
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
+_REAL = (int, float, np.integer, np.floating)
 
-def check_images(name: str, images: Any, input_dim: int) -> np.ndarray:
+
+def check_images(name: str, images: Any, input_dim: int, dtype: str = "float32") -> np.ndarray:
     """Inputs -> a host array (N, input_dim), N >= 1, of uint8 pixels or finite floats.
 
     Args:
         name: the argument's name, for messages.
         images: (N, input_dim) finite floats, or uint8 pixels of shape (N, input_dim) or (N, height, width).
         input_dim: how many inputs the network has.
+        dtype: the type in which floats must be finite.
 
     Raises:
         ValueError: the type, shape or a value is not as above.
@@ -31,7 +33,7 @@ def check_images(name: str, images: Any, input_dim: int) -> np.ndarray:
     if array.ndim != 2 or array.shape[1] != input_dim or len(array) == 0:
         raise ValueError(f"{name}: expected shape (N, {input_dim}) with N at least 1, got {np.shape(images)}")
     if array.dtype != np.uint8:
-        _check_finite(name, array)
+        _check_finite(name, array, dtype)
     return array
 
 
@@ -49,11 +51,9 @@ def check_targets(name: str, targets: Any, count: int, classes: int, allowed: st
         ValueError: the type, shape or a value is not as above.
     """
     array = _host_array(name, targets)
-    if array.ndim == 1 and np.issubdtype(array.dtype, np.integer):
-        if len(array) != count:
-            raise ValueError(f"{name}: expected {count} labels, one for each image, got {len(array)}")
-        check_labels(name, array, classes)
-        rows: np.ndarray = np.eye(classes)[array]
+    if array.ndim == 1 and array.dtype.kind in "iu":
+        rows = np.zeros((count, classes))
+        rows[np.arange(count), check_labels(name, array, classes, count)] = 1.0
         return rows
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name}: expected integer labels or rows of numbers, got dtype {array.dtype}")
@@ -62,7 +62,7 @@ def check_targets(name: str, targets: Any, count: int, classes: int, allowed: st
             f"{name}: expected shape ({count}, {classes}), or ({count},) integer labels, "
             f"got {array.shape} of {array.dtype}"
         )
-    _check_finite(name, array)
+    _check_finite(name, array, "float32")
     if allowed != "any" and not ((array >= 0).all() and (array <= 1).all()):
         raise ValueError(f"{name}: expected rows of numbers from 0 to 1 for this loss, got {_extremes(array)}")
     if allowed == "distribution":
@@ -73,11 +73,22 @@ def check_targets(name: str, targets: Any, count: int, classes: int, allowed: st
     return array.astype(np.float64)
 
 
-def check_labels(name: str, labels: np.ndarray, classes: int) -> None:
-    """Raise ValueError unless every integer label is in 0 .. classes - 1."""
-    if len(labels) and (labels.min() < 0 or labels.max() >= classes):
-        wrong = int(np.flatnonzero((labels < 0) | (labels >= classes))[0])
-        raise ValueError(f"{name}: expected labels from 0 to {classes - 1}, got {labels[wrong]} at index {wrong}")
+def check_labels(name: str, labels: Any, classes: int, count: int) -> np.ndarray:
+    """``labels`` as a host array (count,) of int64.
+
+    Raises:
+        ValueError: they are not so many integers from 0 to classes - 1.
+    """
+    array = _host_array(name, labels)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(f"{name}: expected integers of shape ({count},), got {array.shape} of {array.dtype}")
+    if len(array) != count:
+        raise ValueError(f"{name}: expected {count} labels, one for each image, got {len(array)}")
+    if count and (array.min() < 0 or array.max() >= classes):
+        wrong = int(np.flatnonzero((array < 0) | (array >= classes))[0])
+        raise ValueError(f"{name}: expected labels from 0 to {classes - 1}, got {array[wrong]} at index {wrong}")
+    result: np.ndarray = array.astype(np.int64)
+    return result
 
 
 def check_number(
@@ -88,7 +99,7 @@ def check_number(
     Raises:
         ValueError: it is no finite number (a bool is none) within the bounds.
     """
-    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, _REAL) and not isinstance(value, bool) and _is_finite(value)
     bounds = [(above, "above"), (at_least, "of at least"), (below, "below")]
     wanted = " and ".join(f"{word} {bound:g}" for bound, word in bounds if bound is not None)
     if (
@@ -105,15 +116,24 @@ def check_count(name: str, value: Any, *, at_least: int) -> int:
     """``value`` as a Python int, for the reasons of ``check_number``.
 
     Raises:
-        ValueError: it is no integer (a bool is none) of at least ``at_least``.
+        ValueError: it is no integer (a bool is none) of at least ``at_least`` and below 2^63.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < at_least:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < at_least:
         raise ValueError(f"{name}: expected a whole number of at least {at_least}, got {value!r}")
+    if value >= 2**63:
+        raise ValueError(f"{name}: expected a whole number below 2^63")
     return int(value)
 
 
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond all floats
+        return False
+
+
 def _host_array(name: str, value: Any) -> np.ndarray:
-    if not isinstance(value, (np.ndarray, list, tuple)):
+    if not isinstance(value, (np.ndarray, list, tuple)) or isinstance(value, np.ma.MaskedArray):
         raise ValueError(f"{name}: expected a NumPy array, got {type(value).__module__}.{type(value).__name__}")
     try:
         return np.asarray(value)
@@ -121,14 +141,14 @@ def _host_array(name: str, value: Any) -> np.ndarray:
         raise ValueError(f"{name}: expected a NumPy array, got rows of unequal lengths") from None
 
 
-def _check_finite(name: str, array: np.ndarray) -> None:
+def _check_finite(name: str, array: np.ndarray, dtype: str) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
-        small = array.astype(np.float32, copy=False)  # where 1e300 is infinite
+        small = array.astype(dtype, copy=False)  # as a float32, 1e300 is infinite
         if np.isfinite(small.sum()):  # one sum clears most arrays; it may overflow by itself, so it never condemns
             return
     if not np.isfinite(small).all():
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(small))[0])
-        raise ValueError(f"{name}: expected finite float32 numbers, got {array[index]} at {list(index)}")
+        raise ValueError(f"{name}: expected finite {dtype} numbers, got {array[index]} at {list(index)}")
 
 
 def _extremes(array: np.ndarray) -> str:

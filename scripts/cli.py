@@ -6,11 +6,31 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
+
+
+def _leave(*signal_and_frame: object) -> NoReturn:
+    print("interrupted: nothing was changed", file=sys.stderr)
+    os._exit(130)
+
+
+# Ctrl-C while everything is still being imported; with nohup and in some shells' background it is ignored, and stays so
+_HEEDS_CTRL_C = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+if _HEEDS_CTRL_C:
+    signal.signal(signal.SIGINT, _leave)
+
+# Output may be closed, or unable to show a file's name; neither may end a training
+sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+for _stream in (sys.stdout, sys.stderr):
+    _stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 # NumPy's BLAS lets idle threads spin for up to 0.1 s, and where two processors share a core that slows down the
 # one at work: after 2^16 cycles they sleep instead. Measured to save a quarter of a small net's training time.
@@ -20,11 +40,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the checkout that this program belongs to, installed or not
 
 try:
+    import numpy
     import tqdm  # noqa: F401 (looked for here, so that one line says what is missing)
 
     import ann
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error.name} is not installed; in {ROOT}: python -m pip install -e .")
+
+numpy.seterr(all="ignore")  # a training that diverges is found by its end of the epoch, and said in one line
 
 DATA, MODEL = ROOT / "data", Path("mnist_ann.pickle")
 DEVICE_HELP = "auto (default): a GPU if one computes, else the CPU; gpu never falls back"
@@ -70,6 +93,16 @@ def checked(check: Callable[[Any], object], convert: Callable[[str], Any], wante
     return parse
 
 
+def command(program: str, *words: object) -> str:
+    """A line that runs another program of this folder with this Python, from where the user is now."""
+    here = shutil.which("python")
+    if here and os.path.abspath(here) == sys.executable:
+        python = "python"
+    else:
+        python = os.path.relpath(sys.executable) if sys.executable.startswith(os.getcwd()) else sys.executable
+    return shlex.join([python, str(Path(sys.argv[0]).with_name(program)), *map(str, words)])
+
+
 @contextmanager
 def one_line_errors(kept: Callable[[], str] = lambda: "") -> Iterator[None]:
     """Turn what users can cause into one line on standard error and an exit code: 1, or 130 after Ctrl-C.
@@ -78,6 +111,8 @@ def one_line_errors(kept: Callable[[], str] = lambda: "") -> Iterator[None]:
         kept: says what remains of the work, for Ctrl-C.
     """
     try:
+        if _HEEDS_CTRL_C:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
         sys.stdout.flush()
     except (ann.AnnError, ValueError, ImportError) as error:

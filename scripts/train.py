@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import shlex
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -34,25 +35,50 @@ def main() -> None:
     """Parse, train, save."""
     started = time.perf_counter()
     flags = parse_flags()
-    saved = False
-    old = "the model file there is as it was" if flags.output.exists() else "nothing was saved"
-    with cli.one_line_errors(lambda: f"the new model is in {flags.output}" if saved else old):
+    before = identity(flags.output)
+    with cli.one_line_errors(lambda: kept(flags.output, before)):
         recipe = ann.Recipe(**{name: getattr(flags, name) for name in vars(ann.Recipe())})
         check_writable(flags.output)
         backend = ann.get_backend(flags.device)
         dataset = ann.load_dataset(flags.data)
         pixels = dataset.train_images[0].size
         network = ann.NeuralNetwork(recipe.layer_list(pixels, 10), recipe.loss, backend, flags.seed)
+        network.to_bytes()  # what could not be saved is refused now, not after the training
         shape = "-".join(str(width) for width in (pixels, *recipe.hidden, 10))
         print(f"device {backend.name}: {backend.description}")
         print(f"network {shape}, {len(network.parameters):,} parameters, seed {flags.seed}")
         with Progress(recipe, len(dataset.train_images) - recipe.validation) as progress:
             reports = ann.fit(network, dataset, recipe, [progress.on_epoch], progress.on_batch)
-        network.save(flags.output)
-        saved = True
+        save(network, flags.output)
         print(f"{outcome(reports[-1])}; saved {flags.output} after {time.perf_counter() - started:.1f} s in all")
-        print(f"test it:   python scripts/test.py --model {shlex.quote(str(flags.output))}")
+        print(f"test it:   {cli.command('test.py', '--model', flags.output, *data_flags(flags))}")
         print(f"repeat it: {command(flags, recipe, backend)}")
+
+
+def save(network: ann.NeuralNetwork, path: Path) -> None:
+    """Save the model there, or at least somewhere: the disk may have filled up since the check before training."""
+    try:
+        network.save(path)
+    except OSError as error:
+        rescued = Path(tempfile.mkdtemp(prefix="ann-")) / path.name
+        network.save(rescued)
+        raise OSError(error.errno, f"{error.strerror}; the model is in {rescued} instead", str(path)) from None
+
+
+def identity(path: Path) -> tuple[int, ...] | None:
+    """What tells one version of a file from another; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def kept(path: Path, before: tuple[int, ...] | None) -> str:
+    """What an interruption left of the work."""
+    if identity(path) != before:
+        return f"the new model is in {path}"
+    return "the model file there is as it was" if before else "nothing was saved"
 
 
 class Progress:
@@ -105,10 +131,13 @@ def outcome(report: ann.EpochReport) -> str:
 
 def command(flags: argparse.Namespace, recipe: ann.Recipe, backend: ann.Backend) -> str:
     """The command line that repeats this run, with every hyperparameter, whatever the defaults become."""
-    line = f"python scripts/train.py --device {backend.name} --seed {flags.seed} {recipe.flags()}"
-    if flags.data != cli.DATA:
-        line += f" --data {shlex.quote(str(flags.data))}"
-    return f"{line} --output {shlex.quote(str(flags.output))}"
+    words = ["--device", backend.name, "--seed", flags.seed, *recipe.flags(), *data_flags(flags)]
+    return cli.command("train.py", *words, "--output", flags.output)
+
+
+def data_flags(flags: argparse.Namespace) -> list[object]:
+    """The flags that name the data, where they are not the default."""
+    return [] if flags.data == cli.DATA else ["--data", flags.data]
 
 
 def parse_flags() -> argparse.Namespace:

@@ -1,4 +1,5 @@
 import gzip
+import os
 import struct
 
 import numpy as np
@@ -109,9 +110,14 @@ def test_a_bomb_is_not_unpacked(tmp_path):
 def test_what_is_no_file(tmp_path):
     with pytest.raises(ann.DataFileError, match="cannot be read"):
         read_idx(tmp_path, 3)
-    with pytest.raises(ann.DataFileError, match="no such data folder"):
-        ann.load_dataset(tmp_path / "absent")
+    for name in ("absent", "x" * 300):
+        with pytest.raises(ann.DataFileError, match="no such data folder"):
+            ann.load_dataset(tmp_path / name)
     with pytest.raises(ann.DataFileError, match=r"train-images-idx3-ubyte\.gz: no such file, nor"):
+        ann.load_dataset(tmp_path)
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(ann.DataFileError, match="cannot be read: not a regular file"):
         ann.load_dataset(tmp_path)
 
 

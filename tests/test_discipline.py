@@ -11,7 +11,7 @@ from conftest import ROOT, make_backend, network_of
 import ann
 from ann.optimizers import OPTIMIZERS, get_optimizer
 
-DEVICE_CODE = ("activations", "layers", "losses", "network", "optimizers", "schedules")
+DEVICE_CODE = ("activations", "layers", "losses", "network", "optimizers", "schedules", "training")
 
 # each room and the rooms that it may import
 ROOMS = [
@@ -25,6 +25,8 @@ def imports(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "ann":
+            yield from (f"ann.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module
 
@@ -85,10 +87,12 @@ def test_an_epoch_reads_back_at_its_end_only(monkeypatch, small_data):
     net = network_of(backend, 64, 8, 10)
     events = []
     array_type = type(net.parameters)
-    for name in ("__float__", "__int__", "__bool__", "__index__"):
+    for name in ("__float__", "__int__", "__bool__", "__index__", "__array__", "to_device"):
         original = getattr(array_type, name)
         monkeypatch.setattr(
-            array_type, name, lambda self, original=original, name=name: events.append(name) or original(self)
+            array_type,
+            name,
+            lambda self, *args, original=original, name=name: events.append(name) or original(self, *args),
         )
     ann.fit(
         net,

@@ -59,6 +59,28 @@ def test_what_cannot_be_a_file(tmp_path):
                 call(path)
 
 
+def test_file_and_folder_are_flushed_before_it_returns(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: flushed.append(stat.S_ISDIR(os.fstat(descriptor).st_mode)))
+    write_atomically(tmp_path / "file", b"new")
+    assert flushed == [False, True]
+
+
+def test_a_file_that_only_its_owner_may_replace(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"old")
+    tmp_path.chmod(0o1777)
+    monkeypatch.setattr("os.geteuid", lambda: 65534)
+    if os.getuid() != 65534:
+        with pytest.raises(PermissionError, match="only its owner may replace it"):
+            check_writable(tmp_path / "file")
+        check_writable(tmp_path / "other")
+
+
+def test_long_names(tmp_path):
+    write_atomically(tmp_path / ("x" * 255), b"new")
+    assert (tmp_path / ("x" * 255)).read_bytes() == b"new"
+
+
 def test_a_link_is_followed(tmp_path):
     (tmp_path / "target").write_bytes(b"old")
     (tmp_path / "link").symlink_to("target")

@@ -75,6 +75,24 @@ def test_batch_sizes_may_change(backend, rng):
         np.testing.assert_array_equal(backend.to_host(gradients), backend.to_host(fresh_gradients))
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", "gelu"])
+def test_a_leading_axis_is_as_many_layers_side_by_side(backend, activation, rng):
+    """Weights (K, I, O) are K layers; x may be shared, (N, I), or one for each, (K, N, I)."""
+    x = rng.standard_normal((2, 3, 5)).astype(np.float32)
+    parts = {"weight": rng.standard_normal((2, 5, 4)), "bias": rng.standard_normal((2, 1, 4))}
+    for shared in (False, True):
+        results = []
+        for index in (slice(None), 0, 1):
+            layer = Dense(backend.xp, 5, 4, activation)
+            views = {name: backend.from_host(part[index].astype(np.float32)) for name, part in parts.items()}
+            layer.bind(views, {name: backend.xp.zeros_like(view) for name, view in views.items()})
+            y = backend.to_host(layer.forward(backend.from_host(x[0] if shared else x[index]))).copy()
+            grad = backend.to_host(layer.backward(backend.from_host(np.cos(y)))).copy()
+            results.append([y, grad, *map(backend.to_host, (layer.weight_gradient, layer.bias_gradient))])
+        for together, first, second in zip(*results, strict=True):
+            np.testing.assert_allclose(together, np.stack([first, second]), rtol=1e-5, atol=1e-6)
+
+
 def test_apply_does_not_disturb_a_pass(backend, rng):
     layer, _, gradients = dense(backend, "gelu", rng, "float32")
     x, other = (backend.from_host(rng.standard_normal((3, 5)).astype(np.float32)) for _ in range(2))

@@ -1,3 +1,4 @@
+import copy
 import io
 import os
 import pickle
@@ -98,10 +99,10 @@ def test_a_pickle_that_calls_is_refused(tmp_path, monkeypatch, protocol):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.zeros(3).reshape, "it names builtins.getattr, and only numpy.ndarray is allowed"),
-        (np.dtype("f4"), "it names numpy"),
-        (np.float64(1), "it names numpy._core.multiarray.scalar"),
-        (print, "it names builtins.print"),
+        (np.zeros(3).reshape, "it names 'builtins', 'getattr', and only numpy.ndarray is allowed"),
+        (np.dtype("f4"), "it names 'numpy'"),
+        (np.float64(1), "it names 'numpy._core.multiarray', 'scalar'"),
+        (print, "it names 'builtins', 'print'"),
         ({1, 2}, "forbidden pickle instruction 0x8f"),
         (1 << 80, "an integer of more than 8 bytes"),
         ({1: 2}, "broken pickle instruction"),
@@ -157,10 +158,10 @@ def test_malformed_streams(data, message):
         (lambda c: c.update(version=2), "format version 2 is later than 1, the last one known here; update ann"),
         (lambda c: c.update(version="1"), "its version is '1'"),
         (lambda c: c.update(version=True), "its version is True"),
-        (lambda c: c.pop("seed"), "its fields are"),
-        (lambda c: c.update(extra=1), "its fields are"),
+        (lambda c: c.pop("seed"), "its fields are not format, layers"),
+        (lambda c: c.update(extra=1), "its fields are not format, layers"),
         (lambda c: c.update(seed=-1), "seed is not a whole number"),
-        (lambda c: c.update(loss=3), "loss is not a name"),
+        (lambda c: c.update(loss=3), "unknown loss 3; known: cross-entropy, quadratic"),
         (lambda c: c.update(loss="hinge"), "unknown loss 'hinge'"),
         (lambda c: c.update(preprocessing={"scale": 1.0}), "preprocessing is not a scale of 1/255"),
         (lambda c: c.update(layers=[]), "layers: expected a list of at least one layer"),
@@ -168,14 +169,14 @@ def test_malformed_streams(data, message):
         (lambda c: c["layers"].append(5), "layer 3: expected activation"),
         (lambda c: c["layers"][0].update(weight=[1.0]), "layer 1: weight is not an array"),
         (lambda c: c["layers"][0].update(input_dim=6), r"layer 1: weight has shape \(5, 4\), expected \(6, 4\)"),
-        (lambda c: c["layers"][0].update(input_dim="5"), "layer 1: weight has shape"),
+        (lambda c: c["layers"][0].update(input_dim="5"), "layer 1: input_dim or output_dim is not a whole number"),
         (lambda c: c["layers"][1].update(bias=np.full(3, np.nan)), "layer 2: bias holds numbers that are not finite"),
         (lambda c: c["layers"][1].update(activation="x"), "layer 2: unknown activation 'x'"),
         (
-            lambda c: c["layers"].insert(0, dict(c["layers"][1])),
+            lambda c: c["layers"].insert(0, copy.deepcopy(c["layers"][1])),
             "layer 2: input_dim is 5, but layer 1 has output_dim 3",
         ),
-        (lambda c: c["layers"].append(c["layers"][0]), "a list or dict that is used twice"),
+        (lambda c: c["layers"].append(c["layers"][0]), "something other than a string is used twice"),
         (lambda c: c.update(recipe=7), "recipe is not a dict"),
     ],
 )
@@ -199,7 +200,7 @@ def test_files_that_are_none(tmp_path, saved):
         ("text", "not a pickle of protocol 4"),
         ("list", "its format is not"),
         ("short", "it ends at byte"),
-        ("pipe", "not a regular file"),
+        ("pipe", "cannot be read: not a regular file"),
         ("nul\0", "cannot be read"),
     ]:
         with pytest.raises(ann.ModelFileError, match=message):
@@ -211,5 +212,80 @@ def test_files_that_are_none(tmp_path, saved):
 def test_a_huge_file_is_not_read(tmp_path):
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(2**40)  # sparse
-    with pytest.raises(ann.ModelFileError, match="a model file has at most 268435456"):
+    with pytest.raises(ann.ModelFileError, match="1099511627776 bytes, and at most 268435456 are read"):
         ann.load_model(tmp_path / "huge")
+
+
+NESTED = b"N" + b"\x85" * 50_000
+
+
+def doubling(levels):
+    """A tuple of a tuple twice, and so on: exponentially large where it is shown or copied."""
+    code = b"N\x94" + b"".join(b"h%ch%c\x86\x94" % (level, level) for level in range(levels))
+    return b"(" + code + b"t"
+
+
+def with_value(key, code):
+    """A pickle of a dict that looks like a model and has these instructions as one of its values."""
+    items = {"format": pickle.dumps(FORMAT, protocol=4)[11:-2], "version": b"K\x01", key: code}
+    pairs = b"".join(b"\x8c" + bytes([len(name)]) + name.encode() + value for name, value in items.items())
+    return b"\x80\x04}(" + pairs + b"u."
+
+
+@pytest.mark.parametrize("key", ["version", "format", "recipe", "layers", "loss", "seed", "preprocessing"])
+@pytest.mark.parametrize("code", [NESTED, doubling(60), b"\x8c\x05numpy" + NESTED + b"\x93"])
+def test_deep_and_doubling_values(tmp_path, key, code):
+    (tmp_path / "model").write_bytes(with_value(key, code))
+    with pytest.raises(ann.ModelFileError) as caught:
+        ann.load_model(tmp_path / "model")
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("value", ["\x1b]0;owned\x07\x1b[2J", "x" * 10_000_000, "a\nb"])
+def test_messages_show_no_raw_value(tmp_path, saved, value):
+    for change in (
+        lambda c: c.update(version=value),
+        lambda c: c.update({value: 1}),
+        lambda c: c.update(loss=value),
+        lambda c: c["layers"][0].update(activation=value),
+    ):
+        path = tmp_path / "changed"
+        path.write_bytes(saved.read_bytes())
+        rewrite(path, change)
+        with pytest.raises(ann.ModelFileError) as caught:
+            ann.load_model(path)
+        message = str(caught.value)
+        assert len(message) < 500 and message.isprintable()
+    name = "\x8c\x05numpy".encode("latin1") + b"X" + len(value).to_bytes(4, "little") + value.encode() + b"\x93."
+    with pytest.raises(ValueError, match="it names 'numpy'") as caught:
+        read_pickle(b"\x80\x04" + name)
+    assert len(str(caught.value)) < 500 and str(caught.value).isprintable()
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path):
+    path = tmp_path / "model"
+    path.write_bytes(b"old")
+    net = network_of(ann.get_backend("cpu"), 5, 4, 3)
+    for recipe in (
+        {"rate": np.float64(1)},
+        {"tags": {1, 2}},
+        {1: 2},
+        {"deep": [[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]},
+    ):
+        net.recipe = recipe
+        with pytest.raises(ValueError, match="this model cannot be saved"):
+            net.save(path)
+    net.recipe = None
+    net.parameters[0] = np.nan
+    with pytest.raises(ValueError, match="layer 1: weight holds numbers that are not finite"):
+        net.save(path)
+    layers = [{"input_dim": 1, "output_dim": 1, "activation": "relu"}] * 3999
+    deep = ann.NeuralNetwork([*layers, {"input_dim": 1, "output_dim": 1, "activation": "sigmoid"}])
+    with pytest.raises(ValueError, match="more than 100000 pickle instructions"):
+        deep.save(path)
+    assert path.read_bytes() == b"old"
+
+
+def test_a_wrong_device_is_not_the_file_s_fault(saved):
+    with pytest.raises(ValueError, match="device: unknown 'tpu'"):
+        ann.load_model(saved, device="tpu")

@@ -96,6 +96,17 @@ def test_pixels_are_scaled(backend, rng):
     np.testing.assert_array_equal(net.apply(pixels), net.apply(pixels.reshape(5, 6)))
 
 
+def test_float64_networks_take_what_float64_holds(backend):
+    net = network_of(backend, 5, 4, 3, dtype="float64")
+    assert np.isfinite(net.apply(np.full((1, 5), 1e100))).all()
+
+
+def test_start_from_given_parameters(backend):
+    net = network_of(backend, 5, 4, 3)
+    twin = ann.NeuralNetwork(net.layer_list, device=backend, parameters=np.arange(39))
+    np.testing.assert_array_equal(backend.to_host(twin.parameters), np.arange(39))
+
+
 def test_seeds(backend):
     vectors = [backend.to_host(network_of(backend, 5, 4, 3, seed=seed).parameters) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(vectors[0], vectors[1])
@@ -133,11 +144,11 @@ def test_copies_are_whole_and_apart(backend, duplicate, rng):
     x, labels = batch(rng, dtype=np.float32)
     net.train_batch(x, labels, 0.1)
     twin = duplicate(net)
-    assert twin.backend.name == "cpu"
-    np.testing.assert_array_equal(twin.parameters, backend.to_host(net.parameters))
+    assert twin.backend.name == (backend.name if duplicate is copy.deepcopy else "cpu")
+    np.testing.assert_array_equal(twin.backend.to_host(twin.parameters), backend.to_host(net.parameters))
     np.testing.assert_allclose(twin.apply(x), net.apply(x), rtol=1e-6)
     twin.train_batch(x, labels, 0.1)
-    assert (twin.parameters != backend.to_host(net.parameters)).any()
+    assert (twin.backend.to_host(twin.parameters) != backend.to_host(net.parameters)).any()
 
 
 def test_a_pickle_holds_host_arrays_only(backend):
@@ -174,6 +185,7 @@ def test_bad_layer_lists(layers, message):
         ({"loss": "hinge"}, "unknown loss 'hinge'"),
         ({"seed": -1}, "seed: expected a whole number of at least 0, got -1"),
         ({"seed": 1.5}, "seed: expected a whole number"),
+        ({"seed": 2**63}, r"seed: expected a whole number below 2\^63"),
         ({"dtype": "float16"}, "dtype: expected 'float32' or 'float64', got 'float16'"),
         ({"device": "tpu"}, "device: unknown 'tpu'; known: auto, cpu, gpu"),
     ],
@@ -200,6 +212,7 @@ X, Y = np.zeros((4, 5), dtype=np.float32), np.array([0, 1, 2, 0])
         (np.where(np.eye(4, 5) > 0, np.inf, 0), r"X: expected finite float32 numbers, got inf at \[0, 0\]"),
         (np.full((4, 5), 1e300), r"X: expected finite float32 numbers, got 1e\+300 at"),
         (None, "X: expected a NumPy array, got builtins.NoneType"),
+        (np.ma.array(np.zeros((4, 5)), mask=True), "X: expected a NumPy array, got numpy.ma.MaskedArray"),
         ([[1.0], [1.0, 2.0]], "X: expected a NumPy array, got rows of unequal lengths"),
     ],
 )
@@ -221,6 +234,7 @@ def test_bad_inputs(backend, x, message):
             r"Y: expected shape \(4, 3\), or \(4,\) integer labels, got \(4,\) of float64",
         ),
         (np.zeros((4, 2)), r"Y: expected shape \(4, 3\)"),
+        (np.zeros(4, "m8[s]"), "Y: expected integer labels or rows of numbers, got dtype timedelta64"),
         (np.full((4, 3), np.nan), "Y: expected finite float32 numbers, got nan"),
         (np.full((4, 3), 2.0), "Y: expected rows of numbers from 0 to 1 for this loss, got 2.0 to 2.0"),
         (np.full((4, 3), "a"), "Y: expected integer labels or rows of numbers, got dtype <U1"),
@@ -252,7 +266,7 @@ def test_softmax_targets_sum_to_one(backend):
         net.train_batch(X, np.zeros((4, 3)), 0.1)
 
 
-@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "fast", None, True])
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), 10**400, "fast", None, True])
 def test_bad_learning_rates(rate):
     net = ann.NeuralNetwork([LAYER])
     with pytest.raises(ValueError, match="learning_rate: expected a number above 0, got"):

@@ -1,6 +1,7 @@
 """The three programs as a user runs them: their output, their files, and a line for each thing that can go wrong."""
 
 import gzip
+import importlib
 import json
 import os
 import pickle
@@ -17,6 +18,8 @@ import pytest
 from conftest import ROOT, idx_bytes, optional
 
 import ann
+
+optional("tqdm")
 
 # PATH keeps the interpreter's own; the rest of the environment must not matter. CUDA_VISIBLE_DEVICES hides a GPU
 # from the runs that are about a machine without one.
@@ -70,14 +73,17 @@ def test_train_then_test(tmp_path, small_data):
     assert all((example[1] != example[2]) == bool(example[3]) for example in examples)
 
 
-def test_the_printed_command_repeats_the_run(tmp_path, small_data):
-    out, _ = run("train", "--data", small_data, *FAST, "--optimizer", "adam", "--seed", 3, cwd=tmp_path)
-    first = (tmp_path / "mnist_ann.pickle").read_bytes()
-    (tmp_path / "mnist_ann.pickle").unlink()
-    words = shlex.split(re.search(r"^repeat it: (.*)$", out, re.M)[1])
-    assert words[:2] == ["python", "scripts/train.py"]
-    run("train", *words[2:], cwd=tmp_path)
-    assert (tmp_path / "mnist_ann.pickle").read_bytes() == first
+@pytest.mark.parametrize("folder", ["here", "with a blank"])
+def test_the_printed_commands_work_as_they_stand(tmp_path, small_data, folder):
+    """Pasted into a shell, in the folder where they were printed."""
+    (tmp_path / folder).mkdir()
+    output = f"{folder}/x.pickle"
+    out, _ = run("train", "--data", small_data, *FAST, "--optimizer", "adam", "--output", output, cwd=tmp_path)
+    first = (tmp_path / output).read_bytes()
+    for name in ("test", "repeat"):
+        line = re.search(rf"^{name} it: +(.*)$", out, re.M)[1]
+        subprocess.run(["bash", "-c", line], check=True, cwd=tmp_path, env=NO_GPU, capture_output=True, timeout=120)
+    assert (tmp_path / output).read_bytes() == first
 
 
 def test_every_flag_reaches_the_model(tmp_path, small_data):
@@ -146,6 +152,7 @@ def test_help(tmp_path, name):
         (["--weight-decay", "-1"], "argument --weight-decay: expected a number of at least 0, got '-1'"),
         (["--warmup", "1"], "argument --warmup: expected a number"),
         (["--validation", "-1"], "argument --validation: expected a whole number of at least 0, got '-1'"),
+        (["--seed", str(2**64)], "argument --seed: expected a whole number of at least 0"),
         (["--seed", "-1"], "argument --seed: expected a whole number of at least 0, got '-1'"),
         (["--hidden", "128,0"], "argument --hidden: expected widths such as 128,32"),
         (["--hidden", ""], "argument --hidden: expected widths such as 128,32"),
@@ -182,6 +189,8 @@ def test_bad_values_for_train(tmp_path, small_data):
         (["--validation", "300"], "error: validation: 300 images held out of 300 leave none to train on"),
         (["--output-activation", "tanh"], "error: loss 'cross-entropy' needs outputs between 0 and 1"),
         (["--data", "absent"], "error: absent: no such data folder"),
+        (["--output", "x" * 300], "File name too long"),
+        (["--hidden", "1000000"], "error: this model cannot be saved: it has"),
         (["--output", "absent/x"], "error: absent/x: No such file or directory"),
         (["--output", "."], "error: .: Is a directory"),
         (["--output", "/dev/null"], "error: /dev/null: Not a regular file"),
@@ -325,3 +334,66 @@ def test_a_picture_of_no_mistakes(tmp_path, small_data):
     net.save(tmp_path / "mnist_ann.pickle")
     out, _ = run("test", "--data", small_data, "--picture", "x.png", cwd=tmp_path)
     assert "0 of 100 wrong, error rate 0.00 %" in out
+
+
+def test_a_model_that_cannot_be_put_there_is_put_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    for name in ("cli", "train"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    train = importlib.import_module("train")
+    net = ann.NeuralNetwork([{"input_dim": 4, "output_dim": 10, "activation": "sigmoid"}])
+    with pytest.raises(OSError, match=r"the model is in (.*) instead") as caught:
+        train.save(net, tmp_path / "absent" / "x.pickle")
+    rescued = re.search("the model is in (.*) instead", str(caught.value))[1]
+    assert ann.load_model(rescued).layer_list == net.layer_list
+
+
+@pytest.mark.parametrize("name", [b"\xff.pickle", "\u00e9 \u2028.pickle".encode()])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_names_that_cannot_be_shown(tmp_path, small_data, name, encoding):
+    env = {**NO_GPU, "PYTHONIOENCODING": encoding}
+    run("train", "--data", small_data, *FAST, "--output", os.fsdecode(name), cwd=tmp_path, env=env)
+    assert (tmp_path / os.fsdecode(name)).exists()
+    run("test", "--data", small_data, "--model", os.fsdecode(name), cwd=tmp_path, env=env)
+
+
+def test_closed_output(trained, small_data):
+    for program in ("train.py --epochs 1 --batch-size 20", "test.py"):
+        command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/scripts/{program} --data small >&-"
+        process = subprocess.run(["bash", "-c", command], stderr=subprocess.PIPE, text=True, cwd=trained, env=NO_GPU)
+        assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_what_is_said_to_be_kept_is_what_is_there(tmp_path, small_data):
+    """Interrupted between the moment when the new file is in place and the end of saving it."""
+    program = (
+        "import sys, runpy; sys.path.insert(0, sys.argv.pop(1)); import cli, ann.files\n"
+        "def interrupt(folder): raise KeyboardInterrupt\n"
+        "ann.files._sync_folder = interrupt\n"
+        "runpy.run_path(sys.argv[0] + '/train.py', run_name='__main__')"
+    )
+    scripts = str(ROOT / "scripts")
+    command = [sys.executable, "-c", "import sys; sys.argv[0] = sys.argv[1]\n" + program, scripts]
+    process = subprocess.run(
+        [*command, "--data", str(small_data), *FAST], capture_output=True, text=True, cwd=tmp_path, env=NO_GPU
+    )
+    assert process.returncode == 130
+    assert process.stderr == "interrupted: the new model is in mnist_ann.pickle\n"
+    assert ann.load_model(tmp_path / "mnist_ann.pickle")
+
+
+@pytest.mark.parametrize("module", ["numpy", "tqdm", "ann", "ann.training"])
+def test_ctrl_c_while_importing(tmp_path, module):
+    program = (
+        "import os, runpy, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(name, *rest):\n"
+        "        if name == sys.argv[2]: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "runpy.run_path(sys.argv[1] + '/train.py', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", program, str(ROOT / "scripts"), module]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    assert (process.returncode, process.stdout) == (130, "")
+    assert process.stderr == "interrupted: nothing was changed\n"
