@@ -41,6 +41,9 @@ class Dataset:
     test_images: np.ndarray
     test_labels: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"<Dataset of {len(self.train_images):,} training and {len(self.test_images):,} test images>"
+
 
 def load_dataset(folder_or_name: str | os.PathLike[str] = "mnist") -> Dataset:
     """Read and check a data set.
@@ -101,7 +104,7 @@ def _find(folder: Path, stem: str, dimensions: int) -> Path:
     for name in names:
         if os.path.exists(folder / name):
             return folder / name
-    raise DataFileError(f"{folder / names[0]}: no such file, nor {', '.join(names[1:])}")
+    raise DataFileError(f"{folder}: not a folder of MNIST files: it holds no {names[0]}, nor {', '.join(names[1:])}")
 
 
 class _Unpacked:

@@ -76,7 +76,9 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         data = read_regular(path, _MAX_BYTES)
     except FileNotFoundError:
-        raise ModelFileError(f"{path}: no such model file; scripts/train.py makes one") from None
+        raise ModelFileError(
+            f"{path}: no such model file; scripts/train.py makes one, in the folder where it is run"
+        ) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ModelFileError(f"{path}: cannot be read: {reason}") from None

@@ -82,6 +82,10 @@ class NeuralNetwork:
         for layer in self.layers:
             layer.weight[...] = self._upload(layer.initial_weight(random))
 
+    def __repr__(self) -> str:
+        row = " -> ".join(f"{layer['output_dim']} {layer['activation']}" for layer in self.layer_list)
+        return f"<NeuralNetwork {self.input_dim} -> {row}, {self.loss_name}, on {self.backend.name}>"
+
     @property
     def input_dim(self) -> int:
         """How many inputs an image has."""
@@ -135,7 +139,8 @@ class NeuralNetwork:
         """One forward pass, one backward pass and one step of plain gradient descent: p = p - learning_rate * dL/dp.
 
         Args:
-            X: (N, I) finite floats, images as 0 (black) to 1 (white); or uint8 pixels, which are divided by 255.
+            X: images (N, I) or (N, height, width): uint8 pixels, which are divided by 255, or finite floats, which
+                are taken as they are, and should reach from 0 (black) to 1 (white).
             Y: (N,) integer labels, or (N, O) one-hot rows.
             learning_rate: above 0.
 

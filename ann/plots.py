@@ -72,6 +72,8 @@ def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
     ending = Path(path).suffix.lstrip(".") or "png"
     try:
         figure.savefig(buffer, format=ending, dpi=110)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     finally:
         _pyplot().close(figure)
     write_atomically(path, buffer.getvalue())

@@ -52,6 +52,17 @@ class EpochReport:
     images_per_second: float
     validation: Evaluation | None = None
 
+    def result(self) -> str:
+        """The losses and mistakes in words."""
+        text = f"loss {self.loss:.4f}"
+        if self.validation:
+            loss, wrong, total = self.validation.loss, self.validation.wrong, self.validation.total
+            text += f"  held out: loss {loss:.4f}, {wrong} wrong ({100 * wrong / total:.2f} %)"
+        return text
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch:{len(str(self.epochs))}}/{self.epochs}  {self.result()}"
+
 
 def fit(
     network: NeuralNetwork,

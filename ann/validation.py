@@ -17,7 +17,7 @@ def check_images(name: str, images: Any, input_dim: int, dtype: str = "float32")
 
     Args:
         name: the argument's name, for messages.
-        images: (N, input_dim) finite floats, or uint8 pixels of shape (N, input_dim) or (N, height, width).
+        images: finite floats, or uint8 pixels, of shape (N, input_dim) or (N, height, width).
         input_dim: how many inputs the network has.
         dtype: the type in which floats must be finite.
 
@@ -25,13 +25,13 @@ def check_images(name: str, images: Any, input_dim: int, dtype: str = "float32")
         ValueError: the type, shape or a value is not as above.
     """
     array = _host_array(name, images)
-    if array.dtype == np.uint8:
-        if array.ndim == 3:
-            array = array.reshape(len(array), -1)
-    elif not np.issubdtype(array.dtype, np.floating):
+    if array.ndim == 3:
+        array = array.reshape(len(array), math.prod(array.shape[1:]))
+    if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
         raise ValueError(f"{name}: expected floats, or uint8 pixels, got dtype {array.dtype}")
+    hint = "; a single image x is x[None]" if array.size == input_dim else ""
     if array.ndim != 2 or array.shape[1] != input_dim or len(array) == 0:
-        raise ValueError(f"{name}: expected shape (N, {input_dim}) with N at least 1, got {np.shape(images)}")
+        raise ValueError(f"{name}: expected shape (N, {input_dim}) with N at least 1, got {np.shape(images)}{hint}")
     if array.dtype != np.uint8:
         _check_finite(name, array, dtype)
     return array

@@ -5,7 +5,9 @@ line.
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -66,6 +68,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End the program over wrong usage."""
+        unknown = re.match(r"unrecognized arguments: (--[\w-]+)", message)
+        near = unknown and difflib.get_close_matches(unknown[1], self._option_string_actions)
+        if near:
+            message += f"; did you mean {near[0]}?"
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
 
     def add_common(self, *, model: bool = False, device: bool = True) -> None:
@@ -103,6 +109,19 @@ def command(program: str, *words: object) -> str:
     return shlex.join([python, str(Path(sys.argv[0]).with_name(program)), *map(str, words)])
 
 
+def say(text: str) -> None:
+    """Print a line at once. A reader that has seen enough, such as head, must not cost the user a training."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _silence()
+
+
+def _silence() -> None:
+    """Let what is still to be printed go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 @contextmanager
 def one_line_errors(kept: Callable[[], str] = lambda: "") -> Iterator[None]:
     """Turn what users can cause into one line on standard error and an exit code: 1, or 130 after Ctrl-C.
@@ -117,9 +136,8 @@ def one_line_errors(kept: Callable[[], str] = lambda: "") -> Iterator[None]:
         sys.stdout.flush()
     except (ann.AnnError, ValueError, ImportError) as error:
         _end(1, f"error: {error}")
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        sys.stderr.close()
-        sys.exit(1)
+    except BrokenPipeError:
+        _silence()
     except OSError as error:
         _end(1, f"error: {error.filename or 'system'}: {error.strerror or error}")
     except MemoryError:

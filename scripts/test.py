@@ -69,7 +69,7 @@ def print_json(
         "confusion": confusion.tolist(),
         "device": backend.name,
     }
-    print(json.dumps(result))
+    cli.say(json.dumps(result))
 
 
 def print_examples(expected: np.ndarray, predicted: np.ndarray) -> None:

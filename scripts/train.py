@@ -24,11 +24,15 @@ from ann.schedules import SCHEDULES
 from ann.validation import check_count, check_number
 
 EXAMPLES = """\
-  python scripts/train.py                                       the classroom network, in seconds
-  python scripts/train.py --validation 10000                    see it generalise while it learns
-  python scripts/train.py --hidden 256,128,64 --activation relu --learning-rate 0.05
-  python scripts/train.py --hidden none --output-activation softmax   no hidden layer at all
-  python scripts/train.py --optimizer adamw --learning-rate 0.003 --weight-decay 0.05 --epochs 20"""
+  python scripts/train.py
+  # see how many held-out images go wrong while it learns
+  python scripts/train.py --validation 10000 --output play.pickle
+  # other layers, another activation
+  python scripts/train.py --hidden 256,128 --activation relu --learning-rate 0.005
+  # no hidden layer at all
+  python scripts/train.py --hidden none --output-activation softmax
+  # another rule of learning
+  python scripts/train.py --optimizer nesterov --learning-rate 0.5 --weight-decay 0"""
 
 
 def main() -> None:
@@ -45,14 +49,14 @@ def main() -> None:
         network = ann.NeuralNetwork(recipe.layer_list(pixels, 10), recipe.loss, backend, flags.seed)
         network.to_bytes()  # what could not be saved is refused now, not after the training
         shape = "-".join(str(width) for width in (pixels, *recipe.hidden, 10))
-        print(f"device {backend.name}: {backend.description}")
-        print(f"network {shape}, {len(network.parameters):,} parameters, seed {flags.seed}")
+        cli.say(f"device {backend.name}: {backend.description}")
+        cli.say(f"network {shape}, {len(network.parameters):,} parameters, seed {flags.seed}")
         with Progress(recipe, len(dataset.train_images) - recipe.validation) as progress:
             reports = ann.fit(network, dataset, recipe, [progress.on_epoch], progress.on_batch)
         save(network, flags.output)
-        print(f"{outcome(reports[-1])}; saved {flags.output} after {time.perf_counter() - started:.1f} s in all")
-        print(f"test it:   {cli.command('test.py', '--model', flags.output, *data_flags(flags))}")
-        print(f"repeat it: {command(flags, recipe, backend)}")
+        cli.say(f"saved {flags.output} after {time.perf_counter() - started:.1f} s in all; {reports[-1].result()}")
+        cli.say(f"test it:   {cli.command('test.py', '--model', flags.output, *data_flags(flags))}")
+        cli.say(f"repeat it: {command(flags, recipe, backend)}")
 
 
 def save(network: ann.NeuralNetwork, path: Path) -> None:
@@ -78,7 +82,7 @@ def kept(path: Path, before: tuple[int, ...] | None) -> str:
     """What an interruption left of the work."""
     if identity(path) != before:
         return f"the new model is in {path}"
-    return "the model file there is as it was" if before else "nothing was saved"
+    return f"nothing was saved, and {path} is as it was" if before else "nothing was saved"
 
 
 class Progress:
@@ -108,25 +112,13 @@ class Progress:
 
     def on_epoch(self, report: ann.EpochReport) -> None:
         """Print the epoch's line, above the bar where there is one."""
-        width = len(str(report.epochs))
-        line = f"epoch {report.epoch:{width}}/{report.epochs}  {outcome(report)}"
-        line += f"  {report.images_per_second:,.0f} images/s"
         if self._bar.disable:
             left = (report.epochs - report.epoch) * report.seconds
-            print(f"{line}  {left:.0f} s left", flush=True)
+            cli.say(f"{report}  {report.images_per_second:,.0f} images/s  {left:.0f} s left")
         else:
-            self._bar.write(line, file=sys.stdout)
+            self._bar.write(str(report), file=sys.stdout)
             wrong = f", {report.validation.wrong} wrong" if report.validation else ""
             self._bar.set_postfix_str(f"loss {report.loss:.4f}{wrong}", refresh=False)
-
-
-def outcome(report: ann.EpochReport) -> str:
-    """An epoch's loss and, where there are held-out images, how many of them went wrong."""
-    text = f"training loss {report.loss:.4f}"
-    if report.validation:
-        loss, wrong, total = report.validation.loss, report.validation.wrong, report.validation.total
-        text += f"  validation loss {loss:.4f}  {wrong} of {total:,} wrong ({100 * wrong / total:.2f} %)"
-    return text
 
 
 def command(flags: argparse.Namespace, recipe: ann.Recipe, backend: ann.Backend) -> str:
@@ -146,7 +138,7 @@ def parse_flags() -> argparse.Namespace:
     parser = cli.Parser("Train a network on MNIST and save it. The test images are not touched.", EXAMPLES)
     parser.add_common()
     parser.add_argument("--output", type=Path, default=cli.MODEL, metavar="FILE", help=f"default: {cli.MODEL}")
-    parser.add_argument("--seed", type=whole(0), default=0, help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="of all random numbers (default: 0)")
 
     def add(name: str, **options: Any) -> None:
         flag, value = f"--{name.replace('_', '-')}", getattr(default, name)
@@ -159,14 +151,23 @@ def parse_flags() -> argparse.Namespace:
     add("output_activation", choices=tuple(ACTIVATIONS), metavar="NAME", help="last layer, the same choice")
     add("loss", choices=LOSSES, help="cross-entropy needs sigmoid or softmax outputs")
     add("optimizer", choices=OPTIMIZERS, help="update rule")
-    add("learning_rate", type=number(above=0), metavar="RATE", help="its largest value")
+    add("learning_rate", type=number(above=0), metavar="RATE", help="the largest one; see --schedule")
     add("momentum", type=number(at_least=0, below=1), metavar="SHARE", help="memory of past gradients")
     add("weight_decay", type=number(at_least=0), metavar="RATE", help="pull of weights to 0")
     add("batch_size", type=whole(1), metavar="N", help="images in a step")
     add("epochs", type=whole(1), metavar="N", help="passes over the training images")
-    add("schedule", choices=SCHEDULES, help="how the learning rate falls")
+    add(
+        "schedule",
+        choices=SCHEDULES,
+        help="of the learning rate: constant; a tenth after each third of the steps; down to 0 in a line or a cosine",
+    )
     add("warmup", type=number(at_least=0, below=1), metavar="SHARE", help="share of the steps in which it first rises")
-    add("validation", type=whole(0), metavar="N", help="held-out training images, to watch it generalise")
+    add(
+        "validation",
+        type=whole(0),
+        metavar="N",
+        help="training images held out, to count the mistakes on images that it does not learn from",
+    )
     return parser.parse_args()
 
 

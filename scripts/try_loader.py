@@ -37,7 +37,7 @@ def main() -> None:
             )
         images, captions = choose(dataset, np.random.default_rng(flags.seed))
         unicode = "utf" in (sys.stdout.encoding or "").lower()
-        print(text_sheet(images, captions, unicode=unicode))
+        cli.say(text_sheet(images, captions, unicode=unicode))
         show(images, captions, flags.output)
 
 
@@ -58,13 +58,13 @@ def show(images: np.ndarray, captions: list[str], output: Path | None) -> None:
     except ImportError as error:
         if output:
             raise
-        print(error)
+        cli.say(str(error))
         return
     if output is None and show_figure(figure):
         return
     output = output or PICTURE
     save_figure(figure, output)
-    print(f"picture: {output.resolve()}")
+    cli.say(f"picture: {output.resolve()}")
 
 
 def parse_flags() -> argparse.Namespace:

@@ -107,6 +107,17 @@ def test_start_from_given_parameters(backend):
     np.testing.assert_array_equal(backend.to_host(twin.parameters), np.arange(39))
 
 
+def test_float_images_may_have_rows_and_columns(backend, rng):
+    net = network_of(backend, 6, 4, 3)
+    images = rng.random((5, 2, 3), dtype=np.float32)
+    np.testing.assert_array_equal(net.apply(images), net.apply(images.reshape(5, 6)))
+
+
+def test_it_says_what_it_is():
+    text = repr(ann.NeuralNetwork(CLASSROOM))
+    assert text == "<NeuralNetwork 784 -> 128 sigmoid -> 32 sigmoid -> 10 sigmoid, cross-entropy, on cpu>"
+
+
 def test_seeds(backend):
     vectors = [backend.to_host(network_of(backend, 5, 4, 3, seed=seed).parameters) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(vectors[0], vectors[1])
@@ -203,7 +214,8 @@ X, Y = np.zeros((4, 5), dtype=np.float32), np.array([0, 1, 2, 0])
     [
         (np.zeros((4, 6), np.float32), r"X: expected shape \(N, 5\) with N at least 1, got \(4, 6\)"),
         (np.zeros((0, 5), np.float32), r"X: expected shape .* got \(0, 5\)"),
-        (np.zeros(5, np.float32), r"X: expected shape .* got \(5,\)"),
+        (np.zeros(5, np.float32), r"X: expected shape .* got \(5,\); a single image x is x\[None\]"),
+        (np.zeros((0, 5, 1), np.uint8), r"X: expected shape .* got \(0, 5, 1\)"),
         (np.zeros((4, 5), np.int64), "X: expected floats, or uint8 pixels, got dtype int64"),
         (np.zeros((4, 5), bool), "X: expected floats, or uint8 pixels, got dtype bool"),
         (np.full((4, 5), "a"), "X: expected floats, or uint8 pixels, got dtype <U1"),

@@ -51,7 +51,11 @@ def test_train_then_test(tmp_path, small_data):
     out, _ = run("train", "--data", small_data, *FAST, "--validation", 60, cwd=tmp_path)
     assert re.search(r"^device cpu: NumPy, because CuPy ", out, re.M)
     assert "network 64-16-10, 1,210 parameters, seed 0" in out
-    epochs = re.findall(r"^epoch (\d)/3  training loss [\d.]+  validation loss [\d.]+  \d+ of 60 wrong", out, re.M)
+    epochs = re.findall(
+        r"^epoch (\d)/3  loss [\d.]+  held out: loss [\d.]+, \d+ wrong \([\d.]+ %\)  [\d,]+ images/s  \d s left$",
+        out,
+        re.M,
+    )
     assert epochs == ["1", "2", "3"]
     assert "\r" not in out  # no bar where there is no terminal
     out, _ = run("test", "--device", "cpu", "--data", small_data, cwd=tmp_path)
@@ -163,7 +167,7 @@ def test_help(tmp_path, name):
         (["--optimizer", "sdg"], "argument --optimizer: invalid choice: 'sdg'"),
         (["--schedule", "x"], "argument --schedule: invalid choice: 'x'"),
         (["--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
-        (["--epoch", "3"], "unrecognized arguments: --epoch 3"),
+        (["--epoch", "3"], "unrecognized arguments: --epoch 3; did you mean --epochs?"),
         (["extra"], "unrecognized arguments: extra"),
     ],
 )
@@ -276,10 +280,21 @@ def test_ctrl_c(tmp_path, small_data, old):
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=30)
     assert process.returncode == 130
-    kept = "the model file there is as it was" if old else "nothing was saved"
+    kept = "nothing was saved, and mnist_ann.pickle is as it was" if old else "nothing was saved"
     assert error == f"interrupted: {kept}\n"
     names = {path.name for path in tmp_path.iterdir()}
     assert names == ({"small", "mnist_ann.pickle"} if old else {"small"})
+
+
+@pytest.mark.parametrize("program", ["train.py --epochs 9 --batch-size 20 --output x", "try_loader.py --output x"])
+def test_a_reader_that_leaves_early_costs_nothing(tmp_path, small_data, program):
+    if "loader" in program:
+        optional("matplotlib")
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/scripts/{program} --data small"
+    script = f"set -o pipefail; {command} | head -1"
+    process = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path, env=NO_GPU)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert (tmp_path / "x").exists()
 
 
 def test_output_to_a_closed_pipe(trained, small_data):
@@ -311,7 +326,7 @@ def test_a_bar_on_a_terminal(tmp_path, small_data):
     assert process.wait(timeout=60) == 0
     text = shown.decode()
     assert "\r" in text and "images/s" in text and "left" in text
-    assert re.search(r"epoch 3/3  training loss", text) and "saved mnist_ann.pickle" in text
+    assert re.search(r"epoch 3/3  loss", text) and "saved mnist_ann.pickle" in text
 
 
 def test_picture_of_the_mistakes(trained, small_data):
