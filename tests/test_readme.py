@@ -1,0 +1,33 @@
+"""What the README shows is what happens."""
+
+import re
+
+from conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+
+
+def test_the_library_example_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    example = blocks("python")[0].replace("60_000", "3_000").replace("epochs=3", "epochs=1")
+    exec(compile(example, "README.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert "epoch 1/1  loss" in out and re.search(r"^\d+ wrong$", out, re.M)
+    assert (tmp_path / "mine.pickle").exists()
+
+
+def test_the_first_block_is_two_commands():
+    """The gate reads them, so they must stay one a line."""
+    first = blocks("sh setup")[0].splitlines()
+    assert len(first) == 2 and all(line.startswith("python3 -m venv .venv && ") for line in first)
+
+
+def test_the_files_it_names_exist():
+    for name in re.findall(r"`(\w+\.py)`", README):
+        assert any((ROOT / folder / name).exists() for folder in ("ann", "scripts")), name
+    for path in re.findall(r"\]\(((?!http)[^)]+)\)|`((?:data|tests|scripts)/[\w./]+)`", README):
+        assert (ROOT / "".join(path)).exists(), path
