@@ -1,8 +1,8 @@
 """Activations: what a neuron does with its weighted sum. Each stands beside its derivative, which is taken from
 the activation's *output* where that suffices, so that the sum need not be kept.
 
-Every function writes into ``out``, which may be the array it reads, and loses no accuracy or finiteness for
-sums of +-1e4. Letters: z (N, O) weighted sums, y (N, O) outputs, N images in the batch.
+Every function writes into ``out``, which may be the array it reads, and stays finite for sums of
++-1e4. Letters: z (N, O) weighted sums, y (N, O) outputs, N images in the batch.
 """
 
 from __future__ import annotations

@@ -13,16 +13,14 @@ from pathlib import Path
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Replace or create the file with these contents, durably.
+    """Replace or create the file with these contents, durably where the file system can promise that.
 
     Raises:
         OSError: it cannot be written; an old file is as it was, and nothing is left beside it.
     """
     target = _target(path)
-    temporary = _temporary(target)
+    descriptor, temporary = _create_beside(target, path)
     try:
-        # 0o666 less the umask, as for any new file; O_EXCL so that no link planted there is followed
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -40,13 +38,12 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise OSError now where ``write_atomically`` would raise it later. Leaves nothing behind."""
     target = _target(path)
-    probe = _temporary(target)
+    _check_replaceable(target)
+    descriptor, probe = _create_beside(target, path)
     try:
-        _check_replaceable(target)
-        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        os.close(descriptor)
+    finally:
         probe.unlink()
-    except OSError as error:
-        raise _about(path, error) from None
 
 
 def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
@@ -68,9 +65,16 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _temporary(target: Path) -> Path:
-    """A name beside the target that nobody uses, short enough wherever the target's own is."""
-    return target.with_name(f".ann-{secrets.token_hex(8)}.part")
+def _create_beside(target: Path, path: str | os.PathLike[str]) -> tuple[int, Path]:
+    """A new file in the target's folder, open for writing: its descriptor and its path."""
+    # a name that nobody uses, and short enough wherever the target's own is
+    temporary = target.with_name(f".ann-{secrets.token_hex(8)}.part")
+    try:
+        # 0o666 less the umask, as for any new file; O_EXCL so that no link planted there is followed
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        return os.open(temporary, flags, 0o666), temporary
+    except OSError as error:
+        raise _about(path, error) from None
 
 
 def _check_replaceable(target: Path) -> None:
@@ -100,8 +104,8 @@ def _target(path: str | os.PathLike[str]) -> Path:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power cut. Windows cannot open folders, and needs no such thing."""
-    if os.name == "posix":
+    """Make a rename in this folder survive a power cut."""
+    with contextlib.suppress(OSError):  # some file systems cannot; the file is whole and in its place all the same
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

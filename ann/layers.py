@@ -29,7 +29,6 @@ class Dense:
         self.activation = get_activation(activation)
         self.shapes = {"weight": (input_dim, output_dim), "bias": (1, output_dim)}
         self._xp = xp
-        self._capacity = self._batch = 0
 
     def initial_weight(self, random: Any) -> Any:
         """A host array to start from. Biases start at 0."""
@@ -39,6 +38,7 @@ class Dense:
         """Take views of the network's parameter and gradient vectors, of the shapes in ``shapes``."""
         self.weight, self.bias = parameters["weight"], parameters["bias"]
         self.weight_gradient, self.bias_gradient = gradients["weight"], gradients["bias"]
+        self._capacity = self._batch = 0
 
     def apply(self, x: Array) -> Array:
         """x (N, I) -> y (N, O), a new array."""
@@ -80,9 +80,9 @@ class Dense:
             self._capacity = batch
             leading = self.weight.shape[:-2]  # () for one network, (K,) for K of them side by side
             outputs, inputs = (*leading, batch, self.output_dim), (*leading, batch, self.input_dim)
-            self._buffers = [xp.empty(shape, dtype=x.dtype) for shape in (outputs, outputs, outputs, inputs)]
+            shapes = [outputs, outputs, inputs] + [outputs] * (self.activation.keeps == "input")
+            self._buffers = [xp.empty(shape, dtype=x.dtype) for shape in shapes]
         self._batch = batch
-        self._z, self._y, self._scratch, self._x_gradient = (buffer[..., :batch, :] for buffer in self._buffers)
-        if self.activation.keeps == "output":
-            self._y = self._z  # in place: z is not needed again
+        self._z, self._scratch, self._x_gradient, *y = (buffer[..., :batch, :] for buffer in self._buffers)
+        self._y = y[0] if y else self._z  # in place where z is not needed again
         self._ones = xp.ones((1, batch), dtype=x.dtype)

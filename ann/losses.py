@@ -116,15 +116,15 @@ def get_loss(name: str, output_activation: str) -> Loss:
         ValueError: an unknown name, or cross-entropy over outputs that are no probabilities.
     """
     output = get_activation(output_activation)
+    if not isinstance(name, str) or name not in LOSSES:
+        raise ValueError(f"unknown loss {name!r}; known: {', '.join(LOSSES)}")
     if name == "quadratic":
         return Quadratic(output)
-    if name == "cross-entropy":
-        if output is ACTIVATIONS["sigmoid"]:
-            return SigmoidCrossEntropy(output)
-        if output is ACTIVATIONS["softmax"]:
-            return SoftmaxCrossEntropy(output)
-        raise ValueError(
-            f"loss 'cross-entropy' needs outputs between 0 and 1: output activation sigmoid or softmax, "
-            f"not {output_activation!r}; or take loss 'quadratic'"
-        )
-    raise ValueError(f"unknown loss {name!r}; known: {', '.join(LOSSES)}")
+    if output is ACTIVATIONS["sigmoid"]:
+        return SigmoidCrossEntropy(output)
+    if output is ACTIVATIONS["softmax"]:
+        return SoftmaxCrossEntropy(output)
+    raise ValueError(
+        f"loss 'cross-entropy' needs outputs between 0 and 1: output activation sigmoid or softmax, "
+        f"not {output_activation!r}; or take loss 'quadratic'"
+    )

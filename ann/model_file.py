@@ -58,11 +58,14 @@ def to_bytes(
     buffer = io.BytesIO()
     try:
         _Pickler(buffer, protocol=4).dump(_with_equal_strings_one(contents))
-        data = buffer.getvalue()
+    except Exception as error:  # whatever a value in the recipe raises when it is pickled
+        raise ValueError(f"this model cannot be saved: {type(error).__name__}: {error}") from None
+    data = buffer.getvalue()
+    try:
         if len(data) > _MAX_BYTES:
             raise ValueError(f"it has {len(data)} bytes, and at most {_MAX_BYTES} are read")
         _check(read_pickle(data))
-    except (ValueError, TypeError, AttributeError, pickle.PicklingError) as error:
+    except ValueError as error:
         raise ValueError(f"this model cannot be saved: {error}") from None
     return data
 
@@ -113,7 +116,8 @@ def _with_equal_strings_one(value: Any) -> Any:
 
 def _check(contents: Any) -> None:
     """Raise ValueError unless every field is there and of its type, and all numbers are finite."""
-    _expect(type(contents) is dict and contents.get("format") == FORMAT, f"its format is not {FORMAT!r}")
+    known = type(contents) is dict and type(contents.get("format")) is str and contents["format"] == FORMAT
+    _expect(known, f"its format is not {FORMAT!r}")
     version = contents.get("version")
     _expect(type(version) is int and version >= 1, f"its version is {shown(version)}")
     _expect(
@@ -128,7 +132,8 @@ def _check(contents: Any) -> None:
         type(preprocessing) is dict and list(preprocessing) == ["scale"] and shown(preprocessing["scale"]) == _SCALE,
         "preprocessing is not a scale of 1/255",
     )
-    _expect(contents["recipe"] is None or type(contents["recipe"]) is dict, "recipe is not a dict")
+    recipe = contents["recipe"]
+    _expect(recipe is None or (type(recipe) is dict and _is_plain(recipe)), "recipe is not a dict of plain values")
     _expect(type(contents["layers"]) is list, "layers is not a list")
     for number, layer in enumerate(contents["layers"], start=1):
         _check_layer(f"layer {number}", layer)
@@ -146,6 +151,15 @@ def _check_layer(place: str, layer: Any) -> None:
         _expect(isinstance(array, np.ndarray), f"{place}: {key} is not an array")
         _expect(array.shape == shape, f"{place}: {key} has shape {array.shape}, expected {shape}")
         _expect(bool(np.isfinite(array).all()), f"{place}: {key} holds numbers that are not finite")
+
+
+def _is_plain(value: Any) -> bool:
+    """No arrays, at any of the few levels that the reader allows."""
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return not isinstance(value, np.ndarray)
 
 
 def _expect(condition: bool, message: str) -> None:

@@ -64,7 +64,7 @@ class NeuralNetwork:
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
         self.loss = get_loss(loss, self.layer_list[-1]["activation"])
-        self.loss_name, self.dtype_name = loss, dtype
+        self.loss_name, self.dtype_name = str(loss), dtype
         self.recipe: dict[str, Any] | None = None
         self.backend = get_backend(device)
         self.xp = self.backend.xp
@@ -218,13 +218,12 @@ class NeuralNetwork:
         self.parameters = self.xp.zeros(sum(sizes), dtype=self.dtype)
         self.gradients = self.xp.zeros(sum(sizes), dtype=self.dtype)
         ends = list(itertools.accumulate(sizes))
+        views: dict[Dense, tuple[dict[str, Array], dict[str, Array]]] = {layer: ({}, {}) for layer in self.layers}
+        for (layer, name), size, end in zip(places, sizes, ends, strict=True):
+            for view, vector in zip(views[layer], (self.parameters, self.gradients), strict=True):
+                view[name] = self.xp.reshape(vector[end - size : end], layer.shapes[name], copy=False)
         for layer in self.layers:
-            views: list[dict[str, Array]] = [{}, {}]
-            for (owner, name), size, end in zip(places, sizes, ends, strict=True):
-                if owner is layer:
-                    for view, vector in zip(views, (self.parameters, self.gradients), strict=True):
-                        view[name] = self.xp.reshape(vector[end - size : end], layer.shapes[name], copy=False)
-            layer.bind(*views)
+            layer.bind(*views[layer])
 
     def _upload(self, host_array: Any) -> Array:
         return self.backend.from_host(host_array.astype(self.dtype_name, copy=False))
@@ -284,5 +283,5 @@ def _checked(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 f"layer {number}: input_dim is {input_dim}, "
                 f"but layer {number - 1} has output_dim {checked[-1]['output_dim']}"
             )
-        checked.append({"input_dim": input_dim, "output_dim": output_dim, "activation": layer["activation"]})
+        checked.append({"input_dim": input_dim, "output_dim": output_dim, "activation": str(layer["activation"])})
     return checked

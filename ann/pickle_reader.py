@@ -18,6 +18,7 @@ _NDARRAY = object()  # stands for the name numpy.ndarray, which is never looked 
 # Caps on what one file may ask for; a model file of this package needs a few hundred instructions.
 _MAX_INSTRUCTIONS = 100_000
 _MAX_DEPTH = 20
+_MAX_STRING = 2**16
 
 
 def read_pickle(data: bytes) -> Any:
@@ -136,7 +137,10 @@ class _Machine:
         self._push(int.from_bytes(self._take(length), "little", signed=True))
 
     def string(self, length_code: str) -> None:
-        self._push(self._take(self._number(length_code)).decode("utf-8"))
+        length = self._number(length_code)
+        if length > _MAX_STRING:
+            raise ValueError(f"a string of more than {_MAX_STRING} bytes")
+        self._push(self._take(length).decode("utf-8"))
 
     def bytes(self, length_code: str) -> None:
         self._push(self._take(self._number(length_code)))

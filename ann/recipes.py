@@ -55,11 +55,14 @@ class Recipe:
     def __post_init__(self) -> None:
         get_activation(self.activation)
         get_loss(self.loss, self.output_activation)
-        _check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        _check_choice("schedule", self.schedule, SCHEDULES)
         if not isinstance(self.hidden, (tuple, list)):
             raise ValueError(f"hidden: expected a tuple of widths, got {self.hidden!r}")
         checked = {
+            "activation": str(self.activation),  # str and not NumPy's subclass of it, which no file may hold
+            "output_activation": str(self.output_activation),
+            "loss": str(self.loss),
+            "optimizer": _checked_choice("optimizer", self.optimizer, OPTIMIZERS),
+            "schedule": _checked_choice("schedule", self.schedule, SCHEDULES),
             "hidden": tuple(check_count("hidden", width, at_least=1) for width in self.hidden),
             "learning_rate": check_number("learning_rate", self.learning_rate, above=0),
             "momentum": check_number("momentum", self.momentum, at_least=0, below=1),
@@ -97,6 +100,7 @@ class Recipe:
 _NETWORK_FIELDS = ("hidden", "activation", "output_activation", "loss")
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
+def _checked_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name}: unknown {value!r}; known: {', '.join(choices)}")
+    return str(value)

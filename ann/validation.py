@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-_REAL = (int, float, np.integer, np.floating)
+_NO_NUMBERS = (bool, np.timedelta64)  # though Python and NumPy class them as integers
 
 
 def check_images(name: str, images: Any, input_dim: int, dtype: str = "float32") -> np.ndarray:
@@ -66,10 +66,11 @@ def check_targets(name: str, targets: Any, count: int, classes: int, allowed: st
     if allowed != "any" and not ((array >= 0).all() and (array <= 1).all()):
         raise ValueError(f"{name}: expected rows of numbers from 0 to 1 for this loss, got {_extremes(array)}")
     if allowed == "distribution":
-        off = np.abs(array.sum(axis=1, dtype=np.float64) - 1.0)
-        if off.max() > 1e-4:
+        sums = array.sum(axis=1, dtype=np.float64)
+        off = np.abs(sums - 1.0)
+        if off.max() > 1e-3:
             row = int(off.argmax())
-            raise ValueError(f"{name}: expected rows that sum to 1 for this loss, got {array[row].sum()} in row {row}")
+            raise ValueError(f"{name}: expected rows that sum to 1 for this loss, got {sums[row]} in row {row}")
     return array.astype(np.float64)
 
 
@@ -99,17 +100,17 @@ def check_number(
     Raises:
         ValueError: it is no finite number (a bool is none) within the bounds.
     """
-    number = isinstance(value, _REAL) and not isinstance(value, bool) and _is_finite(value)
+    number = _to_float(value)
     bounds = [(above, "above"), (at_least, "of at least"), (below, "below")]
     wanted = " and ".join(f"{word} {bound:g}" for bound, word in bounds if bound is not None)
     if (
-        not number
-        or (above is not None and value <= above)
-        or (at_least is not None and value < at_least)
-        or (below is not None and value >= below)
+        number is None
+        or (above is not None and number <= above)
+        or (at_least is not None and number < at_least)
+        or (below is not None and number >= below)
     ):
-        raise ValueError(f"{name}: expected a number {wanted}, got {value!r}")
-    return float(value)
+        raise ValueError(f"{name}: expected a number {wanted}, got {_short(value)}")
+    return number
 
 
 def check_count(name: str, value: Any, *, at_least: int) -> int:
@@ -118,18 +119,26 @@ def check_count(name: str, value: Any, *, at_least: int) -> int:
     Raises:
         ValueError: it is no integer (a bool is none) of at least ``at_least`` and below 2^63.
     """
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < at_least:
-        raise ValueError(f"{name}: expected a whole number of at least {at_least}, got {value!r}")
+    if not isinstance(value, (int, np.integer)) or isinstance(value, _NO_NUMBERS) or value < at_least:
+        raise ValueError(f"{name}: expected a whole number of at least {at_least}, got {_short(value)}")
     if value >= 2**63:
         raise ValueError(f"{name}: expected a whole number below 2^63")
     return int(value)
 
 
-def _is_finite(value: Any) -> bool:
+def _to_float(value: Any) -> float | None:
+    """A real number as a finite float, or None."""
+    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, _NO_NUMBERS):
+        return None
     try:
-        return math.isfinite(value)
+        number = float(value)
     except OverflowError:  # an int beyond all floats
-        return False
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _short(value: Any) -> str:
+    return f"{value!r:.60}" if not isinstance(value, int) or abs(value) < 2**64 else "an int beyond all bounds"
 
 
 def _host_array(name: str, value: Any) -> np.ndarray:

@@ -32,7 +32,8 @@ if _HEEDS_CTRL_C:
 sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
 sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 for _stream in (sys.stdout, sys.stderr):
-    _stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if hasattr(_stream, "reconfigure"):  # not where a notebook has put its own in place
+        _stream.reconfigure(errors="backslashreplace")
 
 # NumPy's BLAS lets idle threads spin for up to 0.1 s, and where two processors share a core that slows down the
 # one at work: after 2^16 cycles they sleep instead. Measured to save a quarter of a small net's training time.
@@ -102,18 +103,25 @@ def checked(check: Callable[[Any], object], convert: Callable[[str], Any], wante
 def command(program: str, *words: object) -> str:
     """A line that runs another program of this folder with this Python, from where the user is now."""
     here = shutil.which("python")
-    if here and os.path.abspath(here) == sys.executable:
+    if here and os.path.abspath(here) == sys.executable:  # not resolved: a virtual environment's python is a link
         python = "python"
+    elif sys.executable.startswith(os.getcwd() + os.sep):
+        python = os.path.join(".", os.path.relpath(sys.executable))
     else:
-        python = os.path.relpath(sys.executable) if sys.executable.startswith(os.getcwd()) else sys.executable
-    return shlex.join([python, str(Path(sys.argv[0]).with_name(program)), *map(str, words)])
+        python = sys.executable
+    return shlex.join([python, str(Path(sys.argv[0]).with_name(program)), *map(_word, words)])
+
+
+def _word(value: object) -> str:
+    """A value as a word that no program takes for a flag: a file called -x is ./-x."""
+    return os.path.join(".", value) if isinstance(value, Path) and str(value).startswith("-") else str(value)
 
 
 def say(text: str) -> None:
     """Print a line at once. A reader that has seen enough, such as head, must not cost the user a training."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError:  # a closed pipe, or a log on a full disk
         _silence()
 
 
@@ -133,6 +141,7 @@ def one_line_errors(kept: Callable[[], str] = lambda: "") -> Iterator[None]:
         if _HEEDS_CTRL_C:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done, and nothing left to interrupt
         sys.stdout.flush()
     except (ann.AnnError, ValueError, ImportError) as error:
         _end(1, f"error: {error}")
@@ -143,6 +152,7 @@ def one_line_errors(kept: Callable[[], str] = lambda: "") -> Iterator[None]:
     except MemoryError:
         _end(1, "error: not enough memory; try a smaller network or batch size")
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
         _end(130, f"interrupted: {kept()}".rstrip(": "))
 
 

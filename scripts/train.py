@@ -64,9 +64,15 @@ def save(network: ann.NeuralNetwork, path: Path) -> None:
     try:
         network.save(path)
     except OSError as error:
-        rescued = Path(tempfile.mkdtemp(prefix="ann-")) / path.name
-        network.save(rescued)
-        raise OSError(error.errno, f"{error.strerror}; the model is in {rescued} instead", str(path)) from None
+        folder = Path(tempfile.mkdtemp(prefix="ann-"))
+        try:
+            network.save(folder / path.name)
+        except OSError:
+            folder.rmdir()
+            raise error from None
+        raise OSError(
+            error.errno, f"{error.strerror}; the model is in {folder / path.name} instead", str(path)
+        ) from None
 
 
 def identity(path: Path) -> tuple[int, ...] | None:

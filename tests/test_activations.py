@@ -33,6 +33,15 @@ def test_function_is_the_formula(backend, name, rng):
     np.testing.assert_allclose(backend.to_host(outputs(backend, name, z)), FORMULAS[name](z), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("name", ["sigmoid", "gelu"])
+def test_small_outputs_keep_their_digits_in_float32(backend, name):
+    z = np.array([[-3, -4, -5, -6, -7, -8]])
+    found = backend.to_host(outputs(backend, name, z.astype(np.float32)))
+    u = {"sigmoid": z, "gelu": 2 * math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)}[name]
+    factor = {"sigmoid": 1, "gelu": z}[name]
+    np.testing.assert_allclose(found, factor / (1 + np.exp(-u)), rtol=2e-5)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_float32_stays_and_out_may_be_the_input(backend, name, rng):
     z = rng.standard_normal((5, 4)).astype(np.float32)

@@ -38,8 +38,9 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypatch, 
         monkeypatch.setattr("os.fsync", fail)
     else:
         monkeypatch.setattr("pathlib.Path.replace", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         write_atomically(path, b"new")
+    assert caught.value.filename == str(path)  # and not the temporary file's
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -74,6 +75,37 @@ def test_a_file_that_only_its_owner_may_replace(tmp_path, monkeypatch):
         with pytest.raises(PermissionError, match="only its owner may replace it"):
             check_writable(tmp_path / "file")
         check_writable(tmp_path / "other")
+
+
+def test_a_mount_point_is_not_replaced(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"old")
+    monkeypatch.setattr("pathlib.Path.is_mount", lambda path: True)
+    with pytest.raises(OSError, match="It is a mount point"):
+        check_writable(tmp_path / "file")
+
+
+def test_a_planted_link_is_not_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr("secrets.token_hex", lambda count: "known")
+    (tmp_path / ".ann-known.part").symlink_to(tmp_path / "victim")
+    (tmp_path / "victim").write_bytes(b"precious")
+    for call in (check_writable, lambda path: write_atomically(path, b"new")):
+        with pytest.raises(FileExistsError):
+            call(tmp_path / "file")
+    assert (tmp_path / "victim").read_bytes() == b"precious"
+    assert (tmp_path / ".ann-known.part").is_symlink()  # and what others put there is left alone
+
+
+def test_a_folder_that_cannot_be_flushed_is_no_failure(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def only_files(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(22, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr("os.fsync", only_files)
+    write_atomically(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
 
 
 def test_long_names(tmp_path):

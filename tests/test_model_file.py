@@ -82,6 +82,19 @@ def test_arrays_are_little_endian_float32(saved):
         assert layer["weight"].dtype.str == layer["bias"].dtype.str == "<f4"
 
 
+class Reduced:
+    """Pickles as a call of numpy.ndarray with these arguments."""
+
+    def __init__(self, *arguments):
+        self.arguments = arguments
+
+    def __reduce__(self):
+        return np.ndarray, self.arguments
+
+
+MANY_AXES = pickle.dumps(Reduced((1,) * 5, "<f4", bytes(4)), protocol=4)
+
+
 class Shell:
     def __reduce__(self):
         return os.system, ("echo hacked > hacked",)
@@ -134,7 +147,10 @@ def test_values_of_the_subset():
         (b"\x80\x04N", "it ends at byte 3"),
         (b"\x80\x04NN.", "left over"),
         (b"\x80\x04N.N", "left over"),
-        (b"\x80\x04X\xff\xff\xff\xffabc.", "in the middle"),
+        (b"\x80\x04X\xff\xff\x00\x00abc.", "in the middle"),
+        (b"\x80\x04X\xff\xff\xff\xffabc.", "a string of more than 65536 bytes"),
+        (b"\x80\x04}(\x8c\x01aN\x8c\x01aNu.", "broken"),
+        (MANY_AXES, "an array that is not"),
         (b"\x80\x04]\x94h\x00a.", "used twice"),
         (b"\x80\x04h\x00.", "broken"),
         (b"\x80\x04u.", "broken"),
@@ -257,7 +273,7 @@ def test_messages_show_no_raw_value(tmp_path, saved, value):
         message = str(caught.value)
         assert len(message) < 500 and message.isprintable()
     name = "\x8c\x05numpy".encode("latin1") + b"X" + len(value).to_bytes(4, "little") + value.encode() + b"\x93."
-    with pytest.raises(ValueError, match="it names 'numpy'") as caught:
+    with pytest.raises(ValueError, match=r"it names 'numpy'|a string of more than") as caught:
         read_pickle(b"\x80\x04" + name)
     assert len(str(caught.value)) < 500 and str(caught.value).isprintable()
 
@@ -284,6 +300,37 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match="more than 100000 pickle instructions"):
         deep.save(path)
     assert path.read_bytes() == b"old"
+
+
+class Unwilling:
+    def __reduce__(self):
+        raise RuntimeError("no")
+
+
+def test_recipes_that_no_file_may_hold(tmp_path):
+    net = network_of(ann.get_backend("cpu"), 5, 4, 3)
+    endless = {}
+    endless["again"] = endless
+    deep = []
+    for _ in range(5000):
+        deep = [deep]
+    for recipe in (endless, {"deep": deep}, {"x": Unwilling()}, {"x": np.zeros(3)}, {"x": [{"y": np.zeros(3)}]}):
+        net.recipe = recipe
+        with pytest.raises(
+            ValueError, match=r"cannot be saved: (RecursionError|RuntimeError: no|recipe is not a dict)"
+        ):
+            net.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_equal_strings_give_equal_bytes(tmp_path):
+    """Whether two equal strings are one object must not show in the file."""
+    files = []
+    for text in ("sigmoid", "".join(["sig", "moid"])):
+        net = network_of(ann.get_backend("cpu"), 5, 4, 3)
+        net.recipe = {"activation": text, "again": "sigmoid"}
+        files.append(net.to_bytes())
+    assert files[0] == files[1]
 
 
 def test_a_wrong_device_is_not_the_file_s_fault(saved):

@@ -194,6 +194,8 @@ def test_bad_layer_lists(layers, message):
     ("arguments", "message"),
     [
         ({"loss": "hinge"}, "unknown loss 'hinge'"),
+        ({"loss": np.array(["quadratic"])}, "unknown loss array"),
+        ({"seed": np.timedelta64(5, "s")}, "seed: expected a whole number"),
         ({"seed": -1}, "seed: expected a whole number of at least 0, got -1"),
         ({"seed": 1.5}, "seed: expected a whole number"),
         ({"seed": 2**63}, r"seed: expected a whole number below 2\^63"),
@@ -263,11 +265,12 @@ def test_bad_targets(backend, y, message):
 
 def test_numpy_numbers_are_taken_as_python_s(backend, tmp_path, rng):
     """They would promote arrays to float64, and files that hold them could not be read."""
-    layers = [{"input_dim": np.int64(5), "output_dim": np.uint8(3), "activation": "sigmoid"}]
-    net = ann.NeuralNetwork(layers, device=backend, seed=np.int32(7))
+    layers = [{"input_dim": np.int64(5), "output_dim": np.uint8(3), "activation": np.str_("sigmoid")}]
+    net = ann.NeuralNetwork(layers, loss=np.str_("quadratic"), device=backend, seed=np.int32(7))
     net.train_batch(X, np.eye(4, 3, dtype=bool), np.float64(0.1))
     net.train_batch(X, Y, np.float32(0.1))
-    net.recipe = ann.Recipe(learning_rate=np.float64(0.1), batch_size=np.int64(3)).training_fields()
+    recipe = ann.Recipe(learning_rate=np.float64(0.1), batch_size=np.int64(3), optimizer=np.str_("adam"))
+    net.recipe = recipe.training_fields()
     net.save(tmp_path / "model")
     assert ann.load_model(tmp_path / "model").recipe == net.recipe
 
@@ -278,7 +281,21 @@ def test_softmax_targets_sum_to_one(backend):
         net.train_batch(X, np.zeros((4, 3)), 0.1)
 
 
-@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), 10**400, "fast", None, True])
+@pytest.mark.parametrize(
+    "rate",
+    [
+        0,
+        -1,
+        float("nan"),
+        float("inf"),
+        10**400,
+        pytest.param(-(10**5000), id="huge"),
+        np.timedelta64(5),
+        "fast",
+        None,
+        True,
+    ],
+)
 def test_bad_learning_rates(rate):
     net = ann.NeuralNetwork([LAYER])
     with pytest.raises(ValueError, match="learning_rate: expected a number above 0, got"):

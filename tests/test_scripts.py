@@ -1,7 +1,6 @@
 """The three programs as a user runs them: their output, their files, and a line for each thing that can go wrong."""
 
 import gzip
-import importlib
 import json
 import os
 import pickle
@@ -77,12 +76,12 @@ def test_train_then_test(tmp_path, small_data):
     assert all((example[1] != example[2]) == bool(example[3]) for example in examples)
 
 
-@pytest.mark.parametrize("folder", ["here", "with a blank"])
+@pytest.mark.parametrize("folder", ["here", "with a blank", "-x"])
 def test_the_printed_commands_work_as_they_stand(tmp_path, small_data, folder):
     """Pasted into a shell, in the folder where they were printed."""
     (tmp_path / folder).mkdir()
     output = f"{folder}/x.pickle"
-    out, _ = run("train", "--data", small_data, *FAST, "--optimizer", "adam", "--output", output, cwd=tmp_path)
+    out, _ = run("train", "--data", small_data, *FAST, "--optimizer", "adam", f"--output={output}", cwd=tmp_path)
     first = (tmp_path / output).read_bytes()
     for name in ("test", "repeat"):
         line = re.search(rf"^{name} it: +(.*)$", out, re.M)[1]
@@ -351,16 +350,47 @@ def test_a_picture_of_no_mistakes(tmp_path, small_data):
     assert "0 of 100 wrong, error rate 0.00 %" in out
 
 
-def test_a_model_that_cannot_be_put_there_is_put_elsewhere(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    for name in ("cli", "train"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    train = importlib.import_module("train")
-    net = ann.NeuralNetwork([{"input_dim": 4, "output_dim": 10, "activation": "sigmoid"}])
-    with pytest.raises(OSError, match=r"the model is in (.*) instead") as caught:
-        train.save(net, tmp_path / "absent" / "x.pickle")
-    rescued = re.search("the model is in (.*) instead", str(caught.value))[1]
-    assert ann.load_model(rescued).layer_list == net.layer_list
+# Runs scripts/train.py with something done to it first.
+HARNESS = (
+    "import runpy, sys; sys.argv = sys.argv[1:]; sys.path.insert(0, sys.argv[0].rpartition('/')[0])\n"
+    "import cli, ann, ann.files\n"
+    "{change}\n"
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
+def run_changed(change, small_data, cwd):
+    command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py")]
+    command += ["--data", str(small_data), *FAST]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=NO_GPU, timeout=60)
+
+
+def test_a_model_that_cannot_be_put_there_is_put_elsewhere(tmp_path, small_data):
+    change = (
+        "save = ann.NeuralNetwork.save\n"
+        "def full(net, path):\n"
+        "    if str(path) == 'mnist_ann.pickle': raise OSError(28, 'No space left on device')\n"
+        "    save(net, path)\n"
+        "ann.NeuralNetwork.save = full"
+    )
+    process = run_changed(change, small_data, tmp_path)
+    assert process.returncode == 1
+    pattern = r"error: mnist_ann.pickle: No space left on device; the model is in (.*) instead\n"
+    assert len(ann.load_model(re.fullmatch(pattern, process.stderr)[1]).layers) == 2
+
+
+def test_a_model_that_cannot_be_put_anywhere(tmp_path, small_data):
+    change = (
+        "def full(net, path): raise OSError(28, 'No space left on device', str(path))\nann.NeuralNetwork.save = full"
+    )
+    process = run_changed(change, small_data, tmp_path)
+    assert (process.returncode, process.stderr) == (1, "error: mnist_ann.pickle: No space left on device\n")
+
+
+def test_a_log_on_a_full_disk_costs_nothing(tmp_path, small_data):
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/scripts/train.py --data small --batch-size 20"
+    process = subprocess.run(["bash", "-c", f"{command} > /dev/full"], cwd=tmp_path, env=NO_GPU, timeout=60)
+    assert process.returncode == 0 and (tmp_path / "mnist_ann.pickle").exists()
 
 
 @pytest.mark.parametrize("name", [b"\xff.pickle", "\u00e9 \u2028.pickle".encode()])
@@ -381,20 +411,27 @@ def test_closed_output(trained, small_data):
 
 def test_what_is_said_to_be_kept_is_what_is_there(tmp_path, small_data):
     """Interrupted between the moment when the new file is in place and the end of saving it."""
-    program = (
-        "import sys, runpy; sys.path.insert(0, sys.argv.pop(1)); import cli, ann.files\n"
-        "def interrupt(folder): raise KeyboardInterrupt\n"
-        "ann.files._sync_folder = interrupt\n"
-        "runpy.run_path(sys.argv[0] + '/train.py', run_name='__main__')"
-    )
-    scripts = str(ROOT / "scripts")
-    command = [sys.executable, "-c", "import sys; sys.argv[0] = sys.argv[1]\n" + program, scripts]
-    process = subprocess.run(
-        [*command, "--data", str(small_data), *FAST], capture_output=True, text=True, cwd=tmp_path, env=NO_GPU
-    )
+    change = "def interrupt(folder): raise KeyboardInterrupt\nann.files._sync_folder = interrupt"
+    process = run_changed(change, small_data, tmp_path)
     assert process.returncode == 130
     assert process.stderr == "interrupted: the new model is in mnist_ann.pickle\n"
     assert ann.load_model(tmp_path / "mnist_ann.pickle")
+
+
+def test_ctrl_c_stays_ignored_where_it_was(tmp_path, small_data):
+    """As under nohup: the training must go on."""
+    change = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)"
+    command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py")]
+    process = subprocess.run(
+        ["bash", "-c", f"trap '' INT; exec {shlex.join([*command, '--data', str(small_data), *FAST])}"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=NO_GPU,
+        timeout=60,
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    assert (tmp_path / "mnist_ann.pickle").exists()
 
 
 @pytest.mark.parametrize("module", ["numpy", "tqdm", "ann", "ann.training"])
