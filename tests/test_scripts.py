@@ -449,3 +449,28 @@ def test_ctrl_c_while_importing(tmp_path, module):
     process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
     assert (process.returncode, process.stdout) == (130, "")
     assert process.stderr == "interrupted: nothing was changed\n"
+
+
+def test_benchmark_checks_what_it_times(tmp_path):
+    """Alone, so that the peers need not be installed; the gate runs it beside them."""
+    program = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import benchmark, peers\n"
+        "wrong = type('Wrong', (peers.Ours,), {'epoch': lambda self, order: 1.01 * peers.Ours.epoch(self, order)})\n"
+        "absent = type('Absent', (), {'__init__': lambda self, *rest: __import__('no_such_peer')})\n"
+        "peers.CONTENDERS.clear(); peers.CONTENDERS['ann'] = peers.Ours\n"
+        "name = sys.argv.pop(1); peers.CONTENDERS[name] = locals()[name.lower()]\n"
+        "benchmark.main()"
+    )
+    command = [sys.executable, "-c", program, str(ROOT / "scripts")]
+    flags = ["--quick", "--only", "classroom", "--output", "x.json"]
+    options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": NO_GPU, "timeout": 60}
+    process = subprocess.run([*command, "Absent", *flags], **options)
+    assert process.returncode == 0, process.stderr
+    assert "left out: No module named 'no_such_peer'" in process.stdout
+    figures = json.loads((tmp_path / "x.json").read_text())["tasks"]["classroom"]["microseconds_a_step"]
+    assert set(figures) == {"ann", "its products alone", "its FLOPs at the peak"}
+    assert all(value > 0 for values in figures.values() for value in values)
+    (tmp_path / "x.json").unlink()
+    process = subprocess.run([*command, "Wrong", *flags], **options)
+    assert process.returncode == 1 and not (tmp_path / "x.json").exists()
+    assert re.search(r"^error: Wrong: mean loss .* not the same training$", process.stderr)
