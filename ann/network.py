@@ -19,7 +19,7 @@ from ann.files import write_atomically
 from ann.layers import Dense
 from ann.losses import get_loss
 from ann.streams import generator
-from ann.validation import check_count, check_images, check_number, check_targets
+from ann.validation import check_count, check_images, check_number, check_targets, check_vector
 
 CHUNK = 1000  # images applied at a time, so that many need little memory
 
@@ -76,7 +76,8 @@ class NeuralNetwork:
         ]
         self._bind_layers()
         if parameters is not None:
-            self.parameters[...] = self._upload(parameters)
+            vector = check_vector("parameters", parameters, self.parameters.shape[0], dtype)
+            self.parameters[...] = self._upload(vector)
             return
         random = generator(self.seed, "weights")
         for layer in self.layers:

@@ -1,4 +1,4 @@
-"""What the three programs share: where things are, how a flag is checked, and how an error ends a program in one
+"""What the programs share: where things are, how a flag is checked, and how an error ends a program in one
 line.
 """
 
