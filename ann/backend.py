@@ -7,64 +7,165 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from dataclasses import dataclass
+import itertools
+import warnings
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ann.blas import by_columns, row_step
+from ann.cpu import CpuBackend
 from ann.errors import DeviceError
+from ann.operations import Array, Backend
 
-Array = Any  # an array of whichever library ``xp`` is
+__all__ = ["Array", "Backend", "get_backend"]
 
 DEVICES = ("auto", "cpu", "gpu")
+PRECISIONS = ("float32", "tf32")
 
 _INSTALL = "pip install -e '.[gpu]' (CUDA 13) or pip install -e '.[gpu-cuda12]'"
 
 
-@dataclass(frozen=True)
-class Backend:
-    """An array library and its two doors. This base is NumPy's; other libraries override the three methods.
+class GpuBackend(Backend):
+    """CuPy on an NVIDIA GPU."""
 
-    Attributes:
-        name: "cpu" or "gpu".
-        xp: the namespace that computes: NumPy, or one that speaks the same array API.
-        description: the device in words and, after "auto", why it was picked.
-    """
-
-    name: str
-    xp: Any
-    description: str = ""
+    def __init__(self, xp: Any, description: str, precision: str = "float32") -> None:
+        super().__init__("gpu", xp, description)
+        self.precision = precision
+        self._kernels: dict[Callable[..., None], Callable[..., None]] = {}
 
     def from_host(self, array: np.ndarray) -> Array:
-        """The only way in: a host array -> an array of ``xp`` (which on a CPU may share its memory)."""
-        return array
-
-    def to_host(self, array: Array) -> np.ndarray:
-        """The only way out: an array of ``xp`` -> a host array, after everything queued before it."""
-        return np.asarray(array)
-
-    def synchronize(self) -> None:
-        """Wait until all that was queued has been computed. Only clocks need this."""
-
-
-class _GpuBackend(Backend):
-    def from_host(self, array: np.ndarray) -> Array:
+        """See ``Backend``."""
         return self.xp.asarray(array)
 
     def to_host(self, array: Array) -> np.ndarray:
+        """See ``Backend``."""
         host: np.ndarray = self.xp.asnumpy(array)
         return host
 
     def synchronize(self) -> None:
+        """See ``Backend``."""
         self.xp.cuda.get_current_stream().synchronize()
 
+    def assign(self, array: Array, out: Array) -> None:
+        """See ``Backend``."""
+        self.xp.copyto(out, array)
 
-def get_backend(device: str | Backend = "cpu") -> Backend:
+    def fused(self, function: Callable[..., None], *arrays: Array) -> None:
+        """See ``Backend``."""
+        if function not in self._kernels:
+
+            def kernel(*parameters: Array) -> None:
+                function(self, *parameters)
+
+            self._kernels[function] = self.xp.fuse(kernel)
+        self._kernels[function](*arrays)
+
+    def recorder(self) -> Backend:
+        """See ``Backend``."""
+        try:
+            return GpuRecorder(self)
+        except Exception as error:  # of nvmath or CuPy, whose types cannot be named before they are imported
+            _warn_of_eager_steps(error)
+            return self
+
+
+class GpuRecorder(GpuBackend):
+    """Puts a step into a CUDA graph, which is launched as one.
+
+    CuPy refuses its own matrix products in a graph, since a product may want memory of its own. So they are done
+    here, by a cuBLAS handle that has been given its memory. What a step takes from CuPy's memory pool would be
+    handed to others when the step is recorded, while the graph still writes to it; so it comes from a pool that lives
+    as long as the graph.
+    """
+
+    _WORKSPACE = 32 * 2**20  # bytes, as NVIDIA recommends for Hopper cards
+    _REAL32, _REAL64 = 0, 1  # cudaDataType
+
+    def __init__(self, backend: GpuBackend) -> None:
+        super().__init__(backend.xp, backend.description, backend.precision)
+        self._cublas = importlib.import_module("nvmath.bindings.cublas")
+        self._pool = self.xp.cuda.MemoryPool()
+        self._stream = self.xp.cuda.Stream(non_blocking=True)
+        self._workspace = self.xp.empty(self._WORKSPACE, dtype=self.xp.uint8)
+        self._handle = self._cublas.create()
+        weakref.finalize(self, self._cublas.destroy, self._handle)
+
+    def record(self, function: Callable[[], None]) -> Callable[[], object]:
+        """See ``Backend``. The call now compiles and allocates; the next one captures the graph."""
+        launch: Callable[[], object] | None = None
+
+        def play() -> None:
+            nonlocal launch
+            if launch is None:
+                try:
+                    launch = self._capture(function).launch
+                except Exception as error:
+                    _warn_of_eager_steps(error)
+                    launch = function
+            launch()
+
+        with self.xp.cuda.using_allocator(self._pool.malloc):
+            function()
+        return play
+
+    def _capture(self, function: Callable[[], None]) -> Any:
+        with self.xp.cuda.using_allocator(self._pool.malloc), self._stream:
+            self._stream.begin_capture()
+            try:
+                function()
+            finally:
+                graph = self._stream.end_capture()
+        return graph
+
+    def product(self, a: Array, b: Array, out: Array, scale: float = 1.0, keep: float = 0.0) -> None:
+        """See ``Backend``."""
+        xp, cublas = self.xp, self._cublas
+        stream = xp.cuda.get_current_stream().ptr
+        cublas.set_stream(self._handle, stream)
+        cublas.set_workspace(self._handle, self._workspace.data.ptr, self._WORKSPACE)  # a new stream forgets it
+        wide = out.dtype == xp.float64
+        kind = self._REAL64 if wide else self._REAL32
+        compute = cublas.ComputeType
+        exact = compute.COMPUTE_64F if wide else compute.COMPUTE_32F
+        precision = compute.COMPUTE_32F_FAST_TF32 if self.precision == "tf32" and not wide else exact
+        factors = np.array([scale, keep], dtype=np.float64 if wide else np.float32)  # on the host
+        leading = out.shape[:-2]
+        a, b = (xp.broadcast_to(array, (*leading, *array.shape[-2:])) for array in (a, b))
+        for index in itertools.product(*map(range, leading)):
+            left, right, result = a[index], b[index], out[index]
+            # cuBLAS thinks in columns: what it takes for C = B A is our C^T = A^T B^T
+            if by_columns(result):
+                left, right, result = right.T, left.T, result.T
+            (rows, inner), columns = left.shape, right.shape[1]
+            operations = (cublas.Operation.T if by_columns(matrix) else cublas.Operation.N for matrix in (right, left))
+            cublas.gemm_ex(
+                *(self._handle, *operations, columns, rows, inner, factors.ctypes.data),
+                *(right.data.ptr, kind, row_step(right), left.data.ptr, kind, row_step(left)),
+                *(factors[1:].ctypes.data, result.data.ptr, kind, row_step(result), precision, cublas.GemmAlgo.DFALT),
+            )
+
+
+def _warn_of_eager_steps(error: BaseException) -> None:
+    reason = "nvmath-python is not installed" if isinstance(error, ImportError) else _line(error)
+    warnings.warn(
+        f"training steps are queued one by one, not as CUDA graphs, and small networks train slower: {reason}; "
+        f"{_INSTALL}",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+def get_backend(device: str | Backend = "cpu", precision: str = "float32") -> Backend:
     """A device name -> a backend that has been seen to compute.
 
     Args:
         device: "cpu"; "gpu", which never falls back; "auto", a GPU if one computes and else the CPU, with the
             reason in ``description``; or a ``Backend``, which is returned as it is.
+        precision: of the matrix products in training: "float32", or "tf32", which a GPU since 2020 does several times
+            as fast, from factors shortened to 11 significant bits.
 
     Raises:
         DeviceError: the GPU cannot be used; the message says what is missing and the command that installs it.
@@ -72,23 +173,29 @@ def get_backend(device: str | Backend = "cpu") -> Backend:
     """
     if isinstance(device, Backend):
         return device
+    if device not in DEVICES:
+        raise ValueError(f"device: unknown {device!r}; known: {', '.join(DEVICES)}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: unknown {precision!r}; known: {', '.join(PRECISIONS)}")
+    if device == "cpu" and precision != "float32":
+        raise DeviceError(f"precision {precision} is a GPU's; on the CPU there is float32")
     if device == "cpu":
         return _cpu("NumPy")
-    if device == "gpu":
-        return _gpu()
-    if device == "auto":
-        try:
-            return _gpu()
-        except DeviceError as error:
-            return _cpu(f"NumPy, because {str(error).split(':')[0]}")
-    raise ValueError(f"device: unknown {device!r}; known: {', '.join(DEVICES)}")
+    try:
+        return _gpu(precision)
+    except DeviceError as error:
+        if precision != "float32":
+            raise DeviceError(f"precision {precision} needs a GPU, and none computes: {error}") from None
+        if device == "gpu":
+            raise
+        return _cpu(f"NumPy, because {str(error).split(':')[0]}")
 
 
 def _cpu(description: str) -> Backend:
-    return Backend("cpu", np, description)
+    return CpuBackend(np, description)
 
 
-def _gpu() -> Backend:
+def _gpu(precision: str) -> Backend:
     """Import CuPy and make the GPU do a product: an import alone proves nothing."""
     if importlib.util.find_spec("cupy") is None:
         raise DeviceError(f"CuPy is not installed: {_INSTALL}")
@@ -113,7 +220,7 @@ def _gpu() -> Backend:
         ) from error
     properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
     name = properties["name"].decode()
-    return _GpuBackend("gpu", cupy, f"{name}, CuPy {cupy.__version__}, which computed a test product")
+    return GpuBackend(cupy, f"{name}, CuPy {cupy.__version__}, which computed a test product", precision)
 
 
 def _line(error: BaseException) -> str:

@@ -5,6 +5,9 @@ Letters and shapes, everywhere: x (N, I) inputs, z (N, O) weighted sums, y (N, O
 (1, O), for N images, I inputs, O outputs. ``grad`` is the derivative of the mean loss with respect to
 whatever the method's name or argument says, and has its shape.
 
+A bias is the weight of an input that is always 1. So between layers every array has one more column, of ones,
+x (N, I + 1), a layer's parameters are one matrix W (I + 1, O) with the biases in its last row, and z = x W is all.
+
 Who owns which array: ``forward`` and ``backward`` return arrays of the layer, valid until the same method is
 called again. ``forward`` never writes to its input and needs it unchanged until ``backward``; ``backward``
 may overwrite the gradient that it is given. ``apply`` returns a new array and leaves the layer untouched, so
@@ -17,72 +20,105 @@ from typing import Any
 
 import ann.initializers as initializers
 from ann.activations import get_activation
-from ann.backend import Array
+from ann.operations import Array, Backend
 
 
 class Dense:
-    """Every output sums every input: y = f(x W + b)."""
+    """Every output sums every input: y = f(scale x W).
 
-    def __init__(self, xp: Any, input_dim: int, output_dim: int, activation: str) -> None:
+    Args:
+        backend: what computes.
+        input_dim, output_dim: I and O.
+        activation: f, by name.
+        scale: what x is multiplied by, which costs nothing here: pixels from 0 to 255, with 255 in their last
+            column, are the inputs of the first layer with a scale of 1/255.
+        with_ones: whether the outputs get the column of ones that a layer after it needs.
+        memory: what ``backward`` leaves of the gradients that were there before; see ``optimizers.SGD``.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        input_dim: int,
+        output_dim: int,
+        activation: str,
+        *,
+        scale: float = 1.0,
+        with_ones: bool = True,
+        memory: float = 0.0,
+    ) -> None:
         self.input_dim = input_dim
         self.output_dim = output_dim
         self.activation = get_activation(activation)
-        self.shapes = {"weight": (input_dim, output_dim), "bias": (1, output_dim)}
-        self._xp = xp
+        self.shape = (input_dim + 1, output_dim)
+        self._backend, self._scale, self._with_ones, self._memory = backend, scale, with_ones, memory
 
     def initial_weight(self, random: Any) -> Any:
         """A host array to start from. Biases start at 0."""
         return initializers.initial_weight(random, self.input_dim, self.output_dim, self.activation.name)
 
-    def bind(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
-        """Take views of the network's parameter and gradient vectors, of the shapes in ``shapes``."""
-        self.weight, self.bias = parameters["weight"], parameters["bias"]
-        self.weight_gradient, self.bias_gradient = gradients["weight"], gradients["bias"]
-        self._capacity = self._batch = 0
+    def bind(self, parameters: Array, gradients: Array) -> None:
+        """Take views (..., I + 1, O) of the network's parameter and gradient vectors."""
+        self.parameters, self.gradients = parameters, gradients
+        self.weight, self.bias = parameters[..., :-1, :], parameters[..., -1:, :]
+        self._batch = 0
 
     def apply(self, x: Array) -> Array:
-        """x (N, I) -> y (N, O), a new array."""
-        z = self._xp.matmul(x, self.weight)
-        return self._activate(z, out=z)
+        """x (N, I + 1) -> y (N, O + 1), or (N, O) without ones, a new array."""
+        output, y = self._new_output(x)
+        self._compute(x, z=y, y=y)
+        return output
 
     def forward(self, x: Array) -> Array:
-        """x (N, I) -> y (N, O)."""
+        """x (N, I + 1) -> y (N, O + 1), or (N, O) without ones."""
         self._reserve(x)
         self._x = x
-        z = self._xp.matmul(x, self.weight, out=self._z)
-        return self._activate(z, out=self._y)
+        self._compute(x, z=self._z, y=self._y)
+        return self._output
 
     def backward(self, grad: Array, *, input_gradient: bool = True) -> Array:
         """dL/dy (N, O) -> dL/dx (N, I), or None where no ``input_gradient`` is wanted.
 
-        With D = dL/dz: dL/dW = x^T D and dL/db = 1^T D, sums over the batch; dL/dx = D W^T.
+        With D = dL/dz: dL/dW = x^T D, a sum over the batch, and dL/dx = D W^T.
         """
-        xp = self._xp
+        backend = self._backend
         kept = self._y if self.activation.keeps == "output" else self._z
-        self.activation.backward(xp, grad, kept, self._scratch)
-        xp.matmul(self._x.mT, grad, out=self.weight_gradient)
-        xp.matmul(self._ones, grad, out=self.bias_gradient)  # a product sums faster than sum() here
+        self.activation.backward(backend, grad, kept, self._scratch)
+        backend.product(self._x.mT, grad, out=self.gradients, scale=self._scale, keep=self._memory)
         if not input_gradient:
             return None
-        return xp.matmul(grad, self.weight.mT, out=self._x_gradient)
+        backend.product(grad, self.weight.mT, out=self._x_gradient)
+        return self._x_gradient
 
-    def _activate(self, z: Array, out: Array) -> Array:
-        self._xp.add(z, self.bias, out=z)
-        self.activation.function(self._xp, z, out)
-        return out
+    def _compute(self, x: Array, z: Array, y: Array) -> None:
+        self._backend.product(x, self.parameters, out=z, scale=self._scale)
+        self.activation.function(self._backend, z, y)
 
     def _reserve(self, x: Array) -> None:
-        """Set the working arrays to the batch size of x, allocating only when it is the largest so far."""
-        xp, batch = self._xp, x.shape[-2]
-        if batch == self._batch:
+        """Set the working arrays to the batch size of x."""
+        if x.shape[-2] == self._batch:
             return
-        if batch > self._capacity:
-            self._capacity = batch
-            leading = self.weight.shape[:-2]  # () for one network, (K,) for K of them side by side
-            outputs, inputs = (*leading, batch, self.output_dim), (*leading, batch, self.input_dim)
-            shapes = [outputs, outputs, inputs] + [outputs] * (self.activation.keeps == "input")
-            self._buffers = [xp.empty(shape, dtype=x.dtype) for shape in shapes]
-        self._batch = batch
-        self._z, self._scratch, self._x_gradient, *y = (buffer[..., :batch, :] for buffer in self._buffers)
-        self._y = y[0] if y else self._z  # in place where z is not needed again
-        self._ones = xp.ones((1, batch), dtype=x.dtype)
+        self._batch = x.shape[-2]
+        self._output, self._y = self._new_output(x)
+        # the sum is overwritten where it is not needed again
+        self._z = self._y if self.activation.keeps == "output" else self._backend.xp.empty_like(self._y)
+        self._scratch = self._backend.xp.empty_like(self._y)
+        self._x_gradient = self._by_columns(x, self.input_dim)
+
+    def _new_output(self, x: Array) -> tuple[Array, Array]:
+        """An array for the outputs, and its part without the column of ones."""
+        if not self._with_ones:
+            output = self._backend.xp.empty((*self._leading, x.shape[-2], self.output_dim), dtype=x.dtype)
+            return output, output
+        output = self._by_columns(x, self.output_dim + 1)
+        output[..., -1:] = self._backend.xp.ones((x.shape[-2], 1), dtype=x.dtype)
+        return output, output[..., :-1]
+
+    def _by_columns(self, x: Array, columns: int) -> Array:
+        """A new array (N, columns), column after column in memory, so that a part without the last is contiguous."""
+        return self._backend.xp.empty((*self._leading, columns, x.shape[-2]), dtype=x.dtype).mT
+
+    @property
+    def _leading(self) -> tuple[int, ...]:
+        """() for one network, (K,) for K of them side by side."""
+        return tuple(self.parameters.shape[:-2])

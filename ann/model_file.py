@@ -94,8 +94,8 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def parameter_vector(contents: dict[str, Any]) -> np.ndarray:
-    """All weights, layer by layer, then all biases, as the network keeps them."""
-    arrays = [layer[key] for key in ("weight", "bias") for layer in contents["layers"]]
+    """Layer by layer, the weights and then the biases, as the network keeps them."""
+    arrays = [layer[key] for layer in contents["layers"] for key in ("weight", "bias")]
     return np.concatenate([array.reshape(-1) for array in arrays])
 
 

@@ -5,7 +5,6 @@ training changes lies in one flat vector, so that an update, a copy or a compari
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -13,11 +12,12 @@ from typing import Any
 
 import ann.model_file as model_file
 from ann.activations import get_activation
-from ann.backend import Array, Backend, get_backend
+from ann.backend import get_backend
 from ann.errors import ModelFileError
 from ann.files import write_atomically
 from ann.layers import Dense
 from ann.losses import get_loss
+from ann.operations import Array, Backend
 from ann.streams import generator
 from ann.validation import check_count, check_images, check_number, check_targets, check_vector
 
@@ -38,9 +38,8 @@ class NeuralNetwork:
     Attributes:
         layers: the ``Dense`` layers. The last one has no activation: it emits the logits, which the loss reads
             and ``loss.output``, the output activation, turns into outputs.
-        parameters: (P,) device vector: all weights, layer by layer, then all biases.
+        parameters: (P,) device vector: layer by layer, the weights (I, O) and then the biases (O,).
         gradients: (P,) device vector: the last batch's dL/d(parameters), in the same order.
-        weight_count: how many of the P are weights. Weight decay concerns these alone.
         recipe: the hyperparameters that trained it, as a plain dict, or None.
 
     Raises:
@@ -69,12 +68,10 @@ class NeuralNetwork:
         self.backend = get_backend(device)
         self.xp = self.backend.xp
         self.dtype = getattr(self.xp, dtype)
-        activations = [layer["activation"] for layer in self.layer_list[:-1]] + ["identity"]
-        self.layers = [
-            Dense(self.xp, layer["input_dim"], layer["output_dim"], activation)
-            for layer, activation in zip(self.layer_list, activations, strict=True)
-        ]
-        self._bind_layers()
+        size = sum((layer["input_dim"] + 1) * layer["output_dim"] for layer in self.layer_list)
+        self.parameters = self.xp.zeros(size, dtype=self.dtype)
+        self.gradients = self.xp.zeros(size, dtype=self.dtype)
+        self._make_layers(self.backend)
         if parameters is not None:
             vector = check_vector("parameters", parameters, self.parameters.shape[0], dtype)
             self.parameters[...] = self._upload(vector)
@@ -97,10 +94,19 @@ class NeuralNetwork:
         """How many outputs, or classes, there are."""
         return self.layers[-1].output_dim
 
+    @property
+    def weight_places(self) -> list[slice]:
+        """Where in the vectors the layers' weights are; the rest are biases."""
+        places, end = [], 0
+        for layer in self.layers:
+            start, end = end, end + math.prod(layer.shape)
+            places.append(slice(start, end - layer.output_dim))
+        return places
+
     # The mathematics, on device arrays -------------------------------------------------------------------------
 
     def forward(self, x: Array) -> Array:
-        """x (N, I) -> logits (N, O), remembering what ``backward`` needs."""
+        """x (N, I + 1), as ``inputs`` makes it, -> logits (N, O), remembering what ``backward`` needs."""
         for layer in self.layers:
             x = layer.forward(x)
         return x
@@ -113,26 +119,43 @@ class NeuralNetwork:
         self.layers[0].backward(grad, input_gradient=False)
 
     def compute_gradients(self, x: Array, targets: Array) -> Array:
-        """One forward and one backward pass over x (N, I) and target rows (N, O).
+        """One forward and one backward pass over x (N, I + 1) and target rows (N, O).
 
         Returns the batch's mean loss, a 0-d array still on the device: reading it would wait for the device.
         """
         logits = self.forward(x)
-        loss = self.loss.value(self.xp, logits, targets)
-        self.backward(self.loss.gradient(self.xp, logits, targets))
-        return loss
+        grad = self.xp.empty_like(logits)
+        self.loss.gradient(self.backend, logits, targets, out=grad)
+        self.backward(grad)
+        return self.loss.value(self.backend, logits, targets)
 
     def logits(self, x: Array) -> Array:
-        """x (N, I) -> logits (N, O), a new array, remembering nothing."""
+        """x (N, I + 1) -> logits (N, O), a new array, remembering nothing."""
         for layer in self.layers:
             x = layer.apply(x)
         return x
 
-    def inputs(self, pixels: Array, out: Array | None = None) -> Array:
-        """Device uint8 pixels (N, I) -> inputs (N, I) from 0 (black) to 1 (white)."""
-        out = self.xp.empty(pixels.shape, dtype=self.dtype) if out is None else out
-        # With dtype named, the product is taken in that type; without, uint8 times a float is a float64.
-        return self.xp.multiply(pixels, self.pixel_scale, out=out, dtype=self.dtype)
+    def inputs(self, images: Array) -> Array:
+        """Device images (N, I) -> x (N, I + 1), a new array, whose last column is 1, the input that biases weigh.
+
+        uint8 pixels become numbers from 0 (black) to 1 (white); floats are inputs already.
+        """
+        xp = self.xp
+        pixels = images.dtype == xp.uint8
+        x = xp.empty((images.shape[0], images.shape[1] + 1), dtype=self.dtype)
+        self.backend.assign(images, out=x[:, :-1])
+        x[:, -1:] = xp.full((images.shape[0], 1), 255.0 if pixels else 1.0, dtype=self.dtype)
+        return xp.multiply(x, self.pixel_scale, out=x) if pixels else x
+
+    def training_twin(self, recorder: Backend, gradients: Array, memory: float) -> NeuralNetwork:
+        """This network again, on the same parameters, with layers and gradients of its own, computing with a recorder.
+
+        Its inputs are pixels from 0 to 255, with 255 in the last column. ``memory``: see ``Dense``.
+        """
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__, backend=recorder, xp=recorder.xp, gradients=gradients)
+        twin._make_layers(recorder, self.pixel_scale, memory)
+        return twin
 
     # The same for host arrays, checked -------------------------------------------------------------------------
 
@@ -154,17 +177,19 @@ class NeuralNetwork:
         learning_rate = check_number("learning_rate", learning_rate, above=0)
         images = check_images("X", X, self.input_dim, self.dtype_name)
         targets = check_targets("Y", Y, len(images), self.output_dim, self.loss.targets)
-        loss = self.compute_gradients(self._inputs(images), self._upload(targets))
-        self.parameters -= learning_rate * self.gradients
+        with self.backend.quiet():
+            loss = self.compute_gradients(self._inputs(images), self._upload(targets))
+        self.backend.combine(self.gradients, self.parameters, -learning_rate)
         return float(loss)
 
     def apply(self, X: Any) -> Any:
         """Images X, as in ``train_batch``, -> output rows (N, O), a host array. Any number of threads may call it."""
         images = check_images("X", X, self.input_dim, self.dtype_name)
         outputs = self.xp.empty((len(images), self.output_dim), dtype=self.dtype)
-        for chunk in slices(len(images), CHUNK):
-            logits = self.logits(self._inputs(images[chunk]))
-            self.loss.output.function(self.xp, logits, outputs[chunk, :])
+        with self.backend.quiet():
+            for chunk in slices(len(images), CHUNK):
+                logits = self.logits(self._inputs(images[chunk]))
+                self.loss.output.function(self.backend, logits, outputs[chunk, :])
         return self.backend.to_host(outputs)
 
     def predict(self, X: Any) -> Any:
@@ -183,7 +208,7 @@ class NeuralNetwork:
     def to_bytes(self) -> bytes:
         """The contents of its model file, known to be readable. Raises ValueError where they would not be."""
         layers = [
-            {**spec, **{name: self.backend.to_host(getattr(layer, name)) for name in layer.shapes}}
+            {**spec, **{name: self.backend.to_host(getattr(layer, name)) for name in ("weight", "bias")}}
             for spec, layer in zip(self.layer_list, self.layers, strict=True)
         ]
         return model_file.to_bytes(layers, self.loss_name, self.pixel_scale, self.seed, self.recipe)
@@ -211,29 +236,35 @@ class NeuralNetwork:
 
     # How it is put together ------------------------------------------------------------------------------------
 
-    def _bind_layers(self) -> None:
-        """Allocate the two vectors and hand each layer its views: first the weights of all, then the biases."""
-        places = [(layer, name) for name in ("weight", "bias") for layer in self.layers]
-        sizes = [math.prod(layer.shapes[name]) for layer, name in places]
-        self.weight_count = sum(sizes[: len(self.layers)])
-        self.parameters = self.xp.zeros(sum(sizes), dtype=self.dtype)
-        self.gradients = self.xp.zeros(sum(sizes), dtype=self.dtype)
-        ends = list(itertools.accumulate(sizes))
-        views: dict[Dense, tuple[dict[str, Array], dict[str, Array]]] = {layer: ({}, {}) for layer in self.layers}
-        for (layer, name), size, end in zip(places, sizes, ends, strict=True):
-            for view, vector in zip(views[layer], (self.parameters, self.gradients), strict=True):
-                view[name] = self.xp.reshape(vector[end - size : end], layer.shapes[name], copy=False)
-        for layer in self.layers:
-            layer.bind(*views[layer])
+    def _make_layers(self, backend: Backend, pixel_scale: float = 1.0, memory: float = 0.0) -> None:
+        """Make the layers and hand each its views of the two vectors."""
+        self.layers, end = [], 0
+        last = len(self.layer_list) - 1
+        for number, spec in enumerate(self.layer_list):
+            layer = Dense(
+                backend,
+                spec["input_dim"],
+                spec["output_dim"],
+                spec["activation"] if number < last else "identity",
+                scale=pixel_scale if number == 0 else 1.0,
+                with_ones=number < last,
+                memory=memory,
+            )
+            start, end = end, end + math.prod(layer.shape)
+            layer.bind(
+                *(
+                    self.xp.reshape(vector[start:end], layer.shape, copy=False)
+                    for vector in (self.parameters, self.gradients)
+                )
+            )
+            self.layers.append(layer)
 
     def _upload(self, host_array: Any) -> Array:
         return self.backend.from_host(host_array.astype(self.dtype_name, copy=False))
 
     def _inputs(self, images: Any) -> Array:
         """Checked host images -> device inputs: pixels are scaled on the device, floats are inputs already."""
-        if images.dtype.name == "uint8":
-            return self.inputs(self.backend.from_host(images))
-        return self._upload(images)
+        return self.inputs(self.backend.from_host(images) if images.dtype.name == "uint8" else self._upload(images))
 
 
 def slices(count: int, size: int) -> Iterator[slice]:

@@ -2,16 +2,20 @@
 over whole vectors, in place.
 
 Letters: p parameters, g gradients, v velocity (the running mean of gradients), s the running mean of squared
-gradients, r the learning rate, all vectors (P,) but r.
+gradients, r the learning rate, all vectors (P,) but r. ``combine(x, out, a, b)`` is out = b out + a x, in one pass.
+
+What changes from step to step, such as r, is worked out on the host as a few ``numbers`` and handed to the rule in a
+device vector, so that a recorded step can be played with others.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from ann.backend import Array
+from ann.operations import Array, Backend
 
 # The memory of Adam's squared gradients. The paper's 0.999 looks back over some 1,000 steps, three epochs of the
 # default recipe; 0.99 gave 170 validation errors against 176, the means of six seeds.
@@ -19,68 +23,103 @@ _BETA2 = 0.99
 _EPSILON = 1e-8  # what keeps Adam's division finite, as in the paper
 
 
-class Optimizer(Protocol):
-    """An update rule bound to one network's vectors."""
+class Optimizer:
+    """An update rule bound to one network's vectors. This base holds them, and divides them into parts.
 
-    def step(self, learning_rate: float) -> None:
-        """Change the parameters in place, by the present gradients, which may be overwritten."""
+    Attributes:
+        memory: what the network's backward pass shall leave of the gradients of the step before (see ``Dense``).
+    """
 
-
-class _Rule:
-    """What every rule holds: the vectors of the network, the velocity, and two hyperparameters."""
+    memory = 0.0
 
     def __init__(
         self,
-        xp: Any,
+        backend: Backend,
         parameters: Array,
         gradients: Array,
-        weight_count: int,
+        weights: Sequence[slice],
         *,
         momentum: float,
         weight_decay: float,
     ) -> None:
-        self._xp, self._p, self._g, self._weight_count = xp, parameters, gradients, weight_count
+        """``weights``: where in the vectors the weights are; what lies between are biases, which do not decay."""
+        self._backend, self._p, self._g = backend, parameters, gradients
+        self._weights = weights
         self._momentum, self._weight_decay = momentum, weight_decay
-        self._v = xp.zeros_like(parameters)
+
+    def numbers(self, step: int, learning_rate: float) -> list[float]:
+        """What ``update`` needs to know in this step, counted from 1."""
+        raise NotImplementedError
+
+    def update(self, numbers: Array) -> None:
+        """Change the parameters in place, by the present gradients, which may be overwritten.
+
+        ``numbers``: a device vector of what the method of that name gave.
+        """
+        raise NotImplementedError
 
     def _add_decay(self) -> None:
         """Add the gradient of weight_decay / 2 |p|^2, for the weights alone."""
         if self._weight_decay:
-            self._g[: self._weight_count] += self._weight_decay * self._p[: self._weight_count]
+            for part in self._weights:
+                self._backend.combine(self._p[part], self._g[part], self._weight_decay)
+
+    def _parts(self) -> Iterator[tuple[slice, bool]]:
+        """The vectors in parts that are all weights or all biases, and whether the part decays."""
+        if not self._weight_decay:
+            yield slice(None), False
+            return
+        edges = [0, *itertools.chain(*((part.start, part.stop) for part in self._weights)), self._p.shape[0]]
+        for number, (start, stop) in enumerate(itertools.pairwise(edges)):
+            if start < stop:
+                yield slice(start, stop), bool(number % 2)
 
 
-class SGD(_Rule):
+class SGD(Optimizer):
     """Stochastic gradient descent with momentum: v = momentum v + g; p = p - r v.
 
-    Nesterov's form, p = p - r (g + momentum v), looks one step ahead (Sutskever et al. 2013, in the
-    arrangement of Bengio et al. 2013). Weight decay adds weight_decay p to the gradients of the weights.
+    The backward pass computes v itself: it adds the new gradient to ``memory`` times what was there, so that v takes
+    g's place. Weight decay adds weight_decay p to the gradients of the weights.
     """
 
-    def __init__(self, *vectors: Any, nesterov: bool = False, **hyperparameters: Any) -> None:
+    def __init__(self, *vectors: Any, **hyperparameters: Any) -> None:
         super().__init__(*vectors, **hyperparameters)
-        self._nesterov = nesterov
+        self.memory = self._momentum
 
-    def step(self, learning_rate: float) -> None:
-        """One update."""
-        xp, p, g, v = self._xp, self._p, self._g, self._v
+    def numbers(self, step: int, learning_rate: float) -> list[float]:
+        """[-r]"""
+        return [-learning_rate]
+
+    def update(self, numbers: Array) -> None:
+        """One step."""
         self._add_decay()
-        if self._momentum == 0.0:
-            xp.multiply(g, learning_rate, out=g)
-            xp.subtract(p, g, out=p)
-            return
-        xp.multiply(v, self._momentum, out=v)
-        xp.add(v, g, out=v)
-        if self._nesterov:
-            # r g + r momentum v, with r g in g's own place
-            xp.multiply(g, learning_rate, out=g)
-            xp.subtract(p, g, out=p)
-            xp.multiply(v, learning_rate * self._momentum, out=g)
-        else:
-            xp.multiply(v, learning_rate, out=g)
-        xp.subtract(p, g, out=p)
+        self._backend.combine(self._g, self._p, numbers[0, ...])
 
 
-class Adam(_Rule):
+class Nesterov(Optimizer):
+    """SGD that looks one step ahead: v = momentum v + g; p = p - r (g + momentum v).
+
+    Sutskever et al. (2013), in the arrangement of Bengio et al. (2013). Weight decay as in SGD.
+    """
+
+    def __init__(self, *vectors: Any, **hyperparameters: Any) -> None:
+        super().__init__(*vectors, **hyperparameters)
+        self._v = self._backend.xp.zeros_like(self._p)
+
+    def numbers(self, step: int, learning_rate: float) -> list[float]:
+        """[-r, -r momentum]"""
+        return [-learning_rate, -learning_rate * self._momentum]
+
+    def update(self, numbers: Array) -> None:
+        """One step."""
+        combine, p, g, v = self._backend.combine, self._p, self._g, self._v
+        self._add_decay()
+        combine(g, v, 1.0, self._momentum)
+        combine(g, p, numbers[0, ...])
+        combine(v, p, numbers[1, ...])
+
+
+class Adam(Optimizer):
     """Steps divided by the gradient's own recent size (Kingma & Ba 2015, algorithm 1).
 
     v = momentum v + (1 - momentum) g; s = b s + (1 - b) g^2; p = p - r v' / (sqrt(s') + epsilon), where the
@@ -92,37 +131,47 @@ class Adam(_Rule):
     def __init__(self, *vectors: Any, decoupled: bool = False, **hyperparameters: Any) -> None:
         super().__init__(*vectors, **hyperparameters)
         self._decoupled = decoupled
-        self._s = self._xp.zeros_like(self._p)
-        self._steps = 0
+        xp = self._backend.xp
+        self._v, self._s = xp.zeros_like(self._p), xp.zeros_like(self._p)
 
-    def step(self, learning_rate: float) -> None:
-        """One update."""
-        xp, p, g, v, s = self._xp, self._p, self._g, self._v, self._s
-        self._steps += 1
-        if self._decoupled:
-            p[: self._weight_count] *= 1.0 - learning_rate * self._weight_decay
-        else:
-            self._add_decay()
-        xp.multiply(v, self._momentum, out=v)
-        xp.add(v, g, out=v)
-        xp.multiply(g, g, out=g)
-        xp.multiply(s, _BETA2, out=s)
-        xp.add(s, g, out=s)
+    def numbers(self, step: int, learning_rate: float) -> list[float]:
+        """[epsilon, scaled; the factor of v / sqrt(s); the factor by which weights shrink]"""
         # v and s are kept without the factors 1 - momentum and 1 - b, which go into two numbers instead of two
         # vectors, with the corrections: v' = scale_v v and sqrt(s') = scale_s sqrt(s).
-        scale_v = (1.0 - self._momentum) / (1.0 - self._momentum**self._steps)
-        scale_s = math.sqrt((1.0 - _BETA2) / (1.0 - _BETA2**self._steps))
+        scale_v = (1.0 - self._momentum) / (1.0 - self._momentum**step)
+        scale_s = math.sqrt((1.0 - _BETA2) / (1.0 - _BETA2**step))
+        shrink = 1.0 - learning_rate * self._weight_decay
+        return [_EPSILON / scale_s, -learning_rate * scale_v / scale_s, shrink]
+
+    def update(self, numbers: Array) -> None:
+        """One step."""
+        if not self._decoupled:
+            self._add_decay()
+        epsilon, factor, shrink = numbers[0, ...], numbers[1, ...], numbers[2, ...]
+        jobs: list[tuple[Any, tuple[Array, ...]]] = []
+        for part, decays in self._parts():
+            vectors = tuple(vector[part] for vector in (self._p, self._g, self._v, self._s))
+            shrinking = (shrink,) if decays and self._decoupled else ()
+            jobs.append((self._rule, (*vectors, epsilon, factor, *shrinking)))
+        self._backend.fused_each(jobs)
+
+    def _rule(
+        self, backend: Backend, p: Array, g: Array, v: Array, s: Array, epsilon: Array, factor: Array, shrink: Any = 1.0
+    ) -> None:
+        xp = backend.xp
+        backend.combine(g, v, 1.0, self._momentum)
+        xp.multiply(g, g, out=g)
+        backend.combine(g, s, 1.0, _BETA2)
         xp.sqrt(s, out=g)
-        xp.add(g, _EPSILON / scale_s, out=g)
+        xp.add(g, epsilon, out=g)
         xp.divide(v, g, out=g)
-        xp.multiply(g, learning_rate * scale_v / scale_s, out=g)
-        xp.subtract(p, g, out=p)
+        backend.combine(g, p, factor, shrink)
 
 
 # name -> (class, its options)
 _OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], dict[str, Any]]] = {
     "sgd": (SGD, {}),
-    "nesterov": (SGD, {"nesterov": True}),
+    "nesterov": (Nesterov, {}),
     "adam": (Adam, {}),
     "adamw": (Adam, {"decoupled": True}),
 }
@@ -131,10 +180,10 @@ OPTIMIZERS = tuple(_OPTIMIZERS)
 
 def get_optimizer(
     name: str,
-    xp: Any,
+    backend: Backend,
     parameters: Array,
     gradients: Array,
-    weight_count: int,
+    weights: Sequence[slice],
     *,
     momentum: float,
     weight_decay: float,
@@ -143,4 +192,4 @@ def get_optimizer(
     if name not in _OPTIMIZERS:
         raise ValueError(f"unknown optimizer {name!r}; known: {', '.join(_OPTIMIZERS)}")
     rule, options = _OPTIMIZERS[name]
-    return rule(xp, parameters, gradients, weight_count, momentum=momentum, weight_decay=weight_decay, **options)
+    return rule(backend, parameters, gradients, weights, momentum=momentum, weight_decay=weight_decay, **options)

@@ -6,19 +6,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ann.backend import Array
 from ann.datasets import Dataset
 from ann.errors import DivergenceError
 from ann.network import CHUNK, NeuralNetwork, slices
-from ann.optimizers import get_optimizer
 from ann.recipes import Recipe
 from ann.schedules import get_schedule
+from ann.steps import Images, Steps
 from ann.streams import generator
-from ann.validation import check_images, check_labels, check_targets
+from ann.validation import check_images, check_labels
 
 
 @dataclass(frozen=True)
@@ -88,34 +87,23 @@ def fit(
         DivergenceError: the loss or a parameter is no longer finite; the network is then of no use.
     """
     training, held_out = _split(network, dataset, recipe)
-    batches = _Batches(network, *training, recipe)
-    validation = _Images(network, *held_out) if recipe.validation else None
+    training_set = Images(network, *training)
+    validation = Images(network, *held_out) if recipe.validation else None
+    steps = Steps(network, training_set, recipe)
     xp = network.xp
-    rate = get_schedule(recipe.schedule, recipe.learning_rate, batches.steps * recipe.epochs, recipe.warmup)
-    optimizer = get_optimizer(
-        recipe.optimizer,
-        xp,
-        network.parameters,
-        network.gradients,
-        network.weight_count,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-    )
-    reports, step = [], 0
+    rate = get_schedule(recipe.schedule, recipe.learning_rate, steps.count * recipe.epochs, recipe.warmup)
+    reports = []
     for epoch in range(1, recipe.epochs + 1):
         started = time.perf_counter()
-        loss_sum = xp.zeros((), dtype=network.dtype)
-        for x, targets in batches.of_epoch(epoch):
-            loss = network.compute_gradients(x, targets)
-            optimizer.step(rate(step))
-            step += 1
-            loss_sum += loss * float(x.shape[0])  # stays on the device
-            if on_batch:
-                on_batch(x.shape[0])
-        finite = xp.all(xp.isfinite(network.parameters))
-        mean_loss = float(loss_sum) / batches.count  # the one wait for the device
+        first = (epoch - 1) * steps.count
+        rates = [rate(step) for step in range(first, first + steps.count)]
+        with network.backend.quiet():
+            order = generator(network.seed, "order", epoch).permutation(training_set.count)
+            loss_sum = steps.epoch(order, first, rates, on_batch)
+            total = xp.sum(network.parameters)  # finite only where each is
+            mean_loss = float(loss_sum) / training_set.count  # the one wait for the device
         seconds = time.perf_counter() - started
-        if not (math.isfinite(mean_loss) and bool(finite)):
+        if not (math.isfinite(mean_loss) and math.isfinite(float(total))):
             raise DivergenceError(
                 f"training diverged in epoch {epoch} of {recipe.epochs}: the numbers grew beyond all bounds; "
                 f"try a learning rate below {recipe.learning_rate:g}"
@@ -126,9 +114,9 @@ def fit(
                 epoch=epoch,
                 epochs=recipe.epochs,
                 loss=mean_loss,
-                learning_rate=rate(step - 1),
+                learning_rate=rates[-1],
                 seconds=seconds,
-                images_per_second=batches.count / seconds,
+                images_per_second=training_set.count / seconds,
                 validation=measured,
             )
         )
@@ -138,47 +126,16 @@ def fit(
     return reports
 
 
-class _Images:
-    """Images and labels on the device."""
-
-    def __init__(self, network: NeuralNetwork, images: Any, labels: Any) -> None:
-        upload = network.backend.from_host
-        targets = check_targets("labels", labels, len(images), network.output_dim, network.loss.targets)
-        self.count = len(images)
-        self.pixels = upload(images)
-        self.labels = upload(labels)
-        self.targets = upload(targets.astype(network.dtype_name))
-
-
-class _Batches(_Images):
-    """Training images in a new random order each epoch, as inputs and target rows of one batch after another."""
-
-    def __init__(self, network: NeuralNetwork, images: Any, labels: Any, recipe: Recipe) -> None:
-        super().__init__(network, images, labels)
-        self.steps = -(-self.count // recipe.batch_size)  # the last batch may be smaller
-        self._network, self._batch_size = network, recipe.batch_size
-        self._inputs = network.xp.empty((recipe.batch_size, network.input_dim), dtype=network.dtype)
-
-    def of_epoch(self, epoch: int) -> Iterator[tuple[Array, Array]]:
-        """Each batch: inputs (N, I), valid until the next one, and target rows (N, O)."""
-        network, xp = self._network, self._network.xp
-        order = network.backend.from_host(generator(network.seed, "order", epoch).permutation(self.count))
-        for batch in slices(self.count, self._batch_size):
-            chosen = order[batch]
-            pixels = xp.take(self.pixels, chosen, axis=0)
-            x = network.inputs(pixels, out=self._inputs[: pixels.shape[0], :])
-            yield x, xp.take(self.targets, chosen, axis=0)
-
-
-def _evaluate(network: NeuralNetwork, images: _Images) -> Evaluation:
+def _evaluate(network: NeuralNetwork, images: Images) -> Evaluation:
     """Apply a network to images. It draws no random number and changes nothing, so training goes on as without."""
     xp, output = network.xp, network.loss.output
     loss_sum = xp.zeros((), dtype=network.dtype)
     wrong = xp.zeros((), dtype=xp.int64)
     for chunk in slices(images.count, CHUNK):
         logits = network.logits(network.inputs(images.pixels[chunk, :]))
-        loss_sum += network.loss.value(xp, logits, images.targets[chunk, :]) * float(logits.shape[0])
-        output.function(xp, logits, logits)
+        loss = network.loss.value(network.backend, logits, images.targets[chunk, :])
+        loss_sum += loss * float(logits.shape[0])
+        output.function(network.backend, logits, logits)
         wrong += xp.count_nonzero(xp.argmax(logits, axis=-1) != images.labels[chunk])
     return Evaluation(float(loss_sum) / images.count, int(wrong), images.count)
 

@@ -1,11 +1,11 @@
 import importlib.machinery
 import importlib.util
 import sys
-import types
 
 import numpy as np
 import pytest
 from conftest import network_of
+from pretend import pretend_cupy
 
 import ann
 
@@ -25,35 +25,13 @@ def pretend(monkeypatch):
     return install
 
 
-class Device:
-    id = 0
-
-
-def fake_cupy(count=1, **changes):
-    """NumPy under CuPy's name, with the few names that NumPy lacks."""
-    module = types.ModuleType("cupy")
-    module.__dict__.update({name: getattr(np, name) for name in dir(np) if not name.startswith("_")})
-    module.__version__ = "14.0.0"
-    module.asnumpy = np.asarray
-    stream = types.SimpleNamespace(synchronize=lambda: None)
-    module.cuda = types.SimpleNamespace(
-        runtime=types.SimpleNamespace(
-            getDeviceCount=lambda: count, getDeviceProperties=lambda index: {"name": b"Pretend GPU"}
-        ),
-        Device=Device,
-        get_current_stream=lambda: stream,
-    )
-    module.__dict__.update(changes)
-    return module
-
-
 def broken(*args, **kwargs):
     raise RuntimeError("cudaErrorNoKernelImageForDevice: no kernel image\nis available")
 
 
 def test_cpu():
     backend = ann.get_backend("cpu")
-    assert backend.name == "cpu" and backend.xp is np
+    assert backend.name == "cpu" and backend.xp is np and isinstance(backend, ann.Backend)
     array = np.arange(3)
     np.testing.assert_array_equal(backend.to_host(backend.from_host(array)), array)
     backend.synchronize()
@@ -76,9 +54,9 @@ def test_absent(pretend):
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (fake_cupy(count=0), "CuPy finds no usable NVIDIA GPU: no device; see that nvidia-smi"),
-        (fake_cupy(ones=broken), "the GPU is there but does not compute: cudaErrorNoKernelImageForDevice"),
-        (fake_cupy(tanh=lambda x: x * 0), "does not compute: a test product gave 0.0, expected 256"),
+        (pretend_cupy(count=0), "CuPy finds no usable NVIDIA GPU: no device; see that nvidia-smi"),
+        (pretend_cupy(ones=broken), "the GPU is there but does not compute: cudaErrorNoKernelImageForDevice"),
+        (pretend_cupy(tanh=lambda x: x * 0), "does not compute: a test product gave 0.0, expected 256"),
     ],
 )
 def test_a_gpu_that_does_not_compute(pretend, module, message):
@@ -91,7 +69,7 @@ def test_a_gpu_that_does_not_compute(pretend, module, message):
 
 
 def test_a_cupy_that_does_not_import(pretend, monkeypatch):
-    pretend(fake_cupy())
+    pretend(pretend_cupy())
 
     def import_module(name):
         raise ImportError("libcublas.so.13: cannot open shared object file")
@@ -103,7 +81,7 @@ def test_a_cupy_that_does_not_import(pretend, monkeypatch):
 
 @pytest.mark.parametrize("device", ["gpu", "auto"])
 def test_a_gpu_that_computes(pretend, tmp_path, device):
-    pretend(fake_cupy())
+    pretend(pretend_cupy())
     backend = ann.get_backend(device)
     assert backend.name == "gpu"
     assert backend.description == "Pretend GPU, CuPy 14.0.0, which computed a test product"

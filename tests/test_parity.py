@@ -47,12 +47,10 @@ def test_twelve_steps(backend_pair, dataset, activation, output, loss, optimizer
             assert_device_array(backend, vector, (64 * 12 + 12 * 8 + 8 * 10 + 12 + 8 + 10,))
         losses = [report.loss for report in reports]
         results.append((losses, backend.to_host(net.parameters), net.apply(dataset.test_images)))
-    names = [backend.name for backend in backend_pair]
-    # numpy and strict run the same kernels on the same layout. On another device, exp, tanh and the order of
-    # sums differ in the last bits, and twelve steps multiply that.
-    tolerance = {"rtol": 0, "atol": 0} if "gpu" not in names else {"rtol": 1e-3, "atol": 2e-5}
+    # The order of sums differs in the last bits (NumPy plays recorded steps, whose sums BLAS does in one pass), on a
+    # GPU exp and tanh do too, and twelve steps multiply that.
     for left, right in zip(*results, strict=True):
-        np.testing.assert_allclose(left, right, **tolerance)
+        np.testing.assert_allclose(left, right, rtol=1e-3, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -61,7 +59,8 @@ def test_activations(backend_pair, name, rng):
     results = []
     for backend in backend_pair:
         out = backend.xp.empty_like(backend.from_host(z))
-        ACTIVATIONS[name].function(backend.xp, backend.from_host(z), out)
+        with backend.quiet():
+            ACTIVATIONS[name].function(backend, backend.from_host(z), out)
         results.append(backend.to_host(out))
     np.testing.assert_allclose(*results, rtol=2e-6, atol=1e-7)
 
@@ -71,13 +70,12 @@ def test_losses(backend_pair, output, rng):
     z = (rng.standard_normal((20, 10)) * 5).astype(np.float32)
     t = np.eye(10, dtype=np.float32)[rng.integers(0, 10, 20)]
     loss = get_loss("cross-entropy", output)
-    results = [
-        (
-            float(loss.value(backend.xp, backend.from_host(z), backend.from_host(t))),
-            backend.to_host(loss.gradient(backend.xp, backend.from_host(z.copy()), backend.from_host(t))),
-        )
-        for backend in backend_pair
-    ]
+    results = []
+    for backend in backend_pair:
+        logits, targets = backend.from_host(z), backend.from_host(t)
+        gradient = backend.xp.empty_like(logits)
+        loss.gradient(backend, logits, targets, gradient)
+        results.append((float(loss.value(backend, logits, targets)), backend.to_host(gradient)))
     np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-6)
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-5, atol=1e-8)
 

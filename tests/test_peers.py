@@ -41,10 +41,10 @@ def torch_loss(logits, targets, output, loss):
 
 
 def vector(twin):
-    """The twin's parameters in the network's order: all weights, then all biases."""
+    """The twin's parameters in the network's order: layer by layer, weights and then biases."""
     linears = [module for module in twin if isinstance(module, torch.nn.Linear)]
-    parts = [linear.weight.detach().numpy().T.ravel() for linear in linears]
-    return np.concatenate(parts + [linear.bias.detach().numpy() for linear in linears])
+    parts = [part for linear in linears for part in (linear.weight.detach().numpy().T.ravel(), linear.bias)]
+    return np.concatenate([part if isinstance(part, np.ndarray) else part.detach().numpy() for part in parts])
 
 
 OPTIMIZERS = {
@@ -87,14 +87,17 @@ def test_ten_steps_of_each_optimizer_are_pytorch_s(optimizer, rng):
     net = network_of(ann.get_backend("cpu"), 30, 16, 12, 10, activation="tanh")
     twin = torch_twin(net, "tanh", "sigmoid")
     rule = OPTIMIZERS[optimizer](twin.parameters())
-    own = get_optimizer(optimizer, np, net.parameters, net.gradients, net.weight_count, momentum=0.9, weight_decay=0.0)
-    for _ in range(10):
+    own = get_optimizer(
+        optimizer, net.backend, net.parameters, net.gradients, net.weight_places, momentum=0.9, weight_decay=0.0
+    )
+    net = net.training_twin(net.backend, net.gradients, own.memory)
+    for step in range(1, 11):
         x, t = data(rng)
         rule.zero_grad()
         torch_loss(twin(torch.from_numpy(x)), torch.from_numpy(t), "sigmoid", "cross-entropy").backward()
         rule.step()
-        net.compute_gradients(x, t)
-        own.step(0.01 if optimizer.startswith("adam") else 0.1)
+        net.compute_gradients(net.inputs(x) * np.float32(255), t)
+        own.update(np.array(own.numbers(step, 0.01 if optimizer.startswith("adam") else 0.1), np.float32))
     np.testing.assert_allclose(net.parameters, vector(twin), rtol=1e-5, atol=1e-5)
 
 

@@ -130,7 +130,7 @@ def test_from_another_folder_the_default_data_are_found(tmp_path):
     assert "train: 60,000 images of 28 x 28 pixels" in out
 
 
-@pytest.mark.parametrize("name", ["train", "test", "try_loader"])
+@pytest.mark.parametrize("name", ["train", "test", "try_loader", "benchmark"])
 def test_help(tmp_path, name):
     out, _ = run(name, "--help", cwd=tmp_path)
     assert "examples:" in out and f"python scripts/{name}.py" in out
@@ -184,6 +184,15 @@ def test_wrong_usage_of_the_others(tmp_path):
 def test_device_gpu_without_one(tmp_path, name):
     _, error = run(name, "--device", "gpu", cwd=tmp_path, code=1)
     assert error.startswith("error: CuPy ") and "pip install" in error
+
+
+def test_a_precision_that_needs_a_gpu(tmp_path):
+    _, error = run("train", "--device", "cpu", "--precision", "tf32", cwd=tmp_path, code=1)
+    assert error == "error: precision tf32 is a GPU's; on the CPU there is float32\n"
+    _, error = run("train", "--precision", "tf32", cwd=tmp_path, code=1)
+    assert error.startswith("error: precision tf32 needs a GPU, and none computes: CuPy ") and error.count("\n") == 1
+    _, error = run("train", "--precision", "half", cwd=tmp_path, code=2)
+    assert "argument --precision: invalid choice: 'half'" in error
 
 
 def test_bad_values_for_train(tmp_path, small_data):
@@ -457,6 +466,7 @@ def test_benchmark_checks_what_it_times(tmp_path):
         "import sys; sys.path.insert(0, sys.argv.pop(1)); import benchmark, peers\n"
         "wrong = type('Wrong', (peers.Ours,), {'epoch': lambda self, order: 1.01 * peers.Ours.epoch(self, order)})\n"
         "absent = type('Absent', (), {'__init__': lambda self, *rest: __import__('no_such_peer')})\n"
+        "benchmark.START_UP = {name: benchmark.START_UP[name] for name in ('import ann', 'import numpy')}\n"
         "peers.CONTENDERS.clear(); peers.CONTENDERS['ann'] = peers.Ours\n"
         "name = sys.argv.pop(1); peers.CONTENDERS[name] = locals()[name.lower()]\n"
         "benchmark.main()"
@@ -471,6 +481,14 @@ def test_benchmark_checks_what_it_times(tmp_path):
     assert set(figures) == {"ann", "its products alone", "its FLOPs at the peak"}
     assert all(value > 0 for values in figures.values() for value in values)
     (tmp_path / "x.json").unlink()
+    for task, unit, rows in [
+        ("predict", "milliseconds", {"ann"}),
+        ("start-up", "seconds", {"import ann", "import numpy", "train.py, one epoch, save"}),
+    ]:
+        process = subprocess.run([*command, "Absent", "--quick", "--only", task, "--output", "y.json"], **options)
+        assert process.returncode == 0, process.stderr
+        figures = json.loads((tmp_path / "y.json").read_text())["tasks"][task][unit]
+        assert rows <= set(figures) and all(value > 0 for values in figures.values() for value in values)
     process = subprocess.run([*command, "Wrong", *flags], **options)
     assert process.returncode == 1 and not (tmp_path / "x.json").exists()
     assert re.search(r"^error: Wrong: mean loss .* not the same training$", process.stderr)

@@ -1,0 +1,153 @@
+"""NumPy's own BLAS, called directly, because it can do in one pass over memory what NumPy does in three:
+C = keep C + scale A B, and y = keep y + scale x. This is the one place where speed on the CPU costs readability;
+``prepare_product`` and ``prepare_combine`` give the meaning in their first lines.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Call = Callable[[], object]
+
+_ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112  # from cblas.h
+_INT = ctypes.c_int64  # where a BLAS takes 32-bit integers, it reads the lower half
+_REALS: dict[str, Any] = {"float32": ctypes.c_float, "float64": ctypes.c_double}
+_LETTERS = {"float32": "s", "float64": "d"}
+
+
+def prepare_product(a: np.ndarray, b: np.ndarray, out: np.ndarray, scale: float, keep: float) -> list[Call] | None:
+    """Calls that compute out = keep out + scale (a @ b), or None where this BLAS or these arrays do not allow it.
+
+    The arrays are (..., M, K), (..., K, N), (..., M, N), of one type, and every matrix is stored by rows or by
+    columns. The calls hold on to the arrays.
+    """
+    library = _library()
+    if library is None or not a.dtype == b.dtype == out.dtype or out.dtype.name not in _REALS:
+        return None
+    fits = (a.shape[-1], out.shape[-2:]) == (b.shape[-2], (a.shape[-2], b.shape[-1]))
+    if not fits or not out.flags.writeable:
+        return None
+    leading = out.shape[:-2]
+    a, b = (np.broadcast_to(array, (*leading, *array.shape[-2:])) for array in (a, b))
+    calls: list[Call] = []
+    for index in itertools.product(*map(range, leading)):
+        call = _product(library, a[index], b[index], out[index], scale, keep)
+        if call is None:
+            return None
+        calls.append(call)
+    return calls
+
+
+def prepare_combine(x: np.ndarray, out: np.ndarray, scale: Any, keep: Any) -> Call | None:
+    """A call that computes out = keep out + scale x, or None where this BLAS or these arrays do not allow it.
+
+    scale and keep are numbers, or 0-d arrays of the same type, which are read anew by every call.
+    """
+    library = _library()
+    fits = (
+        x.flags.c_contiguous
+        and out.flags.c_contiguous
+        and x.shape == out.shape
+        and x.dtype == out.dtype
+        and out.flags.writeable
+    )
+    if library is None or not fits or out.dtype.name not in _REALS:
+        return None
+    letter, real = _LETTERS[out.dtype.name], _REALS[out.dtype.name]
+    size, one = _INT(out.size), _INT(1)
+    if isinstance(keep, float) and keep == 1.0:  # this one uses all processors
+        return _Held(
+            library[letter + "axpy"], (size, _number(scale, real), _address(x), one, _address(out), one), x, out
+        )
+    arguments = (size, _number(scale, real), _address(x), one, _number(keep, real), _address(out), one)
+    return _Held(library[letter + "axpby"], arguments, x, out)
+
+
+class _Held(functools.partial):  # type: ignore[type-arg]
+    """A call whose arguments are addresses, and the arrays that must live as long as it."""
+
+    arrays: tuple[np.ndarray, ...]
+
+    def __new__(cls, function: Any, arguments: tuple[Any, ...], *arrays: np.ndarray) -> _Held:
+        held = super().__new__(cls, function, *arguments)
+        held.arrays = arrays
+        return held
+
+
+def _product(
+    library: dict[str, Any], a: np.ndarray, b: np.ndarray, out: np.ndarray, scale: float, keep: float
+) -> Call | None:
+    if by_columns(out):  # (a b)^T = b^T a^T
+        a, b, out = b.T, a.T, out.T
+    step_a, step_b, step = row_step(a), row_step(b), row_step(out)
+    if not (step_a and step_b and step):
+        return None
+    (rows, inner), columns = a.shape, b.shape[1]
+    real = _REALS[out.dtype.name]
+    orders = (_TRANSPOSED if by_columns(matrix) else _PLAIN for matrix in (a, b))
+    arguments = (
+        *(_ROW_MAJOR, *orders, _INT(rows), _INT(columns), _INT(inner)),
+        *(real(scale), _address(a), _INT(step_a), _address(b), _INT(step_b)),
+        *(real(keep), _address(out), _INT(step)),
+    )
+    return _Held(library[_LETTERS[out.dtype.name] + "gemm"], arguments, a, b, out)
+
+
+def by_columns(matrix: Any) -> bool:
+    """Whether a matrix is stored column after column (and not row after row)."""
+    return bool(matrix.shape[0] > 1 and matrix.strides[0] == matrix.itemsize and matrix.strides[1] != matrix.itemsize)
+
+
+def row_step(matrix: Any) -> int:
+    """By how many numbers its rows, or columns, lie apart in memory; 0 where they are not whole in themselves."""
+    matrix = matrix.T if by_columns(matrix) else matrix
+    (rows, columns), (outer, inner), size = matrix.shape, matrix.strides, matrix.itemsize
+    if (columns > 1 and inner != size) or (rows > 1 and (outer < size * columns or outer % size)):
+        return 0
+    return int(max(outer // size if rows > 1 else 1, columns, 1))
+
+
+def _number(value: Any, real: Any) -> Any:
+    return real.from_buffer(value) if isinstance(value, np.ndarray) else real(value)
+
+
+def _address(array: np.ndarray) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+@functools.cache
+def _library() -> dict[str, Any] | None:
+    """The functions of the BLAS that NumPy is linked with, by short name; None where it has not got them all."""
+    try:
+        core = importlib.import_module("numpy._core._multiarray_umath")
+        library = ctypes.CDLL(core.__file__)  # its symbols include those of what it is linked with
+    except (ImportError, OSError):
+        return None
+    for pattern in ("scipy_cblas_{}64_", "cblas_{}64_", "cblas_{}"):
+        try:
+            found = {
+                name: getattr(library, pattern.format(name))
+                for name in (letter + kind for letter in "sd" for kind in ("gemm", "axpy", "axpby"))
+            }
+        except AttributeError:
+            continue
+        for name, function in found.items():
+            _declare(function, _REALS["float32" if name[0] == "s" else "float64"], name[1:])
+        return found
+    return None
+
+
+def _declare(function: Any, real: Any, kind: str) -> None:
+    function.restype, pointer = None, ctypes.c_void_p
+    function.argtypes = {
+        "gemm": [*[ctypes.c_int] * 3, *[_INT] * 3, real, pointer, _INT, pointer, _INT, real, pointer, _INT],
+        "axpy": [_INT, real, pointer, _INT, pointer, _INT],
+        "axpby": [_INT, real, pointer, _INT, real, pointer, _INT],
+    }[kind]

@@ -1,0 +1,61 @@
+"""Which device trains a network faster. A small network may be done sooner on the CPU than a GPU's queue is filled, and
+only trying tells; so a few steps of the very training are made on each, with a network that is thrown away.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from ann.backend import get_backend
+from ann.datasets import CLASSES, Dataset
+from ann.network import NeuralNetwork
+from ann.operations import Backend
+from ann.recipes import Recipe
+from ann.steps import Images, Steps
+from ann.validation import check_images
+
+_STEPS, _ROUNDS = 5, 3
+
+
+def choose_backend(dataset: Dataset, recipe: Recipe, precision: str = "float32") -> Backend:
+    """The faster device for this training, with what was found in its ``description``.
+
+    Where no GPU computes it is the CPU, and nothing is tried. Nothing random is drawn and nothing kept, so the
+    training that follows is as it would have been.
+
+    Raises:
+        ValueError: the data do not fit the recipe.
+        DeviceError: a precision was asked for that needs a GPU, and there is none.
+    """
+    found = get_backend("auto", precision)
+    if found.name != "gpu" or precision != "float32":  # there is no choice
+        return found
+    images = check_images("train_images", dataset.train_images, dataset.train_images[0].size)
+    count = min(_STEPS * recipe.batch_size, len(images))
+    part = images[:count], dataset.train_labels[:count]
+    backends = [found, get_backend("cpu")]
+    seconds = [_seconds(backend, recipe, *part) for backend in backends]
+    faster = seconds.index(min(seconds))
+    ratio = max(seconds) / min(seconds)
+    backend = backends[faster]
+    backend.description = f"{ratio:.1f}x faster on this network; {backend.description}"
+    return backend
+
+
+def _seconds(backend: Backend, recipe: Recipe, images: np.ndarray, labels: np.ndarray) -> float:
+    """The least of a few rounds of a few steps, after a first that records them."""
+    network = NeuralNetwork(recipe.layer_list(images.shape[1], CLASSES), recipe.loss, backend)
+    steps = Steps(network, Images(network, images, labels), recipe)
+    rates, order = [recipe.learning_rate / 100] * steps.count, np.arange(len(labels))
+    best = float("inf")
+    with backend.quiet():
+        for turn in range(2 + _ROUNDS):  # one to record the steps, one to capture a graph where there are graphs
+            backend.synchronize()
+            started = time.perf_counter()
+            steps.epoch(order, 0, rates)
+            backend.synchronize()
+            if turn > 1:
+                best = min(best, time.perf_counter() - started)
+    return best

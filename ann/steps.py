@@ -1,0 +1,135 @@
+"""One step of training, on the device: gather a batch, forward, backward, update. It is recorded when it is first
+made, and then played, which is where small networks get their speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ann.network import CHUNK, NeuralNetwork, slices
+from ann.operations import Array
+from ann.optimizers import get_optimizer
+from ann.recipes import Recipe
+from ann.validation import check_targets
+
+
+class Images:
+    """Images and labels on the device."""
+
+    def __init__(self, network: NeuralNetwork, images: Any, labels: Any) -> None:
+        upload = network.backend.from_host
+        targets = check_targets("labels", labels, len(images), network.output_dim, network.loss.targets)
+        self.count = len(images)
+        self.pixels = upload(images)
+        self.labels = upload(labels)
+        self.targets = upload(targets.astype(network.dtype_name))
+
+
+class Steps:
+    """The steps of training, each recorded once for its batch size and then played.
+
+    All that differs from step to step goes through arrays that stay: which images, and the optimizer's numbers on the
+    way in, the logits on the way out. The loss is worked out from these at the end of the epoch.
+    """
+
+    def __init__(self, network: NeuralNetwork, images: Images, recipe: Recipe) -> None:
+        xp = network.xp
+        self.count = -(-images.count // recipe.batch_size)  # the last batch may be smaller
+        self._network, self._images, self._batch_size = network, images, recipe.batch_size
+        self._recorder = network.backend.recorder()
+        self._gradients = xp.zeros_like(network.parameters)  # its own: the optimizer's memory may be in them
+        self._optimizer = get_optimizer(
+            recipe.optimizer,
+            self._recorder,
+            network.parameters,
+            self._gradients,
+            network.weight_places,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+        self._numbers = xp.zeros(len(self._optimizer.numbers(1, 1.0)), dtype=network.dtype)
+        self._logits = xp.empty((images.count, network.output_dim), dtype=network.dtype)
+        # One more pixel, white, which the biases weigh
+        self._pixels = xp.full((images.count, network.input_dim + 1), 255, dtype=xp.uint8)
+        self._pixels[:, :-1] = images.pixels
+        self._ready: dict[int, _Step] = {}
+
+    def epoch(
+        self,
+        order: Any,
+        first: int,
+        rates: Sequence[float],
+        on_batch: Callable[[int], object] | None = None,
+    ) -> Array:
+        """Train on all images once; the sum of their losses, a 0-d array on the device.
+
+        Args:
+            order: a host array (count,) of the images' numbers in the order in which they are taken.
+            first: how many steps were made before.
+            rates: the learning rate of each step.
+            on_batch: see ``fit``.
+        """
+        network, count = self._network, self._images.count
+        order = network.backend.from_host(order)
+        table = network.xp.asarray(
+            [self._optimizer.numbers(first + step, rate) for step, rate in enumerate(rates, start=1)],
+            dtype=network.dtype,
+        )
+        for step, batch in enumerate(slices(count, self._batch_size)):
+            size = batch.stop - batch.start
+            self._numbers[...] = table[step, :]
+            if size in self._ready:
+                ready = self._ready[size]
+                ready.chosen[...] = order[batch]
+                ready.play()
+            else:
+                ready = self._ready[size] = self._record(network.xp.asarray(order[batch], copy=True))
+            self._logits[batch, :] = ready.logits
+            if on_batch:
+                on_batch(size)
+        return self._loss(order)
+
+    def _record(self, chosen: Array) -> _Step:
+        """Make a step on the images of these numbers, so that it can be played on others."""
+        recorder, xp = self._recorder, self._recorder.xp
+        network = self._network.training_twin(
+            recorder, self._gradients, self._optimizer.memory
+        )  # whose arrays stay this record's own
+        ready = _Step(chosen)
+        pixels = xp.empty((chosen.shape[0], network.input_dim + 1), dtype=xp.uint8)
+        x = xp.empty(pixels.shape, dtype=network.dtype)
+        targets = xp.empty((chosen.shape[0], network.output_dim), dtype=network.dtype)
+        grad = xp.empty_like(targets)
+
+        def step() -> None:
+            xp.take(self._pixels, ready.chosen, axis=0, out=pixels)
+            recorder.assign(pixels, out=x)
+            xp.take(self._images.targets, ready.chosen, axis=0, out=targets)
+            ready.logits = network.forward(x)
+            network.loss.gradient(recorder, ready.logits, targets, out=grad)
+            network.backward(grad)
+            self._optimizer.update(self._numbers)
+
+        ready.play = recorder.record(step)
+        return ready
+
+    def _loss(self, order: Array) -> Array:
+        """The sum of the losses of the epoch's images, whose logits stand in this order."""
+        network, xp = self._network, self._network.xp
+        total = xp.zeros((), dtype=network.dtype)
+        for chunk in slices(self._images.count, CHUNK):
+            targets = xp.take(self._images.targets, order[chunk], axis=0)
+            loss = network.loss.value(network.backend, self._logits[chunk, :], targets)
+            total += loss * float(targets.shape[0])
+        return total
+
+
+class _Step:
+    """A recorded step: which images it takes, the logits that it leaves, and ``play``."""
+
+    logits: Array
+    play: Callable[[], object]
+
+    def __init__(self, chosen: Array) -> None:
+        self.chosen = chosen

@@ -1,0 +1,165 @@
+"""A pretended CuPy and a pretended nvmath, on NumPy arrays: enough of both to walk every line that serves a GPU. While
+a stream is captured nothing is computed, only recorded, as with CUDA; matrix products get addresses and sizes, as with
+cuBLAS. What it cannot show is how a GPU takes it.
+"""
+
+import ctypes
+import enum
+import types
+from contextlib import contextmanager, nullcontext
+
+import numpy as np
+
+
+class Memory:
+    def __init__(self, ptr):
+        self.ptr = ptr
+
+
+class Array(np.ndarray):
+    @property
+    def data(self):
+        return Memory(self.ctypes.data)
+
+
+class Capture:
+    """What is being recorded, if anything."""
+
+    calls = None
+
+    def do(self, call):
+        if self.calls is None:
+            call()
+        else:
+            self.calls.append(call)
+
+    @contextmanager
+    def suspended(self):
+        calls, self.calls = self.calls, None
+        try:
+            yield
+        finally:
+            self.calls = calls
+
+
+CREATION = ("empty", "zeros", "ones", "full", "empty_like", "zeros_like", "asarray", "broadcast_to", "reshape")
+
+
+def pretend_cupy(count=1, capturable=True, **changes):
+    """A module in CuPy's place."""
+    capture = Capture()
+    module = types.ModuleType("cupy")
+    module.capture = capture
+
+    def wrapped(function, creates):
+        def call(*arguments, out=None, **options):
+            if creates or out is None:
+                with capture.suspended():
+                    result = function(*arguments, **options)
+                if not isinstance(result, np.ndarray):
+                    return np.asarray(result).view(Array)
+                result = result.view(Array)
+                if creates or capture.calls is None:
+                    return result
+                out = result
+            capture.do(lambda: function(*arguments, **options, out=out))
+            return out
+
+        return call
+
+    for name in dir(np):
+        attribute = getattr(np, name)
+        if name.startswith("_") or name in ("copyto", "fuse"):
+            continue
+        plain = not callable(attribute) or isinstance(attribute, type)
+        setattr(module, name, attribute if plain else wrapped(attribute, name in CREATION))
+    module.copyto = lambda out, array: capture.do(lambda: np.copyto(out, array))
+    module.fuse = lambda function: lambda *arrays: capture.do(lambda: with_suspended(function, arrays))
+
+    def with_suspended(function, arrays):
+        with capture.suspended():
+            function(*arrays)
+
+    class Graph:
+        def __init__(self, calls):
+            self.calls = calls
+
+        def launch(self):
+            for call in self.calls:
+                call()
+
+    class Stream:
+        ptr = 1
+
+        def __init__(self, non_blocking=False):
+            assert non_blocking
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exception):
+            pass
+
+        def begin_capture(self):
+            if not capturable:
+                raise RuntimeError("cudaErrorStreamCaptureUnsupported")
+            assert capture.calls is None
+            capture.calls = []
+
+        def end_capture(self):
+            calls, capture.calls = capture.calls, None
+            return Graph(calls)
+
+    module.__version__ = "14.0.0"
+    module.asnumpy = lambda array: np.array(array, copy=True, subok=False)
+    module.cuda = types.SimpleNamespace(
+        runtime=types.SimpleNamespace(
+            getDeviceCount=lambda: count, getDeviceProperties=lambda index: {"name": b"Pretend GPU"}
+        ),
+        Device=type("Device", (), {"id": 0}),
+        get_current_stream=lambda: types.SimpleNamespace(ptr=0, synchronize=lambda: None),
+        Stream=Stream,
+        MemoryPool=lambda: types.SimpleNamespace(malloc=None),
+        using_allocator=lambda allocator: nullcontext(),
+    )
+    module.__dict__.update(changes)
+    return module
+
+
+def pretend_cublas(cupy):
+    """A module in the place of nvmath.bindings.cublas; ``products`` counts its products by precision."""
+    module = types.ModuleType("nvmath.bindings.cublas")
+    module.ComputeType = enum.IntEnum(
+        "ComputeType", {"COMPUTE_32F": 68, "COMPUTE_64F": 70, "COMPUTE_32F_FAST_TF32": 77}
+    )
+    module.Operation = enum.IntEnum("Operation", {"N": 0, "T": 1})
+    module.GemmAlgo = enum.IntEnum("GemmAlgo", {"DFALT": -1})
+    module.products = {}
+    module.create = lambda: 7
+    module.destroy = module.set_stream = module.set_workspace = lambda *arguments: None
+
+    def matrix(pointer, real, rows, columns, step):
+        """Column after column, as cuBLAS has it."""
+        assert step >= rows
+        buffer = (real * (step * columns)).from_address(pointer)
+        return np.frombuffer(buffer, dtype=real).reshape(columns, step)[:, :rows].T
+
+    def gemm_ex(
+        handle, op_a, op_b, m, n, k, alpha, a, a_type, a_step, b, b_type, b_step, beta, c, c_type, c_step, compute, algo
+    ):
+        assert handle == 7 and a_type == b_type == c_type and algo == -1
+        real = {0: ctypes.c_float, 1: ctypes.c_double}[c_type]
+        alpha, beta = (real.from_address(pointer).value for pointer in (alpha, beta))  # read when the call is made
+        left = matrix(a, real, *((m, k) if op_a == 0 else (k, m)), a_step)
+        right = matrix(b, real, *((k, n) if op_b == 0 else (n, k)), b_step)
+        out = matrix(c, real, m, n, c_step)
+
+        def product():
+            result = (left if op_a == 0 else left.T) @ (right if op_b == 0 else right.T)
+            out[...] = real(alpha).value * result + (real(beta).value * out if beta else 0)
+
+        module.products[compute.name] = module.products.get(compute.name, 0) + 1
+        cupy.capture.do(product)
+
+    module.gemm_ex = gemm_ex
+    return module

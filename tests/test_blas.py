@@ -1,0 +1,100 @@
+"""NumPy's BLAS, called directly, against NumPy."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from ann import blas
+
+SIZES = [(5, 4, 3), (1, 4, 3), (5, 1, 3), (5, 4, 1), (1, 1, 1), (70, 130, 90)]
+
+
+@pytest.fixture(autouse=True)
+def available():
+    if blas._library() is None:
+        pytest.skip("this NumPy's BLAS cannot be called directly")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("orders", list(itertools.product("CF", repeat=3)), ids="".join)
+def test_products(dtype, orders, rng):
+    for m, k, n in SIZES:
+        a, b, out = (
+            np.asarray(rng.standard_normal(shape), dtype, order=order)
+            for shape, order in zip(((m, k), (k, n), (m, n)), orders, strict=True)
+        )
+        expected = 0.5 * out + 2 * (a @ b)
+        (call,) = blas.prepare_product(a, b, out, 2.0, 0.5)
+        call()
+        np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
+        expected = 0.5 * out + 2 * (a @ b)
+        call()  # again, with what is there now
+        np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_parts_of_matrices(columns, rng):
+    """As the layers have them: a last row or column left out."""
+    whole = [
+        np.asarray(rng.random(shape), np.float32, order="F" if columns else "C") for shape in ((6, 8), (8, 5), (7, 6))
+    ]
+    a, b, out = whole[0][:, :-1], whole[1][:-1], whole[2][:-1, :-1]
+    rest = whole[2][-1].copy(), whole[2][:, -1].copy()
+    (call,) = blas.prepare_product(a, b, out, 1.0, 0.0)
+    call()
+    np.testing.assert_allclose(out, a @ b, rtol=1e-5)
+    np.testing.assert_array_equal(whole[2][-1], rest[0])
+    np.testing.assert_array_equal(whole[2][:, -1], rest[1])
+
+
+def test_leading_axes_and_one_factor_for_all(rng):
+    a, b = rng.random((4, 3)), rng.random((2, 3, 5))
+    out = np.full((2, 4, 5), np.nan)
+    for call in blas.prepare_product(a, b, out, 1.0, 0.0):  # what is there is not read: it may be no number
+        call()
+    np.testing.assert_allclose(out, a @ b)
+
+
+def test_what_it_leaves_to_numpy(rng):
+    a, b, out = (rng.random((4, 4)) for _ in range(3))
+    assert blas.prepare_product(a.astype(np.float32), b, out, 1.0, 0.0) is None
+    assert blas.prepare_product(a.astype(int), b.astype(int), out.astype(int), 1.0, 0.0) is None
+    assert blas.prepare_product(rng.random((8, 8))[::2, ::2], b, out, 1.0, 0.0) is None
+    assert blas.prepare_product(np.broadcast_to(a[:1], (4, 4)), b, out, 1.0, 0.0) is None
+    assert blas.prepare_product(a[::-1], b, out, 1.0, 0.0) is None
+    assert blas.prepare_combine(a[:, 0], b[:, 0].copy(), 1.0, 1.0) is None
+    assert blas.prepare_combine(a.astype(np.float32), b, 1.0, 1.0) is None
+    assert blas.prepare_combine(a.astype(int), b.astype(int), 1.0, 1.0) is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("keep", [1.0, 0.25])
+def test_sums(dtype, keep, rng):
+    x, out = (rng.random(1000).astype(dtype) for _ in range(2))
+    scales = np.array([9.0, -2.0], dtype)
+    call = blas.prepare_combine(x, out, scales[1, ...], keep)
+    for scale in (-2.0, 3.0):  # read anew by each call
+        scales[1] = scale
+        expected = keep * out + scale * x
+        call()
+        np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_calls_keep_their_arrays_alive(rng):
+    out = np.zeros((300, 300))
+    (call,) = blas.prepare_product(np.ones((300, 300)), np.ones((300, 300)), out, 1.0, 0.0)
+    assert [array.shape for array in call.arrays] == [(300, 300)] * 3
+    for _ in range(20):
+        np.full((300, 300), np.nan)  # would take the place of what had been let go
+        call()
+    assert (out == 300).all()
+
+
+def test_absent_without_the_functions(monkeypatch):
+    class Empty:
+        def __init__(self, path):
+            pass
+
+    monkeypatch.setattr("ctypes.CDLL", Empty)
+    assert blas._library.__wrapped__() is None

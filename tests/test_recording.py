@@ -1,0 +1,295 @@
+"""A recorded step is the same step: NumPy plays its calls, and a pretended GPU launches its graph."""
+
+import dataclasses
+import sys
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+from conftest import make_backend, network_of, write_mnist_like
+from pretend import pretend_cublas, pretend_cupy
+from test_parity import CASES
+
+import ann
+import ann.cpu
+from ann import blas
+from ann.backend import GpuBackend
+from ann.device_choice import choose_backend
+from ann.operations import Backend
+from ann.steps import Images, Steps
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=170))
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    """A pretended GPU, as a backend and as its two modules."""
+
+    def install(precision="float32", **options):
+        cupy = pretend_cupy(**options)
+        cublas = pretend_cublas(cupy)
+        monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", cublas)
+        return GpuBackend(cupy, "pretended", precision), cublas
+
+    return install
+
+
+def trained(backend, dataset, case=("sigmoid", "sigmoid", "cross-entropy", "adamw"), dtype="float32"):
+    activation, output, loss, optimizer = case
+    recipe = ann.Recipe(
+        hidden=(12, 8),
+        activation=activation,
+        output_activation=output,
+        loss=loss,
+        optimizer=optimizer,
+        learning_rate=0.01 if optimizer.startswith("adam") else 0.1,
+        weight_decay=0.01,
+        batch_size=45,  # 170 images: the last batch is smaller
+        epochs=4,
+    )
+    net = network_of(backend, 64, 12, 8, 10, activation=activation, output=output, loss=loss, dtype=dtype)
+    reports = ann.fit(net, dataset, recipe)
+    return [report.loss for report in reports], backend.to_host(net.parameters).copy()
+
+
+class Plain(Backend):
+    """NumPy with nothing but what ``Backend`` itself says."""
+
+    def __init__(self):
+        super().__init__("cpu", np)
+
+
+def assert_same(left, right, **tolerance):
+    for one, other in zip(left, right, strict=True):
+        np.testing.assert_allclose(one, other, **(tolerance or {"rtol": 1e-3, "atol": 2e-5}))
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_played_steps_are_the_steps(case, dataset):
+    expected = trained(Plain(), dataset, case)
+    assert_same(trained(ann.get_backend("cpu"), dataset, case), expected)
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_graphs_are_the_steps(case, dataset, pretended):
+    backend, _ = pretended()
+    assert_same(trained(backend, dataset, case), trained(Plain(), dataset, case))
+
+
+def test_without_a_blas_of_ours(monkeypatch, dataset):
+    expected = trained(ann.get_backend("cpu"), dataset, dtype="float64")
+    monkeypatch.setattr(blas, "_library", lambda: None)
+    assert_same(trained(ann.get_backend("cpu"), dataset, dtype="float64"), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw"])
+def test_work_shared_among_processors_is_the_same(monkeypatch, dataset, optimizer):
+    case = ("sigmoid", "sigmoid", "cross-entropy", optimizer)
+    alone = trained(ann.get_backend("cpu"), dataset, case)
+    monkeypatch.setattr(ann.cpu, "SHARED", 1)
+    monkeypatch.setattr(ann.cpu, "_processors", lambda: 3)
+    ann.cpu._pool.cache_clear()
+    shared = trained(ann.get_backend("cpu"), dataset, case)
+    ann.cpu._pool.cache_clear()
+    assert_same(shared, alone, rtol=1e-6, atol=1e-7)
+
+
+def test_an_error_in_a_shared_part_is_raised():
+    def broken():
+        raise FloatingPointError("broken")
+
+    with pytest.raises(FloatingPointError, match="broken"):
+        ann.cpu._play_together([], [broken])
+
+
+def test_numbers_are_read_anew_and_results_stay_in_place():
+    recorder = ann.get_backend("cpu").recorder()
+    x, out = np.arange(4.0), np.zeros(4)
+
+    def step():
+        half = recorder.xp.multiply(x, 0.5)
+        recorder.xp.add(half, recorder.xp.sum(half, axis=0, keepdims=True), out=out)
+
+    play = recorder.record(step)
+    np.testing.assert_array_equal(out, x / 2 + 3)
+    x *= 2
+    play()
+    np.testing.assert_array_equal(out, x / 2 + 6)
+    assert recorder.xp.float32 is np.float32 and recorder.xp.add is np.add  # outside of a record it is NumPy
+
+
+def test_what_does_not_last_cannot_be_recorded():
+    recorder = ann.get_backend("cpu").recorder()
+    with pytest.raises(TypeError, match="sum gives a float64: only arrays last"):
+        recorder.record(lambda: recorder.xp.sum(np.ones(3)))
+    assert recorder.xp.add is np.add  # and nothing is recorded any more
+
+
+def test_all_of_a_step_is_seen_by_a_recorder(monkeypatch, dataset):
+    """Operators would compute behind its back: no a + b, no a[...] = b in a step."""
+    backend = make_backend("strict")
+    array_type = type(backend.from_host(np.zeros(1)))
+
+    def refuse(self, *arguments):
+        raise AssertionError("an operator in a recorded step")
+
+    def record(function):
+        function()  # buffers are made, and filled with ones
+
+        def play():
+            with monkeypatch.context() as context:
+                for name in ("add", "sub", "mul", "truediv", "pow", "matmul", "neg", "abs", "gt", "lt", "eq"):
+                    for prefix in ("", "r", "i"):
+                        context.setattr(array_type, f"__{prefix}{name}__", refuse, raising=False)
+                function()
+
+        return play
+
+    monkeypatch.setattr(type(backend), "record", lambda self, function: record(function))
+    for case in CASES:
+        trained(backend, dataset, case)
+    with pytest.raises(AssertionError, match="operator"):
+        backend.record(lambda: backend.xp.ones(1) + 1.0)()
+
+
+def test_an_epoch_allocates_nothing_large_after_its_first_step(tmp_path):
+    """Of the size of the default network, so that nobody undoes by accident what makes it fast."""
+    images = np.random.default_rng(0).integers(0, 256, (2000, 784), dtype=np.uint8)
+    labels = np.arange(2000, dtype=np.uint8) % 10
+    for optimizer in ("sgd", "adamw"):
+        recipe = ann.Recipe(optimizer=optimizer, batch_size=200)
+        net = ann.NeuralNetwork(recipe.layer_list(784, 10))
+        steps = Steps(net, Images(net, images, labels), recipe)
+        order, rates = np.arange(2000), [1e-3] * 10
+        steps.epoch(order, 0, rates)
+        largest = []
+
+        def on_batch(size, largest=largest):
+            if not tracemalloc.is_tracing():
+                tracemalloc.start()
+                tracemalloc.reset_peak()
+            largest.append(tracemalloc.get_traced_memory()[1])
+
+        with net.backend.quiet():
+            steps.epoch(order, 10, rates, on_batch)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        # All that is alive at a time, together, is below this; so a single array is too. The evaluation of the loss
+        # at the end holds six arrays of 1,000 rows, 40 kB each.
+        assert max(largest) < 64 * 1024, optimizer
+        assert peak < 6 * 40_960 + 64 * 1024, optimizer
+
+
+def test_steps_without_graphs_are_said_and_done(monkeypatch, dataset):
+    monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
+    backend = GpuBackend(pretend_cupy(), "pretended")
+    with pytest.warns(RuntimeWarning, match=r"one by one.*nvmath-python is not installed; pip install -e '\.\[gpu\]'"):
+        found = trained(backend, dataset)
+    assert_same(found, trained(Plain(), dataset))
+
+
+def test_a_graph_that_cannot_be_captured_is_said_and_done_without(pretended, dataset):
+    backend, _ = pretended(capturable=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        found = trained(backend, dataset)
+    assert len(caught) == 1 and "cudaErrorStreamCaptureUnsupported" in str(caught[0].message)
+    assert_same(found, trained(Plain(), dataset))
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype", "kind"),
+    [
+        ("float32", "float32", "COMPUTE_32F"),
+        ("tf32", "float32", "COMPUTE_32F_FAST_TF32"),
+        ("tf32", "float64", "COMPUTE_64F"),
+    ],
+)
+def test_products_have_the_precision_asked_for(pretended, dataset, precision, dtype, kind):
+    backend, cublas = pretended(precision)
+    trained(backend, dataset, dtype=dtype)
+    # three layers, of which the first needs no gradient of its inputs; each batch size once eagerly, once captured
+    assert cublas.products == {kind: 8 * 2 * 2}
+
+
+@pytest.mark.parametrize("gpu_is_slow", [False, True])
+def test_the_faster_device_is_chosen_and_nothing_changed(monkeypatch, dataset, pretended, gpu_is_slow):
+    backend, _ = pretended()
+    synchronize = backend.synchronize
+    seconds = iter(range(10_000))
+    now = {"cpu": 0.0}
+
+    def clock():
+        now["cpu"] += next(seconds) * 0.0 + (0.002 if gpu_is_slow else 0.001)
+        return now["cpu"]
+
+    cpu = ann.get_backend("cpu")
+    monkeypatch.setattr("ann.device_choice.get_backend", lambda name, *rest: {"auto": backend, "cpu": cpu}[name])
+
+    def wait():
+        synchronize()
+        now["cpu"] += 1.0 if gpu_is_slow else 0.0
+
+    monkeypatch.setattr(backend, "synchronize", wait)
+    monkeypatch.setattr(cpu, "synchronize", lambda: now.update(cpu=now["cpu"] + 0.01))
+    monkeypatch.setattr("ann.device_choice.time.perf_counter", clock)
+    recipe = ann.Recipe(hidden=(12,), batch_size=20, epochs=2)
+    chosen = choose_backend(dataset, recipe)
+    assert chosen is (cpu if gpu_is_slow else backend)
+    factor, rest = chosen.description.split("x faster on this network; ")
+    assert float(factor) > 1 and rest in ("NumPy", "pretended")
+    results = []
+    for net in (network_of(chosen, 64, 12, 10), network_of(type(chosen)(chosen.xp, "again"), 64, 12, 10)):
+        ann.fit(net, dataset, recipe)
+        results.append(chosen.to_host(net.parameters))
+    np.testing.assert_array_equal(*results)
+
+
+def test_a_choice_without_a_gpu_tries_nothing(monkeypatch, dataset):
+    monkeypatch.setattr("ann.device_choice._seconds", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert choose_backend(dataset, ann.Recipe()).description == "NumPy, because CuPy is not installed"
+
+
+def test_precisions_are_checked():
+    with pytest.raises(ValueError, match="precision: unknown 'bf16'; known: float32, tf32"):
+        ann.get_backend("cpu", "bf16")
+    with pytest.raises(ann.DeviceError, match="precision tf32 is a GPU's"):
+        ann.get_backend("cpu", "tf32")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_second_training_of_a_network_starts_its_optimizer_anew(dataset, optimizer):
+    recipe = ann.Recipe(hidden=(12,), optimizer=optimizer, learning_rate=0.01, weight_decay=0, batch_size=45, epochs=2)
+    net = network_of(ann.get_backend("cpu"), 64, 12, 10)
+    ann.fit(net, dataset, dataclasses.replace(recipe, batch_size=32))
+    again = ann.NeuralNetwork(net.layer_list, parameters=net.parameters.copy())
+    for one in (net, again):
+        ann.fit(one, dataset, recipe)
+    np.testing.assert_array_equal(net.parameters, again.parameters)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_looking_at_gradients_in_a_callback_changes_nothing(dataset, optimizer):
+    recipe = ann.Recipe(hidden=(12,), optimizer=optimizer, learning_rate=0.01, batch_size=45, epochs=3)
+    results = []
+    for look in (False, True):
+        net = network_of(ann.get_backend("cpu"), 64, 12, 10)
+        x, t = net.inputs(np.ones((2, 64), np.float32)), np.eye(10, dtype=np.float32)[:2]
+        ann.fit(net, dataset, recipe, [lambda report, net=net, x=x, t=t: net.compute_gradients(x, t)] if look else [])
+        results.append(net.parameters.copy())
+    np.testing.assert_array_equal(*results)
+
+
+def test_three_outputs_shared_among_processors(monkeypatch, dataset):
+    """As many as Adam has numbers."""
+    monkeypatch.setattr(ann.cpu, "SHARED", 1)
+    monkeypatch.setattr(ann.cpu, "_processors", lambda: 2)
+    ann.cpu._pool.cache_clear()
+    net = network_of(ann.get_backend("cpu"), 64, 3, 10)
+    ann.fit(net, dataset, ann.Recipe(hidden=(3,), batch_size=45, epochs=1))
+    assert np.isfinite(net.parameters).all()
