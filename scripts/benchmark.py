@@ -1,24 +1,33 @@
-"""Measure training beside other libraries: the same network, data, order and start for each, in turns."""
+"""Measure training, prediction and start-up beside other libraries: the same network, data, order and start for
+each, in turns.
+"""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import os
 import platform
+import signal
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import cli
 import numpy as np
-from peers import CONTENDERS, Task, Weights
+from peers import CONTENDERS, GPU_ONLY, Contender, Task, Weights
 
 import ann
 from ann.files import check_writable, write_atomically
+from ann.operations import Backend
 from ann.validation import check_count
 
 EXAMPLES = """\
@@ -26,12 +35,25 @@ EXAMPLES = """\
   python scripts/benchmark.py --quick
   python scripts/benchmark.py --only classroom --repetitions 11 --output figures.json"""
 
+BIG = (784, 2500, 2000, 1500, 1000, 500, 10)
 TASKS = (
-    Task("classroom", (784, 128, 32, 10), "sigmoid", 100, "sgd", 0.1, 60_000),
-    Task("small batches", (784, 128, 32, 10), "sigmoid", 10, "sgd", 0.01, 20_000),
-    Task("wide", (784, 1024, 1024, 10), "relu", 256, "adam", 0.001, 12_800),
+    Task("classroom", (784, 128, 32, 10), "sigmoid", 100, "sgd", 0.1, 0.0, 60_000),
+    Task("small batches", (784, 128, 32, 10), "sigmoid", 10, "sgd", 0.01, 0.0, 20_000),
+    Task("wide", (784, 1024, 1024, 10), "relu", 256, "adamw", 0.001, 0.01, 12_800),
+    Task("big", BIG, "relu", 512, "sgd", 0.005, 0.0, 2_048),
 )
-TOLERANCE = 1e-3  # by which the mean losses of the checked epoch may differ, relatively
+NAMES = (*(task.name for task in TASKS), "predict", "start-up")
+CHECKED_STEPS = 20
+TOLERANCE = 1e-3  # by which the mean losses of the checked steps may differ, relatively
+
+START_UP = {
+    "import ann": "import ann",
+    "import numpy": "import numpy",
+    "import ann, load MNIST": "import ann; ann.load_dataset('mnist')",
+    "import torch": "import torch",
+    "import jax": "import jax",
+    "import sklearn": "import sklearn.neural_network",
+}
 
 
 def main() -> None:
@@ -40,63 +62,165 @@ def main() -> None:
     with cli.one_line_errors():
         if flags.output:
             check_writable(flags.output)
+        backend = ann.get_backend(flags.device)
         dataset = ann.load_dataset(flags.data)
-        images = dataset.train_images.reshape(len(dataset.train_images), -1)
-        results: dict[str, Any] = {"machine": machine(), "tasks": {}}
+        images, labels = dataset.train_images.reshape(len(dataset.train_images), -1), dataset.train_labels
+        results: dict[str, Any] = {"machine": machine(backend), "date": time.strftime("%Y-%m-%d"), "tasks": {}}
+
+        def keep(name: str, figures: dict[str, Any]) -> None:
+            results["tasks"][name] = figures
+            if flags.output:
+                write_atomically(flags.output, json.dumps(results, indent=1).encode())
+
+        def leave(*signal_and_frame: object) -> NoReturn:
+            """At once: scikit-learn would take Ctrl-C for the end of its training, and others crash when unwound."""
+            kept = (
+                f"figures so far are in {flags.output}" if flags.output and results["tasks"] else "nothing was written"
+            )
+            print(f"interrupted: {kept}", file=sys.stderr, flush=True)
+            os._exit(130)
+
+        signal.signal(signal.SIGINT, leave)
         cli.say(results["machine"])
+        repetitions = 1 if flags.quick else flags.repetitions
         for task in TASKS:
             if flags.only in (None, task.name):
-                repetitions = 1 if flags.quick else flags.repetitions
-                results["tasks"][task.name] = measure(task, images, dataset.train_labels, repetitions, flags.quick)
+                task = dataclasses.replace(task, device=backend.name)
+                keep(task.name, measure(task, backend, images, labels, repetitions, flags.quick))
+        if flags.only in (None, "predict"):
+            count = len(dataset.test_images) // TASKS[0].batch * TASKS[0].batch
+            task = dataclasses.replace(TASKS[0], name="predict", device=backend.name, count=count)
+            pixels = dataset.test_images[:count].reshape(count, -1)
+            keep("predict", measure_predicting(task, pixels, dataset.test_labels[:count], repetitions))
+        if flags.only in (None, "start-up"):
+            keep("start-up", measure_start_up(flags.data, repetitions))
         if flags.output:
-            write_atomically(flags.output, json.dumps(results, indent=1).encode())
             cli.say(f"figures: {flags.output}")
 
 
-def measure(task: Task, images: np.ndarray, labels: np.ndarray, repetitions: int, quick: bool) -> dict[str, Any]:
+def measure(
+    task: Task, backend: Backend, images: np.ndarray, labels: np.ndarray, repetitions: int, quick: bool
+) -> dict[str, Any]:
     """Microseconds a step for every contender, and for the limits, from epochs that take turns (A B C A B C ...)."""
     shape = "-".join(map(str, task.widths))
-    cli.say(
-        f"\n{task.name}: {shape} {task.activation}, batch {task.batch}, {task.optimizer}, {task.steps} steps an epoch"
-    )
-    count = min(task.count, 20 * task.batch) if quick else task.count
+    cli.say(f"\n{task.name}: {shape} {task.activation}, batch {task.batch}, {task.optimizer}")
     random = np.random.default_rng(0)
     weights = starting_weights(task, random)
-    check_order = random.permutation(task.count)[: 20 * task.batch]
-    epochs: dict[str, Callable[[], object]] = {}
-    expected = None
+    checked = min(task.count, CHECKED_STEPS * task.batch)
+    contenders, loss = admitted(
+        dataclasses.replace(task, count=checked),
+        images[:checked],
+        labels[:checked],
+        weights,
+        random.permutation(checked),
+    )
+    if not quick:
+        contenders = {
+            name: CONTENDERS[name](task, images[: task.count], labels[: task.count], weights) for name in contenders
+        }
+    count = checked if quick else task.count
+    runs: dict[str, Callable[[], object]] = {
+        name: lambda contender=contender: contender.epoch(random.permutation(count))  # type: ignore[misc]
+        for name, contender in contenders.items()
+    }
+    runs["its products alone"] = products_alone(task, backend, count // task.batch)
+    peaks: list[float] = []
+    seconds = in_turns(runs, repetitions, lambda: peaks.append(gflops_of_a_square_product(backend)))
+    micros = {name: [1e6 * value * task.batch / count for value in values] for name, values in seconds.items()}
+    micros["its FLOPs at the peak"] = [task.flops / peak / 1e3 for peak in peaks]
+    show(micros, "us a step")
+    return {"microseconds_a_step": micros, "loss_of_the_check": loss}
+
+
+def measure_predicting(task: Task, images: np.ndarray, labels: np.ndarray, repetitions: int) -> dict[str, Any]:
+    """Milliseconds to label the test images, from uint8 pixels to labels on the host."""
+    cli.say(f"\npredict: {len(images):,} images, {'-'.join(map(str, task.widths))} {task.activation}")
+    random = np.random.default_rng(0)
+    weights = starting_weights(task, random)
+    contenders, _ = admitted(task, images, labels, weights, random.permutation(task.count))
+    expected = contenders["ann"].predict()
+    for name, contender in contenders.items():
+        if (contender.predict() != expected).sum() > 20:  # where two outputs are all but equal, rounding decides
+            raise ValueError(f"{name}: labels the images differently from ann")
+    seconds = in_turns({name: contender.predict for name, contender in contenders.items()}, 3 * repetitions)
+    millis = {name: [1e3 * value for value in values] for name, values in seconds.items()}
+    show(millis, "ms", digits=1)
+    return {"milliseconds": millis}
+
+
+def measure_start_up(data: Path, repetitions: int) -> dict[str, Any]:
+    """Seconds for whole processes."""
+    cli.say("\nstart-up: whole processes of this Python")
+    with tempfile.TemporaryDirectory() as folder:
+        train = [sys.executable, str(cli.ROOT / "scripts/train.py"), "--device", "cpu", "--data", str(data)]
+        commands = {name: [sys.executable, "-c", program] for name, program in START_UP.items()}
+        commands["train.py, one epoch, save"] = [*train, "--epochs", "1", "--output", os.path.join(folder, "model")]
+        runs: dict[str, Callable[[], object]] = {}
+        for name, command in commands.items():
+            # As for anyone who starts it a second time, with bytecode
+            here = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+            environment = {**here, "PYTHONPYCACHEPREFIX": folder}
+            options: dict[str, Any] = {"cwd": cli.ROOT, "capture_output": True, "env": environment}
+            if subprocess.run(command, **options, check=False).returncode:
+                cli.say(f"  {name:25} left out: it does not run here")
+                continue
+            runs[name] = partial(subprocess.run, command, **options, check=True)
+        seconds = in_turns(runs, repetitions)
+    show(seconds, "seconds", digits=3)
+    return {"seconds": seconds}
+
+
+def admitted(
+    task: Task, images: np.ndarray, labels: np.ndarray, weights: Weights, order: np.ndarray
+) -> tuple[dict[str, Contender], float]:
+    """The contenders that are here and whose epoch gives the loss that ours gives, and that loss."""
+    contenders: dict[str, Contender] = {}
+    losses: dict[str, float] = {}
     for name, kind in CONTENDERS.items():
-        try:
-            found = kind(Task(**{**vars(task), "count": len(check_order)}), images, labels, weights).epoch(check_order)
-        except ImportError as error:
-            cli.say(f"  {name:16} left out: {error}")
+        if task.device == "cpu" and name in GPU_ONLY:
             continue
-        expected = found if expected is None else expected
-        if not abs(found - expected) <= TOLERANCE * expected:
+        try:
+            contenders[name] = kind(task, images, labels, weights)
+            losses[name] = contenders[name].epoch(order)
+        except Exception as error:  # of a peer, which need not work here
+            if name == "ann":
+                raise
+            contenders.pop(name, None)
+            cli.say(f"  {name:25} left out: {' '.join(str(error).split())[:200]}")
+            continue
+        expected = losses["ann"]
+        tolerance = 10 * TOLERANCE if "TF32" in name else TOLERANCE
+        if not abs(losses[name] - expected) <= tolerance * expected:
             raise ValueError(
-                f"{name}: mean loss {found:.6f} after 20 steps, ann has {expected:.6f}: not the same training"
+                f"{name}: mean loss {losses[name]:.6f} over {task.steps} steps, ann has {expected:.6f}: "
+                "not the same training"
             )
-        contender = kind(Task(**{**vars(task), "count": count}), images, labels, weights)
-        epochs[name] = lambda contender=contender: contender.epoch(random.permutation(task.count)[:count])  # type: ignore[misc]
-    epochs["its products alone"] = products_alone(task, count // task.batch)
-    for run in epochs.values():
+    return contenders, losses["ann"]
+
+
+def in_turns(
+    runs: Mapping[str, Callable[[], object]], repetitions: int, between: Callable[[], object] = lambda: None
+) -> dict[str, list[float]]:
+    """Seconds of each run, one after the other, again and again, after a first that does not count."""
+    for run in runs.values():
         run()  # compiling, first touches of memory
-    seconds: dict[str, list[float]] = {name: [] for name in epochs}
-    peaks = []
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repetitions):
-        for name, run in epochs.items():
+        for name, run in runs.items():
             started = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - started)
-        peaks.append(gflops_of_a_square_product())
-    micros = {name: [1e6 * value * task.batch / count for value in values] for name, values in seconds.items()}
-    micros["its FLOPs at the peak"] = [task.flops / peak / 1e3 for peak in peaks]
-    ours = statistics.median(micros["ann"])
-    cli.say(f"  {'':22} {'us a step':>10} {'least':>8} {'most':>8}   times ours")
-    for name, values in micros.items():
-        median = statistics.median(values)
-        cli.say(f"  {name:22} {median:10.0f} {min(values):8.0f} {max(values):8.0f} {median / ours:12.2f}")
-    return {"microseconds_a_step": micros, "loss_of_the_check": expected}
+        between()
+    return seconds
+
+
+def show(figures: Mapping[str, list[float]], unit: str, digits: int = 0) -> None:
+    """A table of medians, extremes, and ratios to the first row."""
+    ours = statistics.median(next(iter(figures.values())))
+    cli.say(f"  {'':25} {unit:>10} {'least':>8} {'most':>8}   times the first")
+    for name, values in figures.items():
+        median, least, most = (f"{value:.{digits}f}" for value in (statistics.median(values), min(values), max(values)))
+        cli.say(f"  {name:25} {median:>10} {least:>8} {most:>8} {statistics.median(values) / ours:12.2f}")
 
 
 def starting_weights(task: Task, random: np.random.Generator) -> Weights:
@@ -108,44 +232,45 @@ def starting_weights(task: Task, random: np.random.Generator) -> Weights:
     ]
 
 
-def products_alone(task: Task, steps: int) -> Callable[[], None]:
-    """The matrix products of so many steps, with nothing between them: the least that this BLAS can take."""
-    random = np.random.default_rng(1)
-    y = [random.random((task.batch, width), dtype=np.float32) for width in task.widths]
-    w = [random.random(pair, dtype=np.float32) for pair in zip(task.widths, task.widths[1:], strict=False)]
-    z, dw, dy = (
-        [np.empty_like(part) for part in y],
-        [np.empty_like(part) for part in w],
-        [np.empty_like(part) for part in y],
-    )
+def products_alone(task: Task, backend: Backend, steps: int) -> Callable[[], None]:
+    """The matrix products of so many steps, with nothing between them: the least that this library can take."""
+    random, xp = np.random.default_rng(1), backend.xp
+    pairs = list(zip(task.widths, task.widths[1:], strict=False))
+    y = [backend.from_host(random.random((task.batch, width), dtype=np.float32)) for width in task.widths]
+    w = [backend.from_host(random.random(pair, dtype=np.float32)) for pair in pairs]
+    z, dw, dy = ([xp.empty_like(part) for part in parts] for parts in (y, w, y))
 
     def run() -> None:
         for _ in range(steps):
             for layer, weight in enumerate(w):
-                np.matmul(y[layer], weight, out=z[layer + 1])
+                xp.matmul(y[layer], weight, out=z[layer + 1])
             for layer in reversed(range(len(w))):
-                np.matmul(y[layer].T, z[layer + 1], out=dw[layer])
+                xp.matmul(y[layer].T, z[layer + 1], out=dw[layer])
                 if layer:
-                    np.matmul(z[layer + 1], w[layer].T, out=dy[layer])
+                    xp.matmul(z[layer + 1], w[layer].T, out=dy[layer])
+        backend.synchronize()
 
     return run
 
 
-def gflops_of_a_square_product(size: int = 2048) -> float:
-    """What a large product reaches, the better of two: the most that this machine can do."""
-    a = np.ones((size, size), dtype=np.float32)
-    out = np.empty_like(a)
+def gflops_of_a_square_product(backend: Backend) -> float:
+    """What a large product reaches, the better of two: the most that this device can do."""
+    size = 2048 if backend.name == "cpu" else 8192
+    a = backend.from_host(np.ones((size, size), dtype=np.float32))
+    out = backend.xp.empty_like(a)
     times = []
     for _ in range(2):
+        backend.synchronize()
         started = time.perf_counter()
-        np.matmul(a, a, out=out)
+        backend.xp.matmul(a, a, out=out)
+        backend.synchronize()
         times.append(time.perf_counter() - started)
-    return 2 * size**3 / min(times) / 1e9
+    return float(2 * size**3 / min(times) / 1e9)
 
 
-def machine() -> str:
-    """Python and the libraries that are compared, with their versions."""
-    found = [f"Python {platform.python_version()}"]
+def machine(backend: Backend) -> str:
+    """The device, Python and the libraries that are compared, with their versions."""
+    found = [backend.description, f"{os.cpu_count()} processors", f"Python {platform.python_version()}"]
     for name in ("numpy", "torch", "jax", "scikit-learn"):
         try:
             found.append(f"{name} {version(name)}")
@@ -156,13 +281,18 @@ def machine() -> str:
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = cli.Parser("Measure training on the CPU beside other libraries (the extra bench installs them).", EXAMPLES)
+    parser = cli.Parser(
+        "Measure beside other libraries (the extra bench installs them), for 6 minutes on a quiet machine; any other"
+        " work spoils the figures.",
+        EXAMPLES,
+    )
     parser.add_common(device=False)
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="default: cpu")
     count = cli.checked(partial(check_count, "", at_least=1), int, "a whole number of at least 1")
     parser.add_argument(
-        "--repetitions", type=count, default=7, metavar="N", help="measured epochs of each (default: 7)"
+        "--repetitions", type=count, default=7, metavar="N", help="measured epochs of each, 1 with --quick (default: 7)"
     )
-    parser.add_argument("--only", choices=[task.name for task in TASKS], help="one task")
+    parser.add_argument("--only", choices=NAMES, metavar="TASK", help=f"one of: {', '.join(map(repr, NAMES))}")
     parser.add_argument("--quick", action="store_true", help="20 steps, once: shows that it runs, not how fast")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write all figures as JSON")
     return parser.parse_args()

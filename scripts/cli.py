@@ -12,6 +12,7 @@ import shlex
 import shutil
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,9 +36,9 @@ for _stream in (sys.stdout, sys.stderr):
     if hasattr(_stream, "reconfigure"):  # not where a notebook has put its own in place
         _stream.reconfigure(errors="backslashreplace")
 
-# NumPy's BLAS lets idle threads spin for up to 0.1 s, and where two processors share a core that slows down the
-# one at work: after 2^16 cycles they sleep instead. Measured to save a quarter of a small net's training time.
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")  # read when NumPy is imported
+# NumPy's BLAS lets idle threads spin for up to 0.1 s, which slows down whoever else wants the processor: after 2^17
+# cycles they sleep instead. A lower number costs small networks time, since waking up takes long.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "17")  # read when NumPy is imported
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the checkout that this program belongs to, installed or not
@@ -50,10 +51,13 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error.name} is not installed; in {ROOT}: python -m pip install -e .")
 
+warnings.showwarning = lambda message, *rest, **options: print(f"warning: {message}", file=sys.stderr)
 numpy.seterr(all="ignore")  # a training that diverges is found by its end of the epoch, and said in one line
 
 DATA, MODEL = ROOT / "data", Path("mnist_ann.pickle")
-DEVICE_HELP = "auto (default): a GPU if one computes, else the CPU; gpu never falls back"
+DEVICE_HELP = (
+    "auto (default): a GPU if one computes (and, to train, if it is faster), else the CPU; gpu never falls back"
+)
 
 
 class Parser(argparse.ArgumentParser):

@@ -17,6 +17,8 @@ from tqdm import tqdm
 
 import ann
 from ann.activations import ACTIVATIONS
+from ann.backend import PRECISIONS
+from ann.device_choice import choose_backend
 from ann.files import check_writable
 from ann.losses import LOSSES
 from ann.optimizers import OPTIMIZERS
@@ -43,8 +45,10 @@ def main() -> None:
     with cli.one_line_errors(lambda: kept(flags.output, before)):
         recipe = ann.Recipe(**{name: getattr(flags, name) for name in vars(ann.Recipe())})
         check_writable(flags.output)
-        backend = ann.get_backend(flags.device)
+        backend = ann.get_backend(flags.device, flags.precision)
         dataset = ann.load_dataset(flags.data)
+        if flags.device == "auto":
+            backend = choose_backend(dataset, recipe, flags.precision)
         pixels = dataset.train_images[0].size
         network = ann.NeuralNetwork(recipe.layer_list(pixels, 10), recipe.loss, backend, flags.seed)
         network.to_bytes()  # what could not be saved is refused now, not after the training
@@ -129,7 +133,8 @@ class Progress:
 
 def command(flags: argparse.Namespace, recipe: ann.Recipe, backend: ann.Backend) -> str:
     """The command line that repeats this run, with every hyperparameter, whatever the defaults become."""
-    words = ["--device", backend.name, "--seed", flags.seed, *recipe.flags(), *data_flags(flags)]
+    precision = [] if flags.precision == "float32" else ["--precision", flags.precision]
+    words = ["--device", backend.name, *precision, "--seed", flags.seed, *recipe.flags(), *data_flags(flags)]
     return cli.command("train.py", *words, "--output", flags.output)
 
 
@@ -144,6 +149,12 @@ def parse_flags() -> argparse.Namespace:
     parser = cli.Parser("Train a network on MNIST and save it. The test images are not touched.", EXAMPLES)
     parser.add_common()
     parser.add_argument("--output", type=Path, default=cli.MODEL, metavar="FILE", help=f"default: {cli.MODEL}")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="of matrix products; tf32 is faster on a GPU, with some 3 digits (default: float32)",
+    )
     parser.add_argument("--seed", type=whole(0), default=0, help="of all random numbers (default: 0)")
 
     def add(name: str, **options: Any) -> None:
