@@ -32,7 +32,7 @@ def main() -> None:
         for part in ("train", "test"):
             images, labels = getattr(dataset, f"{part}_images"), getattr(dataset, f"{part}_labels")
             height, width = images.shape[1:]
-            print(
+            cli.say(
                 f"{part}: {len(images):,} images of {height} x {width} pixels, labels {labels.min()} to {labels.max()}"
             )
         images, captions = choose(dataset, np.random.default_rng(flags.seed))
