@@ -21,6 +21,9 @@ _INT = ctypes.c_int64  # where a BLAS takes 32-bit integers, it reads the lower 
 _REALS: dict[str, Any] = {"float32": ctypes.c_float, "float64": ctypes.c_double}
 _LETTERS = {"float32": "s", "float64": "d"}
 
+_ONE_THREAD = 262_144  # multiplications for each thread, at least, in OpenBLAS
+_LARGE = 64_000_000  # multiplications from which on waiting is a small part
+
 
 def prepare_product(a: np.ndarray, b: np.ndarray, out: np.ndarray, scale: float, keep: float) -> list[Call] | None:
     """Calls that compute out = keep out + scale (a @ b), or None where this BLAS or these arrays do not allow it.
@@ -38,10 +41,13 @@ def prepare_product(a: np.ndarray, b: np.ndarray, out: np.ndarray, scale: float,
     a, b = (np.broadcast_to(array, (*leading, *array.shape[-2:])) for array in (a, b))
     calls: list[Call] = []
     for index in itertools.product(*map(range, leading)):
-        call = _product(library, a[index], b[index], out[index], scale, keep)
-        if call is None:
+        left, right, result = a[index], b[index], out[index]
+        if by_columns(result):  # (a b)^T = b^T a^T
+            left, right, result = right.T, left.T, result.T
+        if not all(map(row_step, (left, right, result))):
             return None
-        calls.append(call)
+        parts = _parts(result.shape[0], result.shape[1], left.shape[1])
+        calls += [_product(library, left, right[:, part], result[:, part], scale, keep) for part in parts]
     return calls
 
 
@@ -81,21 +87,32 @@ class _Held(functools.partial):  # type: ignore[type-arg]
         return held
 
 
-def _product(
-    library: dict[str, Any], a: np.ndarray, b: np.ndarray, out: np.ndarray, scale: float, keep: float
-) -> Call | None:
-    if by_columns(out):  # (a b)^T = b^T a^T
-        a, b, out = b.T, a.T, out.T
-    step_a, step_b, step = row_step(a), row_step(b), row_step(out)
-    if not (step_a and step_b and step):
-        return None
+def _parts(rows: int, columns: int, inner: int) -> list[slice]:
+    """The columns of a product in as many parts as keep its threads from waiting for each other.
+
+    OpenBLAS gives its threads a share of the columns each where there are at least as many as rows
+    (interface/level3_thread.c), and then they spin at every block until the others have read theirs. When another
+    program has one of the processors, that takes a time slice of the scheduler: two trainings at once were seen to take
+    thirty times as long. Parts of fewer columns than rows, or too small for a second thread, are free of it.
+    """
+    products = rows * columns * inner
+    if columns < rows or not 2 * _ONE_THREAD <= products <= _LARGE:
+        return [slice(None)]
+    width = max(rows - 1, 2 * _ONE_THREAD // (rows * inner), 1)
+    count = -(-columns // width)
+    edges = [columns * number // count for number in range(count + 1)]
+    return [slice(*edge) for edge in itertools.pairwise(edges)]
+
+
+def _product(library: dict[str, Any], a: np.ndarray, b: np.ndarray, out: np.ndarray, scale: float, keep: float) -> Call:
+    """One call, for an out that is stored by rows."""
     (rows, inner), columns = a.shape, b.shape[1]
     real = _REALS[out.dtype.name]
     orders = (_TRANSPOSED if by_columns(matrix) else _PLAIN for matrix in (a, b))
     arguments = (
         *(_ROW_MAJOR, *orders, _INT(rows), _INT(columns), _INT(inner)),
-        *(real(scale), _address(a), _INT(step_a), _address(b), _INT(step_b)),
-        *(real(keep), _address(out), _INT(step)),
+        *(real(scale), _address(a), _INT(row_step(a)), _address(b), _INT(row_step(b))),
+        *(real(keep), _address(out), _INT(row_step(out))),
     )
     return _Held(library[_LETTERS[out.dtype.name] + "gemm"], arguments, a, b, out)
 
