@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ann.model_file as model_file
-from ann.activations import get_activation
 from ann.backend import get_backend
 from ann.errors import ModelFileError
 from ann.files import write_atomically
+from ann.layer_list import LAYER_KEYS, check_layer_list
 from ann.layers import Dense
 from ann.losses import get_loss
 from ann.operations import Array, Backend
@@ -58,7 +58,7 @@ class NeuralNetwork:
         dtype: str = "float32",
         parameters: Any = None,
     ) -> None:
-        self.layer_list = _checked(layers)
+        self.layer_list = check_layer_list(layers)
         self.seed = check_count("seed", seed, at_least=0)
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
@@ -282,7 +282,7 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
     """
     backend = get_backend(device)
     contents = model_file.read_model(path)
-    specs = [{key: layer[key] for key in _LAYER_KEYS} for layer in contents["layers"]]
+    specs = [{key: layer[key] for key in LAYER_KEYS} for layer in contents["layers"]]
     parameters = model_file.parameter_vector(contents) if specs else None
     try:
         network = NeuralNetwork(specs, contents["loss"], backend, contents["seed"], parameters=parameters)
@@ -290,30 +290,3 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
         raise ModelFileError(f"{path}: {error}") from None
     network.recipe = contents["recipe"]
     return network
-
-
-_LAYER_KEYS = ("input_dim", "output_dim", "activation")
-
-
-def _checked(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A copy of a layer list that is known to chain. Raises ValueError naming the layer, counted from 1."""
-    if not isinstance(layers, Sequence) or isinstance(layers, str) or len(layers) == 0:
-        raise ValueError(f"layers: expected a list of at least one layer, got {layers!r}")
-    checked: list[dict[str, Any]] = []
-    for number, layer in enumerate(layers, start=1):
-        if not isinstance(layer, dict) or set(layer) != set(_LAYER_KEYS):
-            raise ValueError(f"layer {number}: expected a dict with {', '.join(_LAYER_KEYS)}, got {layer!r}")
-        input_dim, output_dim = (
-            check_count(f"layer {number}: {key}", layer[key], at_least=1) for key in ("input_dim", "output_dim")
-        )
-        try:
-            get_activation(layer["activation"])
-        except ValueError as error:
-            raise ValueError(f"layer {number}: {error}") from None
-        if checked and input_dim != checked[-1]["output_dim"]:
-            raise ValueError(
-                f"layer {number}: input_dim is {input_dim}, "
-                f"but layer {number - 1} has output_dim {checked[-1]['output_dim']}"
-            )
-        checked.append({"input_dim": input_dim, "output_dim": output_dim, "activation": str(layer["activation"])})
-    return checked

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from ann.operations import Array, Backend
 
@@ -23,12 +23,27 @@ _BETA2 = 0.99
 _EPSILON = 1e-8  # what keeps Adam's division finite, as in the paper
 
 
-class Optimizer:
-    """An update rule bound to one network's vectors. This base holds them, and divides them into parts.
+class Optimizer(Protocol):
+    """An update rule bound to one network's vectors.
 
     Attributes:
         memory: what the network's backward pass shall leave of the gradients of the step before (see ``Dense``).
     """
+
+    memory: float
+
+    def numbers(self, step: int, learning_rate: float) -> list[float]:
+        """What ``update`` needs to know in this step, counted from 1."""
+
+    def update(self, numbers: Array) -> None:
+        """Change the parameters in place, by the present gradients, which may be overwritten.
+
+        ``numbers``: a device vector of what the method of that name gave.
+        """
+
+
+class _Rule:
+    """What every rule holds: the vectors of the network, where its weights are, and two hyperparameters."""
 
     memory = 0.0
 
@@ -47,17 +62,6 @@ class Optimizer:
         self._weights = weights
         self._momentum, self._weight_decay = momentum, weight_decay
 
-    def numbers(self, step: int, learning_rate: float) -> list[float]:
-        """What ``update`` needs to know in this step, counted from 1."""
-        raise NotImplementedError
-
-    def update(self, numbers: Array) -> None:
-        """Change the parameters in place, by the present gradients, which may be overwritten.
-
-        ``numbers``: a device vector of what the method of that name gave.
-        """
-        raise NotImplementedError
-
     def _add_decay(self) -> None:
         """Add the gradient of weight_decay / 2 |p|^2, for the weights alone."""
         if self._weight_decay:
@@ -75,7 +79,7 @@ class Optimizer:
                 yield slice(start, stop), bool(number % 2)
 
 
-class SGD(Optimizer):
+class SGD(_Rule):
     """Stochastic gradient descent with momentum: v = momentum v + g; p = p - r v.
 
     The backward pass computes v itself: it adds the new gradient to ``memory`` times what was there, so that v takes
@@ -96,7 +100,7 @@ class SGD(Optimizer):
         self._backend.combine(self._g, self._p, numbers[0, ...])
 
 
-class Nesterov(Optimizer):
+class Nesterov(_Rule):
     """SGD that looks one step ahead: v = momentum v + g; p = p - r (g + momentum v).
 
     Sutskever et al. (2013), in the arrangement of Bengio et al. (2013). Weight decay as in SGD.
@@ -119,7 +123,7 @@ class Nesterov(Optimizer):
         combine(v, p, numbers[1, ...])
 
 
-class Adam(Optimizer):
+class Adam(_Rule):
     """Steps divided by the gradient's own recent size (Kingma & Ba 2015, algorithm 1).
 
     v = momentum v + (1 - momentum) g; s = b s + (1 - b) g^2; p = p - r v' / (sqrt(s') + epsilon), where the

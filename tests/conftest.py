@@ -73,6 +73,21 @@ def network_of(backend, *widths, activation="sigmoid", output="sigmoid", loss="c
     return ann.NeuralNetwork(layers, loss, backend, seed, dtype)
 
 
+def recipe_of(activation, output, loss, optimizer, **fields):
+    """A small recipe with decay whose last batch is smaller, for data of 8 x 8 pixels."""
+    return ann.Recipe(
+        hidden=(12, 8),
+        activation=activation,
+        output_activation=output,
+        loss=loss,
+        optimizer=optimizer,
+        learning_rate=0.01 if optimizer.startswith("adam") else 0.1,
+        weight_decay=0.01,
+        batch_size=45,
+        **fields,
+    )
+
+
 def idx_bytes(array, kind=8):
     return struct.pack(f">HBB{array.ndim}I", 0, kind, array.ndim, *array.shape) + array.tobytes()
 

@@ -17,7 +17,7 @@ DEVICE_CODE = ("activations", "layers", "losses", "network", "optimizers", "sche
 ROOMS = [
     *("errors", "files", "pickle_reader", "streams", "validation", "metrics"),
     *("operations", "blas", "cpu", "backend"),
-    *("initializers", "activations", "losses", "layers", "model_file", "network"),
+    *("initializers", "activations", "losses", "layers", "layer_list", "model_file", "network"),
     *("optimizers", "schedules", "datasets", "recipes", "steps", "training", "device_choice", "plots"),
 ]
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import assert_device_array, network_of, write_mnist_like
+from conftest import assert_device_array, network_of, recipe_of, write_mnist_like
 
 import ann
 from ann.activations import ACTIVATIONS
@@ -27,18 +27,7 @@ def dataset(tmp_path_factory):
 @pytest.mark.parametrize(("activation", "output", "loss", "optimizer"), CASES)
 def test_twelve_steps(backend_pair, dataset, activation, output, loss, optimizer):
     """Momentum, decay, a schedule and a smaller last batch; then losses, parameters and outputs agree."""
-    recipe = ann.Recipe(
-        hidden=(12, 8),
-        activation=activation,
-        output_activation=output,
-        loss=loss,
-        optimizer=optimizer,
-        learning_rate=0.01 if optimizer.startswith("adam") else 0.1,
-        weight_decay=0.01,
-        batch_size=45,
-        epochs=3,
-        validation=10,
-    )
+    recipe = recipe_of(activation, output, loss, optimizer, epochs=3, validation=10)
     results = []
     for backend in backend_pair:
         net = network_of(backend, 64, 12, 8, 10, activation=activation, output=output, loss=loss)

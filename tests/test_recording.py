@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import make_backend, network_of, write_mnist_like
+from conftest import make_backend, network_of, recipe_of, write_mnist_like
 from pretend import pretend_cublas, pretend_cupy
 from test_parity import CASES
 
@@ -39,18 +39,8 @@ def pretended(monkeypatch):
 
 
 def trained(backend, dataset, case=("sigmoid", "sigmoid", "cross-entropy", "adamw"), dtype="float32"):
-    activation, output, loss, optimizer = case
-    recipe = ann.Recipe(
-        hidden=(12, 8),
-        activation=activation,
-        output_activation=output,
-        loss=loss,
-        optimizer=optimizer,
-        learning_rate=0.01 if optimizer.startswith("adam") else 0.1,
-        weight_decay=0.01,
-        batch_size=45,  # 170 images: the last batch is smaller
-        epochs=4,
-    )
+    activation, output, loss, _ = case
+    recipe = recipe_of(*case, epochs=4)  # 170 images: the last batch is smaller
     net = network_of(backend, 64, 12, 8, 10, activation=activation, output=output, loss=loss, dtype=dtype)
     reports = ann.fit(net, dataset, recipe)
     return [report.loss for report in reports], backend.to_host(net.parameters).copy()
