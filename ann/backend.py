@@ -149,7 +149,8 @@ class GpuRecorder(GpuBackend):
 
 
 def _warn_of_eager_steps(error: BaseException) -> None:
-    reason = "nvmath-python is not installed" if isinstance(error, ImportError) else _line(error)
+    absent = isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("nvmath")
+    reason = "nvmath-python is not installed" if absent else _line(error)
     warnings.warn(
         f"training steps are queued one by one, not as CUDA graphs, and small networks train slower: {reason}; "
         f"{_INSTALL}",

@@ -134,7 +134,7 @@ class Adam(_Rule):
 
     def __init__(self, *vectors: Any, decoupled: bool = False, **hyperparameters: Any) -> None:
         super().__init__(*vectors, **hyperparameters)
-        self._decoupled = decoupled
+        self._decoupled, self._rule = decoupled, _adam_rule(self._momentum)
         xp = self._backend.xp
         self._v, self._s = xp.zeros_like(self._p), xp.zeros_like(self._p)
 
@@ -159,17 +159,23 @@ class Adam(_Rule):
             jobs.append((self._rule, (*vectors, epsilon, factor, *shrinking)))
         self._backend.fused_each(jobs)
 
-    def _rule(
-        self, backend: Backend, p: Array, g: Array, v: Array, s: Array, epsilon: Array, factor: Array, shrink: Any = 1.0
+
+def _adam_rule(momentum: float) -> Callable[..., None]:
+    """The elementwise part of a step. It knows no vectors, so that a device may keep what it makes of it."""
+
+    def rule(
+        backend: Backend, p: Array, g: Array, v: Array, s: Array, epsilon: Array, factor: Array, shrink: Any = 1.0
     ) -> None:
         xp = backend.xp
-        backend.combine(g, v, 1.0, self._momentum)
+        backend.combine(g, v, 1.0, momentum)
         xp.multiply(g, g, out=g)
         backend.combine(g, s, 1.0, _BETA2)
         xp.sqrt(s, out=g)
         xp.add(g, epsilon, out=g)
         xp.divide(v, g, out=g)
         backend.combine(g, p, factor, shrink)
+
+    return rule
 
 
 # name -> (class, its options)

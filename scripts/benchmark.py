@@ -23,7 +23,9 @@ from typing import Any, NoReturn
 
 import cli
 import numpy as np
-from peers import CONTENDERS, GPU_ONLY, Contender, Task, Weights
+from limits import gflops_of_a_square_product, products_alone
+from peers import CONTENDERS, GPU_ONLY
+from tasks import TASKS, Contender, Task, Weights, starting_weights
 
 import ann
 from ann.files import check_writable, write_atomically
@@ -35,13 +37,6 @@ EXAMPLES = """\
   python scripts/benchmark.py --quick
   python scripts/benchmark.py --only classroom --repetitions 11 --output figures.json"""
 
-BIG = (784, 2500, 2000, 1500, 1000, 500, 10)
-TASKS = (
-    Task("classroom", (784, 128, 32, 10), "sigmoid", 100, "sgd", 0.1, 0.0, 60_000),
-    Task("small batches", (784, 128, 32, 10), "sigmoid", 10, "sgd", 0.01, 0.0, 20_000),
-    Task("wide", (784, 1024, 1024, 10), "relu", 256, "adamw", 0.001, 0.01, 12_800),
-    Task("big", BIG, "relu", 512, "sgd", 0.005, 0.0, 2_048),
-)
 NAMES = (*(task.name for task in TASKS), "predict", "start-up")
 CHECKED_STEPS = 20
 TOLERANCE = 1e-3  # by which the mean losses of the checked steps may differ, relatively
@@ -129,6 +124,11 @@ def measure(
     micros = {name: [1e6 * value * task.batch / count for value in values] for name, values in seconds.items()}
     micros["its FLOPs at the peak"] = [task.flops / peak / 1e3 for peak in peaks]
     show(micros, "us a step")
+    least = "its products alone"
+    if backend.name == "cpu" and statistics.median(micros[least]) > statistics.median(micros["ann"]):
+        cli.say(
+            "  the products alone took longer than the whole step: something else kept the machine busy; measure again"
+        )
     return {"microseconds_a_step": micros, "loss_of_the_check": loss}
 
 
@@ -221,51 +221,6 @@ def show(figures: Mapping[str, list[float]], unit: str, digits: int = 0) -> None
     for name, values in figures.items():
         median, least, most = (f"{value:.{digits}f}" for value in (statistics.median(values), min(values), max(values)))
         cli.say(f"  {name:25} {median:>10} {least:>8} {most:>8} {statistics.median(values) / ours:12.2f}")
-
-
-def starting_weights(task: Task, random: np.random.Generator) -> Weights:
-    """The same for all: small random weights, no biases."""
-    pairs = zip(task.widths, task.widths[1:], strict=False)
-    return [
-        ((random.standard_normal(pair) * (2 / sum(pair)) ** 0.5).astype(np.float32), np.zeros(pair[1], np.float32))
-        for pair in pairs
-    ]
-
-
-def products_alone(task: Task, backend: Backend, steps: int) -> Callable[[], None]:
-    """The matrix products of so many steps, with nothing between them: the least that this library can take."""
-    random, xp = np.random.default_rng(1), backend.xp
-    pairs = list(zip(task.widths, task.widths[1:], strict=False))
-    y = [backend.from_host(random.random((task.batch, width), dtype=np.float32)) for width in task.widths]
-    w = [backend.from_host(random.random(pair, dtype=np.float32)) for pair in pairs]
-    z, dw, dy = ([xp.empty_like(part) for part in parts] for parts in (y, w, y))
-
-    def run() -> None:
-        for _ in range(steps):
-            for layer, weight in enumerate(w):
-                xp.matmul(y[layer], weight, out=z[layer + 1])
-            for layer in reversed(range(len(w))):
-                xp.matmul(y[layer].T, z[layer + 1], out=dw[layer])
-                if layer:
-                    xp.matmul(z[layer + 1], w[layer].T, out=dy[layer])
-        backend.synchronize()
-
-    return run
-
-
-def gflops_of_a_square_product(backend: Backend) -> float:
-    """What a large product reaches, the better of two: the most that this device can do."""
-    size = 2048 if backend.name == "cpu" else 8192
-    a = backend.from_host(np.ones((size, size), dtype=np.float32))
-    out = backend.xp.empty_like(a)
-    times = []
-    for _ in range(2):
-        backend.synchronize()
-        started = time.perf_counter()
-        backend.xp.matmul(a, a, out=out)
-        backend.synchronize()
-        times.append(time.perf_counter() - started)
-    return float(2 * size**3 / min(times) / 1e9)
 
 
 def machine(backend: Backend) -> str:

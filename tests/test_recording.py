@@ -1,6 +1,7 @@
 """A recorded step is the same step: NumPy plays its calls, and a pretended GPU launches its graph."""
 
 import dataclasses
+import gc
 import sys
 import tracemalloc
 import warnings
@@ -17,6 +18,7 @@ from ann import blas
 from ann.backend import GpuBackend
 from ann.device_choice import choose_backend
 from ann.operations import Backend
+from ann.optimizers import Adam
 from ann.steps import Images, Steps
 
 
@@ -283,3 +285,19 @@ def test_three_outputs_shared_among_processors(monkeypatch, dataset):
     net = network_of(ann.get_backend("cpu"), 64, 3, 10)
     ann.fit(net, dataset, ann.Recipe(hidden=(3,), batch_size=45, epochs=1))
     assert np.isfinite(net.parameters).all()
+
+
+def test_a_gpu_without_graphs_lets_go_of_optimizers(monkeypatch, dataset):
+    """What it keeps for the next training, its fused kernels, must not keep the last one's vectors alive."""
+    monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
+    backend = GpuBackend(pretend_cupy(), "pretended")
+    before = live_optimizers()
+    for _ in range(2):
+        with pytest.warns(RuntimeWarning, match="one by one"):
+            trained(backend, dataset)
+    assert live_optimizers() == before
+
+
+def live_optimizers():
+    gc.collect()
+    return sum(type(thing) is Adam for thing in gc.get_objects())

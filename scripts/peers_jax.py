@@ -1,0 +1,94 @@
+"""The contenders of the benchmark that are JAX."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from tasks import BETA2, EPSILON, MOMENTUM, Task, UnsuitedError, Weights
+
+
+class JaxStep:
+    """JAX, one jitted step a call."""
+
+    def __init__(self, task: Task, images: np.ndarray, labels: np.ndarray, weights: Weights) -> None:
+        import jax
+        import jax.numpy as jnp
+
+        if (jax.default_backend() == "cpu") != (task.device == "cpu"):
+            raise UnsuitedError(f"it computes on {jax.default_backend()}")
+        settings: Any = jax.config
+        settings.update("jax_default_matmul_precision", "float32")  # on a GPU it would be TF32
+        curve = {"sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu}[task.activation]
+        pixels, targets = jnp.asarray(images), jnp.eye(task.widths[-1])[jnp.asarray(labels)]
+
+        def logits_of(parameters: Any, x: Any) -> Any:
+            for weight, bias in parameters[:-1]:
+                x = curve(x @ weight + bias)
+            return x @ parameters[-1][0] + parameters[-1][1]
+
+        def loss_of(parameters: Any, x: Any, t: Any) -> Any:
+            z = logits_of(parameters, x)
+            return jnp.sum(jnp.maximum(z, 0) - z * t + jnp.log1p(jnp.exp(-jnp.abs(z)))) / task.batch
+
+        def step(state: Any, chosen: Any) -> Any:
+            parameters, v, s, k = state
+            x = pixels[chosen].astype(jnp.float32) / 255
+            loss, g = jax.value_and_grad(loss_of)(parameters, x, targets[chosen])
+            k = k + 1
+            if task.optimizer == "sgd":
+                v = jax.tree.map(lambda v, g: MOMENTUM * v + g, v, g)
+                parameters = jax.tree.map(lambda p, v: p - task.rate * v, parameters, v)
+            else:
+                v = jax.tree.map(lambda v, g: MOMENTUM * v + (1 - MOMENTUM) * g, v, g)
+                s = jax.tree.map(lambda s, g: BETA2 * s + (1 - BETA2) * g * g, s, g)
+                scale_v, scale_s = task.rate / (1 - MOMENTUM**k), 1 / (1 - BETA2**k)
+                parameters = jax.tree.map(
+                    lambda p, v, s: (
+                        p * (1 - task.rate * task.weight_decay * (p.ndim == 2))
+                        - scale_v * v / (jnp.sqrt(scale_s * s) + EPSILON)
+                    ),
+                    parameters,
+                    v,
+                    s,
+                )
+            return (parameters, v, s, k), loss
+
+        start = [(jnp.asarray(weight), jnp.asarray(bias)) for weight, bias in weights]
+        zeros = functools.partial(jax.tree.map, jnp.zeros_like)
+        squares = zeros(start) if task.optimizer != "sgd" else ()
+        self._state = (start, zeros(start), squares, jnp.zeros((), jnp.float32))
+        self._jax, self._task, self._step, self._images = jax, task, step, images
+        self._logits = jax.jit(lambda state, pixels: logits_of(state[0], pixels.astype(jnp.float32) / 255).argmax(1))
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._jitted = self._jax.jit(self._step, donate_argnums=0)
+
+    def epoch(self, order: np.ndarray) -> float:
+        """Train on the images in this order."""
+        batches = self._jax.numpy.asarray(order.reshape(-1, self._task.batch))
+        total = 0.0
+        for batch in batches:
+            self._state, loss = self._jitted(self._state, batch)
+            total = total + loss
+        return float(total) / self._task.steps
+
+    def predict(self) -> np.ndarray:
+        """The label of each image."""
+        return np.asarray(self._logits(self._state, self._images))
+
+
+class JaxScan(JaxStep):
+    """JAX, a whole epoch as one jitted ``lax.scan``."""
+
+    def _prepare(self) -> None:
+        jax = self._jax
+        self._jitted = jax.jit(lambda state, batches: jax.lax.scan(self._step, state, batches), donate_argnums=0)
+
+    def epoch(self, order: np.ndarray) -> float:
+        """Train on the images in this order."""
+        batches = self._jax.numpy.asarray(order.reshape(-1, self._task.batch))
+        self._state, losses = self._jitted(self._state, batches)
+        return float(losses.mean())
