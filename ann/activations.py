@@ -26,15 +26,19 @@ class Activation(Protocol):
     def keeps(self) -> Literal["output", "input"]:
         """What ``backward`` reads: the output y, or the input z where y does not determine the derivative."""
 
-    def function(self, backend: Backend, z: Array, out: Array) -> None:
-        """Write y into ``out``."""
+    @property
+    def factor(self) -> float:
+        """What the formula multiplies z by at first: a layer's product can do it for nothing."""
+
+    def function(self, backend: Backend, z: Array, out: Array, *, multiplied: bool = False) -> None:
+        """Write y into ``out``. ``multiplied``: z has been, by the ``factor``."""
 
     def backward(self, backend: Backend, grad: Array, kept: Array, scratch: Array) -> None:
         """Turn ``grad`` from dL/dy into dL/dz, in place (the chain rule). ``scratch`` is overwritten."""
 
 
 class Elementwise:
-    """An activation of each sum alone: ``curve(xp, z, out)`` and its ``derivative(xp, kept, out)``."""
+    """An activation of each sum alone: ``curve(xp, factor * z, out)`` and its ``derivative(xp, kept, out)``."""
 
     def __init__(
         self,
@@ -42,21 +46,27 @@ class Elementwise:
         curve: Callable[[Any, Array, Array], object],
         derivative: Callable[[Any, Array, Array], object],
         keeps: Literal["output", "input"] = "output",
+        factor: float = 1.0,
     ) -> None:
-        self.name, self.keeps = name, keeps
+        self.name, self.keeps, self.factor = name, keeps, factor
 
         def function(backend: Backend, z: Array, out: Array) -> None:
             curve(backend.xp, z, out)
+
+        def whole_function(backend: Backend, z: Array, out: Array) -> None:
+            backend.xp.multiply(z, factor, out=out)
+            curve(backend.xp, out, out)
 
         def chain(backend: Backend, grad: Array, kept: Array, scratch: Array) -> None:
             derivative(backend.xp, kept, scratch)
             backend.xp.multiply(grad, scratch, out=grad)
 
         self._function, self._chain = function, chain
+        self._whole_function = function if factor == 1.0 else whole_function
 
-    def function(self, backend: Backend, z: Array, out: Array) -> None:
+    def function(self, backend: Backend, z: Array, out: Array, *, multiplied: bool = False) -> None:
         """Write y into ``out``."""
-        backend.fused(self._function, z, out)
+        backend.fused(self._function if multiplied else self._whole_function, z, out)
 
     def backward(self, backend: Backend, grad: Array, kept: Array, scratch: Array) -> None:
         """dL/dz = dL/dy * dy/dz."""
@@ -68,8 +78,9 @@ class Identity:
 
     name = "identity"
     keeps: Literal["output", "input"] = "output"
+    factor = 1.0
 
-    def function(self, backend: Backend, z: Array, out: Array) -> None:
+    def function(self, backend: Backend, z: Array, out: Array, *, multiplied: bool = False) -> None:
         """Write y into ``out``."""
         if out is not z:
             backend.assign(z, out)
@@ -83,8 +94,9 @@ class Softmax:
 
     name = "softmax"
     keeps: Literal["output", "input"] = "output"
+    factor = 1.0
 
-    def function(self, backend: Backend, z: Array, out: Array) -> None:
+    def function(self, backend: Backend, z: Array, out: Array, *, multiplied: bool = False) -> None:
         """Write y into ``out``."""
         xp = backend.xp
         # Subtracting the largest sum changes nothing in the ratio and keeps exp() at 1 or below.
@@ -100,10 +112,9 @@ class Softmax:
         xp.multiply(grad, kept, out=grad)
 
 
-def _sigmoid(xp: Any, z: Array, out: Array) -> None:
+def _sigmoid(xp: Any, minus_z: Array, out: Array) -> None:
     # y = 1 / (1 + exp(-z)). Where exp() overflows, y is 1 / inf = 0, as it should be.
-    xp.negative(z, out=out)
-    xp.exp(out, out=out)
+    xp.exp(minus_z, out=out)
     xp.add(out, 1.0, out=out)
     xp.divide(1.0, out, out=out)
 
@@ -154,7 +165,7 @@ def _gelu_gate(xp: Any, z: Array) -> Array:
     Hendrycks & Gimpel (2016), section 2, where it stands as (1 + tanh(u / 2)) / 2, which loses its digits for z < -4.
     """
     u = xp.add(xp.multiply(xp.multiply(z, z), _GELU_CUBE), 1.0)
-    u = xp.multiply(xp.multiply(u, z), _GELU_SCALE)
+    u = xp.multiply(xp.multiply(u, z), -_GELU_SCALE)
     _sigmoid(xp, u, out=u)
     return u
 
@@ -174,7 +185,7 @@ def _gelu_derivative(xp: Any, z: Array, out: Array) -> None:
 ACTIVATIONS: dict[str, Activation] = {
     activation.name: activation
     for activation in (
-        Elementwise("sigmoid", _sigmoid, _sigmoid_derivative),
+        Elementwise("sigmoid", _sigmoid, _sigmoid_derivative, factor=-1.0),
         Elementwise("tanh", _tanh, _tanh_derivative),
         Elementwise("relu", _relu, _relu_derivative),
         Elementwise("leaky-relu", _leaky_relu, _leaky_relu_derivative),

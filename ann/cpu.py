@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ann.blas import Call, prepare_combine, prepare_product
+from ann.blas import Call, prepare_combine, prepare_product, processors
 from ann.operations import Array, Backend
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class CpuRecorder(CpuBackend):
             for function, arrays in jobs:
                 function(self, *arrays)
             return
-        shares: list[list[Call]] = [[] for _ in range(_processors())]
+        shares: list[list[Call]] = [[] for _ in range(processors())]
         for function, arrays in jobs:
             for share, piece in zip(shares, _divided(arrays, len(shares)), strict=True):
                 with self.xp.recording() as calls:
@@ -165,18 +165,11 @@ def _play_together(first: Sequence[Call], *others: Sequence[Call]) -> None:
 def _pool() -> ThreadPoolExecutor:
     from concurrent.futures import ThreadPoolExecutor
 
-    return ThreadPoolExecutor(_processors(), "ann")
+    return ThreadPoolExecutor(processors(), "ann")
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_pool.cache_clear)  # whose threads a child process has not got
-
-
-def _processors() -> int:
-    """How many to share work among: those that this process may use, and no more than BLAS was told to use."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    told = (os.environ.get(name, "") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"))
-    return min(processors, 8, *(int(number) for number in told if number.isdecimal() and int(number) > 0))
 
 
 def _divided(arrays: Sequence[Array], parts: int) -> list[tuple[Array, ...]]:

@@ -26,12 +26,13 @@ from ann.operations import Array, Backend
 class Dense:
     """Every output sums every input: y = f(scale x W).
 
+    The scale is 1 but for pixels from 0 to 255, with 255 in their last column: times 1/255 they are the inputs of a
+    first layer, and a product can be scaled for nothing.
+
     Args:
         backend: what computes.
         input_dim, output_dim: I and O.
         activation: f, by name.
-        scale: what x is multiplied by, which costs nothing here: pixels from 0 to 255, with 255 in their last
-            column, are the inputs of the first layer with a scale of 1/255.
         with_ones: whether the outputs get the column of ones that a layer after it needs.
         memory: what ``backward`` leaves of the gradients that were there before; see ``optimizers.SGD``.
     """
@@ -43,7 +44,6 @@ class Dense:
         output_dim: int,
         activation: str,
         *,
-        scale: float = 1.0,
         with_ones: bool = True,
         memory: float = 0.0,
     ) -> None:
@@ -51,7 +51,7 @@ class Dense:
         self.output_dim = output_dim
         self.activation = get_activation(activation)
         self.shape = (input_dim + 1, output_dim)
-        self._backend, self._scale, self._with_ones, self._memory = backend, scale, with_ones, memory
+        self._backend, self._with_ones, self._memory = backend, with_ones, memory
 
     def initial_weight(self, random: Any) -> Any:
         """A host array to start from. Biases start at 0."""
@@ -63,23 +63,23 @@ class Dense:
         self.weight, self.bias = parameters[..., :-1, :], parameters[..., -1:, :]
         self._batch = 0
 
-    def apply(self, x: Array) -> Array:
+    def apply(self, x: Array, scale: float = 1.0) -> Array:
         """x (N, I + 1) -> y (N, O + 1), or (N, O) without ones, a new array."""
         output, y = self._new_output(x)
-        self._compute(x, z=y, y=y)
+        self._compute(x, scale, z=y, y=y)
         return output
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array, scale: float = 1.0) -> Array:
         """x (N, I + 1) -> y (N, O + 1), or (N, O) without ones."""
         self._reserve(x)
-        self._x = x
-        self._compute(x, z=self._z, y=self._y)
+        self._x, self._scale = x, scale
+        self._compute(x, scale, z=self._z, y=self._y)
         return self._output
 
     def backward(self, grad: Array, *, input_gradient: bool = True) -> Array:
         """dL/dy (N, O) -> dL/dx (N, I), or None where no ``input_gradient`` is wanted.
 
-        With D = dL/dz: dL/dW = x^T D, a sum over the batch, and dL/dx = D W^T.
+        With D = dL/dz: dL/dW = scale x^T D, a sum over the batch, and dL/dx = scale D W^T.
         """
         backend = self._backend
         kept = self._y if self.activation.keeps == "output" else self._z
@@ -87,12 +87,12 @@ class Dense:
         backend.product(self._x.mT, grad, out=self.gradients, scale=self._scale, keep=self._memory)
         if not input_gradient:
             return None
-        backend.product(grad, self.weight.mT, out=self._x_gradient)
+        backend.product(grad, self.weight.mT, out=self._x_gradient, scale=self._scale)
         return self._x_gradient
 
-    def _compute(self, x: Array, z: Array, y: Array) -> None:
-        self._backend.product(x, self.parameters, out=z, scale=self._scale)
-        self.activation.function(self._backend, z, y)
+    def _compute(self, x: Array, scale: float, z: Array, y: Array) -> None:
+        self._backend.product(x, self.parameters, out=z, scale=scale * self.activation.factor)
+        self.activation.function(self._backend, z, y, multiplied=True)
 
     def _reserve(self, x: Array) -> None:
         """Set the working arrays to the batch size of x."""

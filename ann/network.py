@@ -21,7 +21,7 @@ from ann.operations import Array, Backend
 from ann.streams import generator
 from ann.validation import check_count, check_images, check_number, check_targets, check_vector
 
-CHUNK = 1000  # images applied at a time, so that many need little memory
+CHUNK = 500  # images applied at a time, so that many need little memory, and caches hold it
 
 
 class NeuralNetwork:
@@ -105,10 +105,10 @@ class NeuralNetwork:
 
     # The mathematics, on device arrays -------------------------------------------------------------------------
 
-    def forward(self, x: Array) -> Array:
-        """x (N, I + 1), as ``inputs`` makes it, -> logits (N, O), remembering what ``backward`` needs."""
+    def forward(self, x: Array, scale: float = 1.0) -> Array:
+        """scale times x (N, I + 1), as ``inputs`` makes them, -> logits (N, O), remembering what ``backward`` needs."""
         for layer in self.layers:
-            x = layer.forward(x)
+            x, scale = layer.forward(x, scale), 1.0
         return x
 
     def backward(self, grad: Array) -> None:
@@ -118,43 +118,47 @@ class NeuralNetwork:
         # Nobody asks for the gradient of the images, and it would be a third of a small net's arithmetic.
         self.layers[0].backward(grad, input_gradient=False)
 
-    def compute_gradients(self, x: Array, targets: Array) -> Array:
-        """One forward and one backward pass over x (N, I + 1) and target rows (N, O).
+    def compute_gradients(self, x: Array, targets: Array, scale: float = 1.0) -> Array:
+        """One forward and one backward pass over scale times x (N, I + 1) and target rows (N, O).
 
         Returns the batch's mean loss, a 0-d array still on the device: reading it would wait for the device.
         """
-        logits = self.forward(x)
+        logits = self.forward(x, scale)
         grad = self.xp.empty_like(logits)
         self.loss.gradient(self.backend, logits, targets, out=grad)
         self.backward(grad)
         return self.loss.value(self.backend, logits, targets)
 
-    def logits(self, x: Array) -> Array:
-        """x (N, I + 1) -> logits (N, O), a new array, remembering nothing."""
+    def logits(self, x: Array, scale: float = 1.0) -> Array:
+        """scale times x (N, I + 1) -> logits (N, O), a new array, remembering nothing."""
         for layer in self.layers:
-            x = layer.apply(x)
+            x, scale = layer.apply(x, scale), 1.0
         return x
 
-    def inputs(self, images: Array) -> Array:
-        """Device images (N, I) -> x (N, I + 1), a new array, whose last column is 1, the input that biases weigh.
+    def inputs(self, images: Array) -> tuple[Array, float]:
+        """Device images (N, I) -> x (N, I + 1), a new array, and its scale: scale times x is what the network reads.
 
-        uint8 pixels become numbers from 0 (black) to 1 (white); floats are inputs already.
+        From 0 (black) to 1 (white), that is, for uint8 pixels; floats are inputs already, and the scale is 1. The
+        last column is the input that biases weigh, 1 when scaled.
         """
         xp = self.xp
         pixels = images.dtype == xp.uint8
         x = xp.empty((images.shape[0], images.shape[1] + 1), dtype=self.dtype)
         self.backend.assign(images, out=x[:, :-1])
         x[:, -1:] = xp.full((images.shape[0], 1), 255.0 if pixels else 1.0, dtype=self.dtype)
-        return xp.multiply(x, self.pixel_scale, out=x) if pixels else x
+        return x, self.pixel_scale if pixels else 1.0
 
-    def training_twin(self, recorder: Backend, gradients: Array, memory: float) -> NeuralNetwork:
-        """This network again, on the same parameters, with layers and gradients of its own, computing with a recorder.
+    def training_twin(
+        self, recorder: Backend, parameters: Array, gradients: Array, memory: float, first_input: int = 0
+    ) -> NeuralNetwork:
+        """This network again, on other vectors, computing with a recorder.
 
-        Its inputs are pixels from 0 to 255, with 255 in the last column. ``memory``: see ``Dense``.
+        ``memory``: see ``Dense``. The inputs before ``first_input`` are left out, and their weights not touched.
         """
         twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__, backend=recorder, xp=recorder.xp, gradients=gradients)
-        twin._make_layers(recorder, self.pixel_scale, memory)
+        vectors = {"parameters": parameters, "gradients": gradients}
+        twin.__dict__.update(self.__dict__, backend=recorder, xp=recorder.xp, **vectors)
+        twin._make_layers(recorder, memory, first_input)
         return twin
 
     # The same for host arrays, checked -------------------------------------------------------------------------
@@ -178,7 +182,8 @@ class NeuralNetwork:
         images = check_images("X", X, self.input_dim, self.dtype_name)
         targets = check_targets("Y", Y, len(images), self.output_dim, self.loss.targets)
         with self.backend.quiet():
-            loss = self.compute_gradients(self._inputs(images), self._upload(targets))
+            x, scale = self._inputs(images)
+            loss = self.compute_gradients(x, self._upload(targets), scale)
         self.backend.combine(self.gradients, self.parameters, -learning_rate)
         return float(loss)
 
@@ -188,7 +193,7 @@ class NeuralNetwork:
         outputs = self.xp.empty((len(images), self.output_dim), dtype=self.dtype)
         with self.backend.quiet():
             for chunk in slices(len(images), CHUNK):
-                logits = self.logits(self._inputs(images[chunk]))
+                logits = self.logits(*self._inputs(images[chunk]))
                 self.loss.output.function(self.backend, logits, outputs[chunk, :])
         return self.backend.to_host(outputs)
 
@@ -236,21 +241,22 @@ class NeuralNetwork:
 
     # How it is put together ------------------------------------------------------------------------------------
 
-    def _make_layers(self, backend: Backend, pixel_scale: float = 1.0, memory: float = 0.0) -> None:
+    def _make_layers(self, backend: Backend, memory: float = 0.0, first_input: int = 0) -> None:
         """Make the layers and hand each its views of the two vectors."""
         self.layers, end = [], 0
         last = len(self.layer_list) - 1
         for number, spec in enumerate(self.layer_list):
+            skipped = first_input if number == 0 else 0
             layer = Dense(
                 backend,
-                spec["input_dim"],
+                spec["input_dim"] - skipped,
                 spec["output_dim"],
                 spec["activation"] if number < last else "identity",
-                scale=pixel_scale if number == 0 else 1.0,
                 with_ones=number < last,
                 memory=memory,
             )
-            start, end = end, end + math.prod(layer.shape)
+            start = end + skipped * layer.output_dim
+            end = start + math.prod(layer.shape)
             layer.bind(
                 *(
                     self.xp.reshape(vector[start:end], layer.shape, copy=False)
@@ -262,8 +268,8 @@ class NeuralNetwork:
     def _upload(self, host_array: Any) -> Array:
         return self.backend.from_host(host_array.astype(self.dtype_name, copy=False))
 
-    def _inputs(self, images: Any) -> Array:
-        """Checked host images -> device inputs: pixels are scaled on the device, floats are inputs already."""
+    def _inputs(self, images: Any) -> tuple[Array, float]:
+        """Checked host images -> what ``inputs`` gives."""
         return self.inputs(self.backend.from_host(images) if images.dtype.name == "uint8" else self._upload(images))
 
 

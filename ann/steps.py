@@ -4,12 +4,14 @@ made, and then played, which is where small networks get their speed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ann.network import CHUNK, NeuralNetwork, slices
 from ann.operations import Array
 from ann.optimizers import get_optimizer
+from ann.pixels import black_first
 from ann.recipes import Recipe
 from ann.validation import check_targets
 
@@ -21,7 +23,7 @@ class Images:
         upload = network.backend.from_host
         targets = check_targets("labels", labels, len(images), network.output_dim, network.loss.targets)
         self.count = len(images)
-        self.pixels = upload(images)
+        self.host_pixels, self.pixels = images, upload(images)
         self.labels = upload(labels)
         self.targets = upload(targets.astype(network.dtype_name))
 
@@ -38,21 +40,30 @@ class Steps:
         self.count = -(-images.count // recipe.batch_size)  # the last batch may be smaller
         self._network, self._images, self._batch_size = network, images, recipe.batch_size
         self._recorder = network.backend.recorder()
-        self._gradients = xp.zeros_like(network.parameters)  # its own: the optimizer's memory may be in them
+        # Its own vectors: the optimizer's memory may be in the gradients
+        self._parameters, self._gradients = (xp.zeros_like(network.parameters) for _ in range(2))
+        rows, self._black = black_first(images.host_pixels)
+        sorted_rows, usual_rows = (network.backend.from_host(order) for order in (rows, rows.argsort()))
+        self._fetch = self._copier(network.parameters, self._parameters, sorted_rows)
+        self._return = self._copier(self._parameters, network.parameters, usual_rows)
         self._optimizer = get_optimizer(
             recipe.optimizer,
             self._recorder,
-            network.parameters,
+            self._parameters,
             self._gradients,
             network.weight_places,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
         )
+        # The gradient of a black pixel's weights is 0, and SGD without decay leaves it so
+        self._black_changes = recipe.weight_decay > 0 or self._optimizer.memory == 0
         self._numbers = xp.zeros(len(self._optimizer.numbers(1, 1.0)), dtype=network.dtype)
         self._logits = xp.empty((images.count, network.output_dim), dtype=network.dtype)
-        # One more pixel, white, which the biases weigh
-        self._pixels = xp.full((images.count, network.input_dim + 1), 255, dtype=xp.uint8)
-        self._pixels[:, :-1] = images.pixels
+        # The pixels that are not black in all images, and one more, white, which the biases weigh
+        self._pixels = xp.full((images.count, network.input_dim + 1 - self._black), 255, dtype=xp.uint8)
+        seen = sorted_rows[self._black : -1]
+        for chunk in slices(images.count, CHUNK):
+            self._pixels[chunk, :-1] = xp.take(images.pixels[chunk, :], seen, axis=1)
         self._ready: dict[int, _Step] = {}
 
     def epoch(
@@ -76,26 +87,30 @@ class Steps:
             [self._optimizer.numbers(first + step, rate) for step, rate in enumerate(rates, start=1)],
             dtype=network.dtype,
         )
-        for step, batch in enumerate(slices(count, self._batch_size)):
-            size = batch.stop - batch.start
-            self._numbers[...] = table[step, :]
-            if size in self._ready:
-                ready = self._ready[size]
-                ready.chosen[...] = order[batch]
-                ready.play()
-            else:
-                ready = self._ready[size] = self._record(network.xp.asarray(order[batch], copy=True))
-            self._logits[batch, :] = ready.logits
-            if on_batch:
-                on_batch(size)
+        self._fetch()
+        try:
+            for step, batch in enumerate(slices(count, self._batch_size)):
+                size = batch.stop - batch.start
+                self._numbers[...] = table[step, :]
+                if size in self._ready:
+                    ready = self._ready[size]
+                    ready.chosen[...] = order[batch]
+                    ready.play()
+                else:
+                    ready = self._ready[size] = self._record(network.xp.asarray(order[batch], copy=True))
+                self._logits[batch, :] = ready.logits
+                if on_batch:
+                    on_batch(size)
+        finally:
+            self._return()
         return self._loss(order)
 
     def _record(self, chosen: Array) -> _Step:
         """Make a step on the images of these numbers, so that it can be played on others."""
         recorder, xp = self._recorder, self._recorder.xp
-        network = self._network.training_twin(
-            recorder, self._gradients, self._optimizer.memory
-        )  # whose arrays stay this record's own
+        memory = self._optimizer.memory
+        network = self._network.training_twin(recorder, self._parameters, self._gradients, memory, self._black)
+        of_black = self._gradients[: self._black * network.layers[0].output_dim]
         ready = _Step(chosen)
         pixels = xp.empty((chosen.shape[0], network.input_dim + 1), dtype=xp.uint8)
         x = xp.empty(pixels.shape, dtype=network.dtype)
@@ -106,19 +121,34 @@ class Steps:
             xp.take(self._pixels, ready.chosen, axis=0, out=pixels)
             recorder.assign(pixels, out=x)
             xp.take(self._images.targets, ready.chosen, axis=0, out=targets)
-            ready.logits = network.forward(x)
+            ready.logits = network.forward(x, network.pixel_scale)
             network.loss.gradient(recorder, ready.logits, targets, out=grad)
             network.backward(grad)
+            if self._black_changes:
+                xp.multiply(of_black, memory, out=of_black)
             self._optimizer.update(self._numbers)
 
         ready.play = recorder.record(step)
         return ready
 
+    def _copier(self, source: Array, target: Array, rows: Array) -> Callable[[], object]:
+        """A call that copies all parameters, with the rows of the first layer in another order."""
+        recorder, xp = self._recorder, self._recorder.xp
+        shape = self._network.layers[0].shape
+        size = math.prod(shape)
+        before, after = (xp.reshape(vector[:size], shape, copy=False) for vector in (source, target))
+
+        def copy() -> None:
+            xp.take(before, rows, axis=0, out=after)
+            recorder.assign(source[size:], out=target[size:])
+
+        return recorder.record(copy)
+
     def _loss(self, order: Array) -> Array:
         """The sum of the losses of the epoch's images, whose logits stand in this order."""
         network, xp = self._network, self._network.xp
         total = xp.zeros((), dtype=network.dtype)
-        for chunk in slices(self._images.count, CHUNK):
+        for chunk in slices(self._images.count, max(1, 16_000 // network.output_dim)):  # arrays of 64 kB
             targets = xp.take(self._images.targets, order[chunk], axis=0)
             loss = network.loss.value(network.backend, self._logits[chunk, :], targets)
             total += loss * float(targets.shape[0])

@@ -132,7 +132,7 @@ def _evaluate(network: NeuralNetwork, images: Images) -> Evaluation:
     loss_sum = xp.zeros((), dtype=network.dtype)
     wrong = xp.zeros((), dtype=xp.int64)
     for chunk in slices(images.count, CHUNK):
-        logits = network.logits(network.inputs(images.pixels[chunk, :]))
+        logits = network.logits(*network.inputs(images.pixels[chunk, :]))
         loss = network.loss.value(network.backend, logits, images.targets[chunk, :])
         loss_sum += loss * float(logits.shape[0])
         output.function(network.backend, logits, logits)

@@ -36,9 +36,9 @@ for _stream in (sys.stdout, sys.stderr):
     if hasattr(_stream, "reconfigure"):  # not where a notebook has put its own in place
         _stream.reconfigure(errors="backslashreplace")
 
-# NumPy's BLAS lets idle threads spin for up to 0.1 s, which slows down whoever else wants the processor: after 2^17
+# NumPy's BLAS lets idle threads spin for up to 0.1 s, which slows down whoever else wants the processor: after 2^18
 # cycles they sleep instead. A lower number costs small networks time, since waking up takes long.
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "17")  # read when NumPy is imported
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")  # read when NumPy is imported
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the checkout that this program belongs to, installed or not

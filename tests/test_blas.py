@@ -76,6 +76,36 @@ def test_parts_of_matrices(columns, rng):
     np.testing.assert_array_equal(whole[2][:, -1], rest[1])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("orders", list(itertools.product("CF", repeat=3)), ids="".join)
+@pytest.mark.parametrize("processors", [1, 2, 3, 4, 16])
+def test_long_products_in_parts_of_the_sum(monkeypatch, processors, orders, dtype, rng):
+    """Each part large enough for the batched product of OpenBLAS, which crashes on small ones."""
+    monkeypatch.setattr(blas, "processors", lambda: processors)
+    m, k, n = 100, 785, 128
+    a, b, out = (
+        np.asarray(rng.standard_normal(shape), dtype, order=order)
+        for shape, order in zip(((m, k + 3), (k, n + 2), (m, n + 1)), orders, strict=True)
+    )
+    a, b, out = a[:, 3:], b[:, 2:], out[:, 1:]
+    calls = blas.prepare_product(a, b, out, 2.0, 0.0)
+    if 2 <= processors <= 4 and "sgemm_batch" in blas._library():
+        assert len(calls) == processors  # one for the products, the others add
+    for _ in range(2):
+        np.copyto(out, np.nan)
+        play(calls)
+        np.testing.assert_allclose(out, 2 * (a @ b), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("sizes", [(100, 785, 128), (20, 785, 128), (100, 300, 128), (10, 10_000, 10), (200, 785, 128)])
+def test_no_part_of_a_batched_product_is_small(monkeypatch, sizes):
+    rows, inner, columns = sizes
+    for processors in range(1, 20):
+        monkeypatch.setattr(blas, "processors", lambda count=processors: count)
+        if blas._long({"sgemm_batch": None}, rows, columns, inner):
+            assert rows * columns * (inner // processors - 8) > 1_000_000
+
+
 def test_leading_axes_and_one_factor_for_all(rng):
     a, b = rng.random((4, 3)), rng.random((2, 3, 5))
     out = np.full((2, 4, 5), np.nan)

@@ -15,7 +15,7 @@ DEVICE_CODE = ("activations", "layers", "losses", "network", "optimizers", "sche
 
 # each room and the rooms that it may import
 ROOMS = [
-    *("errors", "files", "pickle_reader", "streams", "validation", "metrics"),
+    *("errors", "files", "pickle_reader", "streams", "validation", "metrics", "pixels"),
     *("operations", "blas", "cpu", "backend"),
     *("initializers", "activations", "losses", "layers", "layer_list", "model_file", "network"),
     *("optimizers", "schedules", "datasets", "recipes", "steps", "training", "device_choice", "plots"),
@@ -70,7 +70,7 @@ def test_a_step_reads_nothing_back(monkeypatch, optimizer, output):
         optimizer, backend, net.parameters, net.gradients, net.weight_places, momentum=0.9, weight_decay=0.1
     )
     numbers = backend.from_host(np.array(rule.numbers(1, 0.1), dtype=np.float32))
-    x = net.inputs(x)
+    x, _ = net.inputs(x)
 
     def read(self, *args):
         raise AssertionError("an array was read back from the device")
@@ -113,6 +113,6 @@ def test_float32_throughout(activation):
     backend = make_backend("strict")
     net = network_of(backend, 5, 4, 3, activation=activation)
     x, t = (backend.from_host(array) for array in (np.ones((4, 5), np.float32), np.eye(4, 3, dtype=np.float32)))
-    x = net.inputs(x)
+    x, _ = net.inputs(x)
     assert net.compute_gradients(x, t).dtype == backend.xp.float32
     assert net.logits(x).dtype == net.gradients.dtype == backend.xp.float32

@@ -23,18 +23,17 @@ def upload(backend, x):
 @pytest.mark.parametrize("with_ones", [True, False])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_of_inputs_and_parameters(backend, activation, with_ones, rng):
-    layer, parameters, gradients = dense(backend, activation, rng, with_ones=with_ones, scale=0.7)
+    layer, parameters, gradients = dense(backend, activation, rng, with_ones=with_ones)
     x, weights = rng.standard_normal((3, 5)), rng.standard_normal((3, 4))  # checked: sum(weights * layer(x))
     start = backend.to_host(parameters).copy()
 
     def total(inputs, vector):
         parameters[...] = backend.from_host(vector)
-        return float((weights * backend.to_host(layer.apply(upload(backend, inputs)))[:, :4]).sum())
+        return float((weights * backend.to_host(layer.apply(upload(backend, inputs), 0.7))[:, :4]).sum())
 
-    layer.forward(upload(backend, x))
+    layer.forward(upload(backend, x), 0.7)
     x_gradient = backend.to_host(layer.backward(backend.from_host(weights.copy()))).copy()
-    # dL/dx belongs to the outputs of the layer before, which no scale has multiplied
-    assert_gradient(lambda point: total(point, start), 0.7 * x_gradient, x, rng)
+    assert_gradient(lambda point: total(point, start), x_gradient, x, rng)
     assert_gradient(lambda point: total(x, point), backend.to_host(gradients), start, rng)
 
 

@@ -36,10 +36,10 @@ def test_gradient_of_whole_networks(backend, activation, output, loss, rng):
 
     def value(vector):
         net.parameters[...] = backend.from_host(vector)
-        logits = net.logits(net.inputs(backend.from_host(x)))
+        logits = net.logits(*net.inputs(backend.from_host(x)))
         return float(net.loss.value(backend, logits, backend.from_host(targets)))
 
-    net.compute_gradients(net.inputs(backend.from_host(x)), backend.from_host(targets))
+    net.compute_gradients(net.inputs(backend.from_host(x))[0], backend.from_host(targets))
     assert_gradient(value, backend.to_host(net.gradients), start, rng)
 
 
@@ -59,7 +59,7 @@ def test_the_public_example():
 def test_train_batch_is_one_plain_gradient_step(backend, rng):
     net = network_of(backend, 5, 4, 3)
     x, labels = batch(rng, dtype=np.float32)
-    net.compute_gradients(net.inputs(backend.from_host(x)), backend.from_host(np.eye(3, dtype=np.float32)[labels]))
+    net.compute_gradients(net.inputs(backend.from_host(x))[0], backend.from_host(np.eye(3, dtype=np.float32)[labels]))
     expected = backend.to_host(net.parameters) - np.float32(0.25) * backend.to_host(net.gradients)
     parameters, gradients = net.parameters, net.gradients
     loss = net.train_batch(x, labels, 0.25)

@@ -90,13 +90,13 @@ def test_ten_steps_of_each_optimizer_are_pytorch_s(optimizer, rng):
     own = get_optimizer(
         optimizer, net.backend, net.parameters, net.gradients, net.weight_places, momentum=0.9, weight_decay=0.0
     )
-    net = net.training_twin(net.backend, net.gradients, own.memory)
+    net = net.training_twin(net.backend, net.parameters, net.gradients, own.memory)
     for step in range(1, 11):
         x, t = data(rng)
         rule.zero_grad()
         torch_loss(twin(torch.from_numpy(x)), torch.from_numpy(t), "sigmoid", "cross-entropy").backward()
         rule.step()
-        net.compute_gradients(net.inputs(x) * np.float32(255), t)
+        net.compute_gradients(net.inputs(x)[0], t)
         own.update(np.array(own.numbers(step, 0.01 if optimizer.startswith("adam") else 0.1), np.float32))
     np.testing.assert_allclose(net.parameters, vector(twin), rtol=1e-5, atol=1e-5)
 
