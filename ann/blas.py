@@ -127,11 +127,11 @@ def _long(library: dict[str, Any], rows: int, columns: int, inner: int) -> bool:
     """Whether a product is best cut along the sum that its elements are, a piece for each processor.
 
     Then each reads its own part of both factors, where OpenBLAS lets each read one of them whole: an eighth of the time
-    for (100, 785) x (785, 128) and two processors. More than four have not been tried.
+    for (100, 785) x (785, 128) and two processors, more for larger batches. More than four have not been tried.
     """
     count = processors()
     enough = rows * columns * inner >= count * _SAFE
-    return "sgemm_batch" in library and 2 <= count <= 4 and enough and inner >= 4 * max(rows, columns)
+    return "sgemm_batch" in library and 2 <= count <= 4 and enough and inner >= 2 * max(rows, columns)
 
 
 def _sum_of_products(
