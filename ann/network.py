@@ -21,7 +21,7 @@ from ann.operations import Array, Backend
 from ann.streams import generator
 from ann.validation import check_count, check_images, check_number, check_targets, check_vector
 
-CHUNK = 500  # images applied at a time, so that many need little memory, and caches hold it
+CHUNK = 1000  # images applied at a time, so that many need little memory
 
 
 class NeuralNetwork:
@@ -135,15 +135,17 @@ class NeuralNetwork:
             x, scale = layer.apply(x, scale), 1.0
         return x
 
-    def inputs(self, images: Array) -> tuple[Array, float]:
-        """Device images (N, I) -> x (N, I + 1), a new array, and its scale: scale times x is what the network reads.
+    def inputs(self, images: Array, room: Array | None = None) -> tuple[Array, float]:
+        """Device images (N, I) -> x (N, I + 1) and its scale: scale times x is what the network reads.
 
         From 0 (black) to 1 (white), that is, for uint8 pixels; floats are inputs already, and the scale is 1. The
-        last column is the input that biases weigh, 1 when scaled.
+        last column is the input that biases weigh, 1 when scaled. x is a new array, or in the first rows of ``room``:
+        fresh memory costs a tenth of the time to apply a network.
         """
         xp = self.xp
         pixels = images.dtype == xp.uint8
-        x = xp.empty((images.shape[0], images.shape[1] + 1), dtype=self.dtype)
+        shape = (images.shape[0], images.shape[1] + 1)
+        x = xp.empty(shape, dtype=self.dtype) if room is None else room[: shape[0], :]
         self.backend.assign(images, out=x[:, :-1])
         x[:, -1:] = xp.full((images.shape[0], 1), 255.0 if pixels else 1.0, dtype=self.dtype)
         return x, self.pixel_scale if pixels else 1.0
@@ -191,9 +193,11 @@ class NeuralNetwork:
         """Images X, as in ``train_batch``, -> output rows (N, O), a host array. Any number of threads may call it."""
         images = check_images("X", X, self.input_dim, self.dtype_name)
         outputs = self.xp.empty((len(images), self.output_dim), dtype=self.dtype)
+        x = None
         with self.backend.quiet():
             for chunk in slices(len(images), CHUNK):
-                logits = self.logits(*self._inputs(images[chunk]))
+                x, scale = self._inputs(images[chunk], room=x)
+                logits = self.logits(x, scale)
                 self.loss.output.function(self.backend, logits, outputs[chunk, :])
         return self.backend.to_host(outputs)
 
@@ -268,9 +272,10 @@ class NeuralNetwork:
     def _upload(self, host_array: Any) -> Array:
         return self.backend.from_host(host_array.astype(self.dtype_name, copy=False))
 
-    def _inputs(self, images: Any) -> tuple[Array, float]:
+    def _inputs(self, images: Any, room: Array | None = None) -> tuple[Array, float]:
         """Checked host images -> what ``inputs`` gives."""
-        return self.inputs(self.backend.from_host(images) if images.dtype.name == "uint8" else self._upload(images))
+        pixels = images.dtype.name == "uint8"
+        return self.inputs(self.backend.from_host(images) if pixels else self._upload(images), room)
 
 
 def slices(count: int, size: int) -> Iterator[slice]:

@@ -131,8 +131,10 @@ def _evaluate(network: NeuralNetwork, images: Images) -> Evaluation:
     xp, output = network.xp, network.loss.output
     loss_sum = xp.zeros((), dtype=network.dtype)
     wrong = xp.zeros((), dtype=xp.int64)
+    x = None
     for chunk in slices(images.count, CHUNK):
-        logits = network.logits(*network.inputs(images.pixels[chunk, :]))
+        x, scale = network.inputs(images.pixels[chunk, :], room=x)
+        logits = network.logits(x, scale)
         loss = network.loss.value(network.backend, logits, images.targets[chunk, :])
         loss_sum += loss * float(logits.shape[0])
         output.function(network.backend, logits, logits)
