@@ -4,6 +4,7 @@ Read it in this order: ``activations``, ``losses``, ``layers``, ``network``, ``o
 ``training``.
 """
 
+from ann.activations import register_activation
 from ann.backend import Backend, get_backend
 from ann.datasets import Dataset, load_dataset
 from ann.errors import AnnError, DataFileError, DeviceError, DivergenceError, ModelFileError
@@ -28,4 +29,5 @@ __all__ = [
     "get_backend",
     "load_dataset",
     "load_model",
+    "register_activation",
 ]

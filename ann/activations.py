@@ -9,10 +9,12 @@ Every function writes into ``out``, which may be the array it reads, and stays f
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from ann.operations import Array, Backend
+from ann.validation import check_curve
 
 
 class Activation(Protocol):
@@ -182,22 +184,121 @@ def _gelu_derivative(xp: Any, z: Array, out: Array) -> None:
     xp.add(gate, xp.multiply(falls, slope), out=out)
 
 
+_LECUN_SIZE, _LECUN_STEEPNESS = 1.7159, 2.0 / 3.0
+
+
+def _scaled_tanh(xp: Any, two_thirds_z: Array, out: Array) -> None:
+    # y = 1.7159 tanh(2 z / 3), which maps 1 to 1 and -1 to -1. LeCun et al., Efficient BackProp (1998), section 4.4.
+    xp.tanh(two_thirds_z, out=out)
+    xp.multiply(out, _LECUN_SIZE, out=out)
+
+
+def _scaled_tanh_derivative(xp: Any, y: Array, out: Array) -> None:
+    xp.multiply(y, y, out=out)
+    xp.multiply(out, -_LECUN_STEEPNESS / _LECUN_SIZE, out=out)
+    xp.add(out, _LECUN_STEEPNESS * _LECUN_SIZE, out=out)
+
+
+def _softplus(xp: Any, z: Array, out: Array) -> None:
+    # y = ln(1 + exp(z)) = max(z, 0) + ln(1 + exp(-|z|)), in which nothing overflows.
+    tail = xp.log(xp.add(xp.exp(xp.negative(xp.abs(z))), 1.0))
+    xp.clip(z, 0.0, _LARGEST, out=out)
+    xp.add(out, tail, out=out)
+
+
+def _softplus_derivative(xp: Any, y: Array, out: Array) -> None:
+    # the sigmoid of z, from the output: exp(-y) = 1 / (1 + exp(z))
+    xp.exp(xp.negative(y), out=out)
+    xp.subtract(1.0, out, out=out)
+
+
+def _gate(xp: Any, z: Array) -> Array:
+    """sigmoid(z), a new array."""
+    gate = xp.negative(z)
+    _sigmoid(xp, gate, out=gate)
+    return gate
+
+
+def _swish(xp: Any, z: Array, out: Array) -> None:
+    # y = z sigmoid(z). Ramachandran et al. (2017), with beta = 1; also called SiLU.
+    xp.multiply(z, _gate(xp, z), out=out)
+
+
+def _swish_derivative(xp: Any, z: Array, out: Array) -> None:
+    # gate + z gate (1 - gate)
+    gate = _gate(xp, z)
+    falls = xp.multiply(xp.multiply(xp.subtract(1.0, gate), gate), z)
+    xp.add(gate, falls, out=out)
+
+
+class Registered:
+    """A user's activation: y = curve(xp, z), with the derivative dy/dz = derivative(xp, z), both out of place."""
+
+    keeps: Literal["output", "input"] = "input"
+    factor = 1.0
+
+    def __init__(
+        self, name: str, curve: Callable[[Any, Array], Array], derivative: Callable[[Any, Array], Array]
+    ) -> None:
+        self.name, self._curve, self._derivative = name, curve, derivative
+
+    def function(self, backend: Backend, z: Array, out: Array, *, multiplied: bool = False) -> None:
+        """Write y into ``out``."""
+        backend.evaluate(self._curve, z, out)
+
+    def backward(self, backend: Backend, grad: Array, kept: Array, scratch: Array) -> None:
+        """dL/dz = dL/dy * dy/dz."""
+        backend.evaluate(self._derivative, kept, scratch)
+        backend.xp.multiply(grad, scratch, out=grad)
+
+
 ACTIVATIONS: dict[str, Activation] = {
     activation.name: activation
     for activation in (
         Elementwise("sigmoid", _sigmoid, _sigmoid_derivative, factor=-1.0),
         Elementwise("tanh", _tanh, _tanh_derivative),
+        Elementwise("scaled-tanh", _scaled_tanh, _scaled_tanh_derivative, factor=_LECUN_STEEPNESS),
         Elementwise("relu", _relu, _relu_derivative),
         Elementwise("leaky-relu", _leaky_relu, _leaky_relu_derivative),
+        Elementwise("softplus", _softplus, _softplus_derivative),
         Elementwise("gelu", _gelu, _gelu_derivative, keeps="input"),
+        Elementwise("swish", _swish, _swish_derivative, keeps="input"),
         Softmax(),
         Identity(),
     )
 }
 
 
+def register_activation(
+    name: str, curve: Callable[[Any, Array], Array], derivative: Callable[[Any, Array], Array]
+) -> None:
+    """Make an activation of your own known by a name, in layer lists, recipes and model files.
+
+    Args:
+        name: a word of letters, digits and dashes. Registering it again replaces it; the names here already stay.
+        curve: (xp, z) -> y, an array of the shape and type of z, by functions and operators of the array library
+            ``xp``, each element for itself; z is not to be changed.
+        derivative: (xp, z) -> dy/dz, in the same way.
+
+    Raises:
+        ValueError: the name is taken or no such word, or the functions, tried on a few numbers, do not give what they
+            should: float32 for float32, and a derivative that is the slope of the curve.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
+        raise ValueError(f"activation name: expected a word of letters, digits and dashes, got {name!r}")
+    if name in ACTIVATIONS and not isinstance(ACTIVATIONS[name], Registered):
+        raise ValueError(f"activation {name!r} is there already; take another name")
+    check_curve(name, curve, derivative)
+    ACTIVATIONS[name] = Registered(str(name), curve, derivative)
+
+
+def known_activations() -> str:
+    """Their names in a row, and how others become known."""
+    return f"{', '.join(ACTIVATIONS)}; your own after ann.register_activation (--import FILE)"
+
+
 def get_activation(name: str) -> Activation:
     """The activation of this name. Raises ValueError for an unknown one, with the known names."""
     if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {name!r}; known: {', '.join(ACTIVATIONS)}")
+        raise ValueError(f"unknown activation {name!r}; known: {known_activations()}")
     return ACTIVATIONS[name]

@@ -95,6 +95,14 @@ class CpuRecorder(CpuBackend):
         """See ``Backend``."""
         self.xp.run(partial(np.copyto, out, array))
 
+    def evaluate(self, function: Callable[[Any, Array], Array], array: Array, out: Array) -> None:
+        """See ``Backend``."""
+        self.xp.run(partial(_evaluate, function, array, out))
+
+
+def _evaluate(function: Callable[[Any, Array], Array], array: Array, out: Array) -> None:
+    np.copyto(out, function(np, array))
+
 
 class _Namespace:
     """NumPy, with a list of the calls made of it while it is ``recording``."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ann.activations import ACTIVATIONS
+from ann.activations import ACTIVATIONS, known_activations
 from ann.errors import ModelFileError
 from ann.files import read_regular
 from ann.losses import LOSSES
@@ -143,7 +143,7 @@ def _check_layer(place: str, layer: Any) -> None:
     _expect(type(layer) is dict and set(layer) == _LAYER_KEYS, f"{place}: expected {', '.join(sorted(_LAYER_KEYS))}")
     name = layer["activation"]
     known = type(name) is str and name in ACTIVATIONS
-    _expect(known, f"{place}: unknown activation {shown(name)}; known: {', '.join(ACTIVATIONS)}")
+    _expect(known, f"{place}: unknown activation {shown(name)}; known: {known_activations()}")
     sizes = (layer["input_dim"], layer["output_dim"])
     _expect(all(type(size) is int for size in sizes), f"{place}: input_dim or output_dim is not a whole number")
     for key, shape in (("weight", sizes), ("bias", sizes[1:])):

@@ -79,6 +79,10 @@ class Backend:
         for function, arrays in jobs:
             self.fused(function, *arrays)
 
+    def evaluate(self, function: Callable[[Any, Array], Array], array: Array, out: Array) -> None:
+        """out = function(xp, array), whatever the function does, operators included. It may not change the array."""
+        self.assign(function(self.xp, array), out=out)
+
     def recorder(self) -> Backend:
         """A backend for the same device whose ``record`` is worth its price."""
         return self

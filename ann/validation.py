@@ -171,3 +171,33 @@ def _check_finite(name: str, array: np.ndarray, dtype: str) -> None:
 
 def _extremes(array: np.ndarray) -> str:
     return f"{array.min()} to {array.max()}"
+
+
+def check_curve(name: str, curve: Any, derivative: Any) -> None:
+    """Raise ValueError unless these are an activation's function and its derivative, at a few points at least."""
+    points = np.array([[-3.1, -1.3, -0.37, 0.41, 1.7, 2.9]])
+    for word, function in (("function", curve), ("derivative", derivative)):
+        if not callable(function):
+            raise ValueError(f"activation {name!r}: its {word} cannot be called")
+        try:
+            found = function(np, points.astype(np.float32))
+        except Exception as error:  # whatever a user's function raises
+            raise ValueError(f"activation {name!r}: its {word} fails: {type(error).__name__}: {error}") from error
+        if not (isinstance(found, np.ndarray) and found.shape == points.shape and found.dtype == np.float32):
+            raise ValueError(
+                f"activation {name!r}: its {word} makes {_described(found)} of a float32 array of shape {points.shape};"
+                " expected the same shape and type; a number of NumPy's in a formula turns it into float64"
+            )
+        if not np.isfinite(found).all():
+            raise ValueError(f"activation {name!r}: its {word} is not finite between -3.1 and 2.9")
+    slope = (curve(np, points + 1e-6) - curve(np, points - 1e-6)) / 2e-6
+    wrong = np.abs(derivative(np, points) - slope) > 1e-4 * np.maximum(1.0, np.abs(slope))
+    if wrong.any():
+        z, right, found = (float(row[wrong][0]) for row in (points, slope, derivative(np, points)))
+        raise ValueError(f"activation {name!r}: at z = {z:g} the slope is {right:.6g}, its derivative says {found:.6g}")
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} of shape {value.shape}"
+    return f"a {type(value).__name__}"

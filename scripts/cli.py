@@ -8,10 +8,12 @@ import argparse
 import difflib
 import os
 import re
+import runpy
 import shlex
 import shutil
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,6 +81,27 @@ class Parser(argparse.ArgumentParser):
             message += f"; did you mean {near[0]}?"
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
 
+    def add_import(self) -> None:
+        """Add ``--import``, and do it now: what it registers becomes a choice of other flags."""
+        options: dict[str, Any] = {
+            "dest": "imported",
+            "action": "append",
+            "default": [],
+            "type": Path,
+            "metavar": "FILE",
+            "help": "a Python file that is run first; it may call ann.register_activation",
+        }
+        self.add_argument("--import", **options)
+        early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        early.add_argument("--import", **options)
+        try:
+            imported = early.parse_known_args()[0].imported
+        except argparse.ArgumentError:
+            return  # which the real parser will say
+        with one_line_errors():
+            for path in imported:
+                _run(path)
+
     def add_common(self, *, model: bool = False, device: bool = True) -> None:
         """Add the flags that several programs have."""
         if device:
@@ -88,6 +111,17 @@ class Parser(argparse.ArgumentParser):
         )
         if model:
             self.add_argument("--model", type=Path, default=MODEL, metavar="FILE", help=f"default: {MODEL}")
+
+
+def _run(path: Path) -> None:
+    try:
+        runpy.run_path(str(path))
+    except (OSError, ann.AnnError) as error:
+        raise error
+    except Exception as error:  # whatever a user's file raises
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        place = f"line {lines[-1]}: " if lines else ""
+        raise ValueError(f"{path}: {place}{type(error).__name__}: {error}") from error
 
 
 def checked(check: Callable[[Any], object], convert: Callable[[str], Any], wanted: str) -> Callable[[str], Any]:

@@ -107,6 +107,7 @@ def draw_mistakes(path: Path, images: np.ndarray, labels: np.ndarray, outputs: n
 def parse_flags() -> argparse.Namespace:
     """The command line."""
     parser = cli.Parser("Test a saved network on the 10,000 test images.", EXAMPLES)
+    parser.add_import()
     parser.add_common(model=True)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--verbose", action="store_true", help="list each image: expected, got, a mark on the wrong ones")

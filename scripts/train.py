@@ -139,14 +139,16 @@ def command(flags: argparse.Namespace, recipe: ann.Recipe, backend: ann.Backend)
 
 
 def data_flags(flags: argparse.Namespace) -> list[object]:
-    """The flags that name the data, where they are not the default."""
-    return [] if flags.data == cli.DATA else ["--data", flags.data]
+    """The flags that name the data, where they are not the default, and imported files."""
+    data = [] if flags.data == cli.DATA else ["--data", flags.data]
+    return [*data, *(word for path in flags.imported for word in ("--import", path))]
 
 
 def parse_flags() -> argparse.Namespace:
     """The command line, each value checked by the same rules as ``Recipe``."""
     default = ann.Recipe()
     parser = cli.Parser("Train a network on MNIST and save it. The test images are not touched.", EXAMPLES)
+    parser.add_import()
     parser.add_common()
     parser.add_argument("--output", type=Path, default=cli.MODEL, metavar="FILE", help=f"default: {cli.MODEL}")
     parser.add_argument(

@@ -2,20 +2,24 @@ import math
 
 import numpy as np
 import pytest
-from conftest import assert_device_array
+from conftest import assert_device_array, network_of, recipe_of, write_mnist_like
 from gradients import assert_gradient
 
 import ann
 from ann.activations import ACTIVATIONS, get_activation
+from ann.operations import Backend
 
 NAMES = tuple(ACTIVATIONS)
 
 FORMULAS = {
     "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
     "tanh": np.tanh,
+    "scaled-tanh": lambda z: 1.7159 * np.tanh(2 * z / 3),
     "relu": lambda z: np.where(z > 0, z, 0),
     "leaky-relu": lambda z: np.where(z > 0, z, 0.01 * z),
     "gelu": lambda z: 0.5 * z * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))),
+    "softplus": lambda z: np.log(1 + np.exp(z)),
+    "swish": lambda z: z / (1 + np.exp(-z)),
     "softmax": lambda z: np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True),
     "identity": lambda z: z,
 }
@@ -94,5 +98,76 @@ def test_sigmoid_has_hardly_a_denormal_tail():
 
 
 def test_unknown_name_lists_the_known():
-    with pytest.raises(ValueError, match=r"unknown activation 'sigmoyd'; known: sigmoid, tanh, relu"):
+    with pytest.raises(ValueError, match=r"unknown activation 'sigmoyd'; known: sigmoid, tanh, scaled-tanh, relu"):
         get_activation("sigmoyd")
+
+
+def softsign(xp, z):
+    return z / (1 + xp.abs(z))
+
+
+def softsign_derivative(xp, z):
+    return 1 / (1 + xp.abs(z)) ** 2
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """So that what a test registers is gone after it."""
+    for name in ("softsign", "mine"):
+        monkeypatch.setitem(ACTIVATIONS, name, None)
+        del ACTIVATIONS[name]
+
+
+def test_an_activation_of_one_s_own(registry, backend, rng, tmp_path):
+    ann.register_activation("softsign", softsign, softsign_derivative)
+    test_derivative(backend, "softsign", rng)
+    test_float32_stays_and_out_may_be_the_input(backend, "softsign", rng)
+    dataset = ann.load_dataset(write_mnist_like(tmp_path / "data", train=170))
+    recipe = recipe_of("softsign", "softmax", "cross-entropy", "nesterov", epochs=3)
+    nets = [network_of(each, 64, 12, 8, 10, activation="softsign", output="softmax") for each in (backend, Plain())]
+    for net in nets:
+        reports = ann.fit(net, dataset, recipe)
+        assert reports[-1].loss < reports[0].loss
+    np.testing.assert_allclose(backend.to_host(nets[0].parameters), nets[1].parameters, rtol=1e-3, atol=2e-5)
+    nets[0].save(tmp_path / "model")
+    loaded = ann.load_model(tmp_path / "model")
+    np.testing.assert_allclose(
+        loaded.apply(dataset.test_images), nets[0].apply(dataset.test_images), rtol=1e-5, atol=1e-7
+    )
+    del ACTIVATIONS["softsign"]
+    with pytest.raises(ann.ModelFileError, match=r"layer 1: unknown activation 'softsign'.*register_activation"):
+        ann.load_model(tmp_path / "model")
+
+
+class Plain(Backend):
+    """NumPy with nothing but what ``Backend`` itself says."""
+
+    def __init__(self):
+        super().__init__("cpu", np)
+
+
+def test_registering_again_replaces(registry):
+    ann.register_activation("mine", softsign, softsign_derivative)
+    ann.register_activation("mine", lambda xp, z: 2 * z, lambda xp, z: xp.full_like(z, 2))
+    assert outputs(ann.get_backend("cpu"), "mine", np.ones((1, 1))) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "curve", "derivative", "message"),
+    [
+        ("relu", softsign, softsign_derivative, "activation 'relu' is there already"),
+        ("two words", softsign, softsign_derivative, "expected a word of letters"),
+        (7, softsign, softsign_derivative, "expected a word of letters"),
+        ("mine", 3, softsign_derivative, "'mine': its function cannot be called"),
+        ("mine", softsign, lambda xp, z: xp.no_such(z), "its derivative fails: AttributeError"),
+        ("mine", lambda xp, z: z * np.float64(2), softsign_derivative, "its function makes float64 of shape"),
+        ("mine", softsign, lambda xp, z: 1.0, "its derivative makes a float of a float32 array"),
+        ("mine", lambda xp, z: xp.sum(z, axis=-1), softsign_derivative, r"makes float32 of shape \(1,\)"),
+        ("mine", lambda xp, z: z / xp.zeros_like(z), softsign_derivative, "its function is not finite"),
+        ("mine", softsign, softsign, r"at z = -3.1 the slope is 0\.059\d*, its derivative says -0\.756"),
+    ],
+)
+def test_what_is_no_activation(registry, name, curve, derivative, message):
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=message):
+        ann.register_activation(name, curve, derivative)
+    assert "mine" not in ACTIVATIONS

@@ -7,13 +7,15 @@ from ann.activations import ACTIVATIONS
 from ann.initializers import initial_weight
 
 DEVIATIONS = {
-    **dict.fromkeys(("tanh", "softmax", "identity"), math.sqrt(2 / 500)),  # Glorot: 2 / (I + O)
+    **dict.fromkeys(
+        ("tanh", "scaled-tanh", "softmax", "identity", "one of your own"), math.sqrt(2 / 500)
+    ),  # Glorot: 2 / (I + O)
     "sigmoid": 4 * math.sqrt(2 / 500),
-    **dict.fromkeys(("relu", "leaky-relu", "gelu"), math.sqrt(2 / 400)),  # He: 2 / I
+    **dict.fromkeys(("relu", "leaky-relu", "softplus", "gelu", "swish"), math.sqrt(2 / 400)),  # He: 2 / I
 }
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, "one of your own"])
 def test_size_and_shape(activation):
     weight = initial_weight(np.random.default_rng(1), 400, 100, activation)
     assert weight.shape == (400, 100)

@@ -9,11 +9,22 @@ from ann.optimizers import get_optimizer
 
 torch = optional("torch")
 
+
+class ScaledTanh(torch.nn.Module):
+    """1.7159 tanh(2 z / 3)"""
+
+    def forward(self, z):
+        return 1.7159 * torch.tanh(2 / 3 * z)
+
+
 ACTIVATIONS = {
     "sigmoid": torch.nn.Sigmoid,
     "tanh": torch.nn.Tanh,
     "relu": torch.nn.ReLU,
     "leaky-relu": torch.nn.LeakyReLU,
+    "scaled-tanh": lambda: ScaledTanh(),
+    "softplus": torch.nn.Softplus,
+    "swish": torch.nn.SiLU,
     "gelu": lambda: torch.nn.GELU(approximate="tanh"),
     "softmax": lambda: torch.nn.Softmax(dim=-1),
     "identity": torch.nn.Identity,

@@ -4,6 +4,9 @@ import re
 
 from conftest import ROOT
 
+import ann
+from ann.activations import ACTIVATIONS
+
 README = (ROOT / "README.md").read_text()
 
 
@@ -18,6 +21,12 @@ def test_the_library_example_runs(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "epoch 1/1  loss" in out and re.search(r"^\d+ wrong$", out, re.M)
     assert (tmp_path / "mine.pickle").exists()
+
+
+def test_the_activation_of_one_s_own(monkeypatch):
+    monkeypatch.setattr("ann.activations.ACTIVATIONS", dict(ACTIVATIONS))
+    exec(compile(blocks("python")[1], "README.md", "exec"), {})
+    assert ann.Recipe(activation="softsign").activation == "softsign"
 
 
 def test_the_first_block_is_two_commands():

@@ -104,6 +104,45 @@ def test_every_flag_reaches_the_model(tmp_path, small_data):
     assert shapes == [((64, 9), "gelu"), ((9, 7), "gelu"), ((7, 10), "softmax")]
 
 
+def test_an_activation_from_a_file(tmp_path, small_data):
+    name = "my own.py"
+    (tmp_path / name).write_text(
+        "import ann\nann.register_activation('softsign', lambda xp, z: z / (1 + xp.abs(z)),"
+        " lambda xp, z: 1 / (1 + xp.abs(z)) ** 2)\n"
+    )
+    flags = [*FAST, "--data", small_data, "--import", name]
+    out, _ = run("train", "--activation", "softsign", *flags, cwd=tmp_path)
+    assert "loss" in out.splitlines()[-3]
+    for line in re.findall(r"^(?:test|repeat) it: +(.*)$", out, re.M):
+        assert f"--import '{name}'" in line
+        subprocess.run(shlex.split(line), cwd=tmp_path, env=NO_GPU, check=True, capture_output=True)
+    _, err = run("test", "--data", small_data, cwd=tmp_path, code=1)
+    assert "unknown activation 'softsign'" in err and "--import FILE" in err
+    _, err = run("train", "--activation", "softsign", cwd=tmp_path, code=2)
+    assert "invalid choice: 'softsign'" in err
+
+
+@pytest.mark.parametrize(
+    ("contents", "code", "message"),
+    [
+        (None, 1, "my.py: No such file or directory"),
+        ("import ann\n\n1 / 0\n", 1, "my.py: line 3: ZeroDivisionError: division by zero"),
+        ("def\n", 1, "my.py: SyntaxError: invalid syntax"),
+        ("import no_such_module\n", 1, "my.py: line 1: ModuleNotFoundError"),
+        (
+            "import ann\nann.register_activation('relu', abs, abs)\n",
+            1,
+            "line 2: ValueError: activation 'relu' is there",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_imported(tmp_path, contents, code, message):
+    if contents is not None:
+        (tmp_path / "my.py").write_text(contents)
+    _, err = run("train", "--import", "my.py", cwd=tmp_path, code=code)
+    assert message in err
+
+
 def test_no_hidden_layer(tmp_path, small_data):
     run("train", "--data", small_data, *FAST, "--hidden", "none", cwd=tmp_path)
     assert len(ann.load_model(tmp_path / "mnist_ann.pickle").layers) == 1
