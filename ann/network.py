@@ -103,6 +103,14 @@ class NeuralNetwork:
             places.append(slice(start, end - layer.output_dim))
         return places
 
+    def weight_matrices(self, vector: Array) -> list[Array]:
+        """The layers' weights (I, O) in a vector like ``parameters``, as views."""
+        shapes = [(layer.input_dim, layer.output_dim) for layer in self.layers]
+        return [
+            self.xp.reshape(vector[place], shape, copy=False)
+            for place, shape in zip(self.weight_places, shapes, strict=True)
+        ]
+
     # The mathematics, on device arrays -------------------------------------------------------------------------
 
     def forward(self, x: Array, scale: float = 1.0) -> Array:

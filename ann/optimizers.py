@@ -83,12 +83,14 @@ class SGD(_Rule):
     """Stochastic gradient descent with momentum: v = momentum v + g; p = p - r v.
 
     The backward pass computes v itself: it adds the new gradient to ``memory`` times what was there, so that v takes
-    g's place. Weight decay adds weight_decay p to the gradients of the weights.
+    g's place. Where g is changed on its way, as by clipping, v has to be a vector of its own: ``own_velocity``. Weight
+    decay adds weight_decay p to the gradients of the weights.
     """
 
-    def __init__(self, *vectors: Any, **hyperparameters: Any) -> None:
+    def __init__(self, *vectors: Any, own_velocity: bool = False, **hyperparameters: Any) -> None:
         super().__init__(*vectors, **hyperparameters)
-        self.memory = self._momentum
+        self._v = self._backend.xp.zeros_like(self._p) if own_velocity else self._g
+        self.memory = 0.0 if own_velocity else self._momentum
 
     def numbers(self, step: int, learning_rate: float) -> list[float]:
         """[-r]"""
@@ -97,7 +99,9 @@ class SGD(_Rule):
     def update(self, numbers: Array) -> None:
         """One step."""
         self._add_decay()
-        self._backend.combine(self._g, self._p, numbers[0, ...])
+        if self._v is not self._g:
+            self._backend.combine(self._g, self._v, 1.0, self._momentum)
+        self._backend.combine(self._v, self._p, numbers[0, ...])
 
 
 class Nesterov(_Rule):
@@ -178,12 +182,53 @@ def _adam_rule(momentum: float) -> Callable[..., None]:
     return rule
 
 
+class RMSProp(_Rule):
+    """Gradients divided by their own recent size, and then momentum: s = b s + (1 - b) g^2; v = momentum v +
+    g / (sqrt(s) + epsilon); p = p - r v.
+
+    Hinton's lecture 6e (2012), with b = 0.99. Weight decay as in SGD.
+    """
+
+    def __init__(self, *vectors: Any, **hyperparameters: Any) -> None:
+        super().__init__(*vectors, **hyperparameters)
+        xp = self._backend.xp
+        self._v, self._s, self._scratch = (xp.zeros_like(self._p) for _ in range(3))
+        self._rule = _rmsprop_rule(self._momentum)
+
+    def numbers(self, step: int, learning_rate: float) -> list[float]:
+        """[-r]"""
+        return [-learning_rate]
+
+    def update(self, numbers: Array) -> None:
+        """One step."""
+        self._add_decay()
+        self._backend.fused(self._rule, self._p, self._g, self._v, self._s, self._scratch, numbers[0, ...])
+
+
+def _rmsprop_rule(momentum: float) -> Callable[..., None]:
+    """The elementwise part of a step, see ``_adam_rule``."""
+
+    def rule(backend: Backend, p: Array, g: Array, v: Array, s: Array, scratch: Array, factor: Array) -> None:
+        xp = backend.xp
+        xp.multiply(g, g, out=scratch)
+        xp.multiply(scratch, 1.0 - _BETA2, out=scratch)
+        backend.combine(scratch, s, 1.0, _BETA2)
+        xp.sqrt(s, out=scratch)
+        xp.add(scratch, _EPSILON, out=scratch)
+        xp.divide(g, scratch, out=g)
+        backend.combine(g, v, 1.0, momentum)
+        backend.combine(v, p, factor)
+
+    return rule
+
+
 # name -> (class, its options)
 _OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], dict[str, Any]]] = {
     "sgd": (SGD, {}),
     "nesterov": (Nesterov, {}),
     "adam": (Adam, {}),
     "adamw": (Adam, {"decoupled": True}),
+    "rmsprop": (RMSProp, {}),
 }
 OPTIMIZERS = tuple(_OPTIMIZERS)
 
@@ -197,9 +242,15 @@ def get_optimizer(
     *,
     momentum: float,
     weight_decay: float,
+    own_velocity: bool = False,
 ) -> Optimizer:
-    """The optimizer of this name, bound to a network's vectors. Raises ValueError for an unknown name."""
+    """The optimizer of this name, bound to a network's vectors. Raises ValueError for an unknown name.
+
+    ``own_velocity``: gradients are changed between the backward pass and the update, see ``SGD``.
+    """
     if name not in _OPTIMIZERS:
         raise ValueError(f"unknown optimizer {name!r}; known: {', '.join(_OPTIMIZERS)}")
     rule, options = _OPTIMIZERS[name]
+    if own_velocity and rule is SGD:
+        options = {**options, "own_velocity": True}
     return rule(backend, parameters, gradients, weights, momentum=momentum, weight_decay=weight_decay, **options)

@@ -24,14 +24,18 @@ class Recipe:
         activation: of the hidden layers.
         output_activation: of the last layer.
         loss: "cross-entropy" or "quadratic".
-        optimizer: "sgd", "nesterov", "adam" or "adamw".
+        optimizer: "sgd", "nesterov", "adam", "adamw" or "rmsprop".
         learning_rate: the largest value it takes.
         momentum: the memory of the running mean of gradients (Adam's first beta).
         weight_decay: pulls weights, not biases, towards 0.
+        label_smoothing: the share of each target that goes to all classes alike.
+        clip: the largest norm that the gradient of all parameters may have; 0 for no limit.
+        max_norm: the largest norm that the weights into one neuron may have; 0 for no limit.
+        average: the memory of a moving average of the parameters, which the network then gets; 0 for none.
         batch_size: images in a step.
         epochs: passes over the training images.
-        schedule: how the learning rate falls: "constant", "step", "linear" or "cosine".
-        warmup: the share of all steps in which the learning rate first rises.
+        schedule: how the learning rate falls: "constant", "step", "linear", "cosine" or "one-cycle".
+        warmup: the share of all steps in which the learning rate first rises; "one-cycle" has its own.
         validation: how many images at the end of the training set are held out and only measured.
 
     Raises:
@@ -46,6 +50,10 @@ class Recipe:
     learning_rate: float = 0.028
     momentum: float = 0.9
     weight_decay: float = 0.08
+    label_smoothing: float = 0.0
+    clip: float = 0.0
+    max_norm: float = 0.0
+    average: float = 0.0
     batch_size: int = 200
     epochs: int = 24
     schedule: str = "linear"
@@ -67,6 +75,10 @@ class Recipe:
             "learning_rate": check_number("learning_rate", self.learning_rate, above=0),
             "momentum": check_number("momentum", self.momentum, at_least=0, below=1),
             "weight_decay": check_number("weight_decay", self.weight_decay, at_least=0),
+            "label_smoothing": check_number("label_smoothing", self.label_smoothing, at_least=0, below=1),
+            "clip": check_number("clip", self.clip, at_least=0),
+            "max_norm": check_number("max_norm", self.max_norm, at_least=0),
+            "average": check_number("average", self.average, at_least=0, below=1),
             "batch_size": check_count("batch_size", self.batch_size, at_least=1),
             "epochs": check_count("epochs", self.epochs, at_least=1),
             "warmup": check_number("warmup", self.warmup, at_least=0, below=1),

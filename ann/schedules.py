@@ -14,14 +14,26 @@ _SHAPES: dict[str, Callable[[float], float]] = {
     "linear": lambda t: 1.0 - t,
     "cosine": lambda t: 0.5 * (1.0 + math.cos(math.pi * t)),  # Loshchilov & Hutter (2017), equation 5, one cycle
 }
-SCHEDULES = tuple(_SHAPES)
+SCHEDULES = (*_SHAPES, "one-cycle")
+
+_ONE_CYCLE_RISE, _ONE_CYCLE_START, _ONE_CYCLE_END = 0.3, 1.0 / 25.0, 1.0 / 250_000.0
+
+
+def _one_cycle(step: int, steps: int) -> float:
+    """Up from a 25th in the first three tenths and down to almost nothing, in half cosines (Smith & Topin 2018)."""
+    top = _ONE_CYCLE_RISE * steps - 1.0
+    rises = step <= top
+    done = step / top if rises and top > 0 else (step - top) / (steps - 1.0 - top)
+    start, end = (_ONE_CYCLE_START, 1.0) if rises else (1.0, _ONE_CYCLE_END)
+    return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
 def get_schedule(name: str, learning_rate: float, steps: int, warmup: float = 0.0) -> Callable[[int], float]:
     """A function of the step, 0 .. steps - 1, that gives its learning rate, always above 0.
 
     Args:
-        name: one of ``SCHEDULES``: constant; step, a tenth after each third; linear or cosine, down towards 0.
+        name: one of ``SCHEDULES``: constant; step, a tenth after each third; linear or cosine, down towards 0;
+            one-cycle, up and then down, which has its own warm-up.
         learning_rate: the largest value.
         steps: how many there will be, at least 1.
         warmup: the share of the steps, 0 to below 1, in which the rate first rises in a straight line.
@@ -29,8 +41,10 @@ def get_schedule(name: str, learning_rate: float, steps: int, warmup: float = 0.
     Raises:
         ValueError: the name is unknown.
     """
+    if name == "one-cycle":
+        return lambda step: learning_rate * _one_cycle(step, steps)
     if name not in _SHAPES:
-        raise ValueError(f"unknown schedule {name!r}; known: {', '.join(_SHAPES)}")
+        raise ValueError(f"unknown schedule {name!r}; known: {', '.join(SCHEDULES)}")
     shape, rising = _SHAPES[name], warmup * steps
 
     def rate(step: int) -> float:

@@ -13,18 +13,24 @@ from ann.operations import Array
 from ann.optimizers import get_optimizer
 from ann.pixels import black_first
 from ann.recipes import Recipe
+from ann.regularizers import GradientClipping, MaxNorm, MovingAverage
 from ann.validation import check_targets
 
 
 class Images:
-    """Images and labels on the device."""
+    """Images and labels on the device.
 
-    def __init__(self, network: NeuralNetwork, images: Any, labels: Any) -> None:
+    With ``label_smoothing``, a target is that share of 1 / classes and the rest of what the label says: Szegedy et al.
+    (2016), section 7.
+    """
+
+    def __init__(self, network: NeuralNetwork, images: Any, labels: Any, label_smoothing: float = 0.0) -> None:
         upload = network.backend.from_host
         targets = check_targets("labels", labels, len(images), network.output_dim, network.loss.targets)
         self.count = len(images)
         self.host_pixels, self.pixels = images, upload(images)
         self.labels = upload(labels)
+        targets = (1.0 - label_smoothing) * targets + label_smoothing / network.output_dim
         self.targets = upload(targets.astype(network.dtype_name))
 
 
@@ -45,7 +51,6 @@ class Steps:
         rows, self._black = black_first(images.host_pixels)
         sorted_rows, usual_rows = (network.backend.from_host(order) for order in (rows, rows.argsort()))
         self._fetch = self._copier(network.parameters, self._parameters, sorted_rows)
-        self._return = self._copier(self._parameters, network.parameters, usual_rows)
         self._optimizer = get_optimizer(
             recipe.optimizer,
             self._recorder,
@@ -54,10 +59,17 @@ class Steps:
             network.weight_places,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
+            own_velocity=recipe.clip > 0,
         )
+        recorder, p = self._recorder, self._parameters
+        self._clipping = GradientClipping(recorder, self._gradients, recipe.clip) if recipe.clip else None
+        self._max_norm = MaxNorm(recorder, network.weight_matrices(p), recipe.max_norm) if recipe.max_norm else None
+        self._average = MovingAverage(recorder, p, recipe.average) if recipe.average else None
+        result = self._average.parameters if self._average else p
+        self._return = self._copier(result, network.parameters, usual_rows)
         # The gradient of a black pixel's weights is 0, and SGD without decay leaves it so
         self._black_changes = recipe.weight_decay > 0 or self._optimizer.memory == 0
-        self._numbers = xp.zeros(len(self._optimizer.numbers(1, 1.0)), dtype=network.dtype)
+        self._numbers = xp.zeros(len(self._numbers_of(1, 1.0)), dtype=network.dtype)
         self._logits = xp.empty((images.count, network.output_dim), dtype=network.dtype)
         # The pixels that are not black in all images, and one more, white, which the biases weigh
         self._pixels = xp.full((images.count, network.input_dim + 1 - self._black), 255, dtype=xp.uint8)
@@ -84,10 +96,11 @@ class Steps:
         network, count = self._network, self._images.count
         order = network.backend.from_host(order)
         table = network.xp.asarray(
-            [self._optimizer.numbers(first + step, rate) for step, rate in enumerate(rates, start=1)],
+            [self._numbers_of(first + step, rate) for step, rate in enumerate(rates, start=1)],
             dtype=network.dtype,
         )
-        self._fetch()
+        if not (self._average and first):  # then the network has the average, and training goes on from elsewhere
+            self._fetch()
         try:
             for step, batch in enumerate(slices(count, self._batch_size)):
                 size = batch.stop - batch.start
@@ -126,10 +139,20 @@ class Steps:
             network.backward(grad)
             if self._black_changes:
                 xp.multiply(of_black, memory, out=of_black)
+            if self._clipping:
+                self._clipping.apply()
             self._optimizer.update(self._numbers)
+            if self._max_norm:
+                self._max_norm.apply()
+            if self._average:
+                self._average.update(self._numbers[-2:])
 
         ready.play = recorder.record(step)
         return ready
+
+    def _numbers_of(self, step: int, rate: float) -> list[float]:
+        """All that a step, counted from 1, has to know."""
+        return [*self._optimizer.numbers(step, rate), *(self._average.numbers(step) if self._average else [])]
 
     def _copier(self, source: Array, target: Array, rows: Array) -> Callable[[], object]:
         """A call that copies all parameters, with the rows of the first layer in another order."""

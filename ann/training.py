@@ -87,7 +87,7 @@ def fit(
         DivergenceError: the loss or a parameter is no longer finite; the network is then of no use.
     """
     training, held_out = _split(network, dataset, recipe)
-    training_set = Images(network, *training)
+    training_set = Images(network, *training, recipe.label_smoothing)
     validation = Images(network, *held_out) if recipe.validation else None
     steps = Steps(network, training_set, recipe)
     xp = network.xp

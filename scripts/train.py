@@ -173,12 +173,17 @@ def parse_flags() -> argparse.Namespace:
     add("learning_rate", type=number(above=0), metavar="RATE", help="the largest one; see --schedule")
     add("momentum", type=number(at_least=0, below=1), metavar="SHARE", help="memory of past gradients")
     add("weight_decay", type=number(at_least=0), metavar="RATE", help="pull of weights to 0")
+    add("label_smoothing", type=number(at_least=0, below=1), metavar="SHARE", help="of each target, for all classes")
+    add("clip", type=number(at_least=0), metavar="NORM", help="limit of the gradient's norm, 0 for none")
+    add("max_norm", type=number(at_least=0), metavar="NORM", help="limit for the weights of a neuron, 0 for none")
+    add("average", type=number(at_least=0, below=1), metavar="SHARE", help="memory of averaged parameters, 0 for none")
     add("batch_size", type=whole(1), metavar="N", help="images in a step")
     add("epochs", type=whole(1), metavar="N", help="passes over the training images")
     add(
         "schedule",
         choices=SCHEDULES,
-        help="of the learning rate: constant; a tenth after each third of the steps; down to 0 in a line or a cosine",
+        help="of the learning rate: constant; a tenth after each third of the steps; down to 0 in a line or a cosine; "
+        "up and down in one cycle",
     )
     add("warmup", type=number(at_least=0, below=1), metavar="SHARE", help="share of the steps in which it first rises")
     add(

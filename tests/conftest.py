@@ -81,7 +81,7 @@ def recipe_of(activation, output, loss, optimizer, **fields):
         output_activation=output,
         loss=loss,
         optimizer=optimizer,
-        learning_rate=0.01 if optimizer.startswith("adam") else 0.1,
+        learning_rate={"sgd": 0.1, "nesterov": 0.1, "rmsprop": 0.001}.get(optimizer, 0.01),
         weight_decay=0.01,
         batch_size=45,
         **fields,

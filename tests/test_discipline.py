@@ -11,14 +11,24 @@ from conftest import ROOT, make_backend, network_of
 import ann
 from ann.optimizers import OPTIMIZERS, get_optimizer
 
-DEVICE_CODE = ("activations", "layers", "losses", "network", "optimizers", "schedules", "steps", "training")
+DEVICE_CODE = (
+    "activations",
+    "layers",
+    "losses",
+    "network",
+    "optimizers",
+    "regularizers",
+    "schedules",
+    "steps",
+    "training",
+)
 
 # each room and the rooms that it may import
 ROOMS = [
     *("errors", "files", "pickle_reader", "streams", "validation", "metrics", "pixels"),
     *("operations", "blas", "cpu", "backend"),
     *("initializers", "activations", "losses", "layers", "layer_list", "model_file", "network"),
-    *("optimizers", "schedules", "datasets", "recipes", "steps", "training", "device_choice", "plots"),
+    *("optimizers", "regularizers", "schedules", "datasets", "recipes", "steps", "training", "device_choice", "plots"),
 ]
 
 

@@ -6,6 +6,9 @@ from conftest import network_of, optional
 
 import ann
 from ann.optimizers import get_optimizer
+from ann.regularizers import GradientClipping
+from ann.schedules import get_schedule
+from ann.steps import Images
 
 torch = optional("torch")
 
@@ -62,6 +65,7 @@ OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
     "nesterov": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
     "adam": lambda p: torch.optim.Adam(p, lr=0.01, betas=(0.9, 0.99)),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.01, momentum=0.9),
     "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, betas=(0.9, 0.99), weight_decay=0.0),
 }
 
@@ -108,7 +112,7 @@ def test_ten_steps_of_each_optimizer_are_pytorch_s(optimizer, rng):
         torch_loss(twin(torch.from_numpy(x)), torch.from_numpy(t), "sigmoid", "cross-entropy").backward()
         rule.step()
         net.compute_gradients(net.inputs(x)[0], t)
-        own.update(np.array(own.numbers(step, 0.01 if optimizer.startswith("adam") else 0.1), np.float32))
+        own.update(np.array(own.numbers(step, rule.defaults["lr"]), np.float32))
     np.testing.assert_allclose(net.parameters, vector(twin), rtol=1e-5, atol=1e-5)
 
 
@@ -118,3 +122,35 @@ def test_outputs_are_pytorch_s(activation, rng):
     x, _ = data(rng)
     expected = torch.softmax(torch_twin(net, activation, "softmax")(torch.from_numpy(x)), dim=-1)
     np.testing.assert_allclose(net.apply(x), expected.detach().numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_one_cycle_is_pytorch_s():
+    rule = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(rule, 0.5, total_steps=50, cycle_momentum=False)
+    ours = get_schedule("one-cycle", 0.5, 50)
+    for step in range(50):
+        assert ours(step) == pytest.approx(schedule.get_last_lr()[0], rel=1e-6)
+        rule.step()
+        if step < 49:
+            schedule.step()
+
+
+@pytest.mark.parametrize("limit", [0.01, 100.0])
+def test_clipping_is_pytorch_s(limit, rng):
+    gradient = torch.from_numpy(rng.standard_normal(500).astype(np.float32))
+    ours = gradient.numpy().copy()
+    GradientClipping(ann.get_backend("cpu"), ours, limit).apply()
+    parameter = torch.zeros(500, requires_grad=True)
+    parameter.grad = gradient
+    torch.nn.utils.clip_grad_norm_([parameter], limit)
+    np.testing.assert_allclose(ours, gradient.numpy(), rtol=1e-4)
+
+
+def test_label_smoothing_is_pytorch_s(rng):
+    labels, logits = rng.integers(0, 10, 20), rng.standard_normal((20, 10)).astype(np.float32)
+    net = network_of(ann.get_backend("cpu"), 4, 10, output="softmax")
+    targets = Images(net, np.zeros((20, 4), np.uint8), labels, 0.1).targets
+    expected = torch.nn.functional.cross_entropy(
+        torch.from_numpy(logits), torch.from_numpy(labels), label_smoothing=0.1
+    )
+    assert float(net.loss.value(net.backend, logits, targets)) == pytest.approx(expected.item(), rel=1e-6)

@@ -4,10 +4,12 @@ import pytest
 
 from ann.schedules import SCHEDULES, get_schedule
 
+FALLING = [name for name in SCHEDULES if name != "one-cycle"]
+
 
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5, 0.99])
 @pytest.mark.parametrize("steps", [1, 2, 7, 100])
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", FALLING)
 def test_rates_lie_above_zero_and_reach_but_never_pass_the_largest(name, steps, warmup):
     rate = get_schedule(name, 0.5, steps, warmup)
     rates = [rate(step) for step in range(steps)]
@@ -15,7 +17,7 @@ def test_rates_lie_above_zero_and_reach_but_never_pass_the_largest(name, steps, 
     assert max(rates) > 0.5 * (1 - 1 / max(1, warmup * steps))
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", FALLING)
 def test_warmup_rises_in_a_line_and_then_nothing_rises(name):
     rate = get_schedule(name, 0.5, 100, 0.2)
     assert [rate(step) for step in range(20)] == pytest.approx([0.5 * (step + 1) / 20 for step in range(20)])
@@ -31,6 +33,17 @@ def test_shapes():
     assert cosine == pytest.approx([0.5 + 0.5 * math.cos(math.pi * step / 4) for step in range(4)])
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 10, 1000])
+def test_one_cycle(steps):
+    rates = [get_schedule("one-cycle", 0.5, steps)(step) for step in range(steps)]
+    assert all(0 < rate <= 0.5 for rate in rates)
+    top = rates.index(max(rates))
+    assert rates[:top] == sorted(rates[:top]) and rates[top:] == sorted(rates[top:], reverse=True)
+    if steps >= 10:
+        assert top == 0.3 * steps - 1 and rates[top] == pytest.approx(0.5)
+        assert rates[0] == pytest.approx(0.5 / 25) and rates[-1] == pytest.approx(0.5 / 250_000)
+
+
 def test_unknown_schedule():
-    with pytest.raises(ValueError, match="unknown schedule 'cosin'; known: constant, step, linear, cosine"):
+    with pytest.raises(ValueError, match="unknown schedule 'cosin'; known: constant, step, linear, cosine, one-cycle"):
         get_schedule("cosin", 0.1, 10)
