@@ -29,6 +29,8 @@ class Recipe:
         momentum: the memory of the running mean of gradients (Adam's first beta).
         weight_decay: pulls weights, not biases, towards 0.
         label_smoothing: the share of each target that goes to all classes alike.
+        dropout: the share of the outputs of hidden layers that is 0 in training, others for each image in each epoch.
+        input_dropout: the same for the pixels.
         clip: the largest norm that the gradient of all parameters may have; 0 for no limit.
         max_norm: the largest norm that the weights into one neuron may have; 0 for no limit.
         average: the memory of a moving average of the parameters, which the network then gets; 0 for none.
@@ -51,6 +53,8 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 0.08
     label_smoothing: float = 0.0
+    dropout: float = 0.0
+    input_dropout: float = 0.0
     clip: float = 0.0
     max_norm: float = 0.0
     average: float = 0.0
@@ -76,6 +80,8 @@ class Recipe:
             "momentum": check_number("momentum", self.momentum, at_least=0, below=1),
             "weight_decay": check_number("weight_decay", self.weight_decay, at_least=0),
             "label_smoothing": check_number("label_smoothing", self.label_smoothing, at_least=0, below=1),
+            "dropout": check_number("dropout", self.dropout, at_least=0, below=1),
+            "input_dropout": check_number("input_dropout", self.input_dropout, at_least=0, below=1),
             "clip": check_number("clip", self.clip, at_least=0),
             "max_norm": check_number("max_norm", self.max_norm, at_least=0),
             "average": check_number("average", self.average, at_least=0, below=1),

@@ -8,12 +8,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ann.dropout import Dropout, Mask
 from ann.network import CHUNK, NeuralNetwork, slices
 from ann.operations import Array
 from ann.optimizers import get_optimizer
 from ann.pixels import black_first
 from ann.recipes import Recipe
 from ann.regularizers import GradientClipping, MaxNorm, MovingAverage
+from ann.streams import generator
 from ann.validation import check_targets
 
 
@@ -76,6 +78,9 @@ class Steps:
         seen = sorted_rows[self._black : -1]
         for chunk in slices(images.count, CHUNK):
             self._pixels[chunk, :-1] = xp.take(images.pixels[chunk, :], seen, axis=1)
+        self._dropout, self._input_dropout = recipe.dropout, recipe.input_dropout
+        self._image_numbers = xp.arange(images.count, dtype=xp.uint32)
+        self._keys = xp.zeros(len(network.layers), dtype=xp.uint32)  # for the inputs of each layer, in this epoch
         self._ready: dict[int, _Step] = {}
 
     def epoch(
@@ -99,6 +104,8 @@ class Steps:
             [self._numbers_of(first + step, rate) for step, rate in enumerate(rates, start=1)],
             dtype=network.dtype,
         )
+        keys = generator(network.seed, "dropout", first // self.count).integers(2**32, size=len(network.layers))
+        self._keys[...] = network.backend.from_host(keys.astype("uint32"))
         if not (self._average and first):  # then the network has the average, and training goes on from elsewhere
             self._fetch()
         try:
@@ -129,10 +136,23 @@ class Steps:
         x = xp.empty(pixels.shape, dtype=network.dtype)
         targets = xp.empty((chosen.shape[0], network.output_dim), dtype=network.dtype)
         grad = xp.empty_like(targets)
+        numbers, keys = (
+            xp.empty_like(chosen, dtype=xp.uint32),
+            [self._keys[place, None] for place in range(len(network.layers))],
+        )
+        lit = x[:, :-1]
+        mask = Mask(recorder, self._input_dropout, numbers, keys[0], lit) if self._input_dropout else None
+        if self._dropout:
+            network.layers = self._with_dropout(network.layers, numbers, keys)
 
         def step() -> None:
             xp.take(self._pixels, ready.chosen, axis=0, out=pixels)
             recorder.assign(pixels, out=x)
+            if self._dropout or self._input_dropout:
+                xp.take(self._image_numbers, ready.chosen, axis=0, out=numbers)
+            if mask:
+                mask.draw()
+                xp.multiply(lit, mask.numbers, out=lit)
             xp.take(self._images.targets, ready.chosen, axis=0, out=targets)
             ready.logits = network.forward(x, network.pixel_scale)
             network.loss.gradient(recorder, ready.logits, targets, out=grad)
@@ -149,6 +169,14 @@ class Steps:
 
         ready.play = recorder.record(step)
         return ready
+
+    def _with_dropout(self, layers: list[Any], numbers: Array, keys: list[Array]) -> list[Any]:
+        """The layers with a dropout before each but the first."""
+        recorder, dtype = self._recorder, self._network.dtype
+        row = layers[:1]
+        for layer, key in zip(layers[1:], keys[1:], strict=True):
+            row += [Dropout(recorder, self._dropout, numbers, key, layer.input_dim, dtype), layer]
+        return row
 
     def _numbers_of(self, step: int, rate: float) -> list[float]:
         """All that a step, counted from 1, has to know."""

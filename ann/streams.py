@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-_PURPOSES = {"weights": 0, "order": 1}
+_PURPOSES = {"weights": 0, "order": 1, "dropout": 2}
 
 
-def generator(seed: int, purpose: Literal["weights", "order"], index: int = 0) -> np.random.Generator:
+def generator(seed: int, purpose: Literal["weights", "order", "dropout"], index: int = 0) -> np.random.Generator:
     """The generator for a purpose, independent of the others.
 
     Args:

@@ -174,6 +174,8 @@ def parse_flags() -> argparse.Namespace:
     add("momentum", type=number(at_least=0, below=1), metavar="SHARE", help="memory of past gradients")
     add("weight_decay", type=number(at_least=0), metavar="RATE", help="pull of weights to 0")
     add("label_smoothing", type=number(at_least=0, below=1), metavar="SHARE", help="of each target, for all classes")
+    add("dropout", type=number(at_least=0, below=1), metavar="SHARE", help="of hidden neurons, silent in training")
+    add("input_dropout", type=number(at_least=0, below=1), metavar="SHARE", help="of pixels, black in training")
     add("clip", type=number(at_least=0), metavar="NORM", help="limit of the gradient's norm, 0 for none")
     add("max_norm", type=number(at_least=0), metavar="NORM", help="limit for the weights of a neuron, 0 for none")
     add("average", type=number(at_least=0, below=1), metavar="SHARE", help="memory of averaged parameters, 0 for none")

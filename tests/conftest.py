@@ -88,6 +88,16 @@ def recipe_of(activation, output, loss, optimizer, **fields):
     )
 
 
+REGULARIZED = {
+    "label_smoothing": 0.1,
+    "dropout": 0.2,
+    "input_dropout": 0.1,
+    "clip": 0.5,
+    "max_norm": 1.5,
+    "average": 0.9,
+}
+
+
 def idx_bytes(array, kind=8):
     return struct.pack(f">HBB{array.ndim}I", 0, kind, array.ndim, *array.shape) + array.tobytes()
 

@@ -28,7 +28,18 @@ ROOMS = [
     *("errors", "files", "pickle_reader", "streams", "validation", "metrics", "pixels"),
     *("operations", "blas", "cpu", "backend"),
     *("initializers", "activations", "losses", "layers", "layer_list", "model_file", "network"),
-    *("optimizers", "regularizers", "schedules", "datasets", "recipes", "steps", "training", "device_choice", "plots"),
+    *(
+        "optimizers",
+        "regularizers",
+        "dropout",
+        "schedules",
+        "datasets",
+        "recipes",
+        "steps",
+        "training",
+        "device_choice",
+        "plots",
+    ),
 ]
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import assert_device_array, network_of, recipe_of, write_mnist_like
+from conftest import REGULARIZED, assert_device_array, network_of, recipe_of, write_mnist_like
 
 import ann
 from ann.activations import ACTIVATIONS
@@ -29,7 +29,7 @@ def test_twelve_steps(backend_pair, dataset, activation, output, loss, optimizer
     """Momentum, decay, a schedule and a smaller last batch; then losses, parameters and outputs agree."""
     recipe = recipe_of(activation, output, loss, optimizer, epochs=3, validation=10)
     if activation == "tanh":
-        recipe = dataclasses.replace(recipe, label_smoothing=0.1, clip=0.5, max_norm=1.5, average=0.9)
+        recipe = dataclasses.replace(recipe, **REGULARIZED)
     results = []
     for backend in backend_pair:
         net = network_of(backend, 64, 12, 8, 10, activation=activation, output=output, loss=loss)

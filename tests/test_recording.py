@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import make_backend, network_of, recipe_of, write_mnist_like
+from conftest import REGULARIZED, make_backend, network_of, recipe_of, write_mnist_like
 from pretend import pretend_cublas, pretend_cupy
 from test_parity import CASES
 
@@ -46,7 +46,7 @@ def trained(backend, dataset, case=("sigmoid", "sigmoid", "cross-entropy", "adam
     activation, output, loss, _ = case
     recipe = recipe_of(*case, epochs=4)  # 170 images: the last batch is smaller
     if activation == "tanh":
-        recipe = dataclasses.replace(recipe, label_smoothing=0.1, clip=0.5, max_norm=1.5, average=0.9)
+        recipe = dataclasses.replace(recipe, **REGULARIZED)
     net = network_of(backend, 64, 12, 8, 10, activation=activation, output=output, loss=loss, dtype=dtype)
     reports = ann.fit(net, dataset, recipe)
     return [report.loss for report in reports], backend.to_host(net.parameters).copy()

@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import network_of, recipe_of, write_mnist_like
+from conftest import REGULARIZED, network_of, recipe_of, write_mnist_like
 
 import ann
 from ann.regularizers import GradientClipping, MaxNorm, MovingAverage
 
-ALL = {"label_smoothing": 0.1, "clip": 0.5, "max_norm": 1.5, "average": 0.9}
+ALL = {name: value for name, value in REGULARIZED.items() if "dropout" not in name}  # which has tests of its own
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +108,11 @@ def test_they_matter(dataset):
     """Each, in the recipe of the test above, has something to do."""
     recipe = recipe_of("tanh", "softmax", "cross-entropy", "sgd", epochs=3)
     results = set()
-    for name in (None, *ALL):
+    for name in (None, *REGULARIZED):
         net = network_of(ann.get_backend("cpu"), 64, 12, 8, 10, activation="tanh", output="softmax")
-        ann.fit(net, dataset, dataclasses.replace(recipe, **({name: ALL[name]} if name else {})))
+        ann.fit(net, dataset, dataclasses.replace(recipe, **({name: REGULARIZED[name]} if name else {})))
         results.add(net.parameters.tobytes())
-    assert len(results) == 5
+    assert len(results) == 7
 
 
 def test_max_norm_holds_after_training(dataset):

@@ -3,7 +3,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from conftest import network_of, write_mnist_like
+from conftest import REGULARIZED, network_of, write_mnist_like
 
 import ann
 from ann.streams import generator
@@ -64,9 +64,10 @@ def test_measuring_changes_nothing(backend, dataset):
     shorter = dataclasses.replace(
         dataset, train_images=dataset.train_images[:440], train_labels=dataset.train_labels[:440]
     )
-    plain, _ = trained(backend, shorter, dataclasses.replace(SMALL, validation=0))
+    recipe = dataclasses.replace(SMALL, **REGULARIZED)
+    plain, _ = trained(backend, shorter, dataclasses.replace(recipe, validation=0))
     net = network_of(backend, 64, 16, 10, seed=4)
-    ann.fit(net, dataset, SMALL, [lambda report: net.apply(dataset.test_images)], lambda size: None)
+    ann.fit(net, dataset, recipe, [lambda report: net.apply(dataset.test_images)], lambda size: None)
     np.testing.assert_array_equal(backend.to_host(net.parameters), backend.to_host(plain.parameters))
 
 
@@ -166,7 +167,7 @@ def test_streams_are_apart():
     draws = [
         generator(seed, purpose, index).random()
         for seed in (0, 1)
-        for purpose in ("weights", "order")
+        for purpose in ("weights", "order", "dropout")
         for index in (0, 1)
     ]
     assert len(set(draws)) == len(draws)
@@ -194,6 +195,8 @@ def test_the_recipe_is_kept_in_the_network(dataset):
         ("momentum", 1.0),
         ("weight_decay", -1e-9),
         ("label_smoothing", 1.0),
+        ("dropout", 1.0),
+        ("input_dropout", -0.1),
         ("clip", -1),
         ("max_norm", float("inf")),
         ("average", 1.0),
