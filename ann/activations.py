@@ -50,6 +50,8 @@ class Elementwise:
         keeps: Literal["output", "input"] = "output",
         factor: float = 1.0,
     ) -> None:
+        if keeps == "input" and factor != 1.0:
+            raise ValueError(f"{name}: what is kept would be the input times the factor")
         self.name, self.keeps, self.factor = name, keeps, factor
 
         def function(backend: Backend, z: Array, out: Array) -> None:

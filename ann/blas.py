@@ -127,18 +127,19 @@ def _long(library: dict[str, Any], rows: int, columns: int, inner: int) -> bool:
     """Whether a product is best cut along the sum that its elements are, a piece for each processor.
 
     Then each reads its own part of both factors, where OpenBLAS lets each read one of them whole. It saves an eighth
-    of the time of (100, 785) x (785, 128) on two processors, more of larger batches. More than four are untried.
+    of the time of (100, 785) x (785, 128) on two processors. Adding up large results would take that back. More
+    processors than four are untried.
     """
     count = processors()
-    enough = rows * columns * inner >= count * _SAFE
-    return "sgemm_batch" in library and 2 <= count <= 4 and enough and inner >= 2 * max(rows, columns)
+    fits = rows * columns * inner >= count * _SAFE and rows * columns <= 2**16 and inner >= 2 * max(rows, columns)
+    return "sgemm_batch" in library and 2 <= count <= 4 and fits
 
 
 def _sum_of_products(
     library: dict[str, Any], a: np.ndarray, b: np.ndarray, out: np.ndarray, scale: float
 ) -> list[Call]:
     """out = sum over parts p of scale (a_p @ b_p), with a's columns and b's rows in parts."""
-    if a.shape[0] > b.shape[1]:  # long rows suit the kernels
+    if a.shape[0] > b.shape[1] > 1:  # long rows suit the kernels
         a, b, out = b.T, a.T, out.T
     (rows, inner), columns = a.shape, b.shape[1]
     parts = processors()

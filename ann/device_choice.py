@@ -12,6 +12,7 @@ from ann.backend import get_backend
 from ann.datasets import CLASSES, Dataset
 from ann.network import NeuralNetwork
 from ann.operations import Backend
+from ann.pixels import black_first
 from ann.recipes import Recipe
 from ann.steps import Images, Steps
 from ann.validation import check_images
@@ -36,7 +37,7 @@ def choose_backend(dataset: Dataset, recipe: Recipe, precision: str = "float32")
     count = min(_STEPS * recipe.batch_size, len(images))
     part = images[:count], dataset.train_labels[:count]
     backends = [found, get_backend("cpu")]
-    seconds = [_seconds(backend, recipe, *part) for backend in backends]
+    seconds = [_seconds(backend, recipe, *part, black_first(images)) for backend in backends]
     faster = seconds.index(min(seconds))
     ratio = max(seconds) / min(seconds)
     backend = backends[faster]
@@ -44,10 +45,17 @@ def choose_backend(dataset: Dataset, recipe: Recipe, precision: str = "float32")
     return backend
 
 
-def _seconds(backend: Backend, recipe: Recipe, images: np.ndarray, labels: np.ndarray) -> float:
-    """The least of a few rounds of a few steps, after a first that records them."""
+def _seconds(
+    backend: Backend, recipe: Recipe, images: np.ndarray, labels: np.ndarray, black: tuple[np.ndarray, int]
+) -> float:
+    """The least of a few rounds of a few steps, after a first that records them.
+
+    ``black``: the pixels that all of the training can leave out; these few images would allow more.
+    """
     network = NeuralNetwork(recipe.layer_list(images.shape[1], CLASSES), recipe.loss, backend)
-    steps = Steps(network, Images(network, images, labels), recipe)
+    few = Images(network, images, labels)
+    few.rows, few.black = black
+    steps = Steps(network, few, recipe)
     rates, order = [recipe.learning_rate / 100] * steps.count, np.arange(len(labels))
     best = float("inf")
     with backend.quiet():

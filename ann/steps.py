@@ -22,6 +22,7 @@ from ann.validation import check_targets
 class Images:
     """Images and labels on the device.
 
+    ``rows`` and ``black``: see ``black_first``.
     With ``label_smoothing``, a target is that share of 1 / classes and the rest of what the label says: Szegedy et al.
     (2016), section 7.
     """
@@ -30,7 +31,8 @@ class Images:
         upload = network.backend.from_host
         targets = check_targets("labels", labels, len(images), network.output_dim, network.loss.targets)
         self.count = len(images)
-        self.host_pixels, self.pixels = images, upload(images)
+        self.rows, self.black = black_first(images)
+        self.pixels = upload(images)
         self.labels = upload(labels)
         targets = (1.0 - label_smoothing) * targets + label_smoothing / network.output_dim
         self.targets = upload(targets.astype(network.dtype_name))
@@ -50,8 +52,8 @@ class Steps:
         self._recorder = network.backend.recorder()
         # Its own vectors: the optimizer's memory may be in the gradients
         self._parameters, self._gradients = (xp.zeros_like(network.parameters) for _ in range(2))
-        rows, self._black = black_first(images.host_pixels)
-        sorted_rows, usual_rows = (network.backend.from_host(order) for order in (rows, rows.argsort()))
+        self._black = images.black
+        sorted_rows, usual_rows = (network.backend.from_host(order) for order in (images.rows, images.rows.argsort()))
         self._fetch = self._copier(network.parameters, self._parameters, sorted_rows)
         self._optimizer = get_optimizer(
             recipe.optimizer,
@@ -69,8 +71,7 @@ class Steps:
         self._average = MovingAverage(recorder, p, recipe.average) if recipe.average else None
         result = self._average.parameters if self._average else p
         self._return = self._copier(result, network.parameters, usual_rows)
-        # The gradient of a black pixel's weights is 0, and SGD without decay leaves it so
-        self._black_changes = recipe.weight_decay > 0 or self._optimizer.memory == 0
+        self._black_changes = recipe.weight_decay > 0  # the gradient of a black pixel's weights, which else stays 0
         self._numbers = xp.zeros(len(self._numbers_of(1, 1.0)), dtype=network.dtype)
         self._logits = xp.empty((images.count, network.output_dim), dtype=network.dtype)
         # The pixels that are not black in all images, and one more, white, which the biases weigh
@@ -187,11 +188,13 @@ class Steps:
         recorder, xp = self._recorder, self._recorder.xp
         shape = self._network.layers[0].shape
         size = math.prod(shape)
-        before, after = (xp.reshape(vector[:size], shape, copy=False) for vector in (source, target))
+        whole = xp.empty_like(target)  # for Ctrl-C and other threads: the target changes at one stroke
+        before, after = (xp.reshape(vector[:size], shape, copy=False) for vector in (source, whole))
 
         def copy() -> None:
             xp.take(before, rows, axis=0, out=after)
-            recorder.assign(source[size:], out=target[size:])
+            recorder.assign(source[size:], out=whole[size:])
+            recorder.assign(whole, out=target)
 
         return recorder.record(copy)
 

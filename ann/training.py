@@ -76,8 +76,10 @@ def fit(
         network: any network whose inputs and outputs fit the data; all that is random comes from its seed.
         dataset: of its training images, the last ``recipe.validation`` are held out, and only measured.
         recipe: how to train. Its layers and loss are not read: the network has its own.
-        callbacks: each is called with every epoch's report.
-        on_batch: called after each batch with its number of images; on a GPU the batch may still be queued.
+        callbacks: each is called with every epoch's report. Training goes on from the parameters that it leaves,
+            unless they are averages (``recipe.average``).
+        on_batch: called after each batch with its number of images; on a GPU the batch may still be queued. The network
+            gets the parameters at the end of the epoch, in place of what is then in it.
 
     Returns:
         The reports of all epochs.

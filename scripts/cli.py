@@ -51,7 +51,9 @@ try:
 
     import ann
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error.name} is not installed; in {ROOT}: python -m pip install -e .")
+    _there = (ROOT / ".venv").is_dir() and not sys.prefix.startswith(str(ROOT))
+    _cure = "source .venv/bin/activate" if _there else "python -m pip install -e ."
+    sys.exit(f"error: {error.name} is not installed for {sys.executable}; in {ROOT}: {_cure}")
 
 warnings.showwarning = lambda message, *rest, **options: print(f"warning: {message}", file=sys.stderr)
 numpy.seterr(all="ignore")  # a training that diverges is found by its end of the epoch, and said in one line

@@ -169,7 +169,11 @@ def parse_flags() -> argparse.Namespace:
     add("activation", choices=tuple(ACTIVATIONS), metavar="NAME", help=f"hidden layers: {', '.join(ACTIVATIONS)}")
     add("output_activation", choices=tuple(ACTIVATIONS), metavar="NAME", help="last layer, the same choice")
     add("loss", choices=LOSSES, help="cross-entropy needs sigmoid or softmax outputs")
-    add("optimizer", choices=OPTIMIZERS, help="update rule")
+    add(
+        "optimizer",
+        choices=OPTIMIZERS,
+        help="update rule; sgd and nesterov want --weight-decay 0 and a rate of some 0.5",
+    )
     add("learning_rate", type=number(above=0), metavar="RATE", help="the largest one; see --schedule")
     add("momentum", type=number(at_least=0, below=1), metavar="SHARE", help="memory of past gradients")
     add("weight_decay", type=number(at_least=0), metavar="RATE", help="pull of weights to 0")

@@ -6,7 +6,7 @@ from conftest import assert_device_array, network_of, recipe_of, write_mnist_lik
 from gradients import assert_gradient
 
 import ann
-from ann.activations import ACTIVATIONS, get_activation
+from ann.activations import ACTIVATIONS, Elementwise, get_activation
 from ann.operations import Backend
 
 NAMES = tuple(ACTIVATIONS)
@@ -95,6 +95,11 @@ def test_sigmoid_has_hardly_a_denormal_tail():
     y = outputs(ann.get_backend("cpu"), "sigmoid", z)
     denormal = z[(y > 0) & (y < np.finfo(np.float32).tiny)]
     assert denormal.size and denormal.min() > -88.8 and denormal.max() < -87.3
+
+
+def test_an_input_that_is_kept_has_no_factor():
+    with pytest.raises(ValueError, match="x: what is kept would be the input times the factor"):
+        Elementwise("x", print, print, keeps="input", factor=2.0)
 
 
 def test_unknown_name_lists_the_known():

@@ -56,6 +56,16 @@ def test_the_public_example():
     np.testing.assert_array_equal(net.predict(X), net.apply(X).argmax(axis=1))
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", "gelu"])
+def test_pixels_are_inputs_times_255(backend, activation, rng):
+    pixels, labels = rng.integers(0, 256, (7, 5), dtype=np.uint8), rng.integers(0, 3, 7)
+    nets = [network_of(backend, 5, 4, 3, activation=activation, dtype="float64") for _ in range(2)]
+    losses = [net.train_batch(x, labels, 0.5) for net, x in zip(nets, (pixels, pixels / 255), strict=True)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    np.testing.assert_allclose(*(backend.to_host(net.parameters) for net in nets), rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(nets[0].apply(pixels), nets[0].apply(pixels / 255), rtol=1e-12)
+
+
 def test_train_batch_is_one_plain_gradient_step(backend, rng):
     net = network_of(backend, 5, 4, 3)
     x, labels = batch(rng, dtype=np.float32)

@@ -352,3 +352,22 @@ def test_what_stops_an_epoch_leaves_the_steps_that_were_made(backend, dataset):
         ann.fit(net, dataset, ann.Recipe(hidden=(12,), batch_size=45, weight_decay=0.0), on_batch=stop)
     moved = backend.to_host(net.parameters)[: 64 * 12] != start[: 64 * 12]
     assert moved[: 48 * 12].any() and not moved[48 * 12 :].any()
+
+
+def test_training_goes_on_from_what_a_callback_leaves(monkeypatch, backend, dataset):
+    recipe = ann.Recipe(hidden=(12,), batch_size=45, epochs=3)
+    results = []
+    for left_out in (True, False):
+        if not left_out:
+            monkeypatch.setattr(ann.steps, "black_first", lambda pixels: (np.arange(65), 0))
+        net = network_of(backend, 64, 12, 10, dtype="float64")
+
+        def halve(report, net=net):
+            net.parameters[...] = backend.from_host(backend.to_host(net.parameters) / 2)
+
+        ann.fit(net, dataset, recipe, [halve])
+        results.append(backend.to_host(net.parameters).copy())
+    plain = network_of(backend, 64, 12, 10, dtype="float64")
+    ann.fit(plain, dataset, recipe)
+    np.testing.assert_allclose(*results, rtol=1e-9, atol=1e-12)
+    assert np.abs(results[0]).max() < 0.9 * np.abs(backend.to_host(plain.parameters)).max()
