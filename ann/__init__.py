@@ -6,17 +6,21 @@ Read it in this order: ``activations``, ``losses``, ``layers``, ``network``, ``o
 
 from ann.activations import register_activation
 from ann.backend import Backend, get_backend
+from ann.checkpoints import Checkpoints
 from ann.datasets import Dataset, load_dataset
-from ann.errors import AnnError, DataFileError, DeviceError, DivergenceError, ModelFileError
+from ann.errors import AnnError, CheckpointError, DataFileError, DeviceError, DivergenceError, ModelFileError
 from ann.network import NeuralNetwork, load_model
 from ann.recipes import Recipe
-from ann.training import EpochReport, fit
+from ann.reports import EpochReport
+from ann.training import fit
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AnnError",
     "Backend",
+    "CheckpointError",
+    "Checkpoints",
     "DataFileError",
     "Dataset",
     "DeviceError",

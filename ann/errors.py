@@ -20,5 +20,9 @@ class ModelFileError(AnnError):
     """A model file is missing, unreadable or not a model of this format."""
 
 
+class CheckpointError(AnnError):
+    """A checkpoint is missing, unreadable, or another run's."""
+
+
 class DivergenceError(AnnError):
     """Training left the finite numbers."""

@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     """Replace or create the file with these contents, durably where the file system can promise that.
 
     Raises:

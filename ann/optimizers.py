@@ -28,9 +28,11 @@ class Optimizer(Protocol):
 
     Attributes:
         memory: what the network's backward pass shall leave of the gradients of the step before (see ``Dense``).
+        state: the vectors that it keeps from step to step, by their letters.
     """
 
     memory: float
+    state: dict[str, Array]
 
     def numbers(self, step: int, learning_rate: float) -> list[float]:
         """What ``update`` needs to know in this step, counted from 1."""
@@ -90,6 +92,7 @@ class SGD(_Rule):
     def __init__(self, *vectors: Any, own_velocity: bool = False, **hyperparameters: Any) -> None:
         super().__init__(*vectors, **hyperparameters)
         self._v = self._backend.xp.zeros_like(self._p) if own_velocity else self._g
+        self.state = {"v": self._v}
         self.memory = 0.0 if own_velocity else self._momentum
 
     def numbers(self, step: int, learning_rate: float) -> list[float]:
@@ -113,6 +116,7 @@ class Nesterov(_Rule):
     def __init__(self, *vectors: Any, **hyperparameters: Any) -> None:
         super().__init__(*vectors, **hyperparameters)
         self._v = self._backend.xp.zeros_like(self._p)
+        self.state = {"v": self._v}
 
     def numbers(self, step: int, learning_rate: float) -> list[float]:
         """[-r, -r momentum]"""
@@ -141,6 +145,7 @@ class Adam(_Rule):
         self._decoupled, self._rule = decoupled, _adam_rule(self._momentum)
         xp = self._backend.xp
         self._v, self._s = xp.zeros_like(self._p), xp.zeros_like(self._p)
+        self.state = {"v": self._v, "s": self._s}
 
     def numbers(self, step: int, learning_rate: float) -> list[float]:
         """[epsilon, scaled; the factor of v / sqrt(s); the factor by which weights shrink]"""
@@ -193,6 +198,7 @@ class RMSProp(_Rule):
         super().__init__(*vectors, **hyperparameters)
         xp = self._backend.xp
         self._v, self._s, self._scratch = (xp.zeros_like(self._p) for _ in range(3))
+        self.state = {"v": self._v, "s": self._s}
         self._rule = _rmsprop_rule(self._momentum)
 
     def numbers(self, step: int, learning_rate: float) -> list[float]:

@@ -5,6 +5,8 @@ made, is saved in every model, and prints as the command line that repeats the t
 from __future__ import annotations
 
 import itertools
+import json
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +41,8 @@ class Recipe:
         schedule: how the learning rate falls: "constant", "step", "linear", "cosine" or "one-cycle".
         warmup: the share of all steps in which the learning rate first rises; "one-cycle" has its own.
         validation: how many images at the end of the training set are held out and only measured.
+        early_stopping: after how many epochs in which the held-out images are recognised no better training ends; the
+            network then gets the parameters of the best epoch; 0 for all epochs and the last parameters.
 
     Raises:
         ValueError: a value makes no sense; the message names it.
@@ -63,6 +67,7 @@ class Recipe:
     schedule: str = "linear"
     warmup: float = 0.05
     validation: int = 0
+    early_stopping: int = 0
 
     def __post_init__(self) -> None:
         get_activation(self.activation)
@@ -89,9 +94,12 @@ class Recipe:
             "epochs": check_count("epochs", self.epochs, at_least=1),
             "warmup": check_number("warmup", self.warmup, at_least=0, below=1),
             "validation": check_count("validation", self.validation, at_least=0),
+            "early_stopping": check_count("early_stopping", self.early_stopping, at_least=0),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # the way to set a field of a frozen dataclass
+        if self.early_stopping and not self.validation:
+            raise ValueError("early_stopping: it needs held-out images to look at; set validation, such as 10000")
 
     def layer_list(self, input_dim: int, output_dim: int) -> list[dict[str, Any]]:
         """The layers of this recipe between so many inputs and outputs, as ``NeuralNetwork`` takes them."""
@@ -105,6 +113,22 @@ class Recipe:
     def training_fields(self) -> dict[str, Any]:
         """The fields that say how to train, as plain values; without those that describe the network."""
         return {name: value for name, value in vars(self).items() if name not in _NETWORK_FIELDS}
+
+    def to_json(self) -> str:
+        """One line, of which ``from_json`` makes the same recipe."""
+        return json.dumps(vars(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """A recipe of JSON text; what is not in it takes its default. Raises ValueError where it is none."""
+        fields = json.loads(text)
+        if not isinstance(fields, dict) or not fields.keys() <= vars(cls()).keys():
+            raise ValueError(f"not a recipe: expected an object with some of the fields {', '.join(vars(cls()))}")
+        return cls(**fields)
+
+    def __str__(self) -> str:
+        """The command line that trains by this recipe."""
+        return shlex.join(["python", "scripts/train.py", *self.flags()])
 
     def flags(self) -> list[str]:
         """The flags of scripts/train.py that give this recipe."""

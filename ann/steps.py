@@ -42,7 +42,7 @@ class Steps:
     """The steps of training, each recorded once for its batch size and then played.
 
     All that differs from step to step goes through arrays that stay: which images, and the optimizer's numbers on the
-    way in, the logits on the way out. The loss is worked out from these at the end of the epoch.
+    way in, the logits on the way out. The loss is worked out from these when the epoch is done.
     """
 
     def __init__(self, network: NeuralNetwork, images: Images, recipe: Recipe) -> None:
@@ -89,15 +89,17 @@ class Steps:
         order: Any,
         first: int,
         rates: Sequence[float],
-        on_batch: Callable[[int], object] | None = None,
-    ) -> Array:
-        """Train on all images once; the sum of their losses, a 0-d array on the device.
+        on_step: Callable[[int, int], object] | None = None,
+        start: int = 0,
+    ) -> int:
+        """Train on all images once, or until ``on_step`` returns True; how many of the epoch's steps are then done.
 
         Args:
             order: a host array (count,) of the images' numbers in the order in which they are taken.
-            first: how many steps were made before.
+            first: how many steps were made before the epoch.
             rates: the learning rate of each step.
-            on_batch: see ``fit``.
+            on_step: called after each with how many of the epoch's steps are done, and with its number of images.
+            start: how many of its steps were done before, with what is now in ``state``.
         """
         network, count = self._network, self._images.count
         order = network.backend.from_host(order)
@@ -107,10 +109,14 @@ class Steps:
         )
         keys = generator(network.seed, "dropout", first // self.count).integers(2**32, size=len(network.layers))
         self._keys[...] = network.backend.from_host(keys.astype("uint32"))
-        if not (self._average and first):  # then the network has the average, and training goes on from elsewhere
+        # Otherwise it goes on from where it was: an average that the network has is no place to train from
+        if start == 0 and not (self._average and first):
             self._fetch()
+        done = start
         try:
             for step, batch in enumerate(slices(count, self._batch_size)):
+                if step < start:
+                    continue
                 size = batch.stop - batch.start
                 self._numbers[...] = table[step, :]
                 if size in self._ready:
@@ -120,11 +126,21 @@ class Steps:
                 else:
                     ready = self._ready[size] = self._record(network.xp.asarray(order[batch], copy=True))
                 self._logits[batch, :] = ready.logits
-                if on_batch:
-                    on_batch(size)
+                done += 1
+                if on_step and on_step(done, size) is True:
+                    break
         finally:
             self._return()
-        return self._loss(order)
+        return done
+
+    def state(self, done: int) -> dict[str, Array]:
+        """All that lasts from one step to the next, after so many steps of an epoch: arrays to read, or to fill."""
+        state = {"parameters": self._parameters, **self._optimizer.state}
+        if self._average:
+            state["average"] = self._average.parameters
+        if done:
+            state["logits"] = self._logits[: min(done * self._batch_size, self._images.count), :]
+        return state
 
     def _record(self, chosen: Array) -> _Step:
         """Make a step on the images of these numbers, so that it can be played on others."""
@@ -198,8 +214,9 @@ class Steps:
 
         return recorder.record(copy)
 
-    def _loss(self, order: Array) -> Array:
-        """The sum of the losses of the epoch's images, whose logits stand in this order."""
+    def loss(self, order: Any) -> Array:
+        """The sum of the losses of an epoch's images, a 0-d array on the device. ``order``: the epoch's."""
+        order = self._network.backend.from_host(order)
         network, xp = self._network, self._network.xp
         total = xp.zeros((), dtype=network.dtype)
         for chunk in slices(self._images.count, max(1, 16_000 // network.output_dim)):  # arrays of 64 kB

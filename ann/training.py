@@ -5,62 +5,21 @@ epoch, and all that is random is drawn from the network's seed.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from ann.checkpoint_file import digest
+from ann.checkpoints import Checkpoints, Keeper
 from ann.datasets import Dataset
+from ann.early_stopping import EarlyStopping
 from ann.errors import DivergenceError
 from ann.network import CHUNK, NeuralNetwork, slices
 from ann.recipes import Recipe
+from ann.reports import EpochReport, Evaluation
 from ann.schedules import get_schedule
 from ann.steps import Images, Steps
 from ann.streams import generator
 from ann.validation import check_images, check_labels
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The mean loss over some images, how many of them were labelled wrongly, and how many there are."""
-
-    loss: float
-    wrong: int
-    total: int
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """What is known after an epoch.
-
-    Attributes:
-        epoch: counted from 1.
-        epochs: how many there will be.
-        loss: the mean training loss over the epoch, while the parameters were changing.
-        learning_rate: of the epoch's last step.
-        seconds: the epoch took, without the validation.
-        images_per_second: of training.
-        validation: what the held-out images gave, None where there are none.
-    """
-
-    epoch: int
-    epochs: int
-    loss: float
-    learning_rate: float
-    seconds: float
-    images_per_second: float
-    validation: Evaluation | None = None
-
-    def result(self) -> str:
-        """The losses and mistakes in words."""
-        text = f"loss {self.loss:.4f}"
-        if self.validation:
-            loss, wrong, total = self.validation.loss, self.validation.wrong, self.validation.total
-            text += f"  held out: loss {loss:.4f}, {wrong} wrong ({100 * wrong / total:.2f} %)"
-        return text
-
-    def __str__(self) -> str:
-        return f"epoch {self.epoch:{len(str(self.epochs))}}/{self.epochs}  {self.result()}"
 
 
 def fit(
@@ -69,6 +28,7 @@ def fit(
     recipe: Recipe,
     callbacks: Sequence[Callable[[EpochReport], object]] = (),
     on_batch: Callable[[int], object] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> list[EpochReport]:
     """Train a network, in place, on a data set's training images. Its test images are not touched.
 
@@ -76,56 +36,87 @@ def fit(
         network: any network whose inputs and outputs fit the data; all that is random comes from its seed.
         dataset: of its training images, the last ``recipe.validation`` are held out, and only measured.
         recipe: how to train. Its layers and loss are not read: the network has its own.
-        callbacks: each is called with every epoch's report. Training goes on from the parameters that it leaves,
-            unless they are averages (``recipe.average``).
-        on_batch: called after each batch with its number of images; on a GPU the batch may still be queued. The network
-            gets the parameters at the end of the epoch, in place of what is then in it.
+        callbacks: each is called with every epoch's report. Where one returns True, training ends with this epoch.
+            Training goes on from the parameters that they leave, unless those are averages (``recipe.average``).
+        on_batch: called after each batch with its number of images; on a GPU the batch may still be queued. Where it
+            returns True, training stops there, in the middle of the run: a checkpoint is written, and the network has
+            the parameters at that moment. At the end of an epoch they replace what is then in it.
+        checkpoints: where to keep a checkpoint. Where there is one already, training goes on from it and ends with the
+            very parameters that it would have had without a stop, and callbacks see the epochs that are left.
 
     Returns:
-        The reports of all epochs.
+        The reports of all epochs, those before a checkpoint included.
 
     Raises:
         ValueError: the recipe does not fit the data, or the data not the network.
         DivergenceError: the loss or a parameter is no longer finite; the network is then of no use.
+        CheckpointError: the checkpoint is damaged, or of another network, recipe or data.
+        OSError: a checkpoint cannot be written.
     """
     training, held_out = _split(network, dataset, recipe)
     training_set = Images(network, *training, recipe.label_smoothing)
     validation = Images(network, *held_out) if recipe.validation else None
     steps = Steps(network, training_set, recipe)
-    xp = network.xp
+    stopping = EarlyStopping(network, recipe.early_stopping) if recipe.early_stopping else None
+    keeper = Keeper(checkpoints, network, steps, stopping, _run(network, recipe, training, held_out))
+    position, xp = keeper.position, network.xp
     rate = get_schedule(recipe.schedule, recipe.learning_rate, steps.count * recipe.epochs, recipe.warmup)
-    reports = []
-    for epoch in range(1, recipe.epochs + 1):
-        started = time.perf_counter()
+    interrupted = False
+
+    def on_step(done: int, size: int) -> bool:
+        nonlocal interrupted
+        interrupted = on_batch is not None and on_batch(size) is True
+        keeper.after_step(done)
+        return interrupted
+
+    while not position.finished and not interrupted:
+        epoch = position.epoch
+        keeper.start_clock()
         first = (epoch - 1) * steps.count
         rates = [rate(step) for step in range(first, first + steps.count)]
         with network.backend.quiet():
             order = generator(network.seed, "order", epoch).permutation(training_set.count)
-            loss_sum = steps.epoch(order, first, rates, on_batch)
+            done = steps.epoch(order, first, rates, on_step, position.step)
+            if done < steps.count:
+                keeper.stopped()
+                break
             total = xp.sum(network.parameters)  # finite only where each is
-            mean_loss = float(loss_sum) / training_set.count  # the one wait for the device
-        seconds = time.perf_counter() - started
+            mean_loss = float(steps.loss(order)) / training_set.count  # the one wait for the device
+        seconds = keeper.seconds()
         if not (math.isfinite(mean_loss) and math.isfinite(float(total))):
             raise DivergenceError(
                 f"training diverged in epoch {epoch} of {recipe.epochs}: the numbers grew beyond all bounds; "
                 f"try a learning rate below {recipe.learning_rate:g}"
             )
-        measured = _evaluate(network, validation) if validation else None
-        reports.append(
-            EpochReport(
-                epoch=epoch,
-                epochs=recipe.epochs,
-                loss=mean_loss,
-                learning_rate=rates[-1],
-                seconds=seconds,
-                images_per_second=training_set.count / seconds,
-                validation=measured,
-            )
+        report = EpochReport(
+            epoch=epoch,
+            epochs=recipe.epochs,
+            loss=mean_loss,
+            learning_rate=rates[-1],
+            seconds=seconds,
+            images_per_second=training_set.count / seconds,
+            validation=_evaluate(network, validation) if validation else None,
         )
-        for callback in callbacks:
-            callback(reports[-1])
+        ended = stopping.update(report) if stopping else False
+        ended = any([callback(report) is True for callback in callbacks]) or ended
+        if ended or epoch == recipe.epochs:
+            position.finished = True
+            if stopping:
+                stopping.restore()
+        keeper.after_epoch(report)
+    keeper.write()
     network.recipe = recipe.training_fields()
-    return reports
+    return position.reports
+
+
+def _run(network: NeuralNetwork, recipe: Recipe, *parts: tuple[Any, Any]) -> Callable[[], dict[str, Any]]:
+    """What must be the same for a run to be this one; it takes a moment to find out."""
+    return lambda: {
+        "network": {"layers": network.layer_list, "loss": network.loss_name, "dtype": network.dtype_name},
+        "seed": network.seed,
+        "recipe": recipe.training_fields(),
+        "data": {"SHA-256": digest(*(array for part in parts for array in part))},
+    }
 
 
 def _evaluate(network: NeuralNetwork, images: Images) -> Evaluation:

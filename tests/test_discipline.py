@@ -13,6 +13,9 @@ from ann.optimizers import OPTIMIZERS, get_optimizer
 
 DEVICE_CODE = (
     "activations",
+    "checkpoints",
+    "dropout",
+    "early_stopping",
     "layers",
     "losses",
     "network",
@@ -25,7 +28,7 @@ DEVICE_CODE = (
 
 # each room and the rooms that it may import
 ROOMS = [
-    *("errors", "files", "pickle_reader", "streams", "validation", "metrics", "pixels"),
+    *("errors", "files", "pickle_reader", "streams", "validation", "metrics", "pixels", "reports", "checkpoint_file"),
     *("operations", "blas", "cpu", "backend"),
     *("initializers", "activations", "losses", "layers", "layer_list", "model_file", "network"),
     *(
@@ -36,6 +39,8 @@ ROOMS = [
         "datasets",
         "recipes",
         "steps",
+        "early_stopping",
+        "checkpoints",
         "training",
         "device_choice",
         "plots",

@@ -23,17 +23,19 @@ def test_an_epoch_never_waits_for_the_gpu(rng):
     steps = Steps(net, Images(net, images, labels), recipe)
     order, rates = np.arange(1000), [1e-3] * 20
     for _ in range(2):
-        float(steps.epoch(order, 0, rates))  # everything is compiled and captured
+        steps.epoch(order, 0, rates)
+        float(steps.loss(order))  # everything is compiled and captured
     stream = backend.xp.cuda.get_current_stream()
     spin = backend.xp.RawKernel(SPIN, "spin")
     spin((1,), (1,), (np.int64(1),))
     still_busy = []
 
-    def on_batch(size):
+    def on_step(done, size):
         if not still_busy:
             spin((1,), (1,), (np.int64(6_000_000_000),))  # some three seconds
         still_busy.append(not stream.done)
 
-    loss = steps.epoch(order, 0, rates, on_batch)
+    steps.epoch(order, 0, rates, on_step)
+    loss = steps.loss(order)
     assert still_busy == [True] * 20
     assert np.isfinite(float(loss))  # here it waits

@@ -164,14 +164,15 @@ def test_an_epoch_allocates_nothing_large_after_its_first_step(tmp_path):
         steps.epoch(order, 0, rates)
         largest = []
 
-        def on_batch(size, largest=largest):
+        def on_step(done, size, largest=largest):
             if not tracemalloc.is_tracing():
                 tracemalloc.start()
                 tracemalloc.reset_peak()
             largest.append(tracemalloc.get_traced_memory()[1])
 
         with net.backend.quiet():
-            steps.epoch(order, 10, rates, on_batch)
+            steps.epoch(order, 10, rates, on_step)
+            steps.loss(order)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         # All that is alive at a time, together, is below this; so a single array is too. The evaluation of the loss

@@ -1,0 +1,136 @@
+"""The checkpoint file: all that a training run needs to go on as if it had not stopped. It is written wholly or not at
+all, holds host arrays only, so that any device can go on from it, and is read without running anything in it.
+
+It is an ``.npz`` file of NumPy: an array for each vector, and ``about``, JSON text in UTF-8, which says what
+run it belongs to and how far that is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ann.errors import CheckpointError
+from ann.files import read_regular, write_atomically
+from ann.reports import EpochReport
+
+FORMAT, VERSION = "ann-checkpoint", 1
+_MAX_BYTES = 2**34
+_FIELDS = {"format", "version", "run", "epoch", "step", "seconds", "finished", "best", "reports"}
+
+
+@dataclass
+class Position:
+    """How far a run is.
+
+    Attributes:
+        epoch: the one that is next, or under way, from 1.
+        step: how many of its steps are done.
+        seconds: what these took.
+        finished: nothing is left to do.
+        best: see ``EarlyStopping``.
+        reports: of the epochs that are done.
+    """
+
+    epoch: int = 1
+    step: int = 0
+    seconds: float = 0.0
+    finished: bool = False
+    best: dict[str, Any] | None = None
+    reports: list[EpochReport] = field(default_factory=list)
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """The SHA-256 of arrays' types, shapes and contents."""
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(f"{array.dtype.str}{array.shape}".encode())
+        total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()
+
+
+def write_checkpoint(
+    path: str | os.PathLike[str], run: Mapping[str, Any], position: Position, arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Write a checkpoint, wholly or not at all.
+
+    Args:
+        path: of the file.
+        run: what must be the same when the run goes on: plain values, as they come back from JSON.
+        position: how far it is.
+        arrays: host arrays by name.
+
+    Raises:
+        OSError: it cannot be written; an old one is as it was.
+    """
+    about = {"format": FORMAT, "version": VERSION, "run": dict(run), **asdict(position)}
+    text = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, about=text, **arrays)
+    write_atomically(path, buffer.getbuffer())
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Position, dict[str, np.ndarray]]:
+    """The run, the position and the arrays of a checkpoint, as ``write_checkpoint`` was given them.
+
+    Raises:
+        CheckpointError: it is missing, unreadable, damaged, or of a later version.
+    """
+    try:
+        data = read_regular(path, _MAX_BYTES)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
+                raise ValueError("it is compressed, which a checkpoint is not")
+        with np.load(io.BytesIO(data), allow_pickle=False) as found:
+            arrays = {name: found[name] for name in found.files}
+        about = json.loads(arrays.pop("about").tobytes())
+        if about["format"] != FORMAT:
+            raise ValueError(f"its format is not {FORMAT!r}")
+        if about["version"] != VERSION:
+            raise CheckpointError(f"{path}: a checkpoint of version {about['version']}; known here: {VERSION}")
+        if set(about) != _FIELDS:
+            raise ValueError(f"its fields are not {', '.join(sorted(_FIELDS))}")
+        fields = {name: about[name] for name in ("epoch", "step", "seconds", "finished", "best")}
+        position = Position(**fields, reports=[EpochReport.from_fields(line) for line in about["reports"]])
+        _check_position(position)
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint, or damaged: {error}") from None
+    except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint, or damaged: {error}") from None
+    return about["run"], position, arrays
+
+
+def _check_position(position: Position) -> None:
+    """Raise ValueError where it makes no sense."""
+    kinds = {"epoch": int, "step": int, "seconds": float, "finished": bool, "best": (dict, type(None))}
+    for name, kind in kinds.items():
+        value = getattr(position, name)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(f"{name} {value!r}")
+    if position.step < 0 or len(position.reports) != position.epoch - 1:
+        raise ValueError(f"epoch {position.epoch}, step {position.step}, {len(position.reports)} reports")
+
+
+def check_same_run(path: str | os.PathLike[str], there: Any, here: Mapping[str, Any]) -> None:
+    """Raise CheckpointError, naming what differs, unless a checkpoint's run is this one."""
+    differences = _differences("", there, json.loads(json.dumps(here)))
+    if differences:
+        raise CheckpointError(f"{path}: cannot go on with another run: {'; '.join(differences)}")
+
+
+def _differences(name: str, there: Any, here: Any) -> list[str]:
+    if isinstance(there, dict) and isinstance(here, dict):
+        names = sorted({*there, *here})
+        return [line for key in names for line in _differences(f"{name} {key}".strip(), there.get(key), here.get(key))]
+    return [] if there == here else [f"{name} is {here!r} and was {there!r}"]

@@ -1,0 +1,135 @@
+"""Checkpoints of a run: when to write one, what goes into it, and how a run goes on from it. What is in none, the order
+of images and what dropout silences, follows from the seed and the epoch.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ann.checkpoint_file import Position, check_same_run, read_checkpoint, write_checkpoint
+from ann.early_stopping import EarlyStopping
+from ann.errors import CheckpointError
+from ann.network import NeuralNetwork
+from ann.operations import Array
+from ann.reports import EpochReport
+from ann.steps import Steps
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where ``fit`` keeps a checkpoint, and how often it writes one; it always does at the end, or when it is stopped.
+
+    Where the file is there already, ``fit`` goes on from it.
+
+    Attributes:
+        path: of the file.
+        epochs: write one after so many epochs; None for no such rule.
+        seconds: write one after the step when so many seconds have passed; None for no such rule.
+
+    Raises:
+        ValueError: a number makes no sense.
+    """
+
+    path: str | os.PathLike[str]
+    epochs: int | None = None
+    seconds: float | None = 30.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("epochs", self.epochs), ("seconds", self.seconds)):
+            if value is not None and not value > 0:
+                raise ValueError(f"{name}: expected a number above 0 or None, got {value!r}")
+
+
+class Keeper:
+    """Knows how far a run is, and keeps that in a checkpoint where one is wanted.
+
+    Attributes:
+        position: how far it is. Where there was a checkpoint, the network, the steps and this are as they were then.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints | None,
+        network: NeuralNetwork,
+        steps: Steps,
+        stopping: EarlyStopping | None,
+        run: Callable[[], dict[str, Any]],
+    ) -> None:
+        """``run`` says what must be the same for a run to be this one, as plain values."""
+        self.position = Position()
+        self._checkpoints, self._network, self._steps, self._stopping = checkpoints, network, steps, stopping
+        self._written, self._started, self._changed = time.monotonic(), time.perf_counter(), True
+        if checkpoints:
+            self._run = run()
+            if Path(checkpoints.path).exists():
+                self._go_on(checkpoints.path)
+
+    def start_clock(self) -> None:
+        """From here on, time is training's."""
+        self._started = time.perf_counter()
+
+    def seconds(self) -> float:
+        """How long the present epoch has been trained."""
+        return self.position.seconds + time.perf_counter() - self._started
+
+    def after_step(self, done: int) -> None:
+        """Note that so many steps of the epoch are done, and write a checkpoint if it is time."""
+        self.position.step, self._changed = done, True
+        if self._checkpoints and self._seconds_have_passed():
+            self.position.seconds = self.seconds()
+            self.write()
+            self.start_clock()
+
+    def after_epoch(self, report: EpochReport) -> None:
+        """Note that an epoch is done, and write a checkpoint if it is time."""
+        position, self._changed = self.position, True
+        position.reports.append(report)
+        position.epoch, position.step, position.seconds = report.epoch + 1, 0, 0.0
+        every = self._checkpoints.epochs if self._checkpoints else None
+        if (every and report.epoch % every == 0) or self._seconds_have_passed():
+            self.write()
+
+    def stopped(self) -> None:
+        """Note that training stops in the middle of an epoch."""
+        self.position.seconds = self.seconds()
+
+    def write(self) -> None:
+        """Write a checkpoint, if one is wanted and anything has changed since the last."""
+        if self._checkpoints and self._changed:
+            self.position.best = self._stopping.best if self._stopping else None
+            to_host = self._network.backend.to_host
+            arrays = {name: to_host(array) for name, array in self._arrays().items()}
+            write_checkpoint(self._checkpoints.path, self._run, self.position, arrays)
+            self._written, self._changed = time.monotonic(), False
+
+    def _seconds_have_passed(self) -> bool:
+        every = self._checkpoints.seconds if self._checkpoints else None
+        return every is not None and time.monotonic() - self._written >= every
+
+    def _arrays(self) -> dict[str, Array]:
+        """All that has to be kept, by name: device arrays, to read or to fill."""
+        arrays = {"network": self._network.parameters, **self._steps.state(self.position.step)}
+        if self._stopping:
+            arrays["best"] = self._stopping.parameters
+        return arrays
+
+    def _go_on(self, path: str | os.PathLike[str]) -> None:
+        run, self.position, found = read_checkpoint(path)
+        check_same_run(path, run, self._run)
+        if self.position.step > self._steps.count:
+            raise CheckpointError(f"{path}: not a checkpoint, or damaged: step {self.position.step}")
+        wanted = self._arrays()
+        for name, array in wanted.items():
+            kind = (array.shape, self._network.dtype_name)
+            if name not in found or (found[name].shape, found[name].dtype.name) != kind:
+                raise CheckpointError(f"{path}: not a checkpoint of this run, or damaged: {name} is not as expected")
+        for name, array in wanted.items():
+            array[...] = self._network.backend.from_host(found[name])
+        if self._stopping:
+            self._stopping.best = self.position.best
+        self._changed = False
