@@ -24,7 +24,7 @@ from ann.reports import EpochReport
 
 FORMAT, VERSION = "ann-checkpoint", 1
 _MAX_BYTES = 2**34
-_FIELDS = {"format", "version", "run", "epoch", "step", "seconds", "finished", "best", "reports"}
+_FIELDS = {"format", "version", "run", "epoch", "step", "seconds", "finished", "reports"}
 
 
 @dataclass
@@ -36,7 +36,6 @@ class Position:
         step: how many of its steps are done.
         seconds: what these took.
         finished: nothing is left to do.
-        best: see ``EarlyStopping``.
         reports: of the epochs that are done.
     """
 
@@ -44,7 +43,6 @@ class Position:
     step: int = 0
     seconds: float = 0.0
     finished: bool = False
-    best: dict[str, Any] | None = None
     reports: list[EpochReport] = field(default_factory=list)
 
 
@@ -72,9 +70,9 @@ def write_checkpoint(
         OSError: it cannot be written; an old one is as it was.
     """
     about = {"format": FORMAT, "version": VERSION, "run": dict(run), **asdict(position)}
-    text = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
+    everything: dict[str, Any] = {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8), **arrays}
     buffer = io.BytesIO()
-    np.savez(buffer, about=text, **arrays)
+    np.savez(buffer, **everything)
     write_atomically(path, buffer.getbuffer())
 
 
@@ -101,7 +99,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Posit
             raise CheckpointError(f"{path}: a checkpoint of version {about['version']}; known here: {VERSION}")
         if set(about) != _FIELDS:
             raise ValueError(f"its fields are not {', '.join(sorted(_FIELDS))}")
-        fields = {name: about[name] for name in ("epoch", "step", "seconds", "finished", "best")}
+        fields = {name: about[name] for name in ("epoch", "step", "seconds", "finished")}
         position = Position(**fields, reports=[EpochReport.from_fields(line) for line in about["reports"]])
         _check_position(position)
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError, RecursionError) as error:
@@ -113,7 +111,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Posit
 
 def _check_position(position: Position) -> None:
     """Raise ValueError where it makes no sense."""
-    kinds = {"epoch": int, "step": int, "seconds": float, "finished": bool, "best": (dict, type(None))}
+    kinds = {"epoch": int, "step": int, "seconds": float, "finished": bool}
     for name, kind in kinds.items():
         value = getattr(position, name)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):

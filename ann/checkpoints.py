@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ class Keeper:
         self.position.step, self._changed = done, True
         if self._checkpoints and self._seconds_have_passed():
             self.position.seconds = self.seconds()
-            self.write()
+            self._write_or_warn()
             self.start_clock()
 
     def after_epoch(self, report: EpochReport) -> None:
@@ -92,16 +93,31 @@ class Keeper:
         position.epoch, position.step, position.seconds = report.epoch + 1, 0, 0.0
         every = self._checkpoints.epochs if self._checkpoints else None
         if (every and report.epoch % every == 0) or self._seconds_have_passed():
-            self.write()
+            self._write_or_warn()
 
     def stopped(self) -> None:
         """Note that training stops in the middle of an epoch."""
         self.position.seconds = self.seconds()
 
-    def write(self) -> None:
+    def end(self) -> None:
+        """Write the last checkpoint. Raises OSError where it is needed, to go on, and cannot be written."""
+        if self.position.finished:
+            self._write_or_warn()
+        else:
+            self._write()
+
+    def _write_or_warn(self) -> None:
+        """A full disk must not end a training that may take hours yet."""
+        try:
+            self._write()
+        except OSError as error:
+            self._written = time.monotonic()  # do not try again after every step
+            message = f"no checkpoint was written: {error.filename}: {error.strerror}; training goes on"
+            warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+    def _write(self) -> None:
         """Write a checkpoint, if one is wanted and anything has changed since the last."""
         if self._checkpoints and self._changed:
-            self.position.best = self._stopping.best if self._stopping else None
             to_host = self._network.backend.to_host
             arrays = {name: to_host(array) for name, array in self._arrays().items()}
             write_checkpoint(self._checkpoints.path, self._run, self.position, arrays)
@@ -131,5 +147,5 @@ class Keeper:
         for name, array in wanted.items():
             array[...] = self._network.backend.from_host(found[name])
         if self._stopping:
-            self._stopping.best = self.position.best
+            self._stopping.go_on(self.position.reports)
         self._changed = False

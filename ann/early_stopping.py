@@ -4,11 +4,18 @@ network gets the parameters with which they were recognised best. Without it, th
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from ann.network import NeuralNetwork
 from ann.operations import Array
 from ann.reports import EpochReport
+
+
+def best_first(report: EpochReport) -> tuple[float, float]:
+    """What is smaller for a better epoch: the mistakes on held-out images, and then their loss."""
+    if report.validation is None:
+        raise ValueError("early stopping needs held-out images")
+    return report.validation.wrong, report.validation.loss
 
 
 class EarlyStopping:
@@ -18,23 +25,25 @@ class EarlyStopping:
 
     Attributes:
         parameters: (P,) device vector, the best.
-        best: their epoch, mistakes and loss, or None before the first epoch.
+        best: the report of their epoch, or None before the first.
     """
 
     def __init__(self, network: NeuralNetwork, patience: int) -> None:
         """``patience``: how many epochs without a better one are waited for."""
         self.parameters: Array = network.xp.asarray(network.parameters, copy=True)
-        self.best: dict[str, Any] | None = None
+        self.best: EpochReport | None = None
         self._network, self._patience = network, patience
 
     def update(self, report: EpochReport) -> bool:
         """Look at an epoch's held-out images; True where training should end."""
-        measured = report.validation
-        assert measured is not None  # the recipe saw to it
-        if self.best is None or (measured.wrong, measured.loss) < (self.best["wrong"], self.best["loss"]):
-            self.best = {"epoch": report.epoch, "wrong": measured.wrong, "loss": measured.loss}
+        if self.best is None or best_first(report) < best_first(self.best):
+            self.best = report
             self.parameters[...] = self._network.parameters
-        return report.epoch - int(self.best["epoch"]) >= self._patience
+        return report.epoch - self.best.epoch >= self._patience
+
+    def go_on(self, reports: Sequence[EpochReport]) -> None:
+        """Take these for the epochs so far; ``parameters`` are already the best one's."""
+        self.best = min(reports, key=best_first, default=None)
 
     def restore(self) -> None:
         """Give the network the best parameters."""

@@ -73,6 +73,8 @@ def _create_beside(target: Path, path: str | os.PathLike[str]) -> tuple[int, Pat
         # 0o666 less the umask, as for any new file; O_EXCL so that no link planted there is followed
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         return os.open(temporary, flags, 0o666), temporary
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, f"There is no folder {target.parent}", str(path)) from None
     except OSError as error:
         raise _about(path, error) from None
 

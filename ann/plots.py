@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from ann.files import write_atomically
+from ann.reports import EpochReport
 
 _BRAILLE_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # bits of U+2800, by row and column
 _SHADES = " .:*#"
+_BLUE, _ORANGE = "#0072b2", "#d55e00"  # of Okabe & Ito (2008), told apart by colour-blind readers too
 
 
 def text_picture(image: np.ndarray, unicode: bool = True) -> list[str]:
@@ -61,6 +63,38 @@ def figure_of_images(images: np.ndarray, captions: Sequence[str], columns: int =
     return figure
 
 
+def figure_of_curves(reports: Sequence[EpochReport]) -> Any:
+    """A matplotlib figure of the losses and, where images were held out, the mistakes on them, epoch by epoch.
+
+    Raises ImportError without matplotlib.
+    """
+    pyplot = _pyplot()
+    epochs = [report.epoch for report in reports]
+    measured = [report.validation for report in reports if report.validation]
+    panels = 2 if measured else 1
+    figure, axes = pyplot.subplots(panels, 1, figsize=(7, 3.2 * panels), sharex=True, squeeze=False)
+    marks = {"marker": ".", "markersize": 5, "linewidth": 1.5}
+    top = axes[0, 0]
+    top.plot(epochs, [report.loss for report in reports], color=_BLUE, label="training images", **marks)
+    if measured:
+        top.plot(epochs, [found.loss for found in measured], color=_ORANGE, label="held-out images", **marks)
+        wrong = [found.wrong for found in measured]
+        best = min(range(len(wrong)), key=lambda place: (wrong[place], measured[place].loss))
+        bottom = axes[1, 0]
+        bottom.plot(epochs, wrong, color=_ORANGE, **marks)
+        bottom.plot(epochs[best], wrong[best], "o", color="black", markersize=9, fillstyle="none")
+        bottom.set_title(f"ringed: the fewest, {wrong[best]:,} in epoch {epochs[best]}", fontsize="medium")
+        _logarithmic(bottom, wrong)
+        bottom.set_ylabel(f"wrong of {measured[-1].total:,} held out")
+    _logarithmic(top, [*(report.loss for report in reports), *(found.loss for found in measured)])
+    top.set_ylabel("mean loss")
+    top.legend()
+    axes[-1, 0].set_xlabel("epoch")
+    axes[-1, 0].xaxis.get_major_locator().set_params(integer=True)
+    figure.tight_layout()
+    return figure
+
+
 def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
     """Write a figure in the format that the file's name ends in, wholly or not at all.
 
@@ -86,6 +120,18 @@ def show_figure(figure: Any) -> bool:
         return False
     pyplot.show()
     return True
+
+
+def _logarithmic(axis: Any, numbers: Sequence[float]) -> None:
+    """Make the y axis logarithmic, where all is above 0, with plain numbers and a grid."""
+    if min(numbers) > 0:
+        ticker = importlib.import_module("matplotlib.ticker")
+        marked = (1, 2, 5) if max(numbers) > 8 * min(numbers) else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(ticker.LogLocator(subs=marked))
+        axis.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, place: f"{value:g}"))
+        axis.yaxis.set_minor_locator(ticker.NullLocator())
+    axis.grid(True, alpha=0.3)
 
 
 def _pyplot() -> Any:

@@ -51,7 +51,8 @@ def fit(
         ValueError: the recipe does not fit the data, or the data not the network.
         DivergenceError: the loss or a parameter is no longer finite; the network is then of no use.
         CheckpointError: the checkpoint is damaged, or of another network, recipe or data.
-        OSError: a checkpoint cannot be written.
+        OSError: training was stopped, and no checkpoint can be written. Otherwise that is a warning, and training goes
+            on.
     """
     training, held_out = _split(network, dataset, recipe)
     training_set = Images(network, *training, recipe.label_smoothing)
@@ -98,13 +99,14 @@ def fit(
             validation=_evaluate(network, validation) if validation else None,
         )
         ended = stopping.update(report) if stopping else False
-        ended = any([callback(report) is True for callback in callbacks]) or ended
+        for callback in callbacks:
+            ended = callback(report) is True or ended
         if ended or epoch == recipe.epochs:
             position.finished = True
             if stopping:
                 stopping.restore()
         keeper.after_epoch(report)
-    keeper.write()
+    keeper.end()
     network.recipe = recipe.training_fields()
     return position.reports
 

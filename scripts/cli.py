@@ -15,7 +15,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -83,23 +83,31 @@ class Parser(argparse.ArgumentParser):
             message += f"; did you mean {near[0]}?"
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
 
-    def add_import(self) -> None:
-        """Add ``--import``, and do it now: what it registers becomes a choice of other flags."""
+    def early(self, flag: str, **options: Any) -> Any:
+        """The value of a flag on which others depend, before all are parsed; None where that fails."""
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        parser.add_argument(flag, **{**options, "dest": "value"})
+        try:
+            return parser.parse_known_args()[0].value
+        except argparse.ArgumentError:
+            return None  # which the real parser will say
+
+    def add_import(self, more: Sequence[Path] = ()) -> None:
+        """Add ``--import``, and do it now: what it registers becomes a choice of other flags.
+
+        more: files to import where none are named.
+        """
         options: dict[str, Any] = {
             "dest": "imported",
             "action": "append",
-            "default": [],
+            "default": None,
             "type": Path,
             "metavar": "FILE",
             "help": "a Python file that is run first; it may call ann.register_activation",
         }
         self.add_argument("--import", **options)
-        early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-        early.add_argument("--import", **options)
-        try:
-            imported = early.parse_known_args()[0].imported
-        except argparse.ArgumentError:
-            return  # which the real parser will say
+        imported = self.early("--import", **options) or list(more)
+        self.set_defaults(imported=imported)
         with one_line_errors():
             for path in imported:
                 _run(path)
@@ -168,6 +176,38 @@ def say(text: str) -> None:
 def _silence() -> None:
     """Let what is still to be printed go nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class Interruption:
+    """Within it, Ctrl-C and SIGTERM are noted, so that training can end with the step that it is making.
+
+    A second Ctrl-C is a KeyboardInterrupt at once.
+
+    Attributes:
+        signal: the number of the one that came, or 0.
+    """
+
+    signal = 0
+
+    def __enter__(self) -> Interruption:
+        self._before = {signal.SIGTERM: signal.signal(signal.SIGTERM, self._note)}
+        if _HEEDS_CTRL_C:
+            self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.signal and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = number
+
+
+def leave(number: int, text: str) -> NoReturn:
+    """End after a signal: exit code 130 for Ctrl-C, 143 for SIGTERM, as shells have it."""
+    _end(128 + number, text)
 
 
 @contextmanager

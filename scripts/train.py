@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import shlex
 import sys
 import tempfile
 import time
@@ -18,17 +20,24 @@ from tqdm import tqdm
 import ann
 from ann.activations import ACTIVATIONS
 from ann.backend import PRECISIONS
+from ann.checkpoint_file import check_same_run, read_checkpoint
 from ann.device_choice import choose_backend
+from ann.early_stopping import best_first
 from ann.files import check_writable
 from ann.losses import LOSSES
 from ann.optimizers import OPTIMIZERS
+from ann.run_folder import RunFolder, read_config, run_config, versions
 from ann.schedules import SCHEDULES
 from ann.validation import check_count, check_number
 
+EVERY = "30s"
 EXAMPLES = """\
   python scripts/train.py
   # see how many held-out images go wrong while it learns
   python scripts/train.py --validation 10000 --output play.pickle
+  # keep everything about a run in a folder; stop it with Ctrl-C, and go on
+  python scripts/train.py --validation 10000 --run runs/first
+  python scripts/train.py --resume runs/first
   # other layers, another activation
   python scripts/train.py --hidden 256,128 --activation relu --learning-rate 0.005
   # no hidden layer at all
@@ -42,9 +51,13 @@ def main() -> None:
     started = time.perf_counter()
     flags = parse_flags()
     before = identity(flags.output)
-    with cli.one_line_errors(lambda: kept(flags.output, before)):
+    with cli.one_line_errors(lambda: kept(flags, before)):
         recipe = ann.Recipe(**{name: getattr(flags, name) for name in vars(ann.Recipe())})
-        check_writable(flags.output)
+        if flags.resume:
+            there = {name: flags.config[name] for name in ("recipe", "seed")}
+            check_same_run(flags.resume, there, {"recipe": vars(recipe), "seed": flags.seed})
+        elif not flags.run:
+            check_writable(flags.output)
         backend = ann.get_backend(flags.device, flags.precision)
         dataset = ann.load_dataset(flags.data)
         if flags.device == "auto":
@@ -55,12 +68,94 @@ def main() -> None:
         shape = "-".join(str(width) for width in (pixels, *recipe.hidden, 10))
         cli.say(f"device {backend.name}: {backend.description}")
         cli.say(f"network {shape}, {len(network.parameters):,} parameters, seed {flags.seed}")
+        folder = run_folder(flags, recipe, dataset, backend)
         with Progress(recipe, len(dataset.train_images) - recipe.validation) as progress:
-            reports = ann.fit(network, dataset, recipe, [progress.on_epoch], progress.on_batch)
+            if folder:
+                reports = train_in(folder, network, dataset, recipe, progress, flags)
+            else:
+                reports = ann.fit(network, dataset, recipe, [progress.on_epoch], progress.on_batch)
         save(network, flags.output)
-        cli.say(f"saved {flags.output} after {time.perf_counter() - started:.1f} s in all; {reports[-1].result()}")
+        cli.say(f"saved {flags.output} after {time.perf_counter() - started:.1f} s in all; {summary(recipe, reports)}")
+        if folder:
+            draw(folder, reports)
         cli.say(f"test it:   {cli.command('test.py', '--model', flags.output, *data_flags(flags))}")
         cli.say(f"repeat it: {command(flags, recipe, backend)}")
+
+
+def run_folder(
+    flags: argparse.Namespace, recipe: ann.Recipe, dataset: ann.Dataset, backend: ann.Backend
+) -> RunFolder | None:
+    """The folder of the run, a new one or the one to go on in; None where none is wanted."""
+    if flags.resume:
+        folder = RunFolder.open(flags.resume)
+        for name, now in {"device": backend.name, **versions(backend)}.items():
+            was = {"device": folder.config["device"], **folder.config["versions"]}.get(name)
+            if was not in (None, now):
+                cli.say(f"note: begun with {name} {was}, goes on with {now}; last digits may differ")
+        return folder
+    if not flags.run:
+        return None
+    config = run_config(
+        recipe,
+        flags.seed,
+        dataset,
+        backend,
+        precision=flags.precision,
+        data=os.path.abspath(flags.data),
+        imported=[os.path.abspath(path) for path in flags.imported],
+        checkpoint_every=flags.checkpoint_every,
+        command=shlex.join(sys.argv),
+    )
+    return RunFolder.create(flags.run, config)
+
+
+def train_in(
+    folder: RunFolder,
+    network: ann.NeuralNetwork,
+    dataset: ann.Dataset,
+    recipe: ann.Recipe,
+    progress: Progress,
+    flags: argparse.Namespace,
+) -> list[ann.EpochReport]:
+    """Train with checkpoints in a folder; after Ctrl-C or SIGTERM, end there."""
+    done = folder.begin()
+    if flags.resume:
+        progress.skip(done)
+    epochs, seconds = interval(flags.checkpoint_every)
+    checkpoints = ann.Checkpoints(folder.checkpoint, epochs, seconds)
+    with cli.Interruption() as interruption:
+
+        def on_batch(images: int) -> bool:
+            progress.on_batch(images)
+            return interruption.signal != 0
+
+        reports = ann.fit(network, dataset, recipe, [folder.on_epoch, progress.on_epoch], on_batch, checkpoints)
+        folder.write_log(reports)
+        if interruption.signal and not read_checkpoint(folder.checkpoint)[1].finished:
+            line = f"interrupted after {len(reports)} of {recipe.epochs} epochs; go on: {resume(folder.path)}"
+            cli.leave(interruption.signal, line)
+    return reports
+
+
+def resume(folder: Path) -> str:
+    """The command that goes on with a run."""
+    return cli.command("train.py", "--resume", folder)
+
+
+def draw(folder: RunFolder, reports: list[ann.EpochReport]) -> None:
+    """Draw the curves, if there is something to draw with; the network is what counts."""
+    try:
+        cli.say(f"curves:    {folder.draw(reports)}")
+    except (ImportError, OSError) as error:
+        cli.say(f"no curves: {error}")
+
+
+def summary(recipe: ann.Recipe, reports: list[ann.EpochReport]) -> str:
+    """What the saved network's epoch gave."""
+    if not recipe.early_stopping:
+        return reports[-1].result()
+    best = min(reports, key=best_first)
+    return f"of epoch {best.epoch}, the best: {best.result()}"
 
 
 def save(network: ann.NeuralNetwork, path: Path) -> None:
@@ -88,8 +183,11 @@ def identity(path: Path) -> tuple[int, ...] | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def kept(path: Path, before: tuple[int, ...] | None) -> str:
+def kept(flags: argparse.Namespace, before: tuple[int, ...] | None) -> str:
     """What an interruption left of the work."""
+    path, folder = flags.output, flags.run or flags.resume
+    if folder and (folder / "config.json").exists():
+        return f"{folder} has what the last checkpoint holds; go on: {resume(folder)}"
     if identity(path) != before:
         return f"the new model is in {path}"
     return f"nothing was saved, and {path} is as it was" if before else "nothing was saved"
@@ -99,6 +197,7 @@ class Progress:
     """A bar with time left on a terminal; elsewhere one plain line an epoch."""
 
     def __init__(self, recipe: ann.Recipe, images: int) -> None:
+        self._images = images
         self._bar = tqdm(
             total=recipe.epochs * images,
             unit=" images",
@@ -115,6 +214,12 @@ class Progress:
     def __exit__(self, *exception: object) -> None:
         self._bar.leave = False
         self._bar.close()
+
+    def skip(self, done: list[ann.EpochReport]) -> None:
+        """Say what was done before, and start the bar there."""
+        cli.say(f"going on after {len(done)} of {done[-1].epochs} epochs" if done else "going on in the first epoch")
+        self._bar.update(len(done) * self._images)
+        self._bar.unpause()
 
     def on_batch(self, images: int) -> None:
         """Move the bar."""
@@ -135,7 +240,11 @@ def command(flags: argparse.Namespace, recipe: ann.Recipe, backend: ann.Backend)
     """The command line that repeats this run, with every hyperparameter, whatever the defaults become."""
     precision = [] if flags.precision == "float32" else ["--precision", flags.precision]
     words = ["--device", backend.name, *precision, "--seed", flags.seed, *recipe.flags(), *data_flags(flags)]
-    return cli.command("train.py", *words, "--output", flags.output)
+    if flags.output == (flags.run or flags.resume or Path()) / "model.pickle":
+        words += ["--run", f"{(flags.run or flags.resume)}-again"]
+    else:
+        words += ["--output", flags.output]
+    return cli.command("train.py", *words)
 
 
 def data_flags(flags: argparse.Namespace) -> list[object]:
@@ -148,9 +257,30 @@ def parse_flags() -> argparse.Namespace:
     """The command line, each value checked by the same rules as ``Recipe``."""
     default = ann.Recipe()
     parser = cli.Parser("Train a network on MNIST and save it. The test images are not touched.", EXAMPLES)
-    parser.add_import()
+    config = config_of(parser.early("--resume", type=Path))
+    parser.add_import([Path(path) for path in config.get("imported", [])])
     parser.add_common()
-    parser.add_argument("--output", type=Path, default=cli.MODEL, metavar="FILE", help=f"default: {cli.MODEL}")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--output", type=Path, metavar="FILE", help=f"default: {cli.MODEL}")
+    place.add_argument(
+        "--run",
+        type=Path,
+        metavar="FOLDER",
+        help="a new folder for the model, the curves, a log, checkpoints and what it takes to repeat the run",
+    )
+    place.add_argument(
+        "--resume",
+        type=Path,
+        metavar="FOLDER",
+        help="go on with the run in this folder, which was stopped, as if it had not been; it knows its flags",
+    )
+    parser.add_argument(
+        "--checkpoint-every",
+        type=interval_text,
+        metavar="N|Ns",
+        help="with --run or --resume: write a checkpoint after so many epochs, such as 1, or seconds, such as 10s "
+        f"(default: {EVERY})",
+    )
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
@@ -198,7 +328,52 @@ def parse_flags() -> argparse.Namespace:
         metavar="N",
         help="training images held out, to count the mistakes on images that it does not learn from",
     )
-    return parser.parse_args()
+    add(
+        "early_stopping",
+        type=whole(0),
+        metavar="EPOCHS",
+        help="end after so many epochs in which it makes no fewer mistakes on held-out images, and save the best; 0: "
+        "all epochs",
+    )
+    parser.set_defaults(**from_config(config))
+    flags = parser.parse_args()
+    flags.config = config
+    folder = flags.run or flags.resume
+    if flags.checkpoint_every and not folder:
+        parser.error("--checkpoint-every needs a folder to write to: --run FOLDER")
+    flags.checkpoint_every = flags.checkpoint_every or config.get("checkpoint_every") or EVERY
+    flags.output = flags.output or (folder / "model.pickle" if folder else cli.MODEL)
+    return flags
+
+
+def config_of(folder: Path | None) -> dict[str, Any]:
+    """The config of a run to go on with."""
+    if folder is None:
+        return {}
+    with cli.one_line_errors():
+        return read_config(folder)
+
+
+def from_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The flags that a run was begun with, as defaults; so a flag that is given again has to agree."""
+    if not config:
+        return {}
+    with cli.one_line_errors():
+        recipe = ann.Recipe.from_json(json.dumps(config["recipe"]))
+    flags = {"seed": config["seed"], "device": config["device"], **vars(recipe)}
+    return {**flags, "precision": config["precision"], "data": Path(config["data"])}
+
+
+def interval_text(text: str) -> str:
+    """An argparse type for ``--checkpoint-every``."""
+    ending = "s" if text.endswith("s") else ""
+    (number(above=0) if ending else whole(1))(text.removesuffix("s"))
+    return text
+
+
+def interval(text: str) -> tuple[int | None, float | None]:
+    """After how many epochs, and after how many seconds."""
+    return (None, float(text[:-1])) if text.endswith("s") else (int(text), None)
 
 
 def whole(at_least: int) -> Callable[[str], Any]:

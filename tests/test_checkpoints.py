@@ -211,7 +211,6 @@ def rewritten(path, change, compression=zipfile.ZIP_STORED):
         (lambda about, arrays: about.update(epoch=0), "epoch 0"),
         (lambda about, arrays: about.update(epoch=5), "epoch 5"),
         (lambda about, arrays: about.update(seconds=None), "seconds None"),
-        (lambda about, arrays: about.update(best=[]), "best"),
         (lambda about, arrays: about.update(finished=1), "finished 1"),
         (lambda about, arrays: about.update(reports=[{}]), "damaged"),
         (lambda about, arrays: about.update(reports=7), "damaged"),

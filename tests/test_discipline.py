@@ -44,6 +44,7 @@ ROOMS = [
         "training",
         "device_choice",
         "plots",
+        "run_folder",
     ),
 ]
 

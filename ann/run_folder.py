@@ -1,0 +1,179 @@
+"""A folder for each training run: what it takes to repeat it, a line for each epoch, the curves, the checkpoint and the
+model. One process at a time trains in a folder, and what it finds half-written there it writes again.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import os
+import platform
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ann.plots as plots
+from ann.checkpoint_file import digest, read_checkpoint
+from ann.datasets import Dataset
+from ann.errors import AnnError
+from ann.files import read_regular, write_atomically
+from ann.operations import Backend
+from ann.recipes import Recipe
+from ann.reports import EpochReport
+
+FORMAT, VERSION = "ann-run", 1
+_MAX_BYTES = 2**20
+_KINDS = {
+    "recipe": dict,
+    "seed": int,
+    "versions": dict,
+    "device": str,
+    "precision": str,
+    "data": str,
+    "imported": list,
+    "checkpoint_every": str,
+}
+
+
+class RunFolder:
+    """One run's folder, in which nobody else trains meanwhile.
+
+    Attributes:
+        path: of the folder.
+        config: what it takes to repeat the run; see ``run_config``.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
+        self.path, self.config = Path(path), dict(config)
+        self._lock = _locked(self.path)
+        for left_over in self.path.glob(".ann-*.part"):  # of a process that was killed while it wrote
+            left_over.unlink()
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], config: Mapping[str, Any]) -> RunFolder:
+        """A folder for a new run. Raises OSError where it cannot be made, or is not empty."""
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(not name.startswith(".ann-") for name in os.listdir(folder)):
+            going = f"; go on with the run in it: --resume {folder}" if (folder / "config.json").exists() else ""
+            raise OSError(errno.ENOTEMPTY, f"The folder is not empty{going}", str(path))
+        run = cls(folder, config)
+        write_atomically(folder / "config.json", (json.dumps(run.config, indent=2) + "\n").encode())
+        return run
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> RunFolder:
+        """The folder of a run that was begun. Raises OSError or AnnError where there is none."""
+        return cls(path, read_config(path))
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where ``fit`` keeps its checkpoint."""
+        return self.path / "checkpoint.npz"
+
+    @property
+    def model(self) -> Path:
+        """Where the trained network is."""
+        return self.path / "model.pickle"
+
+    def begin(self) -> list[EpochReport]:
+        """Make the log say what the checkpoint says, which may be less; the reports of the epochs that are done."""
+        reports = read_checkpoint(self.checkpoint)[1].reports if self.checkpoint.exists() else []
+        self.write_log(reports)
+        return reports
+
+    def write_log(self, reports: Sequence[EpochReport]) -> None:
+        """A line for each epoch, in place of what is there."""
+        write_atomically(self._log, "".join(report.to_json() + "\n" for report in reports).encode())
+
+    def on_epoch(self, report: EpochReport) -> None:
+        """Add a line to the log: a callback for ``fit``."""
+        try:
+            with open(self._log, "a", encoding="utf-8") as file:
+                file.write(report.to_json() + "\n")
+        except OSError as error:
+            warnings.warn(f"{self._log}: {error.strerror}; training goes on", RuntimeWarning, stacklevel=2)
+
+    def draw(self, reports: Sequence[EpochReport]) -> Path:
+        """Draw the curves of some epochs; the picture's path. Raises ImportError without matplotlib."""
+        path = self.path / "curves.png"
+        plots.save_figure(plots.figure_of_curves(reports), path)
+        return path
+
+    @property
+    def _log(self) -> Path:
+        return self.path / "log.jsonl"
+
+
+def run_config(recipe: Recipe, seed: int, dataset: Dataset, backend: Backend, **flags: Any) -> dict[str, Any]:
+    """All that it takes to repeat a run, as plain values: recipe, seed, device, checksums of the data, versions.
+
+    ``flags``: what else scripts/train.py was told, see ``_KINDS``.
+    """
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "recipe": json.loads(recipe.to_json()),
+        "seed": seed,
+        "device": backend.name,
+        "device_description": backend.description,
+        "data_sha256": {name: digest(array) for name, array in vars(dataset).items()},
+        "versions": versions(backend),
+        **flags,
+    }
+
+
+def versions(backend: Backend) -> dict[str, str]:
+    """What may change the last digits of a result."""
+    found = {"Python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    modules = [importlib.import_module("ann"), importlib.import_module("numpy"), backend.xp]
+    return found | {module.__name__: module.__version__ for module in modules}
+
+
+def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The config of the run in a folder. Raises AnnError where it is none."""
+    file = Path(path) / "config.json"
+    try:
+        config = json.loads(read_regular(file, _MAX_BYTES))
+        if not isinstance(config, dict) or config.get("format") != FORMAT:
+            raise ValueError(f"its format is not {FORMAT!r}")
+        if config.get("version") != VERSION:
+            raise ValueError(f"version {config.get('version')!r}; known here: {VERSION}")
+        for name, kind in _KINDS.items():
+            if type(config[name]) is not kind:
+                raise ValueError(f"{name} is {config[name]!r}")
+    except FileNotFoundError:
+        raise AnnError(f"{path}: no run was begun in this folder; begin one there with --run") from None
+    except OSError as error:
+        raise AnnError(f"{file}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        lacks = "it lacks " if isinstance(error, KeyError) else ""
+        raise AnnError(f"{file}: not the config of a run: {lacks}{error}") from None
+    return config
+
+
+def _locked(folder: Path) -> object:
+    """What keeps others from training in a folder for as long as it is held; a killed process lets go of it."""
+    try:
+        fcntl: Any = importlib.import_module("fcntl")
+    except ModuleNotFoundError:  # on Windows: nobody is kept out
+        return None
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        raise AnnError(f"{folder}: another process is training in this folder") from None
+    return _Descriptor(file)
+
+
+class _Descriptor:
+    """An open file that is closed when it is forgotten."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __del__(self) -> None:
+        os.close(self._number)

@@ -1,0 +1,365 @@
+"""Run folders: what is in them, and that a training that was killed at any moment goes on as if it had not been."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from conftest import ROOT, optional
+from test_scripts import FAST, HARNESS, NO_GPU, run
+
+import ann
+from ann.checkpoint_file import read_checkpoint
+from ann.reports import EpochReport
+
+optional("tqdm")
+
+ONE_THREAD = {**NO_GPU, "OPENBLAS_NUM_THREADS": "1"}  # two trainings at once
+# With all that has a state, and long enough to be killed in the middle
+LONG = [
+    *("--hidden", "16,8", "--optimizer", "adamw", "--batch-size", "20", "--epochs", "250", "--validation", "60"),
+    *("--early-stopping", "200", "--dropout", "0.1", "--average", "0.9", "--schedule", "cosine", "--clip", "1"),
+]
+TRAIN = [sys.executable, str(ROOT / "scripts/train.py")]
+
+
+def digests(folder):
+    """Of what must not depend on stops: the model, and the log but for the times."""
+    reports = [EpochReport.from_fields(json.loads(line)) for line in (folder / "log.jsonl").read_text().splitlines()]
+    log = [(report.epoch, report.loss, report.learning_rate, report.validation) for report in reports]
+    return (folder / "model.pickle").read_bytes(), log
+
+
+@pytest.fixture
+def uninterrupted(tmp_path, small_data):
+    """A finished run of LONG, in the folder ``whole``."""
+    run("train", "--data", small_data, *LONG, "--run", "whole", cwd=tmp_path, env=ONE_THREAD)
+    return digests(tmp_path / "whole")
+
+
+def begin(folder, *flags):
+    """Start a run, or go on with it."""
+    begun = (folder / "config.json").exists()
+    words = ["--resume", str(folder)] if begun else ["--run", str(folder), *flags]
+    return subprocess.Popen([*TRAIN, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ONE_THREAD)
+
+
+def test_what_is_in_the_folder(tmp_path, small_data):
+    optional("matplotlib")
+    out, _ = run("train", "--data", small_data, *FAST, "--validation", 60, "--run", "runs/one", cwd=tmp_path)
+    folder = tmp_path / "runs/one"
+    names = {"config.json", "log.jsonl", "curves.png", "checkpoint.npz", "model.pickle"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert f"saved {folder.relative_to(tmp_path) / 'model.pickle'}" in out and "curves.png" in out
+    config = json.loads((folder / "config.json").read_text())
+    assert config["recipe"]["hidden"] == [16] and config["recipe"]["validation"] == 60 and config["seed"] == 0
+    assert (config["device"], config["data"]) == ("cpu", str(small_data))
+    assert config["versions"]["numpy"] == np.__version__ and len(config["data_sha256"]["train_images"]) == 64
+    log = [EpochReport.from_fields(json.loads(line)) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [report.epoch for report in log] == [1, 2, 3] and log[0].validation.total == 60
+    assert read_checkpoint(folder / "checkpoint.npz")[1].reports == log
+    assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    run("train", "--data", small_data, *FAST, "--validation", 60, "--output", "x.pickle", cwd=tmp_path)
+    assert (folder / "model.pickle").read_bytes() == (tmp_path / "x.pickle").read_bytes()
+    again = re.search("^repeat it: (.*)$", out, re.M)[1]
+    assert "runs/one-again" in again
+    out, _ = run("train", "--resume", "runs/one", cwd=tmp_path)  # of a finished run: the same once more
+    assert "going on after 3 of 3 epochs" in out
+    assert (folder / "model.pickle").read_bytes() == (tmp_path / "x.pickle").read_bytes()
+
+
+def test_thirty_runs_killed_at_random_moments(tmp_path, small_data, uninterrupted):
+    """Each is killed again and again until it is done; then it is the run that was never killed."""
+    times = random.Random(0)
+    moments = [[times.uniform(0.1, 1.6) for _ in range(4)] for _ in range(30)]
+    tally = {"killed": 0, "before a checkpoint": 0, "in time": 0}
+
+    def one(number):
+        folder = tmp_path / f"run{number}"
+        flags = ["--data", str(small_data), *LONG, "--checkpoint-every", "1" if number % 2 else "0.05s"]
+        for moment in moments[number]:
+            process = begin(folder, *flags)
+            try:
+                process.communicate(timeout=moment)
+                break  # it was done before
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                tally["killed"] += 1
+                tally["before a checkpoint"] += not (folder / "checkpoint.npz").exists()
+        process = begin(folder, *flags)
+        assert process.communicate(timeout=60)[1] == b"" and process.returncode == 0
+        assert not list(folder.glob(".ann-*"))
+        return digests(folder) == uninterrupted
+
+    with ThreadPoolExecutor(2) as pool:
+        same = list(pool.map(one, range(30)))
+    print(f"{sum(same)} of 30 runs equal the one that was not killed; {tally}")
+    assert all(same)
+    assert tally["killed"] >= 30
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_after_the_step(tmp_path, small_data, uninterrupted, number, code):
+    folder = tmp_path / "run"
+    seen = []
+    while True:
+        begun = (folder / "config.json").exists()
+        words = ["--resume", str(folder)] if begun else ["--run", str(folder), "--data", str(small_data), *LONG]
+        process = subprocess.Popen([*TRAIN, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ONE_THREAD)
+        for line in process.stdout:  # wait for some epochs
+            if len(seen) < 2 and line.startswith(b"epoch") and b"0/250" in line:
+                process.send_signal(number)
+                break
+        _, error = process.communicate(timeout=60)
+        if process.returncode == 0:
+            break
+        assert process.returncode == code
+        found = re.fullmatch(r"interrupted after (\d+) of 250 epochs; go on: (.*)\n", error.decode())
+        seen.append(int(found[1]))
+        assert f"--resume {folder}" in found[2]
+        position = read_checkpoint(folder / "checkpoint.npz")[1]
+        assert len(position.reports) == seen[-1] == len((folder / "log.jsonl").read_text().splitlines())
+        assert not (folder / "model.pickle").exists()
+    assert len(seen) == 2 and 0 < seen[0] < seen[1]
+    assert digests(folder) == uninterrupted
+
+
+def test_the_commands_that_it_prints(tmp_path, small_data):
+    change = (
+        "import signal, os\n"
+        "fit = ann.fit\n"
+        "def stop(report):\n"
+        "    if report.epoch == 2: os.kill(os.getpid(), signal.SIGINT)\n"
+        "ann.fit = lambda net, data, recipe, callbacks, *rest: fit(net, data, recipe, [*callbacks, stop], *rest)"
+    )
+    command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py")]
+    flags = ["--data", str(small_data), *FAST, "--run", "a run"]
+    process = subprocess.run([*command, *flags], capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    assert process.returncode == 130
+    line = re.fullmatch(r"interrupted after 2 of 3 epochs; go on: (.*)\n", process.stderr)[1]
+    process = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    assert process.returncode == 0 and "going on after 2 of 3 epochs" in process.stdout
+    again = re.search("^repeat it: (.*)$", process.stdout, re.M)[1]
+    subprocess.run(["bash", "-c", again], check=True, capture_output=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    assert digests(tmp_path / "a run") == digests(tmp_path / "a run-again")
+
+
+@pytest.fixture
+def stopped(tmp_path, small_data):
+    """The folder of a run of nine epochs that was stopped after the second."""
+    data = ann.load_dataset(small_data)
+    run("train", "--data", small_data, *FAST, "--run", "run", cwd=tmp_path)
+    folder = tmp_path / "run"
+    (folder / "model.pickle").unlink()
+    (folder / "checkpoint.npz").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    recipe = ann.Recipe.from_json(json.dumps(config["recipe"]))
+    net = ann.NeuralNetwork(recipe.layer_list(64, 10), recipe.loss)
+    seen = []
+    stop = lambda size: seen.append(size) or len(seen) == 20  # noqa: E731
+    ann.fit(net, data, recipe, (), stop, ann.Checkpoints(folder / "checkpoint.npz"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--epochs", "4"], "error: run: cannot go on with another run: recipe epochs is 4 and was 3"),
+        (["--hidden", "16,8"], "recipe hidden is [16, 8] and was [16]"),
+        (["--seed", "1", "--activation", "relu"], "recipe activation is 'relu' and was 'sigmoid'; seed is 1 and was 0"),
+    ],
+)
+def test_flags_that_differ(stopped, flags, message):
+    _, error = run("train", "--resume", "run", *flags, cwd=stopped.parent, code=1)
+    assert message in error
+    run("train", "--resume", "run", "--epochs", 3, "--checkpoint-every", 1, cwd=stopped.parent)  # which agree
+
+
+def test_data_that_differ(stopped, tmp_path):
+    other = shutil.copytree(tmp_path / "small", tmp_path / "other")
+    run("train", "--resume", "run", "--data", other, cwd=tmp_path)
+    for source, target in (("t10k-labels", "train-labels"), ("t10k-images", "train-images")):
+        kind = "idx1" if "labels" in source else "idx3"
+        shutil.copy(other / f"{source}-{kind}-ubyte.gz", other / f"{target}-{kind}-ubyte.gz")
+    _, error = run("train", "--resume", "run", "--data", other, cwd=tmp_path, code=1)
+    assert "cannot go on with another run: data SHA-256 is" in error
+
+
+def test_other_versions_are_said(stopped):
+    path = stopped / "config.json"
+    config = json.loads(path.read_text())
+    config["versions"]["numpy"] = "1.0"
+    config["device"] = "gpu"
+    path.write_text(json.dumps(config))
+    out, _ = run("train", "--resume", "run", "--device", "cpu", cwd=stopped.parent)
+    assert f"note: begun with numpy 1.0, goes on with {np.__version__}; last digits may differ" in out
+    assert "note: begun with device gpu, goes on with cpu" in out
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (None, "run: no run was begun in this folder; begin one there with --run"),
+        ("{", "config.json: not the config of a run: Expecting"),
+        ("[]", "config.json: not the config of a run: its format is not 'ann-run'"),
+        ('{"format": "ann-run", "version": 2}', "version 2; known here: 1"),
+        ('{"format": "ann-run", "version": 1}', "it lacks 'recipe'"),
+    ],
+)
+def test_a_config_that_is_none(stopped, contents, message):
+    (stopped / "config.json").unlink()
+    if contents is not None:
+        (stopped / "config.json").write_text(contents)
+    _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
+    assert message in error
+
+
+def test_values_in_a_config_that_make_no_sense(stopped):
+    path = stopped / "config.json"
+    good = json.loads(path.read_text())
+    for change, message in [
+        ({"recipe": {**good["recipe"], "epochs": -1}}, "epochs: expected a whole number"),
+        ({"recipe": {"epoch": 1}}, "not a recipe"),
+        ({"seed": "0"}, "seed is '0'"),
+    ]:
+        path.write_text(json.dumps({**good, **change}))
+        _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
+        assert message in error
+
+
+def test_a_damaged_checkpoint(stopped):
+    (stopped / "checkpoint.npz").write_bytes(b"PK")
+    _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
+    assert error.startswith("error: run/checkpoint.npz: not a checkpoint, or damaged")
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (["--run", "run"], 1, "The folder is not empty; go on with the run in it: --resume run"),
+        (["--run", "small"], 1, "small: The folder is not empty\n"),
+        (["--run", "file"], 1, "error: file: File exists"),
+        (["--run", "file/x"], 1, "error: file/x: Not a directory"),
+        (["--resume", "absent"], 1, "absent: no run was begun in this folder"),
+        (["--run", "a", "--output", "b"], 2, "not allowed with argument"),
+        (["--run", "a", "--resume", "run"], 2, "not allowed with argument"),
+        (["--checkpoint-every", "1"], 2, "--checkpoint-every needs a folder to write to: --run FOLDER"),
+        (["--run", "a", "--checkpoint-every", "0"], 2, "expected a whole number of at least 1, got '0'"),
+        (["--run", "a", "--checkpoint-every", "0s"], 2, "expected a number above 0, got '0'"),
+        (["--run", "a", "--checkpoint-every", "x"], 2, "expected a whole number of at least 1, got 'x'"),
+        (["--early-stopping", "3"], 1, "early_stopping: it needs held-out images"),
+    ],
+)
+def test_wrong_usage(stopped, flags, code, message):
+    (stopped.parent / "file").write_text("")
+    _, error = run("train", "--data", "small", *flags, cwd=stopped.parent, code=code)
+    assert message in error
+    assert not (stopped.parent / "a").exists()
+
+
+def test_only_one_trains_in_a_folder(stopped):
+    fcntl = pytest.importorskip("fcntl")
+    folder = os.open(stopped, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    try:
+        _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
+    finally:
+        os.close(folder)
+    assert error == "error: run: another process is training in this folder\n"
+    run("train", "--resume", "run", cwd=stopped.parent)
+
+
+def test_a_disk_that_fills_up(tmp_path, small_data):
+    """Room for a model and not for a checkpoint: it is said, training goes on, and the model is the same."""
+    change = (
+        "import resource, signal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))\n"
+    )
+    flags = ["--data", str(small_data), *FAST]
+    run("train", *flags, "--run", "good", cwd=tmp_path)
+    assert (tmp_path / "good/model.pickle").stat().st_size < 12_000 < (tmp_path / "good/checkpoint.npz").stat().st_size
+    command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py"), *flags]
+    options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": NO_GPU, "timeout": 60}
+    process = subprocess.run([*command, "--run", "full", "--checkpoint-every", "2"], **options)
+    assert process.returncode == 0, process.stderr
+    warned = "warning: no checkpoint was written: full/checkpoint.npz: File too large; training goes on\n"
+    assert process.stderr == warned  # once is enough
+    assert "no curves: full/curves.png: File too large" in process.stdout or "pictures need" in process.stdout
+    assert digests(tmp_path / "full") == digests(tmp_path / "good")
+    assert {path.name for path in (tmp_path / "full").iterdir()} == {"config.json", "log.jsonl", "model.pickle"}
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, small_data):
+    change = (
+        "import os\n"
+        "real = os.open\n"
+        "def read_only(path, flags, *rest, **options):\n"
+        "    if flags & os.O_CREAT: raise OSError(30, 'Read-only file system', str(path))\n"
+        "    return real(path, flags, *rest, **options)\n"
+        "os.open = read_only\n"
+    )
+    command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py")]
+    command += ["--data", str(small_data), *FAST, "--run", "run"]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    assert (process.returncode, process.stderr) == (1, "error: run/config.json: Read-only file system\n")
+
+
+def test_a_stop_whose_checkpoint_cannot_be_written(tmp_path, small_data):
+    """Then the work is lost, and that has to be said."""
+    change = (
+        "import errno, os, signal, ann.checkpoints\n"
+        "def fail(path, *rest): raise OSError(28, 'No space left on device', str(path))\n"
+        "ann.checkpoints.write_checkpoint = fail\n"
+        "fit = ann.fit\n"
+        "def stop(report): os.kill(os.getpid(), signal.SIGTERM)\n"
+        "ann.fit = lambda net, data, recipe, callbacks, *rest: fit(net, data, recipe, [*callbacks, stop], *rest)"
+    )
+    command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py")]
+    command += ["--data", str(small_data), *FAST, "--run", "run"]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    assert process.returncode == 1
+    assert process.stderr == "error: run/checkpoint.npz: No space left on device\n"
+
+
+def test_without_matplotlib(tmp_path, small_data):
+    change = "sys.modules['matplotlib.pyplot'] = None"
+    command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py")]
+    command += ["--data", str(small_data), *FAST, "--run", "run"]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "no curves: pictures need matplotlib: pip install -e '.[plot]'" in process.stdout
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path, small_data):
+    change = (
+        "import os, signal\n"
+        "fit = ann.fit\n"
+        "def stop(report):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "ann.fit = lambda net, data, recipe, callbacks, *rest: fit(net, data, recipe, [*callbacks, stop], *rest)"
+    )
+    command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py")]
+    command += ["--data", str(small_data), *FAST, "--run", "run"]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    assert process.returncode == 130
+    assert process.stderr.startswith("interrupted: run has what the last checkpoint holds; go on: ")
+
+
+def test_started_long_ago(tmp_path, small_data):
+    """SIGTERM before training begins ends at once, as for any program."""
+    process = begin(tmp_path / "run", "--data", str(small_data), *LONG)
+    time.sleep(0.02)
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode in (-signal.SIGTERM, 143)
