@@ -8,7 +8,15 @@ from ann.activations import register_activation
 from ann.backend import Backend, get_backend
 from ann.checkpoints import Checkpoints
 from ann.datasets import Dataset, load_dataset
-from ann.errors import AnnError, CheckpointError, DataFileError, DeviceError, DivergenceError, ModelFileError
+from ann.errors import (
+    AnnError,
+    CheckpointError,
+    DataFileError,
+    DeviceError,
+    DivergenceError,
+    ModelFileError,
+    TrainingWarning,
+)
 from ann.network import NeuralNetwork, load_model
 from ann.recipes import Recipe
 from ann.reports import EpochReport
@@ -29,6 +37,7 @@ __all__ = [
     "ModelFileError",
     "NeuralNetwork",
     "Recipe",
+    "TrainingWarning",
     "fit",
     "get_backend",
     "load_dataset",

@@ -26,3 +26,7 @@ class CheckpointError(AnnError):
 
 class DivergenceError(AnnError):
     """Training left the finite numbers."""
+
+
+class TrainingWarning(UserWarning):
+    """Training goes on, but something about it looks wrong; the text says what to try."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 import copy
 import math
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ann.model_file as model_file
 from ann.backend import get_backend
-from ann.errors import ModelFileError
+from ann.errors import ModelFileError, TrainingWarning
 from ann.files import write_atomically
 from ann.layer_list import LAYER_KEYS, check_layer_list
 from ann.layers import Dense
@@ -21,6 +22,7 @@ from ann.operations import Array, Backend
 from ann.streams import generator
 from ann.validation import check_count, check_images, check_number, check_targets, check_vector
 
+_UNSCALED = 16.0  # inputs above this are taken for pixels that were not scaled
 CHUNK = 1000  # images applied at a time, so that many need little memory
 
 
@@ -65,6 +67,7 @@ class NeuralNetwork:
         self.loss = get_loss(loss, self.layer_list[-1]["activation"])
         self.loss_name, self.dtype_name = str(loss), dtype
         self.recipe: dict[str, Any] | None = None
+        self._warned = False
         self.backend = get_backend(device)
         self.xp = self.backend.xp
         self.dtype = getattr(self.xp, dtype)
@@ -191,6 +194,12 @@ class NeuralNetwork:
         learning_rate = check_number("learning_rate", learning_rate, above=0)
         images = check_images("X", X, self.input_dim, self.dtype_name)
         targets = check_targets("Y", Y, len(images), self.output_dim, self.loss.targets)
+        if images.dtype.name != "uint8" and not self._warned and images.max() > _UNSCALED:
+            self._warned = True
+            text = (
+                f"X: inputs reach {images.max():g}, and should from 0 to 1: divide pixels by 255, or hand them over as"
+            )
+            warnings.warn(f"{text} uint8", TrainingWarning, stacklevel=2)
         with self.backend.quiet():
             x, scale = self._inputs(images)
             loss = self.compute_gradients(x, self._upload(targets), scale)

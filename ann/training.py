@@ -13,6 +13,7 @@ from ann.checkpoints import Checkpoints, Keeper
 from ann.datasets import Dataset
 from ann.early_stopping import EarlyStopping
 from ann.errors import DivergenceError
+from ann.hints import Hints
 from ann.network import CHUNK, NeuralNetwork, slices
 from ann.recipes import Recipe
 from ann.reports import EpochReport, Evaluation
@@ -44,6 +45,8 @@ def fit(
         checkpoints: where to keep a checkpoint. Where there is one already, training goes on from it and ends with the
             very parameters that it would have had without a stop, and callbacks see the epochs that are left.
 
+    Where something looks wrong, there is one ``TrainingWarning`` that says what to try; see ``ann.hints``.
+
     Returns:
         The reports of all epochs, those before a checkpoint included.
 
@@ -60,6 +63,7 @@ def fit(
     steps = Steps(network, training_set, recipe)
     stopping = EarlyStopping(network, recipe.early_stopping) if recipe.early_stopping else None
     keeper = Keeper(checkpoints, network, steps, stopping, _run(network, recipe, training, held_out))
+    hints = Hints(network, *training, recipe)
     position, xp = keeper.position, network.xp
     rate = get_schedule(recipe.schedule, recipe.learning_rate, steps.count * recipe.epochs, recipe.warmup)
     interrupted = False
@@ -106,6 +110,7 @@ def fit(
             if stopping:
                 stopping.restore()
         keeper.after_epoch(report)
+        hints.after_epoch(position.reports)
     keeper.end()
     network.recipe = recipe.training_fields()
     return position.reports

@@ -146,8 +146,10 @@ def draw(folder: RunFolder, reports: list[ann.EpochReport]) -> None:
     """Draw the curves, if there is something to draw with; the network is what counts."""
     try:
         cli.say(f"curves:    {folder.draw(reports)}")
-    except (ImportError, OSError) as error:
+    except ImportError as error:
         cli.say(f"no curves: {error}")
+    except OSError as error:
+        cli.say(f"no curves: {error.filename}: {error.strerror}")
 
 
 def summary(recipe: ann.Recipe, reports: list[ann.EpochReport]) -> str:

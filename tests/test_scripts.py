@@ -93,7 +93,7 @@ def test_every_flag_reaches_the_model(tmp_path, small_data):
     flags = {
         "optimizer": "nesterov", "learning-rate": 0.05, "momentum": 0.8, "weight-decay": 0.001, "label-smoothing": 0.1,
         "dropout": 0.1, "input-dropout": 0.05, "clip": 3.0, "max-norm": 4.0, "average": 0.9, "batch-size": 30,
-        "epochs": 2, "schedule": "step", "warmup": 0.25, "validation": 50,
+        "epochs": 2, "schedule": "step", "warmup": 0.25, "validation": 50, "early-stopping": 2,
     }  # fmt: skip
     words = [word for name, value in flags.items() for word in (f"--{name}", value)]
     network = ["--hidden", "9,7", "--activation", "gelu", "--output-activation", "softmax", "--loss", "cross-entropy"]
@@ -243,7 +243,7 @@ def test_bad_values_for_train(tmp_path, small_data):
         (["--data", "absent"], "error: absent: no such data folder"),
         (["--output", "x" * 300], "File name too long"),
         (["--hidden", "1000000"], "error: this model cannot be saved: it has"),
-        (["--output", "absent/x"], "error: absent/x: No such file or directory"),
+        (["--output", "absent/x"], "error: absent/x: There is no folder"),
         (["--output", "."], "error: .: Is a directory"),
         (["--output", "/dev/null"], "error: /dev/null: Not a regular file"),
         (["--hidden", "99999999999"], "error: "),
@@ -384,7 +384,7 @@ def test_picture_of_the_mistakes(trained, small_data):
     (trained / "mistakes.png").unlink()
     out, _ = run("test", "--data", small_data, "--picture", "mistakes.png", "--json", cwd=trained)
     assert json.loads(out)["total"] == 100 and (trained / "mistakes.png").stat().st_size > 1000
-    assert "No such file" in run("test", "--picture", "absent/x.png", cwd=trained, code=1)[1]
+    assert "There is no folder" in run("test", "--picture", "absent/x.png", cwd=trained, code=1)[1]
 
 
 def test_a_picture_of_no_mistakes(tmp_path, small_data):

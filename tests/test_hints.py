@@ -1,0 +1,105 @@
+"""Runs made to go wrong, each in a way that users meet, and the sentence that they get. A run that goes well gets
+none: everywhere in these tests a warning is an error.
+"""
+
+import dataclasses
+import re
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from conftest import ROOT, network_of, write_mnist_like
+from test_scripts import NO_GPU, run
+
+import ann
+
+GOOD = ann.Recipe(hidden=(24, 16), learning_rate=0.02, batch_size=20, epochs=12, weight_decay=0.01)
+SGD = {"optimizer": "sgd", "learning_rate": 0.5}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=600))
+
+
+def shuffled(dataset):
+    labels = np.random.default_rng(0).permutation(dataset.train_labels)
+    return dataclasses.replace(dataset, train_labels=labels)
+
+
+def dimmed(dataset):
+    return dataclasses.replace(dataset, train_images=dataset.train_images // 250)
+
+
+def same(dataset):
+    return dataset
+
+
+def train(backend, dataset, **changes):
+    recipe = dataclasses.replace(GOOD, **changes)
+    net = network_of(backend, 64, *recipe.hidden, 10, activation=recipe.activation, seed=1)
+    return net, ann.fit(net, dataset, recipe)
+
+
+@pytest.mark.parametrize(
+    ("change", "recipe", "message"),
+    [
+        (same, {"activation": "relu", "learning_rate": 3.0}, r"relu neurons of layer \d are 0 for every image"),
+        (same, {"learning_rate": 20.0}, r"\d+ % of the sigmoid outputs of layer 1 are at their limits"),
+        (same, {"activation": "tanh", "learning_rate": 20.0}, r"\d+ % of the tanh outputs of layer 1 are at"),
+        (same, {"activation": "scaled-tanh", "learning_rate": 20.0}, r"% of the scaled-tanh outputs of layer 1"),
+        (same, {**SGD, "weight_decay": 0.1}, "weight decay has pulled all weights to 0 .* far below 0.1, such as 0"),
+        (same, {"learning_rate": 1e-7}, "learnt next to nothing: try another learning rate, .* than 1e-07"),
+        (shuffled, {}, "the labels look shuffled: see that images and labels are in the same order"),
+        (dimmed, {}, "the brightest pixel is 1 of 255, so the network sees next to nothing"),
+        (
+            same,
+            {**SGD, "activation": "relu", "learning_rate": 20.0, "weight_decay": 0.0, "schedule": "constant", "warmup": 0.9},
+            "the loss has grown from .* so training diverges: try a learning rate below 20, or clipping",
+        ),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_is_said(dataset, change, recipe, message):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        train(ann.get_backend("cpu"), change(dataset), **recipe)
+    texts = [str(warning.message) for warning in caught if warning.category is ann.TrainingWarning]
+    assert any(re.search(message, text) for text in texts), texts
+    assert len(texts) == len({text[:20] for text in texts})  # none twice
+    assert all("\n" not in text for text in texts)
+
+
+@pytest.mark.parametrize("recipe", [{}, {"activation": "relu"}, {"optimizer": "nesterov", "weight_decay": 0.0}])
+def test_a_run_that_goes_well_gets_no_hint(backend, dataset, recipe):
+    _, reports = train(backend, dataset, **recipe)
+    assert reports[-1].loss < 0.5 * reports[0].loss
+
+
+def test_hints_change_nothing(monkeypatch, backend, dataset):
+    nets = [train(backend, dataset)[0]]
+    monkeypatch.setattr("ann.hints.Hints.after_epoch", lambda self, reports: None)
+    nets.append(train(backend, dataset)[0])
+    assert nets[0].to_bytes() == nets[1].to_bytes()
+
+
+def test_inputs_that_are_not_scaled(backend, rng):
+    net = network_of(backend, 64, 12, 10)
+    pixels = rng.integers(0, 256, (20, 64), dtype=np.uint8)
+    labels = rng.integers(0, 10, 20)
+    net.train_batch(pixels, labels, 0.1)
+    net.train_batch(pixels / 255, labels, 0.1)
+    with pytest.warns(ann.TrainingWarning, match="X: inputs reach 255, .* divide pixels by 255, or hand them over as"):
+        net.train_batch(pixels.astype(np.float32), labels, 1e-3)
+    net.train_batch(pixels.astype(np.float32), labels, 1e-3)  # said once
+
+
+def test_the_programs_show_it_in_one_line(tmp_path, small_data):
+    flags = ["--data", small_data, "--hidden", 16, "--epochs", 10, "--batch-size", 20, "--learning-rate", "1e-7"]
+    command = [sys.executable, str(ROOT / "scripts/train.py"), *map(str, flags)]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    assert process.returncode == 0
+    assert process.stderr.startswith("warning: the network has learnt next to nothing: try another learning rate")
+    assert len(process.stderr.splitlines()) == 1
+    run("test", "--data", small_data, cwd=tmp_path)
