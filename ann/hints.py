@@ -34,7 +34,7 @@ class Hints:
         self.network, self.recipe = network, recipe
         self._steps = -(-len(images) // recipe.batch_size)
         self.largest_weight = _largest(network.backend.to_host(network.parameters), network.weight_places)
-        self._said: set[Callable[..., str]] = set()
+        self.said: set[Callable[..., str]] = set()
 
     def after_epoch(self, reports: Sequence[EpochReport]) -> None:
         """Look at a run whose epochs so far gave these reports."""
@@ -46,12 +46,12 @@ class Hints:
             checks += [_dark_images, _shuffled_labels, _dead_neurons, _flat_neurons, _vanished_weights, _no_learning]
         found: _Findings | None = None
         for check in checks:
-            if check in self._said:
+            if check in self.said:
                 continue
             found = found or _Findings(self, reports)
             hint = check(found)
             if hint:
-                self._said.add(check)
+                self.said.add(check)
                 warnings.warn(f"{hint} (after epoch {epoch})", TrainingWarning, stacklevel=3)
                 return
 
@@ -62,6 +62,7 @@ class _Findings:
     def __init__(self, run: Hints, reports: Sequence[EpochReport]) -> None:
         self.images, self.labels, self.recipe = run.images, run.labels, run.recipe
         self.reports, self.largest_at_start, self._network = reports, run.largest_weight, run.network
+        self.anything_said = bool(run.said)
 
     @cached_property
     def host(self) -> NeuralNetwork:
@@ -174,7 +175,7 @@ def _flat_neurons(found: _Findings) -> str:
 
 
 def _no_learning(found: _Findings) -> str:
-    if found.learns_poorly:
+    if found.learns_poorly and not found.anything_said:  # for want of a better one
         return (
             "the network has learnt next to nothing: try another learning rate, tenfold more or less than "
             f"{found.recipe.learning_rate:g}"

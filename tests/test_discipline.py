@@ -42,6 +42,7 @@ ROOMS = [
         "early_stopping",
         "checkpoints",
         "hints",
+        "gradient_check",
         "training",
         "device_choice",
         "plots",
