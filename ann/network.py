@@ -106,12 +106,16 @@ class NeuralNetwork:
             places.append(slice(start, end - layer.output_dim))
         return places
 
+    @property
+    def weight_shapes(self) -> list[tuple[int, int]]:
+        """(I, O) of each layer."""
+        return [(layer.input_dim, layer.output_dim) for layer in self.layers]
+
     def weight_matrices(self, vector: Array) -> list[Array]:
         """The layers' weights (I, O) in a vector like ``parameters``, as views."""
-        shapes = [(layer.input_dim, layer.output_dim) for layer in self.layers]
         return [
             self.xp.reshape(vector[place], shape, copy=False)
-            for place, shape in zip(self.weight_places, shapes, strict=True)
+            for place, shape in zip(self.weight_places, self.weight_shapes, strict=True)
         ]
 
     # The mathematics, on device arrays -------------------------------------------------------------------------

@@ -26,7 +26,7 @@ class Recipe:
         activation: of the hidden layers.
         output_activation: of the last layer.
         loss: "cross-entropy" or "quadratic".
-        optimizer: "sgd", "nesterov", "adam", "adamw" or "rmsprop".
+        optimizer: "sgd", "nesterov", "adam", "adamw", "rmsprop" or "muon".
         learning_rate: the largest value it takes.
         momentum: the memory of the running mean of gradients (Adam's first beta).
         weight_decay: pulls weights, not biases, towards 0.

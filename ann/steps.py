@@ -61,6 +61,7 @@ class Steps:
             self._parameters,
             self._gradients,
             network.weight_places,
+            network.weight_shapes,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
             own_velocity=recipe.clip > 0,

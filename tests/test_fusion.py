@@ -6,8 +6,8 @@ import pytest
 from conftest import optional
 
 from ann.activations import ACTIVATIONS, Elementwise
+from ann.adaptive import Adam
 from ann.backend import GpuBackend
-from ann.optimizers import Adam
 
 cupy = optional("cupy")
 fusion = optional("cupy._core.fusion")
@@ -48,7 +48,7 @@ def test_an_activation_is_one_kernel(name):
 def test_adam_is_one_kernel(shrinking):
     optimizer = Adam(
         type("NoMemory", (), {"xp": type("NoMemory", (), {"zeros_like": lambda like: like})}),
-        *(array(8), array(8), []),
+        *(array(8), array(8), [], []),
         momentum=0.9,
         weight_decay=0.1,
         decoupled=True,

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 import ann
+from ann.muon import Orthogonalization
 from ann.optimizers import OPTIMIZERS, get_optimizer
 
-WEIGHTS, SIZE = [slice(0, 6), slice(8, 11)], 13  # the others are biases
+WEIGHTS, SHAPES, SIZE = [slice(0, 6), slice(8, 11)], [(2, 3), (3, 1)], 13  # the others are biases
 DECAYING = np.isin(np.arange(SIZE), [*range(6), *range(8, 11)])
 RATES = (0.1, 0.05, 0.2, 0.1)
 
@@ -14,7 +15,7 @@ def run(backend, name, rng, momentum=0.9, weight_decay=0.0, **options):
     parameters = backend.from_host(rng.standard_normal(SIZE).astype(np.float64))
     gradients = backend.xp.zeros_like(parameters)
     optimizer = get_optimizer(
-        name, backend, parameters, gradients, WEIGHTS, momentum=momentum, weight_decay=weight_decay, **options
+        name, backend, parameters, gradients, WEIGHTS, SHAPES, momentum=momentum, weight_decay=weight_decay, **options
     )
     for step, rate in enumerate(RATES, start=1):
         kept = optimizer.memory * backend.to_host(gradients)  # as the backward pass does it
@@ -23,8 +24,33 @@ def run(backend, name, rng, momentum=0.9, weight_decay=0.0, **options):
     return backend.to_host(parameters)
 
 
+def orthogonal(matrix):
+    """Muon's polynomial, applied five times to the singular values themselves."""
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    values = values / (np.sqrt((values**2).sum()) + 1e-7)
+    for _ in range(5):
+        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+    return left * values @ right
+
+
+def muon_formula(rng, momentum, weight_decay):
+    """For the weights; the biases are AdamW's."""
+    p, v = rng.standard_normal(SIZE), np.zeros(SIZE)
+    for rate in RATES:
+        g = rng.standard_normal(SIZE)
+        v = momentum * v + g
+        for place, shape in zip(WEIGHTS, SHAPES, strict=True):
+            step = orthogonal((g + momentum * v)[place].reshape(shape)).ravel()
+            p[place] = (1 - rate * weight_decay) * p[place] - rate * 0.2 * np.sqrt(max(shape)) * step
+    return p
+
+
 def formula(name, rng, momentum=0.9, weight_decay=0.0):
     """The same from the papers' formulas, out of place."""
+    if name == "muon":
+        weights = muon_formula(rng, momentum, weight_decay)
+        biases = formula("adamw", np.random.default_rng(1), momentum, 0.0)
+        return np.where(DECAYING, weights, biases)
     p, v, s = rng.standard_normal(SIZE), np.zeros(SIZE), np.zeros(SIZE)
     decay = np.where(DECAYING, weight_decay, 0.0)
     for k, rate in enumerate(RATES, start=1):
@@ -63,7 +89,7 @@ def test_no_optimizer_whose_gradients_are_changed_has_its_memory_in_them(backend
     found = run(backend, name, np.random.default_rng(1), **arguments, own_velocity=True)
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
     vectors = backend.from_host(np.zeros(SIZE)), backend.from_host(np.zeros(SIZE))
-    assert get_optimizer(name, backend, *vectors, WEIGHTS, **arguments, own_velocity=True).memory == 0
+    assert get_optimizer(name, backend, *vectors, WEIGHTS, SHAPES, **arguments, own_velocity=True).memory == 0
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -73,5 +99,21 @@ def test_decay_leaves_biases_alone(backend, name):
 
 
 def test_unknown_optimizer():
-    with pytest.raises(ValueError, match="unknown optimizer 'sdg'; known: sgd, nesterov, adam, adamw, rmsprop"):
-        get_optimizer("sdg", ann.get_backend("cpu"), np.zeros(1), np.zeros(1), [], momentum=0, weight_decay=0)
+    with pytest.raises(ValueError, match="unknown optimizer 'sdg'; known: sgd, nesterov, adam, adamw, rmsprop, muon"):
+        get_optimizer("sdg", ann.get_backend("cpu"), np.zeros(1), np.zeros(1), [], [], momentum=0, weight_decay=0)
+
+
+@pytest.mark.parametrize("shape", [(30, 20), (20, 30), (5, 1), (1, 5), (16, 16)])
+def test_orthogonalization(backend, shape, rng):
+    """Directions that matter little become about as long as those that matter much, and none turns."""
+    left, _, right = np.linalg.svd(rng.standard_normal(shape), full_matrices=False)
+    values = np.linspace(0.05, 1.0, min(shape))
+    matrix = backend.from_host((left * values @ right).astype(np.float32))
+    Orthogonalization(backend, matrix).apply()
+    found = backend.to_host(matrix)
+    np.testing.assert_allclose(found, orthogonal(left * values @ right), rtol=0, atol=1e-5)
+    lengths = np.diag(left.T @ found @ right.T)
+    assert lengths.min() > 0.5 and lengths.max() < 1.3
+    zero = backend.xp.zeros_like(matrix)
+    Orthogonalization(backend, zero).apply()
+    np.testing.assert_array_equal(backend.to_host(zero), 0)

@@ -103,7 +103,14 @@ def test_ten_steps_of_each_optimizer_are_pytorch_s(optimizer, rng):
     twin = torch_twin(net, "tanh", "sigmoid")
     rule = OPTIMIZERS[optimizer](twin.parameters())
     own = get_optimizer(
-        optimizer, net.backend, net.parameters, net.gradients, net.weight_places, momentum=0.9, weight_decay=0.0
+        optimizer,
+        net.backend,
+        net.parameters,
+        net.gradients,
+        net.weight_places,
+        net.weight_shapes,
+        momentum=0.9,
+        weight_decay=0.0,
     )
     net = net.training_twin(net.backend, net.parameters, net.gradients, own.memory)
     for step in range(1, 11):
@@ -114,6 +121,34 @@ def test_ten_steps_of_each_optimizer_are_pytorch_s(optimizer, rng):
         net.compute_gradients(net.inputs(x)[0], t)
         own.update(np.array(own.numbers(step, rule.defaults["lr"]), np.float32))
     np.testing.assert_allclose(net.parameters, vector(twin), rtol=1e-5, atol=1e-5)
+
+
+def test_muon_is_pytorch_s(rng):
+    """Which computes in bfloat16, of three digits, so its steps point the same way rather than being the same."""
+    net = network_of(ann.get_backend("cpu"), 30, 16, 12, 10, activation="tanh")
+    twin = torch_twin(net, "tanh", "sigmoid")
+    start = net.parameters.copy()
+    weights = [parameter for parameter in twin.parameters() if parameter.ndim == 2]
+    rule = torch.optim.Muon(weights, lr=0.01, momentum=0.9, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    vectors = net.parameters, net.gradients, net.weight_places, net.weight_shapes
+    own = get_optimizer("muon", net.backend, *vectors, momentum=0.9, weight_decay=0.1)
+    x, t = data(rng)
+    for step in range(1, 4):
+        torch_loss(twin(torch.from_numpy(x)), torch.from_numpy(t), "sigmoid", "cross-entropy").backward()
+        rule.step()
+        rule.zero_grad()
+        net.compute_gradients(net.inputs(x)[0], t)
+        own.update(np.array(own.numbers(step, 0.01), np.float32))
+        with torch.no_grad():  # biases follow another rule
+            for linear, layer in zip(
+                [part for part in twin if isinstance(part, torch.nn.Linear)], net.layers, strict=True
+            ):
+                linear.bias[:] = torch.from_numpy(layer.bias[0].copy())
+    for place in net.weight_places:
+        ours, theirs = ((vector[place] - start[place]).astype(np.float64) for vector in (net.parameters, vector(twin)))
+        cosine = ours @ theirs / np.sqrt((ours @ ours) * (theirs @ theirs))
+        assert cosine > 0.99
+        assert np.sqrt((ours @ ours) / (theirs @ theirs)) == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -16,10 +16,11 @@ import ann
 import ann.cpu
 import ann.steps
 from ann import blas
+from ann.adaptive import Adam
 from ann.backend import GpuBackend
 from ann.device_choice import choose_backend
 from ann.operations import Backend
-from ann.optimizers import OPTIMIZERS, Adam
+from ann.optimizers import OPTIMIZERS
 from ann.pixels import black_first
 from ann.steps import Images, Steps
 
