@@ -19,6 +19,7 @@ from ann.reports import EpochReport
 _SAMPLE = 1000  # images that are looked at
 _STEPS = 100  # before so many, no network has learnt anything
 _POOR = 0.75  # the share of chance's mistakes that is called poor
+_WELL = 0.05  # the share of mistakes that is called good
 _DEAD = 0.6  # the share of a layer's neurons; 0.48 were in runs of relu networks that learnt well
 _FLAT = 0.85  # the share of a layer's outputs; at most 0.75 were in sigmoid and tanh networks that learnt well
 _GROWN = 2.0  # times the least loss
@@ -74,8 +75,12 @@ class _Findings:
     @cached_property
     def learns_poorly(self) -> bool:
         """Whether the network does little better than by always giving the commonest label."""
-        wrong = float((self.host.predict(self.images) != self.labels).mean())
-        return wrong > _POOR * self.chance
+        return self.wrong > _POOR * self.chance
+
+    @cached_property
+    def wrong(self) -> float:
+        """The share of mistakes on the sample."""
+        return float((self.host.predict(self.images) != self.labels).mean())
 
     @property
     def chance(self) -> float:
@@ -160,6 +165,8 @@ def _dead_neurons(found: _Findings) -> str:
 
 
 def _flat_neurons(found: _Findings) -> str:
+    if found.wrong < _WELL:
+        return ""  # some networks work with outputs of 0 and 1
     for number, activation, outputs in found.hidden_outputs:
         if activation.name in ("sigmoid", "tanh", "scaled-tanh"):
             slopes, scratch = np.ones_like(outputs), np.empty_like(outputs)

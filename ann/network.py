@@ -118,6 +118,14 @@ class NeuralNetwork:
             for place, shape in zip(self.weight_places, self.weight_shapes, strict=True)
         ]
 
+    def layer_matrices(self, vector: Array) -> list[Array]:
+        """The layers' weights and biases (I + 1, O) in a vector like ``parameters``, as views."""
+        ends = [place.stop + layer.output_dim for place, layer in zip(self.weight_places, self.layers, strict=True)]
+        return [
+            self.xp.reshape(vector[place.start : end], layer.shape, copy=False)
+            for place, end, layer in zip(self.weight_places, ends, self.layers, strict=True)
+        ]
+
     # The mathematics, on device arrays -------------------------------------------------------------------------
 
     def forward(self, x: Array, scale: float = 1.0) -> Array:

@@ -14,7 +14,7 @@ from ann.activations import get_activation
 from ann.losses import get_loss
 from ann.optimizers import OPTIMIZERS
 from ann.schedules import SCHEDULES
-from ann.validation import check_count, check_number
+from ann.validation import check_count, check_flag, check_number
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Recipe:
         clip: the largest norm that the gradient of all parameters may have; 0 for no limit.
         max_norm: the largest norm that the weights into one neuron may have; 0 for no limit.
         average: the memory of a moving average of the parameters, which the network then gets; 0 for none.
+        batch_norm: whether the sums of hidden neurons are normalised in training, over each batch.
         batch_size: images in a step.
         epochs: passes over the training images.
         schedule: how the learning rate falls: "constant", "step", "linear", "cosine" or "one-cycle".
@@ -62,6 +63,7 @@ class Recipe:
     clip: float = 0.0
     max_norm: float = 0.0
     average: float = 0.0
+    batch_norm: bool = False
     batch_size: int = 200
     epochs: int = 24
     schedule: str = "linear"
@@ -90,6 +92,7 @@ class Recipe:
             "clip": check_number("clip", self.clip, at_least=0),
             "max_norm": check_number("max_norm", self.max_norm, at_least=0),
             "average": check_number("average", self.average, at_least=0, below=1),
+            "batch_norm": check_flag("batch_norm", self.batch_norm),
             "batch_size": check_count("batch_size", self.batch_size, at_least=1),
             "epochs": check_count("epochs", self.epochs, at_least=1),
             "warmup": check_number("warmup", self.warmup, at_least=0, below=1),
@@ -134,8 +137,12 @@ class Recipe:
         """The flags of scripts/train.py that give this recipe."""
         words: list[str] = []
         for name, value in vars(self).items():
+            flag = name.replace("_", "-")
+            if isinstance(value, bool):
+                words.append(f"--{flag}" if value else f"--no-{flag}")
+                continue
             text = (",".join(map(str, value)) or "none") if name == "hidden" else str(value)
-            words += [f"--{name.replace('_', '-')}", text]
+            words += [f"--{flag}", text]
         return words
 
 

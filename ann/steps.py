@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ann.batch_norm import BatchNorm
 from ann.dropout import Dropout, Mask
 from ann.network import CHUNK, NeuralNetwork, slices
 from ann.operations import Array
@@ -50,11 +51,13 @@ class Steps:
         self.count = -(-images.count // recipe.batch_size)  # the last batch may be smaller
         self._network, self._images, self._batch_size = network, images, recipe.batch_size
         self._recorder = network.backend.recorder()
-        # Its own vectors: the optimizer's memory may be in the gradients
-        self._parameters, self._gradients = (xp.zeros_like(network.parameters) for _ in range(2))
+        # Its own vectors: the optimizer's memory may be in the gradients, and gains may follow the network's parameters
+        self._plain = network.parameters.shape[0]
+        widths = [layer.output_dim for layer in network.layers[:-1]] if recipe.batch_norm else []
+        self._parameters, self._gradients = (xp.zeros(self._plain + sum(widths), dtype=network.dtype) for _ in range(2))
         self._black = images.black
         sorted_rows, usual_rows = (network.backend.from_host(order) for order in (images.rows, images.rows.argsort()))
-        self._fetch = self._copier(network.parameters, self._parameters, sorted_rows)
+        self._fetch = self._copier(network.parameters, self._parameters[: self._plain], sorted_rows)
         self._optimizer = get_optimizer(
             recipe.optimizer,
             self._recorder,
@@ -64,14 +67,17 @@ class Steps:
             network.weight_shapes,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
-            own_velocity=recipe.clip > 0,
+            own_velocity=recipe.clip > 0 or recipe.batch_norm,
         )
         recorder, p = self._recorder, self._parameters
+        gains = (vector[self._plain :] for vector in (p, self._gradients))
+        self._batch_norm = BatchNorm(recorder, widths, *gains) if recipe.batch_norm and widths else None
         self._clipping = GradientClipping(recorder, self._gradients, recipe.clip) if recipe.clip else None
         self._max_norm = MaxNorm(recorder, network.weight_matrices(p), recipe.max_norm) if recipe.max_norm else None
         self._average = MovingAverage(recorder, p, recipe.average) if recipe.average else None
-        result = self._average.parameters if self._average else p
-        self._return = self._copier(result, network.parameters, usual_rows)
+        before = xp.asarray(network.parameters, copy=True)
+        self._return = self._returner(self._average.parameters if self._average else p, usual_rows)
+        network.parameters[...] = before  # recording that call has made it
         self._black_changes = recipe.weight_decay > 0  # the gradient of a black pixel's weights, which else stays 0
         self._numbers = xp.zeros(len(self._numbers_of(1, 1.0)), dtype=network.dtype)
         self._logits = xp.empty((images.count, network.output_dim), dtype=network.dtype)
@@ -110,8 +116,8 @@ class Steps:
         )
         keys = generator(network.seed, "dropout", first // self.count).integers(2**32, size=len(network.layers))
         self._keys[...] = network.backend.from_host(keys.astype("uint32"))
-        # Otherwise it goes on from where it was: an average that the network has is no place to train from
-        if start == 0 and not (self._average and first):
+        # Otherwise it goes on from where it was: what the network has may be averages, or without normalisation
+        if start == 0 and not ((self._average or self._batch_norm) and first):
             self._fetch()
         done = start
         try:
@@ -139,6 +145,8 @@ class Steps:
         state = {"parameters": self._parameters, **self._optimizer.state}
         if self._average:
             state["average"] = self._average.parameters
+        if self._batch_norm:
+            state["statistics"] = self._batch_norm.state
         if done:
             state["logits"] = self._logits[: min(done * self._batch_size, self._images.count), :]
         return state
@@ -147,7 +155,10 @@ class Steps:
         """Make a step on the images of these numbers, so that it can be played on others."""
         recorder, xp = self._recorder, self._recorder.xp
         memory = self._optimizer.memory
-        network = self._network.training_twin(recorder, self._parameters, self._gradients, memory, self._black)
+        parameters, gradients = (vector[: self._plain] for vector in (self._parameters, self._gradients))
+        network = self._network.training_twin(recorder, parameters, gradients, memory, self._black)
+        if self._batch_norm:
+            network.layers = self._batch_norm.layers(network.layers)
         of_black = self._gradients[: self._black * network.layers[0].output_dim]
         ready = _Step(chosen)
         pixels = xp.empty((chosen.shape[0], network.input_dim + 1), dtype=xp.uint8)
@@ -182,8 +193,10 @@ class Steps:
             self._optimizer.update(self._numbers)
             if self._max_norm:
                 self._max_norm.apply()
+            if self._batch_norm:
+                self._batch_norm.update(self._numbers[-2:])
             if self._average:
-                self._average.update(self._numbers[-2:])
+                self._average.update(self._numbers[-4:-2] if self._batch_norm else self._numbers[-2:])
 
         ready.play = recorder.record(step)
         return ready
@@ -198,7 +211,29 @@ class Steps:
 
     def _numbers_of(self, step: int, rate: float) -> list[float]:
         """All that a step, counted from 1, has to know."""
-        return [*self._optimizer.numbers(step, rate), *(self._average.numbers(step) if self._average else [])]
+        followers = [follower for follower in (self._average, self._batch_norm) if follower]
+        return [*self._optimizer.numbers(step, rate), *(n for follower in followers for n in follower.numbers(step))]
+
+    def _returner(self, source: Array, rows: Array) -> Callable[[], object]:
+        """A call that gives the network these parameters, with its rows in their order, as those of plain layers."""
+        network, plain = self._network, source[: self._plain]
+        if not self._batch_norm:
+            return self._copier(plain, network.parameters, rows)
+        recorder, batch_norm = self._recorder, self._batch_norm
+        folded = recorder.xp.empty_like(plain)
+        copy = self._copier(folded, network.parameters, rows)
+
+        def fold() -> None:
+            recorder.assign(plain, out=folded)
+            batch_norm.fold(network.layer_matrices(folded), source[self._plain :])
+
+        make = recorder.record(fold)
+
+        def make_and_copy() -> None:
+            make()
+            copy()
+
+        return make_and_copy
 
     def _copier(self, source: Array, target: Array, rows: Array) -> Callable[[], object]:
         """A call that copies all parameters, with the rows of the first layer in another order."""

@@ -135,6 +135,13 @@ def check_count(name: str, value: Any, *, at_least: int) -> int:
     return int(value)
 
 
+def check_flag(name: str, value: Any) -> bool:
+    """``value`` as a Python bool. Raises ValueError where it is none."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name}: expected True or False, got {_short(value)}")
+    return bool(value)
+
+
 def _to_float(value: Any) -> float | None:
     """A real number as a finite float, or None."""
     if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, _NO_NUMBERS):

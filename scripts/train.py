@@ -315,6 +315,11 @@ def parse_flags() -> argparse.Namespace:
     add("clip", type=number(at_least=0), metavar="NORM", help="limit of the gradient's norm, 0 for none")
     add("max_norm", type=number(at_least=0), metavar="NORM", help="limit for the weights of a neuron, 0 for none")
     add("average", type=number(at_least=0, below=1), metavar="SHARE", help="memory of averaged parameters, 0 for none")
+    add(
+        "batch_norm",
+        action=argparse.BooleanOptionalAction,
+        help="normalise the sums of hidden neurons in training, over each batch",
+    )
     add("batch_size", type=whole(1), metavar="N", help="images in a step")
     add("epochs", type=whole(1), metavar="N", help="passes over the training images")
     add(

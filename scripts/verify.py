@@ -14,6 +14,7 @@ import numpy as np
 
 import ann
 from ann.activations import ACTIVATIONS
+from ann.batch_norm import BatchNorm
 from ann.dropout import Dropout
 from ann.gradient_check import network_gradient_error
 from ann.losses import LOSSES
@@ -126,6 +127,10 @@ def cases(backend: ann.Backend) -> Iterator[tuple[str, ann.NeuralNetwork]]:
     layers: list[Any] = [found.layers[0], Dropout(backend, 0.4, images, key, 6, found.dtype), *found.layers[1:]]
     found.layers = layers
     yield "dropout", found
+    found = network("tanh")
+    gains, gradients = (found.xp.zeros(11, dtype=found.dtype) for _ in range(2))
+    found.layers = BatchNorm(backend, [6, 5], gains, gradients).layers(found.layers)
+    yield "batch normalisation", found
 
 
 def line(name: str, largest: float, difference: float, tolerance: float) -> bool:

@@ -56,6 +56,8 @@ CASES = [
     *({"optimizer": name} for name in OPTIMIZERS),
     {"optimizer": "sgd", **REGULARIZED},
     {"optimizer": "adamw", **REGULARIZED, "schedule": "one-cycle"},
+    {"optimizer": "muon", **REGULARIZED, "batch_norm": True},
+    {"optimizer": "sgd", "batch_norm": True},
     {"optimizer": "nesterov", "early_stopping": 1, "epochs": 6, "learning_rate": 2.0},
 ]
 

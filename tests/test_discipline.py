@@ -42,6 +42,7 @@ ROOMS = [
         "optimizers",
         "regularizers",
         "dropout",
+        "batch_norm",
         "schedules",
         "datasets",
         "recipes",

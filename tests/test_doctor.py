@@ -116,7 +116,12 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
         "import ann\nann.register_activation('cube', lambda xp, z: z**3, lambda xp, z: 3 * z**2)\n"
     )
     out, _ = run("verify", "--device", "cpu", "--gradients", "--steps", 1, "--import", "own.py", cwd=tmp_path)
-    assert "hidden layers cube " in out and "dropout" in out and "quadratic of gelu outputs" in out
+    assert (
+        "hidden layers cube " in out
+        and "dropout" in out
+        and "batch normalisation" in out
+        and "quadratic of gelu outputs" in out
+    )
     assert "WRONG" not in out
 
 

@@ -29,7 +29,7 @@ def test_twelve_steps(backend_pair, dataset, activation, output, loss, optimizer
     """Momentum, decay, a schedule and a smaller last batch; then losses, parameters and outputs agree."""
     recipe = recipe_of(activation, output, loss, optimizer, epochs=3, validation=10)
     if activation == "tanh":
-        recipe = dataclasses.replace(recipe, **REGULARIZED)
+        recipe = dataclasses.replace(recipe, **REGULARIZED, batch_norm=optimizer != "adam")
     results = []
     for backend in backend_pair:
         net = network_of(backend, 64, 12, 8, 10, activation=activation, output=output, loss=loss)

@@ -5,6 +5,7 @@ import pytest
 from conftest import network_of, optional
 
 import ann
+from ann.batch_norm import BatchNorm
 from ann.optimizers import get_optimizer
 from ann.regularizers import GradientClipping
 from ann.schedules import get_schedule
@@ -168,6 +169,26 @@ def test_one_cycle_is_pytorch_s():
         rule.step()
         if step < 49:
             schedule.step()
+
+
+def test_batch_normalisation_is_pytorch_s(rng):
+    """Outputs and gradients of a layer of each, in training."""
+    net = network_of(ann.get_backend("cpu"), 30, 16, 10, activation="tanh")
+    twin = torch_twin(net, "tanh", "sigmoid")
+    normalize = torch.nn.BatchNorm1d(16)
+    with torch.no_grad():
+        normalize.bias.copy_(twin[0].bias)
+    twin[0].bias = None
+    twin.insert(1, normalize)
+    gains, gain_gradients = np.zeros(16, np.float32), np.zeros(16, np.float32)
+    net.layers = BatchNorm(net.backend, [16], gains, gain_gradients).layers(net.layers)
+    x, t = data(rng)
+    loss = torch_loss(twin(torch.from_numpy(x)), torch.from_numpy(t), "sigmoid", "cross-entropy")
+    loss.backward()
+    assert float(net.compute_gradients(net.inputs(x)[0], t)) == pytest.approx(loss.item(), rel=1e-5)
+    np.testing.assert_allclose(gain_gradients, normalize.weight.grad, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(net.layers[0].gradients[-1], normalize.bias.grad, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(net.layers[0].gradients[:-1].T, twin[0].weight.grad, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("limit", [0.01, 100.0])

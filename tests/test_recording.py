@@ -47,7 +47,7 @@ def trained(backend, dataset, case=("sigmoid", "sigmoid", "cross-entropy", "adam
     activation, output, loss, _ = case
     recipe = recipe_of(*case, epochs=4)  # 170 images: the last batch is smaller
     if activation == "tanh":
-        recipe = dataclasses.replace(recipe, **REGULARIZED)
+        recipe = dataclasses.replace(recipe, **REGULARIZED, batch_norm=True)
     net = network_of(backend, 64, 12, 8, 10, activation=activation, output=output, loss=loss, dtype=dtype)
     reports = ann.fit(net, dataset, recipe)
     return [report.loss for report in reports], backend.to_host(net.parameters).copy()
