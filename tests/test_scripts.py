@@ -95,11 +95,11 @@ def test_every_flag_reaches_the_model(tmp_path, small_data):
         "dropout": 0.1, "input-dropout": 0.05, "clip": 3.0, "max-norm": 4.0, "average": 0.9, "batch-size": 30,
         "epochs": 2, "schedule": "step", "warmup": 0.25, "validation": 50, "early-stopping": 2,
     }  # fmt: skip
-    words = [word for name, value in flags.items() for word in (f"--{name}", value)]
+    words = [word for name, value in flags.items() for word in (f"--{name}", value)] + ["--batch-norm"]
     network = ["--hidden", "9,7", "--activation", "gelu", "--output-activation", "softmax", "--loss", "cross-entropy"]
     run("train", "--data", small_data, "--seed", 5, *network, *words, "--output", "x.pickle", cwd=tmp_path)
     model = pickle.loads((tmp_path / "x.pickle").read_bytes())
-    assert model["recipe"] == {name.replace("-", "_"): value for name, value in flags.items()}
+    assert model["recipe"] == {"batch_norm": True, **{name.replace("-", "_"): value for name, value in flags.items()}}
     assert model["seed"] == 5 and model["loss"] == "cross-entropy"
     shapes = [(layer["weight"].shape, layer["activation"]) for layer in model["layers"]]
     assert shapes == [((64, 9), "gelu"), ((9, 7), "gelu"), ((7, 10), "softmax")]
@@ -334,7 +334,9 @@ def test_ctrl_c(tmp_path, small_data, old):
     assert names == ({"small", "mnist_ann.pickle"} if old else {"small"})
 
 
-@pytest.mark.parametrize("program", ["train.py --epochs 9 --batch-size 20 --output x", "try_loader.py --output x"])
+@pytest.mark.parametrize(
+    "program", ["train.py --epochs 9 --batch-size 20 --learning-rate 0.01 --output x", "try_loader.py --output x"]
+)
 def test_a_reader_that_leaves_early_costs_nothing(tmp_path, small_data, program):
     if "loader" in program:
         optional("matplotlib")
