@@ -335,7 +335,7 @@ def test_ctrl_c(tmp_path, small_data, old):
 
 
 @pytest.mark.parametrize(
-    "program", ["train.py --epochs 9 --batch-size 20 --learning-rate 0.01 --output x", "try_loader.py --output x"]
+    "program", ["train.py --epochs 9 --batch-size 20 --learning-rate 0.003 --output x", "try_loader.py --output x"]
 )
 def test_a_reader_that_leaves_early_costs_nothing(tmp_path, small_data, program):
     if "loader" in program:
