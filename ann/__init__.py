@@ -4,7 +4,6 @@ Read it in this order: ``activations``, ``losses``, ``layers``, ``network``, ``o
 ``training``.
 """
 
-from ann.activations import register_activation
 from ann.backend import Backend, get_backend
 from ann.checkpoints import Checkpoints
 from ann.datasets import Dataset, load_dataset
@@ -18,6 +17,7 @@ from ann.errors import (
     TrainingWarning,
 )
 from ann.network import NeuralNetwork, load_model
+from ann.own_activation import register_activation
 from ann.recipes import Recipe
 from ann.reports import EpochReport
 from ann.training import fit

@@ -56,6 +56,8 @@ def load_dataset(folder_or_name: str | os.PathLike[str] = "mnist") -> Dataset:
         DataFileError: a file is missing, unreadable, damaged, or does not fit the others.
     """
     folder = _CHECKOUT_DATA if folder_or_name == "mnist" else Path(folder_or_name)
+    if os.path.isfile(folder):
+        raise DataFileError(f"{folder}: this is a file; give the folder that holds the four IDX files")
     if not os.path.isdir(folder):  # false, where Path.is_dir raises, for a name that is too long
         raise DataFileError(
             f"{folder}: no such data folder; it must hold the four IDX files of MNIST (see data/README.md)"

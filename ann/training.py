@@ -144,6 +144,10 @@ def _evaluate(network: NeuralNetwork, images: Images) -> Evaluation:
 
 def _split(network: NeuralNetwork, dataset: Dataset, recipe: Recipe) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """((training images, labels), (held-out images, labels)), checked against the network and the recipe."""
+    for name, value, kind in (("dataset", dataset, Dataset), ("recipe", recipe, Recipe)):
+        if not isinstance(value, kind):
+            found = type(value).__name__
+            raise ValueError(f"{name}: expected an ann.{kind.__name__}, got {found}; ann.load_dataset makes data sets")
     images = check_images("train_images", dataset.train_images, network.input_dim)
     if images.dtype.name != "uint8":
         raise ValueError(f"train_images: expected uint8 pixels, got dtype {images.dtype}")

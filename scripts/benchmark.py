@@ -186,7 +186,8 @@ def admitted(
             if name == "ann":
                 raise
             contenders.pop(name, None)
-            cli.say(f"  {name:25} left out: {' '.join(str(error).split())[:200]}")
+            cure = ": pip install -e '.[bench]'" if isinstance(error, ModuleNotFoundError) else ""
+            cli.say(f"  {name:25} left out: {' '.join(str(error).split())[:200]}{cure}")
             continue
         expected = losses["ann"]
         tolerance = 10 * TOLERANCE if "TF32" in name else TOLERANCE

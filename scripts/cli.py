@@ -64,6 +64,20 @@ DEVICE_HELP = (
 )
 
 
+# what other programs call our flags
+_OTHER_NAMES = {
+    **dict.fromkeys(("--lr", "--rate", "--eta"), "--learning-rate"),
+    **dict.fromkeys(("--layers", "--hidden-layers", "--widths", "--units"), "--hidden"),
+    **dict.fromkeys(("--bs", "--batch", "--batchsize"), "--batch-size"),
+    **dict.fromkeys(("--wd", "--decay", "--l2"), "--weight-decay"),
+    **dict.fromkeys(("--patience", "--early-stop"), "--early-stopping"),
+    **dict.fromkeys(("--out", "--save", "--o", "--model"), "--output"),
+    **dict.fromkeys(("--gpu", "--cuda", "--cpu"), "--device"),
+    **dict.fromkeys(("--continue", "--checkpoint"), "--resume"),
+    **dict.fromkeys(("--val", "--validation-split"), "--validation"),
+}
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose complaint is one line, with exit code 2."""
 
@@ -77,10 +91,16 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End the program over wrong usage."""
-        unknown = re.match(r"unrecognized arguments: (--[\w-]+)", message)
-        near = unknown and difflib.get_close_matches(unknown[1], self._option_string_actions)
-        if near:
-            message += f"; did you mean {near[0]}?"
+        unknown = re.match(r"unrecognized arguments: (\S+)", message)
+        known = self._option_string_actions
+        if unknown and unknown[1].startswith("-"):
+            word = "--" + unknown[1].strip("-").split("=")[0].replace("_", "-")
+            near = [_OTHER_NAMES[word]] if word in _OTHER_NAMES else difflib.get_close_matches(word, known)
+            if near and near[0] in known:
+                message += f"; did you mean {near[0]}?"
+        elif unknown:
+            lists = ", and widths are one word, such as 128,32" if "--hidden" in known else ""
+            message += f"; a value stands after its flag{lists}"
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
 
     def early(self, flag: str, **options: Any) -> Any:

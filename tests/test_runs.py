@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from conftest import ROOT, optional
-from test_scripts import FAST, HARNESS, NO_GPU, run
+from test_scripts import FAST, NO_GPU, run, run_changed
 
 import ann
 from ann.checkpoint_file import read_checkpoint
@@ -141,9 +141,7 @@ def test_the_commands_that_it_prints(tmp_path, small_data):
         "    if report.epoch == 2: os.kill(os.getpid(), signal.SIGINT)\n"
         "ann.fit = lambda net, data, recipe, callbacks, *rest: fit(net, data, recipe, [*callbacks, stop], *rest)"
     )
-    command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py")]
-    flags = ["--data", str(small_data), *FAST, "--run", "a run"]
-    process = subprocess.run([*command, *flags], capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    process = run_changed(change, small_data, tmp_path, "--run", "a run")
     assert process.returncode == 130
     line = re.fullmatch(r"interrupted after 2 of 3 epochs; go on: (.*)\n", process.stderr)[1]
     process = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
@@ -288,9 +286,7 @@ def test_a_disk_that_fills_up(tmp_path, small_data):
     flags = ["--data", str(small_data), *FAST]
     run("train", *flags, "--run", "good", cwd=tmp_path)
     assert (tmp_path / "good/model.pickle").stat().st_size < 12_000 < (tmp_path / "good/checkpoint.npz").stat().st_size
-    command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py"), *flags]
-    options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": NO_GPU, "timeout": 60}
-    process = subprocess.run([*command, "--run", "full", "--checkpoint-every", "2"], **options)
+    process = run_changed(change, small_data, tmp_path, "--run", "full", "--checkpoint-every", "2")
     assert process.returncode == 0, process.stderr
     warned = "warning: no checkpoint was written: full/checkpoint.npz: File too large; training goes on\n"
     assert process.stderr == warned  # once is enough
@@ -308,9 +304,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, small_data):
         "    return real(path, flags, *rest, **options)\n"
         "os.open = read_only\n"
     )
-    command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py")]
-    command += ["--data", str(small_data), *FAST, "--run", "run"]
-    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert (process.returncode, process.stderr) == (1, "error: run/config.json: Read-only file system\n")
 
 
@@ -324,18 +318,14 @@ def test_a_stop_whose_checkpoint_cannot_be_written(tmp_path, small_data):
         "def stop(report): os.kill(os.getpid(), signal.SIGTERM)\n"
         "ann.fit = lambda net, data, recipe, callbacks, *rest: fit(net, data, recipe, [*callbacks, stop], *rest)"
     )
-    command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py")]
-    command += ["--data", str(small_data), *FAST, "--run", "run"]
-    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert process.returncode == 1
     assert process.stderr == "error: run/checkpoint.npz: No space left on device\n"
 
 
 def test_without_matplotlib(tmp_path, small_data):
     change = "sys.modules['matplotlib.pyplot'] = None"
-    command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py")]
-    command += ["--data", str(small_data), *FAST, "--run", "run"]
-    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert (process.returncode, process.stderr) == (0, "")
     assert "no curves: pictures need matplotlib: pip install -e '.[plot]'" in process.stdout
 
@@ -349,9 +339,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path, small_data):
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "ann.fit = lambda net, data, recipe, callbacks, *rest: fit(net, data, recipe, [*callbacks, stop], *rest)"
     )
-    command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py")]
-    command += ["--data", str(small_data), *FAST, "--run", "run"]
-    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert process.returncode == 130
     assert process.stderr.startswith("interrupted: run has what the last checkpoint holds; go on: ")
 

@@ -410,9 +410,9 @@ HARNESS = (
 )
 
 
-def run_changed(change, small_data, cwd):
+def run_changed(change, small_data, cwd, *flags):
     command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py")]
-    command += ["--data", str(small_data), *FAST]
+    command += ["--data", str(small_data), *FAST, *flags]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=NO_GPU, timeout=60)
 
 
