@@ -134,3 +134,9 @@ def test_files_that_do_not_fit(small_data, name, array, message):
     (small_data / f"{name}-ubyte.gz").write_bytes(gzip.compress(idx_bytes(array)))
     with pytest.raises(ann.DataFileError, match=message):
         ann.load_dataset(small_data)
+
+
+def test_a_file_in_place_of_a_folder(small_data):
+    path = small_data / "t10k-labels-idx1-ubyte.gz"
+    with pytest.raises(ann.DataFileError, match="this is a file; give the folder that holds the four IDX files"):
+        ann.load_dataset(path)

@@ -207,6 +207,13 @@ def test_help(tmp_path, name):
         (["--schedule", "x"], "argument --schedule: invalid choice: 'x'"),
         (["--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
         (["--epoch", "3"], "unrecognized arguments: --epoch 3; did you mean --epochs?"),
+        (["--lr", "3"], "unrecognized arguments: --lr 3; did you mean --learning-rate?"),
+        (["--layers=3"], "unrecognized arguments: --layers=3; did you mean --hidden?"),
+        (["--batch_size", "3"], "unrecognized arguments: --batch_size 3; did you mean --batch-size?"),
+        (
+            ["--hidden", "128", "32"],
+            "unrecognized arguments: 32; a value stands after its flag, and widths are one word",
+        ),
         (["extra"], "unrecognized arguments: extra"),
     ],
 )
@@ -518,7 +525,7 @@ def test_benchmark_checks_what_it_times(tmp_path):
     options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": NO_GPU, "timeout": 60}
     process = subprocess.run([*command, "Absent", *flags], **options)
     assert process.returncode == 0, process.stderr
-    assert "left out: No module named 'no_such_peer'" in process.stdout
+    assert "left out: No module named 'no_such_peer': pip install -e '.[bench]'" in process.stdout
     figures = json.loads((tmp_path / "x.json").read_text())["tasks"]["classroom"]["microseconds_a_step"]
     assert set(figures) == {"ann", "its products alone", "its FLOPs at the peak"}
     assert all(value > 0 for values in figures.values() for value in values)

@@ -131,6 +131,14 @@ def test_a_recipe_that_does_not_fit(dataset, changes, message):
         trained(ann.get_backend("cpu"), dataset, dataclasses.replace(SMALL, **changes))
 
 
+def test_other_things_than_a_data_set_and_a_recipe(dataset):
+    net = network_of(ann.get_backend("cpu"), 64, 10)
+    with pytest.raises(ValueError, match=r"dataset: expected an ann.Dataset, got ndarray; ann.load_dataset makes"):
+        ann.fit(net, dataset.train_images, dataset.train_labels)
+    with pytest.raises(ValueError, match=r"recipe: expected an ann.Recipe, got int"):
+        ann.fit(net, dataset, 3)
+
+
 def test_data_that_do_not_fit(dataset):
     with pytest.raises(ValueError, match=r"train_images: expected shape \(N, 63\)"):
         ann.fit(network_of(ann.get_backend("cpu"), 63, 10), dataset, SMALL)
