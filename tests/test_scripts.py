@@ -212,7 +212,7 @@ def test_help(tmp_path, name):
         (["--batch_size", "3"], "unrecognized arguments: --batch_size 3; did you mean --batch-size?"),
         (
             ["--hidden", "128", "32"],
-            "unrecognized arguments: 32; a value stands after its flag, and widths are one word",
+            "unrecognized arguments: 32; a value stands after its flag",
         ),
         (["extra"], "unrecognized arguments: extra"),
     ],
