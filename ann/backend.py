@@ -51,7 +51,7 @@ class GpuBackend(Backend):
 
     def assign(self, array: Array, out: Array) -> None:
         """See ``Backend``."""
-        self.xp.copyto(out, array)
+        self.xp.copyto(out, array, casting="unsafe")
 
     def fused(self, function: Callable[..., None], *arrays: Array) -> None:
         """See ``Backend``."""

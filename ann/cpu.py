@@ -41,7 +41,7 @@ class CpuBackend(Backend):
 
     def assign(self, array: Array, out: Array) -> None:
         """See ``Backend``."""
-        np.copyto(out, array)
+        np.copyto(out, array, casting="unsafe")
 
     def recorder(self) -> Backend:
         """See ``Backend``."""
@@ -93,7 +93,7 @@ class CpuRecorder(CpuBackend):
 
     def assign(self, array: Array, out: Array) -> None:
         """See ``Backend``."""
-        self.xp.run(partial(np.copyto, out, array))
+        self.xp.run(partial(np.copyto, out, array, casting="unsafe"))
 
     def evaluate(self, function: Callable[[Any, Array], Array], array: Array, out: Array) -> None:
         """See ``Backend``."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ann.hashing import Hash
 from ann.operations import Array, Backend
 
 _WORD = 2**32
@@ -25,33 +26,15 @@ class Mask:
     """
 
     def __init__(self, backend: Backend, share: float, images: Array, key: Array, like: Array) -> None:
-        xp = backend.xp
-        count, columns = like.shape
-        self._xp, self._images, self._key = xp, images, key
-        self._columns = xp.reshape(xp.arange(columns, dtype=xp.uint32), (1, -1))
-        self._width, self._kept, self._scale = columns, int((1.0 - share) * _WORD), 1.0 / (1.0 - share)
-        self._first = xp.empty(count, dtype=xp.uint32)
-        self._bits, self._shifted = (xp.empty_like(like, dtype=xp.uint32) for _ in range(2))
-        self.numbers = xp.empty_like(like)
+        self._xp, self._hash = backend.xp, Hash(backend, images, key, like)
+        self._kept, self._scale = int((1.0 - share) * _WORD), 1.0 / (1.0 - share)
+        self.numbers = backend.xp.empty_like(like)
 
     def draw(self) -> None:
         """Set ``numbers`` for the images and the key that are now in their arrays."""
-        xp, bits = self._xp, self._bits
-        xp.multiply(self._images, self._width, out=self._first)
-        xp.add(self._first, self._key, out=self._first)
-        xp.add(xp.reshape(self._first, (-1, 1)), self._columns, out=bits)
-        self._mix(bits)
-        xp.less(bits, self._kept, out=self.numbers)
+        xp = self._xp
+        xp.less(self._hash.draw(), self._kept, out=self.numbers)
         xp.multiply(self.numbers, self._scale, out=self.numbers)
-
-    def _mix(self, bits: Array) -> None:
-        """A hash in which every bit depends on all bits of the number: lowbias32, by Chris Wellons (2018)."""
-        xp, shifted = self._xp, self._shifted
-        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, None)):
-            xp.bitwise_right_shift(bits, shift, out=shifted)
-            xp.bitwise_xor(bits, shifted, out=bits)
-            if factor:
-                xp.multiply(bits, factor, out=bits)
 
 
 class Dropout:

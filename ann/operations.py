@@ -64,7 +64,7 @@ class Backend:
         xp.add(out, x if isinstance(scale, float) and scale == 1.0 else xp.multiply(x, scale), out=out)
 
     def assign(self, array: Array, out: Array) -> None:
-        """out = array, converted to the type of out."""
+        """out = array, converted to the type of out; fractions of what becomes an integer are lost."""
         out[...] = self.xp.astype(array, out.dtype)
 
     def fused(self, function: Callable[..., None], *arrays: Array) -> None:

@@ -33,6 +33,11 @@ class Recipe:
         label_smoothing: the share of each target that goes to all classes alike.
         dropout: the share of the outputs of hidden layers that is 0 in training, others for each image in each epoch.
         input_dropout: the same for the pixels.
+        rotation: images are turned in training by up to so many degrees, 1 and 7 by half, otherwise in each epoch.
+        scaling: and their height and width changed by up to this share.
+        shear: and leant by up to so many degrees.
+        shift: and shifted by up to so many pixels, along each axis.
+        elastic: and bent, so that pixels move by this standard deviation, in pixels, along each axis.
         clip: the largest norm that the gradient of all parameters may have; 0 for no limit.
         max_norm: the largest norm that the weights into one neuron may have; 0 for no limit.
         average: the memory of a moving average of the parameters, which the network then gets; 0 for none.
@@ -60,6 +65,11 @@ class Recipe:
     label_smoothing: float = 0.0
     dropout: float = 0.0
     input_dropout: float = 0.0
+    rotation: float = 0.0
+    scaling: float = 0.0
+    shear: float = 0.0
+    shift: float = 0.0
+    elastic: float = 0.0
     clip: float = 0.0
     max_norm: float = 0.0
     average: float = 0.0
@@ -89,6 +99,11 @@ class Recipe:
             "label_smoothing": check_number("label_smoothing", self.label_smoothing, at_least=0, below=1),
             "dropout": check_number("dropout", self.dropout, at_least=0, below=1),
             "input_dropout": check_number("input_dropout", self.input_dropout, at_least=0, below=1),
+            "rotation": check_number("rotation", self.rotation, at_least=0, below=180),
+            "scaling": check_number("scaling", self.scaling, at_least=0, below=1),
+            "shear": check_number("shear", self.shear, at_least=0, below=90),
+            "shift": check_number("shift", self.shift, at_least=0),
+            "elastic": check_number("elastic", self.elastic, at_least=0),
             "clip": check_number("clip", self.clip, at_least=0),
             "max_norm": check_number("max_norm", self.max_norm, at_least=0),
             "average": check_number("average", self.average, at_least=0, below=1),

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ann.augment import DistortedBatch, Distorter, Strengths
 from ann.batch_norm import BatchNorm
 from ann.dropout import Dropout, Mask
 from ann.network import CHUNK, NeuralNetwork, slices
@@ -23,20 +24,41 @@ from ann.validation import check_targets
 class Images:
     """Images and labels on the device.
 
-    ``rows`` and ``black``: see ``black_first``.
+    ``rows`` and ``black``: see ``black_first``. ``shape`` is that of one image, for training that distorts them.
     With ``label_smoothing``, a target is that share of 1 / classes and the rest of what the label says: Szegedy et al.
     (2016), section 7.
     """
 
-    def __init__(self, network: NeuralNetwork, images: Any, labels: Any, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        network: NeuralNetwork,
+        images: Any,
+        labels: Any,
+        label_smoothing: float = 0.0,
+        shape: tuple[int, ...] = (),
+    ) -> None:
         upload = network.backend.from_host
         targets = check_targets("labels", labels, len(images), network.output_dim, network.loss.targets)
         self.count = len(images)
+        self.shape = shape
         self.rows, self.black = black_first(images)
         self.pixels = upload(images)
         self.labels = upload(labels)
         targets = (1.0 - label_smoothing) * targets + label_smoothing / network.output_dim
         self.targets = upload(targets.astype(network.dtype_name))
+
+
+def distorter(network: NeuralNetwork, images: Images, recipe: Recipe) -> Distorter | None:
+    """What distorts the images as a recipe wants it, or None. Raises ValueError where they are no pictures."""
+    strengths = Strengths(recipe.rotation, recipe.scaling, recipe.shear, recipe.shift, recipe.elastic)
+    if not strengths.any:
+        return None
+    if len(images.shape) != 2:
+        raise ValueError("train_images: distortions need images of shape (N, height, width)")
+    xp = network.xp
+    turned_less = (images.labels == 1) | (images.labels == 7)  # which else would become others
+    turning = 1.0 - 0.5 * xp.astype(turned_less, network.dtype)
+    return Distorter(network.backend, images.pixels, images.shape, strengths, turning)
 
 
 class Steps:
@@ -55,8 +77,13 @@ class Steps:
         self._plain = network.parameters.shape[0]
         widths = [layer.output_dim for layer in network.layers[:-1]] if recipe.batch_norm else []
         self._parameters, self._gradients = (xp.zeros(self._plain + sum(widths), dtype=network.dtype) for _ in range(2))
-        self._black = images.black
-        sorted_rows, usual_rows = (network.backend.from_host(order) for order in (images.rows, images.rows.argsort()))
+        self._distorter = distorter(network, images, recipe)
+        # A distorted image may be lit anywhere
+        self._black = 0 if self._distorter else images.black
+        rows = images.rows.copy()
+        if self._distorter:
+            rows.sort()
+        sorted_rows, usual_rows = (network.backend.from_host(order) for order in (rows, rows.argsort()))
         self._fetch = self._copier(network.parameters, self._parameters[: self._plain], sorted_rows)
         self._optimizer = get_optimizer(
             recipe.optimizer,
@@ -81,14 +108,16 @@ class Steps:
         self._black_changes = recipe.weight_decay > 0  # the gradient of a black pixel's weights, which else stays 0
         self._numbers = xp.zeros(len(self._numbers_of(1, 1.0)), dtype=network.dtype)
         self._logits = xp.empty((images.count, network.output_dim), dtype=network.dtype)
-        # The pixels that are not black in all images, and one more, white, which the biases weigh
-        self._pixels = xp.full((images.count, network.input_dim + 1 - self._black), 255, dtype=xp.uint8)
-        seen = sorted_rows[self._black : -1]
-        for chunk in slices(images.count, CHUNK):
-            self._pixels[chunk, :-1] = xp.take(images.pixels[chunk, :], seen, axis=1)
+        if not self._distorter:
+            # The pixels that are not black in all images, and one more, white, which the biases weigh
+            self._pixels = xp.full((images.count, network.input_dim + 1 - self._black), 255, dtype=xp.uint8)
+            seen = sorted_rows[self._black : -1]
+            for chunk in slices(images.count, CHUNK):
+                self._pixels[chunk, :-1] = xp.take(images.pixels[chunk, :], seen, axis=1)
         self._dropout, self._input_dropout = recipe.dropout, recipe.input_dropout
         self._image_numbers = xp.arange(images.count, dtype=xp.uint32)
-        self._keys = xp.zeros(len(network.layers), dtype=xp.uint32)  # for the inputs of each layer, in this epoch
+        # for the inputs of each layer, and then for distortions, in this epoch
+        self._keys = xp.zeros(len(network.layers) + 1, dtype=xp.uint32)
         self._ready: dict[int, _Step] = {}
 
     def epoch(
@@ -114,8 +143,13 @@ class Steps:
             [self._numbers_of(first + step, rate) for step, rate in enumerate(rates, start=1)],
             dtype=network.dtype,
         )
-        keys = generator(network.seed, "dropout", first // self.count).integers(2**32, size=len(network.layers))
-        self._keys[...] = network.backend.from_host(keys.astype("uint32"))
+        epochs_before = first // self.count
+        for random, place in (
+            (generator(network.seed, "dropout", epochs_before), slice(0, -1)),
+            (generator(network.seed, "distortion", epochs_before), slice(-1, None)),
+        ):
+            keys = random.integers(2**32, size=self._keys[place].shape[0]).astype("uint32")
+            self._keys[place] = network.backend.from_host(keys)
         # Otherwise it goes on from where it was: what the network has may be averages, or without normalisation
         if start == 0 and not ((self._average or self._batch_norm) and first):
             self._fetch()
@@ -170,15 +204,24 @@ class Steps:
             [self._keys[place, None] for place in range(len(network.layers))],
         )
         lit = x[:, :-1]
+        x[:, -1:] = xp.full((x.shape[0], 1), 255.0, dtype=x.dtype)
+        distorted = (
+            DistortedBatch(self._distorter, recorder, chosen, numbers, self._keys[-1:], lit)
+            if self._distorter
+            else None
+        )
         mask = Mask(recorder, self._input_dropout, numbers, keys[0], lit) if self._input_dropout else None
         if self._dropout:
             network.layers = self._with_dropout(network.layers, numbers, keys)
 
         def step() -> None:
-            xp.take(self._pixels, ready.chosen, axis=0, out=pixels)
-            recorder.assign(pixels, out=x)
-            if self._dropout or self._input_dropout:
+            if self._dropout or self._input_dropout or distorted:
                 xp.take(self._image_numbers, ready.chosen, axis=0, out=numbers)
+            if distorted:
+                distorted.draw()
+            else:
+                xp.take(self._pixels, ready.chosen, axis=0, out=pixels)
+                recorder.assign(pixels, out=x)
             if mask:
                 mask.draw()
                 xp.multiply(lit, mask.numbers, out=lit)

@@ -8,10 +8,12 @@ from typing import Literal
 
 import numpy as np
 
-_PURPOSES = {"weights": 0, "order": 1, "dropout": 2}
+_PURPOSES = {"weights": 0, "order": 1, "dropout": 2, "distortion": 3}
 
 
-def generator(seed: int, purpose: Literal["weights", "order", "dropout"], index: int = 0) -> np.random.Generator:
+def generator(
+    seed: int, purpose: Literal["weights", "order", "dropout", "distortion"], index: int = 0
+) -> np.random.Generator:
     """The generator for a purpose, independent of the others.
 
     Args:

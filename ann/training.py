@@ -58,7 +58,7 @@ def fit(
             on.
     """
     training, held_out = _split(network, dataset, recipe)
-    training_set = Images(network, *training, recipe.label_smoothing)
+    training_set = Images(network, *training, recipe.label_smoothing, dataset.train_images.shape[1:])
     validation = Images(network, *held_out) if recipe.validation else None
     steps = Steps(network, training_set, recipe)
     stopping = EarlyStopping(network, recipe.early_stopping) if recipe.early_stopping else None

@@ -75,7 +75,7 @@ def pretend_cupy(count=1, capturable=True, **changes):
             continue
         plain = not callable(attribute) or isinstance(attribute, type)
         setattr(module, name, attribute if plain else wrapped(attribute, name in CREATION))
-    module.copyto = lambda out, array: capture.do(lambda: np.copyto(out, array))
+    module.copyto = lambda out, array, **options: capture.do(lambda: np.copyto(out, array, **options))
     module.fuse = lambda function: lambda *arrays: capture.do(lambda: with_suspended(function, arrays))
 
     def with_suspended(function, arrays):

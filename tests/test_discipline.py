@@ -13,6 +13,7 @@ from ann.optimizers import OPTIMIZERS, get_optimizer
 
 DEVICE_CODE = (
     "activations",
+    "augment",
     "checkpoints",
     "dropout",
     "early_stopping",
@@ -41,7 +42,9 @@ ROOMS = [
         "muon",
         "optimizers",
         "regularizers",
+        "hashing",
         "dropout",
+        "augment",
         "batch_norm",
         "schedules",
         "datasets",

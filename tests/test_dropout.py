@@ -18,16 +18,21 @@ def dataset(tmp_path_factory):
     return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=170))
 
 
-def mask_of(images, key, columns, share):
-    """With Python's numbers, each by itself."""
+def hashed(images, key, columns):
+    """The random bits, with Python's numbers, each by itself."""
 
-    def kept(number):
+    def mixed(number):
         for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)):
             number = (number ^ (number >> shift)) * factor % 2**32
-        return number < int((1 - share) * 2**32)
+        return number
 
-    rows = [[kept((int(image) * columns + int(key) + j) % 2**32) for j in range(columns)] for image in images]
-    return np.array(rows) / (1 - share)
+    rows = [[mixed((int(image) * columns + int(key) + j) % 2**32) for j in range(columns)] for image in images]
+    return np.array(rows)
+
+
+def mask_of(images, key, columns, share):
+    """The mask that follows from them."""
+    return (hashed(images, key, columns) < int((1 - share) * 2**32)) / (1 - share)
 
 
 def drawn(backend, images, key, columns, share, order="F"):

@@ -175,7 +175,7 @@ def test_streams_are_apart():
     draws = [
         generator(seed, purpose, index).random()
         for seed in (0, 1)
-        for purpose in ("weights", "order", "dropout")
+        for purpose in ("weights", "order", "dropout", "distortion")
         for index in (0, 1)
     ]
     assert len(set(draws)) == len(draws)
