@@ -76,10 +76,8 @@ def formula(image, strengths, number, key, turning=1.0):
         for column in range(width):
             for i in range(height):
                 for j in range(width):
-                    near = [
-                        max(0.0, 1 - abs(place - n)) for place, n in zip(places[:, row, column], (i, j), strict=True)
-                    ]
-                    result[row, column] += near[0] * near[1] * image[i, j]
+                    near_row, near_column = np.maximum(0, 1 - np.abs(places[:, row, column] - (i, j)))
+                    result[row, column] += near_row * near_column * image[i, j]
     return result
 
 
@@ -153,9 +151,8 @@ def test_the_field_has_its_deviation_everywhere(shape, smoothness, rng):
 def test_training_on_distorted_images(backend, dataset):
     """It learns, sees other images in each epoch, and the same again with the same seed."""
     recipe = recipe_of("sigmoid", "sigmoid", "cross-entropy", "adamw", epochs=20)
-    recipe = dataclasses.replace(
-        recipe, learning_rate=0.03, rotation=5.0, scaling=0.05, shear=3.0, shift=0.3, elastic=0.2
-    )
+    strengths = {"rotation": 5.0, "scaling": 0.05, "shear": 3.0, "shift": 0.3, "elastic": 0.2}
+    recipe = dataclasses.replace(recipe, learning_rate=0.03, **strengths)
     nets = []
     for _ in range(2):
         net = network_of(backend, 64, 12, 8, 10)
