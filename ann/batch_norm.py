@@ -113,9 +113,13 @@ class BatchNorm:
             row.append(normalized)
         return [*row, *layers[-1:]]
 
-    def numbers(self, step: int) -> list[float]:
-        """What ``update`` needs to know in this step, counted from 1."""
-        return self._running.numbers(step)
+    def numbers(self, step: int, share: float) -> list[float]:
+        """What ``update`` needs to know in this step, counted from 1.
+
+        share: the batch's size in that of a whole batch, since small batches know less of means and variances.
+        """
+        change = share * self._running.numbers(step)[0]
+        return [change, 1.0 - change]
 
     def update(self, numbers: Array) -> None:
         """Let the running statistics follow those of the last batch."""

@@ -24,7 +24,7 @@ from ann.reports import EpochReport
 
 FORMAT, VERSION = "ann-checkpoint", 1
 _MAX_BYTES = 2**34
-_FIELDS = {"format", "version", "run", "epoch", "step", "seconds", "finished", "reports"}
+_FIELDS = {"format", "version", "run", "epoch", "step", "seconds", "finished", "said", "reports"}
 
 
 @dataclass
@@ -37,6 +37,7 @@ class Position:
         seconds: what these took.
         finished: nothing is left to do.
         reports: of the epochs that are done.
+        said: which hints were given.
     """
 
     epoch: int = 1
@@ -44,6 +45,7 @@ class Position:
     seconds: float = 0.0
     finished: bool = False
     reports: list[EpochReport] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
 
 def digest(*arrays: np.ndarray) -> str:
@@ -87,37 +89,59 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Posit
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
-                raise ValueError("it is compressed, which a checkpoint is not")
-        with np.load(io.BytesIO(data), allow_pickle=False) as found:
-            arrays = {name: found[name] for name in found.files}
-        about = json.loads(arrays.pop("about").tobytes())
-        if about["format"] != FORMAT:
-            raise ValueError(f"its format is not {FORMAT!r}")
-        if about["version"] != VERSION:
-            raise CheckpointError(f"{path}: a checkpoint of version {about['version']}; known here: {VERSION}")
-        if set(about) != _FIELDS:
-            raise ValueError(f"its fields are not {', '.join(sorted(_FIELDS))}")
-        fields = {name: about[name] for name in ("epoch", "step", "seconds", "finished")}
-        position = Position(**fields, reports=[EpochReport.from_fields(line) for line in about["reports"]])
-        _check_position(position)
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not a checkpoint, or damaged: {error}") from None
-    except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
-        raise CheckpointError(f"{path}: not a checkpoint, or damaged: {error}") from None
+        return _parse(data)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    except Exception as error:  # of zipfile, of NumPy and of the tokenizer that it calls: many kinds
+        raise CheckpointError(f"{path}: not a checkpoint, or damaged: {' '.join(str(error).split())}") from None
+
+
+def _parse(data: bytes) -> tuple[dict[str, Any], Position, dict[str, np.ndarray]]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
+            raise ValueError("it is compressed, which a checkpoint is not")
+    with np.load(io.BytesIO(data), allow_pickle=False) as found:
+        arrays = {name: found[name] for name in found.files}
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise ValueError("it holds other things than arrays")
+    about = json.loads(arrays.pop("about").tobytes())
+    if about["format"] != FORMAT:
+        raise ValueError(f"its format is not {FORMAT!r}")
+    if about["version"] != VERSION:
+        raise CheckpointError(f"a checkpoint of version {about['version']}; known here: {VERSION}")
+    if set(about) != _FIELDS:
+        raise ValueError(f"its fields are not {', '.join(sorted(_FIELDS))}")
+    position = Position(
+        **{name: about[name] for name in _FIELDS - {"format", "version", "run", "reports"}},
+        reports=[EpochReport.from_fields(line) for line in about["reports"]],
+    )
+    _check_position(position)
     return about["run"], position, arrays
 
 
 def _check_position(position: Position) -> None:
     """Raise ValueError where it makes no sense."""
-    kinds = {"epoch": int, "step": int, "seconds": float, "finished": bool}
+    kinds = {"epoch": int, "step": int, "seconds": float, "finished": bool, "said": list}
+    _check_kinds(position, kinds)
+    numbers = [report.epoch for report in position.reports]
+    if position.step < 0 or numbers != list(range(1, position.epoch)):
+        raise ValueError(f"epoch {position.epoch}, step {position.step}, {len(numbers)} reports")
+    if position.finished and not numbers:
+        raise ValueError("finished without an epoch")
+    for report in position.reports:
+        _check_kinds(report, dict.fromkeys(("loss", "learning_rate", "seconds", "images_per_second"), float))
+        _check_kinds(report, {"epochs": int})
+        if report.validation:
+            _check_kinds(report.validation, {"loss": float, "wrong": int, "total": int})
+            if not 0 <= report.validation.wrong <= report.validation.total or report.validation.total == 0:
+                raise ValueError(f"validation {report.validation}")
+
+
+def _check_kinds(thing: Any, kinds: Mapping[str, Any]) -> None:
     for name, kind in kinds.items():
-        value = getattr(position, name)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        value = getattr(thing, name)
+        if type(value) is not kind:
             raise ValueError(f"{name} {value!r}")
-    if position.step < 0 or len(position.reports) != position.epoch - 1:
-        raise ValueError(f"epoch {position.epoch}, step {position.step}, {len(position.reports)} reports")
 
 
 def check_same_run(path: str | os.PathLike[str], there: Any, here: Mapping[str, Any]) -> None:

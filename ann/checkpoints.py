@@ -15,10 +15,12 @@ from typing import Any
 from ann.checkpoint_file import Position, check_same_run, read_checkpoint, write_checkpoint
 from ann.early_stopping import EarlyStopping
 from ann.errors import CheckpointError
+from ann.files import check_writable
 from ann.network import NeuralNetwork
 from ann.operations import Array
 from ann.reports import EpochReport
 from ann.steps import Steps
+from ann.validation import check_count, check_number
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,10 @@ class Checkpoints:
     seconds: float | None = 30.0
 
     def __post_init__(self) -> None:
-        for name, value in (("epochs", self.epochs), ("seconds", self.seconds)):
-            if value is not None and not value > 0:
-                raise ValueError(f"{name}: expected a number above 0 or None, got {value!r}")
+        if self.epochs is not None:
+            check_count("epochs", self.epochs, at_least=1)
+        if self.seconds is not None:
+            check_number("seconds", self.seconds, above=0)
 
 
 class Keeper:
@@ -65,7 +68,9 @@ class Keeper:
         self.position = Position()
         self._checkpoints, self._network, self._steps, self._stopping = checkpoints, network, steps, stopping
         self._written, self._started, self._changed = time.monotonic(), time.perf_counter(), True
+        self._done = False  # whether there was a step
         if checkpoints:
+            check_writable(checkpoints.path)
             self._run = run()
             if Path(checkpoints.path).exists():
                 self._go_on(checkpoints.path)
@@ -80,7 +85,7 @@ class Keeper:
 
     def after_step(self, done: int) -> None:
         """Note that so many steps of the epoch are done, and write a checkpoint if it is time."""
-        self.position.step, self._changed = done, True
+        self.position.step, self._changed, self._done = done, True, True
         if self._checkpoints and self._seconds_have_passed():
             self.position.seconds = self.seconds()
             self._write_or_warn()
@@ -99,20 +104,26 @@ class Keeper:
         """Note that training stops in the middle of an epoch."""
         self.position.seconds = self.seconds()
 
-    def end(self) -> None:
-        """Write the last checkpoint. Raises OSError where it is needed, to go on, and cannot be written."""
+    def end(self) -> bool:
+        """Write the last checkpoint; whether anything was done since there was one.
+
+        Raises OSError where it is needed, to go on, and cannot be written.
+        """
+        done, self._done = self._done, False
         if self.position.finished:
             self._write_or_warn()
         else:
             self._write()
+        return done
 
     def _write_or_warn(self) -> None:
         """A full disk must not end a training that may take hours yet."""
         try:
             self._write()
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self._written = time.monotonic()  # do not try again after every step
-            message = f"no checkpoint was written: {error.filename}: {error.strerror}; training goes on"
+            why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else "not enough memory"
+            message = f"no checkpoint was written: {why}; training goes on"
             warnings.warn(message, RuntimeWarning, stacklevel=4)
 
     def _write(self) -> None:
@@ -137,8 +148,9 @@ class Keeper:
     def _go_on(self, path: str | os.PathLike[str]) -> None:
         run, self.position, found = read_checkpoint(path)
         check_same_run(path, run, self._run)
-        if self.position.step > self._steps.count:
-            raise CheckpointError(f"{path}: not a checkpoint, or damaged: step {self.position.step}")
+        position, epochs = self.position, self._run["recipe"]["epochs"]
+        if position.step > self._steps.count or position.epoch > epochs + position.finished:
+            raise CheckpointError(f"{path}: not a checkpoint, or damaged: epoch {position.epoch}, step {position.step}")
         wanted = self._arrays()
         for name, array in wanted.items():
             kind = (array.shape, self._network.dtype_name)

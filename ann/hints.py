@@ -5,7 +5,7 @@ few numbers that training has anyway and, twice in a run, at what the network ma
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ from ann.reports import EpochReport
 _SAMPLE = 1000  # images that are looked at
 _STEPS = 100  # before so many, no network has learnt anything
 _POOR = 0.75  # the share of chance's mistakes that is called poor
-_WELL = 0.05  # the share of mistakes that is called good
+_WELL = 0.25  # a smaller share of mistakes is no trouble
 _DEAD = 0.6  # the share of a layer's neurons; 0.48 were in runs of relu networks that learnt well
 _FLAT = 0.9  # the share of a layer's outputs; at most 0.75 were in sigmoid and tanh networks that learnt well
 _GROWN = 2.0  # times the least loss
@@ -35,10 +35,9 @@ class Hints:
         self.network, self.recipe = network, recipe
         self._steps = -(-len(images) // recipe.batch_size)
         self.largest_weight = _largest(network.backend.to_host(network.parameters), network.weight_places)
-        self.said: set[Callable[..., str]] = set()
 
-    def after_epoch(self, reports: Sequence[EpochReport]) -> None:
-        """Look at a run whose epochs so far gave these reports."""
+    def after_epoch(self, reports: Sequence[EpochReport], said: list[str]) -> None:
+        """Look at a run whose epochs so far gave these reports, and add to what was ``said``."""
         epoch = reports[-1].epoch
         if epoch * self._steps < _STEPS:
             return
@@ -47,12 +46,12 @@ class Hints:
             checks += [_dark_images, _shuffled_labels, _dead_neurons, _flat_neurons, _vanished_weights, _no_learning]
         found: _Findings | None = None
         for check in checks:
-            if check in self.said:
+            if check.__name__ in said:
                 continue
-            found = found or _Findings(self, reports)
+            found = found or _Findings(self, reports, said)
             hint = check(found)
             if hint:
-                self.said.add(check)
+                said.append(check.__name__)
                 warnings.warn(f"{hint} (after epoch {epoch})", TrainingWarning, stacklevel=3)
                 return
 
@@ -60,10 +59,10 @@ class Hints:
 class _Findings:
     """What the checks look at, worked out when it is asked for."""
 
-    def __init__(self, run: Hints, reports: Sequence[EpochReport]) -> None:
+    def __init__(self, run: Hints, reports: Sequence[EpochReport], said: Sequence[str]) -> None:
         self.images, self.labels, self.recipe = run.images, run.labels, run.recipe
         self.reports, self.largest_at_start, self._network = reports, run.largest_weight, run.network
-        self.anything_said = bool(run.said)
+        self.anything_said = bool(said)
 
     @cached_property
     def host(self) -> NeuralNetwork:
@@ -92,9 +91,10 @@ class _Findings:
         """(number of the layer, its activation, outputs (N, O)) for each hidden layer."""
         x, scale = self.host.inputs(self.images)
         found = []
-        for number, layer in enumerate(self.host.layers[:-1], start=1):
-            x, scale = layer.apply(x, scale), 1.0
-            found.append((number, layer.activation, x[:, :-1]))
+        with self.host.backend.quiet():
+            for number, layer in enumerate(self.host.layers[:-1], start=1):
+                x, scale = layer.apply(x, scale), 1.0
+                found.append((number, layer.activation, x[:, :-1]))
         return found
 
 
@@ -110,7 +110,7 @@ def _growing_loss(found: _Findings) -> str:
 
 def _dark_images(found: _Findings) -> str:
     brightest = int(found.images.max())
-    if brightest < 32:
+    if brightest < 32 and found.learns_poorly:
         return (
             f"the brightest pixel is {brightest} of 255, so the network sees next to nothing: were the pixels scaled "
             "before? Hand them over as they are, from 0 to 255; they are divided by 255 here"
@@ -140,7 +140,7 @@ def _shuffled_labels(found: _Findings) -> str:
 
 def _vanished_weights(found: _Findings) -> str:
     decay, largest = found.recipe.weight_decay, _largest(found.host.parameters, found.host.weight_places)
-    if decay and largest < 0.5 * found.largest_at_start and found.learns_poorly:
+    if decay and largest < 0.5 * found.largest_at_start and found.learns_poorly and not found.anything_said:
         return (
             f"weight decay has pulled all weights to 0 (the largest is {largest:.2g}), and nothing is learnt: try a "
             f"weight decay far below {decay:g}, such as 0"
@@ -175,7 +175,7 @@ def _flat_neurons(found: _Findings) -> str:
             if flat > _FLAT:
                 return (
                     f"{100 * flat:.0f} % of the {activation.name} outputs of layer {number} are at their limits, where "
-                    f"the curve is flat and nothing is learnt: try a learning rate below "
+                    f"the curve is flat and little is learnt: try a learning rate below "
                     f"{found.recipe.learning_rate:g}, or more weight decay"
                 )
     return ""

@@ -221,6 +221,7 @@ class NeuralNetwork:
     def apply(self, X: Any) -> Any:
         """Images X, as in ``train_batch``, -> output rows (N, O), a host array. Any number of threads may call it."""
         images = check_images("X", X, self.input_dim, self.dtype_name)
+        self._warn_of_unscaled(images)
         outputs = self.xp.empty((len(images), self.output_dim), dtype=self.dtype)
         x = None
         with self.backend.quiet():
@@ -300,6 +301,15 @@ class NeuralNetwork:
 
     def _upload(self, host_array: Any) -> Array:
         return self.backend.from_host(host_array.astype(self.dtype_name, copy=False))
+
+    def _warn_of_unscaled(self, images: Any) -> None:
+        """Say once where floats look like pixels that should have been divided by 255."""
+        if images.dtype.name != "uint8" and not self._warned and images.max() > _UNSCALED:
+            self._warned = True
+            text = (
+                f"X: inputs reach {images.max():g}, and should from 0 to 1: divide pixels by 255, or hand them over as"
+            )
+            warnings.warn(f"{text} uint8", TrainingWarning, stacklevel=3)
 
     def _inputs(self, images: Any, room: Array | None = None) -> tuple[Array, float]:
         """Checked host images -> what ``inputs`` gives."""

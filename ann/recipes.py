@@ -39,7 +39,7 @@ class Recipe:
         shift: and shifted by up to so many pixels, along each axis.
         elastic: and bent, so that pixels move by this standard deviation, in pixels, along each axis.
         clip: the largest norm that the gradient of all parameters may have; 0 for no limit.
-        max_norm: the largest norm that the weights into one neuron may have; 0 for no limit.
+        max_norm: the largest norm that the weights into one neuron may have, in training; 0 for no limit.
         average: the memory of a moving average of the parameters, which the network then gets; 0 for none.
         batch_norm: whether the sums of hidden neurons are normalised in training, over each batch.
         batch_size: images in a step.
@@ -116,6 +116,10 @@ class Recipe:
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # the way to set a field of a frozen dataclass
+        if self.batch_norm and self.batch_size == 1:
+            raise ValueError(
+                "batch_norm: a batch of one image has nothing to be compared with; take a larger batch_size"
+            )
         if self.early_stopping and not self.validation:
             raise ValueError("early_stopping: it needs held-out images to look at; set validation, such as 10000")
 

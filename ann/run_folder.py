@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import ann.plots as plots
-from ann.checkpoint_file import digest, read_checkpoint
+from ann.blas import processors
+from ann.checkpoint_file import Position, digest, read_checkpoint
 from ann.datasets import Dataset
 from ann.errors import AnnError
 from ann.files import read_regular, write_atomically
@@ -49,17 +50,18 @@ class RunFolder:
         self.path, self.config = Path(path), dict(config)
         self._lock = _locked(self.path)
         for left_over in self.path.glob(".ann-*.part"):  # of a process that was killed while it wrote
-            left_over.unlink()
+            if left_over.is_file():
+                left_over.unlink()
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], config: Mapping[str, Any]) -> RunFolder:
         """A folder for a new run. Raises OSError where it cannot be made, or is not empty."""
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
-        if any(not name.startswith(".ann-") for name in os.listdir(folder)):
-            going = f"; go on with the run in it: --resume {folder}" if (folder / "config.json").exists() else ""
-            raise OSError(errno.ENOTEMPTY, f"The folder is not empty{going}", str(path))
         run = cls(folder, config)
+        if any(not name.startswith(".ann-") for name in os.listdir(folder)):
+            going = f"go on with the run in it, --resume {folder}, or " if (folder / "config.json").exists() else ""
+            raise OSError(errno.ENOTEMPTY, f"The folder is not empty; {going}name a new one", str(path))
         write_atomically(folder / "config.json", (json.dumps(run.config, indent=2) + "\n").encode())
         return run
 
@@ -78,11 +80,11 @@ class RunFolder:
         """Where the trained network is."""
         return self.path / "model.pickle"
 
-    def begin(self) -> list[EpochReport]:
-        """Make the log say what the checkpoint says, which may be less; the reports of the epochs that are done."""
-        reports = read_checkpoint(self.checkpoint)[1].reports if self.checkpoint.exists() else []
-        self.write_log(reports)
-        return reports
+    def begin(self) -> Position:
+        """How far the run is, by its checkpoint; the log may say more, or end in half a line."""
+        position = read_checkpoint(self.checkpoint)[1] if self.checkpoint.exists() else Position()
+        self._before: list[EpochReport] | None = position.reports
+        return position
 
     def write_log(self, reports: Sequence[EpochReport]) -> None:
         """A line for each epoch, in place of what is there."""
@@ -91,6 +93,10 @@ class RunFolder:
     def on_epoch(self, report: EpochReport) -> None:
         """Add a line to the log: a callback for ``fit``."""
         try:
+            if self._before is not None:  # the first since then: make the log say what is true
+                self.write_log([*self._before, report])
+                self._before = None
+                return
             with open(self._log, "a", encoding="utf-8") as file:
                 file.write(report.to_json() + "\n")
         except OSError as error:
@@ -129,6 +135,8 @@ def versions(backend: Backend) -> dict[str, str]:
     """What may change the last digits of a result."""
     found = {"Python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
     modules = [importlib.import_module("ann"), importlib.import_module("numpy"), backend.xp]
+    if backend.name == "cpu":
+        found["threads"] = str(processors())
     return found | {module.__name__: module.__version__ for module in modules}
 
 
@@ -144,7 +152,9 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
         for name, kind in _KINDS.items():
             if type(config[name]) is not kind:
                 raise ValueError(f"{name} is {config[name]!r}")
-    except FileNotFoundError:
+        if any(type(path) is not str for path in config["imported"]):
+            raise ValueError(f"imported is {config['imported']!r}")
+    except (FileNotFoundError, NotADirectoryError):
         raise AnnError(f"{path}: no run was begun in this folder; begin one there with --run") from None
     except OSError as error:
         raise AnnError(f"{file}: cannot be read: {error.strerror}") from None

@@ -254,8 +254,10 @@ class Steps:
 
     def _numbers_of(self, step: int, rate: float) -> list[float]:
         """All that a step, counted from 1, has to know."""
-        followers = [follower for follower in (self._average, self._batch_norm) if follower]
-        return [*self._optimizer.numbers(step, rate), *(n for follower in followers for n in follower.numbers(step))]
+        average = self._average.numbers(step) if self._average else []
+        images = min(self._batch_size, self._images.count - (step - 1) % self.count * self._batch_size)
+        statistics = self._batch_norm.numbers(step, images / self._batch_size) if self._batch_norm else []
+        return [*self._optimizer.numbers(step, rate), *average, *statistics]
 
     def _returner(self, source: Array, rows: Array) -> Callable[[], object]:
         """A call that gives the network these parameters, with its rows in their order, as those of plain layers."""

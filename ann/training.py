@@ -1,5 +1,5 @@
-"""Training: the loop over epochs and batches. Images go to the device once, nothing comes back from it within an
-epoch, and all that is random is drawn from the network's seed.
+"""Training: the loop over epochs and batches. Images go to the device once, nothing but checkpoints comes back from it
+within an epoch, and all that is random is drawn from the network's seed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ann.early_stopping import EarlyStopping
 from ann.errors import DivergenceError
 from ann.hints import Hints
 from ann.network import CHUNK, NeuralNetwork, slices
+from ann.own_activation import fingerprints
 from ann.recipes import Recipe
 from ann.reports import EpochReport, Evaluation
 from ann.schedules import get_schedule
@@ -38,7 +39,8 @@ def fit(
         dataset: of its training images, the last ``recipe.validation`` are held out, and only measured.
         recipe: how to train. Its layers and loss are not read: the network has its own.
         callbacks: each is called with every epoch's report. Where one returns True, training ends with this epoch.
-            Training goes on from the parameters that they leave, unless those are averages (``recipe.average``).
+            Training goes on from the parameters that they leave, unless those are others than training has, as averages
+            and with batch normalisation.
         on_batch: called after each batch with its number of images; on a GPU the batch may still be queued. Where it
             returns True, training stops there, in the middle of the run: a checkpoint is written, and the network has
             the parameters at that moment. At the end of an epoch they replace what is then in it.
@@ -57,13 +59,15 @@ def fit(
         OSError: training was stopped, and no checkpoint can be written. Otherwise that is a warning, and training goes
             on.
     """
+    if callable(callbacks) or not (checkpoints is None or isinstance(checkpoints, Checkpoints)):
+        raise ValueError("callbacks: expected a list of functions, and for checkpoints ann.Checkpoints(path) or None")
     training, held_out = _split(network, dataset, recipe)
     training_set = Images(network, *training, recipe.label_smoothing, dataset.train_images.shape[1:])
     validation = Images(network, *held_out) if recipe.validation else None
     steps = Steps(network, training_set, recipe)
     stopping = EarlyStopping(network, recipe.early_stopping) if recipe.early_stopping else None
-    keeper = Keeper(checkpoints, network, steps, stopping, _run(network, recipe, training, held_out))
     hints = Hints(network, *training, recipe)
+    keeper = Keeper(checkpoints, network, steps, stopping, _run(network, recipe, training, held_out))
     position, xp = keeper.position, network.xp
     rate = get_schedule(recipe.schedule, recipe.learning_rate, steps.count * recipe.epochs, recipe.warmup)
     interrupted = False
@@ -110,17 +114,27 @@ def fit(
             if stopping:
                 stopping.restore()
         keeper.after_epoch(report)
-        hints.after_epoch(position.reports)
-    keeper.end()
-    network.recipe = recipe.training_fields()
+        if not position.finished:
+            hints.after_epoch(position.reports, position.said)
+    trained = keeper.end()
+    if position.finished:
+        network.recipe = recipe.training_fields()
+        if trained:  # last of all, since users may turn warnings into errors
+            hints.after_epoch(position.reports, position.said)
     return position.reports
 
 
 def _run(network: NeuralNetwork, recipe: Recipe, *parts: tuple[Any, Any]) -> Callable[[], dict[str, Any]]:
     """What must be the same for a run to be this one; it takes a moment to find out."""
     return lambda: {
-        "network": {"layers": network.layer_list, "loss": network.loss_name, "dtype": network.dtype_name},
+        "network": {
+            "layers": network.layer_list,
+            "loss": network.loss_name,
+            "dtype": network.dtype_name,
+            "own activations": fingerprints(layer["activation"] for layer in network.layer_list),
+        },
         "seed": network.seed,
+        "first parameters": {"SHA-256": digest(network.backend.to_host(network.parameters))},
         "recipe": recipe.training_fields(),
         "data": {"SHA-256": digest(*(array for part in parts for array in part))},
     }
@@ -148,9 +162,10 @@ def _split(network: NeuralNetwork, dataset: Dataset, recipe: Recipe) -> tuple[tu
         if not isinstance(value, kind):
             found = type(value).__name__
             raise ValueError(f"{name}: expected an ann.{kind.__name__}, got {found}; ann.load_dataset makes data sets")
+    if getattr(dataset.train_images, "dtype", None) != "uint8":
+        found = getattr(dataset.train_images, "dtype", type(dataset.train_images).__name__)
+        raise ValueError(f"train_images: expected an array of uint8 pixels, 0 black to 255 white, got {found}")
     images = check_images("train_images", dataset.train_images, network.input_dim)
-    if images.dtype.name != "uint8":
-        raise ValueError(f"train_images: expected uint8 pixels, got dtype {images.dtype}")
     labels = check_labels("train_labels", dataset.train_labels, network.output_dim, len(images))
     count = len(images) - recipe.validation
     if count < 1:

@@ -13,10 +13,11 @@ import shlex
 import shutil
 import signal
 import sys
+import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -55,7 +56,15 @@ except ModuleNotFoundError as error:
     _cure = "source .venv/bin/activate" if _there else "python -m pip install -e ."
     sys.exit(f"error: {error.name} is not installed for {sys.executable}; in {ROOT}: {_cure}")
 
-warnings.showwarning = lambda message, *rest, **options: print(f"warning: {message}", file=sys.stderr)
+
+def _complain(text: str) -> None:
+    """Print a line on standard error; if nobody can take it, that must not cost the user a training."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+warnings.showwarning = lambda message, *rest, **options: _complain(f"warning: {message}")
+warnings.simplefilter("always", ann.TrainingWarning)
 numpy.seterr(all="ignore")  # a training that diverges is found by its end of the epoch, and said in one line
 
 DATA, MODEL = ROOT / "data", Path("mnist_ann.pickle")
@@ -99,8 +108,9 @@ class Parser(argparse.ArgumentParser):
             if near and near[0] in known:
                 message += f"; did you mean {near[0]}?"
         elif unknown:
-            lists = ", and widths are one word, such as 128,32" if "--hidden" in known else ""
-            message += f"; a value stands after its flag{lists}"
+            after = "; a value stands after its flag"
+            example = f": --model {unknown[1]}" if "--model" in known else ""
+            message += after + (", and widths are one word, such as 128,32" if "--hidden" in known else example)
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
 
     def early(self, flag: str, **options: Any) -> Any:
@@ -126,8 +136,9 @@ class Parser(argparse.ArgumentParser):
             "help": "a Python file that is run first; it may call ann.register_activation",
         }
         self.add_argument("--import", **options)
-        imported = self.early("--import", **options) or list(more)
-        self.set_defaults(imported=imported)
+        named = self.early("--import", **options)
+        imported = named or list(more)
+        self.set_defaults(imported=[] if named else imported)  # to which those that are named will be added
         with one_line_errors():
             for path in imported:
                 _run(path)
@@ -201,13 +212,14 @@ def _silence() -> None:
 class Interruption:
     """Within it, Ctrl-C and SIGTERM are noted, so that training can end with the step that it is making.
 
-    A second Ctrl-C is a KeyboardInterrupt at once.
+    A second Ctrl-C, if it comes some time after the first, is a KeyboardInterrupt at once: the step does not end.
 
     Attributes:
         signal: the number of the one that came, or 0.
     """
 
     signal = 0
+    _PATIENCE = 2.0  # seconds: a shaky finger, or a program that passes on what the terminal has sent, means one
 
     def __enter__(self) -> Interruption:
         self._before = {signal.SIGTERM: signal.signal(signal.SIGTERM, self._note)}
@@ -220,31 +232,39 @@ class Interruption:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: object) -> None:
-        if self.signal and number == signal.SIGINT:
+        now = time.monotonic()
+        if not self.signal:
+            self.signal, self._noted = number, now
+        elif number == signal.SIGINT and now - self._noted > self._PATIENCE:
             raise KeyboardInterrupt
-        self.signal = number
 
 
 def leave(number: int, text: str) -> NoReturn:
     """End after a signal: exit code 130 for Ctrl-C, 143 for SIGTERM, as shells have it."""
+    for other in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(other, signal.SIG_IGN)  # once is enough
     _end(128 + number, text)
 
 
 @contextmanager
-def one_line_errors(kept: Callable[[], str] = lambda: "") -> Iterator[None]:
-    """Turn what users can cause into one line on standard error and an exit code: 1, or 130 after Ctrl-C.
+def one_line_errors(kept: Callable[[], str] = lambda: "", names: Collection[str] = ()) -> Iterator[None]:
+    """Turn what users can cause into one line on standard error and an exit code: 1, or 130 after Ctrl-C, 143 after TERM.
 
     Args:
-        kept: says what remains of the work, for Ctrl-C.
+        kept: says what remains of the work, for these two.
+        names: arguments of Python that errors may begin with, and that users know as flags.
     """
     try:
         if _HEEDS_CTRL_C:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, _terminate)
         yield
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done, and nothing left to interrupt
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # all is done, and nothing left to interrupt
         sys.stdout.flush()
     except (ann.AnnError, ValueError, ImportError) as error:
-        _end(1, f"error: {error}")
+        name, colon, rest = str(error).partition(": ")
+        _end(1, f"error: --{name.replace('_', '-')}: {rest}" if colon and name in names else f"error: {error}")
     except BrokenPipeError:
         _silence()
     except OSError as error:
@@ -252,10 +272,19 @@ def one_line_errors(kept: Callable[[], str] = lambda: "") -> Iterator[None]:
     except MemoryError:
         _end(1, "error: not enough memory; try a smaller network or batch size")
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
-        _end(130, f"interrupted: {kept()}".rstrip(": "))
+        leave(signal.SIGINT, f"interrupted: {kept()}".rstrip(": "))
+    except _Terminated:
+        leave(signal.SIGTERM, f"interrupted: {kept()}".rstrip(": "))
+
+
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+def _terminate(*signal_and_frame: object) -> NoReturn:
+    raise _Terminated
 
 
 def _end(code: int, line: str) -> NoReturn:
-    print(" ".join(line.split()), file=sys.stderr)
+    _complain(" ".join(line.split()))
     sys.exit(code)

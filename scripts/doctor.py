@@ -188,7 +188,11 @@ def checksums(dataset: Dataset) -> dict[str, str]:
 
 def look_at_folder(found: Findings) -> None:
     """Whether a model can be saved here."""
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError:
+        found.bad("folder", "the folder where you are is gone", "cd to one that exists")
+        return
     free = shutil.disk_usage(here).free
     text = f"{here}: {free / 2**30:.1f} GiB free"
     try:

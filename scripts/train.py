@@ -9,6 +9,7 @@ import shlex
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from tqdm import tqdm
 import ann
 from ann.activations import ACTIVATIONS
 from ann.backend import PRECISIONS
-from ann.checkpoint_file import check_same_run, read_checkpoint
+from ann.checkpoint_file import Position, check_same_run
 from ann.device_choice import choose_backend
 from ann.early_stopping import best_first
 from ann.files import check_writable
@@ -51,10 +52,10 @@ def main() -> None:
     started = time.perf_counter()
     flags = parse_flags()
     before = identity(flags.output)
-    with cli.one_line_errors(lambda: kept(flags, before)):
+    with cli.one_line_errors(lambda: kept(flags, before), vars(ann.Recipe())):
         recipe = ann.Recipe(**{name: getattr(flags, name) for name in vars(ann.Recipe())})
         if flags.resume:
-            there = {name: flags.config[name] for name in ("recipe", "seed")}
+            there = {"recipe": vars(recipe_of(flags.config)), "seed": flags.config["seed"]}
             check_same_run(flags.resume, there, {"recipe": vars(recipe), "seed": flags.seed})
         elif not flags.run:
             check_writable(flags.output)
@@ -118,9 +119,9 @@ def train_in(
     flags: argparse.Namespace,
 ) -> list[ann.EpochReport]:
     """Train with checkpoints in a folder; after Ctrl-C or SIGTERM, end there."""
-    done = folder.begin()
+    position = folder.begin()
     if flags.resume:
-        progress.skip(done)
+        progress.skip(position)
     epochs, seconds = interval(flags.checkpoint_every)
     checkpoints = ann.Checkpoints(folder.checkpoint, epochs, seconds)
     with cli.Interruption() as interruption:
@@ -130,8 +131,11 @@ def train_in(
             return interruption.signal != 0
 
         reports = ann.fit(network, dataset, recipe, [folder.on_epoch, progress.on_epoch], on_batch, checkpoints)
-        folder.write_log(reports)
-        if interruption.signal and not read_checkpoint(folder.checkpoint)[1].finished:
+        try:
+            folder.write_log(reports)
+        except OSError as error:
+            warnings.warn(f"no log was written: {error.filename}: {error.strerror}", RuntimeWarning, stacklevel=2)
+        if interruption.signal and network.recipe is None:  # which it gets when all is done
             line = f"interrupted after {len(reports)} of {recipe.epochs} epochs; go on: {resume(folder.path)}"
             cli.leave(interruption.signal, line)
     return reports
@@ -146,10 +150,10 @@ def draw(folder: RunFolder, reports: list[ann.EpochReport]) -> None:
     """Draw the curves, if there is something to draw with; the network is what counts."""
     try:
         cli.say(f"curves:    {folder.draw(reports)}")
-    except ImportError as error:
-        cli.say(f"no curves: {error}")
     except OSError as error:
         cli.say(f"no curves: {error.filename}: {error.strerror}")
+    except Exception as error:  # whatever a drawing library, or how it is set up here, may raise
+        cli.say(f"no curves: {' '.join(str(error).split())}")
 
 
 def summary(recipe: ann.Recipe, reports: list[ann.EpochReport]) -> str:
@@ -157,7 +161,8 @@ def summary(recipe: ann.Recipe, reports: list[ann.EpochReport]) -> str:
     if not recipe.early_stopping:
         return reports[-1].result()
     best = min(reports, key=best_first)
-    return f"of epoch {best.epoch}, the best: {best.result()}"
+    early = f"ended early, after {len(reports)} epochs; " if len(reports) < recipe.epochs else ""
+    return f"{early}of epoch {best.epoch}, the best: {best.result()}"
 
 
 def save(network: ann.NeuralNetwork, path: Path) -> None:
@@ -188,10 +193,12 @@ def identity(path: Path) -> tuple[int, ...] | None:
 def kept(flags: argparse.Namespace, before: tuple[int, ...] | None) -> str:
     """What an interruption left of the work."""
     path, folder = flags.output, flags.run or flags.resume
-    if folder and (folder / "config.json").exists():
-        return f"{folder} has what the last checkpoint holds; go on: {resume(folder)}"
     if identity(path) != before:
         return f"the new model is in {path}"
+    if folder and (folder / "config.json").exists():
+        if not (folder / "checkpoint.npz").exists():
+            return f"no checkpoint was written yet; begin again: {resume(folder)}"
+        return f"{folder} has what the last checkpoint holds; go on: {resume(folder)}"
     return f"nothing was saved, and {path} is as it was" if before else "nothing was saved"
 
 
@@ -199,7 +206,7 @@ class Progress:
     """A bar with time left on a terminal; elsewhere one plain line an epoch."""
 
     def __init__(self, recipe: ann.Recipe, images: int) -> None:
-        self._images = images
+        self._images, self._batch_size = images, recipe.batch_size
         self._bar = tqdm(
             total=recipe.epochs * images,
             unit=" images",
@@ -217,10 +224,15 @@ class Progress:
         self._bar.leave = False
         self._bar.close()
 
-    def skip(self, done: list[ann.EpochReport]) -> None:
+    def skip(self, position: Position) -> None:
         """Say what was done before, and start the bar there."""
+        done = position.reports
+        if position.finished:
+            cli.say(f"this run is finished, after {len(done)} epochs; its files are written again")
+            return
         cli.say(f"going on after {len(done)} of {done[-1].epochs} epochs" if done else "going on in the first epoch")
-        self._bar.update(len(done) * self._images)
+        steps_done = min(position.step * self._batch_size, self._images)
+        self._bar.update(len(done) * self._images + steps_done)
         self._bar.unpause()
 
     def on_batch(self, images: int) -> None:
@@ -235,7 +247,7 @@ class Progress:
         else:
             self._bar.write(str(report), file=sys.stdout)
             wrong = f", {report.validation.wrong} wrong" if report.validation else ""
-            self._bar.set_postfix_str(f"loss {report.loss:.4f}{wrong}", refresh=False)
+            self._bar.set_postfix_str(f"loss {report.loss:.4f}{wrong}", refresh=report.epoch == report.epochs)
 
 
 def command(flags: argparse.Namespace, recipe: ann.Recipe, backend: ann.Backend) -> str:
@@ -243,7 +255,7 @@ def command(flags: argparse.Namespace, recipe: ann.Recipe, backend: ann.Backend)
     precision = [] if flags.precision == "float32" else ["--precision", flags.precision]
     words = ["--device", backend.name, *precision, "--seed", flags.seed, *recipe.flags(), *data_flags(flags)]
     if flags.output == (flags.run or flags.resume or Path()) / "model.pickle":
-        words += ["--run", f"{(flags.run or flags.resume)}-again"]
+        words += ["--run", f"{os.path.abspath(flags.output.parent)}-again"]
     else:
         words += ["--output", flags.output]
     return cli.command("train.py", *words)
@@ -304,7 +316,7 @@ def parse_flags() -> argparse.Namespace:
     add(
         "optimizer",
         choices=OPTIMIZERS,
-        help="update rule; sgd and nesterov want --weight-decay 0 and a rate of some 0.5",
+        help="update rule; all but adamw and muon want --weight-decay 0, and sgd and nesterov a rate of some 0.5",
     )
     add("learning_rate", type=number(above=0), metavar="RATE", help="the largest one; see --schedule")
     add("momentum", type=number(at_least=0, below=1), metavar="SHARE", help="memory of past gradients")
@@ -323,7 +335,7 @@ def parse_flags() -> argparse.Namespace:
     add(
         "batch_norm",
         action=argparse.BooleanOptionalAction,
-        help="normalise the sums of hidden neurons in training, over each batch",
+        help="normalise the sums of hidden neurons in training, over each batch, which should not be small",
     )
     add("batch_size", type=whole(1), metavar="N", help="images in a step")
     add("epochs", type=whole(1), metavar="N", help="passes over the training images")
@@ -371,15 +383,28 @@ def from_config(config: dict[str, Any]) -> dict[str, Any]:
     if not config:
         return {}
     with cli.one_line_errors():
-        recipe = ann.Recipe.from_json(json.dumps(config["recipe"]))
+        recipe = recipe_of(config)
+        try:
+            interval_text(config["checkpoint_every"])
+        except argparse.ArgumentTypeError as error:
+            raise ValueError(f"checkpoint_every in the run's config.json: {error}") from None
     flags = {"seed": config["seed"], "device": config["device"], **vars(recipe)}
     return {**flags, "precision": config["precision"], "data": Path(config["data"])}
 
 
+def recipe_of(config: dict[str, Any]) -> ann.Recipe:
+    """The recipe of a run; what its config does not know has its default."""
+    return ann.Recipe.from_json(json.dumps(config["recipe"]))
+
+
 def interval_text(text: str) -> str:
     """An argparse type for ``--checkpoint-every``."""
-    ending = "s" if text.endswith("s") else ""
-    (number(above=0) if ending else whole(1))(text.removesuffix("s"))
+    try:
+        (number(above=0) if text.endswith("s") else whole(1))(text.removesuffix("s"))
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"expected a number of epochs above 0, such as 2, or of seconds, such as 30s, got {text!r}"
+        ) from None
     return text
 
 

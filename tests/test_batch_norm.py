@@ -84,7 +84,7 @@ def test_training_is_the_formula(backend, dataset, black):
         o = np.exp(y @ v + c)
         o /= o.sum(axis=1, keepdims=True)
         loss -= (t * np.log(o)).sum()
-        memory = min(0.9, (k - 1) / (k + 8))
+        memory = 1 - (1 - min(0.9, (k - 1) / (k + 8))) * len(x) / 45
         mean, variance = (memory * a + (1 - memory) * n for a, n in ((mean, z.mean(axis=0)), (variance, z.var(axis=0))))
         d2 = (o - t) / len(x)
         d = (d2 @ v.T) * (1 - y * y)
