@@ -146,7 +146,7 @@ def _check_kinds(thing: Any, kinds: Mapping[str, Any]) -> None:
 
 def check_same_run(path: str | os.PathLike[str], there: Any, here: Mapping[str, Any]) -> None:
     """Raise CheckpointError, naming what differs, unless a checkpoint's run is this one."""
-    differences = _differences("", there, json.loads(json.dumps(here)))
+    differences = _differences("", *(json.loads(json.dumps(run)) for run in (there, here)))
     if differences:
         raise CheckpointError(f"{path}: cannot go on with another run: {'; '.join(differences)}")
 

@@ -70,10 +70,10 @@ class Keeper:
         self._written, self._started, self._changed = time.monotonic(), time.perf_counter(), True
         self._done = False  # whether there was a step
         if checkpoints:
-            check_writable(checkpoints.path)
             self._run = run()
             if Path(checkpoints.path).exists():
                 self._go_on(checkpoints.path)
+            check_writable(checkpoints.path)
 
     def start_clock(self) -> None:
         """From here on, time is training's."""

@@ -110,7 +110,7 @@ def _growing_loss(found: _Findings) -> str:
 
 def _dark_images(found: _Findings) -> str:
     brightest = int(found.images.max())
-    if brightest < 32 and found.learns_poorly:
+    if brightest < 8 and found.learns_poorly:
         return (
             f"the brightest pixel is {brightest} of 255, so the network sees next to nothing: were the pixels scaled "
             "before? Hand them over as they are, from 0 to 255; they are divided by 255 here"

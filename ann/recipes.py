@@ -117,9 +117,7 @@ class Recipe:
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # the way to set a field of a frozen dataclass
         if self.batch_norm and self.batch_size == 1:
-            raise ValueError(
-                "batch_norm: a batch of one image has nothing to be compared with; take a larger batch_size"
-            )
+            raise ValueError("batch_norm: it compares the images of a batch, and batch_size is 1; take a larger one")
         if self.early_stopping and not self.validation:
             raise ValueError("early_stopping: it needs held-out images to look at; set validation, such as 10000")
 

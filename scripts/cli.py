@@ -248,7 +248,7 @@ def leave(number: int, text: str) -> NoReturn:
 
 @contextmanager
 def one_line_errors(kept: Callable[[], str] = lambda: "", names: Collection[str] = ()) -> Iterator[None]:
-    """Turn what users can cause into one line on standard error and an exit code: 1, or 130 after Ctrl-C, 143 after TERM.
+    """Turn what users can cause into one line on standard error and exit code 1, or 130 for Ctrl-C, 143 for SIGTERM.
 
     Args:
         kept: says what remains of the work, for these two.

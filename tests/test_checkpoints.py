@@ -142,9 +142,12 @@ def test_how_often_it_is_written(monkeypatch, dataset, tmp_path):
     assert [place[:2] for place in found if place[1]] == every_step and found[-1] == end
 
 
-@pytest.mark.parametrize(("name", "value"), [("epochs", 0), ("seconds", 0), ("seconds", float("nan"))])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("epochs", 0), ("epochs", 1.5), ("epochs", True), ("seconds", 0), ("seconds", "1"), ("seconds", float("nan"))],
+)
 def test_senseless_intervals(name, value):
-    with pytest.raises(ValueError, match=f"{name}: expected a number above 0"):
+    with pytest.raises(ValueError, match=f"{name}: expected a"):
         ann.Checkpoints("x", **{name: value})
 
 
@@ -218,6 +221,17 @@ def rewritten(path, change, compression=zipfile.ZIP_STORED):
         (lambda about, arrays: about.update(reports=[{}]), "damaged"),
         (lambda about, arrays: about.update(reports=7), "damaged"),
         (lambda about, arrays: about.update(reports=[]), "0 reports"),
+        (lambda about, arrays: about.update(reports=[], epoch=1, finished=True, step=0), "finished without an epoch"),
+        (lambda about, arrays: about["reports"][0].update(loss=None), "loss None"),
+        (lambda about, arrays: about["reports"][0].update(epoch="1"), "1 reports"),
+        (lambda about, arrays: about["reports"][0]["validation"].update(total=0), "validation"),
+        (lambda about, arrays: about.update(epoch=4, step=0, reports=3 * about["reports"]), "3 reports"),
+        (
+            lambda about, arrays: about.update(
+                epoch=4, step=0, reports=[{**about["reports"][0], "epoch": number} for number in (1, 2, 3)]
+            ),
+            "epoch 4, step 0",
+        ),
         (lambda about, arrays: {**arrays, "v": arrays["v"][:-1]}, "v is not as expected"),
         (lambda about, arrays: {**arrays, "v": arrays["v"].astype(np.float64)}, "v is not as expected"),
         (lambda about, arrays: {key: value for key, value in arrays.items() if key != "s"}, "s is not as expected"),
@@ -242,7 +256,24 @@ def test_damage_and_danger(dataset, stopped, tmp_path):
     rewritten(bomb, lambda about, arrays: {**arrays, "zeros": np.zeros(10**7)}, zipfile.ZIP_DEFLATED)
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
+    others = []
+    for header in (
+        b"{'descr': (",
+        b"'" * 3,
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (" + b"9" * 26 + b",)}",
+    ):
+        text = header + b" " * (117 - len(header)) + b"\n"
+        with zipfile.ZipFile(tmp_path / "other", "w") as archive:
+            archive.writestr("network.npy", b"\x93NUMPY\x01\x00" + bytes([len(text), 0]) + text)
+        others.append((tmp_path / "other").read_bytes())
+    with zipfile.ZipFile(tmp_path / "other", "w") as archive:
+        archive.writestr("network.npy", "hello")
+    others.append((tmp_path / "other").read_bytes())
+    encrypted = bytearray(whole)
+    encrypted[whole.rindex(b"PK\x01\x02") + 8] |= 1
+    others.append(bytes(encrypted))
     for data in (
+        *others,
         b"",
         b"x",
         whole[:-1],

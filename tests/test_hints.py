@@ -79,9 +79,35 @@ def test_a_run_that_goes_well_gets_no_hint(backend, dataset, recipe):
 
 def test_hints_change_nothing(monkeypatch, backend, dataset):
     nets = [train(backend, dataset)[0]]
-    monkeypatch.setattr("ann.hints.Hints.after_epoch", lambda self, reports: None)
+    monkeypatch.setattr("ann.hints.Hints.after_epoch", lambda self, reports, said: None)
     nets.append(train(backend, dataset)[0])
     assert nets[0].to_bytes() == nets[1].to_bytes()
+
+
+def test_dark_images_that_are_learnt_get_no_hint():
+    """Sixteen shades are enough."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(600, dtype=np.uint8) % 10
+    images = rng.integers(0, 4, (600, 64), dtype=np.uint8)
+    images[np.arange(600), labels * 6] = 16
+    data = ann.Dataset(images, labels, images[:10], labels[:10])
+    _, reports = train(ann.get_backend("cpu"), data, epochs=40)
+    assert reports[-1].loss < 0.5
+
+
+def test_after_a_stop_the_hints_are_those_of_the_whole_run(dataset, tmp_path):
+    """None twice, and the start of the run is not the place where it was stopped."""
+    recipe = dataclasses.replace(GOOD, **SGD, weight_decay=0.1, epochs=40)
+    found = []
+    for name, stops in (("whole", []), ("parts", [700])):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for stop in [*stops, 10**6]:
+                net, seen = network_of(ann.get_backend("cpu"), 64, 24, 16, 10, seed=1), []
+                on_batch = lambda size, seen=seen, stop=stop: seen.append(size) or len(seen) == stop  # noqa: E731
+                ann.fit(net, dataset, recipe, (), on_batch, ann.Checkpoints(tmp_path / name))
+        found.append([str(warning.message) for warning in caught])
+    assert found[0] == found[1] and len(found[0]) == 1 and "weight decay" in found[0][0]
 
 
 def test_inputs_that_are_not_scaled(backend, rng):
@@ -93,6 +119,9 @@ def test_inputs_that_are_not_scaled(backend, rng):
     with pytest.warns(ann.TrainingWarning, match="X: inputs reach 255, .* divide pixels by 255, or hand them over as"):
         net.train_batch(pixels.astype(np.float32), labels, 1e-3)
     net.train_batch(pixels.astype(np.float32), labels, 1e-3)  # said once
+    other = network_of(backend, 64, 12, 10)
+    with pytest.warns(ann.TrainingWarning, match="X: inputs reach 255"):
+        other.predict(pixels.astype(np.float32))
 
 
 def test_the_programs_show_it_in_one_line(tmp_path, small_data):

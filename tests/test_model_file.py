@@ -211,7 +211,7 @@ def test_files_that_are_none(tmp_path, saved):
     os.mkfifo(tmp_path / "pipe")
     for name, message in [
         ("absent", "no such model file; scripts/train.py makes one"),
-        (".", "cannot be read|not a regular file"),
+        (".", "this is a folder; the model of a run is model.pickle in it"),
         ("empty", "not a pickle of protocol 4"),
         ("text", "not a pickle of protocol 4"),
         ("list", "its format is not"),

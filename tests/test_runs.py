@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -70,9 +71,9 @@ def test_what_is_in_the_folder(tmp_path, small_data):
     run("train", "--data", small_data, *FAST, "--validation", 60, "--output", "x.pickle", cwd=tmp_path)
     assert (folder / "model.pickle").read_bytes() == (tmp_path / "x.pickle").read_bytes()
     again = re.search("^repeat it: (.*)$", out, re.M)[1]
-    assert "runs/one-again" in again
+    assert f"{folder}-again" in again
     out, _ = run("train", "--resume", "runs/one", cwd=tmp_path)  # of a finished run: the same once more
-    assert "going on after 3 of 3 epochs" in out
+    assert "this run is finished, after 3 epochs" in out
     assert (folder / "model.pickle").read_bytes() == (tmp_path / "x.pickle").read_bytes()
 
 
@@ -243,18 +244,18 @@ def test_a_damaged_checkpoint(stopped):
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
-        (["--run", "run"], 1, "The folder is not empty; go on with the run in it: --resume run"),
-        (["--run", "small"], 1, "small: The folder is not empty\n"),
+        (["--run", "run"], 1, "The folder is not empty; go on with the run in it, --resume run, or name a new one"),
+        (["--run", "small"], 1, "small: The folder is not empty; name a new one\n"),
         (["--run", "file"], 1, "error: file: File exists"),
         (["--run", "file/x"], 1, "error: file/x: Not a directory"),
         (["--resume", "absent"], 1, "absent: no run was begun in this folder"),
         (["--run", "a", "--output", "b"], 2, "not allowed with argument"),
         (["--run", "a", "--resume", "run"], 2, "not allowed with argument"),
         (["--checkpoint-every", "1"], 2, "--checkpoint-every needs a folder to write to: --run FOLDER"),
-        (["--run", "a", "--checkpoint-every", "0"], 2, "expected a whole number of at least 1, got '0'"),
-        (["--run", "a", "--checkpoint-every", "0s"], 2, "expected a number above 0, got '0'"),
-        (["--run", "a", "--checkpoint-every", "x"], 2, "expected a whole number of at least 1, got 'x'"),
-        (["--early-stopping", "3"], 1, "early_stopping: it needs held-out images"),
+        (["--run", "a", "--checkpoint-every", "0"], 2, "expected a number of epochs above 0, such as 2, or of seconds"),
+        (["--run", "a", "--checkpoint-every", "0s"], 2, "or of seconds, such as 30s, got '0s'"),
+        (["--run", "a", "--checkpoint-every", "10sec"], 2, "such as 30s, got '10sec'"),
+        (["--early-stopping", "3"], 1, "--early-stopping: it needs held-out images"),
     ],
 )
 def test_wrong_usage(stopped, flags, code, message):
@@ -330,9 +331,12 @@ def test_without_matplotlib(tmp_path, small_data):
     assert "no curves: pictures need matplotlib: pip install -e '.[plot]'" in process.stdout
 
 
-def test_a_second_ctrl_c_does_not_wait(tmp_path, small_data):
+@pytest.mark.parametrize("patience", [60.0, -1.0])
+def test_a_second_ctrl_c(tmp_path, small_data, patience):
+    """At once, it means the same; later, it is not waited for the step."""
     change = (
         "import os, signal\n"
+        f"cli.Interruption._PATIENCE = {patience}\n"
         "fit = ann.fit\n"
         "def stop(report):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
@@ -341,7 +345,8 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path, small_data):
     )
     process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert process.returncode == 130
-    assert process.stderr.startswith("interrupted: run has what the last checkpoint holds; go on: ")
+    expected = "after 1 of 3 epochs" if patience > 0 else ": no checkpoint was written yet; begin again: "
+    assert process.stderr.startswith(f"interrupted{' ' * (patience > 0)}{expected}")
 
 
 def test_started_long_ago(tmp_path, small_data):
@@ -351,3 +356,111 @@ def test_started_long_ago(tmp_path, small_data):
     process.terminate()
     process.communicate(timeout=30)
     assert process.returncode in (-signal.SIGTERM, 143)
+
+
+def test_sigterm_without_a_folder(tmp_path, small_data):
+    change = (
+        "import os, signal\n"
+        "fit = ann.fit\n"
+        "def stop(report): os.kill(os.getpid(), signal.SIGTERM)\n"
+        "ann.fit = lambda net, data, recipe, callbacks, *rest: fit(net, data, recipe, [*callbacks, stop], *rest)"
+    )
+    process = run_changed(change, small_data, tmp_path)
+    assert (process.returncode, process.stderr) == (143, "interrupted: nothing was saved\n")
+
+
+SGD = ["--optimizer", "sgd", "--batch-size", "20", "--epochs", "12", "--hidden", "16"]  # a warning is certain
+
+
+@pytest.mark.parametrize("stream", ["2>/dev/full", "2>&-", "2> >(exec 0<&-; true)"])
+@pytest.mark.parametrize("place", ["--output model.pickle", "--run run"])
+def test_a_warning_that_nobody_reads_costs_nothing(tmp_path, small_data, stream, place):
+    command = f"{shlex.join([*TRAIN, '--data', str(small_data), *SGD])} {place} {stream}"
+    process = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=NO_GPU, timeout=60, stdout=subprocess.DEVNULL)
+    assert process.returncode == 0
+    assert (tmp_path / ("run/model.pickle" if "run" in place else "model.pickle")).exists()
+
+
+def test_warnings_as_errors_come_last(tmp_path, small_data):
+    """Even then the model is there, and so is the checkpoint."""
+    env = {**NO_GPU, "PYTHONWARNINGS": "error"}
+    run("train", "--data", small_data, *SGD, "--run", "run", cwd=tmp_path, env=env, complaint="warning: weight decay")
+    assert (tmp_path / "run/model.pickle").exists() and (tmp_path / "run/checkpoint.npz").exists()
+
+
+@pytest.mark.parametrize("lost", ["os.rename('run', 'gone')", "os.remove('run/log.jsonl'); os.mkdir('run/log.jsonl')"])
+def test_a_folder_or_a_log_that_is_lost_costs_no_model(tmp_path, small_data, lost):
+    change = (
+        "import os\n"
+        "fit = ann.fit\n"
+        f"def lose(report):\n    if report.epoch == 2: {lost}\n"
+        "ann.fit = lambda net, data, recipe, callbacks, *rest: fit(net, data, recipe, [*callbacks, lose], *rest)"
+    )
+    process = run_changed(change, small_data, tmp_path, "--run", "run")
+    assert "training goes on" in process.stderr and "no log was written" in process.stderr
+    if "rename" in lost:
+        assert process.returncode == 1
+        found = re.search("the model is in (.*) instead", process.stderr)[1]
+    else:
+        assert process.returncode == 0
+        found = tmp_path / "run/model.pickle"
+    assert ann.load_model(found)
+
+
+def test_memory_that_runs_out_while_a_checkpoint_is_written(tmp_path, small_data):
+    change = "import ann.checkpoints\ndef fail(*rest): raise MemoryError\nann.checkpoints.write_checkpoint = fail"
+    process = run_changed(change, small_data, tmp_path, "--run", "run", "--checkpoint-every", "1")
+    assert process.returncode == 0 and (tmp_path / "run/model.pickle").exists()
+    assert process.stderr == "warning: no checkpoint was written: not enough memory; training goes on\n"
+
+
+def test_a_drawing_library_that_is_set_up_wrongly(tmp_path, small_data):
+    optional("matplotlib")
+    env = {**NO_GPU, "MPLBACKEND": "nonsense"}
+    out, _ = run("train", "--data", small_data, *FAST, "--run", "run", cwd=tmp_path, env=env)
+    assert "no curves: " in out and "nonsense" in out and "test it:" in out
+
+
+def test_an_activation_of_one_s_own_that_has_changed(tmp_path, small_data):
+    own = tmp_path / "own.py"
+    text = "import ann\nann.register_activation('mine', lambda xp, z: {} * z, lambda xp, z: {} + 0 * z)\n"
+    own.write_text(text.format(2, 2))
+    flags = ["--data", small_data, *FAST, "--import", own, "--activation", "mine", "--run", "run"]
+    out, _ = run("train", *flags, cwd=tmp_path)
+    assert out.count("--import") == 2  # in "test it" and in "repeat it", once each
+    out, _ = run("train", "--resume", "run", cwd=tmp_path)
+    assert out.count("--import") == 2
+    own.write_text(text.format(3, 3))
+    _, error = run("train", "--resume", "run", cwd=tmp_path, code=1)
+    assert "cannot go on with another run: network own activations mine is" in error
+
+
+def test_a_config_that_imports_no_names(stopped):
+    path = stopped / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "imported": [5]}))
+    _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
+    assert error == "error: run/config.json: not the config of a run: imported is [5]\n"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "imported": [], "checkpoint_every": "x"}))
+    _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
+    assert "checkpoint_every in the run's config.json: expected a number of epochs" in error
+
+
+def test_another_number_of_threads_is_said(stopped):
+    out, _ = run("train", "--resume", "run", cwd=stopped.parent, env={**NO_GPU, "OPENBLAS_NUM_THREADS": "1"})
+    if len(os.sched_getaffinity(0)) > 1:
+        assert "goes on with 1; last digits may differ" in out
+
+
+def test_a_config_from_before_a_field_was_there(stopped):
+    path = stopped / "config.json"
+    config = json.loads(path.read_text())
+    del config["recipe"]["batch_norm"]
+    path.write_text(json.dumps(config))
+    run("train", "--resume", "run", cwd=stopped.parent)
+
+
+@pytest.mark.parametrize("name", ["model.pickle", "model.pickle/x"])
+def test_a_file_is_no_run(stopped, name):
+    (stopped / "model.pickle").write_text("")
+    _, error = run("train", "--resume", stopped / name, cwd=stopped.parent, code=1)
+    assert "no run was begun in this folder" in error

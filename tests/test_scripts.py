@@ -26,13 +26,15 @@ NO_GPU = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "MPLBACKEND": "agg", "PYTH
 FAST = ["--hidden", "16", "--epochs", "3", "--batch-size", "20", "--learning-rate", "0.3"]
 
 
-def run(name, *arguments, cwd, code=0, env=NO_GPU):
+def run(name, *arguments, cwd, code=0, env=NO_GPU, complaint=""):
     """Run a program, check its exit code, and return its output and its complaints."""
     command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
     process = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=120)
     assert process.returncode == code, process.stdout + process.stderr
     assert "Traceback" not in process.stderr
-    if code:
+    if complaint:
+        assert process.stderr.startswith(complaint)
+    elif code:
         assert len(process.stderr.splitlines()) == 1, process.stderr
     else:
         assert process.stderr == ""
@@ -245,8 +247,8 @@ def test_a_precision_that_needs_a_gpu(tmp_path):
 
 def test_bad_values_for_train(tmp_path, small_data):
     for arguments, message in [
-        (["--batch-size", "301"], "error: batch_size: 301 is more than the 300 training images"),
-        (["--validation", "300"], "error: validation: 300 images held out of 300 leave none to train on"),
+        (["--batch-size", "301"], "error: --batch-size: 301 is more than the 300 training images"),
+        (["--validation", "300"], "error: --validation: 300 images held out of 300 leave none to train on"),
         (["--output-activation", "tanh"], "error: loss 'cross-entropy' needs outputs between 0 and 1"),
         (["--data", "absent"], "error: absent: no such data folder"),
         (["--output", "x" * 300], "File name too long"),

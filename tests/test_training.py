@@ -139,6 +139,52 @@ def test_other_things_than_a_data_set_and_a_recipe(dataset):
         ann.fit(net, dataset, 3)
 
 
+def test_callbacks_and_checkpoints_of_the_wrong_kind(dataset):
+    for wrong in ({"callbacks": print}, {"checkpoints": "x.npz"}):
+        with pytest.raises(ValueError, match=r"callbacks: expected a list of functions, .* ann.Checkpoints\(path\)"):
+            ann.fit(network_of(ann.get_backend("cpu"), 64, 10), dataset, SMALL, **wrong)
+
+
+def test_a_callback_ends_training(dataset):
+    net = network_of(ann.get_backend("cpu"), 64, 16, 10, seed=4)
+    reports = ann.fit(net, dataset, SMALL, [lambda report: report.epoch == 2, lambda report: None])
+    assert len(reports) == 2
+
+
+def test_early_stopping_restores_the_best(dataset):
+    """Of a run that gets worse: the parameters are those of a run that ends with its best epoch."""
+    recipe = dataclasses.replace(SMALL, learning_rate=3.0, epochs=12, schedule="constant", early_stopping=3)
+    net, reports = trained(ann.get_backend("cpu"), dataset, recipe)
+    scores = [(report.validation.wrong, report.validation.loss) for report in reports]
+    best = scores.index(min(scores))
+    assert len(reports) == best + 4 < 12
+    plain, _ = trained(
+        ann.get_backend("cpu"),
+        dataset,
+        dataclasses.replace(recipe, early_stopping=0),
+        callbacks=[lambda r: r.epoch == best + 1],
+    )
+    np.testing.assert_array_equal(net.parameters, plain.parameters)
+    assert (net.predict(dataset.train_images[-60:]) != dataset.train_labels[-60:]).sum() == scores[best][0]
+
+
+def test_recipes_as_json(dataset):
+    for recipe in (SMALL, ann.Recipe(hidden=(), batch_norm=True, optimizer="muon")):
+        assert ann.Recipe.from_json(recipe.to_json()) == recipe
+        assert str(recipe).startswith("python scripts/train.py --hidden ")
+    assert ann.Recipe.from_json('{"epochs": 3}') == ann.Recipe(epochs=3)
+    for text in ("3", '{"epoch": 3}', '{"epochs": 0}', "{"):
+        with pytest.raises(ValueError, match=r"not a recipe|expected a whole|Expecting"):
+            ann.Recipe.from_json(text)
+
+
+def test_combinations_that_make_no_sense():
+    with pytest.raises(ValueError, match="early_stopping: it needs held-out images"):
+        ann.Recipe(early_stopping=1)
+    with pytest.raises(ValueError, match="batch_norm: it compares the images of a batch, and batch_size is 1"):
+        ann.Recipe(batch_norm=True, batch_size=1)
+
+
 def test_data_that_do_not_fit(dataset):
     with pytest.raises(ValueError, match=r"train_images: expected shape \(N, 63\)"):
         ann.fit(network_of(ann.get_backend("cpu"), 63, 10), dataset, SMALL)
@@ -167,7 +213,7 @@ def test_labels_that_do_not_fit(dataset, labels, message):
 
 def test_images_are_pixels(dataset):
     floats = dataclasses.replace(dataset, train_images=np.zeros((500, 64)))
-    with pytest.raises(ValueError, match="train_images: expected uint8 pixels, got dtype float64"):
+    with pytest.raises(ValueError, match="expected an array of uint8 pixels, 0 black to 255 white, got float64"):
         trained(ann.get_backend("cpu"), floats, SMALL)
 
 
