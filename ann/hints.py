@@ -30,7 +30,8 @@ class Hints:
 
     def __init__(self, network: NeuralNetwork, images: np.ndarray, labels: np.ndarray, recipe: Recipe) -> None:
         """``images`` (N, I) uint8 and ``labels`` (N,) are those of the training, on the host."""
-        chosen = np.linspace(0, len(images) - 1, min(_SAMPLE, len(images))).astype(np.int64)
+        # By chance, since data may be sorted or periodic; with a generator of its own, so that nothing else changes
+        chosen = np.random.default_rng(0).permutation(len(images))[:_SAMPLE]
         self.images, self.labels = images[chosen], np.asarray(labels)[chosen]
         self.network, self.recipe = network, recipe
         self._steps = -(-len(images) // recipe.batch_size)
