@@ -1,5 +1,6 @@
 """Hints: what usually is the matter when training goes wrong, in one sentence that says what to try. They look at a
-few numbers that training has anyway and, twice in a run, at what the network makes of some images; they change nothing.
+few numbers that training has anyway and, three times in a run, at what the network makes of some images; they change
+nothing.
 """
 
 from __future__ import annotations
@@ -42,9 +43,12 @@ class Hints:
         epoch = reports[-1].epoch
         if epoch * self._steps < _STEPS:
             return
+        epochs = self.recipe.epochs
         checks = [_growing_loss]
-        if epoch in (self.recipe.epochs // 10 + 1, self.recipe.epochs):
-            checks += [_dark_images, _shuffled_labels, _dead_neurons, _flat_neurons, _vanished_weights, _no_learning]
+        if epoch in (epochs // 10 + 1, (epochs + 1) // 2, epochs):
+            checks += [_dark_images, _shuffled_labels, _dead_neurons, _flat_neurons, _vanished_weights]
+        if epoch in ((epochs + 1) // 2, epochs):  # before, some that learn well yet have learnt nothing
+            checks += [_no_learning]
         found: _Findings | None = None
         for check in checks:
             if check.__name__ in said:
