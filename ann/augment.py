@@ -201,3 +201,18 @@ class DistortedBatch:
             xp.subtract(there, here, out=there)
             xp.multiply(there, way, out=there)
             xp.add(here, there, out=self._out if way is down else here)
+
+
+def examples(backend: Backend, image: Any, strengths: Strengths, count: int, key: int = 0) -> Any:
+    """One image (h, w), a uint8 host array, under so many distortions: a host array (count, h, w) of floats, 0 to 255.
+
+    ``key``, below 2^32, decides which.
+    """
+    xp, shape = backend.xp, image.shape
+    turning = xp.ones(1, dtype=xp.float32)
+    distorter = Distorter(backend, backend.from_host(image.reshape(1, -1)), shape, strengths, turning)
+    out = xp.empty((count, distorter.patterns.shape[1]), dtype=xp.float32)
+    numbers = xp.arange(count, dtype=xp.uint32)
+    keys = xp.full(1, key, dtype=xp.uint32)
+    DistortedBatch(distorter, backend, xp.zeros(count, dtype=xp.int64), numbers, keys, out).draw()
+    return backend.to_host(out).reshape(count, *shape)

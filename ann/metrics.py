@@ -5,6 +5,7 @@ labels alone.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -26,3 +27,26 @@ def wilson_interval(wrong: int, total: int, z: float = 1.959964) -> tuple[float,
     half = math.sqrt(rate * (1.0 - rate) * square + square * square / 4.0)
     low, high = (centre - half) / (1.0 + square), (centre + half) / (1.0 + square)
     return max(0.0, min(low, rate)), min(1.0, max(high, rate))  # rounding must not put the rate outside
+
+
+# the 97.5 % quantiles of Student's t for 1 to 30 degrees of freedom
+_STUDENT = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The interval in which the mean of all that such values are drawn from lies, at 95 %: Student (1908).
+
+    Raises ValueError for fewer than two values.
+    """
+    count = len(values)
+    if count < 2:
+        raise ValueError("values: expected at least two")
+    mean = sum(values) / count
+    variance = sum((value - mean) ** 2 for value in values) / (count - 1)
+    quantile = _STUDENT[count - 2] if count - 2 < len(_STUDENT) else 2.0
+    half = quantile * math.sqrt(variance / count)
+    return mean - half, mean + half

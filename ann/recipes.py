@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ann.activations import get_activation
+from ann.augment import Strengths
 from ann.losses import get_loss
 from ann.optimizers import OPTIMIZERS
 from ann.schedules import SCHEDULES
@@ -120,6 +121,11 @@ class Recipe:
             raise ValueError("batch_norm: it compares the images of a batch, and batch_size is 1; take a larger one")
         if self.early_stopping and not self.validation:
             raise ValueError("early_stopping: it needs held-out images to look at; set validation, such as 10000")
+
+    @property
+    def strengths(self) -> Strengths:
+        """How far training images are distorted."""
+        return Strengths(self.rotation, self.scaling, self.shear, self.shift, self.elastic)
 
     def layer_list(self, input_dim: int, output_dim: int) -> list[dict[str, Any]]:
         """The layers of this recipe between so many inputs and outputs, as ``NeuralNetwork`` takes them."""

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ann.augment import DistortedBatch, Distorter, Strengths
+from ann.augment import DistortedBatch, Distorter
 from ann.batch_norm import BatchNorm
 from ann.dropout import Dropout, Mask
 from ann.network import CHUNK, NeuralNetwork, slices
@@ -50,15 +50,14 @@ class Images:
 
 def distorter(network: NeuralNetwork, images: Images, recipe: Recipe) -> Distorter | None:
     """What distorts the images as a recipe wants it, or None. Raises ValueError where they are no pictures."""
-    strengths = Strengths(recipe.rotation, recipe.scaling, recipe.shear, recipe.shift, recipe.elastic)
-    if not strengths.any:
+    if not recipe.strengths.any:
         return None
     if len(images.shape) != 2:
         raise ValueError("train_images: distortions need images of shape (N, height, width)")
     xp = network.xp
     turned_less = (images.labels == 1) | (images.labels == 7)  # which else would become others
     turning = 1.0 - 0.5 * xp.astype(turned_less, network.dtype)
-    return Distorter(network.backend, images.pixels, images.shape, strengths, turning)
+    return Distorter(network.backend, images.pixels, images.shape, recipe.strengths, turning)
 
 
 class Steps:

@@ -97,6 +97,8 @@ def fit(
                 f"training diverged in epoch {epoch} of {recipe.epochs}: the numbers grew beyond all bounds; "
                 f"try a learning rate below {recipe.learning_rate:g}"
             )
+        with network.backend.quiet():
+            measured = _evaluate(network, validation) if validation else None
         report = EpochReport(
             epoch=epoch,
             epochs=recipe.epochs,
@@ -104,7 +106,7 @@ def fit(
             learning_rate=rates[-1],
             seconds=seconds,
             images_per_second=training_set.count / seconds,
-            validation=_evaluate(network, validation) if validation else None,
+            validation=measured,
         )
         ended = stopping.update(report) if stopping else False
         for callback in callbacks:

@@ -26,6 +26,7 @@ from ann.device_choice import choose_backend
 from ann.early_stopping import best_first
 from ann.files import check_writable
 from ann.losses import LOSSES
+from ann.named_recipes import RECIPES
 from ann.optimizers import OPTIMIZERS
 from ann.run_folder import RunFolder, read_config, run_config, versions
 from ann.schedules import SCHEDULES
@@ -359,7 +360,15 @@ def parse_flags() -> argparse.Namespace:
         help="end after so many epochs in which it makes no fewer mistakes on held-out images, and save the best; 0: "
         "all epochs",
     )
-    parser.set_defaults(**from_config(config))
+    parser.add_argument(
+        "--recipe",
+        choices=tuple(RECIPES),
+        default="classroom",
+        help="what all other flags are where they are not given (default: classroom); see --list-recipes",
+    )
+    parser.add_argument("--list-recipes", action=ListRecipes, nargs=0, help="print what recipes there are, and end")
+    named = RECIPES.get(parser.early("--recipe") or "")
+    parser.set_defaults(**(vars(named.recipe) if named else {}), **from_config(config))
     flags = parser.parse_args()
     flags.config = config
     folder = flags.run or flags.resume
@@ -368,6 +377,18 @@ def parse_flags() -> argparse.Namespace:
     flags.checkpoint_every = flags.checkpoint_every or config.get("checkpoint_every") or EVERY
     flags.output = flags.output or (folder / "model.pickle" if folder else cli.MODEL)
     return flags
+
+
+class ListRecipes(argparse.Action):
+    """A flag that prints the recipes and ends."""
+
+    def __call__(self, *unused: object) -> None:
+        """Print them."""
+        for name, named in RECIPES.items():
+            recipe = named.recipe
+            shape = "-".join(map(str, ("784", *recipe.hidden, "10")))
+            cli.say(f"{name:20} {shape} {recipe.activation}, {recipe.epochs} epochs, {named.cost}: {named.purpose}")
+        sys.exit(0)
 
 
 def config_of(folder: Path | None) -> dict[str, Any]:

@@ -11,7 +11,9 @@ import cli
 import numpy as np
 
 import ann
+from ann.augment import examples
 from ann.files import check_writable
+from ann.named_recipes import RECIPES
 from ann.plots import figure_of_images, save_figure, show_figure, text_sheet
 from ann.validation import check_count
 
@@ -35,7 +37,8 @@ def main() -> None:
             cli.say(
                 f"{part}: {len(images):,} images of {height} x {width} pixels, labels {labels.min()} to {labels.max()}"
             )
-        images, captions = choose(dataset, np.random.default_rng(flags.seed))
+        random = np.random.default_rng(flags.seed)
+        images, captions = distort(dataset, random) if flags.distort else choose(dataset, random)
         unicode = "utf" in (sys.stdout.encoding or "").lower()
         cli.say(text_sheet(images, captions, unicode=unicode))
         show(images, captions, flags.output)
@@ -49,6 +52,16 @@ def choose(dataset: ann.Dataset, random: np.random.Generator) -> tuple[np.ndarra
     captions = [f"{dataset.train_labels[index]} train {index}" for index in train]
     captions += [f"{dataset.test_labels[index]} test {index}" for index in test]
     return images, captions
+
+
+def distort(dataset: ann.Dataset, random: np.random.Generator) -> tuple[np.ndarray, list[str]]:
+    """A training image, and the same under sixteen distortions, as far as the recipe of this name goes."""
+    index = int(random.integers(len(dataset.train_images)))
+    image, label = dataset.train_images[index], int(dataset.train_labels[index])
+    strengths = RECIPES["quick"].recipe.strengths
+    found = examples(ann.get_backend("cpu"), image, strengths, 16, int(random.integers(2**32)))
+    captions = [f"{label} train {index}", *(f"distorted {number}" for number in range(1, 17))]
+    return np.concatenate([image[None], np.rint(found).astype(np.uint8)]), captions
 
 
 def show(images: np.ndarray, captions: list[str], output: Path | None) -> None:
@@ -73,6 +86,9 @@ def parse_flags() -> argparse.Namespace:
     parser.add_common(device=False)
     seed = cli.checked(partial(check_count, "", at_least=0), int, "a whole number of at least 0")
     parser.add_argument("--seed", type=seed, help="of the choice (default: another one each time)")
+    parser.add_argument(
+        "--distort", action="store_true", help="show one training image under sixteen distortions instead"
+    )
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write the picture here instead of opening a window"
     )

@@ -49,6 +49,7 @@ ROOMS = [
         "schedules",
         "datasets",
         "recipes",
+        "named_recipes",
         "steps",
         "early_stopping",
         "checkpoints",

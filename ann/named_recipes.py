@@ -1,0 +1,52 @@
+"""Recipes by name: networks and trainings that were chosen with care, by the mistakes on held-out training images, and
+then frozen. What they get on the test images is written down where it was measured (data/results).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ann.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe, and what it is for.
+
+    Attributes:
+        recipe: the hyperparameters.
+        purpose: one line.
+        cost: about how long it trains, in words.
+    """
+
+    recipe: Recipe
+    purpose: str
+    cost: str
+
+
+RECIPES = {
+    "classroom": NamedRecipe(Recipe(), "the network of the README, on the images as they are", "7 s on two cores"),
+    "classroom-distorted": NamedRecipe(
+        Recipe(epochs=130, weight_decay=0.01, rotation=7.0, scaling=0.1, shear=5.0, shift=0.7, elastic=0.7),
+        "the same network, on images that are distorted, otherwise in each epoch",
+        "2 min on two cores",
+    ),
+    "quick": NamedRecipe(
+        Recipe(
+            hidden=(1024, 512),
+            activation="relu",
+            output_activation="softmax",
+            learning_rate=2e-3,
+            weight_decay=0.05,
+            batch_size=256,
+            epochs=14,
+            rotation=10.0,
+            scaling=0.15,
+            shear=10.0,
+            shift=1.0,
+            elastic=1.0,
+        ),
+        "a wide network on distorted images",
+        "1 min on two cores",
+    ),
+}

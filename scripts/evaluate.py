@@ -1,0 +1,173 @@
+"""Train by a recipe with several seeds, read the test images once for each, and say how good it is and how surely."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import json
+import math
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import cli
+
+import ann
+from ann.files import read_regular, write_atomically
+from ann.metrics import mean_interval
+from ann.named_recipes import RECIPES
+
+EXAMPLES = """\
+  python scripts/evaluate.py --recipe classroom --seeds 0-9
+  # mistakes on held-out training images, to choose a recipe by; the test images are not read
+  python scripts/evaluate.py --recipe classroom --seeds 0-2 --validation"""
+
+RESULTS = cli.ROOT / "data" / "results"
+HELD_OUT = 10_000
+_MAX_BYTES = 2**24
+
+
+def main() -> None:
+    """Parse, train and test each seed, print."""
+    flags = parse_flags()
+    with cli.one_line_errors(lambda: f"the seeds that are done are in {flags.output}"):
+        named = RECIPES[flags.recipe].recipe
+        recipe = dataclasses.replace(named, validation=HELD_OUT) if flags.validation else named
+        backend = ann.get_backend(flags.device)
+        dataset = ann.load_dataset(flags.data)
+        rows = read_rows(flags.output)
+        found = []
+        for seed in flags.seeds:
+            row = known(rows, flags, recipe, seed)
+            if row is None:
+                row = measure(flags, recipe, seed, backend, dataset)
+                rows.append(row)
+                write_rows(flags.output, rows)
+                cli.say(f"seed {seed}: {row['wrong']} of {row['total']:,} wrong, {row['seconds']} s")
+            else:
+                cli.say(f"seed {seed}: {row['wrong']} of {row['total']:,} wrong, measured on {row['date']}")
+            found.append(row)
+        report(flags, found)
+
+
+def measure(
+    flags: argparse.Namespace, recipe: ann.Recipe, seed: int, backend: ann.Backend, dataset: ann.Dataset
+) -> dict[str, Any]:
+    """Train, and count the mistakes once."""
+    started = time.perf_counter()
+    pixels = dataset.train_images[0].size
+    network = ann.NeuralNetwork(recipe.layer_list(pixels, 10), recipe.loss, backend, seed)
+    ann.fit(network, dataset, recipe)
+    images, labels = dataset.test_images, dataset.test_labels
+    if flags.validation:
+        images, labels = dataset.train_images[-HELD_OUT:], dataset.train_labels[-HELD_OUT:]
+    wrong = int((network.predict(images) != labels).sum())
+    return {
+        "recipe": flags.recipe,
+        "on": "held-out" if flags.validation else "test",
+        "seed": seed,
+        "wrong": wrong,
+        "total": len(labels),
+        "seconds": round(time.perf_counter() - started, 1),
+        "device": backend.name,
+        "version": ann.__version__,
+        "commit": commit(),
+        "date": datetime.date.today().isoformat(),
+        "fields": json.loads(recipe.to_json()),
+    }
+
+
+def known(
+    rows: list[dict[str, Any]], flags: argparse.Namespace, recipe: ann.Recipe, seed: int
+) -> dict[str, Any] | None:
+    """The result of this seed, if it is there: the test images are read once for each."""
+    for row in rows:
+        same = row["fields"] == json.loads(recipe.to_json()) and row["seed"] == seed
+        if same and row["on"] == ("held-out" if flags.validation else "test"):
+            return row
+    return None
+
+
+def report(flags: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+    """Print the mean, the deviation and the interval, and the table for the README."""
+    wrong = [row["wrong"] for row in rows]
+    mean = sum(wrong) / len(wrong)
+    seconds = sorted(row["seconds"] for row in rows)[len(rows) // 2]
+    text = f"{flags.recipe}: mean {mean:.1f} wrong of {rows[0]['total']:,} on {rows[0]['on']} images"
+    if len(wrong) > 1:
+        deviation = math.sqrt(sum((count - mean) ** 2 for count in wrong) / (len(wrong) - 1))
+        low, high = mean_interval(wrong)
+        text += f", deviation {deviation:.1f}, 95 % interval of the mean {low:.1f} to {high:.1f}"
+    cli.say(f"{text}; {len(wrong)} seeds, {seconds} s each")
+    cli.say("\n| seed | " + " | ".join(str(row["seed"]) for row in rows) + " | mean |")
+    cli.say("| --- |" + " --- |" * (len(rows) + 1))
+    cli.say("| wrong | " + " | ".join(map(str, wrong)) + f" | **{mean:.1f}** |")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The results that are there: a JSON object a line."""
+    try:
+        lines = read_regular(path, _MAX_BYTES).decode().splitlines()
+        rows = [json.loads(line) for line in lines]
+        for row in rows:
+            if not {"recipe", "on", "seed", "wrong", "total", "seconds", "date", "fields"} <= row.keys():
+                raise ValueError("a field is missing")
+    except FileNotFoundError:
+        return []
+    except (ValueError, AttributeError) as error:
+        raise ann.AnnError(f"{path}: not a file of results: {error}") from None
+    return rows
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """All results, in place of the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def commit() -> str:
+    """What the code is, if git knows, and whether it was changed since."""
+    command = ["git", "-C", str(cli.ROOT), "describe", "--always", "--dirty"]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return run.stdout.strip()
+
+
+def seeds(text: str) -> list[int]:
+    """An argparse type: "0-9", or "0,3,5"."""
+    try:
+        if "-" in text:
+            first, last = map(int, text.split("-"))
+            found = list(range(first, last + 1))
+        else:
+            found = [int(word) for word in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or min(found) < 0 or len(found) > 1000:
+        raise argparse.ArgumentTypeError(f"expected seeds such as 0-9 or 0,3,5, got {text!r}")
+    return found
+
+
+def parse_flags() -> argparse.Namespace:
+    """The command line."""
+    parser = cli.Parser("Train by a recipe with several seeds, and say how good it is.", EXAMPLES)
+    parser.add_common()
+    parser.add_argument("--recipe", choices=tuple(RECIPES), required=True, help="by name; see train.py --list-recipes")
+    parser.add_argument("--seeds", type=seeds, default=list(range(10)), metavar="A-B", help="default: 0-9")
+    parser.add_argument(
+        "--validation",
+        action="store_true",
+        help=f"hold the last {HELD_OUT:,} training images out and count the mistakes on them, not on the test images",
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the results (default: data/results/RECIPE.jsonl)")
+    flags = parser.parse_args()
+    flags.output = flags.output or RESULTS / f"{flags.recipe}.jsonl"
+    return flags
+
+
+if __name__ == "__main__":
+    main()
