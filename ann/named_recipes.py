@@ -47,6 +47,6 @@ RECIPES = {
             elastic=1.0,
         ),
         "a wide network on distorted images",
-        "1 min on two cores",
+        "50 s on two cores",
     ),
 }
