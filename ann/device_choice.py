@@ -10,11 +10,12 @@ import numpy as np
 
 from ann.backend import get_backend
 from ann.datasets import CLASSES, Dataset
+from ann.images import Images
 from ann.network import NeuralNetwork
 from ann.operations import Backend
 from ann.pixels import black_first
 from ann.recipes import Recipe
-from ann.steps import Images, Steps
+from ann.steps import Steps
 from ann.validation import check_images
 
 _STEPS, _ROUNDS = 5, 3
@@ -35,7 +36,7 @@ def choose_backend(dataset: Dataset, recipe: Recipe, precision: str = "float32")
         return found
     images = check_images("train_images", dataset.train_images, dataset.train_images[0].size)
     count = min(_STEPS * recipe.batch_size, len(images))
-    part = images[:count], dataset.train_labels[:count]
+    part = images[:count], dataset.train_labels[:count], dataset.train_images.shape[1:]
     backends = [found, get_backend("cpu")]
     seconds = [_seconds(backend, recipe, *part, black_first(images)) for backend in backends]
     faster = seconds.index(min(seconds))
@@ -46,14 +47,19 @@ def choose_backend(dataset: Dataset, recipe: Recipe, precision: str = "float32")
 
 
 def _seconds(
-    backend: Backend, recipe: Recipe, images: np.ndarray, labels: np.ndarray, black: tuple[np.ndarray, int]
+    backend: Backend,
+    recipe: Recipe,
+    images: np.ndarray,
+    labels: np.ndarray,
+    shape: tuple[int, ...],
+    black: tuple[np.ndarray, int],
 ) -> float:
     """The least of a few rounds of a few steps, after a first that records them.
 
     ``black``: the pixels that all of the training can leave out; these few images would allow more.
     """
     network = NeuralNetwork(recipe.layer_list(images.shape[1], CLASSES), recipe.loss, backend)
-    few = Images(network, images, labels)
+    few = Images(network, images, labels, shape=shape)
     few.rows, few.black = black
     steps = Steps(network, few, recipe)
     rates, order = [recipe.learning_rate / 100] * steps.count, np.arange(len(labels))

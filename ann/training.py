@@ -14,12 +14,13 @@ from ann.datasets import Dataset
 from ann.early_stopping import EarlyStopping
 from ann.errors import DivergenceError
 from ann.hints import Hints
+from ann.images import Images
 from ann.network import CHUNK, NeuralNetwork, slices
 from ann.own_activation import fingerprints
 from ann.recipes import Recipe
 from ann.reports import EpochReport, Evaluation
 from ann.schedules import get_schedule
-from ann.steps import Images, Steps
+from ann.steps import Steps
 from ann.streams import generator
 from ann.validation import check_images, check_labels
 

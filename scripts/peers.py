@@ -11,7 +11,8 @@ from peers_torch import Torch, TorchCompiled, TorchGraph, TorchTF32
 from tasks import MOMENTUM, Contender, Task, UnsuitedError, Weights
 
 import ann
-from ann.steps import Images, Steps
+from ann.images import Images
+from ann.steps import Steps
 
 
 class Ours:

@@ -4,7 +4,8 @@ import numpy as np
 from conftest import make_backend, network_of
 
 import ann
-from ann.steps import Images, Steps
+from ann.images import Images
+from ann.steps import Steps
 
 SPIN = """
 extern "C" __global__ void spin(long long ticks) {

@@ -6,10 +6,10 @@ from conftest import network_of, optional
 
 import ann
 from ann.batch_norm import BatchNorm
+from ann.images import Images
 from ann.optimizers import get_optimizer
 from ann.regularizers import GradientClipping
 from ann.schedules import get_schedule
-from ann.steps import Images
 
 torch = optional("torch")
 

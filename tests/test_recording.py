@@ -14,15 +14,16 @@ from test_parity import CASES
 
 import ann
 import ann.cpu
-import ann.steps
+import ann.images
 from ann import blas
 from ann.adaptive import Adam
 from ann.backend import GpuBackend
 from ann.device_choice import choose_backend
+from ann.images import Images
 from ann.operations import Backend
 from ann.optimizers import OPTIMIZERS
 from ann.pixels import black_first
-from ann.steps import Images, Steps
+from ann.steps import Steps
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +215,21 @@ def test_products_have_the_precision_asked_for(pretended, dataset, precision, dt
     assert cublas.products == {kind: 8 * 2 * 2}
 
 
+@pytest.mark.parametrize("fields", [{"shift": 1.0, "rotation": 9.0, "elastic": 0.5}, {"batch_norm": True}], ids=str)
+def test_every_kind_of_training_chooses_a_device_and_runs_as_a_graph(monkeypatch, dataset, pretended, fields):
+    backend, _ = pretended()
+    found = {"auto": backend, "cpu": ann.get_backend("cpu")}
+    monkeypatch.setattr("ann.device_choice.get_backend", lambda name, *rest: found[name])
+    recipe = ann.Recipe(hidden=(12,), batch_size=45, epochs=3, **fields)
+    assert choose_backend(dataset, recipe) in found.values()
+    results = []
+    for where in (backend, Plain()):
+        net = network_of(where, 64, 12, 10)
+        reports = ann.fit(net, dataset, recipe)
+        results.append(([report.loss for report in reports], where.to_host(net.parameters).copy()))
+    assert_same(*results)
+
+
 @pytest.mark.parametrize("gpu_is_slow", [False, True])
 def test_the_faster_device_is_chosen_and_nothing_changed(monkeypatch, dataset, pretended, gpu_is_slow):
     backend, _ = pretended()
@@ -318,7 +334,7 @@ def test_black_pixels_are_left_out_and_nothing_changes(monkeypatch, dataset, bac
     results = []
     for left_out in (True, False):
         if not left_out:
-            monkeypatch.setattr(ann.steps, "black_first", lambda pixels: (np.arange(65), 0))
+            monkeypatch.setattr(ann.images, "black_first", lambda pixels: (np.arange(65), 0))
         net = network_of(backend, 64, 12, 10, dtype="float64")
         start = backend.to_host(net.parameters).copy()
         reports = ann.fit(net, dataset, recipe)
@@ -361,7 +377,7 @@ def test_training_goes_on_from_what_a_callback_leaves(monkeypatch, backend, data
     results = []
     for left_out in (True, False):
         if not left_out:
-            monkeypatch.setattr(ann.steps, "black_first", lambda pixels: (np.arange(65), 0))
+            monkeypatch.setattr(ann.images, "black_first", lambda pixels: (np.arange(65), 0))
         net = network_of(backend, 64, 12, 10, dtype="float64")
 
         def halve(report, net=net):
