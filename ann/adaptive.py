@@ -54,7 +54,7 @@ class Adam(Rule):
         epsilon, factor, shrink = numbers[0, ...], numbers[1, ...], numbers[2, ...]
         jobs: list[tuple[Any, tuple[Array, ...]]] = []
         for part, shrinks in parts:
-            vectors = tuple(vector[part] for vector in (self._p, self._g, self._v, self._s))
+            vectors = tuple(vector[..., part] for vector in (self._p, self._g, self._v, self._s))
             jobs.append((self._rule, (*vectors, epsilon, factor, *((shrink,) if shrinks else ()))))
         self._backend.fused_each(jobs)
 

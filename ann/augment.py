@@ -107,20 +107,24 @@ class DistortedBatch:
     Args:
         distorter: holds the images.
         backend: what computes: the distorter's, or its recorder.
-        chosen: (N,) device array of integers: which images.
-        numbers: (N,) device array, uint32: the same, as the random factors know them.
-        key: (1,) device array, uint32, which decides, with the image, and changes from epoch to epoch.
-        out: (N, h w) device array of floats, which gets the pixels, from 0 to 255.
+        chosen: (..., N) device array of integers: which images.
+        numbers: (..., N) device array, uint32: the same, as the random factors know them.
+        key: (..., 1) device array, uint32, which decides, with the image, and changes from epoch to epoch.
+        out: (N, h w) device array of floats, which gets the pixels, from 0 to 255; for a committee all members' in a
+            row.
     """
 
     def __init__(
         self, distorter: Distorter, backend: Backend, chosen: Array, numbers: Array, key: Array, out: Array
     ) -> None:
         xp, count, size = backend.xp, out.shape[0], out.shape[1]
-        self._xp, self._backend, self._distorter, self._chosen, self._out = xp, backend, distorter, chosen, out
+        self._xp, self._backend, self._distorter, self._out = xp, backend, distorter, out
+        self._chosen = xp.reshape(chosen, (-1,), copy=False)
         patterns = distorter.patterns.shape[0]
-        self._random = xp.empty((count, 2 * patterns), dtype=out.dtype)
-        self._hash = Hash(backend, numbers, key, self._random)
+        random = xp.empty((*numbers.shape, 2 * patterns), dtype=out.dtype)
+        self._hash = Hash(backend, numbers, key, random)
+        self._random = xp.reshape(random, (count, -1), copy=False)
+        self._bits = xp.reshape(self._hash.bits, (count, -1), copy=False)
         # for the rows and for the columns that the pixels look at: the factors of the patterns, ...
         self._factors = self._random[:, :patterns], self._random[:, patterns:]
         # ... the places, which become the way from the pixel before, and that pixel
@@ -135,7 +139,8 @@ class DistortedBatch:
     def draw(self) -> None:
         """Set ``out`` for the images and the key that are now in their arrays."""
         xp, backend, distorter = self._xp, self._backend, self._distorter
-        backend.assign(self._hash.draw(), out=self._random)
+        self._hash.draw()
+        backend.assign(self._bits, out=self._random)
         xp.multiply(self._random, 2.0 * _ROOT3 / 2.0**32, out=self._random)
         xp.subtract(self._random, _ROOT3, out=self._random)  # uniform, of mean 0 and variance 1
         self._set_affine()

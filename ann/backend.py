@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import itertools
 import warnings
 import weakref
 from collections.abc import Callable
@@ -132,20 +131,31 @@ class GpuRecorder(GpuBackend):
         exact = compute.COMPUTE_64F if wide else compute.COMPUTE_32F
         precision = compute.COMPUTE_32F_FAST_TF32 if self.precision == "tf32" and not wide else exact
         factors = np.array([scale, keep], dtype=np.float64 if wide else np.float32)  # on the host
-        leading = out.shape[:-2]
-        a, b = (xp.broadcast_to(array, (*leading, *array.shape[-2:])) for array in (a, b))
-        for index in itertools.product(*map(range, leading)):
-            left, right, result = a[index], b[index], out[index]
-            # cuBLAS thinks in columns: what it takes for C = B A is our C^T = A^T B^T
-            if by_columns(result):
-                left, right, result = right.T, left.T, result.T
-            (rows, inner), columns = left.shape, right.shape[1]
-            operations = (cublas.Operation.T if by_columns(matrix) else cublas.Operation.N for matrix in (right, left))
-            cublas.gemm_ex(
-                *(self._handle, *operations, columns, rows, inner, factors.ctypes.data),
-                *(right.data.ptr, kind, row_step(right), left.data.ptr, kind, row_step(left)),
-                *(factors[1:].ctypes.data, result.data.ptr, kind, row_step(result), precision, cublas.GemmAlgo.DFALT),
-            )
+        # cuBLAS thinks in columns: what it takes for C = B A is our C^T = A^T B^T
+        if by_columns(_one(out)):
+            a, b, out = b.mT, a.mT, out.mT
+        members = out.shape[:-2]  # whose products are done by one call
+        (rows, inner), columns = a.shape[-2:], b.shape[-1]
+        operations = (cublas.Operation.T if by_columns(_one(array)) else cublas.Operation.N for array in (b, a))
+        right, left, result = (
+            (array.data.ptr, kind, row_step(_one(array)), *([_member_step(array)] if members else []))
+            for array in (b, a, out)
+        )
+        gemm = cublas.gemm_strided_batched_ex if members else cublas.gemm_ex
+        gemm(
+            *(self._handle, *operations, columns, rows, inner, factors.ctypes.data, *right, *left),
+            *(factors[1:].ctypes.data, *result, *members, precision, cublas.GemmAlgo.DFALT),
+        )
+
+
+def _one(array: Array) -> Array:
+    """The matrix, or the first of a committee's."""
+    return array[0] if array.ndim == 3 else array
+
+
+def _member_step(array: Array) -> int:
+    """By how many numbers the matrices of members lie apart; 0 where all have the same one."""
+    return int(array.strides[0] // array.itemsize) if array.ndim == 3 else 0
 
 
 def _warn_of_eager_steps(error: BaseException) -> None:

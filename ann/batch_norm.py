@@ -23,11 +23,11 @@ class NormalizedDense(Dense):
     the paper's shift.
 
     Attributes:
-        statistics: (2, O) device array: the mean and the variance of z over the last batch.
+        statistics: (..., 2, O) device array: the mean and the variance of z over the last batch.
     """
 
     def bind_gain(self, gain: Array, gain_gradient: Array, statistics: Array) -> None:
-        """Take views: two (1, O) and one (2, O)."""
+        """Take views: two (..., 1, O) and one (..., 2, O)."""
         self._gain, self._gain_gradient, self.statistics = gain, gain_gradient, statistics
 
     def forward(self, x: Array, scale: float = 1.0) -> Array:
@@ -35,12 +35,12 @@ class NormalizedDense(Dense):
         self._reserve(x)
         self._x, self._scale = x, scale
         backend, xp, z, unit = self._backend, self._backend.xp, self._z, self._unit
-        mean, variance = self.statistics[:1, :], self.statistics[1:, :]
-        backend.product(x[:, :-1], self.weight, out=z, scale=scale)
-        backend.product(self._sum_of, z, out=mean, scale=1.0 / z.shape[0])
+        mean, variance = self.statistics[..., :1, :], self.statistics[..., 1:, :]
+        backend.product(x[..., :-1], self.weight, out=z, scale=scale)
+        backend.product(self._sum_of, z, out=mean, scale=1.0 / z.shape[-2])
         xp.subtract(z, mean, out=unit)
         xp.multiply(unit, unit, out=z)
-        backend.product(self._sum_of, z, out=variance, scale=1.0 / z.shape[0])
+        backend.product(self._sum_of, z, out=variance, scale=1.0 / z.shape[-2])
         xp.add(variance, _EPSILON, out=self._deviation)
         xp.sqrt(self._deviation, out=self._deviation)
         xp.divide(unit, self._deviation, out=unit)
@@ -57,17 +57,17 @@ class NormalizedDense(Dense):
         """
         backend, xp, unit, scratch = self._backend, self._backend.xp, self._unit, self._scratch
         self.activation.backward(backend, grad, self._y if self.activation.keeps == "output" else self._z, scratch)
-        weight_gradient, bias_gradient = self.gradients[:-1, :], self.gradients[-1:, :]
+        weight_gradient, bias_gradient = self.gradients[..., :-1, :], self.gradients[..., -1:, :]
         backend.product(self._sum_of, grad, out=bias_gradient)
         xp.multiply(grad, unit, out=scratch)
         backend.product(self._sum_of, scratch, out=self._gain_gradient)
         xp.multiply(unit, self._gain_gradient, out=scratch)
         xp.add(scratch, bias_gradient, out=scratch)
-        xp.multiply(scratch, 1.0 / grad.shape[0], out=scratch)
+        xp.multiply(scratch, 1.0 / grad.shape[-2], out=scratch)
         xp.subtract(grad, scratch, out=grad)
         xp.divide(self._gain, self._deviation, out=self._slope)
         xp.multiply(grad, self._slope, out=grad)
-        backend.product(self._x[:, :-1].mT, grad, out=weight_gradient, scale=self._scale)
+        backend.product(self._x[..., :-1].mT, grad, out=weight_gradient, scale=self._scale)
         if not input_gradient:
             return None
         backend.product(grad, self.weight.mT, out=self._x_gradient, scale=self._scale)
@@ -79,7 +79,8 @@ class NormalizedDense(Dense):
             super()._reserve(x)
             self._unit = xp.empty_like(self._y)
             self._sum_of = xp.ones((1, count), dtype=x.dtype)
-            self._deviation, self._slope = (xp.empty((1, self.output_dim), dtype=x.dtype) for _ in range(2))
+            row = (*self._leading, 1, self.output_dim)
+            self._deviation, self._slope = (xp.empty(row, dtype=x.dtype) for _ in range(2))
 
 
 class BatchNorm:
@@ -88,17 +89,17 @@ class BatchNorm:
     Args:
         backend: what computes.
         widths: O of each hidden layer.
-        gains, gain_gradients: device vectors, the gains of all layers in a row; they are set to 1.
+        gains, gain_gradients: device vectors (..., G), the gains of all layers in a row; they are set to 1.
 
     Attributes:
-        state: the running statistics, a device vector: each layer's means and then its variances.
+        state: the running statistics, a device vector (..., 2 G): each layer's means and then its variances.
     """
 
     def __init__(self, backend: Backend, widths: Sequence[int], gains: Array, gain_gradients: Array) -> None:
         xp = backend.xp
         self._backend, self._widths, self._gains, self._gradients = backend, widths, gains, gain_gradients
         gains[...] = xp.ones_like(gains)
-        self._statistics = xp.zeros(2 * sum(widths), dtype=gains.dtype)
+        self._statistics = xp.zeros((*gains.shape[:-1], 2 * sum(widths)), dtype=gains.dtype)
         self._running = MovingAverage(backend, self._statistics, _MEMORY)
         self.state = self._running.parameters
 
@@ -126,25 +127,26 @@ class BatchNorm:
         self._running.update(numbers)
 
     def fold(self, matrices: Sequence[Array], gains: Array) -> None:
-        """Put gains and running statistics into the hidden layers' matrices (I + 1, O), weights above biases.
+        """Put gains and running statistics into the hidden layers' matrices (..., I + 1, O), weights above biases.
 
         gain (x W - mean) / deviation + bias is x (gain / deviation W) + (bias - gain / deviation mean).
         """
         xp = self._backend.xp
         for number, matrix in enumerate(matrices[:-1]):
             statistics = self._pair(self.state, number)
-            factor = xp.sqrt(xp.add(statistics[1:, :], _EPSILON))
+            factor = xp.sqrt(xp.add(statistics[..., 1:, :], _EPSILON))
             xp.divide(self._row(gains, number), factor, out=factor)
-            weight, bias = matrix[:-1, :], matrix[-1:, :]
+            weight, bias = matrix[..., :-1, :], matrix[..., -1:, :]
             xp.multiply(weight, factor, out=weight)
-            xp.subtract(bias, xp.multiply(factor, statistics[:1, :]), out=bias)
+            xp.subtract(bias, xp.multiply(factor, statistics[..., :1, :]), out=bias)
 
     def _row(self, vector: Array, number: int) -> Array:
-        """A layer's part of a vector of gains, (1, O)."""
+        """A layer's part of a vector of gains, (..., 1, O)."""
         start = sum(self._widths[:number])
-        return self._backend.xp.reshape(vector[start : start + self._widths[number]], (1, -1), copy=False)
+        return vector[..., None, start : start + self._widths[number]]
 
     def _pair(self, vector: Array, number: int) -> Array:
-        """A layer's part of a vector of statistics, (2, O)."""
+        """A layer's part of a vector of statistics, (..., 2, O)."""
         start, width = 2 * sum(self._widths[:number]), self._widths[number]
-        return self._backend.xp.reshape(vector[start : start + 2 * width], (2, width), copy=False)
+        shape = (*vector.shape[:-1], 2, width)
+        return self._backend.xp.reshape(vector[..., start : start + 2 * width], shape, copy=False)

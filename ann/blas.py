@@ -57,29 +57,25 @@ def prepare_product(a: np.ndarray, b: np.ndarray, out: np.ndarray, scale: float,
     return calls
 
 
-def prepare_combine(x: np.ndarray, out: np.ndarray, scale: Any, keep: Any) -> Call | None:
-    """A call that computes out = keep out + scale x, or None where this BLAS or these arrays do not allow it.
+def prepare_combine(x: np.ndarray, out: np.ndarray, scale: Any, keep: Any) -> list[Call] | None:
+    """Calls that compute out = keep out + scale x, or None where this BLAS or these arrays do not allow it.
 
     scale and keep are numbers, or 0-d arrays of the same type, which are read anew by every call.
     """
     library = _library()
-    fits = (
-        x.flags.c_contiguous
-        and out.flags.c_contiguous
-        and x.shape == out.shape
-        and x.dtype == out.dtype
-        and out.flags.writeable
-    )
+    fits = x.shape == out.shape and x.dtype == out.dtype and out.flags.writeable
     if library is None or not fits or out.dtype.name not in _REALS:
         return None
+    if not (x.flags.c_contiguous and out.flags.c_contiguous):  # such as parts of the vectors of a committee
+        rows = [prepare_combine(*row, scale, keep) for row in zip(x, out, strict=True)] if x.ndim > 1 else [None]
+        return None if None in rows else [call for calls in rows for call in calls or ()]
     letter, real = _LETTERS[out.dtype.name], _REALS[out.dtype.name]
     size, one = _INT(out.size), _INT(1)
     if isinstance(keep, float) and keep == 1.0:  # this one uses all processors
-        return _Held(
-            library[letter + "axpy"], (size, _number(scale, real), _address(x), one, _address(out), one), x, out
-        )
+        arguments: tuple[Any, ...] = (size, _number(scale, real), _address(x), one, _address(out), one)
+        return [_Held(library[letter + "axpy"], arguments, x, out)]
     arguments = (size, _number(scale, real), _address(x), one, _number(keep, real), _address(out), one)
-    return _Held(library[letter + "axpby"], arguments, x, out)
+    return [_Held(library[letter + "axpby"], arguments, x, out)]
 
 
 class _Held(functools.partial):  # type: ignore[type-arg]

@@ -85,11 +85,11 @@ class CpuRecorder(CpuBackend):
 
     def combine(self, x: Array, out: Array, scale: Any, keep: Any = 1.0) -> None:
         """See ``Backend``."""
-        call = prepare_combine(x, out, scale, keep)
-        if call is None:
+        calls = prepare_combine(x, out, scale, keep)
+        if calls is None:
             super().combine(x, out, scale, keep)
         else:
-            self.xp.run(call)
+            self.xp.run(*calls)
 
     def assign(self, array: Array, out: Array) -> None:
         """See ``Backend``."""

@@ -58,11 +58,13 @@ def _seconds(
 
     ``black``: the pixels that all of the training can leave out; these few images would allow more.
     """
-    network = NeuralNetwork(recipe.layer_list(images.shape[1], CLASSES), recipe.loss, backend)
+    layers = recipe.layer_list(images.shape[1], CLASSES)
+    network = NeuralNetwork(layers, recipe.loss, backend, committee=recipe.committee)
     few = Images(network, images, labels, shape=shape)
     few.rows, few.black = black
     steps = Steps(network, few, recipe)
-    rates, order = [recipe.learning_rate / 100] * steps.count, np.arange(len(labels))
+    rates = [recipe.learning_rate / 100] * steps.count
+    order = np.tile(np.arange(len(labels)), (*network.leading, 1))
     best = float("inf")
     with backend.quiet():
         for turn in range(2 + _ROUNDS):  # one to record the steps, one to capture a graph where there are graphs

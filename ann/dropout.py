@@ -13,16 +13,17 @@ _WORD = 2**32
 
 
 class Mask:
-    """Numbers (N, M) that are 0 with the probability ``share``, and else 1 / (1 - share), so that the mean stays 1.
+    """Numbers (..., N, M): 0 with the probability ``share``, and else 1 / (1 - share), so that the mean stays 1.
 
     "Inverted" dropout, after Srivastava et al. (2014), section 10, with the scaling moved into training.
 
     Args:
         backend: what computes.
         share: of the numbers that are 0.
-        images: (N,) device array, uint32: numbers of the images.
-        key: (1,) device array, uint32, which decides, with the image and the column, and changes from epoch to epoch.
-        like: an array (N, M); the numbers get its type, and its order in memory.
+        images: (..., N) device array, uint32: numbers of the images.
+        key: (..., 1) device array, uint32, which decides, with the image and the column, and changes from epoch to
+            epoch.
+        like: an array (..., N, M); the numbers get its type, and its order in memory.
     """
 
     def __init__(self, backend: Backend, share: float, images: Array, key: Array, like: Array) -> None:
@@ -42,19 +43,19 @@ class Dropout:
 
     def __init__(self, backend: Backend, share: float, images: Array, key: Array, columns: int, dtype: Any) -> None:
         """See ``Mask``. columns: M. dtype: of x."""
-        xp, count = backend.xp, images.shape[0]
+        xp, (*leading, count) = backend.xp, images.shape
         # Column after column in memory, as the outputs of the layers are
-        self._output = xp.empty((columns + 1, count), dtype=dtype).mT
-        self._output[:, -1:] = xp.ones((count, 1), dtype=dtype)
-        self._backend, self._mask = backend, Mask(backend, share, images, key, self._output[:, :-1])
+        self._output = xp.empty((*leading, columns + 1, count), dtype=dtype).mT
+        self._output[..., -1:] = xp.ones((count, 1), dtype=dtype)
+        self._backend, self._mask = backend, Mask(backend, share, images, key, self._output[..., :-1])
 
     def forward(self, x: Array, scale: float = 1.0) -> Array:
-        """x (N, M + 1) -> y (N, M + 1)."""
+        """x (..., N, M + 1) -> y (..., N, M + 1)."""
         self._mask.draw()
-        self._backend.xp.multiply(x[:, :-1], self._mask.numbers, out=self._output[:, :-1])
+        self._backend.xp.multiply(x[..., :-1], self._mask.numbers, out=self._output[..., :-1])
         return self._output
 
     def backward(self, grad: Array) -> Array:
-        """dL/dy (N, M) -> dL/dx (N, M), in place."""
+        """dL/dy (..., N, M) -> dL/dx (..., N, M), in place."""
         self._backend.xp.multiply(grad, self._mask.numbers, out=grad)
         return grad

@@ -64,7 +64,7 @@ def network_gradient_error(network: NeuralNetwork, random: np.random.Generator) 
 
     def mean_loss(parameters: np.ndarray) -> float:
         network.parameters[...] = backend.from_host(parameters)
-        return float(network.loss.value(backend, network.forward(x), targets))
+        return float(network.xp.sum(network.loss.value(backend, network.forward(x), targets)))  # of all members
 
     with backend.quiet():
         network.compute_gradients(x, targets)

@@ -10,20 +10,20 @@ from ann.operations import Array, Backend
 
 
 class Hash:
-    """Bits (N, M), uint32, for N images and M columns.
+    """Bits (..., N, M), uint32, for N images and M columns.
 
     Args:
         backend: what computes.
-        images: (N,) device array, uint32: numbers of the images.
-        key: (1,) device array, uint32, which decides, with the image and the column.
-        like: an array (N, M); the bits have its order in memory.
+        images: (..., N) device array, uint32: numbers of the images.
+        key: (..., 1) device array, uint32, which decides, with the image and the column.
+        like: an array (..., N, M); the bits have its order in memory.
     """
 
     def __init__(self, backend: Backend, images: Array, key: Array, like: Array) -> None:
         xp = backend.xp
-        self._xp, self._images, self._key, self._width = xp, images, key, like.shape[1]
-        self._columns = xp.reshape(xp.arange(like.shape[1], dtype=xp.uint32), (1, -1))
-        self._first = xp.empty(like.shape[0], dtype=xp.uint32)
+        self._xp, self._images, self._key, self._width = xp, images, key, like.shape[-1]
+        self._columns = xp.reshape(xp.arange(like.shape[-1], dtype=xp.uint32), (1, -1))
+        self._first = xp.empty(like.shape[:-1], dtype=xp.uint32)
         self.bits, self._shifted = (xp.empty_like(like, dtype=xp.uint32) for _ in range(2))
 
     def draw(self) -> Array:
@@ -31,7 +31,7 @@ class Hash:
         xp, bits = self._xp, self.bits
         xp.multiply(self._images, self._width, out=self._first)
         xp.add(self._first, self._key, out=self._first)
-        xp.add(xp.reshape(self._first, (-1, 1)), self._columns, out=bits)
+        xp.add(self._first[..., None], self._columns, out=bits)
         self._mix(bits)
         return bits
 

@@ -1,6 +1,6 @@
 """Hints: what usually is the matter when training goes wrong, in one sentence that says what to try. They look at a
 few numbers that training has anyway and, three times in a run, at what the network makes of some images; they change
-nothing.
+nothing. Of a committee they look at the first member.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Hints:
         self.images, self.labels = images[chosen], np.asarray(labels)[chosen]
         self.network, self.recipe = network, recipe
         self._steps = -(-len(images) // recipe.batch_size)
-        self.largest_weight = _largest(network.backend.to_host(network.parameters), network.weight_places)
+        self.largest_weight = _largest(_first_member(network), network.weight_places)
 
     def after_epoch(self, reports: Sequence[EpochReport], said: list[str]) -> None:
         """Look at a run whose epochs so far gave these reports, and add to what was ``said``."""
@@ -73,8 +73,7 @@ class _Findings:
     def host(self) -> NeuralNetwork:
         """The network, on the host."""
         net = self._network
-        parameters = net.backend.to_host(net.parameters)
-        return NeuralNetwork(net.layer_list, net.loss_name, "cpu", 0, net.dtype_name, parameters)
+        return NeuralNetwork(net.layer_list, net.loss_name, "cpu", 0, net.dtype_name, _first_member(net))
 
     @cached_property
     def learns_poorly(self) -> bool:
@@ -101,6 +100,12 @@ class _Findings:
                 x, scale = layer.apply(x, scale), 1.0
                 found.append((number, layer.activation, x[:, :-1]))
         return found
+
+
+def _first_member(network: NeuralNetwork) -> np.ndarray:
+    """Its parameters (P,), on the host."""
+    vectors: np.ndarray = network.backend.to_host(network.parameters).reshape(network.committee, -1)
+    return np.asarray(vectors[0])
 
 
 def _growing_loss(found: _Findings) -> str:

@@ -2,8 +2,9 @@
 their backward methods in reverse.
 
 Letters and shapes, everywhere: x (N, I) inputs, z (N, O) weighted sums, y (N, O) outputs; weight (I, O), bias
-(1, O), for N images, I inputs, O outputs. ``grad`` is the derivative of the mean loss with respect to
-whatever the method's name or argument says, and has its shape.
+(1, O), for N images, I inputs, O outputs. In a committee of K networks each has one more axis, the first, but for x
+where all share the images. ``grad`` is the derivative of the mean loss with respect to whatever the method's name or
+argument says, and has its shape.
 
 A bias is the weight of an input that is always 1. So between layers every array has one more column, of ones,
 x (N, I + 1), a layer's parameters are one matrix W (I + 1, O) with the biases in its last row, and z = x W is all.

@@ -2,7 +2,7 @@
 the output activation and reads the *logits* (the last layer's weighted sums), because the composed formulas
 are simple and stable where their parts overflow.
 
-Letters: z (N, O) logits, y (N, O) outputs, t (N, O) target rows. A value is a mean over the N images.
+Letters: z (..., N, O) logits, y (..., N, O) outputs, t (..., N, O) target rows. A value is a mean over the N images.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Loss(Protocol):
     targets: TargetRange
 
     def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
-        """The mean loss of the batch, a 0-d array on the device. Changes nothing."""
+        """The mean loss of the batch, an array (...) on the device. Changes nothing."""
 
     def gradient(self, backend: Backend, logits: Array, targets: Array, out: Array) -> None:
         """Write dL/dz of the mean loss into ``out``, which is not ``logits``."""
@@ -50,7 +50,7 @@ class SigmoidCrossEntropy:
         # log(1 + e), not log1p(e): it takes a third of the time, and what it loses is below 1e-7 an output.
         xp = backend.xp
         tail = xp.log(1.0 + xp.exp(-xp.abs(logits)))
-        return xp.sum(xp.maximum(logits, 0.0) - targets * logits + tail) * (1.0 / logits.shape[-2])
+        return xp.sum(xp.maximum(logits, 0.0) - targets * logits + tail, axis=(-2, -1)) * (1.0 / logits.shape[-2])
 
     def gradient(self, backend: Backend, logits: Array, targets: Array, out: Array) -> None:
         """dL/dz = y - t: the slope of the sigmoid cancels."""
@@ -69,8 +69,8 @@ class SoftmaxCrossEntropy:
         """L = ln sum_o exp(z - m) - sum_o t (z - m) with m the largest logit, so that exp() cannot overflow."""
         xp = backend.xp
         z = logits - xp.max(logits, axis=-1, keepdims=True)
-        log_sum = xp.sum(xp.log(xp.sum(xp.exp(z), axis=-1)))
-        return (log_sum - xp.sum(targets * z)) * (1.0 / logits.shape[-2])
+        log_sum = xp.sum(xp.log(xp.sum(xp.exp(z), axis=-1)), axis=-1)
+        return (log_sum - xp.sum(targets * z, axis=(-2, -1))) * (1.0 / logits.shape[-2])
 
     def gradient(self, backend: Backend, logits: Array, targets: Array, out: Array) -> None:
         """dL/dz = y - t, for target rows that sum to one."""
@@ -91,7 +91,7 @@ class Quadratic:
         difference = xp.empty_like(logits)
         self.output.function(backend, logits, difference)
         xp.subtract(difference, targets, out=difference)
-        return xp.sum(xp.multiply(difference, difference)) * (0.5 / logits.shape[-2])
+        return xp.sum(xp.multiply(difference, difference), axis=(-2, -1)) * (0.5 / logits.shape[-2])
 
     def gradient(self, backend: Backend, logits: Array, targets: Array, out: Array) -> None:
         """dL/dz = (y - t) dy/dz."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -37,16 +38,50 @@ _STUDENT = (
 )
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """The interval in which the mean of all that such values are drawn from lies, at 95 %: Student (1908).
+@dataclass(frozen=True)
+class Spread:
+    """What some values, such as the mistakes of several seeds, say about all that might have been.
 
-    Raises ValueError for fewer than two values.
+    Attributes:
+        mean: of the values.
+        deviation: the standard deviation that they give an estimate of, with n - 1.
+        low, high: the interval in which the mean of all lies, at 95 %: Student (1908).
     """
+
+    mean: float
+    deviation: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return (
+            f"mean {self.mean:.1f}, deviation {self.deviation:.1f}, "
+            f"95 % interval of the mean {self.low:.1f} to {self.high:.1f}"
+        )
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """The spread of at least two values. Raises ValueError for fewer."""
     count = len(values)
     if count < 2:
         raise ValueError("values: expected at least two")
     mean = sum(values) / count
-    variance = sum((value - mean) ** 2 for value in values) / (count - 1)
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1))
     quantile = _STUDENT[count - 2] if count - 2 < len(_STUDENT) else 2.0
-    half = quantile * math.sqrt(variance / count)
-    return mean - half, mean + half
+    half = quantile * deviation / math.sqrt(count)
+    return Spread(mean, deviation, mean - half, mean + half)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """The probability that two equally good networks differ at least so much in what just one of them gets wrong.
+
+    Each image on which just one is wrong is then a toss of a coin: McNemar (1947), in the exact form, two-sided. Images
+    on which both are right, or both wrong, say nothing.
+
+    Args:
+        only_first: how many images the first network alone got wrong.
+        only_second: the same of the second.
+    """
+    tosses, fewer = only_first + only_second, min(only_first, only_second)
+    tail = sum(math.comb(tosses, count) for count in range(fewer + 1))
+    return min(1.0, float(2 * tail / 2**tosses))

@@ -4,11 +4,14 @@ atomic; reading it executes nothing (see ``pickle_reader``) and checks every fie
 The dict: ``format`` "ann-mlp"; ``version`` 1; ``layers``, a list of dicts with ``input_dim``, ``output_dim``,
 ``activation``, ``weight`` (I, O) and ``bias`` (O,), little-endian float32; ``loss``; ``preprocessing``, a dict
 whose ``scale`` times a uint8 pixel is an input; ``seed``; and ``recipe``, a dict of the hyperparameters, or None.
+
+A committee of K is version 2, which readers of version 1 refuse: each ``weight`` is (K, I, O) and ``bias`` (K, O).
 """
 
 from __future__ import annotations
 
 import io
+import math
 import os
 import pickle
 import sys
@@ -22,7 +25,7 @@ from ann.files import read_regular
 from ann.losses import LOSSES
 from ann.pickle_reader import read_pickle, shown
 
-FORMAT, VERSION = "ann-mlp", 1
+FORMAT, ONE, COMMITTEE = "ann-mlp", 1, 2  # the versions
 _MAX_BYTES = 256 * 2**20
 _KEYS = {"format", "version", "layers", "loss", "preprocessing", "seed", "recipe"}
 _LAYER_KEYS = {"input_dim", "output_dim", "activation", "weight", "bias"}
@@ -48,8 +51,8 @@ def to_bytes(
     """
     contents = {
         "format": FORMAT,
-        "version": VERSION,
-        "layers": [{**layer, "bias": layer["bias"].reshape(-1)} for layer in layers],
+        "version": COMMITTEE if layers[0]["weight"].ndim == 3 else ONE,
+        "layers": layers,
         "loss": loss,
         "preprocessing": {"scale": pixel_scale},
         "seed": seed,
@@ -95,10 +98,11 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     return contents
 
 
-def parameter_vector(contents: dict[str, Any]) -> np.ndarray:
-    """Layer by layer, the weights and then the biases, as the network keeps them."""
+def parameter_vector(contents: dict[str, Any]) -> tuple[int, np.ndarray]:
+    """How many members there are, and layer by layer the weights and then the biases, as the network keeps them."""
+    leading = contents["layers"][0]["bias"].shape[:-1]
     arrays = [layer[key] for layer in contents["layers"] for key in ("weight", "bias")]
-    return np.concatenate([array.reshape(-1) for array in arrays])
+    return math.prod(leading), np.concatenate([array.reshape(*leading, -1) for array in arrays], axis=-1)
 
 
 def _with_equal_strings_one(value: Any) -> Any:
@@ -122,9 +126,8 @@ def _check(contents: Any) -> None:
     _expect(known, f"its format is not {FORMAT!r}")
     version = contents.get("version")
     _expect(type(version) is int and version >= 1, f"its version is {shown(version)}")
-    _expect(
-        version <= VERSION, f"format version {version} is later than {VERSION}, the last one known here; update ann"
-    )
+    last = COMMITTEE
+    _expect(version <= last, f"format version {version} is later than {last}, the last one known here; update ann")
     _expect(set(contents) == _KEYS, f"its fields are not {', '.join(sorted(_KEYS))}")
     loss = contents["loss"]
     _expect(type(loss) is str and loss in LOSSES, f"unknown loss {shown(loss)}; known: {', '.join(LOSSES)}")
@@ -137,11 +140,13 @@ def _check(contents: Any) -> None:
     recipe = contents["recipe"]
     _expect(recipe is None or (type(recipe) is dict and _is_plain(recipe)), "recipe is not a dict of plain values")
     _expect(type(contents["layers"]) is list, "layers is not a list")
+    members: set[tuple[int, ...]] = set()
     for number, layer in enumerate(contents["layers"], start=1):
-        _check_layer(f"layer {number}", layer)
+        _check_layer(f"layer {number}", layer, version, members)
 
 
-def _check_layer(place: str, layer: Any) -> None:
+def _check_layer(place: str, layer: Any, version: int, members: set[tuple[int, ...]]) -> None:
+    """``members``: what the layers before have of members, to which this one's are added."""
     _expect(type(layer) is dict and set(layer) == _LAYER_KEYS, f"{place}: expected {', '.join(sorted(_LAYER_KEYS))}")
     name = layer["activation"]
     known = type(name) is str and name in ACTIVATIONS
@@ -151,7 +156,12 @@ def _check_layer(place: str, layer: Any) -> None:
     for key, shape in (("weight", sizes), ("bias", sizes[1:])):
         array = layer[key]
         _expect(isinstance(array, np.ndarray), f"{place}: {key} is not an array")
-        _expect(array.shape == shape, f"{place}: {key} has shape {array.shape}, expected {shape}")
+        leading = array.shape[: version - ONE]  # (K,) for a committee
+        expected = ", ".join(map(str, (*["K"] * (version - ONE), *shape)))
+        right = array.shape == (*leading, *shape)
+        _expect(right, f"{place}: {key} has shape {array.shape}, expected ({expected})")
+        members.add(leading)
+        _expect(len(members) == 1, f"{place}: {key} has another number of members, {leading}, than what is before it")
         _expect(bool(np.isfinite(array).all()), f"{place}: {key} holds numbers that are not finite")
 
 

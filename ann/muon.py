@@ -25,12 +25,11 @@ class Orthogonalization:
     """
 
     def __init__(self, backend: Backend, matrix: Array) -> None:
-        """``matrix`` (I, O) is what ``apply`` reads; and it is overwritten with the result."""
-        xp = backend.xp
-        self._backend, self._flat = backend, xp.reshape(matrix, (1, -1), copy=False)
-        self._norm = xp.empty((1, 1), dtype=matrix.dtype)
-        small = min(matrix.shape)
-        self._square, self._polynomial = (xp.empty((small, small), dtype=matrix.dtype) for _ in range(2))
+        """``matrix`` (..., I, O) is what ``apply`` reads; and it is overwritten with the result."""
+        xp, leading, small = backend.xp, matrix.shape[:-2], min(matrix.shape[-2:])
+        self._backend, self._flat = backend, xp.reshape(matrix, (*leading, 1, -1), copy=False)
+        self._norm = xp.empty((*leading, 1, 1), dtype=matrix.dtype)
+        self._square, self._polynomial = (xp.empty((*leading, small, small), dtype=matrix.dtype) for _ in range(2))
         self._matrices = matrix, xp.empty_like(matrix)
 
     def apply(self) -> None:
@@ -54,7 +53,7 @@ class Orthogonalization:
 
 def _lying(matrix: Array) -> Array:
     """The matrix or its transpose, whichever has the fewer rows, so that X X^T is small."""
-    return matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
+    return matrix.mT if matrix.shape[-2] > matrix.shape[-1] else matrix
 
 
 class Muon(Rule):
@@ -71,9 +70,9 @@ class Muon(Rule):
         self._v = xp.zeros_like(self._p)
         self.state = {"v": self._v, "adam_v": self._biases.state["v"], "adam_s": self._biases.state["s"]}
         # where the steps of the weights are worked out
-        self._steps = [xp.empty_like(self._p[place]) for place in self._weights]
+        self._steps = [xp.empty_like(self._p[..., place]) for place in self._weights]
         self._matrices = [
-            Orthogonalization(self._backend, xp.reshape(step, shape, copy=False))
+            Orthogonalization(self._backend, xp.reshape(step, (*step.shape[:-1], *shape), copy=False))
             for step, shape in zip(self._steps, self._shapes, strict=True)
         ]
 
@@ -86,7 +85,7 @@ class Muon(Rule):
         """One step."""
         backend, combine = self._backend, self._backend.combine
         for place, step, shape, matrix in zip(self._weights, self._steps, self._shapes, self._matrices, strict=True):
-            g, v, p = self._g[place], self._v[place], self._p[place]
+            g, v, p = (vector[..., place] for vector in (self._g, self._v, self._p))
             combine(g, v, 1.0, self._momentum)
             backend.assign(g, out=step)
             combine(v, step, self._momentum)

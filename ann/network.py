@@ -1,5 +1,9 @@
 """The network: layers in a row. Forward is a loop over them, backward the reversed loop, and everything that
 training changes lies in one flat vector, so that an update, a copy or a comparison is one operation.
+
+A committee is K networks side by side in the same arrays, which get one more axis, the first: parameters (K, P), logits
+(K, N, O). Nothing else changes: every product is K products, and members know nothing of each other. The letters of
+shapes, ``...``, stand for that axis, or for none.
 """
 
 from __future__ import annotations
@@ -35,13 +39,17 @@ class NeuralNetwork:
         device: "cpu", "gpu", "auto" or a ``Backend``.
         seed: of the initial weights and of everything random in training; at least 0.
         dtype: "float32", or "float64" for checking gradients.
-        parameters: a host vector (P,) to start from, in the order of the attribute; None: random weights, no biases.
+        parameters: a host vector (..., P) to start from, in the order of the attribute; None: random weights, no
+            biases.
+        committee: K, how many networks of these layers there are, whose outputs are averaged. The first has the seed,
+            the second the next one, and so on; each is what it would be alone.
 
     Attributes:
         layers: the ``Dense`` layers. The last one has no activation: it emits the logits, which the loss reads
             and ``loss.output``, the output activation, turns into outputs.
-        parameters: (P,) device vector: layer by layer, the weights (I, O) and then the biases (O,).
-        gradients: (P,) device vector: the last batch's dL/d(parameters), in the same order.
+        parameters: (..., P) device vector: layer by layer, the weights (I, O) and then the biases (O,).
+        gradients: (..., P) device vector: the last batch's dL/d(parameters), in the same order.
+        leading: the shape of ``...``: () for one network, (K,) for a committee.
         recipe: the hyperparameters that trained it, as a plain dict, or None.
 
     Raises:
@@ -59,9 +67,12 @@ class NeuralNetwork:
         seed: int = 0,
         dtype: str = "float32",
         parameters: Any = None,
+        committee: int = 1,
     ) -> None:
         self.layer_list = check_layer_list(layers)
         self.seed = check_count("seed", seed, at_least=0)
+        self.committee = check_count("committee", committee, at_least=1)
+        self.leading = () if self.committee == 1 else (self.committee,)
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
         self.loss = get_loss(loss, self.layer_list[-1]["activation"])
@@ -72,20 +83,38 @@ class NeuralNetwork:
         self.xp = self.backend.xp
         self.dtype = getattr(self.xp, dtype)
         size = sum((layer["input_dim"] + 1) * layer["output_dim"] for layer in self.layer_list)
-        self.parameters = self.xp.zeros(size, dtype=self.dtype)
-        self.gradients = self.xp.zeros(size, dtype=self.dtype)
+        self.parameters = self.xp.zeros((*self.leading, size), dtype=self.dtype)
+        self.gradients = self.xp.zeros((*self.leading, size), dtype=self.dtype)
         self._make_layers(self.backend)
         if parameters is not None:
-            vector = check_vector("parameters", parameters, self.parameters.shape[0], dtype)
+            vector = check_vector("parameters", parameters, (*self.leading, size), dtype)
             self.parameters[...] = self._upload(vector)
             return
-        random = generator(self.seed, "weights")
-        for layer in self.layers:
-            layer.weight[...] = self._upload(layer.initial_weight(random))
+        for member, seed in enumerate(self.seeds):
+            random = generator(seed, "weights")
+            for layer in self.layers:
+                weight = layer.weight[member, ...] if self.leading else layer.weight
+                weight[...] = self._upload(layer.initial_weight(random))
 
     def __repr__(self) -> str:
         row = " -> ".join(f"{layer['output_dim']} {layer['activation']}" for layer in self.layer_list)
-        return f"<NeuralNetwork {self.input_dim} -> {row}, {self.loss_name}, on {self.backend.name}>"
+        name = f"committee of {self.committee} NeuralNetworks" if self.leading else "NeuralNetwork"
+        return f"<{name} {self.input_dim} -> {row}, {self.loss_name}, on {self.backend.name}>"
+
+    @property
+    def seeds(self) -> range:
+        """The members' seeds."""
+        return range(self.seed, self.seed + self.committee)
+
+    def member(self, number: int) -> NeuralNetwork:
+        """A copy of one network of a committee, counted from 0. Raises ValueError where there are not so many."""
+        if check_count("number", number, at_least=0) >= self.committee:
+            raise ValueError(f"number: expected one from 0 to {self.committee - 1}, got {number}")
+        vector = self.backend.to_host(self.parameters).reshape(self.committee, -1)[number]
+        seed = self.seeds[number]
+        one = NeuralNetwork(self.layer_list, self.loss_name, self.backend, seed, self.dtype_name, vector)
+        one.recipe = copy.deepcopy(self.recipe)
+        return one
 
     @property
     def input_dim(self) -> int:
@@ -112,39 +141,39 @@ class NeuralNetwork:
         return [(layer.input_dim, layer.output_dim) for layer in self.layers]
 
     def weight_matrices(self, vector: Array) -> list[Array]:
-        """The layers' weights (I, O) in a vector like ``parameters``, as views."""
+        """The layers' weights (..., I, O) in a vector like ``parameters``, as views."""
         return [
-            self.xp.reshape(vector[place], shape, copy=False)
+            self.xp.reshape(vector[..., place], (*self.leading, *shape), copy=False)
             for place, shape in zip(self.weight_places, self.weight_shapes, strict=True)
         ]
 
     def layer_matrices(self, vector: Array) -> list[Array]:
-        """The layers' weights and biases (I + 1, O) in a vector like ``parameters``, as views."""
+        """The layers' weights and biases (..., I + 1, O) in a vector like ``parameters``, as views."""
         ends = [place.stop + layer.output_dim for place, layer in zip(self.weight_places, self.layers, strict=True)]
         return [
-            self.xp.reshape(vector[place.start : end], layer.shape, copy=False)
+            self.xp.reshape(vector[..., place.start : end], (*self.leading, *layer.shape), copy=False)
             for place, end, layer in zip(self.weight_places, ends, self.layers, strict=True)
         ]
 
     # The mathematics, on device arrays -------------------------------------------------------------------------
 
     def forward(self, x: Array, scale: float = 1.0) -> Array:
-        """scale times x (N, I + 1), as ``inputs`` makes them, -> logits (N, O), remembering what ``backward`` needs."""
+        """scale times x (..., N, I + 1), as ``inputs`` makes them, -> logits (..., N, O), ready for ``backward``."""
         for layer in self.layers:
             x, scale = layer.forward(x, scale), 1.0
         return x
 
     def backward(self, grad: Array) -> None:
-        """dL/d(logits) (N, O) -> ``gradients``: the chain rule, from the last layer to the first."""
+        """dL/d(logits) (..., N, O) -> ``gradients``: the chain rule, from the last layer to the first."""
         for layer in reversed(self.layers[1:]):
             grad = layer.backward(grad)
         # Nobody asks for the gradient of the images, and it would be a third of a small net's arithmetic.
         self.layers[0].backward(grad, input_gradient=False)
 
     def compute_gradients(self, x: Array, targets: Array, scale: float = 1.0) -> Array:
-        """One forward and one backward pass over scale times x (N, I + 1) and target rows (N, O).
+        """One forward and one backward pass over scale times x (..., N, I + 1) and target rows (..., N, O).
 
-        Returns the batch's mean loss, a 0-d array still on the device: reading it would wait for the device.
+        Returns the batch's mean loss (...), an array still on the device: reading it would wait for the device.
         """
         logits = self.forward(x, scale)
         grad = self.xp.empty_like(logits)
@@ -153,10 +182,15 @@ class NeuralNetwork:
         return self.loss.value(self.backend, logits, targets)
 
     def logits(self, x: Array, scale: float = 1.0) -> Array:
-        """scale times x (N, I + 1) -> logits (N, O), a new array, remembering nothing."""
+        """scale times x (..., N, I + 1) -> logits (..., N, O), a new array, remembering nothing."""
         for layer in self.layers:
             x, scale = layer.apply(x, scale), 1.0
         return x
+
+    def outputs(self, logits: Array) -> Array:
+        """Logits (..., N, O), which are overwritten -> outputs (N, O): a committee's are the means of its members'."""
+        self.loss.output.function(self.backend, logits, logits)
+        return self.xp.mean(logits, axis=0) if self.leading else logits
 
     def inputs(self, images: Array, room: Array | None = None) -> tuple[Array, float]:
         """Device images (N, I) -> x (N, I + 1) and its scale: scale times x is what the network reads.
@@ -198,7 +232,7 @@ class NeuralNetwork:
             learning_rate: above 0.
 
         Returns:
-            The batch's mean loss before the step.
+            The batch's mean loss before the step; a committee's is the mean of its members'.
 
         Raises:
             ValueError: an argument is wrong; the message names it, what was expected and what was given.
@@ -206,17 +240,12 @@ class NeuralNetwork:
         learning_rate = check_number("learning_rate", learning_rate, above=0)
         images = check_images("X", X, self.input_dim, self.dtype_name)
         targets = check_targets("Y", Y, len(images), self.output_dim, self.loss.targets)
-        if images.dtype.name != "uint8" and not self._warned and images.max() > _UNSCALED:
-            self._warned = True
-            text = (
-                f"X: inputs reach {images.max():g}, and should from 0 to 1: divide pixels by 255, or hand them over as"
-            )
-            warnings.warn(f"{text} uint8", TrainingWarning, stacklevel=2)
+        self._warn_of_unscaled(images)
         with self.backend.quiet():
             x, scale = self._inputs(images)
             loss = self.compute_gradients(x, self._upload(targets), scale)
         self.backend.combine(self.gradients, self.parameters, -learning_rate)
-        return float(loss)
+        return float(self.xp.mean(loss))
 
     def apply(self, X: Any) -> Any:
         """Images X, as in ``train_batch``, -> output rows (N, O), a host array. Any number of threads may call it."""
@@ -227,8 +256,7 @@ class NeuralNetwork:
         with self.backend.quiet():
             for chunk in slices(len(images), CHUNK):
                 x, scale = self._inputs(images[chunk], room=x)
-                logits = self.logits(x, scale)
-                self.loss.output.function(self.backend, logits, outputs[chunk, :])
+                outputs[chunk, :] = self.outputs(self.logits(x, scale))
         return self.backend.to_host(outputs)
 
     def predict(self, X: Any) -> Any:
@@ -246,17 +274,20 @@ class NeuralNetwork:
 
     def to_bytes(self) -> bytes:
         """The contents of its model file, known to be readable. Raises ValueError where they would not be."""
-        layers = [
-            {**spec, **{name: self.backend.to_host(getattr(layer, name)) for name in ("weight", "bias")}}
-            for spec, layer in zip(self.layer_list, self.layers, strict=True)
-        ]
+        layers = []
+        for spec, layer in zip(self.layer_list, self.layers, strict=True):
+            weight, bias = (self.backend.to_host(array) for array in (layer.weight, layer.bias))
+            layers.append({**spec, "weight": weight, "bias": bias[..., 0, :]})
         return model_file.to_bytes(layers, self.loss_name, self.pixel_scale, self.seed, self.recipe)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds: how to build the network, and host arrays."""
         parameters = self.backend.to_host(self.parameters).copy()
         return {
-            "arguments": (self.layer_list, self.loss_name, "cpu", self.seed, self.dtype_name, parameters),
+            "arguments": (
+                *(self.layer_list, self.loss_name, "cpu", self.seed, self.dtype_name),
+                *(parameters, self.committee),
+            ),
             "recipe": self.recipe,
         }
 
@@ -293,7 +324,7 @@ class NeuralNetwork:
             end = start + math.prod(layer.shape)
             layer.bind(
                 *(
-                    self.xp.reshape(vector[start:end], layer.shape, copy=False)
+                    self.xp.reshape(vector[..., start:end], (*self.leading, *layer.shape), copy=False)
                     for vector in (self.parameters, self.gradients)
                 )
             )
@@ -333,9 +364,11 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
     backend = get_backend(device)
     contents = model_file.read_model(path)
     specs = [{key: layer[key] for key in LAYER_KEYS} for layer in contents["layers"]]
-    parameters = model_file.parameter_vector(contents) if specs else None
+    committee, parameters = model_file.parameter_vector(contents) if specs else (1, None)
     try:
-        network = NeuralNetwork(specs, contents["loss"], backend, contents["seed"], parameters=parameters)
+        network = NeuralNetwork(
+            specs, contents["loss"], backend, contents["seed"], parameters=parameters, committee=committee
+        )
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}") from None
     network.recipe = contents["recipe"]

@@ -27,6 +27,7 @@ class Recipe:
         activation: of the hidden layers.
         output_activation: of the last layer.
         loss: "cross-entropy" or "quadratic".
+        committee: how many such networks are trained side by side, whose outputs are then averaged.
         optimizer: "sgd", "nesterov", "adam", "adamw", "rmsprop" or "muon".
         learning_rate: the largest value it takes.
         momentum: the memory of the running mean of gradients (Adam's first beta).
@@ -59,6 +60,7 @@ class Recipe:
     activation: str = "sigmoid"
     output_activation: str = "sigmoid"
     loss: str = "cross-entropy"
+    committee: int = 1
     optimizer: str = "adamw"
     learning_rate: float = 0.028
     momentum: float = 0.9
@@ -91,6 +93,7 @@ class Recipe:
             "activation": str(self.activation),  # str and not NumPy's subclass of it, which no file may hold
             "output_activation": str(self.output_activation),
             "loss": str(self.loss),
+            "committee": check_count("committee", self.committee, at_least=1),
             "optimizer": _checked_choice("optimizer", self.optimizer, OPTIMIZERS),
             "schedule": _checked_choice("schedule", self.schedule, SCHEDULES),
             "hidden": tuple(check_count("hidden", width, at_least=1) for width in self.hidden),
@@ -169,7 +172,7 @@ class Recipe:
         return words
 
 
-_NETWORK_FIELDS = ("hidden", "activation", "output_activation", "loss")
+_NETWORK_FIELDS = ("hidden", "activation", "output_activation", "loss", "committee")
 
 
 def _checked_choice(name: str, value: str, choices: tuple[str, ...]) -> str:

@@ -13,16 +13,16 @@ _LARGEST = 3.4e38  # about the largest float32
 
 
 class GradientClipping:
-    """Gradients g (P,) shortened to a norm of at most ``limit``: g = g limit / max(|g|, limit).
+    """Gradients g (..., P) shortened to a norm of at most ``limit``: g = g limit / max(|g|, limit).
 
     Pascanu et al. (2013), algorithm 1. The direction stays.
     """
 
     def __init__(self, backend: Backend, gradients: Array, limit: float) -> None:
-        xp = backend.xp
+        xp, leading = backend.xp, gradients.shape[:-1]
         self._backend, self._limit = backend, limit
-        self._row = xp.reshape(gradients, (1, -1), copy=False)
-        self._factor = xp.empty((1, 1), dtype=gradients.dtype)
+        self._row = xp.reshape(gradients, (*leading, 1, -1), copy=False)
+        self._factor = xp.empty((*leading, 1, 1), dtype=gradients.dtype)
 
     def apply(self) -> None:
         """Shorten them, if they are too long."""
@@ -39,15 +39,15 @@ class MaxNorm:
     """
 
     def __init__(self, backend: Backend, weights: Sequence[Array], limit: float) -> None:
-        """``weights``: the layers' matrices (I, O)."""
+        """``weights``: the layers' matrices (..., I, O)."""
         xp = backend.xp
         self._backend, self._limit = backend, limit
         self._layers = [
             (
                 weight,
                 xp.empty_like(weight),
-                xp.ones((1, weight.shape[0]), dtype=weight.dtype),
-                xp.empty((1, weight.shape[1]), dtype=weight.dtype),
+                xp.ones((1, weight.shape[-2]), dtype=weight.dtype),
+                xp.empty((*weight.shape[:-2], 1, weight.shape[-1]), dtype=weight.dtype),
             )
             for weight in weights
         ]
@@ -69,7 +69,7 @@ class MovingAverage:
     yet, d = min(decay, (k - 1) / (k + 8)) in step k, so that the random start is soon forgotten.
 
     Attributes:
-        parameters: a, a vector (P,).
+        parameters: a, a vector (..., P).
     """
 
     def __init__(self, backend: Backend, parameters: Array, decay: float) -> None:

@@ -11,7 +11,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The mean loss over some images, how many of them were labelled wrongly, and how many there are."""
+    """The mean loss over some images, how many of them were labelled wrongly, and how many there are.
+
+    A committee's loss is the mean of its members'.
+    """
 
     loss: float
     wrong: int

@@ -17,7 +17,7 @@ from ann.operations import Array
 from ann.optimizers import get_optimizer
 from ann.recipes import Recipe
 from ann.regularizers import GradientClipping, MaxNorm, MovingAverage
-from ann.streams import generator
+from ann.streams import drawn
 
 
 class Steps:
@@ -31,11 +31,13 @@ class Steps:
         xp = network.xp
         self.count = -(-images.count // recipe.batch_size)  # the last batch may be smaller
         self._network, self._images, self._batch_size = network, images, recipe.batch_size
+        self._leading = network.leading
         self._recorder = network.backend.recorder()
         # Its own vectors: the optimizer's memory may be in the gradients, and gains may follow the network's parameters
-        self._plain = network.parameters.shape[0]
+        self._plain = network.parameters.shape[-1]
         widths = [layer.output_dim for layer in network.layers[:-1]] if recipe.batch_norm else []
-        self._parameters, self._gradients = (xp.zeros(self._plain + sum(widths), dtype=network.dtype) for _ in range(2))
+        size = (*self._leading, self._plain + sum(widths))
+        self._parameters, self._gradients = (xp.zeros(size, dtype=network.dtype) for _ in range(2))
         self._distorter = distorter(network, images, recipe)
         # A distorted image may be lit anywhere
         self._black = 0 if self._distorter else images.black
@@ -43,7 +45,7 @@ class Steps:
         if self._distorter:
             rows.sort()
         sorted_rows, usual_rows = (network.backend.from_host(order) for order in (rows, rows.argsort()))
-        self._fetch = self._copier(network.parameters, self._parameters[: self._plain], sorted_rows)
+        self._fetch = self._copier(network.parameters, self._parameters[..., : self._plain], sorted_rows)
         self._optimizer = get_optimizer(
             recipe.optimizer,
             self._recorder,
@@ -56,7 +58,7 @@ class Steps:
             own_velocity=recipe.clip > 0 or recipe.batch_norm,
         )
         recorder, p = self._recorder, self._parameters
-        gains = (vector[self._plain :] for vector in (p, self._gradients))
+        gains = (vector[..., self._plain :] for vector in (p, self._gradients))
         self._batch_norm = BatchNorm(recorder, widths, *gains) if recipe.batch_norm and widths else None
         self._clipping = GradientClipping(recorder, self._gradients, recipe.clip) if recipe.clip else None
         self._max_norm = MaxNorm(recorder, network.weight_matrices(p), recipe.max_norm) if recipe.max_norm else None
@@ -66,7 +68,7 @@ class Steps:
         network.parameters[...] = before  # recording that call has made it
         self._black_changes = recipe.weight_decay > 0  # the gradient of a black pixel's weights, which else stays 0
         self._numbers = xp.zeros(len(self._numbers_of(1, 1.0)), dtype=network.dtype)
-        self._logits = xp.empty((images.count, network.output_dim), dtype=network.dtype)
+        self._logits = xp.empty((*self._leading, images.count, network.output_dim), dtype=network.dtype)
         if not self._distorter:
             # The pixels that are not black in all images, and one more, white, which the biases weigh
             self._pixels = xp.full((images.count, network.input_dim + 1 - self._black), 255, dtype=xp.uint8)
@@ -76,7 +78,7 @@ class Steps:
         self._dropout, self._input_dropout = recipe.dropout, recipe.input_dropout
         self._image_numbers = xp.arange(images.count, dtype=xp.uint32)
         # for the inputs of each layer, and then for distortions, in this epoch
-        self._keys = xp.zeros(len(network.layers) + 1, dtype=xp.uint32)
+        self._keys = xp.zeros((*self._leading, len(network.layers) + 1), dtype=xp.uint32)
         self._ready: dict[int, _Step] = {}
 
     def epoch(
@@ -90,7 +92,7 @@ class Steps:
         """Train on all images once, or until ``on_step`` returns True; how many of the epoch's steps are then done.
 
         Args:
-            order: a host array (count,) of the images' numbers in the order in which they are taken.
+            order: a host array (..., count) of the images' numbers in the order in which they are taken.
             first: how many steps were made before the epoch.
             rates: the learning rate of each step.
             on_step: called after each with how many of the epoch's steps are done, and with its number of images.
@@ -103,12 +105,12 @@ class Steps:
             dtype=network.dtype,
         )
         epochs_before = first // self.count
-        for random, place in (
-            (generator(network.seed, "dropout", epochs_before), slice(0, -1)),
-            (generator(network.seed, "distortion", epochs_before), slice(-1, None)),
-        ):
-            keys = random.integers(2**32, size=self._keys[place].shape[0]).astype("uint32")
-            self._keys[place] = network.backend.from_host(keys)
+        layers = len(network.layers)
+        dropout = drawn(network.seeds, "dropout", epochs_before, lambda random: random.integers(2**32, size=layers))
+        distortion = drawn(network.seeds, "distortion", epochs_before, lambda random: random.integers(2**32, size=1))
+        self._keys[..., :-1], self._keys[..., -1:] = (
+            network.backend.from_host(keys.astype("uint32")) for keys in (dropout, distortion)
+        )
         # Otherwise it goes on from where it was: what the network has may be averages, or without normalisation
         if start == 0 and not ((self._average or self._batch_norm) and first):
             self._fetch()
@@ -121,11 +123,11 @@ class Steps:
                 self._numbers[...] = table[step, :]
                 if size in self._ready:
                     ready = self._ready[size]
-                    ready.chosen[...] = order[batch]
+                    ready.chosen[...] = order[..., batch]
                     ready.play()
                 else:
-                    ready = self._ready[size] = self._record(network.xp.asarray(order[batch], copy=True))
-                self._logits[batch, :] = ready.logits
+                    ready = self._ready[size] = self._record(network.xp.asarray(order[..., batch], copy=True))
+                self._logits[..., batch, :] = ready.logits
                 done += 1
                 if on_step and on_step(done, size) is True:
                     break
@@ -141,50 +143,53 @@ class Steps:
         if self._batch_norm:
             state["statistics"] = self._batch_norm.state
         if done:
-            state["logits"] = self._logits[: min(done * self._batch_size, self._images.count), :]
+            state["logits"] = self._logits[..., : min(done * self._batch_size, self._images.count), :]
         return state
 
     def _record(self, chosen: Array) -> _Step:
         """Make a step on the images of these numbers, so that it can be played on others."""
         recorder, xp = self._recorder, self._recorder.xp
         memory = self._optimizer.memory
-        parameters, gradients = (vector[: self._plain] for vector in (self._parameters, self._gradients))
+        parameters, gradients = (vector[..., : self._plain] for vector in (self._parameters, self._gradients))
         network = self._network.training_twin(recorder, parameters, gradients, memory, self._black)
         if self._batch_norm:
             network.layers = self._batch_norm.layers(network.layers)
-        of_black = self._gradients[: self._black * network.layers[0].output_dim]
+        of_black = self._gradients[..., : self._black * network.layers[0].output_dim]
         ready = _Step(chosen)
-        pixels = xp.empty((chosen.shape[0], network.input_dim + 1), dtype=xp.uint8)
+        pixels = xp.empty((*chosen.shape, network.input_dim + 1), dtype=xp.uint8)
         x = xp.empty(pixels.shape, dtype=network.dtype)
-        targets = xp.empty((chosen.shape[0], network.output_dim), dtype=network.dtype)
+        targets = xp.empty((*chosen.shape, network.output_dim), dtype=network.dtype)
         grad = xp.empty_like(targets)
-        numbers, keys = (
-            xp.empty_like(chosen, dtype=xp.uint32),
-            [self._keys[place, None] for place in range(len(network.layers))],
+        numbers = xp.empty_like(chosen, dtype=xp.uint32)
+        keys = [self._keys[..., place : place + 1] for place in range(len(network.layers) + 1)]
+        lit = x[..., :-1]
+        x[..., -1:] = xp.full((chosen.shape[-1], 1), 255.0, dtype=x.dtype)
+        # images are taken, and distorted, for all members of a committee in a row
+        flat_chosen, flat_numbers = (xp.reshape(array, (-1,), copy=False) for array in (chosen, numbers))
+        flat_pixels, flat_x, flat_targets = (
+            xp.reshape(array, (flat_chosen.shape[0], -1), copy=False) for array in (pixels, x, targets)
         )
-        lit = x[:, :-1]
-        x[:, -1:] = xp.full((x.shape[0], 1), 255.0, dtype=x.dtype)
         distorted = (
-            DistortedBatch(self._distorter, recorder, chosen, numbers, self._keys[-1:], lit)
+            DistortedBatch(self._distorter, recorder, chosen, numbers, keys[-1], flat_x[:, :-1])
             if self._distorter
             else None
         )
         mask = Mask(recorder, self._input_dropout, numbers, keys[0], lit) if self._input_dropout else None
         if self._dropout:
-            network.layers = self._with_dropout(network.layers, numbers, keys)
+            network.layers = self._with_dropout(network.layers, numbers, keys[:-1])
 
         def step() -> None:
             if self._dropout or self._input_dropout or distorted:
-                xp.take(self._image_numbers, ready.chosen, axis=0, out=numbers)
+                xp.take(self._image_numbers, flat_chosen, axis=0, out=flat_numbers)
             if distorted:
                 distorted.draw()
             else:
-                xp.take(self._pixels, ready.chosen, axis=0, out=pixels)
+                xp.take(self._pixels, flat_chosen, axis=0, out=flat_pixels)
                 recorder.assign(pixels, out=x)
             if mask:
                 mask.draw()
                 xp.multiply(lit, mask.numbers, out=lit)
-            xp.take(self._images.targets, ready.chosen, axis=0, out=targets)
+            xp.take(self._images.targets, flat_chosen, axis=0, out=flat_targets)
             ready.logits = network.forward(x, network.pixel_scale)
             network.loss.gradient(recorder, ready.logits, targets, out=grad)
             network.backward(grad)
@@ -220,7 +225,7 @@ class Steps:
 
     def _returner(self, source: Array, rows: Array) -> Callable[[], object]:
         """A call that gives the network these parameters, with its rows in their order, as those of plain layers."""
-        network, plain = self._network, source[: self._plain]
+        network, plain = self._network, source[..., : self._plain]
         if not self._batch_norm:
             return self._copier(plain, network.parameters, rows)
         recorder, batch_norm = self._recorder, self._batch_norm
@@ -229,7 +234,7 @@ class Steps:
 
         def fold() -> None:
             recorder.assign(plain, out=folded)
-            batch_norm.fold(network.layer_matrices(folded), source[self._plain :])
+            batch_norm.fold(network.layer_matrices(folded), source[..., self._plain :])
 
         make = recorder.record(fold)
 
@@ -245,25 +250,31 @@ class Steps:
         shape = self._network.layers[0].shape
         size = math.prod(shape)
         whole = xp.empty_like(target)  # for Ctrl-C and other threads: the target changes at one stroke
-        before, after = (xp.reshape(vector[:size], shape, copy=False) for vector in (source, whole))
+        before, after = (
+            xp.reshape(vector[..., :size], (*self._leading, *shape), copy=False) for vector in (source, whole)
+        )
 
         def copy() -> None:
-            xp.take(before, rows, axis=0, out=after)
-            recorder.assign(source[size:], out=whole[size:])
+            xp.take(before, rows, axis=-2, out=after)
+            recorder.assign(source[..., size:], out=whole[..., size:])
             recorder.assign(whole, out=target)
 
         return recorder.record(copy)
 
     def loss(self, order: Any) -> Array:
-        """The sum of the losses of an epoch's images, a 0-d array on the device. ``order``: the epoch's."""
+        """The sum of the losses of an epoch's images, a 0-d array on the device. ``order``: the epoch's.
+
+        A committee's is the mean of its members'.
+        """
         order = self._network.backend.from_host(order)
         network, xp = self._network, self._network.xp
-        total = xp.zeros((), dtype=network.dtype)
+        total = xp.zeros(self._leading, dtype=network.dtype)
         for chunk in slices(self._images.count, max(1, 16_000 // network.output_dim)):  # arrays of 64 kB
-            targets = xp.take(self._images.targets, order[chunk], axis=0)
-            loss = network.loss.value(network.backend, self._logits[chunk, :], targets)
-            total += loss * float(targets.shape[0])
-        return total
+            logits = self._logits[..., chunk, :]
+            targets = xp.take(self._images.targets, xp.reshape(order[..., chunk], (-1,)), axis=0)
+            loss = network.loss.value(network.backend, logits, xp.reshape(targets, logits.shape, copy=False))
+            total += loss * float(logits.shape[-2])
+        return xp.mean(total)
 
 
 class _Step:

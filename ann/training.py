@@ -21,7 +21,7 @@ from ann.recipes import Recipe
 from ann.reports import EpochReport, Evaluation
 from ann.schedules import get_schedule
 from ann.steps import Steps
-from ann.streams import generator
+from ann.streams import drawn
 from ann.validation import check_images, check_labels
 
 
@@ -36,7 +36,8 @@ def fit(
     """Train a network, in place, on a data set's training images. Its test images are not touched.
 
     Args:
-        network: any network whose inputs and outputs fit the data; all that is random comes from its seed.
+        network: any network whose inputs and outputs fit the data; all that is random comes from its seed. In a
+            committee each member gets its own order and distortions, and becomes what it would have become alone.
         dataset: of its training images, the last ``recipe.validation`` are held out, and only measured.
         recipe: how to train. Its layers and loss are not read: the network has its own.
         callbacks: each is called with every epoch's report. Where one returns True, training ends with this epoch.
@@ -85,7 +86,7 @@ def fit(
         first = (epoch - 1) * steps.count
         rates = [rate(step) for step in range(first, first + steps.count)]
         with network.backend.quiet():
-            order = generator(network.seed, "order", epoch).permutation(training_set.count)
+            order = drawn(network.seeds, "order", epoch, lambda random: random.permutation(training_set.count))
             done = steps.epoch(order, first, rates, on_step, position.step)
             if done < steps.count:
                 keeper.stopped()
@@ -133,6 +134,7 @@ def _run(network: NeuralNetwork, recipe: Recipe, *parts: tuple[Any, Any]) -> Cal
         "network": {
             "layers": network.layer_list,
             "loss": network.loss_name,
+            "committee": network.committee,
             "dtype": network.dtype_name,
             "own activations": fingerprints(layer["activation"] for layer in network.layer_list),
         },
@@ -144,8 +146,11 @@ def _run(network: NeuralNetwork, recipe: Recipe, *parts: tuple[Any, Any]) -> Cal
 
 
 def _evaluate(network: NeuralNetwork, images: Images) -> Evaluation:
-    """Apply a network to images. It draws no random number and changes nothing, so training goes on as without."""
-    xp, output = network.xp, network.loss.output
+    """Apply a network to images. It draws no random number and changes nothing, so training goes on as without.
+
+    A committee's mistakes are those of its outputs, and its loss is the mean of its members'.
+    """
+    xp = network.xp
     loss_sum = xp.zeros((), dtype=network.dtype)
     wrong = xp.zeros((), dtype=xp.int64)
     x = None
@@ -153,9 +158,9 @@ def _evaluate(network: NeuralNetwork, images: Images) -> Evaluation:
         x, scale = network.inputs(images.pixels[chunk, :], room=x)
         logits = network.logits(x, scale)
         loss = network.loss.value(network.backend, logits, images.targets[chunk, :])
-        loss_sum += loss * float(logits.shape[0])
-        output.function(network.backend, logits, logits)
-        wrong += xp.count_nonzero(xp.argmax(logits, axis=-1) != images.labels[chunk])
+        loss_sum += xp.mean(loss) * float(logits.shape[-2])
+        outputs = network.outputs(logits)
+        wrong += xp.count_nonzero(xp.argmax(outputs, axis=-1) != images.labels[chunk])
     return Evaluation(float(loss_sum) / images.count, int(wrong), images.count)
 
 

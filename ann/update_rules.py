@@ -2,7 +2,7 @@
 vector, so each rule is a few lines over whole vectors, in place.
 
 Letters: p parameters, g gradients, v velocity (the running mean of gradients), s the running mean of squared
-gradients, r the learning rate, all vectors (P,) but r. ``combine(x, out, a, b)`` is out = b out + a x, in one pass.
+gradients, r the learning rate, all vectors (..., P) but r. ``combine(x, out, a, b)`` is out = b out + a x, in one pass.
 
 What changes from step to step, such as r, is worked out on the host as a few ``numbers`` and handed to the rule in a
 device vector, so that a recorded step can be played with others.
@@ -66,11 +66,11 @@ class Rule:
         """Add the gradient of weight_decay / 2 |p|^2, for the weights alone."""
         if self._weight_decay:
             for part in self._weights:
-                self._backend.combine(self._p[part], self._g[part], self._weight_decay)
+                self._backend.combine(self._p[..., part], self._g[..., part], self._weight_decay)
 
     def parts(self) -> Iterator[tuple[slice, bool]]:
         """The vectors in parts that are all weights or all biases, and whether the part is weights."""
-        edges = [0, *itertools.chain(*((part.start, part.stop) for part in self._weights)), self._p.shape[0]]
+        edges = [0, *itertools.chain(*((part.start, part.stop) for part in self._weights)), self._p.shape[-1]]
         for number, (start, stop) in enumerate(itertools.pairwise(edges)):
             if start < stop:
                 yield slice(start, stop), bool(number % 2)

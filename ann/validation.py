@@ -92,11 +92,11 @@ def check_labels(name: str, labels: Any, classes: int, count: int) -> np.ndarray
     return result
 
 
-def check_vector(name: str, values: Any, size: int, dtype: str) -> np.ndarray:
-    """``values`` as a host array. Raises ValueError unless they are so many numbers, finite in this type."""
+def check_vector(name: str, values: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """``values`` as a host array. Raises ValueError unless they are numbers of this shape, finite in this type."""
     array = _host_array(name, values)
-    if array.shape != (size,) or array.dtype.kind not in "fiu":
-        raise ValueError(f"{name}: expected numbers of shape ({size},), got {array.shape} of {array.dtype}")
+    if array.shape != shape or array.dtype.kind not in "fiu":
+        raise ValueError(f"{name}: expected numbers of shape {shape}, got {array.shape} of {array.dtype}")
     _check_finite(name, array, dtype)
     return array
 

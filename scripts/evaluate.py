@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import datetime
 import json
-import math
 import subprocess
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ import cli
 
 import ann
 from ann.files import read_regular, write_atomically
-from ann.metrics import mean_interval
+from ann.metrics import spread
 from ann.named_recipes import RECIPES
 
 EXAMPLES = """\
@@ -58,7 +57,9 @@ def measure(
     """Train, and count the mistakes once."""
     started = time.perf_counter()
     pixels = dataset.train_images[0].size
-    network = ann.NeuralNetwork(recipe.layer_list(pixels, 10), recipe.loss, backend, seed)
+    # no two committees share a member
+    first, size = seed * recipe.committee, recipe.committee
+    network = ann.NeuralNetwork(recipe.layer_list(pixels, 10), recipe.loss, backend, first, committee=size)
     ann.fit(network, dataset, recipe)
     images, labels = dataset.test_images, dataset.test_labels
     if flags.validation:
@@ -84,7 +85,7 @@ def known(
 ) -> dict[str, Any] | None:
     """The result of this seed, if it is there: the test images are read once for each."""
     for row in rows:
-        same = row["fields"] == json.loads(recipe.to_json()) and row["seed"] == seed
+        same = ann.Recipe.from_json(json.dumps(row["fields"])) == recipe and row["seed"] == seed
         if same and row["on"] == ("held-out" if flags.validation else "test"):
             return row
     return None
@@ -97,9 +98,7 @@ def report(flags: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     seconds = sorted(row["seconds"] for row in rows)[len(rows) // 2]
     text = f"{flags.recipe}: mean {mean:.1f} wrong of {rows[0]['total']:,} on {rows[0]['on']} images"
     if len(wrong) > 1:
-        deviation = math.sqrt(sum((count - mean) ** 2 for count in wrong) / (len(wrong) - 1))
-        low, high = mean_interval(wrong)
-        text += f", deviation {deviation:.1f}, 95 % interval of the mean {low:.1f} to {high:.1f}"
+        text = f"{flags.recipe}: wrong of {rows[0]['total']:,} on {rows[0]['on']} images: {spread(wrong)}"
     cli.say(f"{text}; {len(wrong)} seeds, {seconds} s each")
     cli.say("\n| seed | " + " | ".join(str(row["seed"]) for row in rows) + " | mean |")
     cli.say("| --- |" + " --- |" * (len(rows) + 1))
@@ -114,9 +113,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         for row in rows:
             if not {"recipe", "on", "seed", "wrong", "total", "seconds", "date", "fields"} <= row.keys():
                 raise ValueError("a field is missing")
+            ann.Recipe.from_json(json.dumps(row["fields"]))
     except FileNotFoundError:
         return []
-    except (ValueError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise ann.AnnError(f"{path}: not a file of results: {error}") from None
     return rows
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import cli
 import numpy as np
+from compare import Comparison
+from members import in_words, wrong_of_members
 
 import ann
 from ann.files import check_writable
@@ -18,7 +21,11 @@ EXAMPLES = """\
   python scripts/test.py
   python scripts/test.py --model mine.pickle --verbose | grep wrong
   python scripts/test.py --picture mistakes.png
-  python scripts/test.py --json"""
+  python scripts/test.py --json
+  # is one network better than another, or was it luck?
+  python scripts/test.py --compare other.pickle
+  # what the members of a committee do alone
+  python scripts/test.py --report-members"""
 
 
 def main() -> None:
@@ -29,16 +36,14 @@ def main() -> None:
             check_writable(flags.picture)
         backend = ann.get_backend(flags.device)
         network = ann.load_model(flags.model, backend)
+        if flags.report_members and network.committee == 1:
+            raise ann.ModelFileError(f"{flags.model}: one network, and no committee, so there are no members to report")
+        other = ann.load_model(flags.compare, backend) if flags.compare else None
         dataset = ann.load_dataset(flags.data)
         images, labels = dataset.test_images, dataset.test_labels
-        if images[0].size != network.input_dim:
-            raise ann.DataFileError(
-                f"{flags.data}: images of {images[0].size} pixels; {flags.model} takes {network.input_dim}"
-            )
-        if network.output_dim <= labels.max():
-            raise ann.DataFileError(
-                f"{flags.data}: labels up to {labels.max()}; {flags.model} has {network.output_dim} outputs"
-            )
+        check_fit(flags, flags.model, network, dataset)
+        if other:
+            check_fit(flags, flags.compare, other, dataset)
         outputs = network.apply(images)
         predicted = outputs.argmax(axis=1)
         confusion = confusion_matrix(labels, predicted, network.output_dim)
@@ -46,19 +51,42 @@ def main() -> None:
         interval = wilson_interval(wrong, total)
         if flags.picture:
             draw_mistakes(flags.picture, images, labels, outputs)
+        members = wrong_of_members(network, images, labels) if flags.report_members else None
+        comparison = Comparison(labels, predicted, other.predict(images)) if other else None
         if flags.json:
-            print_json(wrong, total, interval, confusion, backend)
+            more: dict[str, Any] = {"members": members} if members else {}
+            if comparison:
+                more["comparison"] = comparison.fields()
+            print_json(wrong, total, interval, confusion, backend, more)
             return
         if flags.verbose:
             print_examples(labels, predicted)
         print(f"device {backend.name}: {backend.description}")
         print_summary(wrong, total, interval, confusion)
+        if members:
+            print(f"\n{in_words(network, members, total)}")
+        if comparison:
+            print(f"\n{comparison.in_words(flags.model, flags.compare, every=flags.verbose)}")
         if flags.picture:
             print(f"\npicture of the mistakes, the surest first: {flags.picture.resolve()}")
 
 
+def check_fit(flags: argparse.Namespace, path: Path, network: ann.NeuralNetwork, dataset: ann.Dataset) -> None:
+    """Raise DataFileError where the images or labels are not such as the network takes."""
+    pixels, largest = dataset.test_images[0].size, dataset.test_labels.max()
+    if pixels != network.input_dim:
+        raise ann.DataFileError(f"{flags.data}: images of {pixels} pixels; {path} takes {network.input_dim}")
+    if network.output_dim <= largest:
+        raise ann.DataFileError(f"{flags.data}: labels up to {largest}; {path} has {network.output_dim} outputs")
+
+
 def print_json(
-    wrong: int, total: int, interval: tuple[float, float], confusion: np.ndarray, backend: ann.Backend
+    wrong: int,
+    total: int,
+    interval: tuple[float, float],
+    confusion: np.ndarray,
+    backend: ann.Backend,
+    more: dict[str, Any],
 ) -> None:
     """One JSON object."""
     result = {
@@ -68,6 +96,7 @@ def print_json(
         "interval": list(interval),
         "confusion": confusion.tolist(),
         "device": backend.name,
+        **more,
     }
     cli.say(json.dumps(result))
 
@@ -112,6 +141,16 @@ def parse_flags() -> argparse.Namespace:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--verbose", action="store_true", help="list each image: expected, got, a mark on the wrong ones")
     form.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        metavar="OTHER",
+        help="another model file: on how many images just one is wrong, whether that may be chance (McNemar's exact "
+        "test), and the images on which they differ, all of them with --verbose",
+    )
+    parser.add_argument(
+        "--report-members", action="store_true", help="count the mistakes of each member of a committee"
+    )
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the mistakes, the surest first")
     return parser.parse_args()
 

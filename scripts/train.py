@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 
 import cli
+from members import in_words, wrong_of_members
 from tqdm import tqdm
 from train_flags import interval, parse_flags, recipe_of
 
@@ -40,11 +41,11 @@ def main() -> None:
         if flags.device == "auto":
             backend = choose_backend(dataset, recipe, flags.precision)
         pixels = dataset.train_images[0].size
-        network = ann.NeuralNetwork(recipe.layer_list(pixels, 10), recipe.loss, backend, flags.seed)
+        layers = recipe.layer_list(pixels, 10)
+        network = ann.NeuralNetwork(layers, recipe.loss, backend, flags.seed, committee=recipe.committee)
         network.to_bytes()  # what could not be saved is refused now, not after the training
-        shape = "-".join(str(width) for width in (pixels, *recipe.hidden, 10))
         cli.say(f"device {backend.name}: {backend.description}")
-        cli.say(f"network {shape}, {len(network.parameters):,} parameters, seed {flags.seed}")
+        cli.say(in_short(network))
         folder = run_folder(flags, recipe, dataset, backend)
         with Progress(recipe, len(dataset.train_images) - recipe.validation) as progress:
             if folder:
@@ -53,10 +54,22 @@ def main() -> None:
                 reports = ann.fit(network, dataset, recipe, [progress.on_epoch], progress.on_batch)
         save(network, flags.output)
         cli.say(f"saved {flags.output} after {time.perf_counter() - started:.1f} s in all; {summary(recipe, reports)}")
+        if flags.report_members:
+            held_out = (part[-recipe.validation :] for part in (dataset.train_images, dataset.train_labels))
+            cli.say(in_words(network, wrong_of_members(network, *held_out), recipe.validation))
         if folder:
             draw(folder, reports)
         cli.say(f"test it:   {cli.command('test.py', '--model', flags.output, *data_flags(flags))}")
         cli.say(f"repeat it: {command(flags, recipe, backend)}")
+
+
+def in_short(network: ann.NeuralNetwork) -> str:
+    """Its widths, its size and its seeds."""
+    shape = "-".join(map(str, (network.input_dim, *(layer.output_dim for layer in network.layers))))
+    size, seeds = network.parameters.shape[-1], network.seeds
+    if network.committee == 1:
+        return f"network {shape}, {size:,} parameters, seed {network.seed}"
+    return f"committee of {len(seeds)} networks {shape}, {size:,} parameters each, seeds {seeds[0]} to {seeds[-1]}"
 
 
 def run_folder(

@@ -36,6 +36,8 @@ EXAMPLES = """\
   python scripts/train.py --hidden 256,128 --activation relu --learning-rate 0.005
   # no hidden layer at all
   python scripts/train.py --hidden none --output-activation softmax
+  # ten networks with ten seeds in one run: error bars, and a committee
+  python scripts/train.py --committee 10 --validation 10000 --report-members
   # another rule of learning
   python scripts/train.py --optimizer nesterov --learning-rate 0.5 --weight-decay 0"""
 
@@ -86,6 +88,7 @@ def parse_flags() -> argparse.Namespace:
     add("activation", choices=tuple(ACTIVATIONS), metavar="NAME", help=f"hidden layers: {', '.join(ACTIVATIONS)}")
     add("output_activation", choices=tuple(ACTIVATIONS), metavar="NAME", help="last layer, the same choice")
     add("loss", choices=LOSSES, help="cross-entropy needs sigmoid or softmax outputs")
+    add("committee", type=whole(1), metavar="K", help="networks side by side, each with a seed of its own, averaged")
     add(
         "optimizer",
         choices=OPTIMIZERS,
@@ -133,6 +136,11 @@ def parse_flags() -> argparse.Namespace:
         "all epochs",
     )
     parser.add_argument(
+        "--report-members",
+        action="store_true",
+        help="at the end, the mistakes of each member of a committee on held-out images, their mean and deviation",
+    )
+    parser.add_argument(
         "--recipe",
         choices=tuple(RECIPES),
         default="classroom",
@@ -146,6 +154,8 @@ def parse_flags() -> argparse.Namespace:
     folder = flags.run or flags.resume
     if flags.checkpoint_every and not folder:
         parser.error("--checkpoint-every needs a folder to write to: --run FOLDER")
+    if flags.report_members and (flags.committee == 1 or not flags.validation):
+        parser.error("--report-members needs members, --committee 10, and held-out images, --validation 10000")
     flags.checkpoint_every = flags.checkpoint_every or config.get("checkpoint_every") or EVERY
     flags.output = flags.output or (folder / "model.pickle" if folder else cli.MODEL)
     return flags

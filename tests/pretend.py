@@ -163,5 +163,17 @@ def pretend_cublas(cupy):
         module.products[compute.name] = module.products.get(compute.name, 0) + 1
         cupy.capture.do(product)
 
+    def gemm_strided_batched_ex(handle, op_a, op_b, m, n, k, alpha, *rest):
+        a, a_type, a_step, a_apart, b, b_type, b_step, b_apart, beta, c, c_type, c_step, c_apart, count, *how = rest
+        size = {0: 4, 1: 8}[c_type]
+        assert count > 1 and c_apart >= m * n, "results of members would overlap"
+        for member in range(count):
+            left, right, out = (
+                place + member * apart * size for place, apart in ((a, a_apart), (b, b_apart), (c, c_apart))
+            )
+            sources = (left, a_type, a_step, right, b_type, b_step)
+            gemm_ex(handle, op_a, op_b, m, n, k, alpha, *sources, beta, out, c_type, c_step, *how)
+
     module.gemm_ex = gemm_ex
+    module.gemm_strided_batched_ex = gemm_strided_batched_ex
     return module

@@ -130,20 +130,26 @@ def test_what_it_leaves_to_numpy(rng):
     assert blas.prepare_product(np.broadcast_to(a[:1], (4, 4)), b, out, 1.0, 0.0) is None
     assert blas.prepare_product(a[::-1], b, out, 1.0, 0.0) is None
     assert blas.prepare_combine(a[:, 0], b[:, 0].copy(), 1.0, 1.0) is None
+    assert blas.prepare_combine(a[:, ::2], b[:, ::2], 1.0, 1.0) is None
     assert blas.prepare_combine(a.astype(np.float32), b, 1.0, 1.0) is None
     assert blas.prepare_combine(a.astype(int), b.astype(int), 1.0, 1.0) is None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("keep", [1.0, 0.25])
-def test_sums(dtype, keep, rng):
-    x, out = (rng.random(1000).astype(dtype) for _ in range(2))
+@pytest.mark.parametrize("shape", [(1000,), (3, 40), (2, 3, 7)])
+@pytest.mark.parametrize("whole", [True, False])
+def test_sums(dtype, keep, shape, whole, rng):
+    x, out = (rng.random((*shape[:-1], 1100)).astype(dtype)[..., 5 : shape[-1] + 5] for _ in range(2))
+    if whole:
+        x, out = x.copy(), out.copy()
     scales = np.array([9.0, -2.0], dtype)
-    call = blas.prepare_combine(x, out, scales[1, ...], keep)
+    calls = blas.prepare_combine(x, out, scales[1, ...], keep)
+    assert len(calls) == (1 if whole else np.prod(shape[:-1], dtype=int))
     for scale in (-2.0, 3.0):  # read anew by each call
         scales[1] = scale
         expected = keep * out + scale * x
-        call()
+        play(calls)
         np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
 
 

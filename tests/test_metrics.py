@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ann.metrics import confusion_matrix, mean_interval, wilson_interval
+from ann.metrics import confusion_matrix, mcnemar, spread, wilson_interval
 
 
 def test_confusion_rows_are_expected_columns_predicted():
@@ -20,13 +20,22 @@ def test_wilson_of_a_published_example():
     assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
 
 
-def test_interval_of_a_mean(rng):
-    """By hand, and by how often it holds the mean."""
-    assert mean_interval([1.0, 3.0]) == pytest.approx((2 - 12.706, 2 + 12.706))
-    assert mean_interval([5.0] * 50) == (5.0, 5.0)
+def test_spread(rng):
+    """By hand, and by how often the interval holds the mean."""
+    found = spread([1.0, 3.0])
+    assert (found.mean, found.deviation) == pytest.approx((2, 2**0.5))
+    assert (found.low, found.high) == pytest.approx((2 - 12.706, 2 + 12.706))
+    assert str(spread([5] * 50)) == "mean 5.0, deviation 0.0, 95 % interval of the mean 5.0 to 5.0"
     for count in (3, 10, 40):
-        intervals = np.array([mean_interval(row) for row in rng.standard_normal((4000, count))])
-        held = ((intervals[:, 0] < 0) & (intervals[:, 1] > 0)).mean()
+        rows = [spread(row) for row in rng.standard_normal((4000, count))]
+        held = np.mean([row.low < 0 < row.high for row in rows])
         assert held == pytest.approx(0.95, abs=0.015)
     with pytest.raises(ValueError, match="expected at least two"):
-        mean_interval([1.0])
+        spread([1.0])
+
+
+def test_mcnemar_by_hand():
+    assert mcnemar(0, 0) == mcnemar(7, 7) == mcnemar(7, 8) == 1.0  # 7 of 15 is as near to a half as can be
+    assert mcnemar(0, 5) == mcnemar(5, 0) == 2 / 32
+    assert mcnemar(1, 9) == 2 * (1 + 10) / 1024
+    assert 0 < mcnemar(0, 1000) < 1e-300 and mcnemar(5000, 5000) == 1.0  # beyond what floats can add

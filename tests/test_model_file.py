@@ -171,7 +171,7 @@ def test_malformed_streams(data, message):
     ("change", "message"),
     [
         (lambda c: c.update(format="zip"), "its format is not 'ann-mlp'"),
-        (lambda c: c.update(version=2), "format version 2 is later than 1, the last one known here; update ann"),
+        (lambda c: c.update(version=3), "format version 3 is later than 2, the last one known here; update ann"),
         (lambda c: c.update(version="1"), "its version is '1'"),
         (lambda c: c.update(version=True), "its version is True"),
         (lambda c: c.pop("seed"), "its fields are not format, layers"),

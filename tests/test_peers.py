@@ -1,4 +1,4 @@
-"""The same computation by an independent implementation, PyTorch (the extra ``peers``)."""
+"""The same computation by independent implementations, PyTorch and SciPy (the extra ``peers``)."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from conftest import network_of, optional
 import ann
 from ann.batch_norm import BatchNorm
 from ann.images import Images
+from ann.metrics import mcnemar
 from ann.optimizers import get_optimizer
 from ann.regularizers import GradientClipping
 from ann.schedules import get_schedule
@@ -210,3 +211,11 @@ def test_label_smoothing_is_pytorch_s(rng):
         torch.from_numpy(logits), torch.from_numpy(labels), label_smoothing=0.1
     )
     assert float(net.loss.value(net.backend, logits, targets)) == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_mcnemar_is_the_binomial_test():
+    stats = optional("scipy.stats")
+    for first in range(0, 30, 3):
+        for second in range(1, 60, 4):
+            expected = stats.binomtest(min(first, second), first + second, 0.5).pvalue
+            assert mcnemar(first, second) == pytest.approx(expected, rel=1e-9)

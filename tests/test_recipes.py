@@ -79,7 +79,8 @@ def test_evaluate_reads_the_test_images_once_for_each_seed(evaluate, monkeypatch
         assert row["wrong"] == (net.predict(data.test_images) != data.test_labels).sum() and row["total"] == 100
         assert row["device"] == "cpu" and row["version"] == ann.__version__ and row["seconds"] >= 0
     wrong = [row["wrong"] for row in rows]
-    assert f"mean {np.mean(wrong):.1f} wrong of 100 on test images, deviation {np.std(wrong, ddof=1):.1f}" in out
+    expected = f"wrong of 100 on test images: mean {np.mean(wrong):.1f}, deviation {np.std(wrong, ddof=1):.1f}"
+    assert expected in out
     assert f"| wrong | {' | '.join(map(str, wrong))} | **{np.mean(wrong):.1f}** |" in out.splitlines()
     again = call(evaluate, monkeypatch, capsys, *flags, "--seeds", "1,3").out
     assert re.search(rf"seed 1: {wrong[1]} of 100 wrong, measured on \d{{4}}-", again)
@@ -87,6 +88,29 @@ def test_evaluate_reads_the_test_images_once_for_each_seed(evaluate, monkeypatch
     held_out = call(evaluate, monkeypatch, capsys, *flags, "--seeds", "1", "--validation").out
     assert "on held-out images; 1 seeds" in held_out
     assert json.loads(path.read_text().splitlines()[-1])["fields"]["validation"] == 100
+
+
+def test_evaluate_trains_committees_that_share_no_member(evaluate, monkeypatch, capsys, tmp_path, small_data):
+    three = dataclasses.replace(RECIPES["classroom"].recipe, committee=3)
+    monkeypatch.setitem(RECIPES, "classroom", dataclasses.replace(RECIPES["classroom"], recipe=three))
+    made = []
+    build = ann.NeuralNetwork
+    monkeypatch.setattr(ann, "NeuralNetwork", lambda *a, **b: made.append(build(*a, **b)) or made[-1])
+    path = tmp_path / "results.jsonl"
+    flags = ["--recipe", "classroom", "--data", small_data, "--device", "cpu", "--output", path]
+    call(evaluate, monkeypatch, capsys, *flags, "--seeds", "0-2")
+    assert [net.seeds for net in made] == [range(3), range(3, 6), range(6, 9)]
+
+
+def test_results_of_before_a_field_was_known_count(evaluate, monkeypatch, capsys, tmp_path, small_data):
+    path = tmp_path / "results.jsonl"
+    flags = ["--recipe", "classroom", "--data", small_data, "--device", "cpu", "--output", path, "--seeds", "0"]
+    call(evaluate, monkeypatch, capsys, *flags)
+    row = json.loads(path.read_text())
+    del row["fields"]["committee"]
+    path.write_text(json.dumps(row) + "\n")
+    assert "measured on" in call(evaluate, monkeypatch, capsys, *flags).out
+    assert len(path.read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize("contents", ["nonsense\n", "{}\n", "3\n"])

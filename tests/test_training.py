@@ -262,6 +262,7 @@ def test_the_recipe_is_kept_in_the_network(dataset):
         ("batch_norm", 1),
         ("batch_size", 0),
         ("batch_size", 10.0),
+        ("committee", 0),
         ("epochs", 0),
         ("warmup", 1.0),
         ("validation", -1),

@@ -1,0 +1,20 @@
+"""What each member of a committee does alone: error bars from one training, since each has a seed of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import ann
+from ann.metrics import spread
+
+
+def wrong_of_members(network: ann.NeuralNetwork, images: np.ndarray, labels: np.ndarray) -> list[int]:
+    """How many images each member gets wrong."""
+    return [int((network.member(k).predict(images) != labels).sum()) for k in range(network.committee)]
+
+
+def in_words(network: ann.NeuralNetwork, wrong: list[int], total: int) -> str:
+    """The mistakes of the members, and their spread."""
+    rows = zip(network.seeds, wrong, strict=True)
+    lines = [f"member with seed {seed}: {count} of {total:,} wrong" for seed, count in rows]
+    return "\n".join([*lines, f"members: {spread(wrong)}"])
