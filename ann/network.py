@@ -163,12 +163,14 @@ class NeuralNetwork:
             x, scale = layer.forward(x, scale), 1.0
         return x
 
-    def backward(self, grad: Array) -> None:
-        """dL/d(logits) (..., N, O) -> ``gradients``: the chain rule, from the last layer to the first."""
+    def backward(self, grad: Array, *, input_gradient: bool = False) -> Array:
+        """dL/d(logits) (..., N, O) -> ``gradients``: the chain rule, from the last layer to the first.
+
+        Returns dL/dx (..., N, I), or None: the ``input_gradient`` would be a third of a small net's arithmetic.
+        """
         for layer in reversed(self.layers[1:]):
             grad = layer.backward(grad)
-        # Nobody asks for the gradient of the images, and it would be a third of a small net's arithmetic.
-        self.layers[0].backward(grad, input_gradient=False)
+        return self.layers[0].backward(grad, input_gradient=input_gradient)
 
     def compute_gradients(self, x: Array, targets: Array, scale: float = 1.0) -> Array:
         """One forward and one backward pass over scale times x (..., N, I + 1) and target rows (..., N, O).

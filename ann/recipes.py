@@ -40,6 +40,8 @@ class Recipe:
         shear: and leant by up to so many degrees.
         shift: and shifted by up to so many pixels, along each axis.
         elastic: and bent, so that pixels move by this standard deviation, in pixels, along each axis.
+        adversarial: how far each training image is moved, as a length in inputs from 0 to 1, in the direction in which
+            its loss grows fastest; half of what is learnt is then of moved images; 0 for none.
         clip: the largest norm that the gradient of all parameters may have; 0 for no limit.
         max_norm: the largest norm that the weights into one neuron may have, in training; 0 for no limit.
         average: the memory of a moving average of the parameters, which the network then gets; 0 for none.
@@ -73,6 +75,7 @@ class Recipe:
     shear: float = 0.0
     shift: float = 0.0
     elastic: float = 0.0
+    adversarial: float = 0.0
     clip: float = 0.0
     max_norm: float = 0.0
     average: float = 0.0
@@ -108,6 +111,7 @@ class Recipe:
             "shear": check_number("shear", self.shear, at_least=0, below=90),
             "shift": check_number("shift", self.shift, at_least=0),
             "elastic": check_number("elastic", self.elastic, at_least=0),
+            "adversarial": check_number("adversarial", self.adversarial, at_least=0),
             "clip": check_number("clip", self.clip, at_least=0),
             "max_norm": check_number("max_norm", self.max_norm, at_least=0),
             "average": check_number("average", self.average, at_least=0, below=1),
@@ -122,6 +126,10 @@ class Recipe:
             object.__setattr__(self, name, value)  # the way to set a field of a frozen dataclass
         if self.batch_norm and self.batch_size == 1:
             raise ValueError("batch_norm: it compares the images of a batch, and batch_size is 1; take a larger one")
+        if self.batch_norm and self.adversarial:
+            raise ValueError(
+                "adversarial: with batch_norm, moved images would spoil the statistics; take one of the two"
+            )
         if self.early_stopping and not self.validation:
             raise ValueError("early_stopping: it needs held-out images to look at; set validation, such as 10000")
 

@@ -8,11 +8,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ann.augment import DistortedBatch
+from ann.adversarial import Adversary
 from ann.batch_norm import BatchNorm
-from ann.dropout import Dropout, Mask
-from ann.images import Images, distorter
-from ann.network import CHUNK, NeuralNetwork, slices
+from ann.batches import Batch, Batches
+from ann.dropout import Dropout
+from ann.images import Images
+from ann.network import NeuralNetwork, slices
 from ann.operations import Array
 from ann.optimizers import get_optimizer
 from ann.recipes import Recipe
@@ -38,14 +39,8 @@ class Steps:
         widths = [layer.output_dim for layer in network.layers[:-1]] if recipe.batch_norm else []
         size = (*self._leading, self._plain + sum(widths))
         self._parameters, self._gradients = (xp.zeros(size, dtype=network.dtype) for _ in range(2))
-        self._distorter = distorter(network, images, recipe)
-        # A distorted image may be lit anywhere
-        self._black = 0 if self._distorter else images.black
-        rows = images.rows.copy()
-        if self._distorter:
-            rows.sort()
-        sorted_rows, usual_rows = (network.backend.from_host(order) for order in (rows, rows.argsort()))
-        self._fetch = self._copier(network.parameters, self._parameters[..., : self._plain], sorted_rows)
+        self._batches = Batches(network, images, recipe)
+        self._fetch = self._copier(network.parameters, self._parameters[..., : self._plain], self._batches.rows)
         self._optimizer = get_optimizer(
             recipe.optimizer,
             self._recorder,
@@ -64,19 +59,12 @@ class Steps:
         self._max_norm = MaxNorm(recorder, network.weight_matrices(p), recipe.max_norm) if recipe.max_norm else None
         self._average = MovingAverage(recorder, p, recipe.average) if recipe.average else None
         before = xp.asarray(network.parameters, copy=True)
-        self._return = self._returner(self._average.parameters if self._average else p, usual_rows)
+        self._return = self._returner(self._average.parameters if self._average else p, self._batches.usual_rows)
         network.parameters[...] = before  # recording that call has made it
         self._black_changes = recipe.weight_decay > 0  # the gradient of a black pixel's weights, which else stays 0
         self._numbers = xp.zeros(len(self._numbers_of(1, 1.0)), dtype=network.dtype)
         self._logits = xp.empty((*self._leading, images.count, network.output_dim), dtype=network.dtype)
-        if not self._distorter:
-            # The pixels that are not black in all images, and one more, white, which the biases weigh
-            self._pixels = xp.full((images.count, network.input_dim + 1 - self._black), 255, dtype=xp.uint8)
-            seen = sorted_rows[self._black : -1]
-            for chunk in slices(images.count, CHUNK):
-                self._pixels[chunk, :-1] = xp.take(images.pixels[chunk, :], seen, axis=1)
-        self._dropout, self._input_dropout = recipe.dropout, recipe.input_dropout
-        self._image_numbers = xp.arange(images.count, dtype=xp.uint32)
+        self._dropout, self._adversarial = recipe.dropout, recipe.adversarial
         # for the inputs of each layer, and then for distortions, in this epoch
         self._keys = xp.zeros((*self._leading, len(network.layers) + 1), dtype=xp.uint32)
         self._ready: dict[int, _Step] = {}
@@ -149,50 +137,33 @@ class Steps:
     def _record(self, chosen: Array) -> _Step:
         """Make a step on the images of these numbers, so that it can be played on others."""
         recorder, xp = self._recorder, self._recorder.xp
+        keys = [self._keys[..., place : place + 1] for place in range(len(self._network.layers) + 1)]
+        batch = Batch(recorder, self._batches, chosen, keys[0], keys[-1])
         memory = self._optimizer.memory
-        parameters, gradients = (vector[..., : self._plain] for vector in (self._parameters, self._gradients))
-        network = self._network.training_twin(recorder, parameters, gradients, memory, self._black)
-        if self._batch_norm:
-            network.layers = self._batch_norm.layers(network.layers)
-        of_black = self._gradients[..., : self._black * network.layers[0].output_dim]
+        network = self._twin(memory, batch, keys)
+        grad = xp.empty_like(batch.targets)
+        of_black = self._gradients[..., : self._batches.black * network.layers[0].output_dim]
+        adversary = Adversary(recorder, 255.0 * self._adversarial, batch.x) if self._adversarial else None
+        # what it makes of moved images adds to the gradients
+        again = self._twin(1.0, batch, keys) if adversary else network
         ready = _Step(chosen)
-        pixels = xp.empty((*chosen.shape, network.input_dim + 1), dtype=xp.uint8)
-        x = xp.empty(pixels.shape, dtype=network.dtype)
-        targets = xp.empty((*chosen.shape, network.output_dim), dtype=network.dtype)
-        grad = xp.empty_like(targets)
-        numbers = xp.empty_like(chosen, dtype=xp.uint32)
-        keys = [self._keys[..., place : place + 1] for place in range(len(network.layers) + 1)]
-        lit = x[..., :-1]
-        x[..., -1:] = xp.full((chosen.shape[-1], 1), 255.0, dtype=x.dtype)
-        # images are taken, and distorted, for all members of a committee in a row
-        flat_chosen, flat_numbers = (xp.reshape(array, (-1,), copy=False) for array in (chosen, numbers))
-        flat_pixels, flat_x, flat_targets = (
-            xp.reshape(array, (flat_chosen.shape[0], -1), copy=False) for array in (pixels, x, targets)
-        )
-        distorted = (
-            DistortedBatch(self._distorter, recorder, chosen, numbers, keys[-1], flat_x[:, :-1])
-            if self._distorter
-            else None
-        )
-        mask = Mask(recorder, self._input_dropout, numbers, keys[0], lit) if self._input_dropout else None
-        if self._dropout:
-            network.layers = self._with_dropout(network.layers, numbers, keys[:-1])
+
+        def gradients(twin: NeuralNetwork, x: Array) -> Array:
+            """Gradients of the mean loss, into their vector, and of x, the result."""
+            logits = twin.forward(x, twin.pixel_scale)
+            twin.loss.gradient(recorder, logits, batch.targets, out=grad)
+            if adversary:  # half of what is learnt is of the images as they are, and half of moved ones
+                xp.multiply(grad, 0.5, out=grad)
+            if twin is network:
+                ready.logits = logits
+            return twin.backward(grad, input_gradient=adversary is not None and twin is network)
 
         def step() -> None:
-            if self._dropout or self._input_dropout or distorted:
-                xp.take(self._image_numbers, flat_chosen, axis=0, out=flat_numbers)
-            if distorted:
-                distorted.draw()
-            else:
-                xp.take(self._pixels, flat_chosen, axis=0, out=flat_pixels)
-                recorder.assign(pixels, out=x)
-            if mask:
-                mask.draw()
-                xp.multiply(lit, mask.numbers, out=lit)
-            xp.take(self._images.targets, flat_chosen, axis=0, out=flat_targets)
-            ready.logits = network.forward(x, network.pixel_scale)
-            network.loss.gradient(recorder, ready.logits, targets, out=grad)
-            network.backward(grad)
+            batch.draw()
+            of_images = gradients(network, batch.x)
+            if adversary:
+                adversary.move(of_images)
+                gradients(again, adversary.images)
             if self._black_changes:
                 xp.multiply(of_black, memory, out=of_black)
             if self._clipping:
@@ -207,6 +178,16 @@ class Steps:
 
         ready.play = recorder.record(step)
         return ready
+
+    def _twin(self, memory: float, batch: Batch, keys: list[Array]) -> NeuralNetwork:
+        """The network as it is in training, with what ``memory`` leaves of the gradients before."""
+        parameters, gradients = (vector[..., : self._plain] for vector in (self._parameters, self._gradients))
+        twin = self._network.training_twin(self._recorder, parameters, gradients, memory, self._batches.black)
+        if self._batch_norm:
+            twin.layers = self._batch_norm.layers(twin.layers)
+        if self._dropout:
+            twin.layers = self._with_dropout(twin.layers, batch.numbers, keys[:-1])
+        return twin
 
     def _with_dropout(self, layers: list[Any], numbers: Array, keys: list[Array]) -> list[Any]:
         """The layers with a dropout before each but the first."""

@@ -25,6 +25,7 @@ FIELDS = {
     "regularised": REGULARIZED,
     "normalised": {"batch_norm": True, "average": 0.9},
     "distorted": {"rotation": 9.0, "scaling": 0.1, "shear": 5.0, "shift": 1.0, "elastic": 0.5, "input_dropout": 0.1},
+    "adversarial": {"adversarial": 0.7, "dropout": 0.1},
 }
 
 

@@ -11,6 +11,7 @@ from ann.metrics import mcnemar
 from ann.optimizers import get_optimizer
 from ann.regularizers import GradientClipping
 from ann.schedules import get_schedule
+from ann.steps import Steps
 
 torch = optional("torch")
 
@@ -211,6 +212,28 @@ def test_label_smoothing_is_pytorch_s(rng):
         torch.from_numpy(logits), torch.from_numpy(labels), label_smoothing=0.1
     )
     assert float(net.loss.value(net.backend, logits, targets)) == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_adversarial_training_is_pytorch_s(rng):
+    """Three steps of momentum: autograd says where images are to be moved, and what is learnt from both."""
+    pixels, labels = rng.integers(1, 256, (20, 30), dtype=np.uint8), rng.integers(0, 10, 20)
+    net = network_of(ann.get_backend("cpu"), 30, 16, 12, 10, activation="tanh", output="softmax")
+    twin = torch_twin(net, "tanh", "softmax")
+    rule = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9)
+    targets = torch.from_numpy(np.eye(10, dtype=np.float32)[labels])
+    for _ in range(3):
+        x = torch.from_numpy(pixels / np.float32(255)).requires_grad_()
+        (direction,) = torch.autograd.grad(torch_loss(twin(x), targets, "softmax", "cross-entropy"), x)
+        moved = (x + 0.4 * direction / direction.norm(dim=1, keepdim=True)).detach()
+        rule.zero_grad()
+        losses = [torch_loss(twin(images), targets, "softmax", "cross-entropy") for images in (x.detach(), moved)]
+        (sum(losses) / 2).backward()
+        rule.step()
+    recipe = ann.Recipe(optimizer="sgd", weight_decay=0.0, batch_size=20, adversarial=0.4)
+    steps = Steps(net, Images(net, pixels, labels), recipe)
+    for step in range(3):
+        steps.epoch(np.arange(20), step, [0.1])
+    np.testing.assert_allclose(net.parameters, vector(twin), rtol=0, atol=2e-6)
 
 
 def test_mcnemar_is_the_binomial_test():
