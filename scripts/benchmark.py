@@ -25,9 +25,11 @@ import cli
 import numpy as np
 from limits import gflops_of_a_square_product, products_alone
 from peers import CONTENDERS, GPU_ONLY
+from peers_distort import DISTORTING, Distorting
 from tasks import TASKS, Contender, Task, Weights, starting_weights
 
 import ann
+from ann.augment import Strengths
 from ann.files import check_writable, write_atomically
 from ann.operations import Backend
 from ann.validation import check_count
@@ -37,9 +39,10 @@ EXAMPLES = """\
   python scripts/benchmark.py --quick
   python scripts/benchmark.py --only classroom --repetitions 11 --output figures.json"""
 
-NAMES = (*(task.name for task in TASKS), "predict", "start-up")
+NAMES = (*(task.name for task in TASKS), "predict", "distort", "start-up")
 CHECKED_STEPS = 20
 TOLERANCE = 1e-3  # by which the mean losses of the checked steps may differ, relatively
+DISTORTED_BATCH, DISTORTED_BATCHES = 256, 40
 
 START_UP = {
     "import ann": "import ann",
@@ -87,6 +90,8 @@ def main() -> None:
             task = dataclasses.replace(TASKS[0], name="predict", device=backend.name, count=count)
             pixels = dataset.test_images[:count].reshape(count, -1)
             keep("predict", measure_predicting(task, pixels, dataset.test_labels[:count], repetitions))
+        if flags.only in (None, "distort"):
+            keep("distort", measure_distorting(dataset.train_images, backend, repetitions, flags.quick))
         if flags.only in (None, "start-up"):
             keep("start-up", measure_start_up(flags.data, repetitions))
         if flags.output:
@@ -146,6 +151,30 @@ def measure_predicting(task: Task, images: np.ndarray, labels: np.ndarray, repet
     millis = {name: [1e3 * value for value in values] for name, values in seconds.items()}
     show(millis, "ms", digits=1)
     return {"milliseconds": millis}
+
+
+def measure_distorting(images: np.ndarray, backend: Backend, repetitions: int, quick: bool) -> dict[str, Any]:
+    """Milliseconds for a batch of distorted images, as strong as the recipe "quick" has them."""
+    cli.say(f"\ndistort: batches of {DISTORTED_BATCH} images, turned, scaled, leant, shifted and bent")
+    strengths, batches = Strengths(10.0, 0.15, 10.0, 1.0, 1.0), 2 if quick else DISTORTED_BATCHES
+    found: dict[str, Distorting] = {}
+    for name, kind in DISTORTING.items():
+        try:
+            found[name] = kind(backend.name, images[:DISTORTED_BATCH], strengths, DISTORTED_BATCH)
+        except Exception as error:  # of a peer, which need not work here
+            if name == "ann":
+                raise
+            cli.say(f"  {name:25} left out: {' '.join(str(error).split())[:200]}")
+    plain = images[:DISTORTED_BATCH] / 255.0
+    changes = {name: float(np.abs(distorting.distort(1) - plain).mean()) for name, distorting in found.items()}
+    for name, change in changes.items():
+        if not abs(change / changes["ann"] - 1.0) < 0.1:  # they draw other numbers, so how far they go is compared
+            raise ValueError(f"{name}: pixels change by {change:.3f} in the mean, by ann's {changes['ann']:.3f}")
+    runs = {name: partial(distorting.distort, batches) for name, distorting in found.items()}
+    seconds = in_turns(runs, repetitions)
+    millis = {name: [1e3 * value / batches for value in values] for name, values in seconds.items()}
+    show(millis, "ms a batch", digits=2)
+    return {"milliseconds_a_batch": millis}
 
 
 def measure_start_up(data: Path, repetitions: int) -> dict[str, Any]:

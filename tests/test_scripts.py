@@ -535,6 +535,7 @@ def test_benchmark_checks_what_it_times(tmp_path):
     (tmp_path / "x.json").unlink()
     for task, unit, rows in [
         ("predict", "milliseconds", {"ann"}),
+        ("distort", "milliseconds_a_batch", {"ann"}),
         ("start-up", "seconds", {"import ann", "import numpy", "train.py, one epoch, save"}),
     ]:
         process = subprocess.run([*command, "Absent", "--quick", "--only", task, "--output", "y.json"], **options)
