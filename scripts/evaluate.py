@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import cli
+from results import matching, read_rows, results_of, write_rows
 
 import ann
-from ann.files import read_regular, write_atomically
 from ann.metrics import spread
 from ann.named_recipes import RECIPES
 
@@ -23,9 +23,7 @@ EXAMPLES = """\
   # mistakes on held-out training images, to choose a recipe by; the test images are not read
   python scripts/evaluate.py --recipe classroom --seeds 0-2 --validation"""
 
-RESULTS = cli.ROOT / "data" / "results"
 HELD_OUT = 10_000
-_MAX_BYTES = 2**24
 
 
 def main() -> None:
@@ -39,7 +37,8 @@ def main() -> None:
         rows = read_rows(flags.output)
         found = []
         for seed in flags.seeds:
-            row = known(rows, flags, recipe, seed)
+            on = "held-out" if flags.validation else "test"
+            row = next((row for row in matching(rows, recipe, on) if row["seed"] == seed), None)
             if row is None:
                 row = measure(flags, recipe, seed, backend, dataset)
                 rows.append(row)
@@ -80,17 +79,6 @@ def measure(
     }
 
 
-def known(
-    rows: list[dict[str, Any]], flags: argparse.Namespace, recipe: ann.Recipe, seed: int
-) -> dict[str, Any] | None:
-    """The result of this seed, if it is there: the test images are read once for each."""
-    for row in rows:
-        same = ann.Recipe.from_json(json.dumps(row["fields"])) == recipe and row["seed"] == seed
-        if same and row["on"] == ("held-out" if flags.validation else "test"):
-            return row
-    return None
-
-
 def report(flags: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     """Print the mean, the deviation and the interval, and the table for the README."""
     wrong = [row["wrong"] for row in rows]
@@ -103,28 +91,6 @@ def report(flags: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     cli.say("\n| seed | " + " | ".join(str(row["seed"]) for row in rows) + " | mean |")
     cli.say("| --- |" + " --- |" * (len(rows) + 1))
     cli.say("| wrong | " + " | ".join(map(str, wrong)) + f" | **{mean:.1f}** |")
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The results that are there: a JSON object a line."""
-    try:
-        lines = read_regular(path, _MAX_BYTES).decode().splitlines()
-        rows = [json.loads(line) for line in lines]
-        for row in rows:
-            if not {"recipe", "on", "seed", "wrong", "total", "seconds", "date", "fields"} <= row.keys():
-                raise ValueError("a field is missing")
-            ann.Recipe.from_json(json.dumps(row["fields"]))
-    except FileNotFoundError:
-        return []
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ann.AnnError(f"{path}: not a file of results: {error}") from None
-    return rows
-
-
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """All results, in place of the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def commit() -> str:
@@ -165,7 +131,7 @@ def parse_flags() -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="the results (default: data/results/RECIPE.jsonl)")
     flags = parser.parse_args()
-    flags.output = flags.output or RESULTS / f"{flags.recipe}.jsonl"
+    flags.output = flags.output or results_of(flags.recipe)
     return flags
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import cli
+from results import matching, read_rows, results_of
 
 import ann
 from ann.activations import ACTIVATIONS
@@ -173,11 +174,26 @@ class ListRecipes(argparse.Action):
 
     def __call__(self, *unused: object) -> None:
         """Print them."""
-        for name, named in RECIPES.items():
-            recipe = named.recipe
-            shape = "-".join(map(str, ("784", *recipe.hidden, "10")))
-            cli.say(f"{name:20} {shape} {recipe.activation}, {recipe.epochs} epochs, {named.cost}: {named.purpose}")
+        with cli.one_line_errors():
+            for name, named in RECIPES.items():
+                recipe = named.recipe
+                shape = "-".join(map(str, ("784", *recipe.hidden, "10")))
+                size = f"{recipe.committee} x " if recipe.committee > 1 else ""
+                cli.say(f"{name}: {named.purpose}")
+                cli.say(
+                    f"    {size}{shape} {recipe.activation}, {recipe.epochs} epochs, {named.cost}; {expected(name)}"
+                )
         sys.exit(0)
+
+
+def expected(name: str) -> str:
+    """What a recipe got on the test images, where that was measured."""
+    rows = matching(read_rows(results_of(name)), RECIPES[name].recipe, "test")
+    if not rows:
+        return "not measured yet"
+    wrong = [row["wrong"] for row in rows]
+    seeds = "1 seed" if len(rows) == 1 else f"{len(rows)} seeds"
+    return f"{sum(wrong) / len(wrong):.1f} of {rows[0]['total']:,} test images wrong, the mean of {seeds}"
 
 
 def config_of(folder: Path | None) -> dict[str, Any]:

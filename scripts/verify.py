@@ -122,10 +122,16 @@ def cases(backend: ann.Backend) -> Iterator[tuple[str, ann.NeuralNetwork]]:
             except ValueError:
                 continue  # cross-entropy needs outputs between 0 and 1
             yield f"{loss} of {output} outputs", found
+    layers = network("tanh").layer_list
+    yield "a committee of three", ann.NeuralNetwork(layers, "cross-entropy", backend, 1, "float64", committee=3)
     found = network("tanh")
     images, key = (backend.from_host(np.arange(size, dtype=np.uint32)) for size in (6, 1))
-    layers: list[Any] = [found.layers[0], Dropout(backend, 0.4, images, key, 6, found.dtype), *found.layers[1:]]
-    found.layers = layers
+    layers_in_training: list[Any] = [
+        found.layers[0],
+        Dropout(backend, 0.4, images, key, 6, found.dtype),
+        *found.layers[1:],
+    ]
+    found.layers = layers_in_training
     yield "dropout", found
     found = network("tanh")
     gains, gradients = (found.xp.zeros(11, dtype=found.dtype) for _ in range(2))

@@ -1,0 +1,47 @@
+"""The results of recipes that are written down, a JSON object a line, so that the test images are read once a seed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cli
+
+import ann
+from ann.files import read_regular, write_atomically
+
+_MAX_BYTES = 2**24
+_FIELDS = {"recipe", "on", "seed", "wrong", "total", "seconds", "date", "fields"}
+
+
+def results_of(name: str) -> Path:
+    """Where the results of a recipe are."""
+    return cli.ROOT / "data" / "results" / f"{name}.jsonl"
+
+
+def matching(rows: list[dict[str, Any]], recipe: ann.Recipe, on: str) -> list[dict[str, Any]]:
+    """The results of this very recipe on "test" or "held-out" images; fields that a row does not know are defaults."""
+    return [row for row in rows if row["on"] == on and ann.Recipe.from_json(json.dumps(row["fields"])) == recipe]
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The results that are there: a JSON object a line."""
+    try:
+        lines = read_regular(path, _MAX_BYTES).decode().splitlines()
+        rows = [json.loads(line) for line in lines]
+        for row in rows:
+            if not row.keys() >= _FIELDS:
+                raise ValueError("a field is missing")
+            ann.Recipe.from_json(json.dumps(row["fields"]))
+    except FileNotFoundError:
+        return []
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ann.AnnError(f"{path}: not a file of results: {error}") from None
+    return rows
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """All results, in place of the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
