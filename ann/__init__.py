@@ -6,6 +6,7 @@ Read it in this order: ``activations``, ``losses``, ``layers``, ``network``, ``o
 
 from ann.backend import Backend, get_backend
 from ann.checkpoints import Checkpoints
+from ann.committee import committee_of
 from ann.datasets import Dataset, load_dataset
 from ann.errors import (
     AnnError,
@@ -38,6 +39,7 @@ __all__ = [
     "NeuralNetwork",
     "Recipe",
     "TrainingWarning",
+    "committee_of",
     "fit",
     "get_backend",
     "load_dataset",

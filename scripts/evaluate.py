@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
+import hashlib
 import json
 import subprocess
 import time
@@ -12,16 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import cli
+from members import wrong_of_members
 from results import matching, read_rows, results_of, write_rows
 
 import ann
+from ann.files import write_atomically
 from ann.metrics import spread
 from ann.named_recipes import RECIPES
 
 EXAMPLES = """\
   python scripts/evaluate.py --recipe classroom --seeds 0-9
   # mistakes on held-out training images, to choose a recipe by; the test images are not read
-  python scripts/evaluate.py --recipe classroom --seeds 0-2 --validation"""
+  python scripts/evaluate.py --recipe classroom --seeds 0-2 --validation
+  # keep the trained networks, and make committees of those that are there
+  python scripts/evaluate.py --recipe quick --seeds 0-2 --keep networks"""
 
 HELD_OUT = 10_000
 
@@ -54,29 +59,62 @@ def measure(
     flags: argparse.Namespace, recipe: ann.Recipe, seed: int, backend: ann.Backend, dataset: ann.Dataset
 ) -> dict[str, Any]:
     """Train, and count the mistakes once."""
-    started = time.perf_counter()
-    pixels = dataset.train_images[0].size
-    # no two committees share a member
-    first, size = seed * recipe.committee, recipe.committee
-    network = ann.NeuralNetwork(recipe.layer_list(pixels, 10), recipe.loss, backend, first, committee=size)
-    ann.fit(network, dataset, recipe)
+    network, seconds = trained(flags, recipe, seed, backend, dataset)
     images, labels = dataset.test_images, dataset.test_labels
     if flags.validation:
         images, labels = dataset.train_images[-HELD_OUT:], dataset.train_labels[-HELD_OUT:]
     wrong = int((network.predict(images) != labels).sum())
+    members = {"members": wrong_of_members(network, images, labels)} if network.committee > 1 else {}
     return {
         "recipe": flags.recipe,
         "on": "held-out" if flags.validation else "test",
         "seed": seed,
         "wrong": wrong,
         "total": len(labels),
-        "seconds": round(time.perf_counter() - started, 1),
+        **members,
+        "seconds": round(seconds, 1),
         "device": backend.name,
         "version": ann.__version__,
         "commit": commit(),
         "date": datetime.date.today().isoformat(),
         "fields": json.loads(recipe.to_json()),
     }
+
+
+def trained(
+    flags: argparse.Namespace, recipe: ann.Recipe, seed: int, backend: ann.Backend, dataset: ann.Dataset
+) -> tuple[ann.NeuralNetwork, float]:
+    """The network of a seed, from the folder where they are kept, or trained; and the seconds that its training took.
+
+    Where networks are kept, the members of a committee are trained one after the other, so that an interruption costs
+    one of them at most, and other committees find them.
+    """
+    size = recipe.committee
+    if flags.keep and size > 1:
+        alone = dataclasses.replace(recipe, committee=1)
+        seeds = range(seed * size, (seed + 1) * size)
+        members = [trained(flags, alone, number, backend, dataset) for number in seeds]
+        return ann.committee_of([network for network, _ in members]), sum(seconds for _, seconds in members)
+    stem = f"{made_by(recipe)}-{seed}"
+    if flags.keep and (flags.keep / f"{stem}.json").exists():
+        seconds = json.loads((flags.keep / f"{stem}.json").read_bytes())["seconds"]
+        return ann.load_model(flags.keep / f"{stem}.pickle", backend), seconds
+    started = time.perf_counter()
+    # no two committees share a member
+    layers = recipe.layer_list(dataset.train_images[0].size, 10)
+    network = ann.NeuralNetwork(layers, recipe.loss, backend, seed * size, committee=size)
+    ann.fit(network, dataset, recipe)
+    seconds = time.perf_counter() - started
+    if flags.keep:
+        flags.keep.mkdir(parents=True, exist_ok=True)
+        network.save(flags.keep / f"{stem}.pickle")
+        write_atomically(flags.keep / f"{stem}.json", json.dumps({"seconds": seconds}).encode())
+    return network, seconds
+
+
+def made_by(recipe: ann.Recipe) -> str:
+    """A name for what a recipe makes, the same only for the same fields."""
+    return hashlib.sha256(recipe.to_json().encode()).hexdigest()[:12]
 
 
 def report(flags: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
@@ -128,6 +166,12 @@ def parse_flags() -> argparse.Namespace:
         "--validation",
         action="store_true",
         help=f"hold the last {HELD_OUT:,} training images out and count the mistakes on them, not on the test images",
+    )
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="FOLDER",
+        help="save the trained networks there, and train none that is there; members of committees one by one",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="the results (default: data/results/RECIPE.jsonl)")
     flags = parser.parse_args()

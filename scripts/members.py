@@ -13,8 +13,7 @@ def wrong_of_members(network: ann.NeuralNetwork, images: np.ndarray, labels: np.
     return [int((network.member(k).predict(images) != labels).sum()) for k in range(network.committee)]
 
 
-def in_words(network: ann.NeuralNetwork, wrong: list[int], total: int) -> str:
+def in_words(wrong: list[int], total: int) -> str:
     """The mistakes of the members, and their spread."""
-    rows = zip(network.seeds, wrong, strict=True)
-    lines = [f"member with seed {seed}: {count} of {total:,} wrong" for seed, count in rows]
+    lines = [f"member {number}: {count} of {total:,} wrong" for number, count in enumerate(wrong, start=1)]
     return "\n".join([*lines, f"members: {spread(wrong)}"])

@@ -64,7 +64,7 @@ def main() -> None:
         print(f"device {backend.name}: {backend.description}")
         print_summary(wrong, total, interval, confusion)
         if members:
-            print(f"\n{in_words(network, members, total)}")
+            print(f"\n{in_words(members, total)}")
         if comparison:
             print(f"\n{comparison.in_words(flags.model, flags.compare, every=flags.verbose)}")
         if flags.picture:

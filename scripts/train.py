@@ -56,7 +56,7 @@ def main() -> None:
         cli.say(f"saved {flags.output} after {time.perf_counter() - started:.1f} s in all; {summary(recipe, reports)}")
         if flags.report_members:
             held_out = (part[-recipe.validation :] for part in (dataset.train_images, dataset.train_labels))
-            cli.say(in_words(network, wrong_of_members(network, *held_out), recipe.validation))
+            cli.say(in_words(wrong_of_members(network, *held_out), recipe.validation))
         if folder:
             draw(folder, reports)
         cli.say(f"test it:   {cli.command('test.py', '--model', flags.output, *data_flags(flags))}")

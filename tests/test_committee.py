@@ -225,11 +225,11 @@ def test_on_the_command_line(tmp_path, small_data):
     flags = ["--data", small_data, *FAST, "--committee", 3, "--seed", 5]
     out, _ = run("train", *flags, "--validation", 50, "--report-members", cwd=tmp_path)
     assert "committee of 3 networks 64-16-10, 1,210 parameters each, seeds 5 to 7" in out
-    held_out = [int(count) for count in re.findall(r"member with seed \d: (\d+) of 50 wrong", out)]
+    held_out = [int(count) for count in re.findall(r"member \d: (\d+) of 50 wrong", out)]
     assert len(held_out) == 3 and f"members: {spread(held_out)}" in out
     assert "--committee 3" in out.splitlines()[-1]
     out, _ = run("test", "--data", small_data, "--report-members", cwd=tmp_path)
-    wrong = [int(count) for count in re.findall(r"member with seed \d: (\d+) of 100 wrong", out)]
+    wrong = [int(count) for count in re.findall(r"member \d: (\d+) of 100 wrong", out)]
     assert len(wrong) == 3 and f"members: {spread(wrong)}" in out
     fields = json.loads(run("test", "--data", small_data, "--json", "--report-members", cwd=tmp_path)[0])
     assert fields["members"] == wrong
@@ -258,3 +258,48 @@ def test_one_network_has_no_members(tmp_path, small_data):
     run("train", "--data", small_data, *FAST, cwd=tmp_path)
     _, error = run("test", "--data", small_data, "--report-members", cwd=tmp_path, code=1)
     assert "mnist_ann.pickle: one network, and no committee" in error
+
+
+def test_networks_that_were_trained_apart(backend, dataset):
+    recipe = recipe_of("tanh", "softmax", "cross-entropy", "adamw", epochs=1)
+    networks = [trained(backend, dataset, recipe, seed, 1)[0] for seed in (8, 2, 5)]
+    joined = ann.committee_of(networks)
+    assert (joined.committee, joined.seed, joined.backend) == (3, 8, backend) and joined.recipe == networks[0].recipe
+    mean = np.mean([network.apply(dataset.test_images) for network in networks], axis=0)
+    np.testing.assert_allclose(joined.apply(dataset.test_images), mean, rtol=1e-5, atol=1e-7)
+    larger = ann.committee_of([networks[2], joined])
+    assert larger.committee == 4
+    for number, network in enumerate([networks[2], *networks]):
+        assert_same([backend.to_host(larger.member(number).parameters)], [backend.to_host(network.parameters)])
+
+
+def test_what_cannot_be_joined():
+    backend = make_backend("numpy")
+    net = network_of(backend, 5, 4, 3)
+    for others, message in [
+        ([], "a committee needs at least two, got 1"),
+        ([net, network_of(backend, 5, 6, 3)], "network 3: layers other than network 1"),
+        ([network_of(backend, 5, 4, 3, loss="quadratic")], "network 2: a loss other than network 1"),
+        ([network_of(backend, 5, 4, 3, dtype="float64")], "network 2: a type other than network 1"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            ann.committee_of([net, *others])
+
+
+def test_join_on_the_command_line(tmp_path, small_data):
+    for seed, name in enumerate("ab"):
+        run("train", "--data", small_data, *FAST, "--seed", seed, "--output", f"{name}.pickle", cwd=tmp_path)
+    out, _ = run("join", "a.pickle", "b.pickle", "--output", "c.pickle", cwd=tmp_path)
+    assert "saved c.pickle: <committee of 2 NeuralNetworks" in out
+    out, _ = run("test", "--data", small_data, "--model", "c.pickle", "--report-members", cwd=tmp_path)
+    assert "member 2: " in out
+    _, error = run("join", "a.pickle", "--output", "c.pickle", cwd=tmp_path, code=2)
+    assert "a committee needs at least two models" in error
+    _, error = run("join", "a.pickle", "absent", "--output", "c.pickle", cwd=tmp_path, code=1)
+    assert "absent: no such model file" in error
+    ann.NeuralNetwork([{"input_dim": 9, "output_dim": 10, "activation": "sigmoid"}]).save(tmp_path / "d.pickle")
+    before = (tmp_path / "c.pickle").read_bytes()
+    _, error = run("join", "a.pickle", "d.pickle", "--output", "c.pickle", cwd=tmp_path, code=1)
+    assert "network 2: layers other than network 1" in error and "2 is d.pickle" in error
+    assert (tmp_path / "c.pickle").read_bytes() == before
+    run("join", "a.pickle", "b.pickle", "--output", "no/folder/c.pickle", cwd=tmp_path, code=1)

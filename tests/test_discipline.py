@@ -39,7 +39,17 @@ DEVICE_CODE = (
 ROOMS = [
     *("errors", "files", "pickle_reader", "streams", "validation", "metrics", "pixels", "reports", "checkpoint_file"),
     *("operations", "blas", "cpu", "backend"),
-    *("initializers", "activations", "own_activation", "losses", "layers", "layer_list", "model_file", "network"),
+    *(
+        "initializers",
+        "activations",
+        "own_activation",
+        "losses",
+        "layers",
+        "layer_list",
+        "model_file",
+        "network",
+        "committee",
+    ),
     *(
         "update_rules",
         "momentum",

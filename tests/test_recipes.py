@@ -103,6 +103,24 @@ def test_evaluate_trains_committees_that_share_no_member(evaluate, monkeypatch, 
     assert [net.seeds for net in made] == [range(3), range(3, 6), range(6, 9)]
 
 
+def test_networks_are_kept_and_committees_find_them(evaluate, monkeypatch, capsys, tmp_path, small_data):
+    three = dataclasses.replace(RECIPES["classroom"].recipe, committee=3)
+    monkeypatch.setitem(RECIPES, "quick", dataclasses.replace(RECIPES["classroom"], recipe=three))
+    flags = ["--data", small_data, "--device", "cpu", "--keep", tmp_path / "kept"]
+    call(evaluate, monkeypatch, capsys, *flags, "--recipe", "classroom", "--seeds", "4", "--output", tmp_path / "one")
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "kept").iterdir()}
+    call(evaluate, monkeypatch, capsys, *flags, "--recipe", "quick", "--seeds", "1", "--output", tmp_path / "three")
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "kept").iterdir()}
+    assert len(before) == 2 and len(after) == 6 and before.items() <= after.items()  # seed 4 was there, 3 and 5 not
+    one, three = (json.loads((tmp_path / name).read_text()) for name in ("one", "three"))
+    assert three["members"][1] == one["wrong"] and len(three["members"]) == 3
+    networks = [ann.load_model(path) for path in sorted((tmp_path / "kept").glob("*.pickle"))]
+    assert [network.seed for network in networks] == [3, 4, 5]
+    data = ann.load_dataset(small_data)
+    assert three["wrong"] == (ann.committee_of(networks).predict(data.test_images) != data.test_labels).sum()
+    assert three["seconds"] >= one["seconds"] >= 0
+
+
 def test_results_of_before_a_field_was_known_count(evaluate, monkeypatch, capsys, tmp_path, small_data):
     path = tmp_path / "results.jsonl"
     flags = ["--recipe", "classroom", "--data", small_data, "--device", "cpu", "--output", path, "--seeds", "0"]

@@ -173,7 +173,7 @@ def test_from_another_folder_the_default_data_are_found(tmp_path):
     assert "train: 60,000 images of 28 x 28 pixels" in out
 
 
-@pytest.mark.parametrize("name", ["train", "test", "try_loader", "benchmark", "verify", "doctor", "evaluate"])
+@pytest.mark.parametrize("name", ["train", "test", "try_loader", "benchmark", "verify", "doctor", "evaluate", "join"])
 def test_help(tmp_path, name):
     out, _ = run(name, "--help", cwd=tmp_path)
     assert "examples:" in out and f"python scripts/{name}.py" in out

@@ -1,0 +1,51 @@
+"""Make a committee of networks that were trained apart: together they are right more often than each."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cli
+
+import ann
+from ann.files import check_writable
+
+EXAMPLES = """\
+  python scripts/train.py --seed 0 --output a.pickle
+  python scripts/train.py --seed 1 --output b.pickle
+  python scripts/join.py a.pickle b.pickle --output committee.pickle
+  python scripts/test.py --model committee.pickle --report-members"""
+
+
+def main() -> None:
+    """Parse, join, save."""
+    flags = parse_flags()
+    with cli.one_line_errors(lambda: f"{flags.output} is as it was"):
+        check_writable(flags.output)
+        networks = [ann.load_model(path) for path in flags.models]
+        try:
+            committee = ann.committee_of(networks)
+        except ValueError as error:
+            names = ", ".join(f"{number} is {path}" for number, path in enumerate(flags.models, start=1))
+            raise ann.ModelFileError(f"{error} ({names})") from None
+        committee.save(flags.output)
+        cli.say(f"saved {flags.output}: {committee!r}")
+        cli.say(f"test it: {cli.command('test.py', '--model', flags.output, '--report-members')}")
+
+
+def parse_flags() -> argparse.Namespace:
+    """The command line."""
+    parser = cli.Parser(
+        "Make a committee of saved networks with the same layers; their outputs are averaged.", EXAMPLES
+    )
+    parser.add_import()
+    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="model files, at least two")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="where to save the committee")
+    flags = parser.parse_args()
+    if len(flags.models) < 2:
+        parser.error("a committee needs at least two models")
+    return flags
+
+
+if __name__ == "__main__":
+    main()
