@@ -1,7 +1,7 @@
 """A multilayer perceptron written from scratch, on NumPy or, with the same source, on CuPy.
 
-Read it in this order: ``activations``, ``losses``, ``layers``, ``network``, ``optimizers``, ``steps``,
-``training``.
+Read it in this order: ``activations``, ``losses``, ``layers``, ``perceptron``, ``network``, ``optimizers``,
+``steps``, ``training``.
 """
 
 from ann.backend import Backend, get_backend

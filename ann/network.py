@@ -1,15 +1,10 @@
-"""The network: layers in a row. Forward is a loop over them, backward the reversed loop, and everything that
-training changes lies in one flat vector, so that an update, a copy or a comparison is one operation.
-
-A committee is K networks side by side in the same arrays, which get one more axis, the first: parameters (K, P), logits
-(K, N, O). Nothing else changes: every product is K products, and members know nothing of each other. The letters of
-shapes, ``...``, stand for that axis, or for none.
+"""The network as users have it: built from a list of layers, handed host arrays, which are checked, saved and pickled.
+What it computes stands in ``perceptron``.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,9 +15,9 @@ from ann.backend import get_backend
 from ann.errors import ModelFileError, TrainingWarning
 from ann.files import write_atomically
 from ann.layer_list import LAYER_KEYS, check_layer_list
-from ann.layers import Dense
 from ann.losses import get_loss
 from ann.operations import Array, Backend
+from ann.perceptron import Perceptron
 from ann.streams import generator
 from ann.validation import check_count, check_images, check_number, check_targets, check_vector
 
@@ -30,8 +25,8 @@ _UNSCALED = 16.0  # inputs above this are taken for pixels that were not scaled
 CHUNK = 1000  # images applied at a time, so that many need little memory
 
 
-class NeuralNetwork:
-    """A multilayer perceptron.
+class NeuralNetwork(Perceptron):
+    """A multilayer perceptron, or a committee of some.
 
     Args:
         layers: one dict for each layer, ``{"input_dim": 784, "output_dim": 128, "activation": "sigmoid"}``.
@@ -57,8 +52,6 @@ class NeuralNetwork:
         DeviceError: the device cannot be used.
     """
 
-    pixel_scale = 1.0 / 255.0  # uint8 pixels times this are the inputs
-
     def __init__(
         self,
         layers: Sequence[dict[str, Any]],
@@ -69,25 +62,22 @@ class NeuralNetwork:
         parameters: Any = None,
         committee: int = 1,
     ) -> None:
-        self.layer_list = check_layer_list(layers)
+        layer_list = check_layer_list(layers)
         self.seed = check_count("seed", seed, at_least=0)
         self.committee = check_count("committee", committee, at_least=1)
-        self.leading = () if self.committee == 1 else (self.committee,)
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
-        self.loss = get_loss(loss, self.layer_list[-1]["activation"])
+        fused_loss = get_loss(loss, layer_list[-1]["activation"])
         self.loss_name, self.dtype_name = str(loss), dtype
         self.recipe: dict[str, Any] | None = None
         self._warned = False
-        self.backend = get_backend(device)
-        self.xp = self.backend.xp
-        self.dtype = getattr(self.xp, dtype)
-        size = sum((layer["input_dim"] + 1) * layer["output_dim"] for layer in self.layer_list)
-        self.parameters = self.xp.zeros((*self.leading, size), dtype=self.dtype)
-        self.gradients = self.xp.zeros((*self.leading, size), dtype=self.dtype)
-        self._make_layers(self.backend)
+        backend = get_backend(device)
+        leading = () if self.committee == 1 else (self.committee,)
+        shape = (*leading, sum((layer["input_dim"] + 1) * layer["output_dim"] for layer in layer_list))
+        vectors = (backend.xp.zeros(shape, dtype=getattr(backend.xp, dtype)) for _ in range(2))
+        super().__init__(backend, layer_list, fused_loss, *vectors)
         if parameters is not None:
-            vector = check_vector("parameters", parameters, (*self.leading, size), dtype)
+            vector = check_vector("parameters", parameters, shape, dtype)
             self.parameters[...] = self._upload(vector)
             return
         for member, seed in enumerate(self.seeds):
@@ -115,114 +105,6 @@ class NeuralNetwork:
         one = NeuralNetwork(self.layer_list, self.loss_name, self.backend, seed, self.dtype_name, vector)
         one.recipe = copy.deepcopy(self.recipe)
         return one
-
-    @property
-    def input_dim(self) -> int:
-        """How many inputs an image has."""
-        return self.layers[0].input_dim
-
-    @property
-    def output_dim(self) -> int:
-        """How many outputs, or classes, there are."""
-        return self.layers[-1].output_dim
-
-    @property
-    def weight_places(self) -> list[slice]:
-        """Where in the vectors the layers' weights are; the rest are biases."""
-        places, end = [], 0
-        for layer in self.layers:
-            start, end = end, end + math.prod(layer.shape)
-            places.append(slice(start, end - layer.output_dim))
-        return places
-
-    @property
-    def weight_shapes(self) -> list[tuple[int, int]]:
-        """(I, O) of each layer."""
-        return [(layer.input_dim, layer.output_dim) for layer in self.layers]
-
-    def weight_matrices(self, vector: Array) -> list[Array]:
-        """The layers' weights (..., I, O) in a vector like ``parameters``, as views."""
-        return [
-            self.xp.reshape(vector[..., place], (*self.leading, *shape), copy=False)
-            for place, shape in zip(self.weight_places, self.weight_shapes, strict=True)
-        ]
-
-    def layer_matrices(self, vector: Array) -> list[Array]:
-        """The layers' weights and biases (..., I + 1, O) in a vector like ``parameters``, as views."""
-        ends = [place.stop + layer.output_dim for place, layer in zip(self.weight_places, self.layers, strict=True)]
-        return [
-            self.xp.reshape(vector[..., place.start : end], (*self.leading, *layer.shape), copy=False)
-            for place, end, layer in zip(self.weight_places, ends, self.layers, strict=True)
-        ]
-
-    # The mathematics, on device arrays -------------------------------------------------------------------------
-
-    def forward(self, x: Array, scale: float = 1.0) -> Array:
-        """scale times x (..., N, I + 1), as ``inputs`` makes them, -> logits (..., N, O), ready for ``backward``."""
-        for layer in self.layers:
-            x, scale = layer.forward(x, scale), 1.0
-        return x
-
-    def backward(self, grad: Array, *, input_gradient: bool = False) -> Array:
-        """dL/d(logits) (..., N, O) -> ``gradients``: the chain rule, from the last layer to the first.
-
-        Returns dL/dx (..., N, I), or None: the ``input_gradient`` would be a third of a small net's arithmetic.
-        """
-        for layer in reversed(self.layers[1:]):
-            grad = layer.backward(grad)
-        return self.layers[0].backward(grad, input_gradient=input_gradient)
-
-    def compute_gradients(self, x: Array, targets: Array, scale: float = 1.0) -> Array:
-        """One forward and one backward pass over scale times x (..., N, I + 1) and target rows (..., N, O).
-
-        Returns the batch's mean loss (...), an array still on the device: reading it would wait for the device.
-        """
-        logits = self.forward(x, scale)
-        grad = self.xp.empty_like(logits)
-        self.loss.gradient(self.backend, logits, targets, out=grad)
-        self.backward(grad)
-        return self.loss.value(self.backend, logits, targets)
-
-    def logits(self, x: Array, scale: float = 1.0) -> Array:
-        """scale times x (..., N, I + 1) -> logits (..., N, O), a new array, remembering nothing."""
-        for layer in self.layers:
-            x, scale = layer.apply(x, scale), 1.0
-        return x
-
-    def outputs(self, logits: Array) -> Array:
-        """Logits (..., N, O), which are overwritten -> outputs (N, O): a committee's are the means of its members'."""
-        self.loss.output.function(self.backend, logits, logits)
-        return self.xp.mean(logits, axis=0) if self.leading else logits
-
-    def inputs(self, images: Array, room: Array | None = None) -> tuple[Array, float]:
-        """Device images (N, I) -> x (N, I + 1) and its scale: scale times x is what the network reads.
-
-        From 0 (black) to 1 (white), that is, for uint8 pixels; floats are inputs already, and the scale is 1. The
-        last column is the input that biases weigh, 1 when scaled. x is a new array, or in the first rows of ``room``:
-        fresh memory costs a tenth of the time to apply a network.
-        """
-        xp = self.xp
-        pixels = images.dtype == xp.uint8
-        shape = (images.shape[0], images.shape[1] + 1)
-        x = xp.empty(shape, dtype=self.dtype) if room is None else room[: shape[0], :]
-        self.backend.assign(images, out=x[:, :-1])
-        x[:, -1:] = xp.full((images.shape[0], 1), 255.0 if pixels else 1.0, dtype=self.dtype)
-        return x, self.pixel_scale if pixels else 1.0
-
-    def training_twin(
-        self, recorder: Backend, parameters: Array, gradients: Array, memory: float, first_input: int = 0
-    ) -> NeuralNetwork:
-        """This network again, on other vectors, computing with a recorder.
-
-        ``memory``: see ``Dense``. The inputs before ``first_input`` are left out, and their weights not touched.
-        """
-        twin = object.__new__(type(self))
-        vectors = {"parameters": parameters, "gradients": gradients}
-        twin.__dict__.update(self.__dict__, backend=recorder, xp=recorder.xp, **vectors)
-        twin._make_layers(recorder, memory, first_input)
-        return twin
-
-    # The same for host arrays, checked -------------------------------------------------------------------------
 
     def train_batch(self, X: Any, Y: Any, learning_rate: float) -> float:
         """One forward pass, one backward pass and one step of plain gradient descent: p = p - learning_rate * dL/dp.
@@ -305,32 +187,6 @@ class NeuralNetwork:
         twin = NeuralNetwork(layers, loss, self.backend, *rest)
         twin.recipe = copy.deepcopy(state["recipe"], memo)
         return twin
-
-    # How it is put together ------------------------------------------------------------------------------------
-
-    def _make_layers(self, backend: Backend, memory: float = 0.0, first_input: int = 0) -> None:
-        """Make the layers and hand each its views of the two vectors."""
-        self.layers, end = [], 0
-        last = len(self.layer_list) - 1
-        for number, spec in enumerate(self.layer_list):
-            skipped = first_input if number == 0 else 0
-            layer = Dense(
-                backend,
-                spec["input_dim"] - skipped,
-                spec["output_dim"],
-                spec["activation"] if number < last else "identity",
-                with_ones=number < last,
-                memory=memory,
-            )
-            start = end + skipped * layer.output_dim
-            end = start + math.prod(layer.shape)
-            layer.bind(
-                *(
-                    self.xp.reshape(vector[..., start:end], (*self.leading, *layer.shape), copy=False)
-                    for vector in (self.parameters, self.gradients)
-                )
-            )
-            self.layers.append(layer)
 
     def _upload(self, host_array: Any) -> Array:
         return self.backend.from_host(host_array.astype(self.dtype_name, copy=False))

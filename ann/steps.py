@@ -16,6 +16,7 @@ from ann.images import Images
 from ann.network import NeuralNetwork, slices
 from ann.operations import Array
 from ann.optimizers import get_optimizer
+from ann.perceptron import Perceptron
 from ann.recipes import Recipe
 from ann.regularizers import GradientClipping, MaxNorm, MovingAverage
 from ann.streams import drawn
@@ -148,7 +149,7 @@ class Steps:
         again = self._twin(1.0, batch, keys) if adversary else network
         ready = _Step(chosen)
 
-        def gradients(twin: NeuralNetwork, x: Array) -> Array:
+        def gradients(twin: Perceptron, x: Array) -> Array:
             """Gradients of the mean loss, into their vector, and of x, the result."""
             logits = twin.forward(x, twin.pixel_scale)
             twin.loss.gradient(recorder, logits, batch.targets, out=grad)
@@ -179,10 +180,12 @@ class Steps:
         ready.play = recorder.record(step)
         return ready
 
-    def _twin(self, memory: float, batch: Batch, keys: list[Array]) -> NeuralNetwork:
+    def _twin(self, memory: float, batch: Batch, keys: list[Array]) -> Perceptron:
         """The network as it is in training, with what ``memory`` leaves of the gradients before."""
         parameters, gradients = (vector[..., : self._plain] for vector in (self._parameters, self._gradients))
-        twin = self._network.training_twin(self._recorder, parameters, gradients, memory, self._batches.black)
+        network, black = self._network, self._batches.black
+        vectors = parameters, gradients
+        twin = Perceptron(self._recorder, network.layer_list, network.loss, *vectors, memory=memory, first_input=black)
         if self._batch_norm:
             twin.layers = self._batch_norm.layers(twin.layers)
         if self._dropout:

@@ -9,6 +9,7 @@ from ann.batch_norm import BatchNorm
 from ann.images import Images
 from ann.metrics import mcnemar
 from ann.optimizers import get_optimizer
+from ann.perceptron import Perceptron
 from ann.regularizers import GradientClipping
 from ann.schedules import get_schedule
 from ann.steps import Steps
@@ -115,7 +116,8 @@ def test_ten_steps_of_each_optimizer_are_pytorch_s(optimizer, rng):
         momentum=0.9,
         weight_decay=0.0,
     )
-    net = net.training_twin(net.backend, net.parameters, net.gradients, own.memory)
+    vectors = net.parameters, net.gradients
+    net = Perceptron(net.backend, net.layer_list, net.loss, *vectors, memory=own.memory)
     for step in range(1, 11):
         x, t = data(rng)
         rule.zero_grad()
