@@ -34,7 +34,7 @@ class Adversary:
         self._norms = xp.empty((*x.shape[:-1], 1), dtype=x.dtype)
 
     def move(self, gradient: Array) -> None:
-        """Set ``images`` to x + length g / |g|, for dL/dx g (..., N, I), which is overwritten."""
+        """Set ``images`` to x + length g / |g|, for dL/dx g (..., N, I)."""
         xp, norms = self._backend.xp, self._norms
         xp.multiply(gradient, gradient, out=self._squares)
         self._backend.product(self._squares, self._sum_of, out=norms)

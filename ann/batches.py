@@ -27,10 +27,11 @@ class Batches:
         self.targets, self.numbers = images.targets, xp.arange(images.count, dtype=xp.uint32)
         self.distorter = distorter(network, images, recipe)
         self.random = bool(recipe.dropout or recipe.input_dropout or self.distorter)  # what follows from the image
-        # A distorted image may be lit anywhere
-        self.black = 0 if self.distorter else images.black
+        # A distorted image may be lit anywhere, and one that is moved is
+        everywhere = self.distorter is not None or recipe.adversarial > 0
+        self.black = 0 if everywhere else images.black
         rows = images.rows.copy()
-        if self.distorter:
+        if everywhere:
             rows.sort()
         self.rows, self.usual_rows = upload(rows), upload(rows.argsort())
         if not self.distorter:

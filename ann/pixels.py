@@ -1,5 +1,5 @@
 """Pixels that are black in every training image, such as the corners. Training spares them the arithmetic, which is
-exact: what is multiplied by 0 adds nothing.
+exact: what is multiplied by 0 adds nothing. Only where it changes images, by distortion or moves, it cannot.
 """
 
 from __future__ import annotations

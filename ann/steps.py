@@ -144,13 +144,13 @@ class Steps:
         network = self._twin(memory, batch, keys)
         grad = xp.empty_like(batch.targets)
         of_black = self._gradients[..., : self._batches.black * network.layers[0].output_dim]
-        adversary = Adversary(recorder, 255.0 * self._adversarial, batch.x) if self._adversarial else None
+        adversary = Adversary(recorder, self._adversarial / network.pixel_scale, batch.x) if self._adversarial else None
         # what it makes of moved images adds to the gradients
         again = self._twin(1.0, batch, keys) if adversary else network
         ready = _Step(chosen)
 
-        def gradients(twin: Perceptron, x: Array) -> Array:
-            """Gradients of the mean loss, into their vector, and of x, the result."""
+        def learn(twin: Perceptron, x: Array) -> Array:
+            """Add the gradients of the mean loss to their vector; the gradient of x is the result."""
             logits = twin.forward(x, twin.pixel_scale)
             twin.loss.gradient(recorder, logits, batch.targets, out=grad)
             if adversary:  # half of what is learnt is of the images as they are, and half of moved ones
@@ -161,10 +161,10 @@ class Steps:
 
         def step() -> None:
             batch.draw()
-            of_images = gradients(network, batch.x)
+            of_images = learn(network, batch.x)
             if adversary:
                 adversary.move(of_images)
-                gradients(again, adversary.images)
+                learn(again, adversary.images)
             if self._black_changes:
                 xp.multiply(of_black, memory, out=of_black)
             if self._clipping:

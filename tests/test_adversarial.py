@@ -49,12 +49,13 @@ def test_the_loss_grows_where_images_are_moved(backend, rng):
     worst = loss(adversary.images)
     for _ in range(20):
         adversary.move(backend.from_host(rng.standard_normal((50, 20)).astype(np.float32)))
-        assert loss(x) - 0.1 < loss(adversary.images) < worst
+        assert loss(adversary.images) < worst
 
 
 def test_a_step_learns_half_from_each(backend, rng):
     """One step of plain gradient descent, by two of ``compute_gradients``."""
-    images, labels = rng.integers(1, 256, (10, 20), dtype=np.uint8), rng.integers(0, 4, 10)
+    images, labels = rng.integers(0, 256, (10, 20), dtype=np.uint8), rng.integers(0, 4, 10)
+    images[:, ::2] = 0  # which moves light up
     recipe = ann.Recipe(optimizer="sgd", momentum=0.0, weight_decay=0.0, batch_size=10, adversarial=0.3)
     net = network_of(backend, 20, 8, 4, activation="tanh", output="softmax")
     twin = network_of(backend, 20, 8, 4, activation="tanh", output="softmax")

@@ -218,7 +218,8 @@ def test_label_smoothing_is_pytorch_s(rng):
 
 def test_adversarial_training_is_pytorch_s(rng):
     """Three steps of momentum: autograd says where images are to be moved, and what is learnt from both."""
-    pixels, labels = rng.integers(1, 256, (20, 30), dtype=np.uint8), rng.integers(0, 10, 20)
+    pixels, labels = rng.integers(0, 256, (20, 30), dtype=np.uint8), rng.integers(0, 10, 20)
+    pixels[:, ::3] = 0  # black in all images, and lit in moved ones
     net = network_of(ann.get_backend("cpu"), 30, 16, 12, 10, activation="tanh", output="softmax")
     twin = torch_twin(net, "tanh", "softmax")
     rule = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9)
