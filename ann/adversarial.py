@@ -3,7 +3,8 @@ grows fastest, so that it learns to answer alike all around an image. It knows n
 
 Goodfellow et al. (2015), Explaining and harnessing adversarial examples, section 6, whose objective is the mean of the
 loss of both, with steps of a given length in place of a given change of each input: Miyato et al. (2018), Virtual
-adversarial training, equation 4.
+adversarial training, section 3.1. A moved image keeps the targets and the dropout of the image; pixels that dropout
+blackened are moved like the others.
 """
 
 from __future__ import annotations

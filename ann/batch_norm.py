@@ -31,7 +31,7 @@ class NormalizedDense(Dense):
         self._gain, self._gain_gradient, self.statistics = gain, gain_gradient, statistics
 
     def forward(self, x: Array, scale: float = 1.0) -> Array:
-        """x (N, I + 1) -> y (N, O + 1), or (N, O) without ones."""
+        """x (..., N, I + 1) -> y (..., N, O + 1), or (..., N, O) without ones."""
         self._reserve(x)
         self._x, self._scale = x, scale
         backend, xp, z, unit = self._backend, self._backend.xp, self._z, self._unit

@@ -18,6 +18,7 @@ from ann.errors import CheckpointError
 from ann.files import check_writable
 from ann.network import NeuralNetwork
 from ann.operations import Array
+from ann.recipes import Recipe
 from ann.reports import EpochReport
 from ann.steps import Steps
 from ann.validation import check_count, check_number
@@ -147,7 +148,7 @@ class Keeper:
 
     def _go_on(self, path: str | os.PathLike[str]) -> None:
         run, self.position, found = read_checkpoint(path)
-        check_same_run(path, run, self._run)
+        check_same_run(path, _as_known_now(run), self._run)
         position, epochs = self.position, self._run["recipe"]["epochs"]
         if position.step > self._steps.count or position.epoch > epochs + position.finished:
             raise CheckpointError(f"{path}: not a checkpoint, or damaged: epoch {position.epoch}, step {position.step}")
@@ -161,3 +162,11 @@ class Keeper:
         if self._stopping:
             self._stopping.go_on(self.position.reports)
         self._changed = False
+
+
+def _as_known_now(run: Any) -> Any:
+    """A run that may have begun under an earlier version: what that did not know has its default, which is off."""
+    if not (isinstance(run, dict) and isinstance(run.get("network"), dict) and isinstance(run.get("recipe"), dict)):
+        return run
+    network = {"committee": 1, **run["network"]}
+    return {**run, "network": network, "recipe": {**Recipe().training_fields(), **run["recipe"]}}

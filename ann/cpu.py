@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SHARED = 500_000  # from this size on, elementwise work is shared among processors; handing it over takes 0.1 ms
 
+_LONG = 16  # rows for each processor: one more or less for one of them makes no difference
+
 _BY_NAME = (np.maximum, np.minimum)  # where NumPy wants out by name
 
 _NEW = ("empty", "empty_like", "zeros", "zeros_like", "ones", "ones_like", "asarray", "reshape")
@@ -181,9 +183,13 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 
 def _divided(arrays: Sequence[Array], parts: int) -> list[tuple[Array, ...]]:
-    """The arrays in so many pieces along the axis that lies outermost in memory; some are empty if it is short."""
+    """The arrays in so many pieces, some of which may be empty, along the axis that lies outermost in memory, or along
+    the next where that is short, as one of members is, and does not divide.
+    """
     first = arrays[0]
-    axis = max(range(first.ndim), key=lambda index: first.strides[index])
+    axes = sorted(range(first.ndim), key=lambda index: -first.strides[index])
+    fair = (axis for axis in axes if first.shape[axis] % parts == 0 or first.shape[axis] >= _LONG * parts)
+    axis = next(fair, axes[0])
     edges = np.linspace(0, first.shape[axis], parts + 1).astype(int).tolist()
     pieces = []
     for start, stop in pairwise(edges):

@@ -24,7 +24,7 @@ class EarlyStopping:
     Prechelt (1998), Early stopping - but when?, whose UP criterion this is, with mistakes for the loss.
 
     Attributes:
-        parameters: (P,) device vector, the best.
+        parameters: (..., P) device vector, the best.
         best: the report of their epoch, or None before the first.
     """
 

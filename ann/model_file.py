@@ -5,7 +5,8 @@ The dict: ``format`` "ann-mlp"; ``version`` 1; ``layers``, a list of dicts with 
 ``activation``, ``weight`` (I, O) and ``bias`` (O,), little-endian float32; ``loss``; ``preprocessing``, a dict
 whose ``scale`` times a uint8 pixel is an input; ``seed``; and ``recipe``, a dict of the hyperparameters, or None.
 
-A committee of K is version 2, which readers of version 1 refuse: each ``weight`` is (K, I, O) and ``bias`` (K, O).
+A committee of K, two or more, is version 2, which readers of version 1 refuse: each ``weight`` is (K, I, O) and
+``bias`` (K, O).
 """
 
 from __future__ import annotations
@@ -162,6 +163,7 @@ def _check_layer(place: str, layer: Any, version: int, members: set[tuple[int, .
         _expect(right, f"{place}: {key} has shape {array.shape}, expected ({expected})")
         members.add(leading)
         _expect(len(members) == 1, f"{place}: {key} has another number of members, {leading}, than what is before it")
+        _expect(leading == () or leading[0] > 1, f"{place}: {key} has one member; a committee has two or more")
         _expect(bool(np.isfinite(array).all()), f"{place}: {key} holds numbers that are not finite")
 
 

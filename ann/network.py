@@ -22,7 +22,7 @@ from ann.streams import generator
 from ann.validation import check_count, check_images, check_number, check_targets, check_vector
 
 _UNSCALED = 16.0  # inputs above this are taken for pixels that were not scaled
-CHUNK = 1000  # images applied at a time, so that many need little memory
+CHUNK = 1000  # images that one network is applied to at a time, so that many need little memory
 
 
 class NeuralNetwork(Perceptron):
@@ -65,6 +65,7 @@ class NeuralNetwork(Perceptron):
         layer_list = check_layer_list(layers)
         self.seed = check_count("seed", seed, at_least=0)
         self.committee = check_count("committee", committee, at_least=1)
+        check_count("seed", self.seeds[-1], at_least=0)  # the last member's, too
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
         fused_loss = get_loss(loss, layer_list[-1]["activation"])
@@ -90,6 +91,11 @@ class NeuralNetwork(Perceptron):
         row = " -> ".join(f"{layer['output_dim']} {layer['activation']}" for layer in self.layer_list)
         name = f"committee of {self.committee} NeuralNetworks" if self.leading else "NeuralNetwork"
         return f"<{name} {self.input_dim} -> {row}, {self.loss_name}, on {self.backend.name}>"
+
+    @property
+    def chunk(self) -> int:
+        """How many images it is applied to at a time."""
+        return max(1, CHUNK // self.committee)
 
     @property
     def seeds(self) -> range:
@@ -138,7 +144,7 @@ class NeuralNetwork(Perceptron):
         outputs = self.xp.empty((len(images), self.output_dim), dtype=self.dtype)
         x = None
         with self.backend.quiet():
-            for chunk in slices(len(images), CHUNK):
+            for chunk in slices(len(images), self.chunk):
                 x, scale = self._inputs(images[chunk], room=x)
                 outputs[chunk, :] = self.outputs(self.logits(x, scale))
         return self.backend.to_host(outputs)

@@ -15,7 +15,7 @@ from ann.early_stopping import EarlyStopping
 from ann.errors import DivergenceError
 from ann.hints import Hints
 from ann.images import Images
-from ann.network import CHUNK, NeuralNetwork, slices
+from ann.network import NeuralNetwork, slices
 from ann.own_activation import fingerprints
 from ann.recipes import Recipe
 from ann.reports import EpochReport, Evaluation
@@ -37,9 +37,10 @@ def fit(
 
     Args:
         network: any network whose inputs and outputs fit the data; all that is random comes from its seed. In a
-            committee each member gets its own order and distortions, and becomes what it would have become alone.
+            committee each member gets its own order and distortions, and becomes what it would have become alone; only
+            what ends a training, early stopping, callbacks and divergence, looks at all together.
         dataset: of its training images, the last ``recipe.validation`` are held out, and only measured.
-        recipe: how to train. Its layers and loss are not read: the network has its own.
+        recipe: how to train. Its layers and loss are not read: the network has its own, and its number of members.
         callbacks: each is called with every epoch's report. Where one returns True, training ends with this epoch.
             Training goes on from the parameters that they leave, unless those are others than training has, as averages
             and with batch normalisation.
@@ -91,13 +92,14 @@ def fit(
             if done < steps.count:
                 keeper.stopped()
                 break
-            total = xp.sum(network.parameters)  # finite only where each is
+            totals = xp.sum(network.parameters, axis=-1)  # finite only where each is
             mean_loss = float(steps.loss(order)) / training_set.count  # the one wait for the device
         seconds = keeper.seconds()
-        if not (math.isfinite(mean_loss) and math.isfinite(float(total))):
+        if not (math.isfinite(mean_loss) and math.isfinite(float(xp.sum(totals)))):
+            finite = [math.isfinite(total) for total in network.backend.to_host(totals).reshape(-1).tolist()]
             raise DivergenceError(
-                f"training diverged in epoch {epoch} of {recipe.epochs}: the numbers grew beyond all bounds; "
-                f"try a learning rate below {recipe.learning_rate:g}"
+                f"training diverged in epoch {epoch} of {recipe.epochs}{_whose(network, finite)}: the numbers grew "
+                f"beyond all bounds; try a learning rate below {recipe.learning_rate:g}"
             )
         with network.backend.quiet():
             measured = _evaluate(network, validation) if validation else None
@@ -145,6 +147,14 @@ def _run(network: NeuralNetwork, recipe: Recipe, *parts: tuple[Any, Any]) -> Cal
     }
 
 
+def _whose(network: NeuralNetwork, finite: Sequence[bool]) -> str:
+    """Which members of a committee diverged, where that is known."""
+    seeds = [str(seed) for seed, good in zip(network.seeds, finite, strict=True) if not good]
+    if not network.leading or not seeds:
+        return ""
+    return f", the member{'s' * (len(seeds) > 1)} with seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
+
+
 def _evaluate(network: NeuralNetwork, images: Images) -> Evaluation:
     """Apply a network to images. It draws no random number and changes nothing, so training goes on as without.
 
@@ -154,7 +164,7 @@ def _evaluate(network: NeuralNetwork, images: Images) -> Evaluation:
     loss_sum = xp.zeros((), dtype=network.dtype)
     wrong = xp.zeros((), dtype=xp.int64)
     x = None
-    for chunk in slices(images.count, CHUNK):
+    for chunk in slices(images.count, network.chunk):
         x, scale = network.inputs(images.pixels[chunk, :], room=x)
         logits = network.logits(x, scale)
         loss = network.loss.value(network.backend, logits, images.targets[chunk, :])
@@ -173,6 +183,9 @@ def _split(network: NeuralNetwork, dataset: Dataset, recipe: Recipe) -> tuple[tu
     if getattr(dataset.train_images, "dtype", None) != "uint8":
         found = getattr(dataset.train_images, "dtype", type(dataset.train_images).__name__)
         raise ValueError(f"train_images: expected an array of uint8 pixels, 0 black to 255 white, got {found}")
+    if recipe.committee not in (1, network.committee):
+        has = f"a committee of {network.committee}" if network.leading else "one network"
+        raise ValueError(f"committee: {recipe.committee} in the recipe, and this is {has}; hand committee= to both")
     images = check_images("train_images", dataset.train_images, network.input_dim)
     labels = check_labels("train_labels", dataset.train_labels, network.output_dim, len(images))
     count = len(images) - recipe.validation

@@ -29,8 +29,8 @@ from peers_distort import DISTORTING, Distorting
 from tasks import TASKS, Contender, Task, Weights, starting_weights
 
 import ann
-from ann.augment import Strengths
 from ann.files import check_writable, write_atomically
+from ann.named_recipes import RECIPES
 from ann.operations import Backend
 from ann.validation import check_count
 
@@ -156,7 +156,7 @@ def measure_predicting(task: Task, images: np.ndarray, labels: np.ndarray, repet
 def measure_distorting(images: np.ndarray, backend: Backend, repetitions: int, quick: bool) -> dict[str, Any]:
     """Milliseconds for a batch of distorted images, as strong as the recipe "quick" has them."""
     cli.say(f"\ndistort: batches of {DISTORTED_BATCH} images, turned, scaled, leant, shifted and bent")
-    strengths, batches = Strengths(10.0, 0.15, 10.0, 1.0, 1.0), 2 if quick else DISTORTED_BATCHES
+    strengths, batches = RECIPES["quick"].recipe.strengths, 2 if quick else DISTORTED_BATCHES
     found: dict[str, Distorting] = {}
     for name, kind in DISTORTING.items():
         try:

@@ -42,7 +42,7 @@ class Comparison:
         lines = [
             f"{first}: {self.both + self.only_first} wrong; {second}: {self.both + self.only_second} wrong; both wrong "
             f"on {self.both}, only the first on {self.only_first}, only the second on {self.only_second}",
-            f"McNemar's exact test: p = {self.p:.2g}, {self._judgement()}",
+            f"McNemar's exact test: p {f'= {self.p:.2g}' if self.p else '< 1e-300'}, {self._judgement()}",
             f"they differ on {len(self.differ)} images:",
             *(
                 f"image {index:5}  expected {self._labels[index]}  first {self._first[index]}  "

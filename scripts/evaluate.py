@@ -14,7 +14,7 @@ from typing import Any
 
 import cli
 from members import wrong_of_members
-from results import matching, read_rows, results_of, write_rows
+from results import data_of, matching, read_rows, results_of, write_rows
 
 import ann
 from ann.files import write_atomically
@@ -39,11 +39,11 @@ def main() -> None:
         recipe = dataclasses.replace(named, validation=HELD_OUT) if flags.validation else named
         backend = ann.get_backend(flags.device)
         dataset = ann.load_dataset(flags.data)
-        rows = read_rows(flags.output)
+        rows, data = read_rows(flags.output), data_of(dataset)
         found = []
         for seed in flags.seeds:
             on = "held-out" if flags.validation else "test"
-            row = next((row for row in matching(rows, recipe, on) if row["seed"] == seed), None)
+            row = next((row for row in matching(rows, recipe, on, data) if row["seed"] == seed), None)
             if row is None:
                 row = measure(flags, recipe, seed, backend, dataset)
                 rows.append(row)
@@ -64,7 +64,9 @@ def measure(
     if flags.validation:
         images, labels = dataset.train_images[-HELD_OUT:], dataset.train_labels[-HELD_OUT:]
     wrong = int((network.predict(images) != labels).sum())
-    members = {"members": wrong_of_members(network, images, labels)} if network.committee > 1 else {}
+    members = {}
+    if network.committee > 1:
+        members = {"first_seed": network.seed, "members": wrong_of_members(network, images, labels)}
     return {
         "recipe": flags.recipe,
         "on": "held-out" if flags.validation else "test",
@@ -72,6 +74,7 @@ def measure(
         "wrong": wrong,
         "total": len(labels),
         **members,
+        "data": data_of(dataset),
         "seconds": round(seconds, 1),
         "device": backend.name,
         "version": ann.__version__,
@@ -100,9 +103,9 @@ def trained(
         seconds = json.loads((flags.keep / f"{stem}.json").read_bytes())["seconds"]
         return ann.load_model(flags.keep / f"{stem}.pickle", backend), seconds
     started = time.perf_counter()
-    # no two committees share a member
     layers = recipe.layer_list(dataset.train_images[0].size, 10)
-    network = ann.NeuralNetwork(layers, recipe.loss, backend, seed * size, committee=size)
+    first = seed * size  # no two committees share a member
+    network = ann.NeuralNetwork(layers, recipe.loss, backend, first, committee=size)
     ann.fit(network, dataset, recipe)
     seconds = time.perf_counter() - started
     if flags.keep:
@@ -161,7 +164,13 @@ def parse_flags() -> argparse.Namespace:
     parser = cli.Parser("Train by a recipe with several seeds, and say how good it is.", EXAMPLES)
     parser.add_common()
     parser.add_argument("--recipe", choices=tuple(RECIPES), required=True, help="by name; see train.py --list-recipes")
-    parser.add_argument("--seeds", type=seeds, default=list(range(10)), metavar="A-B", help="default: 0-9")
+    parser.add_argument(
+        "--seeds",
+        type=seeds,
+        default=list(range(10)),
+        metavar="A-B",
+        help="default: 0-9; of a committee of K, number S has seeds S K to S K + K - 1",
+    )
     parser.add_argument(
         "--validation",
         action="store_true",

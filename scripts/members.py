@@ -10,7 +10,8 @@ from ann.metrics import spread
 
 def wrong_of_members(network: ann.NeuralNetwork, images: np.ndarray, labels: np.ndarray) -> list[int]:
     """How many images each member gets wrong."""
-    return [int((network.member(k).predict(images) != labels).sum()) for k in range(network.committee)]
+    members = (network.member(number) for number in range(network.committee))
+    return [int((member.predict(images) != labels).sum()) for member in members]
 
 
 def in_words(wrong: list[int], total: int) -> str:

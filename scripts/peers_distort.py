@@ -57,9 +57,8 @@ class Torch:
             raise UnsuitedError("it finds no GPU")
         self._strengths, self._batch, self._size = strengths, batch, images.shape[1]
         self._images = torch.from_numpy(images[:batch].copy()).to(self._device)
-        margin = round(3 * strengths.smoothness)
-        places = np.arange(-margin, self._size + margin)
-        band = np.exp(-0.5 * ((np.arange(self._size)[:, None] - places) / strengths.smoothness) ** 2)
+        places = np.arange(self._size)
+        band = np.exp(-0.5 * ((places[:, None] - places) / strengths.smoothness) ** 2)
         band /= np.sqrt((band**2).sum(axis=1, keepdims=True))  # so that a blurred field has deviation 1 everywhere
         self._band = torch.from_numpy(band.astype(np.float32)).to(self._device)
 
@@ -85,7 +84,7 @@ class Torch:
             torch.stack([sin * wide, (lean * sin + cos) * high, uniform(strengths.shift * unit)], dim=1),
         ]
         grid = torch.nn.functional.affine_grid(torch.stack(rows, dim=1), [count, 1, size, size], align_corners=False)
-        noise = torch.randn((count, 2, *[self._band.shape[1]] * 2), device=self._device)
+        noise = torch.randn((count, 2, size, size), device=self._device)
         field = self._band @ noise @ self._band.T * (strengths.elastic * unit)
         pixels = self._images[:, None].float() / 255
         return torch.nn.functional.grid_sample(pixels, grid + field.permute(0, 2, 3, 1), align_corners=False)

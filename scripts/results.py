@@ -9,10 +9,15 @@ from typing import Any
 import cli
 
 import ann
+from ann.checkpoint_file import digest
 from ann.files import read_regular, write_atomically
+from ann.validation import check_count, check_number
 
 _MAX_BYTES = 2**24
-_FIELDS = {"recipe", "on", "seed", "wrong", "total", "seconds", "date", "fields"}
+MNIST = "52cd6c10ae77"  # what ``data_of`` makes of it
+
+_COUNTS = {"seed": 0, "wrong": 0, "total": 1}  # and the least that each can be
+_FIELDS = {"recipe", "on", "seed", "wrong", "total", "data", "seconds", "date", "fields"}
 
 
 def results_of(name: str) -> Path:
@@ -20,9 +25,17 @@ def results_of(name: str) -> Path:
     return cli.ROOT / "data" / "results" / f"{name}.jsonl"
 
 
-def matching(rows: list[dict[str, Any]], recipe: ann.Recipe, on: str) -> list[dict[str, Any]]:
-    """The results of this very recipe on "test" or "held-out" images; fields that a row does not know are defaults."""
-    return [row for row in rows if row["on"] == on and ann.Recipe.from_json(json.dumps(row["fields"])) == recipe]
+def data_of(dataset: ann.Dataset) -> str:
+    """What is the same for no other data set."""
+    return digest(*vars(dataset).values())[:12]
+
+
+def matching(rows: list[dict[str, Any]], recipe: ann.Recipe, on: str, data: str = MNIST) -> list[dict[str, Any]]:
+    """The results of this very recipe on "test" or "held-out" images of these data; fields that a row does not know
+    are defaults.
+    """
+    there = [row for row in rows if (row["on"], row["data"]) == (on, data)]
+    return [row for row in there if ann.Recipe.from_json(json.dumps(row["fields"])) == recipe]
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -33,6 +46,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         for row in rows:
             if not row.keys() >= _FIELDS:
                 raise ValueError("a field is missing")
+            counts = [check_count(name, row[name], at_least=least) for name, least in _COUNTS.items()]
+            if counts[1] > counts[2]:
+                raise ValueError(f"{counts[1]} wrong of {counts[2]}")
+            check_number("seconds", row["seconds"], at_least=0)
             ann.Recipe.from_json(json.dumps(row["fields"]))
     except FileNotFoundError:
         return []

@@ -89,7 +89,12 @@ def parse_flags() -> argparse.Namespace:
     add("activation", choices=tuple(ACTIVATIONS), metavar="NAME", help=f"hidden layers: {', '.join(ACTIVATIONS)}")
     add("output_activation", choices=tuple(ACTIVATIONS), metavar="NAME", help="last layer, the same choice")
     add("loss", choices=LOSSES, help="cross-entropy needs sigmoid or softmax outputs")
-    add("committee", type=whole(1), metavar="K", help="networks side by side, each with a seed of its own, averaged")
+    add(
+        "committee",
+        type=whole(1),
+        metavar="K",
+        help="networks side by side, each with a seed of its own, whose outputs are averaged",
+    )
     add(
         "optimizer",
         choices=OPTIMIZERS,
@@ -111,7 +116,7 @@ def parse_flags() -> argparse.Namespace:
         type=number(at_least=0),
         metavar="LENGTH",
         help="learn from each image a second time, moved so far (in inputs from 0 to 1) to where its loss is larger; "
-        "takes twice the time; try 1.5",
+        "takes two to three times as long; try 1.5",
     )
     add("clip", type=number(at_least=0), metavar="NORM", help="limit of the gradient's norm, 0 for none")
     add("max_norm", type=number(at_least=0), metavar="NORM", help="limit for the weights of a neuron, 0 for none")

@@ -79,6 +79,23 @@ def test_a_step_learns_half_from_each(backend, rng):
     assert float(steps.loss(np.arange(10))) / 10 == pytest.approx(loss, rel=1e-5)
 
 
+def test_moved_images_have_the_dropout_of_theirs(backend, rng):
+    """With moves of length 0 both halves are the same, so dropout with other masks in the second would show."""
+    images, labels = rng.integers(0, 256, (10, 20), dtype=np.uint8), rng.integers(0, 4, 10)
+    found = []
+    for length in (0.0, 1e-12):
+        recipe = ann.Recipe(
+            optimizer="sgd", weight_decay=0.0, batch_size=10, adversarial=length, dropout=0.4, input_dropout=0.2
+        )
+        net = network_of(backend, 20, 8, 6, 4, activation="tanh", output="softmax")
+        steps = Steps(net, Images(net, images, labels), recipe)
+        with backend.quiet():
+            for epoch in range(3):
+                steps.epoch(np.arange(10), epoch, [0.5])
+        found.append(backend.to_host(net.parameters).copy())
+    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
+
+
 def test_not_with_batch_normalisation():
     with pytest.raises(ValueError, match="adversarial: with batch_norm, moved images would spoil the statistics"):
         ann.Recipe(adversarial=1.0, batch_norm=True)

@@ -192,6 +192,24 @@ def test_another_run_is_refused_and_named(dataset, stopped, change, message):
     assert stopped.read_bytes() == before
 
 
+def test_a_checkpoint_of_an_earlier_version(dataset, stopped):
+    """It does not know what came later, all of which is off."""
+    plain = network(ann.get_backend("cpu"))
+    ann.fit(plain, dataset, recipe())
+
+    def forget(about, arrays):
+        del about["run"]["network"]["committee"]
+        for name in ("adversarial", "elastic", "batch_norm"):
+            del about["run"]["recipe"][name]
+
+    rewritten(stopped, forget)
+    with pytest.raises(ann.CheckpointError, match=r"recipe adversarial is 0\.5 and was 0\.0$"):
+        ann.fit(network(ann.get_backend("cpu")), dataset, recipe(adversarial=0.5), (), None, ann.Checkpoints(stopped))
+    net = network(ann.get_backend("cpu"))
+    ann.fit(net, dataset, recipe(), (), None, ann.Checkpoints(stopped))
+    assert net.to_bytes() == plain.to_bytes()
+
+
 def rewritten(path, change, compression=zipfile.ZIP_STORED):
     """The checkpoint with its JSON and its arrays changed by a function."""
     with np.load(path) as found:
@@ -221,6 +239,8 @@ def rewritten(path, change, compression=zipfile.ZIP_STORED):
         (lambda about, arrays: about.update(finished=1), "finished 1"),
         (lambda about, arrays: about.update(reports=[{}]), "damaged"),
         (lambda about, arrays: about.update(reports=7), "damaged"),
+        (lambda about, arrays: about.update(run=7), "cannot go on with another run"),
+        (lambda about, arrays: about["run"].update(recipe=None), "cannot go on with another run"),
         (lambda about, arrays: about.update(reports=[]), "0 reports"),
         (lambda about, arrays: about.update(reports=[], epoch=1, finished=True, step=0), "finished without an epoch"),
         (lambda about, arrays: about["reports"][0].update(loss=None), "loss None"),

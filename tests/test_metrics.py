@@ -38,4 +38,9 @@ def test_mcnemar_by_hand():
     assert mcnemar(0, 0) == mcnemar(7, 7) == mcnemar(7, 8) == 1.0  # 7 of 15 is as near to a half as can be
     assert mcnemar(0, 5) == mcnemar(5, 0) == 2 / 32
     assert mcnemar(1, 9) == 2 * (1 + 10) / 1024
-    assert 0 < mcnemar(0, 1000) < 1e-300 and mcnemar(5000, 5000) == 1.0  # beyond what floats can add
+    assert (
+        0 < mcnemar(0, 1000) < 1e-300
+        and mcnemar(1, 9998) == 0.0
+        and mcnemar(4000, 6000) < 1e-80
+        and mcnemar(5000, 5000) == 1.0
+    )  # beyond what floats can add

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import ROOT, optional
+from conftest import ROOT, optional, write_mnist_like
 from test_scripts import FAST, run
 
 import ann
@@ -119,6 +119,7 @@ def test_networks_are_kept_and_committees_find_them(evaluate, monkeypatch, capsy
     data = ann.load_dataset(small_data)
     assert three["wrong"] == (ann.committee_of(networks).predict(data.test_images) != data.test_labels).sum()
     assert three["seconds"] >= one["seconds"] >= 0
+    assert three["first_seed"] == 3 and "first_seed" not in one
 
 
 def test_results_of_before_a_field_was_known_count(evaluate, monkeypatch, capsys, tmp_path, small_data):
@@ -132,7 +133,35 @@ def test_results_of_before_a_field_was_known_count(evaluate, monkeypatch, capsys
     assert len(path.read_text().splitlines()) == 1
 
 
-@pytest.mark.parametrize("contents", ["nonsense\n", "{}\n", "3\n"])
+def test_results_on_other_data_do_not_count(evaluate, monkeypatch, capsys, tmp_path, small_data):
+    flags = ["--recipe", "classroom", "--device", "cpu", "--output", tmp_path / "x", "--seeds", "0"]
+    call(evaluate, monkeypatch, capsys, *flags, "--data", small_data)
+    other = write_mnist_like(tmp_path / "other", seed=3)
+    assert "measured on" not in call(evaluate, monkeypatch, capsys, *flags, "--data", other).out
+    assert len({json.loads(row)["data"] for row in (tmp_path / "x").read_text().splitlines()}) == 2
+
+
+GOOD = {"recipe": "classroom", "on": "test", "seed": 0, "wrong": 1, "total": 10, "data": "x", "seconds": 1.0}
+GOOD |= {"date": "2026-11-25", "fields": {}}
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        *("nonsense\n", "{}\n", "3\n"),
+        *(
+            json.dumps({**GOOD, name: value})
+            for name, value in [
+                ("wrong", "1"),
+                ("seed", -1),
+                ("total", 0),
+                ("wrong", 11),
+                ("seconds", None),
+                ("fields", 3),
+            ]
+        ),
+    ],
+)
 def test_evaluate_refuses_a_file_of_something_else(evaluate, monkeypatch, capsys, tmp_path, contents):
     (tmp_path / "x").write_text(contents)
     error = call(evaluate, monkeypatch, capsys, "--recipe", "classroom", "--output", tmp_path / "x").err
