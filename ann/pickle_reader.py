@@ -1,6 +1,9 @@
 """Reads pickles of plain values and arrays without executing them. A pickle is a program for a small stack
 machine, and Python's own reader lets it call any function; this one knows only the instructions that build
 plain values, looks up no name, calls nothing, and allocates only what the file has paid for in bytes.
+
+NumPy's arrays are pickled as calls of a few functions. Their names are compared with a list and stand for what this
+reader then does itself: bytes become an array of numbers, and nothing else can.
 """
 
 from __future__ import annotations
@@ -8,24 +11,36 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-_MARK = object()  # where the items of a container begin on the stack
-_NDARRAY = object()  # stands for the name numpy.ndarray, which is never looked up
 
 # Caps on what one file may ask for; a model file of this package needs a few hundred instructions.
 _MAX_INSTRUCTIONS = 100_000
 _MAX_DEPTH = 20
 _MAX_STRING = 2**16
+_MAX_TEXT = 2**22  # all strings together
+_MAX_LATIN1 = 2**25  # all bytes that are written as strings, as protocol 2 has to
+_MAX_AXES = 4
+
+_TYPES = ("f4", "f8", "u1")
+_PROTOCOLS = (2, 3, 4, 5)
+_NAMES = {
+    ("numpy", "ndarray"): "ndarray",
+    ("numpy", "dtype"): "dtype",
+    ("_codecs", "encode"): "encode",
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): "reconstruct" for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): "frombuffer" for core in ("core", "_core")},
+}
 
 
 def read_pickle(data: bytes) -> Any:
-    """The value that a pickle of protocol 4 describes.
+    """The value that a pickle of protocol 2, 3, 4 or 5 describes.
 
-    It may hold None, bools, ints of up to 8 bytes, floats, strings, bytes, lists, tuples, dicts with string
-    keys, and little-endian float32 arrays written as ``numpy.ndarray(shape, "<f4", bytes)``.
+    It may hold None, bools, ints of up to 8 bytes, floats, strings, lists, tuples, dicts with string keys, and arrays
+    of float32, float64 or uint8: as NumPy 1 and 2 pickle them, or written as ``numpy.ndarray(shape, "<f4", bytes)``.
+    The arrays are views of ``data``, for reading.
 
     Raises:
         ValueError: anything else; the message says what and where.
@@ -55,15 +70,71 @@ def _check_depth(value: Any) -> None:
     raise ValueError(f"containers nested more than {_MAX_DEPTH} deep")
 
 
+class _Symbol:
+    """What is on the stack and is no value: it must not be left in the result, or be put into a container."""
+
+    __slots__ = ()
+
+
+class _Mark(_Symbol):
+    """Where the items of a container begin."""
+
+
+@dataclass(slots=True)
+class _Name(_Symbol):
+    """One of the names above, which is never looked up."""
+
+    name: str
+
+
+@dataclass(slots=True)
+class _Data(_Symbol):
+    """Bytes of an array, or of what only looks like one."""
+
+    view: memoryview
+
+
+@dataclass(slots=True)
+class _Text(_Symbol):
+    """A string so long that it can only be the bytes of an array."""
+
+    view: memoryview
+
+
+class _Unbuilt(_Symbol):
+    """An array whose contents come with the next instruction but one."""
+
+
+@dataclass(slots=True)
+class _Type(_Symbol):
+    """A type of numbers, such as "f4"; the byte order comes after it."""
+
+    code: str
+    order: str = ""
+
+
+@dataclass(slots=True)
+class _Arguments(_Symbol):
+    """A tuple that holds symbols: what a call is given, or an array is built of."""
+
+    items: tuple[Any, ...]
+
+
+_MARK = _Mark()
+_FOR_CALLS = (_Name, _Data, _Text, _Type)  # the symbols that a tuple may hold
+_PLAIN = (None, None, None, -1, -1, 0)  # how NumPy says that numbers are no records and have no other oddities
+
+
 class _Machine:
     def __init__(self, data: bytes) -> None:
-        self._data, self._position = data, 0
+        self._data, self._position = memoryview(data), 0
         self._stack: list[Any] = []
         self._memo: list[Any] = []
+        self._text = self._latin1 = 0
 
     def run(self) -> Any:
-        if self._data[:2] != b"\x80\x04":
-            raise ValueError("it is not a pickle of protocol 4")
+        if bytes(self._data[:1]) != b"\x80" or len(self._data) < 2 or self._data[1] not in _PROTOCOLS:
+            raise ValueError(f"it is not a pickle of protocol {_PROTOCOLS[0]} to {_PROTOCOLS[-1]}")
         self._position = 2
         for _ in range(_MAX_INSTRUCTIONS):
             start = self._position
@@ -74,13 +145,13 @@ class _Machine:
                 if opcode == _STOP:
                     return self.result()
                 _INSTRUCTIONS[opcode](self)
-            except (IndexError, TypeError, UnicodeDecodeError):
+            except (IndexError, TypeError, UnicodeError):
                 raise ValueError(f"broken pickle instruction 0x{opcode:02x} at byte {start}") from None
         raise ValueError(f"more than {_MAX_INSTRUCTIONS} pickle instructions")
 
     # Bytes and the stack ---------------------------------------------------------------------------------------
 
-    def _take(self, count: int) -> bytes:
+    def _take(self, count: int) -> memoryview:
         chunk = self._data[self._position : self._position + count]
         if len(chunk) != count:
             raise ValueError(f"it ends at byte {len(self._data)}, in the middle")
@@ -93,9 +164,10 @@ class _Machine:
     def _push(self, value: Any) -> None:
         self._stack.append(value)
 
-    def _pop(self) -> Any:
+    def _pop(self, *symbols: type[_Symbol]) -> Any:
+        """A value, or one of these symbols."""
         value = self._stack.pop()
-        if value is _MARK or value is _NDARRAY:
+        if isinstance(value, _Symbol) and not isinstance(value, symbols):
             raise TypeError
         return value
 
@@ -105,10 +177,10 @@ class _Machine:
             raise TypeError
         return self._stack[-1]
 
-    def _pop_to_mark(self) -> list[Any]:
+    def _pop_to_mark(self, *symbols: type[_Symbol]) -> list[Any]:
         items: list[Any] = []
         while self._stack[-1] is not _MARK:
-            items.append(self._pop())
+            items.append(self._pop(*symbols))
         self._stack.pop()
         return items[::-1]
 
@@ -139,20 +211,29 @@ class _Machine:
     def string(self, length_code: str) -> None:
         length = self._number(length_code)
         if length > _MAX_STRING:
-            raise ValueError(f"a string of more than {_MAX_STRING} bytes")
-        self._push(self._take(length).decode("utf-8"))
+            self._push(_Text(self._take(length)))
+        else:
+            self._push(self._decoded(self._take(length)))
+
+    def _decoded(self, view: memoryview) -> str:
+        self._text += len(view)
+        if self._text > _MAX_TEXT:
+            raise ValueError(f"strings of more than {_MAX_TEXT} bytes in all")
+        return str(view, "utf-8")
 
     def bytes(self, length_code: str) -> None:
-        self._push(self._take(self._number(length_code)))
+        self._push(_Data(self._take(self._number(length_code))))
 
     def container(self, kind: type) -> None:
         self._push(kind())
 
+    # What a tuple holds is for a call where it holds symbols, and cannot be left in the result
+
     def tuple_of(self, count: int) -> None:
-        self._push(tuple([self._pop() for _ in range(count)][::-1]))
+        self._push(_tuple([self._pop(*_FOR_CALLS) for _ in range(count)][::-1]))
 
     def tuple_to_mark(self) -> None:
-        self._push(tuple(self._pop_to_mark()))
+        self._push(_tuple(self._pop_to_mark(*_FOR_CALLS)))
 
     def append(self) -> None:
         item = self._pop()
@@ -183,38 +264,131 @@ class _Machine:
     def memoize(self) -> None:
         self._memo.append(self._stack[-1])
 
+    def put(self, code: str) -> None:
+        if self._number(code) != len(self._memo):  # picklers count; a place far off would cost memory
+            raise IndexError
+        self.memoize()
+
     def recall(self, code: str) -> None:
         value = self._memo[self._number(code)]
-        if value is not _NDARRAY and type(value) is not str:
+        if type(value) not in (str, _Name, _Type) and not (type(value) is _Data and len(value.view) == 1):
             # Containers could hold themselves or grow exponentially, arrays cost memory that no bytes pay for.
             raise ValueError("something other than a string is used twice")
         self._push(value)
 
     def name(self) -> None:
         name, module = self._pop(), self._pop()
-        if (module, name) != ("numpy", "ndarray"):
-            raise ValueError(f"it names {shown(module)}, {shown(name)}, and only numpy.ndarray is allowed")
-        self._push(_NDARRAY)
+        self._named(module, name)
+
+    def name_in_line(self) -> None:
+        self._named(self._line(), self._line())
+
+    def _line(self) -> str:
+        line = bytes(self._data[self._position : self._position + 100])
+        length = line.index(b"\n") if b"\n" in line else -1
+        if length < 0:
+            raise ValueError(f"a name without an end at byte {self._position}")
+        self._position += length + 1
+        return line[:length].decode("utf-8")
+
+    def _named(self, module: Any, name: Any) -> None:
+        pair = (module, name)
+        if type(module) is not str or type(name) is not str or pair not in _NAMES:
+            raise ValueError(f"it names {shown(module)}, {shown(name)}, and only NumPy's arrays are allowed")
+        self._push(_Name(_NAMES[pair]))
+
+    def _pop_arguments(self) -> tuple[Any, ...]:
+        value = self._pop(_Arguments)
+        items = value.items if type(value) is _Arguments else value
+        if type(items) is not tuple or any(isinstance(item, np.ndarray) for item in items):
+            raise TypeError
+        return items
 
     def call(self) -> None:
-        arguments = self._pop()
-        if self._stack.pop() is not _NDARRAY:
+        arguments, function = self._pop_arguments(), self._pop(_Name)
+        if type(function) is not _Name:
             raise TypeError
-        shape, dtype, data = arguments if len(arguments) == 3 else (None, None, None)
-        if (
-            type(shape) is not tuple
-            or type(data) is not bytes
-            or dtype != "<f4"
-            or not 1 <= len(shape) <= 4
-            or not all(type(size) is int and 0 < size <= len(data) for size in shape)
-            or math.prod(shape) * 4 != len(data)
-        ):
-            raise ValueError('an array that is not (shape, "<f4", as many bytes)')
-        self._push(np.frombuffer(data, dtype="<f4").reshape(shape))
+        self._push(_CALLS[function.name](self, *arguments))
+
+    def build(self) -> None:
+        state, target = self._pop_arguments(), self._stack[-1]
+        if type(target) is _Type:
+            if target.order or state[1] not in ("<", ">", "|") or state != (3, state[1], *_PLAIN):
+                raise ValueError("a type of numbers that is not plain")
+            target.order = state[1]
+        elif type(target) is _Unbuilt and len(state) == 5 and state[0] == 1 and type(state[3]) in (bool, int):
+            _, shape, kind, fortran, data = state
+            self._stack[-1] = _array(shape, kind, data, "F" if fortran else "C")
+        else:
+            raise TypeError
+
+    # What is done where a pickle would call a function ----------------------------------------------------------
+
+    def ndarray(self, shape: Any, dtype: Any, data: Any) -> np.ndarray:
+        if type(dtype) is not str or dtype not in ("<f4", "|u1"):
+            raise ValueError(_NO_ARRAY)
+        return _array(shape, _Type(dtype[1:], dtype[0]), data, "C")
+
+    def dtype(self, code: Any, align: Any, copy: Any) -> _Type:
+        if type(code) is not str or code not in _TYPES or align not in (False, 0) or copy not in (True, 1):
+            raise ValueError(f"an array of {shown(code)}; known: {', '.join(_TYPES)}")
+        return _Type(code)
+
+    def reconstruct(self, kind: Any, shape: Any, code: Any) -> _Unbuilt:
+        if kind != _Name("ndarray") or shape != (0,) or type(code) is not _Data or bytes(code.view) != b"b":
+            raise TypeError
+        return _Unbuilt()
+
+    def frombuffer(self, data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
+        return _array(shape, kind, data, order)
+
+    def encode(self, text: Any, codec: Any) -> _Data:
+        if codec != "latin1" or type(text) not in (str, _Text):
+            raise TypeError
+        if type(text) is str:
+            return _Data(memoryview(text.encode("latin-1")))
+        self._latin1 += len(text.view)
+        if self._latin1 > _MAX_LATIN1:
+            raise ValueError(f"arrays written as strings of more than {_MAX_LATIN1} bytes in all")
+        # Other characters than these, of which one makes a string four times as long, fail before they cost memory
+        if np.frombuffer(text.view, dtype=np.uint8).max() > _LAST_LATIN1:
+            raise TypeError
+        return _Data(memoryview(str(text.view, "utf-8").encode("latin-1")))
+
+
+_LAST_LATIN1 = 0xC3  # the largest byte of a character up to 0xFF in UTF-8
+_NO_ARRAY = "an array that is not of so many numbers as its shape says, or not of plain ones"
+
+
+def _tuple(items: list[Any]) -> Any:
+    """A tuple, or where it holds symbols, which are no values, one that is none."""
+    symbols = any(isinstance(item, _Symbol) for item in items)
+    return _Arguments(tuple(items)) if symbols else tuple(items)
+
+
+def _array(shape: Any, kind: Any, data: Any, order: Any) -> np.ndarray:
+    """An array that is a view of the file. The bytes are as many as it takes, so shapes cost nothing."""
+    if (
+        type(kind) is not _Type
+        or type(data) is not _Data
+        or type(shape) is not tuple
+        or order not in ("C", "F")
+        or (kind.order == "|") != (kind.code == "u1")
+        or not kind.order
+        or not 1 <= len(shape) <= _MAX_AXES
+        or not all(type(size) is int and 0 < size <= len(data.view) for size in shape)
+        or math.prod(shape) * int(kind.code[1]) != len(data.view)
+    ):
+        raise ValueError(_NO_ARRAY)
+    array: np.ndarray = np.frombuffer(data.view, dtype=kind.order + kind.code).reshape(shape, order=order)
+    return array
 
 
 _STOP = ord(".")
 _Instruction = Callable[[_Machine], None]
+_CALLS: dict[str, Callable[..., Any]] = {
+    name: getattr(_Machine, name) for name in ("ndarray", "dtype", "reconstruct", "frombuffer", "encode")
+}
 
 _INSTRUCTIONS: dict[int, _Instruction] = {
     0x95: _Machine.frame,
@@ -231,6 +405,8 @@ _INSTRUCTIONS: dict[int, _Instruction] = {
     ord("X"): lambda machine: machine.string("<I"),
     ord("C"): lambda machine: machine.bytes("<B"),
     ord("B"): lambda machine: machine.bytes("<I"),
+    0x8E: lambda machine: machine.bytes("<Q"),
+    0x96: lambda machine: machine.bytes("<Q"),
     ord("}"): lambda machine: machine.container(dict),
     ord("]"): lambda machine: machine.container(list),
     ord(")"): lambda machine: machine.container(tuple),
@@ -243,8 +419,12 @@ _INSTRUCTIONS: dict[int, _Instruction] = {
     ord("s"): _Machine.set_item,
     ord("u"): _Machine.set_items,
     0x94: _Machine.memoize,
+    ord("q"): lambda machine: machine.put("<B"),
+    ord("r"): lambda machine: machine.put("<I"),
     ord("h"): lambda machine: machine.recall("<B"),
     ord("j"): lambda machine: machine.recall("<I"),
+    ord("c"): _Machine.name_in_line,
     0x93: _Machine.name,
     ord("R"): _Machine.call,
+    ord("b"): _Machine.build,
 }
