@@ -1,17 +1,21 @@
 """The model file: a pickle of one plain dict that opens anywhere, with this package or without. Writing it is
 atomic; reading it executes nothing (see ``pickle_reader``) and checks every field.
 
-The dict: ``format`` "ann-mlp"; ``version`` 1; ``layers``, a list of dicts with ``input_dim``, ``output_dim``,
+The dict: ``format`` "ann-mlp"; ``version`` 3; ``layers``, a list of dicts with ``input_dim``, ``output_dim``,
 ``activation``, ``weight`` (I, O) and ``bias`` (O,), little-endian float32; ``loss``; ``preprocessing``, a dict
-whose ``scale`` times a uint8 pixel is an input; ``seed``; and ``recipe``, a dict of the hyperparameters, or None.
+whose ``scale`` times a uint8 pixel is an input; ``seed``; ``recipe``, a dict of the hyperparameters, or None;
+``examples``, a dict of uint8 ``images`` (M, I) and the ``outputs`` (M, O) for them, or None; and ``sha256``, see
+``checksum``. In a committee of K, two or more, each ``weight`` is (K, I, O) and ``bias`` (K, O).
 
-A committee of K, two or more, is version 2, which readers of version 1 refuse: each ``weight`` is (K, I, O) and
-``bias`` (K, O).
+Read but not written any more: version 1, of one network, and version 2, of a committee, which have neither examples nor
+a checksum.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import math
 import os
 import pickle
@@ -23,12 +27,16 @@ import numpy as np
 from ann.activations import ACTIVATIONS, known_activations
 from ann.errors import ModelFileError
 from ann.files import read_regular
-from ann.losses import LOSSES
+from ann.layer_list import LAYER_KEYS, check_layer_list
+from ann.losses import LOSSES, get_loss
 from ann.pickle_reader import read_pickle, shown
 
-FORMAT, ONE, COMMITTEE = "ann-mlp", 1, 2  # the versions
+FORMAT, ONE, COMMITTEE, LAST = "ann-mlp", 1, 2, 3  # the versions
+TOLERANCE = 0.01  # how far outputs for the examples may be off, in units of the largest output, or of 1 if that is more
 _MAX_BYTES = 256 * 2**20
+_MAX_EXAMPLES = 100
 _KEYS = {"format", "version", "layers", "loss", "preprocessing", "seed", "recipe"}
+_KEYS_SINCE = {LAST: {"examples", "sha256"}}
 _LAYER_KEYS = {"input_dim", "output_dim", "activation", "weight", "bias"}
 _SCALE = repr(1.0 / 255.0)
 
@@ -37,12 +45,17 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         """Arrays as (shape, "<f4", bytes): NumPy's own form names modules that differ between its versions."""
         if isinstance(obj, np.ndarray):
-            return np.ndarray, (obj.shape, "<f4", obj.astype("<f4").tobytes())
+            return np.ndarray, (obj.shape, obj.dtype.str, obj.tobytes())
         return NotImplemented
 
 
 def to_bytes(
-    layers: list[dict[str, Any]], loss: str, pixel_scale: float, seed: int, recipe: dict[str, Any] | None
+    layers: list[dict[str, Any]],
+    loss: str,
+    pixel_scale: float,
+    seed: int,
+    recipe: dict[str, Any] | None,
+    examples: dict[str, Any] | None,
 ) -> bytes:
     """A model file's bytes, which are known to be readable. Each layer has the keys above, with float arrays.
 
@@ -50,17 +63,20 @@ def to_bytes(
         ValueError: the model could not be read back, since it is too large, not finite, or has a recipe of values
             that are not plain.
     """
+    float32 = [{**layer, **{key: layer[key].astype("<f4") for key in ("weight", "bias")}} for layer in layers]
     contents = {
         "format": FORMAT,
-        "version": COMMITTEE if layers[0]["weight"].ndim == 3 else ONE,
-        "layers": layers,
+        "version": LAST,
+        "layers": float32,
         "loss": loss,
         "preprocessing": {"scale": pixel_scale},
         "seed": seed,
         "recipe": recipe,
+        "examples": examples,
     }
     buffer = io.BytesIO()
     try:
+        contents["sha256"] = checksum(contents)
         _Pickler(buffer, protocol=4).dump(_with_equal_strings_one(contents))
     except Exception as error:  # whatever a value in the recipe raises when it is pickled
         raise ValueError(f"this model cannot be saved: {type(error).__name__}: {error}") from None
@@ -99,11 +115,32 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     return contents
 
 
+def checksum(contents: dict[str, Any]) -> str:
+    """The SHA-256, in hexadecimal, of all but itself: of the JSON text of the contents, with sorted keys, in which each
+    array is its type, its shape and the SHA-256 of its bytes. So it does not depend on how the pickle is written.
+    """
+    rest = {key: value for key, value in contents.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, default=_in_json).encode()).hexdigest()
+
+
+def _in_json(array: Any) -> list[Any]:
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{type(array).__name__} is not a plain value")
+    return [array.dtype.str, array.shape, hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()]
+
+
+def agree(expected: np.ndarray, found: np.ndarray, tolerance: float) -> bool:
+    """Whether outputs are the same, but for what another machine's arithmetic may change."""
+    with np.errstate(all="ignore"):  # of infinite outputs, which never are
+        return bool(np.abs(found - expected).max() <= tolerance * max(1.0, float(np.abs(expected).max())))
+
+
 def parameter_vector(contents: dict[str, Any]) -> tuple[int, np.ndarray]:
     """How many members there are, and layer by layer the weights and then the biases, as the network keeps them."""
     leading = contents["layers"][0]["bias"].shape[:-1]
     arrays = [layer[key] for layer in contents["layers"] for key in ("weight", "bias")]
-    return math.prod(leading), np.concatenate([array.reshape(*leading, -1) for array in arrays], axis=-1)
+    rows = [array.reshape(*leading, -1) for array in arrays]
+    return math.prod(leading), np.concatenate(rows, axis=-1, dtype=np.float32, casting="same_kind")
 
 
 def _with_equal_strings_one(value: Any) -> Any:
@@ -127,9 +164,24 @@ def _check(contents: Any) -> None:
     _expect(known, f"its format is not {FORMAT!r}")
     version = contents.get("version")
     _expect(type(version) is int and version >= 1, f"its version is {shown(version)}")
-    last = COMMITTEE
-    _expect(version <= last, f"format version {version} is later than {last}, the last one known here; update ann")
-    _expect(set(contents) == _KEYS, f"its fields are not {', '.join(sorted(_KEYS))}")
+    _expect(version <= LAST, f"format version {version} is later than {LAST}, the last one known here; update ann")
+    keys = _KEYS | _KEYS_SINCE.get(version, set())
+    _expect(set(contents) == keys, f"its fields are not {', '.join(sorted(keys))}")
+    if version < LAST:
+        _check_fields(contents)
+        return
+    found = contents["sha256"]
+    known = type(found) is str and found == checksum(contents)
+    _expect(known, "it was damaged, or changed, since it was saved: its SHA-256 is not that of its contents")
+    try:
+        _check_fields(contents)
+        _check_examples(contents)
+    except ValueError as error:
+        raise ValueError(f"{error}; its SHA-256 is right, so it was not damaged, but made so") from None
+
+
+def _check_fields(contents: dict[str, Any]) -> None:
+    version = contents["version"]
     loss = contents["loss"]
     _expect(type(loss) is str and loss in LOSSES, f"unknown loss {shown(loss)}; known: {', '.join(LOSSES)}")
     _expect(type(contents["seed"]) is int and contents["seed"] >= 0, "seed is not a whole number of at least 0")
@@ -144,6 +196,8 @@ def _check(contents: Any) -> None:
     members: set[tuple[int, ...]] = set()
     for number, layer in enumerate(contents["layers"], start=1):
         _check_layer(f"layer {number}", layer, version, members)
+    layers = check_layer_list([{key: layer[key] for key in LAYER_KEYS} for layer in contents["layers"]])
+    get_loss(loss, layers[-1]["activation"])
 
 
 def _check_layer(place: str, layer: Any, version: int, members: set[tuple[int, ...]]) -> None:
@@ -157,14 +211,35 @@ def _check_layer(place: str, layer: Any, version: int, members: set[tuple[int, .
     for key, shape in (("weight", sizes), ("bias", sizes[1:])):
         array = layer[key]
         _expect(isinstance(array, np.ndarray), f"{place}: {key} is not an array")
-        leading = array.shape[: version - ONE]  # (K,) for a committee
-        expected = ", ".join(map(str, (*["K"] * (version - ONE), *shape)))
+        _expect(array.dtype.kind == "f", f"{place}: {key} is an array of {array.dtype}, expected float32")
+        axes = array.ndim - len(shape) if version == LAST else version - ONE
+        axes = min(max(axes, 0), 1)
+        leading = array.shape[:axes]  # (K,) for a committee
+        expected = ", ".join(map(str, (*["K"] * axes, *shape)))
         right = array.shape == (*leading, *shape)
         _expect(right, f"{place}: {key} has shape {array.shape}, expected ({expected})")
         members.add(leading)
         _expect(len(members) == 1, f"{place}: {key} has another number of members, {leading}, than what is before it")
         _expect(leading == () or leading[0] > 1, f"{place}: {key} has one member; a committee has two or more")
-        _expect(bool(np.isfinite(array).all()), f"{place}: {key} holds numbers that are not finite")
+        with np.errstate(over="ignore"):
+            ends = np.array([array.min(), array.max()]).astype(np.float32)  # without another array as large
+        _expect(bool(np.isfinite(ends).all()), f"{place}: {key} holds numbers that are not finite")
+
+
+def _check_examples(contents: dict[str, Any]) -> None:
+    examples, layers = contents["examples"], contents["layers"]
+    if examples is None:
+        return
+    _expect(type(examples) is dict and set(examples) == {"images", "outputs"}, "examples: expected images, outputs")
+    count = None
+    for name, kind, size in (("images", "|u1", layers[0]["input_dim"]), ("outputs", "<f4", layers[-1]["output_dim"])):
+        array = examples[name]
+        right = isinstance(array, np.ndarray) and array.ndim == 2 and array.dtype.str == kind
+        _expect(right, f"examples: {name} is not an array of {np.dtype(kind)} with two axes")
+        count = len(array) if count is None else count
+        _expect(len(array) <= _MAX_EXAMPLES, f"examples: {len(array)} of them; at most {_MAX_EXAMPLES} are tried")
+        _expect(array.shape == (count, size), f"examples: {name} has shape {array.shape}, expected ({count}, {size})")
+    _expect(bool(np.isfinite(examples["outputs"]).all()), "examples: outputs holds numbers that are not finite")
 
 
 def _is_plain(value: Any) -> bool:

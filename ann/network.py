@@ -22,6 +22,9 @@ from ann.streams import generator
 from ann.validation import check_count, check_images, check_number, check_targets, check_vector
 
 _UNSCALED = 16.0  # inputs above this are taken for pixels that were not scaled
+EXAMPLES = 16  # images that a model file carries
+_NUDGE = 1.0 - 2.0**-18  # changes pixels as little as rounding on another machine may change what follows from them
+_STEADY = 1e-3  # and then outputs change by less than this
 CHUNK = 1000  # images that one network is applied to at a time, so that many need little memory
 
 
@@ -46,6 +49,8 @@ class NeuralNetwork(Perceptron):
         gradients: (..., P) device vector: the last batch's dL/d(parameters), in the same order.
         leading: the shape of ``...``: () for one network, (K,) for a committee.
         recipe: the hyperparameters that trained it, as a plain dict, or None.
+        examples: (M, I) host array of uint8 pixels, which its model file will carry beside its outputs for them, so
+            that whoever loads it sees whether it works there; None: random ones. ``fit`` takes training images.
 
     Raises:
         ValueError: an argument is wrong; the message names the layer, counted from 1.
@@ -71,6 +76,7 @@ class NeuralNetwork(Perceptron):
         fused_loss = get_loss(loss, layer_list[-1]["activation"])
         self.loss_name, self.dtype_name = str(loss), dtype
         self.recipe: dict[str, Any] | None = None
+        self.examples: Any = None
         self._warned = False
         backend = get_backend(device)
         leading = () if self.committee == 1 else (self.committee,)
@@ -109,7 +115,7 @@ class NeuralNetwork(Perceptron):
         vector = self.backend.to_host(self.parameters).reshape(self.committee, -1)[number]
         seed = self.seeds[number]
         one = NeuralNetwork(self.layer_list, self.loss_name, self.backend, seed, self.dtype_name, vector)
-        one.recipe = copy.deepcopy(self.recipe)
+        one.recipe, one.examples = copy.deepcopy(self.recipe), self.examples
         return one
 
     def train_batch(self, X: Any, Y: Any, learning_rate: float) -> float:
@@ -168,7 +174,24 @@ class NeuralNetwork(Perceptron):
         for spec, layer in zip(self.layer_list, self.layers, strict=True):
             weight, bias = (self.backend.to_host(array) for array in (layer.weight, layer.bias))
             layers.append({**spec, "weight": weight, "bias": bias[..., 0, :]})
-        return model_file.to_bytes(layers, self.loss_name, self.pixel_scale, self.seed, self.recipe)
+        return model_file.to_bytes(
+            layers, self.loss_name, self.pixel_scale, self.seed, self.recipe, self._examples_and_outputs()
+        )
+
+    def _examples_and_outputs(self) -> dict[str, Any] | None:
+        """What the model file carries to be tried by; None where outputs depend on the last digits of pixels, and so on
+        the machine. They are the CPU's, so that files do not depend on the device.
+        """
+        pixels = self.examples
+        if pixels is None:
+            random = generator(self.seed, "examples")
+            pixels = random.integers(0, 256, (EXAMPLES, self.input_dim), dtype="uint8")
+        arguments = self.__getstate__()["arguments"]
+        here = self if self.backend.name == "cpu" else NeuralNetwork(*arguments)
+        outputs = here.apply(pixels).astype("float32")
+        nudged = here.apply(pixels * (self.pixel_scale * _NUDGE))
+        steady = model_file.agree(outputs, nudged, _STEADY)
+        return {"images": pixels, "outputs": outputs} if steady else None
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds: how to build the network, and host arrays."""
@@ -179,19 +202,20 @@ class NeuralNetwork(Perceptron):
                 *(parameters, self.committee),
             ),
             "recipe": self.recipe,
+            "examples": self.examples,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Build it again, on the CPU: the machine that reads the pickle may have no GPU."""
         self.__init__(*state["arguments"])  # type: ignore[misc]
-        self.recipe = state["recipe"]
+        self.recipe, self.examples = state["recipe"], state["examples"]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NeuralNetwork:
         """A copy on the same device."""
         state = self.__getstate__()
         layers, loss, _, *rest = state["arguments"]
         twin = NeuralNetwork(layers, loss, self.backend, *rest)
-        twin.recipe = copy.deepcopy(state["recipe"], memo)
+        twin.recipe, twin.examples = copy.deepcopy(state["recipe"], memo), self.examples
         return twin
 
     def _upload(self, host_array: Any) -> Array:
@@ -221,14 +245,17 @@ def slices(count: int, size: int) -> Iterator[slice]:
 def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> NeuralNetwork:
     """Read a model file, wherever it was trained, onto a device. It is safe to open a stranger's file.
 
+    The examples in it are tried, so what loads here computes here what it computed where it was saved.
+
     Raises:
-        ModelFileError: the file is missing, unreadable or not a model of this format.
+        ModelFileError: the file is missing, unreadable, damaged or not a model of this format, or no output for an
+            example may be ``model_file.TOLERANCE`` off, and one is.
         DeviceError: the device cannot be used.
     """
     backend = get_backend(device)
     contents = model_file.read_model(path)
     specs = [{key: layer[key] for key in LAYER_KEYS} for layer in contents["layers"]]
-    committee, parameters = model_file.parameter_vector(contents) if specs else (1, None)
+    committee, parameters = model_file.parameter_vector(contents)
     try:
         network = NeuralNetwork(
             specs, contents["loss"], backend, contents["seed"], parameters=parameters, committee=committee
@@ -236,4 +263,11 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}") from None
     network.recipe = contents["recipe"]
+    if examples := contents.get("examples"):
+        network.examples = examples["images"]
+        if not model_file.agree(examples["outputs"], network.apply(network.examples), model_file.TOLERANCE):
+            raise ModelFileError(
+                f"{path}: on this machine it gives other outputs for its own examples than where it was saved; if it "
+                "has an activation of your own, import the one that it was trained with"
+            )
     return network

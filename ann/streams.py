@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-_PURPOSES = {"weights": 0, "order": 1, "dropout": 2, "distortion": 3}
-_Purpose = Literal["weights", "order", "dropout", "distortion"]
+_PURPOSES = {"weights": 0, "order": 1, "dropout": 2, "distortion": 3, "examples": 4}
+_Purpose = Literal["weights", "order", "dropout", "distortion", "examples"]
 
 
 def generator(seed: int, purpose: _Purpose, index: int = 0) -> np.random.Generator:

@@ -15,7 +15,7 @@ from ann.early_stopping import EarlyStopping
 from ann.errors import DivergenceError
 from ann.hints import Hints
 from ann.images import Images
-from ann.network import NeuralNetwork, slices
+from ann.network import EXAMPLES, NeuralNetwork, slices
 from ann.own_activation import fingerprints
 from ann.recipes import Recipe
 from ann.reports import EpochReport, Evaluation
@@ -65,6 +65,7 @@ def fit(
     if callable(callbacks) or not (checkpoints is None or isinstance(checkpoints, Checkpoints)):
         raise ValueError("callbacks: expected a list of functions, and for checkpoints ann.Checkpoints(path) or None")
     training, held_out = _split(network, dataset, recipe)
+    network.examples = training[0][:EXAMPLES].copy()
     training_set = Images(network, *training, recipe.label_smoothing, dataset.train_images.shape[1:])
     validation = Images(network, *held_out) if recipe.validation else None
     steps = Steps(network, training_set, recipe)

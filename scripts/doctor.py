@@ -1,4 +1,6 @@
-"""Say what this machine has for training networks, and for each thing that is wrong the command that mends it."""
+"""Say what this machine has for training networks, and for each thing that is wrong the command that mends it; or
+what a model file holds.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ from typing import Any
 
 import cli
 import numpy as np
+from contents import in_words
 
 import ann
 from ann.blas import processors
@@ -25,7 +28,9 @@ from ann.datasets import Dataset
 EXAMPLES = """\
   python scripts/doctor.py
   python scripts/doctor.py --device gpu
-  python scripts/doctor.py --data my_data"""
+  python scripts/doctor.py --data my_data
+  # what is in a model file, before anything is made of it
+  python scripts/doctor.py --model mnist_ann.pickle"""
 
 # SHA-256 of MNIST's four files, uncompressed, as data/README.md has them
 MNIST = {
@@ -65,6 +70,9 @@ def main() -> None:
     """Look at everything, and say what is wrong."""
     flags = parse_flags()
     with cli.one_line_errors():
+        if flags.model:
+            cli.say(in_words(flags.model))
+            return
         found = Findings()
         look_at_python(found)
         look_at_numpy(found)
@@ -218,7 +226,9 @@ def look_at_extras(found: Findings) -> None:
 def parse_flags() -> argparse.Namespace:
     """The command line."""
     parser = cli.Parser("Say what this machine has for training, and how to mend what is wrong.", EXAMPLES)
+    parser.add_import()
     parser.add_common()
+    parser.add_argument("--model", type=Path, metavar="FILE", help="say what this model file holds, and nothing else")
     return parser.parse_args()
 
 

@@ -143,13 +143,31 @@ def test_files_and_copies(backend, dataset, tmp_path):
         assert twin.to_bytes() == net.to_bytes()
         np.testing.assert_allclose(twin.apply(dataset.test_images), net.apply(dataset.test_images), rtol=1e-5)
     contents = pickle.loads((tmp_path / "model").read_bytes())
-    assert contents["version"] == 2  # which a reader of single networks refuses
     shapes = [(layer["weight"].shape, layer["bias"].shape) for layer in contents["layers"]]
     assert shapes == [((3, 64, 12), (3, 12)), ((3, 12, 8), (3, 8)), ((3, 8, 10), (3, 10))]
     assert (
         repr(net)
         == f"<committee of 3 NeuralNetworks 64 -> 12 tanh -> 8 tanh -> 10 softmax, cross-entropy, on {backend.name}>"
     )
+
+
+def as_version(version, change=lambda array: array):
+    """For ``rewrite``: the contents as they were in an earlier version of the file, the first weights changed."""
+
+    def apply(contents):
+        contents["layers"][0]["weight"] = change(contents["layers"][0]["weight"])
+        contents["version"] = version
+        for key in ("examples", "sha256"):
+            contents.pop(key)
+
+    return apply
+
+
+def test_committees_of_version_2(tmp_path):
+    net = ann.NeuralNetwork(network_of(make_backend("numpy"), 5, 4, 3).layer_list, committee=3)
+    net.save(tmp_path / "model")
+    rewrite(tmp_path / "model", as_version(2))
+    assert ann.load_model(tmp_path / "model").to_bytes() == net.to_bytes()
 
 
 def set_layer(number, key, change):
@@ -162,11 +180,12 @@ def set_layer(number, key, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda contents: contents.update(version=1), r"layer 1: weight has shape \(3, 5, 4\), expected \(5, 4\)"),
-        (lambda contents: contents.update(version=3), "format version 3 is later than 2"),
-        (set_layer(0, "weight", lambda array: array[0]), r"layer 1: weight has shape \(5, 4\), expected \(K, 5, 4\)"),
+        (as_version(1), r"layer 1: weight has shape \(3, 5, 4\), expected \(5, 4\)"),
+        (set_layer(0, "weight", lambda array: array[0]), r"layer 1: bias has another number of members, \(3,\)"),
         (set_layer(0, "bias", lambda array: array[:2]), r"layer 1: bias has another number of members, \(2,\)"),
-        (set_layer(1, "bias", lambda array: array[0]), r"layer 2: bias has shape \(3,\), expected \(K, 3\)"),
+        (set_layer(1, "bias", lambda array: array[0]), r"layer 2: bias has another number of members, \(\)"),
+        (set_layer(0, "weight", lambda array: array[None]), r"shape \(1, 3, 5, 4\), expected \(K, 5, 4\)"),
+        (as_version(2, lambda array: array[0]), r"layer 1: weight has shape \(5, 4\), expected \(K, 5, 4\)"),
         (set_layer(0, "weight", lambda array: array[:1]), "layer 1: weight has one member; a committee has two"),
         (set_layer(1, "bias", lambda array: array * np.float32(np.nan)), "layer 2: bias holds numbers that are not"),
     ],

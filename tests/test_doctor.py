@@ -1,5 +1,6 @@
 """scripts/doctor.py and scripts/verify.py: what they say of a sound machine, and that they can say otherwise."""
 
+import pickle
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,9 @@ import types
 import numpy as np
 import pytest
 from conftest import ROOT, optional
-from test_scripts import HARNESS, NO_GPU, run
+from test_committee import as_version
+from test_model_file import rewrite
+from test_scripts import FAST, HARNESS, NO_GPU, run
 
 import ann
 
@@ -156,3 +159,30 @@ def test_verify_where_it_cannot(tmp_path, small_data):
     assert "100 training images, and a step takes 200" in error
     _, error = run("verify", "--steps", 0, cwd=tmp_path, code=2)
     assert "argument --steps: expected a whole number of at least 1" in error
+
+
+def test_what_a_model_file_holds(tmp_path, small_data):
+    run("train", "--data", small_data, *FAST, "--seed", 7, cwd=tmp_path)
+    out, _ = run("doctor", "--model", "mnist_ann.pickle", cwd=tmp_path)
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+    contents = pickle.loads((tmp_path / "mnist_ann.pickle").read_bytes())
+    weights = [array for layer in contents["layers"] for array in (layer["weight"], layer["bias"])]
+    least, most = min(array.min() for array in weights), max(array.max() for array in weights)
+    assert lines["format"] == "ann-mlp, version 3" and lines["network"] == "64-16-10, sigmoid, sigmoid"
+    assert lines["numbers"] == f"1,210, from {least:.4g} to {most:.4g}" and lines["seed"] == "7"
+    assert "optimizer adamw, learning_rate 0.3" in lines["recipe"] and lines["loss"] == "cross-entropy"
+    assert lines["examples"] == "16 images, and the outputs for them"
+    assert lines["SHA-256"] == f"{contents['sha256']}, right"
+
+
+def test_what_strange_model_files_hold(tmp_path):
+    net = ann.NeuralNetwork([{"input_dim": 2, "output_dim": 3, "activation": "softmax"}], committee=2)
+    net.recipe = {"\x1b[2J": "x" * 5000}
+    net.save(tmp_path / "x")
+    out, _ = run("doctor", "--model", "x", cwd=tmp_path)
+    assert "network   committee of 2, each 2-3, softmax" in out and "\x1b" not in out and len(out) < 2000
+    rewrite(tmp_path / "x", as_version(2))
+    assert "SHA-256   none, since it is of an old version" in run("doctor", "--model", "x", cwd=tmp_path)[0]
+    (tmp_path / "x").write_bytes(b"no")
+    _, error = run("doctor", "--model", "x", cwd=tmp_path, code=1)
+    assert error == "error: x: not a model file of this program: it is not a pickle of protocol 2 to 5\n"

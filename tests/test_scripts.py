@@ -297,13 +297,13 @@ def test_a_label_over_nine(trained, small_data):
 
 def test_bad_models(trained, small_data):
     good = (trained / "mnist_ann.pickle").read_bytes()
-    later = pickle.loads(good) | {"version": 3, "layers": []}
+    later = pickle.loads(good) | {"version": 4, "layers": []}
     for data, message in [
         (None, "no such model file; scripts/train.py makes one"),
         (b"", "not a pickle"),
         (b"hello", "not a pickle"),
         (good[:1000], "it ends at byte 1000"),
-        (pickle.dumps(later, protocol=4), "format version 3 is later than 2"),
+        (pickle.dumps(later, protocol=4), "format version 4 is later than 3"),
     ]:
         path = trained / "other.pickle"
         path.unlink(missing_ok=True)
