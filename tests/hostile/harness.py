@@ -1,0 +1,40 @@
+"""What every hostile file has to meet: one exception of one line, soon, for little memory, and nothing else happens."""
+
+import os
+import sys
+import time
+import tracemalloc
+
+import pytest
+
+import ann
+
+SECONDS, BYTES = 1.0, 64 * 2**20  # what a refusal may take; the bytes are beyond those of the file itself
+
+
+def assert_refused(load, path, data, error, about=None):
+    """``load(path)`` raises this error for a file of these bytes; its message is returned."""
+    path.write_bytes(data)
+    folder, environment, modules = os.listdir("."), dict(os.environ), set(sys.modules)
+    started = time.perf_counter()
+    with pytest.raises(ann.AnnError) as caught:
+        load(path)
+    seconds = time.perf_counter() - started
+    message = str(caught.value)
+    assert type(caught.value) is error and caught.value.__cause__ is None
+    assert message.startswith(f"{about or path}: ") and len(message) < 500 + len(str(path)) and message.isprintable()
+    assert seconds < SECONDS
+    tracemalloc.start()
+    try:
+        with pytest.raises(error):
+            load(path)
+        assert tracemalloc.get_traced_memory()[1] - len(data) < BYTES
+    finally:
+        tracemalloc.stop()
+    assert (os.listdir("."), dict(os.environ), set(sys.modules)) == (folder, environment, modules)
+    return message
+
+
+def assert_no_model(path, data):
+    """The file is refused by ``ann.load_model``."""
+    return assert_refused(ann.load_model, path, data, ann.ModelFileError)

@@ -1,0 +1,171 @@
+"""Files that would take all memory or all time, and streams that are broken in every other way."""
+
+import pickle
+import struct
+
+import numpy as np
+import pytest
+
+from ann.model_file import FORMAT
+from hostile.harness import assert_no_model
+from hostile.pickles import in_a_model, text, whole
+
+HUGE = {
+    "SHORT_BINUNICODE": b"\x8c\xff",
+    "BINUNICODE": b"X\xff\xff\xff\xff",
+    "BINUNICODE8": b"\x8d" + struct.pack("<Q", 2**63 - 1),
+    "SHORT_BINBYTES": b"C\xff",
+    "BINBYTES": b"B\xff\xff\xff\xff",
+    "BINBYTES8": b"\x8e" + struct.pack("<Q", 2**63 - 1),
+    "BINBYTES8 negative": b"\x8e" + b"\xff" * 8,
+    "BYTEARRAY8": b"\x96" + struct.pack("<Q", 2**40),
+    "BINSTRING": b"T\xff\xff\xff\x7f",
+    "SHORT_BINSTRING": b"U\xff",
+    "LONG1": b"\x8a\xff",
+    "LONG1 of nine bytes": b"\x8a\x09" + b"\xff" * 9,
+    "LONG4": b"\x8b\xff\xff\xff\x7f",
+    "LONG4 of a megabyte": b"\x8b" + struct.pack("<i", 2**20) + b"\x7f" * 2**20,
+    "LONG of digits": b"L" + b"9" * 100_000 + b"L\n",
+    "INT of digits": b"I" + b"9" * 100_000 + b"\n",
+    "FLOAT of digits": b"F" + b"9" * 100_000 + b"\n",
+    "STRING": b"S'" + b"x" * 100_000 + b"'\n",
+    "UNICODE": b"V" + b"x" * 100_000 + b"\n",
+    "GLOBAL without an end": b"c" + b"x" * 100_000,
+    "INST without an end": b"(i" + b"x" * 100_000,
+    "LONG_BINPUT": b"Nr\xff\xff\xff\xff",
+    "LONG_BINPUT of a billion": b"Nr" + struct.pack("<I", 10**9),
+    "LONG_BINGET": b"Nj\xff\xff\xff\xff",
+    "PUT": b"Np999999999999\n",
+    "GET": b"Ng999999999999\n",
+    "FRAME": b"\x95" + b"\xff" * 8 + b"N",
+}
+BROKEN = {
+    "nothing": b"",
+    "MARK": b"(",
+    "marks": b"(" * 1000,
+    "many marks": b"(" * 200_000,
+    "POP": b"0",
+    "POP_MARK": b"1",
+    "DUP": b"N2",
+    "doubled by DUP": b"]" + b"2a" * 40,
+    "two values": b"NN",
+    "STOP in the middle": b"N.N",
+    "PROTO in the middle": b"N\x80\x04",
+    "a frame that is cut": b"\x95\x00",
+    "TUPLE without a mark": b"t",
+    "TUPLE1 of nothing": b"\x85",
+    "TUPLE3 of two": b"NN\x87",
+    "TUPLE2 of a mark": b"(N\x86",
+    "APPEND to nothing": b"Na",
+    "APPEND to a dict": b"}Na",
+    "APPEND to a tuple": b")Na",
+    "APPEND of itself": b"]\x94h\x00a",
+    "APPENDS without a mark": b"]e",
+    "APPENDS to a mark": b"((Ne",
+    "SETITEM of a list": b"]NNs",
+    "SETITEM with a list for a key": b"}]Ns",
+    "SETITEM with a number for a key": b"}K\x01Ns",
+    "SETITEM with a bool for a key": b"}\x88Ns",
+    "SETITEM twice": b"}" + text("a") + b"Ns" + text("a") + b"Ns",
+    "SETITEMS twice": b"}(" + text("a") + b"N" + text("a") + b"Nu",
+    "SETITEMS of three": b"}(" + text("a") + b"N" + text("b") + b"u",
+    "SETITEM of itself": b"}\x94" + text("a") + b"h\x00s",
+    "MEMOIZE of nothing": b"\x94",
+    "BINPUT of nothing": b"q\x00",
+    "BINPUT out of order": b"Nq\x01",
+    "BINPUT twice": b"Nq\x00q\x00",
+    "BINGET of nothing": b"h\x00",
+    "BINGET of a mark": b"(\x94h\x00",
+    "BINGET of a list": b"]\x94h\x00\x86",
+    "STACK_GLOBAL of nothing": b"\x93",
+    "STACK_GLOBAL of numbers": b"K\x01K\x02\x93",
+    "GLOBAL of one line": b"cnumpy\n",
+    "GLOBAL of no letters": b"c\n\n",
+    "GLOBAL that is not UTF-8": b"c\xff\n\xff\n",
+    "REDUCE of nothing": b"R",
+    "REDUCE of numbers": b"K\x01)R",
+    "REDUCE without a tuple": b"cnumpy\nndarray\nNR",
+    "BUILD of nothing": b"b",
+    "BUILD of a number": b"K\x01)b",
+    "text that is not UTF-8": b"X\x02\x00\x00\x00\xff\xfe",
+    "text with half a character": b"X\x01\x00\x00\x00\xc3",
+    "text with a surrogate": b"X\x03\x00\x00\x00\xed\xa0\x80",
+    "an int that is cut": b"J\x00",
+    "a float that is cut": b"G\x00\x00",
+    "an instruction that nobody knows": b"\xff",
+    "EMPTY_SET": b"\x8f",
+    "FROZENSET": b"(\x91",
+    "a newline": b"\n",
+}
+
+
+def doubling(levels):
+    """A tuple of a tuple twice, and so on: exponentially large where it is shown or copied."""
+    return b"N\x94" + b"".join(b"h%ch%c\x86\x94" % (level, level) for level in range(levels))
+
+
+def layers_of(count):
+    """A model with so many layers of one weight each."""
+    weight = pickle.dumps({"weight": np.ones((1, 1), "f4"), "bias": np.ones(1, "f4")}, protocol=4)[2:-1]
+    layer = b"}(" + text("input_dim") + b"K\x01" + text("output_dim") + b"K\x01" + text("activation") + text("relu")
+    return b"](" + (layer + weight + b"u") * count + b"e"
+
+
+LARGE = {
+    "deep lists": b"]" * 90_000 + b"a" * 89_999,
+    "deep tuples": b"N" + b"\x85" * 90_000,
+    "deep dicts": (b"}" + text("a")) * 30_000 + b"N" + b"s" * 30_000,
+    "doubling": doubling(60),
+    "numbers": b"](" + b"K\x01" * 99_990 + b"e",
+    "too many instructions": b"](" + b"K\x01" * 100_001 + b"e",
+    "lists": b"](" + b"]" * 99_990 + b"e",
+    "dicts": b"](" + b"}" * 99_990 + b"e",
+    "long texts": b"](" + text("x" * 60_000) * 300 + b"e",
+    "texts of wide characters": b"](" + text("x" * 60_000 + "\U0001f600") * 60 + b"e",
+    "memoized": b"N" + b"\x94" * 99_000,
+    "names": b"](" + b"cnumpy\nndarray\n0" * 30_000 + b"e",
+    "types": b"](" + b"cnumpy\ndtype\n(" * 10_000 + b"e",
+    "keys": b"}(" + b"".join(text(str(number)) + b"N" for number in range(40_000)) + b"u",
+    "keys of one hash": b"}(" + b"".join(text("a" * number) + b"N" for number in range(2000)) + b"u",
+    "many layers": layers_of(2000),
+    "bytes": b"B" + struct.pack("<I", 20 * 2**20) + bytes(20 * 2**20),
+    "bytes in pieces": b"](" + (b"B" + struct.pack("<I", 2**20) + bytes(2**20)) * 20 + b"e",
+}
+
+
+@pytest.mark.parametrize("family", [HUGE, BROKEN], ids=["huge", "broken"])
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_small_streams(tmp_path, family, protocol):
+    for code in family.values():
+        places = in_a_model(code) if len(code) < 10_000 else {"alone": code}
+        for place in places.values():
+            assert_no_model(tmp_path / "model", whole(place, protocol))
+            assert_no_model(tmp_path / "model", whole(place, protocol)[:-1])
+
+
+@pytest.mark.parametrize("code", LARGE.values(), ids=list(LARGE))
+def test_large_streams(tmp_path, code):
+    assert_no_model(tmp_path / "model", whole(code))
+    assert_no_model(tmp_path / "model", whole(in_a_model(code)["recipe"]))
+    assert_no_model(tmp_path / "model", whole(in_a_model(code)["layers"]))
+
+
+@pytest.mark.parametrize(
+    "first", [b"\x80", b"\x80\x00", b"\x80\x01", b"\x80\x06", b"\x80\xff", b"", b"PK\x03\x04", b"\x93NUMPY"]
+)
+def test_other_beginnings(tmp_path, first):
+    assert_no_model(tmp_path / "model", first + b"N.")
+    assert_no_model(tmp_path / "model", first)
+
+
+def test_the_largest_files(tmp_path):
+    """256 MiB, of zeros, of instructions, and of one array; and one byte more, which is not read."""
+    for data in (bytes(2**28), b"\x80\x04" + b"N" * (2**28 - 2)):
+        assert_no_model(tmp_path / "model", data)
+    size = 2**28 - 200
+    head = b"\x80\x04}(" + text("format") + text(FORMAT) + text("version") + b"K\x03" + text("layers")
+    array = b"cnumpy\nndarray\n(J" + struct.pack("<i", size // 4) + b"\x85" + text("<f4")
+    array += b"B" + struct.pack("<I", size // 4 * 4) + bytes(size // 4 * 4) + b"tR"
+    assert_no_model(tmp_path / "model", head + array + b"u.")
+    message = assert_no_model(tmp_path / "model", bytes(2**28 + 1))
+    assert "268435457 bytes, and at most 268435456 are read" in message
