@@ -188,8 +188,8 @@ class NeuralNetwork(Perceptron):
             pixels = random.integers(0, 256, (EXAMPLES, self.input_dim), dtype="uint8")
         arguments = self.__getstate__()["arguments"]
         here = self if self.backend.name == "cpu" else NeuralNetwork(*arguments)
-        outputs = here.apply(pixels).astype("float32")
-        nudged = here.apply(pixels * (self.pixel_scale * _NUDGE))
+        outputs = model_file.outputs_of(here.apply, pixels).astype("float32")
+        nudged = model_file.outputs_of(here.apply, pixels * (self.pixel_scale * _NUDGE))
         steady = model_file.agree(outputs, nudged, _STEADY)
         return {"images": pixels, "outputs": outputs} if steady else None
 
@@ -265,7 +265,8 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
     network.recipe = contents["recipe"]
     if examples := contents.get("examples"):
         network.examples = examples["images"]
-        if not model_file.agree(examples["outputs"], network.apply(network.examples), model_file.TOLERANCE):
+        outputs = model_file.outputs_of(network.apply, network.examples)
+        if not model_file.agree(examples["outputs"], outputs, model_file.TOLERANCE):
             raise ModelFileError(
                 f"{path}: on this machine it gives other outputs for its own examples than where it was saved; if it "
                 "has an activation of your own, import the one that it was trained with"

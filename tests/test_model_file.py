@@ -492,3 +492,14 @@ def test_outputs_that_hang_on_rounding_are_not_examples(tmp_path):
     net.save(tmp_path / "model")
     assert pickle.loads((tmp_path / "model").read_bytes())["examples"] is None
     ann.load_model(tmp_path / "model")
+
+
+def test_weights_that_overflow_are_nobody_s_warning(tmp_path):
+    layers = [{"input_dim": 2, "output_dim": 2, "activation": name} for name in ("relu", "relu", "softmax")]
+    net = ann.NeuralNetwork(layers, parameters=np.full(18, 3e38, dtype=np.float32))
+    net.save(tmp_path / "model")
+    assert pickle.loads((tmp_path / "model").read_bytes())["examples"] is None
+    examples = {"images": np.ones((1, 2), np.uint8), "outputs": np.ones((1, 2), np.float32)}
+    rewrite(tmp_path / "model", lambda contents: contents.update(examples=examples))
+    with pytest.raises(ann.ModelFileError, match="other outputs for its own examples"):
+        ann.load_model(tmp_path / "model")

@@ -1,5 +1,6 @@
 """What every hostile file has to meet: one exception of one line, soon, for little memory, and nothing else happens."""
 
+import collections
 import os
 import sys
 import time
@@ -9,11 +10,14 @@ import pytest
 
 import ann
 
+tried = collections.Counter()  # how many files, by test module
 SECONDS, BYTES = 1.0, 64 * 2**20  # what a refusal may take; the bytes are beyond those of the file itself
 
 
 def assert_refused(load, path, data, error, about=None):
     """``load(path)`` raises this error for a file of these bytes; its message is returned."""
+    family = os.environ.get("PYTEST_CURRENT_TEST", "").split("::")[0].rpartition("/test_")[2].removesuffix(".py")
+    tried[family.replace("_", " ")] += 1
     path.write_bytes(data)
     folder, environment, modules = os.listdir("."), dict(os.environ), set(sys.modules)
     started = time.perf_counter()

@@ -1,0 +1,30 @@
+"""A hundred thousand good files with random damage: each loads, or is refused in the one way."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from hostile import fuzz
+
+COUNT = 100_000
+
+
+@pytest.mark.parametrize("target", fuzz.TARGETS)
+def test_what_fuzzing_found(tmp_path, target):
+    """Inputs that reach all that ``fuzz.py`` reached, and need no fuzzer here."""
+    inputs = fuzz.corpus(target)
+    assert len(inputs) > 10
+    for data in inputs:
+        fuzz.TARGETS[target](tmp_path / "input", data)
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_random_damage(tmp_path, seed):
+    command = [sys.executable, str(ROOT / "tests/hostile/mutate.py"), str(COUNT), str(seed), str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert run.returncode == 0, run.stderr + run.stdout
+    loaded, refused = map(int, re.fullmatch(r"(\d+) loaded, (\d+) refused\n", run.stdout).groups())
+    assert loaded + refused == COUNT and loaded > 1000  # a flipped bit of a weight is as good as another
