@@ -7,6 +7,7 @@ dimension as a big-endian 32-bit number, then the bytes.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import struct
@@ -18,10 +19,13 @@ import numpy as np
 
 from ann.errors import DataFileError
 from ann.files import read_regular
+from ann.sources import DIGITS, SOURCES
 from ann.validation import check_labels
 
 CLASSES = 10
 _MAX_BYTES = 2**30  # of one unpacked file
+# SHA-256 of the test labels
+_FASHION_LABELS = "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9"
 _CHECKOUT_DATA = Path(__file__).resolve().parent.parent / "data"
 
 
@@ -34,12 +38,18 @@ class Dataset:
         train_labels: (N,), 0 to 9.
         test_images: (M, height, width); MNIST has M = 10,000.
         test_labels: (M,), 0 to 9.
+        classes: what the ten labels stand for.
     """
 
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
+    classes: tuple[str, ...] = DIGITS
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The four arrays by name."""
+        return {name: value for name, value in vars(self).items() if name != "classes"}
 
     def __repr__(self) -> str:
         return f"<Dataset of {len(self.train_images):,} training and {len(self.test_images):,} test images>"
@@ -50,12 +60,16 @@ def load_dataset(folder_or_name: str | os.PathLike[str] = "mnist") -> Dataset:
 
     Args:
         folder_or_name: a folder with the four files, gzipped or not, named as ``train-images-idx3-ubyte`` or
-            ``train-images.idx3-ubyte``; or "mnist", the ``data`` folder of this checkout.
+            ``train-images.idx3-ubyte``; or a name, "mnist", "fashion-mnist" or "kmnist": it is looked for in the
+            ``data`` folder of this checkout, then in a cache folder of the user's, and if need be downloaded to that
+            one. A string that is a name is no folder; "./mnist" is one.
 
     Raises:
-        DataFileError: a file is missing, unreadable, damaged, or does not fit the others.
+        DataFileError: a file is missing, unreadable, damaged, does not fit the others or cannot be downloaded.
+        ImportError: it is not in ``data``, and the extra ``data`` is not installed.
     """
-    folder = _CHECKOUT_DATA if folder_or_name == "mnist" else Path(folder_or_name)
+    name = folder_or_name if isinstance(folder_or_name, str) and folder_or_name in SOURCES else None
+    folder = _folder_of(name) if name else Path(folder_or_name)
     if os.path.isfile(folder):
         raise DataFileError(f"{folder}: this is a file; give the folder that holds the four IDX files")
     if not os.path.isdir(folder):  # false, where Path.is_dir raises, for a name that is too long
@@ -80,7 +94,29 @@ def load_dataset(folder_or_name: str | os.PathLike[str] = "mnist") -> Dataset:
         raise DataFileError(
             f"{folder}: training images are {_size(train_images)} pixels, test images {_size(test_images)}"
         )
-    return Dataset(train_images, train_labels, test_images, test_labels)
+    classes = SOURCES[name].classes if name else _classes_by_labels(test_labels)
+    return Dataset(train_images, train_labels, test_images, test_labels, classes)
+
+
+def _folder_of(name: str) -> Path:
+    """Where the files of a data set of this name are, now at the latest."""
+    from ann.downloads import cache_folder, download  # whose libraries take a third as long to import as NumPy
+
+    names = SOURCES[name].files
+    places = [_CHECKOUT_DATA / name, *([_CHECKOUT_DATA] if name == "mnist" else [])]
+    for place in places:
+        if all((place / file).exists() for file in names):
+            return place
+    place = cache_folder(name)
+    if not all((place / file).exists() for file in names):
+        download(name, place)
+    return place
+
+
+def _classes_by_labels(test_labels: np.ndarray) -> tuple[str, ...]:
+    """What labels stand for in a folder of a set that is known by its test labels; else they are digits."""
+    known = hashlib.sha256(test_labels.tobytes()).hexdigest() == _FASHION_LABELS
+    return SOURCES["fashion-mnist"].classes if known else DIGITS
 
 
 def read_idx(path: str | os.PathLike[str], dimensions: int) -> np.ndarray:

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import os
 import secrets
 import stat
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
@@ -32,7 +34,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview) -> 
         if isinstance(error, OSError):
             raise _about(path, error) from None
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
@@ -105,7 +107,7 @@ def _target(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename in this folder survive a power cut."""
     with contextlib.suppress(OSError):  # some file systems cannot; the file is whole and in its place all the same
         descriptor = os.open(folder, os.O_RDONLY)
@@ -113,3 +115,40 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def locked(folder: Path, *, wait: bool = False) -> Lock:
+    """Keep other processes from a folder; a killed process lets go of it.
+
+    Raises:
+        BlockingIOError: another process holds it, and there is no waiting.
+    """
+    try:
+        fcntl: Any = importlib.import_module("fcntl")
+    except ModuleNotFoundError:  # on Windows: nobody is kept out
+        return Lock(None)
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        os.close(file)
+        raise
+    return Lock(file)
+
+
+class Lock:
+    """Holds a folder until it is left, as by ``with``, or forgotten."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __del__(self) -> None:
+        self.__exit__()

@@ -53,7 +53,9 @@ def figure_of_images(images: np.ndarray, captions: Sequence[str], columns: int =
     """A matplotlib figure of images (N, height, width), each under its caption. Raises ImportError without it."""
     pyplot = _pyplot()
     rows = max(1, -(-len(images) // columns))
-    figure, axes = pyplot.subplots(rows, columns, figsize=(1.5 * columns, 1.75 * rows), squeeze=False)
+    lines = max((caption.count("\n") for caption in captions), default=0)
+    size = 1.5 * columns, (1.75 + 0.2 * lines) * rows
+    figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, image, caption in zip(axes.flat, images, captions, strict=False):

@@ -19,7 +19,7 @@ from ann.blas import processors
 from ann.checkpoint_file import Position, digest, read_checkpoint
 from ann.datasets import Dataset
 from ann.errors import AnnError
-from ann.files import read_regular, write_atomically
+from ann.files import locked, read_regular, write_atomically
 from ann.operations import Backend
 from ann.recipes import Recipe
 from ann.reports import EpochReport
@@ -48,7 +48,10 @@ class RunFolder:
 
     def __init__(self, path: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
         self.path, self.config = Path(path), dict(config)
-        self._lock = _locked(self.path)
+        try:
+            self._lock = locked(self.path)
+        except BlockingIOError:
+            raise AnnError(f"{self.path}: another process is training in this folder") from None
         for left_over in self.path.glob(".ann-*.part"):  # of a process that was killed while it wrote
             if left_over.is_file():
                 left_over.unlink()
@@ -125,7 +128,7 @@ def run_config(recipe: Recipe, seed: int, dataset: Dataset, backend: Backend, **
         "seed": seed,
         "device": backend.name,
         "device_description": backend.description,
-        "data_sha256": {name: digest(array) for name, array in vars(dataset).items()},
+        "data_sha256": {name: digest(array) for name, array in dataset.arrays().items()},
         "versions": versions(backend),
         **flags,
     }
@@ -162,28 +165,3 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
         lacks = "it lacks " if isinstance(error, KeyError) else ""
         raise AnnError(f"{file}: not the config of a run: {lacks}{error}") from None
     return config
-
-
-def _locked(folder: Path) -> object:
-    """What keeps others from training in a folder for as long as it is held; a killed process lets go of it."""
-    try:
-        fcntl: Any = importlib.import_module("fcntl")
-    except ModuleNotFoundError:  # on Windows: nobody is kept out
-        return None
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        raise AnnError(f"{folder}: another process is training in this folder") from None
-    return _Descriptor(file)
-
-
-class _Descriptor:
-    """An open file that is closed when it is forgotten."""
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-
-    def __del__(self) -> None:
-        os.close(self._number)

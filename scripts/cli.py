@@ -51,6 +51,7 @@ try:
     import tqdm  # noqa: F401 (looked for here, so that one line says what is missing)
 
     import ann
+    from ann.sources import SOURCES
 except ModuleNotFoundError as error:
     _there = (ROOT / ".venv").is_dir() and not sys.prefix.startswith(str(ROOT))
     _cure = "source .venv/bin/activate" if _there else "python -m pip install -e ."
@@ -148,7 +149,12 @@ class Parser(argparse.ArgumentParser):
         if device:
             self.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help=DEVICE_HELP)
         self.add_argument(
-            "--data", type=Path, default=DATA, metavar="FOLDER", help="the four IDX files (default: data/)"
+            "--data",
+            type=data_place,
+            default=DATA,
+            metavar="FOLDER",
+            help=f"a folder with the four IDX files (default: data/), or a name: {', '.join(SOURCES)}, which are "
+            "downloaded",
         )
         if model:
             self.add_argument("--model", type=Path, default=MODEL, metavar="FILE", help=f"default: {MODEL}")
@@ -163,6 +169,11 @@ def _run(path: Path) -> None:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         place = f"line {lines[-1]}: " if lines else ""
         raise ValueError(f"{path}: {place}{type(error).__name__}: {error}") from error
+
+
+def data_place(text: str) -> str | Path:
+    """An argparse type: the name of a data set, or a folder, such as ./mnist."""
+    return text if text in SOURCES else Path(text)
 
 
 def checked(check: Callable[[Any], object], convert: Callable[[str], Any], wanted: str) -> Callable[[str], Any]:

@@ -168,7 +168,7 @@ def cuda_versions(found: Findings) -> tuple[int, int]:
     return cuda, driver
 
 
-def look_at_data(found: Findings, folder: Path) -> None:
+def look_at_data(found: Findings, folder: str | Path) -> None:
     """Whether the data set is there, whole, and MNIST."""
     try:
         dataset = ann.load_dataset(folder)
@@ -188,7 +188,7 @@ def look_at_data(found: Findings, folder: Path) -> None:
 def checksums(dataset: Dataset) -> dict[str, str]:
     """The SHA-256 of the IDX files, uncompressed, that hold these arrays."""
     result = {}
-    for name, array in vars(dataset).items():
+    for name, array in dataset.arrays().items():
         header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
         result[name] = hashlib.sha256(header + array.tobytes()).hexdigest()
     return result

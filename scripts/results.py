@@ -27,7 +27,7 @@ def results_of(name: str) -> Path:
 
 def data_of(dataset: ann.Dataset) -> str:
     """What is the same for no other data set."""
-    return digest(*vars(dataset).values())[:12]
+    return digest(*dataset.arrays().values())[:12]
 
 
 def matching(rows: list[dict[str, Any]], recipe: ann.Recipe, on: str, data: str = MNIST) -> list[dict[str, Any]]:

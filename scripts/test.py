@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import ann
 from ann.files import check_writable
 from ann.metrics import confusion_matrix, wilson_interval
 from ann.plots import figure_of_images, save_figure
+from ann.sources import DIGITS
 
 EXAMPLES = """\
   python scripts/test.py
@@ -49,8 +51,9 @@ def main() -> None:
         confusion = confusion_matrix(labels, predicted, network.output_dim)
         wrong, total = int((predicted != labels).sum()), len(labels)
         interval = wilson_interval(wrong, total)
+        names = [*dataset.classes, *map(str, range(len(dataset.classes), network.output_dim))]
         if flags.picture:
-            draw_mistakes(flags.picture, images, labels, outputs)
+            draw_mistakes(flags.picture, images, labels, outputs, names)
         members = wrong_of_members(network, images, labels) if flags.report_members else None
         comparison = Comparison(labels, predicted, other.predict(images)) if other else None
         if flags.json:
@@ -60,9 +63,9 @@ def main() -> None:
             print_json(wrong, total, interval, confusion, backend, more)
             return
         if flags.verbose:
-            print_examples(labels, predicted)
+            print_examples(labels, predicted, names)
         print(f"device {backend.name}: {backend.description}")
-        print_summary(wrong, total, interval, confusion)
+        print_summary(wrong, total, interval, confusion, names)
         if members:
             print(f"\n{in_words(members, total)}")
         if comparison:
@@ -101,35 +104,42 @@ def print_json(
     cli.say(json.dumps(result))
 
 
-def print_examples(expected: np.ndarray, predicted: np.ndarray) -> None:
+def print_examples(expected: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> None:
     """A line for each image, with a mark on the wrong ones."""
     for index, (label, guess) in enumerate(zip(expected, predicted, strict=True)):
         mark = "" if label == guess else "  <-- wrong"
-        print(f"image {index:5}  expected {label}  got {guess}{mark}")
+        print(f"image {index:5}  expected {names[label]}  got {names[guess]}{mark}")
 
 
-def print_summary(wrong: int, total: int, interval: tuple[float, float], confusion: np.ndarray) -> None:
+def print_summary(
+    wrong: int, total: int, interval: tuple[float, float], confusion: np.ndarray, names: Sequence[str]
+) -> None:
     """How many were wrong, for each digit too, and what they were taken for."""
     low, high = (100 * bound for bound in interval)
     print(
         f"{wrong} of {total:,} wrong, error rate {100 * wrong / total:.2f} % (95 % interval {low:.2f} to {high:.2f} %)"
     )
-    print("\nrows: the digit shown, columns: the digit seen")
-    width = max(5, len(str(confusion.max())) + 1)
-    print("      " + "".join(f"{digit:{width}}" for digit in range(len(confusion))) + "   wrong     rate")
+    what = "digit" if tuple(names[: len(DIGITS)]) == DIGITS else "class"
+    print(f"\nrows: the {what} shown, columns: the {what} seen")
+    longest = max(map(len, names))
+    width, indent = max(5, len(str(confusion.max())) + 1, longest + 1), max(5, longest)
+    print(f"{'':{indent}} " + "".join(f"{name:>{width}}" for name in names) + "   wrong     rate")
     for digit, row in enumerate(confusion):
         count, missed = int(row.sum()), int(row.sum() - row[digit])
         cells = "".join(f"{value or '.':>{width}}" for value in row.tolist())
         rate = f"{100 * missed / count:.2f} %" if count else "-"
-        print(f"{digit:5} {cells}{missed:8}{rate:>9}")
+        print(f"{names[digit]:>{indent}} {cells}{missed:8}{rate:>9}")
 
 
-def draw_mistakes(path: Path, images: np.ndarray, labels: np.ndarray, outputs: np.ndarray, most: int = 40) -> None:
+def draw_mistakes(
+    path: Path, images: np.ndarray, labels: np.ndarray, outputs: np.ndarray, names: Sequence[str], most: int = 40
+) -> None:
     """A picture of the mistakes, those of which the network was surest first."""
     predicted = outputs.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     surest = wrong[np.argsort(-outputs[wrong, predicted[wrong]], kind="stable")][:most]
-    captions = [f"{labels[index]} seen as {predicted[index]}" for index in surest]
+    between = " seen as " if max(map(len, names)) < 3 else "\nas "
+    captions = [names[labels[index]] + between + names[predicted[index]] for index in surest]
     save_figure(figure_of_images(images[surest], captions, columns=10), path)
 
 

@@ -91,7 +91,7 @@ def run_folder(
         dataset,
         backend,
         precision=flags.precision,
-        data=os.path.abspath(flags.data),
+        data=flags.data if isinstance(flags.data, str) else os.path.abspath(flags.data),
         imported=[os.path.abspath(path) for path in flags.imported],
         checkpoint_every=flags.checkpoint_every,
         command=shlex.join(sys.argv),

@@ -220,7 +220,7 @@ def from_config(config: dict[str, Any]) -> dict[str, Any]:
         except argparse.ArgumentTypeError as error:
             raise ValueError(f"checkpoint_every in the run's config.json: {error}") from None
     flags = {"seed": config["seed"], "device": config["device"], **vars(recipe)}
-    return {**flags, "precision": config["precision"], "data": Path(config["data"])}
+    return {**flags, "precision": config["precision"], "data": cli.data_place(config["data"])}
 
 
 def recipe_of(config: dict[str, Any]) -> ann.Recipe:

@@ -49,15 +49,15 @@ def choose(dataset: ann.Dataset, random: np.random.Generator) -> tuple[np.ndarra
     train = random.choice(len(dataset.train_images), 10, replace=len(dataset.train_images) < 10)
     test = random.choice(len(dataset.test_images), 5, replace=len(dataset.test_images) < 5)
     images = np.concatenate([dataset.train_images[train], dataset.test_images[test]])
-    captions = [f"{dataset.train_labels[index]} train {index}" for index in train]
-    captions += [f"{dataset.test_labels[index]} test {index}" for index in test]
+    captions = [f"{dataset.classes[dataset.train_labels[index]]} train {index}" for index in train]
+    captions += [f"{dataset.classes[dataset.test_labels[index]]} test {index}" for index in test]
     return images, captions
 
 
 def distort(dataset: ann.Dataset, random: np.random.Generator) -> tuple[np.ndarray, list[str]]:
     """A training image, and the same under sixteen distortions, as far as the recipe of this name goes."""
     index = int(random.integers(len(dataset.train_images)))
-    image, label = dataset.train_images[index], int(dataset.train_labels[index])
+    image, label = dataset.train_images[index], dataset.classes[dataset.train_labels[index]]
     strengths = RECIPES["quick"].recipe.strengths
     found = examples(ann.get_backend("cpu"), image, strengths, 16, int(random.integers(2**32)))
     captions = [f"{label} train {index}", *(f"distorted {number}" for number in range(1, 17))]

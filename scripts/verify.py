@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import cli
@@ -158,7 +157,7 @@ def parse_flags() -> argparse.Namespace:
         "would; gpu never falls back",
     )
     parser.add_argument(
-        "--data", type=Path, default=cli.DATA, metavar="FOLDER", help="the four IDX files (default: data/)"
+        "--data", type=cli.data_place, default=cli.DATA, metavar="FOLDER", help="the four IDX files (default: data/)"
     )
     whole = cli.checked(lambda value: check_count("", value, at_least=1), int, "a whole number of at least 1")
     parser.add_argument("--steps", type=whole, default=20, metavar="N", help="of training (default: 20)")

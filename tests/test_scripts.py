@@ -474,7 +474,7 @@ def test_closed_output(trained, small_data):
 
 def test_what_is_said_to_be_kept_is_what_is_there(tmp_path, small_data):
     """Interrupted between the moment when the new file is in place and the end of saving it."""
-    change = "def interrupt(folder): raise KeyboardInterrupt\nann.files._sync_folder = interrupt"
+    change = "def interrupt(folder): raise KeyboardInterrupt\nann.files.sync_folder = interrupt"
     process = run_changed(change, small_data, tmp_path)
     assert process.returncode == 130
     assert process.stderr == "interrupted: the new model is in mnist_ann.pickle\n"

@@ -1,0 +1,192 @@
+"""Getting the files of a data set. A file is taken from whichever mirror has it, goes on where an earlier try ended,
+and gets its name only when its SHA-256 is right, so a folder never holds half a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import importlib
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ann.errors import DataFileError
+from ann.files import locked, sync_folder
+from ann.sources import SOURCES, Source
+
+_TIMEOUT = 20.0  # seconds without an answer
+_SLOWEST, _WINDOW = 1000, 30.0  # bytes a second, over so many seconds; a slower mirror is given up
+_CHUNK = 2**16
+
+
+class _NotThisMirrorError(Exception):
+    """Why a mirror does not give a file."""
+
+
+def cache_folder(name: str) -> Path:
+    """Where a data set is kept for all programs of this user. Raises ImportError without platformdirs."""
+    try:
+        platformdirs: Any = importlib.import_module("platformdirs")
+    except ModuleNotFoundError:
+        raise ImportError(
+            f"{name}: data sets by name need platformdirs, to find where to keep them: pip install -e '.[data]'"
+        ) from None
+    return Path(platformdirs.user_cache_dir("ann")) / name
+
+
+def download(name: str, folder: Path) -> None:
+    """Get those of a data set's files that are not in the folder, with a bar on a terminal and a line a file elsewhere.
+
+    Raises:
+        DataFileError: no mirror has one of them, or it cannot be written; in one line.
+    """
+    source = SOURCES[name]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder, wait=True):  # two processes would write into the same .part file
+            for file, (size, digest) in source.files.items():
+                if not (folder / file).exists():
+                    _get(source, folder / file, size, digest)
+    except OSError as error:
+        raise DataFileError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
+
+
+def _get(source: Source, path: Path, size: int, digest: str) -> None:
+    """One file, from the first mirror that has it."""
+    reasons = []
+    with _Bar(path.name, size) as bar:
+        for mirror in source.mirrors:
+            try:
+                _get_from(mirror + path.name, path, size, digest, bar)
+            except _NotThisMirrorError as reason:
+                reasons.append(f"{mirror} {reason}")
+            else:
+                return
+    raise DataFileError(
+        f"{path.name}: no mirror gives it: {'; '.join(reasons)}; try again, or put the file into {path.parent}"
+    )
+
+
+def _get_from(address: str, path: Path, size: int, digest: str, bar: _Bar) -> None:
+    """The file from there, or ``_NotThisMirrorError``; what came of it stays in a .part file, to go on with."""
+    part = path.with_name(f"{path.name}.part")
+    for _ in range(2):  # again from the start where what was there before is not a part of it
+        with open(part, "ab") as file:
+            begun = file.tell()
+            if begun > size:
+                file.truncate(begun := 0)
+            if begun < size:
+                _receive(address, file, begun, size, bar)
+            file.flush()
+            os.fsync(file.fileno())
+        if _sha256(part) == digest:
+            part.replace(path)
+            sync_folder(path.parent)
+            return
+        part.unlink()
+        if not begun:
+            break
+    raise _NotThisMirrorError("gives another file, by its SHA-256")
+
+
+def _receive(address: str, file: BinaryIO, begun: int, size: int, bar: _Bar) -> None:
+    """Append the bytes from ``begun`` on."""
+    request = urllib.request.Request(address, headers={"User-Agent": "ann", "Accept-Encoding": "identity"})
+    if begun:
+        request.add_header("Range", f"bytes={begun}-")
+    try:
+        with _of_mirror(urllib.request.urlopen, request, timeout=_TIMEOUT) as answer:
+            if begun and not (
+                answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {begun}-")
+            ):
+                file.truncate(begun := 0)  # it sends the whole file
+            if answer.headers.get_content_type() == "text/html":
+                raise _NotThisMirrorError("gives a web page in its place")
+            promised = answer.headers.get("Content-Length")
+            if promised is not None and promised != str(size - begun):
+                raise _NotThisMirrorError(f"has {promised} bytes for it, expected {size - begun}")
+            _copy(answer.read1, file, begun, size, bar)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise _NotThisMirrorError(f"answers {error.code} {_short(error.reason)}") from None
+    except urllib.error.URLError as error:
+        raise _NotThisMirrorError(f"cannot be reached: {_short(error.reason)}") from None
+
+
+def _copy(read: Callable[[int], bytes], file: BinaryIO, done: int, size: int, bar: _Bar) -> None:
+    bar.start(done)
+    since, before = time.monotonic(), done
+    while done < size:
+        chunk = _of_mirror(read, min(_CHUNK, size - done))
+        if not chunk:
+            raise _NotThisMirrorError(f"breaks off after {done:,} of {size:,} bytes")
+        file.write(chunk)
+        done += len(chunk)
+        bar.update(len(chunk))
+        if (seconds := time.monotonic() - since) > _WINDOW:
+            if done - before < _SLOWEST * seconds:
+                raise _NotThisMirrorError(f"is too slow: {(done - before) / seconds:.0f} bytes a second")
+            since, before = time.monotonic(), done
+
+
+def _of_mirror(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Ask something of a mirror, whose failures, unlike those of writing, are its own."""
+    try:
+        return function(*arguments, **options)
+    except urllib.error.URLError:
+        raise
+    except (http.client.HTTPException, OSError, ValueError) as error:
+        raise _NotThisMirrorError(f"breaks off: {_short(error) or type(error).__name__}") from None
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _short(reason: object) -> str:
+    """What a library or a server said, on one line that is harmless to a terminal."""
+    text = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
+    text = " ".join(text.split())[:80]
+    return text if text.isprintable() else ascii(text)
+
+
+class _Bar:
+    """How far a file is: a bar on a terminal, which goes when it is done, and elsewhere a line when it begins."""
+
+    def __init__(self, name: str, size: int) -> None:
+        import sys
+
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            desc=name,
+            total=size,
+            unit="B",
+            unit_scale=True,
+            file=sys.stderr,
+            leave=False,
+            disable=not sys.stderr.isatty(),
+        )
+        if self._bar.disable:
+            print(f"downloading {name}, {size / 1e6:.1f} MB", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.close()
+
+    def start(self, done: int) -> None:
+        """What was there before."""
+        self._bar.reset()
+        self._bar.update(done)
+
+    def update(self, count: int) -> None:
+        """So many bytes more."""
+        self._bar.update(count)
