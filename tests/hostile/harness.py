@@ -11,6 +11,7 @@ import pytest
 import ann
 
 tried = collections.Counter()  # how many files, by test module
+worst = {"s": 0.0, "MB": 0.0}  # the slowest, and the one that took most memory beyond its own size
 SECONDS, BYTES = 1.0, 64 * 2**20  # what a refusal may take; the bytes are beyond those of the file itself
 
 
@@ -24,6 +25,7 @@ def assert_refused(load, path, data, error, about=None):
     with pytest.raises(ann.AnnError) as caught:
         load(path)
     seconds = time.perf_counter() - started
+    worst["s"] = max(worst["s"], seconds)
     message = str(caught.value)
     assert type(caught.value) is error and caught.value.__cause__ is None
     assert message.startswith(f"{about or path}: ") and len(message) < 500 + len(str(path)) and message.isprintable()
@@ -32,7 +34,9 @@ def assert_refused(load, path, data, error, about=None):
     try:
         with pytest.raises(error):
             load(path)
-        assert tracemalloc.get_traced_memory()[1] - len(data) < BYTES
+        extra = tracemalloc.get_traced_memory()[1] - len(data)
+        worst["MB"] = max(worst["MB"], extra / 1e6)
+        assert extra < BYTES
     finally:
         tracemalloc.stop()
     assert (os.listdir("."), dict(os.environ), set(sys.modules)) == (folder, environment, modules)

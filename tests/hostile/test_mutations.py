@@ -21,10 +21,11 @@ def test_what_fuzzing_found(tmp_path, target):
         fuzz.TARGETS[target](tmp_path / "input", data)
 
 
-@pytest.mark.parametrize("seed", [0])
-def test_random_damage(tmp_path, seed):
-    command = [sys.executable, str(ROOT / "tests/hostile/mutate.py"), str(COUNT), str(seed), str(tmp_path)]
+@pytest.mark.parametrize(("options", "count"), [([], COUNT), (["-O"], COUNT // 50)], ids=["plain", "without asserts"])
+def test_random_damage(tmp_path, options, count):
+    program = str(ROOT / "tests/hostile/mutate.py")
+    command = [sys.executable, *options, program, str(count), "0", str(tmp_path)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert run.returncode == 0, run.stderr + run.stdout
     loaded, refused = map(int, re.fullmatch(r"(\d+) loaded, (\d+) refused\n", run.stdout).groups())
-    assert loaded + refused == COUNT and loaded > 1000  # a flipped bit of a weight is as good as another
+    assert loaded + refused == count and loaded > count // 100  # a flipped bit of a weight is as good as another
