@@ -65,6 +65,8 @@ ROOMS = [
         "augment",
         "batch_norm",
         "schedules",
+        "sources",
+        "downloads",
         "datasets",
         "recipes",
         "named_recipes",
