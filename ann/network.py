@@ -25,7 +25,8 @@ _UNSCALED = 16.0  # inputs above this are taken for pixels that were not scaled
 EXAMPLES = 16  # images that a model file carries
 _NUDGE = 1.0 - 2.0**-18  # changes pixels as little as rounding on another machine may change what follows from them
 _STEADY = 1e-3  # and then outputs change by less than this
-CHUNK = 1000  # images that one network is applied to at a time, so that many need little memory
+CHUNK = 1000  # images that a network is applied to at a time, at most, so that many need little memory
+_NUMBERS = 2**22  # in any layer's outputs for them, at most, unless a single image has more
 
 
 class NeuralNetwork(Perceptron):
@@ -101,7 +102,8 @@ class NeuralNetwork(Perceptron):
     @property
     def chunk(self) -> int:
         """How many images it is applied to at a time."""
-        return max(1, CHUNK // self.committee)
+        widest = max(self.input_dim, *(layer.output_dim for layer in self.layers))
+        return max(1, min(CHUNK, _NUMBERS // (self.committee * widest)))
 
     @property
     def seeds(self) -> range:

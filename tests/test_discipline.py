@@ -81,6 +81,7 @@ ROOMS = [
         "device_choice",
         "plots",
         "run_folder",
+        "web_page",
     ),
 ]
 

@@ -1,0 +1,51 @@
+"""Write a saved network in another form: as a web page to draw on."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cli
+
+import ann
+from ann.files import check_writable, write_atomically
+from ann.sources import SOURCES
+from ann.web_page import web_page
+
+EXAMPLES = """\
+  python scripts/export.py --to page.html
+  python scripts/export.py --to clothes.html --classes fashion-mnist clothes.pickle"""
+FORMS = (".html",)
+
+
+def main() -> None:
+    """Parse, load, write."""
+    flags = parse_flags()
+    with cli.one_line_errors():
+        check_writable(flags.to)
+        network = ann.load_model(flags.model)
+        data = web_page(network, SOURCES[flags.classes].classes).encode()
+        write_atomically(flags.to, data)
+        cli.say(f"saved {flags.to.resolve()}, {len(data) / 1e6:.2f} MB: open it in a browser, and draw")
+
+
+def output(text: str) -> Path:
+    """An argparse type: a file whose ending says the form."""
+    path = Path(text)
+    if path.suffix.lower() not in FORMS:
+        raise argparse.ArgumentTypeError(f"expected a name that ends in {' or '.join(FORMS)}, got {text!r}")
+    return path
+
+
+def parse_flags() -> argparse.Namespace:
+    """The command line."""
+    parser = cli.Parser("Write a saved network in another form, which the ending of --to says.", EXAMPLES)
+    parser.add_import()
+    parser.add_argument("model", type=Path, nargs="?", default=cli.MODEL, metavar="MODEL", help=f"default: {cli.MODEL}")
+    parser.add_argument("--to", type=output, required=True, metavar="FILE", help="page.html: a web page to draw on")
+    parser.add_argument("--classes", choices=tuple(SOURCES), default="mnist", help="what it was trained to tell apart")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
