@@ -8,12 +8,13 @@ whose ``scale`` times a uint8 pixel is an input; ``seed``; ``recipe``, a dict of
 ``checksum``. In a committee of K, two or more, each ``weight`` is (K, I, O) and ``bias`` (K, O).
 
 Read but not written any more: version 1, of one network, and version 2, of a committee, which have neither examples nor
-a checksum.
+a checksum. Read too: safetensors files that ``exports`` writes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import json
 import math
@@ -30,12 +31,13 @@ from ann.errors import ModelFileError
 from ann.files import read_regular
 from ann.layer_list import LAYER_KEYS, check_layer_list
 from ann.losses import LOSSES, get_loss
-from ann.pickle_reader import read_pickle, shown
+from ann.pickle_reader import check_depth, read_pickle, shown
 
 FORMAT, ONE, COMMITTEE, LAST = "ann-mlp", 1, 2, 3  # the versions
 TOLERANCE = 0.01  # how far outputs for the examples may be off, in units of the largest output, or of 1 if that is more
 _MAX_BYTES = 256 * 2**20
 _MAX_EXAMPLES = 100
+_MAX_HEADER = 2**18  # of a safetensors file
 _KEYS = {"format", "version", "layers", "loss", "preprocessing", "seed", "recipe"}
 _KEYS_SINCE = {LAST: {"examples", "sha256"}}
 _LAYER_KEYS = {"input_dim", "output_dim", "activation", "weight", "bias"}
@@ -109,11 +111,40 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ModelFileError(f"{path}: cannot be read: {reason}") from None
     try:
-        contents: dict[str, Any] = read_pickle(data)
+        contents: dict[str, Any] = _from_safetensors(data) if data[8:9] == b"{" else read_pickle(data)
         _check(contents)
     except (ValueError, RecursionError, MemoryError) as error:
         raise ModelFileError(f"{path}: not a model file of this program: {error}") from None
     return contents
+
+
+def _from_safetensors(data: bytes) -> dict[str, Any]:
+    """The contents of a safetensors file as ``exports.safetensors_bytes`` writes it, in the form of an early version.
+
+    Raises ValueError where it is none.
+    """
+    try:
+        safetensors = importlib.import_module("safetensors.numpy")
+    except ModuleNotFoundError:
+        raise ValueError("a safetensors file is read by safetensors: pip install -e '.[export]'") from None
+    length = int.from_bytes(data[:8], "little")
+    _expect(length <= _MAX_HEADER, f"its safetensors header has {length} bytes, and at most {_MAX_HEADER} are read")
+    try:
+        about = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["ann"])
+        tensors = safetensors.load(data)
+        layers = about["layers"]
+        names = [(f"{2 * place}.weight", f"{2 * place}.bias") for place in range(len(layers))]
+        _expect(set(tensors) == {name for pair in names for name in pair}, "it has other tensors than its layers say")
+        for layer, (weight, bias) in zip(layers, names, strict=True):
+            layer |= {"weight": tensors[weight].swapaxes(-1, -2), "bias": tensors[bias]}
+        committee = layers[0]["bias"].ndim == 2
+        contents = {key: about[key] for key in ("layers", "loss", "seed", "preprocessing", "recipe")}
+    except Exception as error:  # safetensors has exceptions of its own, and what is not as expected raises others
+        raise ValueError(
+            f"it is not a safetensors file of this program: {' '.join(str(error).split())[:200]}"
+        ) from None
+    check_depth(contents["recipe"])
+    return {"format": FORMAT, "version": COMMITTEE if committee else ONE, **contents}
 
 
 def checksum(contents: dict[str, Any]) -> str:

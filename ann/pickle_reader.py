@@ -55,7 +55,7 @@ def shown(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def _check_depth(value: Any) -> None:
+def check_depth(value: Any) -> None:
     """Raise ValueError for deep nesting, on which later code that calls itself for each level would fail."""
     level = [value]
     for _ in range(_MAX_DEPTH):
@@ -188,7 +188,7 @@ class _Machine:
         value = self._pop()
         if self._stack or self._position != len(self._data):
             raise ValueError("bytes or values are left over at its end")
-        _check_depth(value)
+        check_depth(value)
         return value
 
     # Instructions ----------------------------------------------------------------------------------------------

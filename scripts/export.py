@@ -1,4 +1,4 @@
-"""Write a saved network in another form: as a web page to draw on."""
+"""Write a saved network in another form: a web page to draw on, or a file for other programs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from pathlib import Path
 import cli
 
 import ann
+from ann.exports import FORMS
 from ann.files import check_writable, write_atomically
 from ann.sources import SOURCES
 from ann.web_page import web_page
 
 EXAMPLES = """\
   python scripts/export.py --to page.html
-  python scripts/export.py --to clothes.html --classes fashion-mnist clothes.pickle"""
-FORMS = (".html",)
+  python scripts/export.py --to clothes.html --classes fashion-mnist clothes.pickle
+  python scripts/export.py --to model.onnx mine.pickle"""
+PAGE = ".html"
 
 
 def main() -> None:
@@ -24,16 +26,18 @@ def main() -> None:
     with cli.one_line_errors():
         check_writable(flags.to)
         network = ann.load_model(flags.model)
-        data = web_page(network, SOURCES[flags.classes].classes).encode()
+        form = flags.to.suffix.lower()
+        data = web_page(network, SOURCES[flags.classes].classes).encode() if form == PAGE else FORMS[form](network)
         write_atomically(flags.to, data)
-        cli.say(f"saved {flags.to.resolve()}, {len(data) / 1e6:.2f} MB: open it in a browser, and draw")
+        use = ": open it in a browser, and draw" if form == PAGE else ""
+        cli.say(f"saved {flags.to.resolve()}, {len(data) / 1e6:.2f} MB{use}")
 
 
 def output(text: str) -> Path:
     """An argparse type: a file whose ending says the form."""
     path = Path(text)
-    if path.suffix.lower() not in FORMS:
-        raise argparse.ArgumentTypeError(f"expected a name that ends in {' or '.join(FORMS)}, got {text!r}")
+    if path.suffix.lower() not in (PAGE, *FORMS):
+        raise argparse.ArgumentTypeError(f"expected a name that ends in {', '.join((PAGE, *FORMS))}, got {text!r}")
     return path
 
 
@@ -42,8 +46,17 @@ def parse_flags() -> argparse.Namespace:
     parser = cli.Parser("Write a saved network in another form, which the ending of --to says.", EXAMPLES)
     parser.add_import()
     parser.add_argument("model", type=Path, nargs="?", default=cli.MODEL, metavar="MODEL", help=f"default: {cli.MODEL}")
-    parser.add_argument("--to", type=output, required=True, metavar="FILE", help="page.html: a web page to draw on")
-    parser.add_argument("--classes", choices=tuple(SOURCES), default="mnist", help="what it was trained to tell apart")
+    parser.add_argument(
+        "--to",
+        type=output,
+        required=True,
+        metavar="FILE",
+        help="page.html: a web page to draw on; model.onnx, for "
+        "ONNX runtimes; model.safetensors, for PyTorch; model.npz, for NumPy",
+    )
+    parser.add_argument(
+        "--classes", choices=tuple(SOURCES), default="mnist", help="of a page: what it was trained to tell apart"
+    )
     return parser.parse_args()
 
 

@@ -82,6 +82,7 @@ ROOMS = [
         "plots",
         "run_folder",
         "web_page",
+        "exports",
     ),
 ]
 

@@ -271,7 +271,7 @@ def test_on_the_command_line(tmp_path, small_data):
     run("export", "--to", "clothes.html", "--classes", "fashion-mnist", "mnist_ann.pickle", cwd=tmp_path)
     assert '"sneaker"' in (tmp_path / "clothes.html").read_text()
     for words, code, message in [
-        (["--to", "page.doc"], 2, "expected a name that ends in .html, got 'page.doc'"),
+        (["--to", "page.doc"], 2, "expected a name that ends in .html, .npz, .safetensors, .onnx, got 'page.doc'"),
         ([], 2, "the following arguments are required: --to"),
         (["--to", "page.html", "absent"], 1, "absent: no such model file"),
         (["--to", "no/page.html"], 1, "no/page.html: There is no folder"),

@@ -1,0 +1,191 @@
+"""The forms of others, read and computed by others."""
+
+import importlib
+import io
+import json
+import re
+import struct
+
+import numpy as np
+import pytest
+from conftest import network_of, optional
+from hostile.harness import assert_no_model
+from test_scripts import FAST, run
+
+import ann
+from ann.activations import ACTIVATIONS
+from ann.exports import FORMS, npz_bytes, onnx_bytes, safetensors_bytes
+
+
+def small(activation="tanh", output="sigmoid", committee=1):
+    layers = network_of(ann.get_backend("cpu"), 12, 9, 7, 4, activation=activation).layer_list
+    layers[-1]["activation"] = output
+    net = ann.NeuralNetwork(layers, "quadratic", seed=3, committee=committee)
+    net.parameters *= 3
+    net.recipe = {"optimizer": "sgd"}
+    return net
+
+
+@pytest.fixture
+def images(rng):
+    return rng.integers(0, 256, (50, 12), dtype=np.uint8)
+
+
+def onnx_outputs(data, images):
+    runtime = optional("onnxruntime")
+    session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    return session.run(["outputs"], {"pixels": images})[0]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("committee", [1, 3])
+def test_onnx_runtime_computes_the_same(activation, committee, images):
+    optional("onnx")
+    hidden = activation if activation != "softmax" else "tanh"
+    output = activation if activation in ("softmax", "identity") else "sigmoid"
+    net = small(hidden, output, committee)
+    found = onnx_outputs(onnx_bytes(net), images)
+    assert found.dtype == np.float32 and found.shape == (50, 4)
+    np.testing.assert_allclose(found, net.apply(images), rtol=1e-5, atol=1e-5)
+
+
+def test_a_thousand_images_in_onnx_runtime():
+    optional("onnx")
+    data = ann.load_dataset("mnist")
+    recipe = ann.Recipe(epochs=1)
+    net = ann.NeuralNetwork(recipe.layer_list(784, 10))
+    ann.fit(net, data, recipe)
+    found = onnx_outputs(onnx_bytes(net), data.test_images[:1000].reshape(1000, 784))
+    np.testing.assert_allclose(found, net.apply(data.test_images[:1000]), rtol=0, atol=1e-5)
+
+
+def test_pytorch_loads_the_state(images):
+    torch, tensors = optional("torch"), optional("safetensors.torch")
+    net = small("relu", "softmax")
+    linear = torch.nn.Linear
+    twin = torch.nn.Sequential(
+        *(linear(12, 9), torch.nn.ReLU(), linear(9, 7), torch.nn.ReLU(), linear(7, 4), torch.nn.Softmax(dim=1))
+    )
+    twin.load_state_dict(tensors.load(safetensors_bytes(net)))
+    with torch.no_grad():
+        found = twin(torch.from_numpy(images / np.float32(255))).numpy()
+    np.testing.assert_allclose(found, net.apply(images), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("committee", [1, 3])
+def test_safetensors_are_read_back(backend, tmp_path, committee):
+    optional("safetensors")
+    net = small(committee=committee)
+    (tmp_path / "x.safetensors").write_bytes(safetensors_bytes(net))
+    twin = ann.load_model(tmp_path / "x.safetensors", backend)
+    assert twin.to_bytes() == net.to_bytes()
+
+
+def changed(data, change):
+    """A safetensors file with another header."""
+    length = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + length])
+    about = json.loads(header["__metadata__"]["ann"])
+    change(header, about)
+    if "__metadata__" in header:
+        header["__metadata__"]["ann"] = json.dumps(about)
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data[8 + length :]
+
+
+DEEP = {"a": 1}
+for _ in range(100):
+    DEEP = {"a": DEEP}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda header, about: header.pop("__metadata__"), "not a safetensors file of this program"),
+        (lambda header, about: header.pop("0.bias"), "not a safetensors file"),
+        (lambda header, about: header.update(more=header.pop("0.bias")), "other tensors than its layers say"),
+        (lambda header, about: about["layers"].append(3), "it has other tensors"),
+        (lambda header, about: about.update(layers=3), "not a safetensors file"),
+        (lambda header, about: about["layers"][0].update(input_dim=13), r"shape \(12, 9\), expected \(13, 9\)"),
+        (lambda header, about: about["layers"][0].update(activation="x"), "unknown activation 'x'"),
+        (lambda header, about: about.update(loss="hinge"), "unknown loss 'hinge'"),
+        (lambda header, about: about.update(seed=2**70), "seed"),
+        (lambda header, about: about.update(recipe=DEEP), "nested more than 20 deep"),
+        (lambda header, about: about.update(preprocessing={"scale": 1}), "preprocessing is not a scale of 1/255"),
+        (lambda header, about: about.update(recipe="x" * 300_000), "and at most 262144 are read"),
+        (lambda header, about: header["0.bias"].update(dtype="I32"), "expected float32"),
+        (lambda header, about: header["0.bias"].update(dtype="F64"), "not a safetensors file"),
+        (lambda header, about: header["0.bias"].update(data_offsets=[0, 2**60]), "not a safetensors file"),
+    ],
+)
+def test_hostile_safetensors(tmp_path, change, message):
+    optional("safetensors.numpy")
+    found = assert_no_model(tmp_path / "x", changed(safetensors_bytes(small()), change))
+    assert re.search(message, found)
+
+
+def test_damaged_safetensors(tmp_path, rng):
+    optional("safetensors.numpy")
+    whole = safetensors_bytes(small())
+    for length in range(9, len(whole), 97):
+        assert_no_model(tmp_path / "x", whole[:length])
+    for _ in range(300):
+        data = bytearray(whole)
+        data[rng.integers(0, 900)] ^= 1 << rng.integers(0, 8)
+        (tmp_path / "x").write_bytes(data)
+        try:
+            ann.load_model(tmp_path / "x")
+        except ann.ModelFileError as error:
+            assert str(error).isprintable() and len(str(error)) < 700
+
+
+@pytest.mark.parametrize("committee", [1, 3])
+def test_npz(committee):
+    net = small(committee=committee)
+    found = np.load(io.BytesIO(npz_bytes(net)), allow_pickle=False)
+    about = json.loads(str(found["about"]))
+    assert about["layers"] == net.layer_list and about["recipe"] == net.recipe and about["committee"] == committee
+    for number, layer in enumerate(net.layers, start=1):
+        np.testing.assert_array_equal(found[f"weight{number}"], layer.weight)
+        np.testing.assert_array_equal(found[f"bias{number}"], layer.bias[..., 0, :])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_on_the_command_line(tmp_path, small_data, form):
+    for name in ("onnx", "safetensors"):
+        optional(name)
+    run("train", "--data", small_data, *FAST, cwd=tmp_path)
+    out, _ = run("export", "--to", f"model{form}", cwd=tmp_path)
+    data = (tmp_path / f"model{form}").read_bytes()
+    assert f"saved {tmp_path / f'model{form}'}, {len(data) / 1e6:.2f} MB" in out
+    net = ann.load_model(tmp_path / "mnist_ann.pickle")
+    assert data == FORMS[form](net) or form == ".npz"  # in which there is the time
+    if form == ".safetensors":
+        test, _ = run("test", "--data", small_data, "--model", "model.safetensors", cwd=tmp_path)
+        assert test == run("test", "--data", small_data, cwd=tmp_path)[0]
+
+
+@pytest.mark.parametrize(("form", "module"), [(".onnx", "onnx"), (".safetensors", "safetensors.numpy")])
+def test_without_the_libraries(monkeypatch, tmp_path, form, module):
+    real = importlib.import_module
+
+    def without(name, *rest):
+        if name == module:
+            raise ModuleNotFoundError(name)
+        return real(name, *rest)
+
+    data = safetensors_bytes(small()) if form == ".safetensors" and optional("safetensors.numpy") else b""
+    monkeypatch.setattr(importlib, "import_module", without)
+    with pytest.raises(ImportError, match=rf"this form needs {module.split('.')[0]}: pip install -e '.\[export\]'"):
+        FORMS[form](small())
+    if data:
+        (tmp_path / "x").write_bytes(data)
+        with pytest.raises(ann.ModelFileError, match=r"read by safetensors: pip install -e '.\[export\]'"):
+            ann.load_model(tmp_path / "x")
+
+
+def test_what_onnx_cannot_say(monkeypatch):
+    optional("onnx")
+    monkeypatch.setitem(ACTIVATIONS, "own", ACTIVATIONS["tanh"])
+    with pytest.raises(ValueError, match="ONNX has no activation 'own'; known: identity, sigmoid"):
+        onnx_bytes(small("own"))
