@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from ann.errors import DataFileError
-from ann.files import read_regular
+from ann.files import read_regular, shown_path
 from ann.sources import DIGITS, SOURCES
 from ann.validation import check_labels
 
 CLASSES = 10
-_MAX_BYTES = 2**30  # of one unpacked file
+_MAX_BYTES = 2**28  # of one unpacked file
 # SHA-256 of the test labels
 _FASHION_LABELS = "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9"
 _CHECKOUT_DATA = Path(__file__).resolve().parent.parent / "data"
@@ -105,10 +105,10 @@ def _folder_of(name: str) -> Path:
     names = SOURCES[name].files
     places = [_CHECKOUT_DATA / name, *([_CHECKOUT_DATA] if name == "mnist" else [])]
     for place in places:
-        if all((place / file).exists() for file in names):
+        if all((place / file).is_file() for file in names):
             return place
     place = cache_folder(name)
-    if not all((place / file).exists() for file in names):
+    if not all((place / file).is_file() for file in names):
         download(name, place)
     return place
 
@@ -128,8 +128,9 @@ def read_idx(path: str | os.PathLike[str], dimensions: int) -> np.ndarray:
     path = Path(path)
     try:
         data = read_regular(path, _MAX_BYTES)
-    except OSError as error:
-        raise DataFileError(f"{path}: cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataFileError(f"{shown_path(path)}: cannot be read: {reason}") from None
     try:
         return _parse_idx(path, _Unpacked(data), dimensions)
     except zlib.error as error:
@@ -149,10 +150,10 @@ class _Unpacked:
     """The bytes of a file, gunzipped where they are gzipped, no more at a time than asked for."""
 
     def __init__(self, data: bytes) -> None:
-        self._packed = data
+        self._packed: bytes | memoryview = memoryview(data)
         self._gzip = zlib.decompressobj(wbits=31) if data[:2] == b"\x1f\x8b" else None  # 31: with header and checksum
 
-    def read(self, count: int) -> bytes:
+    def read(self, count: int) -> bytes | memoryview:
         """Up to ``count`` more bytes, fewer only at the end. Raises zlib.error where they are damaged."""
         if self._gzip is None:
             chunk, self._packed = self._packed[:count], self._packed[count:]
@@ -179,7 +180,7 @@ def _parse_idx(path: Path, unpacked: _Unpacked, dimensions: int) -> np.ndarray:
         raise DataFileError(f"{path}: truncated: {len(header)} bytes, expected an IDX header of {header_bytes}")
     zeros, kind, found, *shape = struct.unpack(f">HBB{dimensions}I", header)
     if zeros != 0:
-        raise DataFileError(f"{path}: not an IDX file: it begins with {header[:2].hex(' ')}, expected 00 00")
+        raise DataFileError(f"{path}: not an IDX file: it begins with {bytes(header[:2]).hex(' ')}, expected 00 00")
     if kind != 8:
         raise DataFileError(f"{path}: IDX type 0x{kind:02x}, expected 0x08, unsigned bytes")
     if found != dimensions:

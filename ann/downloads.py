@@ -4,10 +4,13 @@ and gets its name only when its SHA-256 is right, so a folder never holds half a
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import http.client
 import importlib
 import os
+import stat
+import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -16,10 +19,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ann.errors import DataFileError
-from ann.files import locked, sync_folder
+from ann.files import Lock, locked, shown_path, sync_folder
 from ann.sources import SOURCES, Source
 
-_TIMEOUT = 20.0  # seconds without an answer
+_TIMEOUT = 20.0  # seconds without a byte
+_PATIENCE = 3  # times as long for the whole of an answer's headers, or of a piece
 _SLOWEST, _WINDOW = 1000, 30.0  # bytes a second, over so many seconds; a slower mirror is given up
 _CHUNK = 2**16
 
@@ -48,12 +52,20 @@ def download(name: str, folder: Path) -> None:
     source = SOURCES[name]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder, wait=True):  # two processes would write into the same .part file
+        with _alone_in(folder):  # two processes would write into the same .part file
             for file, (size, digest) in source.files.items():
                 if not (folder / file).exists():
                     _get(source, folder / file, size, digest)
     except OSError as error:
-        raise DataFileError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
+        raise DataFileError(f"{shown_path(error.filename or folder)}: cannot be written: {error.strerror}") from None
+
+
+def _alone_in(folder: Path) -> Lock:
+    try:
+        return locked(folder)
+    except BlockingIOError:
+        print(f"waiting for another process that downloads to {folder}", file=sys.stderr, flush=True)
+        return locked(folder, wait=True)
 
 
 def _get(source: Source, path: Path, size: int, digest: str) -> None:
@@ -76,7 +88,7 @@ def _get_from(address: str, path: Path, size: int, digest: str, bar: _Bar) -> No
     """The file from there, or ``_NotThisMirrorError``; what came of it stays in a .part file, to go on with."""
     part = path.with_name(f"{path.name}.part")
     for _ in range(2):  # again from the start where what was there before is not a part of it
-        with open(part, "ab") as file:
+        with open(part, "ab", opener=_regular) as file:
             begun = file.tell()
             if begun > size:
                 file.truncate(begun := 0)
@@ -94,23 +106,32 @@ def _get_from(address: str, path: Path, size: int, digest: str, bar: _Bar) -> No
     raise _NotThisMirrorError("gives another file, by its SHA-256")
 
 
+def _regular(path: str, flags: int) -> int:
+    """Open a file, and no pipe, which would never end, or link, which leads to another."""
+    file = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "Not a regular file", path)
+    return file
+
+
 def _receive(address: str, file: BinaryIO, begun: int, size: int, bar: _Bar) -> None:
-    """Append the bytes from ``begun`` on."""
+    """Append the bytes from ``begun`` on, or write all where it sends all."""
     request = urllib.request.Request(address, headers={"User-Agent": "ann", "Accept-Encoding": "identity"})
     if begun:
         request.add_header("Range", f"bytes={begun}-")
+    opener = urllib.request.build_opener(_Redirects)
     try:
-        with _of_mirror(urllib.request.urlopen, request, timeout=_TIMEOUT) as answer:
-            if begun and not (
-                answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {begun}-")
-            ):
-                file.truncate(begun := 0)  # it sends the whole file
+        with _in_time(opener.open, request, timeout=_TIMEOUT) as answer:
             if answer.headers.get_content_type() == "text/html":
                 raise _NotThisMirrorError("gives a web page in its place")
+            goes_on = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {begun}-")
+            start = begun if goes_on else 0
             promised = answer.headers.get("Content-Length")
-            if promised is not None and promised != str(size - begun):
-                raise _NotThisMirrorError(f"has {promised} bytes for it, expected {size - begun}")
-            _copy(answer.read1, file, begun, size, bar)
+            if promised is not None and promised != str(size - start):
+                raise _NotThisMirrorError(f"has {_short(promised)} bytes for it, expected {size - start}")
+            file.truncate(start)
+            _copy(answer.read1, file, start, size, bar)
     except urllib.error.HTTPError as error:
         error.close()
         raise _NotThisMirrorError(f"answers {error.code} {_short(error.reason)}") from None
@@ -118,11 +139,23 @@ def _receive(address: str, file: BinaryIO, begun: int, size: int, bar: _Bar) -> 
         raise _NotThisMirrorError(f"cannot be reached: {_short(error.reason)}") from None
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to the web alone, and does not read what comes with them, which may be anything."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        fp.close()
+        if not newurl.lower().startswith(("http://", "https://")):
+            raise urllib.error.URLError("it leads elsewhere than to the web")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _copy(read: Callable[[int], bytes], file: BinaryIO, done: int, size: int, bar: _Bar) -> None:
     bar.start(done)
     since, before = time.monotonic(), done
     while done < size:
-        chunk = _of_mirror(read, min(_CHUNK, size - done))
+        chunk = _in_time(read, min(_CHUNK, size - done))
         if not chunk:
             raise _NotThisMirrorError(f"breaks off after {done:,} of {size:,} bytes")
         file.write(chunk)
@@ -134,14 +167,28 @@ def _copy(read: Callable[[int], bytes], file: BinaryIO, done: int, size: int, ba
             since, before = time.monotonic(), done
 
 
-def _of_mirror(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Ask something of a mirror, whose failures, unlike those of writing, are its own."""
-    try:
-        return function(*arguments, **options)
-    except urllib.error.URLError:
-        raise
-    except (http.client.HTTPException, OSError, ValueError) as error:
-        raise _NotThisMirrorError(f"breaks off: {_short(error) or type(error).__name__}") from None
+def _in_time(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Ask something of a mirror, in a thread that is left to itself where the answer takes too long: a socket's timeout
+    begins anew with every byte. What goes wrong is the mirror's fault, unlike what goes wrong in writing.
+    """
+    result: list[Any] = []
+
+    def ask() -> None:
+        try:
+            result.append(function(*arguments, **options))
+        except Exception as error:
+            result.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_PATIENCE * _TIMEOUT)
+    if not result:
+        raise _NotThisMirrorError(f"does not answer in {_PATIENCE * _TIMEOUT:.0f} s")
+    if isinstance(result[0], urllib.error.URLError):
+        raise result[0]
+    if isinstance(result[0], Exception):
+        raise _NotThisMirrorError(f"breaks off: {_short(result[0]) or type(result[0]).__name__}")
+    return result[0]
 
 
 def _sha256(path: Path) -> str:
@@ -160,8 +207,6 @@ class _Bar:
     """How far a file is: a bar on a terminal, which goes when it is done, and elsewhere a line when it begins."""
 
     def __init__(self, name: str, size: int) -> None:
-        import sys
-
         from tqdm import tqdm
 
         self._bar = tqdm(

@@ -63,6 +63,12 @@ def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
         return file.read(status.st_size)  # read(most) would allocate most
 
 
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """A path for a message: on one line, and harmless to a terminal, whatever a stranger called the file."""
+    text = os.fspath(path)
+    return text if text.isprintable() else ascii(text)
+
+
 def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
@@ -130,7 +136,7 @@ def locked(folder: Path, *, wait: bool = False) -> Lock:
     file = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
+    except BaseException:
         os.close(file)
         raise
     return Lock(file)

@@ -21,6 +21,7 @@ import math
 import os
 import pickle
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +29,7 @@ import numpy as np
 
 from ann.activations import ACTIVATIONS, known_activations
 from ann.errors import ModelFileError
-from ann.files import read_regular
+from ann.files import read_regular, shown_path
 from ann.layer_list import LAYER_KEYS, check_layer_list
 from ann.losses import LOSSES, get_loss
 from ann.pickle_reader import check_depth, read_pickle, shown
@@ -36,7 +37,7 @@ from ann.pickle_reader import check_depth, read_pickle, shown
 FORMAT, ONE, COMMITTEE, LAST = "ann-mlp", 1, 2, 3  # the versions
 TOLERANCE = 0.01  # how far outputs for the examples may be off, in units of the largest output, or of 1 if that is more
 _MAX_BYTES = 256 * 2**20
-_MAX_EXAMPLES = 100
+_MAX_EXAMPLES = 16
 _MAX_HEADER = 2**18  # of a safetensors file
 _KEYS = {"format", "version", "layers", "loss", "preprocessing", "seed", "recipe"}
 _KEYS_SINCE = {LAST: {"examples", "sha256"}}
@@ -66,11 +67,11 @@ def to_bytes(
         ValueError: the model could not be read back, since it is too large, not finite, or has a recipe of values
             that are not plain.
     """
-    float32 = [{**layer, **{key: layer[key].astype("<f4") for key in ("weight", "bias")}} for layer in layers]
+    layers = [{**layer, **{key: float32(layer[key]) for key in ("weight", "bias")}} for layer in layers]
     contents = {
         "format": FORMAT,
         "version": LAST,
-        "layers": float32,
+        "layers": layers,
         "loss": loss,
         "preprocessing": {"scale": pixel_scale},
         "seed": seed,
@@ -99,8 +100,9 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         ModelFileError: it is missing, unreadable, or not what the top of this module describes.
     """
+    place, path = path, shown_path(path)
     try:
-        data = read_regular(path, _MAX_BYTES)
+        data = read_regular(place, _MAX_BYTES)
     except IsADirectoryError:
         raise ModelFileError(f"{path}: this is a folder; the model of a run is model.pickle in it") from None
     except FileNotFoundError:
@@ -114,7 +116,8 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
         contents: dict[str, Any] = _from_safetensors(data) if data[8:9] == b"{" else read_pickle(data)
         _check(contents)
     except (ValueError, RecursionError, MemoryError) as error:
-        raise ModelFileError(f"{path}: not a model file of this program: {error}") from None
+        reason = str(error) or "there is not enough memory for it"
+        raise ModelFileError(f"{path}: not a model file of this program: {reason}") from None
     return contents
 
 
@@ -158,13 +161,28 @@ def checksum(contents: dict[str, Any]) -> str:
 def _in_json(array: Any) -> list[Any]:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{type(array).__name__} is not a plain value")
-    return [array.dtype.str, array.shape, hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()]
+    total, rows = hashlib.sha256(), max(1, 2**20 * len(array) // array.nbytes)
+    for start in range(0, len(array), rows):  # by the megabyte, which may have to be copied
+        total.update(np.ascontiguousarray(array[start : start + rows]).data)
+    return [array.dtype.str, array.shape, total.hexdigest()]
+
+
+def float32(array: np.ndarray) -> np.ndarray:
+    """An array of numbers as a file holds them; what is too large becomes infinite, and is refused for that."""
+    with np.errstate(all="ignore"):
+        return array.astype("<f4")
 
 
 def outputs_of(apply: Callable[[Any], np.ndarray], images: np.ndarray) -> np.ndarray:
     """What a network makes of examples. Its weights may be a stranger's, whose overflows nobody is to be warned of."""
-    with np.errstate(all="ignore"):
-        return apply(images)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return apply(images)
+        except MemoryError:
+            raise
+        except Exception:  # of an activation of a user's own: anything
+            return np.full(1, np.nan)
 
 
 def agree(expected: np.ndarray, found: np.ndarray, tolerance: float) -> bool:
@@ -178,7 +196,8 @@ def parameter_vector(contents: dict[str, Any]) -> tuple[int, np.ndarray]:
     leading = contents["layers"][0]["bias"].shape[:-1]
     arrays = [layer[key] for layer in contents["layers"] for key in ("weight", "bias")]
     rows = [array.reshape(*leading, -1) for array in arrays]
-    return math.prod(leading), np.concatenate(rows, axis=-1, dtype=np.float32, casting="same_kind")
+    with np.errstate(all="ignore"):
+        return math.prod(leading), np.concatenate(rows, axis=-1, dtype=np.float32, casting="same_kind")
 
 
 def _with_equal_strings_one(value: Any) -> Any:
@@ -234,6 +253,8 @@ def _check_fields(contents: dict[str, Any]) -> None:
     members: set[tuple[int, ...]] = set()
     for number, layer in enumerate(contents["layers"], start=1):
         _check_layer(f"layer {number}", layer, version, members)
+    last = contents["seed"] + math.prod(*members) - 1 if members else contents["seed"]
+    _expect(last < 2**63, "the seed of its last member is not below 2^63")
     layers = check_layer_list([{key: layer[key] for key in LAYER_KEYS} for layer in contents["layers"]])
     get_loss(loss, layers[-1]["activation"])
 
@@ -259,7 +280,7 @@ def _check_layer(place: str, layer: Any, version: int, members: set[tuple[int, .
         members.add(leading)
         _expect(len(members) == 1, f"{place}: {key} has another number of members, {leading}, than what is before it")
         _expect(leading == () or leading[0] > 1, f"{place}: {key} has one member; a committee has two or more")
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             ends = np.array([array.min(), array.max()]).astype(np.float32)  # without another array as large
         _expect(bool(np.isfinite(ends).all()), f"{place}: {key} holds numbers that are not finite")
 

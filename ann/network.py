@@ -13,7 +13,7 @@ from typing import Any
 import ann.model_file as model_file
 from ann.backend import get_backend
 from ann.errors import ModelFileError, TrainingWarning
-from ann.files import write_atomically
+from ann.files import shown_path, write_atomically
 from ann.layer_list import LAYER_KEYS, check_layer_list
 from ann.losses import get_loss
 from ann.operations import Array, Backend
@@ -23,6 +23,7 @@ from ann.validation import check_count, check_images, check_number, check_target
 
 _UNSCALED = 16.0  # inputs above this are taken for pixels that were not scaled
 EXAMPLES = 16  # images that a model file carries
+_PIXELS = 2**20  # of random examples, at most
 _NUDGE = 1.0 - 2.0**-18  # changes pixels as little as rounding on another machine may change what follows from them
 _STEADY = 1e-3  # and then outputs change by less than this
 CHUNK = 1000  # images that a network is applied to at a time, at most, so that many need little memory
@@ -50,8 +51,9 @@ class NeuralNetwork(Perceptron):
         gradients: (..., P) device vector: the last batch's dL/d(parameters), in the same order.
         leading: the shape of ``...``: () for one network, (K,) for a committee.
         recipe: the hyperparameters that trained it, as a plain dict, or None.
-        examples: (M, I) host array of uint8 pixels, which its model file will carry beside its outputs for them, so
-            that whoever loads it sees whether it works there; None: random ones. ``fit`` takes training images.
+        examples: (M, I) host array of at most 16 images of uint8 pixels, which its model file will carry beside its
+            outputs for them, so that whoever loads it sees whether it works there; None: random ones. ``fit`` takes
+            training images.
 
     Raises:
         ValueError: an argument is wrong; the message names the layer, counted from 1.
@@ -186,14 +188,35 @@ class NeuralNetwork(Perceptron):
         """
         pixels = self.examples
         if pixels is None:
-            random = generator(self.seed, "examples")
-            pixels = random.integers(0, 256, (EXAMPLES, self.input_dim), dtype="uint8")
-        arguments = self.__getstate__()["arguments"]
-        here = self if self.backend.name == "cpu" else NeuralNetwork(*arguments)
-        outputs = model_file.outputs_of(here.apply, pixels).astype("float32")
+            random, count = generator(self.seed, "examples"), min(EXAMPLES, _PIXELS // self.input_dim)
+            if not count:
+                return None
+            pixels = random.integers(0, 256, (count, self.input_dim), dtype="uint8")
+        here = self
+        if (self.backend.name, self.dtype_name) != ("cpu", "float32"):  # as it will be loaded
+            host = model_file.float32(self.backend.to_host(self.parameters))
+            try:
+                here = NeuralNetwork(self.layer_list, self.loss_name, parameters=host, committee=self.committee)
+            except ValueError:  # not finite, for which the file will be refused
+                return None
+        outputs = model_file.outputs_of(here.apply, pixels)
         nudged = model_file.outputs_of(here.apply, pixels * (self.pixel_scale * _NUDGE))
         steady = model_file.agree(outputs, nudged, _STEADY)
         return {"images": pixels, "outputs": outputs} if steady else None
+
+    @property
+    def examples(self) -> Any:
+        """See the class."""
+        return self._examples
+
+    @examples.setter
+    def examples(self, images: Any) -> None:
+        if images is not None:
+            images = check_images("examples", images, self.input_dim)
+            if images.dtype.name != "uint8" or len(images) > EXAMPLES:
+                raise ValueError(f"examples: expected at most {EXAMPLES} images of uint8 pixels")
+            images = images.copy()  # and not a view of a whole file, or data set
+        self._examples = images
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds: how to build the network, and host arrays."""
@@ -210,7 +233,7 @@ class NeuralNetwork(Perceptron):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Build it again, on the CPU: the machine that reads the pickle may have no GPU."""
         self.__init__(*state["arguments"])  # type: ignore[misc]
-        self.recipe, self.examples = state["recipe"], state["examples"]
+        self.recipe, self.examples = state["recipe"], state.get("examples")  # which earlier versions had not
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NeuralNetwork:
         """A copy on the same device."""
@@ -255,22 +278,24 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
         DeviceError: the device cannot be used.
     """
     backend = get_backend(device)
-    contents = model_file.read_model(path)
+    contents, path = model_file.read_model(path), shown_path(path)
     specs = [{key: layer[key] for key in LAYER_KEYS} for layer in contents["layers"]]
-    committee, parameters = model_file.parameter_vector(contents)
     try:
+        committee, parameters = model_file.parameter_vector(contents)
         network = NeuralNetwork(
             specs, contents["loss"], backend, contents["seed"], parameters=parameters, committee=committee
         )
+        network.recipe, examples = contents["recipe"], contents.get("examples")
+        if examples:
+            network.examples = examples["images"]
+            outputs = model_file.outputs_of(network.apply, network.examples)
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}") from None
-    network.recipe = contents["recipe"]
-    if examples := contents.get("examples"):
-        network.examples = examples["images"]
-        outputs = model_file.outputs_of(network.apply, network.examples)
-        if not model_file.agree(examples["outputs"], outputs, model_file.TOLERANCE):
-            raise ModelFileError(
-                f"{path}: on this machine it gives other outputs for its own examples than where it was saved; if it "
-                "has an activation of your own, import the one that it was trained with"
-            )
+    except MemoryError:
+        raise ModelFileError(f"{path}: there is not enough memory for its network") from None
+    if examples and not model_file.agree(examples["outputs"], outputs, model_file.TOLERANCE):
+        raise ModelFileError(
+            f"{path}: on this machine it gives other outputs for its own examples than where it was saved; if it "
+            "has an activation of your own, import the one that it was trained with"
+        )
     return network

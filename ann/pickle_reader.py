@@ -1,6 +1,6 @@
 """Reads pickles of plain values and arrays without executing them. A pickle is a program for a small stack
 machine, and Python's own reader lets it call any function; this one knows only the instructions that build
-plain values, looks up no name, calls nothing, and allocates only what the file has paid for in bytes.
+plain values, looks up no name, calls nothing, and allocates little but what the file has paid for in bytes.
 
 NumPy's arrays are pickled as calls of a few functions. Their names are compared with a list and stand for what this
 reader then does itself: bytes become an array of numbers, and nothing else can.
@@ -20,8 +20,8 @@ import numpy as np
 _MAX_INSTRUCTIONS = 100_000
 _MAX_DEPTH = 20
 _MAX_STRING = 2**16
-_MAX_TEXT = 2**22  # all strings together
-_MAX_LATIN1 = 2**25  # all bytes that are written as strings, as protocol 2 has to
+_MAX_TEXT = 2**20  # all strings together, as often as they are used
+_MAX_LATIN1 = 2**24  # all bytes that are written as strings, as protocol 2 has to
 _MAX_AXES = 4
 
 _TYPES = ("f4", "f8", "u1")
@@ -216,10 +216,13 @@ class _Machine:
             self._push(self._decoded(self._take(length)))
 
     def _decoded(self, view: memoryview) -> str:
-        self._text += len(view)
+        self._count_text(len(view))
+        return str(view, "utf-8")
+
+    def _count_text(self, length: int) -> None:
+        self._text += length
         if self._text > _MAX_TEXT:
             raise ValueError(f"strings of more than {_MAX_TEXT} bytes in all")
-        return str(view, "utf-8")
 
     def bytes(self, length_code: str) -> None:
         self._push(_Data(self._take(self._number(length_code))))
@@ -274,6 +277,8 @@ class _Machine:
         if type(value) not in (str, _Name, _Type) and not (type(value) is _Data and len(value.view) == 1):
             # Containers could hold themselves or grow exponentially, arrays cost memory that no bytes pay for.
             raise ValueError("something other than a string is used twice")
+        if type(value) is str:
+            self._count_text(len(value))
         self._push(value)
 
     def name(self) -> None:
@@ -335,7 +340,8 @@ class _Machine:
         return _Type(code)
 
     def reconstruct(self, kind: Any, shape: Any, code: Any) -> _Unbuilt:
-        if kind != _Name("ndarray") or shape != (0,) or type(code) is not _Data or bytes(code.view) != b"b":
+        empty = type(shape) is tuple and len(shape) == 1 and type(shape[0]) is int and shape[0] == 0
+        if kind != _Name("ndarray") or not empty or type(code) is not _Data or bytes(code.view) != b"b":
             raise TypeError
         return _Unbuilt()
 
@@ -345,11 +351,11 @@ class _Machine:
     def encode(self, text: Any, codec: Any) -> _Data:
         if codec != "latin1" or type(text) not in (str, _Text):
             raise TypeError
-        if type(text) is str:
-            return _Data(memoryview(text.encode("latin-1")))
-        self._latin1 += len(text.view)
+        self._latin1 += len(text) if type(text) is str else len(text.view)
         if self._latin1 > _MAX_LATIN1:
             raise ValueError(f"arrays written as strings of more than {_MAX_LATIN1} bytes in all")
+        if type(text) is str:
+            return _Data(memoryview(text.encode("latin-1")))
         # Other characters than these, of which one makes a string four times as long, fail before they cost memory
         if np.frombuffer(text.view, dtype=np.uint8).max() > _LAST_LATIN1:
             raise TypeError

@@ -8,7 +8,7 @@ from ann.model_file import read_model
 
 
 def in_words(path: Path) -> str:
-    """A line for each thing in a model file, checked as ``ann.load_model`` checks it.
+    """A line for each thing in a model file, checked as ``ann.load_model`` checks it, but that no example is tried.
 
     Raises:
         ModelFileError: it is no model file.

@@ -98,7 +98,7 @@ def trained(
         seeds = range(seed * size, (seed + 1) * size)
         members = [trained(flags, alone, number, backend, dataset) for number in seeds]
         return ann.committee_of([network for network, _ in members]), sum(seconds for _, seconds in members)
-    stem = f"{made_by(recipe)}-{seed}"
+    stem = f"{made_by(recipe, dataset)}-{seed}"
     if flags.keep and (flags.keep / f"{stem}.json").exists():
         seconds = json.loads((flags.keep / f"{stem}.json").read_bytes())["seconds"]
         return ann.load_model(flags.keep / f"{stem}.pickle", backend), seconds
@@ -115,9 +115,9 @@ def trained(
     return network, seconds
 
 
-def made_by(recipe: ann.Recipe) -> str:
-    """A name for what a recipe makes, the same only for the same fields."""
-    return hashlib.sha256(recipe.to_json().encode()).hexdigest()[:12]
+def made_by(recipe: ann.Recipe, dataset: ann.Dataset) -> str:
+    """A name for what a recipe makes of some data, the same only for the same fields and the same data."""
+    return hashlib.sha256(f"{recipe.to_json()} {data_of(dataset)}".encode()).hexdigest()[:12]
 
 
 def report(flags: argparse.Namespace, rows: list[dict[str, Any]]) -> None:

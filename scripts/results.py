@@ -50,10 +50,12 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             if counts[1] > counts[2]:
                 raise ValueError(f"{counts[1]} wrong of {counts[2]}")
             check_number("seconds", row["seconds"], at_least=0)
+            if not (isinstance(row["date"], str) and row["date"].isprintable()):
+                raise ValueError("its date is no date")
             ann.Recipe.from_json(json.dumps(row["fields"]))
     except FileNotFoundError:
         return []
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ann.AnnError(f"{path}: not a file of results: {error}") from None
     return rows
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import http.server
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -138,6 +139,30 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         time.sleep(1.5)
         self.close_connection = True
 
+    def slow_headers(self, data, start):
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+        for _ in range(100):
+            self.wfile.write(b"x")
+            time.sleep(0.05)
+
+    def never_ready(self, data, start):
+        for _ in range(100):
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            time.sleep(0.05)
+
+    def slow_chunks(self, data, start):
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;")
+        for _ in range(100):
+            self.wfile.write(b"x")
+            time.sleep(0.05)
+
+    def heavy_redirect(self, data, start):
+        self.answer(bytes(50_000_000), 302, Location=f"/good/{self.path.split('/')[-1]}")
+
+    def strange_length(self, data, start):
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: \x1b[2J" + b"9" * 50_000 + b"\r\n\r\n")
+        self.close_connection = True
+
     def dripping(self, data, start):
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
@@ -180,7 +205,7 @@ def whole(folder, files):
     return {path.name: path.read_bytes() for path in folder.iterdir()} == files
 
 
-@pytest.mark.parametrize("behaviour", ["good", "no-ranges", "no-length", "chunked", "redirected"])
+@pytest.mark.parametrize("behaviour", ["good", "no-ranges", "no-length", "chunked", "redirected", "heavy-redirect"])
 def test_a_mirror_that_behaves(mirror, files, behaviour, capsys):
     folder = mirror(behaviour)
     data = ann.load_dataset(NAME)
@@ -208,6 +233,10 @@ BAD = {
     "nonsense": "breaks off: ",
     "silent": "timed out",
     "dripping": "is too slow: ",
+    "slow-headers": "does not answer in 1 s",
+    "never-ready": "does not answer in 1 s",
+    "slow-chunks": "does not answer in 1 s",
+    "strange-length": "bytes for it, expected ",
 }
 
 
@@ -215,6 +244,7 @@ BAD = {
 def test_a_mirror_that_does_not(monkeypatch, mirror, files, behaviour):
     """Alone it ends in one line and no file; where another mirror is good, that one is taken."""
     monkeypatch.setattr(downloads, "_TIMEOUT", 0.5)
+    monkeypatch.setattr(downloads, "_PATIENCE", 2)
     monkeypatch.setattr(downloads, "_WINDOW", 0.3)
     folder = mirror(behaviour)
     with pytest.raises(ann.DataFileError) as caught:
@@ -263,6 +293,30 @@ def test_a_download_goes_on(mirror, files):
     with pytest.raises(ann.DataFileError, match="gives another file, by its SHA-256"):
         ann.load_dataset(NAME)
     assert not list(folder.glob("*.part"))
+
+
+@pytest.mark.parametrize("behaviour", ["web-page", "too-short", "absent", "dropped"])
+def test_a_part_outlives_mirrors_that_do_not_go_on_with_it(mirror, files, behaviour):
+    folder = mirror(behaviour)
+    name = "train-images-idx3-ubyte.gz"
+    folder.mkdir(parents=True)
+    (folder / f"{name}.part").write_bytes(files[name][:100])
+    with pytest.raises(ann.DataFileError):
+        ann.load_dataset(NAME)
+    assert (folder / f"{name}.part").read_bytes() == files[name][:100]
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_a_part_that_is_no_file(mirror, tmp_path, kind):
+    """Is neither followed nor waited for."""
+    folder = mirror("good")
+    folder.mkdir(parents=True)
+    part, precious = folder / "train-images-idx3-ubyte.gz.part", tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    {"link": lambda: part.symlink_to(precious), "pipe": lambda: os.mkfifo(part), "folder": part.mkdir}[kind]()
+    with pytest.raises(ann.DataFileError, match="cannot be written: "):
+        ann.load_dataset(NAME)
+    assert precious.read_bytes() == b"precious"
 
 
 def load(results):
@@ -329,7 +383,6 @@ def test_what_is_known_of_the_data_sets(name):
 
 def test_on_the_command_line(tmp_path):
     """A folder of another data set, with names for its labels; a name as a folder; a mirror that is not there."""
-    (tmp_path / NAME).mkdir()
     write_mnist_like(tmp_path / NAME)
     environment = {**NO_GPU, "XDG_CACHE_HOME": str(tmp_path / "cache"), "https_proxy": "http://127.0.0.1:9"}
     command = [sys.executable, str(ROOT / "scripts/train.py"), "--epochs", "1", "--data"]

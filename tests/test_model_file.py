@@ -11,6 +11,7 @@ import pytest
 from conftest import network_of, write_mnist_like
 
 import ann
+from ann.activations import ACTIVATIONS, Elementwise
 from ann.model_file import FORMAT, _Pickler, checksum
 from ann.pickle_reader import read_pickle
 
@@ -125,7 +126,7 @@ def test_a_pickle_that_calls_is_refused(tmp_path, monkeypatch, protocol):
         (np.ndarray, "broken pickle instruction 0x2e"),
         (b"bytes", "broken pickle instruction 0x2e"),
         ("x" * 70_000, "broken pickle instruction 0x2e"),
-        (["x" * 60_000 + str(number) for number in range(80)], "strings of more than 4194304 bytes in all"),
+        (["x" * 60_000 + str(number) for number in range(80)], "strings of more than 1048576 bytes in all"),
         (np.float64(1), "it names 'numpy._core.multiarray', 'scalar'"),
         (print, "it names 'builtins', 'print'"),
         ({1, 2}, "forbidden pickle instruction 0x8f"),
@@ -237,7 +238,7 @@ def test_malformed_streams(data, message):
         (lambda c: c["examples"].update(images=None), "examples: images is not an array of uint8 with two axes"),
         (lambda c: c["examples"].update(images=np.ones((16, 5), "f4")), "examples: images is not an array of uint8"),
         (lambda c: c["examples"].update(images=np.ones((16, 6), "u1")), r"shape \(16, 6\), expected \(16, 5\)"),
-        (lambda c: c["examples"].update(images=np.ones((999, 5), "u1")), "examples: 999 of them; at most 100 are"),
+        (lambda c: c["examples"].update(images=np.ones((999, 5), "u1")), "examples: 999 of them; at most 16 are"),
         (lambda c: c["examples"].update(outputs=np.ones((15, 3), "f4")), r"shape \(15, 3\), expected \(16, 3\)"),
         (lambda c: c["examples"].update(outputs=np.full((16, 3), np.inf, "f4")), "outputs holds numbers that are not"),
         (lambda c: c["layers"][0].update(weight=np.ones((5, 4), "u1")), "layer 1: weight is an array of uint8"),
@@ -503,3 +504,85 @@ def test_weights_that_overflow_are_nobody_s_warning(tmp_path):
     rewrite(tmp_path / "model", lambda contents: contents.update(examples=examples))
     with pytest.raises(ann.ModelFileError, match="other outputs for its own examples"):
         ann.load_model(tmp_path / "model")
+
+
+def test_float64_networks_answer_as_what_is_saved_of_them(tmp_path):
+    """Which is float32: where that makes another network of it, no example would hold."""
+    layers = [{"input_dim": 2, "output_dim": 1, "activation": "identity"}]
+    net = ann.NeuralNetwork(layers, "quadratic", dtype="float64", parameters=[1e9 + 1, -1e9, 0])
+    net.examples = np.array([[9, 9], [5, 5]], dtype=np.uint8)
+    net.save(tmp_path / "model")
+    ann.load_model(tmp_path / "model")
+    for value in (1e25, 1e300, 1e-300):
+        net.parameters[:] = value
+        with np.errstate(all="raise"):
+            try:
+                net.save(tmp_path / "model")
+                ann.load_model(tmp_path / "model")
+            except ValueError as error:
+                assert value == 1e300 and "not finite" in str(error)
+
+
+def test_pickles_of_networks_of_before_there_were_examples():
+    net = network_of(ann.get_backend("cpu"), 5, 3)
+    state = net.__getstate__()
+    del state["examples"]
+    twin = ann.NeuralNetwork.__new__(ann.NeuralNetwork)
+    twin.__setstate__(state)
+    assert twin.to_bytes() == net.to_bytes()
+
+
+def test_networks_of_many_inputs_carry_fewer_random_examples():
+    layers = [{"input_dim": 400_000, "output_dim": 1, "activation": "sigmoid"}]
+    net = ann.NeuralNetwork(layers)
+    assert len(pickle.loads(net.to_bytes())["examples"]["images"]) == 2
+    net = ann.NeuralNetwork([{**layers[0], "input_dim": 1_100_000}])
+    assert pickle.loads(net.to_bytes())["examples"] is None
+
+
+def test_examples_of_one_s_own(saved):
+    net = ann.load_model(saved)
+    assert net.examples.base is None  # it does not keep the file in memory
+    images = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    net.examples = images
+    images[:] = 0
+    assert net.examples.sum() == sum(range(20))
+    for wrong in (images / 255.0, np.zeros((17, 5), np.uint8), np.zeros((4, 6), np.uint8), [[1] * 5], "x", 3):
+        with pytest.raises(ValueError, match="examples: expected"):
+            net.examples = wrong
+    net.examples = None
+
+
+def test_an_activation_that_raises(monkeypatch, saved):
+    """Of a user's own: the network can be saved, without examples, and one with examples is refused."""
+    whole = saved.read_bytes()
+
+    def fail(xp, z, out):
+        raise RuntimeError("no")
+
+    monkeypatch.setitem(ACTIVATIONS, "tanh", Elementwise("tanh", fail, fail))
+    net = network_of(ann.get_backend("cpu"), 5, 4, 3, activation="tanh", output="softmax")
+    net.save(saved)
+    assert ann.load_model(saved).examples is None
+    saved.write_bytes(whole)
+    with pytest.raises(ann.ModelFileError, match="other outputs for its own examples"):
+        ann.load_model(saved)
+
+
+def test_names_of_files_are_shown_harmlessly(tmp_path):
+    for name in ("a\nb\x1b[2J.pickle", "\udcff"):
+        with pytest.raises(ann.ModelFileError) as caught:
+            ann.load_model(tmp_path / name)
+        assert str(caught.value).isprintable()
+
+
+def test_without_memory_for_its_network(monkeypatch, saved):
+    def fail(*unused):
+        raise MemoryError
+
+    monkeypatch.setattr("ann.model_file.parameter_vector", fail)
+    with pytest.raises(ann.ModelFileError, match="there is not enough memory for its network"):
+        ann.load_model(saved)
+    monkeypatch.setattr("ann.model_file.read_pickle", fail)
+    with pytest.raises(ann.ModelFileError, match="not a model file of this program: there is not enough memory for it"):
+        ann.load_model(saved)

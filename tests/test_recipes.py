@@ -122,6 +122,14 @@ def test_networks_are_kept_and_committees_find_them(evaluate, monkeypatch, capsy
     assert three["first_seed"] == 3 and "first_seed" not in one
 
 
+def test_networks_of_other_data_are_not_found(evaluate, monkeypatch, capsys, tmp_path, small_data):
+    flags = ["--recipe", "classroom", "--device", "cpu", "--seeds", "0", "--keep", tmp_path / "kept"]
+    call(evaluate, monkeypatch, capsys, *flags, "--data", small_data, "--output", tmp_path / "x")
+    other = write_mnist_like(tmp_path / "other", seed=3)
+    call(evaluate, monkeypatch, capsys, *flags, "--data", other, "--output", tmp_path / "y")
+    assert len(list((tmp_path / "kept").glob("*.pickle"))) == 2
+
+
 def test_results_of_before_a_field_was_known_count(evaluate, monkeypatch, capsys, tmp_path, small_data):
     path = tmp_path / "results.jsonl"
     flags = ["--recipe", "classroom", "--data", small_data, "--device", "cpu", "--output", path, "--seeds", "0"]
@@ -157,6 +165,7 @@ GOOD |= {"date": "2026-11-25", "fields": {}}
                 ("total", 0),
                 ("wrong", 11),
                 ("seconds", None),
+                ("date", "\x1b[2J"),
                 ("fields", 3),
             ]
         ),

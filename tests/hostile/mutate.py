@@ -5,6 +5,7 @@
 Prints how many loaded and how many were refused; exits with 1, and says which seed it was, after anything else.
 """
 
+import copy
 import pickle
 import random
 import sys
@@ -76,35 +77,103 @@ def with_its_checksum(data):
     """The same contents with the right checksum, where they can be read and have one, so that more is looked at."""
     try:
         contents = read_pickle(data)
-        contents["sha256"] = checksum(contents)
+        if "sha256" in contents:
+            contents["sha256"] = checksum(contents)
+            return pickle.dumps(contents, protocol=4)
     except (ValueError, TypeError, KeyError):
-        return data
-    return pickle.dumps(contents, protocol=4)
+        pass
+    return data
+
+
+VALUES = (
+    None,
+    True,
+    0,
+    1,
+    -1,
+    2,
+    16,
+    2**31,
+    2**62,
+    0.5,
+    float("nan"),
+    float("inf"),
+    "",
+    "relu",
+    "softmax",
+    "\n",
+    "x" * 99,
+)
+VALUES += ([], {}, (), [1], {"a": 1}, {"scale": 1}, np.zeros((2, 2), "f4"), np.zeros(3, "f8"), np.ones((16, 2), "u1"))
+
+
+def changed(choice, files):
+    """A good file of the present version with a few of its values, keys or arrays changed."""
+    contents = copy.deepcopy(pickle.loads(choice.choice([file for file in files if b"sha256" in file])))
+    for _ in range(choice.choice((1, 1, 2))):
+        place = contents
+        while True:
+            keys = list(place) if isinstance(place, dict) else range(len(place))
+            if not keys:
+                break
+            key = choice.choice(keys)
+            value, kind = place[key], choice.randrange(6)
+            if isinstance(value, (dict, list)) and value and kind < 4:
+                place = value
+                continue
+            if isinstance(value, np.ndarray) and kind < 4:
+                place[key] = changed_array(choice, value)
+            elif kind == 4 and isinstance(place, dict):
+                del place[key]
+            elif kind == 5 and isinstance(place, dict):
+                place[choice.choice(("more", "bias", "version"))] = copy.deepcopy(value)
+            else:
+                place[key] = copy.deepcopy(choice.choice(VALUES))
+            break
+    return pickle.dumps(contents, protocol=choice.choice((2, 3, 4, 5)))
+
+
+def changed_array(choice, array):
+    kind = choice.randrange(7)
+    if kind == 0:
+        array = array.copy()
+        array.flat[choice.randrange(array.size)] = choice.choice((0, 1, 200))
+        return array
+    with np.errstate(all="ignore"):
+        return (
+            np.asfortranarray(array),
+            array.astype("f8"),
+            array[..., :1],
+            array.T.copy(),
+            array[None],
+            array * array.dtype.type(3),
+        )[kind - 1]
 
 
 def main():
     count, seed, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     warnings.simplefilter("error")
-    files, path, loaded = good_files(), folder / "mutated.pickle", 0
+    files, path, loaded, examples = good_files(), folder / "mutated.pickle", 0, 0
     modules = set(sys.modules)
     for number in range(count):
         choice = random.Random(f"{seed} {number}")
         data = damaged(choice, files)
         if choice.random() < 0.3:
-            data = with_its_checksum(data)
+            data = with_its_checksum(changed(choice, files))
         path.write_bytes(data)
         try:
             ann.load_model(path)
             loaded += 1
         except ann.ModelFileError as error:
             message = str(error)
+            examples += "examples" in message
             if not message.isprintable() or len(message) > 500 + len(str(path)) or not message.startswith(f"{path}: "):
                 sys.exit(f"number {number} of seed {seed}: {message!r}: {data!r}")
         except BaseException as error:
             sys.exit(f"number {number} of seed {seed}: {type(error).__name__}: {error}: {data!r}")
     if set(sys.modules) != modules:
         sys.exit(f"imported: {set(sys.modules) - modules}")
-    print(f"{loaded} loaded, {count - loaded} refused")
+    print(f"{loaded} loaded, {count - loaded} refused, {examples} of them for their examples")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 import pickle
 import struct
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from ann.model_file import FORMAT
+import ann
+from ann.model_file import FORMAT, checksum
 from hostile.harness import assert_no_model
 from hostile.pickles import in_a_model, text, whole
 
@@ -111,6 +114,11 @@ def layers_of(count):
     return b"](" + (layer + weight + b"u") * count + b"e"
 
 
+ENCODED = b"c_codecs\nencode\n\x94" + text("x" * 60_000) + b"\x94" + text("latin1") + b"\x94](00"
+ENCODED = ENCODED[:-4] + b"\x86R0" + b"h\x00h\x01h\x02\x86R0" * 14_000 + b"N"
+ZEROS = b"cnumpy\nndarray\n(J" + struct.pack("<i", 10**7) + b"\x85" + text("|u1")
+ZEROS += b"B" + struct.pack("<I", 10**7) + bytes(10**7) + b"tR"
+
 LARGE = {
     "deep lists": b"]" * 90_000 + b"a" * 89_999,
     "deep tuples": b"N" + b"\x85" * 90_000,
@@ -122,6 +130,10 @@ LARGE = {
     "dicts": b"](" + b"}" * 99_990 + b"e",
     "long texts": b"](" + text("x" * 60_000) * 300 + b"e",
     "texts of wide characters": b"](" + text("x" * 60_000 + "\U0001f600") * 60 + b"e",
+    "one text used often": b"](" + text("\x01" * 60_000) + b"\x94" + b"h\x00" * 99_000 + b"e",
+    "a short text used often": b"](" + text("\x01" * 200) + b"\x94" + b"h\x00" * 99_000 + b"e",
+    "texts as bytes": ENCODED,
+    "an array as a shape": b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\n" + ZEROS + b"\x85C\x01btR",
     "memoized": b"N" + b"\x94" * 99_000,
     "names": b"](" + b"cnumpy\nndarray\n0" * 30_000 + b"e",
     "types": b"](" + b"cnumpy\ndtype\n(" * 10_000 + b"e",
@@ -169,3 +181,55 @@ def test_the_largest_files(tmp_path):
     assert_no_model(tmp_path / "model", head + array + b"u.")
     message = assert_no_model(tmp_path / "model", bytes(2**28 + 1))
     assert "268435457 bytes, and at most 268435456 are read" in message
+
+
+def model(layers, **more):
+    """The bytes of a version 3 file of these layers, with its right checksum."""
+    contents = {"format": FORMAT, "version": 3, "layers": layers, "loss": "quadratic", "seed": 0, "recipe": None}
+    contents |= {"preprocessing": {"scale": 1 / 255}, "examples": None, **more}
+    contents["sha256"] = checksum(contents)
+    return pickle.dumps(contents, protocol=4)
+
+
+def layer(*shape, activation="identity", **options):
+    """Of weights of this shape, (I, O) or (K, I, O)."""
+    weight, bias = np.ones(shape, "f4", **options), np.ones((*shape[:-2], shape[-1]), "f4")
+    return {"input_dim": shape[-2], "output_dim": shape[-1], "activation": activation, "weight": weight, "bias": bias}
+
+
+def wrong_examples(inputs, outputs, count=16):
+    return {"images": np.ones((count, inputs), "u1"), "outputs": np.full((count, outputs), -9, "f4")}
+
+
+MODELS = {
+    "wide": ([layer(1, 10**6, activation="gelu"), layer(10**6, 1)], wrong_examples(1, 1)),
+    "of many members": ([layer(10**6, 1, 1)], wrong_examples(1, 1)),
+    "of many layers": ([layer(1, 1) for _ in range(1000)], wrong_examples(1, 1)),
+    "of many inputs": ([layer(10**6, 1)], wrong_examples(10**6, 1)),
+    "of many outputs": ([layer(1, 10**6)], wrong_examples(1, 10**6)),
+    "in columns": ([layer(2000, 2000, order="F")], wrong_examples(2000, 2000)),
+    "large": ([layer(4000, 2000)], wrong_examples(4000, 2000)),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_that_are_refused_for_their_examples_alone(tmp_path, name):
+    """They have to be built and tried, which may take a few times their size, and no more."""
+    layers, examples = MODELS[name]
+    layers = [dict(one) for one in layers]
+    data = model(layers, examples=examples)
+    (tmp_path / "model").write_bytes(data)
+    started = time.perf_counter()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ann.ModelFileError, match="other outputs for its own examples"):
+            ann.load_model(tmp_path / "model")
+        assert tracemalloc.get_traced_memory()[1] < 64 * 2**20 + 8 * len(data)
+    finally:
+        tracemalloc.stop()
+    assert time.perf_counter() - started < 5
+
+
+def test_too_many_examples(tmp_path):
+    message = assert_no_model(tmp_path / "model", model([layer(1, 1)], examples=wrong_examples(1, 1, 17)))
+    assert "examples: 17 of them; at most 16 are tried" in message
