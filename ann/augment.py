@@ -1,4 +1,4 @@
-"""Distortions: in training, each image is turned, stretched, sheared, shifted and bent a little, otherwise in every
+"""Distortions: in training, each image is turned, stretched, sheared, shifted and bent a little, differently in every
 epoch, so that a network learns what a digit is rather than these images of it. All of it is one resampling: where a
 pixel looks is a sum of a few fixed patterns, with random factors that follow from the image and the epoch.
 

@@ -148,7 +148,9 @@ def check_same_run(path: str | os.PathLike[str], there: Any, here: Mapping[str, 
     """Raise CheckpointError, naming what differs, unless a checkpoint's run is this one."""
     differences = _differences("", *(json.loads(json.dumps(run)) for run in (there, here)))
     if differences:
-        raise CheckpointError(f"{path}: cannot go on with another run: {'; '.join(differences)}")
+        raise CheckpointError(
+            f"{path}: cannot go on with another run: {'; '.join(differences)}; to begin anew, name another"
+        )
 
 
 def _differences(name: str, there: Any, here: Any) -> list[str]:

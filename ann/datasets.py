@@ -74,7 +74,8 @@ def load_dataset(folder_or_name: str | os.PathLike[str] = "mnist") -> Dataset:
         raise DataFileError(f"{folder}: this is a file; give the folder that holds the four IDX files")
     if not os.path.isdir(folder):  # false, where Path.is_dir raises, for a name that is too long
         raise DataFileError(
-            f"{folder}: no such data folder; it must hold the four IDX files of MNIST (see data/README.md)"
+            f"{shown_path(folder)}: no such data folder; it must hold the four IDX files of MNIST (see data/README.md) "
+            f"or be a name: {', '.join(SOURCES)}"
         )
     parts = {}
     for part, prefix in (("train", "train"), ("test", "t10k")):

@@ -79,8 +79,14 @@ def _get(source: Source, path: Path, size: int, digest: str) -> None:
                 reasons.append(f"{mirror} {reason}")
             else:
                 return
+    if all(" cannot be reached" in reason for reason in reasons):
+        raise DataFileError(
+            f"{path.parent.name}: {'; '.join(reasons)}: is this machine on the internet? Else put its four files, "
+            f"{', '.join(source.files)}, into {shown_path(path.parent)}"
+        )
     raise DataFileError(
-        f"{path.name}: no mirror gives it: {'; '.join(reasons)}; try again, or put the file into {path.parent}"
+        f"{path.name}: no mirror gives it: {'; '.join(reasons)}; try again, or put the file into "
+        f"{shown_path(path.parent)}"
     )
 
 
@@ -92,10 +98,14 @@ def _get_from(address: str, path: Path, size: int, digest: str, bar: _Bar) -> No
             begun = file.tell()
             if begun > size:
                 file.truncate(begun := 0)
-            if begun < size:
-                _receive(address, file, begun, size, bar)
-            file.flush()
-            os.fsync(file.fileno())
+            try:
+                if begun < size:
+                    _receive(address, file, begun, size, bar)
+                file.flush()
+                os.fsync(file.fileno())
+            finally:
+                if not os.fstat(file.fileno()).st_size:
+                    part.unlink()
         if _sha256(part) == digest:
             part.replace(path)
             sync_folder(path.parent)

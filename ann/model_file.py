@@ -112,13 +112,23 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ModelFileError(f"{path}: cannot be read: {reason}") from None
+    if data[:2] == b"PK":
+        raise ModelFileError(
+            f"{path}: this is a checkpoint, or another zip file; the model of a run is model.pickle in it"
+        )
     try:
         contents: dict[str, Any] = _from_safetensors(data) if data[8:9] == b"{" else read_pickle(data)
         _check(contents)
+    except _ModelOfOursError as error:
+        raise ModelFileError(f"{path}: {error}") from None
     except (ValueError, RecursionError, MemoryError) as error:
         reason = str(error) or "there is not enough memory for it"
         raise ModelFileError(f"{path}: not a model file of this program: {reason}") from None
     return contents
+
+
+class _ModelOfOursError(ValueError):
+    """Why a file is refused that is a model file of this program."""
 
 
 def _from_safetensors(data: bytes) -> dict[str, Any]:
@@ -223,18 +233,29 @@ def _check(contents: Any) -> None:
     _expect(type(version) is int and version >= 1, f"its version is {shown(version)}")
     _expect(version <= LAST, f"format version {version} is later than {LAST}, the last one known here; update ann")
     keys = _KEYS | _KEYS_SINCE.get(version, set())
-    _expect(set(contents) == keys, f"its fields are not {', '.join(sorted(keys))}")
+    _check_keys("it", contents, keys)
     if version < LAST:
         _check_fields(contents)
         return
     found = contents["sha256"]
-    known = type(found) is str and found == checksum(contents)
-    _expect(known, "it was damaged, or changed, since it was saved: its SHA-256 is not that of its contents")
+    if not (type(found) is str and found == checksum(contents)):
+        raise _ModelOfOursError(
+            "it was damaged, or changed by hand, since it was saved: its SHA-256 is not that of its contents; to "
+            "change a network, load it with ann.load_model, and save that"
+        )
     try:
         _check_fields(contents)
         _check_examples(contents)
+    except _ModelOfOursError:
+        raise
     except ValueError as error:
         raise ValueError(f"{error}; its SHA-256 is right, so it was not damaged, but made so") from None
+
+
+def _check_keys(place: str, fields: Any, keys: set[str]) -> None:
+    _expect(type(fields) is dict, f"{place}: expected {', '.join(sorted(keys))}")
+    for what, names in (("lacks", keys - set(fields)), ("has an unknown field,", set(fields) - keys)):
+        _expect(not names, f"{place} {what} {', '.join(map(shown, sorted(names)[:3]))}")
 
 
 def _check_fields(contents: dict[str, Any]) -> None:
@@ -261,10 +282,11 @@ def _check_fields(contents: dict[str, Any]) -> None:
 
 def _check_layer(place: str, layer: Any, version: int, members: set[tuple[int, ...]]) -> None:
     """``members``: what the layers before have of members, to which this one's are added."""
-    _expect(type(layer) is dict and set(layer) == _LAYER_KEYS, f"{place}: expected {', '.join(sorted(_LAYER_KEYS))}")
+    _check_keys(place, layer, _LAYER_KEYS)
     name = layer["activation"]
-    known = type(name) is str and name in ACTIVATIONS
-    _expect(known, f"{place}: unknown activation {shown(name)}; known: {known_activations()}")
+    _expect(type(name) is str, f"{place}: its activation is {shown(name)}")
+    if name not in ACTIVATIONS:
+        raise _ModelOfOursError(f"{place}: unknown activation {shown(name)}; known: {known_activations()}")
     sizes = (layer["input_dim"], layer["output_dim"])
     _expect(all(type(size) is int for size in sizes), f"{place}: input_dim or output_dim is not a whole number")
     for key, shape in (("weight", sizes), ("bias", sizes[1:])):

@@ -43,7 +43,7 @@ RECIPES = {
     "classroom": NamedRecipe(Recipe(), "the network of the README, on the images as they are", "7 s on two cores"),
     "classroom-distorted": NamedRecipe(
         Recipe(epochs=120, weight_decay=0.01, rotation=7.0, scaling=0.1, shear=5.0, shift=0.7, elastic=0.7),
-        "the same network, on images that are distorted, otherwise in each epoch",
+        "the same network, on images that are distorted, differently in each epoch",
         "2 min on two cores",
     ),
     "quick": NamedRecipe(

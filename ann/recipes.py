@@ -35,7 +35,7 @@ class Recipe:
         label_smoothing: the share of each target that goes to all classes alike.
         dropout: the share of the outputs of hidden layers that is 0 in training, others for each image in each epoch.
         input_dropout: the same for the pixels.
-        rotation: images are turned in training by up to so many degrees, 1 and 7 by half, otherwise in each epoch.
+        rotation: images are turned in training by up to so many degrees, 1 and 7 by half, differently in each epoch.
         scaling: and their height and width changed by up to this share.
         shear: and leant by up to so many degrees.
         shift: and shifted by up to so many pixels, along each axis.
@@ -91,7 +91,7 @@ class Recipe:
         get_activation(self.activation)
         get_loss(self.loss, self.output_activation)
         if not isinstance(self.hidden, (tuple, list)):
-            raise ValueError(f"hidden: expected a tuple of widths, got {self.hidden!r}")
+            raise ValueError(f"hidden: expected a tuple of widths, such as (300,) for one layer, got {self.hidden!r}")
         checked = {
             "activation": str(self.activation),  # str and not NumPy's subclass of it, which no file may hold
             "output_activation": str(self.output_activation),
@@ -164,13 +164,15 @@ class Recipe:
         return cls(**fields)
 
     def __str__(self) -> str:
-        """The command line that trains by this recipe."""
+        """The command line that trains by this recipe, where the defaults are as they are now."""
         return shlex.join(["python", "scripts/train.py", *self.flags()])
 
     def flags(self) -> list[str]:
-        """The flags of scripts/train.py that give this recipe."""
+        """The flags of scripts/train.py that give this recipe: those that are not as they are by default."""
         words: list[str] = []
         for name, value in vars(self).items():
+            if value == getattr(Recipe, name):
+                continue
             flag = name.replace("_", "-")
             if isinstance(value, bool):
                 words.append(f"--{flag}" if value else f"--no-{flag}")

@@ -65,7 +65,6 @@ def fit(
     if callable(callbacks) or not (checkpoints is None or isinstance(checkpoints, Checkpoints)):
         raise ValueError("callbacks: expected a list of functions, and for checkpoints ann.Checkpoints(path) or None")
     training, held_out = _split(network, dataset, recipe)
-    network.examples = training[0][:EXAMPLES].copy()
     training_set = Images(network, *training, recipe.label_smoothing, dataset.train_images.shape[1:])
     validation = Images(network, *held_out) if recipe.validation else None
     steps = Steps(network, training_set, recipe)
@@ -73,6 +72,7 @@ def fit(
     hints = Hints(network, *training, recipe)
     keeper = Keeper(checkpoints, network, steps, stopping, _run(network, recipe, training, held_out))
     position, xp = keeper.position, network.xp
+    network.examples = training[0][:EXAMPLES]
     rate = get_schedule(recipe.schedule, recipe.learning_rate, steps.count * recipe.epochs, recipe.warmup)
     interrupted = False
 

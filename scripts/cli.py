@@ -108,6 +108,9 @@ class Parser(argparse.ArgumentParser):
             near = [_OTHER_NAMES[word]] if word in _OTHER_NAMES else difflib.get_close_matches(word, known)
             if near and near[0] in known:
                 message += f"; did you mean {near[0]}?"
+        elif choice := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
+            near = difflib.get_close_matches(choice[1].lower(), re.findall(r"[\w-]+", choice[2]), 1)
+            message += f"; did you mean {near[0]}?" if near else ""
         elif unknown:
             after = "; a value stands after its flag"
             example = f": --model {unknown[1]}" if "--model" in known else ""

@@ -43,7 +43,7 @@ class Comparison:
             f"{first}: {self.both + self.only_first} wrong; {second}: {self.both + self.only_second} wrong; both wrong "
             f"on {self.both}, only the first on {self.only_first}, only the second on {self.only_second}",
             f"McNemar's exact test: p {f'= {self.p:.2g}' if self.p else '< 1e-300'}, {self._judgement()}",
-            f"they differ on {len(self.differ)} images:",
+            f"they differ on {len(self.differ)} images:" if len(self.differ) else "they answer alike on all images",
             *(
                 f"image {index:5}  expected {self._labels[index]}  first {self._first[index]}  "
                 f"second {self._second[index]}"

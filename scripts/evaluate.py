@@ -48,8 +48,10 @@ def main() -> None:
                 row = measure(flags, recipe, seed, backend, dataset)
                 rows.append(row)
                 write_rows(flags.output, rows)
-                cli.say(f"seed {seed}: {row['wrong']} of {row['total']:,} wrong, {row['seconds']} s")
+                cli.say(f"seed {seed}: {row['wrong']} of {row['total']:,} wrong, {row['seconds']} s; in {flags.output}")
             else:
+                if flags.keep:  # the test images are not read again
+                    trained(flags, recipe, seed, backend, dataset)
                 cli.say(f"seed {seed}: {row['wrong']} of {row['total']:,} wrong, measured on {row['date']}")
             found.append(row)
         report(flags, found)
@@ -111,6 +113,7 @@ def trained(
     if flags.keep:
         flags.keep.mkdir(parents=True, exist_ok=True)
         network.save(flags.keep / f"{stem}.pickle")
+        cli.say(f"kept {flags.keep / stem}.pickle")
         write_atomically(flags.keep / f"{stem}.json", json.dumps({"seconds": seconds}).encode())
     return network, seconds
 
@@ -128,7 +131,7 @@ def report(flags: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     text = f"{flags.recipe}: mean {mean:.1f} wrong of {rows[0]['total']:,} on {rows[0]['on']} images"
     if len(wrong) > 1:
         text = f"{flags.recipe}: wrong of {rows[0]['total']:,} on {rows[0]['on']} images: {spread(wrong)}"
-    cli.say(f"{text}; {len(wrong)} seeds, {seconds} s each")
+    cli.say(f"{text}; {len(wrong)} seed{'s' * (len(wrong) > 1)}, {seconds} s each")
     cli.say("\n| seed | " + " | ".join(str(row["seed"]) for row in rows) + " | mean |")
     cli.say("| --- |" + " --- |" * (len(rows) + 1))
     cli.say("| wrong | " + " | ".join(map(str, wrong)) + f" | **{mean:.1f}** |")

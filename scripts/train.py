@@ -240,7 +240,7 @@ class Progress:
 
 
 def command(flags: argparse.Namespace, recipe: ann.Recipe, backend: ann.Backend) -> str:
-    """The command line that repeats this run, with every hyperparameter, whatever the defaults become."""
+    """The command line that repeats this run; a version with other defaults needs what is in the model, too."""
     precision = [] if flags.precision == "float32" else ["--precision", flags.precision]
     words = ["--device", backend.name, *precision, "--seed", flags.seed, *recipe.flags(), *data_flags(flags)]
     if flags.output == (flags.run or flags.resume or Path()) / "model.pickle":

@@ -203,7 +203,9 @@ def test_a_checkpoint_of_an_earlier_version(dataset, stopped):
             del about["run"]["recipe"][name]
 
     rewritten(stopped, forget)
-    with pytest.raises(ann.CheckpointError, match=r"recipe adversarial is 0\.5 and was 0\.0$"):
+    with pytest.raises(
+        ann.CheckpointError, match=r"recipe adversarial is 0\.5 and was 0\.0; to begin anew, name another$"
+    ):
         ann.fit(network(ann.get_backend("cpu")), dataset, recipe(adversarial=0.5), (), None, ann.Checkpoints(stopped))
     net = network(ann.get_backend("cpu"))
     ann.fit(net, dataset, recipe(), (), None, ann.Checkpoints(stopped))

@@ -391,9 +391,9 @@ def test_on_the_command_line(tmp_path):
         assert found.returncode == code
     lines = found.stderr.splitlines()
     assert lines[0] == "downloading train-images-idx3-ubyte.gz, 26.4 MB" and len(lines) == 2
-    assert lines[1].startswith(
-        "error: train-images-idx3-ubyte.gz: no mirror gives it: https://raw.githubusercontent.com/"
-    )
+    assert lines[1].startswith("error: fashion-mnist: https://raw.githubusercontent.com/")
+    assert "is this machine on the internet? Else put its four files, train-images-idx3-ubyte.gz, " in lines[1]
+    assert not list((tmp_path / "cache").rglob("*.part"))
 
 
 def test_a_folder_of_a_data_set_that_is_known(monkeypatch, small_data):

@@ -87,7 +87,7 @@ def test_evaluate_reads_the_test_images_once_for_each_seed(evaluate, monkeypatch
     assert re.search(rf"seed 1: {wrong[1]} of 100 wrong, measured on \d{{4}}-", again)
     assert len(path.read_text().splitlines()) == 4
     held_out = call(evaluate, monkeypatch, capsys, *flags, "--seeds", "1", "--validation").out
-    assert "on held-out images; 1 seeds" in held_out
+    assert "on held-out images; 1 seed," in held_out
     assert json.loads(path.read_text().splitlines()[-1])["fields"]["validation"] == 100
 
 
@@ -120,6 +120,26 @@ def test_networks_are_kept_and_committees_find_them(evaluate, monkeypatch, capsy
     assert three["wrong"] == (ann.committee_of(networks).predict(data.test_images) != data.test_labels).sum()
     assert three["seconds"] >= one["seconds"] >= 0
     assert three["first_seed"] == 3 and "first_seed" not in one
+
+
+def test_networks_are_kept_where_their_results_are_there(evaluate, monkeypatch, capsys, tmp_path, small_data):
+    flags = [
+        "--recipe",
+        "classroom",
+        "--data",
+        small_data,
+        "--device",
+        "cpu",
+        "--output",
+        tmp_path / "x",
+        "--seeds",
+        "0",
+    ]
+    call(evaluate, monkeypatch, capsys, *flags)
+    before = (tmp_path / "x").read_bytes()
+    out = call(evaluate, monkeypatch, capsys, *flags, "--keep", tmp_path / "kept").out
+    assert "kept " in out and "measured on" in out
+    assert len(list((tmp_path / "kept").glob("*.pickle"))) == 1 and (tmp_path / "x").read_bytes() == before
 
 
 def test_networks_of_other_data_are_not_found(evaluate, monkeypatch, capsys, tmp_path, small_data):

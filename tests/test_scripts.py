@@ -212,6 +212,8 @@ def test_help(tmp_path, name):
         (["--schedule", "x"], "argument --schedule: invalid choice: 'x'"),
         (["--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
         (["--epoch", "3"], "unrecognized arguments: --epoch 3; did you mean --epochs?"),
+        (["--activation", "Relu"], "invalid choice: 'Relu' (choose from"),
+        (["--activation", "Relu"], "; did you mean relu?"),
         (["--lr", "3"], "unrecognized arguments: --lr 3; did you mean --learning-rate?"),
         (["--layers=3"], "unrecognized arguments: --layers=3; did you mean --hidden?"),
         (["--batch_size", "3"], "unrecognized arguments: --batch_size 3; did you mean --batch-size?"),

@@ -1,6 +1,14 @@
 """Says at the end how many hostile files were tried."""
 
+import pytest
+
 from hostile.harness import tried, worst
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    """Where nothing else comes and goes while it is watched."""
+    monkeypatch.chdir(tmp_path)
 
 
 def pytest_terminal_summary(terminalreporter):
