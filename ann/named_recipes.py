@@ -56,6 +56,11 @@ RECIPES = {
         "the same as quick, for as long as it takes to drink a cup",
         "9 min on two cores",
     ),
+    "coffee-committee": NamedRecipe(
+        replace(_QUICK, epochs=150, committee=7),
+        "seven of those of coffee, whose outputs are averaged",
+        "an hour on two cores",
+    ),
     "permutation-invariant": NamedRecipe(
         Recipe(
             hidden=(1024, 512),
