@@ -49,8 +49,8 @@ def text_sheet(images: np.ndarray, captions: Sequence[str], columns: int = 5, un
     return "\n".join(lines)
 
 
-def figure_of_images(images: np.ndarray, captions: Sequence[str], columns: int = 5) -> Any:
-    """A matplotlib figure of images (N, height, width), each under its caption. Raises ImportError without it."""
+def figure_of_images(images: Sequence[np.ndarray] | np.ndarray, captions: Sequence[str], columns: int = 5) -> Any:
+    """A matplotlib figure of images (height, width), each under its caption. Raises ImportError without it."""
     pyplot = _pyplot()
     rows = max(1, -(-len(images) // columns))
     lines = max((caption.count("\n") for caption in captions), default=0)

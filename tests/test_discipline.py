@@ -83,6 +83,7 @@ ROOMS = [
         "run_folder",
         "web_page",
         "exports",
+        "handwriting",
     ),
 ]
 

@@ -273,8 +273,15 @@ def test_recipes_are_checked(field, value):
         ann.Recipe(**{field: value})
 
 
-def test_recipe_flags_name_every_field():
-    words = ann.Recipe(hidden=()).flags()
+def test_recipe_flags_name_every_field_that_is_not_as_by_default():
+    assert ann.Recipe().flags() == []
+    other = {
+        field.name: {float: 0.25, int: 3, str: "tanh", bool: True, tuple: ()}[type(getattr(ann.Recipe, field.name))]
+        for field in dataclasses.fields(ann.Recipe)
+    }
+    other |= {"output_activation": "softmax", "loss": "quadratic", "optimizer": "sgd", "schedule": "step"}
+    words = ann.Recipe(**other | {"adversarial": 0.0}).flags()  # which batch_norm excludes
     assert words[:2] == ["--hidden", "none"]
-    names = [word.removeprefix("--").removeprefix("no-") for word in words if word.startswith("--")]
-    assert names == [field.name.replace("_", "-") for field in dataclasses.fields(ann.Recipe)]
+    names = [word.removeprefix("--") for word in words if word.startswith("--")]
+    assert names == [name.replace("_", "-") for name in other if name != "adversarial"]
+    assert ann.Recipe(adversarial=0.5).flags() == ["--adversarial", "0.5"]
