@@ -21,8 +21,6 @@ import math
 import os
 import pickle
 import sys
-import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,9 +33,9 @@ from ann.losses import LOSSES, get_loss
 from ann.pickle_reader import check_depth, read_pickle, shown
 
 FORMAT, ONE, COMMITTEE, LAST = "ann-mlp", 1, 2, 3  # the versions
-TOLERANCE = 0.01  # how far outputs for the examples may be off, in units of the largest output, or of 1 if that is more
 _MAX_BYTES = 256 * 2**20
 _MAX_EXAMPLES = 16
+_MAX_DIM = 2**20  # inputs or outputs of a layer
 _MAX_HEADER = 2**18  # of a safetensors file
 _KEYS = {"format", "version", "layers", "loss", "preprocessing", "seed", "recipe"}
 _KEYS_SINCE = {LAST: {"examples", "sha256"}}
@@ -171,9 +169,9 @@ def checksum(contents: dict[str, Any]) -> str:
 def _in_json(array: Any) -> list[Any]:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{type(array).__name__} is not a plain value")
-    total, rows = hashlib.sha256(), max(1, 2**20 * len(array) // array.nbytes)
-    for start in range(0, len(array), rows):  # by the megabyte, which may have to be copied
-        total.update(np.ascontiguousarray(array[start : start + rows]).data)
+    total = hashlib.sha256()
+    for piece in np.nditer(array, ["external_loop", "buffered", "zerosize_ok"], order="C", buffersize=2**18):
+        total.update(np.ascontiguousarray(piece).data)
     return [array.dtype.str, array.shape, total.hexdigest()]
 
 
@@ -181,24 +179,6 @@ def float32(array: np.ndarray) -> np.ndarray:
     """An array of numbers as a file holds them; what is too large becomes infinite, and is refused for that."""
     with np.errstate(all="ignore"):
         return array.astype("<f4")
-
-
-def outputs_of(apply: Callable[[Any], np.ndarray], images: np.ndarray) -> np.ndarray:
-    """What a network makes of examples. Its weights may be a stranger's, whose overflows nobody is to be warned of."""
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return apply(images)
-        except MemoryError:
-            raise
-        except Exception:  # of an activation of a user's own: anything
-            return np.full(1, np.nan)
-
-
-def agree(expected: np.ndarray, found: np.ndarray, tolerance: float) -> bool:
-    """Whether outputs are the same, but for what another machine's arithmetic may change."""
-    with np.errstate(all="ignore"):  # of infinite outputs, which never are
-        return bool(np.abs(found - expected).max() <= tolerance * max(1.0, float(np.abs(expected).max())))
 
 
 def parameter_vector(contents: dict[str, Any]) -> tuple[int, np.ndarray]:
@@ -289,6 +269,7 @@ def _check_layer(place: str, layer: Any, version: int, members: set[tuple[int, .
         raise _ModelOfOursError(f"{place}: unknown activation {shown(name)}; known: {known_activations()}")
     sizes = (layer["input_dim"], layer["output_dim"])
     _expect(all(type(size) is int for size in sizes), f"{place}: input_dim or output_dim is not a whole number")
+    _expect(max(sizes) <= _MAX_DIM, f"{place}: input_dim or output_dim is more than {_MAX_DIM}")
     for key, shape in (("weight", sizes), ("bias", sizes[1:])):
         array = layer[key]
         _expect(isinstance(array, np.ndarray), f"{place}: {key} is not an array")

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import ann.model_examples as model_examples
 import ann.model_file as model_file
 from ann.backend import get_backend
 from ann.errors import ModelFileError, TrainingWarning
@@ -27,6 +28,10 @@ _PIXELS = 2**20  # of random examples, at most
 _NUDGE = 1.0 - 2.0**-18  # changes pixels as little as rounding on another machine may change what follows from them
 _STEADY = 1e-3  # and then outputs change by less than this
 CHUNK = 1000  # images that a network is applied to at a time, at most, so that many need little memory
+_OTHER_OUTPUTS = (
+    "on this machine it gives other outputs for its own examples than where it was saved; if it has an activation of "
+    "your own, import the one that it was trained with"
+)
 _NUMBERS = 2**22  # in any layer's outputs for them, at most, unless a single image has more
 
 
@@ -188,9 +193,7 @@ class NeuralNetwork(Perceptron):
         """
         pixels = self.examples
         if pixels is None:
-            random, count = generator(self.seed, "examples"), min(EXAMPLES, _PIXELS // self.input_dim)
-            if not count:
-                return None
+            random, count = generator(self.seed, "examples"), min(EXAMPLES, max(1, _PIXELS // self.input_dim))
             pixels = random.integers(0, 256, (count, self.input_dim), dtype="uint8")
         here = self
         if (self.backend.name, self.dtype_name) != ("cpu", "float32"):  # as it will be loaded
@@ -199,9 +202,9 @@ class NeuralNetwork(Perceptron):
                 here = NeuralNetwork(self.layer_list, self.loss_name, parameters=host, committee=self.committee)
             except ValueError:  # not finite, for which the file will be refused
                 return None
-        outputs = model_file.outputs_of(here.apply, pixels)
-        nudged = model_file.outputs_of(here.apply, pixels * (self.pixel_scale * _NUDGE))
-        steady = model_file.agree(outputs, nudged, _STEADY)
+        outputs = model_examples.outputs_of(here.apply, pixels)
+        nudged = model_examples.outputs_of(here.apply, pixels * (self.pixel_scale * _NUDGE))
+        steady = model_examples.agree(outputs, nudged, _STEADY)
         return {"images": pixels, "outputs": outputs} if steady else None
 
     @property
@@ -274,28 +277,28 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
 
     Raises:
         ModelFileError: the file is missing, unreadable, damaged or not a model of this format, or no output for an
-            example may be ``model_file.TOLERANCE`` off, and one is.
+            example may be ``model_examples.TOLERANCE`` off, and one is.
         DeviceError: the device cannot be used.
     """
     backend = get_backend(device)
     contents, path = model_file.read_model(path), shown_path(path)
+    examples = contents.get("examples")
+    if examples and not model_examples.hold(contents):
+        raise ModelFileError(f"{path}: {_OTHER_OUTPUTS}")
     specs = [{key: layer[key] for key in LAYER_KEYS} for layer in contents["layers"]]
     try:
         committee, parameters = model_file.parameter_vector(contents)
         network = NeuralNetwork(
             specs, contents["loss"], backend, contents["seed"], parameters=parameters, committee=committee
         )
-        network.recipe, examples = contents["recipe"], contents.get("examples")
+        network.recipe = contents["recipe"]
         if examples:
             network.examples = examples["images"]
-            outputs = model_file.outputs_of(network.apply, network.examples)
+            found = model_examples.outputs_of(network.apply, network.examples)
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}") from None
     except MemoryError:
         raise ModelFileError(f"{path}: there is not enough memory for its network") from None
-    if examples and not model_file.agree(examples["outputs"], outputs, model_file.TOLERANCE):
-        raise ModelFileError(
-            f"{path}: on this machine it gives other outputs for its own examples than where it was saved; if it "
-            "has an activation of your own, import the one that it was trained with"
-        )
+    if examples and not model_examples.agree(examples["outputs"], found, model_examples.TOLERANCE):
+        raise ModelFileError(f"{path}: {_OTHER_OUTPUTS}")
     return network

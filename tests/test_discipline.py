@@ -49,6 +49,7 @@ ROOMS = [
         "layer_list",
         "perceptron",
         "model_file",
+        "model_examples",
         "network",
         "committee",
     ),

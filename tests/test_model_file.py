@@ -545,8 +545,11 @@ def test_networks_of_many_inputs_carry_fewer_random_examples():
     layers = [{"input_dim": 400_000, "output_dim": 1, "activation": "sigmoid"}]
     net = ann.NeuralNetwork(layers)
     assert len(pickle.loads(net.to_bytes())["examples"]["images"]) == 2
-    net = ann.NeuralNetwork([{**layers[0], "input_dim": 1_100_000}])
-    assert pickle.loads(net.to_bytes())["examples"] is None
+    net = ann.NeuralNetwork([{**layers[0], "input_dim": 2**20}])
+    assert len(pickle.loads(net.to_bytes())["examples"]["images"]) == 1
+    net = ann.NeuralNetwork([{**layers[0], "input_dim": 2**20 + 1}])
+    with pytest.raises(ValueError, match=r"cannot be saved: layer 1: input_dim or output_dim is more than 1048576"):
+        net.to_bytes()
 
 
 def test_examples_of_one_s_own(saved):
