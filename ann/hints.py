@@ -30,10 +30,10 @@ class Hints:
     """Looks at a run after each epoch, and warns where something seems wrong: at most once of each thing."""
 
     def __init__(self, network: NeuralNetwork, images: np.ndarray, labels: np.ndarray, recipe: Recipe) -> None:
-        """``images`` (N, I) uint8 and ``labels`` (N,) are those of the training, on the host."""
+        """``images`` (N, I), and ``labels`` (N,) or target rows, are those of the training, on the host."""
         # By chance, since data may be sorted or periodic; with a generator of its own, so that nothing else changes
         chosen = np.random.default_rng(0).permutation(len(images))[:_SAMPLE]
-        self.images, self.labels = images[chosen], np.asarray(labels)[chosen]
+        self.images, self.labels = images[chosen], labels[chosen] if labels.ndim == 1 else labels[chosen].argmax(axis=1)
         self.network, self.recipe = network, recipe
         self._steps = -(-len(images) // recipe.batch_size)
         self.largest_weight = _largest(_first_member(network), network.weight_places)
@@ -119,7 +119,7 @@ def _growing_loss(found: _Findings) -> str:
 
 
 def _dark_images(found: _Findings) -> str:
-    brightest = int(found.images.max())
+    brightest = int(found.images.max()) if found.images.dtype == np.uint8 else 255
     if brightest < 8 and found.learns_poorly:
         return (
             f"the brightest pixel is {brightest} of 255, so the network sees next to nothing: were the pixels scaled "

@@ -59,6 +59,7 @@ class NeuralNetwork(Perceptron):
         examples: (M, I) host array of at most 16 images of uint8 pixels, which its model file will carry beside its
             outputs for them, so that whoever loads it sees whether it works there; None: random ones. ``fit`` takes
             training images.
+        warned: whether inputs that look unscaled were warned of, which happens once.
 
     Raises:
         ValueError: an argument is wrong; the message names the layer, counted from 1.
@@ -85,7 +86,7 @@ class NeuralNetwork(Perceptron):
         self.loss_name, self.dtype_name = str(loss), dtype
         self.recipe: dict[str, Any] | None = None
         self.examples: Any = None
-        self._warned = False
+        self.warned = False
         backend = get_backend(device)
         leading = () if self.committee == 1 else (self.committee,)
         shape = (*leading, sum((layer["input_dim"] + 1) * layer["output_dim"] for layer in layer_list))
@@ -145,7 +146,7 @@ class NeuralNetwork(Perceptron):
         learning_rate = check_number("learning_rate", learning_rate, above=0)
         images = check_images("X", X, self.input_dim, self.dtype_name)
         targets = check_targets("Y", Y, len(images), self.output_dim, self.loss.targets)
-        self._warn_of_unscaled(images)
+        self.warn_of_unscaled(images)
         with self.backend.quiet():
             x, scale = self._inputs(images)
             loss = self.compute_gradients(x, self._upload(targets), scale)
@@ -155,7 +156,7 @@ class NeuralNetwork(Perceptron):
     def apply(self, X: Any) -> Any:
         """Images X, as in ``train_batch``, -> output rows (N, O), a host array. Any number of threads may call it."""
         images = check_images("X", X, self.input_dim, self.dtype_name)
-        self._warn_of_unscaled(images)
+        self.warn_of_unscaled(images)
         outputs = self.xp.empty((len(images), self.output_dim), dtype=self.dtype)
         x = None
         with self.backend.quiet():
@@ -249,10 +250,10 @@ class NeuralNetwork(Perceptron):
     def _upload(self, host_array: Any) -> Array:
         return self.backend.from_host(host_array.astype(self.dtype_name, copy=False))
 
-    def _warn_of_unscaled(self, images: Any) -> None:
-        """Say once where floats look like pixels that should have been divided by 255."""
-        if images.dtype.name != "uint8" and not self._warned and images.max() > _UNSCALED:
-            self._warned = True
+    def warn_of_unscaled(self, images: Any) -> None:
+        """Of checked host images: say once where floats look like pixels that should have been divided by 255."""
+        if images.dtype.name != "uint8" and not self.warned and images.max() > _UNSCALED:
+            self.warned = True
             text = (
                 f"X: inputs reach {images.max():g}, and should from 0 to 1: divide pixels by 255, or hand them over as"
             )

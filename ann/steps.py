@@ -144,15 +144,18 @@ class Steps:
         network = self._twin(memory, batch, keys)
         grad = xp.empty_like(batch.targets)
         of_black = self._gradients[..., : self._batches.black * network.layers[0].output_dim]
-        adversary = Adversary(recorder, self._adversarial / network.pixel_scale, batch.x) if self._adversarial else None
+        scale = self._batches.scale
+        adversary = Adversary(recorder, self._adversarial / scale, batch.x) if self._adversarial else None
         # what it makes of moved images adds to the gradients
         again = self._twin(1.0, batch, keys) if adversary else network
         ready = _Step(chosen)
 
         def learn(twin: Perceptron, x: Array) -> Array:
             """Add the gradients of the mean loss to their vector; the gradient of x is the result."""
-            logits = twin.forward(x, twin.pixel_scale)
+            logits = twin.forward(x, scale)
             twin.loss.gradient(recorder, logits, batch.targets, out=grad)
+            if batch.weights is not None:
+                xp.multiply(grad, batch.weights, out=grad)
             if adversary:  # half of what is learnt is of the images as they are, and half of moved ones
                 xp.multiply(grad, 0.5, out=grad)
             if twin is network:

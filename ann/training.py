@@ -22,7 +22,7 @@ from ann.reports import EpochReport, Evaluation
 from ann.schedules import get_schedule
 from ann.steps import Steps
 from ann.streams import drawn
-from ann.validation import check_images, check_labels
+from ann.validation import check_images, check_labels, check_targets, check_weights
 
 
 def fit(
@@ -32,8 +32,12 @@ def fit(
     callbacks: Sequence[Callable[[EpochReport], object]] = (),
     on_batch: Callable[[int], object] | None = None,
     checkpoints: Checkpoints | None = None,
+    weights: Any = None,
 ) -> list[EpochReport]:
     """Train a network, in place, on a data set's training images. Its test images are not touched.
+
+    From Python the images may also be finite floats, of shape (N, I), which are taken as they are, and the labels
+    target rows (N, O), as in ``NeuralNetwork.train_batch``; what counts as a mistake is then another largest output.
 
     Args:
         network: any network whose inputs and outputs fit the data; all that is random comes from its seed. In a
@@ -49,6 +53,8 @@ def fit(
             the parameters at that moment. At the end of an epoch they replace what is then in it.
         checkpoints: where to keep a checkpoint. Where there is one already, training goes on from it and ends with the
             very parameters that it would have had without a stop, and callbacks see the epochs that are left.
+        weights: (N,) numbers of at least 0, one for each training image: how much it counts in what is learnt, next to
+            the others; None: all alike. Losses that are reported count all alike.
 
     Where something looks wrong, there is one ``TrainingWarning`` that says what to try; see ``ann.hints``.
 
@@ -65,14 +71,22 @@ def fit(
     if callable(callbacks) or not (checkpoints is None or isinstance(checkpoints, Checkpoints)):
         raise ValueError("callbacks: expected a list of functions, and for checkpoints ann.Checkpoints(path) or None")
     training, held_out = _split(network, dataset, recipe)
-    training_set = Images(network, *training, recipe.label_smoothing, dataset.train_images.shape[1:])
+    images, labels = training
+    if weights is not None:
+        weights = check_weights("weights", weights, len(dataset.train_images))[: len(images)]
+        if not weights.any():
+            raise ValueError(
+                "weights: they are zero for all images that are trained on, so that nothing would be learnt"
+            )
+    training_set = Images(network, images, labels, recipe.label_smoothing, dataset.train_images.shape[1:], weights)
     validation = Images(network, *held_out) if recipe.validation else None
     steps = Steps(network, training_set, recipe)
     stopping = EarlyStopping(network, recipe.early_stopping) if recipe.early_stopping else None
     hints = Hints(network, *training, recipe)
-    keeper = Keeper(checkpoints, network, steps, stopping, _run(network, recipe, training, held_out))
+    arrays = [*training, *held_out, *([] if weights is None else [weights])]
+    keeper = Keeper(checkpoints, network, steps, stopping, _run(network, recipe, arrays))
     position, xp = keeper.position, network.xp
-    network.examples = training[0][:EXAMPLES]
+    network.examples = images[:EXAMPLES] if images.dtype.name == "uint8" else None
     rate = get_schedule(recipe.schedule, recipe.learning_rate, steps.count * recipe.epochs, recipe.warmup)
     interrupted = False
 
@@ -131,7 +145,7 @@ def fit(
     return position.reports
 
 
-def _run(network: NeuralNetwork, recipe: Recipe, *parts: tuple[Any, Any]) -> Callable[[], dict[str, Any]]:
+def _run(network: NeuralNetwork, recipe: Recipe, arrays: Sequence[Any]) -> Callable[[], dict[str, Any]]:
     """What must be the same for a run to be this one; it takes a moment to find out."""
     return lambda: {
         "network": {
@@ -144,7 +158,7 @@ def _run(network: NeuralNetwork, recipe: Recipe, *parts: tuple[Any, Any]) -> Cal
         "seed": network.seed,
         "first parameters": {"SHA-256": digest(network.backend.to_host(network.parameters))},
         "recipe": recipe.training_fields(),
-        "data": {"SHA-256": digest(*(array for part in parts for array in part))},
+        "data": {"SHA-256": digest(*arrays)},
     }
 
 
@@ -181,14 +195,16 @@ def _split(network: NeuralNetwork, dataset: Dataset, recipe: Recipe) -> tuple[tu
         if not isinstance(value, kind):
             found = type(value).__name__
             raise ValueError(f"{name}: expected an ann.{kind.__name__}, got {found}; ann.load_dataset makes data sets")
-    if getattr(dataset.train_images, "dtype", None) != "uint8":
-        found = getattr(dataset.train_images, "dtype", type(dataset.train_images).__name__)
-        raise ValueError(f"train_images: expected an array of uint8 pixels, 0 black to 255 white, got {found}")
     if recipe.committee not in (1, network.committee):
         has = f"a committee of {network.committee}" if network.leading else "one network"
         raise ValueError(f"committee: {recipe.committee} in the recipe, and this is {has}; hand committee= to both")
-    images = check_images("train_images", dataset.train_images, network.input_dim)
-    labels = check_labels("train_labels", dataset.train_labels, network.output_dim, len(images))
+    images = check_images("train_images", dataset.train_images, network.input_dim, network.dtype_name)
+    network.warn_of_unscaled(images)
+    labels = dataset.train_labels
+    if getattr(labels, "ndim", 1) == 2:
+        labels = check_targets("train_labels", labels, len(images), network.output_dim, network.loss.targets)
+    else:
+        labels = check_labels("train_labels", labels, network.output_dim, len(images))
     count = len(images) - recipe.validation
     if count < 1:
         raise ValueError(f"validation: {recipe.validation} images held out of {len(images)} leave none to train on")

@@ -92,6 +92,14 @@ def check_labels(name: str, labels: Any, classes: int, count: int) -> np.ndarray
     return result
 
 
+def check_weights(name: str, weights: Any, count: int) -> np.ndarray:
+    """``weights`` as a host array (count,) of float64. Raises ValueError unless they are finite, and 0 or more."""
+    array = check_vector(name, weights, (count,), "float32").astype(np.float64)
+    if not (array >= 0).all():
+        raise ValueError(f"{name}: expected numbers of at least 0, got {array.min()} at index {array.argmin()}")
+    return array
+
+
 def check_vector(name: str, values: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     """``values`` as a host array. Raises ValueError unless they are numbers of this shape, finite in this type."""
     array = _host_array(name, values)

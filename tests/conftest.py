@@ -66,11 +66,13 @@ def assert_device_array(backend, array, shape, dtype="float32"):
     assert getattr(array, "device", None) == getattr(template, "device", None)
 
 
-def network_of(backend, *widths, activation="sigmoid", output="sigmoid", loss="cross-entropy", seed=0, dtype="float32"):
+def network_of(
+    backend, *widths, activation="sigmoid", output="sigmoid", loss="cross-entropy", seed=0, dtype="float32", committee=1
+):
     layers = ann.Recipe(hidden=widths[1:-1], activation=activation, output_activation=output, loss=loss).layer_list(
         widths[0], widths[-1]
     )
-    return ann.NeuralNetwork(layers, loss, backend, seed, dtype)
+    return ann.NeuralNetwork(layers, loss, backend, seed, dtype, committee=committee)
 
 
 def recipe_of(activation, output, loss, optimizer, **fields):

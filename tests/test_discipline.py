@@ -85,6 +85,7 @@ ROOMS = [
         "web_page",
         "exports",
         "handwriting",
+        "estimator",
     ),
 ]
 

@@ -17,8 +17,14 @@ def dataset(tmp_path_factory):
 
 
 def trained(backend, dataset, recipe, **options):
-    net = network_of(backend, 64, *recipe.hidden, 10, activation=recipe.activation, seed=4)
+    net = network_of(backend, 64, *recipe.hidden, 10, activation=recipe.activation, seed=4, committee=recipe.committee)
     return net, ann.fit(net, dataset, recipe, **options)
+
+
+def close(net, other, tolerance):
+    """Whether two networks have the same parameters, but for rounding."""
+    vectors = (one.backend.to_host(one.parameters) for one in (net, other))
+    np.testing.assert_allclose(*vectors, rtol=tolerance, atol=tolerance)
 
 
 def test_learns(backend, dataset):
@@ -196,7 +202,8 @@ def test_data_that_do_not_fit(dataset):
     ("labels", "message"),
     [
         (np.zeros(501, np.uint8), "expected 500 labels, one for each image, got 501"),
-        (np.zeros((500, 10), np.uint8), r"expected integers of shape \(500,\), got \(500, 10\) of uint8"),
+        (np.zeros((500, 11), np.uint8), r"expected shape \(500, 10\), or \(500,\) integer labels, got \(500, 11\)"),
+        (np.full((500, 10), 2.0), "expected rows of numbers from 0 to 1 for this loss, got 2.0 to 2.0"),
         (np.zeros(500), "expected integers of shape"),
         (None, "expected a NumPy array"),
     ],
@@ -211,10 +218,94 @@ def test_labels_that_do_not_fit(dataset, labels, message):
             )
 
 
-def test_images_are_pixels(dataset):
-    floats = dataclasses.replace(dataset, train_images=np.zeros((500, 64)))
-    with pytest.raises(ValueError, match="expected an array of uint8 pixels, 0 black to 255 white, got float64"):
-        trained(ann.get_backend("cpu"), floats, SMALL)
+def floats_of(dataset):
+    return dataclasses.replace(dataset, train_images=dataset.train_images / np.float32(255.0))
+
+
+EVERYTHING = dataclasses.replace(SMALL, input_dropout=0.1, dropout=0.1, label_smoothing=0.1, batch_norm=True)
+
+
+@pytest.mark.parametrize("recipe", [SMALL, EVERYTHING, dataclasses.replace(SMALL, adversarial=0.5)])
+@pytest.mark.parametrize("committee", [1, 2])
+def test_floats_and_target_rows_train_like_pixels_and_labels(backend, dataset, recipe, committee):
+    recipe = dataclasses.replace(recipe, committee=committee, validation=60)
+    pixels, of_pixels = trained(backend, dataset, recipe)
+    rows = np.eye(10)[dataset.train_labels]
+    floats, of_floats = trained(backend, dataclasses.replace(floats_of(dataset), train_labels=rows), recipe)
+    close(floats, pixels, 1e-3)
+    for one, other in zip(of_pixels, of_floats, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-3)
+        assert one.validation.loss == pytest.approx(other.validation.loss, rel=1e-3)
+        assert abs(one.validation.wrong - other.validation.wrong) <= 1
+    assert pixels.examples is not None and floats.examples is None
+
+
+def test_floats_that_cannot_be_trained_on(dataset):
+    cpu, floats = ann.get_backend("cpu"), floats_of(dataset)
+    with pytest.raises(ValueError, match=r"distortions need images of shape .* of uint8 pixels"):
+        trained(cpu, floats, dataclasses.replace(SMALL, rotation=5.0))
+    images = floats.train_images.copy()
+    images[3, 2, 1] = np.inf
+    with pytest.raises(ValueError, match="train_images: expected finite float32 numbers, got inf at"):
+        trained(cpu, dataclasses.replace(dataset, train_images=images), SMALL)
+    with pytest.raises(ValueError, match="train_images: expected floats, or uint8 pixels, got dtype int64"):
+        trained(cpu, dataclasses.replace(dataset, train_images=dataset.train_images.astype(np.int64)), SMALL)
+    with pytest.warns(ann.TrainingWarning, match="inputs reach 2.., and should from 0 to 1"):
+        trained(cpu, dataclasses.replace(dataset, train_images=dataset.train_images.astype(np.float32)), SMALL)
+
+
+@pytest.mark.parametrize("recipe", [SMALL, EVERYTHING, dataclasses.replace(SMALL, adversarial=0.5, committee=2)])
+def test_equal_weights_change_nothing(backend, dataset, recipe):
+    plain, _ = trained(backend, dataset, recipe)
+    weighted, _ = trained(backend, dataset, recipe, weights=np.full(500, 3))
+    close(weighted, plain, 1e-5)
+
+
+def test_a_weight_counts_like_so_many_images(backend, dataset):
+    """In whole batches, where the order does not matter; and what has a weight of 0 might as well not be there."""
+    whole = dataclasses.replace(SMALL, epochs=20, validation=0)
+    times = np.arange(500) % 4
+    repeated = dataclasses.replace(
+        dataset,
+        train_images=dataset.train_images.repeat(times, axis=0),
+        train_labels=dataset.train_labels.repeat(times),
+    )
+    one, _ = trained(backend, repeated, dataclasses.replace(whole, batch_size=len(repeated.train_labels)))
+    other, _ = trained(backend, dataset, dataclasses.replace(whole, batch_size=500), weights=times)
+    plain, _ = trained(backend, dataset, dataclasses.replace(whole, batch_size=500))
+    close(other, one, 1e-4)
+    with pytest.raises(AssertionError):
+        close(plain, one, 1e-2)
+
+
+def test_weights_that_do_not_fit(dataset):
+    weights = np.ones(500)
+    for wrong, message in (
+        (weights[1:], r"expected numbers of shape \(500,\), got \(499,\)"),
+        (-weights, "expected numbers of at least 0, got -1.0 at index 0"),
+        (weights * np.nan, "expected finite float32 numbers"),
+        (weights * 0, "they are zero for all images that are trained on"),
+        ("ones", "expected a NumPy array"),
+    ):
+        with pytest.raises(ValueError, match=f"weights: {message}"):
+            trained(ann.get_backend("cpu"), dataset, SMALL, weights=wrong)
+    weights[:440] = 0
+    with pytest.raises(ValueError, match="they are zero for all images that are trained on"):
+        trained(ann.get_backend("cpu"), dataset, dataclasses.replace(SMALL, validation=60), weights=weights)
+
+
+def test_weights_belong_to_the_run(dataset, tmp_path):
+    """Training does not go on with other weights than it began with."""
+    place = ann.Checkpoints(tmp_path / "checkpoint.npz")
+    cpu, weights = ann.get_backend("cpu"), np.linspace(0.5, 2, 500)
+    whole, _ = trained(cpu, dataset, SMALL, weights=weights)
+    batches = iter(range(1000))
+    trained(cpu, dataset, SMALL, weights=weights, checkpoints=place, on_batch=lambda size: next(batches) == 20)
+    for other in (None, weights[::-1]):
+        with pytest.raises(ann.CheckpointError):
+            trained(cpu, dataset, SMALL, weights=other, checkpoints=place)
+    again, _ = trained(cpu, dataset, SMALL, weights=weights, checkpoints=place)
+    np.testing.assert_array_equal(again.parameters, whole.parameters)
 
 
 def test_streams_are_apart():

@@ -1,0 +1,195 @@
+"""The network as scikit-learn has its classifiers, so that its pipelines, grid searches and cross-validation work with
+it, on a GPU too. It needs the extra ``sklearn``, and so is imported by its own name: ``import ann.estimator``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ann.datasets import Dataset
+from ann.network import NeuralNetwork
+from ann.recipes import Recipe
+from ann.training import fit
+from ann.validation import check_weights
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.utils import check_random_state, column_or_1d
+    from sklearn.utils.multiclass import check_classification_targets, type_of_target
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ModuleNotFoundError as error:
+    raise ImportError("ann.estimator needs scikit-learn: pip install -e '.[sklearn]'") from error
+
+
+_NO_FIELDS = ("device", "dtype", "random_state")  # parameters that are not a recipe's
+
+
+class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A multilayer perceptron with scikit-learn's interface.
+
+    Outputs are probabilities: a softmax for classes that exclude each other, and sigmoids where an image may have
+    several labels. Inputs are any floats, and are taken as they are; scale them first, so that most lie between -1
+    and 1 (``sklearn.preprocessing.StandardScaler``, or for pixels ``X / 255``).
+
+    Args:
+        device: "cpu", "gpu" or "auto", as in ``NeuralNetwork``.
+        dtype: "float32", or "float64", which takes twice the time and more; None: that of X, as elsewhere in
+            scikit-learn, and so float64 but where X is of float32.
+        random_state: an int, a ``numpy.random.RandomState`` or None, for another network each time.
+        batch_size: at most this many samples in a step; fewer where there are fewer.
+        validation: how many samples, chosen at random, are held out, for ``early_stopping``.
+        hidden, activation, committee, optimizer, learning_rate, momentum, weight_decay, label_smoothing, dropout,
+            input_dropout, adversarial, clip, max_norm, average, batch_norm, epochs, schedule, warmup, early_stopping:
+            as in ``Recipe``.
+
+    Attributes:
+        classes_: (C,) the labels, sorted; probabilities have their order.
+        n_features_in_: I.
+        n_iter_: how many epochs were trained.
+        loss_curve_: the mean loss of each epoch.
+        loss_: the last of them.
+        network_: the ``NeuralNetwork``, which can be saved, and on the way was what ``device`` says.
+    """
+
+    def __init__(
+        self,
+        hidden: tuple[int, ...] = (128, 32),
+        *,
+        activation: str = "relu",
+        committee: int = 1,
+        optimizer: str = "adamw",
+        learning_rate: float = 0.01,
+        momentum: float = 0.9,
+        weight_decay: float = 0.01,
+        label_smoothing: float = 0.0,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        adversarial: float = 0.0,
+        clip: float = 0.0,
+        max_norm: float = 0.0,
+        average: float = 0.0,
+        batch_norm: bool = False,
+        batch_size: int = 200,
+        epochs: int = 100,
+        schedule: str = "linear",
+        warmup: float = 0.05,
+        validation: int = 0,
+        early_stopping: int = 0,
+        device: str = "cpu",
+        dtype: str | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.hidden = hidden
+        self.activation = activation
+        self.committee = committee
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.label_smoothing = label_smoothing
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.adversarial = adversarial
+        self.clip = clip
+        self.max_norm = max_norm
+        self.average = average
+        self.batch_norm = batch_norm
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.schedule = schedule
+        self.warmup = warmup
+        self.validation = validation
+        self.early_stopping = early_stopping
+        self.device = device
+        self.dtype = dtype
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPClassifier:
+        """Train a new network.
+
+        Args:
+            X: (N, I) numbers, dense or sparse.
+            y: (N,) labels of any kind, or (N, C) rows of 0 and 1 where a sample may have several.
+            sample_weight: (N,) how much each sample counts; None: all alike.
+
+        Raises:
+            ValueError: they, or a parameter of the estimator, make no sense.
+            DeviceError: the device cannot be used.
+            DivergenceError: the numbers grew beyond all bounds.
+        """
+        if not (self.dtype is None or (isinstance(self.dtype, str) and self.dtype in ("float32", "float64"))):
+            raise ValueError(f"dtype: expected 'float32', 'float64' or None, got {self.dtype!r}")
+        dtypes = [np.float64, np.float32] if self.dtype is None else self.dtype
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=dtypes, multi_output=True)
+        images, targets, weights = _dense(X), self._targets(y), None
+        if sample_weight is not None:
+            weights = check_weights("sample_weight", np.asarray(sample_weight), len(images))
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        recipe = self._recipe(len(images))
+        if recipe.validation:  # samples may be sorted
+            order = np.random.default_rng(seed).permutation(len(images))
+            images, targets = images[order], targets[order]
+            weights = None if weights is None else weights[order]
+        layers = recipe.layer_list(images.shape[1], len(self.classes_))
+        dtype = images.dtype.name
+        network = NeuralNetwork(layers, recipe.loss, self.device, seed, dtype, committee=recipe.committee)
+        dataset = Dataset(images, targets, images[:0], targets[:0])  # no test images
+        reports = fit(network, dataset, recipe, weights=weights)
+        self.network_ = network
+        self.loss_curve_ = [report.loss for report in reports]
+        self.loss_, self.n_iter_ = self.loss_curve_[-1], len(reports)
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """X (N, I) -> probabilities (N, C), in the order of ``classes_``."""
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", dtype=self.network_.dtype_name, reset=False)
+        self.network_.warned = True  # what it was trained on has been looked at
+        outputs: np.ndarray = self.network_.apply(_dense(X))
+        return outputs if self._several else outputs / outputs.sum(axis=1, keepdims=True)
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """The logarithms of ``predict_proba``."""
+        with np.errstate(divide="ignore"):
+            logarithms: np.ndarray = np.log(self.predict_proba(X))
+        return logarithms
+
+    def predict(self, X: Any) -> np.ndarray:
+        """X (N, I) -> the label (N,) of the largest probability of each, or rows (N, C) of 0 and 1."""
+        probabilities = self.predict_proba(X)
+        if self._several:
+            return (probabilities > 0.5).astype(int)
+        labels: np.ndarray = self.classes_[probabilities.argmax(axis=1)]
+        return labels
+
+    def _targets(self, y: Any) -> np.ndarray:
+        """Labels -> what ``ann.fit`` takes: places in ``classes_``, or rows."""
+        check_classification_targets(y)
+        self._several = type_of_target(y) == "multilabel-indicator"
+        if self._several:
+            rows = _dense(y)
+            self.classes_ = np.arange(rows.shape[1])
+            return rows
+        self.classes_, places = np.unique(column_or_1d(y, warn=True), return_inverse=True)
+        return np.asarray(places)
+
+    def _recipe(self, count: int) -> Recipe:
+        """How to train on so many samples."""
+        fields = {name: value for name, value in self.get_params().items() if name not in _NO_FIELDS}
+        recipe = Recipe(**fields, output_activation="sigmoid" if self._several else "softmax")
+        return replace(recipe, batch_size=max(1, min(recipe.batch_size, count - recipe.validation)))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _dense(array: Any) -> np.ndarray:
+    """A sparse array as an array."""
+    dense: np.ndarray = array.toarray() if hasattr(array, "toarray") else np.asarray(array)
+    return dense

@@ -1,0 +1,175 @@
+"""The scikit-learn face: its own checks, its tools around it, and ``ann.fit`` beside it."""
+
+import importlib
+import pickle
+import sys
+import warnings
+from collections import Counter
+
+import numpy as np
+import pytest
+from conftest import optional
+
+import ann
+
+optional("sklearn")
+
+from sklearn.base import clone
+from sklearn.datasets import load_digits, make_multilabel_classification
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neural_network import MLPClassifier as Theirs
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+from ann.estimator import MLPClassifier
+
+SMALL = {"hidden": (16,), "epochs": 30, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return (X / 16).astype(np.float32), y
+
+
+def checked(estimator):
+    """The names of scikit-learn's checks with how they ended."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = check_estimator(estimator, on_fail=None, on_skip=None)
+    return Counter((result["check_name"], result["status"]) for result in results), results
+
+
+def test_all_of_scikit_learn_s_checks_that_its_own_passes():
+    ours, results = checked(MLPClassifier())
+    for result in results:
+        assert result["status"] in ("passed", "skipped"), f"{result['check_name']}: {result['exception']}"
+    theirs, _ = checked(Theirs(max_iter=100))
+    assert not theirs - ours
+    assert sum(count for (_, status), count in ours.items() if status == "passed") >= 60
+
+
+def test_float32_stays_float32(digits):
+    X, y = digits
+    classifier = MLPClassifier(**SMALL).fit(X, y)
+    assert classifier.network_.dtype_name == "float32" and classifier.predict_proba(X).dtype == np.float32
+    assert MLPClassifier(**SMALL, dtype="float32").fit(X.astype(float), y).network_.dtype_name == "float32"
+    assert MLPClassifier(**SMALL).fit(X.astype(float), y).network_.dtype_name == "float64"
+
+
+def test_it_is_fit(digits):
+    X, y = digits
+    classifier = MLPClassifier(**SMALL).fit(X, y)
+    network, recipe = classifier.network_, ann.Recipe(hidden=(16,), activation="relu", output_activation="softmax")
+    fields = {"learning_rate": 0.01, "weight_decay": 0.01, "epochs": 30}
+    twin = ann.NeuralNetwork(recipe.layer_list(64, 10), seed=network.seed)
+    reports = ann.fit(twin, ann.Dataset(X, y, X, y), ann.Recipe(**fields))
+    np.testing.assert_array_equal(twin.parameters, network.parameters)
+    assert classifier.loss_curve_ == [report.loss for report in reports] and classifier.n_iter_ == 30
+    np.testing.assert_array_equal(classifier.predict(X), twin.predict(X))
+
+
+def test_as_good_as_scikit_learn_s_own(digits):
+    """In cross-validation on its own digits of 8 x 8 pixels, with either's defaults."""
+    X, y = digits
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = cross_val_score(Theirs(random_state=0, max_iter=100), X, y, cv=3).mean()
+    ours = cross_val_score(MLPClassifier(random_state=0), X, y, cv=3).mean()
+    print(f"cross-validation on load_digits: ours {ours:.4f}, theirs {theirs:.4f}")
+    assert ours > theirs - 0.01 and ours > 0.93
+
+
+def test_pipelines_and_searches(digits):
+    X, y = digits
+    names = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])[y]
+    pipeline = make_pipeline(MinMaxScaler(), MLPClassifier(**SMALL))
+    search = GridSearchCV(pipeline, {"mlpclassifier__hidden": [(), (16,)], "mlpclassifier__dropout": [0.0, 0.1]}, cv=2)
+    search.fit(255 * X[:600], names[:600])
+    assert search.best_params_["mlpclassifier__hidden"] == (16,)
+    assert search.score(255 * X[600:], names[600:]) > 0.8
+    assert list(search.classes_) == sorted(set(names))
+
+
+def test_pickles_and_clones(digits):
+    X, y = digits
+    classifier = MLPClassifier(**SMALL).fit(X, y)
+    again = pickle.loads(pickle.dumps(classifier))
+    np.testing.assert_array_equal(again.predict_proba(X), classifier.predict_proba(X))
+    twin = clone(classifier).fit(X, y)
+    np.testing.assert_array_equal(twin.predict_proba(X), classifier.predict_proba(X))
+    other = clone(classifier).set_params(random_state=1).fit(X, y)
+    assert (other.predict_proba(X) != classifier.predict_proba(X)).any()
+
+
+def test_several_labels_a_sample():
+    X, Y = make_multilabel_classification(600, n_classes=4, n_labels=2, random_state=0)
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    train, test = slice(0, 300), slice(300, 600)
+    classifier = MLPClassifier(**SMALL).fit(X[train], Y[train])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = Theirs((16,), random_state=0).fit(X[train], Y[train])
+    right, by_theirs = ((one.predict(X[test]) == Y[test]).mean() for one in (classifier, theirs))
+    print(f"labels that are right: ours {right:.3f}, theirs {by_theirs:.3f}")
+    assert classifier.predict(X[test]).shape == (300, 4)
+    assert right > by_theirs - 0.03
+    assert list(classifier.classes_) == [0, 1, 2, 3]
+
+
+def test_early_stopping_holds_samples_of_all_classes_out(digits):
+    X, y = digits
+    order = y.argsort()  # the last ones are all nines
+    classifier = MLPClassifier(**{**SMALL, "epochs": 200}, validation=300, early_stopping=5).fit(X[order], y[order])
+    assert classifier.n_iter_ < 200
+    assert classifier.score(X, y) > 0.9
+
+
+def test_a_committee(digits):
+    X, y = digits
+    classifier = MLPClassifier(**SMALL, committee=3).fit(X, y)
+    assert classifier.network_.committee == 3
+    np.testing.assert_allclose(classifier.predict_proba(X).sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"hidden": (0,)}, "hidden: expected a whole number of at least 1"),
+        ({"activation": "step"}, "unknown activation 'step'"),
+        ({"optimizer": "lbfgs"}, "optimizer: unknown 'lbfgs'"),
+        ({"batch_size": 0}, "batch_size: expected a whole number of at least 1"),
+        ({"epochs": 1.5}, "epochs: expected a whole number"),
+        ({"validation": 100}, "validation: 100 images held out of 100 leave none to train on"),
+        ({"early_stopping": 1}, "early_stopping: it needs held-out images"),
+        ({"dtype": "float16"}, "dtype: expected 'float32', 'float64' or None, got 'float16'"),
+        ({"dtype": 3}, "dtype: expected 'float32', 'float64' or None, got 3"),
+        ({"device": "tpu"}, "tpu"),
+    ],
+)
+def test_parameters_that_make_no_sense(digits, parameters, message):
+    X, y = digits
+    with pytest.raises((ValueError, ann.DeviceError), match=message):
+        MLPClassifier(**parameters).fit(X[:100], y[:100])
+    clone(MLPClassifier(**parameters))  # scikit-learn wants them checked in fit, and not before
+
+
+def test_weights_that_make_no_sense(digits):
+    X, y = digits
+    for weights, message in ((-np.ones(100), "at least 0"), (np.ones(99), "shape"), (np.full(100, np.nan), "finite")):
+        with pytest.raises(ValueError, match=f"sample_weight: .*{message}"):
+            MLPClassifier(**SMALL).fit(X[:100], y[:100], weights)
+
+
+def test_regression_is_refused(digits):
+    X, _ = digits
+    with pytest.raises(ValueError, match="Unknown label type"):
+        MLPClassifier().fit(X, X[:, 3] + 0.123)
+
+
+def test_without_scikit_learn(monkeypatch):
+    module = sys.modules["ann.estimator"]
+    monkeypatch.setitem(sys.modules, "sklearn.base", None)
+    with pytest.raises(ImportError, match=r"ann.estimator needs scikit-learn: pip install -e '.\[sklearn\]'"):
+        importlib.reload(module)
