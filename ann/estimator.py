@@ -72,7 +72,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_norm: float = 0.0,
         average: float = 0.0,
         batch_norm: bool = False,
-        batch_size: int = 200,
+        batch_size: int = 50,
         epochs: int = 100,
         schedule: str = "linear",
         warmup: float = 0.05,

@@ -33,7 +33,7 @@ class Hints:
         """``images`` (N, I), and ``labels`` (N,) or target rows, are those of the training, on the host."""
         # By chance, since data may be sorted or periodic; with a generator of its own, so that nothing else changes
         chosen = np.random.default_rng(0).permutation(len(images))[:_SAMPLE]
-        self.images, self.labels = images[chosen], labels[chosen] if labels.ndim == 1 else labels[chosen].argmax(axis=1)
+        self.images, self.labels = images[chosen], labels[chosen]
         self.network, self.recipe = network, recipe
         self._steps = -(-len(images) // recipe.batch_size)
         self.largest_weight = _largest(_first_member(network), network.weight_places)
@@ -78,11 +78,13 @@ class _Findings:
     @cached_property
     def learns_poorly(self) -> bool:
         """Whether the network does little better than by always giving the commonest label."""
-        return self.wrong > _POOR * self.chance
+        return self.wrong > 0 and self.wrong > _POOR * self.chance
 
     @cached_property
     def wrong(self) -> float:
-        """The share of mistakes on the sample."""
+        """The share of mistakes on the sample; none are known where an image may have several labels."""
+        if self.labels.ndim == 2:
+            return 0.0
         return float((self.host.predict(self.images) != self.labels).mean())
 
     @property

@@ -62,7 +62,7 @@ def test_it_is_fit(digits):
     X, y = digits
     classifier = MLPClassifier(**SMALL).fit(X, y)
     network, recipe = classifier.network_, ann.Recipe(hidden=(16,), activation="relu", output_activation="softmax")
-    fields = {"learning_rate": 0.01, "weight_decay": 0.01, "epochs": 30}
+    fields = {"learning_rate": 0.01, "weight_decay": 0.01, "epochs": 30, "batch_size": 50}
     twin = ann.NeuralNetwork(recipe.layer_list(64, 10), seed=network.seed)
     reports = ann.fit(twin, ann.Dataset(X, y, X, y), ann.Recipe(**fields))
     np.testing.assert_array_equal(twin.parameters, network.parameters)
@@ -107,7 +107,7 @@ def test_several_labels_a_sample():
     X, Y = make_multilabel_classification(600, n_classes=4, n_labels=2, random_state=0)
     X = (X - X.mean(axis=0)) / X.std(axis=0)
     train, test = slice(0, 300), slice(300, 600)
-    classifier = MLPClassifier(**SMALL).fit(X[train], Y[train])
+    classifier = MLPClassifier((16,), random_state=0).fit(X[train], Y[train])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = Theirs((16,), random_state=0).fit(X[train], Y[train])
