@@ -36,6 +36,8 @@ FORMAT, ONE, COMMITTEE, LAST = "ann-mlp", 1, 2, 3  # the versions
 _MAX_BYTES = 256 * 2**20
 _MAX_EXAMPLES = 16
 _MAX_DIM = 2**20  # inputs or outputs of a layer
+_MAX_WIDTH = 2**21  # the same of all members together
+_MAX_EXAMPLE_NUMBERS, _MAX_EXAMPLE_SUM = 2**20, 2**23  # that a layer, and that all, make of the examples
 _MAX_HEADER = 2**18  # of a safetensors file
 _KEYS = {"format", "version", "layers", "loss", "preprocessing", "seed", "recipe"}
 _KEYS_SINCE = {LAST: {"examples", "sha256"}}
@@ -151,9 +153,8 @@ def _from_safetensors(data: bytes) -> dict[str, Any]:
         committee = layers[0]["bias"].ndim == 2
         contents = {key: about[key] for key in ("layers", "loss", "seed", "preprocessing", "recipe")}
     except Exception as error:  # safetensors has exceptions of its own, and what is not as expected raises others
-        raise ValueError(
-            f"it is not a safetensors file of this program: {' '.join(str(error).split())[:200]}"
-        ) from None
+        reason = " ".join(ascii(str(error)).strip("'\"").split())[:200]  # it quotes what is in the file
+        raise ValueError(f"it is not a safetensors file of this program: {reason}") from None
     check_depth(contents["recipe"])
     return {"format": FORMAT, "version": COMMITTEE if committee else ONE, **contents}
 
@@ -169,10 +170,8 @@ def checksum(contents: dict[str, Any]) -> str:
 def _in_json(array: Any) -> list[Any]:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{type(array).__name__} is not a plain value")
-    total = hashlib.sha256()
-    for piece in np.nditer(array, ["external_loop", "buffered", "zerosize_ok"], order="C", buffersize=2**18):
-        total.update(np.ascontiguousarray(piece).data)
-    return [array.dtype.str, array.shape, total.hexdigest()]
+    _expect(array.flags.c_contiguous, "an array in it is not in C order")
+    return [array.dtype.str, array.shape, hashlib.sha256(array.data if array.size else b"").hexdigest()]
 
 
 def float32(array: np.ndarray) -> np.ndarray:
@@ -254,7 +253,10 @@ def _check_fields(contents: dict[str, Any]) -> None:
     members: set[tuple[int, ...]] = set()
     for number, layer in enumerate(contents["layers"], start=1):
         _check_layer(f"layer {number}", layer, version, members)
-    last = contents["seed"] + math.prod(*members) - 1 if members else contents["seed"]
+    committee = math.prod(*members) if members else 1
+    wide = max((max(layer["input_dim"], layer["output_dim"]) for layer in contents["layers"]), default=1)
+    _expect(wide * committee <= _MAX_WIDTH, f"its members together have layers of more than {_MAX_WIDTH} numbers")
+    last = contents["seed"] + committee - 1
     _expect(last < 2**63, "the seed of its last member is not below 2^63")
     layers = check_layer_list([{key: layer[key] for key in LAYER_KEYS} for layer in contents["layers"]])
     get_loss(loss, layers[-1]["activation"])
@@ -288,18 +290,26 @@ def _check_layer(place: str, layer: Any, version: int, members: set[tuple[int, .
         _expect(bool(np.isfinite(ends).all()), f"{place}: {key} holds numbers that are not finite")
 
 
+def most_examples(layers: list[dict[str, Any]], committee: int) -> int:
+    """How many examples are tried of a network with these layers: 16, or fewer where that would take long."""
+    outputs = [layer["output_dim"] for layer in layers]
+    widest: int = max(layers[0]["input_dim"], *outputs)
+    most: int = min(_MAX_EXAMPLE_NUMBERS // (committee * widest), _MAX_EXAMPLE_SUM // (committee * sum(outputs)))
+    return max(1, min(_MAX_EXAMPLES, most))
+
+
 def _check_examples(contents: dict[str, Any]) -> None:
     examples, layers = contents["examples"], contents["layers"]
     if examples is None:
         return
     _expect(type(examples) is dict and set(examples) == {"images", "outputs"}, "examples: expected images, outputs")
-    count = None
+    count, most = None, most_examples(layers, math.prod(layers[0]["bias"].shape[:-1]))
     for name, kind, size in (("images", "|u1", layers[0]["input_dim"]), ("outputs", "<f4", layers[-1]["output_dim"])):
         array = examples[name]
         right = isinstance(array, np.ndarray) and array.ndim == 2 and array.dtype.str == kind
         _expect(right, f"examples: {name} is not an array of {np.dtype(kind)} with two axes")
         count = len(array) if count is None else count
-        _expect(len(array) <= _MAX_EXAMPLES, f"examples: {len(array)} of them; at most {_MAX_EXAMPLES} are tried")
+        _expect(0 < len(array) <= most, f"examples: {len(array)} of them; of this network 1 to {most} are tried")
         _expect(array.shape == (count, size), f"examples: {name} has shape {array.shape}, expected ({count}, {size})")
     _expect(bool(np.isfinite(examples["outputs"]).all()), "examples: outputs holds numbers that are not finite")
 

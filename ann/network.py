@@ -24,7 +24,6 @@ from ann.validation import check_count, check_images, check_number, check_target
 
 _UNSCALED = 16.0  # inputs above this are taken for pixels that were not scaled
 EXAMPLES = 16  # images that a model file carries
-_PIXELS = 2**20  # of random examples, at most
 _NUDGE = 1.0 - 2.0**-18  # changes pixels as little as rounding on another machine may change what follows from them
 _STEADY = 1e-3  # and then outputs change by less than this
 CHUNK = 1000  # images that a network is applied to at a time, at most, so that many need little memory
@@ -194,8 +193,8 @@ class NeuralNetwork(Perceptron):
         """
         pixels = self.examples
         if pixels is None:
-            random, count = generator(self.seed, "examples"), min(EXAMPLES, max(1, _PIXELS // self.input_dim))
-            pixels = random.integers(0, 256, (count, self.input_dim), dtype="uint8")
+            pixels = generator(self.seed, "examples").integers(0, 256, (EXAMPLES, self.input_dim), dtype="uint8")
+        pixels = pixels[: model_file.most_examples(self.layer_list, self.committee)]
         here = self
         if (self.backend.name, self.dtype_name) != ("cpu", "float32"):  # as it will be loaded
             host = model_file.float32(self.backend.to_host(self.parameters))
@@ -284,10 +283,10 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
     backend = get_backend(device)
     contents, path = model_file.read_model(path), shown_path(path)
     examples = contents.get("examples")
-    if examples and not model_examples.hold(contents):
-        raise ModelFileError(f"{path}: {_OTHER_OUTPUTS}")
     specs = [{key: layer[key] for key in LAYER_KEYS} for layer in contents["layers"]]
     try:
+        if examples and not model_examples.hold(contents):
+            raise ModelFileError(f"{path}: {_OTHER_OUTPUTS}")
         committee, parameters = model_file.parameter_vector(contents)
         network = NeuralNetwork(
             specs, contents["loss"], backend, contents["seed"], parameters=parameters, committee=committee

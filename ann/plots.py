@@ -18,7 +18,7 @@ from ann.reports import EpochReport
 
 _BRAILLE_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # bits of U+2800, by row and column
 _SHADES = " .:*#"
-_BLUE, _ORANGE = "#0072b2", "#d55e00"  # of Okabe & Ito (2008), told apart by colour-blind readers too
+BLUE, ORANGE = "#0072b2", "#d55e00"  # of Okabe & Ito (2008), told apart by colour-blind readers too
 
 
 def text_picture(image: np.ndarray, unicode: bool = True) -> list[str]:
@@ -51,16 +51,15 @@ def text_sheet(images: np.ndarray, captions: Sequence[str], columns: int = 5, un
 
 def figure_of_images(images: Sequence[np.ndarray] | np.ndarray, captions: Sequence[str], columns: int = 5) -> Any:
     """A matplotlib figure of images (height, width), each under its caption. Raises ImportError without it."""
-    pyplot = _pyplot()
     rows = max(1, -(-len(images) // columns))
     lines = max((caption.count("\n") for caption in captions), default=0)
     size = 1.5 * columns, (1.75 + 0.2 * lines) * rows
-    figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False)
+    figure, axes = pyplot().subplots(rows, columns, figsize=size, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, image, caption in zip(axes.flat, images, captions, strict=False):
         axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axis.set_title(caption, fontsize=11)
+        axis.set_title(caption, fontsize=11, parse_math=False)  # a $ is a $
     figure.tight_layout()
     return figure
 
@@ -70,20 +69,19 @@ def figure_of_curves(reports: Sequence[EpochReport]) -> Any:
 
     Raises ImportError without matplotlib.
     """
-    pyplot = _pyplot()
     epochs = [report.epoch for report in reports]
     measured = [report.validation for report in reports if report.validation]
     panels = 2 if measured else 1
-    figure, axes = pyplot.subplots(panels, 1, figsize=(7, 3.2 * panels), sharex=True, squeeze=False)
+    figure, axes = pyplot().subplots(panels, 1, figsize=(7, 3.2 * panels), sharex=True, squeeze=False)
     marks = {"marker": ".", "markersize": 5, "linewidth": 1.5}
     top = axes[0, 0]
-    top.plot(epochs, [report.loss for report in reports], color=_BLUE, label="training images", **marks)
+    top.plot(epochs, [report.loss for report in reports], color=BLUE, label="training images", **marks)
     if measured:
-        top.plot(epochs, [found.loss for found in measured], color=_ORANGE, label="held-out images", **marks)
+        top.plot(epochs, [found.loss for found in measured], color=ORANGE, label="held-out images", **marks)
         wrong = [found.wrong for found in measured]
         best = min(range(len(wrong)), key=lambda place: (wrong[place], measured[place].loss))
         bottom = axes[1, 0]
-        bottom.plot(epochs, wrong, color=_ORANGE, **marks)
+        bottom.plot(epochs, wrong, color=ORANGE, **marks)
         bottom.plot(epochs[best], wrong[best], "o", color="black", markersize=9, fillstyle="none")
         bottom.set_title(f"ringed: the fewest, {wrong[best]:,} in epoch {epochs[best]}", fontsize="medium")
         _logarithmic(bottom, wrong)
@@ -111,16 +109,15 @@ def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     finally:
-        _pyplot().close(figure)
+        pyplot().close(figure)
     write_atomically(path, buffer.getvalue())
 
 
 def show_figure(figure: Any) -> bool:
     """Open a window and wait until it is closed; False, at once, where there is no display."""
-    pyplot = _pyplot()
-    if pyplot.get_backend().lower() in ("agg", "pdf", "svg", "ps", "cairo", "template"):
+    if pyplot().get_backend().lower() in ("agg", "pdf", "svg", "ps", "cairo", "template"):
         return False
-    pyplot.show()
+    pyplot().show()
     return True
 
 
@@ -136,7 +133,8 @@ def _logarithmic(axis: Any, numbers: Sequence[float]) -> None:
     axis.grid(True, alpha=0.3)
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """The part of matplotlib that makes figures. Raises ImportError without it."""
     try:
         return importlib.import_module("matplotlib.pyplot")
     except ModuleNotFoundError:

@@ -26,11 +26,13 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
         classes: what its outputs stand for; more outputs have their numbers.
 
     Raises:
-        ValueError: its images are not square, or it has an activation that the page does not know.
+        ValueError: its images are not square, it has one output, or an activation that the page does not know.
     """
     side = math.isqrt(network.input_dim)
     if side * side != network.input_dim:
         raise ValueError(f"a page is for square images, and this network takes {network.input_dim} pixels")
+    if network.output_dim < 2:
+        raise ValueError("a page is for networks that tell classes apart, and this one has a single output")
     names = [layer["activation"] for layer in network.layer_list]
     if unknown := sorted({*names} - {*ACTIVATIONS}):
         raise ValueError(f"a page cannot compute the activation {unknown[0]!r}; it knows {', '.join(ACTIVATIONS)}")
@@ -40,7 +42,7 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
     parameters = network.backend.to_host(network.parameters).astype("<f4")
     model = {
         "title": f"Draw {drawn}",
-        "what": f"{members}{widths} ({', '.join(names)}), {parameters.shape[-1]:,} numbers, all in this file.",
+        "what": f"{members}{widths} ({', '.join(names)}), {parameters.size:,} numbers, all in this file.",
         "side": side,
         "scale": network.pixel_scale,
         "classes": [*classes, *map(str, range(len(classes), network.output_dim))][: network.output_dim],
@@ -53,4 +55,5 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
     }
     template = files("ann").joinpath("page.html").read_text(encoding="utf-8")
     text = json.dumps(model).replace("<", "\\u003c")  # so that no name ends the script
-    return template.replace("{{model}}", text).replace("{{weights}}", base64.b64encode(parameters.tobytes()).decode())
+    page = template.replace("{{weights}}", base64.b64encode(parameters.tobytes()).decode())
+    return page.replace("{{model}}", text)  # last, since names may be anything

@@ -43,7 +43,9 @@ NEEDED = 200 * 2**20  # bytes of memory: training by default takes at most 150 M
 EXTRAS = {
     "plot": ("matplotlib", "pictures and curves"),
     "test": ("pytest", "the tests"),
-    "bench": ("sklearn", "the benchmark's other libraries"),
+    "report": ("scipy", "a report on a network"),
+    "sklearn": ("sklearn", "ann.estimator, for scikit-learn's tools"),
+    "bench": ("jax", "the benchmark's other libraries"),
 }
 
 

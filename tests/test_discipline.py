@@ -86,6 +86,7 @@ ROOMS = [
         "exports",
         "handwriting",
         "estimator",
+        "analysis",
     ),
 ]
 

@@ -193,25 +193,44 @@ def model(layers, **more):
 
 def layer(*shape, activation="identity", **options):
     """Of weights of this shape, (I, O) or (K, I, O)."""
-    weight, bias = np.ones(shape, "f4", **options), np.ones((*shape[:-2], shape[-1]), "f4")
+    weight, bias = np.zeros(shape, "f4", **options), np.zeros((*shape[:-2], shape[-1]), "f4")
     return {"input_dim": shape[-2], "output_dim": shape[-1], "activation": activation, "weight": weight, "bias": bias}
 
 
 def wrong_examples(inputs, outputs, count=16):
-    return {"images": np.ones((count, inputs), "u1"), "outputs": np.full((count, outputs), -9, "f4")}
+    """All are right but for the last number."""
+    expected = np.zeros((count, outputs), "f4")
+    expected[-1, -1] = -9
+    return {"images": np.ones((count, inputs), "u1"), "outputs": expected}
 
 
+def pairs(count, width, activation):
+    """From one input to many and back, again and again."""
+    return [layer(1, width, activation=activation), layer(width, 1, activation=activation)] * count
+
+
+WIDEST = 2**20
 MODELS = {
-    "wide": ([layer(1, 10**6, activation="gelu"), layer(10**6, 1)], wrong_examples(1, 1)),
-    "of many members": ([layer(10**6, 1, 1)], wrong_examples(1, 1)),
-    "of many layers": ([layer(1, 1) for _ in range(1000)], wrong_examples(1, 1)),
-    "of many inputs": ([layer(10**6, 1)], wrong_examples(10**6, 1)),
-    "of many outputs": ([layer(1, 10**6)], wrong_examples(1, 10**6)),
-    "in columns": ([layer(2000, 2000, order="F")], wrong_examples(2000, 2000)),
-    "of many members, in columns": ([layer(2, 3000, 2000, order="F")], wrong_examples(3000, 2000)),
-    "of wide members": ([layer(20, 1, 10**5, activation="swish"), layer(20, 10**5, 1)], wrong_examples(1, 1)),
-    "large": ([layer(8000, 6000)], wrong_examples(8000, 6000)),
-    "of the widest layers": ([layer(1, 2**20, activation="gelu"), layer(2**20, 60)], wrong_examples(1, 60)),
+    "wide": ([layer(1, 10**6, activation="gelu"), layer(10**6, 1)], wrong_examples(1, 1, 1)),
+    "of many members": ([layer(10**6, 1, 1)], wrong_examples(1, 1, 1)),
+    "of many layers": ([layer(1, 1) for _ in range(1500)], wrong_examples(1, 1)),
+    "of many layers and members": (
+        [layer(1000, 1, 1, activation="gelu") for _ in range(1500)],
+        wrong_examples(1, 1, 5),
+    ),
+    "of a wide layer and many": (
+        [layer(2, WIDEST, 1), *(layer(2, 1, 1, activation="gelu") for _ in range(1500))],
+        wrong_examples(WIDEST, 1, 1),
+    ),
+    "of many inputs": ([layer(10**6, 1)], wrong_examples(10**6, 1, 1)),
+    "of many outputs": ([layer(1, 10**6)], wrong_examples(1, 10**6, 1)),
+    "of wide members": ([layer(20, 1, 10**5, activation="swish"), layer(20, 10**5, 1)], wrong_examples(1, 1, 1)),
+    "large": ([layer(8000, 7800)], wrong_examples(8000, 7800)),
+    "of the widest layers": ([layer(1, WIDEST, activation="gelu"), layer(WIDEST, 60)], wrong_examples(1, 60, 1)),
+    "of most inputs": ([layer(WIDEST, 60)], wrong_examples(WIDEST, 60, 1)),
+    "of most outputs": ([layer(58, WIDEST)], wrong_examples(58, WIDEST, 1)),
+    "of the widest layers, again and again": (pairs(20, WIDEST, "gelu"), wrong_examples(1, 1, 1)),
+    "of wide layers, again and again": (pairs(300, 2**16, "softplus"), wrong_examples(1, 1, 1)),
 }
 
 
@@ -219,7 +238,7 @@ MODELS = {
 def test_models_that_are_refused_for_their_examples_alone(tmp_path, name):
     """They are tried a few megabytes at a time, before anything of their size is built."""
     layers, examples = MODELS[name]
-    layers = [dict(one) for one in layers]
+    layers = [{**one, "weight": one["weight"].copy(), "bias": one["bias"].copy()} for one in layers]
     data = model(layers, examples=examples)
     (tmp_path / "model").write_bytes(data)
     del layers
@@ -243,4 +262,32 @@ def test_models_that_are_refused_for_their_examples_alone(tmp_path, name):
 
 def test_too_many_examples(tmp_path):
     message = assert_no_model(tmp_path / "model", model([layer(1, 1)], examples=wrong_examples(1, 1, 17)))
-    assert "examples: 17 of them; at most 16 are tried" in message
+    assert "examples: 17 of them; of this network 1 to 16 are tried" in message
+    message = assert_no_model(tmp_path / "model", model([layer(100, 1, 4000)], examples=wrong_examples(1, 4000, 3)))
+    assert "examples: 3 of them; of this network 1 to 2 are tried" in message
+
+
+def test_arrays_in_columns(tmp_path):
+    """What hashes and multiplies them would have to jump about in memory."""
+    columns = [layer(2000, 1000)]
+    columns[0]["weight"] = np.asfortranarray(columns[0]["weight"])
+    data = model([layer(2000, 1000)], examples=None).replace(b"\x89", b"\x88")  # NumPy's sign for such an array
+    assert_no_model(tmp_path / "model", data)
+    with pytest.raises(ValueError, match="not in C order"):
+        model(columns, examples=None)
+
+
+def test_members_that_are_too_wide_together(tmp_path):
+    message = assert_no_model(tmp_path / "model", model([layer(3, 1, WIDEST)]))
+    assert "its members together have layers of more than 2097152 numbers" in message
+
+
+def test_too_little_memory_for_examples(tmp_path, monkeypatch):
+    (tmp_path / "model").write_bytes(model([layer(4, 3)], examples=wrong_examples(4, 3)))
+
+    def full(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr("ann.model_examples._outputs", full)
+    with pytest.raises(ann.ModelFileError, match="not enough memory for its network"):
+        ann.load_model(tmp_path / "model")
