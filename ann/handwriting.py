@@ -20,6 +20,7 @@ from ann.files import read_regular, shown_path
 
 _MAX_BYTES, _MAX_PIXELS = 2**26, 50_000_000
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # which Pillow reads without other programs
+_EDGE = 0.5  # of a side of the picture: a digit covers less of it
 _SIDE = 256  # of a picture while it is looked at: the longer side
 _FAINT = 18.0  # of 255: what differs less from the paper is none
 _BOX, _STROKE = 20 / 28, 2.3 / 28  # of an image's side: how large digits are in MNIST, and how wide their strokes
@@ -41,7 +42,8 @@ class Prepared:
 
 
 def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
-    """The grey values (h, w) of a picture file, uint8, its longer side at most 256; see-through parts become white.
+    """The grey values (h, w) of a picture file, uint8, its longer side at most 256. See-through parts become white
+    paper, or black where what can be seen is light.
 
     Raises:
         DataFileError: it is missing, no picture, damaged or too large.
@@ -70,14 +72,36 @@ def _grey(image_module: Any, operations: Any, opened: Any) -> np.ndarray:
         if picture.width * picture.height > _MAX_PIXELS:
             raise ValueError(f"{picture.width} x {picture.height} pixels, and at most {_MAX_PIXELS:,} are looked at")
         picture.draft("L", (2 * _SIDE, 2 * _SIDE))
-        upright = operations.exif_transpose(picture)
-        if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-            upright = upright.convert("RGBA")
-            white = image_module.new("RGBA", upright.size, "white")
-            upright = image_module.alpha_composite(white, upright)
-        grey = upright.convert("L")
+        picture = operations.exif_transpose(_smaller(image_module, picture))
+        if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+            picture = picture.convert("RGBA")
+            paper = image_module.new("RGBA", picture.size, "black" if _is_light(np.asarray(picture)) else "white")
+            picture = image_module.alpha_composite(paper, picture)
+        grey = picture.convert("L")
         grey.thumbnail((_SIDE, _SIDE), image_module.Resampling.BOX)
         return np.asarray(grey, dtype=np.uint8)
+
+
+def _smaller(image_module: Any, picture: Any) -> Any:
+    """A huge picture with a few times the pixels that are looked at, before copies of it are made."""
+    step = max(picture.size) // (4 * _SIDE)
+    if step < 2:
+        return picture
+    exif, see_through = picture.getexif(), picture.info.get("transparency")
+    if picture.mode in ("1", "P", "PA") or see_through is not None or picture.mode.startswith(("I", "F")):
+        size = tuple(max(1, length // step) for length in picture.size)
+        small = picture.resize(size, image_module.Resampling.NEAREST)
+    else:
+        small = picture.reduce(step)
+    small.info |= {"exif": exif.tobytes()} if exif else {}
+    small.info |= {"transparency": see_through} if see_through is not None else {}
+    return small
+
+
+def _is_light(pixels: np.ndarray) -> bool:
+    """Whether what can be seen (h, w, RGBA), on a ground that cannot, is light ink."""
+    seen = pixels[..., 3] > 127
+    return bool(seen.any() and not seen.all() and pixels[..., :3][seen].mean() > 160)
 
 
 def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
@@ -100,6 +124,9 @@ def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
     share = mask.mean()
     if not mask.any():
         return Prepared(blank, tuple(notes), "there are only specks or lines on it")
+    sides = (mask[0], mask[-1], mask[:, 0], mask[:, -1])
+    if max(float(edge.mean()) for edge in sides) > _EDGE:
+        return Prepared(blank, tuple(notes), "something other than a digit runs along its edge: cut that off")
     if share > 0.6:
         return Prepared(blank, tuple(notes), "most of it is ink, so no digit can be made out")
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))

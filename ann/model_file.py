@@ -13,6 +13,7 @@ a checksum. Read too: safetensors files that ``exports`` writes.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import importlib
 import io
@@ -39,6 +40,7 @@ _MAX_DIM = 2**20  # inputs or outputs of a layer
 _MAX_WIDTH = 2**21  # the same of all members together
 _MAX_EXAMPLE_NUMBERS, _MAX_EXAMPLE_SUM = 2**20, 2**23  # that a layer, and that all, make of the examples
 _MAX_HEADER = 2**18  # of a safetensors file
+MAX_IN_HEADER = 2**16  # pixels of examples in it
 _KEYS = {"format", "version", "layers", "loss", "preprocessing", "seed", "recipe"}
 _KEYS_SINCE = {LAST: {"examples", "sha256"}}
 _LAYER_KEYS = {"input_dim", "output_dim", "activation", "weight", "bias"}
@@ -132,7 +134,8 @@ class _ModelOfOursError(ValueError):
 
 
 def _from_safetensors(data: bytes) -> dict[str, Any]:
-    """The contents of a safetensors file as ``exports.safetensors_bytes`` writes it, in the form of an early version.
+    """The contents of a safetensors file as ``exports.safetensors_bytes`` writes it; without its checksum, in the form
+    of an early version.
 
     Raises ValueError where it is none.
     """
@@ -149,14 +152,25 @@ def _from_safetensors(data: bytes) -> dict[str, Any]:
         names = [(f"{2 * place}.weight", f"{2 * place}.bias") for place in range(len(layers))]
         _expect(set(tensors) == {name for pair in names for name in pair}, "it has other tensors than its layers say")
         for layer, (weight, bias) in zip(layers, names, strict=True):
-            layer |= {"weight": tensors[weight].swapaxes(-1, -2), "bias": tensors[bias]}
-        committee = layers[0]["bias"].ndim == 2
+            layer |= {"weight": np.ascontiguousarray(tensors.pop(weight).swapaxes(-1, -2)), "bias": tensors[bias]}
+        version = COMMITTEE if layers[0]["bias"].ndim == 2 else ONE
         contents = {key: about[key] for key in ("layers", "loss", "seed", "preprocessing", "recipe")}
+        if "sha256" in about:
+            version, found = LAST, about["examples"]
+            contents |= {"sha256": about["sha256"], "examples": found and _examples_of(found)}
     except Exception as error:  # safetensors has exceptions of its own, and what is not as expected raises others
         reason = " ".join(ascii(str(error)).strip("'\"").split())[:200]  # it quotes what is in the file
         raise ValueError(f"it is not a safetensors file of this program: {reason}") from None
     check_depth(contents["recipe"])
-    return {"format": FORMAT, "version": COMMITTEE if committee else ONE, **contents}
+    return {"format": FORMAT, "version": version, **contents}
+
+
+def _examples_of(fields: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Examples from a safetensors file's metadata, where their bytes are text."""
+    return {
+        name: np.frombuffer(base64.b64decode(fields[name], validate=True), kind).reshape(int(fields["count"]), -1)
+        for name, kind in (("images", "|u1"), ("outputs", "<f4"))
+    }
 
 
 def checksum(contents: dict[str, Any]) -> str:

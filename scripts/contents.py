@@ -29,7 +29,7 @@ def in_words(path: Path) -> str:
         "seed": contents["seed"],
         "recipe": ", ".join(f"{name} {value}" for name, value in recipe.items()) if recipe else "none",
         "examples": f"{len(examples['images'])} images, and the outputs for them" if examples else "none",
-        "SHA-256": f"{contents['sha256']}, right" if "sha256" in contents else "none, since it is of an old version",
+        "SHA-256": f"{contents['sha256']}, right" if "sha256" in contents else "none, as in old versions",
     }
     return "\n".join(f"{name:9} {_harmless(value)}" for name, value in lines.items())
 

@@ -182,7 +182,7 @@ def test_what_strange_model_files_hold(tmp_path):
     out, _ = run("doctor", "--model", "x", cwd=tmp_path)
     assert "network   committee of 2, each 2-3, softmax" in out and "\x1b" not in out and len(out) < 2000
     rewrite(tmp_path / "x", as_version(2))
-    assert "SHA-256   none, since it is of an old version" in run("doctor", "--model", "x", cwd=tmp_path)[0]
+    assert "SHA-256   none, as in old versions" in run("doctor", "--model", "x", cwd=tmp_path)[0]
     (tmp_path / "x").write_bytes(b"no")
     _, error = run("doctor", "--model", "x", cwd=tmp_path, code=1)
     assert error == "error: x: not a model file of this program: it is not a pickle of protocol 2 to 5\n"

@@ -15,6 +15,7 @@ from test_scripts import FAST, run
 import ann
 from ann.activations import ACTIVATIONS
 from ann.exports import FORMS, npz_bytes, onnx_bytes, safetensors_bytes
+from ann.model_file import read_model
 
 
 def small(activation="tanh", output="sigmoid", committee=1):
@@ -86,6 +87,7 @@ def changed(data, change):
     length = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8 : 8 + length])
     about = json.loads(header["__metadata__"]["ann"])
+    about.pop("sha256"), about.pop("examples")  # so that what is wrong is not just that
     change(header, about)
     if "__metadata__" in header:
         header["__metadata__"]["ann"] = json.dumps(about)
@@ -124,19 +126,53 @@ def test_hostile_safetensors(tmp_path, change, message):
     assert re.search(message, found)
 
 
-def test_damaged_safetensors(tmp_path, rng):
+@pytest.mark.parametrize("committee", [1, 3])
+def test_damaged_safetensors(tmp_path, rng, committee):
+    """No bit of it can change, but for what says nothing: a space in the JSON, or a tensor's place in it."""
     optional("safetensors.numpy")
-    whole = safetensors_bytes(small())
+    net = small(committee=committee)
+    whole = safetensors_bytes(net)
     for length in range(9, len(whole), 97):
         assert_no_model(tmp_path / "x", whole[:length])
-    for _ in range(300):
-        data = bytearray(whole)
-        data[rng.integers(0, 900)] ^= 1 << rng.integers(0, 8)
+    start = 8 + struct.unpack("<Q", whole[:8])[0]
+    for _ in range(600):
+        data, place = bytearray(whole), rng.integers(0, len(whole))
+        data[place] ^= 1 << rng.integers(0, 8)
         (tmp_path / "x").write_bytes(data)
         try:
-            ann.load_model(tmp_path / "x")
+            loaded = ann.load_model(tmp_path / "x")
         except ann.ModelFileError as error:
             assert str(error).isprintable() and len(str(error)) < 700
+        else:
+            assert place < start
+            np.testing.assert_array_equal(loaded.parameters, net.parameters)
+
+
+def test_safetensors_have_the_examples_and_the_checksum(tmp_path):
+    optional("safetensors.numpy")
+    net = small()
+    (tmp_path / "x").write_bytes(safetensors_bytes(net))
+    net.save(tmp_path / "y")
+    one, other = (read_model(tmp_path / name) for name in "xy")
+    assert one["sha256"] == other["sha256"] and one["version"] == 3
+    np.testing.assert_array_equal(one["examples"]["images"], other["examples"]["images"])
+    np.testing.assert_array_equal(one["examples"]["outputs"], other["examples"]["outputs"])
+
+    def spoil(header, about):
+        about["sha256"], about["examples"] = one["sha256"], None
+
+    message = assert_no_model(tmp_path / "x", changed(safetensors_bytes(net), spoil))
+    assert "it was damaged, or changed by hand, since it was saved" in message
+
+
+@pytest.mark.parametrize("text", ["\x1b[31mX\u202e", "\x07"])
+def test_names_in_safetensors_are_harmless(tmp_path, text):
+    optional("safetensors.numpy")
+    for change in (
+        lambda header, about: header["0.bias"].update(dtype=text),
+        lambda header, about: header.update({text: header.pop("0.bias")}),
+    ):
+        assert assert_no_model(tmp_path / "x", changed(safetensors_bytes(small()), change)).isprintable()
 
 
 @pytest.mark.parametrize("committee", [1, 3])

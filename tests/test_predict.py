@@ -99,6 +99,7 @@ def test_strokes_become_as_wide_as_usual():
         (np.full((100, 80), 200, np.uint8), "it is blank"),
         (np.full((5, 300), 0, np.uint8), "it is blank"),
         (np.zeros((1, 1), np.uint8), "it is blank"),
+        (np.hstack([np.full((200, 10), 60, np.uint8), np.full((200, 190), 220, np.uint8)]), "something other than a"),
         (np.tile(np.repeat(np.array([250] * 11 + [120], np.uint8), 2), (240, 10)), "there are only specks or lines"),
     ],
 )
@@ -141,6 +142,9 @@ def test_files_of_all_kinds(tmp_path):
     for mode in ("LA", "RGBA"):
         found = read_picture(written(tmp_path / "x", encoded(clear.convert(mode), "PNG")))
         assert found[0, 0] == 255 and found.min() < 60  # what is seen through is paper
+    chalk = Image.merge("LA", [Image.new("L", (400, 400), 255), Image.fromarray(255 - ring(400))])
+    found = read_picture(written(tmp_path / "x", encoded(chalk, "PNG")))
+    assert found[0, 0] == 0 and found.max() > 200  # and where the ink is light, the board
     for mode in ("1", "P", "RGB", "CMYK", "I;16"):
         form = "TIFF" if mode == "CMYK" else "PNG"
         assert read_picture(written(tmp_path / "x", encoded(grey.convert(mode), form))).shape == (256, 256)
@@ -148,6 +152,21 @@ def test_files_of_all_kinds(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held on its side
     assert read_picture(written(tmp_path / "x", encoded(turned, "JPEG", exif=exif))).shape == (100, 200)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "LA", "1", "I;16", "RGB"])
+def test_huge_pictures(tmp_path, mode):
+    """As small ones, and with little more memory than Pillow needs to unpack them."""
+    large = Image.fromarray(ring(5000)).convert(mode)
+    found = read_picture(written(tmp_path / "x", encoded(large, "PNG")))
+    assert found.shape == (256, 256)
+    small = read_picture(written(tmp_path / "x", encoded(Image.fromarray(ring(256)), "PNG")))
+    assert np.abs(prepare(found).image.astype(float) - prepare(small).image).mean() < 6
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    if mode == "RGB":
+        turned = large.crop((0, 0, 5000, 2500))
+        assert read_picture(written(tmp_path / "x", encoded(turned, "JPEG", exif=exif))).shape == (256, 128)
 
 
 def bomb(width, height):
@@ -201,12 +220,28 @@ def test_on_the_command_line(tmp_path, model):
     (found,) = json.loads(out)
     assert (found["file"], found["label"], found["unsure"]) == ("3.png", "3", "") and found["output"] > 0.5
     assert error == "error: bad.png: not a picture of a known kind: PNG, JPEG, WEBP, GIF, BMP, TIFF, PPM\n"
+    before = (tmp_path / "3.png").read_bytes()
+    _, error = run("predict", "--model", model, "0.png", "3.png", "--picture", "./3.png", cwd=tmp_path, code=1)
+    assert error == "error: 3.png: one of the pictures to look at; draw to another file\n"
+    assert (tmp_path / "3.png").read_bytes() == before
     if folder := os.environ.get("ANN_PICTURES"):
         names = []
         for number, kind in enumerate(KINDS):
             names.append(f"{kind.replace(' ', '-')}.png")
             (tmp_path / names[-1]).write_bytes(picture(number, kind, np.random.default_rng([8, number])))
         run("predict", "--model", model, *names, "--picture", f"{folder}/own.png", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", [b"bad\xff.png", b"a$b_{$.png", b"e\x1b[31m\nfake.png: 7.png", "\u00fcber.png".encode()]
+)
+def test_names_of_any_kind(tmp_path, model, name):
+    path = os.fsencode(tmp_path) + b"/" + name
+    with open(path, "wb") as file:
+        file.write(picture(3, "dark on light", np.random.default_rng(0)))
+    out, _ = run("predict", "--model", model, os.fsdecode(name), "--picture", "seen.png", cwd=tmp_path)
+    assert out.count(": 3 (") == 1 and (tmp_path / "seen.png").exists()
+    assert all(line.isprintable() for line in out.splitlines())
 
 
 def test_not_sure(tmp_path):

@@ -292,3 +292,82 @@ def test_networks_that_make_no_page(monkeypatch):
     net = network_of(backend, 16, 4, 2, activation="own")
     with pytest.raises(ValueError, match="a page cannot compute the activation 'own'; it knows identity, sigmoid"):
         web_page(net)
+
+
+PRESS = """
+    const [kind, id, x, y] = arguments, pad = document.getElementById("pad"), box = pad.getBoundingClientRect();
+    pad.setPointerCapture = () => {};
+    pad.dispatchEvent(new PointerEvent(kind, {
+        pointerId: id, button: 0, bubbles: true,
+        clientX: box.left + x * box.width / 280, clientY: box.top + y * box.height / 280}));"""
+
+
+def press(browser, kind, x, y, number=1):
+    """What a finger of this number does."""
+    browser.execute_script(PRESS, f"pointer{kind}", number, x, y)
+
+
+def strokes(browser):
+    return browser.execute_script("return strokes")
+
+
+def test_a_second_finger_or_the_palm_changes_nothing(page, network):
+    browser = page(network)
+    press(browser, "down", 140, 50)
+    press(browser, "down", 20, 250, number=2)
+    for step in range(1, 19):
+        press(browser, "move", 140, 50 + 10 * step)
+        press(browser, "move", 20 + step, 250, number=2)
+    press(browser, "up", 38, 250, number=2)
+    press(browser, "move", 140, 235)
+    press(browser, "up", 140, 235)
+    (line,) = strokes(browser)
+    assert len(line) == 20 and all(abs(x - 140) < 1 for x, _ in line)
+    assert answer(browser) == "It is 1"
+    press(browser, "down", 20, 20, number=3)
+    press(browser, "cancel", 20, 20, number=3)
+    press(browser, "move", 60, 60, number=3)
+    assert len(strokes(browser)) == 2 and len(strokes(browser)[1]) == 1
+
+
+def test_keys_in_the_middle_of_a_stroke_change_nothing(page, network):
+    from selenium.webdriver.common.keys import Keys
+
+    browser = page(network)
+    pad = browser.find_element("id", "pad")
+    press(browser, "down", 140, 50)
+    press(browser, "move", 140, 100)
+    pad.send_keys(Keys.SHIFT, "x", Keys.ARROW_LEFT, " ", Keys.ESCAPE)
+    press(browser, "move", 140, 230)
+    press(browser, "up", 140, 230)
+    assert len(strokes(browser)) == 1 and len(strokes(browser)[0]) == 3
+    pad.send_keys("x", Keys.SHIFT, Keys.ARROW_RIGHT)  # the pen of the keyboard is up
+    assert len(strokes(browser)) == 1
+
+
+def test_what_is_drawn_outside_the_frame_ends_at_it(page, network):
+    browser = page(network)
+    press(browser, "down", 140, 140)
+    press(browser, "move", 900, 140)
+    press(browser, "move", 140, -300)
+    press(browser, "up", 140, 140)
+    (line,) = strokes(browser)
+    assert [[round(value) for value in point] for point in line] == [[140, 140], [280, 140], [140, 0]]
+
+
+def test_what_the_page_says_of_a_committee(page, network):
+    layers = network_of(ann.get_backend("cpu"), 784, 12, 10).layer_list
+    browser = page(ann.NeuralNetwork(layers, committee=3))
+    assert f"{3 * (785 * 12 + 13 * 10):,} numbers" in browser.find_element("id", "what").text
+    captions = [one.text for one in browser.find_elements("css selector", ".layer figcaption")]
+    assert captions == ["Layer 1 of the first network: 12 sigmoid", "Layer 2 of the first network: 10 sigmoid"]
+
+
+def test_a_page_of_one_output():
+    with pytest.raises(ValueError, match="a page is for networks that tell classes apart"):
+        web_page(network_of(ann.get_backend("cpu"), 784, 1))
+
+
+def test_classes_of_any_name():
+    page = web_page(network_of(ann.get_backend("cpu"), 4, 2), ["{{weights}}", "</script>"])
+    assert '</script>"' not in page and '"{{weights}}"' in page
