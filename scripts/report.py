@@ -160,7 +160,7 @@ def doubts(network: ann.NeuralNetwork, dataset: ann.Dataset, names: list[str]) -
     order = np.argsort(-analysis.losses(outputs, labels), kind="stable")
     chosen = order[:DOUBTED][chances[order[:DOUBTED]].argmax(axis=1) != labels[order[:DOUBTED]]]
     text = (
-        "The training images whose labels the network finds least likely, though it was told them, each with the "
+        "The training images whose labels the network finds least likely, each with the "
         f"{NEIGHBOURS} training images that are nearest to it, pixel by pixel, and their labels. Where those agree "
         "with the network, the label may be wrong."
     )

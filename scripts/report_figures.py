@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ann.analysis import Calibration, Change
+from ann.metrics import wilson_interval
 from ann.plots import BLUE, ORANGE, pyplot
 
 
@@ -48,10 +49,14 @@ def of_calibration(found: Calibration) -> Any:
     """How often answers were right, against how sure they were; and how many there were."""
     figure, (top, bottom) = pyplot().subplots(2, 1, figsize=(6, 6.4), sharex=True, height_ratios=(3, 1))
     top.plot([0, 1], [0, 1], "--", color="gray", label="perfectly calibrated")
-    top.plot(found.confidence, found.accuracy, "o-", color=BLUE, label="this network")
+    right = np.rint(found.accuracy * found.counts).astype(int)
+    ends = np.array([wilson_interval(*map(int, pair)) for pair in zip(right, found.counts, strict=True)]).T
+    reach = np.abs(ends - found.accuracy)
+    label = "this network, with 95 % intervals"
+    top.errorbar(found.confidence, found.accuracy, reach, fmt="o-", capsize=3, color=BLUE, label=label)
     top.set_ylabel("share that was right")
     top.set_ylim(-0.03, 1.03)
-    top.legend(loc="upper left")
+    top.legend(loc="lower right")
     top.grid(True, alpha=0.3)
     bottom.bar(found.confidence, found.counts, width=0.03, color=ORANGE)
     bottom.set_yscale("log")

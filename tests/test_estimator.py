@@ -9,6 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from conftest import optional
+from test_readme import blocks
 
 import ann
 
@@ -173,3 +174,9 @@ def test_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
     with pytest.raises(ImportError, match=r"ann.estimator needs scikit-learn: pip install -e '.\[sklearn\]'"):
         importlib.reload(module)
+
+
+def test_the_example_of_the_readme(capsys):
+    exec(compile(blocks("python scikit-learn")[0], "README.md", "exec"), {})
+    found = capsys.readouterr().out
+    assert "mlpclassifier__hidden" in found and float(found.split()[-1]) > 0.92
