@@ -22,7 +22,7 @@ from ann.perceptron import Perceptron
 from ann.streams import generator
 from ann.validation import check_count, check_images, check_number, check_targets, check_vector
 
-_UNSCALED = 16.0  # inputs above this are taken for pixels that were not scaled
+_UNSCALED, _STANDARD = 16.0, 1.0  # inputs above this, with a mean above that, are taken for pixels that were not scaled
 EXAMPLES = 16  # images that a model file carries
 _NUDGE = 1.0 - 2.0**-18  # changes pixels as little as rounding on another machine may change what follows from them
 _STEADY = 1e-3  # and then outputs change by less than this
@@ -251,7 +251,7 @@ class NeuralNetwork(Perceptron):
 
     def warn_of_unscaled(self, images: Any) -> None:
         """Of checked host images: say once where floats look like pixels that should have been divided by 255."""
-        if images.dtype.name != "uint8" and not self.warned and images.max() > _UNSCALED:
+        if images.dtype.name != "uint8" and not self.warned and images.max() > _UNSCALED and images.mean() > _STANDARD:
             self.warned = True
             text = (
                 f"X: inputs reach {images.max():g}, and should from 0 to 1: divide pixels by 255, or hand them over as"
