@@ -48,8 +48,8 @@ def main() -> None:
     flags = parse_flags()
     with cli.one_line_errors():
         check_writable(flags.output)
+        changes = analysis.changes()  # first, since what it says to install is enough for all of it
         pyplot().switch_backend("agg")  # it opens no window
-        changes = analysis.changes()
         path, reports = model_and_reports(flags.source)
         network = ann.load_model(path, flags.device)
         dataset = ann.load_dataset(flags.data)
