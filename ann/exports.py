@@ -4,7 +4,6 @@ NumPy's npz. Each needs its own library, from the extra ``export``, but for the 
 
 from __future__ import annotations
 
-import base64
 import importlib
 import io
 import json
@@ -14,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ann.model_file import MAX_IN_HEADER, checksum
 from ann.network import NeuralNetwork
 from ann.pickle_reader import read_pickle
+from ann.safetensors_file import to_safetensors
 
 _GELU = 2.0 * math.sqrt(2.0 / math.pi)
 _OPSET = 17  # of 2022, which old runtimes know
@@ -35,30 +34,13 @@ def npz_bytes(network: NeuralNetwork) -> bytes:
 
 
 def safetensors_bytes(network: NeuralNetwork) -> bytes:
-    """A safetensors file with the names and the layout of a ``torch.nn.Sequential`` of linear layers and activations:
-    ``0.weight`` (O, I), ``0.bias`` (O,), ``2.weight`` and so on, in a committee with one more axis, the first. Its
-    metadata say the rest, examples and checksum included, so ``load_model`` reads it as it does a model file.
+    """A safetensors file, as ``safetensors_file`` describes it, which PyTorch loads, and ``load_model`` too.
 
     Raises:
         ImportError: safetensors is not installed.
-        ValueError: it could not be read back; see ``model_file.to_bytes``.
+        ValueError: it could not be read back.
     """
-    safetensors = _library("safetensors.numpy")
-    contents = read_pickle(network.to_bytes())
-    examples = contents["examples"]
-    if examples and examples["images"].size > MAX_IN_HEADER:
-        contents["examples"] = examples = None
-        contents["sha256"] = checksum(contents)
-    tensors = {}
-    for number, layer in enumerate(contents["layers"]):
-        tensors[f"{2 * number}.weight"] = np.ascontiguousarray(layer["weight"].swapaxes(-1, -2))
-        tensors[f"{2 * number}.bias"] = layer["bias"]
-    about = {**_about(network), "sha256": contents["sha256"], "examples": None}
-    if examples:
-        texts = {name: base64.b64encode(array.tobytes()).decode() for name, array in examples.items()}
-        about["examples"] = {"count": len(examples["images"]), **texts}
-    data: bytes = safetensors.save(tensors, metadata={"ann": json.dumps(about, sort_keys=True)})
-    return data
+    return to_safetensors(read_pickle(network.to_bytes()))
 
 
 def onnx_bytes(network: NeuralNetwork) -> bytes:

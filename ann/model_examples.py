@@ -5,7 +5,7 @@ Whoever loads the file tries them, so a model that loads is a model that works.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ def hold(contents: dict[str, Any]) -> bool:
     """Whether the checked contents of a model file give the outputs that they say, on the CPU.
 
     No network is built: the file's own arrays are multiplied, a few megabytes at a time, so that a stranger's file is
-    refused at little cost. How many examples a file may have, ``model_file`` has seen to.
+    refused at little cost. How many examples a file may have, ``model_schema`` has seen to.
 
     Raises:
         MemoryError: there is not even so much.
@@ -62,12 +62,21 @@ def _outputs(contents: dict[str, Any], images: np.ndarray) -> np.ndarray:
     for layer in contents["layers"]:
         weight, bias = layer["weight"], layer["bias"]
         z = np.repeat(bias[..., np.newaxis, :].astype(np.float32), len(images), axis=-2)
-        rows = max(1, _PIECE // weight[..., 0, :].size)
-        for start in range(0, weight.shape[-2], rows):
-            part = slice(start, start + rows)
-            z += x[..., part] @ np.ascontiguousarray(weight[..., part, :], dtype=np.float32)
+        for rows, columns in _pieces(weight):
+            piece = np.ascontiguousarray(weight[..., rows, columns], dtype=np.float32)
+            backend.product(x[..., rows], piece, out=z[..., columns], keep=1.0)
         name = layer["activation"]
         activation = get_loss(contents["loss"], name).output if layer is last else get_activation(name)
         activation.function(backend, z, z)
         x = z
     return np.asarray(x.mean(axis=0)) if bias.ndim == 2 else x
+
+
+def _pieces(weight: np.ndarray) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of a weight (..., I, O), some at a time, as they lie in memory."""
+    by_columns = weight.strides[-2] < weight.strides[-1]
+    count = weight.shape[-1 if by_columns else -2]
+    step = max(1, _PIECE * count // weight.size)
+    for start in range(0, count, step):
+        part = slice(start, start + step)
+        yield (slice(None), part) if by_columns else (part, slice(None))

@@ -17,6 +17,7 @@ from ann.errors import ModelFileError, TrainingWarning
 from ann.files import shown_path, write_atomically
 from ann.layer_list import LAYER_KEYS, check_layer_list
 from ann.losses import get_loss
+from ann.model_schema import most_examples
 from ann.operations import Array, Backend
 from ann.perceptron import Perceptron
 from ann.streams import generator
@@ -27,10 +28,6 @@ EXAMPLES = 16  # images that a model file carries
 _NUDGE = 1.0 - 2.0**-18  # changes pixels as little as rounding on another machine may change what follows from them
 _STEADY = 1e-3  # and then outputs change by less than this
 CHUNK = 1000  # images that a network is applied to at a time, at most, so that many need little memory
-_OTHER_OUTPUTS = (
-    "on this machine it gives other outputs for its own examples than where it was saved; if it has an activation of "
-    "your own, import the one that it was trained with"
-)
 _NUMBERS = 2**22  # in any layer's outputs for them, at most, unless a single image has more
 
 
@@ -194,7 +191,7 @@ class NeuralNetwork(Perceptron):
         pixels = self.examples
         if pixels is None:
             pixels = generator(self.seed, "examples").integers(0, 256, (EXAMPLES, self.input_dim), dtype="uint8")
-        pixels = pixels[: model_file.most_examples(self.layer_list, self.committee)]
+        pixels = pixels[: most_examples(self.layer_list, self.committee)]
         here = self
         if (self.backend.name, self.dtype_name) != ("cpu", "float32"):  # as it will be loaded
             host = model_file.float32(self.backend.to_host(self.parameters))
@@ -285,20 +282,23 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
     examples = contents.get("examples")
     specs = [{key: layer[key] for key in LAYER_KEYS} for layer in contents["layers"]]
     try:
-        if examples and not model_examples.hold(contents):
-            raise ModelFileError(f"{path}: {_OTHER_OUTPUTS}")
-        committee, parameters = model_file.parameter_vector(contents)
-        network = NeuralNetwork(
-            specs, contents["loss"], backend, contents["seed"], parameters=parameters, committee=committee
-        )
-        network.recipe = contents["recipe"]
-        if examples:
-            network.examples = examples["images"]
-            found = model_examples.outputs_of(network.apply, network.examples)
+        right = not examples or model_examples.hold(contents)  # before anything as large as the file is built
+        if right:
+            committee, parameters = model_file.parameter_vector(contents)
+            network = NeuralNetwork(
+                specs, contents["loss"], backend, contents["seed"], parameters=parameters, committee=committee
+            )
+            network.recipe, network.examples = contents["recipe"], examples and examples["images"]
+            if examples and backend.name != "cpu":  # where the same was just computed
+                found = model_examples.outputs_of(network.apply, network.examples)
+                right = model_examples.agree(examples["outputs"], found, model_examples.TOLERANCE)
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}") from None
     except MemoryError:
         raise ModelFileError(f"{path}: there is not enough memory for its network") from None
-    if examples and not model_examples.agree(examples["outputs"], found, model_examples.TOLERANCE):
-        raise ModelFileError(f"{path}: {_OTHER_OUTPUTS}")
+    if not right:
+        raise ModelFileError(
+            f"{path}: on this machine it gives other outputs for its own examples than where it was saved; if it has "
+            "an activation of your own, import the one that it was trained with"
+        )
     return network

@@ -48,6 +48,8 @@ ROOMS = [
         "layers",
         "layer_list",
         "perceptron",
+        "model_schema",
+        "safetensors_file",
         "model_file",
         "model_examples",
         "network",

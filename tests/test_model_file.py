@@ -12,7 +12,8 @@ from conftest import network_of, write_mnist_like
 
 import ann
 from ann.activations import ACTIVATIONS, Elementwise
-from ann.model_file import FORMAT, _Pickler, checksum
+from ann.model_file import _Pickler
+from ann.model_schema import FORMAT, checksum
 from ann.pickle_reader import read_pickle
 
 
@@ -290,7 +291,7 @@ def test_files_that_are_none(tmp_path, saved):
         ("short", "it ends at byte"),
         ("pipe", "cannot be read: not a regular file"),
         ("nul\0", "cannot be read"),
-        ("checkpoint.npz", "this is a checkpoint, or another zip file; the model of a run is model.pickle in it"),
+        ("checkpoint.npz", "a zip file, such as a checkpoint, or what export.py writes as .npz; models are read from"),
     ]:
         with pytest.raises(ann.ModelFileError, match=message):
             ann.load_model(tmp_path / name)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import ann
-from ann.model_file import checksum
+from ann.model_schema import checksum
 from ann.pickle_reader import read_pickle
 
 KINDS = 12

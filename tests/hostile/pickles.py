@@ -73,7 +73,7 @@ def other_ways():
 
 def in_a_model(code):
     """The same as each value of a dict that looks like a model file, and inside lists and dicts of it."""
-    from ann.model_file import FORMAT
+    from ann.model_schema import FORMAT
 
     places = {"alone": code, "in a list": b"](" + code + b"e", "in a tuple": b"(" + code + b"t"}
     for key in ("version", "layers", "loss", "recipe", "seed", "preprocessing", "examples", "sha256"):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import ann
-from ann.model_file import FORMAT, checksum
+from ann import model_examples
+from ann.model_schema import FORMAT, checksum
 from hostile.harness import assert_no_model
 from hostile.pickles import in_a_model, text, whole
 
@@ -231,6 +232,7 @@ MODELS = {
     "of most outputs": ([layer(58, WIDEST)], wrong_examples(58, WIDEST, 1)),
     "of the widest layers, again and again": (pairs(20, WIDEST, "gelu"), wrong_examples(1, 1, 1)),
     "of wide layers, again and again": (pairs(300, 2**16, "softplus"), wrong_examples(1, 1, 1)),
+    "of many tiny members": ([layer(2**19, 2, 2, activation="softmax") for _ in range(8)], wrong_examples(2, 2, 1)),
 }
 
 
@@ -280,6 +282,24 @@ def test_arrays_in_columns(tmp_path):
 def test_members_that_are_too_wide_together(tmp_path):
     message = assert_no_model(tmp_path / "model", model([layer(3, 1, WIDEST)]))
     assert "its members together have layers of more than 2097152 numbers" in message
+
+
+def test_tiny_members_with_many_layers(tmp_path):
+    """Softmax takes its time for each row, however short."""
+    message = assert_no_model(tmp_path / "model", model([layer(2**19, 2, 2, activation="softmax")] * 9))
+    assert "its members together have more than 4194304 layers" in message
+
+
+def test_outputs_that_depend_on_the_order_of_a_sum(tmp_path):
+    """What is tried before the network is built decides, so that none is built to be refused."""
+    weights = layer(3000, 1000)
+    weights["weight"][0, 0], weights["weight"][2900, 0], weights["bias"][0] = -(2.0**30), 1, 2.0**30
+    images = np.full((1, 3000), 255, "u1")
+    contents = {"layers": [weights], "loss": "quadratic", "preprocessing": {"scale": 1 / 255}}
+    outputs = model_examples._outputs(contents, images)
+    (tmp_path / "model").write_bytes(model([weights], examples={"images": images, "outputs": outputs}))
+    net = ann.load_model(tmp_path / "model")
+    assert abs(net.apply(images) - outputs).max() > 0.5
 
 
 def test_too_little_memory_for_examples(tmp_path, monkeypatch):
