@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ann.network import NeuralNetwork
+from ann.network import NeuralNetwork, slices
 from ann.validation import check_labels
 
 _TINY = 1e-38  # the least probability that a loss is taken of
@@ -21,8 +21,11 @@ _ROWS = 10_000  # images that are compared at a time
 
 
 def probabilities(outputs: np.ndarray) -> np.ndarray:
-    """Outputs (N, C) -> rows that sum to 1, whatever the output activation: shares of what is above 0."""
-    above = np.clip(outputs, _TINY, None)
+    """Outputs (N, C) -> rows that sum to 1, whatever the output activation, the largest where it was.
+
+    They are shares of the outputs or, where some are below 0, of how far they are above the least of their row.
+    """
+    above = np.maximum(outputs - np.minimum(outputs.min(axis=1, keepdims=True), 0), _TINY)
     rows: np.ndarray = above / above.sum(axis=1, keepdims=True)
     return rows
 
@@ -70,15 +73,16 @@ def losses(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return found
 
 
-def ideal_inputs(network: NeuralNetwork) -> np.ndarray:
-    """For each class, an image (C, I) of floats from 0 to 1 that the network takes for it as surely as it can.
+def ideal_inputs(network: NeuralNetwork, most: int = 1000) -> np.ndarray:
+    """For each class, or the first ``most`` of them, an image (C, I) of floats from 0 to 1 that the network takes for
+    it as surely as it can.
 
     From dark grey, where no neuron is asleep, steps of one length against dL/dx, in which all pixels fade a little:
     Simonyan et al. (2014), Deep inside convolutional networks, section 2, equation 1. Uses the network's own arrays,
     and no parameter changes.
     """
-    backend, xp, classes = network.backend, network.xp, network.output_dim
-    targets = backend.from_host(np.eye(classes, dtype=network.dtype_name))
+    backend, xp, classes = network.backend, network.xp, min(most, network.output_dim)
+    targets = backend.from_host(np.eye(classes, network.output_dim, dtype=network.dtype_name))
     images = np.full((classes, network.input_dim), _DARK, dtype=network.dtype_name)
     with backend.quiet():
         for _ in range(_ASCENT):
@@ -98,12 +102,12 @@ def nearest(images: np.ndarray, chosen: Sequence[int] | np.ndarray, count: int =
 
     |a - b|^2 = |a|^2 - 2 a b + |b|^2, of which the first is the same for all b.
     """
-    chosen = np.asarray(chosen)
+    chosen = np.asarray(chosen, dtype=np.int64)
     queries = images[chosen].astype(np.float32)
     distances = np.empty((len(chosen), len(images)), dtype=np.float32)
-    for start in range(0, len(images), _ROWS):
-        part = images[start : start + _ROWS].astype(np.float32)
-        distances[:, start : start + len(part)] = (part * part).sum(axis=1) - 2.0 * queries @ part.T
+    for rows in slices(len(images), _ROWS):
+        part = images[rows].astype(np.float32)
+        distances[:, rows] = (part * part).sum(axis=1) - 2.0 * queries @ part.T
     distances[np.arange(len(chosen)), chosen] = np.inf
     found: np.ndarray = distances.argsort(axis=1, kind="stable")[:, :count]
     return found

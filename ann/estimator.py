@@ -20,8 +20,8 @@ try:
     from sklearn.utils import check_random_state, column_or_1d
     from sklearn.utils.multiclass import check_classification_targets, type_of_target
     from sklearn.utils.validation import check_is_fitted, validate_data
-except ModuleNotFoundError as error:
-    raise ImportError("ann.estimator needs scikit-learn: pip install -e '.[sklearn]'") from error
+except ModuleNotFoundError:
+    raise ImportError("ann.estimator needs scikit-learn: pip install -e '.[sklearn]'") from None
 
 
 _NO_FIELDS = ("device", "dtype", "random_state")  # parameters that are not a recipe's
@@ -40,7 +40,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             scikit-learn, and so float64 but where X is of float32.
         random_state: an int, a ``numpy.random.RandomState`` or None, for another network each time.
         batch_size: at most this many samples in a step; fewer where there are fewer.
-        validation: how many samples, chosen at random, are held out, for ``early_stopping``.
+        validation: how many samples, chosen at random, are held out, for ``early_stopping``, which counts all of them
+            alike, whatever their weights.
         hidden, activation, committee, optimizer, learning_rate, momentum, weight_decay, label_smoothing, dropout,
             input_dropout, adversarial, clip, max_norm, average, batch_norm, epochs, schedule, warmup, early_stopping:
             as in ``Recipe``.
@@ -113,7 +114,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Args:
             X: (N, I) numbers, dense or sparse.
             y: (N,) labels of any kind, or (N, C) rows of 0 and 1 where a sample may have several.
-            sample_weight: (N,) how much each sample counts; None: all alike.
+            sample_weight: (N,) how much each sample counts; None, or one number: all alike.
 
         Raises:
             ValueError: they, or a parameter of the estimator, make no sense.
@@ -126,7 +127,9 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=dtypes, multi_output=True)
         images, targets, weights = _dense(X), self._targets(y), None
         if sample_weight is not None:
-            weights = check_weights("sample_weight", np.asarray(sample_weight), len(images))
+            given = np.asarray(sample_weight, dtype=np.float64)
+            given = np.full(len(images), given) if given.ndim == 0 else given
+            weights = check_weights("sample_weight", given, len(images))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         recipe = self._recipe(len(images))
         if recipe.validation:  # samples may be sorted
@@ -179,6 +182,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _recipe(self, count: int) -> Recipe:
         """How to train on so many samples."""
         fields = {name: value for name, value in self.get_params().items() if name not in _NO_FIELDS}
+        if isinstance(self.hidden, np.ndarray):  # as searches draw them
+            fields["hidden"] = tuple(self.hidden.tolist())
         recipe = Recipe(**fields, output_activation="sigmoid" if self._several else "softmax")
         return replace(recipe, batch_size=max(1, min(recipe.batch_size, count - recipe.validation)))
 

@@ -18,8 +18,8 @@ class Images:
 
     ``rows`` and ``black``: see ``black_first``. ``shape`` is that of one image, for training that distorts them.
     With ``label_smoothing``, a target is that share of 1 / classes and the rest of what the label says: Szegedy et al.
-    (2016), section 7. Where labels are target rows, ``labels`` are the places of their largest numbers. ``weights``
-    (N, 1), or None: how much each image counts, 1 on average.
+    (2016), section 7. Where labels are target rows that are not one-hot, ``labels`` is None. ``weights`` (N, 1), or
+    None: how much each image counts, 1 on average.
     """
 
     def __init__(
@@ -37,12 +37,21 @@ class Images:
         self.shape = shape
         self.rows, self.black = black_first(images)
         self.pixels = upload(images if images.dtype.name == "uint8" else images.astype(network.dtype_name, copy=False))
-        self.labels = upload(labels if labels.ndim == 1 else labels.argmax(axis=1))
+        places = _places(labels)
+        self.labels = None if places is None else upload(places)
         self.weights = None
         if weights is not None:
             self.weights = upload((weights / weights.mean()).astype(network.dtype_name)[:, None])
         targets = (1.0 - label_smoothing) * targets + label_smoothing / network.output_dim
         self.targets = upload(targets.astype(network.dtype_name))
+
+
+def _places(labels: Any) -> Any:
+    """Labels, or those of one-hot target rows; None for other rows."""
+    if labels.ndim == 1:
+        return labels
+    one_hot = ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()
+    return labels.argmax(axis=1) if one_hot else None
 
 
 def distorter(network: NeuralNetwork, images: Images, recipe: Recipe) -> Distorter | None:
@@ -52,6 +61,8 @@ def distorter(network: NeuralNetwork, images: Images, recipe: Recipe) -> Distort
     xp = network.xp
     if len(images.shape) != 2 or images.pixels.dtype != xp.uint8:
         raise ValueError("train_images: distortions need images of shape (N, height, width), of uint8 pixels")
-    turned_less = (images.labels == 1) | (images.labels == 7)  # which else would become others
-    turning = 1.0 - 0.5 * xp.astype(turned_less, network.dtype)
+    turning = xp.ones(images.count, dtype=network.dtype)
+    if images.labels is not None:
+        turned_less = (images.labels == 1) | (images.labels == 7)  # which else would become others
+        turning = 1.0 - 0.5 * xp.astype(turned_less, network.dtype)
     return Distorter(network.backend, images.pixels, images.shape, recipe.strengths, turning)

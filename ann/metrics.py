@@ -17,6 +17,14 @@ def confusion_matrix(expected: np.ndarray, predicted: np.ndarray, classes: int) 
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
+def surest_mistakes(expected: np.ndarray, outputs: np.ndarray, most: int) -> np.ndarray:
+    """The places of up to ``most`` images whose label (N,) is not that of the largest output (N, C), by that output."""
+    predicted = outputs.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != expected)
+    found: np.ndarray = wrong[np.argsort(-outputs[wrong, predicted[wrong]], kind="stable")][:most]
+    return found
+
+
 def wilson_interval(wrong: int, total: int, z: float = 1.959964) -> tuple[float, float]:
     """The interval in which the true error rate lies, at 95 % for the default z.
 

@@ -37,7 +37,8 @@ def fit(
     """Train a network, in place, on a data set's training images. Its test images are not touched.
 
     From Python the images may also be finite floats, of shape (N, I), which are taken as they are, and the labels
-    target rows (N, O), as in ``NeuralNetwork.train_batch``; what counts as a mistake is then another largest output.
+    target rows (N, O), as in ``NeuralNetwork.train_batch``. Where those are not one-hot, a held-out image is wrong
+    unless each of its outputs is above 0.5 just where its target is.
 
     Args:
         network: any network whose inputs and outputs fit the data; all that is random comes from its seed. In a
@@ -185,7 +186,10 @@ def _evaluate(network: NeuralNetwork, images: Images) -> Evaluation:
         loss = network.loss.value(network.backend, logits, images.targets[chunk, :])
         loss_sum += xp.mean(loss) * float(logits.shape[-2])
         outputs = network.outputs(logits)
-        wrong += xp.count_nonzero(xp.argmax(outputs, axis=-1) != images.labels[chunk])
+        if images.labels is None:
+            wrong += xp.count_nonzero(xp.any((outputs > 0.5) != (images.targets[chunk, :] > 0.5), axis=-1))
+        else:
+            wrong += xp.count_nonzero(xp.argmax(outputs, axis=-1) != images.labels[chunk])
     return Evaluation(float(loss_sum) / images.count, int(wrong), images.count)
 
 

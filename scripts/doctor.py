@@ -44,6 +44,9 @@ EXTRAS = {
     "plot": ("matplotlib", "pictures and curves"),
     "test": ("pytest", "the tests"),
     "report": ("scipy", "a report on a network"),
+    "picture": ("PIL", "pictures of your own"),
+    "export": ("onnx", "other programs' formats"),
+    "data": ("platformdirs", "data sets by name"),
     "sklearn": ("sklearn", "ann.estimator, for scikit-learn's tools"),
     "bench": ("jax", "the benchmark's other libraries"),
 }

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import html
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import cli
 import numpy as np
@@ -16,8 +19,8 @@ from tqdm import tqdm
 import ann
 import ann.analysis as analysis
 from ann.checkpoint_file import read_checkpoint
-from ann.files import check_writable, write_atomically
-from ann.metrics import confusion_matrix, wilson_interval
+from ann.files import check_writable, shown_path, write_atomically
+from ann.metrics import confusion_matrix, surest_mistakes, wilson_interval
 from ann.plots import figure_of_curves, figure_of_images, pyplot
 from ann.reports import EpochReport
 
@@ -27,6 +30,8 @@ EXAMPLES = """\
   # a run's folder, which has the learning curves too
   python scripts/train.py --run runs/first && python scripts/report.py runs/first"""
 MOST = 40  # mistakes that are shown
+IDEALS = 20  # classes whose ideal inputs are shown
+CLASSES = 1000  # that a network may have
 DOUBTED = 8  # labels that are shown, each with its neighbours
 NEIGHBOURS = 4
 CHANGED = 2000  # test images that are changed
@@ -52,10 +57,19 @@ def main() -> None:
         pyplot().switch_backend("agg")  # it opens no window
         path, reports = model_and_reports(flags.source)
         network = ann.load_model(path, flags.device)
+        if network.output_dim > CLASSES:
+            raise ann.ModelFileError(
+                f"{path}: it has {network.output_dim} outputs, and a report is for up to {CLASSES}"
+            )
         dataset = ann.load_dataset(flags.data)
         check_fit(flags, path, network, dataset)
-        parts = list(sections(network, dataset, reports, changes))
-        write_atomically(flags.output, page(path, network, parts).encode())
+        seen = Seen.of(network, dataset)
+        makers: list[Callable[[], Section]] = [partial(maker, seen) for maker in MAKERS]
+        makers += [partial(changed_images, seen, changes), partial(doubts, seen)]
+        if reports:
+            makers.insert(0, partial(curves, reports))
+        parts = [maker() for maker in tqdm(makers, desc="report", unit=" parts", disable=None, leave=False)]
+        write_atomically(flags.output, page(flags.source, network, parts).encode())
         cli.say(f"saved {flags.output.resolve()}, {flags.output.stat().st_size / 1e6:.1f} MB: open it in a browser")
 
 
@@ -63,137 +77,196 @@ def model_and_reports(source: Path) -> tuple[Path, list[EpochReport]]:
     """A model file and, where the source is a run's folder, the reports of its epochs."""
     if not source.is_dir():
         return source, []
-    if not (source / "model.pickle").is_file():
-        raise ann.ModelFileError(f"{source}: this folder holds no model.pickle, so no training was finished in it")
-    return source / "model.pickle", read_checkpoint(source / "checkpoint.npz")[1].reports
+    model = source / "model.pickle"
+    if not model.is_file():
+        going = f"; go on with it: train.py --resume {source}" if (source / "config.json").exists() else ""
+        raise ann.ModelFileError(
+            f"{source}: this folder holds no model.pickle, so no training was finished in it{going}"
+        )
+    try:
+        return model, read_checkpoint(source / "checkpoint.npz")[1].reports
+    except ann.CheckpointError as error:
+        warnings.warn(f"no learning curves: {error}", RuntimeWarning, stacklevel=2)
+        return model, []
 
 
-def sections(
-    network: ann.NeuralNetwork, dataset: ann.Dataset, reports: list[EpochReport], changes: list[analysis.Change]
-) -> Iterator[tuple[str, str, str]]:
-    """(title, what to see in it, pictures as HTML), one after the other, under a progress bar."""
-    names = [*dataset.classes, *map(str, range(len(dataset.classes), network.output_dim))]
-    images, labels, shape = dataset.test_images, dataset.test_labels, dataset.test_images.shape[1:]
-    bar = tqdm(total=6 + len(changes), desc="report", unit=" parts", disable=None, leave=False)
-    with bar:
-        if reports:
-            yield (
-                "Learning curves",
-                "The mean loss of each epoch and, where images were held out, the mistakes on them. Where the loss of "
-                "training images falls on while that of held-out images rises, the network is learning by heart.",
-                figures.as_html(figure_of_curves(reports), "loss against epochs"),
-            )
-        outputs = network.apply(images)
-        predicted, chances = outputs.argmax(axis=1), analysis.probabilities(outputs)
-        matrix = confusion_matrix(labels, predicted, network.output_dim)
-        low, high = wilson_interval(int((predicted != labels).sum()), len(labels))
-        yield (
-            "What it takes for what",
-            f"{(predicted != labels).sum():,} of {len(labels):,} test images are wrong, "
-            f"{100 * (predicted != labels).mean():.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %). Rows "
-            "are labels, columns answers; the diagonal is what is right, and the shade says where the mistakes are.",
-            figures.as_html(figures.of_confusion(matrix, names), "confusion matrix"),
-        )
-        bar.update()
-        wrong = np.flatnonzero(predicted != labels)
-        surest = wrong[np.argsort(-chances[wrong, predicted[wrong]], kind="stable")][:MOST]
-        captions = [f"{names[labels[n]]}, seen as\n{names[predicted[n]]}, {shown(chances[n].max())}" for n in surest]
-        yield (
-            "Its mistakes, the surest first",
-            f"{len(surest)} of {len(wrong):,}: label, answer, and the probability that the network gave it. Some "
-            "labels may be wrong, and some digits nobody could read.",
-            figures.as_html(figure_of_images(images[surest], captions, columns=8), "images that were mistaken")
-            if len(surest)
-            else "<p>There are none.</p>",
-        )
-        bar.update()
-        weight = network.backend.to_host(network.layers[0].weight).reshape(-1, *network.layers[0].weight.shape[-2:])[0]
-        yield (
-            "What its first neurons look at",
-            f"The weights of {min(64, weight.shape[1])} of the {weight.shape[1]:,} neurons of the first layer"
-            f"{' of the first member' if network.leading else ''}, each as an image: orange pixels, if they are lit, "
-            "push the neuron up, violet ones down, white ones do nothing.",
-            figures.as_html(figures.of_weights(weight, shape), "weights of the first layer"),
-        )
-        bar.update()
-        ideals = analysis.ideal_inputs(network)
-        sure = analysis.probabilities(network.apply(ideals)).diagonal()
-        captions = [f"{name}: {shown(chance)}" for name, chance in zip(names, sure, strict=True)]
-        yield (
-            "What it would like best",
-            "For each class an image that the network takes for it as surely as it can, found by gradient ascent on "
-            "the pixels from dark grey, and the probability that it gives; the brightest pixel of each is shown white. "
-            "Nobody would draw such: the network knows what tells digits apart, and not what they look like.",
-            figures.as_html(figure_of_images(brightened(ideals).reshape(-1, *shape), captions), "ideal inputs"),
-        )
-        bar.update()
-        found = analysis.calibration(outputs, labels)
-        yield (
-            "Whether its probabilities can be believed",
-            "Answers that were given with a probability of 0.8 should be right 8 times of 10. Points below the line: "
-            "too sure of itself. The mean distance from the line, over answers (expected calibration error): "
-            f"{found.expected_error:.4f}.",
-            figures.as_html(figures.of_calibration(found), "reliability against confidence"),
-        )
-        bar.update()
-        some = np.arange(0, len(labels), max(1, len(labels) // CHANGED))  # the first half of MNIST's is the easier
-        shares = []
-        for change in changes:
-            shares.append(analysis.robustness(network, images[some], labels[some], change))
-            bar.update()
-        chance = 1 - np.bincount(labels).max() / len(labels)
-        yield (
-            "What throws it off",
-            f"Mistakes on {len(some):,} test images that were changed, against how far. A network learns to bear only "
-            "what it has seen: train with --rotation, --shift and the like.",
-            figures.as_html(figures.of_robustness(changes, shares, chance), "mistakes against changes"),
-        )
-        yield ("Labels that it doubts", *doubts(network, dataset, names))
-        bar.update()
+class Section(NamedTuple):
+    """A part of the report: what to see in it, and pictures as HTML."""
+
+    title: str
+    text: str
+    pictures: str
 
 
-def doubts(network: ann.NeuralNetwork, dataset: ann.Dataset, names: list[str]) -> tuple[str, str]:
+class Seen(NamedTuple):
+    """What a network makes of the test images, and what its outputs are called."""
+
+    network: ann.NeuralNetwork
+    dataset: ann.Dataset
+    names: list[str]
+    outputs: np.ndarray
+    predicted: np.ndarray
+
+    @classmethod
+    def of(cls, network: ann.NeuralNetwork, dataset: ann.Dataset) -> Seen:
+        """Apply the network."""
+        names = [*dataset.classes, *map(str, range(len(dataset.classes), network.output_dim))][: network.output_dim]
+        outputs = network.apply(dataset.test_images)
+        return cls(network, dataset, names, outputs, outputs.argmax(axis=1))
+
+
+def curves(reports: Sequence[EpochReport]) -> Section:
+    """How it learnt."""
+    return Section(
+        "Learning curves",
+        "The mean loss of each epoch and, where images were held out, the mistakes on them. Where the loss of "
+        "training images falls on while that of held-out images rises, the network is learning by heart.",
+        figures.as_html(figure_of_curves(reports), "loss against epochs"),
+    )
+
+
+def confusions(seen: Seen) -> Section:
+    """Which class is taken for which."""
+    labels = seen.dataset.test_labels
+    wrong, total = int((seen.predicted != labels).sum()), len(labels)
+    low, high = wilson_interval(wrong, total)
+    matrix = confusion_matrix(labels, seen.predicted, seen.network.output_dim)
+    return Section(
+        "What it takes for what",
+        f"{wrong:,} of {total:,} test images are wrong, {100 * wrong / total:.2f} % (95 % interval {100 * low:.2f} to "
+        f"{100 * high:.2f} %). Rows are labels, columns answers; the diagonal is what is right, and the shade says "
+        "where "
+        "the mistakes are.",
+        figures.as_html(figures.of_confusion(matrix, seen.names), "confusion matrix"),
+    )
+
+
+def mistakes(seen: Seen) -> Section:
+    """The surest ones."""
+    labels, names, predicted = seen.dataset.test_labels, seen.names, seen.predicted
+    surest = surest_mistakes(labels, seen.outputs, MOST)
+    captions = [
+        f"{names[labels[place]]}, seen as\n{names[predicted[place]]}, {shown(seen.outputs[place].max())}"
+        for place in surest
+    ]
+    pictures = sheet(seen.dataset.test_images[surest], captions, 8, "images that were mistaken")
+    return Section(
+        "Its mistakes, the surest first",
+        f"{len(surest)} of {(predicted != labels).sum():,}: label, answer, and the output for that answer. Some "
+        "labels may "
+        "be wrong, and some images nobody could read.",
+        pictures,
+    )
+
+
+def first_weights(seen: Seen) -> Section:
+    """What the first layer looks at."""
+    network = seen.network
+    weight = network.backend.to_host(network.layers[0].weight).reshape(-1, *network.weight_shapes[0])[0]
+    return Section(
+        "What its first neurons look at",
+        f"The weights of {min(64, weight.shape[1])} of the {weight.shape[1]:,} neurons of the first layer"
+        f"{' of the first member' if network.leading else ''}, each as an image: orange pixels, if they are lit, push "
+        "the "
+        "neuron up, violet ones down, white ones do nothing.",
+        figures.as_html(figures.of_weights(weight, seen.dataset.test_images.shape[1:]), "weights of the first layer"),
+    )
+
+
+def ideals(seen: Seen) -> Section:
+    """The inputs that it would like best."""
+    images = analysis.ideal_inputs(seen.network, IDEALS)
+    sure = analysis.probabilities(seen.network.apply(images)).diagonal()
+    captions = [f"{name}: {shown(chance)}" for name, chance in zip(seen.names, sure, strict=False)]
+    pictures = 255 * images / np.maximum(images.max(axis=1, keepdims=True), 1e-6)
+    shaped = pictures.reshape(-1, *seen.dataset.test_images.shape[1:])
+    return Section(
+        "What it would like best",
+        f"For each class{f' of the first {IDEALS}' if len(seen.names) > IDEALS else ''} an image that the network "
+        "takes for "
+        "it as surely as it can, found by gradient ascent on the pixels from dark grey, and its share of all outputs; "
+        "the "
+        "brightest pixel of each is shown white. Nobody would draw such: the network knows what tells classes apart, "
+        "and "
+        "not what they look like.",
+        sheet(shaped, captions, 5, "ideal inputs"),
+    )
+
+
+def reliability(seen: Seen) -> Section:
+    """Whether it knows how sure it may be."""
+    found = analysis.calibration(seen.outputs, seen.dataset.test_labels)
+    return Section(
+        "Whether its probabilities can be believed",
+        "Answers that were given with a probability of 0.8 should be right 8 times of 10. Points below the line: too "
+        "sure "
+        "of itself. A probability is here an output's share of all. The mean distance from the line, over answers "
+        f"(expected calibration error): {found.expected_error:.4f}.",
+        figures.as_html(figures.of_calibration(found), "reliability against confidence"),
+    )
+
+
+def sheet(images: np.ndarray | Sequence[np.ndarray], captions: Sequence[str], columns: int, alt: str) -> str:
+    """Images, each under its caption, as HTML, or that there are none."""
+    if not len(images):
+        return "<p>There are none.</p>"
+    return figures.as_html(figure_of_images(images, captions, columns), alt)
+
+
+MAKERS = (confusions, mistakes, first_weights, ideals, reliability)
+
+
+def changed_images(seen: Seen, changes: Sequence[analysis.Change]) -> Section:
+    """What throws it off."""
+    images, labels = seen.dataset.test_images, seen.dataset.test_labels
+    some = np.arange(0, len(labels), max(1, len(labels) // CHANGED))  # the first half of MNIST's is the easier
+    shares = [analysis.robustness(seen.network, images[some], labels[some], change) for change in changes]
+    commonest = 1 - np.bincount(labels).max() / len(labels)
+    return Section(
+        "What throws it off",
+        f"Mistakes on {len(some):,} test images that were changed, against how far. A network learns to bear only "
+        "what it "
+        "has seen: train with --rotation, --shift and the like.",
+        figures.as_html(figures.of_robustness(changes, shares, commonest), "mistakes against changes"),
+    )
+
+
+def doubts(seen: Seen) -> Section:
     """The training images with the highest losses, each beside those that are most like it."""
-    images, labels = dataset.train_images, dataset.train_labels
-    outputs = network.apply(images)
-    chances = analysis.probabilities(outputs)
+    images, labels, names = seen.dataset.train_images, seen.dataset.train_labels, seen.names
+    outputs = seen.network.apply(images)
+    answers = outputs.argmax(axis=1)
     order = np.argsort(-analysis.losses(outputs, labels), kind="stable")
-    chosen = order[:DOUBTED][chances[order[:DOUBTED]].argmax(axis=1) != labels[order[:DOUBTED]]]
-    text = (
+    chosen = [place for place in order[:DOUBTED] if answers[place] != labels[place]]
+    rows, captions = [], []
+    for place, others in zip(
+        chosen, analysis.nearest(images.reshape(len(images), -1), chosen, NEIGHBOURS), strict=True
+    ):
+        rows += [place, *others]
+        captions.append(f"label {names[labels[place]]}\nanswer {names[answers[place]]}")
+        captions += [f"{names[labels[other]]}\n" for other in others]
+    shown_images = [images[row] for row in rows]
+    pictures = sheet(shown_images, captions, 2 * (NEIGHBOURS + 1), "doubted labels")
+    return Section(
+        "Labels that it doubts",
         "The training images whose labels the network finds least likely, each with the "
         f"{NEIGHBOURS} training images that are nearest to it, pixel by pixel, and their labels. Where those agree "
-        "with the network, the label may be wrong."
+        "with the "
+        "network, the label may be wrong.",
+        pictures,
     )
-    if not len(chosen):
-        return text, "<p>There are none: every training image is recognised.</p>"
-    near = analysis.nearest(images.reshape(len(images), -1), chosen, NEIGHBOURS)
-    rows, captions = [], []
-    for place, others in zip(chosen, near, strict=True):
-        rows += [place, *others]
-        answer = chances[place].argmax()
-        captions += [
-            f"label {names[labels[place]]}\nanswer {names[answer]}",
-            *(f"{names[labels[n]]}\n" for n in others),
-        ]
-    return text, figures.as_html(figure_of_images(images[rows], captions, 2 * (NEIGHBOURS + 1)), "doubted labels")
-
-
-def brightened(images: np.ndarray) -> np.ndarray:
-    """Images (N, I), each with its brightest pixel white."""
-    bright: np.ndarray = 255 * images / np.maximum(images.max(axis=1, keepdims=True), 1e-6)
-    return bright
 
 
 def shown(chance: float) -> str:
     """A probability in few words: nothing is certain."""
-    return f"{100 * chance:.0f} %" if chance < 0.995 else f"{min(100 * chance, 99.99):.2f} %"
+    return f"{min(100 * chance, 99.9):.1f} %"
 
 
-def page(path: Path, network: ann.NeuralNetwork, parts: list[tuple[str, str, str]]) -> str:
+def page(source: Path, network: ann.NeuralNetwork, parts: Sequence[Section]) -> str:
     """The report as one page, which needs nothing else."""
     recipe = network.recipe or {}
     facts = {
-        "model": str(path),
+        "model": shown_path(source),
         "network": repr(network).strip("<>"),
         "parameters": f"{network.parameters.size:,}",
         "seed": str(network.seed),
@@ -205,7 +278,7 @@ def page(path: Path, network: ann.NeuralNetwork, parts: list[tuple[str, str, str
         f'<h2 id="part{number}">{html.escape(title)}</h2>\n<p>{html.escape(text)}</p>\n{pictures}'
         for number, (title, text, pictures) in enumerate(parts, start=1)
     )
-    title = f"Report on {html.escape(path.name)}"
+    title = f"Report on {html.escape(shown_path(source))}"
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{STYLE}</style>\n</head>\n'

@@ -14,6 +14,8 @@ from ann.analysis import Calibration, Change
 from ann.metrics import wilson_interval
 from ann.plots import BLUE, ORANGE, pyplot
 
+READABLE = 30  # classes, of which a matrix has room for numbers
+
 
 def as_html(figure: Any, alt: str) -> str:
     """A figure as an image within a page."""
@@ -29,15 +31,16 @@ def of_confusion(matrix: np.ndarray, names: Sequence[str]) -> Any:
     figure, axis = pyplot().subplots(figsize=(7.2, 6.4))
     mistakes = matrix - np.diag(np.diag(matrix))
     picture = axis.imshow(mistakes, cmap="Blues", vmin=0, vmax=max(1, mistakes.max()))
-    for row, column in np.ndindex(*matrix.shape):
+    for row, column in np.ndindex(*matrix.shape) if len(matrix) <= READABLE else ():
         count = int(matrix[row, column])
         dark = row != column and count > 0.6 * mistakes.max()
         colour = "white" if dark else "black" if count else "#999999"
         weight = "bold" if row == column else "normal"
         axis.text(column, row, f"{count}", ha="center", va="center", color=colour, fontsize=8, fontweight=weight)
-    turned = 45 if max(map(len, names)) > 2 else 0
-    axis.set_xticks(range(len(names)), names, rotation=turned, ha="right" if turned else "center")
-    axis.set_yticks(range(len(names)), names)
+    if len(matrix) <= READABLE:
+        turned = 45 if max(map(len, names)) > 2 else 0
+        axis.set_xticks(range(len(names)), names, rotation=turned, ha="right" if turned else "center")
+        axis.set_yticks(range(len(names)), names)
     axis.set_xlabel("answer of the network")
     axis.set_ylabel("label")
     figure.colorbar(picture, ax=axis, label="mistakes", fraction=0.046)
@@ -68,12 +71,12 @@ def of_calibration(found: Calibration) -> Any:
     return figure
 
 
-def of_robustness(changes: Sequence[Change], shares: Sequence[Sequence[float]], chance: float) -> Any:
-    """Mistakes against how far images were changed, a panel for each change."""
+def of_robustness(changes: Sequence[Change], shares: Sequence[Sequence[float]], commonest: float) -> Any:
+    """Mistakes against how far images were changed, a panel for each change, and those of one answer for all."""
     figure, axes = pyplot().subplots(2, 3, figsize=(10, 6), sharey=True)
     for axis, change, share in zip(axes.flat, changes, shares, strict=False):
         axis.plot(change.levels, [100 * value for value in share], "o-", color=BLUE)
-        axis.axhline(100 * chance, linestyle="--", color="gray")
+        axis.axhline(100 * commonest, linestyle="--", color="gray")
         axis.set_xlabel(change.name)
         axis.set_ylim(0, 100)
         axis.grid(True, alpha=0.3)
@@ -81,7 +84,7 @@ def of_robustness(changes: Sequence[Change], shares: Sequence[Sequence[float]], 
         axis.set_ylabel("% wrong")
     rest = axes.flat[len(changes)]
     rest.set_axis_off()
-    rest.text(0.1, 0.5, "dashed: by chance", color="gray", transform=rest.transAxes)
+    rest.text(0.1, 0.5, "dashed: by always giving\nthe commonest label", color="gray", transform=rest.transAxes)
     figure.tight_layout()
     return figure
 

@@ -15,7 +15,7 @@ from members import in_words, wrong_of_members
 
 import ann
 from ann.files import check_writable
-from ann.metrics import confusion_matrix, wilson_interval
+from ann.metrics import confusion_matrix, surest_mistakes, wilson_interval
 from ann.plots import figure_of_images, save_figure
 from ann.sources import DIGITS
 
@@ -135,9 +135,7 @@ def draw_mistakes(
     path: Path, images: np.ndarray, labels: np.ndarray, outputs: np.ndarray, names: Sequence[str], most: int = 40
 ) -> None:
     """A picture of the mistakes, those of which the network was surest first."""
-    predicted = outputs.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != labels)
-    surest = wrong[np.argsort(-outputs[wrong, predicted[wrong]], kind="stable")][:most]
+    predicted, surest = outputs.argmax(axis=1), surest_mistakes(labels, outputs, most)
     between = " seen as " if max(map(len, names)) < 3 else "\nas "
     captions = [names[labels[index]] + between + names[predicted[index]] for index in surest]
     save_figure(figure_of_images(images[surest], captions, columns=10), path)

@@ -104,12 +104,12 @@ def idx_bytes(array, kind=8):
     return struct.pack(f">HBB{array.ndim}I", 0, kind, array.ndim, *array.shape) + array.tobytes()
 
 
-def write_mnist_like(folder, train=300, test=100, size=8, seed=0):
+def write_mnist_like(folder, train=300, test=100, size=8, seed=0, classes=10):
     """Four IDX files of a task that a small net learns: a bright square whose place is the label, and black below."""
     rng = np.random.default_rng(seed)
     folder.mkdir(exist_ok=True)
     for prefix, count in (("train", train), ("t10k", test)):
-        labels = rng.integers(0, 10, count, dtype=np.uint8)
+        labels = rng.integers(0, classes, count, dtype=np.uint8)
         images = rng.integers(0, 100, (count, size, size), dtype=np.uint8)
         images[:, 6:] = 0
         for image, label in zip(images, labels, strict=True):

@@ -43,6 +43,16 @@ def test_outputs_of_any_kind_become_probabilities(outputs):
     assert (rows >= 0).all() and np.isfinite(analysis.losses(outputs, np.array([0, 1]))).all()
 
 
+def test_answers_stay_the_largest_outputs(rng):
+    """Where some or all are below 0, too."""
+    outputs, labels = rng.normal(-1, 1, (200, 5)), rng.integers(0, 5, 200)
+    rows = analysis.probabilities(outputs)
+    np.testing.assert_array_equal(rows.argmax(axis=1), outputs.argmax(axis=1))
+    found = analysis.calibration(outputs, outputs.argmax(axis=1))
+    assert (found.accuracy == 1).all()
+    assert (analysis.losses(outputs, outputs.argmax(axis=1)) <= analysis.losses(outputs, labels)).all()
+
+
 def test_losses_are_cross_entropies():
     rows = np.array([[0.2, 0.8], [0.5, 0.5]])
     np.testing.assert_allclose(analysis.losses(rows, np.array([0, 1])), -np.log([0.2, 0.5]))
@@ -71,7 +81,6 @@ def test_ideal_inputs_are_taken_for_their_classes(backend, activation, committee
 
 @pytest.fixture
 def changes():
-    pytest.importorskip("scipy")
     return {change.name.split(",")[0]: change for change in analysis.changes()}
 
 

@@ -127,6 +127,27 @@ def test_early_stopping_holds_samples_of_all_classes_out(digits):
     assert classifier.score(X, y) > 0.9
 
 
+def test_early_stopping_with_several_labels(rng):
+    """A sample is wrong unless all its labels are right: epochs are not ranked by the first of them."""
+    X = rng.normal(size=(600, 5))
+    Y = (X[:, :3] > 0).astype(int)
+    Y[:, 0] = 1
+    options = {"hidden": (8,), "epochs": 40, "random_state": 0}
+    whole = MLPClassifier(**options).fit(X, Y)
+    stopped = MLPClassifier(**options, validation=100, early_stopping=5).fit(X, Y)
+    assert stopped.score(X, Y) > whole.score(X, Y) - 0.03
+
+
+def test_weights_of_other_kinds_and_widths_from_a_search(digits):
+    X, y = digits
+    plain = MLPClassifier(**SMALL).fit(X, y)
+    for weights in (2.0, np.ones(len(y), bool), [1] * len(y)):
+        other = MLPClassifier(**SMALL).fit(X, y, weights)
+        np.testing.assert_allclose(other.predict_proba(X), plain.predict_proba(X), atol=1e-4)
+    other = MLPClassifier(**{**SMALL, "hidden": np.array([16])}).fit(X, y)
+    np.testing.assert_array_equal(other.predict_proba(X), plain.predict_proba(X))
+
+
 def test_a_committee(digits):
     X, y = digits
     classifier = MLPClassifier(**SMALL, committee=3).fit(X, y)

@@ -33,7 +33,6 @@ def test_sheet(unicode):
 
 
 def test_figures(tmp_path):
-    pytest.importorskip("matplotlib")
     images = np.arange(3 * 16, dtype=np.uint8).reshape(3, 4, 4)
     for name, start in (("a.png", b"\x89PNG"), ("a", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.pdf", b"%PDF")):
         save_figure(figure_of_images(images, ["1", "2", "3"]), tmp_path / name)

@@ -5,12 +5,10 @@ import re
 
 import numpy as np
 import pytest
+from conftest import write_mnist_like
 from test_scripts import FAST, run
 
 import ann
-
-pytest.importorskip("matplotlib")
-pytest.importorskip("scipy")
 
 TITLES = (
     "What it takes for what",
@@ -73,7 +71,35 @@ def test_of_a_network_without_mistakes(tmp_path, small_data):
     net.save(tmp_path / "m.pickle")
     run("report", "m.pickle", "--data", small_data, cwd=tmp_path)
     page = (tmp_path / "report.html").read_text()
-    assert "<p>There are none.</p>" in page and "every training image is recognised" in page
+    assert page.count("<p>There are none.</p>") == 2  # mistakes, and doubted labels
+
+
+@pytest.mark.parametrize("committee", [1, 2])
+def test_of_few_classes_whose_outputs_may_be_negative(tmp_path, committee):
+    """Labels from 0 to 2 alone, and a quadratic loss."""
+    write_mnist_like(tmp_path / "three", classes=3)
+    layers = ann.Recipe(hidden=(7,), activation="tanh", output_activation="tanh", loss="quadratic").layer_list(64, 3)
+    ann.NeuralNetwork(layers, "quadratic", seed=3, committee=committee).save(tmp_path / "m.pickle")
+    run("report", "m.pickle", "--data", "three", "--device", "cpu", cwd=tmp_path)
+    assert titles((tmp_path / "report.html").read_text()) == TITLES
+
+
+def test_of_many_classes(tmp_path, small_data):
+    for outputs, code in ((300, 0), (1001, 1)):
+        ann.NeuralNetwork(ann.Recipe(hidden=()).layer_list(64, outputs)).save(tmp_path / "m.pickle")
+        _, error = run("report", "m.pickle", "--data", small_data, "--device", "cpu", cwd=tmp_path, code=code)
+        assert ("m.pickle: it has 1001 outputs, and a report is for up to 1000" in error) == bool(code)
+    assert "For each class of the first 20 an image" in (tmp_path / "report.html").read_text()
+
+
+def test_of_a_run_whose_checkpoint_is_lost_or_whose_training_is_not_over(tmp_path, small_data):
+    run("train", "--data", small_data, *FAST, "--run", "r", cwd=tmp_path)
+    (tmp_path / "r/checkpoint.npz").write_bytes(b"lost")
+    _, error = run("report", "r", "--data", small_data, cwd=tmp_path, complaint="warning: no learning curves: r/")
+    assert titles((tmp_path / "report.html").read_text()) == TITLES and len(error.splitlines()) == 1
+    (tmp_path / "r/model.pickle").unlink()
+    _, error = run("report", "r", "--data", small_data, cwd=tmp_path, code=1)
+    assert error.endswith("so no training was finished in it; go on with it: train.py --resume r\n")
 
 
 def test_bad_sources(tmp_path, small_data):

@@ -286,7 +286,7 @@ def test_members_that_are_too_wide_together(tmp_path):
 
 def test_tiny_members_with_many_layers(tmp_path):
     """Softmax takes its time for each row, however short."""
-    message = assert_no_model(tmp_path / "model", model([layer(2**19, 2, 2, activation="softmax")] * 9))
+    message = assert_no_model(tmp_path / "model", model([layer(2**19, 2, 2, activation="softmax") for _ in range(9)]))
     assert "its members together have more than 4194304 layers" in message
 
 
