@@ -17,7 +17,8 @@ from ann.errors import (
     ModelFileError,
     TrainingWarning,
 )
-from ann.network import NeuralNetwork, load_model
+from ann.model_loading import load_model
+from ann.network import NeuralNetwork
 from ann.own_activation import register_activation
 from ann.recipes import Recipe
 from ann.reports import EpochReport

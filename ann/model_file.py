@@ -14,7 +14,6 @@ a checksum. Read too: what ``safetensors_file`` writes. What is checked stands i
 from __future__ import annotations
 
 import io
-import math
 import os
 import pickle
 import sys
@@ -120,15 +119,6 @@ def float32(array: np.ndarray) -> np.ndarray:
     """An array of numbers as a file holds them; what is too large becomes infinite, and is refused for that."""
     with np.errstate(all="ignore"):
         return array.astype("<f4")
-
-
-def parameter_vector(contents: dict[str, Any]) -> tuple[int, np.ndarray]:
-    """How many members there are, and layer by layer the weights and then the biases, as the network keeps them."""
-    leading = contents["layers"][0]["bias"].shape[:-1]
-    arrays = [layer[key] for layer in contents["layers"] for key in ("weight", "bias")]
-    rows = [array.reshape(*leading, -1) for array in arrays]
-    with np.errstate(all="ignore"):
-        return math.prod(leading), np.concatenate(rows, axis=-1, dtype=np.float32, casting="same_kind")
 
 
 def _with_equal_strings_one(value: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from ann.activations import ACTIVATIONS, known_activations
 from ann.layer_list import LAYER_KEYS, check_layer_list
 from ann.losses import LOSSES, get_loss
-from ann.pickle_reader import shown
+from ann.plain_values import is_plain, shown
 
 FORMAT, ONE, COMMITTEE, LAST = "ann-mlp", 1, 2, 3  # the versions
 _MAX_EXAMPLES = 16
@@ -99,7 +99,7 @@ def _check_fields(contents: dict[str, Any]) -> None:
         "preprocessing is not a scale of 1/255",
     )
     recipe = contents["recipe"]
-    _expect(recipe is None or (type(recipe) is dict and _is_plain(recipe)), "recipe is not a dict of plain values")
+    _expect(recipe is None or (type(recipe) is dict and is_plain(recipe)), "recipe is not a dict of plain values")
     _expect(type(contents["layers"]) is list, "layers is not a list")
     members: set[tuple[int, ...]] = set()
     for number, layer in enumerate(contents["layers"], start=1):
@@ -165,15 +165,6 @@ def _check_examples(contents: dict[str, Any]) -> None:
         _expect(0 < len(array) <= most, f"examples: {len(array)} of them; of this network 1 to {most} are tried")
         _expect(array.shape == (count, size), f"examples: {name} has shape {array.shape}, expected ({count}, {size})")
     _expect(bool(np.isfinite(examples["outputs"]).all()), "examples: outputs holds numbers that are not finite")
-
-
-def _is_plain(value: Any) -> bool:
-    """No arrays, at any of the few levels that the reader allows."""
-    if isinstance(value, dict):
-        return all(map(_is_plain, value.values()))
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    return not isinstance(value, np.ndarray)
 
 
 def _expect(condition: bool, message: str) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import ann.model_examples as model_examples
 import ann.model_file as model_file
 from ann.backend import get_backend
-from ann.errors import ModelFileError, TrainingWarning
-from ann.files import shown_path, write_atomically
-from ann.layer_list import LAYER_KEYS, check_layer_list
+from ann.errors import TrainingWarning
+from ann.files import write_atomically
+from ann.layer_list import check_layer_list
 from ann.losses import get_loss
 from ann.model_schema import most_examples
 from ann.operations import Array, Backend
@@ -265,40 +265,3 @@ def slices(count: int, size: int) -> Iterator[slice]:
     """0 .. count in slices of ``size``, the last one smaller where it does not divide."""
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
-
-
-def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> NeuralNetwork:
-    """Read a model file, wherever it was trained, onto a device. It is safe to open a stranger's file.
-
-    The examples in it are tried, so what loads here computes here what it computed where it was saved.
-
-    Raises:
-        ModelFileError: the file is missing, unreadable, damaged or not a model of this format, or no output for an
-            example may be ``model_examples.TOLERANCE`` off, and one is.
-        DeviceError: the device cannot be used.
-    """
-    backend = get_backend(device)
-    contents, path = model_file.read_model(path), shown_path(path)
-    examples = contents.get("examples")
-    specs = [{key: layer[key] for key in LAYER_KEYS} for layer in contents["layers"]]
-    try:
-        right = not examples or model_examples.hold(contents)  # before anything as large as the file is built
-        if right:
-            committee, parameters = model_file.parameter_vector(contents)
-            network = NeuralNetwork(
-                specs, contents["loss"], backend, contents["seed"], parameters=parameters, committee=committee
-            )
-            network.recipe, network.examples = contents["recipe"], examples and examples["images"]
-            if examples and backend.name != "cpu":  # where the same was just computed
-                found = model_examples.outputs_of(network.apply, network.examples)
-                right = model_examples.agree(examples["outputs"], found, model_examples.TOLERANCE)
-    except ValueError as error:
-        raise ModelFileError(f"{path}: {error}") from None
-    except MemoryError:
-        raise ModelFileError(f"{path}: there is not enough memory for its network") from None
-    if not right:
-        raise ModelFileError(
-            f"{path}: on this machine it gives other outputs for its own examples than where it was saved; if it has "
-            "an activation of your own, import the one that it was trained with"
-        )
-    return network

@@ -2,13 +2,11 @@
 machine, and Python's own reader lets it call any function; this one knows only the instructions that build
 plain values, looks up no name, calls nothing, and allocates little but what the file has paid for in bytes.
 
-NumPy's arrays are pickled as calls of a few functions. Their names are compared with a list and stand for what this
-reader then does itself: bytes become an array of numbers, and nothing else can.
+What stands in it for NumPy's arrays is in ``pickle_arrays``.
 """
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,23 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from ann.pickle_arrays import NAMES, ArrayCalls, Data, Name, Symbol, Text, Type
+from ann.plain_values import check_depth, shown
+
 # Caps on what one file may ask for; a model file of this package needs a few hundred instructions.
 _MAX_INSTRUCTIONS = 100_000
-_MAX_DEPTH = 20
 _MAX_STRING = 2**16
 _MAX_TEXT = 2**20  # all strings together, as often as they are used
-_MAX_LATIN1 = 2**24  # all bytes that are written as strings, as protocol 2 has to
-_MAX_AXES = 4
 
-_TYPES = ("f4", "f8", "u1")
 _PROTOCOLS = (2, 3, 4, 5)
-_NAMES = {
-    ("numpy", "ndarray"): "ndarray",
-    ("numpy", "dtype"): "dtype",
-    ("_codecs", "encode"): "encode",
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): "reconstruct" for core in ("core", "_core")},
-    **{(f"numpy.{core}.numeric", "_frombuffer"): "frombuffer" for core in ("core", "_core")},
-}
 
 
 def read_pickle(data: bytes) -> Any:
@@ -48,81 +38,19 @@ def read_pickle(data: bytes) -> Any:
     return _Machine(data).run()
 
 
-def shown(value: Any) -> str:
-    """A value out of a stranger's file for a message: short, on one line, and harmless to a terminal."""
-    if type(value) in (str, int, float, bool, type(None)):
-        return ascii(value[:40] if isinstance(value, str) else value)
-    return f"a {type(value).__name__}"
-
-
-def check_depth(value: Any) -> None:
-    """Raise ValueError for deep nesting, on which later code that calls itself for each level would fail."""
-    level = [value]
-    for _ in range(_MAX_DEPTH):
-        level = [
-            item
-            for container in level
-            if isinstance(container, (dict, list, tuple))
-            for item in (container.values() if isinstance(container, dict) else container)
-        ]
-        if not level:
-            return
-    raise ValueError(f"containers nested more than {_MAX_DEPTH} deep")
-
-
-class _Symbol:
-    """What is on the stack and is no value: it must not be left in the result, or be put into a container."""
-
-    __slots__ = ()
-
-
-class _Mark(_Symbol):
-    """Where the items of a container begin."""
-
-
 @dataclass(slots=True)
-class _Name(_Symbol):
-    """One of the names above, which is never looked up."""
-
-    name: str
-
-
-@dataclass(slots=True)
-class _Data(_Symbol):
-    """Bytes of an array, or of what only looks like one."""
-
-    view: memoryview
-
-
-@dataclass(slots=True)
-class _Text(_Symbol):
-    """A string so long that it can only be the bytes of an array."""
-
-    view: memoryview
-
-
-class _Unbuilt(_Symbol):
-    """An array whose contents come with the next instruction but one."""
-
-
-@dataclass(slots=True)
-class _Type(_Symbol):
-    """A type of numbers, such as "f4"; the byte order comes after it."""
-
-    code: str
-    order: str = ""
-
-
-@dataclass(slots=True)
-class _Arguments(_Symbol):
+class _Arguments(Symbol):
     """A tuple that holds symbols: what a call is given, or an array is built of."""
 
     items: tuple[Any, ...]
 
 
+class _Mark(Symbol):
+    """Where the items of a container begin."""
+
+
 _MARK = _Mark()
-_FOR_CALLS = (_Name, _Data, _Text, _Type)  # the symbols that a tuple may hold
-_PLAIN = (None, None, None, -1, -1, 0)  # how NumPy says that numbers are no records and have no other oddities
+_FOR_CALLS = (Name, Data, Text, Type)  # the symbols that a tuple may hold
 
 
 class _Machine:
@@ -130,7 +58,7 @@ class _Machine:
         self._data, self._position = memoryview(data), 0
         self._stack: list[Any] = []
         self._memo: list[Any] = []
-        self._text = self._latin1 = 0
+        self._text, self._arrays = 0, ArrayCalls()
 
     def run(self) -> Any:
         if bytes(self._data[:1]) != b"\x80" or len(self._data) < 2 or self._data[1] not in _PROTOCOLS:
@@ -164,10 +92,10 @@ class _Machine:
     def _push(self, value: Any) -> None:
         self._stack.append(value)
 
-    def _pop(self, *symbols: type[_Symbol]) -> Any:
+    def _pop(self, *symbols: type[Symbol]) -> Any:
         """A value, or one of these symbols."""
         value = self._stack.pop()
-        if isinstance(value, _Symbol) and not isinstance(value, symbols):
+        if isinstance(value, Symbol) and not isinstance(value, symbols):
             raise TypeError
         return value
 
@@ -177,7 +105,7 @@ class _Machine:
             raise TypeError
         return self._stack[-1]
 
-    def _pop_to_mark(self, *symbols: type[_Symbol]) -> list[Any]:
+    def _pop_to_mark(self, *symbols: type[Symbol]) -> list[Any]:
         items: list[Any] = []
         while self._stack[-1] is not _MARK:
             items.append(self._pop(*symbols))
@@ -211,7 +139,7 @@ class _Machine:
     def string(self, length_code: str) -> None:
         length = self._number(length_code)
         if length > _MAX_STRING:
-            self._push(_Text(self._take(length)))
+            self._push(Text(self._take(length)))
         else:
             self._push(self._decoded(self._take(length)))
 
@@ -225,7 +153,7 @@ class _Machine:
             raise ValueError(f"strings of more than {_MAX_TEXT} bytes in all")
 
     def bytes(self, length_code: str) -> None:
-        self._push(_Data(self._take(self._number(length_code))))
+        self._push(Data(self._take(self._number(length_code))))
 
     def container(self, kind: type) -> None:
         self._push(kind())
@@ -274,7 +202,7 @@ class _Machine:
 
     def recall(self, code: str) -> None:
         value = self._memo[self._number(code)]
-        if type(value) not in (str, _Name, _Type) and not (type(value) is _Data and len(value.view) == 1):
+        if type(value) not in (str, Name, Type) and not (type(value) is Data and len(value.view) == 1):
             # Containers could hold themselves or grow exponentially, arrays cost memory that no bytes pay for.
             raise ValueError("something other than a string is used twice")
         if type(value) is str:
@@ -298,9 +226,9 @@ class _Machine:
 
     def _named(self, module: Any, name: Any) -> None:
         pair = (module, name)
-        if type(module) is not str or type(name) is not str or pair not in _NAMES:
+        if type(module) is not str or type(name) is not str or pair not in NAMES:
             raise ValueError(f"it names {shown(module)}, {shown(name)}, and only NumPy's arrays are allowed")
-        self._push(_Name(_NAMES[pair]))
+        self._push(Name(NAMES[pair]))
 
     def _pop_arguments(self) -> tuple[Any, ...]:
         value = self._pop(_Arguments)
@@ -310,92 +238,22 @@ class _Machine:
         return items
 
     def call(self) -> None:
-        arguments, function = self._pop_arguments(), self._pop(_Name)
-        if type(function) is not _Name:
-            raise TypeError
-        self._push(_CALLS[function.name](self, *arguments))
+        arguments, function = self._pop_arguments(), self._pop(Name)
+        self._push(self._arrays.call(function, arguments))
 
     def build(self) -> None:
-        state, target = self._pop_arguments(), self._stack[-1]
-        if type(target) is _Type:
-            if target.order or state[1] not in ("<", ">", "|") or state != (3, state[1], *_PLAIN):
-                raise ValueError("a type of numbers that is not plain")
-            target.order = state[1]
-        elif type(target) is _Unbuilt and len(state) == 5 and state[0] == 1 and type(state[3]) in (bool, int):
-            _, shape, kind, fortran, data = state
-            self._stack[-1] = _array(shape, kind, data, "F" if fortran else "C")
-        else:
-            raise TypeError
-
-    # What is done where a pickle would call a function ----------------------------------------------------------
-
-    def ndarray(self, shape: Any, dtype: Any, data: Any) -> np.ndarray:
-        if type(dtype) is not str or dtype not in ("<f4", "|u1"):
-            raise ValueError(_NO_ARRAY)
-        return _array(shape, _Type(dtype[1:], dtype[0]), data, "C")
-
-    def dtype(self, code: Any, align: Any, copy: Any) -> _Type:
-        if type(code) is not str or code not in _TYPES or align not in (False, 0) or copy not in (True, 1):
-            raise ValueError(f"an array of {shown(code)}; known: {', '.join(_TYPES)}")
-        return _Type(code)
-
-    def reconstruct(self, kind: Any, shape: Any, code: Any) -> _Unbuilt:
-        empty = type(shape) is tuple and len(shape) == 1 and type(shape[0]) is int and shape[0] == 0
-        if kind != _Name("ndarray") or not empty or type(code) is not _Data or bytes(code.view) != b"b":
-            raise TypeError
-        return _Unbuilt()
-
-    def frombuffer(self, data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
-        return _array(shape, kind, data, order)
-
-    def encode(self, text: Any, codec: Any) -> _Data:
-        if codec != "latin1" or type(text) not in (str, _Text):
-            raise TypeError
-        self._latin1 += len(text) if type(text) is str else len(text.view)
-        if self._latin1 > _MAX_LATIN1:
-            raise ValueError(f"arrays written as strings of more than {_MAX_LATIN1} bytes in all")
-        if type(text) is str:
-            return _Data(memoryview(text.encode("latin-1")))
-        # Other characters than these, of which one makes a string four times as long, fail before they cost memory
-        if np.frombuffer(text.view, dtype=np.uint8).max() > _LAST_LATIN1:
-            raise TypeError
-        return _Data(memoryview(str(text.view, "utf-8").encode("latin-1")))
-
-
-_LAST_LATIN1 = 0xC3  # the largest byte of a character up to 0xFF in UTF-8
-_NO_ARRAY = "an array that is not of so many numbers as its shape says, or not of plain ones"
+        state = self._pop_arguments()
+        self._stack[-1] = self._arrays.build(self._stack[-1], state)
 
 
 def _tuple(items: list[Any]) -> Any:
     """A tuple, or where it holds symbols, which are no values, one that is none."""
-    symbols = any(isinstance(item, _Symbol) for item in items)
+    symbols = any(isinstance(item, Symbol) for item in items)
     return _Arguments(tuple(items)) if symbols else tuple(items)
-
-
-def _array(shape: Any, kind: Any, data: Any, order: Any) -> np.ndarray:
-    """An array that is a view of the file. The bytes are as many as it takes, so shapes cost nothing."""
-    if (
-        type(kind) is not _Type
-        or type(data) is not _Data
-        or type(shape) is not tuple
-        or order not in ("C", "F")
-        or (kind.order == "|") != (kind.code == "u1")
-        or not kind.order
-        or not 1 <= len(shape) <= _MAX_AXES
-        or not all(type(size) is int and 0 < size <= len(data.view) for size in shape)
-        or math.prod(shape) * int(kind.code[1]) != len(data.view)
-    ):
-        raise ValueError(_NO_ARRAY)
-    array: np.ndarray = np.frombuffer(data.view, dtype=kind.order + kind.code).reshape(shape, order=order)
-    return array
 
 
 _STOP = ord(".")
 _Instruction = Callable[[_Machine], None]
-_CALLS: dict[str, Callable[..., Any]] = {
-    name: getattr(_Machine, name) for name in ("ndarray", "dtype", "reconstruct", "frombuffer", "encode")
-}
-
 _INSTRUCTIONS: dict[int, _Instruction] = {
     0x95: _Machine.frame,
     ord("("): lambda machine: machine.constant(_MARK),

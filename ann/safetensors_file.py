@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ann.model_schema import FORMAT, LAST, ModelOfOursError, check_checksum, check_contents, checksum
-from ann.pickle_reader import check_depth
+from ann.plain_values import check_depth
 
 _MAX_HEADER = 2**20
 _MAX_EXAMPLES = 2**18  # bytes of examples, which are text in the header; larger ones are left out

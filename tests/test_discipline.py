@@ -38,7 +38,19 @@ DEVICE_CODE = (
 
 # each room and the rooms that it may import
 ROOMS = [
-    *("errors", "files", "pickle_reader", "streams", "validation", "metrics", "pixels", "reports", "checkpoint_file"),
+    *(
+        "errors",
+        "files",
+        "plain_values",
+        "pickle_arrays",
+        "pickle_reader",
+        "streams",
+        "validation",
+        "metrics",
+        "pixels",
+        "reports",
+        "checkpoint_file",
+    ),
     *("operations", "blas", "cpu", "backend"),
     *(
         "initializers",
@@ -53,6 +65,7 @@ ROOMS = [
         "model_file",
         "model_examples",
         "network",
+        "model_loading",
         "committee",
     ),
     *(

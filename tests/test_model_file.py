@@ -596,7 +596,7 @@ def test_without_memory_for_its_network(monkeypatch, saved):
     def fail(*unused):
         raise MemoryError
 
-    monkeypatch.setattr("ann.model_file.parameter_vector", fail)
+    monkeypatch.setattr("ann.model_loading._parameter_vector", fail)
     with pytest.raises(ann.ModelFileError, match="there is not enough memory for its network"):
         ann.load_model(saved)
     monkeypatch.setattr("ann.model_file.read_pickle", fail)

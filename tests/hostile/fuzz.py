@@ -79,7 +79,7 @@ def fuzz(target, folders, options):
     with atheris.instrument_imports(include=["ann"]):
         import ann.datasets
         import ann.model_file
-        import ann.network  # noqa: F401
+        import ann.model_loading  # noqa: F401
     path, function = Path(folders[0]).parent / "input", TARGETS[target]
     atheris.Setup([sys.argv[0], *options, *folders], lambda data: function(path, data))
     atheris.Fuzz()
