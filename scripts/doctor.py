@@ -44,7 +44,7 @@ EXTRAS = {
     "plot": ("matplotlib", "pictures and curves"),
     "test": ("pytest", "the tests"),
     "report": ("scipy", "a report on a network"),
-    "picture": ("PIL", "pictures of your own"),
+    "picture": ("scipy", "pictures of your own"),
     "export": ("onnx", "other programs' formats"),
     "data": ("platformdirs", "data sets by name"),
     "sklearn": ("sklearn", "ann.estimator, for scikit-learn's tools"),
