@@ -58,7 +58,7 @@ def check_contents(contents: Any, *, with_checksum: bool = True) -> None:
     _expect(type(version) is int and version >= 1, f"its version is {shown(version)}")
     _expect(version <= LAST, f"format version {version} is later than {LAST}, the last one known here; update ann")
     keys = _KEYS | _KEYS_SINCE.get(version, set())
-    _check_keys("it", contents, keys)
+    check_keys("it", contents, keys)
     if version < LAST:
         _check_fields(contents)
         return
@@ -82,7 +82,8 @@ def check_checksum(found: dict[str, Any], contents: dict[str, Any]) -> None:
         )
 
 
-def _check_keys(place: str, fields: Any, keys: set[str]) -> None:
+def check_keys(place: str, fields: Any, keys: set[str]) -> None:
+    """Raise ValueError unless ``fields`` is a dict with these keys; ``place`` says in the message what it is."""
     _expect(type(fields) is dict, f"{place}: expected {', '.join(sorted(keys))}")
     for what, names in (("lacks", keys - set(fields)), ("has an unknown field,", set(fields) - keys)):
         _expect(not names, f"{place} {what} {', '.join(map(shown, sorted(names)[:3]))}")
@@ -117,14 +118,15 @@ def _check_fields(contents: dict[str, Any]) -> None:
 
 def _check_layer(place: str, layer: Any, version: int, members: set[tuple[int, ...]]) -> None:
     """``members``: what the layers before have of members, to which this one's are added."""
-    _check_keys(place, layer, _LAYER_KEYS)
+    check_keys(place, layer, _LAYER_KEYS)
     name = layer["activation"]
     _expect(type(name) is str, f"{place}: its activation is {shown(name)}")
     if name not in ACTIVATIONS:
         raise ModelOfOursError(f"{place}: unknown activation {shown(name)}; known: {known_activations()}")
     sizes = (layer["input_dim"], layer["output_dim"])
     _expect(all(type(size) is int for size in sizes), f"{place}: input_dim or output_dim is not a whole number")
-    _expect(max(sizes) <= _MAX_DIM, f"{place}: input_dim or output_dim is more than {_MAX_DIM}")
+    right = min(sizes) >= 1 and max(sizes) <= _MAX_DIM
+    _expect(right, f"{place}: input_dim or output_dim is not from 1 to {_MAX_DIM}")
     for key, shape in (("weight", sizes), ("bias", sizes[1:])):
         array = layer[key]
         _expect(isinstance(array, np.ndarray), f"{place}: {key} is not an array")

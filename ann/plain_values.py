@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 _MAX_DEPTH = 20  # of containers in containers
+_MAX_INT, _MAX_STRING = 2**63, 2**16  # what pickles hold
 
 
 def shown(value: Any) -> str:
     """A value out of a stranger's file for a message: short, on one line, and harmless to a terminal."""
+    if type(value) is int and not -_MAX_INT <= value < _MAX_INT:
+        return "an int beyond all bounds"
     if type(value) in (str, int, float, bool, type(None)):
         return ascii(value[:40] if isinstance(value, str) else value)
     return f"a {type(value).__name__}"
@@ -34,9 +37,23 @@ def check_depth(value: Any) -> None:
 
 
 def is_plain(value: Any) -> bool:
-    """No arrays, at any of the few levels that the reader allows."""
+    """Whether a pickle may hold it: no arrays, at any of the few levels that the readers allow, no ints of more than 8
+    bytes, and no strings that are too long, or of half characters.
+    """
     if isinstance(value, dict):
-        return all(map(is_plain, value.values()))
+        return all(map(is_plain, value)) and all(map(is_plain, value.values()))
     if isinstance(value, (list, tuple)):
         return all(map(is_plain, value))
+    if isinstance(value, str):
+        return len(value) <= _MAX_STRING and (value.isascii() or len(_utf8(value)) in range(1, _MAX_STRING + 1))
+    if type(value) is int:
+        return -_MAX_INT <= value < _MAX_INT
     return not isinstance(value, np.ndarray)
+
+
+def _utf8(text: str) -> bytes:
+    """Its bytes, or none where it has half characters."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return b""

@@ -18,11 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from ann.model_schema import FORMAT, LAST, ModelOfOursError, check_checksum, check_contents, checksum
-from ann.plain_values import check_depth
+from ann.layer_list import LAYER_KEYS
+from ann.model_examples import hold
+from ann.model_schema import FORMAT, LAST, ModelOfOursError, check_checksum, check_contents, check_keys, checksum
+from ann.plain_values import check_depth, shown
 
 _MAX_HEADER = 2**20
 _MAX_EXAMPLES = 2**18  # bytes of examples, which are text in the header; larger ones are left out
+_MAX_AXES = 3
 _ABOUT = ("layers", "loss", "preprocessing", "seed", "recipe")
 
 
@@ -42,9 +45,7 @@ def to_safetensors(contents: dict[str, Any]) -> bytes:
         tensors[f"{2 * number}.weight"] = np.ascontiguousarray(layer["weight"].swapaxes(-1, -2))
         tensors[f"{2 * number}.bias"] = layer["bias"]
     about = {key: contents[key] for key in _ABOUT} | {"examples": None}
-    about["layers"] = [
-        {key: value for key, value in layer.items() if key not in ("weight", "bias")} for layer in about["layers"]
-    ]
+    about["layers"] = [{key: layer[key] for key in LAYER_KEYS} for layer in about["layers"]]
     examples = contents["examples"]
     if examples and sum(array.nbytes for array in examples.values()) <= _MAX_EXAMPLES:
         texts = {name: base64.b64encode(array.tobytes()).decode() for name, array in examples.items()}
@@ -52,9 +53,11 @@ def to_safetensors(contents: dict[str, Any]) -> bytes:
     about["sha256"] = checksum({**about, "tensors": tensors})
     data: bytes = safetensors.save(tensors, metadata={"ann": json.dumps(about, sort_keys=True)})
     try:
-        from_safetensors(data)
+        found = from_safetensors(data)
     except ValueError as error:
         raise ValueError(f"this model cannot be saved as safetensors: {error}") from None
+    if found["examples"] and not hold(found):  # the weights lie otherwise in memory, so a sum may have another order
+        return to_safetensors({**contents, "examples": None})
     return data
 
 
@@ -69,24 +72,27 @@ def from_safetensors(data: bytes) -> dict[str, Any]:
     length = int.from_bytes(data[:8], "little")
     _expect(length <= _MAX_HEADER, f"its safetensors header has {length} bytes, and at most {_MAX_HEADER} are read")
     try:
-        header = json.loads(data[8 : 8 + length], object_pairs_hook=_unlike_pairs)
+        header = json.loads(str(data[8 : 8 + length], "utf-8"), object_pairs_hook=_unlike_pairs)
         about = json.loads(header.pop("__metadata__")["ann"], object_pairs_hook=_unlike_pairs)
         check_depth(about)
+        check_keys("its metadata", about, {*_ABOUT, "examples", "sha256"})
+        layers = about["layers"]
+        _expect(type(layers) is list and len(header) == 2 * len(layers), "it has other tensors than its layers say")
+        for number, layer in enumerate(layers, start=1):
+            check_keys(f"layer {number}", layer, {*LAYER_KEYS})
         tensors = _tensors(header, memoryview(data)[8 + length :])
         check_checksum(about, {**about, "tensors": tensors})
         contents = {"format": FORMAT, "version": LAST, **about}
         if about["examples"] is not None:
             contents["examples"] = _examples(about["examples"])
-        names = [f"{2 * number}.{kind}" for number in range(len(about["layers"])) for kind in ("weight", "bias")]
-        _expect(sorted(tensors) == sorted(names), "it has other tensors than its layers say")
-        for layer, weight, bias in zip(about["layers"], names[::2], names[1::2], strict=True):
-            _expect(tensors[weight].ndim > 1, f"{weight} has a single axis")
-            layer |= {"weight": tensors[weight].swapaxes(-1, -2), "bias": tensors[bias]}
+        for number, layer in enumerate(layers):
+            weight, bias = (tensors[f"{2 * number}.{kind}"] for kind in ("weight", "bias"))
+            _expect(weight.ndim > 1, f"{2 * number}.weight has a single axis")
+            layer |= {"weight": weight.swapaxes(-1, -2), "bias": bias}
     except ModelOfOursError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # what is not as expected raises one of these
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        reason = " ".join(ascii(reason)[1:-1].split())[:200]  # it quotes what is in the file
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:  # of what is not as expected
+        reason = f"it lacks {shown(error.args[0])}" if isinstance(error, KeyError) else ascii(str(error)[:200])[1:-1]
         raise ValueError(f"it is not a safetensors file of this program: {reason}") from None
     check_contents(contents, with_checksum=False)
     return contents
@@ -97,9 +103,10 @@ def _tensors(header: dict[str, Any], body: memoryview) -> dict[str, np.ndarray]:
     tensors, end = {}, 0
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         shape, (start, stop) = entry["shape"], entry["data_offsets"]
-        plain = all(type(number) is int and 0 <= number <= len(body) for number in (*shape, start, stop))
-        _expect(plain and entry["dtype"] == "F32", f"{name} is no tensor of F32: {entry}")
-        _expect(start == end and stop - start == 4 * math.prod(shape), f"{name} is not where it should be: {entry}")
+        plain = type(shape) is list and 1 <= len(shape) <= _MAX_AXES and entry["dtype"] == "F32"
+        plain = plain and all(type(number) is int and 0 <= number <= len(body) for number in (*shape, start, stop))
+        _expect(plain, f"{shown(name)} is no tensor of F32 with its place")
+        _expect(start == end and stop - start == 4 * math.prod(shape), f"{shown(name)} is not where it should be")
         tensors[name], end = np.frombuffer(body[start:stop], "<f4").reshape(shape), stop
     _expect(end == len(body), f"its tensors have {end} bytes, and {len(body)} are there")
     return tensors
@@ -107,8 +114,11 @@ def _tensors(header: dict[str, Any], body: memoryview) -> dict[str, np.ndarray]:
 
 def _examples(fields: dict[str, Any]) -> dict[str, np.ndarray]:
     """Examples whose bytes are text."""
+    check_keys("its set of examples", fields, {"count", "images", "outputs"})
+    count = fields["count"]
+    _expect(type(count) is int and count > 0, "examples: their count is no whole number above 0")
     return {
-        name: np.frombuffer(base64.b64decode(fields[name], validate=True), kind).reshape(int(fields["count"]), -1)
+        name: np.frombuffer(base64.b64decode(fields[name], validate=True), kind).reshape(count, -1)
         for name, kind in (("images", "|u1"), ("outputs", "<f4"))
     }
 
