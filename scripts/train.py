@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 
 import cli
+from live import is_due, least_certain
 from members import in_words, wrong_of_members
 from tqdm import tqdm
 from train_flags import interval, parse_flags, recipe_of
@@ -47,7 +48,7 @@ def main() -> None:
         cli.say(f"device {backend.name}: {backend.description}")
         cli.say(in_short(network))
         folder = run_folder(flags, recipe, dataset, backend)
-        with Progress(recipe, len(dataset.train_images) - recipe.validation) as progress:
+        with Progress(recipe, network, dataset) as progress:
             if folder:
                 reports = train_in(folder, network, dataset, recipe, progress, flags)
             else:
@@ -192,12 +193,13 @@ def kept(flags: argparse.Namespace, before: tuple[int, ...] | None) -> str:
 
 
 class Progress:
-    """A bar with time left on a terminal; elsewhere one plain line an epoch."""
+    """On a terminal a bar with time left, and now and then an image; elsewhere one plain line an epoch."""
 
-    def __init__(self, recipe: ann.Recipe, images: int) -> None:
-        self._images, self._batch_size = images, recipe.batch_size
+    def __init__(self, recipe: ann.Recipe, network: ann.NeuralNetwork, dataset: ann.Dataset) -> None:
+        self._recipe, self._network, self._dataset = recipe, network, dataset
+        self._images = len(dataset.train_images) - recipe.validation
         self._bar = tqdm(
-            total=recipe.epochs * images,
+            total=recipe.epochs * self._images,
             unit=" images",
             unit_scale=True,
             dynamic_ncols=True,
@@ -220,7 +222,7 @@ class Progress:
             cli.say(f"this run is finished, after {len(done)} epochs; its files are written again")
             return
         cli.say(f"going on after {len(done)} of {done[-1].epochs} epochs" if done else "going on in the first epoch")
-        steps_done = min(position.step * self._batch_size, self._images)
+        steps_done = min(position.step * self._recipe.batch_size, self._images)
         self._bar.update(len(done) * self._images + steps_done)
         self._bar.unpause()
 
@@ -235,6 +237,9 @@ class Progress:
             cli.say(f"{report}  {report.images_per_second:,.0f} images/s  {left:.0f} s left")
         else:
             self._bar.write(str(report), file=sys.stdout)
+            if is_due(report.epoch):
+                lines = least_certain(self._network, self._dataset, self._recipe.validation)
+                self._bar.write("\n".join(lines), file=sys.stdout)
             wrong = f", {report.validation.wrong} wrong" if report.validation else ""
             self._bar.set_postfix_str(f"loss {report.loss:.4f}{wrong}", refresh=report.epoch == report.epochs)
 

@@ -391,6 +391,12 @@ def test_a_bar_on_a_terminal(tmp_path, small_data):
     text = shown.decode()
     assert "\r" in text and "images/s" in text and "left" in text
     assert re.search(r"epoch 3/3  loss", text) and "saved mnist_ann.pickle" in text
+    assert (
+        len(re.findall(r"least sure of \d+ training images:", text)) == 1
+    )  # after the first epoch, and next after the fourth
+    model = (tmp_path / "mnist_ann.pickle").read_bytes()
+    assert "least" not in run("train", "--data", small_data, *FAST, cwd=tmp_path)[0]
+    assert model == (tmp_path / "mnist_ann.pickle").read_bytes()  # looking changes nothing
 
 
 def test_picture_of_the_mistakes(trained, small_data):
