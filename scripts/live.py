@@ -40,7 +40,7 @@ def least_certain(network: ann.NeuralNetwork, dataset: ann.Dataset, held_out: in
     names = [dataset.classes[place] for place in answers[hardest]]
     width = max(map(len, names))
     for name, share in zip(names, most[hardest].tolist(), strict=True):
-        text.append(f"{name:>{width}} {_bar(share, unicode)} {100 * share:.0f} %")
+        text.append(f"{name:>{width}} {_bar(share, unicode)} {100 * share:3.0f} %")
     text.append(f"it is labelled {dataset.classes[labels[hardest]]}")
     picture = text_picture(images[hardest], unicode)
     above = max(0, (len(picture) - len(text)) // 2)  # the text stands beside the middle of the picture
