@@ -23,6 +23,14 @@ def test_the_library_example_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "mine.pickle").exists()
 
 
+def test_the_mathematics_by_hand_is_what_the_package_does(capsys):
+    pieces = blocks("python tutorial")
+    assert len(pieces) == 5
+    exec(compile("".join(pieces), "README.md", "exec"), {})
+    before, after = re.search(r"^([\d.]+) -> ([\d.]+)$", capsys.readouterr().out, re.M).groups()
+    assert float(after) < float(before)
+
+
 def test_the_activation_of_one_s_own(monkeypatch):
     monkeypatch.setitem(ACTIVATIONS, "softsign", None)  # which it is without again at the end
     del ACTIVATIONS["softsign"]
