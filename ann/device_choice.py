@@ -1,5 +1,5 @@
-"""Which device trains a network faster. A small network may be done sooner on the CPU than a GPU's queue is filled, and
-only trying tells; so a few steps of the very training are made on each, with a network that is thrown away.
+"""How fast a device trains a network. A small one may be done sooner on the CPU than a GPU's queue is filled, and only
+trying tells; so a few steps of the very training are made, with a network that is thrown away.
 """
 
 from __future__ import annotations
@@ -34,11 +34,8 @@ def choose_backend(dataset: Dataset, recipe: Recipe, precision: str = "float32")
     found = get_backend("auto", precision)
     if found.name != "gpu" or precision != "float32":  # there is no choice
         return found
-    images = check_images("train_images", dataset.train_images, dataset.train_images[0].size)
-    count = min(_STEPS * recipe.batch_size, len(images))
-    part = images[:count], dataset.train_labels[:count], dataset.train_images.shape[1:]
     backends = [found, get_backend("cpu")]
-    seconds = [_seconds(backend, recipe, *part, black_first(images)) for backend in backends]
+    seconds = [seconds_an_epoch(backend, dataset, recipe) for backend in backends]
     faster = seconds.index(min(seconds))
     ratio = max(seconds) / min(seconds)
     backend = backends[faster]
@@ -46,25 +43,19 @@ def choose_backend(dataset: Dataset, recipe: Recipe, precision: str = "float32")
     return backend
 
 
-def _seconds(
-    backend: Backend,
-    recipe: Recipe,
-    images: np.ndarray,
-    labels: np.ndarray,
-    shape: tuple[int, ...],
-    black: tuple[np.ndarray, int],
-) -> float:
-    """The least of a few rounds of a few steps, after a first that records them.
-
-    ``black``: the pixels that all of the training can leave out; these few images would allow more.
+def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> float:
+    """About how long an epoch takes: the least of a few rounds of a few steps, after a first that records them, times as
+    many as there are. Raises ValueError where the data do not fit the recipe.
     """
+    images = check_images("train_images", dataset.train_images, dataset.train_images[0].size)
+    count = min(_STEPS * recipe.batch_size, len(images))
     layers = recipe.layer_list(images.shape[1], CLASSES)
     network = NeuralNetwork(layers, recipe.loss, backend, committee=recipe.committee)
-    few = Images(network, images, labels, shape=shape)
-    few.rows, few.black = black
+    few = Images(network, images[:count], dataset.train_labels[:count], shape=dataset.train_images.shape[1:])
+    few.rows, few.black = black_first(images)  # what all of the training can leave out; these few would allow more
     steps = Steps(network, few, recipe)
     rates = [recipe.learning_rate / 100] * steps.count
-    order = np.tile(np.arange(len(labels)), (*network.leading, 1))
+    order = np.tile(np.arange(count), (*network.leading, 1))
     best = float("inf")
     with backend.quiet():
         for turn in range(2 + _ROUNDS):  # one to record the steps, one to capture a graph where there are graphs
@@ -74,4 +65,4 @@ def _seconds(
             backend.synchronize()
             if turn > 1:
                 best = min(best, time.perf_counter() - started)
-    return best
+    return best * (len(images) - recipe.validation) / count

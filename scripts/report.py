@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import html
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,8 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cli
+import html_page
 import numpy as np
 import report_figures as figures
+from html_page import Section
 from test import check_fit
 from tqdm import tqdm
 
@@ -35,17 +36,6 @@ CLASSES = 1000  # that a network may have
 DOUBTED = 8  # labels that are shown, each with its neighbours
 NEIGHBOURS = 4
 CHANGED = 2000  # test images that are changed
-
-STYLE = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
-img { max-width: 100%; background: white; border-radius: 6px; padding: 8px; box-sizing: border-box; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; }
-dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; }
-nav a { margin-right: 1rem; }
-@media print { h2 { break-before: page; } h2:first-of-type { break-before: auto; } nav { display: none; } }
-"""
 
 
 def main() -> None:
@@ -88,14 +78,6 @@ def model_and_reports(source: Path) -> tuple[Path, list[EpochReport]]:
     except ann.CheckpointError as error:
         warnings.warn(f"no learning curves: {error}", RuntimeWarning, stacklevel=2)
         return model, []
-
-
-class Section(NamedTuple):
-    """A part of the report: what to see in it, and pictures as HTML."""
-
-    title: str
-    text: str
-    pictures: str
 
 
 class Seen(NamedTuple):
@@ -272,18 +254,7 @@ def page(source: Path, network: ann.NeuralNetwork, parts: Sequence[Section]) -> 
         "seed": str(network.seed),
         "training": ", ".join(f"{name} {value}" for name, value in recipe.items() if value) or "not known",
     }
-    listed = "\n".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in facts.items())
-    links = "\n".join(f'<a href="#part{n}">{html.escape(title)}</a>' for n, (title, _, _) in enumerate(parts, start=1))
-    body = "\n".join(
-        f'<h2 id="part{number}">{html.escape(title)}</h2>\n<p>{html.escape(text)}</p>\n{pictures}'
-        for number, (title, text, pictures) in enumerate(parts, start=1)
-    )
-    title = f"Report on {html.escape(shown_path(source))}"
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{STYLE}</style>\n</head>\n'
-        f"<body>\n<h1>{title}</h1>\n<dl>\n{listed}\n</dl>\n<nav>\n{links}\n</nav>\n{body}\n</body>\n</html>\n"
-    )
+    return html_page.page(f"Report on {shown_path(source)}", facts, parts)
 
 
 def parse_flags() -> argparse.Namespace:

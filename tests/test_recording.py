@@ -264,7 +264,7 @@ def test_the_faster_device_is_chosen_and_nothing_changed(monkeypatch, dataset, p
 
 
 def test_a_choice_without_a_gpu_tries_nothing(monkeypatch, dataset):
-    monkeypatch.setattr("ann.device_choice._seconds", None)
+    monkeypatch.setattr("ann.device_choice.seconds_an_epoch", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert choose_backend(dataset, ann.Recipe()).description == "NumPy, because CuPy is not installed"
 

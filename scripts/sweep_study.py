@@ -1,0 +1,177 @@
+"""A study of Optuna that many processes, on many machines, work at: where it is kept, who may join, and what becomes of
+the trial of a worker that died.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+RETRIES = 3  # of a trial whose workers die, since it may be what kills them
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+_ATTEMPTS = 6
+_ANSWER = 10  # seconds within which a server has to
+
+
+class Journal(JournalStorage, BaseHeartbeat):
+    """A journal file whose workers show that they are alive, which Optuna's own do in databases alone.
+
+    Args:
+        path: the file, which may be on a disk that machines share, whose clocks should agree.
+        grace: seconds without a sign of life after which a worker is taken for dead.
+        retry: what to do with its trial.
+    """
+
+    def __init__(self, path: str, grace: int, retry: Callable[..., None]) -> None:
+        super().__init__(JournalFileBackend(path))
+        self._grace, self._retry = grace, retry
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Called in a thread of the worker."""
+        self.set_trial_user_attr(trial_id, "alive", time.time())
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        return [
+            trial._trial_id
+            for trial in self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+            if max(trial.user_attrs.get("alive", 0), _begun(trial)) < time.time() - self._grace
+        ]
+
+    def get_heartbeat_interval(self) -> int:
+        """Seconds between two signs of life."""
+        return interval(self._grace)
+
+    def get_heartbeat_stale_trial_callback(self) -> Callable[..., None]:
+        """What to do with the trial of a dead worker."""
+        return self._retry
+
+
+def _begun(trial: Any) -> float:
+    return float(trial.datetime_start.timestamp()) if trial.datetime_start else 0.0
+
+
+def interval(grace: int) -> int:
+    """Three signs of life within the grace."""
+    return max(1, grace // 3)
+
+
+def open_storage(place: str, grace: int) -> Any:
+    """Where the study is kept: an address such as postgresql://user:password@host/database, a file that ends in
+    .journal, or a file for SQLite.
+    """
+    retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)
+    if "://" not in place:
+        if not Path(place).absolute().parent.is_dir():
+            raise ValueError(f"{place}: there is no folder {Path(place).absolute().parent}; make it first")
+        if place.endswith(".journal"):
+            return Journal(place, grace, retry)
+    url = sqlalchemy.make_url(place if "://" in place else f"sqlite:///{place}")
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    if url.drivername.startswith(("postgresql", "mysql")):
+        options["connect_args"] = {"connect_timeout": _ANSWER}
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return RDBStorage(
+                url.render_as_string(hide_password=False),
+                engine_kwargs=options,
+                heartbeat_interval=interval(grace),
+                grace_period=grace,
+                heartbeat_stale_trial_callback=retry,
+            )
+        except sqlalchemy.exc.DBAPIError as error:  # workers that begin together make the tables of a database together
+            made_by_another = isinstance(error, sqlalchemy.exc.IntegrityError) or "already exists" in str(error)
+            if attempt == _ATTEMPTS or not made_by_another:
+                raise
+        time.sleep(attempt * random.uniform(0.1, 0.5))
+    raise AssertionError
+
+
+def shown_place(place: str) -> str:
+    """The storage without its password."""
+    try:
+        return sqlalchemy.make_url(place).render_as_string() if "://" in place else place
+    except sqlalchemy.exc.ArgumentError:
+        return place.split("@")[-1]
+
+
+@contextmanager
+def one_line_storage_errors(place: str) -> Iterator[None]:
+    """Turn what a storage does not do into a ValueError of one line."""
+    try:
+        yield
+    except json.JSONDecodeError:
+        raise ValueError(f"--storage {place}: this file is no journal of Optuna, or damaged") from None
+    except Exception as error:
+        causes = list(_causes(error))
+        for cause in causes:
+            if isinstance(cause, ModuleNotFoundError):
+                reason = f"the driver {cause.name} is not installed; another can be named, as in mysql+pymysql://..."
+                break
+            if isinstance(cause, sqlalchemy.exc.DBAPIError):
+                reason = " ".join(str(cause.orig).split())[:300]
+                break
+        else:
+            if not any(isinstance(cause, _OF_STORAGES) for cause in causes):
+                raise
+            reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"--storage {shown_place(place)}: {reason}") from None
+
+
+_OF_STORAGES = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and those that led to it; Optuna's own last words may hide what a database said."""
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def join(storage: Any, name: str, rules: dict[str, str], seed: int | None = None) -> Any:
+    """The study of this name, begun now or joined.
+
+    rules: what all workers of a study have in common.
+
+    Raises:
+        ValueError: it was begun by other rules.
+    """
+    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=5)
+    study = optuna.create_study(
+        storage=storage, sampler=sampler, pruner=pruner, study_name=name, direction="minimize", load_if_exists=True
+    )
+    if "rules" not in study.user_attrs:
+        study.set_user_attr("rules", rules)
+    begun = study.user_attrs["rules"]
+    for rule in sorted({*begun, *rules}):
+        if begun.get(rule) != rules.get(rule):
+            raise ValueError(
+                f"--study {name}: it was begun with {rule} {begun.get(rule)}, and this is {rules.get(rule)}; say the "
+                "same, or give another --study"
+            )
+    return study
+
+
+def finished(study: Any) -> list[Any]:
+    """The trials that were trained, or pruned on the way."""
+    return list(study.get_trials(deepcopy=False, states=DONE))
+
+
+def leaders(study: Any, count: int = 10) -> list[Any]:
+    """The trained trials with the fewest mistakes, and of those the smallest."""
+    trained = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return sorted(trained, key=lambda trial: (trial.value, trial.user_attrs["parameters"]))[:count]

@@ -1,0 +1,332 @@
+"""Sweeps as users run them: one worker and two, a worker that is killed, and storages that do not work."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import urllib.parse
+import warnings
+
+import numpy as np
+import postgres
+import pytest
+from conftest import ROOT, optional, write_mnist_like
+from test_scripts import NO_GPU, run
+
+import ann
+
+optional("optuna")
+optional("psycopg")
+
+SMALL = ["--validation", 100, "--batch-size", "20-60", "--width", "8-32", "--time-per-trial", 0.3, "--max-epochs", 20]
+ENV = {**NO_GPU, "OPENBLAS_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def database():
+    """The address of a PostgreSQL; required with ANN_REQUIRE_PEERS=1."""
+    if os.environ.get("ANN_REQUIRE_PEERS") != "1" and postgres.programs() is None:
+        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
+    with postgres.server() as port:
+        yield f"postgresql://ann:{urllib.parse.quote(postgres.PASSWORD, safe='')}@127.0.0.1:{port}/sweeps"
+
+
+@pytest.fixture
+def storage(request, tmp_path):
+    """Where a study may be kept."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("database")
+    return str(tmp_path / f"study.{request.param}")
+
+
+def trials_in(storage, states=None, name="digits"):
+    import sweep_study
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that heartbeats are an experiment
+        opened = sweep_study.open_storage(storage, 100)
+        try:
+            return sweep_study.optuna.load_study(study_name=name, storage=opened).get_trials(states=states)
+        finally:
+            opened.remove_session()
+            if hasattr(opened, "engine"):
+                opened.engine.dispose()
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+
+
+def test_a_sweep_and_its_best_network(tmp_path, small_data):
+    flags = ["--data", small_data, *SMALL, "--trials", 4]
+    out, _ = run("sweep", *flags, cwd=tmp_path, env=ENV)
+    assert "study digits in sweep.db: 0 trials are done" in out
+    assert len(re.findall(r"^trial \d: [^:]+: (\d+ wrong, \d+ s|hopeless after \d+ of \d+ epochs);", out, re.M)) == 4
+    page = (tmp_path / "sweep.html").read_text()
+    titles = re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
+    assert [title for title in titles if title != "What mattered"] == [
+        "The best",
+        "History",
+        "Time against errors",
+        "Slices",
+    ]
+    assert not re.search(r'(src|href)="(?!data:|#)', page) and "<script" not in page
+    wrong = int(re.search(r"network\n +\d+ +(\d+)", out)[1])
+    best = re.search(r"^the best: python? ?.*?train.py (.*)$", out, re.M)[1]
+    trained, _ = run("train", *shlex.split(best), cwd=tmp_path, env=ENV)
+    assert f", {wrong} wrong (" in trained.splitlines()[-4]  # the very same network
+    assert (tmp_path / "best.pickle").exists()
+    again, _ = run("sweep", *flags, cwd=tmp_path, env=ENV)
+    assert "4 trials are done" in again and "nothing is left to try" in again and best in again
+    more, _ = run("sweep", *flags[:-1], 5, cwd=tmp_path, env=ENV)
+    assert "4 trials are done" in more and re.search(r"^trial 4: ", more, re.M)
+
+
+def start(*flags, cwd):
+    command = [sys.executable, str(ROOT / "scripts/sweep.py"), *map(str, flags)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=cwd, env=ENV, **pipes)
+
+
+def running(storage, process):
+    """The trial that a worker is making."""
+    import sweep_study
+
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            trials = trials_in(storage, (sweep_study.TrialState.RUNNING,))
+        except Exception:  # the study is not there yet
+            trials = []
+        for trial in trials:
+            if trial.user_attrs.get("worker", "").endswith(f", process {process.pid}"):
+                return trial
+        time.sleep(0.1)
+    raise AssertionError(process.communicate())
+
+
+LONG = ["--validation", 100, "--batch-size", "20-60", "--width", "8-32", "--time-per-trial", 2, "--max-epochs", 9999]
+
+
+@pytest.mark.parametrize("storage", ["journal", "db", "postgresql"], indirect=True)
+def test_two_workers_one_of_them_killed(tmp_path, small_data, storage):
+    """The other one makes its trial again, with the same choices."""
+    flags = ["--data", small_data, *LONG, "--trials", 3, "--grace", 2, "--storage", storage]
+    victim = start(*flags, "--report", "a.html", cwd=tmp_path)
+    running(storage, victim)
+    other = start(*flags, "--report", "b.html", cwd=tmp_path)
+    running(storage, other)
+    doomed = running(storage, victim)
+    victim.kill()
+    victim.communicate()
+    out, complaint = other.communicate(timeout=120)
+    assert (other.returncode, complaint) == (0, "")
+    trials = trials_in(storage)
+    states = [trial.state.name for trial in trials]
+    assert states[doomed.number] == "FAIL"
+    again = [trial for trial in trials if trial.system_attrs.get("failed_trial") == doomed.number]
+    assert len(again) == 1 and again[0].params == doomed.params
+    assert again[0].state.name in ("COMPLETE", "PRUNED") and f"trial {again[0].number}: " in out
+    assert sum(state in ("COMPLETE", "PRUNED") for state in states) == 3
+    assert "s3cret" not in out and "s3cret" not in (tmp_path / "b.html").read_text()
+
+
+@pytest.mark.parametrize("storage", ["postgresql"], indirect=True)
+def test_two_workers_share_the_trials(tmp_path, small_data, storage):
+    flags = ["--data", small_data, *SMALL, "--trials", 12, "--study", "shared", "--storage", storage]
+    workers = [start(*flags, "--report", f"{number}.html", cwd=tmp_path) for number in range(2)]
+    found = [worker.communicate(timeout=120) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], found
+    counts = [len(re.findall(r"^trial \d+: ", out, re.M)) for out, _ in found]
+    assert min(counts) > 0 and 12 <= sum(counts) <= 13
+    leader = [re.search(r"^the best: (.*)$", out, re.M)[1] for out, _ in found]
+    assert leader[0] == leader[1]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_and_gone_on_with(tmp_path, small_data, number, code):
+    storage = str(tmp_path / "sweep.db")
+    flags = ["--data", small_data, *LONG, "--trials", 1]
+    worker = start(*flags, cwd=tmp_path)
+    stopped = running(storage, worker)
+    worker.send_signal(number)
+    out, complaint = worker.communicate(timeout=60)
+    assert worker.returncode == code and "Traceback" not in complaint
+    assert re.search(r"^interrupted: the study is kept; go on: python .*sweep.py --data ", complaint)
+    assert "no trial was trained to its end yet" in out and (tmp_path / "sweep.html").exists()
+    out, _ = run("sweep", *flags, cwd=tmp_path, env=ENV)
+    trials = trials_in(storage)
+    assert [trial.state.name for trial in trials] == ["FAIL", "COMPLETE"]
+    assert trials[1].params == stopped.params
+
+
+def test_another_space_is_refused(tmp_path, small_data):
+    run("sweep", "--data", small_data, *SMALL, "--trials", 1, cwd=tmp_path, env=ENV)
+    for flags, words in (
+        (("--width", "8-64"), "it was begun with --width 8-32, and this is 8-64"),
+        (("--seed", 1), "it was begun with --seed 0, and this is 1"),
+        (("--data", write_mnist_like(tmp_path / "other", seed=1)), "it was begun with training data"),
+    ):
+        _, complaint = run("sweep", "--data", small_data, *SMALL, *flags, cwd=tmp_path, env=ENV, code=1)
+        assert words in complaint and "say the same, or give another --study" in complaint
+    out, _ = run(
+        "sweep", "--data", small_data, *SMALL, "--seed", 1, "--trials", 1, "--study", "two", cwd=tmp_path, env=ENV
+    )
+    assert "study two in sweep.db: 0 trials are done" in out
+
+
+def test_storages_that_do_not_work(tmp_path, small_data, database):
+    (tmp_path / "text.db").write_text("this is no database" * 100)
+    (tmp_path / "text.journal").write_text("this is no journal\n" * 3)
+    place = database.split("@")[1]
+    wrong_password = f"postgresql://ann:wrong%20one@{place}"
+    for storage, words in (
+        (wrong_password, "password authentication failed"),
+        (f"postgresql://ann:x@{place}_absent", "failed"),
+        ("postgresql://ann:hidden@127.0.0.1:1/x", "[Cc]onnection refused"),
+        ("postgresql://ann:hidden@host.invalid/x", "resolve|not known|Name or service"),
+        (
+            "mysql://me:hidden@127.0.0.1/x",
+            "the driver MySQLdb is not installed; another can be named, as in mysql\\+pymysql",
+        ),
+        ("nothing://me:hidden@host/x", "nothing"),
+        ("text.db", "not a database"),
+        ("text.journal", "no journal of Optuna, or damaged"),
+        ("absent/study.db", "there is no folder"),
+        ("absent/study.journal", "there is no folder"),
+    ):
+        started = time.monotonic()
+        _, complaint = run("sweep", "--data", small_data, *SMALL, "--storage", storage, cwd=tmp_path, env=ENV, code=1)
+        assert re.search(words, complaint), complaint
+        assert "hidden" not in complaint and "wrong%20one" not in complaint and "wrong one" not in complaint
+        assert len(complaint) < 500 and time.monotonic() - started < 30
+
+
+def test_a_database_that_goes_away(tmp_path, small_data):
+    if os.environ.get("ANN_REQUIRE_PEERS") != "1" and postgres.programs() is None:
+        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
+    with postgres.server() as port:
+        storage = f"postgresql://ann:{urllib.parse.quote(postgres.PASSWORD, safe='')}@127.0.0.1:{port}/sweeps"
+        worker = start("--data", small_data, *LONG, "--storage", storage, cwd=tmp_path)
+        running(storage, worker)
+    _, complaint = worker.communicate(timeout=60)
+    assert worker.returncode == 1 and complaint.startswith("error: --storage postgresql://ann:***@127.0.0.1:")
+    assert len(complaint.splitlines()) == 1 and "s3cret" not in complaint
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--width", "64-32"], "expected a whole number above 0 or a range, such as 2 or 1-4, got '64-32'"),
+        (["--width", "0-32"], "expected a whole number above 0 or a range"),
+        (["--width", "3.5"], "expected a whole number above 0 or a range"),
+        (["--learning-rate", "0.1-x"], "expected a number above 0 or a range, such as 0.1 or 0.01-0.5, got '0.1-x'"),
+        (["--dropout", "-0.1"], "expected one argument|expected a number or a range"),
+        (["--activation", "relu,nothing"], "unknown 'nothing'; known: "),
+        (["--optimizer", ""], "unknown ''; known: "),
+        (["--distort", "maybe"], "unknown 'maybe'; known: no, yes"),
+        (["--trials", "0"], "a whole number of at least 1"),
+        (["--time-per-trial", "0"], "a number above 0"),
+        (["--grace", "1"], "a whole number of at least 2"),
+    ],
+)
+def test_wrong_flags(tmp_path, flags, words):
+    assert re.search(words, run("sweep", *flags, cwd=tmp_path, env=ENV, code=2)[1])
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--dropout", "0-1"], "error: --dropout: "),
+        (["--rotation", "0-200"], "error: --rotation: "),
+        (["--loss", "cross-entropy", "--output-activation", "relu,tanh"], "loss 'cross-entropy' needs outputs"),
+        (["--batch-size", "20-201"], "error: --batch-size: 20-201 is more than the 200 training images"),
+        (["--validation", "300"], "error: --validation: 300 images held out of 300 leave none"),
+        (["--report", "absent/x.html"], "There is no folder"),
+        (["--data", "absent"], "absent"),
+    ],
+)
+def test_values_that_do_not_work(tmp_path, small_data, flags, words):
+    _, complaint = run("sweep", "--data", small_data, *SMALL, *flags, cwd=tmp_path, env=ENV, code=1)
+    assert words in complaint
+    assert not (tmp_path / "sweep.db").exists()
+
+
+def test_without_optuna(tmp_path, small_data):
+    (tmp_path / "optuna.py").write_text("raise ModuleNotFoundError('no', name='optuna')")
+    env = {**ENV, "PYTHONPATH": str(tmp_path)}
+    _, complaint = run("sweep", "--data", small_data, *SMALL, cwd=tmp_path, env=env, code=1)
+    assert complaint == "error: sweeps need optuna: pip install -e '.[sweep]'\n"
+
+
+def test_ranges():
+    from sweep_space import Range, parse_range
+
+    assert parse_range("1-4", int) == Range(1, 4)
+    assert parse_range("7", int) == Range(7, 7)
+    assert parse_range("1e-4-0.1", float, log=True) == Range(1e-4, 0.1, log=True)
+    assert parse_range("1e-4-1e-2", float) == Range(1e-4, 1e-2)
+    assert parse_range(".5", float) == Range(0.5, 0.5)
+    for text in ("", "-", "1-", "-1", "1-2-3", "a", "1 - 2", "inf", "1-inf", "nan", "2-1", "1e999"):
+        with pytest.raises(ValueError):
+            parse_range(text, float)
+    assert str(Range(1, 4)) == "1-4" and str(Range(0.5, 0.5)) == "0.5"
+
+
+def test_what_is_fixed_is_no_choice(tmp_path, small_data):
+    fixed = {
+        "--hidden-layers": "2",
+        "--width": "16",
+        "--activation": "tanh",
+        "--output-activation": "softmax",
+        "--loss": "quadratic",
+        "--optimizer": "sgd",
+        "--learning-rate": "0.25",
+        "--weight-decay": "0",
+        "--schedule": "constant",
+        "--batch-size": "25",
+        "--dropout": "0.1",
+        "--distort": "yes",
+        "--rotation": "3",
+        "--scaling": "0.1",
+        "--shear": "2",
+        "--shift": "1",
+        "--elastic": "0.5",
+    }
+    words = [word for pair in fixed.items() for word in pair]
+    flags = ["--data", small_data, "--validation", 100, "--time-per-trial", 0.2, "--max-epochs", 3, *words]
+    run("sweep", *flags, "--trials", 1, cwd=tmp_path, env=ENV)
+    (trial,) = trials_in(str(tmp_path / "sweep.db"))
+    recipe = ann.Recipe.from_json(trial.user_attrs["recipe"])
+    assert trial.params == {}
+    assert recipe == ann.Recipe(
+        hidden=(16, 16),
+        activation="tanh",
+        output_activation="softmax",
+        loss="quadratic",
+        optimizer="sgd",
+        learning_rate=0.25,
+        weight_decay=0.0,
+        schedule="constant",
+        batch_size=25,
+        dropout=0.1,
+        rotation=3,
+        scaling=0.1,
+        shear=2,
+        shift=1,
+        elastic=0.5,
+        epochs=recipe.epochs,
+        validation=100,
+    )
+
+
+def test_no_test_image_is_at_hand(small_data):
+    import sweep
+
+    data = sweep.without_test_images(ann.load_dataset(small_data))
+    assert len(data.test_images) == len(data.test_labels) == 0 and len(data.train_images) == 300
+    assert data.test_images.base is None and np.shape(data.test_images) == (0, 8, 8)
