@@ -6,10 +6,12 @@ factor for each neuron's weights and a shift of its bias, and the network gets i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ann.layers import Dense
 from ann.operations import Array, Backend
+from ann.processes import ALONE, Processes
 from ann.regularizers import MovingAverage
 
 _EPSILON = 1e-5  # against a variance of 0
@@ -30,6 +32,10 @@ class NormalizedDense(Dense):
         """Take views: two (..., 1, O) and one (..., 2, O)."""
         self._gain, self._gain_gradient, self.statistics = gain, gain_gradient, statistics
 
+    def of_batch(self, processes: Processes, share: float) -> None:
+        """The rows that it will be handed are this share of a batch; of 0, they count nothing."""
+        self._processes, self._share = processes, share
+
     def forward(self, x: Array, scale: float = 1.0) -> Array:
         """x (..., N, I + 1) -> y (..., N, O + 1), or (..., N, O) without ones."""
         self._reserve(x)
@@ -37,10 +43,10 @@ class NormalizedDense(Dense):
         backend, xp, z, unit = self._backend, self._backend.xp, self._z, self._unit
         mean, variance = self.statistics[..., :1, :], self.statistics[..., 1:, :]
         backend.product(x[..., :-1], self.weight, out=z, scale=scale)
-        backend.product(self._sum_of, z, out=mean, scale=1.0 / z.shape[-2])
+        self._sum_rows(z, mean, self._share / z.shape[-2])
         xp.subtract(z, mean, out=unit)
         xp.multiply(unit, unit, out=z)
-        backend.product(self._sum_of, z, out=variance, scale=1.0 / z.shape[-2])
+        self._sum_rows(z, variance, self._share / z.shape[-2])
         xp.add(variance, _EPSILON, out=self._deviation)
         xp.sqrt(self._deviation, out=self._deviation)
         xp.divide(unit, self._deviation, out=unit)
@@ -61,9 +67,15 @@ class NormalizedDense(Dense):
         backend.product(self._sum_of, grad, out=bias_gradient)
         xp.multiply(grad, unit, out=scratch)
         backend.product(self._sum_of, scratch, out=self._gain_gradient)
-        xp.multiply(unit, self._gain_gradient, out=scratch)
-        xp.add(scratch, bias_gradient, out=scratch)
-        xp.multiply(scratch, 1.0 / grad.shape[-2], out=scratch)
+        sum_grad, sum_grad_unit = bias_gradient, self._gain_gradient  # of these rows, and wanted of the batch
+        if self._processes.size > 1:
+            sum_grad, sum_grad_unit = self._sums
+            for own, of_all in ((bias_gradient, sum_grad), (self._gain_gradient, sum_grad_unit)):
+                backend.assign(own, out=of_all)
+                backend.call(partial(self._processes.sum, of_all))
+        xp.multiply(unit, sum_grad_unit, out=scratch)
+        xp.add(scratch, sum_grad, out=scratch)
+        xp.multiply(scratch, self._share / grad.shape[-2], out=scratch)
         xp.subtract(grad, scratch, out=grad)
         xp.divide(self._gain, self._deviation, out=self._slope)
         xp.multiply(grad, self._slope, out=grad)
@@ -73,6 +85,15 @@ class NormalizedDense(Dense):
         backend.product(grad, self.weight.mT, out=self._x_gradient, scale=self._scale)
         return self._x_gradient
 
+    def _sum_rows(self, rows: Array, out: Array, scale: float) -> None:
+        """The sum over the whole batch, times the scale."""
+        if self._processes.size == 1:
+            self._backend.product(self._sum_of, rows, out=out, scale=scale)
+            return
+        self._backend.product(self._sum_of, rows, out=self._sums[0], scale=scale)
+        self._backend.call(partial(self._processes.sum, self._sums[0]))
+        self._backend.assign(self._sums[0], out=out)
+
     def _reserve(self, x: Array) -> None:
         if x.shape[-2] != self._batch:
             xp, count = self._backend.xp, x.shape[-2]
@@ -80,7 +101,7 @@ class NormalizedDense(Dense):
             self._unit = xp.empty_like(self._y)
             self._sum_of = xp.ones((1, count), dtype=x.dtype)
             row = (*self._leading, 1, self.output_dim)
-            self._deviation, self._slope = (xp.empty(row, dtype=x.dtype) for _ in range(2))
+            self._deviation, self._slope, *self._sums = (xp.empty(row, dtype=x.dtype) for _ in range(4))
 
 
 class BatchNorm:
@@ -103,14 +124,15 @@ class BatchNorm:
         self._running = MovingAverage(backend, self._statistics, _MEMORY)
         self.state = self._running.parameters
 
-    def layers(self, layers: Sequence[Dense]) -> list[Any]:
-        """A training network's layers with the hidden ones normalised, on the same weights."""
+    def layers(self, layers: Sequence[Dense], processes: Processes = ALONE, share: float = 1.0) -> list[Any]:
+        """A training network's layers with the hidden ones normalised, on the same weights; see ``of_batch``."""
         row: list[Any] = []
         for number, layer in enumerate(layers[:-1]):
             normalized = NormalizedDense(self._backend, layer.input_dim, layer.output_dim, layer.activation.name)
             normalized.bind(layer.parameters, layer.gradients)
             gain, gradient = (self._row(vector, number) for vector in (self._gains, self._gradients))
             normalized.bind_gain(gain, gradient, self._pair(self._statistics, number))
+            normalized.of_batch(processes, share)
             row.append(normalized)
         return [*row, *layers[-1:]]
 

@@ -18,6 +18,7 @@ from ann.errors import CheckpointError
 from ann.files import check_writable
 from ann.network import NeuralNetwork
 from ann.operations import Array
+from ann.processes import ALONE, Processes, first
 from ann.recipes import Recipe
 from ann.reports import EpochReport
 from ann.steps import Steps
@@ -64,17 +65,21 @@ class Keeper:
         steps: Steps,
         stopping: EarlyStopping | None,
         run: Callable[[], dict[str, Any]],
+        processes: Processes = ALONE,
     ) -> None:
-        """``run`` says what must be the same for a run to be this one, as plain values."""
-        self.position = Position()
+        """``run`` says what must be the same for a run to be this one, as plain values.
+
+        Of several processes, the first reads and writes, and what it reads all get.
+        """
+        self.position, self._processes = Position(), processes
         self._checkpoints, self._network, self._steps, self._stopping = checkpoints, network, steps, stopping
         self._written, self._started, self._changed = time.monotonic(), time.perf_counter(), True
         self._done = False  # whether there was a step
         if checkpoints:
             self._run = run()
-            if Path(checkpoints.path).exists():
+            if first(processes, Path(checkpoints.path).exists):
                 self._go_on(checkpoints.path)
-            check_writable(checkpoints.path)
+            first(processes, lambda: check_writable(checkpoints.path))
 
     def start_clock(self) -> None:
         """From here on, time is training's."""
@@ -114,11 +119,13 @@ class Keeper:
         if self.position.finished:
             self._write_or_warn()
         else:
+            self._gather()
             self._write()
         return done
 
     def _write_or_warn(self) -> None:
         """A full disk must not end a training that may take hours yet."""
+        self._gather()
         try:
             self._write()
         except (OSError, MemoryError) as error:
@@ -127,9 +134,16 @@ class Keeper:
             message = f"no checkpoint was written: {why}; training goes on"
             warnings.warn(message, RuntimeWarning, stacklevel=4)
 
+    def _gather(self) -> None:
+        """All processes together: make whole what is going to be written."""
+        if self._checkpoints and self._changed:
+            self._steps.gather(self.position.step)
+
     def _write(self) -> None:
         """Write a checkpoint, if one is wanted and anything has changed since the last."""
-        if self._checkpoints and self._changed:
+        if self._processes.rank > 0:
+            self._written, self._changed = time.monotonic(), False
+        elif self._checkpoints and self._changed:
             to_host = self._network.backend.to_host
             arrays = {name: to_host(array) for name, array in self._arrays().items()}
             write_checkpoint(self._checkpoints.path, self._run, self.position, arrays)
@@ -137,7 +151,9 @@ class Keeper:
 
     def _seconds_have_passed(self) -> bool:
         every = self._checkpoints.seconds if self._checkpoints else None
-        return every is not None and time.monotonic() - self._written >= every
+        if every is None:
+            return False
+        return self._processes.either(self._processes.rank == 0 and time.monotonic() - self._written >= every)
 
     def _arrays(self) -> dict[str, Array]:
         """All that has to be kept, by name: device arrays, to read or to fill."""
@@ -147,7 +163,7 @@ class Keeper:
         return arrays
 
     def _go_on(self, path: str | os.PathLike[str]) -> None:
-        run, self.position, found = read_checkpoint(path)
+        run, self.position, found = first(self._processes, lambda: read_checkpoint(path))
         check_same_run(path, _as_known_now(run), self._run)
         position, epochs = self.position, self._run["recipe"]["epochs"]
         if position.step > self._steps.count or position.epoch > epochs + position.finished:

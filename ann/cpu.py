@@ -97,6 +97,10 @@ class CpuRecorder(CpuBackend):
         """See ``Backend``."""
         self.xp.run(partial(np.copyto, out, array, casting="unsafe"))
 
+    def call(self, function: Callable[[], None]) -> None:
+        """See ``Backend``."""
+        self.xp.run(function)
+
     def evaluate(self, function: Callable[[Any, Array], Array], array: Array, out: Array) -> None:
         """See ``Backend``."""
         self.xp.run(partial(_evaluate, function, array, out))

@@ -44,8 +44,8 @@ def choose_backend(dataset: Dataset, recipe: Recipe, precision: str = "float32")
 
 
 def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> float:
-    """About how long an epoch takes: the least of a few rounds of a few steps, after a first that records them, times as
-    many as there are. Raises ValueError where the data do not fit the recipe.
+    """About how long an epoch takes: the least of a few rounds of a few steps, after a first that records them, times
+    as many as there are. Raises ValueError where the data do not fit the recipe.
     """
     images = check_images("train_images", dataset.train_images, dataset.train_images[0].size)
     count = min(_STEPS * recipe.batch_size, len(images))

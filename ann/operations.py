@@ -83,6 +83,10 @@ class Backend:
         """out = function(xp, array), whatever the function does, operators included. It may not change the array."""
         self.assign(function(self.xp, array), out=out)
 
+    def call(self, function: Callable[[], None]) -> None:
+        """Call what is no arithmetic, such as sending arrays; a record has it in its place among the rest."""
+        function()
+
     def recorder(self) -> Backend:
         """A backend for the same device whose ``record`` is worth its price."""
         return self

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ann.adversarial import Adversary
@@ -17,6 +18,7 @@ from ann.network import NeuralNetwork, slices
 from ann.operations import Array
 from ann.optimizers import get_optimizer
 from ann.perceptron import Perceptron
+from ann.processes import ALONE, Processes, share_of
 from ann.recipes import Recipe
 from ann.regularizers import GradientClipping, MaxNorm, MovingAverage
 from ann.streams import drawn
@@ -25,12 +27,16 @@ from ann.streams import drawn
 class Steps:
     """The steps of training, each recorded once for its batch size and then played.
 
+    Where several processes train, each does this for its share of every batch, and between the backward pass and the
+    update the gradients are summed, so that all have the same parameters always.
+
     All that differs from step to step goes through arrays that stay: which images, and the optimizer's numbers on the
     way in, the logits on the way out. The loss is worked out from these when the epoch is done.
     """
 
-    def __init__(self, network: NeuralNetwork, images: Images, recipe: Recipe) -> None:
+    def __init__(self, network: NeuralNetwork, images: Images, recipe: Recipe, processes: Processes = ALONE) -> None:
         xp = network.xp
+        self._processes = processes
         self.count = -(-images.count // recipe.batch_size)  # the last batch may be smaller
         self._network, self._images, self._batch_size = network, images, recipe.batch_size
         self._leading = network.leading
@@ -51,7 +57,7 @@ class Steps:
             network.weight_shapes,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
-            own_velocity=recipe.clip > 0 or recipe.batch_norm,
+            own_velocity=recipe.clip > 0 or recipe.batch_norm or processes.size > 1,
         )
         recorder, p = self._recorder, self._parameters
         gains = (vector[..., self._plain :] for vector in (p, self._gradients))
@@ -65,10 +71,17 @@ class Steps:
         self._black_changes = recipe.weight_decay > 0  # the gradient of a black pixel's weights, which else stays 0
         self._numbers = xp.zeros(len(self._numbers_of(1, 1.0)), dtype=network.dtype)
         self._logits = xp.empty((*self._leading, images.count, network.output_dim), dtype=network.dtype)
+        if processes.size > 1:  # of the logits, which rows this process fills
+            self._own = xp.zeros((images.count, 1), dtype=network.dtype)
+            parts = [share_of(processes, batch) for batch in slices(images.count, recipe.batch_size)]
+            counted = [part for part, share in parts if share]
+            for part in counted:
+                self._own[part, :] = xp.ones((part.stop - part.start, 1), dtype=network.dtype)
+            self._own_places = xp.concat([xp.arange(part.start, part.stop, dtype=xp.int64) for part in counted])
         self._dropout, self._adversarial = recipe.dropout, recipe.adversarial
         # for the inputs of each layer, and then for distortions, in this epoch
         self._keys = xp.zeros((*self._leading, len(network.layers) + 1), dtype=xp.uint32)
-        self._ready: dict[int, _Step] = {}
+        self._ready: dict[tuple[int, float], _Step] = {}
 
     def epoch(
         self,
@@ -103,26 +116,37 @@ class Steps:
         # Otherwise it goes on from where it was: what the network has may be averages, or without normalisation
         if start == 0 and not ((self._average or self._batch_norm) and first):
             self._fetch()
+        if start == 0 and self._processes.size > 1:
+            self._agree()
         done = start
         try:
             for step, batch in enumerate(slices(count, self._batch_size)):
                 if step < start:
                     continue
-                size = batch.stop - batch.start
+                part, share = share_of(self._processes, batch)
+                kind = part.stop - part.start, share
                 self._numbers[...] = table[step, :]
-                if size in self._ready:
-                    ready = self._ready[size]
-                    ready.chosen[...] = order[..., batch]
+                if kind in self._ready:
+                    ready = self._ready[kind]
+                    ready.chosen[...] = order[..., part]
                     ready.play()
                 else:
-                    ready = self._ready[size] = self._record(network.xp.asarray(order[..., batch], copy=True))
-                self._logits[..., batch, :] = ready.logits
+                    ready = self._record(network.xp.asarray(order[..., part], copy=True), share)
+                    self._ready[kind] = ready
+                self._logits[..., part, :] = ready.logits
                 done += 1
-                if on_step and on_step(done, size) is True:
+                if on_step and on_step(done, batch.stop - batch.start) is True:
                     break
         finally:
             self._return()
         return done
+
+    def _agree(self) -> None:
+        """Take what the first process has: machines that differ may round differently, and must not drift apart."""
+        for array in self.state(0).values():
+            if self._processes.rank > 0:
+                array[...] = self._network.xp.zeros_like(array)
+            self._processes.sum(array)
 
     def state(self, done: int) -> dict[str, Array]:
         """All that lasts from one step to the next, after so many steps of an epoch: arrays to read, or to fill."""
@@ -135,19 +159,26 @@ class Steps:
             state["logits"] = self._logits[..., : min(done * self._batch_size, self._images.count), :]
         return state
 
-    def _record(self, chosen: Array) -> _Step:
-        """Make a step on the images of these numbers, so that it can be played on others."""
+    def gather(self, done: int) -> None:
+        """Make ``state`` after so many steps of an epoch whole: the logits of all processes."""
+        if done and self._processes.size > 1:
+            xp = self._network.xp
+            xp.multiply(self._logits, self._own, out=self._logits)
+            self._processes.sum(self._logits)
+
+    def _record(self, chosen: Array, share: float) -> _Step:
+        """Make a step on the images of these numbers, this share of a batch, so that it can be played on others."""
         recorder, xp = self._recorder, self._recorder.xp
         keys = [self._keys[..., place : place + 1] for place in range(len(self._network.layers) + 1)]
         batch = Batch(recorder, self._batches, chosen, keys[0], keys[-1])
         memory = self._optimizer.memory
-        network = self._twin(memory, batch, keys)
+        network = self._twin(memory, batch, keys, share)
         grad = xp.empty_like(batch.targets)
         of_black = self._gradients[..., : self._batches.black * network.layers[0].output_dim]
         scale = self._batches.scale
         adversary = Adversary(recorder, self._adversarial / scale, batch.x) if self._adversarial else None
         # what it makes of moved images adds to the gradients
-        again = self._twin(1.0, batch, keys) if adversary else network
+        again = self._twin(1.0, batch, keys, share) if adversary else network
         ready = _Step(chosen)
 
         def learn(twin: Perceptron, x: Array) -> Array:
@@ -156,6 +187,8 @@ class Steps:
             twin.loss.gradient(recorder, logits, batch.targets, out=grad)
             if batch.weights is not None:
                 xp.multiply(grad, batch.weights, out=grad)
+            if share != 1.0:  # from a mean over these images to their part of the batch's
+                xp.multiply(grad, share, out=grad)
             if adversary:  # half of what is learnt is of the images as they are, and half of moved ones
                 xp.multiply(grad, 0.5, out=grad)
             if twin is network:
@@ -170,6 +203,8 @@ class Steps:
                 learn(again, adversary.images)
             if self._black_changes:
                 xp.multiply(of_black, memory, out=of_black)
+            if self._processes.size > 1:
+                recorder.call(partial(self._processes.sum, self._gradients))
             if self._clipping:
                 self._clipping.apply()
             self._optimizer.update(self._numbers)
@@ -183,14 +218,14 @@ class Steps:
         ready.play = recorder.record(step)
         return ready
 
-    def _twin(self, memory: float, batch: Batch, keys: list[Array]) -> Perceptron:
+    def _twin(self, memory: float, batch: Batch, keys: list[Array], share: float) -> Perceptron:
         """The network as it is in training, with what ``memory`` leaves of the gradients before."""
         parameters, gradients = (vector[..., : self._plain] for vector in (self._parameters, self._gradients))
         network, black = self._network, self._batches.black
         vectors = parameters, gradients
         twin = Perceptron(self._recorder, network.layer_list, network.loss, *vectors, memory=memory, first_input=black)
         if self._batch_norm:
-            twin.layers = self._batch_norm.layers(twin.layers)
+            twin.layers = self._batch_norm.layers(twin.layers, self._processes, share)
         if self._dropout:
             twin.layers = self._with_dropout(twin.layers, batch.numbers, keys[:-1])
         return twin
@@ -254,14 +289,22 @@ class Steps:
         A committee's is the mean of its members'.
         """
         order = self._network.backend.from_host(order)
-        network, xp = self._network, self._network.xp
+        network, xp, all_logits = self._network, self._network.xp, self._logits
+        if self._processes.size > 1:
+            order, all_logits = (
+                xp.take(array, self._own_places, axis=axis) for array, axis in ((order, -1), (all_logits, -2))
+            )
         total = xp.zeros(self._leading, dtype=network.dtype)
-        for chunk in slices(self._images.count, max(1, 16_000 // network.output_dim)):  # arrays of 64 kB
-            logits = self._logits[..., chunk, :]
+        for chunk in slices(order.shape[-1], max(1, 16_000 // network.output_dim)):  # arrays of 64 kB
+            logits = all_logits[..., chunk, :]
             targets = xp.take(self._images.targets, xp.reshape(order[..., chunk], (-1,)), axis=0)
             loss = network.loss.value(network.backend, logits, xp.reshape(targets, logits.shape, copy=False))
             total += loss * float(logits.shape[-2])
-        return xp.mean(total)
+        if self._processes.size == 1:
+            return xp.mean(total)
+        mean = xp.reshape(xp.mean(total), (1,))
+        self._processes.sum(mean)
+        return mean[0, ...]
 
 
 class _Step:

@@ -17,6 +17,7 @@ from ann.hints import Hints
 from ann.images import Images
 from ann.network import EXAMPLES, NeuralNetwork, slices
 from ann.own_activation import fingerprints
+from ann.processes import ALONE, Processes, check_same, share_of, together
 from ann.recipes import Recipe
 from ann.reports import EpochReport, Evaluation
 from ann.schedules import get_schedule
@@ -33,6 +34,7 @@ def fit(
     on_batch: Callable[[int], object] | None = None,
     checkpoints: Checkpoints | None = None,
     weights: Any = None,
+    processes: Processes = ALONE,
 ) -> list[EpochReport]:
     """Train a network, in place, on a data set's training images. Its test images are not touched.
 
@@ -56,6 +58,9 @@ def fit(
             very parameters that it would have had without a stop, and callbacks see the epochs that are left.
         weights: (N,) numbers of at least 0, one for each training image: how much it counts in what is learnt, next to
             the others; None: all alike. Losses that are reported count all alike.
+        processes: those that train together, each with a network and a data set of its own that are the same as all
+            others', and each on its share of every batch; see ``mpi``. It becomes the training that one process would
+            have made, to rounding, for any number of them. All must call this alike; the first one writes checkpoints.
 
     Where something looks wrong, there is one ``TrainingWarning`` that says what to try; see ``ann.hints``.
 
@@ -71,21 +76,25 @@ def fit(
     """
     if callable(callbacks) or not (checkpoints is None or isinstance(checkpoints, Checkpoints)):
         raise ValueError("callbacks: expected a list of functions, and for checkpoints ann.Checkpoints(path) or None")
-    training, held_out = _split(network, dataset, recipe)
+
+    def parts() -> tuple[tuple[Any, Any], tuple[Any, Any], Any]:
+        training, held_out = _split(network, dataset, recipe)
+        if recipe.batch_size < processes.size:
+            raise ValueError(f"batch_size: {recipe.batch_size} images are too few for {processes.size} processes")
+        return training, held_out, _checked_weights(weights, len(dataset.train_images), len(training[0]))
+
+    training, held_out, weights = together(processes, parts)
     images, labels = training
-    if weights is not None:
-        weights = check_weights("weights", weights, len(dataset.train_images))[: len(images)]
-        if not weights.any():
-            raise ValueError(
-                "weights: they are zero for all images that are trained on, so that nothing would be learnt"
-            )
     training_set = Images(network, images, labels, recipe.label_smoothing, dataset.train_images.shape[1:], weights)
     validation = Images(network, *held_out) if recipe.validation else None
-    steps = Steps(network, training_set, recipe)
+    steps = Steps(network, training_set, recipe, processes)
     stopping = EarlyStopping(network, recipe.early_stopping) if recipe.early_stopping else None
-    hints = Hints(network, *training, recipe)
+    hints = Hints(network, *training, recipe) if processes.rank == 0 else None
     arrays = [*training, *held_out, *([] if weights is None else [weights])]
-    keeper = Keeper(checkpoints, network, steps, stopping, _run(network, recipe, arrays))
+    run = _run(network, recipe, arrays)
+    if processes.size > 1:
+        check_same(processes, run())
+    keeper = Keeper(checkpoints, network, steps, stopping, run, processes)
     position, xp = keeper.position, network.xp
     network.examples = images[:EXAMPLES] if images.dtype.name == "uint8" else None
     rate = get_schedule(recipe.schedule, recipe.learning_rate, steps.count * recipe.epochs, recipe.warmup)
@@ -93,7 +102,7 @@ def fit(
 
     def on_step(done: int, size: int) -> bool:
         nonlocal interrupted
-        interrupted = on_batch is not None and on_batch(size) is True
+        interrupted = processes.either(on_batch is not None and on_batch(size) is True)
         keeper.after_step(done)
         return interrupted
 
@@ -110,7 +119,7 @@ def fit(
                 break
             totals = xp.sum(network.parameters, axis=-1)  # finite only where each is
             mean_loss = float(steps.loss(order)) / training_set.count  # the one wait for the device
-        seconds = keeper.seconds()
+        seconds = processes.gather(keeper.seconds())[0]
         if not (math.isfinite(mean_loss) and math.isfinite(float(xp.sum(totals)))):
             finite = [math.isfinite(total) for total in network.backend.to_host(totals).reshape(-1).tolist()]
             raise DivergenceError(
@@ -118,7 +127,7 @@ def fit(
                 f"beyond all bounds; try a learning rate below {recipe.learning_rate:g}"
             )
         with network.backend.quiet():
-            measured = _evaluate(network, validation) if validation else None
+            measured = _evaluate(network, validation, processes) if validation else None
         report = EpochReport(
             epoch=epoch,
             epochs=recipe.epochs,
@@ -131,17 +140,18 @@ def fit(
         ended = stopping.update(report) if stopping else False
         for callback in callbacks:
             ended = callback(report) is True or ended
+        ended = processes.either(ended)
         if ended or epoch == recipe.epochs:
             position.finished = True
             if stopping:
                 stopping.restore()
         keeper.after_epoch(report)
-        if not position.finished:
+        if hints and not position.finished:
             hints.after_epoch(position.reports, position.said)
     trained = keeper.end()
     if position.finished:
         network.recipe = recipe.training_fields()
-        if trained:  # last of all, since users may turn warnings into errors
+        if hints and trained:  # last of all, since users may turn warnings into errors
             hints.after_epoch(position.reports, position.said)
     return position.reports
 
@@ -171,16 +181,29 @@ def _whose(network: NeuralNetwork, finite: Sequence[bool]) -> str:
     return f", the member{'s' * (len(seeds) > 1)} with seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
 
 
-def _evaluate(network: NeuralNetwork, images: Images) -> Evaluation:
-    """Apply a network to images. It draws no random number and changes nothing, so training goes on as without.
+def _checked_weights(weights: Any, given: int, trained_on: int) -> Any:
+    """The weights of the images that are trained on, or None. Raises ValueError where they are none, or all 0."""
+    if weights is None:
+        return None
+    checked = check_weights("weights", weights, given)[:trained_on]
+    if not checked.any():
+        raise ValueError("weights: they are zero for all images that are trained on, so that nothing would be learnt")
+    return checked
 
+
+def _evaluate(network: NeuralNetwork, images: Images, processes: Processes) -> Evaluation:
+    """Apply a network to images, each process to its share.
+
+    It draws no random number and changes nothing, so training goes on as without.
     A committee's mistakes are those of its outputs, and its loss is the mean of its members'.
     """
     xp = network.xp
     loss_sum = xp.zeros((), dtype=network.dtype)
     wrong = xp.zeros((), dtype=xp.int64)
     x = None
-    for chunk in slices(images.count, network.chunk):
+    part, share = share_of(processes, slice(0, images.count))
+    for place in slices(part.stop - part.start, network.chunk):
+        chunk = slice(part.start + place.start, part.start + place.stop)
         x, scale = network.inputs(images.pixels[chunk, :], room=x)
         logits = network.logits(x, scale)
         loss = network.loss.value(network.backend, logits, images.targets[chunk, :])
@@ -190,7 +213,9 @@ def _evaluate(network: NeuralNetwork, images: Images) -> Evaluation:
             wrong += xp.count_nonzero(xp.any((outputs > 0.5) != (images.targets[chunk, :] > 0.5), axis=-1))
         else:
             wrong += xp.count_nonzero(xp.argmax(outputs, axis=-1) != images.labels[chunk])
-    return Evaluation(float(loss_sum) / images.count, int(wrong), images.count)
+    found = (float(loss_sum), int(wrong)) if share else (0.0, 0)
+    losses, mistakes = zip(*processes.gather(found), strict=True)
+    return Evaluation(sum(losses) / images.count, sum(mistakes), images.count)
 
 
 def _split(network: NeuralNetwork, dataset: Dataset, recipe: Recipe) -> tuple[tuple[Any, Any], tuple[Any, Any]]:

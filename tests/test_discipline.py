@@ -30,6 +30,7 @@ DEVICE_CODE = (
     "network",
     "optimizers",
     "perceptron",
+    "processes",
     "regularizers",
     "schedules",
     "steps",
@@ -51,7 +52,7 @@ ROOMS = [
         "reports",
         "checkpoint_file",
     ),
-    *("operations", "blas", "cpu", "backend"),
+    *("operations", "processes", "mpi", "blas", "cpu", "backend"),
     *(
         "initializers",
         "activations",

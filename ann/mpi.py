@@ -1,0 +1,74 @@
+"""Processes on MPI, by mpi4py: on one machine or many, started by ``mpiexec``. Arrays on a CPU are summed by MPI
+itself, those on GPUs, one for each process, by NVIDIA's NCCL through CuPy, which a CUDA graph can hold.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from ann.operations import Array, Backend
+
+_INSTALL = "pip install -e '.[mpi]'"
+
+
+class MpiProcesses:
+    """All processes that ``mpiexec`` has started, seen from one of them; see ``Processes``.
+
+    Attributes:
+        local: which one this is on its machine, and how many are there: for GPUs and processors.
+
+    Raises:
+        ImportError: mpi4py is not installed, or finds no MPI.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._mpi: Any = importlib.import_module("mpi4py.MPI")
+        except ModuleNotFoundError:
+            raise ImportError(f"several processes need mpi4py and an MPI: {_INSTALL}") from None
+        except (ImportError, RuntimeError) as error:  # it has found no library
+            reason = " ".join(str(error).split())
+            raise ImportError(f"mpi4py finds no MPI: {_INSTALL}; it says: {reason}") from None
+        self._world = self._mpi.COMM_WORLD
+        self.rank, self.size = self._world.Get_rank(), self._world.Get_size()
+        here = self._world.Split_type(self._mpi.COMM_TYPE_SHARED)
+        self.local = here.Get_rank(), here.Get_size()
+        self._bit = np.zeros(1, dtype=np.int32)
+        self._nccl: Any = None
+
+    def use(self, backend: Backend) -> None:
+        """Sum arrays of this backend."""
+        if backend.name != "gpu" or self.size == 1:
+            return
+        nccl = backend.xp.cuda.nccl
+        name = nccl.get_unique_id() if self.rank == 0 else None
+        self._nccl = nccl.NcclCommunicator(self.size, self.gather(name)[0], self.rank)
+        self._xp, self._nccl_module = backend.xp, nccl
+
+    def sum(self, array: Array) -> None:
+        """See ``Processes``."""
+        if self._nccl is None:
+            self._world.Allreduce(self._mpi.IN_PLACE, array, op=self._mpi.SUM)
+            return
+        names, kind = self._nccl_module, array.dtype
+        number = names.NCCL_FLOAT64 if kind == self._xp.float64 else names.NCCL_FLOAT32
+        stream = self._xp.cuda.get_current_stream().ptr
+        self._nccl.allReduce(array.data.ptr, array.data.ptr, array.size, number, names.NCCL_SUM, stream)
+
+    def gather(self, value: Any) -> list[Any]:
+        """See ``Processes``."""
+        found: list[Any] = self._world.allgather(value)
+        return found
+
+    def either(self, bit: bool) -> bool:
+        """See ``Processes``."""
+        self._bit[0] = bit
+        self._world.Allreduce(self._mpi.IN_PLACE, self._bit, op=self._mpi.MAX)
+        return bool(self._bit[0])
+
+    def abort(self, code: int) -> None:
+        """End all processes, wherever they are. The call does not return."""
+        self._world.Abort(code)
