@@ -70,7 +70,8 @@ class Steps:
         network.parameters[...] = before  # recording that call has made it
         self._black_changes = recipe.weight_decay > 0  # the gradient of a black pixel's weights, which else stays 0
         self._numbers = xp.zeros(len(self._numbers_of(1, 1.0)), dtype=network.dtype)
-        self._logits = xp.empty((*self._leading, images.count, network.output_dim), dtype=network.dtype)
+        # zeros: rows of other processes are multiplied by 0, which numbers that are none would survive
+        self._logits = xp.zeros((*self._leading, images.count, network.output_dim), dtype=network.dtype)
         if processes.size > 1:  # of the logits, which rows this process fills
             self._own = xp.zeros((images.count, 1), dtype=network.dtype)
             parts = [share_of(processes, batch) for batch in slices(images.count, recipe.batch_size)]
