@@ -5,6 +5,7 @@ itself, those on GPUs, one for each process, by NVIDIA's NCCL through CuPy, whic
 from __future__ import annotations
 
 import importlib
+import time
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class MpiProcesses:
             reason = " ".join(str(error).split())
             raise ImportError(f"mpi4py finds no MPI: {_INSTALL}; it says: {reason}") from None
         self._world = self._mpi.COMM_WORLD
+        self._farewell = self._world.Dup()
         self.rank, self.size = self._world.Get_rank(), self._world.Get_size()
         here = self._world.Split_type(self._mpi.COMM_TYPE_SHARED)
         self.local = here.Get_rank(), here.Get_size()
@@ -68,6 +70,15 @@ class MpiProcesses:
         self._bit[0] = bit
         self._world.Allreduce(self._mpi.IN_PLACE, self._bit, op=self._mpi.MAX)
         return bool(self._bit[0])
+
+    def all_leave(self, seconds: float | None) -> bool:
+        """Wait, at most so long, until all have called this; whether they have."""
+        request, until = self._farewell.Ibarrier(), None if seconds is None else time.monotonic() + seconds
+        while not request.Test():
+            if until and time.monotonic() > until:
+                return False
+            time.sleep(0.01)
+        return True
 
     def abort(self, code: int) -> None:
         """End all processes, wherever they are. The call does not return."""

@@ -43,6 +43,11 @@ for _stream in (sys.stdout, sys.stderr):
 # cycles they sleep instead. A lower number costs small networks time, since waking up takes long.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")  # read when NumPy is imported
 
+# Several processes on one machine share its processors
+for _name in ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE"):  # of MPICH and of Open MPI
+    if os.environ.get(_name, "").isdecimal():
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(os.environ[_name]))))
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the checkout that this program belongs to, installed or not
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -12,47 +13,51 @@ import warnings
 from pathlib import Path
 
 import cli
-from live import is_due, least_certain
+from distributed import FLAG, processes
 from members import in_words, wrong_of_members
-from tqdm import tqdm
+from progress import Progress
 from train_flags import interval, parse_flags, recipe_of
 
 import ann
-from ann.checkpoint_file import Position, check_same_run
+from ann.checkpoint_file import check_same_run
 from ann.device_choice import choose_backend
 from ann.early_stopping import best_first
 from ann.files import check_writable
+from ann.mpi import MpiProcesses
+from ann.processes import Processes, check_same, together
 from ann.run_folder import RunFolder, run_config, versions
 
 
 def main() -> None:
+    """Train, and let all processes end together, where there are several."""
+    with processes() as crew:
+        run(crew)
+
+
+def run(crew: Processes) -> None:
     """Parse, train, save."""
     started = time.perf_counter()
     flags = parse_flags()
     before = identity(flags.output)
     with cli.one_line_errors(lambda: kept(flags, before), vars(ann.Recipe())):
         recipe = ann.Recipe(**{name: getattr(flags, name) for name in vars(ann.Recipe())})
-        if flags.resume:
-            there = {"recipe": vars(recipe_of(flags.config)), "seed": flags.config["seed"]}
-            check_same_run(flags.resume, there, {"recipe": vars(recipe), "seed": flags.seed})
-        elif not flags.run:
-            check_writable(flags.output)
-        backend = ann.get_backend(flags.device, flags.precision)
-        dataset = ann.load_dataset(flags.data)
-        if flags.device == "auto":
-            backend = choose_backend(dataset, recipe, flags.precision)
-        pixels = dataset.train_images[0].size
-        layers = recipe.layer_list(pixels, 10)
-        network = ann.NeuralNetwork(layers, recipe.loss, backend, flags.seed, committee=recipe.committee)
-        network.to_bytes()  # what could not be saved is refused now, not after the training
+        backend, dataset = together(crew, lambda: prepare(flags, recipe, crew))
+        if isinstance(crew, MpiProcesses):
+            backend = agree(crew, flags, backend)
+        network = together(crew, lambda: network_for(flags, recipe, backend, dataset))
         cli.say(f"device {backend.name}: {backend.description}")
         cli.say(in_short(network))
+        if crew.size > 1:
+            cli.say(f"{crew.size} processes, each with its share of every batch of {recipe.batch_size} images")
+        if crew.rank > 0:
+            follow(crew, flags, network, dataset, recipe)
+            return
         folder = run_folder(flags, recipe, dataset, backend)
         with Progress(recipe, network, dataset) as progress:
             if folder:
-                reports = train_in(folder, network, dataset, recipe, progress, flags)
+                reports = train_in(folder, network, dataset, recipe, progress, flags, crew)
             else:
-                reports = ann.fit(network, dataset, recipe, [progress.on_epoch], progress.on_batch)
+                reports = ann.fit(network, dataset, recipe, [progress.on_epoch], progress.on_batch, processes=crew)
         save(network, flags.output)
         cli.say(f"saved {flags.output} after {time.perf_counter() - started:.1f} s in all; {summary(recipe, reports)}")
         if flags.report_members:
@@ -61,7 +66,66 @@ def main() -> None:
         if folder:
             draw(folder, reports)
         cli.say(f"test it:   {cli.command('test.py', '--model', flags.output, *data_flags(flags))}")
-        cli.say(f"repeat it: {command(flags, recipe, backend)}")
+        several = (f"mpiexec -n {crew.size} ", f" {FLAG}") if crew.size > 1 else ("", "")
+        cli.say(f"repeat it: {command(flags, recipe, backend).join(several)}")
+
+
+def prepare(flags: argparse.Namespace, recipe: ann.Recipe, crew: Processes) -> tuple[ann.Backend, ann.Dataset]:
+    """The device and the data; whatever can be found wrong before training raises here or in the next two."""
+    if flags.resume:
+        there = {"recipe": vars(recipe_of(flags.config)), "seed": flags.config["seed"]}
+        check_same_run(flags.resume, there, {"recipe": vars(recipe), "seed": flags.seed})
+    elif not flags.run and crew.rank == 0:
+        check_writable(flags.output)
+    backend = ann.get_backend(flags.device, flags.precision)
+    dataset = ann.load_dataset(flags.data)
+    if flags.device == "auto" and crew.size == 1:
+        backend = choose_backend(dataset, recipe, flags.precision)
+    return backend, dataset
+
+
+def agree(crew: MpiProcesses, flags: argparse.Namespace, backend: ann.Backend) -> ann.Backend:
+    """The device that all processes have: all have to sum alike. Raises ValueError where their versions differ."""
+    if len(set(crew.gather(backend.name))) > 1:
+        backend = together(crew, lambda: ann.get_backend("cpu", flags.precision))
+    found = versions(backend)
+    names = [name for name in ("ann", "numpy", "cupy") if name in found]
+    check_same(crew, {f"version of {name}": found[name] for name in names})
+    crew.use(backend)
+    return backend
+
+
+def network_for(
+    flags: argparse.Namespace, recipe: ann.Recipe, backend: ann.Backend, dataset: ann.Dataset
+) -> ann.NeuralNetwork:
+    """The network to train."""
+    layers = recipe.layer_list(dataset.train_images[0].size, 10)
+    network = ann.NeuralNetwork(layers, recipe.loss, backend, flags.seed, committee=recipe.committee)
+    network.to_bytes()  # what could not be saved is refused now, not after the training
+    return network
+
+
+def follow(
+    crew: Processes, flags: argparse.Namespace, network: ann.NeuralNetwork, dataset: ann.Dataset, recipe: ann.Recipe
+) -> None:
+    """Train along with the first process, which says and writes everything."""
+    place = flags.run or flags.resume
+    epochs, seconds = interval(flags.checkpoint_every)
+    checkpoints = ann.Checkpoints(place / "checkpoint.npz", epochs, seconds) if place else None
+    if not place:
+        ann.fit(network, dataset, recipe, processes=crew)
+        return
+    with cli.Interruption() as interruption:
+        ann.fit(
+            network,
+            dataset,
+            recipe,
+            on_batch=lambda images: interruption.signal != 0,
+            checkpoints=checkpoints,
+            processes=crew,
+        )
+    if network.recipe is None:  # which it gets when all is done
+        cli.leave(interruption.signal or signal.SIGINT, "")
 
 
 def in_short(network: ann.NeuralNetwork) -> str:
@@ -107,6 +171,7 @@ def train_in(
     recipe: ann.Recipe,
     progress: Progress,
     flags: argparse.Namespace,
+    crew: Processes,
 ) -> list[ann.EpochReport]:
     """Train with checkpoints in a folder; after Ctrl-C or SIGTERM, end there."""
     position = folder.begin()
@@ -120,14 +185,15 @@ def train_in(
             progress.on_batch(images)
             return interruption.signal != 0
 
-        reports = ann.fit(network, dataset, recipe, [folder.on_epoch, progress.on_epoch], on_batch, checkpoints)
+        callbacks = [folder.on_epoch, progress.on_epoch]
+        reports = ann.fit(network, dataset, recipe, callbacks, on_batch, checkpoints, processes=crew)
         try:
             folder.write_log(reports)
         except OSError as error:
             warnings.warn(f"no log was written: {error.filename}: {error.strerror}", RuntimeWarning, stacklevel=2)
-        if interruption.signal and network.recipe is None:  # which it gets when all is done
+        if network.recipe is None:  # which it gets when all is done; a signal may have come to another process
             line = f"interrupted after {len(reports)} of {recipe.epochs} epochs; go on: {resume(folder.path)}"
-            cli.leave(interruption.signal, line)
+            cli.leave(interruption.signal or signal.SIGINT, line)
     return reports
 
 
@@ -190,58 +256,6 @@ def kept(flags: argparse.Namespace, before: tuple[int, ...] | None) -> str:
             return f"no checkpoint was written yet; begin again: {resume(folder)}"
         return f"{folder} has what the last checkpoint holds; go on: {resume(folder)}"
     return f"nothing was saved, and {path} is as it was" if before else "nothing was saved"
-
-
-class Progress:
-    """On a terminal a bar with time left, and now and then an image; elsewhere one plain line an epoch."""
-
-    def __init__(self, recipe: ann.Recipe, network: ann.NeuralNetwork, dataset: ann.Dataset) -> None:
-        self._recipe, self._network, self._dataset = recipe, network, dataset
-        self._images = len(dataset.train_images) - recipe.validation
-        self._bar = tqdm(
-            total=recipe.epochs * self._images,
-            unit=" images",
-            unit_scale=True,
-            dynamic_ncols=True,
-            file=sys.stdout,
-            disable=not sys.stdout.isatty(),
-            bar_format="{percentage:3.0f} %|{bar}| {rate_fmt}, {remaining} left{postfix}",
-        )
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.leave = False
-        self._bar.close()
-
-    def skip(self, position: Position) -> None:
-        """Say what was done before, and start the bar there."""
-        done = position.reports
-        if position.finished:
-            cli.say(f"this run is finished, after {len(done)} epochs; its files are written again")
-            return
-        cli.say(f"going on after {len(done)} of {done[-1].epochs} epochs" if done else "going on in the first epoch")
-        steps_done = min(position.step * self._recipe.batch_size, self._images)
-        self._bar.update(len(done) * self._images + steps_done)
-        self._bar.unpause()
-
-    def on_batch(self, images: int) -> None:
-        """Move the bar."""
-        self._bar.update(images)
-
-    def on_epoch(self, report: ann.EpochReport) -> None:
-        """Print the epoch's line, above the bar where there is one."""
-        if self._bar.disable:
-            left = (report.epochs - report.epoch) * report.seconds
-            cli.say(f"{report}  {report.images_per_second:,.0f} images/s  {left:.0f} s left")
-        else:
-            self._bar.write(str(report), file=sys.stdout)
-            if is_due(report.epoch):
-                lines = least_certain(self._network, self._dataset, self._recipe.validation)
-                self._bar.write("\n".join(lines), file=sys.stdout)
-            wrong = f", {report.validation.wrong} wrong" if report.validation else ""
-            self._bar.set_postfix_str(f"loss {report.loss:.4f}{wrong}", refresh=report.epoch == report.epochs)
 
 
 def command(flags: argparse.Namespace, recipe: ann.Recipe, backend: ann.Backend) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import cli
+from distributed import FLAG
 from results import matching, read_rows, results_of
 
 import ann
@@ -39,6 +40,8 @@ EXAMPLES = """\
   python scripts/train.py --hidden none --output-activation softmax
   # ten networks with ten seeds in one run: error bars, and a committee
   python scripts/train.py --committee 10 --validation 10000 --report-members
+  # one network by four processes, on one machine or several
+  mpiexec -n 4 python scripts/train.py --distributed --hidden 2048,2048
   # another rule of learning
   python scripts/train.py --optimizer nesterov --learning-rate 0.5 --weight-decay 0"""
 
@@ -76,6 +79,12 @@ def parse_flags() -> argparse.Namespace:
         choices=PRECISIONS,
         default="float32",
         help="of matrix products; tf32 is faster on a GPU, with some 3 digits (default: float32)",
+    )
+    parser.add_argument(
+        FLAG,
+        action="store_true",
+        help="one network by all processes that mpiexec has started, each with its share of every batch: "
+        "mpiexec -n 4 python scripts/train.py --distributed",
     )
     parser.add_argument("--seed", type=whole(0), default=0, help="of all random numbers (default: 0)")
 
