@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import cli
+import distributed_speed
 import numpy as np
 from limits import gflops_of_a_square_product, products_alone
 from peers import CONTENDERS, GPU_ONLY
@@ -37,6 +38,7 @@ from ann.validation import check_count
 EXAMPLES = """\
   python scripts/benchmark.py
   python scripts/benchmark.py --quick
+  python scripts/benchmark.py --distributed
   python scripts/benchmark.py --only classroom --repetitions 11 --output figures.json"""
 
 NAMES = (*(task.name for task in TASKS), "predict", "distort", "start-up")
@@ -81,6 +83,10 @@ def main() -> None:
         signal.signal(signal.SIGINT, leave)
         cli.say(results["machine"])
         repetitions = 1 if flags.quick else flags.repetitions
+        if flags.distributed:
+            for name, figures in distributed_speed.measure(repetitions, flags.quick, flags.only).items():
+                keep(f"{name}, distributed", figures)
+            return
         for task in TASKS:
             if flags.only in (None, task.name):
                 task = dataclasses.replace(task, device=backend.name)
@@ -280,7 +286,15 @@ def parse_flags() -> argparse.Namespace:
     parser.add_argument("--only", choices=NAMES, metavar="TASK", help=f"one of: {', '.join(map(repr, NAMES))}")
     parser.add_argument("--quick", action="store_true", help="20 steps, once: shows that it runs, not how fast")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write all figures as JSON")
-    return parser.parse_args()
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="measure one and two processes instead, beside PyTorch's DistributedDataParallel (extras bench, mpi)",
+    )
+    flags = parser.parse_args()
+    if flags.distributed and (flags.device != "cpu" or flags.only not in (None, *distributed_speed.MEASURED)):
+        parser.error(f"--distributed measures on the CPU, and --only {' or '.join(distributed_speed.MEASURED)}")
+    return flags
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from tasks import MOMENTUM, Contender, Task, UnsuitedError, Weights
 
 import ann
 from ann.images import Images
+from ann.processes import ALONE, Processes
 from ann.steps import Steps
 
 
@@ -20,7 +21,14 @@ class Ours:
 
     precision = "float32"
 
-    def __init__(self, task: Task, images: np.ndarray, labels: np.ndarray, weights: Weights) -> None:
+    def __init__(
+        self,
+        task: Task,
+        images: np.ndarray,
+        labels: np.ndarray,
+        weights: Weights,
+        processes: Processes = ALONE,
+    ) -> None:
         recipe = ann.Recipe(
             hidden=task.widths[1:-1],
             activation=task.activation,
@@ -35,7 +43,7 @@ class Ours:
             recipe.layer_list(task.widths[0], task.widths[-1]), device=backend, parameters=vector
         )
         self._images = images
-        self._steps = Steps(self._network, Images(self._network, images, labels), recipe)
+        self._steps = Steps(self._network, Images(self._network, images, labels), recipe, processes)
         self._rate, self._done = task.rate, 0
 
     def epoch(self, order: np.ndarray) -> float:

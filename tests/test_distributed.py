@@ -1,5 +1,6 @@
 """Training by several processes as users run it, with a real mpiexec; what they compute is tested in test_processes."""
 
+import json
 import os
 import re
 import shutil
@@ -229,6 +230,18 @@ def test_a_committee_and_its_members(mpiexec, tmp_path, small_data):
     flags = ["--committee", 2, "--validation", 60, "--report-members", "--early-stopping", 2, "--rotation", 5]
     out, _ = mpirun(mpiexec, 2, "--distributed", "--data", small_data, *FAST, *flags, cwd=tmp_path)
     assert out.count("member 1: ") == 1 and ann.load_model(tmp_path / "mnist_ann.pickle").committee == 2
+
+
+def test_the_benchmark_measures_the_same_training(mpiexec, tmp_path):
+    optional("torch")
+    flags = ["--distributed", "--quick", "--only", "classroom", "--output", "x.json"]
+    out, _ = run("benchmark", *flags, cwd=tmp_path, env=ENV)
+    found = json.loads((tmp_path / "x.json").read_text())["tasks"]["classroom, distributed"]
+    for name in ("ann", "PyTorch"):
+        for size in ("1 process", "2 processes"):
+            assert len(found[f"{name}, {size}"]["images_a_second"]) == 1 and f"  {name}, {size}  " in out
+    assert found["parameters"] == 104_938 and found["ann, 2 processes"]["share_in_sums"] > 0
+    assert "measures on the CPU" in run("benchmark", "--distributed", "--only", "wide", cwd=tmp_path, code=2)[1]
 
 
 def test_without_mpi4py(tmp_path, small_data):
