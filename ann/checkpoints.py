@@ -121,6 +121,7 @@ class Keeper:
         else:
             self._gather()
             self._write()
+        self._processes.either(False)  # none goes on, or leaves, before it is written
         return done
 
     def _write_or_warn(self) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ann.errors import DeviceError
 from ann.operations import Array, Backend
+from ann.processes import together
 
 _INSTALL = "pip install -e '.[mpi]'"
 
@@ -42,13 +44,29 @@ class MpiProcesses:
         self._nccl: Any = None
 
     def use(self, backend: Backend) -> None:
-        """Sum arrays of this backend."""
+        """Sum arrays of this backend.
+
+        Raises:
+            DeviceError: NCCL is not there, or two processes have the same card.
+        """
         if backend.name != "gpu" or self.size == 1:
             return
-        nccl = backend.xp.cuda.nccl
-        name = nccl.get_unique_id() if self.rank == 0 else None
-        self._nccl = nccl.NcclCommunicator(self.size, self.gather(name)[0], self.rank)
-        self._xp, self._nccl_module = backend.xp, nccl
+        self._xp = backend.xp
+        self._nccl_module = together(self, self._load_nccl)
+        cards = self.gather((self._mpi.Get_processor_name(), str(backend.xp.cuda.Device().pci_bus_id)))
+        if len(set(cards)) < len(cards):
+            raise DeviceError(f"{self.size} processes have {len(set(cards))} cards: start one process for each card")
+        name = self._nccl_module.get_unique_id() if self.rank == 0 else None
+        self._nccl = self._nccl_module.NcclCommunicator(self.size, self.gather(name)[0], self.rank)
+
+    def _load_nccl(self) -> Any:
+        try:
+            return importlib.import_module(f"{self._xp.__name__}.cuda.nccl")
+        except ImportError as error:
+            reason = " ".join(str(error).split())
+            raise DeviceError(
+                f"several GPUs need NCCL: pip install nvidia-nccl-cu13 (or -cu12); it says: {reason}"
+            ) from None
 
     def sum(self, array: Array) -> None:
         """See ``Processes``."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+from ann.errors import AnnError
 from ann.operations import Array
 
 T = TypeVar("T")
@@ -75,18 +76,19 @@ def together(processes: Processes, make: Callable[[], T]) -> T:
     """What each process makes for itself; where one of them raises, all do, and say which.
 
     Raises:
-        Exception: what the first of them raised that raised.
+        Exception: what the first process raised; AnnError, with the same words, where it was another one.
     """
     failure: Exception | None = None
     try:
         made = make()
     except Exception as error:
         failure = error
-    for rank, found in enumerate(processes.gather(failure) if processes.size > 1 else [failure]):
+    words = None if failure is None else str(failure) or type(failure).__name__
+    for rank, found in enumerate(processes.gather(words)):
         if found is not None:
-            if processes.size > 1 and rank > 0:
-                found.args = (f"process {rank}: {found}",)
-            raise found
+            if failure and rank == 0:
+                raise failure
+            raise AnnError(f"process {rank}: {found}" if rank else found)
     return made
 
 

@@ -21,10 +21,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+# what mpiexec tells its processes: how many there are
+MPI_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
+OF_SEVERAL = any(os.environ.get(_name, "1") not in ("", "1") for _name in MPI_SIZES)
+
+
+def leave_early(line: str, code: int = 1) -> NoReturn:
+    """End before MPI knows of this process, with a line. The others wait for it, unless it dies of a signal."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+    if OF_SEVERAL and hasattr(signal, "SIGKILL"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(code)
+
 
 def _leave(*signal_and_frame: object) -> NoReturn:
-    print("interrupted: nothing was changed", file=sys.stderr)
-    os._exit(130)
+    leave_early("interrupted: nothing was changed", 130)
 
 
 # Ctrl-C while everything is still being imported; with nohup and in some shells' background it is ignored, and stays so
@@ -60,7 +72,7 @@ try:
 except ModuleNotFoundError as error:
     _there = (ROOT / ".venv").is_dir() and not sys.prefix.startswith(str(ROOT))
     _cure = "source .venv/bin/activate" if _there else "python -m pip install -e ."
-    sys.exit(f"error: {error.name} is not installed for {sys.executable}; in {ROOT}: {_cure}")
+    leave_early(f"error: {error.name} is not installed for {sys.executable}; in {ROOT}: {_cure}")
 
 
 def _complain(text: str) -> None:

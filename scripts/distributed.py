@@ -18,19 +18,20 @@ from ann.processes import ALONE, Processes
 
 FLAG = "--distributed"
 _PATIENCE = 2.0  # seconds in which others say the same, if it is the same for all
-_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")  # what mpiexec tells
 
 
 @contextmanager
 def processes() -> Iterator[Processes]:
     """All that ``mpiexec`` has started, if the command line has the flag; what they leave with is said once."""
     if FLAG not in sys.argv[1:]:
-        if any(os.environ.get(name, "1") not in ("", "1") for name in _SIZES):
+        if cli.OF_SEVERAL:
             sys.exit(f"error: started by mpiexec, and without {FLAG} every process would train a network of its own")
         yield ALONE
         return
-    with cli.one_line_errors():
+    try:
         crew = MpiProcesses()
+    except ImportError as error:
+        cli.leave_early(f"error: {error}")
     errors, held = sys.stderr, io.StringIO()
     if crew.rank > 0:
         sys.stdout, sys.stderr = open(os.devnull, "w"), held  # noqa: SIM115

@@ -26,6 +26,7 @@ from train_flags import number, whole
 import ann
 from ann.device_choice import seconds_an_epoch
 from ann.files import check_writable, write_atomically
+from ann.plots import pyplot
 
 TENTHS = 10  # of a trial, after each of which hopeless ones end
 EXAMPLES = """\
@@ -49,7 +50,12 @@ def main() -> None:
         except ModuleNotFoundError as error:
             raise ImportError(f"sweeps need {error.name}: pip install -e '.[sweep]'") from None
         space = space_of(flags)
+        pyplot()  # which the page will need
+        if not flags.storage:
+            raise ValueError("--storage: expected a file, or the address of a database")
         check_writable(flags.report)
+        if os.path.abspath(flags.storage) == os.path.abspath(flags.report):
+            raise ValueError(f"--report {flags.report}: this is where the study is kept; name another file")
         optuna = tools.optuna
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         threading.excepthook = no_sign_of_life
@@ -66,14 +72,16 @@ def main() -> None:
             cli.say(f"study {flags.study} in {tools.shown_place(flags.storage)}: {count} trials are done")
             with cli.Interruption() as interruption:
                 try_many(flags, space, backend, dataset, study, interruption, tools)
-            table = leaderboard(study, tools)
-            cli.say(table)
-            write_atomically(flags.report, pages.page(flags.study, study, table).encode())
+            table, best = leaderboard(study, tools), tools.leaders(study, 1)
+        cli.say(table)
+        if best:
+            cli.say(f"the best: {command(flags, best[0])}")
+        with tools.one_line_storage_errors(flags.storage):
+            page = pages.page(flags.study, study, table)
+        write_atomically(flags.report, page.encode())
         cli.say(f"report:   {flags.report.resolve()}")
-        if best := tools.leaders(study, 1):
-            cli.say(f"the best: {command(flags, best[0], backend)}")
         if interruption.signal:
-            again = shlex.join(["python", *sys.argv])
+            again = shlex.join(["python", *map(tools.shown_place, sys.argv)])
             cli.leave(interruption.signal, f"interrupted: the study is kept; go on: {again}")
 
 
@@ -140,7 +148,16 @@ def try_many(
     objective = partial(measure, flags, space, backend, dataset, interruption, bar, tools)
     timeout = flags.hours * 3600 if flags.hours else None
     with bar:
-        study.optimize(objective, timeout=timeout, callbacks=[after_trial], catch=(InterruptedTrialError,))
+        until = time.monotonic() + timeout if timeout else math.inf
+        while True:
+            left = None if timeout is None else max(0.0, until - time.monotonic())
+            try:
+                study.optimize(objective, timeout=left, callbacks=[after_trial], catch=(InterruptedTrialError,))
+                break
+            except ValueError as error:
+                if "Cannot tell" not in str(error):  # Optuna's words for a trial that others took for lost
+                    raise
+                _write(bar, "this worker was silent for too long, and its trial was given to another: going on")
         bar.leave = False
 
 
@@ -162,14 +179,21 @@ def measure(
     pruned = tools.optuna.TrialPruned
     try:
         recipe = dataclasses.replace(space.recipe(trial), validation=flags.validation)
+        layers = recipe.layer_list(dataset.train_images[0].size, 10)
+        numbers = sum((layer["input_dim"] + 1) * layer["output_dim"] for layer in layers)
+        for name, value in {
+            "worker": f"{socket.gethostname()}, process {os.getpid()}",
+            "device": backend.name,
+            "threads": os.environ.get("OPENBLAS_NUM_THREADS"),
+            "parameters": numbers,
+            "recipe": recipe.to_json(),
+        }.items():
+            trial.set_user_attr(name, value)
         an_epoch = seconds_an_epoch(backend, dataset, recipe)
         epochs = max(1, min(flags.max_epochs, int(flags.time_per_trial / an_epoch)))
         recipe = dataclasses.replace(recipe, epochs=epochs)
-        layers = recipe.layer_list(dataset.train_images[0].size, 10)
         network = ann.NeuralNetwork(layers, recipe.loss, backend, flags.seed)
-        trial.set_user_attr("worker", f"{socket.gethostname()}, process {os.getpid()}")
         trial.set_user_attr("recipe", recipe.to_json())
-        trial.set_user_attr("parameters", int(network.parameters.size))
         hopeless = False
         started = time.perf_counter()
 
@@ -248,13 +272,15 @@ def leaderboard(study: Any, tools: Any) -> str:
     return "\n".join([f"{'trial':>5}  {'wrong':>5}  {'parameters':>10}  {'seconds':>7}  network", *rows])
 
 
-def command(flags: argparse.Namespace, trial: Any, backend: ann.Backend) -> str:
-    """The command that trains a trial's network once more, and saves it."""
+def command(flags: argparse.Namespace, trial: Any) -> str:
+    """The command that trains a trial's network once more, with as many threads, and saves it."""
+    threads = trial.user_attrs["threads"]
     recipe = ann.Recipe.from_json(trial.user_attrs["recipe"])
     data = [] if flags.data == cli.DATA else ["--data", flags.data]
     imported = [word for path in flags.imported for word in ("--import", path)]
-    words = ["--device", backend.name, "--seed", flags.seed, *recipe.flags(), *data, *imported]
-    return cli.command("train.py", *words, "--output", "best.pickle")
+    words = ["--device", trial.user_attrs["device"], "--seed", flags.seed, *recipe.flags(), *data, *imported]
+    text = cli.command("train.py", *words, "--output", "best.pickle")
+    return f"OPENBLAS_NUM_THREADS={threads} {text}" if threads else text
 
 
 def parse_flags() -> argparse.Namespace:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +17,12 @@ import optuna
 import sqlalchemy
 from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages._heartbeat import BaseHeartbeat
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import TrialState
 
 RETRIES = 3  # of a trial whose workers die, since it may be what kills them
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+WARM_UP = 3  # tenths of a training in which nobody is given up: wide networks, and some schedules, begin slowly
 _ATTEMPTS = 6
 _ANSWER = 10  # seconds within which a server has to
 
@@ -74,10 +76,14 @@ def open_storage(place: str, grace: int) -> Any:
     retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)
     if "://" not in place:
         if not Path(place).absolute().parent.is_dir():
-            raise ValueError(f"{place}: there is no folder {Path(place).absolute().parent}; make it first")
+            folder = shown_place(str(Path(place).absolute().parent) + "@").rstrip("@")
+            raise ValueError(f"--storage {shown_place(place)}: there is no folder {folder}; make it first")
         if place.endswith(".journal"):
-            return Journal(place, grace, retry)
-    url = sqlalchemy.make_url(place if "://" in place else f"sqlite:///{place}")
+            return _journal(place, grace, retry)
+    try:
+        url = sqlalchemy.make_url(place) if "://" in place else sqlalchemy.URL.create("sqlite", database=place)
+    except ValueError as error:  # such as of a port that is no number
+        raise ValueError(f"--storage {shown_place(place)}: no address of a database: {error}") from None
     options: dict[str, Any] = {"pool_pre_ping": True}
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
@@ -100,12 +106,33 @@ def open_storage(place: str, grace: int) -> Any:
     raise AssertionError
 
 
-def shown_place(place: str) -> str:
-    """The storage without its password."""
+def _journal(place: str, grace: int, retry: Callable[..., None]) -> Journal:
+    """The journal in a file. Its last line, where a crash or a full disk has cut it off, goes: it was never read."""
     try:
-        return sqlalchemy.make_url(place).render_as_string() if "://" in place else place
-    except sqlalchemy.exc.ArgumentError:
-        return place.split("@")[-1]
+        if Path(place).exists():
+            lock = JournalFileSymlinkLock(place)
+            lock.acquire()
+            try:
+                _mend(place)
+            finally:
+                lock.release()
+        return Journal(place, grace, retry)
+    except (KeyError, TypeError, ValueError):  # of lines that are no JSON, or other JSON
+        raise ValueError(f"--storage {place}: this file is no journal of Optuna, or damaged") from None
+
+
+def _mend(path: str) -> None:
+    """Cut off half a line at the end of what else is a journal."""
+    with open(path, "r+b") as file:
+        *lines, last = file.read().split(b"\n")
+        if last and lines and all("op_code" in json.loads(line) for line in lines):
+            file.truncate(sum(len(line) + 1 for line in lines))
+
+
+def shown_place(place: str) -> str:
+    """A storage, or any other word, without passwords."""
+    place = re.sub(r"(:/{1,2}[^:@/]*):.*@", r"\1:***@", place)
+    return re.sub(r"(password=)[^&]*", r"\1***", place)
 
 
 @contextmanager
@@ -113,8 +140,6 @@ def one_line_storage_errors(place: str) -> Iterator[None]:
     """Turn what a storage does not do into a ValueError of one line."""
     try:
         yield
-    except json.JSONDecodeError:
-        raise ValueError(f"--storage {place}: this file is no journal of Optuna, or damaged") from None
     except Exception as error:
         causes = list(_causes(error))
         for cause in causes:
@@ -150,11 +175,13 @@ def join(storage: Any, name: str, rules: dict[str, str], seed: int | None = None
         ValueError: it was begun by other rules.
     """
     sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=5)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=WARM_UP)
     study = optuna.create_study(
         storage=storage, sampler=sampler, pruner=pruner, study_name=name, direction="minimize", load_if_exists=True
     )
     if "rules" not in study.user_attrs:
+        if study.get_trials(deepcopy=False) or study.direction != optuna.study.StudyDirection.MINIMIZE:
+            raise ValueError(f"--study {name}: this study was made by another program; give another name")
         study.set_user_attr("rules", rules)
     begun = study.user_attrs["rules"]
     for rule in sorted({*begun, *rules}):

@@ -199,7 +199,7 @@ def train_in(
 
 def resume(folder: Path) -> str:
     """The command that goes on with a run."""
-    return cli.command("train.py", "--resume", folder)
+    return cli.command("train.py", "--resume", folder) + (f" (or by mpiexec, with {FLAG})" if cli.OF_SEVERAL else "")
 
 
 def draw(folder: RunFolder, reports: list[ann.EpochReport]) -> None:

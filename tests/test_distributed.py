@@ -36,10 +36,25 @@ def mpiexec():
     return [found, *more]
 
 
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind():
+    """A test that fails leaves no process that waits for another."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
 def start(mpiexec, size, *flags, cwd, program=TRAIN, env=ENV):
     command = [*mpiexec, "-n", str(size), sys.executable, program, *map(str, flags)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=cwd, env=env, **pipes)
+    STARTED.append(subprocess.Popen(command, cwd=cwd, env=env, start_new_session=True, **pipes))
+    return STARTED[-1]
 
 
 def mpirun(mpiexec, size, *flags, code=0, **options):
@@ -141,6 +156,48 @@ def test_interrupted_and_resumed_with_another_number(mpiexec, tmp_path, small_da
     process.communicate(timeout=60)
     assert any(line == f"going on after {done} of 100000 epochs\n" for line in lines), lines
     assert int(re.match(r"epoch +(\d+)", lines[-1])[1]) == done + 1
+
+
+SLOW = """
+import runpy, sys, time
+sys.argv[0] = {train!r}
+sys.path[:0] = {folders!r}
+import ann.checkpoints as checkpoints
+write = checkpoints.write_checkpoint
+def slow(*rest):
+    time.sleep(4)
+    write(*rest)
+checkpoints.write_checkpoint = slow
+runpy.run_path({train!r}, run_name="__main__")
+"""
+
+
+def test_a_checkpoint_that_takes_long_is_waited_for(mpiexec, tmp_path, small_data):
+    folders = [str(ROOT / "scripts"), str(ROOT)]
+    (tmp_path / "slow.py").write_text(SLOW.format(train=TRAIN, folders=folders))
+    flags = ["--data", small_data, *LONG, "--checkpoint-every", "1000s"]
+    process = start(mpiexec, 2, "--distributed", *flags, "--run", "r", cwd=tmp_path, program=str(tmp_path / "slow.py"))
+    next(line for line in process.stdout if line.startswith("epoch"))
+    process.send_signal(signal.SIGINT)
+    out, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130, out + complaint
+    assert re.search(r"^interrupted after \d+ of 100000 epochs; go on: .*--resume r", complaint)
+    assert len(complaint.splitlines()) == 1 and (tmp_path / "r/checkpoint.npz").exists()
+
+
+def test_one_that_cannot_begin_ends_all(mpiexec, tmp_path, small_data):
+    """Without a library that one machine lacks, it dies before MPI knows of it."""
+    (tmp_path / "program.py").write_text(
+        f"import os, runpy, sys\nsys.argv[0] = {TRAIN!r}\n"
+        f"sys.path[:0] = [{str(ROOT / 'scripts')!r}, {str(ROOT)!r}]\n"
+        "if os.environ.get('PMI_RANK', os.environ.get('OMPI_COMM_WORLD_RANK')) == '1': sys.modules['tqdm'] = None\n"
+        f"runpy.run_path({TRAIN!r}, run_name='__main__')\n"
+    )
+    flags = ["--distributed", "--data", small_data, *FAST]
+    process = start(mpiexec, 3, *flags, cwd=tmp_path, program=str(tmp_path / "program.py"))
+    out, complaint = process.communicate(timeout=30)
+    assert process.returncode != 0 and "error: tqdm is not installed" in complaint, out + complaint
+    assert not (tmp_path / "mnist_ann.pickle").exists()
 
 
 def test_a_process_that_dies_ends_all(mpiexec, tmp_path, small_data):

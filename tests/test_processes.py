@@ -171,8 +171,7 @@ def test_one_line_for_what_differs(data, tmp_path):
         (with_an_error_in_one, "process 1: batch_size: 400 is more than the 300 training images"),
     ):
         found = crew.together(3, work)
-        assert [type(error) for error in found] == [ValueError] * 3
-        assert all(words in str(error) for error in found), found
+        assert all(isinstance(error, (ValueError, ann.AnnError)) and words in str(error) for error in found), found
 
 
 def test_divergence_is_the_same_in_all(data):

@@ -76,7 +76,7 @@ def test_a_sweep_and_its_best_network(tmp_path, small_data):
     ]
     assert not re.search(r'(src|href)="(?!data:|#)', page) and "<script" not in page
     wrong = int(re.search(r"network\n +\d+ +(\d+)", out)[1])
-    best = re.search(r"^the best: python? ?.*?train.py (.*)$", out, re.M)[1]
+    best = re.search(r"^the best: OPENBLAS_NUM_THREADS=1 \S+ \S+train.py (.*)$", out, re.M)[1]
     trained, _ = run("train", *shlex.split(best), cwd=tmp_path, env=ENV)
     assert f", {wrong} wrong (" in trained.splitlines()[-4]  # the very same network
     assert (tmp_path / "best.pickle").exists()
@@ -86,10 +86,25 @@ def test_a_sweep_and_its_best_network(tmp_path, small_data):
     assert "4 trials are done" in more and re.search(r"^trial 4: ", more, re.M)
 
 
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind():
+    """A test that fails leaves no worker."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
 def start(*flags, cwd):
     command = [sys.executable, str(ROOT / "scripts/sweep.py"), *map(str, flags)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=cwd, env=ENV, **pipes)
+    STARTED.append(subprocess.Popen(command, cwd=cwd, env=ENV, **pipes))
+    return STARTED[-1]
 
 
 def running(storage, process):
@@ -145,6 +160,11 @@ def test_two_workers_share_the_trials(tmp_path, small_data, storage):
     assert min(counts) > 0 and 12 <= sum(counts) <= 13
     leader = [re.search(r"^the best: (.*)$", out, re.M)[1] for out, _ in found]
     assert leader[0] == leader[1]
+    worker = start(*flags[:-4], "--trials", 99, "--study", "shared", "--storage", storage, cwd=tmp_path)
+    line = next(line for line in worker.stdout if line.startswith("trial "))
+    worker.send_signal(signal.SIGINT)
+    out, complaint = worker.communicate(timeout=60)
+    assert worker.returncode == 130 and "go on: " in complaint and "s3cret" not in line + out + complaint
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -182,6 +202,10 @@ def test_another_space_is_refused(tmp_path, small_data):
 def test_storages_that_do_not_work(tmp_path, small_data, database):
     (tmp_path / "text.db").write_text("this is no database" * 100)
     (tmp_path / "text.journal").write_text("this is no journal\n" * 3)
+    (tmp_path / "object.journal").write_text("{}\n")
+    (tmp_path / "number.journal").write_text("1\n")
+    (tmp_path / "binary.journal").write_bytes(bytes(range(256)) * 9)
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.journal")}
     place = database.split("@")[1]
     wrong_password = f"postgresql://ann:wrong%20one@{place}"
     for storage, words in (
@@ -196,6 +220,14 @@ def test_storages_that_do_not_work(tmp_path, small_data, database):
         ("nothing://me:hidden@host/x", "nothing"),
         ("text.db", "not a database"),
         ("text.journal", "no journal of Optuna, or damaged"),
+        ("object.journal", "no journal of Optuna, or damaged"),
+        ("number.journal", "no journal of Optuna, or damaged"),
+        ("binary.journal", "no journal of Optuna, or damaged"),
+        ("postgresql://me:hidden@127.0.0.1:port/x", "no address of a database"),
+        ("postgresql://127.0.0.1:1/x?user=me&password=hidden", "[Cc]onnection refused"),
+        ("postgresql:/me:hidden@h/x.db", "there is no folder"),
+        ("", "expected a file, or the address of a database"),
+        ("sweep.html", "this is where the study is kept"),
         ("absent/study.db", "there is no folder"),
         ("absent/study.journal", "there is no folder"),
     ):
@@ -204,6 +236,77 @@ def test_storages_that_do_not_work(tmp_path, small_data, database):
         assert re.search(words, complaint), complaint
         assert "hidden" not in complaint and "wrong%20one" not in complaint and "wrong one" not in complaint
         assert len(complaint) < 500 and time.monotonic() - started < 30
+    assert all(path.read_bytes() == data for path, data in before.items())
+
+
+def test_a_torn_journal_loses_its_last_line_alone(tmp_path, small_data):
+    flags = ["--data", small_data, *SMALL, "--storage", "x.journal", "--trials"]
+    run("sweep", *flags, 2, cwd=tmp_path, env=ENV)
+    whole = (tmp_path / "x.journal").read_bytes()
+    (tmp_path / "x.journal").write_bytes(whole[:-25])
+    out, _ = run("sweep", *flags, 3, cwd=tmp_path, env=ENV)
+    assert "1 trials are done" in out  # what the line said is lost, and was never acknowledged
+    assert "3 trials are done" in run("sweep", *flags, 3, cwd=tmp_path, env=ENV)[0]
+
+
+def test_too_large_for_the_memory(tmp_path, small_data):
+    resource = pytest.importorskip("resource")
+    flags = [
+        "--data",
+        small_data,
+        *SMALL[:4],
+        "--width",
+        "9000",
+        "--hidden-layers",
+        "3",
+        "--trials",
+        1,
+        "--distort",
+        "no",
+    ]
+    command = [sys.executable, str(ROOT / "scripts/sweep.py"), *map(str, flags)]
+
+    def little():
+        resource.setrlimit(resource.RLIMIT_AS, (2 * 10**9, 2 * 10**9))
+
+    process = subprocess.run(
+        command, cwd=tmp_path, env=ENV, capture_output=True, text=True, preexec_fn=little, timeout=60
+    )
+    assert process.returncode == 0 and process.stderr == ""
+    assert "trial 0: 9000-9000-9000 " in process.stdout and ": not enough memory" in process.stdout
+
+
+def test_a_worker_that_slept(tmp_path, small_data):
+    """Its trial was given to another, and it goes on with the next."""
+    storage = str(tmp_path / "sweep.db")
+    flags = ["--data", small_data, *LONG, "--trials", 4, "--grace", 2, "--storage", storage]
+    sleeper = start(*flags, "--report", "a.html", cwd=tmp_path)
+    running(storage, sleeper)
+    sleeper.send_signal(signal.SIGSTOP)
+    other = start(*flags, "--report", "b.html", cwd=tmp_path)
+    deadline = time.monotonic() + 60
+    while not any(trial.state.name == "FAIL" for trial in trials_in(storage)) and time.monotonic() < deadline:
+        time.sleep(0.3)
+    sleeper.send_signal(signal.SIGCONT)
+    for worker in (sleeper, other):
+        out, complaint = worker.communicate(timeout=90)
+        assert worker.returncode == 0 and complaint == "", out + complaint
+        assert "the best: " in out
+    assert len([trial for trial in trials_in(storage) if trial.state.name == "FAIL"]) == 1
+
+
+def test_a_study_of_another_program(tmp_path, small_data):
+    import sweep_study
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        opened = sweep_study.open_storage(str(tmp_path / "sweep.db"), 100)
+        study = sweep_study.optuna.create_study(storage=opened, study_name="digits")
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+        opened.remove_session()
+        opened.engine.dispose()
+    _, complaint = run("sweep", "--data", small_data, *SMALL, cwd=tmp_path, env=ENV, code=1)
+    assert "this study was made by another program; give another name" in complaint
 
 
 def test_a_database_that_goes_away(tmp_path, small_data):
