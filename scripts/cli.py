@@ -23,14 +23,15 @@ from typing import Any, NoReturn
 
 # what mpiexec tells its processes: how many there are
 MPI_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
-OF_SEVERAL = any(os.environ.get(_name, "1") not in ("", "1") for _name in MPI_SIZES)
+SEVERAL = max(int(_size) if (_size := os.environ.get(_name, "")).isdecimal() else 1 for _name in MPI_SIZES)
+FIRST = all(os.environ.get(_name, "0") == "0" for _name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK"))
 
 
 def leave_early(line: str, code: int = 1) -> NoReturn:
     """End before MPI knows of this process, with a line. The others wait for it, unless it dies of a signal."""
     with suppress(OSError):
         print(line, file=sys.stderr, flush=True)
-    if OF_SEVERAL and hasattr(signal, "SIGKILL"):
+    if SEVERAL > 1 and hasattr(signal, "SIGKILL"):
         os.kill(os.getpid(), signal.SIGKILL)
     os._exit(code)
 

@@ -24,8 +24,9 @@ _PATIENCE = 2.0  # seconds in which others say the same, if it is the same for a
 def processes() -> Iterator[Processes]:
     """All that ``mpiexec`` has started, if the command line has the flag; what they leave with is said once."""
     if FLAG not in sys.argv[1:]:
-        if cli.OF_SEVERAL:
-            sys.exit(f"error: started by mpiexec, and without {FLAG} every process would train a network of its own")
+        if cli.SEVERAL > 1:
+            line = f"error: started by mpiexec, and without {FLAG} every process would train a network of its own"
+            sys.exit(line if cli.FIRST else 1)
         yield ALONE
         return
     try:

@@ -140,6 +140,8 @@ def try_many(
     def after_trial(study: Any, trial: Any) -> None:
         if trial.state in tools.DONE:
             _write(bar, in_words(trial, tools.leaders(study, 1)))
+        elif interruption.signal:
+            _write(bar, f"trial {trial.number}: interrupted; its network is the first to be tried again")
         done = len(tools.finished(study))  # those of other workers too
         bar.update(done - bar.n)
         if done >= flags.trials or interruption.signal:

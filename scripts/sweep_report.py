@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from ann.plots import BLUE, ORANGE, pyplot
 
 COLUMNS = 4  # of slices
-FEW = 5  # trials, below which nothing can be said about what mattered
+FEW = 20  # trials, below which nothing can be said about what mattered
 
 
 def page(name: str, study: Any, table: str) -> str:
@@ -26,9 +26,13 @@ def page(name: str, study: Any, table: str) -> str:
     pyplot().switch_backend("agg")  # it opens no window
     trained = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    rules = dict(study.user_attrs["rules"])
+    if rules["--distort"] == "no":
+        for name in ("rotation", "scaling", "shear", "shift", "elastic"):
+            del rules[f"--{name}"]
     facts = {
-        "trials": f"{len(trained)} trained, {len(pruned)} ended early, since they were hopeless",
-        **{rule.strip("-").replace("-", " "): text for rule, text in study.user_attrs["rules"].items()},
+        "trials": f"{len(trained)} trained to the end, {len(pruned)} not: hopeless, diverged or too large",
+        **{rule.strip("-").replace("-", " "): text for rule, text in rules.items()},
     }
     parts = [
         Section(
@@ -142,6 +146,8 @@ def _plain_powers(axis: Any) -> None:
     """Plain numbers, not too many, along a logarithmic axis."""
     ticker = importlib.import_module("matplotlib.ticker")
     axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5), numticks=6))
-    axis.set_major_formatter(ticker.FuncFormatter(lambda value, place: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axis.set_major_formatter(
+        ticker.FuncFormatter(lambda value, place: f"{value:,.0f}" if value >= 100 else f"{value:.3g}")
+    )
     axis.set_minor_locator(ticker.NullLocator())
     axis.set_tick_params(labelsize=7)

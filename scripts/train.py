@@ -77,6 +77,8 @@ def prepare(flags: argparse.Namespace, recipe: ann.Recipe, crew: Processes) -> t
         check_same_run(flags.resume, there, {"recipe": vars(recipe), "seed": flags.seed})
     elif not flags.run and crew.rank == 0:
         check_writable(flags.output)
+    if recipe.batch_size < crew.size:
+        raise ValueError(f"batch_size: {recipe.batch_size} images are too few for {crew.size} processes")
     backend = ann.get_backend(flags.device, flags.precision)
     dataset = ann.load_dataset(flags.data)
     if flags.device == "auto" and crew.size == 1:
@@ -199,7 +201,8 @@ def train_in(
 
 def resume(folder: Path) -> str:
     """The command that goes on with a run."""
-    return cli.command("train.py", "--resume", folder) + (f" (or by mpiexec, with {FLAG})" if cli.OF_SEVERAL else "")
+    line = cli.command("train.py", "--resume", folder)
+    return f"mpiexec -n {cli.SEVERAL} {line} {FLAG}" if cli.SEVERAL > 1 else line
 
 
 def draw(folder: RunFolder, reports: list[ann.EpochReport]) -> None:
