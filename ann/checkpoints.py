@@ -136,8 +136,8 @@ class Keeper:
             warnings.warn(message, RuntimeWarning, stacklevel=4)
 
     def _gather(self) -> None:
-        """All processes together: make whole what is going to be written."""
-        if self._checkpoints and self._changed:
+        """All processes together: make whole what is going to be written. The first may not have written the last."""
+        if self._checkpoints and self._processes.either(self._changed):
             self._steps.gather(self.position.step)
 
     def _write(self) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import threading
+import warnings
 
 import crew
 import numpy as np
@@ -134,6 +135,52 @@ def test_resumed_with_another_number(data, tmp_path, before, after, batches):
     for parameters, found in members:
         np.testing.assert_allclose(parameters, expected, rtol=0, atol=1e-9)
         assert [report.loss for report in found] == pytest.approx([report.loss for report in reports], rel=1e-9)
+
+
+def test_a_stop_after_a_checkpoint_that_could_not_be_written(data, tmp_path, monkeypatch):
+    """What the first process has still to write, the others know of."""
+    recipe = ann.Recipe(hidden=(9,), batch_size=45, epochs=4)
+    expected, _ = trained(ALONE, recipe, data, dtype="float64")
+    write, calls = ann.checkpoints.write_checkpoint, []
+
+    def full_at_first(*rest):
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError(28, "No space left on device", "run.npz")
+        write(*rest)
+
+    monkeypatch.setattr("ann.checkpoints.write_checkpoint", full_at_first)
+    path = tmp_path / "run.npz"
+
+    def stopped(processes):
+        count = 0
+
+        def on_batch(images):
+            nonlocal count
+            count += 1
+            return count == 3
+
+        once = ann.Checkpoints(path, seconds=3600)
+        return trained(processes, recipe, data, dtype="float64", on_batch=on_batch, checkpoints=once)
+
+    # time is up after the third step, the last one, and not before
+    passed = ann.checkpoints.Keeper._seconds_have_passed
+    monkeypatch.setattr(
+        "ann.checkpoints.Keeper._seconds_have_passed",
+        lambda keeper: keeper.position.step == 3 or passed(keeper),
+    )
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert [reports for _, reports in crew.together(2, stopped)] == [[], []]
+    assert len(calls) == 2 and path.exists()
+    monkeypatch.undo()
+    checkpoints = ann.Checkpoints(path, seconds=None)
+    members = crew.together(
+        3, lambda processes: trained(processes, recipe, data, dtype="float64", checkpoints=checkpoints)
+    )
+    for parameters, _ in members:
+        np.testing.assert_allclose(parameters, expected, rtol=0, atol=1e-9)
 
 
 def test_a_callback_of_one_ends_all(data):
