@@ -4,6 +4,7 @@ import gzip
 import importlib
 import os
 import struct
+import subprocess
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # several at a time share the processors; read when NumPy is imported
@@ -52,6 +53,26 @@ def backend(request):
 @pytest.fixture(params=[("numpy", "strict"), ("numpy", "cupy"), ("strict", "cupy")], ids="-".join)
 def backend_pair(request):
     return [make_backend(name) for name in request.param]
+
+
+_STARTED = []
+
+
+def begin(command, **options):
+    """A process of a test's, with pipes, that is gone when the test is over, however it ends."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    _STARTED.append(subprocess.Popen(command, **pipes, **options))
+    return _STARTED[-1]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind():
+    yield
+    while _STARTED:
+        process = _STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, optional, write_mnist_like
+from conftest import ROOT, begin, optional, write_mnist_like
 from test_scripts import FAST, NO_GPU, run
 
 import ann
@@ -36,25 +36,9 @@ def mpiexec():
     return [found, *more]
 
 
-STARTED = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_left_behind():
-    """A test that fails leaves no process that waits for another."""
-    yield
-    while STARTED:
-        process = STARTED.pop()
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-
-
 def start(mpiexec, size, *flags, cwd, program=TRAIN, env=ENV):
     command = [*mpiexec, "-n", str(size), sys.executable, program, *map(str, flags)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    STARTED.append(subprocess.Popen(command, cwd=cwd, env=env, start_new_session=True, **pipes))
-    return STARTED[-1]
+    return begin(command, cwd=cwd, env=env)
 
 
 def mpirun(mpiexec, size, *flags, code=0, **options):

@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 import postgres
 import pytest
-from conftest import ROOT, optional, write_mnist_like
+from conftest import ROOT, begin, optional, write_mnist_like
 from test_scripts import NO_GPU, run
 
 import ann
@@ -86,25 +86,9 @@ def test_a_sweep_and_its_best_network(tmp_path, small_data):
     assert "4 trials are done" in more and re.search(r"^trial 4: ", more, re.M)
 
 
-STARTED = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_left_behind():
-    """A test that fails leaves no worker."""
-    yield
-    while STARTED:
-        process = STARTED.pop()
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
-
-
 def start(*flags, cwd):
     command = [sys.executable, str(ROOT / "scripts/sweep.py"), *map(str, flags)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    STARTED.append(subprocess.Popen(command, cwd=cwd, env=ENV, **pipes))
-    return STARTED[-1]
+    return begin(command, cwd=cwd, env=ENV)
 
 
 def running(storage, process):
