@@ -73,8 +73,13 @@ class TorchDistributed(Torch):
 
 
 def work(name: str, task: Task, port: str) -> None:
-    """What each process does: train an epoch that does not count, and one that does; the first says how it was."""
+    """What each process does: train an epoch that does not count, and one that does; the first says how it was.
+
+    It ends the process.
+    """
     crew = TimedProcesses()
+    from mpi4py import MPI  # which starts it, and benchmark.py imports this module
+
     dataset = ann.load_dataset(cli.DATA)
     images = dataset.train_images.reshape(len(dataset.train_images), -1)[: task.count]
     random = np.random.default_rng(0)
@@ -89,7 +94,10 @@ def work(name: str, task: Task, port: str) -> None:
     parameters = sum(weight.size + bias.size for weight, bias in arguments[-1])
     found = {"seconds": seconds, "in sums": crew.seconds, "loss": loss, "parameters": parameters}
     if crew.rank == 0:
-        print(json.dumps(found))
+        print(json.dumps(found), flush=True)
+    # gloo's destructor holds Python's lock while it waits for a thread that needs it, and waits for ever now and then
+    MPI.Finalize()
+    os._exit(0)
 
 
 def measure(repetitions: int, quick: bool, only: str | None) -> dict[str, Any]:
