@@ -8,6 +8,7 @@ import json
 import random
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 WARM_UP = 3  # tenths of a training in which nobody is given up: wide networks, and some schedules, begin slowly
 _ATTEMPTS = 6
 _ANSWER = 10  # seconds within which a server has to
+_WAITS = 10  # seconds, for the worker that has begun a study to say by which rules
 
 
 class Journal(JournalStorage, BaseHeartbeat):
@@ -67,6 +69,12 @@ def _begun(trial: Any) -> float:
 def interval(grace: int) -> int:
     """Three signs of life within the grace."""
     return max(1, grace // 3)
+
+
+def hush() -> None:
+    """Optuna says nothing but errors: the worker speaks."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
 
 def open_storage(place: str, grace: int) -> Any:
@@ -176,14 +184,14 @@ def join(storage: Any, name: str, rules: dict[str, str], seed: int | None = None
     """
     sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=WARM_UP)
-    study = optuna.create_study(
-        storage=storage, sampler=sampler, pruner=pruner, study_name=name, direction="minimize", load_if_exists=True
-    )
-    if "rules" not in study.user_attrs:
-        if study.get_trials(deepcopy=False) or study.direction != optuna.study.StudyDirection.MINIMIZE:
-            raise ValueError(f"--study {name}: this study was made by another program; give another name")
-        study.set_user_attr("rules", rules)
-    begun = study.user_attrs["rules"]
+    place: dict[str, Any] = {"storage": storage, "study_name": name, "sampler": sampler, "pruner": pruner}
+    try:
+        study = optuna.create_study(direction="minimize", **place)
+    except optuna.exceptions.DuplicatedStudyError:
+        study = optuna.load_study(**place)
+    else:
+        study.set_user_attr("rules", rules)  # by the one worker whose study it became
+    begun = _rules(study, name)
     for rule in sorted({*begun, *rules}):
         if begun.get(rule) != rules.get(rule):
             raise ValueError(
@@ -191,6 +199,21 @@ def join(storage: Any, name: str, rules: dict[str, str], seed: int | None = None
                 "same, or give another --study"
             )
     return study
+
+
+def _rules(study: Any, name: str) -> dict[str, str]:
+    """By which a study was begun; whoever has made it says them at once."""
+    for _ in range(_WAITS):
+        rules = study.user_attrs.get("rules")
+        if isinstance(rules, dict):
+            return rules
+        if rules or study.get_trials(deepcopy=False):
+            break
+        time.sleep(1)
+    raise ValueError(
+        f"--study {name}: this study was made by another program, or the worker that began it died at once; give "
+        "another name"
+    )
 
 
 def finished(study: Any) -> list[Any]:

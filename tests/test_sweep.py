@@ -6,9 +6,11 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import postgres
@@ -290,7 +292,38 @@ def test_a_study_of_another_program(tmp_path, small_data):
         opened.remove_session()
         opened.engine.dispose()
     _, complaint = run("sweep", "--data", small_data, *SMALL, cwd=tmp_path, env=ENV, code=1)
-    assert "this study was made by another program; give another name" in complaint
+    assert "this study was made by another program, or the worker that began it died at once; give another" in complaint
+
+
+def test_of_workers_that_begin_together_one_makes_the_rules(tmp_path, monkeypatch):
+    import sweep_study
+
+    monkeypatch.setattr(sweep_study, "_WAITS", 3)
+
+    def joined(name, rules, storage):
+        try:
+            return dict(sweep_study.join(storage, name, rules).user_attrs["rules"])
+        except ValueError as error:
+            return str(error)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kept = str(tmp_path / "sweep.journal")
+        storages = [sweep_study.open_storage(kept, 100) for _ in range(4)]
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(lambda number: joined("a", {"--width": str(number)}, storages[number]), range(4)))
+        winners = [rules for rules in found if isinstance(rules, dict)]
+        assert len(winners) == 1 and found.index(winners[0]) == int(winners[0]["--width"])
+        words = f"--study a: it was begun with --width {winners[0]['--width']}, and this is "
+        assert sum(str(other).startswith(words) for other in found) == 3
+        # one that was begun a moment ago, whose worker speaks late, or never
+        study = sweep_study.optuna.create_study(storage=storages[0], study_name="late")
+        timer = threading.Timer(0.5, study.set_user_attr, ("rules", {"--width": "5"}))
+        timer.start()
+        assert joined("late", {"--width": "5"}, storages[1]) == {"--width": "5"}
+        timer.join()
+        sweep_study.optuna.create_study(storage=storages[0], study_name="never")
+        assert "or the worker that began it died at once" in joined("never", {}, storages[1])
 
 
 def test_a_database_that_goes_away(tmp_path, small_data):
