@@ -23,7 +23,9 @@ from typing import Any, NoReturn
 
 import cli
 import distributed_speed
+import endings
 import numpy as np
+import startup
 from limits import gflops_of_a_square_product, products_alone
 from peers import CONTENDERS, GPU_ONLY
 from peers_distort import DISTORTING, Distorting
@@ -59,7 +61,7 @@ START_UP = {
 def main() -> None:
     """Check each contender, time them in turns, print and save."""
     flags = parse_flags()
-    with cli.one_line_errors():
+    with endings.one_line_errors():
         if flags.output:
             check_writable(flags.output)
         backend = ann.get_backend(flags.device)
@@ -187,7 +189,7 @@ def measure_start_up(data: Path, repetitions: int) -> dict[str, Any]:
     """Seconds for whole processes."""
     cli.say("\nstart-up: whole processes of this Python")
     with tempfile.TemporaryDirectory() as folder:
-        train = [sys.executable, str(cli.ROOT / "scripts/train.py"), "--device", "cpu", "--data", str(data)]
+        train = [sys.executable, str(startup.ROOT / "scripts/train.py"), "--device", "cpu", "--data", str(data)]
         commands = {name: [sys.executable, "-c", program] for name, program in START_UP.items()}
         commands["train.py, one epoch, save"] = [*train, "--epochs", "1", "--output", os.path.join(folder, "model")]
         runs: dict[str, Callable[[], object]] = {}
@@ -195,7 +197,7 @@ def measure_start_up(data: Path, repetitions: int) -> dict[str, Any]:
             # As for anyone who starts it a second time, with bytecode
             here = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
             environment = {**here, "PYTHONPYCACHEPREFIX": folder}
-            options: dict[str, Any] = {"cwd": cli.ROOT, "capture_output": True, "env": environment}
+            options: dict[str, Any] = {"cwd": startup.ROOT, "capture_output": True, "env": environment}
             if subprocess.run(command, **options, check=False).returncode:
                 cli.say(f"  {name:25} left out: it does not run here")
                 continue

@@ -1,5 +1,5 @@
-"""What the programs share: where things are, how a flag is checked, and how an error ends a program in one
-line.
+"""What the programs share: where things are, how a flag is checked, and how a line is said. It comes before what needs
+NumPy, since it starts what must be first.
 """
 
 from __future__ import annotations
@@ -11,80 +11,17 @@ import re
 import runpy
 import shlex
 import shutil
-import signal
 import sys
-import time
 import traceback
-import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-# what mpiexec tells its processes: how many there are
-MPI_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
-SEVERAL = max(int(_size) if (_size := os.environ.get(_name, "")).isdecimal() else 1 for _name in MPI_SIZES)
-FIRST = all(os.environ.get(_name, "0") == "0" for _name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK"))
+import endings
+from startup import ROOT
 
-
-def leave_early(line: str, code: int = 1) -> NoReturn:
-    """End before MPI knows of this process, with a line. The others wait for it, unless it dies of a signal."""
-    with suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
-    if SEVERAL > 1 and hasattr(signal, "SIGKILL"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    os._exit(code)
-
-
-def _leave(*signal_and_frame: object) -> NoReturn:
-    leave_early("interrupted: nothing was changed", 130)
-
-
-# Ctrl-C while everything is still being imported; with nohup and in some shells' background it is ignored, and stays so
-_HEEDS_CTRL_C = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-if _HEEDS_CTRL_C:
-    signal.signal(signal.SIGINT, _leave)
-
-# Output may be closed, or unable to show a file's name; neither may end a training
-sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
-sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
-for _stream in (sys.stdout, sys.stderr):
-    if hasattr(_stream, "reconfigure"):  # not where a notebook has put its own in place
-        _stream.reconfigure(errors="backslashreplace")
-
-# NumPy's BLAS lets idle threads spin for up to 0.1 s, which slows down whoever else wants the processor: after 2^18
-# cycles they sleep instead. A lower number costs small networks time, since waking up takes long.
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")  # read when NumPy is imported
-
-# Several processes on one machine share its processors
-for _name in ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE"):  # of MPICH and of Open MPI
-    if os.environ.get(_name, "").isdecimal():
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(os.environ[_name]))))
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # the checkout that this program belongs to, installed or not
-
-try:
-    import numpy
-    import tqdm  # noqa: F401 (looked for here, so that one line says what is missing)
-
-    import ann
-    from ann.sources import SOURCES
-except ModuleNotFoundError as error:
-    _there = (ROOT / ".venv").is_dir() and not sys.prefix.startswith(str(ROOT))
-    _cure = "source .venv/bin/activate" if _there else "python -m pip install -e ."
-    leave_early(f"error: {error.name} is not installed for {sys.executable}; in {ROOT}: {_cure}")
-
-
-def _complain(text: str) -> None:
-    """Print a line on standard error; if nobody can take it, that must not cost the user a training."""
-    with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
-
-
-warnings.showwarning = lambda message, *rest, **options: _complain(f"warning: {message}")
-warnings.simplefilter("always", ann.TrainingWarning)
-numpy.seterr(all="ignore")  # a training that diverges is found by its end of the epoch, and said in one line
+import ann
+from ann.sources import SOURCES
 
 DATA, MODEL = ROOT / "data", Path("mnist_ann.pickle")
 DEVICE_HELP = (
@@ -161,7 +98,7 @@ class Parser(argparse.ArgumentParser):
         named = self.early("--import", **options)
         imported = named or list(more)
         self.set_defaults(imported=[] if named else imported)  # to which those that are named will be added
-        with one_line_errors():
+        with endings.one_line_errors():
             for path in imported:
                 _run(path)
 
@@ -233,90 +170,4 @@ def say(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError:  # a closed pipe, or a log on a full disk
-        _silence()
-
-
-def _silence() -> None:
-    """Let what is still to be printed go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-class Interruption:
-    """Within it, Ctrl-C and SIGTERM are noted, so that training can end with the step that it is making.
-
-    A second Ctrl-C, if it comes some time after the first, is a KeyboardInterrupt at once: the step does not end.
-
-    Attributes:
-        signal: the number of the one that came, or 0.
-    """
-
-    signal = 0
-    _PATIENCE = 2.0  # seconds: a shaky finger, or a program that passes on what the terminal has sent, means one
-
-    def __enter__(self) -> Interruption:
-        self._before = {signal.SIGTERM: signal.signal(signal.SIGTERM, self._note)}
-        if _HEEDS_CTRL_C:
-            self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._note)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: object) -> None:
-        now = time.monotonic()
-        if not self.signal:
-            self.signal, self._noted = number, now
-        elif number == signal.SIGINT and now - self._noted > self._PATIENCE:
-            raise KeyboardInterrupt
-
-
-def leave(number: int, text: str) -> NoReturn:
-    """End after a signal: exit code 130 for Ctrl-C, 143 for SIGTERM, as shells have it."""
-    for other in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(other, signal.SIG_IGN)  # once is enough
-    _end(128 + number, text)
-
-
-@contextmanager
-def one_line_errors(kept: Callable[[], str] = lambda: "", names: Collection[str] = ()) -> Iterator[None]:
-    """Turn what users can cause into one line on standard error and exit code 1, or 130 for Ctrl-C, 143 for SIGTERM.
-
-    Args:
-        kept: says what remains of the work, for these two.
-        names: arguments of Python that errors may begin with, and that users know as flags.
-    """
-    try:
-        if _HEEDS_CTRL_C:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, _terminate)
-        yield
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # all is done, and nothing left to interrupt
-        sys.stdout.flush()
-    except (ann.AnnError, ValueError, ImportError) as error:
-        name, colon, rest = str(error).partition(": ")
-        _end(1, f"error: --{name.replace('_', '-')}: {rest}" if colon and name in names else f"error: {error}")
-    except BrokenPipeError:
-        _silence()
-    except OSError as error:
-        _end(1, f"error: {error.filename or 'system'}: {error.strerror or error}")
-    except MemoryError:
-        _end(1, "error: not enough memory; try a smaller network or batch size")
-    except KeyboardInterrupt:
-        leave(signal.SIGINT, f"interrupted: {kept()}".rstrip(": "))
-    except _Terminated:
-        leave(signal.SIGTERM, f"interrupted: {kept()}".rstrip(": "))
-
-
-class _Terminated(BaseException):
-    """SIGTERM came."""
-
-
-def _terminate(*signal_and_frame: object) -> NoReturn:
-    raise _Terminated
-
-
-def _end(code: int, line: str) -> NoReturn:
-    _complain(" ".join(line.split()))
-    sys.exit(code)
+        endings.silence()

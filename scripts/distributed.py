@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import cli
+import startup
 
 from ann.mpi import MpiProcesses
 from ann.processes import ALONE, Processes
@@ -24,15 +24,15 @@ _PATIENCE = 2.0  # seconds in which others say the same, if it is the same for a
 def processes() -> Iterator[Processes]:
     """All that ``mpiexec`` has started, if the command line has the flag; what they leave with is said once."""
     if FLAG not in sys.argv[1:]:
-        if cli.SEVERAL > 1:
+        if startup.SEVERAL > 1:
             line = f"error: started by mpiexec, and without {FLAG} every process would train a network of its own"
-            sys.exit(line if cli.FIRST else 1)
+            sys.exit(line if startup.FIRST else 1)
         yield ALONE
         return
     try:
         crew = MpiProcesses()
     except ImportError as error:
-        cli.leave_early(f"error: {error}")
+        startup.leave_early(f"error: {error}")
     errors, held = sys.stderr, io.StringIO()
     if crew.rank > 0:
         sys.stdout, sys.stderr = open(os.devnull, "w"), held  # noqa: SIM115

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import cli
+import endings
 import numpy as np
+import startup
 from contents import in_words
 
 import ann
@@ -74,7 +76,7 @@ class Findings:
 def main() -> None:
     """Look at everything, and say what is wrong."""
     flags = parse_flags()
-    with cli.one_line_errors():
+    with endings.one_line_errors():
         if flags.model:
             cli.say(in_words(flags.model))
             return
@@ -178,14 +180,15 @@ def look_at_data(found: Findings, folder: str | Path) -> None:
     try:
         dataset = ann.load_dataset(folder)
     except ann.DataFileError as error:
-        ours = f"git -C {cli.ROOT} checkout -- data" if folder == cli.DATA else "see data/README.md for what it needs"
+        restored = f"git -C {startup.ROOT} checkout -- data"
+        ours = restored if folder == cli.DATA else "see data/README.md for what it needs"
         found.bad("data", str(error), ours)
         return
     other = [name for name, digest in checksums(dataset).items() if digest != MNIST[name]]
     if not other:
         found.ok("data", f"{folder}: MNIST, all four checksums right")
     elif folder == cli.DATA:
-        found.bad("data", f"{folder}: {', '.join(other)}: not MNIST's", f"git -C {cli.ROOT} checkout -- data")
+        found.bad("data", f"{folder}: {', '.join(other)}: not MNIST's", f"git -C {startup.ROOT} checkout -- data")
     else:
         found.ok("data", f"{folder}: {dataset!r}, sound, and not MNIST")
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import cli
+import endings
+import startup
 from members import wrong_of_members
 from results import data_of, matching, read_rows, results_of, write_rows
 
@@ -34,7 +36,7 @@ HELD_OUT = 10_000
 def main() -> None:
     """Parse, train and test each seed, print."""
     flags = parse_flags()
-    with cli.one_line_errors(lambda: f"the seeds that are done are in {flags.output}"):
+    with endings.one_line_errors(lambda: f"the seeds that are done are in {flags.output}"):
         named = RECIPES[flags.recipe].recipe
         recipe = dataclasses.replace(named, validation=HELD_OUT) if flags.validation else named
         backend = ann.get_backend(flags.device)
@@ -139,7 +141,7 @@ def report(flags: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
 
 def commit() -> str:
     """What the code is, if git knows, and whether it was changed since."""
-    command = ["git", "-C", str(cli.ROOT), "describe", "--always", "--dirty"]
+    command = ["git", "-C", str(startup.ROOT), "describe", "--always", "--dirty"]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 import cli
+import endings
 
 import ann
 from ann.exports import FORMS
@@ -23,7 +24,7 @@ PAGE = ".html"
 def main() -> None:
     """Parse, load, write."""
     flags = parse_flags()
-    with cli.one_line_errors():
+    with endings.one_line_errors():
         check_writable(flags.to)
         network = ann.load_model(flags.model)
         form = flags.to.suffix.lower()

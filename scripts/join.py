@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 import cli
+import endings
 
 import ann
 from ann.files import check_writable
@@ -20,7 +21,7 @@ EXAMPLES = """\
 def main() -> None:
     """Parse, join, save."""
     flags = parse_flags()
-    with cli.one_line_errors(lambda: f"{flags.output} is as it was"):
+    with endings.one_line_errors(lambda: f"{flags.output} is as it was"):
         check_writable(flags.output)
         networks = [ann.load_model(path) for path in flags.models]
         try:

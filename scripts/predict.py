@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cli
+import endings
 import numpy as np
 
 import ann
@@ -64,7 +65,7 @@ class Answer:
 def main() -> None:
     """Parse, look at each picture, print."""
     flags = parse_flags()
-    with cli.one_line_errors():
+    with endings.one_line_errors():
         if flags.picture:
             if any(flags.picture.resolve() == path.resolve() for path in flags.pictures):
                 raise ValueError(f"{shown_path(flags.picture)}: one of the pictures to look at; draw to another file")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cli
+import endings
 import html_page
 import numpy as np
 import report_figures as figures
@@ -41,7 +42,7 @@ CHANGED = 2000  # test images that are changed
 def main() -> None:
     """Parse, load, look, write."""
     flags = parse_flags()
-    with cli.one_line_errors():
+    with endings.one_line_errors():
         check_writable(flags.output)
         changes = analysis.changes()  # first, since what it says to install is enough for all of it
         pyplot().switch_backend("agg")  # it opens no window

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cli
+import startup
 
 import ann
 from ann.checkpoint_file import digest
@@ -22,7 +22,7 @@ _FIELDS = {"recipe", "on", "seed", "wrong", "total", "data", "seconds", "date", 
 
 def results_of(name: str) -> Path:
     """Where the results of a recipe are."""
-    return cli.ROOT / "data" / "results" / f"{name}.jsonl"
+    return startup.ROOT / "data" / "results" / f"{name}.jsonl"
 
 
 def data_of(dataset: ann.Dataset) -> str:

@@ -13,6 +13,7 @@ import warnings
 from pathlib import Path
 
 import cli
+import endings
 from sweep_space import Space, add_flags, space_of
 from sweep_words import command, leaderboard
 from train_flags import number, whole
@@ -35,7 +36,7 @@ EXAMPLES = """\
 def main() -> None:
     """Parse, join the study, try, report."""
     flags = parse_flags()
-    with cli.one_line_errors(names=vars(flags)):
+    with endings.one_line_errors(names=vars(flags)):
         try:
             import sweep_report
             import sweep_study
@@ -61,7 +62,7 @@ def main() -> None:
             cli.say(f"device {backend.name}: {backend.description}")
             count = len(sweep_study.finished(study))
             cli.say(f"study {flags.study} in {sweep_study.shown_place(flags.storage)}: {count} trials are done")
-            with cli.Interruption() as interruption:
+            with endings.Interruption() as interruption:
                 sweep_worker.Worker(flags, space, backend, dataset, study, interruption).work()
             best = sweep_study.leaders(study)
         table = leaderboard(best)
@@ -74,7 +75,7 @@ def main() -> None:
         cli.say(f"report:   {flags.report.resolve()}")
         if interruption.signal:
             again = shlex.join(["python", *map(sweep_study.shown_place, sys.argv)])
-            cli.leave(interruption.signal, f"interrupted: the study is kept; go on: {again}")
+            endings.leave(interruption.signal, f"interrupted: the study is kept; go on: {again}")
 
 
 def without_test_images(dataset: ann.Dataset) -> ann.Dataset:

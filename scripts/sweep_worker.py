@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import cli
+import endings
 import optuna
 from sweep_space import Space
 from sweep_study import DONE, finished, leaders
@@ -49,7 +50,7 @@ class Worker:
     backend: ann.Backend
     dataset: ann.Dataset
     study: Any
-    interruption: cli.Interruption
+    interruption: endings.Interruption
 
     def work(self) -> None:
         """Make trial after trial."""

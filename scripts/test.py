@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import cli
+import endings
 import numpy as np
 from compare import Comparison
 from members import in_words, wrong_of_members
@@ -33,7 +34,7 @@ EXAMPLES = """\
 def main() -> None:
     """Parse, test, print."""
     flags = parse_flags()
-    with cli.one_line_errors():
+    with endings.one_line_errors():
         if flags.picture:
             check_writable(flags.picture)
         backend = ann.get_backend(flags.device)

@@ -13,6 +13,8 @@ import warnings
 from pathlib import Path
 
 import cli
+import endings
+import startup
 from distributed import FLAG, processes
 from members import in_words, wrong_of_members
 from progress import Progress
@@ -39,7 +41,7 @@ def run(crew: Processes) -> None:
     started = time.perf_counter()
     flags = parse_flags()
     before = identity(flags.output)
-    with cli.one_line_errors(lambda: kept(flags, before), vars(ann.Recipe())):
+    with endings.one_line_errors(lambda: kept(flags, before), vars(ann.Recipe())):
         recipe = ann.Recipe(**{name: getattr(flags, name) for name in vars(ann.Recipe())})
         backend, dataset = together(crew, lambda: prepare(flags, recipe, crew))
         if isinstance(crew, MpiProcesses):
@@ -117,7 +119,7 @@ def follow(
     if not place:
         ann.fit(network, dataset, recipe, processes=crew)
         return
-    with cli.Interruption() as interruption:
+    with endings.Interruption() as interruption:
         ann.fit(
             network,
             dataset,
@@ -127,7 +129,7 @@ def follow(
             processes=crew,
         )
     if network.recipe is None:  # which it gets when all is done
-        cli.leave(interruption.signal or signal.SIGINT, "")
+        endings.leave(interruption.signal or signal.SIGINT, "")
 
 
 def in_short(network: ann.NeuralNetwork) -> str:
@@ -181,7 +183,7 @@ def train_in(
         progress.skip(position)
     epochs, seconds = interval(flags.checkpoint_every)
     checkpoints = ann.Checkpoints(folder.checkpoint, epochs, seconds)
-    with cli.Interruption() as interruption:
+    with endings.Interruption() as interruption:
 
         def on_batch(images: int) -> bool:
             progress.on_batch(images)
@@ -195,14 +197,14 @@ def train_in(
             warnings.warn(f"no log was written: {error.filename}: {error.strerror}", RuntimeWarning, stacklevel=2)
         if network.recipe is None:  # which it gets when all is done; a signal may have come to another process
             line = f"interrupted after {len(reports)} of {recipe.epochs} epochs; go on: {resume(folder.path)}"
-            cli.leave(interruption.signal or signal.SIGINT, line)
+            endings.leave(interruption.signal or signal.SIGINT, line)
     return reports
 
 
 def resume(folder: Path) -> str:
     """The command that goes on with a run."""
     line = cli.command("train.py", "--resume", folder)
-    return f"mpiexec -n {cli.SEVERAL} {line} {FLAG}" if cli.SEVERAL > 1 else line
+    return f"mpiexec -n {startup.SEVERAL} {line} {FLAG}" if startup.SEVERAL > 1 else line
 
 
 def draw(folder: RunFolder, reports: list[ann.EpochReport]) -> None:

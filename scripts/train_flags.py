@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import cli
+import endings
 from distributed import FLAG
 from results import matching, read_rows, results_of
 
@@ -188,7 +189,7 @@ class ListRecipes(argparse.Action):
 
     def __call__(self, *unused: object) -> None:
         """Print them."""
-        with cli.one_line_errors():
+        with endings.one_line_errors():
             for name, named in RECIPES.items():
                 recipe = named.recipe
                 shape = "-".join(map(str, ("784", *recipe.hidden, "10")))
@@ -214,7 +215,7 @@ def config_of(folder: Path | None) -> dict[str, Any]:
     """The config of a run to go on with."""
     if folder is None:
         return {}
-    with cli.one_line_errors():
+    with endings.one_line_errors():
         return read_config(folder)
 
 
@@ -222,7 +223,7 @@ def from_config(config: dict[str, Any]) -> dict[str, Any]:
     """The flags that a run was begun with, as defaults; so a flag that is given again has to agree."""
     if not config:
         return {}
-    with cli.one_line_errors():
+    with endings.one_line_errors():
         recipe = recipe_of(config)
         try:
             interval_text(config["checkpoint_every"])

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import cli
+import endings
 import numpy as np
 
 import ann
@@ -27,7 +28,7 @@ PICTURE = Path("mnist_images.png")
 def main() -> None:
     """Parse, choose, show."""
     flags = parse_flags()
-    with cli.one_line_errors():
+    with endings.one_line_errors():
         if flags.output:
             check_writable(flags.output)
         dataset = ann.load_dataset(flags.data)

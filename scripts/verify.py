@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import cli
+import endings
 import numpy as np
+import startup
 
 import ann
 from ann.activations import ACTIVATIONS
@@ -35,7 +37,7 @@ GRADIENT_TOLERANCE = 1e-6
 def main() -> None:
     """Parse, check, print."""
     flags = parse_flags()
-    with cli.one_line_errors():
+    with endings.one_line_errors():
         backend = device(flags.device)
         right = True
         if flags.gradients:
@@ -53,7 +55,7 @@ def device(name: str) -> ann.Backend:
         if found.name == "gpu" or name == "cpu":
             return found
         cli.say(f"no GPU computes here ({found.description}), so this checks the strict backend, its stand-in")
-    sys.path.append(str(cli.ROOT / "tests"))
+    sys.path.append(str(startup.ROOT / "tests"))
     try:
         from strict import strict_backend  # type: ignore[import-not-found, unused-ignore]
     except ModuleNotFoundError as error:

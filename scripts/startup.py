@@ -1,0 +1,77 @@
+"""What must be so before NumPy is imported, which everything else needs: a word for Ctrl-C, streams that never end a
+program, threads that share the processors, this checkout's package, and one line where something is not installed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+# what mpiexec tells its processes: how many there are
+MPI_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
+SEVERAL = max(int(_size) if (_size := os.environ.get(_name, "")).isdecimal() else 1 for _name in MPI_SIZES)
+FIRST = all(os.environ.get(_name, "0") == "0" for _name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK"))
+
+
+def leave_early(line: str, code: int = 1) -> NoReturn:
+    """End before MPI knows of this process, with a line. The others wait for it, unless it dies of a signal."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+    if SEVERAL > 1 and hasattr(signal, "SIGKILL"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(code)
+
+
+def _leave(*signal_and_frame: object) -> NoReturn:
+    leave_early("interrupted: nothing was changed", 130)
+
+
+# Ctrl-C while everything is still being imported; with nohup and in some shells' background it is ignored, and stays so
+HEEDS_CTRL_C = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+if HEEDS_CTRL_C:
+    signal.signal(signal.SIGINT, _leave)
+
+# Output may be closed, or unable to show a file's name; neither may end a training
+sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+for _stream in (sys.stdout, sys.stderr):
+    if hasattr(_stream, "reconfigure"):  # not where a notebook has put its own in place
+        _stream.reconfigure(errors="backslashreplace")
+
+# NumPy's BLAS lets idle threads spin for up to 0.1 s, which slows down whoever else wants the processor: after 2^18
+# cycles they sleep instead. A lower number costs small networks time, since waking up takes long.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")  # read when NumPy is imported
+
+# Several processes on one machine share its processors
+for _name in ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE"):  # of MPICH and of Open MPI
+    if os.environ.get(_name, "").isdecimal():
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(os.environ[_name]))))
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # the checkout that this program belongs to, installed or not
+
+try:
+    import numpy
+    import tqdm  # noqa: F401 (looked for here, so that one line says what is missing)
+
+    import ann
+except ModuleNotFoundError as error:
+    _there = (ROOT / ".venv").is_dir() and not sys.prefix.startswith(str(ROOT))
+    _cure = "source .venv/bin/activate" if _there else "python -m pip install -e ."
+    leave_early(f"error: {error.name} is not installed for {sys.executable}; in {ROOT}: {_cure}")
+
+
+def complain(text: str) -> None:
+    """Print a line on standard error; if nobody can take it, that must not cost the user a training."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+warnings.showwarning = lambda message, *rest, **options: complain(f"warning: {message}")
+warnings.simplefilter("always", ann.TrainingWarning)
+numpy.seterr(all="ignore")  # a training that diverges is found by its end of the epoch, and said in one line
