@@ -54,6 +54,9 @@ class Dense:
         self.shape = (input_dim + 1, output_dim)
         self._backend, self._with_ones, self._memory = backend, with_ones, memory
 
+    def __repr__(self) -> str:
+        return f"<Dense {self.input_dim} -> {self.output_dim} {self.activation.name}>"
+
     def initial_weight(self, random: Any) -> Any:
         """A host array to start from. Biases start at 0."""
         return initializers.initial_weight(random, self.input_dim, self.output_dim, self.activation.name)

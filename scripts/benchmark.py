@@ -37,6 +37,7 @@ from ann.named_recipes import RECIPES
 from ann.operations import Backend
 from ann.validation import check_count
 
+REPETITIONS = 7
 EXAMPLES = """\
   python scripts/benchmark.py
   python scripts/benchmark.py --quick
@@ -84,7 +85,7 @@ def main() -> None:
 
         signal.signal(signal.SIGINT, leave)
         cli.say(results["machine"])
-        repetitions = 1 if flags.quick else flags.repetitions
+        repetitions = flags.repetitions or (1 if flags.quick else REPETITIONS)
         if flags.distributed:
             for name, figures in distributed_speed.measure(repetitions, flags.quick, flags.only).items():
                 keep(f"{name}, distributed", figures)
@@ -283,10 +284,13 @@ def parse_flags() -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="default: cpu")
     count = cli.checked(partial(check_count, "", at_least=1), int, "a whole number of at least 1")
     parser.add_argument(
-        "--repetitions", type=count, default=7, metavar="N", help="measured epochs of each, 1 with --quick (default: 7)"
+        "--repetitions",
+        type=count,
+        metavar="N",
+        help=f"measured epochs of each (default: {REPETITIONS}, and 1 with --quick)",
     )
     parser.add_argument("--only", choices=NAMES, metavar="TASK", help=f"one of: {', '.join(map(repr, NAMES))}")
-    parser.add_argument("--quick", action="store_true", help="20 steps, once: shows that it runs, not how fast")
+    parser.add_argument("--quick", action="store_true", help="20 steps: shows that it runs, not how fast")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write all figures as JSON")
     parser.add_argument(
         "--distributed",

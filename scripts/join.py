@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import cli
@@ -24,6 +25,7 @@ def main() -> None:
     with endings.one_line_errors(lambda: f"{flags.output} is as it was"):
         check_writable(flags.output)
         networks = [ann.load_model(path) for path in flags.models]
+        check_different(flags.models, networks)
         try:
             committee = ann.committee_of(networks)
         except ValueError as error:
@@ -32,6 +34,15 @@ def main() -> None:
         committee.save(flags.output)
         cli.say(f"saved {flags.output}: {committee!r}")
         cli.say(f"test it: {cli.command('test.py', '--model', flags.output, '--report-members')}")
+
+
+def check_different(paths: Sequence[Path], networks: Sequence[ann.NeuralNetwork]) -> None:
+    """Raise ModelFileError where two files hold one network, whose vote would count twice."""
+    before: dict[bytes, Path] = {}
+    for path, network in zip(paths, networks, strict=True):
+        other = before.setdefault(network.backend.to_host(network.parameters).tobytes(), path)
+        if other is not path:
+            raise ann.ModelFileError(f"{path}: it is the same network as {other}, whose vote would count twice")
 
 
 def parse_flags() -> argparse.Namespace:

@@ -118,8 +118,7 @@ def confusions(seen: Seen) -> Section:
         "What it takes for what",
         f"{wrong:,} of {total:,} test images are wrong, {100 * wrong / total:.2f} % (95 % interval {100 * low:.2f} to "
         f"{100 * high:.2f} %). Rows are labels, columns answers; the diagonal is what is right, and the shade says "
-        "where "
-        "the mistakes are.",
+        "where the mistakes are.",
         figures.as_html(figures.of_confusion(matrix, seen.names), "confusion matrix"),
     )
 
@@ -136,8 +135,7 @@ def mistakes(seen: Seen) -> Section:
     return Section(
         "Its mistakes, the surest first",
         f"{len(surest)} of {(predicted != labels).sum():,}: label, answer, and the output for that answer. Some "
-        "labels may "
-        "be wrong, and some images nobody could read.",
+        "labels may be wrong, and some images nobody could read.",
         pictures,
     )
 
@@ -148,10 +146,9 @@ def first_weights(seen: Seen) -> Section:
     weight = network.backend.to_host(network.layers[0].weight).reshape(-1, *network.weight_shapes[0])[0]
     return Section(
         "What its first neurons look at",
-        f"The weights of {min(64, weight.shape[1])} of the {weight.shape[1]:,} neurons of the first layer"
-        f"{' of the first member' if network.leading else ''}, each as an image: orange pixels, if they are lit, push "
-        "the "
-        "neuron up, violet ones down, white ones do nothing.",
+        f"The weights of {min(64, weight.shape[1])} of the {weight.shape[1]:,} neurons of the first "
+        f"layer{' of the first member' if network.leading else ''}, each as an image: orange pixels, if they are lit, "
+        "push the neuron up, violet ones down, white ones do nothing.",
         figures.as_html(figures.of_weights(weight, seen.dataset.test_images.shape[1:]), "weights of the first layer"),
     )
 
@@ -166,12 +163,9 @@ def ideals(seen: Seen) -> Section:
     return Section(
         "What it would like best",
         f"For each class{f' of the first {IDEALS}' if len(seen.names) > IDEALS else ''} an image that the network "
-        "takes for "
-        "it as surely as it can, found by gradient ascent on the pixels from dark grey, and its share of all outputs; "
-        "the "
-        "brightest pixel of each is shown white. Nobody would draw such: the network knows what tells classes apart, "
-        "and "
-        "not what they look like.",
+        "takes for it as surely as it can, found by gradient ascent on the pixels from dark grey, and its share of "
+        "all outputs; the brightest pixel of each is shown white. Nobody would draw such: the network knows what "
+        "tells classes apart, and not what they look like.",
         sheet(shaped, captions, 5, "ideal inputs"),
     )
 
@@ -182,9 +176,8 @@ def reliability(seen: Seen) -> Section:
     return Section(
         "Whether its probabilities can be believed",
         "Answers that were given with a probability of 0.8 should be right 8 times of 10. Points below the line: too "
-        "sure "
-        "of itself. A probability is here an output's share of all. The mean distance from the line, over answers "
-        f"(expected calibration error): {found.expected_error:.4f}.",
+        "sure of itself. A probability is here an output's share of all. The mean distance from the line, over "
+        f"answers (expected calibration error): {found.expected_error:.4f}.",
         figures.as_html(figures.of_calibration(found), "reliability against confidence"),
     )
 
@@ -208,8 +201,7 @@ def changed_images(seen: Seen, changes: Sequence[analysis.Change]) -> Section:
     return Section(
         "What throws it off",
         f"Mistakes on {len(some):,} test images that were changed, against how far. A network learns to bear only "
-        "what it "
-        "has seen: train with --rotation, --shift and the like.",
+        "what it has seen: train with --rotation, --shift and the like.",
         figures.as_html(figures.of_robustness(changes, shares, commonest), "mistakes against changes"),
     )
 
@@ -232,10 +224,9 @@ def doubts(seen: Seen) -> Section:
     pictures = sheet(shown_images, captions, 2 * (NEIGHBOURS + 1), "doubted labels")
     return Section(
         "Labels that it doubts",
-        "The training images whose labels the network finds least likely, each with the "
-        f"{NEIGHBOURS} training images that are nearest to it, pixel by pixel, and their labels. Where those agree "
-        "with the "
-        "network, the label may be wrong.",
+        f"The training images whose labels the network finds least likely, each with the {NEIGHBOURS} training images "
+        "that are nearest to it, pixel by pixel, and their labels. Where those agree with the network, the label may "
+        "be wrong.",
         pictures,
     )
 

@@ -47,14 +47,14 @@ def run(crew: Processes) -> None:
         if isinstance(crew, MpiProcesses):
             backend = agree(crew, flags, backend)
         network = together(crew, lambda: network_for(flags, recipe, backend, dataset))
-        cli.say(f"device {backend.name}: {backend.description}")
-        cli.say(in_short(network))
-        if crew.size > 1:
-            cli.say(f"{crew.size} processes, each with its share of every batch of {recipe.batch_size} images")
         if crew.rank > 0:
             follow(crew, flags, network, dataset, recipe)
             return
         folder = run_folder(flags, recipe, dataset, backend)
+        cli.say(f"device {backend.name}: {backend.description}")
+        cli.say(in_short(network))
+        if crew.size > 1:
+            cli.say(f"{crew.size} processes, each with its share of every batch of {recipe.batch_size} images")
         with Progress(recipe, network, dataset) as progress:
             if folder:
                 reports = train_in(folder, network, dataset, recipe, progress, flags, crew)

@@ -345,4 +345,8 @@ def test_join_on_the_command_line(tmp_path, small_data):
     _, error = run("join", "a.pickle", "d.pickle", "--output", "c.pickle", cwd=tmp_path, code=1)
     assert "network 2: layers other than network 1" in error and "2 is d.pickle" in error
     assert (tmp_path / "c.pickle").read_bytes() == before
+    (tmp_path / "e.pickle").write_bytes((tmp_path / "b.pickle").read_bytes())
+    for twice in ("b.pickle", "e.pickle"):
+        _, error = run("join", "a.pickle", "b.pickle", twice, "--output", "c.pickle", cwd=tmp_path, code=1)
+        assert error == f"error: {twice}: it is the same network as b.pickle, whose vote would count twice\n"
     run("join", "a.pickle", "b.pickle", "--output", "no/folder/c.pickle", cwd=tmp_path, code=1)
