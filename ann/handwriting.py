@@ -20,6 +20,7 @@ from ann.files import read_regular, shown_path
 
 _MAX_BYTES, _MAX_PIXELS = 2**26, 50_000_000
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # which Pillow reads without other programs
+_WHITES = (1.0, 255.0, 65535.0)  # of fractions, and of 8 and 16 bits
 _EDGE = 0.5  # of a side of the picture: a digit covers less of it
 _SIDE = 256  # of a picture while it is looked at: the longer side
 _FAINT = 18.0  # of 255: what differs less from the paper is none
@@ -61,6 +62,8 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
             warnings.simplefilter("ignore")  # of Pillow, on what is refused or mended here
             return _grey(image_module, operations, image_module.open(io.BytesIO(data), formats=_FORMATS))
     except image_module.UnidentifiedImageError:
+        if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypavif"):
+            raise DataFileError(f"{name}: a HEIC or AVIF picture, as phones take them: save it as JPEG first") from None
         raise DataFileError(f"{name}: not a picture of a known kind: {', '.join(_FORMATS)}") from None
     except Exception as error:  # Pillow's readers raise whatever they like
         reason = " ".join(ascii(str(error)).strip("'\"").split())[:200]
@@ -73,6 +76,8 @@ def _grey(image_module: Any, operations: Any, opened: Any) -> np.ndarray:
             raise ValueError(f"{picture.width} x {picture.height} pixels, and at most {_MAX_PIXELS:,} are looked at")
         picture.draft("L", (2 * _SIDE, 2 * _SIDE))
         picture = operations.exif_transpose(_smaller(image_module, picture))
+        if picture.mode.startswith(("I", "F")):
+            picture = image_module.fromarray(_of_eight_bits(np.asarray(picture)))
         if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
             picture = picture.convert("RGBA")
             paper = image_module.new("RGBA", picture.size, "black" if _is_light(np.asarray(picture)) else "white")
@@ -80,6 +85,21 @@ def _grey(image_module: Any, operations: Any, opened: Any) -> np.ndarray:
         grey = picture.convert("L")
         grey.thumbnail((_SIDE, _SIDE), image_module.Resampling.BOX)
         return np.asarray(grey, dtype=np.uint8)
+
+
+def _of_eight_bits(values: np.ndarray) -> np.ndarray:
+    """Grey values of more bits (h, w), or fractions, as uint8; Pillow would cut them off at 255.
+
+    Raises:
+        ValueError: a value is no number.
+    """
+    most = float(values.max())  # not a number, if one is not
+    if not np.isfinite(most) or not np.isfinite(values.min()):
+        raise ValueError("some of its values are no numbers")
+    white = next((white for white in _WHITES if most <= white), most)
+    if values.dtype.kind != "f":
+        white = max(white, 255.0)
+    return np.clip(values * (255.0 / white), 0.0, 255.0).astype(np.uint8)
 
 
 def _smaller(image_module: Any, picture: Any) -> Any:

@@ -148,6 +148,18 @@ def test_files_of_all_kinds(tmp_path):
     for mode in ("1", "P", "RGB", "CMYK", "I;16"):
         form = "TIFF" if mode == "CMYK" else "PNG"
         assert read_picture(written(tmp_path / "x", encoded(grey.convert(mode), form))).shape == (256, 256)
+    usual = prepare(read_picture(written(tmp_path / "x", encoded(grey, "PNG")))).image.astype(int)
+    for values in (
+        ring(400).astype(np.uint16) * 257,
+        ring(400).astype(np.int32) * 257,
+        ring(400).astype(np.int32) * 10_000,
+        ring(400).astype(np.float32) / 255,
+        ring(400).astype(np.float32),
+    ):
+        deep = Image.fromarray(values)
+        for form in ("PNG", "TIFF") if values.dtype == np.uint16 else ("TIFF",):
+            found = read_picture(written(tmp_path / "x", encoded(deep, form)))
+            assert np.abs(prepare(found).image - usual).mean() < 2
     turned = Image.fromarray(np.vstack([ring(100), np.full((100, 100), 255, np.uint8)]))
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held on its side
@@ -184,6 +196,8 @@ def bomb(width, height):
     [
         (b"", "not a picture of a known kind: PNG, JPEG"),
         (b"hello", "not a picture of a known kind"),
+        (b"\0\0\0\x24ftypheic\0\0\0\0", "a HEIC or AVIF picture, as phones take them: save it as JPEG first"),
+        (encoded(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF"), "some of its values are no numbers"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture of a known kind"),
         (bomb(60_000, 60_000), "not a picture that can be read: "),
         (bomb(9000, 9000), "81000000|9000 x 9000 pixels"),
