@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ann.files import write_atomically
+from ann.files import check_writable, write_atomically
 from ann.reports import EpochReport
 
 _BRAILLE_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # bits of U+2800, by row and column
@@ -95,6 +95,26 @@ def figure_of_curves(reports: Sequence[EpochReport]) -> Any:
     return figure
 
 
+def check_figure_path(path: str | os.PathLike[str]) -> None:
+    """Raise now, before long work, where ``save_figure`` would raise later.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        OSError: it cannot be written.
+        ValueError: the format that its name ends in is unknown.
+    """
+    pyplot()
+    known = importlib.import_module("matplotlib.backend_bases").FigureCanvasBase.get_supported_filetypes()
+    ending = _ending(path)
+    if ending.lower() not in known:
+        raise ValueError(f"{path}: pictures are not written as .{ending}, but as .{', .'.join(sorted(known))}")
+    check_writable(path)
+
+
+def _ending(path: str | os.PathLike[str]) -> str:
+    return Path(path).suffix.lstrip(".") or "png"
+
+
 def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
     """Write a figure in the format that the file's name ends in, wholly or not at all.
 
@@ -103,9 +123,8 @@ def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
         ValueError: the format is unknown.
     """
     buffer = io.BytesIO()
-    ending = Path(path).suffix.lstrip(".") or "png"
     try:
-        figure.savefig(buffer, format=ending, dpi=110)
+        figure.savefig(buffer, format=_ending(path), dpi=110)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     finally:

@@ -15,9 +15,9 @@ import endings
 import numpy as np
 
 import ann
-from ann.files import check_writable, shown_path
+from ann.files import shown_path
 from ann.handwriting import Prepared, prepare, read_picture
-from ann.plots import figure_of_images, save_figure, text_sheet
+from ann.plots import check_figure_path, figure_of_images, save_figure, text_sheet
 from ann.sources import SOURCES
 
 EXAMPLES = """\
@@ -69,7 +69,7 @@ def main() -> None:
         if flags.picture:
             if any(flags.picture.resolve() == path.resolve() for path in flags.pictures):
                 raise ValueError(f"{shown_path(flags.picture)}: one of the pictures to look at; draw to another file")
-            check_writable(flags.picture)
+            check_figure_path(flags.picture)
         network = ann.load_model(flags.model, ann.get_backend(flags.device))
         side = math.isqrt(network.input_dim)
         if side * side != network.input_dim or network.output_dim < 2:

@@ -15,9 +15,8 @@ from compare import Comparison
 from members import in_words, wrong_of_members
 
 import ann
-from ann.files import check_writable
 from ann.metrics import confusion_matrix, surest_mistakes, wilson_interval
-from ann.plots import figure_of_images, save_figure
+from ann.plots import check_figure_path, figure_of_images, save_figure
 from ann.sources import DIGITS
 
 EXAMPLES = """\
@@ -36,7 +35,7 @@ def main() -> None:
     flags = parse_flags()
     with endings.one_line_errors():
         if flags.picture:
-            check_writable(flags.picture)
+            check_figure_path(flags.picture)
         backend = ann.get_backend(flags.device)
         network = ann.load_model(flags.model, backend)
         if flags.report_members and network.committee == 1:

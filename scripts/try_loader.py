@@ -13,9 +13,8 @@ import numpy as np
 
 import ann
 from ann.augment import examples
-from ann.files import check_writable
 from ann.named_recipes import RECIPES
-from ann.plots import figure_of_images, save_figure, show_figure, text_sheet
+from ann.plots import check_figure_path, figure_of_images, save_figure, show_figure, text_sheet
 from ann.validation import check_count
 
 EXAMPLES = """\
@@ -30,7 +29,7 @@ def main() -> None:
     flags = parse_flags()
     with endings.one_line_errors():
         if flags.output:
-            check_writable(flags.output)
+            check_figure_path(flags.output)
         dataset = ann.load_dataset(flags.data)
         for part in ("train", "test"):
             images, labels = getattr(dataset, f"{part}_images"), getattr(dataset, f"{part}_labels")

@@ -3,7 +3,7 @@ import sys
 import numpy as np
 import pytest
 
-from ann.plots import figure_of_images, save_figure, show_figure, text_picture, text_sheet
+from ann.plots import check_figure_path, figure_of_images, save_figure, show_figure, text_picture, text_sheet
 
 
 def test_braille_dots_are_the_pixels():
@@ -40,6 +40,16 @@ def test_figures(tmp_path):
     with pytest.raises(ValueError, match="not supported"):
         save_figure(figure_of_images(images, ["1", "2", "3"]), tmp_path / "a.xyz")
     assert not show_figure(figure_of_images(images, ["1", "2", "3"]))  # agg has no windows
+
+
+def test_what_cannot_be_written_is_said_before(tmp_path):
+    for name in ("a", "a.png", "a.PNG", "a.svg"):
+        check_figure_path(tmp_path / name)
+    with pytest.raises(ValueError, match=r"a\.foo: pictures are not written as \.foo, but as .*\.png, "):
+        check_figure_path(tmp_path / "a.foo")
+    with pytest.raises(OSError, match="There is no folder"):
+        check_figure_path(tmp_path / "absent" / "a.png")
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_matplotlib(monkeypatch):

@@ -407,6 +407,9 @@ def test_picture_of_the_mistakes(trained, small_data):
     out, _ = run("test", "--data", small_data, "--picture", "mistakes.png", "--json", cwd=trained)
     assert json.loads(out)["total"] == 100 and (trained / "mistakes.png").stat().st_size > 1000
     assert "There is no folder" in run("test", "--picture", "absent/x.png", cwd=trained, code=1)[1]
+    for program, flag in (("test", "--picture"), ("try_loader", "--output")):
+        out, complaint = run(program, flag, "x.foo", cwd=trained, code=1)
+        assert out == "" and complaint.startswith("error: x.foo: pictures are not written as .foo, but as .")
 
 
 def test_a_picture_of_no_mistakes(tmp_path, small_data):
