@@ -20,7 +20,7 @@ from ann.files import read_regular, shown_path
 
 _MAX_BYTES, _MAX_PIXELS = 2**26, 50_000_000
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # which Pillow reads without other programs
-_WHITES = (1.0, 255.0, 65535.0)  # of fractions, and of 8 and 16 bits
+_HEIF_BRANDS = (b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 avif avis").split()
 _EDGE = 0.5  # of a side of the picture: a digit covers less of it
 _SIDE = 256  # of a picture while it is looked at: the longer side
 _FAINT = 18.0  # of 255: what differs less from the paper is none
@@ -62,8 +62,8 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
             warnings.simplefilter("ignore")  # of Pillow, on what is refused or mended here
             return _grey(image_module, operations, image_module.open(io.BytesIO(data), formats=_FORMATS))
     except image_module.UnidentifiedImageError:
-        if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypavif"):
-            raise DataFileError(f"{name}: a HEIC or AVIF picture, as phones take them: save it as JPEG first") from None
+        if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+            raise DataFileError(f"{name}: a HEIC or AVIF picture, such as phones take: save it as JPEG first") from None
         raise DataFileError(f"{name}: not a picture of a known kind: {', '.join(_FORMATS)}") from None
     except Exception as error:  # Pillow's readers raise whatever they like
         reason = " ".join(ascii(str(error)).strip("'\"").split())[:200]
@@ -77,7 +77,7 @@ def _grey(image_module: Any, operations: Any, opened: Any) -> np.ndarray:
         picture.draft("L", (2 * _SIDE, 2 * _SIDE))
         picture = operations.exif_transpose(_smaller(image_module, picture))
         if picture.mode.startswith(("I", "F")):
-            picture = image_module.fromarray(_of_eight_bits(np.asarray(picture)))
+            picture = _of_eight_bits(image_module, picture)
         if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
             picture = picture.convert("RGBA")
             paper = image_module.new("RGBA", picture.size, "black" if _is_light(np.asarray(picture)) else "white")
@@ -87,19 +87,26 @@ def _grey(image_module: Any, operations: Any, opened: Any) -> np.ndarray:
         return np.asarray(grey, dtype=np.uint8)
 
 
-def _of_eight_bits(values: np.ndarray) -> np.ndarray:
-    """Grey values of more bits (h, w), or fractions, as uint8; Pillow would cut them off at 255.
+def _of_eight_bits(image_module: Any, picture: Any) -> Any:
+    """A picture whose values have more bits, or are fractions, with 8 bits; Pillow would cut them off at 255.
+
+    How many of the bits are used is not said in a file: 0 is black, or what is below it, and the brightest is white.
 
     Raises:
         ValueError: a value is no number.
     """
-    most = float(values.max())  # not a number, if one is not
-    if not np.isfinite(most) or not np.isfinite(values.min()):
+    values, clear = np.asarray(picture), picture.info.get("transparency")
+    if not np.isfinite(values).all():
         raise ValueError("some of its values are no numbers")
-    white = next((white for white in _WHITES if most <= white), most)
-    if values.dtype.kind != "f":
-        white = max(white, 255.0)
-    return np.clip(values * (255.0 / white), 0.0, 255.0).astype(np.uint8)
+    seen = np.ones(values.shape, dtype=bool) if clear is None else values != clear
+    grey = np.zeros(values.shape, dtype=np.uint8)
+    if seen.any():
+        low, high = np.percentile(values[seen], (0.1, 99.9)).tolist()  # a few wild pixels are neither
+        low, high = min(low, 0.0), 255.0 if values.dtype.kind != "f" and low >= 0 and high <= 255 else high
+        scaled = (values - low) * (255.0 / max(high - low, 1e-30))
+        grey = np.clip(np.rint(scaled), 0.0, 255.0).astype(np.uint8)
+    made = image_module.fromarray(grey)
+    return made if clear is None else image_module.merge("LA", [made, image_module.fromarray(255 * seen.astype("u1"))])
 
 
 def _smaller(image_module: Any, picture: Any) -> Any:

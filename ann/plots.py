@@ -17,6 +17,7 @@ from ann.files import check_writable, write_atomically
 from ann.reports import EpochReport
 
 _BRAILLE_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # bits of U+2800, by row and column
+_FOR_OTHER_PROGRAMS = {"pgf", "raw", "rgba"}  # of matplotlib's formats: for TeX, and no pictures
 _SHADES = " .:*#"
 BLUE, ORANGE = "#0072b2", "#d55e00"  # of Okabe & Ito (2008), told apart by colour-blind readers too
 
@@ -104,7 +105,8 @@ def check_figure_path(path: str | os.PathLike[str]) -> None:
         ValueError: the format that its name ends in is unknown.
     """
     pyplot()
-    known = importlib.import_module("matplotlib.backend_bases").FigureCanvasBase.get_supported_filetypes()
+    formats = importlib.import_module("matplotlib.backend_bases").FigureCanvasBase.get_supported_filetypes()
+    known = set(formats) - _FOR_OTHER_PROGRAMS
     ending = _ending(path)
     if ending.lower() not in known:
         raise ValueError(f"{path}: pictures are not written as .{ending}, but as .{', .'.join(sorted(known))}")

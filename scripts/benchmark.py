@@ -290,7 +290,7 @@ def parse_flags() -> argparse.Namespace:
         help=f"measured epochs of each (default: {REPETITIONS}, and 1 with --quick)",
     )
     parser.add_argument("--only", choices=NAMES, metavar="TASK", help=f"one of: {', '.join(map(repr, NAMES))}")
-    parser.add_argument("--quick", action="store_true", help="20 steps: shows that it runs, not how fast")
+    parser.add_argument("--quick", action="store_true", help="a few steps: shows that it runs, not how fast")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write all figures as JSON")
     parser.add_argument(
         "--distributed",

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import statistics
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from ann.operations import Array
 
 SIZES = (1, 2)
 MEASURED = ("classroom", "big")
+_PATIENCE = 900  # seconds, for two epochs
 TOLERANCE = 1e-3  # by which the mean losses of an epoch may differ, relatively
 
 
@@ -73,13 +76,26 @@ class TorchDistributed(Torch):
 
 
 def work(name: str, task: Task, port: str) -> None:
-    """What each process does: train an epoch that does not count, and one that does; the first says how it was.
-
-    It ends the process.
-    """
+    """What each process does. It ends the process."""
     crew = TimedProcesses()
     from mpi4py import MPI  # which starts it, and benchmark.py imports this module
 
+    try:
+        found = _epochs(crew, name, task, port)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        crew.abort(1)  # others may wait for this one
+        raise
+    if crew.rank == 0:
+        print(json.dumps(found), flush=True)
+    # gloo's destructor holds Python's lock while it waits for a thread that needs it, and waits for ever now and then
+    MPI.Finalize()
+    os._exit(0)
+
+
+def _epochs(crew: TimedProcesses, name: str, task: Task, port: str) -> dict[str, float]:
+    """Train an epoch that does not count, and one that does, and say how it was."""
     dataset = ann.load_dataset(cli.DATA)
     images = dataset.train_images.reshape(len(dataset.train_images), -1)[: task.count]
     random = np.random.default_rng(0)
@@ -92,12 +108,7 @@ def work(name: str, task: Task, port: str) -> None:
     loss = contender.epoch(random.permutation(task.count))
     seconds = time.perf_counter() - started
     parameters = sum(weight.size + bias.size for weight, bias in arguments[-1])
-    found = {"seconds": seconds, "in sums": crew.seconds, "loss": loss, "parameters": parameters}
-    if crew.rank == 0:
-        print(json.dumps(found), flush=True)
-    # gloo's destructor holds Python's lock while it waits for a thread that needs it, and waits for ever now and then
-    MPI.Finalize()
-    os._exit(0)
+    return {"seconds": seconds, "in sums": crew.seconds, "loss": loss, "parameters": parameters}
 
 
 def measure(repetitions: int, quick: bool, only: str | None) -> dict[str, Any]:
@@ -149,11 +160,14 @@ def _run(name: str, size: int, task: Task, quick: bool) -> dict[str, float]:
         port = str(free.getsockname()[1])
     one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     command = [mpiexec, "-n", str(size), sys.executable, __file__, name, task.name, port, "quick" if quick else "whole"]
-    run = subprocess.run(
-        command, env={**os.environ, **one_thread}, capture_output=True, text=True, check=False, timeout=900
-    )
+    options: dict[str, Any] = {"env": {**os.environ, **one_thread}, "capture_output": True, "text": True}
+    try:
+        run = subprocess.run(command, check=False, timeout=_PATIENCE, **options)
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"{name} with {size} processes made no end in {_PATIENCE} seconds") from None
     if run.returncode:
-        reason = " ".join(run.stderr.split())[-300:]
+        raised = re.findall(r"^[\w.]*(?:Error|Exception)\b.*", run.stderr, re.M)  # among what mpiexec says of it
+        reason = " ".join((raised[-1] if raised else run.stderr).split())[-300:]
         raise ValueError(f"{name} with {size} processes does not run here (pip install -e '.[bench,mpi]'): {reason}")
     found: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,24 +26,25 @@ def main() -> None:
     with endings.one_line_errors(lambda: f"{flags.output} is as it was"):
         check_writable(flags.output)
         networks = [ann.load_model(path) for path in flags.models]
-        check_different(flags.models, networks)
         try:
             committee = ann.committee_of(networks)
         except ValueError as error:
             names = ", ".join(f"{number} is {path}" for number, path in enumerate(flags.models, start=1))
             raise ann.ModelFileError(f"{error} ({names})") from None
+        check_different(flags.models, networks)
         committee.save(flags.output)
         cli.say(f"saved {flags.output}: {committee!r}")
         cli.say(f"test it: {cli.command('test.py', '--model', flags.output, '--report-members')}")
 
 
 def check_different(paths: Sequence[Path], networks: Sequence[ann.NeuralNetwork]) -> None:
-    """Raise ModelFileError where two files hold one network, whose vote would count twice."""
+    """Raise ModelFileError where two files hold one network, alone or as a member: its vote would count twice."""
     before: dict[bytes, Path] = {}
     for path, network in zip(paths, networks, strict=True):
-        other = before.setdefault(network.backend.to_host(network.parameters).tobytes(), path)
-        if other is not path:
-            raise ann.ModelFileError(f"{path}: it is the same network as {other}, whose vote would count twice")
+        for member in network.backend.to_host(network.parameters).reshape(network.committee, -1):
+            other = before.setdefault(hashlib.sha256(member.tobytes()).digest(), path)
+            if other is not path:
+                raise ann.ModelFileError(f"{path}: {other} has the same network, whose vote would count twice")
 
 
 def parse_flags() -> argparse.Namespace:

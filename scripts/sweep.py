@@ -36,7 +36,7 @@ EXAMPLES = """\
 def main() -> None:
     """Parse, join the study, try, report."""
     flags = parse_flags()
-    with endings.one_line_errors(names=vars(flags)):
+    with endings.one_line_errors(lambda: "what the study holds is kept; the same command goes on", vars(flags)):
         try:
             import sweep_report
             import sweep_study
@@ -132,7 +132,13 @@ def parse_flags() -> argparse.Namespace:
         "the same command elsewhere joins in (default: sweep.db)",
     )
     parser.add_argument("--study", default="digits", metavar="NAME", help="of several in one storage (default: digits)")
-    parser.add_argument("--trials", type=whole(1), default=100, metavar="N", help="of all workers (default: 100)")
+    parser.add_argument(
+        "--trials",
+        type=whole(1),
+        default=100,
+        metavar="N",
+        help="of all workers, and what they are still making (default: 100)",
+    )
     parser.add_argument("--hours", type=number(above=0), metavar="N", help="begin no trial after so many")
     parser.add_argument(
         "--time-per-trial",

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cli
 import optuna
 import sqlalchemy
 from optuna.storages import JournalStorage, RDBStorage
@@ -191,7 +192,7 @@ def join(storage: Any, name: str, rules: dict[str, str], seed: int | None = None
         study = optuna.load_study(**place)
     else:
         study.set_user_attr("rules", rules)  # by the one worker whose study it became
-    begun = _rules(study, name)
+    begun = _rules(study, name, rules)
     for rule in sorted({*begun, *rules}):
         if begun.get(rule) != rules.get(rule):
             raise ValueError(
@@ -201,19 +202,22 @@ def join(storage: Any, name: str, rules: dict[str, str], seed: int | None = None
     return study
 
 
-def _rules(study: Any, name: str) -> dict[str, str]:
-    """By which a study was begun; whoever has made it says them at once."""
-    for _ in range(_WAITS):
+def _rules(study: Any, name: str, own: dict[str, str]) -> dict[str, str]:
+    """By which a study was begun. Whoever has made it says them at once, or else died, and this worker does."""
+    for wait in range(_WAITS + 1):
+        trials = study.get_trials(deepcopy=False)  # looked at first, since rules come before any
         rules = study.user_attrs.get("rules")
         if isinstance(rules, dict):
             return rules
-        if rules or study.get_trials(deepcopy=False):
-            break
-        time.sleep(1)
-    raise ValueError(
-        f"--study {name}: this study was made by another program, or the worker that began it died at once; give "
-        "another name"
-    )
+        if rules or trials or study.directions != [optuna.study.StudyDirection.MINIMIZE]:
+            raise ValueError(f"--study {name}: this study was made by another program; give another name")
+        if wait == 0:
+            cli.say(f"study {name} was begun a moment ago: waiting for what its worker says of it")
+        if wait < _WAITS:
+            time.sleep(1)
+    study.set_user_attr("rules", own)
+    time.sleep(1)  # others may have done the same, and the last one's are those that all find
+    return dict(study.user_attrs["rules"])
 
 
 def finished(study: Any) -> list[Any]:

@@ -109,6 +109,9 @@ class Worker:
         except MemoryError:
             trial.set_user_attr("ended", "not enough memory")
             raise optuna.TrialPruned from None
+        except KeyboardInterrupt:  # the second Ctrl-C, which does not wait for the step
+            trial.study.enqueue_trial(trial.params)
+            raise
         trial.set_user_attr("seconds", round(time.perf_counter() - started, 1))
         if watch.hopeless:
             trial.set_user_attr("ended", f"hopeless after {len(reports)} of {recipe.epochs} epochs")

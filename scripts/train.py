@@ -52,6 +52,8 @@ def run(crew: Processes) -> None:
             return
         folder = run_folder(flags, recipe, dataset, backend)
         cli.say(f"device {backend.name}: {backend.description}")
+        if flags.resume and folder:
+            say_what_changed(folder, backend)
         cli.say(in_short(network))
         if crew.size > 1:
             cli.say(f"{crew.size} processes, each with its share of every batch of {recipe.batch_size} images")
@@ -146,12 +148,7 @@ def run_folder(
 ) -> RunFolder | None:
     """The folder of the run, a new one or the one to go on in; None where none is wanted."""
     if flags.resume:
-        folder = RunFolder.open(flags.resume)
-        for name, now in {"device": backend.name, **versions(backend)}.items():
-            was = {"device": folder.config["device"], **folder.config["versions"]}.get(name)
-            if was not in (None, now):
-                cli.say(f"note: begun with {name} {was}, goes on with {now}; last digits may differ")
-        return folder
+        return RunFolder.open(flags.resume)
     if not flags.run:
         return None
     config = run_config(
@@ -166,6 +163,14 @@ def run_folder(
         command=shlex.join(sys.argv),
     )
     return RunFolder.create(flags.run, config)
+
+
+def say_what_changed(folder: RunFolder, backend: ann.Backend) -> None:
+    """That a run was begun on another device, or with other versions."""
+    for name, now in {"device": backend.name, **versions(backend)}.items():
+        was = {"device": folder.config["device"], **folder.config["versions"]}.get(name)
+        if was not in (None, now):
+            cli.say(f"note: begun with {name} {was}, goes on with {now}; last digits may differ")
 
 
 def train_in(

@@ -348,5 +348,7 @@ def test_join_on_the_command_line(tmp_path, small_data):
     (tmp_path / "e.pickle").write_bytes((tmp_path / "b.pickle").read_bytes())
     for twice in ("b.pickle", "e.pickle"):
         _, error = run("join", "a.pickle", "b.pickle", twice, "--output", "c.pickle", cwd=tmp_path, code=1)
-        assert error == f"error: {twice}: it is the same network as b.pickle, whose vote would count twice\n"
+        assert error == f"error: {twice}: b.pickle has the same network, whose vote would count twice\n"
+    _, error = run("join", "c.pickle", "a.pickle", "--output", "d.pickle", cwd=tmp_path, code=1)
+    assert error == "error: a.pickle: c.pickle has the same network, whose vote would count twice\n"
     run("join", "a.pickle", "b.pickle", "--output", "no/folder/c.pickle", cwd=tmp_path, code=1)

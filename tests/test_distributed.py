@@ -285,6 +285,27 @@ def test_the_benchmark_measures_the_same_training(mpiexec, tmp_path):
     assert "measures on the CPU" in run("benchmark", "--distributed", "--only", "wide", cwd=tmp_path, code=2)[1]
 
 
+def test_a_process_of_the_benchmark_that_fails(mpiexec, monkeypatch, tmp_path):
+    """It ends the others, and its reason is the one that is said."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import distributed_speed
+    from tasks import TASKS
+
+    (tmp_path / "torch.py").write_text(
+        "import os, time\n"
+        "if '1' in (os.environ.get('PMI_RANK'), os.environ.get('OMPI_COMM_WORLD_RANK')):\n"
+        "    raise RuntimeError('no luck')\n"
+        "time.sleep(100)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(distributed_speed, "_PATIENCE", 60)
+    with pytest.raises(ValueError, match=r"^PyTorch with 2 processes does not run here \(.*\): RuntimeError: no luck$"):
+        distributed_speed._run("PyTorch", 2, TASKS[0], True)
+    monkeypatch.setattr(distributed_speed, "_PATIENCE", 1)
+    with pytest.raises(ValueError, match=r"^PyTorch with 1 processes made no end in 1 seconds$"):
+        distributed_speed._run("PyTorch", 1, TASKS[0], True)
+
+
 def test_without_mpi4py(tmp_path, small_data):
     (tmp_path / "mpi4py").mkdir()
     (tmp_path / "mpi4py/__init__.py").write_text("raise ModuleNotFoundError('no', name='mpi4py')")

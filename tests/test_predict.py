@@ -153,13 +153,23 @@ def test_files_of_all_kinds(tmp_path):
         ring(400).astype(np.uint16) * 257,
         ring(400).astype(np.int32) * 257,
         ring(400).astype(np.int32) * 10_000,
+        ring(400).astype(np.uint16) * 4,
+        ring(400).astype(np.uint16) * 16,
+        ring(400).astype(np.uint16) * 16 + 60_000 * (np.indices((400, 400)).sum(axis=0) == 9).astype(np.uint16),
+        ring(400).astype(np.int32) * 257 - 32_768,
         ring(400).astype(np.float32) / 255,
+        ring(400).astype(np.float32) / 250 - 0.01,
         ring(400).astype(np.float32),
+        ring(400).astype(np.float32) * 1.006,
+        ring(400).astype(np.float32) / 100 - 1.2,
     ):
         deep = Image.fromarray(values)
         for form in ("PNG", "TIFF") if values.dtype == np.uint16 else ("TIFF",):
             found = read_picture(written(tmp_path / "x", encoded(deep, form)))
             assert np.abs(prepare(found).image - usual).mean() < 2
+    clear = Image.fromarray(np.where(ring(400) > 100, 100, 0).astype(np.uint16))
+    found = read_picture(written(tmp_path / "x", encoded(clear, "PNG", transparency=100)))
+    assert np.abs(prepare(found).image - usual).mean() < 2
     turned = Image.fromarray(np.vstack([ring(100), np.full((100, 100), 255, np.uint8)]))
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held on its side
@@ -196,7 +206,7 @@ def bomb(width, height):
     [
         (b"", "not a picture of a known kind: PNG, JPEG"),
         (b"hello", "not a picture of a known kind"),
-        (b"\0\0\0\x24ftypheic\0\0\0\0", "a HEIC or AVIF picture, as phones take them: save it as JPEG first"),
+        (b"\0\0\0\x24ftypheic\0\0\0\0", "a HEIC or AVIF picture, such as phones take: save it as JPEG first"),
         (encoded(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF"), "some of its values are no numbers"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture of a known kind"),
         (bomb(60_000, 60_000), "not a picture that can be read: "),

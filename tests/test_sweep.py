@@ -170,6 +170,25 @@ def test_interrupted_and_gone_on_with(tmp_path, small_data, number, code):
     assert trials[1].params == trials[0].params != {}
 
 
+def test_a_second_ctrl_c_keeps_the_trial_too(tmp_path, small_data):
+    """It does not wait for the step that the network is making."""
+    program = (
+        "import runpy, sys; sys.argv = sys.argv[1:]; sys.path.insert(0, sys.argv[0].rpartition('/')[0])\n"
+        "import cli, ann\n"
+        "def fit(*arguments): raise KeyboardInterrupt\n"
+        "ann.fit = fit\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [sys.executable, "-c", program, str(ROOT / "scripts/sweep.py"), "--data", small_data, *SMALL]
+    process = subprocess.run(
+        [str(word) for word in command], cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=60
+    )
+    assert process.returncode == 130 and "interrupted: what the study holds is kept" in process.stderr
+    failed, waiting = trials_in(str(tmp_path / "sweep.db"))
+    assert (failed.state.name, waiting.state.name) == ("FAIL", "WAITING")
+    assert waiting.system_attrs["fixed_params"] == failed.params != {}
+
+
 def test_another_space_is_refused(tmp_path, small_data):
     run("sweep", "--data", small_data, *SMALL, "--trials", 1, cwd=tmp_path, env=ENV)
     for flags, words in (
@@ -292,38 +311,54 @@ def test_a_study_of_another_program(tmp_path, small_data):
         opened.remove_session()
         opened.engine.dispose()
     _, complaint = run("sweep", "--data", small_data, *SMALL, cwd=tmp_path, env=ENV, code=1)
-    assert "this study was made by another program, or the worker that began it died at once; give another" in complaint
+    assert "this study was made by another program; give another name" in complaint
 
 
-def test_of_workers_that_begin_together_one_makes_the_rules(tmp_path, monkeypatch):
+@pytest.mark.filterwarnings("ignore")  # of Optuna, on what may change
+@pytest.mark.parametrize("name", ["sweep.db", "sweep.journal"])
+def test_of_workers_that_begin_together_one_makes_the_rules(tmp_path, monkeypatch, name):
     import sweep_study
 
-    monkeypatch.setattr(sweep_study, "_WAITS", 3)
+    study = sweep_study.optuna.study.Study
+    said = study.set_user_attr
+    monkeypatch.setattr(study, "set_user_attr", lambda *words: time.sleep(0.3) or said(*words))
+    together = threading.Barrier(4)
 
-    def joined(name, rules, storage):
+    def joined(number):
+        opened = sweep_study.open_storage(str(tmp_path / name), 100)
+        together.wait()
         try:
-            return dict(sweep_study.join(storage, name, rules).user_attrs["rules"])
+            return dict(sweep_study.join(opened, "a", {"--width": str(number)}).user_attrs["rules"])
         except ValueError as error:
             return str(error)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        kept = str(tmp_path / "sweep.journal")
-        storages = [sweep_study.open_storage(kept, 100) for _ in range(4)]
-        with ThreadPoolExecutor(4) as threads:
-            found = list(threads.map(lambda number: joined("a", {"--width": str(number)}, storages[number]), range(4)))
-        winners = [rules for rules in found if isinstance(rules, dict)]
-        assert len(winners) == 1 and found.index(winners[0]) == int(winners[0]["--width"])
-        words = f"--study a: it was begun with --width {winners[0]['--width']}, and this is "
-        assert sum(str(other).startswith(words) for other in found) == 3
-        # one that was begun a moment ago, whose worker speaks late, or never
-        study = sweep_study.optuna.create_study(storage=storages[0], study_name="late")
-        timer = threading.Timer(0.5, study.set_user_attr, ("rules", {"--width": "5"}))
-        timer.start()
-        assert joined("late", {"--width": "5"}, storages[1]) == {"--width": "5"}
-        timer.join()
-        sweep_study.optuna.create_study(storage=storages[0], study_name="never")
-        assert "or the worker that began it died at once" in joined("never", {}, storages[1])
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(joined, range(4)))
+    (winner,) = (number for number, rules in enumerate(found) if isinstance(rules, dict))
+    assert found[winner] == {"--width": str(winner)}
+    words = f"--study a: it was begun with --width {winner}, and this is "
+    assert sum(str(other).startswith(words) for other in found) == 3
+
+
+@pytest.mark.filterwarnings("ignore")  # of Optuna, on what may change
+def test_a_study_whose_worker_says_its_rules_late_or_never(tmp_path, monkeypatch, capsys):
+    import sweep_study
+
+    monkeypatch.setattr(sweep_study, "_WAITS", 3)
+    kept, other = (sweep_study.open_storage(str(tmp_path / "sweep.journal"), 100) for _ in range(2))
+    late = sweep_study.optuna.create_study(storage=kept, study_name="late")
+    timer = threading.Timer(0.5, late.set_user_attr, ("rules", {"--width": "5"}))
+    timer.start()
+    assert sweep_study.join(other, "late", {"--width": "5"}).user_attrs["rules"] == {"--width": "5"}
+    timer.join()
+    assert "study late was begun a moment ago: waiting for what its worker says" in capsys.readouterr().out
+    sweep_study.optuna.create_study(storage=kept, study_name="never")  # and its worker died
+    assert sweep_study.join(other, "never", {"--width": "6"}).user_attrs["rules"] == {"--width": "6"}
+    with pytest.raises(ValueError, match="--study never: it was begun with --width 6, and this is 7"):
+        sweep_study.join(kept, "never", {"--width": "7"})
+    sweep_study.optuna.create_study(storage=kept, study_name="most", direction="maximize")
+    with pytest.raises(ValueError, match="--study most: this study was made by another program; give another name"):
+        sweep_study.join(other, "most", {})
 
 
 def test_a_database_that_goes_away(tmp_path, small_data):
