@@ -80,7 +80,9 @@ def fit(
     def parts() -> tuple[tuple[Any, Any], tuple[Any, Any], Any]:
         training, held_out = _split(network, dataset, recipe)
         if recipe.batch_size < processes.size:
-            raise ValueError(f"batch_size: {recipe.batch_size} images are too few for {processes.size} processes")
+            raise ValueError(
+                f"batch_size: {recipe.batch_size} images a batch are too few for {processes.size} processes"
+            )
         return training, held_out, _checked_weights(weights, len(dataset.train_images), len(training[0]))
 
     training, held_out, weights = together(processes, parts)

@@ -173,7 +173,7 @@ def measure_distorting(images: np.ndarray, backend: Backend, repetitions: int, q
         except Exception as error:  # of a peer, which need not work here
             if name == "ann":
                 raise
-            cli.say(f"  {name:25} left out: {' '.join(str(error).split())[:200]}")
+            cli.say(f"  {name:25} left out: {' '.join(str(error).split())[:200]}{cure_of(error)}")
     plain = images[:DISTORTED_BATCH] / 255.0
     changes = {name: float(np.abs(distorting.distort(1) - plain).mean()) for name, distorting in found.items()}
     for name, change in changes.items():
@@ -200,12 +200,17 @@ def measure_start_up(data: Path, repetitions: int) -> dict[str, Any]:
             environment = {**here, "PYTHONPYCACHEPREFIX": folder}
             options: dict[str, Any] = {"cwd": startup.ROOT, "capture_output": True, "env": environment}
             if subprocess.run(command, **options, check=False).returncode:
-                cli.say(f"  {name:25} left out: it does not run here")
+                cli.say(f"  {name:25} left out: it is not installed, or does not run here")
                 continue
             runs[name] = partial(subprocess.run, command, **options, check=True)
         seconds = in_turns(runs, repetitions)
     show(seconds, "seconds", digits=3)
     return {"seconds": seconds}
+
+
+def cure_of(error: Exception) -> str:
+    """How to install what is missing."""
+    return ": pip install -e '.[bench]'" if isinstance(error, ModuleNotFoundError) else ""
 
 
 def admitted(
@@ -224,8 +229,7 @@ def admitted(
             if name == "ann":
                 raise
             contenders.pop(name, None)
-            cure = ": pip install -e '.[bench]'" if isinstance(error, ModuleNotFoundError) else ""
-            cli.say(f"  {name:25} left out: {' '.join(str(error).split())[:200]}{cure}")
+            cli.say(f"  {name:25} left out: {' '.join(str(error).split())[:200]}{cure_of(error)}")
             continue
         expected = losses["ann"]
         tolerance = 10 * TOLERANCE if "TF32" in name else TOLERANCE

@@ -134,6 +134,33 @@ def data_place(text: str) -> str | Path:
     return text if text in SOURCES else Path(text)
 
 
+# of other files of ours, which a model's or a page's would replace, or be taken for
+_ENDINGS = {
+    ".safetensors",
+    ".npz",
+    ".onnx",
+    ".html",
+    ".pickle",
+    ".png",
+    ".jpg",
+    ".svg",
+    ".pdf",
+    ".json",
+    ".jsonl",
+    ".py",
+}
+
+
+def check_ending(path: Path, own: str, other: str = "") -> None:
+    """Raise ValueError where a file's name has the ending of another kind of file; ``other`` says how to make such."""
+    if path.suffix.lower() in _ENDINGS - {own}:
+        more = f" ({other})" if other else ""
+        raise ValueError(f"{path}: this is written as {own}: name it {path.with_suffix(own).name}{more}")
+
+
+OTHER_FORMS = "export.py makes other forms of it"  # said of a model
+
+
 def checked(check: Callable[[Any], object], convert: Callable[[str], Any], wanted: str) -> Callable[[str], Any]:
     """An argparse type: convert the text, then check the value; either may raise ValueError."""
 

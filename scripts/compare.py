@@ -36,6 +36,10 @@ class Comparison:
             "differ": self.differ.tolist(),
         }
 
+    def _in_two_wrong_ways(self) -> str:
+        both = len(self.differ) - self.only_first - self.only_second
+        return f", on {both} of which both are wrong" if both else ""
+
     def in_words(self, first: Path, second: Path, *, every: bool) -> str:
         """A few lines, and one for each image on which the networks differ, or for some of them."""
         shown = self.differ if every else self.differ[:_SHOWN]
@@ -43,7 +47,9 @@ class Comparison:
             f"{first}: {self.both + self.only_first} wrong; {second}: {self.both + self.only_second} wrong; both wrong "
             f"on {self.both}, only the first on {self.only_first}, only the second on {self.only_second}",
             f"McNemar's exact test: p {f'= {self.p:.2g}' if self.p else '< 1e-300'}, {self._judgement()}",
-            f"they differ on {len(self.differ)} images:" if len(self.differ) else "they answer alike on all images",
+            f"they answer differently on {len(self.differ)} images{self._in_two_wrong_ways()}:"
+            if len(self.differ)
+            else "they answer alike on all images",
             *(
                 f"image {index:5}  expected {self._labels[index]}  first {self._first[index]}  "
                 f"second {self._second[index]}"

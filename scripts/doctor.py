@@ -50,6 +50,8 @@ EXTRAS = {
     "export": ("onnx", "other programs' formats"),
     "data": ("platformdirs", "data sets by name"),
     "sklearn": ("sklearn", "ann.estimator, for scikit-learn's tools"),
+    "sweep": ("optuna", "sweeps over many networks"),
+    "mpi": ("mpi4py", "one network by many processes"),
     "bench": ("jax", "the benchmark's other libraries"),
 }
 

@@ -24,6 +24,9 @@ def main() -> None:
     """Parse, join, save."""
     flags = parse_flags()
     with endings.one_line_errors(lambda: f"{flags.output} is as it was"):
+        cli.check_ending(flags.output, ".pickle", cli.OTHER_FORMS)
+        if any(flags.output.resolve() == path.resolve() for path in flags.models):
+            raise ValueError(f"{flags.output}: one of the networks to join; save the committee to another file")
         check_writable(flags.output)
         networks = [ann.load_model(path) for path in flags.models]
         try:
@@ -43,6 +46,8 @@ def check_different(paths: Sequence[Path], networks: Sequence[ann.NeuralNetwork]
     for path, network in zip(paths, networks, strict=True):
         for member in network.backend.to_host(network.parameters).reshape(network.committee, -1):
             other = before.setdefault(hashlib.sha256(member.tobytes()).digest(), path)
+            if other is not path and other.resolve() == path.resolve():
+                raise ann.ModelFileError(f"{path}: given twice, and its vote would count twice")
             if other is not path:
                 raise ann.ModelFileError(f"{path}: {other} has the same network, whose vote would count twice")
 

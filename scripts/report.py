@@ -43,6 +43,7 @@ def main() -> None:
     """Parse, load, look, write."""
     flags = parse_flags()
     with endings.one_line_errors():
+        cli.check_ending(flags.output, ".html")
         check_writable(flags.output)
         changes = analysis.changes()  # first, since what it says to install is enough for all of it
         pyplot().switch_backend("agg")  # it opens no window

@@ -55,6 +55,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             ann.Recipe.from_json(json.dumps(row["fields"]))
     except FileNotFoundError:
         return []
+    except UnicodeDecodeError:
+        raise ann.AnnError(f"{path}: not a file of results, nor a text") from None
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ann.AnnError(f"{path}: not a file of results: {error}") from None
     return rows

@@ -47,6 +47,7 @@ def main() -> None:
         pyplot()  # which the page will need
         if not flags.storage:
             raise ValueError("--storage: expected a file, or the address of a database")
+        cli.check_ending(flags.report, ".html")
         check_writable(flags.report)
         if os.path.abspath(flags.storage) == os.path.abspath(flags.report):
             raise ValueError(f"--report {flags.report}: this is where the study is kept; name another file")
@@ -61,7 +62,7 @@ def main() -> None:
             study = sweep_study.join(storage, flags.study, rules(flags, space, dataset))
             cli.say(f"device {backend.name}: {backend.description}")
             count = len(sweep_study.finished(study))
-            cli.say(f"study {flags.study} in {sweep_study.shown_place(flags.storage)}: {count} trials are done")
+            cli.say(f"study {flags.study} in {sweep_study.shown_place(flags.storage)}: trials done: {count}")
             with endings.Interruption() as interruption:
                 sweep_worker.Worker(flags, space, backend, dataset, study, interruption).work()
             best = sweep_study.leaders(study)
@@ -137,7 +138,7 @@ def parse_flags() -> argparse.Namespace:
         type=whole(1),
         default=100,
         metavar="N",
-        help="of all workers, and what they are still making (default: 100)",
+        help="begin none when all workers together have ended so many (default: 100)",
     )
     parser.add_argument("--hours", type=number(above=0), metavar="N", help="begin no trial after so many")
     parser.add_argument(

@@ -28,8 +28,8 @@ def page(name: str, study: Any, table: str) -> str:
     pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
     rules = dict(study.user_attrs["rules"])
     if rules["--distort"] == "no":
-        for name in ("rotation", "scaling", "shear", "shift", "elastic"):
-            del rules[f"--{name}"]
+        for strength in ("rotation", "scaling", "shear", "shift", "elastic"):
+            del rules[f"--{strength}"]
     facts = {
         "trials": f"{len(trained)} trained to the end, {len(pruned)} not: hopeless, diverged or too large",
         **{rule.strip("-").replace("-", " "): text for rule, text in rules.items()},

@@ -5,6 +5,7 @@ Rates have other ranges for other optimizers, so that none is judged by another'
 from __future__ import annotations
 
 import argparse
+import difflib
 import itertools
 import math
 import re
@@ -171,7 +172,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
     choices = {"activation": tuple(ACTIVATIONS), "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
     add("hidden_layers", _RangeType(int), "1-3", "how many")
-    add("width", _RangeType(int, log=True), "32-512", "of each of them")
+    add("width", _RangeType(int, log=True, least=1), "32-512", "of each of them")
     add("activation", _Names(choices["activation"]), "sigmoid,tanh,relu,gelu", f"of {', '.join(ACTIVATIONS)}")
     add("output_activation", _Names(choices["activation"]), "sigmoid,softmax", "the same choice")
     add("loss", _Names(LOSSES), "cross-entropy,quadratic", "those that go with the outputs")
@@ -179,7 +180,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("learning_rate", _RangeType(float, log=True), None, "the largest one")
     add("weight_decay", _RangeType(float, log=True), None, "pull of weights to 0")
     add("schedule", _Names(SCHEDULES), "linear,cosine,one-cycle", f"of {', '.join(SCHEDULES)}")
-    add("batch_size", _RangeType(int, log=True), "64-512", "images in a step")
+    add("batch_size", _RangeType(int, log=True, least=1), "64-512", "images in a step")
     add("dropout", _RangeType(float), "0-0.3", "share of hidden neurons")
     add("distort", _Names(("no", "yes")), "no,yes", "whether training images are distorted, by the next five")
     add("rotation", _RangeType(float), "0-15", "degrees")
@@ -194,18 +195,22 @@ class _RangeType:
 
     metavar = "A-B"
 
-    def __init__(self, kind: type, *, log: bool = False) -> None:
-        self._kind, self._log = kind, log
+    def __init__(self, kind: type, *, log: bool = False, least: int = 0) -> None:
+        self._kind, self._log, self._least = kind, log, least
 
     def __call__(self, text: str) -> Range:
         whole = self._kind is int
         try:
-            return parse_range(text, self._kind, log=self._log)
+            found = parse_range(text, self._kind, log=self._log)
+            if found.low < self._least:
+                raise ValueError("too low")
+            return found
         except ValueError:
             example = "2 or 1-4" if whole else "0.1 or 0.01-0.5"
-            above = " above 0" if self._log else ""
+            above = " above 0" if self._log or self._least else ""
             raise argparse.ArgumentTypeError(
-                f"expected a {'whole ' * whole}number{above} or a range, such as {example}, got {text!r}"
+                f"expected a {'whole ' * whole}number{above} or a range, the lower one first, such as {example}, "
+                f"got {text!r}"
             ) from None
 
 
@@ -221,7 +226,9 @@ class _Names:
         names = tuple(dict.fromkeys(text.split(",")))
         for name in names:
             if name not in self._choices:
-                raise argparse.ArgumentTypeError(f"unknown {name!r}; known: {', '.join(self._choices)}")
+                near = difflib.get_close_matches(name.lower(), self._choices, 1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise argparse.ArgumentTypeError(f"unknown {name!r}; known: {', '.join(self._choices)}{hint}")
         return names
 
 

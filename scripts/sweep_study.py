@@ -87,6 +87,8 @@ def open_storage(place: str, grace: int) -> Any:
         if not Path(place).absolute().parent.is_dir():
             folder = shown_place(str(Path(place).absolute().parent) + "@").rstrip("@")
             raise ValueError(f"--storage {shown_place(place)}: there is no folder {folder}; make it first")
+        if Path(place).is_dir():
+            raise ValueError(f"--storage {shown_place(place)}: this is a folder; name a file in it")
         if place.endswith(".journal"):
             return _journal(place, grace, retry)
     try:
@@ -193,12 +195,12 @@ def join(storage: Any, name: str, rules: dict[str, str], seed: int | None = None
     else:
         study.set_user_attr("rules", rules)  # by the one worker whose study it became
     begun = _rules(study, name, rules)
-    for rule in sorted({*begun, *rules}):
-        if begun.get(rule) != rules.get(rule):
-            raise ValueError(
-                f"--study {name}: it was begun with {rule} {begun.get(rule)}, and this is {rules.get(rule)}; say the "
-                "same, or give another --study"
-            )
+    others = [rule for rule in sorted({*begun, *rules}) if begun.get(rule) != rules.get(rule)]
+    if others:
+        was, now = (", ".join(f"{rule} {words.get(rule)}" for rule in others) for words in (begun, rules))
+        raise ValueError(
+            f"--study {name}: it was begun with {was}, and this is {now}; say the same, or give another --study"
+        )
     return study
 
 

@@ -80,9 +80,10 @@ def prepare(flags: argparse.Namespace, recipe: ann.Recipe, crew: Processes) -> t
         there = {"recipe": vars(recipe_of(flags.config)), "seed": flags.config["seed"]}
         check_same_run(flags.resume, there, {"recipe": vars(recipe), "seed": flags.seed})
     elif not flags.run and crew.rank == 0:
+        cli.check_ending(flags.output, ".pickle", cli.OTHER_FORMS)
         check_writable(flags.output)
     if recipe.batch_size < crew.size:
-        raise ValueError(f"batch_size: {recipe.batch_size} images are too few for {crew.size} processes")
+        raise ValueError(f"batch_size: {recipe.batch_size} images a batch are too few for {crew.size} processes")
     backend = ann.get_backend(flags.device, flags.precision)
     dataset = ann.load_dataset(flags.data)
     if flags.device == "auto" and crew.size == 1:

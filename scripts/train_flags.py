@@ -28,6 +28,7 @@ from ann.schedules import SCHEDULES
 from ann.validation import check_count, check_number
 
 EVERY = "30s"
+_SECONDS = {"s": 1.0, "m": 60.0}  # in what a number of seconds may end, and of minutes
 EXAMPLES = """\
   python scripts/train.py
   # see how many held-out images go wrong while it learns
@@ -71,9 +72,9 @@ def parse_flags() -> argparse.Namespace:
     parser.add_argument(
         "--checkpoint-every",
         type=interval_text,
-        metavar="N|Ns",
-        help="with --run or --resume: write a checkpoint after so many epochs, such as 1, or seconds, such as 10s "
-        f"(default: {EVERY})",
+        metavar="N|Ns|Nm",
+        help="with --run or --resume: write a checkpoint after so many epochs, such as 1, or "
+        f"seconds, such as 10s, or minutes, such as 5m (default: {EVERY})",
     )
     parser.add_argument(
         "--precision",
@@ -241,17 +242,22 @@ def recipe_of(config: dict[str, Any]) -> ann.Recipe:
 def interval_text(text: str) -> str:
     """An argparse type for ``--checkpoint-every``."""
     try:
-        (number(above=0) if text.endswith("s") else whole(1))(text.removesuffix("s"))
+        if text[-1:] in _SECONDS:
+            number(above=0)(text[:-1])
+        else:
+            whole(1)(text)
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
-            f"expected a number of epochs above 0, such as 2, or of seconds, such as 30s, got {text!r}"
+            "expected a number of epochs above 0, such as 2, of seconds, such as 30s, or of minutes, such as 5m, "
+            f"got {text!r}"
         ) from None
     return text
 
 
 def interval(text: str) -> tuple[int | None, float | None]:
     """After how many epochs, and after how many seconds."""
-    return (None, float(text[:-1])) if text.endswith("s") else (int(text), None)
+    unit = _SECONDS.get(text[-1:])
+    return (None, float(text[:-1]) * unit) if unit else (int(text), None)
 
 
 def whole(at_least: int) -> Callable[[str], Any]:
@@ -271,4 +277,4 @@ def widths(text: str) -> tuple[int, ...]:
     if text == "none":
         return ()
     one = cli.checked(partial(check_count, "", at_least=1), int, "widths such as 128,32, each at least 1, or none")
-    return tuple(one(width) for width in text.split(","))
+    return tuple(one(width) for width in text.removesuffix(",").split(","))

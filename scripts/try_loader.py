@@ -21,7 +21,7 @@ EXAMPLES = """\
   python scripts/try_loader.py                 another choice each time
   python scripts/try_loader.py --seed 3        the same choice each time
   python scripts/try_loader.py --output digits.png"""
-PICTURE = Path("mnist_images.png")
+PICTURE, DISTORTED = Path("mnist_images.png"), Path("mnist_distorted.png")
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
         images, captions = distort(dataset, random) if flags.distort else choose(dataset, random)
         unicode = "utf" in (sys.stdout.encoding or "").lower()
         cli.say(text_sheet(images, captions, unicode=unicode))
-        show(images, captions, flags.output)
+        show(images, captions, flags.output, DISTORTED if flags.distort else PICTURE)
 
 
 def choose(dataset: ann.Dataset, random: np.random.Generator) -> tuple[np.ndarray, list[str]]:
@@ -64,8 +64,8 @@ def distort(dataset: ann.Dataset, random: np.random.Generator) -> tuple[np.ndarr
     return np.concatenate([image[None], np.rint(found).astype(np.uint8)]), captions
 
 
-def show(images: np.ndarray, captions: list[str], output: Path | None) -> None:
-    """A window where there is a display; a file where there is none, or where one was asked for."""
+def show(images: np.ndarray, captions: list[str], output: Path | None, usual: Path) -> None:
+    """A window where there is a display; a file, usually this one, where there is none, or where one was asked for."""
     try:
         figure = figure_of_images(images, captions)
     except ImportError as error:
@@ -75,7 +75,7 @@ def show(images: np.ndarray, captions: list[str], output: Path | None) -> None:
         return
     if output is None and show_figure(figure):
         return
-    output = output or PICTURE
+    output = output or usual
     save_figure(figure, output)
     cli.say(f"picture: {output.resolve()}")
 

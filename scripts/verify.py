@@ -43,7 +43,8 @@ def main() -> None:
         if flags.gradients:
             right = check_gradients(backend)
         right = check_training(backend, flags) and right
-        cli.say(f"\n{'pass' if right else 'FAIL'}: {backend.name}, {backend.description}")
+        where = "" if right else ", where it says WRONG above"
+        cli.say(f"\n{'pass' if right else 'FAIL'}: {backend.name}, {backend.description}{where}")
         if not right:
             sys.exit(1)
 
@@ -98,13 +99,15 @@ def check_gradients(backend: ann.Backend) -> bool:
     """Compare gradients with finite differences, in float64, for every layer, activation and loss."""
     cli.say(f"\ngradients against central differences in float64, on {backend.name}")
     cli.say(f"  {'':46}{'error':>12}{'tolerance':>12}")
-    right = True
+    wrong = 0
     for number, (name, network) in enumerate(cases(backend)):
         error = network_gradient_error(network, np.random.default_rng([1, number]))
         good = error <= GRADIENT_TOLERANCE
         cli.say(f"  {name:46}{error:12.1e}{GRADIENT_TOLERANCE:12.1e}  {'ok' if good else 'WRONG'}")
-        right = good and right
-    return right
+        wrong += not good
+    if wrong:
+        cli.say(f"  {wrong} of them WRONG")
+    return wrong == 0
 
 
 def cases(backend: ann.Backend) -> Iterator[tuple[str, ann.NeuralNetwork]]:

@@ -346,9 +346,15 @@ def test_join_on_the_command_line(tmp_path, small_data):
     assert "network 2: layers other than network 1" in error and "2 is d.pickle" in error
     assert (tmp_path / "c.pickle").read_bytes() == before
     (tmp_path / "e.pickle").write_bytes((tmp_path / "b.pickle").read_bytes())
-    for twice in ("b.pickle", "e.pickle"):
-        _, error = run("join", "a.pickle", "b.pickle", twice, "--output", "c.pickle", cwd=tmp_path, code=1)
-        assert error == f"error: {twice}: b.pickle has the same network, whose vote would count twice\n"
+    for models, output, words in (
+        (("a", "b", "e"), "c.pickle", "e.pickle: b.pickle has the same network, whose vote would count twice"),
+        (("a", "b", "b"), "c.pickle", "b.pickle: given twice, and its vote would count twice"),
+        (("a", "b"), "a.pickle", "a.pickle: one of the networks to join; save the committee to another file"),
+        (("a", "b"), "c.safetensors", "c.safetensors: this is written as .pickle: name it c.pickle (export.py makes"),
+    ):
+        files = [f"{name}.pickle" for name in models]
+        _, error = run("join", *files, "--output", output, cwd=tmp_path, code=1)
+        assert error.startswith(f"error: {words}"), error
     _, error = run("join", "c.pickle", "a.pickle", "--output", "d.pickle", cwd=tmp_path, code=1)
     assert error == "error: a.pickle: c.pickle has the same network, whose vote would count twice\n"
     run("join", "a.pickle", "b.pickle", "--output", "no/folder/c.pickle", cwd=tmp_path, code=1)

@@ -50,7 +50,9 @@ def test_counts_and_probability(folder):
     out, _ = run("test", *flags, cwd=folder)
     assert f"only the first on {only_good}, only the second on {only_poor}" in out
     assert "so the first is better" in out
-    assert f"they differ on {len(fields['differ'])} images:" in out
+    two_ways = int(((good != labels) & (poor != labels) & (good != poor)).sum())
+    more = f", on {two_ways} of which both are wrong" if two_ways else ""
+    assert f"they answer differently on {len(fields['differ'])} images{more}:" in out
     assert f"... and {len(fields['differ']) - 20} more, which --verbose lists" in out
     listed = re.findall(r"^image +(\d+)  expected (\d)  first (\d)  second (\d)$", out, re.M)
     expected = [(index, labels[index], good[index], poor[index]) for index in fields["differ"][:20]]

@@ -254,7 +254,11 @@ def test_one_line_where_one_process_fails(mpiexec, tmp_path, small_data, what, w
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [
-        (["--distributed", "--batch-size", "2"], 1, "error: --batch-size: 2 images are too few for 3 processes"),
+        (
+            ["--distributed", "--batch-size", "2"],
+            1,
+            "error: --batch-size: 2 images a batch are too few for 3 processes",
+        ),
         (["--distributed", "--learning-rate", "x"], 2, "--learning-rate: expected a number above 0"),
         (["--distributed", "--data", "absent"], 1, "absent"),
         (["--distributed", "--learning-rate", "1e30", "--activation", "relu", "--optimizer", "sgd"], 1, "diverged"),

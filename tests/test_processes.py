@@ -214,7 +214,7 @@ def test_one_line_for_what_differs(data, tmp_path):
         (with_other_data, "process 2 has another data than process 0"),
         (with_another_seed, "process 1 has another seed than process 0: 4, not 3"),
         (with_another_recipe, "process 1 has another recipe than process 0"),
-        (with_too_few, "batch_size: 2 images are too few for 3 processes"),
+        (with_too_few, "batch_size: 2 images a batch are too few for 3 processes"),
         (with_an_error_in_one, "process 1: batch_size: 400 is more than the 300 training images"),
     ):
         found = crew.together(3, work)
