@@ -32,13 +32,11 @@ def run(name, *arguments, cwd, code=0, env=NO_GPU, complaint=""):
     process = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=120)
     assert process.returncode == code, process.stdout + process.stderr
     assert "Traceback" not in process.stderr
-    if complaint is None:
-        pass
-    elif complaint:
+    if complaint:
         assert process.stderr.startswith(complaint)
     elif code:
         assert len(process.stderr.splitlines()) == 1, process.stderr
-    else:
+    elif complaint is not None:
         assert process.stderr == ""
     return process.stdout, process.stderr
 
