@@ -3,6 +3,7 @@
 import gzip
 import importlib
 import os
+import signal
 import struct
 import subprocess
 from pathlib import Path
@@ -56,6 +57,11 @@ def backend_pair(request):
 
 
 _STARTED = []
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As behind the & of a script; programs inherit it, and tests that send them Ctrl-C would wait for nothing.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def begin(command, **options):
