@@ -4,7 +4,6 @@ it, on a GPU too. It needs the extra ``sklearn``, and so is imported by its own 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,7 +43,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             alike, whatever their weights.
         hidden, activation, committee, optimizer, learning_rate, momentum, weight_decay, label_smoothing, dropout,
             input_dropout, adversarial, clip, max_norm, average, batch_norm, epochs, schedule, warmup, early_stopping:
-            as in ``Recipe``.
+            as in ``Recipe``. None, for learning_rate, weight_decay and warmup: what suits the others.
 
     Attributes:
         classes_: (C,) the labels, sorted; probabilities have their order.
@@ -62,9 +61,9 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         activation: str = "relu",
         committee: int = 1,
         optimizer: str = "adamw",
-        learning_rate: float = 0.01,
+        learning_rate: float | None = None,
         momentum: float = 0.9,
-        weight_decay: float = 0.01,
+        weight_decay: float | None = None,
         label_smoothing: float = 0.0,
         dropout: float = 0.0,
         input_dropout: float = 0.0,
@@ -76,7 +75,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: int = 50,
         epochs: int = 100,
         schedule: str = "linear",
-        warmup: float = 0.05,
+        warmup: float | None = None,
         validation: int = 0,
         early_stopping: int = 0,
         device: str = "cpu",
@@ -182,10 +181,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _recipe(self, count: int) -> Recipe:
         """How to train on so many samples."""
         fields = {name: value for name, value in self.get_params().items() if name not in _NO_FIELDS}
-        if isinstance(self.hidden, np.ndarray):  # as searches draw them
-            fields["hidden"] = tuple(self.hidden.tolist())
         recipe = Recipe(**fields, output_activation="sigmoid" if self._several else "softmax")
-        return replace(recipe, batch_size=max(1, min(recipe.batch_size, count - recipe.validation)))
+        return recipe.changed(batch_size=max(1, min(recipe.batch_size, count - recipe.validation)))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -114,8 +114,8 @@ def _growing_loss(found: _Findings) -> str:
     losses = [report.loss for report in found.reports]
     if losses[-1] > _GROWN * min(losses) and losses[-1] > 0.5 * losses[0]:
         return (
-            f"the loss has grown from {min(losses):.3g} to {losses[-1]:.3g}, so training diverges: try a learning rate "
-            f"below {found.recipe.learning_rate:g}, or clipping (clip 1)"
+            f"the loss has grown from {min(losses):.3g} to {losses[-1]:.3g}, so training diverges: "
+            f"{lower_rate(found.recipe)}, or clipping (clip 1)"
         )
     return ""
 
@@ -153,9 +153,9 @@ def _shuffled_labels(found: _Findings) -> str:
 def _vanished_weights(found: _Findings) -> str:
     decay, largest = found.recipe.weight_decay, _largest(found.host.parameters, found.host.weight_places)
     if decay and largest < 0.5 * found.largest_at_start and found.learns_poorly and not found.anything_said:
+        advice = _defaults(found.recipe) or "try weight decay 0"
         return (
-            f"weight decay has pulled all weights to 0 (the largest is {largest:.2g}), and nothing is learnt: try a "
-            f"weight decay far below {decay:g}, such as 0"
+            f"weight decay has pulled all weights to 0 (the largest is {largest:.2g}), so nothing is learnt: {advice}"
         )
     return ""
 
@@ -171,7 +171,7 @@ def _dead_neurons(found: _Findings) -> str:
         if activation.name == "relu" and dead > _DEAD * outputs.shape[1]:
             return (
                 f"{dead} of the {outputs.shape[1]} relu neurons of layer {number} are 0 for every image, so they learn "
-                f"nothing any more: try a learning rate below {found.recipe.learning_rate:g}, or leaky-relu"
+                f"nothing any more: {lower_rate(found.recipe)}, or leaky-relu"
             )
     return ""
 
@@ -187,16 +187,32 @@ def _flat_neurons(found: _Findings) -> str:
             if flat > _FLAT:
                 return (
                     f"{100 * flat:.0f} % of the {activation.name} outputs of layer {number} are at their limits, where "
-                    f"the curve is flat and little is learnt: try a learning rate below "
-                    f"{found.recipe.learning_rate:g}, or more weight decay"
+                    f"the curve is flat and little is learnt: {lower_rate(found.recipe)}, or more weight decay"
                 )
     return ""
 
 
 def _no_learning(found: _Findings) -> str:
     if found.learns_poorly and not found.anything_said:  # for want of a better one
-        return (
-            "the network has learnt next to nothing: try another learning rate, tenfold more or less than "
-            f"{found.recipe.learning_rate:g}"
-        )
+        rate = found.recipe.learning_rate
+        advice = _defaults(found.recipe) or f"try more epochs, fewer hidden layers, or learning rate {rate / 5:.2g}"
+        return f"the network has learnt next to nothing: {advice}"
     return ""
+
+
+def lower_rate(recipe: Recipe) -> str:
+    """What to try when steps are too long."""
+    rate = recipe.learning_rate
+    too_high = rate > 3 * recipe.default_rates()["learning_rate"]
+    return _defaults(recipe) if too_high else f"try learning rate {rate / 5:.2g}"
+
+
+def _defaults(recipe: Recipe) -> str:
+    """Advice to return to the default rates, where the recipe's are far from them; otherwise ""."""
+    default = recipe.default_rates()
+    far = []
+    if not default["learning_rate"] / 3 <= recipe.learning_rate <= default["learning_rate"] * 3:
+        far.append(f"learning rate {default['learning_rate']:g}")
+    if recipe.weight_decay > default["weight_decay"] * 3:  # with less, a network learns too
+        far.append(f"weight decay {default['weight_decay']:g}")
+    return f"try {' and '.join(far)}, which suits the rest of the recipe" if far else ""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+POOR = 0.75  # times the errors of a constant answer: with more, a network has learnt next to nothing
+
 
 def confusion_matrix(expected: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Counts (classes, classes): row, the label expected; column, the label predicted. Both arguments are (N,)."""
@@ -36,6 +38,22 @@ def wilson_interval(wrong: int, total: int, z: float = 1.959964) -> tuple[float,
     half = math.sqrt(rate * (1.0 - rate) * square + square * square / 4.0)
     low, high = (centre - half) / (1.0 + square), (centre + half) / (1.0 + square)
     return max(0.0, min(low, rate)), min(1.0, max(high, rate))  # rounding must not put the rate outside
+
+
+def learnt_nothing(wrong: int, labels: np.ndarray) -> str:
+    """One sentence if a network does little better than one that gives the same answer for every image, otherwise "".
+
+    Args:
+        wrong: how many of the images it classified wrongly.
+        labels: (N,) their labels.
+    """
+    count, constant = len(labels), len(labels) - int(np.bincount(labels).max())
+    if wrong <= POOR * constant or constant == 0:
+        return ""
+    return (
+        f"this network has learnt next to nothing: it gets {wrong:,} of {count:,} images wrong; giving the same answer "
+        f"for every image would get {constant:,} wrong"
+    )
 
 
 # the 97.5 % quantiles of Student's t for 1 to 30 degrees of freedom

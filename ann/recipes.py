@@ -4,23 +4,37 @@ made, is saved in every model, and prints as the command line that repeats the t
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import shlex
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ann.activations import get_activation
 from ann.augment import Strengths
+from ann.default_rates import default_rates
 from ann.losses import get_loss
 from ann.optimizers import OPTIMIZERS
 from ann.schedules import SCHEDULES
 from ann.validation import check_count, check_flag, check_number
 
+BY_RULE: Any = None  # the default of a field that follows from the others
+_RATE_BOUNDS: dict[str, dict[str, float]] = {
+    "learning_rate": {"above": 0},
+    "weight_decay": {"at_least": 0},
+    "warmup": {"at_least": 0, "below": 1},
+}
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """The defaults are the classroom recipe; how they were found stands in the README.
+    """A network and how to train it. The defaults are the classroom recipe; the README says how it was found.
+
+    A learning rate, weight decay or warm-up that is not given (or None) follows from the other fields, see
+    ``default_rates``. It is set when the recipe is created, so ``dataclasses.replace`` keeps it; ``changed`` adapts it.
 
     Attributes:
         hidden: the widths of the hidden layers.
@@ -29,9 +43,9 @@ class Recipe:
         loss: "cross-entropy" or "quadratic".
         committee: how many such networks are trained side by side, whose outputs are then averaged.
         optimizer: "sgd", "nesterov", "adam", "adamw", "rmsprop" or "muon".
-        learning_rate: the largest value it takes.
-        momentum: the memory of the running mean of gradients (Adam's first beta).
-        weight_decay: pulls weights, not biases, towards 0.
+        learning_rate: its largest value during training; by default one that suits the other fields.
+        momentum: the decay of the running mean of gradients (Adam's first beta).
+        weight_decay: how strongly weights, but not biases, are pulled towards 0; by default it suits the other fields.
         label_smoothing: the share of each target that goes to all classes alike.
         dropout: the share of the outputs of hidden layers that is 0 in training, others for each image in each epoch.
         input_dropout: the same for the pixels.
@@ -43,13 +57,14 @@ class Recipe:
         adversarial: how far each training image is moved, as a length in inputs from 0 to 1, in the direction in which
             its loss grows fastest; half of what is learnt is then of moved images; 0 for none.
         clip: the largest norm that the gradient of all parameters may have; 0 for no limit.
-        max_norm: the largest norm that the weights into one neuron may have, in training; 0 for no limit.
+        max_norm: the largest norm that the weights into one hidden neuron may have; 0 for no limit.
         average: the memory of a moving average of the parameters, which the network then gets; 0 for none.
         batch_norm: whether the sums of hidden neurons are normalised in training, over each batch.
         batch_size: images in a step.
         epochs: passes over the training images.
         schedule: how the learning rate falls: "constant", "step", "linear", "cosine" or "one-cycle".
-        warmup: the share of all steps in which the learning rate first rises; "one-cycle" has its own.
+        warmup: the share of all steps in which the learning rate first rises; by default it suits the other fields;
+            "one-cycle" has its own.
         validation: how many images at the end of the training set are held out and only measured.
         early_stopping: after how many epochs in which the held-out images are recognised no better training ends; the
             network then gets the parameters of the best epoch; 0 for all epochs and the last parameters.
@@ -64,9 +79,9 @@ class Recipe:
     loss: str = "cross-entropy"
     committee: int = 1
     optimizer: str = "adamw"
-    learning_rate: float = 0.028
+    learning_rate: float = BY_RULE
     momentum: float = 0.9
-    weight_decay: float = 0.08
+    weight_decay: float = BY_RULE
     label_smoothing: float = 0.0
     dropout: float = 0.0
     input_dropout: float = 0.0
@@ -83,14 +98,15 @@ class Recipe:
     batch_size: int = 200
     epochs: int = 24
     schedule: str = "linear"
-    warmup: float = 0.05
+    warmup: float = BY_RULE
     validation: int = 0
     early_stopping: int = 0
 
     def __post_init__(self) -> None:
         get_activation(self.activation)
         get_loss(self.loss, self.output_activation)
-        if not isinstance(self.hidden, (tuple, list)):
+        widths = self.hidden.tolist() if isinstance(self.hidden, np.ndarray) else self.hidden
+        if not isinstance(widths, (tuple, list)):
             raise ValueError(f"hidden: expected a tuple of widths, such as (300,) for one layer, got {self.hidden!r}")
         checked = {
             "activation": str(self.activation),  # str and not NumPy's subclass of it, which no file may hold
@@ -99,10 +115,8 @@ class Recipe:
             "committee": check_count("committee", self.committee, at_least=1),
             "optimizer": _checked_choice("optimizer", self.optimizer, OPTIMIZERS),
             "schedule": _checked_choice("schedule", self.schedule, SCHEDULES),
-            "hidden": tuple(check_count("hidden", width, at_least=1) for width in self.hidden),
-            "learning_rate": check_number("learning_rate", self.learning_rate, above=0),
+            "hidden": tuple(check_count("hidden", width, at_least=1) for width in widths),
             "momentum": check_number("momentum", self.momentum, at_least=0, below=1),
-            "weight_decay": check_number("weight_decay", self.weight_decay, at_least=0),
             "label_smoothing": check_number("label_smoothing", self.label_smoothing, at_least=0, below=1),
             "dropout": check_number("dropout", self.dropout, at_least=0, below=1),
             "input_dropout": check_number("input_dropout", self.input_dropout, at_least=0, below=1),
@@ -118,12 +132,16 @@ class Recipe:
             "batch_norm": check_flag("batch_norm", self.batch_norm),
             "batch_size": check_count("batch_size", self.batch_size, at_least=1),
             "epochs": check_count("epochs", self.epochs, at_least=1),
-            "warmup": check_number("warmup", self.warmup, at_least=0, below=1),
             "validation": check_count("validation", self.validation, at_least=0),
             "early_stopping": check_count("early_stopping", self.early_stopping, at_least=0),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # the way to set a field of a frozen dataclass
+        rates = self.default_rates()
+        for name, bounds in _RATE_BOUNDS.items():
+            given = getattr(self, name)
+            value = rates[name] if given is BY_RULE else check_number(name, given, **bounds)
+            object.__setattr__(self, name, value)
         if self.batch_norm and self.batch_size == 1:
             raise ValueError("batch_norm: it compares the images of a batch, and batch_size is 1; take a larger one")
         if self.batch_norm and self.adversarial:
@@ -132,6 +150,30 @@ class Recipe:
             )
         if self.early_stopping and not self.validation:
             raise ValueError("early_stopping: it needs held-out images to look at; set validation, such as 10000")
+
+    def default_rates(self) -> dict[str, float]:
+        """The learning rate, weight decay and warm-up that suit the other fields, whatever this recipe's own are."""
+        return default_rates(
+            self.optimizer,
+            self.activation,
+            momentum=self.momentum,
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+            schedule=self.schedule,
+            dropout=self.dropout,
+            max_norm=self.max_norm,
+        )
+
+    def changed(self, **fields: Any) -> Recipe:
+        """A copy with other values for these fields.
+
+        A learning rate, weight decay or warm-up that is not among them keeps its ratio to the default: where half
+        the learning rate suits the new fields, the copy has half of this recipe's.
+        """
+        copy = dataclasses.replace(self, **fields)
+        before, after = self.default_rates(), copy.default_rates()
+        rates = {name: _in_proportion(getattr(self, name), before[name], after[name]) for name in after}
+        return dataclasses.replace(copy, **{**rates, **fields})
 
     @property
     def strengths(self) -> Strengths:
@@ -170,8 +212,9 @@ class Recipe:
     def flags(self) -> list[str]:
         """The flags of scripts/train.py that give this recipe: those that are not as they are by default."""
         words: list[str] = []
+        defaults = {**{name: getattr(Recipe, name) for name in vars(self)}, **self.default_rates()}
         for name, value in vars(self).items():
-            if value == getattr(Recipe, name):
+            if value == defaults[name]:
                 continue
             flag = name.replace("_", "-")
             if isinstance(value, bool):
@@ -183,6 +226,13 @@ class Recipe:
 
 
 _NETWORK_FIELDS = ("hidden", "activation", "output_activation", "loss", "committee")
+
+
+def _in_proportion(value: float, before: float, after: float) -> float:
+    """``value`` times ``after`` / ``before``, to two digits; ``after`` where that makes no sense."""
+    if before == after:
+        return value
+    return after if before in (0, value) else float(f"{value * after / before:.2g}")
 
 
 def _checked_choice(name: str, value: str, choices: tuple[str, ...]) -> str:

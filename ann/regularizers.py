@@ -33,9 +33,9 @@ class GradientClipping:
 
 
 class MaxNorm:
-    """The weights (I,) into each neuron shortened to a norm of at most ``limit``. Biases are free.
+    """The weights (I,) into each hidden neuron are shortened to a norm of at most ``limit``. Biases are free.
 
-    Srivastava et al. (2014), section 5.1.
+    Srivastava et al. (2014), section 5.1. Outputs are not limited: they need large weights to be certain.
     """
 
     def __init__(self, backend: Backend, weights: Sequence[Array], limit: float) -> None:

@@ -63,7 +63,8 @@ class Steps:
         gains = (vector[..., self._plain :] for vector in (p, self._gradients))
         self._batch_norm = BatchNorm(recorder, widths, *gains) if recipe.batch_norm and widths else None
         self._clipping = GradientClipping(recorder, self._gradients, recipe.clip) if recipe.clip else None
-        self._max_norm = MaxNorm(recorder, network.weight_matrices(p), recipe.max_norm) if recipe.max_norm else None
+        hidden = network.weight_matrices(p)[:-1]
+        self._max_norm = MaxNorm(recorder, hidden, recipe.max_norm) if recipe.max_norm else None
         self._average = MovingAverage(recorder, p, recipe.average) if recipe.average else None
         before = xp.asarray(network.parameters, copy=True)
         self._return = self._returner(self._average.parameters if self._average else p, self._batches.usual_rows)

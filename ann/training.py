@@ -13,7 +13,7 @@ from ann.checkpoints import Checkpoints, Keeper
 from ann.datasets import Dataset
 from ann.early_stopping import EarlyStopping
 from ann.errors import DivergenceError
-from ann.hints import Hints
+from ann.hints import Hints, lower_rate
 from ann.images import Images
 from ann.network import EXAMPLES, NeuralNetwork, slices
 from ann.own_activation import fingerprints
@@ -126,7 +126,7 @@ def fit(
             finite = [math.isfinite(total) for total in network.backend.to_host(totals).reshape(-1).tolist()]
             raise DivergenceError(
                 f"training diverged in epoch {epoch} of {recipe.epochs}{_whose(network, finite)}: the numbers grew "
-                f"beyond all bounds; try a learning rate below {recipe.learning_rate:g}"
+                f"beyond all bounds; {lower_rate(recipe)}"
             )
         with network.backend.quiet():
             measured = _evaluate(network, validation, processes) if validation else None

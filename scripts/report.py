@@ -22,7 +22,7 @@ import ann
 import ann.analysis as analysis
 from ann.checkpoint_file import read_checkpoint
 from ann.files import check_writable, shown_path, write_atomically
-from ann.metrics import confusion_matrix, surest_mistakes, wilson_interval
+from ann.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
 from ann.plots import figure_of_curves, figure_of_images, pyplot
 from ann.reports import EpochReport
 
@@ -115,11 +115,13 @@ def confusions(seen: Seen) -> Section:
     wrong, total = int((seen.predicted != labels).sum()), len(labels)
     low, high = wilson_interval(wrong, total)
     matrix = confusion_matrix(labels, seen.predicted, seen.network.output_dim)
+    found = learnt_nothing(wrong, labels)
+    nothing = f"{found[0].upper()}{found[1:]}. " if found else ""
     return Section(
         "What it takes for what",
         f"{wrong:,} of {total:,} test images are wrong, {100 * wrong / total:.2f} % (95 % interval {100 * low:.2f} to "
-        f"{100 * high:.2f} %). Rows are labels, columns answers; the diagonal is what is right, and the shade says "
-        "where the mistakes are.",
+        f"{100 * high:.2f} %). {nothing}Rows are labels, columns answers; the diagonal is what is right, and the shade "
+        "says where the mistakes are.",
         figures.as_html(figures.of_confusion(matrix, seen.names), "confusion matrix"),
     )
 

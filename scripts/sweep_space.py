@@ -1,5 +1,5 @@
 """What a sweep tries: for each hyperparameter a value, some values or a range of them, each a flag of scripts/sweep.py.
-Rates have other ranges for other optimizers, so that none is judged by another's.
+Learning rates and weight decays are tried around the values that suit the rest of the recipe, unless a range is given.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from ann.optimizers import OPTIMIZERS
 from ann.schedules import SCHEDULES
 
 _NUMBER = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?"
-# what a flag means where it is not given, by optimizer
-_LEARNING_RATE = {"sgd": "0.03-1", "nesterov": "0.03-1", "muon": "0.003-0.1"}
-_WEIGHT_DECAY = {"adamw": "0.001-0.3", "muon": "0.001-0.3"}
+_AROUND = 5.0  # rates whose range is not given are at most so many times the default, or the default divided by it
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Space:
-    """All that may vary. The names are those of the flags; ``None`` is a range that depends on the optimizer."""
+    """All that may vary, by the names of the flags; ``None`` is a range around the recipe's default."""
 
     hidden_layers: Range
     width: Range
@@ -100,8 +98,6 @@ class Space:
 
         layers = self.hidden_layers.suggest(trial, "hidden_layers")
         optimizer = one("optimizer", self.optimizer)
-        rate = self.learning_rate or parse_range(_LEARNING_RATE.get(optimizer, "0.0003-0.03"), float, log=True)
-        decay = self.weight_decay or parse_range(_WEIGHT_DECAY.get(optimizer, "0"), float, log=True)
         end = one("outputs", tuple(f"{activation}, {loss}" for activation, loss in self.ends))
         output_activation, loss = end.split(", ")
         distorted = one("distort", self.distort) == "yes"
@@ -109,24 +105,30 @@ class Space:
             name: _short(getattr(self, name).suggest(trial, name)) if distorted else 0.0
             for name in ("rotation", "scaling", "shear", "shift", "elastic")
         }
-        return ann.Recipe(
+        recipe = ann.Recipe(
             hidden=tuple(self.width.suggest(trial, f"width_{number}") for number in range(1, layers + 1)),
             activation=one("activation", self.activation),
             output_activation=output_activation,
             loss=loss,
             optimizer=optimizer,
-            learning_rate=_short(rate.suggest(trial, f"learning_rate_{optimizer}")),
-            weight_decay=_short(decay.suggest(trial, f"weight_decay_{optimizer}")),
             schedule=one("schedule", self.schedule),
             batch_size=self.batch_size.suggest(trial, "batch_size"),
             dropout=_short(self.dropout.suggest(trial, "dropout")),
             **strengths,
         )
+        rates = {name: self._rate(trial, name, getattr(recipe, name)) for name in ("learning_rate", "weight_decay")}
+        return recipe.changed(**rates)
+
+    def _rate(self, trial: Any, name: str, default: float) -> float:
+        given: Range | None = getattr(self, name)
+        if given:
+            return _short(given.suggest(trial, name))
+        return _short(default * Range(1 / _AROUND, _AROUND, log=True).suggest(trial, f"{name}_by_default"))
 
     def words(self) -> dict[str, str]:
         """What each flag says, for comparing and for showing."""
         return {
-            name: ",".join(value) if isinstance(value, tuple) else str(value or "by optimizer")
+            name: ",".join(value) if isinstance(value, tuple) else str(value or "around the default")
             for name, value in vars(self).items()
             if name != "ends"
         }
@@ -167,7 +169,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
     def add(name: str, kind: Any, default: str | None, text: str) -> None:
         flag = f"--{name.replace('_', '-')}"
-        text = f"{text} (default: {default or 'by optimizer'})"
+        text = f"{text} (default: {default or 'around what suits the other values'})"
         parser.add_argument(flag, type=kind, default=default, metavar=kind.metavar, help=text)
 
     choices = {"activation": tuple(ACTIVATIONS), "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
@@ -177,8 +179,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("output_activation", _Names(choices["activation"]), "sigmoid,softmax", "the same choice")
     add("loss", _Names(LOSSES), "cross-entropy,quadratic", "those that go with the outputs")
     add("optimizer", _Names(OPTIMIZERS), "nesterov,adamw,muon", f"of {', '.join(OPTIMIZERS)}")
-    add("learning_rate", _RangeType(float, log=True), None, "the largest one")
-    add("weight_decay", _RangeType(float, log=True), None, "pull of weights to 0")
+    add("learning_rate", _RangeType(float, log=True), None, "largest learning rate")
+    add("weight_decay", _RangeType(float, log=True), None, "how strongly weights are pulled towards 0")
     add("schedule", _Names(SCHEDULES), "linear,cosine,one-cycle", f"of {', '.join(SCHEDULES)}")
     add("batch_size", _RangeType(int, log=True, least=1), "64-512", "images in a step")
     add("dropout", _RangeType(float), "0-0.3", "share of hidden neurons")

@@ -136,7 +136,7 @@ class Worker:
             trial.set_user_attr(name, value)
         an_epoch = seconds_an_epoch(self.backend, self.dataset, recipe)
         epochs = max(1, min(flags.max_epochs, int(flags.time_per_trial / an_epoch)))
-        recipe = dataclasses.replace(recipe, epochs=epochs)
+        recipe = recipe.changed(epochs=epochs)
         network = ann.NeuralNetwork(layers, recipe.loss, self.backend, flags.seed)
         trial.set_user_attr("recipe", recipe.to_json())
         return network, recipe

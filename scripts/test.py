@@ -15,7 +15,7 @@ from compare import Comparison
 from members import in_words, wrong_of_members
 
 import ann
-from ann.metrics import confusion_matrix, surest_mistakes, wilson_interval
+from ann.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
 from ann.plots import check_figure_path, figure_of_images, save_figure
 from ann.sources import DIGITS
 
@@ -66,6 +66,8 @@ def main() -> None:
             print_examples(labels, predicted, names)
         print(f"device {backend.name}: {backend.description}")
         print_summary(wrong, total, interval, confusion, names)
+        if nothing := learnt_nothing(wrong, labels):
+            print(f"\n{nothing}")
         if members:
             print(f"\n{in_words(members, total)}")
         if comparison:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cli
 import endings
+import numpy as np
 import startup
 from distributed import FLAG, processes
 from members import in_words, wrong_of_members
@@ -25,6 +26,7 @@ from ann.checkpoint_file import check_same_run
 from ann.device_choice import choose_backend
 from ann.early_stopping import best_first
 from ann.files import check_writable
+from ann.metrics import learnt_nothing
 from ann.mpi import MpiProcesses
 from ann.processes import Processes, check_same, together
 from ann.run_folder import RunFolder, run_config, versions
@@ -41,8 +43,8 @@ def run(crew: Processes) -> None:
     started = time.perf_counter()
     flags = parse_flags()
     before = identity(flags.output)
-    with endings.one_line_errors(lambda: kept(flags, before), vars(ann.Recipe())):
-        recipe = ann.Recipe(**{name: getattr(flags, name) for name in vars(ann.Recipe())})
+    recipe = flags.recipe
+    with endings.one_line_errors(lambda: kept(flags, before), vars(recipe)):
         backend, dataset = together(crew, lambda: prepare(flags, recipe, crew))
         if isinstance(crew, MpiProcesses):
             backend = agree(crew, flags, backend)
@@ -55,6 +57,7 @@ def run(crew: Processes) -> None:
         if flags.resume and folder:
             say_what_changed(folder, backend)
         cli.say(in_short(network))
+        cli.say(rates_of(recipe))
         if crew.size > 1:
             cli.say(f"{crew.size} processes, each with its share of every batch of {recipe.batch_size} images")
         with Progress(recipe, network, dataset) as progress:
@@ -64,6 +67,8 @@ def run(crew: Processes) -> None:
                 reports = ann.fit(network, dataset, recipe, [progress.on_epoch], progress.on_batch, processes=crew)
         save(network, flags.output)
         cli.say(f"saved {flags.output} after {time.perf_counter() - started:.1f} s in all; {summary(recipe, reports)}")
+        if nothing := learnt_nothing(*mistakes(network, dataset, recipe)):
+            cli.say(nothing)
         if flags.report_members:
             held_out = (part[-recipe.validation :] for part in (dataset.train_images, dataset.train_labels))
             cli.say(in_words(wrong_of_members(network, *held_out), recipe.validation))
@@ -142,6 +147,16 @@ def in_short(network: ann.NeuralNetwork) -> str:
     if network.committee == 1:
         return f"network {shape}, {size:,} parameters, seed {network.seed}"
     return f"committee of {len(seeds)} networks {shape}, {size:,} parameters each, seeds {seeds[0]} to {seeds[-1]}"
+
+
+def rates_of(recipe: ann.Recipe) -> str:
+    """The optimizer and its rates: those that were given, and those that follow from the other flags."""
+    given, chosen = [recipe.optimizer], list[str]()
+    for name, default in recipe.default_rates().items():
+        value = getattr(recipe, name)
+        (chosen if value == default else given).append(f"{name.replace('_', ' ')} {value:g}")
+    note = f"; chosen to suit the other flags: {', '.join(chosen)}" if chosen else ""
+    return f"{', '.join(given)}{note}"
 
 
 def run_folder(
@@ -230,6 +245,14 @@ def summary(recipe: ann.Recipe, reports: list[ann.EpochReport]) -> str:
     best = min(reports, key=best_first)
     early = f"ended early, after {len(reports)} epochs; " if len(reports) < recipe.epochs else ""
     return f"{early}of epoch {best.epoch}, the best: {best.result()}"
+
+
+def mistakes(network: ann.NeuralNetwork, dataset: ann.Dataset, recipe: ann.Recipe) -> tuple[int, np.ndarray]:
+    """How many of the validation images are wrong, and their labels; of some training images where there are none."""
+    count = len(dataset.train_images)
+    chosen = np.arange(count)[-recipe.validation :] if recipe.validation else np.arange(0, count, -(-count // 1000))
+    labels = dataset.train_labels[chosen]
+    return int((network.predict(dataset.train_images[chosen]) != labels).sum()), labels
 
 
 def save(network: ann.NeuralNetwork, path: Path) -> None:

@@ -37,19 +37,19 @@ EXAMPLES = """\
   python scripts/train.py --validation 10000 --run runs/first
   python scripts/train.py --resume runs/first
   # other layers, another activation
-  python scripts/train.py --hidden 256,128 --activation relu --learning-rate 0.005
+  python scripts/train.py --hidden 256,128 --activation relu
   # no hidden layer at all
   python scripts/train.py --hidden none --output-activation softmax
   # ten networks with ten seeds in one run: error bars, and a committee
   python scripts/train.py --committee 10 --validation 10000 --report-members
   # one network by four processes, on one machine or several
   mpiexec -n 4 python scripts/train.py --distributed --hidden 2048,2048
-  # another rule of learning
-  python scripts/train.py --optimizer nesterov --learning-rate 0.5 --weight-decay 0"""
+  # another optimizer, with a learning rate and weight decay that suit it
+  python scripts/train.py --optimizer nesterov"""
 
 
 def parse_flags() -> argparse.Namespace:
-    """The command line, each value checked by the same rules as ``Recipe``."""
+    """The command line, with the recipe that it describes as ``flags.recipe``."""
     default = ann.Recipe()
     parser = cli.Parser("Train a network on MNIST and save it. The test images are not touched.", EXAMPLES)
     config = config_of(parser.early("--resume", type=Path))
@@ -93,8 +93,10 @@ def parse_flags() -> argparse.Namespace:
     def add(name: str, **options: Any) -> None:
         flag, value = f"--{name.replace('_', '-')}", getattr(default, name)
         text = ",".join(map(str, value)) if name == "hidden" else value
+        if name in default.default_rates():
+            text = f"one that suits the other flags, such as {text}"
         options["help"] = f"{options['help']} (default: {text})"
-        parser.add_argument(flag, default=value, **options)
+        parser.add_argument(flag, default=argparse.SUPPRESS, **options)
 
     add("hidden", type=widths, metavar="N,N,...", help="widths of the hidden layers, or none")
     add("activation", choices=tuple(ACTIVATIONS), metavar="NAME", help=f"hidden layers: {', '.join(ACTIVATIONS)}")
@@ -106,14 +108,10 @@ def parse_flags() -> argparse.Namespace:
         metavar="K",
         help="networks side by side, each with a seed of its own, whose outputs are averaged",
     )
-    add(
-        "optimizer",
-        choices=OPTIMIZERS,
-        help="update rule; all but adamw and muon want --weight-decay 0, and sgd and nesterov a rate of some 0.5",
-    )
-    add("learning_rate", type=number(above=0), metavar="RATE", help="the largest one; see --schedule")
-    add("momentum", type=number(at_least=0, below=1), metavar="SHARE", help="memory of past gradients")
-    add("weight_decay", type=number(at_least=0), metavar="RATE", help="pull of weights to 0")
+    add("optimizer", choices=OPTIMIZERS, help="update rule")
+    add("learning_rate", type=number(above=0), metavar="RATE", help="largest learning rate; see --schedule")
+    add("momentum", type=number(at_least=0, below=1), metavar="SHARE", help="decay of the mean of past gradients")
+    add("weight_decay", type=number(at_least=0), metavar="RATE", help="how strongly weights are pulled towards 0")
     add("label_smoothing", type=number(at_least=0, below=1), metavar="SHARE", help="of each target, for all classes")
     add("dropout", type=number(at_least=0, below=1), metavar="SHARE", help="of hidden neurons, silent in training")
     add("input_dropout", type=number(at_least=0, below=1), metavar="SHARE", help="of pixels, black in training")
@@ -130,7 +128,12 @@ def parse_flags() -> argparse.Namespace:
         "takes two to three times as long; try 1.5",
     )
     add("clip", type=number(at_least=0), metavar="NORM", help="limit of the gradient's norm, 0 for none")
-    add("max_norm", type=number(at_least=0), metavar="NORM", help="limit for the weights of a neuron, 0 for none")
+    add(
+        "max_norm",
+        type=number(at_least=0),
+        metavar="NORM",
+        help="limit for the norm of a hidden neuron's weights, 0 for none",
+    )
     add("average", type=number(at_least=0, below=1), metavar="SHARE", help="memory of averaged parameters, 0 for none")
     add(
         "batch_norm",
@@ -168,17 +171,19 @@ def parse_flags() -> argparse.Namespace:
         "--recipe",
         choices=tuple(RECIPES),
         default="classroom",
-        help="what all other flags are where they are not given (default: classroom); see --list-recipes",
+        help="where the values of all flags that are not given come from (default: classroom); see --list-recipes",
     )
     parser.add_argument("--list-recipes", action=ListRecipes, nargs=0, help="print what recipes there are, and end")
-    named = RECIPES.get(parser.early("--recipe") or "")
-    parser.set_defaults(**(vars(named.recipe) if named else {}), **from_config(config))
+    parser.set_defaults(**from_config(config))
     flags = parser.parse_args()
     flags.config = config
+    with endings.one_line_errors(names=vars(default)):
+        base = recipe_of(config) if config else RECIPES[flags.recipe].recipe
+        flags.recipe = base.changed(**{name: getattr(flags, name) for name in vars(base) if hasattr(flags, name)})
     folder = flags.run or flags.resume
     if flags.checkpoint_every and not folder:
         parser.error("--checkpoint-every needs a folder to write to: --run FOLDER")
-    if flags.report_members and (flags.committee == 1 or not flags.validation):
+    if flags.report_members and (flags.recipe.committee == 1 or not flags.recipe.validation):
         parser.error("--report-members needs members, --committee 10, and held-out images, --validation 10000")
     flags.checkpoint_every = flags.checkpoint_every or config.get("checkpoint_every") or EVERY
     flags.output = flags.output or (folder / "model.pickle" if folder else cli.MODEL)
@@ -221,17 +226,16 @@ def config_of(folder: Path | None) -> dict[str, Any]:
 
 
 def from_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The flags that a run was begun with, as defaults; so a flag that is given again has to agree."""
+    """The flags of a run, other than its recipe, as defaults; a flag that is given again has to agree."""
     if not config:
         return {}
     with endings.one_line_errors():
-        recipe = recipe_of(config)
         try:
             interval_text(config["checkpoint_every"])
         except argparse.ArgumentTypeError as error:
             raise ValueError(f"checkpoint_every in the run's config.json: {error}") from None
-    flags = {"seed": config["seed"], "device": config["device"], **vars(recipe)}
-    return {**flags, "precision": config["precision"], "data": cli.data_place(config["data"])}
+    flags = {name: config[name] for name in ("seed", "device", "precision")}
+    return {**flags, "data": cli.data_place(config["data"])}
 
 
 def recipe_of(config: dict[str, Any]) -> ann.Recipe:

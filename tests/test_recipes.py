@@ -32,7 +32,7 @@ def test_a_recipe_by_name_and_what_overrides_it(tmp_path, small_data):
     flags = ["--data", small_data, "--recipe", "quick", "--hidden", "16", "--epochs", "2", "--batch-size", "30"]
     out, _ = run("train", *flags, "--run", "run", cwd=tmp_path)
     fields = json.loads((tmp_path / "run/config.json").read_text())["recipe"]
-    expected = dataclasses.replace(RECIPES["quick"].recipe, hidden=(16,), epochs=2, batch_size=30)
+    expected = RECIPES["quick"].recipe.changed(hidden=(16,), epochs=2, batch_size=30)
     assert ann.Recipe.from_json(json.dumps(fields)) == expected
     assert "network 64-16-10" in out
     run("train", "--resume", "run", cwd=tmp_path)
