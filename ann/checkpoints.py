@@ -9,13 +9,12 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ann.checkpoint_file import Position, check_same_run, read_checkpoint, write_checkpoint
 from ann.early_stopping import EarlyStopping
 from ann.errors import CheckpointError
-from ann.files import check_writable
+from ann.files import check_writable, user_path
 from ann.network import NeuralNetwork
 from ann.operations import Array
 from ann.processes import ALONE, Processes, first
@@ -77,7 +76,7 @@ class Keeper:
         self._done = False  # whether there was a step
         if checkpoints:
             self._run = run()
-            if first(processes, Path(checkpoints.path).exists):
+            if first(processes, user_path(checkpoints.path).exists):
                 self._go_on(checkpoints.path)
             first(processes, lambda: check_writable(checkpoints.path))
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import stat
 import struct
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ann.errors import DataFileError
-from ann.files import read_regular, shown_path
+from ann.files import read_regular, shown_path, user_path
 from ann.sources import DIGITS, SOURCES
 from ann.validation import check_labels
 
@@ -26,6 +28,13 @@ CLASSES = 10
 _MAX_BYTES = 2**28  # of one unpacked file
 # SHA-256 of the test labels
 _FASHION_LABELS = "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9"
+# what people have in place of a data file, by its first bytes
+_OTHER_FILES = {
+    b"<": "; this is a web page: download the file again",
+    b"PK": "; this is a zip archive: unpack it",
+    b"\x1f\x8b": "; it was gzipped twice: run gunzip on it",
+    b"ve": "; this may be a Git LFS pointer: run git lfs pull",
+}
 _CHECKOUT_DATA = Path(__file__).resolve().parent.parent / "data"
 
 
@@ -60,23 +69,28 @@ def load_dataset(folder_or_name: str | os.PathLike[str] = "mnist") -> Dataset:
 
     Args:
         folder_or_name: a folder with the four files, gzipped or not, named as ``train-images-idx3-ubyte`` or
-            ``train-images.idx3-ubyte``; or a name, "mnist", "fashion-mnist" or "kmnist": it is looked for in the
-            ``data`` folder of this checkout, then in a cache folder of the user's, and if need be downloaded to that
-            one. A string that is a name is no folder; "./mnist" is one.
+            ``train-images.idx3-ubyte``, each directly in it or in a subfolder of such a name; or a name, "mnist",
+            "fashion-mnist" or "kmnist": it is looked for in the ``data`` folder of this checkout, then in a cache
+            folder of the user's, and if need be downloaded to that one. A string that is a name is no folder;
+            "./mnist" is one.
 
     Raises:
         DataFileError: a file is missing, unreadable, damaged, does not fit the others or cannot be downloaded.
         ImportError: it is not in ``data``, and the extra ``data`` is not installed.
     """
     name = folder_or_name if isinstance(folder_or_name, str) and folder_or_name in SOURCES else None
-    folder = _folder_of(name) if name else Path(folder_or_name)
-    if os.path.isfile(folder):
-        raise DataFileError(f"{folder}: this is a file; give the folder that holds the four IDX files")
-    if not os.path.isdir(folder):  # false, where Path.is_dir raises, for a name that is too long
+    folder = _folder_of(name) if name else user_path(folder_or_name)
+    try:
+        kind = os.stat(folder).st_mode
+    except PermissionError as error:
+        raise DataFileError(f"{shown_path(folder)}: cannot be read: {error.strerror}") from None
+    except (OSError, ValueError):  # ValueError: a NUL byte in the path
         raise DataFileError(
             f"{shown_path(folder)}: no such data folder; it must hold the four IDX files of MNIST (see data/README.md) "
             f"or be a name: {', '.join(SOURCES)}"
-        )
+        ) from None
+    if not stat.S_ISDIR(kind):
+        raise DataFileError(f"{shown_path(folder)}: this is a file; give the folder that holds the four IDX files")
     parts = {}
     for part, prefix in (("train", "train"), ("test", "t10k")):
         images_path, labels_path = _find(folder, f"{prefix}-images", 3), _find(folder, f"{prefix}-labels", 1)
@@ -106,10 +120,10 @@ def _folder_of(name: str) -> Path:
     names = SOURCES[name].files
     places = [_CHECKOUT_DATA / name, *([_CHECKOUT_DATA] if name == "mnist" else [])]
     for place in places:
-        if all((place / file).is_file() for file in names):
+        if all(os.path.isfile(place / file) for file in names):
             return place
     place = cache_folder(name)
-    if not all((place / file).is_file() for file in names):
+    if not all(os.path.isfile(place / file) for file in names):
         download(name, place)
     return place
 
@@ -135,33 +149,67 @@ def read_idx(path: str | os.PathLike[str], dimensions: int) -> np.ndarray:
     try:
         return _parse_idx(path, _Unpacked(data), dimensions)
     except zlib.error as error:
-        raise DataFileError(f"{path}: damaged gzip data: {error}") from None
+        raise DataFileError(f"{path}: damaged gzip data: {error}; download the file again") from None
 
 
 def _find(folder: Path, stem: str, dimensions: int) -> Path:
-    """The file of a part in any of its spellings."""
+    """The file of a part in any of its spellings; one directly in the folder comes before one in a subfolder."""
     names = [f"{stem}{dash}idx{dimensions}-ubyte{ending}" for dash in "-." for ending in (".gz", "")]
-    for name in names:
-        if os.path.exists(folder / name):
-            return folder / name
-    raise DataFileError(f"{folder}: not a folder of MNIST files: it holds no {names[0]}, nor {', '.join(names[1:])}")
+    # a widely used archive unpacks each file into a subfolder of the file's own name
+    for path in (place / name for place in (folder, *map(folder.joinpath, names)) for name in names):
+        try:
+            if not stat.S_ISDIR(os.stat(path).st_mode):
+                return path
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise DataFileError(f"{shown_path(path)}: cannot be read: {error.strerror}") from None
+    for path in map(folder.joinpath, names):
+        if path.is_symlink():
+            raise DataFileError(f"{shown_path(path)}: a link to {os.readlink(path)!r}, which does not exist")
+    similar: list[str] = []
+    with suppress(OSError):  # the folder cannot be listed
+        similar = sorted(name for name in os.listdir(folder) if stem in name.lower() and name not in names)
+    hint = f"; rename {shown_path(similar[0])}, if that is it" if similar else ""
+    raise DataFileError(
+        f"{shown_path(folder)}: not a folder of MNIST files: it holds no {names[0]}, nor {', '.join(names[1:])}{hint}"
+    )
 
 
 class _Unpacked:
-    """The bytes of a file, gunzipped where they are gzipped, no more at a time than asked for."""
+    """The bytes of a file, gunzipped where they are gzipped, no more at a time than asked for.
+
+    As for gunzip, several gzip members in a row are one file, and zeros after the last one are padding.
+    """
+
+    _BLOCK = 2**14  # bytes for zlib at a time: it copies what is left over at the end of each member
 
     def __init__(self, data: bytes) -> None:
-        self._packed: bytes | memoryview = memoryview(data)
-        self._gzip = zlib.decompressobj(wbits=31) if data[:2] == b"\x1f\x8b" else None  # 31: with header and checksum
+        self._packed = memoryview(data)
+        self._gzip = zlib.decompressobj(wbits=31) if self._at_member() else None  # 31: with header and checksum
+
+    def _at_member(self) -> bool:
+        return bytes(self._packed[:2]) == b"\x1f\x8b"
 
     def read(self, count: int) -> bytes | memoryview:
         """Up to ``count`` more bytes, fewer only at the end. Raises zlib.error where they are damaged."""
         if self._gzip is None:
             chunk, self._packed = self._packed[:count], self._packed[count:]
             return chunk
-        chunk = self._gzip.decompress(self._packed, count)
-        self._packed = self._gzip.unconsumed_tail
-        return chunk
+        chunks = []
+        while count:
+            if self._gzip.eof:
+                if not self._at_member():
+                    break
+                self._gzip = zlib.decompressobj(wbits=31)
+            block = self._packed[: self._BLOCK]
+            chunks.append(self._gzip.decompress(block, count))
+            count -= len(chunks[-1])
+            rest = self._gzip.unused_data if self._gzip.eof else self._gzip.unconsumed_tail
+            if len(rest) == len(block):
+                break
+            self._packed = self._packed[len(block) - len(rest) :]
+        return b"".join(chunks)
 
     def left_over(self) -> str:
         """What is wrong with the end, or ""; called when all that was promised has been read."""
@@ -169,7 +217,7 @@ class _Unpacked:
             return "bytes are left over after the data that its header promises"
         if self._gzip is not None and not self._gzip.eof:
             return "truncated: the gzip checksum at its end is missing"
-        if self._gzip is not None and self._gzip.unused_data:
+        if bytes(self._packed).strip(b"\0"):
             return "bytes are left over after the gzip data"
         return ""
 
@@ -177,15 +225,20 @@ class _Unpacked:
 def _parse_idx(path: Path, unpacked: _Unpacked, dimensions: int) -> np.ndarray:
     header_bytes = 4 + 4 * dimensions
     header = unpacked.read(header_bytes)
+    if not header:
+        raise DataFileError(f"{path}: it is empty, expected an IDX header of {header_bytes} bytes")
     if len(header) < header_bytes:
         raise DataFileError(f"{path}: truncated: {len(header)} bytes, expected an IDX header of {header_bytes}")
     zeros, kind, found, *shape = struct.unpack(f">HBB{dimensions}I", header)
     if zeros != 0:
-        raise DataFileError(f"{path}: not an IDX file: it begins with {bytes(header[:2]).hex(' ')}, expected 00 00")
+        begins = bytes(header[:2])
+        known = _OTHER_FILES.get(begins) or _OTHER_FILES.get(begins[:1], "")
+        raise DataFileError(f"{path}: not an IDX file: it begins with {begins.hex(' ')}, expected 00 00{known}")
     if kind != 8:
         raise DataFileError(f"{path}: IDX type 0x{kind:02x}, expected 0x08, unsigned bytes")
     if found != dimensions:
-        raise DataFileError(f"{path}: {found} dimensions, expected {dimensions}")
+        mixed_up = "; images and labels are mixed up" if found in (1, 3) else ""
+        raise DataFileError(f"{path}: {found} dimensions, expected {dimensions}{mixed_up}")
     size = math.prod(shape)
     if not 0 < size <= _MAX_BYTES:  # before anything of that size is allocated
         raise DataFileError(f"{path}: dimensions {shape} are {size} bytes, expected 1 to {_MAX_BYTES}")

@@ -54,6 +54,7 @@ def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
     Raises:
         OSError: it cannot be read, is no regular file, or has more than ``most`` bytes.
     """
+    path = user_path(path)
     with open(path, "rb", opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -61,6 +62,11 @@ def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
         if status.st_size > most:
             raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, and at most {most} are read", str(path))
         return file.read(status.st_size)  # read(most) would allocate most
+
+
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """The path; a ``~`` or ``~name`` that it begins with becomes that user's home folder, as in a shell."""
+    return Path(os.path.expanduser(path))
 
 
 def shown_path(path: str | os.PathLike[str]) -> str:
@@ -105,7 +111,7 @@ def _about(path: str | os.PathLike[str], error: OSError) -> OSError:
 
 def _target(path: str | os.PathLike[str]) -> Path:
     """The file that a path means: links are followed, and what is no regular file is not replaced."""
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(user_path(path)))
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
     if target.exists() and not stat.S_ISREG(target.stat().st_mode):

@@ -19,7 +19,7 @@ from ann.blas import processors
 from ann.checkpoint_file import Position, digest, read_checkpoint
 from ann.datasets import Dataset
 from ann.errors import AnnError
-from ann.files import locked, read_regular, write_atomically
+from ann.files import locked, read_regular, user_path, write_atomically
 from ann.operations import Backend
 from ann.recipes import Recipe
 from ann.reports import EpochReport
@@ -47,7 +47,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
-        self.path, self.config = Path(path), dict(config)
+        self.path, self.config = user_path(path), dict(config)
         try:
             self._lock = locked(self.path)
         except BlockingIOError:
@@ -59,7 +59,7 @@ class RunFolder:
     @classmethod
     def create(cls, path: str | os.PathLike[str], config: Mapping[str, Any]) -> RunFolder:
         """A folder for a new run. Raises OSError where it cannot be made, or is not empty."""
-        folder = Path(path)
+        folder = user_path(path)
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder, config)
         if any(not name.startswith(".ann-") for name in os.listdir(folder)):
@@ -145,7 +145,7 @@ def versions(backend: Backend) -> dict[str, str]:
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The config of the run in a folder. Raises AnnError where it is none."""
-    file = Path(path) / "config.json"
+    file = user_path(path) / "config.json"
     try:
         config = json.loads(read_regular(file, _MAX_BYTES))
         if not isinstance(config, dict) or config.get("format") != FORMAT:

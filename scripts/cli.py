@@ -21,6 +21,7 @@ import endings
 from startup import ROOT
 
 import ann
+from ann.files import user_path
 from ann.sources import SOURCES
 
 DATA, MODEL = ROOT / "data", Path("mnist_ann.pickle")
@@ -53,6 +54,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        self.register("type", Path, user_path)  # the shell leaves the ~ of --model=~/file as it is
 
     def error(self, message: str) -> NoReturn:
         """End the program over wrong usage."""
@@ -75,6 +77,7 @@ class Parser(argparse.ArgumentParser):
     def early(self, flag: str, **options: Any) -> Any:
         """The value of a flag on which others depend, before all are parsed; None where that fails."""
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        parser.register("type", Path, user_path)
         parser.add_argument(flag, **{**options, "dest": "value"})
         try:
             return parser.parse_known_args()[0].value
@@ -131,7 +134,7 @@ def _run(path: Path) -> None:
 
 def data_place(text: str) -> str | Path:
     """An argparse type: the name of a data set, or a folder, such as ./mnist."""
-    return text if text in SOURCES else Path(text)
+    return text if text in SOURCES else user_path(text)
 
 
 # of other files of ours, which a model's or a page's would replace, or be taken for

@@ -10,7 +10,7 @@ import endings
 
 import ann
 from ann.exports import FORMS
-from ann.files import check_writable, write_atomically
+from ann.files import check_writable, user_path, write_atomically
 from ann.sources import SOURCES
 from ann.web_page import web_page
 
@@ -36,7 +36,7 @@ def main() -> None:
 
 def output(text: str) -> Path:
     """An argparse type: a file whose ending says the form."""
-    path = Path(text)
+    path = user_path(text)
     if path.suffix.lower() not in (PAGE, *FORMS):
         raise argparse.ArgumentTypeError(f"expected a name that ends in {', '.join((PAGE, *FORMS))}, got {text!r}")
     return path

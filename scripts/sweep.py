@@ -127,6 +127,7 @@ def parse_flags() -> argparse.Namespace:
     parser.add_common()
     parser.add_argument(
         "--storage",
+        type=os.path.expanduser,  # no path where it is an address
         default="sweep.db",
         metavar="FILE|URL",
         help="where the study is kept: a file for SQLite, a file that ends in .journal, or the address of a database; "

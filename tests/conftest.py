@@ -6,6 +6,7 @@ import os
 import signal
 import struct
 import subprocess
+import tempfile
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # several at a time share the processors; read when NumPy is imported
@@ -129,6 +130,21 @@ REGULARIZED = {
     "max_norm": 1.5,
     "average": 0.9,
 }
+
+
+@pytest.fixture
+def folder_without_root():
+    """An empty folder; as long as the test lasts, even root has only the rights of the user whose folder it is."""
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as folder:
+        if root:
+            os.chown(folder, 65534, 65534)
+            os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            if root:
+                os.seteuid(0)
 
 
 def idx_bytes(array, kind=8):

@@ -4,10 +4,12 @@ import signal
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
+import ann
 from ann.files import check_writable, write_atomically
 
 
@@ -248,3 +250,21 @@ def test_two_savers_at_once(tmp_path):
             seen.add(data[:1])
     assert all(saver.returncode == 0 for saver in savers)
     assert list(tmp_path.iterdir()) == [path] and seen
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, small_data, monkeypatch):
+    home, here = small_data.parent, tmp_path / "here"
+    here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    data = ann.load_dataset("~/small")
+    checkpoints = ann.Checkpoints("~/checkpoint.npz")
+    for _ in range(2):  # the second time from the checkpoint
+        network = ann.NeuralNetwork(ann.Recipe(hidden=(8,)).layer_list(64, 10), "cross-entropy")
+        ann.fit(network, data, ann.Recipe(epochs=1), checkpoints=checkpoints)
+    network.save(Path("~/model.pickle"))
+    assert ann.load_model("~/model.pickle").predict(data.test_images).shape == (100,)
+    assert {path.name for path in home.iterdir()} == {"small", "here", "checkpoint.npz", "model.pickle"}
+    assert list(here.iterdir()) == []
+    with pytest.raises(ann.DataFileError, match="~no-such-user/small: no such data folder"):
+        ann.load_dataset("~no-such-user/small")

@@ -558,3 +558,21 @@ def test_benchmark_checks_what_it_times(tmp_path):
     process = subprocess.run([*command, "Wrong", *flags], **options)
     assert process.returncode == 1 and not (tmp_path / "x.json").exists()
     assert re.search(r"^error: Wrong: mean loss .* not the same training$", process.stderr)
+
+
+def test_a_tilde_in_a_flag_is_the_home_folder(tmp_path, small_data):
+    """As in --data=~/small, which shells leave as it is."""
+    home, here = small_data.parent, tmp_path / "here"
+    here.mkdir()
+    (home / "own.py").write_text("")
+
+    def at_home(name, *flags):
+        return run(name, *flags, cwd=here, env={**NO_GPU, "HOME": str(home)}, complaint=None)
+
+    at_home("train", "--data=~/small", "--output=~/model.pickle", "--import=~/own.py", *FAST)
+    at_home("train", "--data=~/small", "--run=~/run", *FAST)
+    at_home("train", "--resume=~/run")
+    at_home("test", "--data=~/small", "--model=~/model.pickle")
+    at_home("export", "~/model.pickle", "--to=~/model.npz")
+    assert {"model.pickle", "run", "model.npz"} <= {path.name for path in home.iterdir()}
+    assert list(here.iterdir()) == []
