@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -60,13 +61,13 @@ class MpiProcesses:
         self._nccl = self._nccl_module.NcclCommunicator(self.size, self.gather(name)[0], self.rank)
 
     def _load_nccl(self) -> Any:
-        try:
-            return importlib.import_module(f"{self._xp.__name__}.cuda.nccl")
-        except ImportError as error:
-            reason = " ".join(str(error).split())
-            raise DeviceError(
-                f"several GPUs need NCCL: pip install nvidia-nccl-cu13 (or -cu12); it says: {reason}"
-            ) from None
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            nccl: Any = importlib.import_module(f"{self._xp.__name__}.cuda.nccl")
+        if not nccl.available:
+            reason = "; CuPy says: " + " ".join(str(said[-1].message).split()) if said else ""
+            raise DeviceError(f"several GPUs need NCCL: pip install nvidia-nccl-cu13 (or -cu12){reason}")
+        return nccl
 
     def sum(self, array: Array) -> None:
         """See ``Processes``."""

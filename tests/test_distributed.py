@@ -322,3 +322,29 @@ def test_without_mpi4py(tmp_path, small_data):
     )
     _, complaint = run("train", "--distributed", "--data", small_data, *FAST, cwd=tmp_path, env=env, code=1)
     assert complaint.startswith("error: mpi4py finds no MPI: pip install -e '.[mpi]'; it says: cannot load MPI library")
+
+
+WITHOUT_NCCL = """
+import sys, types, warnings
+sys.path[:0] = sys.argv[1:3]
+import ann
+from ann.backend import GpuBackend
+from ann.mpi import MpiProcesses
+from pretend import pretend_cupy
+
+warnings.simplefilter("error")
+nccl = types.ModuleType("cupy.cuda.nccl")  # as CuPy's is, which catches the ImportError
+nccl.available = False
+sys.modules[nccl.__name__] = nccl
+try:
+    MpiProcesses().use(GpuBackend(pretend_cupy(), "pretended"))
+except ann.DeviceError as error:
+    print(error)
+"""
+
+
+def test_without_nccl(mpiexec, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(WITHOUT_NCCL)
+    out, _ = mpirun(mpiexec, 2, ROOT, ROOT / "tests", cwd=tmp_path, program=str(program))
+    assert out == "several GPUs need NCCL: pip install nvidia-nccl-cu13 (or -cu12)\n" * 2
