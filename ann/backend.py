@@ -55,9 +55,10 @@ class GpuBackend(Backend):
     def fused(self, function: Callable[..., None], *arrays: Array) -> None:
         """See ``Backend``."""
         if function not in self._kernels:
+            other = GpuBackend(self.xp, self.description)  # a kernel that knew self would keep it alive
 
             def kernel(*parameters: Array) -> None:
-                function(self, *parameters)
+                function(other, *parameters)
 
             self._kernels[function] = self.xp.fuse(kernel)
         self._kernels[function](*arrays)
@@ -67,7 +68,11 @@ class GpuBackend(Backend):
         try:
             return GpuRecorder(self)
         except Exception as error:  # of nvmath or CuPy, whose types cannot be named before they are imported
-            _warn_of_eager_steps(error)
+            absent = isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("nvmath")
+            reason = "nvmath-python is not installed" if absent else _line(error)
+            if self.precision != "float32":
+                raise DeviceError(f"precision {self.precision} cannot be used: {reason}; {_INSTALL}") from None
+            _warn_of_eager_steps(f"{reason}; {_INSTALL}")
             return self
 
 
@@ -91,6 +96,8 @@ class GpuRecorder(GpuBackend):
         self._workspace = self.xp.empty(self._WORKSPACE, dtype=self.xp.uint8)
         self._handle = self._cublas.create()
         weakref.finalize(self, self._cublas.destroy, self._handle)
+        self._running: Callable[[Any, Array], Array] | None = None  # the user's function that is being called
+        self._warned = False
 
     def record(self, function: Callable[[], None]) -> Callable[[], object]:
         """See ``Backend``. The call now compiles and allocates; the next one captures the graph."""
@@ -102,7 +109,7 @@ class GpuRecorder(GpuBackend):
                 try:
                     launch = self._capture(function).launch
                 except Exception as error:
-                    _warn_of_eager_steps(error)
+                    self._warn(error)
                     launch = function
             launch()
 
@@ -118,6 +125,24 @@ class GpuRecorder(GpuBackend):
             finally:
                 graph = self._stream.end_capture()
         return graph
+
+    def evaluate(self, function: Callable[[Any, Array], Array], array: Array, out: Array) -> None:
+        """See ``Backend``."""
+        self._running = function
+        super().evaluate(function, array, out)
+        self._running = None
+
+    def _warn(self, error: Exception) -> None:
+        """Say once why steps cannot be captured, and what to do about it."""
+        if self._warned:
+            return
+        self._warned = True
+        reason, advice = _line(error), "a newer NVIDIA driver or CuPy may help"
+        if self._running:
+            name = getattr(self._running, "__name__", repr(self._running))
+            reason = f"your activation function {name} cannot be captured ({reason})"
+            advice = "use functions of xp, such as xp.where, and no float(), no y[z > 1] and no NumPy arrays"
+        _warn_of_eager_steps(f"{reason}; {advice}")
 
     def product(self, a: Array, b: Array, out: Array, scale: float = 1.0, keep: float = 0.0) -> None:
         """See ``Backend``."""
@@ -158,12 +183,9 @@ def _member_step(array: Array) -> int:
     return int(array.strides[0] // array.itemsize) if array.ndim == 3 else 0
 
 
-def _warn_of_eager_steps(error: BaseException) -> None:
-    absent = isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("nvmath")
-    reason = "nvmath-python is not installed" if absent else _line(error)
+def _warn_of_eager_steps(reason: str) -> None:
     warnings.warn(
-        f"training steps are queued one by one, not as CUDA graphs, and small networks train slower: {reason}; "
-        f"{_INSTALL}",
+        f"training steps are queued one by one, not as CUDA graphs, and small networks train slower: {reason}",
         RuntimeWarning,
         stacklevel=2,
     )
@@ -176,10 +198,12 @@ def get_backend(device: str | Backend = "cpu", precision: str = "float32") -> Ba
         device: "cpu"; "gpu", which never falls back; "auto", a GPU if one computes and else the CPU, with the
             reason in ``description``; or a ``Backend``, which is returned as it is.
         precision: of the matrix products in training: "float32", or "tf32", which a GPU since 2020 does several times
-            as fast, from factors shortened to 11 significant bits.
+            as fast, from factors shortened to 11 significant bits. It needs nvmath-python and is never replaced by
+            float32, not even with "auto".
 
     Raises:
-        DeviceError: the GPU cannot be used; the message says what is missing and the command that installs it.
+        DeviceError: the GPU or the precision cannot be used; the message says what is missing and the command that
+            installs it.
         ValueError: the name is unknown.
     """
     if isinstance(device, Backend):
@@ -189,17 +213,20 @@ def get_backend(device: str | Backend = "cpu", precision: str = "float32") -> Ba
     if precision not in PRECISIONS:
         raise ValueError(f"precision: unknown {precision!r}; known: {', '.join(PRECISIONS)}")
     if device == "cpu" and precision != "float32":
-        raise DeviceError(f"precision {precision} is a GPU's; on the CPU there is float32")
+        raise DeviceError(f"precision {precision} needs a GPU; use float32 on the CPU")
     if device == "cpu":
         return _cpu("NumPy")
     try:
-        return _gpu(precision)
+        backend = _gpu(precision)
     except DeviceError as error:
         if precision != "float32":
             raise DeviceError(f"precision {precision} needs a GPU, and none computes: {error}") from None
         if device == "gpu":
             raise
         return _cpu(f"NumPy, because {str(error).split(':')[0]}")
+    if precision == "tf32":
+        _check_tf32(backend)
+    return backend
 
 
 def _cpu(description: str) -> Backend:
@@ -222,7 +249,7 @@ def _gpu(precision: str) -> Backend:
     try:
         ones = cupy.ones((16, 16), dtype=cupy.float32)
         total = float(cupy.sum(cupy.tanh(ones @ ones)))  # float() waits for the result
-        if abs(total - 256.0) > 1e-3:
+        if not abs(total - 256.0) <= 1e-3:  # NaN is wrong, too
             raise RuntimeError(f"a test product gave {total}, expected 256")
     except Exception as error:
         raise DeviceError(
@@ -232,6 +259,14 @@ def _gpu(precision: str) -> Backend:
     properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
     name = properties["name"].decode()
     return GpuBackend(cupy, f"{name}, CuPy {cupy.__version__}, which computed a test product", precision)
+
+
+def _check_tf32(backend: Backend) -> None:
+    """Raise DeviceError where products would be computed in float32, and nothing would say so."""
+    device = backend.xp.cuda.Device()
+    if int(device.compute_capability) < 80:
+        raise DeviceError(f"precision tf32 needs a GPU of 2020 or later; this is {backend.description.split(',')[0]}")
+    backend.recorder()  # which needs nvmath-python
 
 
 def _line(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ann.adversarial import Adversary
 from ann.batch_norm import BatchNorm
@@ -135,7 +135,7 @@ class Steps:
                 else:
                     ready = self._record(network.xp.asarray(order[..., part], copy=True), share)
                     self._ready[kind] = ready
-                self._logits[..., part, :] = ready.logits
+                self._logits[..., part, :] = ready.results["logits"]
                 done += 1
                 if on_step and on_step(done, batch.stop - batch.start) is True:
                     break
@@ -181,7 +181,11 @@ class Steps:
         adversary = Adversary(recorder, self._adversarial / scale, batch.x) if self._adversarial else None
         # what it makes of moved images adds to the gradients
         again = self._twin(1.0, batch, keys, share) if adversary else network
-        ready = _Step(chosen)
+        results: dict[str, Array] = {}
+        # What is recorded must not know self, which keeps the record: see ``_Step``
+        processes, gradients, numbers = self._processes, self._gradients, self._numbers
+        optimizer, clipping, max_norm, batch_norm = self._optimizer, self._clipping, self._max_norm, self._batch_norm
+        average, black_changes = self._average, self._black_changes
 
         def learn(twin: Perceptron, x: Array) -> Array:
             """Add the gradients of the mean loss to their vector; the gradient of x is the result."""
@@ -194,7 +198,7 @@ class Steps:
             if adversary:  # half of what is learnt is of the images as they are, and half of moved ones
                 xp.multiply(grad, 0.5, out=grad)
             if twin is network:
-                ready.logits = logits
+                results["logits"] = logits
             return twin.backward(grad, input_gradient=adversary is not None and twin is network)
 
         def step() -> None:
@@ -203,22 +207,21 @@ class Steps:
             if adversary:
                 adversary.move(of_images)
                 learn(again, adversary.images)
-            if self._black_changes:
+            if black_changes:
                 xp.multiply(of_black, memory, out=of_black)
-            if self._processes.size > 1:
-                recorder.call(partial(self._processes.sum, self._gradients))
-            if self._clipping:
-                self._clipping.apply()
-            self._optimizer.update(self._numbers)
-            if self._max_norm:
-                self._max_norm.apply()
-            if self._batch_norm:
-                self._batch_norm.update(self._numbers[-2:])
-            if self._average:
-                self._average.update(self._numbers[-4:-2] if self._batch_norm else self._numbers[-2:])
+            if processes.size > 1:
+                recorder.call(partial(processes.sum, gradients))
+            if clipping:
+                clipping.apply()
+            optimizer.update(numbers)
+            if max_norm:
+                max_norm.apply()
+            if batch_norm:
+                batch_norm.update(numbers[-2:])
+            if average:
+                average.update(numbers[-4:-2] if batch_norm else numbers[-2:])
 
-        ready.play = recorder.record(step)
-        return ready
+        return _Step(chosen, results, recorder.record(step))
 
     def _twin(self, memory: float, batch: Batch, keys: list[Array], share: float) -> Perceptron:
         """The network as it is in training, with what ``memory`` leaves of the gradients before."""
@@ -249,7 +252,7 @@ class Steps:
 
     def _returner(self, source: Array, rows: Array) -> Callable[[], object]:
         """A call that gives the network these parameters, with its rows in their order, as those of plain layers."""
-        network, plain = self._network, source[..., : self._plain]
+        network, plain, gains = self._network, source[..., : self._plain], source[..., self._plain :]
         if not self._batch_norm:
             return self._copier(plain, network.parameters, rows)
         recorder, batch_norm = self._recorder, self._batch_norm
@@ -258,7 +261,7 @@ class Steps:
 
         def fold() -> None:
             recorder.assign(plain, out=folded)
-            batch_norm.fold(network.layer_matrices(folded), source[..., self._plain :])
+            batch_norm.fold(network.layer_matrices(folded), gains)
 
         make = recorder.record(fold)
 
@@ -309,11 +312,12 @@ class Steps:
         return mean[0, ...]
 
 
-class _Step:
-    """A recorded step: which images it takes, the logits that it leaves, and ``play``."""
+class _Step(NamedTuple):
+    """A recorded step: which images it takes, the logits that it leaves, and what does it again.
 
-    logits: Array
+    ``play`` knows ``results`` but not the step: in a cycle, the arrays would stay until Python looks for such.
+    """
+
+    chosen: Array
+    results: dict[str, Array]
     play: Callable[[], object]
-
-    def __init__(self, chosen: Array) -> None:
-        self.chosen = chosen

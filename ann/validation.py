@@ -206,7 +206,7 @@ def check_curve(name: str, curve: Any, derivative: Any) -> None:
         if not np.isfinite(found).all():
             raise ValueError(f"activation {name!r}: its {word} is not finite between -3.1 and 2.9")
     slope = (curve(np, points + 1e-6) - curve(np, points - 1e-6)) / 2e-6
-    wrong = np.abs(derivative(np, points) - slope) > 1e-4 * np.maximum(1.0, np.abs(slope))
+    wrong = ~(np.abs(derivative(np, points) - slope) <= 1e-4 * np.maximum(1.0, np.abs(slope)))  # NaN is wrong, too
     if wrong.any():
         z, right, found = (float(row[wrong][0]) for row in (points, slope, derivative(np, points)))
         raise ValueError(f"activation {name!r}: at z = {z:g} the slope is {right:.6g}, its derivative says {found:.6g}")

@@ -118,7 +118,7 @@ def pretend_cupy(count=1, capturable=True, **changes):
         runtime=types.SimpleNamespace(
             getDeviceCount=lambda: count, getDeviceProperties=lambda index: {"name": b"Pretend GPU"}
         ),
-        Device=type("Device", (), {"id": 0}),
+        Device=type("Device", (), {"id": 0, "compute_capability": "90"}),
         get_current_stream=lambda: types.SimpleNamespace(ptr=0, synchronize=lambda: None),
         Stream=Stream,
         MemoryPool=lambda: types.SimpleNamespace(malloc=None),

@@ -169,6 +169,7 @@ def test_registering_again_replaces(registry):
         ("mine", softsign, lambda xp, z: 1.0, "its derivative makes a float of a float32 array"),
         ("mine", lambda xp, z: xp.sum(z, axis=-1), softsign_derivative, r"makes float32 of shape \(1,\)"),
         ("mine", lambda xp, z: z / xp.zeros_like(z), softsign_derivative, "its function is not finite"),
+        ("mine", softsign, lambda xp, z: z * (1 if z.dtype == xp.float32 else xp.nan), "its derivative says nan"),
         ("mine", softsign, softsign, r"at z = -3.1 the slope is 0\.059\d*, its derivative says -0\.756"),
     ],
 )

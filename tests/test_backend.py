@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import network_of
-from pretend import pretend_cupy
+from pretend import pretend_cublas, pretend_cupy
 
 import ann
 
@@ -57,6 +57,7 @@ def test_absent(pretend):
         (pretend_cupy(count=0), "CuPy finds no usable NVIDIA GPU: no device; see that nvidia-smi"),
         (pretend_cupy(ones=broken), "the GPU is there but does not compute: cudaErrorNoKernelImageForDevice"),
         (pretend_cupy(tanh=lambda x: x * 0), "does not compute: a test product gave 0.0, expected 256"),
+        (pretend_cupy(tanh=lambda x: x * np.nan), "does not compute: a test product gave nan, expected 256"),
     ],
 )
 def test_a_gpu_that_does_not_compute(pretend, module, message):
@@ -91,6 +92,20 @@ def test_a_gpu_that_computes(pretend, tmp_path, device):
     net.save(tmp_path / "model")
     assert b"cupy" not in (tmp_path / "model").read_bytes()
     np.testing.assert_array_equal(ann.load_model(tmp_path / "model").parameters, net.parameters)
+
+
+@pytest.mark.parametrize("device", ["gpu", "auto"])
+def test_tf32_is_refused_where_it_would_be_float32(pretend, monkeypatch, device):
+    cupy = pretend_cupy()
+    pretend(cupy)
+    monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", pretend_cublas(cupy))
+    assert ann.get_backend(device, "tf32").precision == "tf32"
+    monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
+    with pytest.raises(ann.DeviceError, match="precision tf32 cannot be used: nvmath-python is not installed; pip install -e"):
+        ann.get_backend(device, "tf32")
+    cupy.cuda.Device.compute_capability = "75"
+    with pytest.raises(ann.DeviceError, match="precision tf32 needs a GPU of 2020 or later; this is Pretend GPU"):
+        ann.get_backend(device, "tf32")
 
 
 def test_round_trip_through_the_device(backend, rng):

@@ -17,7 +17,8 @@ import ann.cpu
 import ann.images
 from ann import blas
 from ann.adaptive import Adam
-from ann.backend import GpuBackend
+from ann.backend import GpuBackend, GpuRecorder
+from ann.cpu import CpuRecorder
 from ann.device_choice import choose_backend
 from ann.images import Images
 from ann.operations import Backend
@@ -194,10 +195,30 @@ def test_steps_without_graphs_are_said_and_done(monkeypatch, dataset):
 def test_a_graph_that_cannot_be_captured_is_said_and_done_without(pretended, dataset):
     backend, _ = pretended(capturable=False)
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("default")
+        warnings.simplefilter("always")
         found = trained(backend, dataset)
-    assert len(caught) == 1 and "cudaErrorStreamCaptureUnsupported" in str(caught[0].message)
+    assert len(caught) == 1 and "cudaErrorStreamCaptureUnsupported; a newer NVIDIA driver" in str(caught[0].message)
     assert_same(found, trained(Plain(), dataset))
+
+
+def reads_values(xp, z):
+    return xp.tanh(z) if xp is np or not xp.capture.calls else fail()
+
+
+def fail():
+    raise RuntimeError("the current stream is capturing, so D2H transfers are disallowed")
+
+
+def test_an_activation_that_cannot_be_captured_is_named_once(pretended, dataset):
+    backend, _ = pretended()
+    ann.register_activation("reading", reads_values, lambda xp, z: 1.0 - xp.tanh(z) ** 2)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = trained(backend, dataset, ("reading", "sigmoid", "cross-entropy", "adamw"))  # two sizes of batches
+    assert_same(found, trained(Plain(), dataset, ("reading", "sigmoid", "cross-entropy", "adamw")))
+    (warning,) = caught
+    assert "your activation function reads_values cannot be captured (the current stream" in str(warning.message)
+    assert "xp.where" in str(warning.message) and "pip" not in str(warning.message)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +293,7 @@ def test_a_choice_without_a_gpu_tries_nothing(monkeypatch, dataset):
 def test_precisions_are_checked():
     with pytest.raises(ValueError, match="precision: unknown 'bf16'; known: float32, tf32"):
         ann.get_backend("cpu", "bf16")
-    with pytest.raises(ann.DeviceError, match="precision tf32 is a GPU's"):
+    with pytest.raises(ann.DeviceError, match="precision tf32 needs a GPU; use float32 on the CPU"):
         ann.get_backend("cpu", "tf32")
 
 
@@ -318,6 +339,35 @@ def test_a_gpu_without_graphs_lets_go_of_optimizers(monkeypatch, dataset):
         with pytest.warns(RuntimeWarning, match="one by one"):
             trained(backend, dataset)
     assert live_optimizers() == before
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, REGULARIZED, {"batch_norm": True}, {"adversarial": 0.1}, {"rotation": 5.0}], ids=str
+)
+@pytest.mark.parametrize("where", ["as written", "recorded", "graphs", "no graphs"])
+def test_a_training_frees_its_memory_when_it_returns(dataset, pretended, where, fields):
+    """At once, not when Python looks for cycles."""
+    if where in ("as written", "recorded"):
+        backend = Plain() if where == "as written" else ann.get_backend("cpu")
+    else:
+        backend, _ = pretended(capturable=where == "graphs")
+    recipe = ann.Recipe(hidden=(12,), batch_size=64, epochs=2, **fields)
+    net = network_of(backend, 64, 12, 10)
+    gc.collect()
+    before = live_trainings()
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where there are no graphs
+            ann.fit(net, dataset, recipe)
+        assert live_trainings() == before
+    finally:
+        gc.enable()
+
+
+def live_trainings():
+    """How many objects there are that only trainings have; those of a GPU's recorder are most of its memory."""
+    return sum(isinstance(thing, (Steps, Adam, GpuRecorder, CpuRecorder)) for thing in gc.get_objects())
 
 
 def live_optimizers():

@@ -242,7 +242,7 @@ def test_device_gpu_without_one(tmp_path, name):
 
 def test_a_precision_that_needs_a_gpu(tmp_path):
     _, error = run("train", "--device", "cpu", "--precision", "tf32", cwd=tmp_path, code=1)
-    assert error == "error: precision tf32 is a GPU's; on the CPU there is float32\n"
+    assert error == "error: precision tf32 needs a GPU; use float32 on the CPU; on the CPU there is float32\n"
     _, error = run("train", "--precision", "tf32", cwd=tmp_path, code=1)
     assert error.startswith("error: precision tf32 needs a GPU, and none computes: CuPy ") and error.count("\n") == 1
     _, error = run("train", "--precision", "half", cwd=tmp_path, code=2)
