@@ -18,7 +18,7 @@ from ann.recipes import Recipe
 from ann.steps import Steps
 from ann.validation import check_images
 
-_STEPS, _ROUNDS = 5, 3
+_FEW, _MANY, _ROUNDS = 2, 7, 3
 
 
 def choose_backend(dataset: Dataset, recipe: Recipe, precision: str = "float32") -> Backend:
@@ -44,25 +44,32 @@ def choose_backend(dataset: Dataset, recipe: Recipe, precision: str = "float32")
 
 
 def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> float:
-    """About how long an epoch takes: the least of a few rounds of a few steps, after a first that records them, times
-    as many as there are. Raises ValueError where the data do not fit the recipe.
+    """About how long an epoch takes, from the shortest times of a few steps and of some more: the difference is what
+    a step takes, and the rest comes once an epoch. Raises ValueError where the data do not fit the recipe.
     """
     images = check_images("train_images", dataset.train_images, dataset.train_images[0].size)
-    count = min(_STEPS * recipe.batch_size, len(images))
+    count = min(_MANY * recipe.batch_size, len(images))
     layers = recipe.layer_list(images.shape[1], CLASSES)
     network = NeuralNetwork(layers, recipe.loss, backend, committee=recipe.committee)
-    few = Images(network, images[:count], dataset.train_labels[:count], shape=dataset.train_images.shape[1:])
-    few.rows, few.black = black_first(images)  # what all of the training can leave out; these few would allow more
-    steps = Steps(network, few, recipe)
+    sample = Images(network, images[:count], dataset.train_labels[:count], shape=dataset.train_images.shape[1:])
+    sample.rows, sample.black = black_first(images)  # what all of the training can leave out; these would allow more
+    steps = Steps(network, sample, recipe)
     rates = [recipe.learning_rate / 100] * steps.count
     order = np.tile(np.arange(count), (*network.leading, 1))
-    best = float("inf")
+
+    def seconds(number: int) -> float:
+        backend.synchronize()
+        started = time.perf_counter()
+        steps.epoch(order, 0, rates, lambda done, size: done == number)
+        backend.synchronize()
+        return time.perf_counter() - started
+
+    many, few = steps.count, min(_FEW, steps.count - 1)
     with backend.quiet():
-        for turn in range(2 + _ROUNDS):  # one to record the steps, one to capture a graph where there are graphs
-            backend.synchronize()
-            started = time.perf_counter()
-            steps.epoch(order, 0, rates)
-            backend.synchronize()
-            if turn > 1:
-                best = min(best, time.perf_counter() - started)
-    return best * (len(images) - recipe.validation) / count
+        for _ in range(2):  # one to record the steps, one to capture a graph where there are graphs
+            seconds(many)
+        of_many = min(seconds(many) for _ in range(_ROUNDS))
+        of_few = min(seconds(few) for _ in range(_ROUNDS)) if few else 0.0
+    of_one = max(0.0, of_many - of_few) / (many - few)
+    steps_an_epoch = -(-(len(images) - recipe.validation) // recipe.batch_size)
+    return of_many + of_one * (steps_an_epoch - many)

@@ -284,6 +284,34 @@ def test_the_faster_device_is_chosen_and_nothing_changed(monkeypatch, dataset, p
     np.testing.assert_array_equal(*results)
 
 
+def test_what_an_epoch_costs_once_does_not_count_as_each_step_s(monkeypatch, dataset, pretended):
+    """On a GPU that is slow to begin an epoch, and then fast."""
+    backend, cpu, now = pretended()[0], ann.get_backend("cpu"), [0.0]
+    costs = {"gpu": (1.0, 0.001), "cpu": (0.0, 0.01)}  # seconds, once and for each step
+
+    class Timed(Steps):
+        def epoch(self, *arguments):
+            done = super().epoch(*arguments)
+            once, each = costs[self._network.backend.name]
+            now[0] += once + done * each
+            return done
+
+    monkeypatch.setattr("ann.device_choice.Steps", Timed)
+    monkeypatch.setattr("ann.device_choice.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("ann.device_choice.get_backend", lambda name, *rest: {"auto": backend, "cpu": cpu}[name])
+    for size, faster in ((1, backend), (2, cpu)):  # 170 and 85 steps: 1.17 against 1.7 s, 1.085 against 0.85
+        chosen = choose_backend(dataset, ann.Recipe(hidden=(12,), batch_size=size))
+        assert chosen is faster
+        assert chosen.description.startswith({1: "1.5x", 2: "1.3x"}[size])
+
+
+@pytest.mark.parametrize("size", [170, 100])
+def test_a_choice_where_an_epoch_is_a_step_or_two(monkeypatch, dataset, pretended, size):
+    found = {"auto": pretended()[0], "cpu": ann.get_backend("cpu")}
+    monkeypatch.setattr("ann.device_choice.get_backend", lambda name, *rest: found[name])
+    assert choose_backend(dataset, ann.Recipe(hidden=(12,), batch_size=size)) in found.values()
+
+
 def test_a_choice_without_a_gpu_tries_nothing(monkeypatch, dataset):
     monkeypatch.setattr("ann.device_choice.seconds_an_epoch", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
