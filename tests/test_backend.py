@@ -101,7 +101,7 @@ def test_tf32_is_refused_where_it_would_be_float32(pretend, monkeypatch, device)
     monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", pretend_cublas(cupy))
     assert ann.get_backend(device, "tf32").precision == "tf32"
     monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
-    with pytest.raises(ann.DeviceError, match="precision tf32 cannot be used: nvmath-python is not installed; pip install -e"):
+    with pytest.raises(ann.DeviceError, match="tf32 cannot be used: nvmath-python is not installed; pip install -e"):
         ann.get_backend(device, "tf32")
     cupy.cuda.Device.compute_capability = "75"
     with pytest.raises(ann.DeviceError, match="precision tf32 needs a GPU of 2020 or later; this is Pretend GPU"):
