@@ -1,6 +1,7 @@
 """The exceptions of this package, so that a program can tell a bad file or device from a bug of its own.
 
-Each carries one line that says what is wrong, where, and what to do. Bad arguments are plain ``ValueError``.
+Each carries one line that says what is wrong, where, and what to do. Bad arguments are plain ``ValueError``, and the
+errors about files are ``ValueError`` too, like ``json.JSONDecodeError``.
 """
 
 
@@ -12,15 +13,15 @@ class DeviceError(AnnError):
     """The asked device is absent or does not compute."""
 
 
-class DataFileError(AnnError):
+class DataFileError(AnnError, ValueError):
     """A data set is missing, unreadable or not what its format promises."""
 
 
-class ModelFileError(AnnError):
+class ModelFileError(AnnError, ValueError):
     """A model file is missing, unreadable or not a model of this format."""
 
 
-class CheckpointError(AnnError):
+class CheckpointError(AnnError, ValueError):
     """A checkpoint is missing, unreadable, or another run's."""
 
 

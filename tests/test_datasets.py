@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT, idx_bytes, write_mnist_like
 
 import ann
+from ann.checkpoint_file import read_checkpoint
 from ann.datasets import read_idx
 
 
@@ -253,3 +254,18 @@ def test_a_file_in_place_of_a_folder(small_data):
             ann.load_dataset(place)
     with pytest.raises(ann.DataFileError, match="no such data folder"):
         ann.load_dataset(path / "through-a-file")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda place: ann.load_dataset(place),
+        lambda place: ann.load_model(place / "model.pickle"),
+        lambda place: read_checkpoint(place / "checkpoint.npz"),
+    ],
+)
+def test_errors_about_files_are_value_errors(tmp_path, read):
+    """Like json.JSONDecodeError, for callers that do not know this package's own exceptions."""
+    with pytest.raises(ValueError, match=str(tmp_path)) as caught:
+        read(tmp_path)
+    assert isinstance(caught.value, ann.AnnError)
