@@ -4,6 +4,7 @@ arrays, they are one network, which is saved, tested and trained like any other.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,5 +33,5 @@ def committee_of(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
     parameters = np.concatenate(vectors)
     arguments = first.layer_list, first.loss_name, first.backend, first.seed, first.dtype_name
     joined = NeuralNetwork(*arguments, parameters=parameters, committee=len(parameters))
-    joined.recipe, joined.examples = first.recipe, first.examples
+    joined.recipe, joined.examples = copy.deepcopy(first.recipe), first.examples
     return joined

@@ -22,9 +22,10 @@ from typing import Any
 import ann.initializers as initializers
 from ann.activations import get_activation
 from ann.operations import Array, Backend
+from ann.validation import SetOnce
 
 
-class Dense:
+class Dense(SetOnce):
     """Every output sums every input: y = f(scale x W).
 
     The scale is 1 but for pixels from 0 to 255, with 255 in their last column: times 1/255 they are the inputs of a

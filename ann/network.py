@@ -21,7 +21,7 @@ from ann.model_schema import most_examples
 from ann.operations import Array, Backend
 from ann.perceptron import Perceptron
 from ann.streams import generator
-from ann.validation import check_count, check_images, check_number, check_targets, check_vector
+from ann.validation import SetOnce, check_count, check_images, check_number, check_targets, check_vector
 
 _UNSCALED, _STANDARD = 16.0, 1.0  # inputs above this, with a mean above that, are taken for pixels that were not scaled
 EXAMPLES = 16  # images that a model file carries
@@ -31,7 +31,7 @@ CHUNK = 1000  # images that a network is applied to at a time, at most, so that 
 _NUMBERS = 2**22  # in any layer's outputs for them, at most, unless a single image has more
 
 
-class NeuralNetwork(Perceptron):
+class NeuralNetwork(SetOnce, Perceptron):
     """A multilayer perceptron, or a committee of some.
 
     Args:
@@ -46,6 +46,7 @@ class NeuralNetwork(Perceptron):
             the second the next one, and so on; each is what it would be alone.
 
     Attributes:
+        layer_list: the layers as above, in new dicts each time, so that changing them changes no network.
         layers: the ``Dense`` layers. The last one has no activation: it emits the logits, which the loss reads
             and ``loss.output``, the output activation, turns into outputs.
         parameters: (..., P) device vector: layer by layer, the weights (I, O) and then the biases (O,).
@@ -57,10 +58,15 @@ class NeuralNetwork(Perceptron):
             training images.
         warned: whether inputs that look unscaled were warned of, which happens once.
 
+    Of the attributes, only the recipe, the examples and ``warned`` can be set; parameters can be written into.
+
     Raises:
         ValueError: an argument is wrong; the message names the layer, counted from 1.
+        AttributeError: an attribute that says how the network was built is set.
         DeviceError: the device cannot be used.
     """
+
+    _settable = ("recipe", "examples", "warned", "layers")
 
     def __init__(
         self,

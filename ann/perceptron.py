@@ -47,12 +47,12 @@ class Perceptron:
         memory: float = 0.0,
         first_input: int = 0,
     ) -> None:
-        self.backend, self.xp, self.layer_list, self.loss = backend, backend.xp, list(layer_list), loss
+        self.backend, self.xp, self.loss = backend, backend.xp, loss
         self.parameters, self.gradients = parameters, gradients
         self.leading, self.dtype = tuple(parameters.shape[:-1]), parameters.dtype
-        self.layers, end = [], 0
-        last = len(self.layer_list) - 1
-        for number, spec in enumerate(self.layer_list):
+        layers, end = [], 0
+        last = len(layer_list) - 1
+        for number, spec in enumerate(layer_list):
             skipped = first_input if number == 0 else 0
             layer = Dense(
                 backend,
@@ -68,7 +68,17 @@ class Perceptron:
             layer.bind(
                 *(self.xp.reshape(vector[..., start:end], shape, copy=False) for vector in (parameters, gradients))
             )
-            self.layers.append(layer)
+            layers.append(layer)
+        self.layers: Sequence[Dense] = tuple(layers)
+
+    @property
+    def layer_list(self) -> list[dict[str, Any]]:
+        """What the layers are, as ``NeuralNetwork`` takes them: a new list each time."""
+        activations = [layer.activation.name for layer in self.layers[:-1]] + [self.loss.output.name]
+        return [
+            {"input_dim": layer.input_dim, "output_dim": layer.output_dim, "activation": activation}
+            for layer, activation in zip(self.layers, activations, strict=True)
+        ]
 
     @property
     def input_dim(self) -> int:

@@ -235,10 +235,10 @@ class Steps:
             twin.layers = self._with_dropout(twin.layers, batch.numbers, keys[:-1])
         return twin
 
-    def _with_dropout(self, layers: list[Any], numbers: Array, keys: list[Array]) -> list[Any]:
+    def _with_dropout(self, layers: Sequence[Any], numbers: Array, keys: list[Array]) -> list[Any]:
         """The layers with a dropout before each but the first."""
         recorder, dtype = self._recorder, self._network.dtype
-        row = layers[:1]
+        row: list[Any] = [layers[0]]
         for layer, key in zip(layers[1:], keys[1:], strict=True):
             row += [Dropout(recorder, self._dropout, numbers, key, layer.input_dim, dtype), layer]
         return row

@@ -12,6 +12,23 @@ import numpy as np
 _NO_NUMBERS = (bool, np.timedelta64)  # though Python and NumPy class them as integers
 
 
+class SetOnce:
+    """Attributes that describe what was built: setting another value raises AttributeError, so that none can lie.
+
+    Names that begin with an underscore, and those in ``_settable``, are free.
+    """
+
+    _settable: tuple[str, ...] = ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and name not in self._settable and getattr(self, name, value) is not value:
+            raise AttributeError(
+                f"{name} cannot be replaced: write into arrays, as in net.parameters[...] = values, or make a new "
+                "network"
+            )
+        super().__setattr__(name, value)
+
+
 def check_images(name: str, images: Any, input_dim: int, dtype: str = "float32") -> np.ndarray:
     """Inputs -> a host array (N, input_dim), N >= 1, of uint8 pixels or finite floats.
 

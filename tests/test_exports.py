@@ -18,7 +18,7 @@ from hostile.harness import assert_no_model
 from test_scripts import FAST, run
 
 import ann
-from ann.activations import ACTIVATIONS
+from ann.activations import ACTIVATIONS, Elementwise
 from ann.exports import FORMS, npz_bytes, onnx_bytes, safetensors_bytes
 from ann.model_file import read_model
 from ann.model_schema import checksum
@@ -399,6 +399,6 @@ def test_without_the_libraries(monkeypatch, tmp_path, form, module):
 
 def test_what_onnx_cannot_say(monkeypatch):
     optional("onnx")
-    monkeypatch.setitem(ACTIVATIONS, "own", ACTIVATIONS["tanh"])
+    monkeypatch.setitem(ACTIVATIONS, "own", Elementwise("own", np.tanh, np.tanh))
     with pytest.raises(ValueError, match="ONNX has no activation 'own'; known: identity, sigmoid"):
         onnx_bytes(small("own"))

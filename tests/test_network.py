@@ -1,4 +1,5 @@
 import copy
+import json
 import pickle
 import threading
 
@@ -339,3 +340,41 @@ def test_every_loss_states_its_targets():
     assert get_loss("cross-entropy", "softmax").targets == "distribution"
     assert get_loss("cross-entropy", "sigmoid").targets == "unit"
     assert get_loss("quadratic", "tanh").targets == "any"
+
+
+def test_what_a_network_says_of_itself_is_what_it_computes(rng):
+    """No attribute can be changed so that the repr or the saved file describes another network."""
+    net = network_of(ann.get_backend("cpu"), 5, 4, 3, activation="tanh")
+    before, file, expected = repr(net), net.to_bytes(), net.layer_list
+    net.layer_list[0]["activation"] = "relu"
+    net.layer_list.pop()
+    assert isinstance(net.layers, tuple)
+    names = ("layer_list", "loss", "loss_name", "seed", "seeds", "committee", "dtype", "dtype_name", "leading")
+    for name in (*names, "input_dim", "output_dim", "backend", "xp", "parameters", "gradients", "pixel_scale"):
+        with pytest.raises(AttributeError, match=f"^{name} cannot be replaced: write into arrays"):
+            setattr(net, name, None)
+    for name in ("input_dim", "output_dim", "activation", "weight", "bias", "parameters"):
+        with pytest.raises(AttributeError, match=f"^{name} cannot be replaced: write into arrays"):
+            setattr(net.layers[0], name, None)
+    assert (repr(net), net.to_bytes(), net.layer_list) == (before, file, expected)
+    assert json.loads(json.dumps(net.layer_list)) == expected
+
+
+def test_parameters_can_be_written(rng):
+    net = network_of(ann.get_backend("cpu"), 5, 4, 3)
+    net.parameters += 1
+    net.layers[0].weight += 1
+    net.layers[1].bias[...] = 7
+    twin = ann.NeuralNetwork(net.layer_list, parameters=net.parameters)
+    x = rng.random((6, 5))
+    np.testing.assert_array_equal(twin.apply(x), net.apply(x))
+    np.testing.assert_array_equal(net.parameters[-3:], 7)
+
+
+def test_members_and_committees_share_no_recipe():
+    nets = [network_of(ann.get_backend("cpu"), 5, 4, 3, seed=seed) for seed in (0, 1)]
+    nets[0].recipe = {"epochs": 3}
+    joined = ann.committee_of(nets)
+    joined.member(0).recipe["epochs"] = 5
+    joined.recipe["epochs"] = 4
+    assert nets[0].recipe == {"epochs": 3}

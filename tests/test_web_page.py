@@ -12,7 +12,7 @@ from conftest import network_of
 from test_scripts import FAST, run
 
 import ann
-from ann.activations import ACTIVATIONS
+from ann.activations import ACTIVATIONS, Elementwise
 from ann.web_page import ACTIVATIONS as KNOWN
 from ann.web_page import web_page
 
@@ -288,7 +288,7 @@ def test_networks_that_make_no_page(monkeypatch):
     backend = ann.get_backend("cpu")
     with pytest.raises(ValueError, match="a page is for square images, and this network takes 15 pixels"):
         web_page(network_of(backend, 15, 2))
-    monkeypatch.setitem(ACTIVATIONS, "own", ACTIVATIONS["tanh"])
+    monkeypatch.setitem(ACTIVATIONS, "own", Elementwise("own", np.tanh, np.tanh))
     net = network_of(backend, 16, 4, 2, activation="own")
     with pytest.raises(ValueError, match="a page cannot compute the activation 'own'; it knows identity, sigmoid"):
         web_page(net)
