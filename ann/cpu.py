@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from itertools import pairwise
@@ -36,10 +36,6 @@ class CpuBackend(Backend):
 
     def __init__(self, xp: Any, description: str) -> None:
         super().__init__("cpu", xp, description)
-
-    def quiet(self) -> AbstractContextManager[object]:
-        """See ``Backend``."""
-        return np.errstate(over="ignore")
 
     def assign(self, array: Array, out: Array) -> None:
         """See ``Backend``."""

@@ -54,7 +54,8 @@ class Hints:
             if check.__name__ in said:
                 continue
             found = found or _Findings(self, reports, said)
-            hint = check(found)
+            with self.network.backend.quiet():
+                hint = check(found)
             if hint:
                 said.append(check.__name__)
                 warnings.warn(f"{hint} (after epoch {epoch})", TrainingWarning, stacklevel=3)
@@ -73,7 +74,9 @@ class _Findings:
     def host(self) -> NeuralNetwork:
         """The network, on the host."""
         net = self._network
-        return NeuralNetwork(net.layer_list, net.loss_name, "cpu", 0, net.dtype_name, _first_member(net))
+        host = NeuralNetwork(net.layer_list, net.loss_name, "cpu", 0, net.dtype_name, _first_member(net))
+        host.warned = True  # ``fit`` has looked at the images
+        return host
 
     @cached_property
     def learns_poorly(self) -> bool:
@@ -97,10 +100,9 @@ class _Findings:
         """(number of the layer, its activation, outputs (N, O)) for each hidden layer."""
         x, scale = self.host.inputs(self.images)
         found = []
-        with self.host.backend.quiet():
-            for number, layer in enumerate(self.host.layers[:-1], start=1):
-                x, scale = layer.apply(x, scale), 1.0
-                found.append((number, layer.activation, x[:, :-1]))
+        for number, layer in enumerate(self.host.layers[:-1], start=1):
+            x, scale = layer.apply(x, scale), 1.0
+            found.append((number, layer.activation, x[:, :-1]))
         return found
 
 

@@ -148,17 +148,17 @@ class NeuralNetwork(SetOnce, Perceptron):
         learning_rate = check_number("learning_rate", learning_rate, above=0)
         images = check_images("X", X, self.input_dim, self.dtype_name)
         targets = check_targets("Y", Y, len(images), self.output_dim, self.loss.targets)
-        self.warn_of_unscaled(images)
+        self.warn_of_unscaled("X", images)
         with self.backend.quiet():
             x, scale = self._inputs(images)
             loss = self.compute_gradients(x, self._upload(targets), scale)
-        self.backend.combine(self.gradients, self.parameters, -learning_rate)
-        return float(self.xp.mean(loss))
+            self.backend.combine(self.gradients, self.parameters, -learning_rate)
+            return float(self.xp.mean(loss))
 
     def apply(self, X: Any) -> Any:
         """Images X, as in ``train_batch``, -> output rows (N, O), a host array. Any number of threads may call it."""
         images = check_images("X", X, self.input_dim, self.dtype_name)
-        self.warn_of_unscaled(images)
+        self.warn_of_unscaled("X", images)
         outputs = self.xp.empty((len(images), self.output_dim), dtype=self.dtype)
         x = None
         with self.backend.quiet():
@@ -252,14 +252,15 @@ class NeuralNetwork(SetOnce, Perceptron):
     def _upload(self, host_array: Any) -> Array:
         return self.backend.from_host(host_array.astype(self.dtype_name, copy=False))
 
-    def warn_of_unscaled(self, images: Any) -> None:
-        """Of checked host images: say once where floats look like pixels that should have been divided by 255."""
-        if images.dtype.name != "uint8" and not self.warned and images.max() > _UNSCALED and images.mean() > _STANDARD:
-            self.warned = True
-            text = (
-                f"X: inputs reach {images.max():g}, and should from 0 to 1: divide pixels by 255, or hand them over as"
-            )
-            warnings.warn(f"{text} uint8", TrainingWarning, stacklevel=3)
+    def warn_of_unscaled(self, name: str, images: Any, stacklevel: int = 3) -> None:
+        """Warn, once, where checked host images are floats that look like pixels from 0 to 255."""
+        if images.dtype.name == "uint8" or self.warned:
+            return
+        with self.backend.quiet():  # the mean of large numbers may overflow
+            self.warned = bool(images.max() > _UNSCALED and images.mean() > _STANDARD)
+        if self.warned:
+            text = f"{name}: inputs reach {images.max():g}, and should reach from 0 to 1: divide pixels by 255"
+            warnings.warn(text, TrainingWarning, stacklevel=stacklevel)
 
     def _inputs(self, images: Any, room: Array | None = None) -> tuple[Array, float]:
         """Checked host images -> what ``inputs`` gives."""

@@ -165,8 +165,9 @@ class Steps:
         """Make ``state`` after so many steps of an epoch whole: the logits of all processes."""
         if done and self._processes.size > 1:
             xp = self._network.xp
-            xp.multiply(self._logits, self._own, out=self._logits)
-            self._processes.sum(self._logits)
+            with self._network.backend.quiet():
+                xp.multiply(self._logits, self._own, out=self._logits)
+                self._processes.sum(self._logits)
 
     def _record(self, chosen: Array, share: float) -> _Step:
         """Make a step on the images of these numbers, this share of a batch, so that it can be played on others."""

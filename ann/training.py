@@ -86,17 +86,19 @@ def fit(
         return training, held_out, _checked_weights(weights, len(dataset.train_images), len(training[0]))
 
     training, held_out, weights = together(processes, parts)
+    network.warn_of_unscaled("train_images", training[0])
     images, labels = training
-    training_set = Images(network, images, labels, recipe.label_smoothing, dataset.train_images.shape[1:], weights)
-    validation = Images(network, *held_out) if recipe.validation else None
-    steps = Steps(network, training_set, recipe, processes)
-    stopping = EarlyStopping(network, recipe.early_stopping) if recipe.early_stopping else None
-    hints = Hints(network, *training, recipe) if processes.rank == 0 else None
-    arrays = [*training, *held_out, *([] if weights is None else [weights])]
-    run = _run(network, recipe, arrays)
-    if processes.size > 1:
-        check_same(processes, run())
-    keeper = Keeper(checkpoints, network, steps, stopping, run, processes)
+    with network.backend.quiet():
+        training_set = Images(network, images, labels, recipe.label_smoothing, dataset.train_images.shape[1:], weights)
+        validation = Images(network, *held_out) if recipe.validation else None
+        steps = Steps(network, training_set, recipe, processes)
+        stopping = EarlyStopping(network, recipe.early_stopping) if recipe.early_stopping else None
+        hints = Hints(network, *training, recipe) if processes.rank == 0 else None
+        arrays = [*training, *held_out, *([] if weights is None else [weights])]
+        run = _run(network, recipe, arrays)
+        if processes.size > 1:
+            check_same(processes, run())
+        keeper = Keeper(checkpoints, network, steps, stopping, run, processes)
     position, xp = keeper.position, network.xp
     network.examples = images[:EXAMPLES] if images.dtype.name == "uint8" else None
     rate = get_schedule(recipe.schedule, recipe.learning_rate, steps.count * recipe.epochs, recipe.warmup)
@@ -121,8 +123,9 @@ def fit(
                 break
             totals = xp.sum(network.parameters, axis=-1)  # finite only where each is
             mean_loss = float(steps.loss(order)) / training_set.count  # the one wait for the device
+            diverged = not (math.isfinite(mean_loss) and math.isfinite(float(xp.sum(totals))))
         seconds = processes.gather(keeper.seconds())[0]
-        if not (math.isfinite(mean_loss) and math.isfinite(float(xp.sum(totals)))):
+        if diverged:
             finite = [math.isfinite(total) for total in network.backend.to_host(totals).reshape(-1).tolist()]
             raise DivergenceError(
                 f"training diverged in epoch {epoch} of {recipe.epochs}{_whose(network, finite)}: the numbers grew "
@@ -230,7 +233,6 @@ def _split(network: NeuralNetwork, dataset: Dataset, recipe: Recipe) -> tuple[tu
         has = f"a committee of {network.committee}" if network.leading else "one network"
         raise ValueError(f"committee: {recipe.committee} in the recipe, and this is {has}; hand committee= to both")
     images = check_images("train_images", dataset.train_images, network.input_dim, network.dtype_name)
-    network.warn_of_unscaled(images)
     labels = dataset.train_labels
     if getattr(labels, "ndim", 1) == 2:
         labels = check_targets("train_labels", labels, len(images), network.output_dim, network.loss.targets)

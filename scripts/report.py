@@ -236,7 +236,7 @@ def doubts(seen: Seen) -> Section:
 
 def shown(chance: float) -> str:
     """A probability in few words: nothing is certain."""
-    return f"{min(100 * chance, 99.9):.1f} %"
+    return f"{100 * min(chance, 0.999):.1f} %"
 
 
 def page(source: Path, network: ann.NeuralNetwork, parts: Sequence[Section]) -> str:

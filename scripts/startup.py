@@ -56,7 +56,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the checkout that this program belongs to, installed or not
 
 try:
-    import numpy
     import tqdm  # noqa: F401 (looked for here, so that one line says what is missing)
 
     import ann
@@ -74,4 +73,3 @@ def complain(text: str) -> None:
 
 warnings.showwarning = lambda message, *rest, **options: complain(f"warning: {message}")
 warnings.simplefilter("always", ann.TrainingWarning)
-numpy.seterr(all="ignore")  # a training that diverges is found by its end of the epoch, and said in one line

@@ -28,9 +28,8 @@ class Member:
     def sum(self, array):
         copies = self._exchange(array + 0 * array if not isinstance(array, np.ndarray) else array.copy())
         total = copies[0]
-        with np.errstate(all="ignore"):
-            for other in copies[1:]:
-                total = total + other
+        for other in copies[1:]:
+            total = total + other
         array[...] = total
 
 

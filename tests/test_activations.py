@@ -174,6 +174,6 @@ def test_registering_again_replaces(registry):
     ],
 )
 def test_what_is_no_activation(registry, name, curve, derivative, message):
-    with np.errstate(all="ignore"), pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message):
         ann.register_activation(name, curve, derivative)
     assert "mine" not in ACTIVATIONS

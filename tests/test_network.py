@@ -360,6 +360,20 @@ def test_what_a_network_says_of_itself_is_what_it_computes(rng):
     assert json.loads(json.dumps(net.layer_list)) == expected
 
 
+def test_numbers_that_overflow_are_no_warning(backend, rng):
+    """Warnings are errors here, and would be raised in the place of what ``fit`` says of divergence."""
+    x, labels = batch(rng, dtype=np.float32)
+    for activation, output, loss in (("relu", "softmax", "cross-entropy"), ("gelu", "identity", "quadratic")):
+        net = network_of(backend, 5, 4, 3, activation=activation, output=output, loss=loss, committee=2)
+        net.parameters[...] = net.parameters * 1e30
+        net.predict(x)
+        losses = [net.train_batch(x, np.eye(3)[labels], 1e38) for _ in range(4)]
+        assert not np.isfinite(losses[-1])
+        net.apply(x)
+    with pytest.warns(ann.TrainingWarning, match=r"X: inputs reach 3e\+38"):
+        net.apply(np.full((4, 5), 3e38, np.float32))
+
+
 def test_parameters_can_be_written(rng):
     net = network_of(ann.get_backend("cpu"), 5, 4, 3)
     net.parameters += 1

@@ -225,8 +225,7 @@ def test_divergence_is_the_same_in_all(data):
     recipe = ann.Recipe(hidden=(9,), activation="relu", optimizer="sgd", learning_rate=1e30, batch_size=50, epochs=5)
 
     def work(processes):
-        with np.errstate(all="ignore"):  # each thread has its own
-            return trained(processes, recipe, data)
+        return trained(processes, recipe, data)
 
     assert [type(error) for error in crew.together(2, work)] == [ann.DivergenceError] * 2
 
