@@ -4,6 +4,7 @@ it, on a GPU too. It needs the extra ``sklearn``, and so is imported by its own 
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ except ModuleNotFoundError:
 
 
 _NO_FIELDS = ("device", "dtype", "random_state")  # parameters that are not a recipe's
+_OUR_NAMES = {"train_images": "X", "train_labels": "y", "weights": "sample_weight"}  # of what ``ann.fit`` calls so
 
 
 class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -108,7 +110,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPClassifier:
-        """Train a new network.
+        """Train a new network. Where that fails, the estimator stays as it was.
 
         Args:
             X: (N, I) numbers, dense or sparse.
@@ -120,6 +122,13 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             DeviceError: the device cannot be used.
             DivergenceError: the numbers grew beyond all bounds.
         """
+        fitted = copy.copy(self)
+        fitted._fit(X, y, sample_weight)
+        self.__dict__ = fitted.__dict__
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+        """Set all attributes of a fitted estimator, one after the other."""
         if not (self.dtype is None or (isinstance(self.dtype, str) and self.dtype in ("float32", "float64"))):
             raise ValueError(f"dtype: expected 'float32', 'float64' or None, got {self.dtype!r}")
         dtypes = [np.float64, np.float32] if self.dtype is None else self.dtype
@@ -139,11 +148,15 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         dtype = images.dtype.name
         network = NeuralNetwork(layers, recipe.loss, self.device, seed, dtype, committee=recipe.committee)
         dataset = Dataset(images, targets, images[:0], targets[:0])  # no test images
-        reports = fit(network, dataset, recipe, weights=weights)
+        network.warn_of_unscaled("X", images, stacklevel=4)
+        try:
+            reports = fit(network, dataset, recipe, weights=weights)
+        except ValueError as error:
+            name, colon, rest = str(error).partition(": ")
+            raise ValueError(f"{_OUR_NAMES.get(name, name)}{colon}{rest}") from None
         self.network_ = network
         self.loss_curve_ = [report.loss for report in reports]
         self.loss_, self.n_iter_ = self.loss_curve_[-1], len(reports)
-        return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """X (N, I) -> probabilities (N, C), in the order of ``classes_``."""

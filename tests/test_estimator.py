@@ -184,6 +184,54 @@ def test_weights_that_make_no_sense(digits):
             MLPClassifier(**SMALL).fit(X[:100], y[:100], weights)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "change"),
+    [
+        ({}, lambda X, y: (np.where(X > 0.5, np.nan, X), y)),
+        ({"epochs": 0}, lambda X, y: (X[:, :9], y)),
+        ({"epochs": 0}, lambda X, y: (X, np.eye(10, dtype=int)[y - 100])),
+        ({"device": "tpu"}, lambda X, y: (X, y)),
+        ({"learning_rate": 1e30, "optimizer": "sgd"}, lambda X, y: (X, y)),
+        ({}, lambda X, y: (X, y, np.zeros(len(y)))),
+        ({}, lambda X, y: (X, y / 7)),
+    ],
+)
+def test_a_fit_that_fails_changes_nothing(digits, parameters, change):
+    """Else the old network would predict the new labels."""
+    X, y = digits
+    classifier = MLPClassifier(**{**SMALL, "epochs": 3}).fit(X, y)
+    expected, proba = dict(vars(classifier)), classifier.predict_proba(X)
+    old = {name: classifier.get_params()[name] for name in parameters}
+    classifier.set_params(**parameters)
+    with pytest.raises((ValueError, ann.AnnError)):
+        classifier.fit(*change(X, y + 100))
+    classifier.set_params(**old)
+    assert vars(classifier) == expected
+    np.testing.assert_array_equal(classifier.predict_proba(X), proba)
+    np.testing.assert_array_equal(classifier.predict(X), proba.argmax(axis=1))
+
+
+def test_pixels_that_were_not_scaled_are_warned_of_once(digits):
+    """However they are typed: scikit-learn's checks make floats of them."""
+    X, y = digits
+    for pixels in ((X * 255).astype(np.uint8), X * 255):
+        with pytest.warns(ann.TrainingWarning) as caught:
+            MLPClassifier(**{**SMALL, "epochs": 6}).fit(pixels, y).predict(pixels)
+        found = [one for one in caught if str(one.message).startswith("X: ")]
+        assert [str(one.message) for one in found] == [
+            "X: inputs reach 255, and should reach from 0 to 1: divide pixels by 255"
+        ]
+        assert found[0].filename == __file__
+
+
+def test_errors_name_the_arguments_that_were_given(digits):
+    X, y = digits
+    with pytest.raises(ValueError, match=r"^sample_weight: they are zero for all images that are trained on"):
+        MLPClassifier(**SMALL).fit(X, y, np.zeros(len(y)))
+    with pytest.raises(ValueError, match=r"^y: expected rows of numbers from 0 to 1 for this loss, got -1 to 1"):
+        MLPClassifier(**SMALL).fit(X, 2 * np.eye(10, dtype=int)[y] - 1)
+
+
 def test_regression_is_refused(digits):
     X, _ = digits
     with pytest.raises(ValueError, match="Unknown label type"):
