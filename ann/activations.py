@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from ann.operations import Array, Backend
+from ann.validation import in_short
 
 
 class Activation(Protocol):
@@ -256,5 +257,5 @@ def known_activations() -> str:
 def get_activation(name: str) -> Activation:
     """The activation of this name. Raises ValueError for an unknown one, with the known names."""
     if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {name!r}; known: {known_activations()}")
+        raise ValueError(f"unknown activation {in_short(name)}; known: {known_activations()}")
     return ACTIVATIONS[name]

@@ -30,7 +30,7 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
     return rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """How sure a network was, and how often it was right then.
 

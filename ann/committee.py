@@ -21,6 +21,8 @@ def committee_of(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
         ValueError: there are fewer than two, or one has other layers, another loss or type than the first; the message
             says which, counted from 1.
     """
+    if not isinstance(networks, Sequence) or not all(isinstance(network, NeuralNetwork) for network in networks):
+        raise ValueError("networks: expected a list of ann.NeuralNetwork")
     if len(networks) < 2:
         raise ValueError(f"networks: a committee needs at least two, got {len(networks)}")
     first = networks[0]

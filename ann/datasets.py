@@ -38,9 +38,11 @@ _OTHER_FILES = {
 _CHECKOUT_DATA = Path(__file__).resolve().parent.parent / "data"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images and labels, read-only host arrays of uint8.
+    """Images and labels, read-only host arrays of uint8. Two data sets are equal only if they are the same object.
+
+    From Python, the images may also be floats, the labels target rows, and all of them lists; see ``fit``.
 
     Attributes:
         train_images: (N, height, width), 0 black to 255 white; MNIST has N = 60,000 images of 28 x 28.

@@ -72,6 +72,8 @@ def user_path(path: str | os.PathLike[str]) -> Path:
 def shown_path(path: str | os.PathLike[str]) -> str:
     """A path for a message: on one line, and harmless to a terminal, whatever a stranger called the file."""
     text = os.fspath(path)
+    if isinstance(text, bytes):  # such as the contents of a file
+        raise TypeError("expected a path as str or os.PathLike, got bytes")
     return text if text.isprintable() else ascii(text)
 
 

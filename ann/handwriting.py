@@ -27,7 +27,7 @@ _FAINT = 18.0  # of 255: what differs less from the paper is none
 _BOX, _STROKE = 20 / 28, 2.3 / 28  # of an image's side: how large digits are in MNIST, and how wide their strokes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """What a picture was made into.
 

@@ -21,7 +21,7 @@ from ann.model_schema import most_examples
 from ann.operations import Array, Backend
 from ann.perceptron import Perceptron
 from ann.streams import generator
-from ann.validation import SetOnce, check_count, check_images, check_number, check_targets, check_vector
+from ann.validation import SetOnce, check_count, check_images, check_number, check_targets, check_vector, in_short
 
 _UNSCALED, _STANDARD = 16.0, 1.0  # inputs above this, with a mean above that, are taken for pixels that were not scaled
 EXAMPLES = 16  # images that a model file carries
@@ -82,8 +82,8 @@ class NeuralNetwork(SetOnce, Perceptron):
         self.seed = check_count("seed", seed, at_least=0)
         self.committee = check_count("committee", committee, at_least=1)
         check_count("seed", self.seeds[-1], at_least=0)  # the last member's, too
-        if dtype not in ("float32", "float64"):
-            raise ValueError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
+        if not isinstance(dtype, str) or dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype: expected 'float32' or 'float64', got {in_short(dtype)}")
         fused_loss = get_loss(loss, layer_list[-1]["activation"])
         self.loss_name, self.dtype_name = str(loss), dtype
         self.recipe: dict[str, Any] | None = None

@@ -13,7 +13,7 @@ import numpy as np
 from ann.activations import ACTIVATIONS
 from ann.checkpoint_file import digest
 from ann.operations import Array, Backend
-from ann.validation import check_curve
+from ann.validation import check_curve, in_short
 
 
 class Registered:
@@ -61,7 +61,7 @@ def register_activation(
             should: float32 for float32, and a derivative that is the slope of the curve.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
-        raise ValueError(f"activation name: expected a word of letters, digits and dashes, got {name!r}")
+        raise ValueError(f"activation name: expected a word of letters, digits and dashes, got {in_short(name)}")
     if name in ACTIVATIONS and not isinstance(ACTIVATIONS[name], Registered):
         raise ValueError(f"activation {name!r} is there already; take another name")
     check_curve(name, curve, derivative)

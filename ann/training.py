@@ -5,6 +5,8 @@ within an epoch, and all that is random is drawn from the network's seed.
 from __future__ import annotations
 
 import math
+import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +14,7 @@ from ann.checkpoint_file import digest
 from ann.checkpoints import Checkpoints, Keeper
 from ann.datasets import Dataset
 from ann.early_stopping import EarlyStopping
-from ann.errors import DivergenceError
+from ann.errors import DivergenceError, TrainingWarning
 from ann.hints import Hints, lower_rate
 from ann.images import Images
 from ann.network import EXAMPLES, NeuralNetwork, slices
@@ -23,7 +25,10 @@ from ann.reports import EpochReport, Evaluation
 from ann.schedules import get_schedule
 from ann.steps import Steps
 from ann.streams import drawn
-from ann.validation import check_images, check_labels, check_targets, check_weights
+from ann.validation import check_images, check_labels, check_targets, check_weights, host_array
+
+_SURELY = 20  # where so many validation images of a class are expected, chance leaves out all of them once in 10^8
+_LISTED = 10  # classes in a warning
 
 
 def fit(
@@ -62,7 +67,8 @@ def fit(
             others', and each on its share of every batch; see ``mpi``. It becomes the training that one process would
             have made, to rounding, for any number of them. All must call this alike; the first one writes checkpoints.
 
-    Where something looks wrong, there is one ``TrainingWarning`` that says what to try; see ``ann.hints``.
+    Where something looks wrong, there is one ``TrainingWarning`` that says what to try; see ``ann.hints``. There is
+    one, too, where the validation images have other classes than the rest, as those of sorted data have.
 
     Returns:
         The reports of all epochs, those before a checkpoint included.
@@ -74,22 +80,26 @@ def fit(
         OSError: training was stopped, and no checkpoint can be written. Otherwise that is a warning, and training goes
             on.
     """
-    if callable(callbacks) or not (checkpoints is None or isinstance(checkpoints, Checkpoints)):
+    functions = isinstance(callbacks, Sequence) and all(map(callable, callbacks))
+    if not functions or not (checkpoints is None or isinstance(checkpoints, Checkpoints)):
         raise ValueError("callbacks: expected a list of functions, and for checkpoints ann.Checkpoints(path) or None")
 
-    def parts() -> tuple[tuple[Any, Any], tuple[Any, Any], Any]:
-        training, held_out = _split(network, dataset, recipe)
+    def parts() -> tuple[tuple[int, ...], tuple[Any, Any], tuple[Any, Any], Any]:
+        shape, training, held_out = _split(network, dataset, recipe)
         if recipe.batch_size < processes.size:
             raise ValueError(
                 f"batch_size: {recipe.batch_size} images a batch are too few for {processes.size} processes"
             )
-        return training, held_out, _checked_weights(weights, len(dataset.train_images), len(training[0]))
+        network.warn_of_unscaled("train_images", training[0], stacklevel=5)
+        if processes.rank == 0 and (problem := _sorted_labels(training[1], held_out[1])):
+            warnings.warn(f"validation: {problem}", TrainingWarning, stacklevel=4)
+        count = len(training[0])
+        return shape, training, held_out, _checked_weights(weights, count + recipe.validation, count)
 
-    training, held_out, weights = together(processes, parts)
-    network.warn_of_unscaled("train_images", training[0])
+    shape, training, held_out, weights = together(processes, parts)
     images, labels = training
     with network.backend.quiet():
-        training_set = Images(network, images, labels, recipe.label_smoothing, dataset.train_images.shape[1:], weights)
+        training_set = Images(network, images, labels, recipe.label_smoothing, shape, weights)
         validation = Images(network, *held_out) if recipe.validation else None
         steps = Steps(network, training_set, recipe, processes)
         stopping = EarlyStopping(network, recipe.early_stopping) if recipe.early_stopping else None
@@ -186,6 +196,35 @@ def _whose(network: NeuralNetwork, finite: Sequence[bool]) -> str:
     return f", the member{'s' * (len(seeds) > 1)} with seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
 
 
+def _sorted_labels(trained_on: Any, held_out: Any) -> str:
+    """What is wrong where the validation images, the last ones, have other classes than the rest, or ""."""
+    before, last = (_counts(labels) for labels in (trained_on, held_out))
+    advice = "if the images are sorted, shuffle them with their labels"
+    if unknown := sorted(last.keys() - before.keys()):
+        images = min(sum(last[label] for label in unknown), len(held_out))  # of which each may have several labels
+        return (
+            f"{images} of {len(held_out)} validation images show classes that no training image shows "
+            f"({_listed(unknown)}); {advice}"
+        )
+    share = len(held_out) / len(trained_on)
+    if absent := sorted(label for label in before.keys() - last.keys() if before[label] * share >= _SURELY):
+        return f"no validation image shows some classes that training images show ({_listed(absent)}); {advice}"
+    return ""
+
+
+def _counts(labels: Any) -> Counter[int]:
+    """How many images each class has. None of target rows that are not of zeros and ones, which have no classes."""
+    if labels.ndim == 1:
+        return Counter(labels.tolist())
+    if not ((labels == 0) | (labels == 1)).all():
+        return Counter()
+    return +Counter(dict(enumerate(labels.sum(axis=0).astype("int64").tolist())))
+
+
+def _listed(classes: Sequence[int]) -> str:
+    return ", ".join(map(str, classes[:_LISTED])) + ", ..." * (len(classes) > _LISTED)
+
+
 def _checked_weights(weights: Any, given: int, trained_on: int) -> Any:
     """The weights of the images that are trained on, or None. Raises ValueError where they are none, or all 0."""
     if weights is None:
@@ -223,18 +262,28 @@ def _evaluate(network: NeuralNetwork, images: Images, processes: Processes) -> E
     return Evaluation(sum(losses) / images.count, sum(mistakes), images.count)
 
 
-def _split(network: NeuralNetwork, dataset: Dataset, recipe: Recipe) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """((training images, labels), (held-out images, labels)), checked against the network and the recipe."""
-    for name, value, kind in (("dataset", dataset, Dataset), ("recipe", recipe, Recipe)):
+def _split(
+    network: NeuralNetwork, dataset: Dataset, recipe: Recipe
+) -> tuple[tuple[int, ...], tuple[Any, Any], tuple[Any, Any]]:
+    """(the shape of an image, (training images, labels), (validation images, labels)), checked against the network and
+    the recipe.
+    """
+    kinds: dict[str, tuple[Any, type]] = {
+        "network": (network, NeuralNetwork),
+        "dataset": (dataset, Dataset),
+        "recipe": (recipe, Recipe),
+    }
+    for name, (value, kind) in kinds.items():
         if not isinstance(value, kind):
-            found = type(value).__name__
-            raise ValueError(f"{name}: expected an ann.{kind.__name__}, got {found}; ann.load_dataset makes data sets")
+            hint = "; ann.load_dataset makes data sets" if kind is Dataset else ""
+            raise ValueError(f"{name}: expected an ann.{kind.__name__}, got {type(value).__name__}{hint}")
     if recipe.committee not in (1, network.committee):
         has = f"a committee of {network.committee}" if network.leading else "one network"
         raise ValueError(f"committee: {recipe.committee} in the recipe, and this is {has}; hand committee= to both")
-    images = check_images("train_images", dataset.train_images, network.input_dim, network.dtype_name)
-    labels = dataset.train_labels
-    if getattr(labels, "ndim", 1) == 2:
+    pictures = host_array("train_images", dataset.train_images)
+    images = check_images("train_images", pictures, network.input_dim, network.dtype_name)
+    labels = host_array("train_labels", dataset.train_labels)
+    if labels.ndim == 2:
         labels = check_targets("train_labels", labels, len(images), network.output_dim, network.loss.targets)
     else:
         labels = check_labels("train_labels", labels, network.output_dim, len(images))
@@ -243,4 +292,4 @@ def _split(network: NeuralNetwork, dataset: Dataset, recipe: Recipe) -> tuple[tu
         raise ValueError(f"validation: {recipe.validation} images held out of {len(images)} leave none to train on")
     if recipe.batch_size > count:
         raise ValueError(f"batch_size: {recipe.batch_size} is more than the {count} training images")
-    return (images[:count], labels[:count]), (images[count:], labels[count:])
+    return pictures.shape[1:], (images[:count], labels[:count]), (images[count:], labels[count:])

@@ -41,12 +41,16 @@ def check_images(name: str, images: Any, input_dim: int, dtype: str = "float32")
     Raises:
         ValueError: the type, shape or a value is not as above.
     """
-    array = _host_array(name, images)
+    array = host_array(name, images)
     if array.ndim == 3:
         array = array.reshape(len(array), math.prod(array.shape[1:]))
     if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(f"{name}: expected floats, or uint8 pixels, got dtype {array.dtype}")
+        hint = "; convert pixels from 0 to 255 with astype('uint8'), other numbers with astype('float32')"
+        hint = hint if array.dtype.kind in "iub" else ""
+        raise ValueError(f"{name}: expected floats, or uint8 pixels, got dtype {array.dtype}{hint}")
     hint = "; a single image x is x[None]" if array.size == input_dim else ""
+    if array.ndim > 3 and math.prod(array.shape[1:]) == input_dim:
+        hint = "; reshape images x with x.reshape(len(x), -1)"
     if array.ndim != 2 or array.shape[1] != input_dim or len(array) == 0:
         raise ValueError(f"{name}: expected shape (N, {input_dim}) with N at least 1, got {np.shape(images)}{hint}")
     if array.dtype != np.uint8:
@@ -67,7 +71,7 @@ def check_targets(name: str, targets: Any, count: int, classes: int, allowed: st
     Raises:
         ValueError: the type, shape or a value is not as above.
     """
-    array = _host_array(name, targets)
+    array = host_array(name, targets)
     if array.ndim == 1 and array.dtype.kind in "iu":
         rows = np.zeros((count, classes))
         rows[np.arange(count), check_labels(name, array, classes, count)] = 1.0
@@ -97,7 +101,7 @@ def check_labels(name: str, labels: Any, classes: int, count: int) -> np.ndarray
     Raises:
         ValueError: they are not so many integers from 0 to classes - 1.
     """
-    array = _host_array(name, labels)
+    array = host_array(name, labels)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(f"{name}: expected integers of shape ({count},), got {array.shape} of {array.dtype}")
     if len(array) != count:
@@ -119,7 +123,7 @@ def check_weights(name: str, weights: Any, count: int) -> np.ndarray:
 
 def check_vector(name: str, values: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     """``values`` as a host array. Raises ValueError unless they are numbers of this shape, finite in this type."""
-    array = _host_array(name, values)
+    array = host_array(name, values)
     if array.shape != shape or array.dtype.kind not in "fiu":
         raise ValueError(f"{name}: expected numbers of shape {shape}, got {array.shape} of {array.dtype}")
     _check_finite(name, array, dtype)
@@ -143,7 +147,7 @@ def check_number(
         or (at_least is not None and number < at_least)
         or (below is not None and number >= below)
     ):
-        raise ValueError(f"{name}: expected a number {wanted}, got {_short(value)}")
+        raise ValueError(f"{name}: expected a number {wanted}, got {in_short(value)}")
     return number
 
 
@@ -154,7 +158,7 @@ def check_count(name: str, value: Any, *, at_least: int) -> int:
         ValueError: it is no integer (a bool is none) of at least ``at_least`` and below 2^63.
     """
     if not isinstance(value, (int, np.integer)) or isinstance(value, _NO_NUMBERS) or value < at_least:
-        raise ValueError(f"{name}: expected a whole number of at least {at_least}, got {_short(value)}")
+        raise ValueError(f"{name}: expected a whole number of at least {at_least}, got {in_short(value)}")
     if value >= 2**63:
         raise ValueError(f"{name}: expected a whole number below 2^63")
     return int(value)
@@ -163,7 +167,7 @@ def check_count(name: str, value: Any, *, at_least: int) -> int:
 def check_flag(name: str, value: Any) -> bool:
     """``value`` as a Python bool. Raises ValueError where it is none."""
     if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{name}: expected True or False, got {_short(value)}")
+        raise ValueError(f"{name}: expected True or False, got {in_short(value)}")
     return bool(value)
 
 
@@ -178,17 +182,28 @@ def _to_float(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _short(value: Any) -> str:
-    return f"{value!r:.60}" if not isinstance(value, int) or abs(value) < 2**64 else "an int beyond all bounds"
+def in_short(value: Any) -> str:
+    """What was given, for a message: on one line, and not long."""
+    if isinstance(value, int) and abs(value) >= 2**64:  # whose digits Python may refuse to write
+        return "an int beyond all bounds"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def _host_array(name: str, value: Any) -> np.ndarray:
-    if not isinstance(value, (np.ndarray, list, tuple)) or isinstance(value, np.ma.MaskedArray):
-        raise ValueError(f"{name}: expected a NumPy array, got {type(value).__module__}.{type(value).__name__}")
+def host_array(name: str, value: Any) -> np.ndarray:
+    """A list, or an array of any library, as a NumPy array. Raises ValueError where it is neither, or masked."""
+    found = f"{type(value).__module__}.{type(value).__name__}"
+    arrays = ("__array__", "__array_interface__")
+    if not (isinstance(value, (list, tuple)) or any(hasattr(value, name) for name in arrays)):
+        raise ValueError(f"{name}: expected a NumPy array, got {found}")
+    if isinstance(value, np.ma.MaskedArray):
+        raise ValueError(f"{name}: expected a NumPy array, got {found}; fill in the masked values with filled()")
     try:
         return np.asarray(value)
-    except ValueError:
-        raise ValueError(f"{name}: expected a NumPy array, got rows of unequal lengths") from None
+    except Exception as error:  # of other libraries: of any kind
+        says = " ".join(str(error).split())
+        reason = "rows of unequal lengths" if isinstance(value, (list, tuple)) else f"{found}, which says: {says}"
+        raise ValueError(f"{name}: expected a NumPy array, got {reason}") from None
 
 
 def _check_finite(name: str, array: np.ndarray, dtype: str) -> None:

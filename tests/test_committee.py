@@ -219,6 +219,12 @@ def test_senseless_committees(committee):
         ann.Recipe(committee=committee)
 
 
+def test_a_committee_is_made_of_networks():
+    for wrong in (3, [3, 4], network_of(make_backend("numpy"), 5, 3)):
+        with pytest.raises(ValueError, match=r"networks: expected a list of ann\.NeuralNetwork"):
+            ann.committee_of(wrong)
+
+
 def test_senseless_members_and_parameters(dataset):
     layers = network_of(make_backend("numpy"), 5, 4, 3).layer_list
     with pytest.raises(ValueError, match=r"seed: expected a whole number below 2\^63"):

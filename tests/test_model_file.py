@@ -646,3 +646,10 @@ def test_without_memory_for_its_network(monkeypatch, saved):
     monkeypatch.setattr("ann.model_file.read_pickle", fail)
     with pytest.raises(ann.ModelFileError, match="not a model file of this program: there is not enough memory for it"):
         ann.load_model(saved)
+
+
+def test_contents_are_no_path(tmp_path):
+    net = network_of(ann.get_backend("cpu"), 5, 3)
+    for wrong in (net.to_bytes(), b"model.pickle", None, 3):
+        with pytest.raises(TypeError, match=r"expected .*os.PathLike"):
+            ann.load_model(wrong)

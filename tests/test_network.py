@@ -188,6 +188,10 @@ LAYER = {"input_dim": 5, "output_dim": 3, "activation": "sigmoid"}
     [
         ([], "layers: expected a list of at least one layer"),
         ("sigmoid", "layers: expected a list"),
+        (
+            np.zeros((99, 99)),
+            r"layers: expected a list of at least one layer, got array\(\[\[0\., .*\.\.\.$",
+        ),
         ([LAYER, {**LAYER, "input_dim": 4}], "layer 2: input_dim is 4, but layer 1 has output_dim 3"),
         ([{**LAYER, "activation": "sigmoyd"}], "layer 1: unknown activation 'sigmoyd'"),
         ([{**LAYER, "activation": None}], "layer 1: unknown activation None"),
@@ -216,7 +220,10 @@ def test_bad_layer_lists(layers, message):
         ({"parameters": np.full(18, np.nan)}, "parameters: expected finite float32 numbers, got nan"),
         ({"parameters": "zero"}, "parameters: expected a NumPy array, got builtins.str"),
         ({"dtype": "float16"}, "dtype: expected 'float32' or 'float64', got 'float16'"),
-        ({"device": "tpu"}, "device: unknown 'tpu'; known: auto, cpu, gpu"),
+        ({"dtype": np.dtype("float64")}, r"dtype: expected 'float32' or 'float64', got dtype\('float64'\)"),
+        ({"device": "tpu"}, "device: unknown 'tpu'; known: auto, cpu, gpu$"),
+        ({"device": "cuda:0"}, "device: unknown 'cuda:0'; known: auto, cpu, gpu; 'gpu' is an NVIDIA GPU$"),
+        ({"device": np.array(["cpu", "gpu"])}, "device: unknown array"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -227,6 +234,13 @@ def test_bad_arguments(arguments, message):
 X, Y = np.zeros((4, 5), dtype=np.float32), np.array([0, 1, 2, 0])
 
 
+class Stranger:
+    """Such as an array on a GPU."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("use get()\ninstead")
+
+
 @pytest.mark.parametrize(
     ("x", "message"),
     [
@@ -234,15 +248,20 @@ X, Y = np.zeros((4, 5), dtype=np.float32), np.array([0, 1, 2, 0])
         (np.zeros((0, 5), np.float32), r"X: expected shape .* got \(0, 5\)"),
         (np.zeros(5, np.float32), r"X: expected shape .* got \(5,\); a single image x is x\[None\]"),
         (np.zeros((0, 5, 1), np.uint8), r"X: expected shape .* got \(0, 5, 1\)"),
-        (np.zeros((4, 5), np.int64), "X: expected floats, or uint8 pixels, got dtype int64"),
+        (
+            np.zeros((4, 5), np.int64),
+            "X: expected floats, or uint8 pixels, got dtype int64; convert pixels from 0 to 255 with",
+        ),
         (np.zeros((4, 5), bool), "X: expected floats, or uint8 pixels, got dtype bool"),
         (np.full((4, 5), "a"), "X: expected floats, or uint8 pixels, got dtype <U1"),
         (np.full((4, 5), None), "X: expected floats, or uint8 pixels, got dtype object"),
         (np.full((4, 5), np.nan, np.float32), r"X: expected finite float32 numbers, got nan at \[0, 0\]"),
         (np.where(np.eye(4, 5) > 0, np.inf, 0), r"X: expected finite float32 numbers, got inf at \[0, 0\]"),
         (np.full((4, 5), 1e300), r"X: expected finite float32 numbers, got 1e\+300 at"),
+        (np.zeros((4, 5, 1, 1), np.uint8), r"X: expected shape .* got \(4, 5, 1, 1\); reshape images x with x.reshape"),
+        (Stranger(), r"X: expected a NumPy array, got test_network\.Stranger, which says: use get\(\) instead"),
         (None, "X: expected a NumPy array, got builtins.NoneType"),
-        (np.ma.array(np.zeros((4, 5)), mask=True), "X: expected a NumPy array, got numpy.ma.MaskedArray"),
+        (np.ma.array(np.zeros((4, 5)), mask=True), "got numpy.ma.MaskedArray; fill in the masked values"),
         ([[1.0], [1.0, 2.0]], "X: expected a NumPy array, got rows of unequal lengths"),
     ],
 )

@@ -1,5 +1,6 @@
 import dataclasses
 import hashlib
+import re
 
 import numpy as np
 import pytest
@@ -142,6 +143,67 @@ def test_numpy_s_error_handling_changes_nothing(backend, dataset):
     assert strict.to_bytes() == plain.to_bytes()
 
 
+def by_label(dataset):
+    order = dataset.train_labels.argsort(kind="stable")
+    images, labels = dataset.train_images[order], dataset.train_labels[order]
+    return dataclasses.replace(dataset, train_images=images, train_labels=labels)
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_validation_images_of_other_classes_than_the_rest(backend, dataset, rows):
+    ordered = by_label(dataset)
+    nines = int((dataset.train_labels == 9).sum())
+    labels = np.eye(10)[ordered.train_labels] if rows else ordered.train_labels
+    many = dataclasses.replace(
+        ordered, train_images=ordered.train_images.repeat(9, axis=0), train_labels=labels.repeat(9, axis=0)
+    )
+    nines *= 9
+    for validation, message in (
+        (nines, f"{nines} of {nines} validation images show classes that no training image shows (9)"),
+        (nines + 1, f"{nines} of {nines + 1} validation images show classes that no training image shows (9)"),
+        (nines - 1, "no validation image shows some classes that training images show (0, 1, 2, 3, 4, 5, 6, 7, 8)"),
+    ):
+        message = f"validation: {message}; if the images are sorted, shuffle them with their labels"
+        with pytest.warns(ann.TrainingWarning, match=f"^{re.escape(message)}$") as caught:
+            trained(backend, many, dataclasses.replace(SMALL, epochs=1, committee=2, validation=validation))
+        assert len(caught) == 1 and caught[0].filename == trained.__code__.co_filename
+
+
+def test_validation_images_that_lack_a_class_by_chance_are_no_warning(dataset):
+    for labels in (dataset.train_labels, np.eye(10)[dataset.train_labels], np.eye(10)[dataset.train_labels] * 0.9):
+        trained(
+            ann.get_backend("cpu"),
+            dataclasses.replace(dataset, train_labels=labels),
+            dataclasses.replace(SMALL, epochs=1, validation=3),
+        )
+
+
+class Column:
+    """An array of another library, such as of pandas."""
+
+    def __init__(self, array):
+        self._array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self._array if dtype is None else self._array.astype(dtype)
+
+
+@pytest.mark.parametrize("wrapped", [np.ndarray.tolist, Column, np.asfortranarray, lambda x: x[::-1][::-1]])
+def test_arrays_of_other_kinds_train_alike(dataset, wrapped):
+    images, labels = floats_of(dataset).train_images, dataset.train_labels
+    plain, _ = trained(ann.get_backend("cpu"), dataclasses.replace(dataset, train_images=images), SMALL)
+    for rows in (labels, np.eye(10)[labels]):
+        other = ann.Dataset(wrapped(images), wrapped(rows), None, None)
+        net, _ = trained(ann.get_backend("cpu"), other, SMALL, weights=wrapped(np.ones(500)))
+        close(net, plain, 1e-5)
+
+
+def test_data_sets_are_equal_where_they_are_the_same(dataset):
+    other = dataclasses.replace(dataset, train_images=dataset.train_images.copy())
+    assert dataset == dataset and dataset != other
+    assert other in [dataset, other] and len({dataset, other}) == 2
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -160,10 +222,12 @@ def test_other_things_than_a_data_set_and_a_recipe(dataset):
         ann.fit(net, dataset.train_images, dataset.train_labels)
     with pytest.raises(ValueError, match=r"recipe: expected an ann.Recipe, got int"):
         ann.fit(net, dataset, 3)
+    with pytest.raises(ValueError, match=r"network: expected an ann.NeuralNetwork, got Recipe"):
+        ann.fit(SMALL, dataset, SMALL)
 
 
 def test_callbacks_and_checkpoints_of_the_wrong_kind(dataset):
-    for wrong in ({"callbacks": print}, {"checkpoints": "x.npz"}):
+    for wrong in ({"callbacks": print}, {"callbacks": None}, {"callbacks": [3]}, {"checkpoints": "x.npz"}):
         with pytest.raises(ValueError, match=r"callbacks: expected a list of functions, .* ann.Checkpoints\(path\)"):
             ann.fit(network_of(ann.get_backend("cpu"), 64, 10), dataset, SMALL, **wrong)
 
