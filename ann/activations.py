@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from ann.operations import Array, Backend
+from ann.spelling import did_you_mean
 from ann.validation import in_short
 
 
@@ -257,5 +258,6 @@ def known_activations() -> str:
 def get_activation(name: str) -> Activation:
     """The activation of this name. Raises ValueError for an unknown one, with the known names."""
     if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {in_short(name)}; known: {known_activations()}")
+        meant = did_you_mean(name, ACTIVATIONS)
+        raise ValueError(f"unknown activation {in_short(name)}; known: {known_activations()}{meant}")
     return ACTIVATIONS[name]

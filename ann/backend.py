@@ -18,6 +18,7 @@ from ann.blas import by_columns, row_step
 from ann.cpu import CpuBackend
 from ann.errors import DeviceError
 from ann.operations import Array, Backend
+from ann.spelling import did_you_mean
 from ann.validation import in_short
 
 __all__ = ["Array", "Backend", "get_backend"]
@@ -209,11 +210,10 @@ def get_backend(device: str | Backend = "cpu", precision: str = "float32") -> Ba
     """
     if isinstance(device, Backend):
         return device
-    if not isinstance(device, str) or device not in DEVICES:
-        meant = "; 'gpu' is an NVIDIA GPU" if str(device).lower().startswith(("cuda", "cupy", "gpu", "nvidia")) else ""
-        raise ValueError(f"device: unknown {in_short(device)}; known: {', '.join(DEVICES)}{meant}")
-    if not isinstance(precision, str) or precision not in PRECISIONS:
-        raise ValueError(f"precision: unknown {in_short(precision)}; known: {', '.join(PRECISIONS)}")
+    for name, value, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS)):
+        if not isinstance(value, str) or value not in known:
+            meant = did_you_mean(str(value).split(":")[0], known)  # as in cuda:0
+            raise ValueError(f"{name}: unknown {in_short(value)}; known: {', '.join(known)}{meant}")
     if device == "cpu" and precision != "float32":
         raise DeviceError(f"precision {precision} needs a GPU; use float32 on the CPU")
     if device == "cpu":

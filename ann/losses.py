@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from ann.activations import ACTIVATIONS, Activation, get_activation
 from ann.operations import Array, Backend
+from ann.spelling import did_you_mean
 from ann.validation import in_short
 
 TargetRange = Literal["any", "unit", "distribution"]
@@ -124,7 +125,8 @@ def get_loss(name: str, output_activation: str) -> Loss:
     """
     output = get_activation(output_activation)
     if not isinstance(name, str) or name not in LOSSES:
-        raise ValueError(f"unknown loss {in_short(name)}; known: {', '.join(LOSSES)}")
+        meant = did_you_mean(name, LOSSES)
+        raise ValueError(f"unknown loss {in_short(name)}; known: {', '.join(LOSSES)}{meant}")
     if name == "quadratic":
         return Quadratic(output)
     if output is ACTIVATIONS["sigmoid"]:

@@ -11,6 +11,7 @@ from ann.adaptive import Adam, RMSProp
 from ann.momentum import SGD, Nesterov
 from ann.muon import Muon
 from ann.operations import Array, Backend
+from ann.spelling import did_you_mean
 from ann.update_rules import Optimizer
 
 # name -> (class, its options)
@@ -42,7 +43,8 @@ def get_optimizer(
     ``own_velocity``: gradients are changed between the backward pass and the update, see ``SGD``.
     """
     if name not in _OPTIMIZERS:
-        raise ValueError(f"unknown optimizer {name!r}; known: {', '.join(_OPTIMIZERS)}")
+        meant = did_you_mean(name, OPTIMIZERS)
+        raise ValueError(f"unknown optimizer {name!r}; known: {', '.join(OPTIMIZERS)}{meant}")
     rule, options = _OPTIMIZERS[name]
     if own_velocity and rule is SGD:
         options = {**options, "own_velocity": True}

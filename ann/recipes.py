@@ -19,6 +19,7 @@ from ann.default_rates import default_rates
 from ann.losses import get_loss
 from ann.optimizers import OPTIMIZERS
 from ann.schedules import SCHEDULES
+from ann.spelling import did_you_mean
 from ann.validation import check_count, check_flag, check_number
 
 BY_RULE: Any = None  # the default of a field that follows from the others
@@ -237,5 +238,5 @@ def _in_proportion(value: float, before: float, after: float) -> float:
 
 def _checked_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name}: unknown {value!r}; known: {', '.join(choices)}")
+        raise ValueError(f"{name}: unknown {value!r}; known: {', '.join(choices)}{did_you_mean(value, choices)}")
     return str(value)

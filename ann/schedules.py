@@ -7,6 +7,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from ann.spelling import did_you_mean
+
 # Each maps the share of the steps that is done, 0 <= t <= 1, to a factor of the learning rate.
 _SHAPES: dict[str, Callable[[float], float]] = {
     "constant": lambda t: 1.0,
@@ -44,7 +46,7 @@ def get_schedule(name: str, learning_rate: float, steps: int, warmup: float = 0.
     if name == "one-cycle":
         return lambda step: learning_rate * _one_cycle(step, steps)
     if name not in _SHAPES:
-        raise ValueError(f"unknown schedule {name!r}; known: {', '.join(SCHEDULES)}")
+        raise ValueError(f"unknown schedule {name!r}; known: {', '.join(SCHEDULES)}{did_you_mean(name, SCHEDULES)}")
     shape, rising = _SHAPES[name], warmup * steps
 
     def rate(step: int) -> float:

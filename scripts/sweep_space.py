@@ -5,7 +5,6 @@ Learning rates and weight decays are tried around the values that suit the rest 
 from __future__ import annotations
 
 import argparse
-import difflib
 import itertools
 import math
 import re
@@ -17,6 +16,7 @@ from ann.activations import ACTIVATIONS
 from ann.losses import LOSSES, get_loss
 from ann.optimizers import OPTIMIZERS
 from ann.schedules import SCHEDULES
+from ann.spelling import did_you_mean
 
 _NUMBER = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?"
 _AROUND = 5.0  # rates whose range is not given are at most so many times the default, or the default divided by it
@@ -228,8 +228,7 @@ class _Names:
         names = tuple(dict.fromkeys(text.split(",")))
         for name in names:
             if name not in self._choices:
-                near = difflib.get_close_matches(name.lower(), self._choices, 1)
-                hint = f"; did you mean {near[0]}?" if near else ""
+                hint = did_you_mean(name, self._choices)
                 raise argparse.ArgumentTypeError(f"unknown {name!r}; known: {', '.join(self._choices)}{hint}")
         return names
 

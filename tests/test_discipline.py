@@ -41,6 +41,7 @@ DEVICE_CODE = (
 ROOMS = [
     *(
         "errors",
+        "spelling",
         "files",
         "plain_values",
         "pickle_arrays",

@@ -1,0 +1,49 @@
+"""What was probably meant by an unknown name: the same name written otherwise, what other programs call it, or the
+name that looks most like it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from typing import Any
+
+# other programs' names, in small letters without hyphens -> ours
+_OTHER_NAMES: dict[str, tuple[str, ...]] = {
+    # activations
+    "logistic": ("sigmoid",),
+    "linear": ("identity",),
+    "none": ("identity", "constant"),
+    "silu": ("swish",),
+    "lrelu": ("leaky-relu",),
+    # losses
+    **dict.fromkeys(("mse", "l2", "sse", "squarederror", "meansquarederror", "mseloss"), ("quadratic",)),
+    **dict.fromkeys(
+        ("ce", "bce", "nll", "xent", "logloss", "categoricalcrossentropy", "binarycrossentropy"), ("cross-entropy",)
+    ),
+    # optimizers
+    **dict.fromkeys(("momentum", "sgdm", "sgdmomentum", "heavyball"), ("sgd", "nesterov")),
+    **dict.fromkeys(("nag", "nesterovmomentum"), ("nesterov",)),
+    # schedules
+    "fixed": ("constant",),
+    **dict.fromkeys(("multistep", "staircase"), ("step",)),
+    "cosineannealing": ("cosine",),
+    # devices, precisions
+    "cuda": ("gpu",),
+    **dict.fromkeys(("fp32", "single", "float"), ("float32",)),
+}
+
+
+def did_you_mean(name: Any, choices: Collection[str]) -> str:
+    """The end of an error message about an unknown name, such as "; did you mean sgd or nesterov?", or nothing."""
+    if not isinstance(name, str):
+        return ""
+    plain = _plain(name)
+    meant = [choice for choice in choices if _plain(choice) == plain]
+    meant = meant or [other for other in _OTHER_NAMES.get(plain, ()) if other in choices]
+    meant = meant or difflib.get_close_matches(name.lower(), choices, 1)
+    return f"; did you mean {' or '.join(meant)}?" if meant else ""
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "").replace(" ", "")
