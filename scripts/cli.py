@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import platform
 import re
 import runpy
 import shlex
@@ -18,17 +19,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import endings
+import numpy
 from startup import ROOT
 
 import ann
 from ann.files import user_path
 from ann.sources import SOURCES
+from ann.spelling import did_you_mean
 
 DATA, MODEL = ROOT / "data", Path("mnist_ann.pickle")
-DEVICE_HELP = (
-    "auto (default): a GPU if one computes (and, to train, if it is faster), else the CPU; gpu never falls back"
-)
-
 
 # what other programs call our flags
 _OTHER_NAMES = {
@@ -37,7 +36,7 @@ _OTHER_NAMES = {
     **dict.fromkeys(("--bs", "--batch", "--batchsize"), "--batch-size"),
     **dict.fromkeys(("--wd", "--decay", "--l2"), "--weight-decay"),
     **dict.fromkeys(("--patience", "--early-stop"), "--early-stopping"),
-    **dict.fromkeys(("--out", "--save", "--o", "--model"), "--output"),
+    **dict.fromkeys(("--out", "--save", "--o"), "--output"),
     **dict.fromkeys(("--gpu", "--cuda", "--cpu"), "--device"),
     **dict.fromkeys(("--continue", "--checkpoint"), "--resume"),
     **dict.fromkeys(("--val", "--validation-split"), "--validation"),
@@ -55,6 +54,8 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self.register("type", Path, user_path)  # the shell leaves the ~ of --model=~/file as it is
+        versions = f"ann {ann.__version__}, NumPy {numpy.__version__}, Python {platform.python_version()}"
+        self.add_argument("--version", action="version", version=versions)
 
     def error(self, message: str) -> NoReturn:
         """End the program over wrong usage."""
@@ -63,16 +64,26 @@ class Parser(argparse.ArgumentParser):
         if unknown and unknown[1].startswith("-"):
             word = "--" + unknown[1].strip("-").split("=")[0].replace("_", "-")
             near = [_OTHER_NAMES[word]] if word in _OTHER_NAMES else difflib.get_close_matches(word, known)
-            if near and near[0] in known:
+            names = [str(action.metavar) for action in self._actions if not action.option_strings]
+            if word == "--model" and "--hidden" in known:  # what train.py makes
+                near = ["--output"]
+            if word.strip("-").upper() in names:
+                message += f"; {names[0]} is given without a flag"
+            elif near and near[0] in known:
                 message += f"; did you mean {near[0]}?"
         elif choice := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
-            near = difflib.get_close_matches(choice[1].lower(), re.findall(r"[\w-]+", choice[2]), 1)
-            message += f"; did you mean {near[0]}?" if near else ""
+            message += did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2]))
         elif unknown:
             after = "; a value stands after its flag"
             example = f": --model {unknown[1]}" if "--model" in known else ""
             message += after + (", and widths are one word, such as 128,32" if "--hidden" in known else example)
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """End the program, as after ``--help``."""
+        with endings.one_line_errors():
+            super().exit(status, message)
+        raise AssertionError
 
     def early(self, flag: str, **options: Any) -> Any:
         """The value of a flag on which others depend, before all are parsed; None where that fails."""
@@ -108,7 +119,7 @@ class Parser(argparse.ArgumentParser):
     def add_common(self, *, model: bool = False, device: bool = True) -> None:
         """Add the flags that several programs have."""
         if device:
-            self.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help=DEVICE_HELP)
+            self.add_device("auto")
         self.add_argument(
             "--data",
             type=data_place,
@@ -118,7 +129,36 @@ class Parser(argparse.ArgumentParser):
             "downloaded",
         )
         if model:
-            self.add_argument("--model", type=Path, default=MODEL, metavar="FILE", help=f"default: {MODEL}")
+            self.add_model()
+
+    def add_device(self, default: str) -> None:
+        """Add ``--device``."""
+        text = "auto: a GPU if one computes (train.py: and is faster), else the CPU; gpu never falls back"
+        self.add_argument(
+            "--device", choices=("auto", "cpu", "gpu"), default=default, help=f"{text} (default: {default})"
+        )
+
+    def add_classes(self) -> None:
+        """Add ``--classes``, for programs that show answers and read no data set."""
+        text = "the data set whose class names are shown (default: mnist)"
+        self.add_argument("--classes", choices=tuple(SOURCES), default="mnist", help=text)
+
+    def add_model(self, positional: str = "", what: str = "a model file") -> None:
+        """Add ``--model`` and, where its name for the help is given, a positional argument that means the same."""
+        group = self.add_mutually_exclusive_group()
+        what = f"{what} (default: {MODEL})"
+        same = f"the same as {positional}" if positional else what
+        group.add_argument("--model", type=Path, default=MODEL, metavar="FILE", help=same)
+        if positional:
+            group.add_argument("model", action=_IfGiven, type=Path, nargs="?", metavar=positional, help=what)
+
+
+class _IfGiven(argparse.Action):
+    """Stores a positional argument, and where it is not given leaves what a flag has stored."""
+
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: object, option: object = None) -> None:
+        if values is not None:
+            setattr(namespace, self.dest, values)
 
 
 def _run(path: Path) -> None:
@@ -187,7 +227,8 @@ def command(program: str, *words: object) -> str:
         python = os.path.join(".", os.path.relpath(sys.executable))
     else:
         python = sys.executable
-    return shlex.join([python, str(Path(sys.argv[0]).with_name(program)), *map(_word, words)])
+    beside = Path(sys.argv[0]).with_name(program)  # not there if this program was started through a link to it
+    return shlex.join([python, str(beside if beside.exists() else ROOT / "scripts" / program), *map(_word, words)])
 
 
 def _word(value: object) -> str:
@@ -196,8 +237,5 @@ def _word(value: object) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line at once. A reader that has seen enough, such as head, must not cost the user a training."""
-    try:
-        print(text, flush=True)
-    except OSError:  # a closed pipe, or a log on a full disk
-        endings.silence()
+    """Print a line at once."""
+    print(text, flush=True)

@@ -17,6 +17,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -P, -I and -m leave out
+
 import cli
 import numpy as np
 from peers import Ours
@@ -174,6 +176,8 @@ def _run(name: str, size: int, task: Task, quick: bool) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit("error: this is a part of the benchmark: start benchmark.py --distributed")
     _name, _task, _port, _length = sys.argv[1:]
     _chosen = next(task for task in TASKS if task.name == _task)
     if _length == "quick":

@@ -1,10 +1,13 @@
 """How a program ends: by a signal, which a training notes and heeds after its step, or over what a user can cause, in
 one line. Exit codes are those that shells have.
+
+Output that cannot be written, as on a full disk, does not stop the work, since a training is worth more than its
+progress lines. The program does all it would do, then says on standard error that output was lost, and its exit code
+is 1. A reader that closes its pipe, such as ``head``, has what it wanted: the rest is dropped, and nothing is said.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
@@ -69,12 +72,12 @@ def one_line_errors(kept: Callable[[], str] = lambda: "", names: Collection[str]
         yield
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # all is done, and nothing left to interrupt
-        sys.stdout.flush()
+    except SystemExit as end:
+        _check_output(int(end.code or 0))
+        raise
     except (ann.AnnError, ValueError, ImportError) as error:
         name, colon, rest = str(error).partition(": ")
         _end(1, f"error: --{name.replace('_', '-')}: {rest}" if colon and name in names else f"error: {error}")
-    except BrokenPipeError:
-        silence()
     except OSError as error:
         _end(1, f"error: {error.filename or 'system'}: {error.strerror or error}")
     except MemoryError:
@@ -83,6 +86,8 @@ def one_line_errors(kept: Callable[[], str] = lambda: "", names: Collection[str]
         leave(signal.SIGINT, f"interrupted: {kept()}".rstrip(": "))
     except _Terminated:
         leave(signal.SIGTERM, f"interrupted: {kept()}".rstrip(": "))
+    else:
+        _check_output()
 
 
 class _Terminated(BaseException):
@@ -98,6 +103,10 @@ def _end(code: int, line: str) -> NoReturn:
     sys.exit(code)
 
 
-def silence() -> None:
-    """Let what is still to be printed go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _check_output(code: int = 0) -> None:
+    """End with this exit code, or else 1, if any output could not be written, and say so."""
+    for name, stream in (("standard output", sys.stdout), ("standard error", sys.stderr)):
+        stream.flush()
+        if error := getattr(stream, "error", None):
+            done = "" if code else "; everything else is done"
+            _end(code or 1, f"error: cannot write to {name}: {error.strerror}{done}")

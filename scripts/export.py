@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -P, -I and -m leave out
 
 import cli
 import endings
@@ -46,19 +49,20 @@ def parse_flags() -> argparse.Namespace:
     """The command line."""
     parser = cli.Parser("Write a saved network in another form, which the ending of --to says.", EXAMPLES)
     parser.add_import()
-    parser.add_argument("model", type=Path, nargs="?", default=cli.MODEL, metavar="MODEL", help=f"default: {cli.MODEL}")
+    parser.add_model("MODEL")
     parser.add_argument(
         "--to",
         type=output,
-        required=True,
         metavar="FILE",
         help="page.html: a web page to draw on; model.onnx, for "
         "ONNX runtimes; model.safetensors, for PyTorch; model.npz, for NumPy",
     )
-    parser.add_argument(
-        "--classes", choices=tuple(SOURCES), default="mnist", help="of a page: what it was trained to tell apart"
-    )
-    return parser.parse_args()
+    parser.add_classes()
+    flags = parser.parse_args()
+    if flags.to is None:
+        meant = flags.model if flags.model.suffix.lower() in (PAGE, *FORMS) else "page.html"
+        parser.error(f"--to FILE is required: it names the file to write, as in --to {meant}")
+    return flags
 
 
 if __name__ == "__main__":

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -P, -I and -m leave out
 
 import cli
 import endings

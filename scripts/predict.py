@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -P, -I and -m leave out
+
 import cli
 import endings
 import numpy as np
+from startup import complain
 
 import ann
 from ann.files import shown_path
@@ -81,7 +84,7 @@ def main() -> None:
             try:
                 picture = read_picture(path)
             except ann.DataFileError as error:
-                print(f"error: {error}", file=sys.stderr)
+                complain(f"error: {error}")
                 bad += 1
                 continue
             answers.append(answer(network, names, path, picture, side))
@@ -144,10 +147,10 @@ def parse_flags() -> argparse.Namespace:
     """The command line."""
     parser = cli.Parser("Say which digit is on pictures of your own: photos, scans or drawings.", EXAMPLES)
     parser.add_import()
-    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="cpu", help=cli.DEVICE_HELP)
+    parser.add_device("cpu")
     parser.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE", help="PNG, JPEG and many others")
-    parser.add_argument("--model", type=Path, default=cli.MODEL, metavar="FILE", help=f"default: {cli.MODEL}")
-    parser.add_argument("--classes", choices=tuple(SOURCES), default="mnist", help="what it was trained to tell apart")
+    parser.add_model()
+    parser.add_classes()
     parser.add_argument("--json", action="store_true", help="print one JSON list and nothing else")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw them, before and after")
     return parser.parse_args()

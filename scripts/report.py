@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -P, -I and -m leave out
 
 import cli
 import endings
@@ -47,7 +50,7 @@ def main() -> None:
         check_writable(flags.output)
         changes = analysis.changes()  # first, since what it says to install is enough for all of it
         pyplot().switch_backend("agg")  # it opens no window
-        path, reports = model_and_reports(flags.source)
+        path, reports = model_and_reports(flags.model)
         network = ann.load_model(path, flags.device)
         if network.output_dim > CLASSES:
             raise ann.ModelFileError(
@@ -61,7 +64,7 @@ def main() -> None:
         if reports:
             makers.insert(0, partial(curves, reports))
         parts = [maker() for maker in tqdm(makers, desc="report", unit=" parts", disable=None, leave=False)]
-        write_atomically(flags.output, page(flags.source, network, parts).encode())
+        write_atomically(flags.output, page(flags.model, network, parts).encode())
         cli.say(f"saved {flags.output.resolve()}, {flags.output.stat().st_size / 1e6:.1f} MB: open it in a browser")
 
 
@@ -257,14 +260,7 @@ def parse_flags() -> argparse.Namespace:
     parser = cli.Parser("Write a page of pictures about a trained network.", EXAMPLES)
     parser.add_import()
     parser.add_common()
-    parser.add_argument(
-        "source",
-        type=Path,
-        nargs="?",
-        default=cli.MODEL,
-        metavar="RUN_OR_MODEL",
-        help=f"a model file, or the folder of a run (default: {cli.MODEL})",
-    )
+    parser.add_model("RUN_OR_MODEL", "a model file, or the folder of a run")
     parser.add_argument(
         "--output", type=Path, default=Path("report.html"), metavar="FILE", help="the page (default: report.html)"
     )

@@ -8,9 +8,10 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO
 
 # what mpiexec tells its processes: how many there are
 MPI_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
@@ -36,12 +37,48 @@ HEEDS_CTRL_C = signal.getsignal(signal.SIGINT) is signal.default_int_handler
 if HEEDS_CTRL_C:
     signal.signal(signal.SIGINT, _leave)
 
-# Output may be closed, or unable to show a file's name; neither may end a training
-sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
-sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
-for _stream in (sys.stdout, sys.stderr):
+
+class Stream:
+    """Standard output or error that never ends a training: the program goes on, and what cannot be written is lost.
+
+    Attributes:
+        error: the first failure, for ``endings`` to report; None while all is written, or the reader has just left.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]  # for names of files
+        self._stream = stream
+        self.error: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write the text, or lose it."""
+        self._try(self._stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Send what was written on its way, or lose it."""
+        self._try(self._stream.flush)
+
+    def _try(self, function: Callable[..., object], *arguments: str) -> None:
+        try:
+            function(*arguments)
+        except BrokenPipeError:  # the reader, such as head, has seen enough
+            pass
+        except OSError as error:
+            self.error = self.error or error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+for _name in ("stdout", "stderr"):
+    _before = getattr(sys, _name)  # None where it was closed
+    _stream = _before or open(os.devnull, "w")  # noqa: SIM115
     if hasattr(_stream, "reconfigure"):  # not where a notebook has put its own in place
-        _stream.reconfigure(errors="backslashreplace")
+        _stream = Stream(_stream)
+    if _before is getattr(sys, f"__{_name}__"):
+        setattr(sys, f"__{_name}__", _stream)  # Python flushes this one too when it ends
+    setattr(sys, _name, _stream)
 
 # NumPy's BLAS lets idle threads spin for up to 0.1 s, which slows down whoever else wants the processor: after 2^18
 # cycles they sleep instead. A lower number costs small networks time, since waking up takes long.
@@ -66,10 +103,11 @@ except ModuleNotFoundError as error:
 
 
 def complain(text: str) -> None:
-    """Print a line on standard error; if nobody can take it, that must not cost the user a training."""
-    with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+    """Print a line on standard error."""
+    print(text, file=sys.stderr, flush=True)
 
 
 warnings.showwarning = lambda message, *rest, **options: complain(f"warning: {message}")
+# Under -W error, too, a warning of ours is a line, and never the end of a training
+warnings.simplefilter("default", RuntimeWarning)
 warnings.simplefilter("always", ann.TrainingWarning)

@@ -12,6 +12,8 @@ import threading
 import warnings
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -P, -I and -m leave out
+
 import cli
 import endings
 from sweep_space import Space, add_flags, space_of

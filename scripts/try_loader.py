@@ -7,6 +7,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -P, -I and -m leave out
+
 import cli
 import endings
 import numpy as np

@@ -6,7 +6,10 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -P, -I and -m leave out
 
 import cli
 import endings

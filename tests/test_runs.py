@@ -374,12 +374,12 @@ def test_sigterm_without_a_folder(tmp_path, small_data):
 SGD = ["--optimizer", "sgd", "--batch-size", "20", "--epochs", "12", "--hidden", "16"]  # a warning is certain
 
 
-@pytest.mark.parametrize("stream", ["2>/dev/full", "2>&-", "2> >(exec 0<&-; true)"])
+@pytest.mark.parametrize(("stream", "code"), [("2>/dev/full", 1), ("2>&-", 0), ("2> >(exec 0<&-; true)", 0)])
 @pytest.mark.parametrize("place", ["--output model.pickle", "--run run"])
-def test_a_warning_that_nobody_reads_costs_nothing(tmp_path, small_data, stream, place):
+def test_a_warning_that_nobody_reads_costs_no_model(tmp_path, small_data, stream, code, place):
     command = f"{shlex.join([*TRAIN, '--data', str(small_data), *SGD])} {place} {stream}"
     process = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=NO_GPU, timeout=60, stdout=subprocess.DEVNULL)
-    assert process.returncode == 0
+    assert process.returncode == code
     assert (tmp_path / ("run/model.pickle" if "run" in place else "model.pickle")).exists()
 
 
@@ -409,9 +409,12 @@ def test_a_folder_or_a_log_that_is_lost_costs_no_model(tmp_path, small_data, los
     assert ann.load_model(found)
 
 
-def test_memory_that_runs_out_while_a_checkpoint_is_written(tmp_path, small_data):
+@pytest.mark.parametrize("action", ["default", "error"])
+def test_memory_that_runs_out_while_a_checkpoint_is_written(tmp_path, small_data, action):
+    """With python -W error, too, the warning does not end the training."""
     change = "import ann.checkpoints\ndef fail(*rest): raise MemoryError\nann.checkpoints.write_checkpoint = fail"
-    process = run_changed(change, small_data, tmp_path, "--run", "run", "--checkpoint-every", "1")
+    env = {**NO_GPU, "PYTHONWARNINGS": action}
+    process = run_changed(change, small_data, tmp_path, "--run", "run", "--checkpoint-every", "1", env=env)
     assert process.returncode == 0 and (tmp_path / "run/model.pickle").exists()
     assert process.stderr == "warning: no checkpoint was written: not enough memory; training goes on\n"
 

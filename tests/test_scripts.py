@@ -433,10 +433,10 @@ HARNESS = (
 )
 
 
-def run_changed(change, small_data, cwd, *flags):
+def run_changed(change, small_data, cwd, *flags, env=NO_GPU):
     command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py")]
     command += ["--data", str(small_data), *FAST, *flags]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=NO_GPU, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=60)
 
 
 def test_a_model_that_cannot_be_put_there_is_put_elsewhere(tmp_path, small_data):
@@ -461,10 +461,13 @@ def test_a_model_that_cannot_be_put_anywhere(tmp_path, small_data):
     assert (process.returncode, process.stderr) == (1, "error: mnist_ann.pickle: No space left on device\n")
 
 
-def test_a_log_on_a_full_disk_costs_nothing(tmp_path, small_data):
+def test_a_log_on_a_full_disk_costs_no_model(tmp_path, small_data):
     command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/scripts/train.py --data small --batch-size 20"
-    process = subprocess.run(["bash", "-c", f"{command} > /dev/full"], cwd=tmp_path, env=NO_GPU, timeout=60)
-    assert process.returncode == 0 and (tmp_path / "mnist_ann.pickle").exists()
+    options = {"cwd": tmp_path, "env": NO_GPU, "timeout": 60, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.run(["bash", "-c", f"{command} > /dev/full"], **options)
+    assert process.returncode == 1 and (tmp_path / "mnist_ann.pickle").exists()
+    expected = "error: cannot write to standard output: No space left on device; everything else is done\n"
+    assert process.stderr == expected
 
 
 @pytest.mark.parametrize("name", [b"\xff.pickle", "\u00e9 \u2028.pickle".encode()])
