@@ -42,24 +42,29 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """The results that are there: a JSON object a line."""
     try:
         lines = read_regular(path, _MAX_BYTES).decode().splitlines()
-        rows = [json.loads(line) for line in lines]
-        for row in rows:
-            if not row.keys() >= _FIELDS:
-                raise ValueError("a field is missing")
-            counts = [check_count(name, row[name], at_least=least) for name, least in _COUNTS.items()]
-            if counts[1] > counts[2]:
-                raise ValueError(f"{counts[1]} wrong of {counts[2]}")
-            check_number("seconds", row["seconds"], at_least=0)
-            if not (isinstance(row["date"], str) and row["date"].isprintable()):
-                raise ValueError("its date is no date")
-            ann.Recipe.from_json(json.dumps(row["fields"]))
     except FileNotFoundError:
         return []
     except UnicodeDecodeError:
-        raise ann.AnnError(f"{path}: not a file of results, nor a text") from None
+        raise ann.AnnError(f"{path}: not a file of results, nor a text; name another file") from None
+    return [_row(f"{path}: line {number}", line) for number, line in enumerate(lines, start=1)]
+
+
+def _row(place: str, line: str) -> dict[str, Any]:
+    """A result of its line. Raises AnnError where it is none."""
+    try:
+        row = json.loads(line)
+        if not isinstance(row, dict) or not row.keys() >= _FIELDS:
+            raise ValueError("a field is missing")
+        counts = [check_count(name, row[name], at_least=least) for name, least in _COUNTS.items()]
+        if counts[1] > counts[2]:
+            raise ValueError(f"{counts[1]} wrong of {counts[2]}")
+        check_number("seconds", row["seconds"], at_least=0)
+        if not (isinstance(row["date"], str) and row["date"].isprintable()):
+            raise ValueError("its date is no date")
+        ann.Recipe.from_json(json.dumps(row["fields"]))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ann.AnnError(f"{path}: not a file of results: {error}") from None
-    return rows
+        raise ann.AnnError(f"{place}: not a result: {error}; repair or delete this line") from None
+    return row
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 import json
 import random
 import re
+import sqlite3
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,12 +23,14 @@ from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import TrialState
+from startup import ROOT
 
 RETRIES = 3  # of a trial whose workers die, since it may be what kills them
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 WARM_UP = 3  # tenths of a training in which nobody is given up: wide networks, and some schedules, begin slowly
 _ATTEMPTS = 6
 _ANSWER = 10  # seconds within which a server has to
+_CURE = "put back a copy of it, or name another storage"
 _WAITS = 10  # seconds, for the worker that has begun a study to say by which rules
 
 
@@ -128,8 +132,10 @@ def _journal(place: str, grace: int, retry: Callable[..., None]) -> Journal:
             finally:
                 lock.release()
         return Journal(place, grace, retry)
-    except (KeyError, TypeError, ValueError):  # of lines that are no JSON, or other JSON
-        raise ValueError(f"--storage {place}: this file is no journal of Optuna, or damaged") from None
+    except (OSError, MemoryError):
+        raise
+    except Exception:  # of lines that are no JSON, or other JSON: of many kinds
+        raise ValueError(f"--storage {place}: this file is no journal of Optuna, or damaged; {_CURE}") from None
 
 
 def _mend(path: str) -> None:
@@ -159,15 +165,32 @@ def one_line_storage_errors(place: str) -> Iterator[None]:
                 break
             if isinstance(cause, sqlalchemy.exc.DBAPIError):
                 reason = " ".join(str(cause.orig).split())[:300]
+                if type(cause.orig) is sqlite3.DatabaseError:  # no database, or a damaged one
+                    reason += f"; {_CURE}"
                 break
         else:
-            if not any(isinstance(cause, _OF_STORAGES) for cause in causes):
+            if any(isinstance(cause, _OF_STORAGES) for cause in causes):
+                reason = " ".join(str(error).split())[:300]
+            elif _within_libraries(error):  # of what they read
+                reason = f"damaged, or made by another program: {' '.join(repr(error).split())[:300]}; {_CURE}"
+            else:
                 raise
-            reason = " ".join(str(error).split())[:300]
         raise ValueError(f"--storage {shown_place(place)}: {reason}") from None
 
 
 _OF_STORAGES = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError)
+
+
+def _within_libraries(error: Exception) -> bool:
+    """Whether it was raised by Optuna or SQLAlchemy, and not by what they call here."""
+    if isinstance(error, (OSError, MemoryError)):
+        return False
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        if frame.f_globals.get("__name__", "").split(".")[0] in ("optuna", "sqlalchemy"):
+            return True
+        if Path(frame.f_code.co_filename).parent in (ROOT / "scripts", ROOT / "ann"):
+            return False
+    return False
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -230,4 +253,7 @@ def finished(study: Any) -> list[Any]:
 def leaders(study: Any, count: int = 10) -> list[Any]:
     """The trained trials with the fewest mistakes, and of those the smallest."""
     trained = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    for trial in trained:
+        if trial.value is None or not {"recipe", "parameters", "seconds"} <= trial.user_attrs.keys():
+            raise ValueError(f"--study: trial {trial.number} was made by another program; give another name")
     return sorted(trained, key=lambda trial: (trial.value, trial.user_attrs["parameters"]))[:count]

@@ -1,9 +1,11 @@
 """Sweeps as users run them: one worker and two, a worker that is killed, and storages that do not work."""
 
+import contextlib
 import os
 import re
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -250,6 +252,32 @@ def test_storages_that_do_not_work(tmp_path, small_data, database):
         assert "hidden" not in complaint and "wrong%20one" not in complaint and "wrong one" not in complaint
         assert len(complaint) < 500 and time.monotonic() - started < 30
     assert all(path.read_bytes() == data for path, data in before.items())
+
+
+@pytest.mark.parametrize("damage", ["an unknown operation", "a line of something else", "a value in a database"])
+def test_a_damaged_study_is_named(tmp_path, small_data, damage):
+    name = "x.db" if "database" in damage else "x.journal"
+    flags = ["--data", small_data, *SMALL, "--trials", 1, "--storage", name]
+    run("sweep", *flags, cwd=tmp_path, env=ENV)
+    if name == "x.db":
+        with contextlib.closing(sqlite3.connect(tmp_path / name)) as database, database:
+            database.execute("update study_user_attributes set value_json = '{'")
+    else:
+        lines = (tmp_path / name).read_text().splitlines()
+        lines.insert(3, '{"op_code": 77}' if "operation" in damage else "nonsense")
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    _, complaint = run("sweep", *flags, cwd=tmp_path, env=ENV, code=1)
+    assert complaint.startswith(f"error: --storage {name}: ") and "damaged" in complaint
+    assert complaint.endswith("put back a copy of it, or name another storage\n")
+
+
+def test_trials_of_another_program(tmp_path, small_data):
+    flags = ["--data", small_data, *SMALL, "--storage", "x.db", "--trials"]
+    run("sweep", *flags, 1, cwd=tmp_path, env=ENV)
+    with contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as database, database:
+        database.execute("delete from trial_user_attributes")
+    _, complaint = run("sweep", *flags, 2, cwd=tmp_path, env=ENV, code=1)
+    assert complaint == "error: --study: trial 0 was made by another program; give another name\n"
 
 
 def test_a_torn_journal_loses_its_last_line_alone(tmp_path, small_data):
