@@ -17,13 +17,17 @@ from typing import Any
 def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     """Replace or create the file with these contents, durably where the file system can promise that.
 
+    A file that is replaced keeps its mode and, where the system permits it, its owner.
+
     Raises:
-        OSError: it cannot be written; an old file is as it was, and nothing is left beside it.
+        OSError: it cannot be written, or is read-only; an old file is as it was, and nothing is left beside it.
     """
     target = _target(path)
+    _check_replaceable(target, path)
     descriptor, temporary = _create_beside(target, path)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            _keep_owner_and_mode(target, temporary)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -40,7 +44,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview) -> 
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise OSError now where ``write_atomically`` would raise it later. Leaves nothing behind."""
     target = _target(path)
-    _check_replaceable(target)
+    _check_replaceable(target, path)
     descriptor, probe = _create_beside(target, path)
     try:
         os.close(descriptor)
@@ -95,15 +99,31 @@ def _create_beside(target: Path, path: str | os.PathLike[str]) -> tuple[int, Pat
         raise _about(path, error) from None
 
 
-def _check_replaceable(target: Path) -> None:
-    """Raise OSError where the folder can be written but this file in it cannot be replaced."""
-    if target.exists() and os.name == "posix":
+def _check_replaceable(target: Path, path: str | os.PathLike[str]) -> None:
+    """Raise OSError where the folder can be written but this file in it must not or cannot be replaced."""
+    if not target.exists():
+        return
+    status = target.stat()
+    # to root, every file is writable: the bits say what its owner wants
+    if not (status.st_mode & 0o222 and os.access(target, os.W_OK)):
+        raise PermissionError(errno.EACCES, "It is read-only; make it writable, or name another file", str(path))
+    if os.name == "posix":
         folder = target.parent.stat()
-        owners = (0, target.stat().st_uid, folder.st_uid)
+        owners = (0, status.st_uid, folder.st_uid)
         if folder.st_mode & stat.S_ISVTX and os.geteuid() not in owners:
-            raise PermissionError(errno.EPERM, "In this folder only its owner may replace it", str(target))
+            raise PermissionError(errno.EPERM, "In this folder only its owner may replace it", str(path))
         if target.is_mount():
-            raise OSError(errno.EBUSY, "It is a mount point", str(target))
+            raise OSError(errno.EBUSY, "It is a mount point", str(path))
+
+
+def _keep_owner_and_mode(target: Path, temporary: Path) -> None:
+    """Give a new file what the old one has, if there is one; some file systems, and most users, cannot."""
+    if target.exists():
+        status = target.stat()
+        with contextlib.suppress(OSError, AttributeError):  # Windows has no chown
+            os.chown(temporary, status.st_uid, status.st_gid)
+        with contextlib.suppress(OSError):
+            temporary.chmod(stat.S_IMODE(status.st_mode))
 
 
 def _about(path: str | os.PathLike[str], error: OSError) -> OSError:

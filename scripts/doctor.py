@@ -218,7 +218,7 @@ def look_at_folder(found: Findings) -> None:
     try:
         ann.files.check_writable(here / cli.MODEL)
     except OSError as error:
-        found.bad("folder", f"{here}: {error.strerror}", "cd to a folder of your own, or give --output FILE")
+        found.bad("folder", f"{error.filename}: {error.strerror}", "cd to a folder of your own, or give --output FILE")
         return
     if free < 10 * 2**20:
         found.bad("folder", text, "make room, or give --output FILE on another disk")

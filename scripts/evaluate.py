@@ -22,7 +22,7 @@ from members import wrong_of_members
 from results import data_of, matching, read_rows, results_of, write_rows
 
 import ann
-from ann.files import write_atomically
+from ann.files import check_writable, write_atomically
 from ann.metrics import spread
 from ann.named_recipes import RECIPES
 
@@ -39,7 +39,7 @@ HELD_OUT = 10_000
 def main() -> None:
     """Parse, train and test each seed, print."""
     flags = parse_flags()
-    with endings.one_line_errors(lambda: f"the seeds that are done are in {flags.output}"):
+    with endings.one_line_errors(lambda: kept(flags.output)):
         named = RECIPES[flags.recipe].recipe
         recipe = dataclasses.replace(named, validation=HELD_OUT) if flags.validation else named
         backend = ann.get_backend(flags.device)
@@ -50,6 +50,8 @@ def main() -> None:
             on = "held-out" if flags.validation else "test"
             row = next((row for row in matching(rows, recipe, on, data) if row["seed"] == seed), None)
             if row is None:
+                flags.output.parent.mkdir(parents=True, exist_ok=True)
+                check_writable(flags.output)  # before the training, which may take hours
                 row = measure(flags, recipe, seed, backend, dataset)
                 rows.append(row)
                 write_rows(flags.output, rows)
@@ -60,6 +62,12 @@ def main() -> None:
                 cli.say(f"seed {seed}: {row['wrong']} of {row['total']:,} wrong, measured on {row['date']}")
             found.append(row)
         report(flags, found)
+
+
+def kept(output: Path) -> str:
+    """What an interruption left of the work."""
+    done = f"the seeds that are done are in {output}" if output.exists() else "no seed is done"
+    return f"{done}; the same command goes on"
 
 
 def measure(
@@ -109,6 +117,9 @@ def trained(
     if flags.keep and (flags.keep / f"{stem}.json").exists():
         seconds = json.loads((flags.keep / f"{stem}.json").read_bytes())["seconds"]
         return ann.load_model(flags.keep / f"{stem}.pickle", backend), seconds
+    if flags.keep:
+        flags.keep.mkdir(parents=True, exist_ok=True)
+        check_writable(flags.keep / f"{stem}.pickle")
     started = time.perf_counter()
     layers = recipe.layer_list(dataset.train_images[0].size, 10)
     first = seed * size  # no two committees share a member
@@ -116,7 +127,6 @@ def trained(
     ann.fit(network, dataset, recipe)
     seconds = time.perf_counter() - started
     if flags.keep:
-        flags.keep.mkdir(parents=True, exist_ok=True)
         network.save(flags.keep / f"{stem}.pickle")
         cli.say(f"kept {flags.keep / stem}.pickle")
         write_atomically(flags.keep / f"{stem}.json", json.dumps({"seconds": seconds}).encode())

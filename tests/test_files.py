@@ -31,6 +31,42 @@ def test_permissions_are_the_umask_s(tmp_path):
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o200])
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path, mode):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    write_atomically(path, b"new")
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    path.chmod(0o600)
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_that_root_replaces_keeps_its_owner(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    os.chown(path, 1234, 4321)
+    write_atomically(path, b"new")
+    assert (path.stat().st_uid, path.stat().st_gid) == (1234, 4321)
+
+
+@pytest.mark.parametrize("function", [check_writable, lambda path: write_atomically(path, b"new")])
+def test_a_read_only_file_is_not_replaced(tmp_path, function):
+    """Not even by root, to whom every file is writable."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(0o444)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    for name in (path, link):
+        with pytest.raises(PermissionError, match="read-only") as caught:
+            function(name)
+        assert caught.value.filename == str(name)
+    assert path.read_bytes() == b"old" and stat.S_IMODE(path.stat().st_mode) == 0o444
+    assert sorted(tmp_path.iterdir()) == [path, link]
+
+
 @pytest.mark.parametrize("failing", ["write", "fsync", "replace"])
 def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypatch, failing):
     path = tmp_path / "file"

@@ -120,6 +120,67 @@ def test_what_was_probably_meant(tmp_path, name, words, message):
     assert message in error
 
 
+ENDINGS = {"train": ".pickle", "join": ".pickle", "export": ".npz", "report": ".html", "sweep": ".html"}
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "train --output",
+        "evaluate --recipe classroom --seeds 0 --output",
+        "evaluate --recipe classroom --seeds 0 --output new.jsonl --keep",
+        "join mnist_ann.pickle other.pickle --output",
+        "export --to",
+        "report --output",
+        "test --picture",
+        "predict picture.png --picture",
+        "try_loader --output",
+        "benchmark --quick --output",
+        "sweep --report",
+    ],
+)
+def test_what_cannot_be_written_is_found_before_the_work(model, program):
+    """A file where a folder should be, and a file that is read-only."""
+    name, *words = program.split()
+    if name in ("report", "test", "predict", "try_loader", "sweep"):
+        optional("matplotlib")
+        optional("scipy")
+    if name == "sweep":
+        optional("optuna")
+    ending = ENDINGS.get(name, ".png")
+    target = model / f"file{ending}"
+    target.write_text("as it was")
+    target.chmod(0o444)
+    for path in (target.name, f"{target.name}/x{ending}"):
+        out, error = run(name, *words, path, cwd=model, code=1)
+        assert error.startswith(f"error: {path.split('/')[0]}") and not re.search("epoch|seed|trial", out)
+    assert target.read_text() == "as it was"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        *("test --verbose", "doctor", "verify --device cpu --steps 2", "export --to page.html", "export --to a.npz"),
+        *(
+            "try_loader --output x.png",
+            "report",
+            "predict --json seven.png",
+            "join mnist_ann.pickle b.pickle --output c",
+        ),
+    ],
+)
+def test_no_program_ends_over_a_warning(model, program):
+    """With python -W error."""
+    name, *words = program.split()
+    if name in ("try_loader", "report", "predict"):
+        optional("matplotlib")
+        optional("scipy")
+        optional("PIL.Image").fromarray(ann.load_dataset(ROOT / "data").test_images[0]).save(model / "seven.png")
+    layers = ann.load_model(model / "mnist_ann.pickle").layer_list
+    ann.NeuralNetwork(layers, seed=2).save(model / "b.pickle")
+    run(name, *words, cwd=model, env={**NO_GPU, "PYTHONWARNINGS": "error"}, code=None if name == "doctor" else 0)
+
+
 @pytest.mark.parametrize("words", ["--model mnist_ann.pickle", "mnist_ann.pickle", ""])
 def test_a_model_with_or_without_its_flag(model, words):
     run("export", "--to", "a.npz", *words.split(), cwd=model)
