@@ -12,13 +12,14 @@ import platform
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import ann.plots as plots
 from ann.blas import processors
 from ann.checkpoint_file import Position, digest, read_checkpoint
 from ann.datasets import Dataset
-from ann.errors import AnnError
+from ann.errors import AnnError, CheckpointError
 from ann.files import locked, read_regular, user_path, write_atomically
 from ann.operations import Backend
 from ann.recipes import Recipe
@@ -26,6 +27,7 @@ from ann.reports import EpochReport
 
 FORMAT, VERSION = "ann-run", 1
 _MAX_BYTES = 2**20
+_CHECKPOINT = "checkpoint.npz"
 _KINDS = {
     "recipe": dict,
     "seed": int,
@@ -63,8 +65,7 @@ class RunFolder:
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder, config)
         if any(not name.startswith(".ann-") for name in os.listdir(folder)):
-            going = f"go on with the run in it, --resume {folder}, or " if (folder / "config.json").exists() else ""
-            raise OSError(errno.ENOTEMPTY, f"The folder is not empty; {going}name a new one", str(path))
+            raise OSError(errno.ENOTEMPTY, f"The folder is not empty; {_use_of(folder)}name a new one", str(path))
         write_atomically(folder / "config.json", (json.dumps(run.config, indent=2) + "\n").encode())
         return run
 
@@ -76,7 +77,7 @@ class RunFolder:
     @property
     def checkpoint(self) -> Path:
         """Where ``fit`` keeps its checkpoint."""
-        return self.path / "checkpoint.npz"
+        return self.path / _CHECKPOINT
 
     @property
     def model(self) -> Path:
@@ -85,7 +86,10 @@ class RunFolder:
 
     def begin(self) -> Position:
         """How far the run is, by its checkpoint; the log may say more, or end in half a line."""
-        position = read_checkpoint(self.checkpoint)[1] if self.checkpoint.exists() else Position()
+        try:
+            position = _position(self.path)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}; delete it to begin the run again") from None
         self._before: list[EpochReport] | None = position.reports
         return position
 
@@ -114,6 +118,22 @@ class RunFolder:
     @property
     def _log(self) -> Path:
         return self.path / "log.jsonl"
+
+
+def _position(folder: Path) -> Position:
+    """How far the run in a folder is. Raises CheckpointError where that cannot be read."""
+    checkpoint = folder / _CHECKPOINT
+    return read_checkpoint(checkpoint)[1] if checkpoint.exists() else Position()
+
+
+def _use_of(folder: Path) -> str:
+    """What can be done with a folder that is not empty, in words that another proposal may follow."""
+    try:
+        read_config(folder)
+        finished = _position(folder).finished
+    except AnnError:  # --resume would refuse it
+        return ""
+    return "its run is finished; " if finished else f"go on with the run in it, --resume {quote(str(folder))}, or "
 
 
 def run_config(recipe: Recipe, seed: int, dataset: Dataset, backend: Backend, **flags: Any) -> dict[str, Any]:
@@ -163,5 +183,5 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise AnnError(f"{file}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         lacks = "it lacks " if isinstance(error, KeyError) else ""
-        raise AnnError(f"{file}: not the config of a run: {lacks}{error}") from None
+        raise AnnError(f"{file}: not the config of a run: {lacks}{error}; begin a new run in another folder") from None
     return config

@@ -28,6 +28,7 @@ from ann.files import check_writable, shown_path, write_atomically
 from ann.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
 from ann.plots import figure_of_curves, figure_of_images, pyplot
 from ann.reports import EpochReport
+from ann.run_folder import read_config
 
 EXAMPLES = """\
   python scripts/report.py
@@ -74,7 +75,11 @@ def model_and_reports(source: Path) -> tuple[Path, list[EpochReport]]:
         return source, []
     model = source / "model.pickle"
     if not model.is_file():
-        going = f"; go on with it: train.py --resume {source}" if (source / "config.json").exists() else ""
+        try:
+            read_config(source)
+            going = f"; go on with it: {cli.command('train.py', '--resume', source)}"
+        except ann.AnnError:
+            going = ""
         raise ann.ModelFileError(
             f"{source}: this folder holds no model.pickle, so no training was finished in it{going}"
         )

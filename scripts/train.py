@@ -44,9 +44,9 @@ def run(crew: Processes) -> None:
     """Parse, train, save."""
     started = time.perf_counter()
     flags = parse_flags()
-    before = identity(flags.output)
+    before = identity(flags.output), identity(config_file(flags))
     recipe = flags.recipe
-    with endings.one_line_errors(lambda: kept(flags, before), vars(recipe)):
+    with endings.one_line_errors(lambda: kept(flags, *before), vars(recipe)):
         backend, dataset = together(crew, lambda: prepare(flags, recipe, crew))
         if isinstance(crew, MpiProcesses):
             backend = agree(crew, flags, backend)
@@ -86,7 +86,7 @@ def prepare(flags: argparse.Namespace, recipe: ann.Recipe, crew: Processes) -> t
     if flags.resume:
         there = {"recipe": vars(recipe_of(flags.config)), "seed": flags.config["seed"]}
         check_same_run(flags.resume, there, {"recipe": vars(recipe), "seed": flags.seed})
-    elif not flags.run and crew.rank == 0:
+    if not flags.run and crew.rank == 0:
         cli.check_ending(flags.output, ".pickle", cli.OTHER_FORMS)
         check_writable(flags.output)
     if recipe.batch_size < crew.size:
@@ -282,16 +282,22 @@ def identity(path: Path) -> tuple[int, ...] | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def kept(flags: argparse.Namespace, before: tuple[int, ...] | None) -> str:
-    """What an interruption left of the work."""
+def config_file(flags: argparse.Namespace) -> Path:
+    """Of the run; without one it does not matter."""
+    return (flags.run or flags.resume or Path()) / "config.json"
+
+
+def kept(flags: argparse.Namespace, model: tuple[int, ...] | None, config: tuple[int, ...] | None) -> str:
+    """What an interruption left of the work, and how to go on; ``model`` and ``config`` were there before it."""
     path, folder = flags.output, flags.run or flags.resume
-    if identity(path) != before:
+    if identity(path) != model:
         return f"the new model is in {path}"
-    if folder and (folder / "config.json").exists():
+    if flags.resume or (flags.run and identity(config_file(flags)) != config):
         if not (folder / "checkpoint.npz").exists():
             return f"no checkpoint was written yet; begin again: {resume(folder)}"
         return f"{folder} has what the last checkpoint holds; go on: {resume(folder)}"
-    return f"nothing was saved, and {path} is as it was" if before else "nothing was saved"
+    lost = f"nothing was saved, and {path} is as it was" if model else "nothing was saved"
+    return lost if folder else f"{lost}; with --run FOLDER, checkpoints are saved, and --resume FOLDER goes on"
 
 
 def command(flags: argparse.Namespace, recipe: ann.Recipe, backend: ann.Backend) -> str:

@@ -204,7 +204,7 @@ def test_a_checkpoint_of_an_earlier_version(dataset, stopped):
 
     rewritten(stopped, forget)
     with pytest.raises(
-        ann.CheckpointError, match=r"recipe adversarial is 0\.5 and was 0\.0; to begin anew, name another$"
+        ann.CheckpointError, match=r"recipe adversarial is 0\.5 and was 0\.0; give a new run another place$"
     ):
         ann.fit(network(ann.get_backend("cpu")), dataset, recipe(adversarial=0.5), (), None, ann.Checkpoints(stopped))
     net = network(ann.get_backend("cpu"))

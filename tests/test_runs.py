@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from conftest import ROOT, optional
-from test_scripts import FAST, NO_GPU, run, run_changed
+from test_scripts import FAST, NO_GPU, WITH_RUN, run, run_changed
 
 import ann
 from ann.checkpoint_file import read_checkpoint
@@ -239,6 +239,51 @@ def test_a_damaged_checkpoint(stopped):
     (stopped / "checkpoint.npz").write_bytes(b"PK")
     _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
     assert error.startswith("error: run/checkpoint.npz: not a checkpoint, or damaged")
+    assert error.endswith("; delete it to begin the run again\n")
+    (stopped / "checkpoint.npz").unlink()
+    run("train", "--resume", "run", cwd=stopped.parent)
+
+
+def test_resume_is_proposed_only_where_it_works(stopped):
+    """Of a run that is under way, and not of one that is finished, or damaged."""
+
+    def proposal():
+        _, error = run("train", "--data", "small", "--run", "run", cwd=stopped.parent, code=1)
+        return error.removeprefix("error: run: The folder is not empty; ")
+
+    def proposal_of_report():
+        _, error = run("report", "run", cwd=stopped.parent, code=1)
+        return error
+
+    assert proposal() == "go on with the run in it, --resume run, or name a new one\n"
+    if "pip install" not in proposal_of_report():
+        command = proposal_of_report().partition("go on with it: ")[2]
+        subprocess.run(shlex.split(command), check=True, capture_output=True, cwd=stopped.parent, env=NO_GPU)
+    else:
+        run("train", "--resume", "run", cwd=stopped.parent)
+    assert proposal() == "its run is finished; name a new one\n"
+    (stopped / "model.pickle").unlink()
+    (stopped / "checkpoint.npz").write_bytes(b"PK")
+    assert proposal() == "name a new one\n"
+    (stopped / "checkpoint.npz").unlink()
+    (stopped / "config.json").write_text("{")
+    assert proposal() == "name a new one\n" and "go on" not in proposal_of_report()
+
+
+def test_an_interruption_before_a_run_begins_proposes_nobody_else_s(stopped):
+    change = "def stop(*rest): raise KeyboardInterrupt\nann.load_dataset = stop"
+    process = run_changed(change, stopped.parent / "small", stopped.parent, "--run", "run")
+    assert (process.returncode, process.stderr) == (130, "interrupted: nothing was saved\n")
+
+
+@pytest.mark.parametrize("name", ["model.pickle", "checkpoint.npz"])
+def test_a_read_only_file_of_a_run_is_found_before_training(stopped, name):
+    path = stopped / name
+    path.touch()
+    path.chmod(0o444)
+    out, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
+    assert error == f"error: run/{name}: It is read-only; make it writable, or name another file\n"
+    assert "epoch" not in out
 
 
 @pytest.mark.parametrize(
@@ -368,7 +413,7 @@ def test_sigterm_without_a_folder(tmp_path, small_data):
         "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, stop], *rest, **o)"
     )
     process = run_changed(change, small_data, tmp_path)
-    assert (process.returncode, process.stderr) == (143, "interrupted: nothing was saved\n")
+    assert (process.returncode, process.stderr) == (143, f"interrupted: nothing was saved; {WITH_RUN}\n")
 
 
 SGD = ["--optimizer", "sgd", "--batch-size", "20", "--epochs", "12", "--hidden", "16"]  # a warning is certain

@@ -27,10 +27,13 @@ FAST = ["--hidden", "16", "--epochs", "3", "--batch-size", "20", "--learning-rat
 
 
 def run(name, *arguments, cwd, code=0, env=NO_GPU, complaint=""):
-    """Run a program, check its exit code, and return its output and its complaints, which None leaves to the caller."""
+    """Run a program, and return its output and its complaints.
+
+    Its exit code, and whether it complains, are checked; None leaves either to the caller.
+    """
     command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
     process = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=120)
-    assert process.returncode == code, process.stdout + process.stderr
+    assert code in (None, process.returncode), process.stdout + process.stderr
     assert "Traceback" not in process.stderr
     if complaint:
         assert process.stderr.startswith(complaint)
@@ -328,6 +331,9 @@ def test_divergence_keeps_the_old_model(trained, small_data):
     assert (trained / "mnist_ann.pickle").read_bytes() == before
 
 
+WITH_RUN = "with --run FOLDER, checkpoints are saved, and --resume FOLDER goes on"
+
+
 @pytest.mark.parametrize("old", [True, False])
 def test_ctrl_c(tmp_path, small_data, old):
     if old:
@@ -343,7 +349,7 @@ def test_ctrl_c(tmp_path, small_data, old):
     _, error = process.communicate(timeout=30)
     assert process.returncode == 130
     kept = "nothing was saved, and mnist_ann.pickle is as it was" if old else "nothing was saved"
-    assert error == f"interrupted: {kept}\n"
+    assert error == f"interrupted: {kept}; {WITH_RUN}\n"
     names = {path.name for path in tmp_path.iterdir()}
     assert names == ({"small", "mnist_ann.pickle"} if old else {"small"})
 
@@ -410,6 +416,30 @@ def test_picture_of_the_mistakes(trained, small_data):
     for program, flag in (("test", "--picture"), ("try_loader", "--output")):
         out, complaint = run(program, flag, "x.foo", cwd=trained, code=1)
         assert out == "" and complaint.startswith("error: x.foo: pictures are not written as .foo, but as .")
+
+
+def test_a_read_only_model_is_not_replaced(trained, small_data):
+    model = trained / "mnist_ann.pickle"
+    before = model.read_bytes()
+    model.chmod(0o444)
+    out, error = run("train", "--data", small_data, *FAST, "--seed", 1, cwd=trained, code=1)
+    assert error == "error: mnist_ann.pickle: It is read-only; make it writable, or name another file\n"
+    assert "epoch" not in out and model.read_bytes() == before and model.stat().st_mode & 0o777 == 0o444
+    model.chmod(0o600)
+    run("train", "--data", small_data, *FAST, "--seed", 1, cwd=trained)
+    assert model.read_bytes() != before and model.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_model_that_becomes_read_only_in_training_is_put_elsewhere(trained, small_data):
+    change = (
+        "import os\nfit = ann.fit\n"
+        "def protect(report): os.chmod('mnist_ann.pickle', 0o444)\n"
+        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, protect], *rest, **o)"
+    )
+    before = (trained / "mnist_ann.pickle").read_bytes()
+    process = run_changed(change, small_data, trained, "--seed", "1")
+    assert process.returncode == 1 and (trained / "mnist_ann.pickle").read_bytes() == before
+    assert ann.load_model(re.search("the model is in (.*) instead", process.stderr)[1])
 
 
 def test_a_picture_of_no_mistakes(tmp_path, small_data):
