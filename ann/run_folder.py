@@ -86,10 +86,7 @@ class RunFolder:
 
     def begin(self) -> Position:
         """How far the run is, by its checkpoint; the log may say more, or end in half a line."""
-        try:
-            position = _position(self.path)
-        except CheckpointError as error:
-            raise CheckpointError(f"{error}; delete it to begin the run again") from None
+        position = position_of(self.path)
         self._before: list[EpochReport] | None = position.reports
         return position
 
@@ -120,17 +117,20 @@ class RunFolder:
         return self.path / "log.jsonl"
 
 
-def _position(folder: Path) -> Position:
-    """How far the run in a folder is. Raises CheckpointError where that cannot be read."""
+def position_of(folder: Path) -> Position:
+    """How far the run in a folder is. Raises AnnError where it cannot be resumed."""
+    read_config(folder)
     checkpoint = folder / _CHECKPOINT
-    return read_checkpoint(checkpoint)[1] if checkpoint.exists() else Position()
+    try:
+        return read_checkpoint(checkpoint)[1] if checkpoint.exists() else Position()
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; delete it to begin the run again") from None
 
 
 def _use_of(folder: Path) -> str:
     """What can be done with a folder that is not empty, in words that another proposal may follow."""
     try:
-        read_config(folder)
-        finished = _position(folder).finished
+        finished = position_of(folder).finished
     except AnnError:  # --resume would refuse it
         return ""
     return "its run is finished; " if finished else f"go on with the run in it, --resume {quote(str(folder))}, or "

@@ -28,7 +28,7 @@ from ann.files import check_writable, shown_path, write_atomically
 from ann.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
 from ann.plots import figure_of_curves, figure_of_images, pyplot
 from ann.reports import EpochReport
-from ann.run_folder import read_config
+from ann.run_folder import position_of
 
 EXAMPLES = """\
   python scripts/report.py
@@ -76,7 +76,7 @@ def model_and_reports(source: Path) -> tuple[Path, list[EpochReport]]:
     model = source / "model.pickle"
     if not model.is_file():
         try:
-            read_config(source)
+            position_of(source)
             going = f"; go on with it: {cli.command('train.py', '--resume', source)}"
         except ann.AnnError:
             going = ""
