@@ -30,7 +30,6 @@ def default_rates(
     batch_size: int,
     epochs: int,
     schedule: str,
-    dropout: float,
     max_norm: float,
 ) -> dict[str, float]:
     """The ``learning_rate``, ``weight_decay`` and ``warmup`` that suit these fields of a recipe.
@@ -43,7 +42,7 @@ def default_rates(
     - A constant learning rate has to be as small as a falling one is near its end.
     - A decoupled weight decay shrinks weights by about the same share in each epoch, whatever the learning rate: Wang &
       Aitchison (2024), How to set AdamW's weight decay as you scale model and dataset size.
-    - Dropout takes over part of the weight decay's work, and a limit for the norm of weights all of it.
+    - A limit for the norm of weights takes the place of weight decay.
     """
     learning_rate, weight_decay = _TUNED[optimizer]
     batch, short = batch_size / 200, max(1.0, 24 / epochs)
@@ -55,8 +54,8 @@ def default_rates(
     factor *= short**0.2 * (0.1 if schedule == "constant" else 1.0)
     return {
         "learning_rate": _rounded(learning_rate * factor),
-        "weight_decay": 0.0 if max_norm else _rounded(weight_decay * (1.0 - dropout) ** 2),
-        "warmup": _rounded(min(0.3, 0.05 * max(1.0, batch * short) ** 0.6)),
+        "weight_decay": 0.0 if max_norm else _rounded(weight_decay),
+        "warmup": _rounded(min(0.3, 0.05 * max(1.0, batch * short) ** (2 / 3))),
     }
 
 

@@ -46,9 +46,9 @@ class Hints:
         epochs = self.recipe.epochs
         checks = [_growing_loss]
         if epoch in (epochs // 10 + 1, (epochs + 1) // 2, epochs):
-            checks += [_dark_images, _shuffled_labels, _dead_neurons, _flat_neurons, _vanished_weights]
-        if epoch in ((epochs + 1) // 2, epochs):  # before, some that learn well yet have learnt nothing
-            checks += [_no_learning]
+            checks += [_dark_images, _shuffled_labels, _dead_neurons, _vanished_weights]
+        if epoch in ((epochs + 1) // 2, epochs):  # some networks that learn well in the end begin slowly
+            checks += [_flat_neurons, _no_learning]
         found: _Findings | None = None
         for check in checks:
             if check.__name__ in said:
@@ -217,4 +217,4 @@ def _defaults(recipe: Recipe) -> str:
         far.append(f"learning rate {default['learning_rate']:g}")
     if recipe.weight_decay > default["weight_decay"] * 3:  # with less, a network learns too
         far.append(f"weight decay {default['weight_decay']:g}")
-    return f"try {' and '.join(far)}, which suits the rest of the recipe" if far else ""
+    return f"try {' and '.join(far)} (the default for this recipe)" if far else ""

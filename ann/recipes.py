@@ -161,7 +161,6 @@ class Recipe:
             batch_size=self.batch_size,
             epochs=self.epochs,
             schedule=self.schedule,
-            dropout=self.dropout,
             max_norm=self.max_norm,
         )
 
