@@ -35,7 +35,7 @@ class Member:
 
 def together(size, work):
     """What ``work(processes)`` gives in each of so many, or the exception that it raises there."""
-    board, barrier, found = [None] * size, threading.Barrier(size, timeout=20), [None] * size
+    board, barrier, found = [None] * size, threading.Barrier(size, timeout=300), [None] * size
 
     def run(rank):
         try:

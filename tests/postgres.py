@@ -36,7 +36,7 @@ def server():
 
     def call(program, *arguments):
         command = [*as_user, os.path.join(programs(), program), *arguments]
-        subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder, timeout=60)
+        subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder, timeout=300)
 
     data = os.path.join(folder, "data")
     call("initdb", "-D", data, "-U", "ann", "--auth=scram-sha-256", f"--pwfile={password}", "--no-sync")

@@ -45,7 +45,7 @@ def test_doctor_says_what_is_wrong_and_ends_so(tmp_path, small_data):
     assert "<Dataset of 300 training and 100 test images>, sound, and not MNIST" in out
     (small_data / "t10k-labels-idx1-ubyte.gz").write_bytes(b"")
     command = [sys.executable, str(ROOT / "scripts/doctor.py"), "--data", "small", "--device", "gpu"]
-    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300)
     assert (process.returncode, process.stderr) == (1, "")
     assert "WRONG  data" in process.stdout and "mend it: see data/README.md" in process.stdout
     assert "WRONG  GPU" in process.stdout and "or train with --device cpu" in process.stdout
@@ -143,7 +143,7 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
 def test_verify_can_fail(tmp_path, change, flags, found):
     command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/verify.py")]
     command += ["--device", "cpu", "--steps", "2", *flags]
-    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300)
     assert (process.returncode, process.stderr) == (1, "")
     assert any(line.strip().startswith(found) and line.endswith("WRONG") for line in process.stdout.splitlines())
     assert process.stdout.splitlines()[-1].startswith("FAIL: cpu")

@@ -136,7 +136,7 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def silent(self, data, start):
-        time.sleep(1.5)
+        time.sleep(60)
         self.close_connection = True
 
     def slow_headers(self, data, start):
@@ -240,11 +240,27 @@ BAD = {
 }
 
 
+# _TIMEOUT and _PATIENCE: short where that is what ends the test, and else too long for a busy machine to matter
+LIMITS = {
+    "silent": (0.5, 100),
+    "slow-headers": (20, 0.05),
+    "never-ready": (20, 0.05),
+    "slow-chunks": (2, 0.5),
+}
+
+
 @pytest.mark.parametrize("behaviour", BAD)
 def test_a_mirror_that_does_not(monkeypatch, mirror, files, behaviour):
     """Alone it ends in one line and no file; where another mirror is good, that one is taken."""
-    monkeypatch.setattr(downloads, "_TIMEOUT", 0.5)
-    monkeypatch.setattr(downloads, "_PATIENCE", 2)
+    receive = downloads._receive
+
+    def limited(address, *rest):
+        timeout, patience = LIMITS.get(behaviour if behaviour in address else "good", (20, 5))
+        monkeypatch.setattr(downloads, "_TIMEOUT", timeout)
+        monkeypatch.setattr(downloads, "_PATIENCE", patience)
+        return receive(address, *rest)
+
+    monkeypatch.setattr(downloads, "_receive", limited)
     monkeypatch.setattr(downloads, "_WINDOW", 0.3)
     folder = mirror(behaviour)
     with pytest.raises(ann.DataFileError) as caught:
@@ -332,7 +348,7 @@ def test_two_processes_at_once(mirror, files):
     processes = [context.Process(target=load, args=(results,)) for _ in range(3)]
     for process in processes:
         process.start()
-    assert [results.get(timeout=30) for _ in processes] == [300] * 3
+    assert [results.get(timeout=300) for _ in processes] == [300] * 3
     for process in processes:
         process.join()
     assert whole(folder, files) and len(Mirror.asked) == 4

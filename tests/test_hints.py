@@ -153,7 +153,7 @@ def test_inputs_that_are_not_scaled(backend, rng):
 def test_the_programs_show_it_in_one_line(tmp_path, small_data):
     flags = ["--data", small_data, "--hidden", 16, "--epochs", 10, "--batch-size", 20, "--learning-rate", "1e-7"]
     command = [sys.executable, str(ROOT / "scripts/train.py"), *map(str, flags)]
-    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300)
     assert process.returncode == 0
     assert process.stderr.startswith("warning: the network has learnt next to nothing: try learning rate 0.01")
     assert len(process.stderr.splitlines()) == 1

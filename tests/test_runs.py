@@ -97,7 +97,7 @@ def test_thirty_runs_killed_at_random_moments(tmp_path, small_data, uninterrupte
                 tally["killed"] += 1
                 tally["before a checkpoint"] += not (folder / "checkpoint.npz").exists()
         process = begin(folder, *flags)
-        assert process.communicate(timeout=60)[1] == b"" and process.returncode == 0
+        assert process.communicate(timeout=300)[1] == b"" and process.returncode == 0
         assert not list(folder.glob(".ann-*"))
         return digests(folder) == uninterrupted
 
@@ -120,7 +120,7 @@ def test_a_signal_ends_after_the_step(tmp_path, small_data, uninterrupted, numbe
             if len(seen) < 2 and line.startswith(b"epoch") and b"0/250" in line:
                 process.send_signal(number)
                 break
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=300)
         if process.returncode == 0:
             break
         assert process.returncode == code
@@ -145,10 +145,11 @@ def test_the_commands_that_it_prints(tmp_path, small_data):
     process = run_changed(change, small_data, tmp_path, "--run", "a run")
     assert process.returncode == 130
     line = re.fullmatch(r"interrupted after 2 of 3 epochs; go on: (.*)\n", process.stderr)[1]
-    process = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": NO_GPU, "timeout": 300}
+    process = subprocess.run(["bash", "-c", line], **options)
     assert process.returncode == 0 and "going on after 2 of 3 epochs" in process.stdout
     again = re.search("^repeat it: (.*)$", process.stdout, re.M)[1]
-    subprocess.run(["bash", "-c", again], check=True, capture_output=True, cwd=tmp_path, env=NO_GPU, timeout=60)
+    subprocess.run(["bash", "-c", again], check=True, capture_output=True, cwd=tmp_path, env=NO_GPU, timeout=300)
     assert digests(tmp_path / "a run") == digests(tmp_path / "a run-again")
 
 
@@ -401,7 +402,7 @@ def test_started_long_ago(tmp_path, small_data):
     process = begin(tmp_path / "run", "--data", str(small_data), *LONG)
     time.sleep(0.02)
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=300)
     assert process.returncode in (-signal.SIGTERM, 143)
 
 
@@ -423,7 +424,7 @@ SGD = ["--optimizer", "sgd", "--batch-size", "20", "--epochs", "12", "--hidden",
 @pytest.mark.parametrize("place", ["--output model.pickle", "--run run"])
 def test_a_warning_that_nobody_reads_costs_no_model(tmp_path, small_data, stream, code, place):
     command = f"{shlex.join([*TRAIN, '--data', str(small_data), *SGD])} {place} {stream}"
-    process = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=NO_GPU, timeout=60, stdout=subprocess.DEVNULL)
+    process = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=NO_GPU, timeout=300, stdout=subprocess.DEVNULL)
     assert process.returncode == code
     assert (tmp_path / ("run/model.pickle" if "run" in place else "model.pickle")).exists()
 

@@ -14,5 +14,5 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
 def pytest_terminal_summary(terminalreporter):
     if tried:
         families = ", ".join(f"{count:,} {name}" for name, count in tried.items())
-        most = f"in at most {worst['s']:.2f} s, with at most {worst['MB']:.0f} MB beyond the file"
+        most = f"with at most {worst['calls']:,} calls and {worst['MB']:.0f} MB beyond the file"
         terminalreporter.write_line(f"hostile files, each refused in the one way: {families}; {most}")

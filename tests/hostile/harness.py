@@ -1,19 +1,40 @@
 """What every hostile file has to meet: one exception of one line, soon, for little memory, and nothing else happens."""
 
 import collections
+import cProfile
 import os
 import sys
 import time
 import tracemalloc
+from contextlib import contextmanager
 
 import pytest
 
 import ann
 
 tried = collections.Counter()  # how many files, by test module
-worst = {"s": 0.0, "MB": 0.0}  # the slowest, and the one that took most memory beyond its own size
-SMALL = 5_000  # bytes, of which so few make no work
-SECONDS, BYTES = 1.0, 64 * 2**20  # what a refusal may take; the bytes are beyond those of the file itself
+worst = {"calls": 0, "MB": 0.0}  # of the file that took most calls, and of the one that took most memory
+CALLS, BYTES = 4_000_000, 64 * 2**20  # what a refusal may take; the bytes are beyond those of the file itself
+HANG = 60  # seconds of processor time, tens of times what the slowest file takes on a quiet machine
+
+
+@contextmanager
+def little_cost(size):
+    """Fail if a file of this size costs too much. Calls of functions are counted, since seconds depend on who else
+    uses the machine.
+    """
+    started, counter = time.process_time(), cProfile.Profile()
+    tracemalloc.start()
+    counter.enable()
+    try:
+        yield
+    finally:
+        counter.disable()
+        extra = tracemalloc.get_traced_memory()[1] - size
+        tracemalloc.stop()
+    calls = sum(entry.callcount for entry in counter.getstats())
+    worst["calls"], worst["MB"] = max(worst["calls"], calls), max(worst["MB"], extra / 1e6)
+    assert calls < CALLS and extra < BYTES and time.process_time() - started < HANG
 
 
 def assert_refused(load, path, data, error, about=None):
@@ -22,26 +43,11 @@ def assert_refused(load, path, data, error, about=None):
     tried[family.replace("_", " ")] += 1
     path.write_bytes(data)
     folder, environment, modules = os.listdir("."), dict(os.environ), set(sys.modules)
-    small = len(data) < SMALL
-    if small:
-        tracemalloc.start()  # which slows large files down too much to time them
-    try:
-        started = time.process_time()  # and not by the clock: others may be busy
-        with pytest.raises(ann.AnnError) as caught:
-            load(path)
-        seconds = time.process_time() - started
-        if not small:
-            tracemalloc.start()
-            with pytest.raises(error):
-                load(path)
-        extra = tracemalloc.get_traced_memory()[1] - len(data)
-    finally:
-        tracemalloc.stop()
-    worst["s"], worst["MB"] = max(worst["s"], seconds), max(worst["MB"], extra / 1e6)
+    with little_cost(len(data)), pytest.raises(ann.AnnError) as caught:
+        load(path)
     message = str(caught.value)
     assert type(caught.value) is error and caught.value.__cause__ is None
     assert message.startswith(f"{about or path}: ") and len(message) < 500 + len(str(path)) and message.isprintable()
-    assert seconds < SECONDS and extra < BYTES
     assert (os.listdir("."), dict(os.environ), set(sys.modules)) == (folder, environment, modules)
     return message
 
