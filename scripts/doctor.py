@@ -7,12 +7,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import struct
 import sys
+import tomllib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -86,6 +89,7 @@ def main() -> None:
             return
         found = Findings()
         look_at_python(found)
+        look_at_versions(found)
         look_at_numpy(found)
         look_at_memory(found)
         look_at_gpu(found, needed=flags.device == "gpu")
@@ -103,6 +107,36 @@ def look_at_python(found: Findings) -> None:
     found.ok("ann", f"{ann.__version__} in {Path(ann.__file__).parent}")
 
 
+def look_at_versions(found: Findings) -> None:
+    """Whether each installed package, needed or optional, has a version that pyproject.toml allows."""
+    project = tomllib.loads((startup.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    requirements = sum(project["optional-dependencies"].values(), project["dependencies"])
+    # "nvmath-python[cu13]>=0.7; ..." is the name, without extras of its own, and its limits
+    wanted = {parts[1]: parts[2] for line in requirements if (parts := re.match(r"([\w-]+)(?:\[\w+\])?([^;]*)", line))}
+    installed, wrong = 0, found.wrong
+    for name, limits in wanted.items():
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        installed += 1
+        if not fits(version, limits):
+            found.bad("versions", f"{name} {version} is installed, not {name}{limits}", f"pip install '{name}{limits}'")
+    if found.wrong == wrong:
+        found.ok("versions", f"all {installed} installed packages that this project can use are new enough")
+
+
+def fits(version: str, limits: str) -> bool:
+    """Whether a version such as "2.1.0rc1" is within limits such as ">=2,<3"; only its first numbers count."""
+
+    def numbers(text: str) -> list[int]:
+        found = [int(word) for word in re.findall(r"\d+", re.split(r"[^\d.]", text)[0])]
+        return found + [0] * (6 - len(found))
+
+    bounds = re.findall(r"(>=|<)([\d.]+)", limits)
+    return all((numbers(version) >= numbers(bound)) == (sign == ">=") for sign, bound in bounds)
+
+
 def look_at_numpy(found: Findings) -> None:
     """Its version, its BLAS and how many threads that has, and whether a product comes out right."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[call-arg, index, unused-ignore]
@@ -110,9 +144,6 @@ def look_at_numpy(found: Findings) -> None:
     told = [f"{name}={os.environ[name]}" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS") if name in os.environ]
     said = f" ({', '.join(told)})" if told else ""
     text = f"{np.__version__}, BLAS {blas['name']} {blas['version']}, {threads} of {os.cpu_count()} processors{said}"
-    if int(np.__version__.split(".")[0]) < 2:
-        found.bad("NumPy", text, "pip install 'numpy>=2'")
-        return
     random = np.random.default_rng(0)
     a, b = (random.standard_normal((300, 300)).astype(np.float32) for _ in range(2))
     error = float(np.abs(a @ b - a.astype(np.float64) @ b.astype(np.float64)).max())

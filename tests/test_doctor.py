@@ -1,9 +1,12 @@
 """scripts/doctor.py and scripts/verify.py: what they say of a sound machine, and that they can say otherwise."""
 
+import importlib.metadata
 import pickle
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import types
 
 import numpy as np
@@ -58,6 +61,47 @@ def test_doctor_knows_when_the_default_data_are_not_mnist(doctor, monkeypatch, t
     doctor.look_at_data(found, small_data)
     assert found.wrong == 1
     assert "train_images, train_labels, test_images, test_labels: not MNIST's" in spoken(capsys)
+
+
+def test_doctor_compares_installed_versions_with_the_declared_ones(doctor, monkeypatch, capsys):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert "numpy>=2.1" in project["dependencies"]
+    installed = {"numpy": "2.0.2", "tqdm": "99.0", "nvmath-python": "0.6.0", "optuna": "6.0", "pillow": "99rc1"}
+
+    def version(name):
+        if name in installed:
+            return installed[name]
+        raise importlib.metadata.PackageNotFoundError
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    found = doctor.Findings()
+    doctor.look_at_versions(found)
+    out = spoken(capsys)
+    assert found.wrong == out.count("WRONG") == 3 and "tqdm" not in out and "pillow" not in out and "torch" not in out
+    assert "numpy 2.0.2 is installed, not numpy>=2.1" in out and "mend it: pip install 'numpy>=2.1'" in out
+    assert re.search(r"mend it: pip install 'nvmath-python>=0\.\d+'", out)  # and not the CUDA of one extra or the other
+    assert "optuna 6.0 is installed, not optuna>=5,<6" in out
+    installed.clear()
+    installed["numpy"] = "2.1.0"
+    doctor.look_at_versions(found)
+    assert found.wrong == 3 and "ok     versions  " in spoken(capsys)
+
+
+@pytest.mark.parametrize(
+    ("version", "limits", "right"),
+    [
+        ("2.10.0", ">=2.9", True),
+        ("2.9.9", ">=2.10", False),
+        ("2", ">=2.0.0", True),
+        ("2.13.0+cpu", ">=2.13", True),
+        ("13.6.0", ">=14.2", False),
+        ("14.2.0rc1", ">=14.2", True),
+        ("6.0.0", ">=5,<6", False),
+        ("5.9", ">=5,<6", True),
+    ],
+)
+def test_doctor_orders_versions(doctor, version, limits, right):
+    assert doctor.fits(version, limits) is right
 
 
 def test_doctor_finds_a_wrong_product(doctor, monkeypatch, capsys):
