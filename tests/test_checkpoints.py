@@ -66,6 +66,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.values())))
 @pytest.mark.parametrize("stops", [[1], [3], [4], [5], [1, 1, 1, 1, 1, 1, 1], [11], [12]], ids=str)
+@pytest.mark.slow
 def test_going_on_is_exact(backend, dataset, tmp_path, case, stops):
     how = recipe(**case)
     plain = network(backend)

@@ -41,6 +41,7 @@ def trained(backend, dataset, recipe, seed=SEED, committee=MEMBERS):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("fields", FIELDS.values(), ids=FIELDS)
+@pytest.mark.slow
 def test_each_member_is_what_it_would_be_alone(backend, dataset, optimizer, fields):
     """Weights, order, dropout and distortions from its own seed; nothing of one member reaches another."""
     recipe = recipe_of("tanh", "softmax", "cross-entropy", optimizer, epochs=3, validation=20, **fields)
@@ -280,6 +281,7 @@ def test_on_the_command_line(tmp_path, small_data):
     assert wrong == [int((net.member(k).predict(data.test_images) != data.test_labels).sum()) for k in range(3)]
 
 
+@pytest.mark.slow
 def test_a_run_of_a_committee_goes_on(tmp_path, small_data):
     flags = ["--data", small_data, *FAST, "--committee", 2]
     run("train", *flags, "--output", "whole.pickle", cwd=tmp_path)
@@ -335,6 +337,7 @@ def test_what_cannot_be_joined():
             ann.committee_of([net, *others])
 
 
+@pytest.mark.slow
 def test_join_on_the_command_line(tmp_path, small_data):
     for seed, name in enumerate("ab"):
         run("train", "--data", small_data, *FAST, "--seed", seed, "--output", f"{name}.pickle", cwd=tmp_path)

@@ -56,6 +56,8 @@ import ann
 warnings.simplefilter("ignore", ann.TrainingWarning)
 from ann.mpi import MpiProcesses
 from test_processes import CASES, network_for
+
+pytestmark = pytest.mark.slow
 processes, data = MpiProcesses(), ann.load_dataset(sys.argv[3])
 found = {}
 for name, recipe in CASES.items():

@@ -150,6 +150,7 @@ def test_doctor_says_how_to_mend_a_gpu(doctor, monkeypatch, capsys, cuda, driver
 
 
 @pytest.mark.parametrize("device", ["cpu", "strict", "auto"])
+@pytest.mark.slow
 def test_verify_passes(tmp_path, device):
     optional("array_api_strict")
     out, _ = run("verify", "--device", device, "--steps", 3, cwd=tmp_path)
@@ -184,6 +185,7 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
         ),
     ],
 )
+@pytest.mark.slow
 def test_verify_can_fail(tmp_path, change, flags, found):
     command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/verify.py")]
     command += ["--device", "cpu", "--steps", "2", *flags]
@@ -193,6 +195,7 @@ def test_verify_can_fail(tmp_path, change, flags, found):
     assert process.stdout.splitlines()[-1].startswith("FAIL: cpu")
 
 
+@pytest.mark.slow
 def test_verify_where_it_cannot(tmp_path, small_data):
     _, error = run("verify", "--device", "gpu", cwd=tmp_path, code=1)
     assert error.startswith("error: ")

@@ -250,6 +250,7 @@ LIMITS = {
 
 
 @pytest.mark.parametrize("behaviour", BAD)
+@pytest.mark.slow
 def test_a_mirror_that_does_not(monkeypatch, mirror, files, behaviour):
     """Alone it ends in one line and no file; where another mirror is good, that one is taken."""
     receive = downloads._receive

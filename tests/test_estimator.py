@@ -71,6 +71,7 @@ def test_it_is_fit(digits):
     np.testing.assert_array_equal(classifier.predict(X), twin.predict(X))
 
 
+@pytest.mark.slow
 def test_as_good_as_scikit_learn_s_own(digits):
     """In cross-validation on its own digits of 8 x 8 pixels, with either's defaults."""
     X, y = digits

@@ -194,6 +194,7 @@ def test_hostile_safetensors(tmp_path, change, message):
     ],
     ids=["axes", "a text of layers", "numbers of layers", "names in a recipe", "names of tensors"],
 )
+@pytest.mark.slow
 def test_large_headers_of_safetensors_are_refused_at_little_cost(tmp_path, change):
     optional("safetensors.numpy")
     data = changed(safetensors_bytes(small()), change, right=False)
@@ -293,6 +294,7 @@ def test_too_much_for_a_header():
         safetensors_bytes(net)
 
 
+@pytest.mark.slow
 def test_large_safetensors_are_refused_at_little_cost(tmp_path):
     """For the last number of its examples, for a number of its weights that is not finite, and for its checksum."""
     optional("safetensors.numpy")

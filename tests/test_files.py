@@ -221,6 +221,7 @@ write_atomically(path, b"new" * 1000)
     ("point", "operation"),
     [(1, "open"), (2, "write"), (3, "write"), (4, "write"), (5, "fsync"), (6, "replace"), (7, "open"), (8, "fsync")],
 )
+@pytest.mark.slow
 def test_a_crash_or_failure_at_every_operation_of_a_save(tmp_path, how, point, operation):
     """The file is wholly the old one or wholly the new one, and only a killed process leaves anything beside it."""
     path = tmp_path / "file"
@@ -248,6 +249,7 @@ def test_a_save_has_no_other_operations(tmp_path):
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 @pytest.mark.parametrize("call", ["openat", "write", "fsync", "rename", "close"])
+@pytest.mark.slow
 def test_a_crash_at_every_system_call_of_a_save(tmp_path, call):
     """The same with the real system calls, on a file system that strace spoils; 40 is more than there are of any."""
     program = "import sys; from ann.files import write_atomically; write_atomically(sys.argv[1], b'new' * 1000)"

@@ -89,11 +89,13 @@ def test_following_the_advice_works(dataset, optimizer):
     "recipe",
     [{}, {"activation": "relu"}, {"optimizer": "nesterov", "weight_decay": 0.0}],
 )
+@pytest.mark.slow
 def test_a_run_that_goes_well_gets_no_hint(backend, dataset, recipe):
     _, reports = train(backend, dataset, **recipe)
     assert reports[-1].loss < 0.5 * reports[0].loss
 
 
+@pytest.mark.slow
 def test_a_slow_start_gets_no_hint():
     """With so much momentum most outputs are flat at first, and the network learns all the same."""
     data = ann.load_dataset("mnist")
@@ -103,6 +105,7 @@ def test_a_slow_start_gets_no_hint():
     assert ann.fit(net, data, recipe)[-1].validation.wrong < 200
 
 
+@pytest.mark.slow
 def test_hints_change_nothing(monkeypatch, backend, dataset):
     nets = [train(backend, dataset)[0]]
     monkeypatch.setattr("ann.hints.Hints.after_epoch", lambda self, reports, said: None)

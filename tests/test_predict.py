@@ -38,6 +38,7 @@ def written(path, data):
     return path
 
 
+@pytest.mark.slow
 def test_500_pictures_of_ten_kinds(model, tmp_path):
     """Other ones than those that the preparation was made with; nine in ten of each kind, and more of all."""
     net, right = ann.load_model(model), collections.Counter()
@@ -177,6 +178,7 @@ def test_files_of_all_kinds(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "LA", "1", "I;16", "RGB"])
+@pytest.mark.slow
 def test_huge_pictures(tmp_path, mode):
     """As small ones, and with little more memory than Pillow needs to unpack them."""
     large = Image.fromarray(ring(5000)).convert(mode)
@@ -259,6 +261,7 @@ def test_on_the_command_line(tmp_path, model):
 @pytest.mark.parametrize(
     "name", [b"bad\xff.png", b"a$b_{$.png", b"e\x1b[31m\nfake.png: 7.png", "\u00fcber.png".encode()]
 )
+@pytest.mark.slow
 def test_names_of_any_kind(tmp_path, model, name):
     path = os.fsencode(tmp_path) + b"/" + name
     with open(path, "wb") as file:

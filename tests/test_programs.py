@@ -33,7 +33,7 @@ def model(tmp_path):
 def in_shell(program, cwd, redirection):
     name, *words = shlex.split(program)
     command = shlex.join([sys.executable, str(ROOT / "scripts" / name), *words])
-    options = {"capture_output": True, "text": True, "cwd": cwd, "env": NO_GPU, "timeout": 120}
+    options = {"capture_output": True, "text": True, "cwd": cwd, "env": NO_GPU, "timeout": 300}
     return subprocess.run(["bash", "-c", f"set -o pipefail; {command} {redirection}"], **options)
 
 
@@ -44,7 +44,7 @@ def test_every_way_to_start_a_program(tmp_path, name):
     expected = f"ann {ann.__version__}, NumPy {np.__version__}, Python {sys.version.split()[0]}\n"
     for flags, folder in ([["-I", str(link)], tmp_path], [["-m", f"scripts.{name}"], ROOT]):
         command = [sys.executable, *flags, "--version"]
-        process = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=NO_GPU, timeout=60)
+        process = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=NO_GPU, timeout=300)
         assert (process.returncode, process.stdout, process.stderr) == (0, expected, "")
 
 
@@ -55,7 +55,7 @@ def test_printed_commands_of_a_program_started_by_a_link(tmp_path, small_data):
     out = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU).stdout
     for name in ("test", "repeat"):
         line = re.search(rf"^{name} it: +(.*)$", out, re.M)[1]
-        subprocess.run(shlex.split(line), check=True, cwd=tmp_path, env=NO_GPU, capture_output=True, timeout=60)
+        subprocess.run(shlex.split(line), check=True, cwd=tmp_path, env=NO_GPU, capture_output=True, timeout=300)
 
 
 @pytest.mark.parametrize(

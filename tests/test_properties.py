@@ -54,6 +54,7 @@ def test_a_damaged_idx_file_gives_the_one_exception(tmp_path, zipped, changes, c
     changes=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=5),
     cut=st.one_of(st.just(0), st.integers(0, 2000)),
 )
+@pytest.mark.slow
 def test_a_damaged_model_gives_a_network_or_the_one_exception(tmp_path, changes, cut):
     path = tmp_path / "damaged"
     network_of(ann.get_backend("cpu"), 5, 4, 3, activation="tanh", output="softmax", seed=9).save(path)

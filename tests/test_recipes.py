@@ -28,6 +28,7 @@ def test_recipes_are_listed(tmp_path):
     assert "the mean of 10 seeds" in out and "not measured yet" not in out
 
 
+@pytest.mark.slow
 def test_a_recipe_by_name_and_what_overrides_it(tmp_path, small_data):
     flags = ["--data", small_data, "--recipe", "quick", "--hidden", "16", "--epochs", "2", "--batch-size", "30"]
     out, _ = run("train", *flags, "--run", "run", cwd=tmp_path)
@@ -208,6 +209,7 @@ def test_senseless_seeds(tmp_path, text):
     assert "argument --seeds: expected seeds such as 0-9 or 0,3,5" in error
 
 
+@pytest.mark.slow
 def test_a_sheet_of_distortions(tmp_path):
     optional("matplotlib")
     out, _ = run("try_loader", "--distort", "--seed", 3, "--output", "x.png", cwd=tmp_path)

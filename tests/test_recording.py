@@ -128,6 +128,7 @@ def test_what_does_not_last_cannot_be_recorded():
     assert recorder.xp.add is np.add  # and nothing is recorded any more
 
 
+@pytest.mark.slow
 def test_all_of_a_step_is_seen_by_a_recorder(monkeypatch, dataset):
     """Operators would compute behind its back: no a + b, no a[...] = b in a step."""
     backend = make_backend("strict")

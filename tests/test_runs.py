@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import ROOT, optional
+from conftest import ROOT, optional, write_mnist_like
 from test_scripts import FAST, NO_GPU, WITH_RUN, run, run_changed
 
 import ann
@@ -22,6 +22,8 @@ from ann.checkpoint_file import read_checkpoint
 from ann.reports import EpochReport
 
 optional("tqdm")
+
+pytestmark = pytest.mark.slow
 
 ONE_THREAD = {**NO_GPU, "OPENBLAS_NUM_THREADS": "1"}  # two trainings at once
 # With all that has a state, and long enough to be killed in the middle
@@ -39,11 +41,13 @@ def digests(folder):
     return (folder / "model.pickle").read_bytes(), log
 
 
-@pytest.fixture
-def uninterrupted(tmp_path, small_data):
-    """A finished run of LONG, in the folder ``whole``."""
-    run("train", "--data", small_data, *LONG, "--run", "whole", cwd=tmp_path, env=ONE_THREAD)
-    return digests(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """What a finished run of LONG leaves."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    small = write_mnist_like(folder / "small")
+    run("train", "--data", small, *LONG, "--run", "whole", cwd=folder, env=ONE_THREAD)
+    return digests(folder / "whole")
 
 
 def begin(folder, *flags):
@@ -153,12 +157,14 @@ def test_the_commands_that_it_prints(tmp_path, small_data):
     assert digests(tmp_path / "a run") == digests(tmp_path / "a run-again")
 
 
-@pytest.fixture
-def stopped(tmp_path, small_data):
-    """The folder of a run of nine epochs that was stopped after the second."""
-    data = ann.load_dataset(small_data)
-    run("train", "--data", small_data, *FAST, "--run", "run", cwd=tmp_path)
-    folder = tmp_path / "run"
+@pytest.fixture(scope="module")
+def stopped_once(tmp_path_factory):
+    """A folder with data, and with a run of three epochs that was stopped in the second."""
+    place = tmp_path_factory.mktemp("stopped")
+    small = write_mnist_like(place / "small")
+    data = ann.load_dataset(small)
+    run("train", "--data", small, *FAST, "--run", "run", cwd=place)
+    folder = place / "run"
     (folder / "model.pickle").unlink()
     (folder / "checkpoint.npz").unlink()
     config = json.loads((folder / "config.json").read_text())
@@ -167,7 +173,16 @@ def stopped(tmp_path, small_data):
     seen = []
     stop = lambda size: seen.append(size) or len(seen) == 20  # noqa: E731
     ann.fit(net, data, recipe, (), stop, ann.Checkpoints(folder / "checkpoint.npz"))
-    return folder
+    return place
+
+
+@pytest.fixture
+def stopped(tmp_path, stopped_once):
+    """A run's folder of its own for a test, as the one above."""
+    shutil.copytree(stopped_once, tmp_path, dirs_exist_ok=True)
+    config = tmp_path / "run/config.json"
+    config.write_text(config.read_text().replace(str(stopped_once), str(tmp_path)))
+    return tmp_path / "run"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import shlex
+import shutil
 import signal
 import struct
 import subprocess
@@ -14,11 +15,13 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, idx_bytes, optional
+from conftest import ROOT, idx_bytes, optional, write_mnist_like
 
 import ann
 
 optional("tqdm")
+
+pytestmark = pytest.mark.slow
 
 # PATH keeps the interpreter's own; the rest of the environment must not matter. CUDA_VISIBLE_DEVICES hides a GPU
 # from the runs that are about a machine without one.
@@ -44,10 +47,18 @@ def run(name, *arguments, cwd, code=0, env=NO_GPU, complaint=""):
     return process.stdout, process.stderr
 
 
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory):
+    """A folder with data, and with a model of them."""
+    place = tmp_path_factory.mktemp("trained")
+    run("train", "--device", "cpu", "--data", write_mnist_like(place / "small"), *FAST, cwd=place)
+    return place
+
+
 @pytest.fixture
-def trained(tmp_path, small_data):
-    """A folder with a model in it."""
-    run("train", "--device", "cpu", "--data", small_data, *FAST, cwd=tmp_path)
+def trained(tmp_path, trained_once):
+    """A test's own copy of it."""
+    shutil.copytree(trained_once, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 

@@ -25,6 +25,8 @@ import ann
 optional("optuna")
 optional("psycopg")
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--validation", 100, "--batch-size", "20-60", "--width", "8-32", "--time-per-trial", 0.3, "--max-epochs", 20]
 ENV = {**NO_GPU, "OPENBLAS_NUM_THREADS": "1"}
 

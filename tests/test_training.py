@@ -308,6 +308,7 @@ EVERYTHING = dataclasses.replace(SMALL, input_dropout=0.1, dropout=0.1, label_sm
 
 @pytest.mark.parametrize("recipe", [SMALL, EVERYTHING, dataclasses.replace(SMALL, adversarial=0.5)])
 @pytest.mark.parametrize("committee", [1, 2])
+@pytest.mark.slow
 def test_floats_and_target_rows_train_like_pixels_and_labels(backend, dataset, recipe, committee):
     recipe = dataclasses.replace(recipe, committee=committee, validation=60)
     pixels, of_pixels = trained(backend, dataset, recipe)
@@ -336,6 +337,7 @@ def test_floats_that_cannot_be_trained_on(dataset):
 
 
 @pytest.mark.parametrize("recipe", [SMALL, EVERYTHING, dataclasses.replace(SMALL, adversarial=0.5, committee=2)])
+@pytest.mark.slow
 def test_equal_weights_change_nothing(backend, dataset, recipe):
     plain, _ = trained(backend, dataset, recipe)
     weighted, _ = trained(backend, dataset, recipe, weights=np.full(500, 3))

@@ -16,6 +16,8 @@ from ann.activations import ACTIVATIONS, Elementwise
 from ann.web_page import ACTIVATIONS as KNOWN
 from ann.web_page import web_page
 
+pytestmark = pytest.mark.slow
+
 
 # Round a circle, for the curves of digits; angles in degrees
 def arc(x, y, wide, high, start, end, step=15):

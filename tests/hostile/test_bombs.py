@@ -155,6 +155,7 @@ def test_small_streams(tmp_path, family, protocol):
 
 
 @pytest.mark.parametrize("code", LARGE.values(), ids=list(LARGE))
+@pytest.mark.slow
 def test_large_streams(tmp_path, code):
     assert_no_model(tmp_path / "model", whole(code))
     assert_no_model(tmp_path / "model", whole(in_a_model(code)["recipe"]))
@@ -169,6 +170,7 @@ def test_other_beginnings(tmp_path, first):
     assert_no_model(tmp_path / "model", first)
 
 
+@pytest.mark.slow
 def test_the_largest_files(tmp_path):
     """256 MiB, of zeros, of instructions, and of one array; and one byte more, which is not read."""
     for data in (bytes(2**28), b"\x80\x04" + b"N" * (2**28 - 2)):
@@ -235,6 +237,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.slow
 def test_models_that_are_refused_for_their_examples_alone(tmp_path, name):
     """They are tried a few megabytes at a time, before anything of their size is built."""
     layers, examples = MODELS[name]

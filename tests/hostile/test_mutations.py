@@ -22,6 +22,7 @@ def test_what_fuzzing_found(tmp_path, target):
 
 
 @pytest.mark.parametrize(("options", "count"), [([], COUNT), (["-O"], COUNT // 50)], ids=["plain", "without asserts"])
+@pytest.mark.slow
 def test_random_damage(tmp_path, options, count):
     program = str(ROOT / "tests/hostile/mutate.py")
     command = [sys.executable, *options, program, str(count), "0", str(tmp_path)]
