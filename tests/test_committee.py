@@ -263,6 +263,7 @@ def test_hints_look_at_a_member(dataset):
         trained(make_backend("numpy"), black, recipe, committee=2)
 
 
+@pytest.mark.slow
 def test_on_the_command_line(tmp_path, small_data):
     optional("tqdm")
     flags = ["--data", small_data, *FAST, "--committee", 3, "--seed", 5]
@@ -305,6 +306,7 @@ def test_members_need_a_committee_and_held_out_images(tmp_path, words):
     assert "--report-members needs members, --committee 10, and held-out images, --validation 10000" in error
 
 
+@pytest.mark.slow
 def test_one_network_has_no_members(tmp_path, small_data):
     run("train", "--data", small_data, *FAST, cwd=tmp_path)
     _, error = run("test", "--data", small_data, "--report-members", cwd=tmp_path, code=1)

@@ -13,6 +13,8 @@ from ann.metrics import mcnemar
 
 optional("tqdm")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -246,6 +246,7 @@ def test_without_scikit_learn(monkeypatch):
         importlib.reload(module)
 
 
+@pytest.mark.slow
 def test_the_example_of_the_readme(capsys):
     exec(compile(blocks("python scikit-learn")[0], "README.md", "exec"), {})
     found = capsys.readouterr().out

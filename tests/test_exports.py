@@ -339,6 +339,7 @@ def test_npz(committee):
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.slow
 def test_on_the_command_line(tmp_path, small_data, form):
     for name in ("onnx", "safetensors"):
         optional(name)

@@ -230,6 +230,7 @@ def test_no_files(tmp_path):
             read_picture(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_on_the_command_line(tmp_path, model):
     for digit in (0, 3):
         (tmp_path / f"{digit}.png").write_bytes(picture(digit, "dark on light", np.random.default_rng(digit)))

@@ -146,6 +146,7 @@ LARGE = {
 
 @pytest.mark.parametrize("family", [HUGE, BROKEN], ids=["huge", "broken"])
 @pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.slow
 def test_small_streams(tmp_path, family, protocol):
     for code in family.values():
         places = in_a_model(code) if len(code) < 10_000 else {"alone": code}
