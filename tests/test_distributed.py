@@ -19,6 +19,8 @@ import ann
 
 optional("mpi4py")
 
+pytestmark = pytest.mark.slow
+
 ENV = {**NO_GPU, "OPENBLAS_NUM_THREADS": "1"}
 TRAIN = str(ROOT / "scripts/train.py")
 
@@ -56,8 +58,6 @@ import ann
 warnings.simplefilter("ignore", ann.TrainingWarning)
 from ann.mpi import MpiProcesses
 from test_processes import CASES, network_for
-
-pytestmark = pytest.mark.slow
 processes, data = MpiProcesses(), ann.load_dataset(sys.argv[3])
 found = {}
 for name, recipe in CASES.items():
