@@ -55,7 +55,7 @@ def default_rates(
     return {
         "learning_rate": _rounded(learning_rate * factor),
         "weight_decay": 0.0 if max_norm else _rounded(weight_decay),
-        "warmup": _rounded(min(0.3, 0.05 * max(1.0, batch * short) ** (2 / 3))),
+        "warmup": _rounded(min(0.4, 0.05 * max(1.0, batch * short) ** (2 / 3))),
     }
 
 

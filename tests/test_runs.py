@@ -432,7 +432,8 @@ def test_sigterm_without_a_folder(tmp_path, small_data):
     assert (process.returncode, process.stderr) == (143, f"interrupted: nothing was saved; {WITH_RUN}\n")
 
 
-SGD = ["--optimizer", "sgd", "--batch-size", "20", "--epochs", "12", "--hidden", "16"]  # a warning is certain
+# so much weight decay that a warning is certain
+SGD = ["--optimizer", "sgd", "--weight-decay", "0.3", "--batch-size", "20", "--epochs", "12", "--hidden", "16"]
 
 
 @pytest.mark.parametrize(("stream", "code"), [("2>/dev/full", 1), ("2>&-", 0), ("2> >(exec 0<&-; true)", 0)])
