@@ -26,6 +26,7 @@ __all__ = ["Array", "Backend", "get_backend"]
 DEVICES = ("auto", "cpu", "gpu")
 PRECISIONS = ("float32", "tf32")
 
+OLDEST = {"numpy": "2.1", "cupy": "14.2"}  # with reshape(copy=), as in pyproject.toml
 _INSTALL = "pip install -e '.[gpu]' (CUDA 13) or pip install -e '.[gpu-cuda12]'"
 
 
@@ -232,7 +233,14 @@ def get_backend(device: str | Backend = "cpu", precision: str = "float32") -> Ba
 
 
 def _cpu(description: str) -> Backend:
+    if _too_old(np):
+        raise DeviceError(f"NumPy {np.__version__} is too old: pip install 'numpy>={OLDEST['numpy']}'")
     return CpuBackend(np, description)
+
+
+def _too_old(library: Any) -> bool:
+    """Whether an array library lacks functions that are used here, such as ``reshape(copy=)``."""
+    return bool(np.lib.NumpyVersion(library.__version__) < f"{OLDEST[library.__name__]}.0")
 
 
 def _gpu(precision: str) -> Backend:
@@ -248,6 +256,8 @@ def _gpu(precision: str) -> Backend:
             f"CuPy finds no usable NVIDIA GPU: {_line(error)}; see that nvidia-smi lists a GPU, "
             f"then install the CuPy that fits its driver: {_INSTALL}"
         ) from error
+    if _too_old(cupy):
+        raise DeviceError(f"CuPy {cupy.__version__} is too old, version {OLDEST['cupy']} is needed: {_INSTALL}")
     try:
         ones = cupy.ones((16, 16), dtype=cupy.float32)
         total = float(cupy.sum(cupy.tanh(ones @ ones)))  # float() waits for the result

@@ -112,7 +112,7 @@ def pretend_cupy(count=1, capturable=True, **changes):
             calls, capture.calls = capture.calls, None
             return Graph(calls)
 
-    module.__version__ = "14.0.0"
+    module.__version__ = "14.2.0"
     module.asnumpy = lambda array: np.array(array, copy=True, subok=False)
     module.cuda = types.SimpleNamespace(
         runtime=types.SimpleNamespace(

@@ -1,13 +1,15 @@
 import importlib.machinery
 import importlib.util
+import re
 import sys
 
 import numpy as np
 import pytest
-from conftest import network_of
+from conftest import ROOT, network_of
 from pretend import pretend_cublas, pretend_cupy
 
 import ann
+from ann.backend import OLDEST
 
 
 @pytest.fixture
@@ -55,6 +57,7 @@ def test_absent(pretend):
     ("module", "message"),
     [
         (pretend_cupy(count=0), "CuPy finds no usable NVIDIA GPU: no device; see that nvidia-smi"),
+        (pretend_cupy(__version__="14.1.1"), "CuPy 14.1.1 is too old, version 14.2 is needed: pip install -e"),
         (pretend_cupy(ones=broken), "the GPU is there but does not compute: cudaErrorNoKernelImageForDevice"),
         (pretend_cupy(tanh=lambda x: x * 0), "does not compute: a test product gave 0.0, expected 256"),
         (pretend_cupy(tanh=lambda x: x * np.nan), "does not compute: a test product gave nan, expected 256"),
@@ -85,13 +88,25 @@ def test_a_gpu_that_computes(pretend, tmp_path, device):
     pretend(pretend_cupy())
     backend = ann.get_backend(device)
     assert backend.name == "gpu"
-    assert backend.description == "Pretend GPU, CuPy 14.0.0, which computed a test product"
+    assert backend.description == "Pretend GPU, CuPy 14.2.0, which computed a test product"
     backend.synchronize()
     net = network_of(backend, 5, 4, 3)
     net.train_batch(np.ones((2, 5), np.float32), np.array([0, 1]), 0.1)
     net.save(tmp_path / "model")
     assert b"cupy" not in (tmp_path / "model").read_bytes()
     np.testing.assert_array_equal(ann.load_model(tmp_path / "model").parameters, net.parameters)
+
+
+def test_an_old_numpy(monkeypatch):
+    monkeypatch.setattr(np, "__version__", "2.0.2")
+    with pytest.raises(ann.DeviceError, match=r"NumPy 2\.0\.2 is too old: pip install 'numpy>=2\.1'"):
+        ann.get_backend("cpu")
+
+
+def test_the_oldest_libraries_are_those_that_are_declared():
+    text = (ROOT / "pyproject.toml").read_text()
+    for name, version in OLDEST.items():
+        assert re.search(rf'"{name}(-cuda13x\[ctk\])?>={version}"', text)
 
 
 @pytest.mark.parametrize("device", ["gpu", "auto"])
