@@ -5,6 +5,7 @@ it, on a GPU too. It needs the extra ``sklearn``, and so is imported by its own 
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -195,7 +196,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """How to train on so many samples."""
         fields = {name: value for name, value in self.get_params().items() if name not in _NO_FIELDS}
         recipe = Recipe(**fields, output_activation="sigmoid" if self._several else "softmax")
-        return recipe.changed(batch_size=max(1, min(recipe.batch_size, count - recipe.validation)))
+        # with the rates of the full batch size: a sample that is there twice must count like one of twice the weight
+        return replace(recipe, batch_size=max(1, min(recipe.batch_size, count - recipe.validation)))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

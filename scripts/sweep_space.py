@@ -19,6 +19,7 @@ from ann.schedules import SCHEDULES
 from ann.spelling import did_you_mean
 
 _NUMBER = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?"
+RATES = ("learning_rate", "weight_decay")
 _AROUND = 5.0  # rates whose range is not given are at most so many times the default, or the default divided by it
 
 
@@ -116,7 +117,7 @@ class Space:
             dropout=_short(self.dropout.suggest(trial, "dropout")),
             **strengths,
         )
-        rates = {name: self._rate(trial, name, getattr(recipe, name)) for name in ("learning_rate", "weight_decay")}
+        rates = {name: self._rate(trial, name, getattr(recipe, name)) for name in RATES}
         return recipe.changed(**rates)
 
     def _rate(self, trial: Any, name: str, default: float) -> float:

@@ -17,7 +17,7 @@ from typing import Any
 import cli
 import endings
 import optuna
-from sweep_space import Space
+from sweep_space import RATES, Space
 from sweep_study import DONE, finished, leaders
 from sweep_words import in_words
 from tqdm import tqdm
@@ -136,7 +136,8 @@ class Worker:
             trial.set_user_attr(name, value)
         an_epoch = seconds_an_epoch(self.backend, self.dataset, recipe)
         epochs = max(1, min(flags.max_epochs, int(flags.time_per_trial / an_epoch)))
-        recipe = recipe.changed(epochs=epochs)
+        given = {name: getattr(recipe, name) for name in RATES if getattr(self.space, name)}
+        recipe = recipe.changed(epochs=epochs, **given)
         network = ann.NeuralNetwork(layers, recipe.loss, self.backend, flags.seed)
         trial.set_user_attr("recipe", recipe.to_json())
         return network, recipe

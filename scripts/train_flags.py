@@ -5,6 +5,7 @@ A run that goes on brings its own.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -178,8 +179,11 @@ def parse_flags() -> argparse.Namespace:
     flags = parser.parse_args()
     flags.config = config
     with endings.one_line_errors(names=vars(default)):
-        base = recipe_of(config) if config else RECIPES[flags.recipe].recipe
-        flags.recipe = base.changed(**{name: getattr(flags, name) for name in vars(base) if hasattr(flags, name)})
+        given = {name: getattr(flags, name) for name in vars(default) if hasattr(flags, name)}
+        if config:  # a run goes on with its own rates
+            flags.recipe = dataclasses.replace(recipe_of(config), **given)
+        else:
+            flags.recipe = RECIPES[flags.recipe].recipe.changed(**given)
     folder = flags.run or flags.resume
     if flags.checkpoint_every and not folder:
         parser.error("--checkpoint-every needs a folder to write to: --run FOLDER")

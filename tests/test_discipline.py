@@ -86,6 +86,7 @@ ROOMS = [
         "sources",
         "downloads",
         "datasets",
+        "default_rates",
         "recipes",
         "named_recipes",
         "images",

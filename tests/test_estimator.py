@@ -62,10 +62,10 @@ def test_float32_stays_float32(digits):
 def test_it_is_fit(digits):
     X, y = digits
     classifier = MLPClassifier(**SMALL).fit(X, y)
-    network, recipe = classifier.network_, ann.Recipe(hidden=(16,), activation="relu", output_activation="softmax")
-    fields = {"learning_rate": 0.01, "weight_decay": 0.01, "epochs": 30, "batch_size": 50}
+    network = classifier.network_
+    recipe = ann.Recipe(hidden=(16,), activation="relu", output_activation="softmax", epochs=30, batch_size=50)
     twin = ann.NeuralNetwork(recipe.layer_list(64, 10), seed=network.seed)
-    reports = ann.fit(twin, ann.Dataset(X, y, X, y), ann.Recipe(**fields))
+    reports = ann.fit(twin, ann.Dataset(X, y, X, y), recipe)
     np.testing.assert_array_equal(twin.parameters, network.parameters)
     assert classifier.loss_curve_ == [report.loss for report in reports] and classifier.n_iter_ == 30
     np.testing.assert_array_equal(classifier.predict(X), twin.predict(X))
@@ -133,7 +133,7 @@ def test_early_stopping_with_several_labels(rng):
     X = rng.normal(size=(600, 5))
     Y = (X[:, :3] > 0).astype(int)
     Y[:, 0] = 1
-    options = {"hidden": (8,), "epochs": 40, "random_state": 0}
+    options = {"hidden": (8,), "epochs": 40, "learning_rate": 0.01, "weight_decay": 0.01, "random_state": 0}
     whole = MLPClassifier(**options).fit(X, Y)
     stopped = MLPClassifier(**options, validation=100, early_stopping=5).fit(X, Y)
     assert stopped.score(X, Y) > whole.score(X, Y) - 0.03

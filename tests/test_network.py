@@ -221,7 +221,7 @@ def test_bad_layer_lists(layers, message):
         ({"parameters": "zero"}, "parameters: expected a NumPy array, got builtins.str"),
         ({"dtype": "float16"}, "dtype: expected 'float32' or 'float64', got 'float16'"),
         ({"dtype": np.dtype("float64")}, r"dtype: expected 'float32' or 'float64', got dtype\('float64'\)"),
-        ({"device": "tpu"}, "device: unknown 'tpu'; known: auto, cpu, gpu$"),
+        ({"device": "tpu"}, "device: unknown 'tpu'; known: auto, cpu, gpu; did you mean gpu\\?$"),
         ({"device": "cuda:0"}, "device: unknown 'cuda:0'; known: auto, cpu, gpu; did you mean gpu\\?$"),
         ({"device": np.array(["cpu", "gpu"])}, "device: unknown array"),
     ],

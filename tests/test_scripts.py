@@ -256,7 +256,7 @@ def test_device_gpu_without_one(tmp_path, name):
 
 def test_a_precision_that_needs_a_gpu(tmp_path):
     _, error = run("train", "--device", "cpu", "--precision", "tf32", cwd=tmp_path, code=1)
-    assert error == "error: precision tf32 needs a GPU; use float32 on the CPU; on the CPU there is float32\n"
+    assert error == "error: precision tf32 needs a GPU; use float32 on the CPU\n"
     _, error = run("train", "--precision", "tf32", cwd=tmp_path, code=1)
     assert error.startswith("error: precision tf32 needs a GPU, and none computes: CuPy ") and error.count("\n") == 1
     _, error = run("train", "--precision", "half", cwd=tmp_path, code=2)
@@ -338,7 +338,7 @@ def test_divergence_keeps_the_old_model(trained, small_data):
     before = (trained / "mnist_ann.pickle").read_bytes()
     wild = ["--activation", "relu", "--output-activation", "identity", "--loss", "quadratic", "--learning-rate", "1e30"]
     _, error = run("train", "--data", small_data, *FAST, *wild, cwd=trained, code=1)
-    assert "diverged in epoch 1 of 3" in error and "learning rate below 1e+30" in error
+    assert "diverged in epoch 1 of 3" in error and "try learning rate 0.0" in error
     assert (trained / "mnist_ann.pickle").read_bytes() == before
 
 

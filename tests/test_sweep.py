@@ -123,7 +123,7 @@ LONG = ["--validation", 100, "--batch-size", "20-60", "--width", "8-32", "--time
 @pytest.mark.parametrize("storage", ["journal", "db", "postgresql"], indirect=True)
 def test_two_workers_one_of_them_killed(tmp_path, small_data, storage):
     """The other one makes its trial again, with the same choices."""
-    flags = ["--data", small_data, *LONG, "--trials", 3, "--grace", 6, "--storage", storage]
+    flags = ["--data", small_data, *LONG, "--trials", 6, "--grace", 4, "--storage", storage]
     victim = start(*flags, "--report", "a.html", cwd=tmp_path)
     running(storage, victim)
     other = start(*flags, "--report", "b.html", cwd=tmp_path)
@@ -139,7 +139,7 @@ def test_two_workers_one_of_them_killed(tmp_path, small_data, storage):
     again = [trial for trial in trials if trial.system_attrs.get("failed_trial") == doomed.number]
     assert len(again) == 1 and again[0].params == trials[doomed.number].params != {}
     assert again[0].state.name in ("COMPLETE", "PRUNED") and f"trial {again[0].number}: " in out
-    assert sum(state in ("COMPLETE", "PRUNED") for state in states) == 3
+    assert sum(state in ("COMPLETE", "PRUNED") for state in states) == 6
     assert "s3cret" not in out and "s3cret" not in (tmp_path / "b.html").read_text()
 
 
@@ -332,7 +332,7 @@ def locked(database):
 def test_a_worker_that_slept(tmp_path, small_data):
     """Its trial was given to another, and it goes on with the next."""
     storage = str(tmp_path / "sweep.db")
-    flags = ["--data", small_data, *LONG, "--trials", 4, "--grace", 6, "--storage", storage]
+    flags = ["--data", small_data, *LONG, "--trials", 8, "--grace", 4, "--storage", storage]
     sleeper = start(*flags, "--report", "a.html", cwd=tmp_path)
     doomed = running(storage, sleeper).number
     sleeper.send_signal(signal.SIGSTOP)

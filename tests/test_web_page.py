@@ -274,7 +274,7 @@ def test_on_the_command_line(tmp_path, small_data):
     assert '"sneaker"' in (tmp_path / "clothes.html").read_text()
     for words, code, message in [
         (["--to", "page.doc"], 2, "expected a name that ends in .html, .npz, .safetensors, .onnx, got 'page.doc'"),
-        ([], 2, "the following arguments are required: --to"),
+        ([], 2, "--to FILE is required: it names the file to write"),
         (["--to", "page.html", "absent"], 1, "absent: no such model file"),
         (["--to", "no/page.html"], 1, "no/page.html: There is no folder"),
     ]:
