@@ -184,10 +184,12 @@ class _Unpacked:
     As for gunzip, several gzip members in a row are one file, and zeros after the last one are padding.
     """
 
+    _MEMBERS = 2**16  # more would take long, though they may all be empty
     _BLOCK = 2**14  # bytes for zlib at a time: it copies what is left over at the end of each member
 
     def __init__(self, data: bytes) -> None:
         self._packed = memoryview(data)
+        self._members = 1
         self._gzip = zlib.decompressobj(wbits=31) if self._at_member() else None  # 31: with header and checksum
 
     def _at_member(self) -> bool:
@@ -203,6 +205,9 @@ class _Unpacked:
             if self._gzip.eof:
                 if not self._at_member():
                     break
+                self._members += 1
+                if self._members > self._MEMBERS:
+                    raise zlib.error(f"more than {self._MEMBERS:,} members")
                 self._gzip = zlib.decompressobj(wbits=31)
             block = self._packed[: self._BLOCK]
             chunks.append(self._gzip.decompress(block, count))

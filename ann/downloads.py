@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -132,7 +133,10 @@ def _receive(address: str, file: BinaryIO, begun: int, size: int, bar: _Bar) -> 
         request.add_header("Range", f"bytes={begun}-")
     opener = urllib.request.build_opener(_Redirects)
     try:
-        with _in_time(opener.open, request, timeout=_TIMEOUT) as answer:
+        with ExitStack() as stack:
+            answer = _in_time(opener.open, request, timeout=_TIMEOUT)
+            # in another thread, since closing waits for a read that is given up but not over
+            stack.callback(threading.Thread(target=answer.close, daemon=True).start)
             if answer.headers.get_content_type() == "text/html":
                 raise _NotThisMirrorError("gives a web page in its place")
             goes_on = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {begun}-")

@@ -168,6 +168,8 @@ def _largest(parameters: np.ndarray, places: Sequence[slice]) -> float:
 
 
 def _dead_neurons(found: _Findings) -> str:
+    if found.anything_said:
+        return ""  # probably for the same reason
     for number, activation, outputs in found.hidden_outputs:
         dead = int((outputs == 0).all(axis=0).sum())
         if activation.name == "relu" and dead > _DEAD * outputs.shape[1]:
@@ -179,7 +181,7 @@ def _dead_neurons(found: _Findings) -> str:
 
 
 def _flat_neurons(found: _Findings) -> str:
-    if found.wrong < _WELL:
+    if found.wrong < _WELL or found.anything_said:
         return ""  # some networks work with outputs of 0 and 1
     for number, activation, outputs in found.hidden_outputs:
         if activation.name in ("sigmoid", "tanh", "scaled-tanh"):

@@ -48,7 +48,7 @@ def learnt_nothing(wrong: int, labels: np.ndarray) -> str:
         labels: (N,) their labels.
     """
     count, constant = len(labels), len(labels) - int(np.bincount(labels).max())
-    if wrong <= POOR * constant or constant == 0:
+    if wrong <= POOR * constant:
         return ""
     return (
         f"this network has learnt next to nothing: it gets {wrong:,} of {count:,} images wrong; giving the same answer "

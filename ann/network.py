@@ -66,7 +66,7 @@ class NeuralNetwork(SetOnce, Perceptron):
         DeviceError: the device cannot be used.
     """
 
-    _settable = ("recipe", "examples", "warned", "layers")
+    _settable = ("recipe", "examples", "warned")
 
     def __init__(
         self,

@@ -173,6 +173,7 @@ class Recipe:
         copy = dataclasses.replace(self, **fields)
         before, after = self.default_rates(), copy.default_rates()
         rates = {name: _in_proportion(getattr(self, name), before[name], after[name]) for name in after}
+        rates["warmup"] = min(rates["warmup"], max(0.5, self.warmup))  # it is a share of the steps
         return dataclasses.replace(copy, **{**rates, **fields})
 
     @property

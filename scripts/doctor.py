@@ -116,9 +116,11 @@ def look_at_versions(found: Findings) -> None:
     installed, wrong = 0, found.wrong
     for name, limits in wanted.items():
         try:
-            version = importlib.metadata.version(name)
+            version = importlib.metadata.version(name) or "unknown"
         except importlib.metadata.PackageNotFoundError:
             continue
+        except KeyError:  # what an installation leaves that was interrupted, on newer Pythons
+            version = "unknown"
         installed += 1
         if not fits(version, limits):
             found.bad("versions", f"{name} {version} is installed, not {name}{limits}", f"pip install '{name}{limits}'")

@@ -73,7 +73,7 @@ def one_line_errors(kept: Callable[[], str] = lambda: "", names: Collection[str]
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # all is done, and nothing left to interrupt
     except SystemExit as end:
-        _check_output(int(end.code or 0))
+        _check_output(end.code if isinstance(end.code, int) else int(bool(end.code)))
         raise
     except (ann.AnnError, ValueError, ImportError) as error:
         name, colon, rest = str(error).partition(": ")

@@ -24,7 +24,7 @@ def normalized(net, random):
     norm = BatchNorm(backend, widths, gains, gradients)
     np.testing.assert_array_equal(backend.to_host(gains), 1)
     gains[...] = backend.from_host(1 + random.random(sum(widths)).astype(net.dtype_name))
-    net.layers = norm.layers(net.layers)
+    vars(net)["layers"] = norm.layers(net.layers)
     return norm, gains, gradients
 
 

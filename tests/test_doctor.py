@@ -82,9 +82,13 @@ def test_doctor_compares_installed_versions_with_the_declared_ones(doctor, monke
     assert re.search(r"mend it: pip install 'nvmath-python>=0\.\d+'", out)  # and not the CUDA of one extra or the other
     assert "optuna 6.0 is installed, not optuna>=5,<6" in out
     installed.clear()
+    installed["scipy"] = None  # as after an interrupted installation
+    doctor.look_at_versions(found)
+    assert "scipy unknown is installed" in spoken(capsys)
+    installed.clear()
     installed["numpy"] = "2.1.0"
     doctor.look_at_versions(found)
-    assert found.wrong == 3 and "ok     versions  " in spoken(capsys)
+    assert found.wrong == 4 and "ok     versions  " in spoken(capsys)
 
 
 @pytest.mark.parametrize(

@@ -369,7 +369,17 @@ def test_what_a_network_says_of_itself_is_what_it_computes(rng):
     net.layer_list.pop()
     assert isinstance(net.layers, tuple)
     names = ("layer_list", "loss", "loss_name", "seed", "seeds", "committee", "dtype", "dtype_name", "leading")
-    for name in (*names, "input_dim", "output_dim", "backend", "xp", "parameters", "gradients", "pixel_scale"):
+    for name in (
+        *names,
+        "input_dim",
+        "output_dim",
+        "backend",
+        "xp",
+        "parameters",
+        "gradients",
+        "pixel_scale",
+        "layers",
+    ):
         with pytest.raises(AttributeError, match=f"^{name} cannot be replaced: write into arrays"):
             setattr(net, name, None)
     for name in ("input_dim", "output_dim", "activation", "weight", "bias", "parameters"):

@@ -185,7 +185,7 @@ def test_batch_normalisation_is_pytorch_s(rng):
     twin[0].bias = None
     twin.insert(1, normalize)
     gains, gain_gradients = np.zeros(16, np.float32), np.zeros(16, np.float32)
-    net.layers = BatchNorm(net.backend, [16], gains, gain_gradients).layers(net.layers)
+    vars(net)["layers"] = BatchNorm(net.backend, [16], gains, gain_gradients).layers(net.layers)
     x, t = data(rng)
     loss = torch_loss(twin(torch.from_numpy(x)), torch.from_numpy(t), "sigmoid", "cross-entropy")
     loss.backward()

@@ -70,9 +70,10 @@ def test_output_that_cannot_be_written(model, program):
     process = in_shell(program, model, "> /dev/full")
     assert process.returncode == 1
     assert process.stderr in (f"{LOST}; everything else is done\n", f"{LOST}\n")  # doctor may find something wrong
-    assert in_shell(program, model, "2> /dev/full").returncode in (0, 1)
+    codes = (0, 1) if program == "doctor.py" else (0,)  # which may find something wrong here
+    assert in_shell(program, model, "2> /dev/full").returncode in codes
     process = in_shell(program, model, "| true")  # a reader that leaves before it reads
-    assert process.stderr == "" and process.returncode in (0, 1)
+    assert process.stderr == "" and process.returncode in codes
 
 
 def test_predictions_that_cannot_be_written(model):
