@@ -26,7 +26,7 @@ __all__ = ["Array", "Backend", "get_backend"]
 DEVICES = ("auto", "cpu", "gpu")
 PRECISIONS = ("float32", "tf32")
 
-OLDEST = {"numpy": "2.1", "cupy": "14.2"}  # with reshape(copy=), as in pyproject.toml
+OLDEST = {"numpy": "2.1", "cupy": "14.2"}  # the first with reshape(copy=); the same as in pyproject.toml
 _INSTALL = "pip install -e '.[gpu]' (CUDA 13) or pip install -e '.[gpu-cuda12]'"
 
 
@@ -58,7 +58,7 @@ class GpuBackend(Backend):
     def fused(self, function: Callable[..., None], *arrays: Array) -> None:
         """See ``Backend``."""
         if function not in self._kernels:
-            other = GpuBackend(self.xp, self.description)  # a kernel that knew self would keep it alive
+            other = GpuBackend(self.xp, self.description)  # a kernel that refers to self would keep it alive
 
             def kernel(*parameters: Array) -> None:
                 function(other, *parameters)
@@ -99,7 +99,7 @@ class GpuRecorder(GpuBackend):
         self._workspace = self.xp.empty(self._WORKSPACE, dtype=self.xp.uint8)
         self._handle = self._cublas.create()
         weakref.finalize(self, self._cublas.destroy, self._handle)
-        self._running: Callable[[Any, Array], Array] | None = None  # the user's function that is being called
+        self._running: Callable[[Any, Array], Array] | None = None  # the user's activation function while it runs
         self._warned = False
 
     def record(self, function: Callable[[], None]) -> Callable[[], object]:
@@ -136,7 +136,7 @@ class GpuRecorder(GpuBackend):
         self._running = None
 
     def _warn(self, error: Exception) -> None:
-        """Say once why steps cannot be captured, and what to do about it."""
+        """Warn once that steps cannot be captured: why, and what to do about it."""
         if self._warned:
             return
         self._warned = True
@@ -144,7 +144,7 @@ class GpuRecorder(GpuBackend):
         if self._running:
             name = getattr(self._running, "__name__", repr(self._running))
             reason = f"your activation function {name} cannot be captured ({reason})"
-            advice = "use functions of xp, such as xp.where, and no float(), no y[z > 1] and no NumPy arrays"
+            advice = "use functions of xp, such as xp.where; avoid float(), y[z > 1] and NumPy arrays"
         _warn_of_eager_steps(f"{reason}; {advice}")
 
     def product(self, a: Array, b: Array, out: Array, scale: float = 1.0, keep: float = 0.0) -> None:
@@ -188,7 +188,7 @@ def _member_step(array: Array) -> int:
 
 def _warn_of_eager_steps(reason: str) -> None:
     warnings.warn(
-        f"training steps are queued one by one, not as CUDA graphs, and small networks train slower: {reason}",
+        f"training steps run without CUDA graphs, so small networks train more slowly: {reason}",
         RuntimeWarning,
         stacklevel=2,
     )
@@ -200,20 +200,19 @@ def get_backend(device: str | Backend = "cpu", precision: str = "float32") -> Ba
     Args:
         device: "cpu"; "gpu", which never falls back; "auto", a GPU if one computes and else the CPU, with the
             reason in ``description``; or a ``Backend``, which is returned as it is.
-        precision: of the matrix products in training: "float32", or "tf32", which a GPU since 2020 does several times
-            as fast, from factors shortened to 11 significant bits. It needs nvmath-python and is never replaced by
-            float32, not even with "auto".
+        precision: of the matrix products in training: "float32", or "tf32", which rounds factors to 11 significant
+            bits and is several times as fast. It needs a GPU from 2020 or later and nvmath-python, and never falls back
+            to float32, not even with "auto".
 
     Raises:
-        DeviceError: the GPU or the precision cannot be used; the message says what is missing and the command that
-            installs it.
+        DeviceError: the GPU or the precision cannot be used; the message says what is missing and how to install it.
         ValueError: the name is unknown.
     """
     if isinstance(device, Backend):
         return device
     for name, value, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS)):
         if not isinstance(value, str) or value not in known:
-            meant = did_you_mean(str(value).split(":")[0], known)  # as in cuda:0
+            meant = did_you_mean(str(value).split(":")[0], known)  # so that cuda:0 is taken for cuda
             raise ValueError(f"{name}: unknown {in_short(value)}; known: {', '.join(known)}{meant}")
     if device == "cpu" and precision != "float32":
         raise DeviceError(f"precision {precision} needs a GPU; use float32 on the CPU")
@@ -239,7 +238,7 @@ def _cpu(description: str) -> Backend:
 
 
 def _too_old(library: Any) -> bool:
-    """Whether an array library lacks functions that are used here, such as ``reshape(copy=)``."""
+    """Whether NumPy or CuPy is older than this package needs."""
     return bool(np.lib.NumpyVersion(library.__version__) < f"{OLDEST[library.__name__]}.0")
 
 
@@ -257,11 +256,11 @@ def _gpu(precision: str) -> Backend:
             f"then install the CuPy that fits its driver: {_INSTALL}"
         ) from error
     if _too_old(cupy):
-        raise DeviceError(f"CuPy {cupy.__version__} is too old, version {OLDEST['cupy']} is needed: {_INSTALL}")
+        raise DeviceError(f"CuPy {cupy.__version__} is too old; {OLDEST['cupy']} or later is needed: {_INSTALL}")
     try:
         ones = cupy.ones((16, 16), dtype=cupy.float32)
         total = float(cupy.sum(cupy.tanh(ones @ ones)))  # float() waits for the result
-        if not abs(total - 256.0) <= 1e-3:  # NaN is wrong, too
+        if not abs(total - 256.0) <= 1e-3:  # NaN fails, too
             raise RuntimeError(f"a test product gave {total}, expected 256")
     except Exception as error:
         raise DeviceError(
@@ -274,11 +273,11 @@ def _gpu(precision: str) -> Backend:
 
 
 def _check_tf32(backend: Backend) -> None:
-    """Raise DeviceError where products would be computed in float32, and nothing would say so."""
+    """Raise DeviceError if the GPU would silently compute products in float32 instead."""
     device = backend.xp.cuda.Device()
     if int(device.compute_capability) < 80:
-        raise DeviceError(f"precision tf32 needs a GPU of 2020 or later; this is {backend.description.split(',')[0]}")
-    backend.recorder()  # which needs nvmath-python
+        raise DeviceError(f"precision tf32 needs a GPU from 2020 or later; this is {backend.description.split(',')[0]}")
+    backend.recorder()  # raises an error without nvmath-python
 
 
 def _line(error: BaseException) -> str:

@@ -28,7 +28,7 @@ CLASSES = 10
 _MAX_BYTES = 2**28  # of one unpacked file
 # SHA-256 of the test labels
 _FASHION_LABELS = "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9"
-# what people have in place of a data file, by its first bytes
+# what a file that is not a data file probably is, by its first bytes
 _OTHER_FILES = {
     b"<": "; this is a web page: download the file again",
     b"PK": "; this is a zip archive: unpack it",
@@ -42,7 +42,7 @@ _CHECKOUT_DATA = Path(__file__).resolve().parent.parent / "data"
 class Dataset:
     """Images and labels, read-only host arrays of uint8. Two data sets are equal only if they are the same object.
 
-    From Python, the images may also be floats, the labels target rows, and all of them lists; see ``fit``.
+    From Python, images may also be floats, labels may be target rows, and all of them may be lists; see ``fit``.
 
     Attributes:
         train_images: (N, height, width), 0 black to 255 white; MNIST has N = 60,000 images of 28 x 28.
@@ -70,11 +70,11 @@ def load_dataset(folder_or_name: str | os.PathLike[str] = "mnist") -> Dataset:
     """Read and check a data set.
 
     Args:
-        folder_or_name: a folder with the four files, gzipped or not, named as ``train-images-idx3-ubyte`` or
-            ``train-images.idx3-ubyte``, each directly in it or in a subfolder of such a name; or a name, "mnist",
-            "fashion-mnist" or "kmnist": it is looked for in the ``data`` folder of this checkout, then in a cache
-            folder of the user's, and if need be downloaded to that one. A string that is a name is no folder;
-            "./mnist" is one.
+        folder_or_name: a folder with the four files, gzipped or not, named like ``train-images-idx3-ubyte`` or
+            ``train-images.idx3-ubyte``, each directly in it or in a subfolder with such a name; or the name "mnist",
+            "fashion-mnist" or "kmnist". A named data set is looked for in the ``data`` folder of this checkout, then
+            in the user's cache folder, and downloaded there if necessary. These strings are always names; write
+            "./mnist" for a folder.
 
     Raises:
         DataFileError: a file is missing, unreadable, damaged, does not fit the others or cannot be downloaded.
@@ -155,9 +155,9 @@ def read_idx(path: str | os.PathLike[str], dimensions: int) -> np.ndarray:
 
 
 def _find(folder: Path, stem: str, dimensions: int) -> Path:
-    """The file of a part in any of its spellings; one directly in the folder comes before one in a subfolder."""
+    """The path of one of the four files, in any spelling; a file directly in the folder takes precedence."""
     names = [f"{stem}{dash}idx{dimensions}-ubyte{ending}" for dash in "-." for ending in (".gz", "")]
-    # a widely used archive unpacks each file into a subfolder of the file's own name
+    # a widely used archive unpacks each file into a subfolder with the same name
     for path in (place / name for place in (folder, *map(folder.joinpath, names)) for name in names):
         try:
             if not stat.S_ISDIR(os.stat(path).st_mode):
@@ -168,24 +168,24 @@ def _find(folder: Path, stem: str, dimensions: int) -> Path:
             raise DataFileError(f"{shown_path(path)}: cannot be read: {error.strerror}") from None
     for path in map(folder.joinpath, names):
         if path.is_symlink():
-            raise DataFileError(f"{shown_path(path)}: a link to {os.readlink(path)!r}, which does not exist")
+            raise DataFileError(f"{shown_path(path)}: this is a link to {os.readlink(path)!r}, which does not exist")
     similar: list[str] = []
     with suppress(OSError):  # the folder cannot be listed
         similar = sorted(name for name in os.listdir(folder) if stem in name.lower() and name not in names)
-    hint = f"; rename {shown_path(similar[0])}, if that is it" if similar else ""
+    hint = f"; if {shown_path(similar[0])} is that file, rename it" if similar else ""
     raise DataFileError(
         f"{shown_path(folder)}: not a folder of MNIST files: it holds no {names[0]}, nor {', '.join(names[1:])}{hint}"
     )
 
 
 class _Unpacked:
-    """The bytes of a file, gunzipped where they are gzipped, no more at a time than asked for.
+    """The bytes of a file, unpacked if they are gzipped, and read in pieces of at most the requested size.
 
-    As for gunzip, several gzip members in a row are one file, and zeros after the last one are padding.
+    As in gunzip, several gzip members in a row are one file, and zeros after the last member are padding.
     """
 
-    _MEMBERS = 2**16  # more would take long, though they may all be empty
-    _BLOCK = 2**14  # bytes for zlib at a time: it copies what is left over at the end of each member
+    _MEMBERS = 2**16  # more of them take long, even if they are empty
+    _BLOCK = 2**14  # bytes given to zlib at a time; at the end of each member it copies the rest of them
 
     def __init__(self, data: bytes) -> None:
         self._packed = memoryview(data)
@@ -233,7 +233,7 @@ def _parse_idx(path: Path, unpacked: _Unpacked, dimensions: int) -> np.ndarray:
     header_bytes = 4 + 4 * dimensions
     header = unpacked.read(header_bytes)
     if not header:
-        raise DataFileError(f"{path}: it is empty, expected an IDX header of {header_bytes} bytes")
+        raise DataFileError(f"{path}: the file is empty, expected an IDX header of {header_bytes} bytes")
     if len(header) < header_bytes:
         raise DataFileError(f"{path}: truncated: {len(header)} bytes, expected an IDX header of {header_bytes}")
     zeros, kind, found, *shape = struct.unpack(f">HBB{dimensions}I", header)

@@ -1,8 +1,8 @@
-"""The learning rate, weight decay and warm-up that suit the rest of a recipe, so that an optimizer, an activation, a
-batch size, a schedule or a number of epochs that is chosen alone trains well.
+"""Default learning rate, weight decay and warm-up, derived from the rest of a recipe.
 
-The table holds the values for a sigmoid network trained for 24 epochs in batches of 200. They and the factors below
-were tuned on the last 10,000 training images of MNIST.
+With them, a recipe trains well when only its optimizer, activation, batch size, schedule or number of epochs is
+changed. The table holds the values for a sigmoid network trained for 24 epochs in batches of 200. The table and the
+factors below were tuned with the last 10,000 training images of MNIST as validation images.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ def default_rates(
     schedule: str,
     max_norm: float,
 ) -> dict[str, float]:
-    """The ``learning_rate``, ``weight_decay`` and ``warmup`` that suit these fields of a recipe.
+    """The default ``learning_rate``, ``weight_decay`` and ``warmup`` for these fields of a recipe.
 
-    - Activations other than the sigmoid, whose slope is at most 1/4, need smaller steps.
-    - The learning rate grows with the square root of the batch size, since the noise of a batch's mean gradient shrinks
-      with it: Krizhevsky (2014), One weird trick for parallelizing convolutional neural networks. Above 200 images it
-      grows a little faster, since the steps become few.
-    - A short training takes larger steps. The fewer the steps, the longer the warm-up.
-    - A constant learning rate has to be as small as a falling one is near its end.
-    - A decoupled weight decay shrinks weights by about the same share in each epoch, whatever the learning rate: Wang &
-      Aitchison (2024), How to set AdamW's weight decay as you scale model and dataset size.
-    - A limit for the norm of weights takes the place of weight decay.
+    - The slope of the sigmoid is at most 1/4. Other activations are steeper and need a lower learning rate.
+    - The learning rate grows with the square root of the batch size, because the noise of the mean gradient falls with
+      it: Krizhevsky (2014), One weird trick for parallelizing convolutional neural networks. Above 200 images it grows
+      a little faster, because there are fewer steps.
+    - Short trainings use a higher learning rate. The fewer the steps, the longer the warm-up.
+    - A constant learning rate must be as low as a decaying one is near its end.
+    - Decoupled weight decay should shrink weights by about the same factor per epoch, whatever the learning rate: Wang
+      & Aitchison (2024), How to set AdamW's weight decay as you scale model and dataset size.
+    - ``max_norm`` replaces weight decay.
     """
     learning_rate, weight_decay = _TUNED[optimizer]
     batch, short = batch_size / 200, max(1.0, 24 / epochs)
@@ -60,5 +60,5 @@ def default_rates(
 
 
 def _rounded(value: float) -> float:
-    """To two digits, so that what is printed is exact."""
+    """Rounded to two significant digits, so that the printed value is exact."""
     return float(f"{value:.2g}")

@@ -44,15 +44,18 @@ def choose_backend(dataset: Dataset, recipe: Recipe, precision: str = "float32")
 
 
 def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> float:
-    """About how long an epoch takes, from the shortest times of a few steps and of some more: the difference is what
-    a step takes, and the rest comes once an epoch. Raises ValueError where the data do not fit the recipe.
+    """Estimate how long an epoch takes, from the shortest times of a few steps and of a few more.
+
+    Their difference gives the time of a step; the rest is the fixed cost of an epoch. Raises ValueError if the data do
+    not fit the recipe.
     """
     images = check_images("train_images", dataset.train_images, dataset.train_images[0].size)
     count = min(_MANY * recipe.batch_size, len(images))
     layers = recipe.layer_list(images.shape[1], CLASSES)
     network = NeuralNetwork(layers, recipe.loss, backend, committee=recipe.committee)
     sample = Images(network, images[:count], dataset.train_labels[:count], shape=dataset.train_images.shape[1:])
-    sample.rows, sample.black = black_first(images)  # what all of the training can leave out; these would allow more
+    # Skip only the pixels that are black in the whole training set; more are black in the sample
+    sample.rows, sample.black = black_first(images)
     steps = Steps(network, sample, recipe)
     rates = [recipe.learning_rate / 100] * steps.count
     order = np.tile(np.arange(count), (*network.leading, 1))
@@ -66,7 +69,7 @@ def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> floa
 
     many, few = steps.count, min(_FEW, steps.count - 1)
     with backend.quiet():
-        for _ in range(2):  # one to record the steps, one to capture a graph where there are graphs
+        for _ in range(2):  # the first records the steps, the second captures the CUDA graph, if there is one
             seconds(many)
         of_many = min(seconds(many) for _ in range(_ROUNDS))
         of_few = min(seconds(few) for _ in range(_ROUNDS)) if few else 0.0

@@ -1,7 +1,7 @@
 """The exceptions of this package, so that a program can tell a bad file or device from a bug of its own.
 
-Each carries one line that says what is wrong, where, and what to do. Bad arguments are plain ``ValueError``, and the
-errors about files are ``ValueError`` too, like ``json.JSONDecodeError``.
+Each carries one line that says what is wrong, where, and what to do. Bad arguments raise plain ``ValueError``.
+Errors about files are subclasses of ``ValueError`` too, like ``json.JSONDecodeError``.
 """
 
 

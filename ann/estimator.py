@@ -26,7 +26,8 @@ except ModuleNotFoundError:
 
 
 _NO_FIELDS = ("device", "dtype", "random_state")  # parameters that are not a recipe's
-_OUR_NAMES = {"train_images": "X", "train_labels": "y", "weights": "sample_weight"}  # of what ``ann.fit`` calls so
+# what ``ann.fit`` calls an argument in its errors -> our name for it
+_OUR_NAMES = {"train_images": "X", "train_labels": "y", "weights": "sample_weight"}
 
 
 class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -46,7 +47,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             alike, whatever their weights.
         hidden, activation, committee, optimizer, learning_rate, momentum, weight_decay, label_smoothing, dropout,
             input_dropout, adversarial, clip, max_norm, average, batch_norm, epochs, schedule, warmup, early_stopping:
-            as in ``Recipe``. None, for learning_rate, weight_decay and warmup: what suits the others.
+            as in ``Recipe``. None for learning_rate, weight_decay or warmup is their default for the other values.
 
     Attributes:
         classes_: (C,) the labels, sorted; probabilities have their order.
@@ -111,7 +112,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPClassifier:
-        """Train a new network. Where that fails, the estimator stays as it was.
+        """Train a new network. If training fails, the estimator does not change.
 
         Args:
             X: (N, I) numbers, dense or sparse.
@@ -121,7 +122,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: they, or a parameter of the estimator, make no sense.
             DeviceError: the device cannot be used.
-            DivergenceError: the numbers grew beyond all bounds.
+            DivergenceError: training diverged: the loss or a parameter is no longer finite.
         """
         fitted = copy.copy(self)
         fitted._fit(X, y, sample_weight)
@@ -129,7 +130,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
-        """Set all attributes of a fitted estimator, one after the other."""
+        """Train, and set all fitted attributes; if it fails, only some of them are set."""
         if not (self.dtype is None or (isinstance(self.dtype, str) and self.dtype in ("float32", "float64"))):
             raise ValueError(f"dtype: expected 'float32', 'float64' or None, got {self.dtype!r}")
         dtypes = [np.float64, np.float32] if self.dtype is None else self.dtype
@@ -196,7 +197,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """How to train on so many samples."""
         fields = {name: value for name, value in self.get_params().items() if name not in _NO_FIELDS}
         recipe = Recipe(**fields, output_activation="sigmoid" if self._several else "softmax")
-        # with the rates of the full batch size: a sample that is there twice must count like one of twice the weight
+        # Keep the rates of the full batch size, so that duplicating a sample equals doubling its weight
         return replace(recipe, batch_size=max(1, min(recipe.batch_size, count - recipe.validation)))
 
     def __sklearn_tags__(self) -> Any:

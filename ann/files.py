@@ -17,10 +17,10 @@ from typing import Any
 def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     """Replace or create the file with these contents, durably where the file system can promise that.
 
-    A file that is replaced keeps its mode and, where the system permits it, its owner.
+    A file that is replaced keeps its permissions and, if the system allows it, its owner.
 
     Raises:
-        OSError: it cannot be written, or is read-only; an old file is as it was, and nothing is left beside it.
+        OSError: it cannot be written, or is read-only. An old file is unchanged, and no temporary file is left.
     """
     target = _target(path)
     _check_replaceable(target, path)
@@ -69,12 +69,12 @@ def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
-    """The path; a ``~`` or ``~name`` that it begins with becomes that user's home folder, as in a shell."""
+    """The path, with a leading ``~`` or ``~name`` replaced by that user's home folder, as in a shell."""
     return Path(os.path.expanduser(_not_bytes(path)))
 
 
 def _not_bytes(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
-    if isinstance(path, bytes):  # such as the contents of a file
+    if isinstance(path, bytes):  # probably the contents of a file
         raise TypeError("expected a path as str or os.PathLike, got bytes")
     return path
 
@@ -104,11 +104,11 @@ def _create_beside(target: Path, path: str | os.PathLike[str]) -> tuple[int, Pat
 
 
 def _check_replaceable(target: Path, path: str | os.PathLike[str]) -> None:
-    """Raise OSError where the folder can be written but this file in it must not or cannot be replaced."""
+    """Raise OSError if this file is read-only, or cannot be replaced even though its folder is writable."""
     if not target.exists():
         return
     status = target.stat()
-    # to root, every file is writable: the bits say what its owner wants
+    # root can write to every file, but the permissions say what the owner wants
     if not (status.st_mode & 0o222 and os.access(target, os.W_OK)):
         raise PermissionError(errno.EACCES, "It is read-only; make it writable, or name another file", str(path))
     if os.name == "posix":
@@ -121,7 +121,7 @@ def _check_replaceable(target: Path, path: str | os.PathLike[str]) -> None:
 
 
 def _keep_owner_and_mode(target: Path, temporary: Path) -> None:
-    """Give a new file what the old one has, if there is one; some file systems, and most users, cannot."""
+    """Copy owner and permissions from an old file, if there is one, as far as the file system and the user allow."""
     if target.exists():
         status = target.stat()
         with contextlib.suppress(OSError, AttributeError):  # Windows has no chown

@@ -47,7 +47,7 @@ class Hints:
         checks = [_growing_loss]
         if epoch in (epochs // 10 + 1, (epochs + 1) // 2, epochs):
             checks += [_dark_images, _shuffled_labels, _dead_neurons, _vanished_weights]
-        if epoch in ((epochs + 1) // 2, epochs):  # some networks that learn well in the end begin slowly
+        if epoch in ((epochs + 1) // 2, epochs):  # some networks that end well start slowly
             checks += [_flat_neurons, _no_learning]
         found: _Findings | None = None
         for check in checks:
@@ -75,7 +75,7 @@ class _Findings:
         """The network, on the host."""
         net = self._network
         host = NeuralNetwork(net.layer_list, net.loss_name, "cpu", 0, net.dtype_name, _first_member(net))
-        host.warned = True  # ``fit`` has looked at the images
+        host.warned = True  # ``fit`` has checked the images already
         return host
 
     @cached_property
@@ -157,7 +157,8 @@ def _vanished_weights(found: _Findings) -> str:
     if decay and largest < 0.5 * found.largest_at_start and found.learns_poorly and not found.anything_said:
         advice = _defaults(found.recipe) or "try weight decay 0"
         return (
-            f"weight decay has pulled all weights to 0 (the largest is {largest:.2g}), so nothing is learnt: {advice}"
+            f"weight decay has pulled all weights to 0 (the largest is {largest:.2g}), so the network learns nothing: "
+            f"{advice}"
         )
     return ""
 
@@ -174,8 +175,8 @@ def _dead_neurons(found: _Findings) -> str:
         dead = int((outputs == 0).all(axis=0).sum())
         if activation.name == "relu" and dead > _DEAD * outputs.shape[1]:
             return (
-                f"{dead} of the {outputs.shape[1]} relu neurons of layer {number} are 0 for every image, so they learn "
-                f"nothing any more: {lower_rate(found.recipe)}, or leaky-relu"
+                f"{dead} of the {outputs.shape[1]} relu neurons of layer {number} are 0 for every image, so they no "
+                f"longer learn: {lower_rate(found.recipe)}, or leaky-relu"
             )
     return ""
 
@@ -190,8 +191,8 @@ def _flat_neurons(found: _Findings) -> str:
             flat = float((slopes < 0.01).mean())
             if flat > _FLAT:
                 return (
-                    f"{100 * flat:.0f} % of the {activation.name} outputs of layer {number} are at their limits, where "
-                    f"the curve is flat and little is learnt: {lower_rate(found.recipe)}, or more weight decay"
+                    f"{100 * flat:.0f} % of the {activation.name} outputs of layer {number} are saturated, so the "
+                    f"layer learns little: {lower_rate(found.recipe)}, or more weight decay"
                 )
     return ""
 
@@ -205,18 +206,18 @@ def _no_learning(found: _Findings) -> str:
 
 
 def lower_rate(recipe: Recipe) -> str:
-    """What to try when steps are too long."""
+    """Advice for a learning rate that is too high."""
     rate = recipe.learning_rate
     too_high = rate > 3 * recipe.default_rates()["learning_rate"]
     return _defaults(recipe) if too_high else f"try learning rate {rate / 5:.2g}"
 
 
 def _defaults(recipe: Recipe) -> str:
-    """Advice to return to the default rates, where the recipe's are far from them; otherwise ""."""
+    """Advice to use the default rates if the recipe's are far from them, otherwise ""."""
     default = recipe.default_rates()
     far = []
     if not default["learning_rate"] / 3 <= recipe.learning_rate <= default["learning_rate"] * 3:
         far.append(f"learning rate {default['learning_rate']:g}")
-    if recipe.weight_decay > default["weight_decay"] * 3:  # with less, a network learns too
+    if recipe.weight_decay > default["weight_decay"] * 3:  # a network also learns with less
         far.append(f"weight decay {default['weight_decay']:g}")
     return f"try {' and '.join(far)} (the default for this recipe)" if far else ""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-POOR = 0.75  # times the errors of a constant answer: with more, a network has learnt next to nothing
+POOR = 0.75  # a network with more than this share of the mistakes of a constant answer has learnt next to nothing
 
 
 def confusion_matrix(expected: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -41,18 +41,18 @@ def wilson_interval(wrong: int, total: int, z: float = 1.959964) -> tuple[float,
 
 
 def learnt_nothing(wrong: int, labels: np.ndarray) -> str:
-    """One sentence if a network does little better than one that gives the same answer for every image, otherwise "".
+    """A warning if a network does little better than giving the same answer for every image, otherwise "".
 
     Args:
-        wrong: how many of the images it classified wrongly.
-        labels: (N,) their labels.
+        wrong: how many images it misclassified.
+        labels: (N,) the labels of all images.
     """
     count, constant = len(labels), len(labels) - int(np.bincount(labels).max())
     if wrong <= POOR * constant:
         return ""
     return (
-        f"this network has learnt next to nothing: it gets {wrong:,} of {count:,} images wrong; giving the same answer "
-        f"for every image would get {constant:,} wrong"
+        f"this network has learnt next to nothing: it gets {wrong:,} of {count:,} images wrong; always giving "
+        f"the same answer would get {constant:,} wrong"
     )
 
 

@@ -1,5 +1,7 @@
-"""Recipes by name: networks and trainings that were chosen with care, by the mistakes on validation images, and then
-frozen: they give all their rates, whatever the defaults are. Their results on the test images are in data/results.
+"""Named recipes: networks and trainings that were chosen by their mistakes on validation images and then frozen.
+
+All but "classroom" set their learning rate, weight decay and warm-up themselves, so changes to the defaults do not
+affect them. Their results on the test images are in data/results.
 """
 
 from __future__ import annotations

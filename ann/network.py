@@ -46,7 +46,7 @@ class NeuralNetwork(SetOnce, Perceptron):
             the second the next one, and so on; each is what it would be alone.
 
     Attributes:
-        layer_list: the layers as above, in new dicts each time, so that changing them changes no network.
+        layer_list: the layers as above, as a copy: changing it does not change the network.
         layers: the ``Dense`` layers. The last one has no activation: it emits the logits, which the loss reads
             and ``loss.output``, the output activation, turns into outputs.
         parameters: (..., P) device vector: layer by layer, the weights (I, O) and then the biases (O,).
@@ -58,11 +58,11 @@ class NeuralNetwork(SetOnce, Perceptron):
             training images.
         warned: whether inputs that look unscaled were warned of, which happens once.
 
-    Of the attributes, only the recipe, the examples and ``warned`` can be set; parameters can be written into.
+    Only the attributes ``recipe``, ``examples`` and ``warned`` can be replaced. Parameters can be changed in place.
 
     Raises:
         ValueError: an argument is wrong; the message names the layer, counted from 1.
-        AttributeError: an attribute that says how the network was built is set.
+        AttributeError: code tries to replace another attribute.
         DeviceError: the device cannot be used.
     """
 
@@ -253,13 +253,13 @@ class NeuralNetwork(SetOnce, Perceptron):
         return self.backend.from_host(host_array.astype(self.dtype_name, copy=False))
 
     def warn_of_unscaled(self, name: str, images: Any, stacklevel: int = 3) -> None:
-        """Warn, once, where checked host images are floats that look like pixels from 0 to 255."""
+        """Warn once if checked host images are floats that look like pixels from 0 to 255."""
         if images.dtype.name == "uint8" or self.warned:
             return
         with self.backend.quiet():  # the mean of large numbers may overflow
             self.warned = bool(images.max() > _UNSCALED and images.mean() > _STANDARD)
         if self.warned:
-            text = f"{name}: inputs reach {images.max():g}, and should reach from 0 to 1: divide pixels by 255"
+            text = f"{name}: inputs reach {images.max():g} but should lie between 0 and 1: divide pixels by 255"
             warnings.warn(text, TrainingWarning, stacklevel=stacklevel)
 
     def _inputs(self, images: Any, room: Array | None = None) -> tuple[Array, float]:

@@ -40,7 +40,7 @@ class Backend:
         """Wait until all that was queued has been computed. Only clocks need this."""
 
     def quiet(self) -> AbstractContextManager[object]:
-        """A context in which arithmetic warns of nothing: exp(89) is meant to be inf, and ``fit`` finds divergence."""
+        """A context without NumPy's floating-point warnings: exp(89) may be inf, and ``fit`` detects divergence."""
         return np.errstate(all="ignore")
 
     def product(self, a: Array, b: Array, out: Array, scale: float = 1.0, keep: float = 0.0) -> None:

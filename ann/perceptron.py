@@ -73,7 +73,7 @@ class Perceptron:
 
     @property
     def layer_list(self) -> list[dict[str, Any]]:
-        """What the layers are, as ``NeuralNetwork`` takes them: a new list each time."""
+        """The layers in the form that ``NeuralNetwork`` takes, as a new list."""
         activations = [layer.activation.name for layer in self.layers[:-1]] + [self.loss.output.name]
         return [
             {"input_dim": layer.input_dim, "output_dim": layer.output_dim, "activation": activation}

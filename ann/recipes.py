@@ -22,7 +22,7 @@ from ann.schedules import SCHEDULES
 from ann.spelling import did_you_mean
 from ann.validation import check_count, check_flag, check_number
 
-BY_RULE: Any = None  # the default of a field that follows from the others
+BY_RULE: Any = None  # marks a field whose default depends on the others
 _RATE_BOUNDS: dict[str, dict[str, float]] = {
     "learning_rate": {"above": 0},
     "weight_decay": {"at_least": 0},
@@ -32,10 +32,10 @@ _RATE_BOUNDS: dict[str, dict[str, float]] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network and how to train it. The defaults are the classroom recipe; the README says how it was found.
+    """A network and how to train it. The defaults are the classroom recipe; the README says how they were found.
 
-    A learning rate, weight decay or warm-up that is not given (or None) follows from the other fields, see
-    ``default_rates``. It is set when the recipe is created, so ``dataclasses.replace`` keeps it; ``changed`` adapts it.
+    If the learning rate, weight decay or warm-up is not given (or None), its default depends on the other fields: see
+    ``default_rates``. It is set when the recipe is created: ``dataclasses.replace`` keeps it, ``changed`` adapts it.
 
     Attributes:
         hidden: the widths of the hidden layers.
@@ -44,9 +44,10 @@ class Recipe:
         loss: "cross-entropy" or "quadratic".
         committee: how many such networks are trained side by side, whose outputs are then averaged.
         optimizer: "sgd", "nesterov", "adam", "adamw", "rmsprop" or "muon".
-        learning_rate: its largest value during training; by default one that suits the other fields.
+        learning_rate: its largest value during training; the default depends on the other fields.
         momentum: the decay of the running mean of gradients (Adam's first beta).
-        weight_decay: how strongly weights, but not biases, are pulled towards 0; by default it suits the other fields.
+        weight_decay: how strongly weights, but not biases, are pulled towards 0; the default depends on the other
+            fields.
         label_smoothing: the share of each target that goes to all classes alike.
         dropout: the share of the outputs of hidden layers that is 0 in training, others for each image in each epoch.
         input_dropout: the same for the pixels.
@@ -58,14 +59,14 @@ class Recipe:
         adversarial: how far each training image is moved, as a length in inputs from 0 to 1, in the direction in which
             its loss grows fastest; half of what is learnt is then of moved images; 0 for none.
         clip: the largest norm that the gradient of all parameters may have; 0 for no limit.
-        max_norm: the largest norm that the weights into one hidden neuron may have; 0 for no limit.
+        max_norm: the largest norm of the weights into each hidden neuron; 0 for no limit.
         average: the memory of a moving average of the parameters, which the network then gets; 0 for none.
         batch_norm: whether the sums of hidden neurons are normalised in training, over each batch.
         batch_size: images in a step.
         epochs: passes over the training images.
         schedule: how the learning rate falls: "constant", "step", "linear", "cosine" or "one-cycle".
-        warmup: the share of all steps in which the learning rate first rises; by default it suits the other fields;
-            "one-cycle" has its own.
+        warmup: the share of all steps during which the learning rate first rises; the default depends on the other
+            fields. "one-cycle" has its own warm-up and ignores it.
         validation: how many images at the end of the training set are held out and only measured.
         early_stopping: after how many epochs in which the held-out images are recognised no better training ends; the
             network then gets the parameters of the best epoch; 0 for all epochs and the last parameters.
@@ -153,7 +154,7 @@ class Recipe:
             raise ValueError("early_stopping: it needs held-out images to look at; set validation, such as 10000")
 
     def default_rates(self) -> dict[str, float]:
-        """The learning rate, weight decay and warm-up that suit the other fields, whatever this recipe's own are."""
+        """The default learning rate, weight decay and warm-up for the other fields, not this recipe's own values."""
         return default_rates(
             self.optimizer,
             self.activation,
@@ -165,10 +166,10 @@ class Recipe:
         )
 
     def changed(self, **fields: Any) -> Recipe:
-        """A copy with other values for these fields.
+        """A copy with new values for these fields.
 
-        A learning rate, weight decay or warm-up that is not among them keeps its ratio to the default: where half
-        the learning rate suits the new fields, the copy has half of this recipe's.
+        If they do not include the learning rate, weight decay or warm-up, it keeps its ratio to the default: if the
+        default for the new fields is half as large, the copy has half of this recipe's value.
         """
         copy = dataclasses.replace(self, **fields)
         before, after = self.default_rates(), copy.default_rates()
@@ -230,7 +231,7 @@ _NETWORK_FIELDS = ("hidden", "activation", "output_activation", "loss", "committ
 
 
 def _in_proportion(value: float, before: float, after: float) -> float:
-    """``value`` times ``after`` / ``before``, to two digits; ``after`` where that makes no sense."""
+    """``value`` times ``after`` / ``before``, to two digits; ``after`` if ``before`` is 0 or is the value."""
     if before == after:
         return value
     return after if before in (0, value) else float(f"{value * after / before:.2g}")

@@ -33,9 +33,10 @@ class GradientClipping:
 
 
 class MaxNorm:
-    """The weights (I,) into each hidden neuron are shortened to a norm of at most ``limit``. Biases are free.
+    """Limits the norm of the weights (I,) into each hidden neuron to ``limit``. Biases are not limited.
 
-    Srivastava et al. (2014), section 5.1. Outputs are not limited: they need large weights to be certain.
+    Srivastava et al. (2014), section 5.1. The output layer is not limited: it needs large weights to be
+    confident.
     """
 
     def __init__(self, backend: Backend, weights: Sequence[Array], limit: float) -> None:

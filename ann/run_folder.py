@@ -65,7 +65,7 @@ class RunFolder:
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder, config)
         if any(not name.startswith(".ann-") for name in os.listdir(folder)):
-            raise OSError(errno.ENOTEMPTY, f"The folder is not empty; {_use_of(folder)}name a new one", str(path))
+            raise OSError(errno.ENOTEMPTY, f"The folder is not empty; {_use_of(folder)}name a new folder", str(path))
         write_atomically(folder / "config.json", (json.dumps(run.config, indent=2) + "\n").encode())
         return run
 
@@ -118,22 +118,22 @@ class RunFolder:
 
 
 def position_of(folder: Path) -> Position:
-    """How far the run in a folder is. Raises AnnError where it cannot be resumed."""
+    """How far the run in a folder is. Raises AnnError if it cannot be resumed."""
     read_config(folder)
     checkpoint = folder / _CHECKPOINT
     try:
         return read_checkpoint(checkpoint)[1] if checkpoint.exists() else Position()
     except CheckpointError as error:
-        raise CheckpointError(f"{error}; delete it to begin the run again") from None
+        raise CheckpointError(f"{error}; delete it to restart the run") from None
 
 
 def _use_of(folder: Path) -> str:
-    """What can be done with a folder that is not empty, in words that another proposal may follow."""
+    """The start of the advice about a folder that is not empty; "name a new folder" follows."""
     try:
         finished = position_of(folder).finished
     except AnnError:  # --resume would refuse it
         return ""
-    return "its run is finished; " if finished else f"go on with the run in it, --resume {quote(str(folder))}, or "
+    return "its run is finished; " if finished else f"continue its run with --resume {quote(str(folder))}, or "
 
 
 def run_config(recipe: Recipe, seed: int, dataset: Dataset, backend: Backend, **flags: Any) -> dict[str, Any]:
@@ -183,5 +183,5 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise AnnError(f"{file}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         lacks = "it lacks " if isinstance(error, KeyError) else ""
-        raise AnnError(f"{file}: not the config of a run: {lacks}{error}; begin a new run in another folder") from None
+        raise AnnError(f"{file}: not the config of a run: {lacks}{error}; start a new run in another folder") from None
     return config

@@ -1,5 +1,5 @@
-"""What was probably meant by an unknown name: the same name written otherwise, what other programs call it, or the
-name that looks most like it.
+"""Suggestions for an unknown name: the same name in another spelling, our equivalent of another program's
+name, or the most similar name.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Collection
 from typing import Any
 
-# other programs' names, in small letters without hyphens -> ours
+# other programs' names, in lower case without hyphens -> ours
 _OTHER_NAMES: dict[str, tuple[str, ...]] = {
     # activations
     "logistic": ("sigmoid",),

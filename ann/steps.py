@@ -183,7 +183,7 @@ class Steps:
         # what it makes of moved images adds to the gradients
         again = self._twin(1.0, batch, keys, share) if adversary else network
         results: dict[str, Array] = {}
-        # What is recorded must not know self, which keeps the record: see ``_Step``
+        # The recorded function must not refer to self, which keeps the record: see ``_Step``
         processes, gradients, numbers = self._processes, self._gradients, self._numbers
         optimizer, clipping, max_norm, batch_norm = self._optimizer, self._clipping, self._max_norm, self._batch_norm
         average, black_changes = self._average, self._black_changes
@@ -314,9 +314,10 @@ class Steps:
 
 
 class _Step(NamedTuple):
-    """A recorded step: which images it takes, the logits that it leaves, and what does it again.
+    """A recorded step: the numbers of its images, the logits it leaves, and a function that repeats it.
 
-    ``play`` knows ``results`` but not the step: in a cycle, the arrays would stay until Python looks for such.
+    ``play`` refers to ``results`` but not to the step: a reference cycle would keep the arrays alive until Python's
+    garbage collector runs.
     """
 
     chosen: Array

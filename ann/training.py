@@ -27,8 +27,8 @@ from ann.steps import Steps
 from ann.streams import drawn
 from ann.validation import check_images, check_labels, check_targets, check_weights, host_array
 
-_SURELY = 20  # where so many validation images of a class are expected, chance leaves out all of them once in 10^8
-_LISTED = 10  # classes in a warning
+_SURELY = 20  # if so many validation images of a class are expected, having none is no coincidence (1 in 10^8)
+_LISTED = 10  # classes that a warning names
 
 
 def fit(
@@ -68,7 +68,7 @@ def fit(
             have made, to rounding, for any number of them. All must call this alike; the first one writes checkpoints.
 
     Where something looks wrong, there is one ``TrainingWarning`` that says what to try; see ``ann.hints``. There is
-    one, too, where the validation images have other classes than the rest, as those of sorted data have.
+    also one if the validation images have different classes from the rest, which happens when the data are sorted.
 
     Returns:
         The reports of all epochs, those before a checkpoint included.
@@ -138,8 +138,8 @@ def fit(
         if diverged:
             finite = [math.isfinite(total) for total in network.backend.to_host(totals).reshape(-1).tolist()]
             raise DivergenceError(
-                f"training diverged in epoch {epoch} of {recipe.epochs}{_whose(network, finite)}: the numbers grew "
-                f"beyond all bounds; {lower_rate(recipe)}"
+                f"training diverged in epoch {epoch} of {recipe.epochs}{_whose(network, finite)}: the numbers "
+                f"overflowed; {lower_rate(recipe)}"
             )
         with network.backend.quiet():
             measured = _evaluate(network, validation, processes) if validation else None
@@ -197,23 +197,23 @@ def _whose(network: NeuralNetwork, finite: Sequence[bool]) -> str:
 
 
 def _sorted_labels(trained_on: Any, held_out: Any) -> str:
-    """What is wrong where the validation images, the last ones, have other classes than the rest, or ""."""
+    """A warning if the validation images (the last ones) have different classes from the rest, otherwise ""."""
     before, last = (_counts(labels) for labels in (trained_on, held_out))
     advice = "if the images are sorted, shuffle them with their labels"
     if unknown := sorted(last.keys() - before.keys()):
-        images = min(sum(last[label] for label in unknown), len(held_out))  # of which each may have several labels
+        images = min(sum(last[label] for label in unknown), len(held_out))  # an image may have several labels
         return (
-            f"{images} of {len(held_out)} validation images show classes that no training image shows "
+            f"{images} of {len(held_out)} validation images show classes that are not in the training images "
             f"({_listed(unknown)}); {advice}"
         )
     share = len(held_out) / len(trained_on)
     if absent := sorted(label for label in before.keys() - last.keys() if before[label] * share >= _SURELY):
-        return f"no validation image shows some classes that training images show ({_listed(absent)}); {advice}"
+        return f"no validation image shows some classes that are in the training images ({_listed(absent)}); {advice}"
     return ""
 
 
 def _counts(labels: Any) -> Counter[int]:
-    """How many images each class has. None of target rows that are not of zeros and ones, which have no classes."""
+    """How many images each class has. Empty for target rows with other values than 0 and 1, which have no classes."""
     if labels.ndim == 1:
         return Counter(labels.tolist())
     if not ((labels == 0) | (labels == 1)).all():

@@ -13,9 +13,9 @@ _NO_NUMBERS = (bool, np.timedelta64)  # though Python and NumPy class them as in
 
 
 class SetOnce:
-    """Attributes that describe what was built: setting another value raises AttributeError, so that none can lie.
+    """A base class whose attributes cannot be replaced, so that they always describe what was built.
 
-    Names that begin with an underscore, and those in ``_settable``, are free.
+    Replacing one raises AttributeError, unless its name begins with an underscore or is in ``_settable``.
     """
 
     _settable: tuple[str, ...] = ()
@@ -23,8 +23,8 @@ class SetOnce:
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and name not in self._settable and getattr(self, name, value) is not value:
             raise AttributeError(
-                f"{name} cannot be replaced: write into arrays, as in net.parameters[...] = values, or make a new "
-                "network"
+                f"{name} cannot be replaced; change arrays in place, as in net.parameters[...] = values, or create "
+                "a new network"
             )
         super().__setattr__(name, value)
 
@@ -183,15 +183,15 @@ def _to_float(value: Any) -> float | None:
 
 
 def in_short(value: Any) -> str:
-    """What was given, for a message: on one line, and not long."""
-    if isinstance(value, int) and abs(value) >= 2**64:  # whose digits Python may refuse to write
-        return "an int beyond all bounds"
+    """A value for a message, on one line and shortened to 60 characters."""
+    if isinstance(value, int) and abs(value) >= 2**64:  # Python may refuse to print its digits
+        return "a huge integer"
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def host_array(name: str, value: Any) -> np.ndarray:
-    """A list, or an array of any library, as a NumPy array. Raises ValueError where it is neither, or masked."""
+    """A list, or an array of any library, as a NumPy array. Raises ValueError if it is neither, or is masked."""
     found = f"{type(value).__module__}.{type(value).__name__}"
     arrays = ("__array__", "__array_interface__")
     if not (isinstance(value, (list, tuple)) or any(hasattr(value, name) for name in arrays)):
@@ -200,9 +200,10 @@ def host_array(name: str, value: Any) -> np.ndarray:
         raise ValueError(f"{name}: expected a NumPy array, got {found}; fill in the masked values with filled()")
     try:
         return np.asarray(value)
-    except Exception as error:  # of other libraries: of any kind
+    except Exception as error:  # other libraries may raise anything
         says = " ".join(str(error).split())
-        reason = "rows of unequal lengths" if isinstance(value, (list, tuple)) else f"{found}, which says: {says}"
+        found = f"{found}, which cannot be converted: {says}"
+        reason = "rows of unequal lengths" if isinstance(value, (list, tuple)) else found
         raise ValueError(f"{name}: expected a NumPy array, got {reason}") from None
 
 
@@ -243,7 +244,7 @@ def _check_curve(name: str, curve: Any, derivative: Any) -> None:
         if not np.isfinite(found).all():
             raise ValueError(f"activation {name!r}: its {word} is not finite between -3.1 and 2.9")
     slope = (curve(np, points + 1e-6) - curve(np, points - 1e-6)) / 2e-6
-    wrong = ~(np.abs(derivative(np, points) - slope) <= 1e-4 * np.maximum(1.0, np.abs(slope)))  # NaN is wrong, too
+    wrong = ~(np.abs(derivative(np, points) - slope) <= 1e-4 * np.maximum(1.0, np.abs(slope)))  # NaN fails, too
     if wrong.any():
         z, right, found = (float(row[wrong][0]) for row in (points, slope, derivative(np, points)))
         raise ValueError(f"activation {name!r}: at z = {z:g} the slope is {right:.6g}, its derivative says {found:.6g}")

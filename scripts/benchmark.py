@@ -21,7 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -P, -I and -m leave out
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
 
 import cli
 import distributed_speed

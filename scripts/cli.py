@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        self.register("type", Path, user_path)  # the shell leaves the ~ of --model=~/file as it is
+        self.register("type", Path, user_path)  # shells do not expand the ~ of --model=~/file
         versions = f"ann {ann.__version__}, NumPy {numpy.__version__}, Python {platform.python_version()}"
         self.add_argument("--version", action="version", version=versions)
 
@@ -65,10 +65,10 @@ class Parser(argparse.ArgumentParser):
             word = "--" + unknown[1].strip("-").split("=")[0].replace("_", "-")
             near = [_OTHER_NAMES[word]] if word in _OTHER_NAMES else difflib.get_close_matches(word, known)
             names = [str(action.metavar) for action in self._actions if not action.option_strings]
-            if word == "--model" and "--hidden" in known:  # what train.py makes
+            if word == "--model" and "--hidden" in known:  # train.py writes the model
                 near = ["--output"]
             if word.strip("-").upper() in names:
-                message += f"; {names[0]} is given without a flag"
+                message += f"; give {names[0]} without a flag"
             elif near and near[0] in known:
                 message += f"; did you mean {near[0]}?"
         elif choice := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
@@ -80,7 +80,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """End the program, as after ``--help``."""
+        """End the program, for example after ``--help``."""
         with endings.one_line_errors():
             super().exit(status, message)
         raise AssertionError
@@ -133,18 +133,18 @@ class Parser(argparse.ArgumentParser):
 
     def add_device(self, default: str) -> None:
         """Add ``--device``."""
-        text = "auto: a GPU if one computes (train.py: and is faster), else the CPU; gpu never falls back"
+        text = "auto: a working GPU (for training: if it is faster), otherwise the CPU; gpu fails if there is none"
         self.add_argument(
             "--device", choices=("auto", "cpu", "gpu"), default=default, help=f"{text} (default: {default})"
         )
 
     def add_classes(self) -> None:
-        """Add ``--classes``, for programs that show answers and read no data set."""
+        """Add ``--classes``, for programs that show answers but read no data set."""
         text = "the data set whose class names are shown (default: mnist)"
         self.add_argument("--classes", choices=tuple(SOURCES), default="mnist", help=text)
 
     def add_model(self, positional: str = "", what: str = "a model file") -> None:
-        """Add ``--model`` and, where its name for the help is given, a positional argument that means the same."""
+        """Add ``--model`` and, if ``positional`` names one, a positional argument that means the same."""
         group = self.add_mutually_exclusive_group()
         what = f"{what} (default: {MODEL})"
         same = f"the same as {positional}" if positional else what
@@ -154,7 +154,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class _IfGiven(argparse.Action):
-    """Stores a positional argument, and where it is not given leaves what a flag has stored."""
+    """Stores a positional argument; if it is not given, keeps the value of the flag."""
 
     def __call__(self, parser: object, namespace: argparse.Namespace, values: object, option: object = None) -> None:
         if values is not None:
@@ -227,7 +227,7 @@ def command(program: str, *words: object) -> str:
         python = os.path.join(".", os.path.relpath(sys.executable))
     else:
         python = sys.executable
-    beside = Path(sys.argv[0]).with_name(program)  # not there if this program was started through a link to it
+    beside = Path(sys.argv[0]).with_name(program)  # does not exist if this program was started through a link
     return shlex.join([python, str(beside if beside.exists() else ROOT / "scripts" / program), *map(_word, words)])
 
 
@@ -237,5 +237,5 @@ def _word(value: object) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line at once."""
+    """Print a line immediately."""
     print(text, flush=True)

@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -P, -I and -m leave out
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
 
 import cli
 import numpy as np
@@ -177,7 +177,7 @@ def _run(name: str, size: int, task: Task, quick: bool) -> dict[str, float]:
 
 if __name__ == "__main__":
     if len(sys.argv) != 5:
-        sys.exit("error: this is a part of the benchmark: start benchmark.py --distributed")
+        sys.exit("error: this program is part of the benchmark: run benchmark.py --distributed")
     _name, _task, _port, _length = sys.argv[1:]
     _chosen = next(task for task in TASKS if task.name == _task)
     if _length == "quick":

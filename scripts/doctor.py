@@ -20,7 +20,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -P, -I and -m leave out
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
 
 import cli
 import endings
@@ -108,10 +108,10 @@ def look_at_python(found: Findings) -> None:
 
 
 def look_at_versions(found: Findings) -> None:
-    """Whether each installed package, needed or optional, has a version that pyproject.toml allows."""
+    """Whether each installed package, required or optional, has a version that pyproject.toml allows."""
     project = tomllib.loads((startup.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     requirements = sum(project["optional-dependencies"].values(), project["dependencies"])
-    # "nvmath-python[cu13]>=0.7; ..." is the name, without extras of its own, and its limits
+    # from "nvmath-python[cu13]>=0.7; ..." take the name, without its extras, and the limits
     wanted = {parts[1]: parts[2] for line in requirements if (parts := re.match(r"([\w-]+)(?:\[\w+\])?([^;]*)", line))}
     installed, wrong = 0, found.wrong
     for name, limits in wanted.items():
@@ -125,11 +125,11 @@ def look_at_versions(found: Findings) -> None:
         if not fits(version, limits):
             found.bad("versions", f"{name} {version} is installed, not {name}{limits}", f"pip install '{name}{limits}'")
     if found.wrong == wrong:
-        found.ok("versions", f"all {installed} installed packages that this project can use are new enough")
+        found.ok("versions", f"all {installed} installed packages that this project can use have suitable versions")
 
 
 def fits(version: str, limits: str) -> bool:
-    """Whether a version such as "2.1.0rc1" is within limits such as ">=2,<3"; only its first numbers count."""
+    """Whether a version such as "2.1.0rc1" is within limits such as ">=2,<3"; suffixes are ignored."""
 
     def numbers(text: str) -> list[int]:
         found = [int(word) for word in re.findall(r"\d+", re.split(r"[^\d.]", text)[0])]

@@ -1,9 +1,9 @@
 """How a program ends: by a signal, which a training notes and heeds after its step, or over what a user can cause, in
 one line. Exit codes are those that shells have.
 
-Output that cannot be written, as on a full disk, does not stop the work, since a training is worth more than its
-progress lines. The program does all it would do, then says on standard error that output was lost, and its exit code
-is 1. A reader that closes its pipe, such as ``head``, has what it wanted: the rest is dropped, and nothing is said.
+If output cannot be written, for example on a full disk, the program continues, because a training is worth more than
+its progress lines. At the end it reports on standard error that output was lost, and its exit code is 1. If a reader
+such as ``head`` closes its pipe, it has what it wanted: the rest of the output is dropped without a message.
 """
 
 from __future__ import annotations
@@ -104,9 +104,9 @@ def _end(code: int, line: str) -> NoReturn:
 
 
 def _check_output(code: int = 0) -> None:
-    """End with this exit code, or else 1, if any output could not be written, and say so."""
+    """If any output could not be written, say so and end with this exit code, or with 1 if it is 0."""
     for name, stream in (("standard output", sys.stdout), ("standard error", sys.stderr)):
         stream.flush()
         if error := getattr(stream, "error", None):
-            done = "" if code else "; everything else is done"
+            done = "" if code else "; everything else was done"
             _end(code or 1, f"error: cannot write to {name}: {error.strerror}{done}")

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -P, -I and -m leave out
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
 
 import cli
 import endings
@@ -51,7 +51,7 @@ def main() -> None:
             row = next((row for row in matching(rows, recipe, on, data) if row["seed"] == seed), None)
             if row is None:
                 flags.output.parent.mkdir(parents=True, exist_ok=True)
-                check_writable(flags.output)  # before the training, which may take hours
+                check_writable(flags.output)  # before training, which may take hours
                 row = measure(flags, recipe, seed, backend, dataset)
                 rows.append(row)
                 write_rows(flags.output, rows)
@@ -65,9 +65,9 @@ def main() -> None:
 
 
 def kept(output: Path) -> str:
-    """What an interruption left of the work."""
-    done = f"the seeds that are done are in {output}" if output.exists() else "no seed is done"
-    return f"{done}; the same command goes on"
+    """What an interruption leaves, and how to continue."""
+    done = f"finished seeds are in {output}" if output.exists() else "no seed is finished"
+    return f"{done}; run the same command again to continue"
 
 
 def measure(

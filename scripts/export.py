@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -P, -I and -m leave out
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
 
 import cli
 import endings
@@ -61,7 +61,7 @@ def parse_flags() -> argparse.Namespace:
     flags = parser.parse_args()
     if flags.to is None:
         meant = flags.model if flags.model.suffix.lower() in (PAGE, *FORMS) else "page.html"
-        parser.error(f"--to FILE is required: it names the file to write, as in --to {meant}")
+        parser.error(f"--to FILE is required: it names the file to write, such as --to {meant}")
     return flags
 
 

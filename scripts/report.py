@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -P, -I and -m leave out
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
 
 import cli
 import endings
@@ -77,7 +77,7 @@ def model_and_reports(source: Path) -> tuple[Path, list[EpochReport]]:
     if not model.is_file():
         try:
             position_of(source)
-            going = f"; go on with it: {cli.command('train.py', '--resume', source)}"
+            going = f"; resume it: {cli.command('train.py', '--resume', source)}"
         except ann.AnnError:
             going = ""
         raise ann.ModelFileError(

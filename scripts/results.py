@@ -45,12 +45,12 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     except UnicodeDecodeError:
-        raise ann.AnnError(f"{path}: not a file of results, nor a text; name another file") from None
+        raise ann.AnnError(f"{path}: not a results file (it is not even text); name another file") from None
     return [_row(f"{path}: line {number}", line) for number, line in enumerate(lines, start=1)]
 
 
 def _row(place: str, line: str) -> dict[str, Any]:
-    """A result of its line. Raises AnnError where it is none."""
+    """The result on a line. Raises AnnError if the line is not a valid result."""
     try:
         row = json.loads(line)
         if not isinstance(row, dict) or not row.keys() >= _FIELDS:
@@ -60,10 +60,10 @@ def _row(place: str, line: str) -> dict[str, Any]:
             raise ValueError(f"{counts[1]} wrong of {counts[2]}")
         check_number("seconds", row["seconds"], at_least=0)
         if not (isinstance(row["date"], str) and row["date"].isprintable()):
-            raise ValueError("its date is no date")
+            raise ValueError("the date is not a date")
         ann.Recipe.from_json(json.dumps(row["fields"]))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ann.AnnError(f"{place}: not a result: {error}; repair or delete this line") from None
+        raise ann.AnnError(f"{place}: not a valid result: {error}; repair or delete this line") from None
     return row
 
 

@@ -39,30 +39,30 @@ if HEEDS_CTRL_C:
 
 
 class Stream:
-    """Standard output or error that never ends a training: the program goes on, and what cannot be written is lost.
+    """Standard output or error that never ends a program: what cannot be written is lost, and the program continues.
 
     Attributes:
-        error: the first failure, for ``endings`` to report; None while all is written, or the reader has just left.
+        error: the first failure, which ``endings`` reports; None if there was none, or only a reader that left.
     """
 
     def __init__(self, stream: TextIO) -> None:
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]  # for names of files
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]  # for file names
         self._stream = stream
         self.error: OSError | None = None
 
     def write(self, text: str) -> int:
-        """Write the text, or lose it."""
+        """Write the text; if that fails, it is lost."""
         self._try(self._stream.write, text)
         return len(text)
 
     def flush(self) -> None:
-        """Send what was written on its way, or lose it."""
+        """Flush what was written; if that fails, it is lost."""
         self._try(self._stream.flush)
 
     def _try(self, function: Callable[..., object], *arguments: str) -> None:
         try:
             function(*arguments)
-        except BrokenPipeError:  # the reader, such as head, has seen enough
+        except BrokenPipeError:  # the reader, such as head, has what it wanted
             pass
         except OSError as error:
             self.error = self.error or error
@@ -72,7 +72,7 @@ class Stream:
 
 
 for _name in ("stdout", "stderr"):
-    _before = getattr(sys, _name)  # None where it was closed
+    _before = getattr(sys, _name)  # None if it is closed
     _stream = _before or open(os.devnull, "w")  # noqa: SIM115
     if hasattr(_stream, "reconfigure"):  # not where a notebook has put its own in place
         _stream = Stream(_stream)
@@ -108,6 +108,6 @@ def complain(text: str) -> None:
 
 
 warnings.showwarning = lambda message, *rest, **options: complain(f"warning: {message}")
-# Under -W error, too, a warning of ours is a line, and never the end of a training
+# Even with python -W error, our warnings are printed and never end a training
 warnings.simplefilter("default", RuntimeWarning)
 warnings.simplefilter("always", ann.TrainingWarning)

@@ -12,7 +12,7 @@ import threading
 import warnings
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -P, -I and -m leave out
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
 
 import cli
 import endings
@@ -38,7 +38,7 @@ EXAMPLES = """\
 def main() -> None:
     """Parse, join the study, try, report."""
     flags = parse_flags()
-    with endings.one_line_errors(lambda: "what the study holds is kept; the same command goes on", vars(flags)):
+    with endings.one_line_errors(lambda: "the study is kept; run the same command again to continue", vars(flags)):
         try:
             import sweep_report
             import sweep_study
@@ -129,7 +129,7 @@ def parse_flags() -> argparse.Namespace:
     parser.add_common()
     parser.add_argument(
         "--storage",
-        type=os.path.expanduser,  # no path where it is an address
+        type=os.path.expanduser,  # not Path: it may be an address
         default="sweep.db",
         metavar="FILE|URL",
         help="where the study is kept: a file for SQLite, a file that ends in .journal, or the address of a database; "

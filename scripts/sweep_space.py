@@ -1,5 +1,5 @@
 """What a sweep tries: for each hyperparameter a value, some values or a range of them, each a flag of scripts/sweep.py.
-Learning rates and weight decays are tried around the values that suit the rest of the recipe, unless a range is given.
+Unless a range is given, learning rates and weight decays are tried around the defaults for the rest of the recipe.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ann.spelling import did_you_mean
 
 _NUMBER = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?"
 RATES = ("learning_rate", "weight_decay")
-_AROUND = 5.0  # rates whose range is not given are at most so many times the default, or the default divided by it
+_AROUND = 5.0  # without a range, rates go from the default divided by this to the default times this
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Space:
-    """All that may vary, by the names of the flags; ``None`` is a range around the recipe's default."""
+    """Everything that may vary, named like the flags; ``None`` is a range around the recipe's default."""
 
     hidden_layers: Range
     width: Range
@@ -170,7 +170,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
     def add(name: str, kind: Any, default: str | None, text: str) -> None:
         flag = f"--{name.replace('_', '-')}"
-        text = f"{text} (default: {default or 'around what suits the other values'})"
+        text = f"{text} (default: {default or 'around the default for the other values'})"
         parser.add_argument(flag, type=kind, default=default, metavar=kind.metavar, help=text)
 
     choices = {"activation": tuple(ACTIVATIONS), "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}

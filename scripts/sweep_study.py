@@ -30,7 +30,7 @@ DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 WARM_UP = 3  # tenths of a training in which nobody is given up: wide networks, and some schedules, begin slowly
 _ATTEMPTS = 6
 _ANSWER = 10  # seconds within which a server has to
-_CURE = "put back a copy of it, or name another storage"
+_CURE = "restore a backup of it, or name another storage"
 _WAITS = 10  # seconds, for the worker that has begun a study to say by which rules
 
 
@@ -134,8 +134,8 @@ def _journal(place: str, grace: int, retry: Callable[..., None]) -> Journal:
         return Journal(place, grace, retry)
     except (OSError, MemoryError):
         raise
-    except Exception:  # of lines that are no JSON, or other JSON: of many kinds
-        raise ValueError(f"--storage {place}: this file is no journal of Optuna, or damaged; {_CURE}") from None
+    except Exception:  # lines that are not JSON, or are other JSON, raise errors of many kinds
+        raise ValueError(f"--storage {place}: this file is not an Optuna journal, or is damaged; {_CURE}") from None
 
 
 def _mend(path: str) -> None:
@@ -165,14 +165,16 @@ def one_line_storage_errors(place: str) -> Iterator[None]:
                 break
             if isinstance(cause, sqlalchemy.exc.DBAPIError):
                 reason = " ".join(str(cause.orig).split())[:300]
-                if type(cause.orig) is sqlite3.DatabaseError:  # no database, or a damaged one
+                if type(cause.orig) is sqlite3.DatabaseError:  # not a database, or a damaged one
                     reason += f"; {_CURE}"
                 break
         else:
             if any(isinstance(cause, _OF_STORAGES) for cause in causes):
                 reason = " ".join(str(error).split())[:300]
-            elif _within_libraries(error):  # of what they read
-                reason = f"damaged, or made by another program: {' '.join(repr(error).split())[:300]}; {_CURE}"
+            elif _within_libraries(error):  # because of what they read
+                reason = (
+                    f"it is damaged, or was made by another program: {' '.join(repr(error).split())[:300]}; {_CURE}"
+                )
             else:
                 raise
         raise ValueError(f"--storage {shown_place(place)}: {reason}") from None
@@ -182,7 +184,7 @@ _OF_STORAGES = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError)
 
 
 def _within_libraries(error: Exception) -> bool:
-    """Whether it was raised by Optuna or SQLAlchemy, and not by what they call here."""
+    """Whether Optuna or SQLAlchemy raised it, and not code of ours that they call."""
     if isinstance(error, (OSError, MemoryError)):
         return False
     for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):

@@ -12,7 +12,7 @@ import time
 import warnings
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -P, -I and -m leave out
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
 
 import cli
 import endings
@@ -152,12 +152,12 @@ def in_short(network: ann.NeuralNetwork) -> str:
 
 
 def rates_of(recipe: ann.Recipe) -> str:
-    """The optimizer and its rates: those that were given, and those that follow from the other flags."""
+    """The optimizer and its rates: first those that were given, then the defaults."""
     given, chosen = [recipe.optimizer], list[str]()
     for name, default in recipe.default_rates().items():
         value = getattr(recipe, name)
         (chosen if value == default else given).append(f"{name.replace('_', ' ')} {value:g}")
-    note = f"; chosen to suit the other flags: {', '.join(chosen)}" if chosen else ""
+    note = f"; defaults for these flags: {', '.join(chosen)}" if chosen else ""
     return f"{', '.join(given)}{note}"
 
 
@@ -250,7 +250,7 @@ def summary(recipe: ann.Recipe, reports: list[ann.EpochReport]) -> str:
 
 
 def mistakes(network: ann.NeuralNetwork, dataset: ann.Dataset, recipe: ann.Recipe) -> tuple[int, np.ndarray]:
-    """How many of the validation images are wrong, and their labels; of some training images where there are none."""
+    """How many validation images are wrong, and their labels; without validation images, of some training images."""
     count = len(dataset.train_images)
     chosen = np.arange(count)[-recipe.validation :] if recipe.validation else np.arange(0, count, -(-count // 1000))
     labels = dataset.train_labels[chosen]
@@ -283,12 +283,12 @@ def identity(path: Path) -> tuple[int, ...] | None:
 
 
 def config_file(flags: argparse.Namespace) -> Path:
-    """Of the run; without one it does not matter."""
+    """The run's config file; without a run, the path does not matter."""
     return (flags.run or flags.resume or Path()) / "config.json"
 
 
 def kept(flags: argparse.Namespace, model: tuple[int, ...] | None, config: tuple[int, ...] | None) -> str:
-    """What an interruption left of the work, and how to go on; ``model`` and ``config`` were there before it."""
+    """What an interruption leaves, and how to continue; ``model`` and ``config`` identify the files before the run."""
     path, folder = flags.output, flags.run or flags.resume
     if identity(path) != model:
         return f"the new model is in {path}"
@@ -297,7 +297,7 @@ def kept(flags: argparse.Namespace, model: tuple[int, ...] | None, config: tuple
             return f"no checkpoint was written yet; begin again: {resume(folder)}"
         return f"{folder} has what the last checkpoint holds; go on: {resume(folder)}"
     lost = f"nothing was saved, and {path} is as it was" if model else "nothing was saved"
-    return lost if folder else f"{lost}; with --run FOLDER, checkpoints are saved, and --resume FOLDER goes on"
+    return lost if folder else f"{lost}; use --run FOLDER to save checkpoints, then --resume FOLDER to continue"
 
 
 def command(flags: argparse.Namespace, recipe: ann.Recipe, backend: ann.Backend) -> str:

@@ -45,7 +45,7 @@ EXAMPLES = """\
   python scripts/train.py --committee 10 --validation 10000 --report-members
   # one network by four processes, on one machine or several
   mpiexec -n 4 python scripts/train.py --distributed --hidden 2048,2048
-  # another optimizer, with a learning rate and weight decay that suit it
+  # another optimizer, with its own default learning rate and weight decay
   python scripts/train.py --optimizer nesterov"""
 
 
@@ -95,7 +95,7 @@ def parse_flags() -> argparse.Namespace:
         flag, value = f"--{name.replace('_', '-')}", getattr(default, name)
         text = ",".join(map(str, value)) if name == "hidden" else value
         if name in default.default_rates():
-            text = f"one that suits the other flags, such as {text}"
+            text = f"depends on the other flags; {text} if none are given"
         options["help"] = f"{options['help']} (default: {text})"
         parser.add_argument(flag, default=argparse.SUPPRESS, **options)
 
@@ -111,7 +111,7 @@ def parse_flags() -> argparse.Namespace:
     )
     add("optimizer", choices=OPTIMIZERS, help="update rule")
     add("learning_rate", type=number(above=0), metavar="RATE", help="largest learning rate; see --schedule")
-    add("momentum", type=number(at_least=0, below=1), metavar="SHARE", help="decay of the mean of past gradients")
+    add("momentum", type=number(at_least=0, below=1), metavar="SHARE", help="decay of the running mean of gradients")
     add("weight_decay", type=number(at_least=0), metavar="RATE", help="how strongly weights are pulled towards 0")
     add("label_smoothing", type=number(at_least=0, below=1), metavar="SHARE", help="of each target, for all classes")
     add("dropout", type=number(at_least=0, below=1), metavar="SHARE", help="of hidden neurons, silent in training")
@@ -133,7 +133,7 @@ def parse_flags() -> argparse.Namespace:
         "max_norm",
         type=number(at_least=0),
         metavar="NORM",
-        help="limit for the norm of a hidden neuron's weights, 0 for none",
+        help="limit for the norm of each hidden neuron's weights, 0 for none",
     )
     add("average", type=number(at_least=0, below=1), metavar="SHARE", help="memory of averaged parameters, 0 for none")
     add(
@@ -172,7 +172,7 @@ def parse_flags() -> argparse.Namespace:
         "--recipe",
         choices=tuple(RECIPES),
         default="classroom",
-        help="where the values of all flags that are not given come from (default: classroom); see --list-recipes",
+        help="named recipe that sets the defaults of the other flags (default: classroom); see --list-recipes",
     )
     parser.add_argument("--list-recipes", action=ListRecipes, nargs=0, help="print what recipes there are, and end")
     parser.set_defaults(**from_config(config))
@@ -230,7 +230,7 @@ def config_of(folder: Path | None) -> dict[str, Any]:
 
 
 def from_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The flags of a run, other than its recipe, as defaults; a flag that is given again has to agree."""
+    """A run's flags, apart from its recipe, as defaults; a flag that is given again must have the same value."""
     if not config:
         return {}
     with endings.one_line_errors():

@@ -134,7 +134,7 @@ REGULARIZED = {
 
 @pytest.fixture
 def folder_without_root():
-    """An empty folder; as long as the test lasts, even root has only the rights of the user whose folder it is."""
+    """An empty folder; during the test, even root has only the rights of an ordinary user, who owns the folder."""
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     with tempfile.TemporaryDirectory() as folder:
         if root:

@@ -57,7 +57,7 @@ def test_absent(pretend):
     ("module", "message"),
     [
         (pretend_cupy(count=0), "CuPy finds no usable NVIDIA GPU: no device; see that nvidia-smi"),
-        (pretend_cupy(__version__="14.1.1"), "CuPy 14.1.1 is too old, version 14.2 is needed: pip install -e"),
+        (pretend_cupy(__version__="14.1.1"), "CuPy 14.1.1 is too old; 14.2 or later is needed: pip install -e"),
         (pretend_cupy(ones=broken), "the GPU is there but does not compute: cudaErrorNoKernelImageForDevice"),
         (pretend_cupy(tanh=lambda x: x * 0), "does not compute: a test product gave 0.0, expected 256"),
         (pretend_cupy(tanh=lambda x: x * np.nan), "does not compute: a test product gave nan, expected 256"),
@@ -119,7 +119,7 @@ def test_tf32_is_refused_where_it_would_be_float32(pretend, monkeypatch, device)
     with pytest.raises(ann.DeviceError, match="tf32 cannot be used: nvmath-python is not installed; pip install -e"):
         ann.get_backend(device, "tf32")
     cupy.cuda.Device.compute_capability = "75"
-    with pytest.raises(ann.DeviceError, match="precision tf32 needs a GPU of 2020 or later; this is Pretend GPU"):
+    with pytest.raises(ann.DeviceError, match="precision tf32 needs a GPU from 2020 or later; this is Pretend GPU"):
         ann.get_backend(device, "tf32")
 
 

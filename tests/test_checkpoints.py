@@ -205,7 +205,7 @@ def test_a_checkpoint_of_an_earlier_version(dataset, stopped):
 
     rewritten(stopped, forget)
     with pytest.raises(
-        ann.CheckpointError, match=r"recipe adversarial is 0\.5 and was 0\.0; give a new run another place$"
+        ann.CheckpointError, match=r"recipe adversarial is 0\.5 and was 0\.0; name another path for a new run$"
     ):
         ann.fit(network(ann.get_backend("cpu")), dataset, recipe(adversarial=0.5), (), None, ann.Checkpoints(stopped))
     net = network(ann.get_backend("cpu"))
@@ -242,8 +242,8 @@ def rewritten(path, change, compression=zipfile.ZIP_STORED):
         (lambda about, arrays: about.update(finished=1), "finished 1"),
         (lambda about, arrays: about.update(reports=[{}]), "damaged"),
         (lambda about, arrays: about.update(reports=7), "damaged"),
-        (lambda about, arrays: about.update(run=7), "cannot go on with another run"),
-        (lambda about, arrays: about["run"].update(recipe=None), "cannot go on with another run"),
+        (lambda about, arrays: about.update(run=7), "cannot resume a different run"),
+        (lambda about, arrays: about["run"].update(recipe=None), "cannot resume a different run"),
         (lambda about, arrays: about.update(reports=[]), "0 reports"),
         (lambda about, arrays: about.update(reports=[], epoch=1, finished=True, step=0), "finished without an epoch"),
         (lambda about, arrays: about["reports"][0].update(loss=None), "loss None"),

@@ -77,7 +77,7 @@ def test_members_that_diverge_are_named(backend, dataset):
     recipe = recipe_of("relu", "softmax", "cross-entropy", "sgd", epochs=1)
     net = ann.NeuralNetwork(recipe.layer_list(64, 10), recipe.loss, backend, SEED, committee=MEMBERS)
     net.parameters[1, ...] = net.parameters[1, ...] * 1e30
-    message = f"training diverged in epoch 1 of 1, the member with seed {SEED + 1}: the numbers grew"
+    message = f"training diverged in epoch 1 of 1, the member with seed {SEED + 1}: the numbers overflowed"
     with pytest.raises(ann.DivergenceError, match=message):
         ann.fit(net, dataset, recipe)
 

@@ -57,7 +57,7 @@ GOOD = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "it is empty, expected an IDX header of 16 bytes"),
+        (b"", "the file is empty, expected an IDX header of 16 bytes"),
         (idx_bytes(GOOD)[:15], "truncated: 15 bytes, expected an IDX header of 16"),
         (idx_bytes(GOOD)[:-1], r"truncated: 23 bytes of data, expected 24 for dimensions \[2, 3, 4\]"),
         (idx_bytes(GOOD) + b"\0", "bytes are left over after the data that its header promises"),
@@ -140,7 +140,7 @@ def test_a_bomb_is_not_unpacked(tmp_path, bomb):
 
 
 def _into_folders(folder, names):
-    """Move each file into a folder of the file's own name, without the .gz."""
+    """Move each file into a folder with the same name, without the .gz."""
     for name in names:
         data = gzip.decompress((folder / name).read_bytes())
         (folder / name).unlink()
@@ -163,7 +163,7 @@ def test_a_file_comes_before_a_folder_of_any_spelling(small_data):
     expected = ann.load_dataset(small_data)
     _into_folders(small_data, ["train-images-idx3-ubyte.gz"])
     inside = small_data / "train-images-idx3-ubyte" / "train-images-idx3-ubyte"
-    (small_data / "train-images.idx3-ubyte").write_bytes(inside.read_bytes())  # as one archive unpacks
+    (small_data / "train-images.idx3-ubyte").write_bytes(inside.read_bytes())  # as one archive unpacks it
     inside.write_bytes(b"not this one")
     np.testing.assert_array_equal(ann.load_dataset(small_data).train_images, expected.train_images)
 
@@ -176,7 +176,8 @@ def test_what_may_not_be_read(folder_without_root, mode, place):
     folder = write_mnist_like(top / "data")
     _into_folders(folder, ["train-images-idx3-ubyte.gz"])
     locked = top if place == ".." else folder / place
-    locked.chmod(mode & 0o377 if locked.is_file() else mode)  # reading is a file's 0o400; a folder needs 0o100 as well
+    # reading needs 0o400 for a file, and also 0o100 for a folder
+    locked.chmod(mode & 0o377 if locked.is_file() else mode)
     with pytest.raises(ann.DataFileError, match=rf"{folder}.*: cannot be read: Permission denied"):
         ann.load_dataset(folder)
     locked.chmod(0o700)
@@ -190,7 +191,7 @@ def test_links(small_data):
     ann.load_dataset(small_data)
     path.unlink()
     path.symlink_to("nowhere")
-    with pytest.raises(ann.DataFileError, match=f"{path}: a link to 'nowhere', which does not exist"):
+    with pytest.raises(ann.DataFileError, match=f"{path}: this is a link to 'nowhere', which does not exist"):
         ann.load_dataset(small_data)
     aside.rename(small_data / "t10k-labels.idx1-ubyte.gz")  # another spelling is there
     ann.load_dataset(small_data)
@@ -203,8 +204,8 @@ def test_links(small_data):
 @pytest.mark.parametrize("name", ["TRAIN-IMAGES-IDX3-UBYTE.GZ", "train-images-idx3-ubyte.gz.gz"])
 def test_a_similar_name_is_suggested(small_data, name):
     (small_data / "train-images-idx3-ubyte.gz").rename(small_data / name)
-    if not (small_data / "train-images-idx3-ubyte.gz").exists():  # where upper case does not matter
-        with pytest.raises(ann.DataFileError, match=rf"it holds no train-images.*; rename {name}, if that is it"):
+    if not (small_data / "train-images-idx3-ubyte.gz").exists():  # false if the file system ignores case
+        with pytest.raises(ann.DataFileError, match=rf"it holds no train-images.*; if {name} is that file, rename it"):
             ann.load_dataset(small_data)
 
 
@@ -265,7 +266,7 @@ def test_a_file_in_place_of_a_folder(small_data):
     ],
 )
 def test_errors_about_files_are_value_errors(tmp_path, read):
-    """Like json.JSONDecodeError, for callers that do not know this package's own exceptions."""
+    """Like json.JSONDecodeError, so that callers need not know this package's exceptions."""
     with pytest.raises(ValueError, match=str(tmp_path)) as caught:
         read(tmp_path)
     assert isinstance(caught.value, ann.AnnError)

@@ -1,4 +1,4 @@
-"""The learning rate, weight decay and warm-up that a recipe gets when they are not given."""
+"""The default learning rate, weight decay and warm-up of a recipe."""
 
 import dataclasses
 import json
@@ -71,7 +71,7 @@ def test_a_tuned_rate_keeps_its_ratio_to_the_default():
     changed = tuned.changed(optimizer="sgd", batch_size=50)
     expected = ann.Recipe(activation="relu", optimizer="sgd", batch_size=50)
     assert changed.learning_rate == pytest.approx(half * expected.learning_rate, rel=0.05)
-    assert dataclasses.replace(tuned, optimizer="sgd").learning_rate == 0.0042  # which knows no rule
+    assert dataclasses.replace(tuned, optimizer="sgd").learning_rate == 0.0042  # replace does not adapt it
     assert tuned.changed(hidden=(8,)) == dataclasses.replace(tuned, hidden=(8,))
 
 
@@ -100,13 +100,11 @@ def test_train_prints_and_saves_them(tmp_path, small_data):
     out, _ = run("train", *flags, "--run", "run", cwd=tmp_path)
     recipe = ann.Recipe(optimizer="sgd", epochs=2, batch_size=50)
     chosen = f"learning rate {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}, warmup {recipe.warmup:g}"
-    assert f"\nsgd; chosen to suit the other flags: {chosen}\n" in out
+    assert f"\nsgd; defaults for these flags: {chosen}\n" in out
     assert json.loads((tmp_path / "run/config.json").read_text())["recipe"] == json.loads(recipe.to_json())
     assert ann.load_model(tmp_path / "run/model.pickle").recipe["learning_rate"] == recipe.learning_rate
     out, _ = run("train", *flags, "--learning-rate", 0.01, "--weight-decay", 0, cwd=tmp_path)
-    assert (
-        f"\nsgd, learning rate 0.01, weight decay 0; chosen to suit the other flags: warmup {recipe.warmup:g}\n" in out
-    )
+    assert f"\nsgd, learning rate 0.01, weight decay 0; defaults for these flags: warmup {recipe.warmup:g}\n" in out
     out, _ = run("train", *FAST, "--data", small_data, "--recipe", "quick", "--optimizer", "sgd", cwd=tmp_path)
     quick = RECIPES["quick"].recipe.changed(hidden=(16,), epochs=3, batch_size=20, optimizer="sgd", learning_rate=0.3)
     assert f"\nsgd, learning rate 0.3, weight decay {quick.weight_decay:g}" in out

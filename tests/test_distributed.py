@@ -128,7 +128,7 @@ def wait_until(condition):
 
 
 def alive(number):
-    """Whether a process still runs; one that ended may wait to be noticed."""
+    """Whether a process still runs, and is not a zombie."""
     found = subprocess.run(["ps", "-o", "stat=", "-p", str(number)], capture_output=True, text=True)
     return found.stdout.strip()[:1] not in ("", "Z")
 
@@ -277,7 +277,7 @@ def test_one_line_where_one_process_fails(mpiexec, tmp_path, small_data, what, w
     ],
 )
 def test_one_line_for_what_is_wrong_everywhere(mpiexec, tmp_path, small_data, flags, code, words):
-    program = tmp_path / "program.py"  # in which all have time to say the same, however busy the machine
+    program = tmp_path / "program.py"  # gives all processes time to report the same error, however busy the machine
     program.write_text(
         f"import runpy, sys\nsys.argv[0] = {TRAIN!r}\nsys.path[:0] = [{str(ROOT / 'scripts')!r}]\n"
         f"import distributed\ndistributed._PATIENCE = 300\nrunpy.run_path({TRAIN!r}, run_name='__main__')\n"
@@ -350,7 +350,7 @@ from ann.mpi import MpiProcesses
 from pretend import pretend_cupy
 
 warnings.simplefilter("error")
-nccl = types.ModuleType("cupy.cuda.nccl")  # as CuPy's is, which catches the ImportError
+nccl = types.ModuleType("cupy.cuda.nccl")  # like CuPy's, which catches the ImportError
 nccl.available = False
 sys.modules[nccl.__name__] = nccl
 try:

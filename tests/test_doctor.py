@@ -79,7 +79,7 @@ def test_doctor_compares_installed_versions_with_the_declared_ones(doctor, monke
     out = spoken(capsys)
     assert found.wrong == out.count("WRONG") == 3 and "tqdm" not in out and "pillow" not in out and "torch" not in out
     assert "numpy 2.0.2 is installed, not numpy>=2.1" in out and "mend it: pip install 'numpy>=2.1'" in out
-    assert re.search(r"mend it: pip install 'nvmath-python>=0\.\d+'", out)  # and not the CUDA of one extra or the other
+    assert re.search(r"mend it: pip install 'nvmath-python>=0\.\d+'", out)  # without the CUDA version of an extra
     assert "optuna 6.0 is installed, not optuna>=5,<6" in out
     installed.clear()
     installed["scipy"] = None  # as after an interrupted installation

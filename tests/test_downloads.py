@@ -240,7 +240,7 @@ BAD = {
 }
 
 
-# _TIMEOUT and _PATIENCE: short where that is what ends the test, and else too long for a busy machine to matter
+# _TIMEOUT and _PATIENCE: short if they end the test, otherwise long enough for a busy machine
 LIMITS = {
     "silent": (0.5, 100),
     "slow-headers": (20, 0.05),

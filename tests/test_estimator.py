@@ -198,7 +198,7 @@ def test_weights_that_make_no_sense(digits):
     ],
 )
 def test_a_fit_that_fails_changes_nothing(digits, parameters, change):
-    """Else the old network would predict the new labels."""
+    """Otherwise the old network would predict the new labels."""
     X, y = digits
     classifier = MLPClassifier(**{**SMALL, "epochs": 3}).fit(X, y)
     expected, proba = dict(vars(classifier)), classifier.predict_proba(X)
@@ -213,14 +213,14 @@ def test_a_fit_that_fails_changes_nothing(digits, parameters, change):
 
 
 def test_pixels_that_were_not_scaled_are_warned_of_once(digits):
-    """However they are typed: scikit-learn's checks make floats of them."""
+    """Whatever their dtype: scikit-learn's checks convert them to floats."""
     X, y = digits
     for pixels in ((X * 255).astype(np.uint8), X * 255):
         with pytest.warns(ann.TrainingWarning) as caught:
             MLPClassifier(**{**SMALL, "epochs": 6}).fit(pixels, y).predict(pixels)
         found = [one for one in caught if str(one.message).startswith("X: ")]
         assert [str(one.message) for one in found] == [
-            "X: inputs reach 255, and should reach from 0 to 1: divide pixels by 255"
+            "X: inputs reach 255 but should lie between 0 and 1: divide pixels by 255"
         ]
         assert found[0].filename == __file__
 

@@ -42,7 +42,7 @@ def test_a_file_that_is_replaced_keeps_its_mode(tmp_path, mode):
     assert path.read_bytes() == b"new"
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can change the owner of files")
 def test_a_file_that_root_replaces_keeps_its_owner(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
@@ -53,7 +53,7 @@ def test_a_file_that_root_replaces_keeps_its_owner(tmp_path):
 
 @pytest.mark.parametrize("function", [check_writable, lambda path: write_atomically(path, b"new")])
 def test_a_read_only_file_is_not_replaced(tmp_path, function):
-    """Not even by root, to whom every file is writable."""
+    """Not even by root, who can write to every file."""
     path = tmp_path / "file"
     path.write_bytes(b"old")
     path.chmod(0o444)

@@ -47,8 +47,8 @@ def train(backend, dataset, **changes):
     ("change", "recipe", "message"),
     [
         (same, {"activation": "relu", "learning_rate": 3.0}, r"relu neurons of layer \d are 0 for every image"),
-        (same, {"learning_rate": 20.0}, r"\d+ % of the sigmoid outputs of layer 1 are at their limits"),
-        (same, {"activation": "tanh", "learning_rate": 20.0}, r"\d+ % of the tanh outputs of layer 1 are at"),
+        (same, {"learning_rate": 20.0}, r"\d+ % of the sigmoid outputs of layer 1 are saturated"),
+        (same, {"activation": "tanh", "learning_rate": 20.0}, r"\d+ % of the tanh outputs of layer 1 are saturated"),
         (same, {"activation": "scaled-tanh", "learning_rate": 20.0}, r"% of the scaled-tanh outputs of layer 1"),
         (same, {**SGD, "weight_decay": 0.1}, "has pulled all weights to 0 .* try weight decay 0.0001 \\(the default"),
         (same, {"learning_rate": 1e-7}, "learnt next to nothing: try learning rate 0.01 \\(the default"),
@@ -97,7 +97,7 @@ def test_a_run_that_goes_well_gets_no_hint(backend, dataset, recipe):
 
 @pytest.mark.slow
 def test_a_slow_start_gets_no_hint():
-    """With so much momentum most outputs are flat at first, and the network learns all the same."""
+    """With so much momentum, most outputs are saturated at first, but the network learns."""
     data = ann.load_dataset("mnist")
     data = dataclasses.replace(data, train_images=data.train_images[:5000], train_labels=data.train_labels[:5000])
     recipe = ann.Recipe(hidden=(32,), momentum=0.99, batch_size=20, epochs=10, validation=1000)
@@ -145,7 +145,7 @@ def test_inputs_that_are_not_scaled(backend, rng):
     labels = rng.integers(0, 10, 20)
     net.train_batch(pixels, labels, 0.1)
     net.train_batch(pixels / 255, labels, 0.1)
-    with pytest.warns(ann.TrainingWarning, match="X: inputs reach 255, .* divide pixels by 255$"):
+    with pytest.warns(ann.TrainingWarning, match="X: inputs reach 255 .* divide pixels by 255$"):
         net.train_batch(pixels.astype(np.float32), labels, 1e-3)
     net.train_batch(pixels.astype(np.float32), labels, 1e-3)  # said once
     other = network_of(backend, 64, 12, 10)

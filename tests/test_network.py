@@ -235,7 +235,7 @@ X, Y = np.zeros((4, 5), dtype=np.float32), np.array([0, 1, 2, 0])
 
 
 class Stranger:
-    """Such as an array on a GPU."""
+    """Like an array on a GPU, which cannot be converted implicitly."""
 
     def __array__(self, dtype=None, copy=None):
         raise TypeError("use get()\ninstead")
@@ -259,7 +259,10 @@ class Stranger:
         (np.where(np.eye(4, 5) > 0, np.inf, 0), r"X: expected finite float32 numbers, got inf at \[0, 0\]"),
         (np.full((4, 5), 1e300), r"X: expected finite float32 numbers, got 1e\+300 at"),
         (np.zeros((4, 5, 1, 1), np.uint8), r"X: expected shape .* got \(4, 5, 1, 1\); reshape images x with x.reshape"),
-        (Stranger(), r"X: expected a NumPy array, got test_network\.Stranger, which says: use get\(\) instead"),
+        (
+            Stranger(),
+            r"X: expected a NumPy array, got test_network\.Stranger, which cannot be converted: use get\(\) instead",
+        ),
         (None, "X: expected a NumPy array, got builtins.NoneType"),
         (np.ma.array(np.zeros((4, 5)), mask=True), "got numpy.ma.MaskedArray; fill in the masked values"),
         ([[1.0], [1.0, 2.0]], "X: expected a NumPy array, got rows of unequal lengths"),
@@ -380,17 +383,17 @@ def test_what_a_network_says_of_itself_is_what_it_computes(rng):
         "pixel_scale",
         "layers",
     ):
-        with pytest.raises(AttributeError, match=f"^{name} cannot be replaced: write into arrays"):
+        with pytest.raises(AttributeError, match=f"^{name} cannot be replaced; change arrays in place"):
             setattr(net, name, None)
     for name in ("input_dim", "output_dim", "activation", "weight", "bias", "parameters"):
-        with pytest.raises(AttributeError, match=f"^{name} cannot be replaced: write into arrays"):
+        with pytest.raises(AttributeError, match=f"^{name} cannot be replaced; change arrays in place"):
             setattr(net.layers[0], name, None)
     assert (repr(net), net.to_bytes(), net.layer_list) == (before, file, expected)
     assert json.loads(json.dumps(net.layer_list)) == expected
 
 
 def test_numbers_that_overflow_are_no_warning(backend, rng):
-    """Warnings are errors here, and would be raised in the place of what ``fit`` says of divergence."""
+    """Warnings are errors in the tests, and would hide the error that ``fit`` raises when training diverges."""
     x, labels = batch(rng, dtype=np.float32)
     for activation, output, loss in (("relu", "softmax", "cross-entropy"), ("gelu", "identity", "quadratic")):
         net = network_of(backend, 5, 4, 3, activation=activation, output=output, loss=loss, committee=2)

@@ -1,4 +1,4 @@
-"""What all programs have in common: ways to start them, output that cannot be written, and what flags are called."""
+"""What all programs have in common: how they start, output that cannot be written, and the names of flags."""
 
 import re
 import shlex
@@ -24,7 +24,7 @@ LOST = "error: cannot write to standard output: No space left on device"
 
 @pytest.fixture
 def model(tmp_path):
-    """A folder with a model of MNIST's size in it."""
+    """A folder that holds a model for MNIST images."""
     layers = ann.Recipe(hidden=(4,)).layer_list(784, 10)
     ann.NeuralNetwork(layers, seed=1).save(tmp_path / "mnist_ann.pickle")
     return tmp_path
@@ -69,10 +69,11 @@ def test_printed_commands_of_a_program_started_by_a_link(tmp_path, small_data):
 def test_output_that_cannot_be_written(model, program):
     process = in_shell(program, model, "> /dev/full")
     assert process.returncode == 1
-    assert process.stderr in (f"{LOST}; everything else is done\n", f"{LOST}\n")  # doctor may find something wrong
-    codes = (0, 1) if program == "doctor.py" else (0,)  # which may find something wrong here
+    # doctor may find a problem, and then it does not say that everything else was done
+    assert process.stderr in (f"{LOST}; everything else was done\n", f"{LOST}\n")
+    codes = (0, 1) if program == "doctor.py" else (0,)
     assert in_shell(program, model, "2> /dev/full").returncode in codes
-    process = in_shell(program, model, "| true")  # a reader that leaves before it reads
+    process = in_shell(program, model, "| true")  # a reader that ends without reading
     assert process.stderr == "" and process.returncode in codes
 
 
@@ -83,7 +84,7 @@ def test_predictions_that_cannot_be_written(model):
     image_module.fromarray(ann.load_dataset(ROOT / "data").test_images[0]).save(model / "seven.png")
     for flags in ("", " --json"):
         process = in_shell(f"predict.py seven.png{flags}", model, "> /dev/full")
-        assert (process.returncode, process.stderr) == (1, f"{LOST}; everything else is done\n")
+        assert (process.returncode, process.stderr) == (1, f"{LOST}; everything else was done\n")
 
 
 def test_a_message_that_cannot_be_written(tmp_path):
@@ -97,17 +98,17 @@ def test_the_default_device_is_what_help_says(tmp_path):
         words = " ".join(out.split())
         if "--device {auto,cpu,gpu}" in words:
             default = "cpu" if name == "predict" else "auto"
-            assert f"gpu never falls back (default: {default})" in words
+            assert f"gpu fails if there is none (default: {default})" in words
 
 
 @pytest.mark.parametrize(
     ("name", "words", "message"),
     [
-        ("join", "--model a --output b", "; MODEL is given without a flag"),
+        ("join", "--model a --output b", "; give MODEL without a flag"),
         ("train", "--model a", "; did you mean --output?"),
         ("report", "--model a b", "argument RUN_OR_MODEL: not allowed with argument --model"),
-        ("export", "page.html", "--to FILE is required: it names the file to write, as in --to page.html"),
-        ("export", "", "--to FILE is required: it names the file to write, as in --to page.html"),
+        ("export", "page.html", "--to FILE is required: it names the file to write, such as --to page.html"),
+        ("export", "", "--to FILE is required: it names the file to write, such as --to page.html"),
         ("train", "--loss mse", "; did you mean quadratic?"),
         ("train", "--optimizer momentum", "; did you mean sgd or nesterov?"),
         ("train", "--activation Leaky_ReLU", "; did you mean leaky-relu?"),
@@ -141,7 +142,7 @@ ENDINGS = {"train": ".pickle", "join": ".pickle", "export": ".npz", "report": ".
     ],
 )
 def test_what_cannot_be_written_is_found_before_the_work(model, program):
-    """A file where a folder should be, and a file that is read-only."""
+    """A read-only file, and a file in place of a folder."""
     name, *words = program.split()
     if name in ("report", "test", "predict", "try_loader", "sweep"):
         optional("matplotlib")
@@ -171,7 +172,7 @@ def test_what_cannot_be_written_is_found_before_the_work(model, program):
     ],
 )
 def test_no_program_ends_over_a_warning(model, program):
-    """With python -W error."""
+    """Not even with python -W error."""
     name, *words = program.split()
     if name in ("try_loader", "report", "predict"):
         optional("matplotlib")

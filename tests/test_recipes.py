@@ -197,7 +197,7 @@ def test_evaluate_refuses_a_file_of_something_else(evaluate, monkeypatch, capsys
     error = call(evaluate, monkeypatch, capsys, "--recipe", "classroom", "--output", tmp_path / "x").err
     assert (
         error.startswith("error: ")
-        and ("not a file of results" in error or "line 1: not a result" in error)
+        and ("not a results file" in error or "line 1: not a valid result" in error)
         and len(error.splitlines()) == 1
     )
     assert (tmp_path / "x").read_text() == contents

@@ -188,7 +188,9 @@ def test_an_epoch_allocates_nothing_large_after_its_first_step(tmp_path):
 def test_steps_without_graphs_are_said_and_done(monkeypatch, dataset):
     monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
     backend = GpuBackend(pretend_cupy(), "pretended")
-    with pytest.warns(RuntimeWarning, match=r"one by one.*nvmath-python is not installed; pip install -e '\.\[gpu\]'"):
+    with pytest.warns(
+        RuntimeWarning, match=r"without CUDA graphs.*nvmath-python is not installed; pip install -e '\.\[gpu\]'"
+    ):
         found = trained(backend, dataset)
     assert_same(found, trained(Plain(), dataset))
 
@@ -286,7 +288,7 @@ def test_the_faster_device_is_chosen_and_nothing_changed(monkeypatch, dataset, p
 
 
 def test_what_an_epoch_costs_once_does_not_count_as_each_step_s(monkeypatch, dataset, pretended):
-    """On a GPU that is slow to begin an epoch, and then fast."""
+    """On a GPU that starts each epoch slowly and then is fast."""
     backend, cpu, now = pretended()[0], ann.get_backend("cpu"), [0.0]
     costs = {"gpu": (1.0, 0.001), "cpu": (0.0, 0.01)}  # seconds, once and for each step
 
@@ -365,7 +367,7 @@ def test_a_gpu_without_graphs_lets_go_of_optimizers(monkeypatch, dataset):
     backend = GpuBackend(pretend_cupy(), "pretended")
     before = live_optimizers()
     for _ in range(2):
-        with pytest.warns(RuntimeWarning, match="one by one"):
+        with pytest.warns(RuntimeWarning, match="without CUDA graphs"):
             trained(backend, dataset)
     assert live_optimizers() == before
 
@@ -375,7 +377,7 @@ def test_a_gpu_without_graphs_lets_go_of_optimizers(monkeypatch, dataset):
 )
 @pytest.mark.parametrize("where", ["as written", "recorded", "graphs", "no graphs"])
 def test_a_training_frees_its_memory_when_it_returns(dataset, pretended, where, fields):
-    """At once, not when Python looks for cycles."""
+    """At once, not only when Python's garbage collector runs."""
     if where in ("as written", "recorded"):
         backend = Plain() if where == "as written" else ann.get_backend("cpu")
     else:
@@ -387,7 +389,7 @@ def test_a_training_frees_its_memory_when_it_returns(dataset, pretended, where, 
     gc.disable()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # where there are no graphs
+            warnings.simplefilter("ignore")  # about missing graphs
             ann.fit(net, dataset, recipe)
         assert live_trainings() == before
     finally:
@@ -395,8 +397,8 @@ def test_a_training_frees_its_memory_when_it_returns(dataset, pretended, where, 
 
 
 def live_trainings():
-    """How many objects there are that only trainings have; those of a GPU's recorder are most of its memory."""
-    # not isinstance, which asks other libraries' objects for their class, and some of them warn
+    """How many objects of trainings are alive; a GPU's recorder holds most of the memory."""
+    # not isinstance, which reads attributes of other libraries' objects, and some of those warn
     return sum(type(thing) in (Steps, Adam, GpuRecorder, CpuRecorder) for thing in gc.get_objects())
 
 

@@ -105,10 +105,10 @@ def test_of_a_run_whose_checkpoint_is_lost_or_whose_training_is_not_over(tmp_pat
     assert titles((tmp_path / "report.html").read_text()) == TITLES and len(error.splitlines()) == 1
     (tmp_path / "r/model.pickle").unlink()
     _, error = run("report", "r", "--data", small_data, cwd=tmp_path, code=1)
-    assert error.endswith("so no training was finished in it\n")  # and --resume would refuse the lost checkpoint
+    assert error.endswith("so no training was finished in it\n")  # --resume would refuse the damaged checkpoint
     (tmp_path / "r/checkpoint.npz").unlink()
     _, error = run("report", "r", "--data", small_data, cwd=tmp_path, code=1)
-    assert re.search("so no training was finished in it; go on with it: .*train.py --resume r$", error)
+    assert re.search("so no training was finished in it; resume it: .*train.py --resume r$", error)
 
 
 @pytest.mark.slow

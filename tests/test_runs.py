@@ -159,7 +159,7 @@ def test_the_commands_that_it_prints(tmp_path, small_data):
 
 @pytest.fixture(scope="module")
 def stopped_once(tmp_path_factory):
-    """A folder with data, and with a run of three epochs that was stopped in the second."""
+    """A folder with data and a run of three epochs that was stopped in the second."""
     place = tmp_path_factory.mktemp("stopped")
     small = write_mnist_like(place / "small")
     data = ann.load_dataset(small)
@@ -178,7 +178,7 @@ def stopped_once(tmp_path_factory):
 
 @pytest.fixture
 def stopped(tmp_path, stopped_once):
-    """A run's folder of its own for a test, as the one above."""
+    """The test's own copy of the folder of that run."""
     shutil.copytree(stopped_once, tmp_path, dirs_exist_ok=True)
     config = tmp_path / "run/config.json"
     config.write_text(config.read_text().replace(str(stopped_once), str(tmp_path)))
@@ -188,7 +188,7 @@ def stopped(tmp_path, stopped_once):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--epochs", "4"], "error: run: cannot go on with another run: recipe epochs is 4 and was 3"),
+        (["--epochs", "4"], "error: run: cannot resume a different run: recipe epochs is 4 and was 3"),
         (["--hidden", "16,8"], "recipe hidden is [16, 8] and was [16]"),
         (["--seed", "1", "--activation", "relu"], "recipe activation is 'relu' and was 'sigmoid'; seed is 1 and was 0"),
     ],
@@ -206,7 +206,7 @@ def test_data_that_differ(stopped, tmp_path):
         kind = "idx1" if "labels" in source else "idx3"
         shutil.copy(other / f"{source}-{kind}-ubyte.gz", other / f"{target}-{kind}-ubyte.gz")
     _, error = run("train", "--resume", "run", "--data", other, cwd=tmp_path, code=1)
-    assert "cannot go on with another run: data SHA-256 is" in error
+    assert "cannot resume a different run: data SHA-256 is" in error
 
 
 def test_other_versions_are_said(stopped):
@@ -255,13 +255,13 @@ def test_a_damaged_checkpoint(stopped):
     (stopped / "checkpoint.npz").write_bytes(b"PK")
     _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
     assert error.startswith("error: run/checkpoint.npz: not a checkpoint, or damaged")
-    assert error.endswith("; delete it to begin the run again\n")
+    assert error.endswith("; delete it to restart the run\n")
     (stopped / "checkpoint.npz").unlink()
     run("train", "--resume", "run", cwd=stopped.parent)
 
 
 def test_resume_is_proposed_only_where_it_works(stopped):
-    """Of a run that is under way, and not of one that is finished, or damaged."""
+    """For an unfinished run, but not for a finished or damaged one."""
 
     def proposal():
         _, error = run("train", "--data", "small", "--run", "run", cwd=stopped.parent, code=1)
@@ -271,19 +271,19 @@ def test_resume_is_proposed_only_where_it_works(stopped):
         _, error = run("report", "run", cwd=stopped.parent, code=1)
         return error
 
-    assert proposal() == "go on with the run in it, --resume run, or name a new one\n"
+    assert proposal() == "continue its run with --resume run, or name a new folder\n"
     if "pip install" not in proposal_of_report():
-        command = proposal_of_report().partition("go on with it: ")[2]
+        command = proposal_of_report().partition("resume it: ")[2]
         subprocess.run(shlex.split(command), check=True, capture_output=True, cwd=stopped.parent, env=NO_GPU)
     else:
         run("train", "--resume", "run", cwd=stopped.parent)
-    assert proposal() == "its run is finished; name a new one\n"
+    assert proposal() == "its run is finished; name a new folder\n"
     (stopped / "model.pickle").unlink()
     (stopped / "checkpoint.npz").write_bytes(b"PK")
-    assert proposal() == "name a new one\n"
+    assert proposal() == "name a new folder\n"
     (stopped / "checkpoint.npz").unlink()
     (stopped / "config.json").write_text("{")
-    assert proposal() == "name a new one\n" and "go on" not in proposal_of_report()
+    assert proposal() == "name a new folder\n" and "resume" not in proposal_of_report()
 
 
 def test_an_interruption_before_a_run_begins_proposes_nobody_else_s(stopped):
@@ -305,8 +305,8 @@ def test_a_read_only_file_of_a_run_is_found_before_training(stopped, name):
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
-        (["--run", "run"], 1, "The folder is not empty; go on with the run in it, --resume run, or name a new one"),
-        (["--run", "small"], 1, "small: The folder is not empty; name a new one\n"),
+        (["--run", "run"], 1, "The folder is not empty; continue its run with --resume run, or name a new folder"),
+        (["--run", "small"], 1, "small: The folder is not empty; name a new folder\n"),
         (["--run", "file"], 1, "error: file: File exists"),
         (["--run", "file/x"], 1, "error: file/x: Not a directory"),
         (["--resume", "absent"], 1, "absent: no run was begun in this folder"),
@@ -432,7 +432,7 @@ def test_sigterm_without_a_folder(tmp_path, small_data):
     assert (process.returncode, process.stderr) == (143, f"interrupted: nothing was saved; {WITH_RUN}\n")
 
 
-# so much weight decay that a warning is certain
+# enough weight decay to make a warning certain
 SGD = ["--optimizer", "sgd", "--weight-decay", "0.3", "--batch-size", "20", "--epochs", "12", "--hidden", "16"]
 
 
@@ -473,7 +473,7 @@ def test_a_folder_or_a_log_that_is_lost_costs_no_model(tmp_path, small_data, los
 
 @pytest.mark.parametrize("action", ["default", "error"])
 def test_memory_that_runs_out_while_a_checkpoint_is_written(tmp_path, small_data, action):
-    """With python -W error, too, the warning does not end the training."""
+    """Even with python -W error, the warning does not end the training."""
     change = "import ann.checkpoints\ndef fail(*rest): raise MemoryError\nann.checkpoints.write_checkpoint = fail"
     env = {**NO_GPU, "PYTHONWARNINGS": action}
     process = run_changed(change, small_data, tmp_path, "--run", "run", "--checkpoint-every", "1", env=env)
@@ -499,7 +499,7 @@ def test_an_activation_of_one_s_own_that_has_changed(tmp_path, small_data):
     assert out.count("--import") == 2
     own.write_text(text.format(3, 3))
     _, error = run("train", "--resume", "run", cwd=tmp_path, code=1)
-    assert "cannot go on with another run: network own activations mine is" in error
+    assert "cannot resume a different run: network own activations mine is" in error
 
 
 def test_a_config_that_imports_no_names(stopped):
@@ -507,7 +507,7 @@ def test_a_config_that_imports_no_names(stopped):
     path.write_text(json.dumps({**json.loads(path.read_text()), "imported": [5]}))
     _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
     assert (
-        error == "error: run/config.json: not the config of a run: imported is [5]; begin a new run in another folder\n"
+        error == "error: run/config.json: not the config of a run: imported is [5]; start a new run in another folder\n"
     )
     path.write_text(json.dumps({**json.loads(path.read_text()), "imported": [], "checkpoint_every": "x"}))
     _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)

@@ -30,9 +30,9 @@ FAST = ["--hidden", "16", "--epochs", "3", "--batch-size", "20", "--learning-rat
 
 
 def run(name, *arguments, cwd, code=0, env=NO_GPU, complaint=""):
-    """Run a program, and return its output and its complaints.
+    """Run a program and return its standard output and standard error.
 
-    Its exit code, and whether it complains, are checked; None leaves either to the caller.
+    Checks its exit code, and whether it writes to standard error; None skips that check.
     """
     command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
     process = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=300)
@@ -49,7 +49,7 @@ def run(name, *arguments, cwd, code=0, env=NO_GPU, complaint=""):
 
 @pytest.fixture(scope="module")
 def trained_once(tmp_path_factory):
-    """A folder with data, and with a model of them."""
+    """A folder with data and a model trained on them."""
     place = tmp_path_factory.mktemp("trained")
     run("train", "--device", "cpu", "--data", write_mnist_like(place / "small"), *FAST, cwd=place)
     return place
@@ -57,7 +57,7 @@ def trained_once(tmp_path_factory):
 
 @pytest.fixture
 def trained(tmp_path, trained_once):
-    """A test's own copy of it."""
+    """The test's own copy of that folder."""
     shutil.copytree(trained_once, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
@@ -342,7 +342,7 @@ def test_divergence_keeps_the_old_model(trained, small_data):
     assert (trained / "mnist_ann.pickle").read_bytes() == before
 
 
-WITH_RUN = "with --run FOLDER, checkpoints are saved, and --resume FOLDER goes on"
+WITH_RUN = "use --run FOLDER to save checkpoints, then --resume FOLDER to continue"
 
 
 @pytest.mark.parametrize("old", [True, False])
@@ -507,7 +507,7 @@ def test_a_log_on_a_full_disk_costs_no_model(tmp_path, small_data):
     options = {"cwd": tmp_path, "env": NO_GPU, "timeout": 300, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.run(["bash", "-c", f"{command} > /dev/full"], **options)
     assert process.returncode == 1 and (tmp_path / "mnist_ann.pickle").exists()
-    expected = "error: cannot write to standard output: No space left on device; everything else is done\n"
+    expected = "error: cannot write to standard output: No space left on device; everything else was done\n"
     assert process.stderr == expected
 
 
@@ -605,7 +605,7 @@ def test_benchmark_checks_what_it_times(tmp_path):
 
 
 def test_a_tilde_in_a_flag_is_the_home_folder(tmp_path, small_data):
-    """As in --data=~/small, which shells leave as it is."""
+    """As in --data=~/small, where shells do not expand it."""
     home, here = small_data.parent, tmp_path / "here"
     here.mkdir()
     (home / "own.py").write_text("")

@@ -191,7 +191,7 @@ def test_a_second_ctrl_c_keeps_the_trial_too(tmp_path, small_data):
     process = subprocess.run(
         [str(word) for word in command], cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=300
     )
-    assert process.returncode == 130 and "interrupted: what the study holds is kept" in process.stderr
+    assert process.returncode == 130 and "interrupted: the study is kept" in process.stderr
     failed, waiting = trials_in(str(tmp_path / "sweep.db"))
     assert (failed.state.name, waiting.state.name) == ("FAIL", "WAITING")
     assert waiting.system_attrs["fixed_params"] == failed.params != {}
@@ -236,10 +236,10 @@ def test_storages_that_do_not_work(tmp_path, small_data, database):
         ),
         ("nothing://me:hidden@host/x", "nothing"),
         ("text.db", "not a database"),
-        ("text.journal", "no journal of Optuna, or damaged"),
-        ("object.journal", "no journal of Optuna, or damaged"),
-        ("number.journal", "no journal of Optuna, or damaged"),
-        ("binary.journal", "no journal of Optuna, or damaged"),
+        ("text.journal", "not an Optuna journal, or is damaged"),
+        ("object.journal", "not an Optuna journal, or is damaged"),
+        ("number.journal", "not an Optuna journal, or is damaged"),
+        ("binary.journal", "not an Optuna journal, or is damaged"),
         ("postgresql://me:hidden@127.0.0.1:port/x", "no address of a database"),
         ("postgresql://127.0.0.1:1/x?user=me&password=hidden", "[Cc]onnection refused"),
         ("postgresql:/me:hidden@h/x.db", "there is no folder"),
@@ -269,7 +269,7 @@ def test_a_damaged_study_is_named(tmp_path, small_data, damage):
         (tmp_path / name).write_text("\n".join(lines) + "\n")
     _, complaint = run("sweep", *flags, cwd=tmp_path, env=ENV, code=1)
     assert complaint.startswith(f"error: --storage {name}: ") and "damaged" in complaint
-    assert complaint.endswith("put back a copy of it, or name another storage\n")
+    assert complaint.endswith("restore a backup of it, or name another storage\n")
 
 
 def test_trials_of_another_program(tmp_path, small_data):
@@ -320,7 +320,7 @@ def test_too_large_for_the_memory(tmp_path, small_data):
 
 
 def locked(database):
-    """Whether somebody who writes has an SQLite database to himself."""
+    """Whether a process holds the write lock of an SQLite database."""
     with contextlib.closing(sqlite3.connect(database, timeout=0)) as connection:
         try:
             connection.execute("BEGIN IMMEDIATE")

@@ -135,7 +135,7 @@ def test_divergence_is_found_and_said(backend, dataset):
 
 
 def test_numpy_s_error_handling_changes_nothing(backend, dataset):
-    """What underflows or overflows in a training is meant to, whatever the user has NumPy do about it."""
+    """Underflow and overflow in a training are harmless, whatever NumPy is told to do about them."""
     recipe = dataclasses.replace(SMALL, **REGULARIZED)
     plain, _ = trained(backend, dataset, recipe)
     with np.errstate(all="raise"):
@@ -159,9 +159,12 @@ def test_validation_images_of_other_classes_than_the_rest(backend, dataset, rows
     )
     nines *= 9
     for validation, message in (
-        (nines, f"{nines} of {nines} validation images show classes that no training image shows (9)"),
-        (nines + 1, f"{nines} of {nines + 1} validation images show classes that no training image shows (9)"),
-        (nines - 1, "no validation image shows some classes that training images show (0, 1, 2, 3, 4, 5, 6, 7, 8)"),
+        (nines, f"{nines} of {nines} validation images show classes that are not in the training images (9)"),
+        (nines + 1, f"{nines} of {nines + 1} validation images show classes that are not in the training images (9)"),
+        (
+            nines - 1,
+            "no validation image shows some classes that are in the training images (0, 1, 2, 3, 4, 5, 6, 7, 8)",
+        ),
     ):
         message = f"validation: {message}; if the images are sorted, shuffle them with their labels"
         with pytest.warns(ann.TrainingWarning, match=f"^{re.escape(message)}$") as caught:
@@ -179,7 +182,7 @@ def test_validation_images_that_lack_a_class_by_chance_are_no_warning(dataset):
 
 
 class Column:
-    """An array of another library, such as of pandas."""
+    """An array of another library, such as pandas."""
 
     def __init__(self, array):
         self._array = array
@@ -332,7 +335,7 @@ def test_floats_that_cannot_be_trained_on(dataset):
         trained(cpu, dataclasses.replace(dataset, train_images=images), SMALL)
     with pytest.raises(ValueError, match="train_images: expected floats, or uint8 pixels, got dtype int64"):
         trained(cpu, dataclasses.replace(dataset, train_images=dataset.train_images.astype(np.int64)), SMALL)
-    with pytest.warns(ann.TrainingWarning, match="train_images: inputs reach 2.., and should reach from 0 to 1"):
+    with pytest.warns(ann.TrainingWarning, match="train_images: inputs reach 2.. but should lie between 0 and 1"):
         trained(cpu, dataclasses.replace(dataset, train_images=dataset.train_images.astype(np.float32)), SMALL)
 
 

@@ -13,15 +13,15 @@ import pytest
 import ann
 
 tried = collections.Counter()  # how many files, by test module
-worst = {"calls": 0, "MB": 0.0}  # of the file that took most calls, and of the one that took most memory
-CALLS, BYTES = 4_000_000, 64 * 2**20  # what a refusal may take; the bytes are beyond those of the file itself
-HANG = 60  # seconds of processor time, tens of times what the slowest file takes on a quiet machine
+worst = {"calls": 0, "MB": 0.0}  # the most function calls and the most memory that any file took
+CALLS, BYTES = 4_000_000, 64 * 2**20  # limits for a refusal; the bytes do not include the file itself
+HANG = 60  # seconds of processor time, many times what the slowest file takes on an idle machine
 
 
 @contextmanager
 def little_cost(size):
-    """Fail if a file of this size costs too much. Calls of functions are counted, since seconds depend on who else
-    uses the machine.
+    """Fail if a file of this size costs too much. Function calls are counted, because seconds depend on how busy
+    the machine is.
     """
     started, counter = time.process_time(), cProfile.Profile()
     tracemalloc.start()
