@@ -158,6 +158,7 @@ class Recipe:
         return default_rates(
             self.optimizer,
             self.activation,
+            loss=self.loss,
             momentum=self.momentum,
             batch_size=self.batch_size,
             epochs=self.epochs,

@@ -35,8 +35,8 @@ class GradientClipping:
 class MaxNorm:
     """Limits the norm of the weights (I,) into each hidden neuron to ``limit``. Biases are not limited.
 
-    Srivastava et al. (2014), section 5.1. The output layer is not limited: it needs large weights to be
-    confident.
+    Srivastava et al. (2014), section 5.1, with limits of 3 to 4. Like there, the output layer is not limited. It needs
+    large weights to be confident.
     """
 
     def __init__(self, backend: Backend, weights: Sequence[Array], limit: float) -> None:

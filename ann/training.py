@@ -52,7 +52,8 @@ def fit(
             committee each member gets its own order and distortions, and becomes what it would have become alone; only
             what ends a training, early stopping, callbacks and divergence, looks at all together.
         dataset: of its training images, the last ``recipe.validation`` are held out, and only measured.
-        recipe: how to train. Its layers and loss are not read: the network has its own, and its number of members.
+        recipe: how to train. The network keeps its own layers, loss and number of members. Give the recipe the same
+            activation and loss anyway: its default rates depend on them.
         callbacks: each is called with every epoch's report. Where one returns True, training ends with this epoch.
             Training goes on from the parameters that they leave, unless those are others than training has, as averages
             and with batch normalisation.
