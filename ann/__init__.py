@@ -1,13 +1,13 @@
 """A multilayer perceptron written from scratch, on NumPy or, with the same source, on CuPy.
 
-Read it in this order: ``activations``, ``losses``, ``layers``, ``perceptron``, ``network``, ``optimizers``,
-``steps``, ``training``.
+README.md beside this file is the map.
 """
 
-from ann.backend import Backend, get_backend
-from ann.checkpoints import Checkpoints
+from ann._version import __version__ as __version__
+from ann.backends.base import Backend
+from ann.backends.select import get_backend
 from ann.committee import committee_of
-from ann.datasets import Dataset, load_dataset
+from ann.data.datasets import Dataset, load_dataset
 from ann.errors import (
     AnnError,
     CheckpointError,
@@ -17,14 +17,12 @@ from ann.errors import (
     ModelFileError,
     TrainingWarning,
 )
-from ann.model_loading import load_model
-from ann.network import NeuralNetwork
-from ann.own_activation import register_activation
-from ann.recipes import Recipe
-from ann.reports import EpochReport
-from ann.training import fit
-
-__version__ = "0.1.0"
+from ann.neural_network import NeuralNetwork, load_model
+from ann.nn.activations import register_activation
+from ann.training.checkpointer import Checkpoints
+from ann.training.fit import fit
+from ann.training.recipe import Recipe
+from ann.training.report import EpochReport
 
 __all__ = [
     "AnnError",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ann.network import NeuralNetwork
+from ann.neural_network import NeuralNetwork
 
 
 def committee_of(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ann.datasets import Dataset
-from ann.network import NeuralNetwork
-from ann.recipes import Recipe
-from ann.training import fit
+from ann.data.datasets import Dataset
+from ann.neural_network import NeuralNetwork
+from ann.training.fit import fit
+from ann.training.recipe import Recipe
 from ann.validation import check_weights
 
 try:

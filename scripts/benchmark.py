@@ -34,9 +34,9 @@ from peers_distort import DISTORTING, Distorting
 from tasks import TASKS, Contender, Task, Weights, starting_weights
 
 import ann
-from ann.files import check_writable, write_atomically
-from ann.named_recipes import RECIPES
-from ann.operations import Backend
+from ann.backends.base import Backend
+from ann.files.atomic import check_writable, write_atomically
+from ann.training.named_recipes import RECIPES
 from ann.validation import check_count
 
 REPETITIONS = 7

@@ -23,8 +23,8 @@ import numpy
 from startup import ROOT
 
 import ann
-from ann.files import user_path
-from ann.sources import SOURCES
+from ann.data.catalog import SOURCES
+from ann.files.atomic import user_path
 from ann.spelling import did_you_mean
 
 DATA, MODEL = ROOT / "data", Path("mnist_ann.pickle")

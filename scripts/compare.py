@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ann.metrics import mcnemar
+from ann.analysis.metrics import mcnemar
 
 _SHOWN = 20
 _CHANCE = 0.05  # what is more probable than this may well be luck

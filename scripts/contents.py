@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ann.model_file import read_model
+from ann.files.model_file import read_model
 
 
 def in_words(path: Path) -> str:

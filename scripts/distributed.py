@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 import startup
 
-from ann.mpi import MpiProcesses
-from ann.processes import ALONE, Processes
+from ann.training.distributed import ALONE, Processes
+from ann.training.mpi import MpiProcesses
 
 FLAG = "--distributed"
 _PATIENCE = 2.0  # seconds in which others say the same, if it is the same for all

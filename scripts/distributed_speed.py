@@ -26,8 +26,8 @@ from peers_torch import Torch
 from tasks import TASKS, Contender, Task, Weights, starting_weights
 
 import ann
-from ann.mpi import MpiProcesses
-from ann.operations import Array
+from ann.backends.base import Array
+from ann.training.mpi import MpiProcesses
 
 SIZES = (1, 2)
 MEASURED = ("classroom", "big")

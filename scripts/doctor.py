@@ -29,8 +29,9 @@ import startup
 from contents import in_words
 
 import ann
-from ann.blas import processors
-from ann.datasets import Dataset
+import ann.backends.blas
+from ann.backends.blas import processors
+from ann.data.datasets import Dataset
 
 EXAMPLES = """\
   python scripts/doctor.py
@@ -153,7 +154,7 @@ def look_at_numpy(found: Findings) -> None:
         found.bad("NumPy", f"{text}: a product is wrong by {error:.1g}", "pip install --force-reinstall numpy")
     else:
         found.ok("NumPy", text)
-    if ann.blas._library() is None:
+    if ann.backends.blas._library() is None:
         found.absent("BLAS", "NumPy's own cannot be called directly, so small networks train slower")
 
 
@@ -249,7 +250,7 @@ def look_at_folder(found: Findings) -> None:
     free = shutil.disk_usage(here).free
     text = f"{here}: {free / 2**30:.1f} GiB free"
     try:
-        ann.files.check_writable(here / cli.MODEL)
+        ann.files.atomic.check_writable(here / cli.MODEL)
     except OSError as error:
         found.bad("folder", f"{error.filename}: {error.strerror}", "cd to a folder of your own, or give --output FILE")
         return

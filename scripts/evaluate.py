@@ -22,9 +22,9 @@ from members import wrong_of_members
 from results import data_of, matching, read_rows, results_of, write_rows
 
 import ann
-from ann.files import check_writable, write_atomically
-from ann.metrics import spread
-from ann.named_recipes import RECIPES
+from ann.analysis.metrics import spread
+from ann.files.atomic import check_writable, write_atomically
+from ann.training.named_recipes import RECIPES
 
 EXAMPLES = """\
   python scripts/evaluate.py --recipe classroom --seeds 0-9

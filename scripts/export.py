@@ -12,10 +12,10 @@ import cli
 import endings
 
 import ann
-from ann.exports import FORMS
-from ann.files import check_writable, user_path, write_atomically
-from ann.sources import SOURCES
-from ann.web_page import web_page
+from ann.data.catalog import SOURCES
+from ann.export.formats import FORMS
+from ann.export.web_page import web_page
+from ann.files.atomic import check_writable, user_path, write_atomically
 
 EXAMPLES = """\
   python scripts/export.py --to page.html

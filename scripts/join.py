@@ -14,7 +14,7 @@ import cli
 import endings
 
 import ann
-from ann.files import check_writable
+from ann.files.atomic import check_writable
 
 EXAMPLES = """\
   python scripts/train.py --seed 0 --output a.pickle

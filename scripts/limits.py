@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from tasks import Task
 
-from ann.operations import Backend
+from ann.backends.base import Backend
 
 
 def products_alone(task: Task, backend: Backend, steps: int) -> Callable[[], None]:

@@ -10,8 +10,8 @@ import sys
 import numpy as np
 
 import ann
-from ann.analysis import probabilities
-from ann.plots import text_picture
+from ann.analysis.figures import text_picture
+from ann.analysis.inspection import probabilities
 
 LOOKED_AT = 2000  # images
 _BAR = 24  # characters for a probability of 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import ann
-from ann.metrics import spread
+from ann.analysis.metrics import spread
 
 
 def wrong_of_members(network: ann.NeuralNetwork, images: np.ndarray, labels: np.ndarray) -> list[int]:

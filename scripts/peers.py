@@ -11,9 +11,9 @@ from peers_torch import Torch, TorchCompiled, TorchGraph, TorchTF32
 from tasks import MOMENTUM, Contender, Task, UnsuitedError, Weights
 
 import ann
-from ann.images import Images
-from ann.processes import ALONE, Processes
-from ann.steps import Steps
+from ann.training.distributed import ALONE, Processes
+from ann.training.images import Images
+from ann.training.trainer import Steps
 
 
 class Ours:

@@ -11,7 +11,7 @@ import numpy as np
 from tasks import UnsuitedError
 
 import ann
-from ann.augment import DistortedBatch, Distorter, Strengths
+from ann.data.distortion import DistortedBatch, Distorter, Strengths
 
 
 class Distorting(Protocol):

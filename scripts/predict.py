@@ -18,10 +18,10 @@ import numpy as np
 from startup import complain
 
 import ann
-from ann.files import shown_path
-from ann.handwriting import Prepared, prepare, read_picture
-from ann.plots import check_figure_path, figure_of_images, save_figure, text_sheet
-from ann.sources import SOURCES
+from ann.analysis.figures import check_figure_path, figure_of_images, save_figure, text_sheet
+from ann.data.catalog import SOURCES
+from ann.data.handwriting import Prepared, prepare, read_picture
+from ann.files.atomic import shown_path
 
 EXAMPLES = """\
   python scripts/predict.py photo.jpg

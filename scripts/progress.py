@@ -9,7 +9,7 @@ from live import is_due, least_certain
 from tqdm import tqdm
 
 import ann
-from ann.checkpoint_file import Position
+from ann.training.checkpoint_file import Position
 
 
 class Progress:

@@ -22,13 +22,13 @@ from test import check_fit
 from tqdm import tqdm
 
 import ann
-import ann.analysis as analysis
-from ann.checkpoint_file import read_checkpoint
-from ann.files import check_writable, shown_path, write_atomically
-from ann.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
-from ann.plots import figure_of_curves, figure_of_images, pyplot
-from ann.reports import EpochReport
-from ann.run_folder import position_of
+from ann.analysis import inspection
+from ann.analysis.figures import figure_of_curves, figure_of_images, pyplot
+from ann.analysis.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
+from ann.files.atomic import check_writable, shown_path, write_atomically
+from ann.training.checkpoint_file import read_checkpoint
+from ann.training.report import EpochReport
+from ann.training.run_folder import position_of
 
 EXAMPLES = """\
   python scripts/report.py
@@ -49,7 +49,7 @@ def main() -> None:
     with endings.one_line_errors():
         cli.check_ending(flags.output, ".html")
         check_writable(flags.output)
-        changes = analysis.changes()  # first, since what it says to install is enough for all of it
+        changes = inspection.changes()  # first, since what it says to install is enough for all of it
         pyplot().switch_backend("agg")  # it opens no window
         path, reports = model_and_reports(flags.model)
         network = ann.load_model(path, flags.device)
@@ -166,8 +166,8 @@ def first_weights(seen: Seen) -> Section:
 
 def ideals(seen: Seen) -> Section:
     """The inputs that it would like best."""
-    images = analysis.ideal_inputs(seen.network, IDEALS)
-    sure = analysis.probabilities(seen.network.apply(images)).diagonal()
+    images = inspection.ideal_inputs(seen.network, IDEALS)
+    sure = inspection.probabilities(seen.network.apply(images)).diagonal()
     captions = [f"{name}: {shown(chance)}" for name, chance in zip(seen.names, sure, strict=False)]
     pictures = 255 * images / np.maximum(images.max(axis=1, keepdims=True), 1e-6)
     shaped = pictures.reshape(-1, *seen.dataset.test_images.shape[1:])
@@ -183,7 +183,7 @@ def ideals(seen: Seen) -> Section:
 
 def reliability(seen: Seen) -> Section:
     """Whether it knows how sure it may be."""
-    found = analysis.calibration(seen.outputs, seen.dataset.test_labels)
+    found = inspection.calibration(seen.outputs, seen.dataset.test_labels)
     return Section(
         "Whether its probabilities can be believed",
         "Answers that were given with a probability of 0.8 should be right 8 times of 10. Points below the line: too "
@@ -203,11 +203,11 @@ def sheet(images: np.ndarray | Sequence[np.ndarray], captions: Sequence[str], co
 MAKERS = (confusions, mistakes, first_weights, ideals, reliability)
 
 
-def changed_images(seen: Seen, changes: Sequence[analysis.Change]) -> Section:
+def changed_images(seen: Seen, changes: Sequence[inspection.Change]) -> Section:
     """What throws it off."""
     images, labels = seen.dataset.test_images, seen.dataset.test_labels
     some = np.arange(0, len(labels), max(1, len(labels) // CHANGED))  # the first half of MNIST's is the easier
-    shares = [analysis.robustness(seen.network, images[some], labels[some], change) for change in changes]
+    shares = [inspection.robustness(seen.network, images[some], labels[some], change) for change in changes]
     commonest = 1 - np.bincount(labels).max() / len(labels)
     return Section(
         "What throws it off",
@@ -222,11 +222,11 @@ def doubts(seen: Seen) -> Section:
     images, labels, names = seen.dataset.train_images, seen.dataset.train_labels, seen.names
     outputs = seen.network.apply(images)
     answers = outputs.argmax(axis=1)
-    order = np.argsort(-analysis.losses(outputs, labels), kind="stable")
+    order = np.argsort(-inspection.losses(outputs, labels), kind="stable")
     chosen = [place for place in order[:DOUBTED] if answers[place] != labels[place]]
     rows, captions = [], []
     for place, others in zip(
-        chosen, analysis.nearest(images.reshape(len(images), -1), chosen, NEIGHBOURS), strict=True
+        chosen, inspection.nearest(images.reshape(len(images), -1), chosen, NEIGHBOURS), strict=True
     ):
         rows += [place, *others]
         captions.append(f"label {names[labels[place]]}\nanswer {names[answers[place]]}")

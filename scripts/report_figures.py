@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ann.analysis import Calibration, Change
-from ann.metrics import wilson_interval
-from ann.plots import BLUE, ORANGE, pyplot
+from ann.analysis.figures import BLUE, ORANGE, pyplot
+from ann.analysis.inspection import Calibration, Change
+from ann.analysis.metrics import wilson_interval
 
 READABLE = 30  # classes, of which a matrix has room for numbers
 

@@ -9,8 +9,8 @@ from typing import Any
 import startup
 
 import ann
-from ann.checkpoint_file import digest
-from ann.files import read_regular, write_atomically
+from ann.files.atomic import read_regular, write_atomically
+from ann.files.digest import digest
 from ann.validation import check_count, check_number
 
 _MAX_BYTES = 2**24

@@ -21,8 +21,8 @@ from sweep_words import command, leaderboard
 from train_flags import number, whole
 
 import ann
-from ann.files import check_writable, write_atomically
-from ann.plots import pyplot
+from ann.analysis.figures import pyplot
+from ann.files.atomic import check_writable, write_atomically
 
 EXAMPLES = """\
   python scripts/sweep.py

@@ -15,7 +15,7 @@ from html_page import Section
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import TrialState
 
-from ann.plots import BLUE, ORANGE, pyplot
+from ann.analysis.figures import BLUE, ORANGE, pyplot
 
 COLUMNS = 4  # of slices
 FEW = 20  # trials, below which nothing can be said about what mattered

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ann
-from ann.activations import ACTIVATIONS
-from ann.losses import LOSSES, get_loss
-from ann.optimizers import OPTIMIZERS
-from ann.schedules import SCHEDULES
+from ann.nn.activations import ACTIVATIONS
+from ann.nn.losses import LOSSES, get_loss
+from ann.optim.registry import OPTIMIZERS
+from ann.optim.schedules import SCHEDULES
 from ann.spelling import did_you_mean
 
 _NUMBER = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?"

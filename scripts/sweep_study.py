@@ -190,7 +190,7 @@ def _within_libraries(error: Exception) -> bool:
     for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
         if frame.f_globals.get("__name__", "").split(".")[0] in ("optuna", "sqlalchemy"):
             return True
-        if Path(frame.f_code.co_filename).parent in (ROOT / "scripts", ROOT / "ann"):
+        if any(Path(frame.f_code.co_filename).is_relative_to(ROOT / folder) for folder in ("scripts", "ann")):
             return False
     return False
 

@@ -23,7 +23,7 @@ from sweep_words import in_words
 from tqdm import tqdm
 
 import ann
-from ann.device_choice import seconds_an_epoch
+from ann.training.fastest_device import seconds_an_epoch
 
 TENTHS = 10  # of a trial, after each of which hopeless ones end
 

@@ -18,9 +18,9 @@ from compare import Comparison
 from members import in_words, wrong_of_members
 
 import ann
-from ann.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
-from ann.plots import check_figure_path, figure_of_images, save_figure
-from ann.sources import DIGITS
+from ann.analysis.figures import check_figure_path, figure_of_images, save_figure
+from ann.analysis.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
+from ann.data.catalog import DIGITS
 
 EXAMPLES = """\
   python scripts/test.py

@@ -24,14 +24,14 @@ from progress import Progress
 from train_flags import interval, parse_flags, recipe_of
 
 import ann
-from ann.checkpoint_file import check_same_run
-from ann.device_choice import choose_backend
-from ann.early_stopping import best_first
-from ann.files import check_writable
-from ann.metrics import learnt_nothing
-from ann.mpi import MpiProcesses
-from ann.processes import Processes, check_same, together
-from ann.run_folder import RunFolder, run_config, versions
+from ann.analysis.metrics import learnt_nothing
+from ann.files.atomic import check_writable
+from ann.training.checkpoint_file import check_same_run
+from ann.training.distributed import Processes, check_same, together
+from ann.training.early_stopping import best_first
+from ann.training.fastest_device import choose_backend
+from ann.training.mpi import MpiProcesses
+from ann.training.run_folder import RunFolder, run_config, versions
 
 
 def main() -> None:

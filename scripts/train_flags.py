@@ -19,13 +19,13 @@ from distributed import FLAG
 from results import matching, read_rows, results_of
 
 import ann
-from ann.activations import ACTIVATIONS
-from ann.backend import PRECISIONS
-from ann.losses import LOSSES
-from ann.named_recipes import RECIPES
-from ann.optimizers import OPTIMIZERS
-from ann.run_folder import read_config
-from ann.schedules import SCHEDULES
+from ann.backends.select import PRECISIONS
+from ann.nn.activations import ACTIVATIONS
+from ann.nn.losses import LOSSES
+from ann.optim.registry import OPTIMIZERS
+from ann.optim.schedules import SCHEDULES
+from ann.training.named_recipes import RECIPES
+from ann.training.run_folder import read_config
 from ann.validation import check_count, check_number
 
 EVERY = "30s"

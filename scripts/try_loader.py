@@ -14,9 +14,9 @@ import endings
 import numpy as np
 
 import ann
-from ann.augment import examples
-from ann.named_recipes import RECIPES
-from ann.plots import check_figure_path, figure_of_images, save_figure, show_figure, text_sheet
+from ann.analysis.figures import check_figure_path, figure_of_images, save_figure, show_figure, text_sheet
+from ann.data.distortion import examples
+from ann.training.named_recipes import RECIPES
 from ann.validation import check_count
 
 EXAMPLES = """\

@@ -14,15 +14,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m
 import cli
 import endings
 import numpy as np
-import startup
 
 import ann
-from ann.activations import ACTIVATIONS
-from ann.batch_norm import BatchNorm
-from ann.dropout import Dropout
-from ann.gradient_check import network_gradient_error
-from ann.losses import LOSSES
-from ann.operations import Backend
+from ann.analysis.gradient_check import network_gradient_error
+from ann.backends.base import Backend
+from ann.nn.activations import ACTIVATIONS
+from ann.nn.batch_norm import BatchNorm
+from ann.nn.dropout import Dropout
+from ann.nn.losses import LOSSES
 from ann.validation import check_count
 
 EXAMPLES = """\
@@ -59,9 +58,8 @@ def device(name: str) -> ann.Backend:
         if found.name == "gpu" or name == "cpu":
             return found
         cli.say(f"no GPU computes here ({found.description}), so this checks the strict backend, its stand-in")
-    sys.path.append(str(startup.ROOT / "tests"))
     try:
-        from strict import strict_backend  # type: ignore[import-not-found, unused-ignore]
+        from ann.backends.strict import strict_backend
     except ModuleNotFoundError as error:
         raise ImportError(f"{error.name} is not installed: pip install -e '.[test]'; or try --device cpu") from None
     backend: ann.Backend = strict_backend()

@@ -8,10 +8,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from conftest import optional
-from test_readme import blocks
 
 import ann
+from support import optional
+from support.readme import blocks
 
 optional("sklearn")
 

@@ -2,17 +2,18 @@
 
 import numpy as np
 import pytest
-from conftest import network_of, optional
 
 import ann
-from ann.batch_norm import BatchNorm
-from ann.images import Images
-from ann.metrics import mcnemar
-from ann.optimizers import get_optimizer
-from ann.perceptron import Perceptron
-from ann.regularizers import GradientClipping
-from ann.schedules import get_schedule
-from ann.steps import Steps
+from ann.analysis.metrics import mcnemar
+from ann.nn.batch_norm import BatchNorm
+from ann.nn.network import Perceptron
+from ann.optim.constraints import GradientClipping
+from ann.optim.registry import get_optimizer
+from ann.optim.schedules import get_schedule
+from ann.training.images import Images
+from ann.training.trainer import Steps
+from support import optional
+from support.networks import network_of
 
 torch = optional("torch")
 

@@ -4,11 +4,13 @@ import gzip
 
 import numpy as np
 import pytest
-from conftest import idx_bytes, network_of, optional
 
 import ann
-from ann.datasets import read_idx
-from ann.metrics import wilson_interval
+from ann.analysis.metrics import wilson_interval
+from ann.data.datasets import read_idx
+from support import optional
+from support.digits import idx_bytes
+from support.networks import network_of
 
 hypothesis = optional("hypothesis")
 st, hnp = optional("hypothesis.strategies"), optional("hypothesis.extra.numpy")

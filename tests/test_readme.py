@@ -2,16 +2,10 @@
 
 import re
 
-from conftest import ROOT
-
 import ann
-from ann.activations import ACTIVATIONS
-
-README = (ROOT / "README.md").read_text()
-
-
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+from ann.nn.activations import ACTIVATIONS
+from support import ROOT
+from support.readme import README, blocks
 
 
 def test_the_library_example_runs(tmp_path, monkeypatch, capsys):
@@ -47,5 +41,13 @@ def test_the_first_block_is_two_commands():
 def test_the_files_it_names_exist():
     for name in re.findall(r"`(\w+\.py)`", README):
         assert any((ROOT / folder / name).exists() for folder in ("ann", "scripts")), name
-    for path in re.findall(r"\]\(((?!http)[^)]+)\)|`((?:data|tests|scripts)/[\w./]+)`", README):
+    for path in re.findall(r"\]\(((?!http)[^)]+)\)|`((?:ann|data|tests|scripts)/[\w./]+)`", README):
         assert (ROOT / "".join(path)).exists(), path
+
+
+def test_the_map_names_files_that_exist():
+    text = (ROOT / "ann/README.md").read_text()
+    paths = re.findall(r"`([\w/]+\.(?:py|html)|\w+/)`", text)
+    assert len(paths) > 40
+    for path in paths:
+        assert (ROOT / "ann" / path).exists() or (ROOT / path).exists(), path

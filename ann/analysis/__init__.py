@@ -1,0 +1,1 @@
+"""Looking at networks: metrics, figures and a check of gradients."""

@@ -1,0 +1,233 @@
+"""NumPy's counterpart on an NVIDIA GPU: CuPy, with steps as CUDA graphs. Apart from MPI's module, this is the
+only file that imports CuPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ann.backends.base import Array, Backend
+from ann.backends.blas import by_columns, row_step
+from ann.errors import DeviceError
+
+OLDEST = {"numpy": "2.1", "cupy": "14.2"}  # the first with reshape(copy=); the same as in pyproject.toml
+_INSTALL = "pip install -e '.[gpu]' (CUDA 13) or pip install -e '.[gpu-cuda12]'"
+
+
+class GpuBackend(Backend):
+    """CuPy on an NVIDIA GPU."""
+
+    def __init__(self, xp: Any, description: str, precision: str = "float32") -> None:
+        super().__init__("gpu", xp, description)
+        self.precision = precision
+        self._kernels: dict[Callable[..., None], Callable[..., None]] = {}
+
+    def from_host(self, array: np.ndarray) -> Array:
+        """See ``Backend``."""
+        return self.xp.asarray(array)
+
+    def to_host(self, array: Array) -> np.ndarray:
+        """See ``Backend``."""
+        host: np.ndarray = self.xp.asnumpy(array)
+        return host
+
+    def synchronize(self) -> None:
+        """See ``Backend``."""
+        self.xp.cuda.get_current_stream().synchronize()
+
+    def assign(self, array: Array, out: Array) -> None:
+        """See ``Backend``."""
+        self.xp.copyto(out, array, casting="unsafe")
+
+    def fused(self, function: Callable[..., None], *arrays: Array) -> None:
+        """See ``Backend``."""
+        if function not in self._kernels:
+            other = GpuBackend(self.xp, self.description)  # a kernel that refers to self would keep it alive
+
+            def kernel(*parameters: Array) -> None:
+                function(other, *parameters)
+
+            self._kernels[function] = self.xp.fuse(kernel)
+        self._kernels[function](*arrays)
+
+    def recorder(self) -> Backend:
+        """See ``Backend``."""
+        try:
+            return GpuRecorder(self)
+        except Exception as error:  # of nvmath or CuPy, whose types cannot be named before they are imported
+            absent = isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("nvmath")
+            reason = "nvmath-python is not installed" if absent else _line(error)
+            if self.precision != "float32":
+                raise DeviceError(f"precision {self.precision} cannot be used: {reason}; {_INSTALL}") from None
+            _warn_of_eager_steps(f"{reason}; {_INSTALL}")
+            return self
+
+
+class GpuRecorder(GpuBackend):
+    """Puts a step into a CUDA graph, which is launched as one.
+
+    CuPy refuses its own matrix products in a graph, since a product may want memory of its own. So they are done
+    here, by a cuBLAS handle that has been given its memory. What a step takes from CuPy's memory pool would be
+    handed to others when the step is recorded, while the graph still writes to it; so it comes from a pool that lives
+    as long as the graph.
+    """
+
+    _WORKSPACE = 32 * 2**20  # bytes, as NVIDIA recommends for Hopper cards
+    _REAL32, _REAL64 = 0, 1  # cudaDataType
+
+    def __init__(self, backend: GpuBackend) -> None:
+        super().__init__(backend.xp, backend.description, backend.precision)
+        self._cublas = importlib.import_module("nvmath.bindings.cublas")
+        self._pool = self.xp.cuda.MemoryPool()
+        self._stream = self.xp.cuda.Stream(non_blocking=True)
+        self._workspace = self.xp.empty(self._WORKSPACE, dtype=self.xp.uint8)
+        self._handle = self._cublas.create()
+        weakref.finalize(self, self._cublas.destroy, self._handle)
+        self._running: Callable[[Any, Array], Array] | None = None  # the user's activation function while it runs
+        self._warned = False
+
+    def record(self, function: Callable[[], None]) -> Callable[[], object]:
+        """See ``Backend``. The call now compiles and allocates; the next one captures the graph."""
+        launch: Callable[[], object] | None = None
+
+        def play() -> None:
+            nonlocal launch
+            if launch is None:
+                try:
+                    launch = self._capture(function).launch
+                except Exception as error:
+                    self._warn(error)
+                    launch = function
+            launch()
+
+        with self.xp.cuda.using_allocator(self._pool.malloc):
+            function()
+        return play
+
+    def _capture(self, function: Callable[[], None]) -> Any:
+        with self.xp.cuda.using_allocator(self._pool.malloc), self._stream:
+            self._stream.begin_capture()
+            try:
+                function()
+            finally:
+                graph = self._stream.end_capture()
+        return graph
+
+    def evaluate(self, function: Callable[[Any, Array], Array], array: Array, out: Array) -> None:
+        """See ``Backend``."""
+        self._running = function
+        super().evaluate(function, array, out)
+        self._running = None
+
+    def _warn(self, error: Exception) -> None:
+        """Warn once that steps cannot be captured: why, and what to do about it."""
+        if self._warned:
+            return
+        self._warned = True
+        reason, advice = _line(error), "a newer NVIDIA driver or CuPy may help"
+        if self._running:
+            name = getattr(self._running, "__name__", repr(self._running))
+            reason = f"your activation function {name} cannot be captured ({reason})"
+            advice = "use functions of xp, such as xp.where; avoid float(), y[z > 1] and NumPy arrays"
+        _warn_of_eager_steps(f"{reason}; {advice}")
+
+    def product(self, a: Array, b: Array, out: Array, scale: float = 1.0, keep: float = 0.0) -> None:
+        """See ``Backend``."""
+        xp, cublas = self.xp, self._cublas
+        stream = xp.cuda.get_current_stream().ptr
+        cublas.set_stream(self._handle, stream)
+        cublas.set_workspace(self._handle, self._workspace.data.ptr, self._WORKSPACE)  # a new stream forgets it
+        wide = out.dtype == xp.float64
+        kind = self._REAL64 if wide else self._REAL32
+        compute = cublas.ComputeType
+        exact = compute.COMPUTE_64F if wide else compute.COMPUTE_32F
+        precision = compute.COMPUTE_32F_FAST_TF32 if self.precision == "tf32" and not wide else exact
+        factors = np.array([scale, keep], dtype=np.float64 if wide else np.float32)  # on the host
+        # cuBLAS thinks in columns: what it takes for C = B A is our C^T = A^T B^T
+        if by_columns(_one(out)):
+            a, b, out = b.mT, a.mT, out.mT
+        members = out.shape[:-2]  # whose products are done by one call
+        (rows, inner), columns = a.shape[-2:], b.shape[-1]
+        operations = (cublas.Operation.T if by_columns(_one(array)) else cublas.Operation.N for array in (b, a))
+        right, left, result = (
+            (array.data.ptr, kind, row_step(_one(array)), *([_member_step(array)] if members else []))
+            for array in (b, a, out)
+        )
+        gemm = cublas.gemm_strided_batched_ex if members else cublas.gemm_ex
+        gemm(
+            *(self._handle, *operations, columns, rows, inner, factors.ctypes.data, *right, *left),
+            *(factors[1:].ctypes.data, *result, *members, precision, cublas.GemmAlgo.DFALT),
+        )
+
+
+def _one(array: Array) -> Array:
+    """The matrix, or the first of a committee's."""
+    return array[0] if array.ndim == 3 else array
+
+
+def _member_step(array: Array) -> int:
+    """By how many numbers the matrices of members lie apart; 0 where all have the same one."""
+    return int(array.strides[0] // array.itemsize) if array.ndim == 3 else 0
+
+
+def _warn_of_eager_steps(reason: str) -> None:
+    warnings.warn(
+        f"training steps run without CUDA graphs, so small networks train more slowly: {reason}",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+def too_old(library: Any) -> bool:
+    """Whether NumPy or CuPy is older than this package needs."""
+    return bool(np.lib.NumpyVersion(library.__version__) < f"{OLDEST[library.__name__]}.0")
+
+
+def open_gpu(precision: str) -> Backend:
+    """Import CuPy and make the GPU do a product: an import alone proves nothing."""
+    if importlib.util.find_spec("cupy") is None:
+        raise DeviceError(f"CuPy is not installed: {_INSTALL}")
+    try:
+        cupy = importlib.import_module("cupy")
+        if cupy.cuda.runtime.getDeviceCount() < 1:
+            raise RuntimeError("no device")
+    except Exception as error:  # CuPy raises its own types, which cannot be named before it is imported
+        raise DeviceError(
+            f"CuPy finds no usable NVIDIA GPU: {_line(error)}; see that nvidia-smi lists a GPU, "
+            f"then install the CuPy that fits its driver: {_INSTALL}"
+        ) from error
+    if too_old(cupy):
+        raise DeviceError(f"CuPy {cupy.__version__} is too old; {OLDEST['cupy']} or later is needed: {_INSTALL}")
+    try:
+        ones = cupy.ones((16, 16), dtype=cupy.float32)
+        total = float(cupy.sum(cupy.tanh(ones @ ones)))  # float() waits for the result
+        if not abs(total - 256.0) <= 1e-3:  # NaN fails, too
+            raise RuntimeError(f"a test product gave {total}, expected 256")
+    except Exception as error:
+        raise DeviceError(
+            f"the GPU is there but does not compute: {_line(error)}; "
+            f"the CUDA libraries may be absent or older than the card: {_INSTALL}"
+        ) from error
+    properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+    name = properties["name"].decode()
+    return GpuBackend(cupy, f"{name}, CuPy {cupy.__version__}, which computed a test product", precision)
+
+
+def check_tf32(backend: Backend) -> None:
+    """Raise DeviceError if the GPU would silently compute products in float32 instead."""
+    device = backend.xp.cuda.Device()
+    if int(device.compute_capability) < 80:
+        raise DeviceError(f"precision tf32 needs a GPU from 2020 or later; this is {backend.description.split(',')[0]}")
+    backend.recorder()  # raises an error without nvmath-python
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

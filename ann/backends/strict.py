@@ -1,0 +1,70 @@
+"""A stand-in for a GPU: array-api-strict on one of its fake devices. Mixing host and device arrays, implicit
+float64 and functions outside the standard all fail there, on any machine.
+
+It needs the extra ``test``, and so nothing in the package imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import array_api_strict
+import numpy as np
+
+from ann.backends.base import Array, Backend
+
+DEVICE = array_api_strict.Device("device1")
+HOST = array_api_strict.Device("CPU_DEVICE")
+_CREATION = ("empty", "zeros", "ones", "full", "eye", "arange", "linspace", "asarray")
+
+
+class StrictNamespace:
+    """array-api-strict with what NumPy and CuPy have beyond the standard: ``out=`` and ``dtype=`` of functions."""
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(array_api_strict, name)
+        if not callable(attribute) or isinstance(attribute, type):
+            return attribute
+        if name in _CREATION:
+            return lambda *args, **kwargs: attribute(*args, **{"device": DEVICE, **kwargs})
+        return lambda *args, **kwargs: _call(attribute, *args, **kwargs)
+
+
+def _call(function: Callable[..., Array], *args: Any, out: Array = None, dtype: Any = None, **kwargs: Any) -> Array:
+    if dtype is not None and out is not None:  # a ufunc's dtype: the type to compute in
+        args = tuple(
+            array_api_strict.astype(arg, dtype) if isinstance(arg, array_api_strict._array_object.Array) else arg
+            for arg in args
+        )
+    elif dtype is not None:
+        kwargs["dtype"] = dtype
+    result = function(*args, **kwargs)
+    if out is None:
+        return result
+    assert result.shape == out.shape, f"{function.__name__}: out has shape {out.shape}, expected {result.shape}"
+    if result.dtype == array_api_strict.bool:  # true and false are written as 1 and 0
+        result = array_api_strict.astype(result, out.dtype)
+    assert result.dtype == out.dtype, f"{function.__name__}: out has type {out.dtype}, expected {result.dtype}"
+    out[...] = result
+    return out
+
+
+class StrictBackend(Backend):
+    """Arrays live on the fake device; only ``from_host`` and ``to_host`` cross over."""
+
+    def from_host(self, array: np.ndarray) -> Array:
+        """See ``Backend``."""
+        assert isinstance(array, np.ndarray)
+        return array_api_strict.asarray(array.copy(), device=DEVICE)
+
+    def to_host(self, array: Array) -> np.ndarray:
+        """See ``Backend``."""
+        assert array.device == DEVICE
+        host: np.ndarray = np.asarray(array.to_device(HOST)).copy()
+        return host
+
+
+def strict_backend() -> StrictBackend:
+    """A new strict backend."""
+    return StrictBackend("strict", StrictNamespace(), "array-api-strict on a fake device")

@@ -1,0 +1,1 @@
+"""From files to checked arrays: data sets, downloads, distortion and pictures of handwriting."""

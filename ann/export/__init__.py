@@ -1,0 +1,1 @@
+"""A network in other formats: ONNX, NumPy, safetensors and a web page."""

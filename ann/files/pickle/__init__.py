@@ -1,0 +1,1 @@
+"""Reads a pickle as data, without executing it."""

@@ -1,0 +1,294 @@
+"""Reads pickles of plain values and arrays without executing them. A pickle is a program for a small stack
+machine, and Python's own reader lets it call any function; this one knows only the instructions that build
+plain values, looks up no name, calls nothing, and allocates little but what the file has paid for in bytes.
+
+What stands in it for NumPy's arrays is in ``arrays``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ann.files.pickle.arrays import NAMES, ArrayCalls, Data, Name, Symbol, Text, Type
+from ann.files.pickle.values import check_depth, shown
+
+# Caps on what one file may ask for; a model file of this package needs a few hundred instructions.
+_MAX_INSTRUCTIONS = 100_000
+_MAX_STRING = 2**16
+_MAX_TEXT = 2**20  # all strings together, as often as they are used
+
+_PROTOCOLS = (2, 3, 4, 5)
+
+
+def read_pickle(data: bytes) -> Any:
+    """The value that a pickle of protocol 2, 3, 4 or 5 describes.
+
+    It may hold None, bools, ints of up to 8 bytes, floats, strings, lists, tuples, dicts with string keys, and arrays
+    of float32, float64 or uint8: as NumPy 1 and 2 pickle them, or written as ``numpy.ndarray(shape, "<f4", bytes)``.
+    The arrays are views of ``data``, for reading.
+
+    Raises:
+        ValueError: anything else; the message says what and where.
+    """
+    return _Machine(data).run()
+
+
+@dataclass(slots=True)
+class _Arguments(Symbol):
+    """A tuple that holds symbols: what a call is given, or an array is built of."""
+
+    items: tuple[Any, ...]
+
+
+class _Mark(Symbol):
+    """Where the items of a container begin."""
+
+
+_MARK = _Mark()
+_FOR_CALLS = (Name, Data, Text, Type)  # the symbols that a tuple may hold
+
+
+class _Machine:
+    def __init__(self, data: bytes) -> None:
+        self._data, self._position = memoryview(data), 0
+        self._stack: list[Any] = []
+        self._memo: list[Any] = []
+        self._text, self._arrays = 0, ArrayCalls()
+
+    def run(self) -> Any:
+        if bytes(self._data[:1]) != b"\x80" or len(self._data) < 2 or self._data[1] not in _PROTOCOLS:
+            raise ValueError(f"it is not a pickle of protocol {_PROTOCOLS[0]} to {_PROTOCOLS[-1]}")
+        self._position = 2
+        for _ in range(_MAX_INSTRUCTIONS):
+            start = self._position
+            opcode = self._take(1)[0]
+            if opcode != _STOP and opcode not in _INSTRUCTIONS:
+                raise ValueError(f"forbidden pickle instruction 0x{opcode:02x} at byte {start}")
+            try:
+                if opcode == _STOP:
+                    return self.result()
+                _INSTRUCTIONS[opcode](self)
+            except (IndexError, TypeError, UnicodeError):
+                raise ValueError(f"broken pickle instruction 0x{opcode:02x} at byte {start}") from None
+        raise ValueError(f"more than {_MAX_INSTRUCTIONS} pickle instructions")
+
+    # Bytes and the stack ---------------------------------------------------------------------------------------
+
+    def _take(self, count: int) -> memoryview:
+        chunk = self._data[self._position : self._position + count]
+        if len(chunk) != count:
+            raise ValueError(f"it ends at byte {len(self._data)}, in the middle")
+        self._position += count
+        return chunk
+
+    def _number(self, code: str) -> Any:
+        return struct.unpack(code, self._take(struct.calcsize(code)))[0]
+
+    def _push(self, value: Any) -> None:
+        self._stack.append(value)
+
+    def _pop(self, *symbols: type[Symbol]) -> Any:
+        """A value, or one of these symbols."""
+        value = self._stack.pop()
+        if isinstance(value, Symbol) and not isinstance(value, symbols):
+            raise TypeError
+        return value
+
+    def _top(self, kind: type) -> Any:
+        """The container below the items just popped, checked to be one."""
+        if type(self._stack[-1]) is not kind:
+            raise TypeError
+        return self._stack[-1]
+
+    def _pop_to_mark(self, *symbols: type[Symbol]) -> list[Any]:
+        items: list[Any] = []
+        while self._stack[-1] is not _MARK:
+            items.append(self._pop(*symbols))
+        self._stack.pop()
+        return items[::-1]
+
+    def result(self) -> Any:
+        value = self._pop()
+        if self._stack or self._position != len(self._data):
+            raise ValueError("bytes or values are left over at its end")
+        check_depth(value)
+        return value
+
+    # Instructions ----------------------------------------------------------------------------------------------
+
+    def frame(self) -> None:
+        self._take(8)  # how many bytes follow: a hint for readers from slow disks
+
+    def constant(self, value: Any) -> None:
+        self._push(value)
+
+    def number(self, code: str) -> None:
+        self._push(self._number(code))
+
+    def long(self) -> None:
+        length = self._number("<B")
+        if length > 8:
+            raise ValueError("an integer of more than 8 bytes")
+        self._push(int.from_bytes(self._take(length), "little", signed=True))
+
+    def string(self, length_code: str) -> None:
+        length = self._number(length_code)
+        if length > _MAX_STRING:
+            self._push(Text(self._take(length)))
+        else:
+            self._push(self._decoded(self._take(length)))
+
+    def _decoded(self, view: memoryview) -> str:
+        self._count_text(len(view))
+        return str(view, "utf-8")
+
+    def _count_text(self, length: int) -> None:
+        self._text += length
+        if self._text > _MAX_TEXT:
+            raise ValueError(f"strings of more than {_MAX_TEXT} bytes in all")
+
+    def bytes(self, length_code: str) -> None:
+        self._push(Data(self._take(self._number(length_code))))
+
+    def container(self, kind: type) -> None:
+        self._push(kind())
+
+    # What a tuple holds is for a call where it holds symbols, and cannot be left in the result
+
+    def tuple_of(self, count: int) -> None:
+        self._push(_tuple([self._pop(*_FOR_CALLS) for _ in range(count)][::-1]))
+
+    def tuple_to_mark(self) -> None:
+        self._push(_tuple(self._pop_to_mark(*_FOR_CALLS)))
+
+    def append(self) -> None:
+        item = self._pop()
+        self._top(list).append(item)
+
+    def appends(self) -> None:
+        items = self._pop_to_mark()
+        self._top(list).extend(items)
+
+    def set_item(self) -> None:
+        value, key = self._pop(), self._pop()
+        self._set(self._top(dict), key, value)
+
+    def set_items(self) -> None:
+        items = self._pop_to_mark()
+        if len(items) % 2:
+            raise TypeError
+        target = self._top(dict)
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            self._set(target, key, value)
+
+    @staticmethod
+    def _set(target: dict[str, Any], key: Any, value: Any) -> None:
+        if type(key) is not str or key in target:
+            raise TypeError
+        target[key] = value
+
+    def memoize(self) -> None:
+        self._memo.append(self._stack[-1])
+
+    def put(self, code: str) -> None:
+        if self._number(code) != len(self._memo):  # picklers count; a place far off would cost memory
+            raise IndexError
+        self.memoize()
+
+    def recall(self, code: str) -> None:
+        value = self._memo[self._number(code)]
+        if type(value) not in (str, Name, Type) and not (type(value) is Data and len(value.view) == 1):
+            # Containers could hold themselves or grow exponentially, arrays cost memory that no bytes pay for.
+            raise ValueError("something other than a string is used twice")
+        if type(value) is str:
+            self._count_text(len(value))
+        self._push(value)
+
+    def name(self) -> None:
+        name, module = self._pop(), self._pop()
+        self._named(module, name)
+
+    def name_in_line(self) -> None:
+        self._named(self._line(), self._line())
+
+    def _line(self) -> str:
+        line = bytes(self._data[self._position : self._position + 100])
+        length = line.index(b"\n") if b"\n" in line else -1
+        if length < 0:
+            raise ValueError(f"a name without an end at byte {self._position}")
+        self._position += length + 1
+        return line[:length].decode("utf-8")
+
+    def _named(self, module: Any, name: Any) -> None:
+        pair = (module, name)
+        if type(module) is not str or type(name) is not str or pair not in NAMES:
+            raise ValueError(f"it names {shown(module)}, {shown(name)}, and only NumPy's arrays are allowed")
+        self._push(Name(NAMES[pair]))
+
+    def _pop_arguments(self) -> tuple[Any, ...]:
+        value = self._pop(_Arguments)
+        items = value.items if type(value) is _Arguments else value
+        if type(items) is not tuple or any(isinstance(item, np.ndarray) for item in items):
+            raise TypeError
+        return items
+
+    def call(self) -> None:
+        arguments, function = self._pop_arguments(), self._pop(Name)
+        self._push(self._arrays.call(function, arguments))
+
+    def build(self) -> None:
+        state = self._pop_arguments()
+        self._stack[-1] = self._arrays.build(self._stack[-1], state)
+
+
+def _tuple(items: list[Any]) -> Any:
+    """A tuple, or where it holds symbols, which are no values, one that is none."""
+    symbols = any(isinstance(item, Symbol) for item in items)
+    return _Arguments(tuple(items)) if symbols else tuple(items)
+
+
+_STOP = ord(".")
+_Instruction = Callable[[_Machine], None]
+_INSTRUCTIONS: dict[int, _Instruction] = {
+    0x95: _Machine.frame,
+    ord("("): lambda machine: machine.constant(_MARK),
+    ord("N"): lambda machine: machine.constant(None),
+    0x88: lambda machine: machine.constant(True),
+    0x89: lambda machine: machine.constant(False),
+    ord("K"): lambda machine: machine.number("<B"),
+    ord("M"): lambda machine: machine.number("<H"),
+    ord("J"): lambda machine: machine.number("<i"),
+    0x8A: _Machine.long,
+    ord("G"): lambda machine: machine.number(">d"),
+    0x8C: lambda machine: machine.string("<B"),
+    ord("X"): lambda machine: machine.string("<I"),
+    ord("C"): lambda machine: machine.bytes("<B"),
+    ord("B"): lambda machine: machine.bytes("<I"),
+    0x8E: lambda machine: machine.bytes("<Q"),
+    0x96: lambda machine: machine.bytes("<Q"),
+    ord("}"): lambda machine: machine.container(dict),
+    ord("]"): lambda machine: machine.container(list),
+    ord(")"): lambda machine: machine.container(tuple),
+    0x85: lambda machine: machine.tuple_of(1),
+    0x86: lambda machine: machine.tuple_of(2),
+    0x87: lambda machine: machine.tuple_of(3),
+    ord("t"): _Machine.tuple_to_mark,
+    ord("a"): _Machine.append,
+    ord("e"): _Machine.appends,
+    ord("s"): _Machine.set_item,
+    ord("u"): _Machine.set_items,
+    0x94: _Machine.memoize,
+    ord("q"): lambda machine: machine.put("<B"),
+    ord("r"): lambda machine: machine.put("<I"),
+    ord("h"): lambda machine: machine.recall("<B"),
+    ord("j"): lambda machine: machine.recall("<I"),
+    ord("c"): _Machine.name_in_line,
+    0x93: _Machine.name,
+    ord("R"): _Machine.call,
+    ord("b"): _Machine.build,
+}

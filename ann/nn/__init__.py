@@ -1,0 +1,1 @@
+"""The mathematics: activations, losses and layers, and the network that they form."""

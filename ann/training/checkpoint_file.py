@@ -1,0 +1,160 @@
+"""The checkpoint file: all that a training run needs to go on as if it had not stopped. It is written wholly or not at
+all, holds host arrays only, so that any device can go on from it, and is read without running anything in it.
+
+It is an ``.npz`` file of NumPy: an array for each vector, and ``about``, JSON text in UTF-8, which says what
+run it belongs to and how far that is.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ann.errors import CheckpointError
+from ann.files.atomic import read_regular, write_atomically
+from ann.files.digest import digest
+from ann.nn.activations import ACTIVATIONS, Registered
+from ann.training.report import EpochReport
+
+FORMAT, VERSION = "ann-checkpoint", 1
+_MAX_BYTES = 2**34
+_FIELDS = {"format", "version", "run", "epoch", "step", "seconds", "finished", "said", "reports"}
+
+
+@dataclass
+class Position:
+    """How far a run is.
+
+    Attributes:
+        epoch: the one that is next, or under way, from 1.
+        step: how many of its steps are done.
+        seconds: what these took.
+        finished: nothing is left to do.
+        reports: of the epochs that are done.
+        said: which hints were given.
+    """
+
+    epoch: int = 1
+    step: int = 0
+    seconds: float = 0.0
+    finished: bool = False
+    reports: list[EpochReport] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+
+def write_checkpoint(
+    path: str | os.PathLike[str], run: Mapping[str, Any], position: Position, arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Write a checkpoint, wholly or not at all.
+
+    Args:
+        path: of the file.
+        run: what must be the same when the run goes on: plain values, as they come back from JSON.
+        position: how far it is.
+        arrays: host arrays by name.
+
+    Raises:
+        OSError: it cannot be written; an old one is as it was.
+    """
+    about = {"format": FORMAT, "version": VERSION, "run": dict(run), **asdict(position)}
+    everything: dict[str, Any] = {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8), **arrays}
+    buffer = io.BytesIO()
+    np.savez(buffer, **everything)
+    write_atomically(path, buffer.getbuffer())
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Position, dict[str, np.ndarray]]:
+    """The run, the position and the arrays of a checkpoint, as ``write_checkpoint`` was given them.
+
+    Raises:
+        CheckpointError: it is missing, unreadable, damaged, or of a later version.
+    """
+    try:
+        data = read_regular(path, _MAX_BYTES)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        return _parse(data)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    except Exception as error:  # of zipfile, of NumPy and of the tokenizer that it calls: many kinds
+        raise CheckpointError(f"{path}: not a checkpoint, or damaged: {' '.join(str(error).split())}") from None
+
+
+def _parse(data: bytes) -> tuple[dict[str, Any], Position, dict[str, np.ndarray]]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
+            raise ValueError("it is compressed, which a checkpoint is not")
+    with np.load(io.BytesIO(data), allow_pickle=False) as found:
+        arrays = {name: found[name] for name in found.files}
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise ValueError("it holds other things than arrays")
+    about = json.loads(arrays.pop("about").tobytes())
+    if about["format"] != FORMAT:
+        raise ValueError(f"its format is not {FORMAT!r}")
+    if about["version"] != VERSION:
+        raise CheckpointError(f"a checkpoint of version {about['version']}; known here: {VERSION}")
+    if set(about) != _FIELDS:
+        raise ValueError(f"its fields are not {', '.join(sorted(_FIELDS))}")
+    position = Position(
+        **{name: about[name] for name in _FIELDS - {"format", "version", "run", "reports"}},
+        reports=[EpochReport.from_fields(line) for line in about["reports"]],
+    )
+    _check_position(position)
+    return about["run"], position, arrays
+
+
+def _check_position(position: Position) -> None:
+    """Raise ValueError where it makes no sense."""
+    kinds = {"epoch": int, "step": int, "seconds": float, "finished": bool, "said": list}
+    _check_kinds(position, kinds)
+    numbers = [report.epoch for report in position.reports]
+    if position.step < 0 or numbers != list(range(1, position.epoch)):
+        raise ValueError(f"epoch {position.epoch}, step {position.step}, {len(numbers)} reports")
+    if position.finished and not numbers:
+        raise ValueError("finished without an epoch")
+    for report in position.reports:
+        _check_kinds(report, dict.fromkeys(("loss", "learning_rate", "seconds", "images_per_second"), float))
+        _check_kinds(report, {"epochs": int})
+        if report.validation:
+            _check_kinds(report.validation, {"loss": float, "wrong": int, "total": int})
+            if not 0 <= report.validation.wrong <= report.validation.total or report.validation.total == 0:
+                raise ValueError(f"validation {report.validation}")
+
+
+def _check_kinds(thing: Any, kinds: Mapping[str, Any]) -> None:
+    for name, kind in kinds.items():
+        value = getattr(thing, name)
+        if type(value) is not kind:
+            raise ValueError(f"{name} {value!r}")
+
+
+def check_same_run(path: str | os.PathLike[str], there: Any, here: Mapping[str, Any]) -> None:
+    """Raise CheckpointError, naming what differs, unless a checkpoint's run is this one."""
+    differences = _differences("", *(json.loads(json.dumps(run)) for run in (there, here)))
+    if differences:
+        raise CheckpointError(
+            f"{path}: cannot resume a different run: {'; '.join(differences)}; name another path for a new run"
+        )
+
+
+def _differences(name: str, there: Any, here: Any) -> list[str]:
+    if isinstance(there, dict) and isinstance(here, dict):
+        names = sorted({*there, *here})
+        return [line for key in names for line in _differences(f"{name} {key}".strip(), there.get(key), here.get(key))]
+    return [] if there == here else [f"{name} is {here!r} and was {there!r}"]
+
+
+def fingerprints(names: Iterable[str]) -> dict[str, str]:
+    """For each of these that is a user's own, what tells it from another of the same name: its values and slopes."""
+    z = np.linspace(-3.0, 3.0, 25)
+    own = [one for one in map(ACTIVATIONS.get, names) if isinstance(one, Registered)]
+    with np.errstate(all="ignore"):
+        return {one.name: digest(one.curve(np, z), one.derivative(np, z)) for one in own}

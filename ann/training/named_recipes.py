@@ -1,0 +1,104 @@
+"""Named recipes: networks and trainings that were chosen by their mistakes on validation images and then frozen.
+
+All but "classroom" set their learning rate, weight decay and warm-up themselves, so changes to the defaults do not
+affect them. Their results on the test images are in data/results.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ann.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe, and what it is for.
+
+    Attributes:
+        recipe: the hyperparameters.
+        purpose: one line.
+        cost: about how long it trains, in words.
+    """
+
+    recipe: Recipe
+    purpose: str
+    cost: str
+
+
+_QUICK = Recipe(
+    hidden=(1024, 512),
+    activation="relu",
+    output_activation="softmax",
+    learning_rate=2e-3,
+    weight_decay=0.05,
+    warmup=0.05,
+    batch_size=256,
+    epochs=14,
+    rotation=10.0,
+    scaling=0.15,
+    shear=10.0,
+    shift=1.0,
+    elastic=1.0,
+)
+
+_RECORD = replace(_QUICK, hidden=(1500, 1000, 500), epochs=300, rotation=15.0, scaling=0.2, shear=15.0, elastic=1.2)
+
+RECIPES = {
+    "classroom": NamedRecipe(Recipe(), "the network of the README, on the images as they are", "7 s on two cores"),
+    "classroom-distorted": NamedRecipe(
+        Recipe(
+            epochs=120,
+            learning_rate=0.028,
+            weight_decay=0.01,
+            warmup=0.05,
+            rotation=7.0,
+            scaling=0.1,
+            shear=5.0,
+            shift=0.7,
+            elastic=0.7,
+        ),
+        "the same network, on images that are distorted, differently in each epoch",
+        "2 min on two cores",
+    ),
+    "quick": NamedRecipe(
+        _QUICK,
+        "a wide network on distorted images",
+        "50 s on two cores",
+    ),
+    "coffee": NamedRecipe(
+        replace(_QUICK, epochs=150),
+        "the same as quick, for as long as it takes to drink a cup",
+        "9 min on two cores",
+    ),
+    "coffee-committee": NamedRecipe(
+        replace(_QUICK, epochs=150, committee=7),
+        "seven of those of coffee, whose outputs are averaged",
+        "an hour on two cores",
+    ),
+    "record": NamedRecipe(
+        _RECORD,
+        "three wide layers, on images distorted as far as a person can still read them",
+        "40 min on two cores",
+    ),
+    "record-committee": NamedRecipe(
+        replace(_RECORD, committee=3),
+        "three of those of record, whose outputs are averaged",
+        "two hours on two cores",
+    ),
+    "permutation-invariant": NamedRecipe(
+        Recipe(
+            hidden=(1024, 512),
+            activation="relu",
+            output_activation="softmax",
+            learning_rate=1e-3,
+            weight_decay=0.1,
+            warmup=0.05,
+            adversarial=1.5,
+            batch_size=128,
+            epochs=20,
+        ),
+        "adversarial training, which uses nothing that pictures have and other data have not",
+        "2 min on two cores",
+    ),
+}

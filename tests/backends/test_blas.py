@@ -1,0 +1,175 @@
+"""NumPy's BLAS, called directly, against NumPy."""
+
+import itertools
+import os
+
+import numpy as np
+import pytest
+
+from ann.backends import blas
+
+SIZES = [
+    (5, 4, 3),
+    (1, 4, 3),
+    (5, 1, 3),
+    (5, 4, 1),
+    (1, 1, 1),
+    (70, 130, 90),
+    (200, 785, 128),
+    (128, 785, 100),
+    (128, 129, 128),
+]
+
+
+@pytest.fixture(autouse=True)
+def available():
+    if blas._library() is None and os.environ.get("ANN_REQUIRE_PEERS") != "1":
+        pytest.skip("this NumPy's BLAS cannot be called directly")
+
+
+def play(calls):
+    for call in calls:
+        call()
+
+
+@pytest.mark.parametrize("rows", [1, 10, 32, 100, 128, 200, 1024])
+@pytest.mark.parametrize("inner", [10, 33, 785])
+def test_parts_in_which_threads_do_not_wait_for_each_other(rows, inner):
+    for columns in (1, 10, 31, 32, 100, 127, 128, 200, 1000, 1025):
+        parts = blas._parts(rows, columns, inner)
+        covered = [column for part in parts for column in range(*part.indices(columns))]
+        assert covered == list(range(columns))
+        for part in parts:
+            width = len(range(*part.indices(columns)))
+            work = rows * width * inner
+            assert width < rows or work < 600_000 or work > 64_000_000, (columns, part)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("orders", list(itertools.product("CF", repeat=3)), ids="".join)
+def test_products(dtype, orders, rng):
+    for m, k, n in SIZES:
+        a, b, out = (
+            np.asarray(rng.standard_normal(shape), dtype, order=order)
+            for shape, order in zip(((m, k), (k, n), (m, n)), orders, strict=True)
+        )
+        expected = 0.5 * out + 2 * (a @ b)
+        calls = blas.prepare_product(a, b, out, 2.0, 0.5)
+        play(calls)
+        np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
+        expected = 0.5 * out + 2 * (a @ b)
+        play(calls)  # again, with what is there now
+        np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_parts_of_matrices(columns, rng):
+    """As the layers have them: a last row or column left out."""
+    whole = [
+        np.asarray(rng.random(shape), np.float32, order="F" if columns else "C") for shape in ((6, 8), (8, 5), (7, 6))
+    ]
+    a, b, out = whole[0][:, :-1], whole[1][:-1], whole[2][:-1, :-1]
+    rest = whole[2][-1].copy(), whole[2][:, -1].copy()
+    play(blas.prepare_product(a, b, out, 1.0, 0.0))
+    np.testing.assert_allclose(out, a @ b, rtol=1e-5)
+    np.testing.assert_array_equal(whole[2][-1], rest[0])
+    np.testing.assert_array_equal(whole[2][:, -1], rest[1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("orders", list(itertools.product("CF", repeat=3)), ids="".join)
+@pytest.mark.parametrize("processors", [1, 2, 3, 4, 16])
+def test_long_products_in_parts_of_the_sum(monkeypatch, processors, orders, dtype, rng):
+    """Each part large enough for the batched product of OpenBLAS, which crashes on small ones."""
+    monkeypatch.setattr(blas, "processors", lambda: processors)
+    m, k, n = 100, 785, 128
+    a, b, out = (
+        np.asarray(rng.standard_normal(shape), dtype, order=order)
+        for shape, order in zip(((m, k + 3), (k, n + 2), (m, n + 1)), orders, strict=True)
+    )
+    a, b, out = a[:, 3:], b[:, 2:], out[:, 1:]
+    calls = blas.prepare_product(a, b, out, 2.0, 0.0)
+    batched = "sgemm_batch" in blas._library() and "dgemm_batch" in blas._library()
+    assert batched or os.environ.get("ANN_REQUIRE_PEERS") != "1"
+    if 2 <= processors <= 4 and batched:
+        assert len(calls) == processors  # one for the products, the others add
+    for _ in range(2):
+        np.copyto(out, np.nan)
+        play(calls)
+        np.testing.assert_allclose(out, 2 * (a @ b), rtol=1e-4, atol=1e-3)
+
+
+def test_a_long_product_with_one_column_of_many(monkeypatch, rng):
+    monkeypatch.setattr(blas, "processors", lambda: 2)
+    a, b, out = rng.random((100, 50_000)), rng.random((50_000, 3))[:, 1:2], np.empty((100, 1))
+    play(blas.prepare_product(a, b, out, 1.0, 0.0))
+    np.testing.assert_allclose(out, a @ b, rtol=1e-12)
+
+
+@pytest.mark.parametrize("sizes", [(100, 785, 128), (20, 785, 128), (100, 300, 128), (10, 10_000, 10), (200, 785, 128)])
+def test_no_part_of_a_batched_product_is_small(monkeypatch, sizes):
+    rows, inner, columns = sizes
+    for processors in range(1, 20):
+        monkeypatch.setattr(blas, "processors", lambda count=processors: count)
+        if blas._long({"sgemm_batch": None}, rows, columns, inner):
+            assert rows * columns * (inner // processors - 8) > 1_000_000
+
+
+def test_leading_axes_and_one_factor_for_all(rng):
+    a, b = rng.random((4, 3)), rng.random((2, 3, 5))
+    out = np.full((2, 4, 5), np.nan)
+    play(blas.prepare_product(a, b, out, 1.0, 0.0))  # what is there is not read: it may be no number
+    np.testing.assert_allclose(out, a @ b)
+
+
+def test_what_it_leaves_to_numpy(rng):
+    a, b, out = (rng.random((4, 4)) for _ in range(3))
+    assert blas.prepare_product(a.astype(np.float32), b, out, 1.0, 0.0) is None
+    assert blas.prepare_product(a.astype(int), b.astype(int), out.astype(int), 1.0, 0.0) is None
+    assert blas.prepare_product(rng.random((8, 8))[::2, ::2], b, out, 1.0, 0.0) is None
+    assert blas.prepare_product(np.broadcast_to(a[:1], (4, 4)), b, out, 1.0, 0.0) is None
+    assert blas.prepare_product(a[::-1], b, out, 1.0, 0.0) is None
+    assert blas.prepare_combine(a[:, 0], b[:, 0].copy(), 1.0, 1.0) is None
+    assert blas.prepare_combine(a[:, ::2], b[:, ::2], 1.0, 1.0) is None
+    assert blas.prepare_combine(a.astype(np.float32), b, 1.0, 1.0) is None
+    assert blas.prepare_combine(a.astype(int), b.astype(int), 1.0, 1.0) is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("keep", [1.0, 0.25])
+@pytest.mark.parametrize("shape", [(1000,), (3, 40), (2, 3, 7)])
+@pytest.mark.parametrize("whole", [True, False])
+def test_sums(dtype, keep, shape, whole, rng):
+    x, out = (rng.random((*shape[:-1], 1100)).astype(dtype)[..., 5 : shape[-1] + 5] for _ in range(2))
+    if whole:
+        x, out = x.copy(), out.copy()
+    scales = np.array([9.0, -2.0], dtype)
+    calls = blas.prepare_combine(x, out, scales[1, ...], keep)
+    assert len(calls) == (1 if whole else np.prod(shape[:-1], dtype=int))
+    for scale in (-2.0, 3.0):  # read anew by each call
+        scales[1] = scale
+        expected = keep * out + scale * x
+        play(calls)
+        np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "inner"), [(300, 300), (200, 1000)])
+def test_calls_keep_their_arrays_alive(monkeypatch, rows, inner):
+    monkeypatch.setattr(blas, "processors", lambda: 2)
+    out = np.zeros((rows, 300))
+    calls = blas.prepare_product(np.ones((rows, inner)), np.ones((inner, 300)), out, 1.0, 0.0)
+    assert all(len(call.arrays) == 3 for call in calls if isinstance(call, blas._Held))
+    for _ in range(20):
+        for shape in ((rows, inner), (inner, 300), (2, rows, 300)):
+            np.full(shape, np.nan)  # would take the place of what had been let go
+        play(calls)
+    assert (out == inner).all()
+
+
+def test_absent_without_the_functions(monkeypatch):
+    class Empty:
+        def __init__(self, path):
+            pass
+
+    monkeypatch.setattr("ctypes.CDLL", Empty)
+    assert blas._library.__wrapped__() is None

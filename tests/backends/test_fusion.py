@@ -1,0 +1,92 @@
+"""What the code asks of CuPy and nvmath-python that can be asked on a machine without a GPU."""
+
+import inspect
+
+import pytest
+
+from ann.backends.gpu import GpuBackend
+from ann.nn.activations import ACTIVATIONS, Elementwise
+from ann.optim.adam import Adam
+from support import optional
+
+cupy = optional("cupy")
+fusion = optional("cupy._core.fusion")
+
+
+class Nobody:
+    """The owner of memory that is never touched."""
+
+
+def array(*shape):
+    memory = cupy.cuda.UnownedMemory(2**20, 2**20, Nobody(), 0)
+    return cupy.ndarray(shape, dtype="f4", memptr=cupy.cuda.MemoryPointer(memory, 0))
+
+
+def kernel(function, *arrays):
+    """What ``cupy.fuse`` makes of a function, short of compiling it. It raises what it cannot put into one kernel."""
+    history = fusion._FusionHistory()
+    fusion._thread_local.history, fusion._thread_local.is_old_fusing = history, True
+    try:
+        made, options = history.get_fusion(lambda *parameters: function(backend, *parameters), arrays, "kernel")
+    finally:
+        fusion._thread_local.history, fusion._thread_local.is_old_fusing = None, False
+    assert options == {} and len(history.op_list) > 0
+    return made
+
+
+backend = GpuBackend(cupy, "never asked to compute")
+
+
+@pytest.mark.parametrize("name", [name for name, one in ACTIVATIONS.items() if isinstance(one, Elementwise)])
+def test_an_activation_is_one_kernel(name):
+    activation = ACTIVATIONS[name]
+    kernel(activation._function, array(4, 5), array(4, 5))
+    kernel(activation._chain, array(4, 5), array(4, 5), array(4, 5))
+
+
+@pytest.mark.parametrize("shrinking", [0, 1])
+def test_adam_is_one_kernel(shrinking):
+    optimizer = Adam(
+        type("NoMemory", (), {"xp": type("NoMemory", (), {"zeros_like": lambda like: like})}),
+        *(array(8), array(8), [], []),
+        momentum=0.9,
+        weight_decay=0.1,
+        decoupled=True,
+    )
+    kernel(optimizer._rule, *(array(8) for _ in range(4)), *(array() for _ in range(2 + shrinking)))
+
+
+def test_a_function_that_is_no_kernel_is_refused():
+    with pytest.raises(Exception, match=r".+"):
+        kernel(lambda backend, x: backend.xp.empty_like(x), array(4))
+
+
+def test_the_names_exist():
+    for name in ("astype", "broadcast_to", "clip", "copyto", "empty_like", "full", "fuse", "reshape", "take"):
+        assert callable(getattr(cupy, name)), name
+    for name in ("MemoryPool", "Stream", "get_current_stream", "using_allocator"):
+        assert callable(getattr(cupy.cuda, name)), name
+    for name in ("begin_capture", "end_capture", "done"):
+        assert hasattr(cupy.cuda.Stream, name), name
+    assert "copy" in inspect.signature(cupy.asarray).parameters
+    assert "copy" in inspect.signature(cupy.reshape).parameters
+    assert hasattr(cupy.ndarray, "mT")
+
+
+def test_the_product_s_names_exist():
+    cublas = optional("nvmath.bindings.cublas")
+    for name in ("create", "destroy", "set_stream", "set_workspace"):
+        assert callable(getattr(cublas, name)), name
+    assert [cublas.Operation.N, cublas.Operation.T, cublas.GemmAlgo.DFALT] == [0, 1, -1]
+    found = cublas.ComputeType
+    assert [found.COMPUTE_32F, found.COMPUTE_32F_FAST_TF32, found.COMPUTE_64F] == [68, 77, 70]
+    words = inspect.getdoc(cublas.gemm_ex).split("(", 1)[1].split(")")[0].split(", ")
+    assert [word.split()[-1] for word in words] == [
+        *("handle", "transa", "transb", "m", "n", "k", "alpha", "a", "atype", "lda", "b", "btype", "ldb"),
+        *("beta", "c", "ctype", "ldc", "compute_type", "algo"),
+    ]
+    words = inspect.getdoc(cublas.gemm_strided_batched_ex).split("(", 1)[1].split(")")[0].split(", ")
+    assert [word.split()[-1] for word in words] == [
+        *("handle", "transa", "transb", "m", "n", "k", "alpha", "a", "atype", "lda", "stride_a", "b", "btype", "ldb"),
+        *("stride_b", "beta", "c", "ctype", "ldc", "stride_c", "batch_count", "compute_type", "algo"),
+    ]

@@ -1,0 +1,455 @@
+"""A recorded step is the same step: NumPy plays its calls, and a pretended GPU launches its graph."""
+
+import dataclasses
+import gc
+import sys
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+
+import ann
+import ann.backends.cpu
+import ann.training.images
+from ann.backends import blas
+from ann.backends.cpu import CpuRecorder
+from ann.backends.gpu import GpuBackend, GpuRecorder
+from ann.nn.activations import ACTIVATIONS
+from ann.optim.adam import Adam
+from ann.optim.registry import OPTIMIZERS
+from ann.training.black_pixels import black_first
+from ann.training.fastest_device import choose_backend
+from ann.training.images import Images
+from ann.training.trainer import Steps
+from support.backends import Plain, assert_same, make_backend
+from support.digits import write_mnist_like
+from support.fake_cupy import pretend_cupy
+from support.networks import CASES, REGULARIZED, network_of, recipe_of
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=170))
+
+
+def trained(backend, dataset, case=("sigmoid", "sigmoid", "cross-entropy", "adamw"), dtype="float32"):
+    activation, output, loss, _ = case
+    recipe = recipe_of(*case, epochs=4)  # 170 images: the last batch is smaller
+    if activation == "tanh":
+        recipe = dataclasses.replace(recipe, **REGULARIZED, batch_norm=True)
+    net = network_of(backend, 64, 12, 8, 10, activation=activation, output=output, loss=loss, dtype=dtype)
+    reports = ann.fit(net, dataset, recipe)
+    return [report.loss for report in reports], backend.to_host(net.parameters).copy()
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_played_steps_are_the_steps(case, dataset):
+    expected = trained(Plain(), dataset, case)
+    assert_same(trained(ann.get_backend("cpu"), dataset, case), expected)
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_graphs_are_the_steps(case, dataset, pretended):
+    backend, _ = pretended()
+    assert_same(trained(backend, dataset, case), trained(Plain(), dataset, case))
+
+
+def test_without_a_blas_of_ours(monkeypatch, dataset):
+    expected = trained(ann.get_backend("cpu"), dataset, dtype="float64")
+    monkeypatch.setattr(blas, "_library", lambda: None)
+    assert_same(trained(ann.get_backend("cpu"), dataset, dtype="float64"), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw"])
+def test_work_shared_among_processors_is_the_same(monkeypatch, dataset, optimizer):
+    case = ("sigmoid", "sigmoid", "cross-entropy", optimizer)
+    alone = trained(ann.get_backend("cpu"), dataset, case)
+    monkeypatch.setattr(ann.backends.cpu, "SHARED", 1)
+    monkeypatch.setattr(ann.backends.cpu, "processors", lambda: 3)
+    ann.backends.cpu._pool.cache_clear()
+    shared = trained(ann.get_backend("cpu"), dataset, case)
+    ann.backends.cpu._pool.cache_clear()
+    assert_same(shared, alone, rtol=1e-6, atol=1e-7)
+
+
+def test_an_error_in_a_shared_part_is_raised():
+    def broken():
+        raise FloatingPointError("broken")
+
+    with pytest.raises(FloatingPointError, match="broken"):
+        ann.backends.cpu._play_together([], [broken])
+
+
+def test_numbers_are_read_anew_and_results_stay_in_place():
+    recorder = ann.get_backend("cpu").recorder()
+    x, out = np.arange(4.0), np.zeros(4)
+
+    def step():
+        half = recorder.xp.multiply(x, 0.5)
+        recorder.xp.add(half, recorder.xp.sum(half, axis=0, keepdims=True), out=out)
+
+    play = recorder.record(step)
+    np.testing.assert_array_equal(out, x / 2 + 3)
+    x *= 2
+    play()
+    np.testing.assert_array_equal(out, x / 2 + 6)
+    assert recorder.xp.float32 is np.float32 and recorder.xp.add is np.add  # outside of a record it is NumPy
+
+
+def test_what_does_not_last_cannot_be_recorded():
+    recorder = ann.get_backend("cpu").recorder()
+    with pytest.raises(TypeError, match="sum gives a float64: only arrays last"):
+        recorder.record(lambda: recorder.xp.sum(np.ones(3)))
+    assert recorder.xp.add is np.add  # and nothing is recorded any more
+
+
+@pytest.mark.slow
+def test_all_of_a_step_is_seen_by_a_recorder(monkeypatch, dataset):
+    """Operators would compute behind its back: no a + b, no a[...] = b in a step."""
+    backend = make_backend("strict")
+    array_type = type(backend.from_host(np.zeros(1)))
+
+    def refuse(self, *arguments):
+        raise AssertionError("an operator in a recorded step")
+
+    def record(function):
+        function()  # buffers are made, and filled with ones
+
+        def play():
+            with monkeypatch.context() as context:
+                for name in ("add", "sub", "mul", "truediv", "pow", "matmul", "neg", "abs", "gt", "lt", "eq"):
+                    for prefix in ("", "r", "i"):
+                        context.setattr(array_type, f"__{prefix}{name}__", refuse, raising=False)
+                function()
+
+        return play
+
+    monkeypatch.setattr(type(backend), "record", lambda self, function: record(function))
+    for case in CASES:
+        trained(backend, dataset, case)
+    with pytest.raises(AssertionError, match="operator"):
+        backend.record(lambda: backend.xp.ones(1) + 1.0)()
+
+
+def test_an_epoch_allocates_nothing_large_after_its_first_step(tmp_path):
+    """Of the size of the default network, so that nobody undoes by accident what makes it fast."""
+    images = np.random.default_rng(0).integers(0, 256, (2000, 784), dtype=np.uint8)
+    labels = np.arange(2000, dtype=np.uint8) % 10
+    for optimizer in ("sgd", "adamw"):
+        recipe = ann.Recipe(optimizer=optimizer, batch_size=200)
+        net = ann.NeuralNetwork(recipe.layer_list(784, 10))
+        steps = Steps(net, Images(net, images, labels), recipe)
+        order, rates = np.arange(2000), [1e-3] * 10
+        steps.epoch(order, 0, rates)
+        largest = []
+
+        def on_step(done, size, largest=largest):
+            if not tracemalloc.is_tracing():
+                tracemalloc.start()
+                tracemalloc.reset_peak()
+            largest.append(tracemalloc.get_traced_memory()[1])
+
+        with net.backend.quiet():
+            steps.epoch(order, 10, rates, on_step)
+            steps.loss(order)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        # All that is alive at a time, together, is below this; so a single array is too. The evaluation of the loss
+        # at the end holds six arrays of 64 kB.
+        assert max(largest) < 64 * 1024, optimizer
+        assert peak < 7 * 64 * 1024, optimizer
+
+
+def test_steps_without_graphs_are_said_and_done(monkeypatch, dataset):
+    monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
+    backend = GpuBackend(pretend_cupy(), "pretended")
+    with pytest.warns(
+        RuntimeWarning, match=r"without CUDA graphs.*nvmath-python is not installed; pip install -e '\.\[gpu\]'"
+    ):
+        found = trained(backend, dataset)
+    assert_same(found, trained(Plain(), dataset))
+
+
+def test_a_graph_that_cannot_be_captured_is_said_and_done_without(pretended, dataset):
+    backend, _ = pretended(capturable=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = trained(backend, dataset)
+    assert len(caught) == 1 and "cudaErrorStreamCaptureUnsupported; a newer NVIDIA driver" in str(caught[0].message)
+    assert_same(found, trained(Plain(), dataset))
+
+
+def reads_values(xp, z):
+    return xp.tanh(z) if xp is np or not xp.capture.calls else fail()
+
+
+def fail():
+    raise RuntimeError("the current stream is capturing, so D2H transfers are disallowed")
+
+
+def test_an_activation_that_cannot_be_captured_is_named_once(pretended, dataset, monkeypatch):
+    backend, _ = pretended()
+    monkeypatch.setitem(ACTIVATIONS, "reading", None)  # so that it is gone after the test
+    del ACTIVATIONS["reading"]
+    ann.register_activation("reading", reads_values, lambda xp, z: 1.0 - xp.tanh(z) ** 2)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = trained(backend, dataset, ("reading", "sigmoid", "cross-entropy", "adamw"))  # two sizes of batches
+    assert_same(found, trained(Plain(), dataset, ("reading", "sigmoid", "cross-entropy", "adamw")))
+    (warning,) = caught
+    assert "your activation function reads_values cannot be captured (the current stream" in str(warning.message)
+    assert "xp.where" in str(warning.message) and "pip" not in str(warning.message)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype", "kind"),
+    [
+        ("float32", "float32", "COMPUTE_32F"),
+        ("tf32", "float32", "COMPUTE_32F_FAST_TF32"),
+        ("tf32", "float64", "COMPUTE_64F"),
+    ],
+)
+def test_products_have_the_precision_asked_for(pretended, dataset, precision, dtype, kind):
+    backend, cublas = pretended(precision)
+    trained(backend, dataset, dtype=dtype)
+    # three layers, of which the first needs no gradient of its inputs; each batch size once eagerly, once captured
+    assert cublas.products == {kind: 8 * 2 * 2}
+
+
+@pytest.mark.parametrize("fields", [{"shift": 1.0, "rotation": 9.0, "elastic": 0.5}, {"batch_norm": True}], ids=str)
+def test_every_kind_of_training_chooses_a_device_and_runs_as_a_graph(monkeypatch, dataset, pretended, fields):
+    backend, _ = pretended()
+    found = {"auto": backend, "cpu": ann.get_backend("cpu")}
+    monkeypatch.setattr("ann.training.fastest_device.get_backend", lambda name, *rest: found[name])
+    recipe = ann.Recipe(hidden=(12,), batch_size=45, epochs=3, **fields)
+    assert choose_backend(dataset, recipe) in found.values()
+    results = []
+    for where in (backend, Plain()):
+        net = network_of(where, 64, 12, 10)
+        reports = ann.fit(net, dataset, recipe)
+        results.append(([report.loss for report in reports], where.to_host(net.parameters).copy()))
+    assert_same(*results)
+
+
+@pytest.mark.parametrize("gpu_is_slow", [False, True])
+def test_the_faster_device_is_chosen_and_nothing_changed(monkeypatch, dataset, pretended, gpu_is_slow):
+    backend, _ = pretended()
+    synchronize = backend.synchronize
+    seconds = iter(range(10_000))
+    now = {"cpu": 0.0}
+
+    def clock():
+        now["cpu"] += next(seconds) * 0.0 + (0.002 if gpu_is_slow else 0.001)
+        return now["cpu"]
+
+    cpu = ann.get_backend("cpu")
+    monkeypatch.setattr(
+        "ann.training.fastest_device.get_backend", lambda name, *rest: {"auto": backend, "cpu": cpu}[name]
+    )
+
+    def wait():
+        synchronize()
+        now["cpu"] += 1.0 if gpu_is_slow else 0.0
+
+    monkeypatch.setattr(backend, "synchronize", wait)
+    monkeypatch.setattr(cpu, "synchronize", lambda: now.update(cpu=now["cpu"] + 0.01))
+    monkeypatch.setattr("ann.training.fastest_device.time.perf_counter", clock)
+    recipe = ann.Recipe(hidden=(12,), batch_size=20, epochs=2)
+    chosen = choose_backend(dataset, recipe)
+    assert chosen is (cpu if gpu_is_slow else backend)
+    factor, rest = chosen.description.split("x faster on this network; ")
+    assert float(factor) > 1 and rest in ("NumPy", "pretended")
+    results = []
+    for net in (network_of(chosen, 64, 12, 10), network_of(type(chosen)(chosen.xp, "again"), 64, 12, 10)):
+        ann.fit(net, dataset, recipe)
+        results.append(chosen.to_host(net.parameters))
+    np.testing.assert_array_equal(*results)
+
+
+def test_what_an_epoch_costs_once_does_not_count_as_each_step_s(monkeypatch, dataset, pretended):
+    """On a GPU that starts each epoch slowly and then is fast."""
+    backend, cpu, now = pretended()[0], ann.get_backend("cpu"), [0.0]
+    costs = {"gpu": (1.0, 0.001), "cpu": (0.0, 0.01)}  # seconds, once and for each step
+
+    class Timed(Steps):
+        def epoch(self, *arguments):
+            done = super().epoch(*arguments)
+            once, each = costs[self._network.backend.name]
+            now[0] += once + done * each
+            return done
+
+    monkeypatch.setattr("ann.training.fastest_device.Steps", Timed)
+    monkeypatch.setattr("ann.training.fastest_device.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr(
+        "ann.training.fastest_device.get_backend", lambda name, *rest: {"auto": backend, "cpu": cpu}[name]
+    )
+    for size, faster in ((1, backend), (2, cpu)):  # 170 and 85 steps: 1.17 against 1.7 s, 1.085 against 0.85
+        chosen = choose_backend(dataset, ann.Recipe(hidden=(12,), batch_size=size))
+        assert chosen is faster
+        assert chosen.description.startswith({1: "1.5x", 2: "1.3x"}[size])
+
+
+@pytest.mark.parametrize("size", [170, 100])
+def test_a_choice_where_an_epoch_is_a_step_or_two(monkeypatch, dataset, pretended, size):
+    found = {"auto": pretended()[0], "cpu": ann.get_backend("cpu")}
+    monkeypatch.setattr("ann.training.fastest_device.get_backend", lambda name, *rest: found[name])
+    assert choose_backend(dataset, ann.Recipe(hidden=(12,), batch_size=size)) in found.values()
+
+
+def test_a_choice_without_a_gpu_tries_nothing(monkeypatch, dataset):
+    monkeypatch.setattr("ann.training.fastest_device.seconds_an_epoch", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert choose_backend(dataset, ann.Recipe()).description == "NumPy, because CuPy is not installed"
+
+
+def test_precisions_are_checked():
+    with pytest.raises(ValueError, match="precision: unknown 'bf16'; known: float32, tf32"):
+        ann.get_backend("cpu", "bf16")
+    with pytest.raises(ann.DeviceError, match="precision tf32 needs a GPU; use float32 on the CPU"):
+        ann.get_backend("cpu", "tf32")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_second_training_of_a_network_starts_its_optimizer_anew(dataset, optimizer):
+    recipe = ann.Recipe(hidden=(12,), optimizer=optimizer, learning_rate=0.01, weight_decay=0, batch_size=45, epochs=2)
+    net = network_of(ann.get_backend("cpu"), 64, 12, 10)
+    ann.fit(net, dataset, dataclasses.replace(recipe, batch_size=32))
+    again = ann.NeuralNetwork(net.layer_list, parameters=net.parameters.copy())
+    for one in (net, again):
+        ann.fit(one, dataset, recipe)
+    np.testing.assert_array_equal(net.parameters, again.parameters)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_looking_at_gradients_in_a_callback_changes_nothing(dataset, optimizer):
+    recipe = ann.Recipe(hidden=(12,), optimizer=optimizer, learning_rate=0.01, batch_size=45, epochs=3)
+    results = []
+    for look in (False, True):
+        net = network_of(ann.get_backend("cpu"), 64, 12, 10)
+        (x, _), t = net.inputs(np.ones((2, 64), np.float32)), np.eye(10, dtype=np.float32)[:2]
+        ann.fit(net, dataset, recipe, [lambda report, net=net, x=x, t=t: net.compute_gradients(x, t)] if look else [])
+        results.append(net.parameters.copy())
+    np.testing.assert_array_equal(*results)
+
+
+def test_three_outputs_shared_among_processors(monkeypatch, dataset):
+    """As many as Adam has numbers."""
+    monkeypatch.setattr(ann.backends.cpu, "SHARED", 1)
+    monkeypatch.setattr(ann.backends.cpu, "processors", lambda: 2)
+    ann.backends.cpu._pool.cache_clear()
+    net = network_of(ann.get_backend("cpu"), 64, 3, 10)
+    ann.fit(net, dataset, ann.Recipe(hidden=(3,), batch_size=45, epochs=1))
+    assert np.isfinite(net.parameters).all()
+
+
+def test_a_gpu_without_graphs_lets_go_of_optimizers(monkeypatch, dataset):
+    """What it keeps for the next training, its fused kernels, must not keep the last one's vectors alive."""
+    monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
+    backend = GpuBackend(pretend_cupy(), "pretended")
+    before = live_optimizers()
+    for _ in range(2):
+        with pytest.warns(RuntimeWarning, match="without CUDA graphs"):
+            trained(backend, dataset)
+    assert live_optimizers() == before
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, REGULARIZED, {"batch_norm": True}, {"adversarial": 0.1}, {"rotation": 5.0}], ids=str
+)
+@pytest.mark.parametrize("where", ["as written", "recorded", "graphs", "no graphs"])
+def test_a_training_frees_its_memory_when_it_returns(dataset, pretended, where, fields):
+    """At once, not only when Python's garbage collector runs."""
+    if where in ("as written", "recorded"):
+        backend = Plain() if where == "as written" else ann.get_backend("cpu")
+    else:
+        backend, _ = pretended(capturable=where == "graphs")
+    recipe = ann.Recipe(hidden=(12,), batch_size=64, epochs=2, **fields)
+    net = network_of(backend, 64, 12, 10)
+    gc.collect()
+    before = live_trainings()
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about missing graphs
+            ann.fit(net, dataset, recipe)
+        assert live_trainings() == before
+    finally:
+        gc.enable()
+
+
+def live_trainings():
+    """How many objects of trainings are alive; a GPU's recorder holds most of the memory."""
+    # not isinstance, which reads attributes of other libraries' objects, and some of those warn
+    return sum(type(thing) in (Steps, Adam, GpuRecorder, CpuRecorder) for thing in gc.get_objects())
+
+
+def live_optimizers():
+    gc.collect()
+    return sum(type(thing) is Adam for thing in gc.get_objects())
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_black_pixels_are_left_out_and_nothing_changes(monkeypatch, dataset, backend, optimizer, decay):
+    recipe = ann.Recipe(
+        hidden=(12,), optimizer=optimizer, weight_decay=decay, learning_rate=0.01, batch_size=45, epochs=3
+    )
+    results = []
+    for left_out in (True, False):
+        if not left_out:
+            monkeypatch.setattr(ann.training.images, "black_first", lambda pixels: (np.arange(65), 0))
+        net = network_of(backend, 64, 12, 10, dtype="float64")
+        start = backend.to_host(net.parameters).copy()
+        reports = ann.fit(net, dataset, recipe)
+        results.append(([report.loss for report in reports], backend.to_host(net.parameters).copy()))
+    assert_same(*results, rtol=1e-9, atol=1e-12)
+    of_black = slice(48 * 12, 64 * 12)
+    assert (results[0][1][of_black] == start[of_black]).all() == (decay == 0)
+
+
+def test_black_first(rng):
+    for count in (0, 1, 7, 8, 9, 30, 64):
+        pixels = rng.integers(1, 256, (5, 64), dtype=np.uint8)
+        chosen = rng.permutation(64)[:count]
+        pixels[:, chosen] = 0
+        rows, black = black_first(pixels)
+        assert sorted(rows) == list(range(65)) and rows[-1] == 64
+        assert set(rows[:black]) <= set(chosen) and black > count - 8
+        assert black == 0 or (65 - black) % 8 == 0
+
+
+def test_what_stops_an_epoch_leaves_the_steps_that_were_made(backend, dataset):
+    """As if the training had gone on to the epoch's end, the network has them, in the usual order."""
+
+    class StopError(Exception):
+        pass
+
+    def stop(size):
+        raise StopError
+
+    net = network_of(backend, 64, 12, 10)
+    start = backend.to_host(net.parameters).copy()
+    with pytest.raises(StopError):
+        ann.fit(net, dataset, ann.Recipe(hidden=(12,), batch_size=45, weight_decay=0.0), on_batch=stop)
+    moved = backend.to_host(net.parameters)[: 64 * 12] != start[: 64 * 12]
+    assert moved[: 48 * 12].any() and not moved[48 * 12 :].any()
+
+
+def test_training_goes_on_from_what_a_callback_leaves(monkeypatch, backend, dataset):
+    recipe = ann.Recipe(hidden=(12,), batch_size=45, epochs=3)
+    results = []
+    for left_out in (True, False):
+        if not left_out:
+            monkeypatch.setattr(ann.training.images, "black_first", lambda pixels: (np.arange(65), 0))
+        net = network_of(backend, 64, 12, 10, dtype="float64")
+
+        def halve(report, net=net):
+            net.parameters[...] = backend.from_host(backend.to_host(net.parameters) / 2)
+
+        ann.fit(net, dataset, recipe, [halve])
+        results.append(backend.to_host(net.parameters).copy())
+    plain = network_of(backend, 64, 12, 10, dtype="float64")
+    ann.fit(plain, dataset, recipe)
+    np.testing.assert_allclose(*results, rtol=1e-9, atol=1e-12)
+    assert np.abs(results[0]).max() < 0.9 * np.abs(backend.to_host(plain.parameters)).max()

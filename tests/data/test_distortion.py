@@ -1,0 +1,175 @@
+"""Distortions: what they do to an image, and that every backend does the same."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+import ann
+from ann.data.distortion import DistortedBatch, Distorter, Strengths, bumps
+from ann.nn.random_bits import Hash
+from support.backends import assert_device_array
+from support.digits import write_mnist_like
+from support.networks import network_of, recipe_of
+from support.random_bits import hashed
+
+SHAPE = (12, 10)
+EVERYTHING = Strengths(rotation=20.0, scaling=0.2, shear=10.0, shift=1.5, elastic=0.8)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=160))
+
+
+def blobs(rng, count=5):
+    """Smooth images, black at the border."""
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    middles = rng.uniform(4, 6, (count, 2, 1, 1))
+    return np.rint(250 * np.exp(-((y - middles[:, :1]) ** 2 + (x - middles[:, 1:]) ** 2) / 4))[:, 0].astype(np.uint8)
+
+
+def distorted(backend, images, strengths, chosen, key=7, turning=None):
+    """The images with these numbers, distorted, through the recorder, as training does it."""
+    turning = np.ones(len(images)) if turning is None else turning
+    flat = backend.from_host(images.reshape(len(images), -1))
+    distorter = Distorter(backend, flat, SHAPE, strengths, backend.from_host(turning.astype(np.float32)))
+    recorder, numbers = backend.recorder(), np.array(chosen)
+    room = backend.from_host(np.full((len(chosen), math.prod(SHAPE) + 1), 255, dtype=np.float32))
+    batch = DistortedBatch(
+        distorter,
+        recorder,
+        backend.from_host(numbers),
+        backend.from_host(numbers.astype(np.uint32)),
+        backend.from_host(np.array([key], dtype=np.uint32)),
+        room[:, :-1],
+    )
+    play = recorder.record(batch.draw)
+    first = backend.to_host(room).copy()
+    play()
+    np.testing.assert_array_equal(backend.to_host(room), first)  # a played step is the recorded one
+    assert (first[:, -1] == 255).all()
+    assert_device_array(backend, room, (len(chosen), math.prod(SHAPE) + 1))
+    return first[:, :-1].reshape(-1, *SHAPE)
+
+
+def formula(image, strengths, number, key, turning=1.0):
+    """One image, distorted by hand in float64."""
+    height, width = SHAPE
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    pattern = bumps(np, y.reshape(1, -1), x.reshape(1, -1), SHAPE, strengths.smoothness)
+    half = 3 + (len(pattern) if strengths.elastic else 0)
+    u = hashed([number], key, 2 * half)[0] * (2 * math.sqrt(3) / 2**32) - math.sqrt(3)
+    share = u / math.sqrt(3)
+    angle = math.radians(strengths.rotation) * turning * share[1]
+    k = math.tan(math.radians(strengths.shear)) * share[2]
+    s, t = (1 + strengths.scaling * share[half + place] for place in (1, 2))
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    matrix = turn @ [[1, 0], [k, 1]] @ [[s, 0], [0, t]]
+    middle = np.array([(height - 1) / 2, (width - 1) / 2])
+    places = np.einsum("ij,jhw->ihw", matrix, np.stack([y, x]) - middle[:, None, None]) + middle[:, None, None]
+    places += strengths.shift * share[[0, half]][:, None, None]
+    if strengths.elastic:
+        for axis, factors in enumerate((u[3:half], u[half + 3 :])):
+            places[axis] += strengths.elastic * (factors @ pattern).reshape(SHAPE)
+    result = np.zeros(SHAPE)
+    for row in range(height):
+        for column in range(width):
+            for i in range(height):
+                for j in range(width):
+                    near_row, near_column = np.maximum(0, 1 - np.abs(places[:, row, column] - (i, j)))
+                    result[row, column] += near_row * near_column * image[i, j]
+    return result
+
+
+def test_is_the_formula(backend, rng):
+    images = rng.integers(0, 256, (3, *SHAPE), dtype=np.uint8)
+    found = distorted(backend, images, EVERYTHING, [2, 0], key=99, turning=np.array([1.0, 1.0, 0.5]))
+    for image, number, turning in zip(found, (2, 0), (0.5, 1.0), strict=True):
+        expected = formula(images[number], EVERYTHING, number, 99, turning)
+        np.testing.assert_allclose(image, expected, rtol=0, atol=0.02)
+
+
+def test_no_strength_is_the_identity(backend, rng):
+    images = rng.integers(0, 256, (4, *SHAPE), dtype=np.uint8)
+    np.testing.assert_array_equal(distorted(backend, images, Strengths(), [3, 1]), images[[3, 1]])
+
+
+@pytest.mark.parametrize(("bits", "step"), [(0, 2), (2**32 - 1, -2)])
+def test_a_shift_by_whole_pixels_is_exact(monkeypatch, backend, rng, bits, step):
+    """And what comes in from outside is black."""
+    images = rng.integers(1, 256, (2, *SHAPE), dtype=np.uint8)
+
+    def draw(self):
+        self.bits[...] = backend.from_host(np.full(self.bits.shape, bits, dtype=np.uint32))
+        return self.bits
+
+    monkeypatch.setattr(Hash, "draw", draw)
+    monkeypatch.setattr(backend, "recorder", lambda: backend, raising=False)
+    found = distorted(backend, images, Strengths(shift=2.0), [0, 1])
+    expected = np.zeros((2, *SHAPE))
+    if step > 0:
+        expected[:, step:, step:] = images[:, :-step, :-step]
+    else:
+        expected[:, :step, :step] = images[:, -step:, -step:]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("kind", ["rotation", "shear", "shift", "elastic"])
+def test_mass_is_kept(kind, rng):
+    """Within what squeezing does: an elastic field has places where it is denser."""
+    images = blobs(rng, 40)
+    strengths = dataclasses.replace(Strengths(), **{kind: getattr(EVERYTHING, kind) / 2})
+    found = distorted(ann.get_backend("cpu"), images, strengths, range(40))
+    assert not np.allclose(found, images, atol=5)
+    assert found.sum() == pytest.approx(images.sum(), rel=0.05)
+
+
+def test_each_image_and_epoch_differs_and_nothing_else_matters(backend, rng):
+    images = np.repeat(blobs(rng, 1), 6, axis=0)
+    found = distorted(backend, images, EVERYTHING, [0, 1, 2, 5])
+    assert len({image.tobytes() for image in found}) == 4
+    again = distorted(backend, images, EVERYTHING, [5, 1])
+    np.testing.assert_allclose(again, found[[3, 1]], rtol=0, atol=1e-3)
+    assert not np.allclose(distorted(backend, images, EVERYTHING, [5, 1], key=8), again, atol=1)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (9, 31)])
+@pytest.mark.parametrize("smoothness", [3.0, 5.0])
+def test_the_field_has_its_deviation_everywhere(shape, smoothness, rng):
+    """In the middle, and at the border where a blur of what is inside alone would shrink it."""
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
+    patterns = bumps(np, y.reshape(1, -1), x.reshape(1, -1), shape, smoothness)
+    np.testing.assert_allclose((patterns**2).sum(axis=0), 1, rtol=1e-12)
+    factors = rng.uniform(-math.sqrt(3), math.sqrt(3), (4000, len(patterns)))
+    fields = (factors @ patterns).reshape(-1, *shape)
+    deviations = fields.std(axis=0)
+    assert deviations.min() > 0.94 and deviations.max() < 1.06
+    neighbours = (fields[:, 0, 0] * fields[:, 0, 1]).mean()
+    assert neighbours == pytest.approx(math.exp(-1 / (4 * smoothness**2)), abs=0.06)  # of white noise, blurred
+
+
+def test_training_on_distorted_images(backend, dataset):
+    """It learns, sees other images in each epoch, and the same again with the same seed."""
+    recipe = recipe_of("sigmoid", "sigmoid", "cross-entropy", "adamw", epochs=20)
+    strengths = {"rotation": 5.0, "scaling": 0.05, "shear": 3.0, "shift": 0.3, "elastic": 0.2}
+    recipe = dataclasses.replace(recipe, learning_rate=0.03, **strengths)
+    nets = []
+    for _ in range(2):
+        net = network_of(backend, 64, 12, 8, 10)
+        reports = ann.fit(net, dataset, recipe)
+        nets.append(backend.to_host(net.parameters).copy())
+    assert reports[-1].loss < 0.6 * reports[0].loss
+    np.testing.assert_array_equal(*nets)
+    plain = network_of(backend, 64, 12, 8, 10)
+    none = dict.fromkeys(("rotation", "scaling", "shear", "shift", "elastic"), 0.0)
+    ann.fit(plain, dataset, dataclasses.replace(recipe, **none))
+    assert not np.allclose(backend.to_host(plain.parameters), nets[0], atol=1e-2)
+
+
+def test_flat_images_cannot_be_distorted(dataset):
+    flat = dataclasses.replace(dataset, train_images=dataset.train_images.reshape(-1, 64))
+    recipe = recipe_of("sigmoid", "sigmoid", "cross-entropy", "adamw", shift=1.0)
+    with pytest.raises(ValueError, match=r"distortions need images of shape \(N, height, width\)"):
+        ann.fit(network_of(ann.get_backend("cpu"), 64, 12, 8, 10), flat, recipe)

@@ -1,0 +1,375 @@
+"""The page that export.py writes, in a real browser: it answers as the package does, to a mouse, a finger and keys."""
+
+import base64
+import math
+import os
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+import ann
+from ann.export.web_page import ACTIVATIONS as KNOWN
+from ann.export.web_page import web_page
+from ann.nn.activations import ACTIVATIONS, Elementwise
+from support.networks import network_of
+from support.programs import FAST, run
+
+pytestmark = pytest.mark.slow
+
+
+# Round a circle, for the curves of digits; angles in degrees
+def arc(x, y, wide, high, start, end, step=15):
+    turns = range(start, end + 1, step) if end > start else range(start, end - 1, -step)
+    return [(x + wide * math.cos(math.radians(turn)), y + high * math.sin(math.radians(turn))) for turn in turns]
+
+
+DIGITS = {
+    "0": [arc(140, 140, 55, 85, -90, 270)],
+    "1": [[(140, 50), (140, 95), (140, 140), (140, 185), (140, 230)]],
+    "2": [[*arc(140, 95, 50, 45, -170, 30), (95, 215), (200, 215)]],
+    "3": [arc(140, 95, 45, 38, -140, 90) + arc(140, 178, 50, 45, -90, 140)],
+    "7": [[(80, 65), (140, 62), (205, 62), (170, 140), (130, 230)]],
+}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium by its driver; required with ANN_REQUIRE_BROWSER=1."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if os.environ.get("ANN_REQUIRE_BROWSER") != "1":
+        pytest.importorskip("selenium")
+        if not (chromium and driver):
+            pytest.skip("no chromium with its driver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for word in ("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"):
+        options.add_argument(f"--{word}")
+    for word in ("disable-background-networking", "disable-component-update", "hide-scrollbars"):
+        options.add_argument(f"--{word}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield window
+    window.quit()
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Trained for three seconds."""
+    data = ann.load_dataset("mnist")
+    recipe = ann.Recipe(hidden=(64,), epochs=3)
+    net = ann.NeuralNetwork(recipe.layer_list(784, 10), recipe.loss)
+    ann.fit(net, data, recipe)
+    return net
+
+
+@pytest.fixture
+def page(browser, tmp_path):
+    """Open the page of a network, and make sure that it says nothing to the console and asks nothing of the network."""
+    wide(browser)
+
+    def open_page(net, *classes):
+        (tmp_path / "page.html").write_text(web_page(net, *classes), encoding="utf-8")
+        browser.get_log("performance")
+        browser.get((tmp_path / "page.html").as_uri())
+        return browser
+
+    yield open_page
+    assert browser.get_log("browser") == []
+    asked = re.findall(r'"url":"((?:http|ws)[^"]*)', str(browser.get_log("performance")))
+    assert asked == []
+
+
+def wide(browser, width=1100, height=1000, mobile=False, dark=False):
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": mobile})
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+
+
+def draw(browser, strokes, kind="mouse"):
+    """With a mouse or a finger, in the coordinates of the canvas."""
+    from selenium.webdriver.common.actions.action_builder import ActionBuilder
+    from selenium.webdriver.common.actions.pointer_input import PointerInput
+
+    pad = browser.find_element("id", "pad")
+    scale = pad.size["width"] / 280
+    for stroke in strokes:
+        actions = ActionBuilder(browser, mouse=PointerInput(kind, kind), duration=5)
+        for number, (x, y) in enumerate(stroke):
+            actions.pointer_action.move_to(pad, round((x - 140) * scale), round((y - 140) * scale))
+            if number == 0:
+                actions.pointer_action.pointer_down()
+        actions.pointer_action.pointer_up()
+        actions.perform()
+    frame(browser)
+
+
+def frame(browser):
+    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+
+
+def answer(browser):
+    frame(browser)
+    return browser.find_element("id", "answer").text
+
+
+def outputs(browser, images):
+    """What the page computes of uint8 images (N, I)."""
+    script = """
+        const text = atob(arguments[0]), size = arguments[1], found = [];
+        const bytes = Uint8Array.from(text, letter => letter.charCodeAt(0));
+        for (let i = 0; i < bytes.length; i += size) found.push(Array.from(run(bytes.subarray(i, i + size)).outputs));
+        return found;"""
+    return np.array(browser.execute_script(script, base64.b64encode(images.tobytes()).decode(), images.shape[1]))
+
+
+def test_a_thousand_images_as_in_python(page, network):
+    images = ann.load_dataset("mnist").test_images[:1000].reshape(1000, 784)
+    found, expected = outputs(page(network), images), network.apply(images)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    np.testing.assert_array_equal(found.argmax(axis=1), expected.argmax(axis=1))
+
+
+@pytest.mark.parametrize("activation", KNOWN)
+@pytest.mark.parametrize("committee", [1, 3])
+def test_every_activation(page, activation, committee, rng):
+    images = rng.integers(0, 256, (50, 25), dtype=np.uint8)
+    hidden = activation if activation != "softmax" else "tanh"
+    output = activation if activation in ("softmax", "identity") else "sigmoid"
+    layers = network_of(ann.get_backend("cpu"), 25, 9, 7, 4, activation=hidden).layer_list
+    layers[-1]["activation"] = output
+    net = ann.NeuralNetwork(layers, "quadratic", committee=committee)
+    net.parameters *= 3
+    np.testing.assert_allclose(outputs(page(net), images), net.apply(images), rtol=1e-4, atol=1e-5)
+
+
+def test_it_knows_every_activation():
+    assert set(KNOWN) == set(ACTIVATIONS)
+
+
+@pytest.mark.parametrize("kind", ["mouse", "touch"])
+@pytest.mark.parametrize("digit", DIGITS)
+def test_a_drawn_digit(page, network, digit, kind):
+    browser = page(network)
+    assert answer(browser) == ""
+    draw(browser, DIGITS[digit], kind)
+    assert answer(browser) == f"It is {digit}"
+    best = browser.find_element("css selector", ".class.best")
+    assert best.find_element("class name", "name").text == digit
+    assert re.fullmatch(r"\d+ %", best.find_element("class name", "share").text)
+
+
+@pytest.mark.parametrize("factor", [0.3, 1.2])
+@pytest.mark.parametrize("shift", [-40, 40])
+def test_large_and_small_and_anywhere(page, network, factor, shift):
+    browser = page(network)
+    strokes = [[((x - 140) * factor + 140 + shift, (y - 140) * factor + 140) for x, y in line] for line in DIGITS["3"]]
+    draw(browser, strokes)
+    assert answer(browser) == "It is 3"
+
+
+def test_what_it_sees_is_as_mnist_was_made(page, network):
+    """20 pixels long, with its mass in the middle, in strokes as wide as those of the training images."""
+    browser = page(network)
+    images = ann.load_dataset("mnist").train_images[:1000].astype(float)
+    for factor in (0.4, 1.0):
+        for digit in ("0", "2", "3", "7"):
+            strokes = [
+                [[(x - 140) * factor + 100, (y - 140) * factor + 170] for x, y in line] for line in DIGITS[digit]
+            ]
+            seen = np.array(browser.execute_script("return Array.from(see(arguments[0]))", strokes)).reshape(28, 28)
+            rows, columns = (np.flatnonzero(seen.sum(axis=axis)) for axis in (1, 0))
+            assert max(np.ptp(rows), np.ptp(columns)) + 1 in (20, 21)
+            for axis in (0, 1):
+                centre = (seen.sum(axis=1 - axis) * (np.arange(28) + 0.5)).sum() / seen.sum()
+                assert centre == pytest.approx(14, abs=0.6)
+    # ink for its length, against all training images together: (length is what is left of a thin line)
+    assert 0.6 < (seen / 255).sum() / (images / 255).sum(axis=(1, 2)).mean() < 1.4
+
+
+def test_the_keyboard(page, network):
+    from selenium.webdriver.common.keys import Keys
+
+    browser = page(network)
+    pad = browser.find_element("id", "pad")
+    pad.send_keys(Keys.SPACE, *[Keys.ARROW_DOWN] * 10, Keys.SPACE)
+    assert answer(browser) == "It is 1"
+    pad.send_keys(Keys.BACKSPACE)
+    assert answer(browser) == ""
+    pad.send_keys(Keys.SPACE, Keys.SHIFT + Keys.ARROW_RIGHT + Keys.SHIFT)
+    pad.send_keys(Keys.SPACE, Keys.ESCAPE)
+    assert answer(browser) == ""
+    focus = browser.execute_script("document.getElementById('clear').focus(); return document.activeElement.id")
+    assert focus == "clear"
+
+
+def test_the_buttons(page, network):
+    browser = page(network)
+    draw(browser, [*DIGITS["1"], *DIGITS["0"]])
+    browser.find_element("id", "undo").click()
+    assert answer(browser) == "It is 1"
+    browser.find_element("id", "clear").click()
+    assert answer(browser) == ""
+    assert {share.text for share in browser.find_elements("class name", "share")} == {""}
+
+
+def test_not_sure(page, network):
+    browser = page(network)
+    draw(browser, [[(140, 140)]])
+    assert answer(browser) == "Not sure: too little to be anything"
+    judge = "return judge(arguments[0], [[[0, 0], [100, 100]]]).text"
+    for values, text in [
+        ([0.9, 0.8, 0.0], "Not sure: 0 or 1"),
+        ([0.1, 0.4, 0.2], "Not sure: like nothing it knows, least unlike 1"),
+        ([0.1, 0.2, 0.7], "It is 2"),
+    ]:
+        assert browser.execute_script(judge, values) == text
+
+
+def test_names_that_would_end_the_script(page):
+    net = network_of(ann.get_backend("cpu"), 16, 2, output="softmax")
+    browser = page(net, ("</script><script>alert(1)</script>", "<b>&amp;\u2028"))
+    names = [name.text for name in browser.find_elements("class name", "name")]
+    assert names == ["</script><script>alert(1)</script>", "<b>&amp;"]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_on_a_phone(page, network, dark, tmp_path):
+    browser = page(network)
+    wide(browser, 360, 740, mobile=True, dark=dark)
+    draw(browser, DIGITS["2"], "touch")
+    assert answer(browser) == "It is 2"
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    bottom = browser.execute_script("return document.getElementById('answer').getBoundingClientRect().bottom")
+    assert bottom < 740  # it is seen without scrolling
+    colour = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (max(map(int, re.findall(r"\d+", colour)[:3])) < 60) == dark
+    if folder := os.environ.get("ANN_PICTURES"):
+        browser.save_screenshot(f"{folder}/phone{'-dark' * dark}.png")
+
+
+def test_a_picture_for_the_readme(page, network):
+    browser = page(network)
+    wide(browser, height=780)
+    draw(browser, DIGITS["3"])
+    picture = browser.get_screenshot_as_png()
+    assert picture[:4] == b"\x89PNG"
+    if folder := os.environ.get("ANN_PICTURES"):
+        with open(f"{folder}/page.png", "wb") as file:
+            file.write(picture)
+
+
+def test_on_the_command_line(tmp_path, small_data):
+    run("train", "--data", small_data, *FAST, cwd=tmp_path)
+    out, _ = run("export", "--to", "page.html", cwd=tmp_path)
+    assert f"saved {tmp_path / 'page.html'}, 0.0" in out
+    text = (tmp_path / "page.html").read_text()
+    assert text.startswith("<!DOCTYPE html>") and "{{" not in text and "http:" not in text and "https:" not in text
+    run("export", "--to", "clothes.html", "--classes", "fashion-mnist", "mnist_ann.pickle", cwd=tmp_path)
+    assert '"sneaker"' in (tmp_path / "clothes.html").read_text()
+    for words, code, message in [
+        (["--to", "page.doc"], 2, "expected a name that ends in .html, .npz, .safetensors, .onnx, got 'page.doc'"),
+        ([], 2, "--to FILE is required: it names the file to write"),
+        (["--to", "page.html", "absent"], 1, "absent: no such model file"),
+        (["--to", "no/page.html"], 1, "no/page.html: There is no folder"),
+    ]:
+        assert message in run("export", *words, cwd=tmp_path, code=code)[1]
+
+
+def test_the_classroom_s_page_is_small():
+    recipe = ann.Recipe()
+    assert len(web_page(ann.NeuralNetwork(recipe.layer_list(784, 10)))) < 1_000_000
+
+
+def test_networks_that_make_no_page(monkeypatch):
+    backend = ann.get_backend("cpu")
+    with pytest.raises(ValueError, match="a page is for square images, and this network takes 15 pixels"):
+        web_page(network_of(backend, 15, 2))
+    monkeypatch.setitem(ACTIVATIONS, "own", Elementwise("own", np.tanh, np.tanh))
+    net = network_of(backend, 16, 4, 2, activation="own")
+    with pytest.raises(ValueError, match="a page cannot compute the activation 'own'; it knows identity, sigmoid"):
+        web_page(net)
+
+
+PRESS = """
+    const [kind, id, x, y] = arguments, pad = document.getElementById("pad"), box = pad.getBoundingClientRect();
+    pad.setPointerCapture = () => {};
+    pad.dispatchEvent(new PointerEvent(kind, {
+        pointerId: id, button: 0, bubbles: true,
+        clientX: box.left + x * box.width / 280, clientY: box.top + y * box.height / 280}));"""
+
+
+def press(browser, kind, x, y, number=1):
+    """What a finger of this number does."""
+    browser.execute_script(PRESS, f"pointer{kind}", number, x, y)
+
+
+def strokes(browser):
+    return browser.execute_script("return strokes")
+
+
+def test_a_second_finger_or_the_palm_changes_nothing(page, network):
+    browser = page(network)
+    press(browser, "down", 140, 50)
+    press(browser, "down", 20, 250, number=2)
+    for step in range(1, 19):
+        press(browser, "move", 140, 50 + 10 * step)
+        press(browser, "move", 20 + step, 250, number=2)
+    press(browser, "up", 38, 250, number=2)
+    press(browser, "move", 140, 235)
+    press(browser, "up", 140, 235)
+    (line,) = strokes(browser)
+    assert len(line) == 20 and all(abs(x - 140) < 1 for x, _ in line)
+    assert answer(browser) == "It is 1"
+    press(browser, "down", 20, 20, number=3)
+    press(browser, "cancel", 20, 20, number=3)
+    press(browser, "move", 60, 60, number=3)
+    assert len(strokes(browser)) == 2 and len(strokes(browser)[1]) == 1
+
+
+def test_keys_in_the_middle_of_a_stroke_change_nothing(page, network):
+    from selenium.webdriver.common.keys import Keys
+
+    browser = page(network)
+    pad = browser.find_element("id", "pad")
+    press(browser, "down", 140, 50)
+    press(browser, "move", 140, 100)
+    pad.send_keys(Keys.SHIFT, "x", Keys.ARROW_LEFT, " ", Keys.ESCAPE)
+    press(browser, "move", 140, 230)
+    press(browser, "up", 140, 230)
+    assert len(strokes(browser)) == 1 and len(strokes(browser)[0]) == 3
+    pad.send_keys("x", Keys.SHIFT, Keys.ARROW_RIGHT)  # the pen of the keyboard is up
+    assert len(strokes(browser)) == 1
+
+
+def test_what_is_drawn_outside_the_frame_ends_at_it(page, network):
+    browser = page(network)
+    press(browser, "down", 140, 140)
+    press(browser, "move", 900, 140)
+    press(browser, "move", 140, -300)
+    press(browser, "up", 140, 140)
+    (line,) = strokes(browser)
+    assert [[round(value) for value in point] for point in line] == [[140, 140], [280, 140], [140, 0]]
+
+
+def test_what_the_page_says_of_a_committee(page, network):
+    layers = network_of(ann.get_backend("cpu"), 784, 12, 10).layer_list
+    browser = page(ann.NeuralNetwork(layers, committee=3))
+    assert f"{3 * (785 * 12 + 13 * 10):,} numbers" in browser.find_element("id", "what").text
+    captions = [one.text for one in browser.find_elements("css selector", ".layer figcaption")]
+    assert captions == ["Layer 1 of the first network: 12 sigmoid", "Layer 2 of the first network: 10 sigmoid"]
+
+
+def test_a_page_of_one_output():
+    with pytest.raises(ValueError, match="a page is for networks that tell classes apart"):
+        web_page(network_of(ann.get_backend("cpu"), 784, 1))
+
+
+def test_classes_of_any_name():
+    page = web_page(network_of(ann.get_backend("cpu"), 4, 2), ["{{weights}}", "</script>"])
+    assert '</script>"' not in page and '"{{weights}}"' in page

@@ -1,0 +1,180 @@
+"""Random damage, seeded: files that begin as good ones, loaded in a process of their own, which must not end otherwise.
+
+    python tests/files/hostile/mutate.py COUNT SEED FOLDER
+
+Prints how many loaded and how many were refused; exits with 1, and says which seed it was, after anything else.
+"""
+
+import copy
+import pickle
+import random
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+import ann
+from ann.files.model_schema import checksum
+from ann.files.pickle.reader import read_pickle
+
+KINDS = 12
+OPCODES = bytes(range(0x80, 0x99)) + b"(.0123FIJKLMNPQRSTUVXabcdeghijlopqrstu})]BC"
+
+
+def good_files():
+    """Small models of every version, and of every protocol of pickles that is read."""
+    layers = [
+        {"input_dim": 2, "output_dim": 3, "activation": "tanh"},
+        {"input_dim": 3, "output_dim": 2, "activation": "softmax"},
+    ]
+    files = []
+    for committee in (1, 2):
+        net = ann.NeuralNetwork(layers, committee=committee)
+        net.recipe = {"optimizer": "sgd", "learning_rate": 0.1, "hidden": [3], "deep": {"a": [None, True, "text"]}}
+        net.examples = np.arange(4, dtype=np.uint8).reshape(2, 2)
+        files.append(net.to_bytes())
+        contents = pickle.loads(files[-1])
+        for key in ("examples", "sha256"):
+            contents.pop(key)
+        contents["version"] = committee
+        files += [pickle.dumps(contents, protocol=protocol) for protocol in (2, 3, 4, 5)]
+    return files
+
+
+def damaged(choice, files):
+    """One of the files, with a few random changes."""
+    data = bytearray(choice.choice(files))
+    for _ in range(choice.choice((1, 1, 1, 2, 3, 8))):
+        place, kind = choice.randrange(len(data) + 1), choice.randrange(KINDS)
+        size = choice.choice((1, 2, 4, 8, 30))
+        if kind < 2 and place < len(data):
+            data[place] ^= 1 << choice.randrange(8)
+        elif kind < 4 and place < len(data):
+            data[place] = choice.choice(OPCODES)
+        elif kind == 4:
+            data[place : place + size] = choice.randbytes(size)
+        elif kind == 5:
+            data[place:place] = bytes(choice.choices(OPCODES, k=size))
+        elif kind == 6:
+            del data[place : place + size]
+        elif kind == 7:
+            data[place:place] = data[place : place + size]
+        elif kind == 8:
+            other = choice.choice(files)
+            start = choice.randrange(len(other))
+            data[place : place + size] = other[start : start + size]
+        elif kind == 9:
+            data[place : place + size] = choice.choice((b"\x00", b"\xff", b"\x7f", b"\x80")) * size
+        elif kind == 10:
+            del data[place:]
+        elif kind == 11:
+            data += choice.randbytes(size)
+    return bytes(data)
+
+
+def with_its_checksum(data):
+    """The same contents with the right checksum, where they can be read and have one, so that more is looked at."""
+    try:
+        contents = read_pickle(data)
+        if "sha256" in contents:
+            contents["sha256"] = checksum(contents)
+            return pickle.dumps(contents, protocol=4)
+    except (ValueError, TypeError, KeyError):
+        pass
+    return data
+
+
+VALUES = (
+    None,
+    True,
+    0,
+    1,
+    -1,
+    2,
+    16,
+    2**31,
+    2**62,
+    0.5,
+    float("nan"),
+    float("inf"),
+    "",
+    "relu",
+    "softmax",
+    "\n",
+    "x" * 99,
+)
+VALUES += ([], {}, (), [1], {"a": 1}, {"scale": 1}, np.zeros((2, 2), "f4"), np.zeros(3, "f8"), np.ones((16, 2), "u1"))
+
+
+def changed(choice, files):
+    """A good file of the present version with a few of its values, keys or arrays changed."""
+    contents = copy.deepcopy(pickle.loads(choice.choice([file for file in files if b"sha256" in file])))
+    for _ in range(choice.choice((1, 1, 2))):
+        place = contents
+        while True:
+            keys = list(place) if isinstance(place, dict) else range(len(place))
+            if not keys:
+                break
+            key = choice.choice(keys)
+            value, kind = place[key], choice.randrange(6)
+            if isinstance(value, (dict, list)) and value and kind < 4:
+                place = value
+                continue
+            if isinstance(value, np.ndarray) and kind < 4:
+                place[key] = changed_array(choice, value)
+            elif kind == 4 and isinstance(place, dict):
+                del place[key]
+            elif kind == 5 and isinstance(place, dict):
+                place[choice.choice(("more", "bias", "version"))] = copy.deepcopy(value)
+            else:
+                place[key] = copy.deepcopy(choice.choice(VALUES))
+            break
+    return pickle.dumps(contents, protocol=choice.choice((2, 3, 4, 5)))
+
+
+def changed_array(choice, array):
+    kind = choice.randrange(7)
+    if kind == 0:
+        array = array.copy()
+        array.flat[choice.randrange(array.size)] = choice.choice((0, 1, 200))
+        return array
+    with np.errstate(all="ignore"):
+        return (
+            np.asfortranarray(array),
+            array.astype("f8"),
+            array[..., :1],
+            array.T.copy(),
+            array[None],
+            array * array.dtype.type(3),
+        )[kind - 1]
+
+
+def main():
+    count, seed, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    warnings.simplefilter("error")
+    files, path, loaded, examples = good_files(), folder / "mutated.pickle", 0, 0
+    modules = set(sys.modules)
+    for number in range(count):
+        choice = random.Random(f"{seed} {number}")
+        data = damaged(choice, files)
+        if choice.random() < 0.3:
+            data = with_its_checksum(changed(choice, files))
+        path.write_bytes(data)
+        try:
+            ann.load_model(path)
+            loaded += 1
+        except ann.ModelFileError as error:
+            message = str(error)
+            examples += "examples" in message
+            if not message.isprintable() or len(message) > 500 + len(str(path)) or not message.startswith(f"{path}: "):
+                sys.exit(f"number {number} of seed {seed}: {message!r}: {data!r}")
+        except BaseException as error:
+            sys.exit(f"number {number} of seed {seed}: {type(error).__name__}: {error}: {data!r}")
+    if set(sys.modules) != modules:
+        sys.exit(f"imported: {set(sys.modules) - modules}")
+    print(f"{loaded} loaded, {count - loaded} refused, {examples} of them for their examples")
+
+
+if __name__ == "__main__":
+    main()

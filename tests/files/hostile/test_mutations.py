@@ -1,0 +1,34 @@
+"""A hundred thousand good files with random damage: each loads, or is refused in the one way."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from hostile import fuzz
+from support import ROOT
+
+COUNT = 100_000
+
+
+@pytest.mark.parametrize("target", fuzz.TARGETS)
+def test_what_fuzzing_found(tmp_path, target):
+    """Inputs that reach all that ``fuzz.py`` reached, and need no fuzzer here."""
+    inputs = fuzz.corpus(target)
+    assert len(inputs) > 10
+    for data in inputs:
+        fuzz.TARGETS[target](tmp_path / "input", data)
+
+
+@pytest.mark.parametrize(("options", "count"), [([], COUNT), (["-O"], COUNT // 50)], ids=["plain", "without asserts"])
+@pytest.mark.slow
+def test_random_damage(tmp_path, options, count):
+    program = str(ROOT / "tests/files/hostile/mutate.py")
+    command = [sys.executable, *options, program, str(count), "0", str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert run.returncode == 0, run.stderr + run.stdout
+    found = re.fullmatch(r"(\d+) loaded, (\d+) refused, (\d+) of them for their examples\n", run.stdout)
+    loaded, refused, examples = map(int, found.groups())
+    assert loaded + refused == count
+    assert min(loaded, examples) > count // 100  # a flipped bit of a weight is as good as another

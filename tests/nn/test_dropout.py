@@ -1,0 +1,137 @@
+"""Dropout: what it should be, against a few lines of Python's whole numbers, and where it is not."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import ann
+from ann.nn.dropout import Dropout, Mask
+from ann.nn.layers import Dense
+from ann.nn.rng import generator
+from support.digits import write_mnist_like
+from support.gradients import assert_gradient
+from support.networks import network_of, recipe_of
+from support.random_bits import hashed
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=170))
+
+
+def mask_of(images, key, columns, share):
+    """The mask that follows from them."""
+    return (hashed(images, key, columns) < int((1 - share) * 2**32)) / (1 - share)
+
+
+def drawn(backend, images, key, columns, share, order="F"):
+    like = backend.xp.empty((columns, len(images)), dtype=backend.xp.float32).mT
+    if order == "C":
+        like = backend.xp.empty((len(images), columns), dtype=backend.xp.float32)
+    arrays = (backend.from_host(np.array(values, dtype=np.uint32)) for values in (images, [key]))
+    mask = Mask(backend, share, *arrays, like)
+    mask.draw()
+    return backend.to_host(mask.numbers)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize(("key", "share"), [(0, 0.5), (2**32 - 3, 0.1), (12345, 0.9)])
+def test_masks(backend, key, share, order):
+    images = [0, 59_999, 7, 123, 4_000_000_000]
+    found = drawn(backend, images, key, 11, share, order)
+    np.testing.assert_allclose(found, mask_of(images, key, 11, share), rtol=1e-6)
+
+
+def test_masks_look_random():
+    """Means of rows and columns, and of products of neighbours, are within five deviations of what chance gives."""
+    cpu = ann.get_backend("cpu")
+    first, second = (
+        drawn(cpu, range(1000), key, 128, 0.3) > 0 for key in generator(0, "dropout", 1).integers(2**32, size=2)
+    )
+    for axis, count in ((0, 1000), (1, 128), (None, 128_000)):
+        assert np.abs(first.mean(axis=axis) - 0.7).max() < 5 * np.sqrt(0.7 * 0.3 / count)
+    one = (first - 0.7) / np.sqrt(0.21)
+    for other in (one[1:], one[:, 1:], one[2:], one[:, 2:], (second - 0.7) / np.sqrt(0.21)):
+        part = one[: other.shape[0], : other.shape[1]]
+        assert abs((part * other).mean()) < 5 / np.sqrt(other.size)
+
+
+def test_gradient(backend, rng):
+    """Of a network with dropout, for a mask that stays."""
+    net = network_of(backend, 5, 6, 3, activation="tanh", dtype="float64")
+    images, key = (backend.from_host(np.array(values, dtype=np.uint32)) for values in ([3, 1, 4], [9]))
+    first, *rest = net.layers
+    vars(net)["layers"] = [first, Dropout(backend, 0.4, images, key, 6, net.dtype), *rest]
+    x, _ = net.inputs(backend.from_host(rng.random((3, 5))))
+    targets = backend.from_host(np.eye(3))
+    start = backend.to_host(net.parameters).copy()
+
+    def value(vector):
+        net.parameters[...] = backend.from_host(vector)
+        return float(net.loss.value(backend, net.forward(x), targets))
+
+    net.compute_gradients(x, targets)
+    gradients = backend.to_host(net.gradients).copy()
+    assert (mask_of([3, 1, 4], 9, 6, 0.4) == 0).any()
+    assert_gradient(value, gradients, start, rng)
+
+
+@pytest.mark.parametrize("black", [True, False])
+def test_training_is_the_formula(backend, dataset, black):
+    """Two epochs of plain steps, with the masks worked out here."""
+    if not black:
+        lighter = np.maximum(dataset.train_images, 1)
+        dataset = dataclasses.replace(dataset, train_images=lighter)
+    recipe = dataclasses.replace(
+        recipe_of("tanh", "softmax", "cross-entropy", "sgd", epochs=2),
+        momentum=0.0,
+        weight_decay=0.0,
+        schedule="constant",
+        warmup=0.0,
+        hidden=(12,),
+        dropout=0.3,
+        input_dropout=0.2,
+    )
+    net = network_of(backend, 64, 12, 10, activation="tanh", output="softmax", dtype="float64")
+    w1, b1, w2, b2 = (backend.to_host(array).copy() for layer in net.layers for array in (layer.weight, layer.bias))
+    ann.fit(net, dataset, recipe)
+    pixels = dataset.train_images.reshape(-1, 64) / 255
+    seen = np.flatnonzero(pixels.any(axis=0))
+    if black:  # a few that are black stay, see ann.training.black_pixels
+        unseen = np.flatnonzero(~pixels.any(axis=0))
+        seen = np.concatenate([unseen[len(unseen) - (-(len(seen) + 1) % 8) :], seen])
+    for epoch in range(2):
+        order = generator(0, "order", epoch + 1).permutation(170)
+        keys = generator(0, "dropout", epoch).integers(2**32, size=2)
+        for start in range(0, 170, 45):
+            chosen = order[start : start + 45]
+            x = np.zeros((len(chosen), 64))
+            x[:, seen] = pixels[chosen][:, seen] * mask_of(chosen, keys[0], len(seen), 0.2)
+            mask = mask_of(chosen, keys[1], 12, 0.3)
+            tanh = np.tanh(x @ w1 + b1)
+            y = tanh * mask
+            z = y @ w2 + b2
+            d2 = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) - np.eye(10)[dataset.train_labels[chosen]]
+            d1 = (d2 @ w2.T) * mask * (1 - tanh**2)
+            step = recipe.learning_rate / len(chosen)
+            w2, b2, w1, b1 = (
+                w2 - step * y.T @ d2,
+                b2 - step * d2.sum(axis=0),
+                w1 - step * x.T @ d1,
+                b1 - step * d1.sum(axis=0),
+            )
+    found = [backend.to_host(array) for layer in net.layers for array in (layer.weight, layer.bias)]
+    for one, other in zip(found, (w1, b1, w2, b2), strict=True):
+        np.testing.assert_allclose(one, np.broadcast_to(other, one.shape), rtol=1e-9, atol=1e-11)
+
+
+def test_none_outside_training(backend, dataset):
+    """The network itself has no such layer, so neither applying nor measuring it can use one."""
+    recipe = ann.Recipe(hidden=(12,), batch_size=45, epochs=2, dropout=0.5, input_dropout=0.5, validation=40)
+    net = network_of(backend, 64, 12, 10)
+    reports = ann.fit(net, dataset, recipe)
+    assert all(type(layer) is Dense for layer in net.layers)
+    images, labels = dataset.train_images[-40:], dataset.train_labels[-40:]
+    np.testing.assert_array_equal(net.apply(images), net.apply(images))
+    assert reports[-1].validation.wrong == (net.predict(images) != labels).sum()

@@ -1,0 +1,240 @@
+"""scripts/doctor.py and scripts/verify.py: what they say of a sound machine, and that they can say otherwise."""
+
+import importlib.metadata
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import types
+
+import numpy as np
+import pytest
+
+import ann
+from support import ROOT, optional
+from support.model_files import as_version, rewrite
+from support.programs import FAST, HARNESS, NO_GPU, run
+
+optional("tqdm")
+
+
+@pytest.fixture
+def doctor(monkeypatch):
+    """The program as a module."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import doctor
+
+    monkeypatch.setattr(doctor.Findings, "wrong", 0)
+    return doctor
+
+
+def spoken(capsys):
+    return capsys.readouterr().out
+
+
+def test_doctor_on_a_sound_machine(tmp_path):
+    out, _ = run("doctor", cwd=tmp_path)
+    assert "WRONG" not in out and out.endswith("all is well\n")
+    assert f"NumPy     {np.__version__}, BLAS " in out and "MNIST, all four checksums right" in out
+    assert f"folder    {tmp_path}: " in out and "GiB free" in out
+    assert not list(tmp_path.iterdir())
+
+
+def test_doctor_says_what_is_wrong_and_ends_so(tmp_path, small_data):
+    out, _ = run("doctor", "--data", small_data, cwd=tmp_path)
+    assert "<Dataset of 300 training and 100 test images>, sound, and not MNIST" in out
+    (small_data / "t10k-labels-idx1-ubyte.gz").write_bytes(b"")
+    command = [sys.executable, str(ROOT / "scripts/doctor.py"), "--data", "small", "--device", "gpu"]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300)
+    assert (process.returncode, process.stderr) == (1, "")
+    assert "WRONG  data" in process.stdout and "mend it: see data/README.md" in process.stdout
+    assert "WRONG  GPU" in process.stdout and "or train with --device cpu" in process.stdout
+    assert process.stdout.endswith("2 things to mend\n")
+
+
+def test_doctor_knows_when_the_default_data_are_not_mnist(doctor, monkeypatch, tmp_path, capsys, small_data):
+    monkeypatch.setattr(doctor.cli, "DATA", small_data)
+    found = doctor.Findings()
+    doctor.look_at_data(found, small_data)
+    assert found.wrong == 1
+    assert "train_images, train_labels, test_images, test_labels: not MNIST's" in spoken(capsys)
+
+
+def test_doctor_compares_installed_versions_with_the_declared_ones(doctor, monkeypatch, capsys):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert "numpy>=2.1" in project["dependencies"]
+    installed = {"numpy": "2.0.2", "tqdm": "99.0", "nvmath-python": "0.6.0", "optuna": "6.0", "pillow": "99rc1"}
+
+    def version(name):
+        if name in installed:
+            return installed[name]
+        raise importlib.metadata.PackageNotFoundError
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    found = doctor.Findings()
+    doctor.look_at_versions(found)
+    out = spoken(capsys)
+    assert found.wrong == out.count("WRONG") == 3 and "tqdm" not in out and "pillow" not in out and "torch" not in out
+    assert "numpy 2.0.2 is installed, not numpy>=2.1" in out and "mend it: pip install 'numpy>=2.1'" in out
+    assert re.search(r"mend it: pip install 'nvmath-python>=0\.\d+'", out)  # without the CUDA version of an extra
+    assert "optuna 6.0 is installed, not optuna>=5,<6" in out
+    installed.clear()
+    installed["scipy"] = None  # as after an interrupted installation
+    doctor.look_at_versions(found)
+    assert "scipy unknown is installed" in spoken(capsys)
+    installed.clear()
+    installed["numpy"] = "2.1.0"
+    doctor.look_at_versions(found)
+    assert found.wrong == 4 and "ok     versions  " in spoken(capsys)
+
+
+@pytest.mark.parametrize(
+    ("version", "limits", "right"),
+    [
+        ("2.10.0", ">=2.9", True),
+        ("2.9.9", ">=2.10", False),
+        ("2", ">=2.0.0", True),
+        ("2.13.0+cpu", ">=2.13", True),
+        ("13.6.0", ">=14.2", False),
+        ("14.2.0rc1", ">=14.2", True),
+        ("6.0.0", ">=5,<6", False),
+        ("5.9", ">=5,<6", True),
+    ],
+)
+def test_doctor_orders_versions(doctor, version, limits, right):
+    assert doctor.fits(version, limits) is right
+
+
+def test_doctor_finds_a_wrong_product(doctor, monkeypatch, capsys):
+    fake = types.SimpleNamespace(**{name: getattr(np, name) for name in dir(np)})
+    fake.abs = lambda array: np.abs(array) + 1
+    monkeypatch.setattr(doctor, "np", fake)
+    found = doctor.Findings()
+    doctor.look_at_numpy(found)
+    assert found.wrong == 1 and "a product is wrong by 1" in spoken(capsys)
+
+
+def test_doctor_finds_a_full_machine(doctor, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor, "NEEDED", 2**60)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=1000))
+    found = doctor.Findings()
+    doctor.look_at_memory(found)
+    doctor.look_at_folder(found)
+    assert found.wrong == 2
+    monkeypatch.setattr(
+        ann.files.atomic, "check_writable", lambda path: (_ for _ in ()).throw(OSError(30, "Read-only"))
+    )
+    doctor.look_at_folder(found)
+    assert found.wrong == 3 and "Read-only" in spoken(capsys)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "driver", "cure"),
+    [
+        (13020, 0, "install NVIDIA's driver"),
+        (13020, 12040, "or take an older CUDA: pip install -e '.[gpu-cuda12]'"),
+        (12040, 13000, "see that nvidia-smi lists a GPU"),
+    ],
+)
+def test_doctor_says_how_to_mend_a_gpu(doctor, monkeypatch, capsys, cuda, driver, cure):
+    runtime = types.SimpleNamespace(
+        runtimeGetVersion=lambda: cuda, driverGetVersion=lambda: driver, getDeviceCount=lambda: 0
+    )
+    cupy = types.ModuleType("cupy")
+    cupy.__spec__ = types.SimpleNamespace()
+    cupy.__version__, cupy.cuda = "14.0", types.SimpleNamespace(runtime=runtime)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    for needed in (True, False):
+        found = doctor.Findings()
+        doctor.look_at_gpu(found, needed=needed)
+        out = spoken(capsys)
+        assert found.wrong == needed and cure in out and "CuPy      14.0, CUDA 1" in out
+
+
+@pytest.mark.parametrize("device", ["cpu", "strict", "auto"])
+@pytest.mark.slow
+def test_verify_passes(tmp_path, device):
+    optional("array_api_strict")
+    out, _ = run("verify", "--device", device, "--steps", 3, cwd=tmp_path)
+    assert "3 steps of the default recipe" in out and "layer 3, bias" in out and "WRONG" not in out
+    assert out.splitlines()[-1].startswith("pass: ")
+    assert ("no GPU computes here" in out) == (device == "auto")
+
+
+def test_verify_checks_gradients_and_one_s_own(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "import ann\nann.register_activation('cube', lambda xp, z: z**3, lambda xp, z: 3 * z**2)\n"
+    )
+    out, _ = run("verify", "--device", "cpu", "--gradients", "--steps", 1, "--import", "own.py", cwd=tmp_path)
+    assert (
+        "hidden layers cube " in out
+        and "dropout" in out
+        and "batch normalisation" in out
+        and "quadratic of gelu outputs" in out
+    )
+    assert "WRONG" not in out
+
+
+@pytest.mark.parametrize(
+    ("change", "flags", "found"),
+    [
+        ("import ann.backends.cpu\nann.backends.cpu.CpuRecorder.combine = lambda *rest: None", [], "layer 1, weight"),
+        (
+            "from ann.nn.activations import ACTIVATIONS\n"
+            "ACTIVATIONS['tanh']._chain = lambda backend, grad, kept, scratch: None",
+            ["--gradients"],
+            "hidden layers tanh",
+        ),
+    ],
+)
+@pytest.mark.slow
+def test_verify_can_fail(tmp_path, change, flags, found):
+    command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/verify.py")]
+    command += ["--device", "cpu", "--steps", "2", *flags]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300)
+    assert (process.returncode, process.stderr) == (1, "")
+    assert any(line.strip().startswith(found) and line.endswith("WRONG") for line in process.stdout.splitlines())
+    assert process.stdout.splitlines()[-1].startswith("FAIL: cpu")
+
+
+@pytest.mark.slow
+def test_verify_where_it_cannot(tmp_path, small_data):
+    _, error = run("verify", "--device", "gpu", cwd=tmp_path, code=1)
+    assert error.startswith("error: ")
+    images = (small_data / "t10k-images-idx3-ubyte.gz", small_data / "t10k-labels-idx1-ubyte.gz")
+    for path in images:
+        shutil.copy(path, small_data / path.name.replace("t10k", "train"))
+    _, error = run("verify", "--device", "cpu", "--data", small_data, cwd=tmp_path, code=1)
+    assert "100 training images, and a step takes 200" in error
+    _, error = run("verify", "--steps", 0, cwd=tmp_path, code=2)
+    assert "argument --steps: expected a whole number of at least 1" in error
+
+
+def test_what_a_model_file_holds(tmp_path, small_data):
+    run("train", "--data", small_data, *FAST, "--seed", 7, cwd=tmp_path)
+    out, _ = run("doctor", "--model", "mnist_ann.pickle", cwd=tmp_path)
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+    contents = pickle.loads((tmp_path / "mnist_ann.pickle").read_bytes())
+    weights = [array for layer in contents["layers"] for array in (layer["weight"], layer["bias"])]
+    least, most = min(array.min() for array in weights), max(array.max() for array in weights)
+    assert lines["format"] == "ann-mlp, version 3" and lines["network"] == "64-16-10, sigmoid, sigmoid"
+    assert lines["numbers"] == f"1,210, from {least:.4g} to {most:.4g}" and lines["seed"] == "7"
+    assert "optimizer adamw, learning_rate 0.3" in lines["recipe"] and lines["loss"] == "cross-entropy"
+    assert lines["examples"] == "16 images, and the outputs for them"
+    assert lines["SHA-256"] == f"{contents['sha256']}, right"
+
+
+def test_what_strange_model_files_hold(tmp_path):
+    net = ann.NeuralNetwork([{"input_dim": 2, "output_dim": 3, "activation": "softmax"}], committee=2)
+    net.recipe = {"\x1b[2J": "x" * 5000}
+    net.save(tmp_path / "x")
+    out, _ = run("doctor", "--model", "x", cwd=tmp_path)
+    assert "network   committee of 2, each 2-3, softmax" in out and "\x1b" not in out and len(out) < 2000
+    rewrite(tmp_path / "x", as_version(2))
+    assert "SHA-256   none, as in old versions" in run("doctor", "--model", "x", cwd=tmp_path)[0]
+    (tmp_path / "x").write_bytes(b"no")
+    _, error = run("doctor", "--model", "x", cwd=tmp_path, code=1)
+    assert error == "error: x: not a model file of this program: it is not a pickle of protocol 2 to 5\n"

@@ -1,0 +1,292 @@
+"""Pictures of one's own: what is found on them, and that the network then knows most of them."""
+
+import collections
+import dataclasses
+import io
+import json
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+
+import ann
+from ann.data.handwriting import prepare, read_picture
+from ann.training.named_recipes import RECIPES
+from support import optional
+from support.drawings import KINDS, picture
+from support.programs import run
+
+Image = optional("PIL.Image")
+optional("scipy")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """By the recipe ``quick``, in three epochs of its fourteen."""
+    recipe = dataclasses.replace(RECIPES["quick"].recipe, epochs=3)
+    net = ann.NeuralNetwork(recipe.layer_list(784, 10), recipe.loss)
+    ann.fit(net, ann.load_dataset("mnist"), recipe)
+    path = tmp_path_factory.mktemp("model") / "quick.pickle"
+    net.save(path)
+    return path
+
+
+def written(path, data):
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.slow
+def test_500_pictures_of_ten_kinds(model, tmp_path):
+    """Other ones than those that the preparation was made with; nine in ten of each kind, and more of all."""
+    net, right = ann.load_model(model), collections.Counter()
+    for number in range(500):
+        digit, kind = number % 10, KINDS[number // 10 % 10]
+        data = picture(digit, kind, np.random.default_rng([6, number]))
+        prepared = prepare(read_picture(written(tmp_path / "x", data)))
+        right[kind] += not prepared.problem and int(net.predict(prepared.image[None])[0]) == digit
+    print(dict(right))
+    assert sum(right.values()) >= 475 and min(right[kind] for kind in KINDS) >= 43
+
+
+def ring(size=200, paper=255, ink=0, at=(0.5, 0.5), radius=0.3, width=0.06):
+    y, x = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j]
+    distance = np.abs(np.hypot(y - at[0], x - at[1]) - radius)
+    return np.where(distance < width / 2, ink, paper).astype(np.uint8)
+
+
+def test_what_is_made_is_as_mnist_is():
+    """White on black, 20 of 28 pixels long, its mass in the middle, whatever it was."""
+    images = [
+        prepare(one).image
+        for one in (ring(), ring(paper=0, ink=255), ring(paper=120, ink=80), ring(at=(0.3, 0.65), radius=0.2), ring(90))
+    ]
+    for image in images:
+        assert image.shape == (28, 28) and image.dtype == np.uint8 and image.max() == 255 and image[0].max() == 0
+        rows, columns = (np.flatnonzero(image.max(axis=axis) > 60) for axis in (1, 0))
+        assert 18 <= np.ptp(rows) + 1 <= 21 and 18 <= np.ptp(columns) + 1 <= 21
+        for axis in (0, 1):
+            assert (image.sum(axis=1 - axis) * np.arange(28)).sum() / image.sum() == pytest.approx(13.5, abs=0.6)
+    for image in images[1:]:
+        assert np.abs(image.astype(float) - images[0]).mean() < 25
+
+
+@pytest.mark.parametrize(
+    ("image", "note"),
+    [
+        (ring(), "dark on light"),
+        (ring(radius=0.1, width=0.02), "small"),
+        (ring(at=(0.25, 0.7), radius=0.2), "off centre"),
+        (ring(width=0.01), "thin"),
+        (ring(radius=0.25, width=0.18), "thick"),
+        (ring(paper=120, ink=90), "faint"),
+    ],
+)
+def test_what_is_noted(image, note):
+    assert note in prepare(image).notes and not prepare(image).problem
+    assert ("dark on light" in prepare(255 - image).notes) != ("dark on light" in prepare(image).notes)
+
+
+def test_strokes_become_as_wide_as_usual():
+    ink = [prepare(ring(width=width)).image.sum() / 255 for width in (0.01, 0.03, 0.07, 0.12, 0.2)]
+    assert max(ink) < 2 * min(ink)  # and not twenty times
+
+
+@pytest.mark.parametrize(
+    ("image", "problem"),
+    [
+        (np.full((100, 80), 200, np.uint8), "it is blank"),
+        (np.full((5, 300), 0, np.uint8), "it is blank"),
+        (np.zeros((1, 1), np.uint8), "it is blank"),
+        (np.hstack([np.full((200, 10), 60, np.uint8), np.full((200, 190), 220, np.uint8)]), "something other than a"),
+        (np.tile(np.repeat(np.array([250] * 11 + [120], np.uint8), 2), (240, 10)), "there are only specks or lines"),
+    ],
+)
+def test_what_is_no_digit(image, problem):
+    found = prepare(image)
+    assert found.problem.startswith(problem) and not found.image.any()
+
+
+def test_dark_rules_are_left_aside():
+    """As dark as the ink, which goes on where it crossed them."""
+    plain = ring(256, width=0.08)
+    ruled = plain.copy()
+    ruled[10::40] = 0
+    ruled[11::40] = 0
+    found = prepare(ruled)
+    assert "ruled paper" in found.notes
+    assert np.abs(found.image.astype(float) - prepare(plain).image).mean() < 12
+
+
+def test_any_noise_and_any_size(rng):
+    for shape in ((1, 1), (1, 256), (256, 3), (28, 28), (200, 256)):
+        for high in (2, 40, 256):
+            found = prepare(rng.integers(0, high, shape, dtype=np.int64).astype(np.uint8))
+            assert found.image.shape == (28, 28)
+
+
+def encoded(image, form, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def test_files_of_all_kinds(tmp_path):
+    grey = Image.fromarray(ring(400))
+    for form in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"):
+        found = read_picture(written(tmp_path / "x", encoded(grey, form)))
+        assert found.shape == (256, 256) and found.dtype == np.uint8
+        assert not prepare(found).problem
+    clear = Image.merge("LA", [Image.new("L", (400, 400), 0), Image.fromarray(255 - ring(400))])
+    for mode in ("LA", "RGBA"):
+        found = read_picture(written(tmp_path / "x", encoded(clear.convert(mode), "PNG")))
+        assert found[0, 0] == 255 and found.min() < 60  # what is seen through is paper
+    chalk = Image.merge("LA", [Image.new("L", (400, 400), 255), Image.fromarray(255 - ring(400))])
+    found = read_picture(written(tmp_path / "x", encoded(chalk, "PNG")))
+    assert found[0, 0] == 0 and found.max() > 200  # and where the ink is light, the board
+    for mode in ("1", "P", "RGB", "CMYK", "I;16"):
+        form = "TIFF" if mode == "CMYK" else "PNG"
+        assert read_picture(written(tmp_path / "x", encoded(grey.convert(mode), form))).shape == (256, 256)
+    usual = prepare(read_picture(written(tmp_path / "x", encoded(grey, "PNG")))).image.astype(int)
+    for values in (
+        ring(400).astype(np.uint16) * 257,
+        ring(400).astype(np.int32) * 257,
+        ring(400).astype(np.int32) * 10_000,
+        ring(400).astype(np.uint16) * 4,
+        ring(400).astype(np.uint16) * 16,
+        ring(400).astype(np.uint16) * 16 + 60_000 * (np.indices((400, 400)).sum(axis=0) == 9).astype(np.uint16),
+        ring(400).astype(np.int32) * 257 - 32_768,
+        ring(400).astype(np.float32) / 255,
+        ring(400).astype(np.float32) / 250 - 0.01,
+        ring(400).astype(np.float32),
+        ring(400).astype(np.float32) * 1.006,
+        ring(400).astype(np.float32) / 100 - 1.2,
+    ):
+        deep = Image.fromarray(values)
+        for form in ("PNG", "TIFF") if values.dtype == np.uint16 else ("TIFF",):
+            found = read_picture(written(tmp_path / "x", encoded(deep, form)))
+            assert np.abs(prepare(found).image - usual).mean() < 2
+    clear = Image.fromarray(np.where(ring(400) > 100, 100, 0).astype(np.uint16))
+    found = read_picture(written(tmp_path / "x", encoded(clear, "PNG", transparency=100)))
+    assert np.abs(prepare(found).image - usual).mean() < 2
+    turned = Image.fromarray(np.vstack([ring(100), np.full((100, 100), 255, np.uint8)]))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held on its side
+    assert read_picture(written(tmp_path / "x", encoded(turned, "JPEG", exif=exif))).shape == (100, 200)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "LA", "1", "I;16", "RGB"])
+@pytest.mark.slow
+def test_huge_pictures(tmp_path, mode):
+    """As small ones, and with little more memory than Pillow needs to unpack them."""
+    large = Image.fromarray(ring(5000)).convert(mode)
+    found = read_picture(written(tmp_path / "x", encoded(large, "PNG")))
+    assert found.shape == (256, 256)
+    small = read_picture(written(tmp_path / "x", encoded(Image.fromarray(ring(256)), "PNG")))
+    assert np.abs(prepare(found).image.astype(float) - prepare(small).image).mean() < 6
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    if mode == "RGB":
+        turned = large.crop((0, 0, 5000, 2500))
+        assert read_picture(written(tmp_path / "x", encoded(turned, "JPEG", exif=exif))).shape == (256, 128)
+
+
+def bomb(width, height):
+    """A PNG of a few bytes that says it is huge."""
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "not a picture of a known kind: PNG, JPEG"),
+        (b"hello", "not a picture of a known kind"),
+        (b"\0\0\0\x24ftypheic\0\0\0\0", "a HEIC or AVIF picture, such as phones take: save it as JPEG first"),
+        (encoded(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF"), "some of its values are no numbers"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture of a known kind"),
+        (bomb(60_000, 60_000), "not a picture that can be read: "),
+        (bomb(9000, 9000), "81000000|9000 x 9000 pixels"),
+        (bomb(100, 100), "not a picture that can be read: "),
+        (encoded(Image.fromarray(ring(400)), "PNG")[:300], "not a picture that can be read: "),
+    ],
+)
+def test_files_that_are_no_pictures(tmp_path, data, message):
+    with pytest.raises(ann.DataFileError, match=message) as caught:
+        read_picture(written(tmp_path / "x", data))
+    assert str(caught.value).isprintable() and str(caught.value).startswith(f"{tmp_path / 'x'}: ")
+
+
+def test_no_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name, message in (("absent", "No such file"), ("", "cannot be read"), ("pipe", "not a regular file")):
+        with pytest.raises(ann.DataFileError, match=message):
+            read_picture(tmp_path / name)
+
+
+@pytest.mark.slow
+def test_on_the_command_line(tmp_path, model):
+    for digit in (0, 3):
+        (tmp_path / f"{digit}.png").write_bytes(picture(digit, "dark on light", np.random.default_rng(digit)))
+    (tmp_path / "blank.png").write_bytes(encoded(Image.new("L", (50, 50), 255), "PNG"))
+    (tmp_path / "bad.png").write_bytes(b"bad")
+    out, _ = run("predict", "--model", model, "0.png", "3.png", "blank.png", "--picture", "seen.png", cwd=tmp_path)
+    lines = [line for line in out.splitlines() if ".png: " in line]
+    assert lines[0].startswith("0.png: 0 (") and "dark on light" in lines[0] and ", next " in lines[0]
+    assert lines[1].startswith("3.png: 3 (") and lines[2].startswith("blank.png: not sure: it is blank")
+    assert out.count("before") == 3 and "picture: " in out
+    with Image.open(tmp_path / "seen.png") as seen:
+        assert seen.size[0] > 300
+    out, error = run("predict", "--model", model, "bad.png", "3.png", "--json", cwd=tmp_path, code=1)
+    (found,) = json.loads(out)
+    assert (found["file"], found["label"], found["unsure"]) == ("3.png", "3", "") and found["output"] > 0.5
+    assert error == "error: bad.png: not a picture of a known kind: PNG, JPEG, WEBP, GIF, BMP, TIFF, PPM\n"
+    before = (tmp_path / "3.png").read_bytes()
+    _, error = run("predict", "--model", model, "0.png", "3.png", "--picture", "./3.png", cwd=tmp_path, code=1)
+    assert error == "error: 3.png: one of the pictures to look at; draw to another file\n"
+    assert (tmp_path / "3.png").read_bytes() == before
+    if folder := os.environ.get("ANN_PICTURES"):
+        names = []
+        for number, kind in enumerate(KINDS):
+            names.append(f"{kind.replace(' ', '-')}.png")
+            (tmp_path / names[-1]).write_bytes(picture(number, kind, np.random.default_rng([8, number])))
+        run("predict", "--model", model, *names, "--picture", f"{folder}/own.png", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", [b"bad\xff.png", b"a$b_{$.png", b"e\x1b[31m\nfake.png: 7.png", "\u00fcber.png".encode()]
+)
+@pytest.mark.slow
+def test_names_of_any_kind(tmp_path, model, name):
+    path = os.fsencode(tmp_path) + b"/" + name
+    with open(path, "wb") as file:
+        file.write(picture(3, "dark on light", np.random.default_rng(0)))
+    out, _ = run("predict", "--model", model, os.fsdecode(name), "--picture", "seen.png", cwd=tmp_path)
+    assert out.count(": 3 (") == 1 and (tmp_path / "seen.png").exists()
+    assert all(line.isprintable() for line in out.splitlines())
+
+
+def test_not_sure(tmp_path):
+    """Networks that find two answers alike, and that know nothing like it."""
+    layers = [{"input_dim": 784, "output_dim": 10, "activation": "sigmoid"}]
+    (tmp_path / "x.png").write_bytes(picture(3, "dark on light", np.random.default_rng(0)))
+    for biases, text in (
+        ([2.0, 2.1] + [-9] * 8, "not sure, since two answers are close: 1 (89 %), next 0 (88 %)"),
+        ([-9] * 10, "like nothing"),
+    ):
+        parameters = np.zeros(7850, dtype=np.float32)
+        parameters[-10:] = biases
+        ann.NeuralNetwork(layers, parameters=parameters).save(tmp_path / "mnist_ann.pickle")
+        assert text in run("predict", "x.png", cwd=tmp_path)[0]
+
+
+def test_networks_for_other_images(tmp_path):
+    ann.NeuralNetwork([{"input_dim": 15, "output_dim": 10, "activation": "sigmoid"}]).save(tmp_path / "x")
+    _, error = run("predict", "--model", "x", "y.png", cwd=tmp_path, code=1)
+    assert "x: it takes no square images" in error

@@ -1,0 +1,221 @@
+"""What all programs have in common: how they start, output that cannot be written, and the names of flags."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ann
+from support import ROOT, optional
+from support.programs import FAST, NO_GPU, run
+
+optional("tqdm")
+
+PROGRAMS = (
+    *("train", "test", "predict", "doctor", "verify", "join", "export", "report", "try_loader"),
+    *("evaluate", "sweep", "benchmark"),
+)
+LOST = "error: cannot write to standard output: No space left on device"
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A folder that holds a model for MNIST images."""
+    layers = ann.Recipe(hidden=(4,)).layer_list(784, 10)
+    ann.NeuralNetwork(layers, seed=1).save(tmp_path / "mnist_ann.pickle")
+    return tmp_path
+
+
+def in_shell(program, cwd, redirection):
+    name, *words = shlex.split(program)
+    command = shlex.join([sys.executable, str(ROOT / "scripts" / name), *words])
+    options = {"capture_output": True, "text": True, "cwd": cwd, "env": NO_GPU, "timeout": 300}
+    return subprocess.run(["bash", "-c", f"set -o pipefail; {command} {redirection}"], **options)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_way_to_start_a_program(tmp_path, name):
+    link = tmp_path / "a link"
+    link.symlink_to(ROOT / "scripts" / f"{name}.py")
+    expected = f"ann {ann.__version__}, NumPy {np.__version__}, Python {sys.version.split()[0]}\n"
+    for flags, folder in ([["-I", str(link)], tmp_path], [["-m", f"scripts.{name}"], ROOT]):
+        command = [sys.executable, *flags, "--version"]
+        process = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=NO_GPU, timeout=300)
+        assert (process.returncode, process.stdout, process.stderr) == (0, expected, "")
+
+
+def test_printed_commands_of_a_program_started_by_a_link(tmp_path, small_data):
+    link = tmp_path / "learn"
+    link.symlink_to(ROOT / "scripts" / "train.py")
+    command = [sys.executable, "-P", str(link), "--data", str(small_data), *FAST]
+    out = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU).stdout
+    for name in ("test", "repeat"):
+        line = re.search(rf"^{name} it: +(.*)$", out, re.M)[1]
+        subprocess.run(shlex.split(line), check=True, cwd=tmp_path, env=NO_GPU, capture_output=True, timeout=300)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        *("test.py --json", "test.py", "test.py --verbose", "doctor.py --model mnist_ann.pickle"),
+        *("train.py --list-recipes", "train.py --help", "train.py --version", "export.py --to page.html"),
+        *("try_loader.py", "doctor.py", "verify.py --device cpu --steps 1"),
+    ],
+)
+def test_output_that_cannot_be_written(model, program):
+    process = in_shell(program, model, "> /dev/full")
+    assert process.returncode == 1
+    # doctor may find a problem, and then it does not say that everything else was done
+    assert process.stderr in (f"{LOST}; everything else was done\n", f"{LOST}\n")
+    codes = (0, 1) if program == "doctor.py" else (0,)
+    assert in_shell(program, model, "2> /dev/full").returncode in codes
+    process = in_shell(program, model, "| true")  # a reader that ends without reading
+    assert process.stderr == "" and process.returncode in codes
+
+
+def test_predictions_that_cannot_be_written(model):
+    image_module = optional("PIL.Image")
+    optional("scipy")
+    optional("matplotlib")
+    image_module.fromarray(ann.load_dataset(ROOT / "data").test_images[0]).save(model / "seven.png")
+    for flags in ("", " --json"):
+        process = in_shell(f"predict.py seven.png{flags}", model, "> /dev/full")
+        assert (process.returncode, process.stderr) == (1, f"{LOST}; everything else was done\n")
+
+
+def test_a_message_that_cannot_be_written(tmp_path):
+    assert in_shell("test.py --model absent", tmp_path, "2> /dev/full").returncode == 1
+    assert in_shell("test.py --nonsense", tmp_path, "2> /dev/full").returncode == 2
+
+
+def test_the_default_device_is_what_help_says(tmp_path):
+    for name in PROGRAMS:
+        out, _ = run(name, "--help", cwd=tmp_path)
+        words = " ".join(out.split())
+        if "--device {auto,cpu,gpu}" in words:
+            default = "cpu" if name == "predict" else "auto"
+            assert f"gpu fails if there is none (default: {default})" in words
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "message"),
+    [
+        ("join", "--model a --output b", "; give MODEL without a flag"),
+        ("train", "--model a", "; did you mean --output?"),
+        ("report", "--model a b", "argument RUN_OR_MODEL: not allowed with argument --model"),
+        ("export", "page.html", "--to FILE is required: it names the file to write, such as --to page.html"),
+        ("export", "", "--to FILE is required: it names the file to write, such as --to page.html"),
+        ("train", "--loss mse", "; did you mean quadratic?"),
+        ("train", "--optimizer momentum", "; did you mean sgd or nesterov?"),
+        ("train", "--activation Leaky_ReLU", "; did you mean leaky-relu?"),
+        ("train", "--activation silu", "; did you mean swish?"),
+        ("train", "--device cuda", "; did you mean gpu?"),
+        ("sweep", "--loss mse", "; did you mean quadratic?"),
+    ],
+)
+def test_what_was_probably_meant(tmp_path, name, words, message):
+    _, error = run(name, *words.split(), cwd=tmp_path, code=2)
+    assert message in error
+
+
+ENDINGS = {"train": ".pickle", "join": ".pickle", "export": ".npz", "report": ".html", "sweep": ".html"}
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "train --output",
+        "evaluate --recipe classroom --seeds 0 --output",
+        "evaluate --recipe classroom --seeds 0 --output new.jsonl --keep",
+        "join mnist_ann.pickle other.pickle --output",
+        "export --to",
+        "report --output",
+        "test --picture",
+        "predict picture.png --picture",
+        "try_loader --output",
+        "benchmark --quick --output",
+        "sweep --report",
+    ],
+)
+def test_what_cannot_be_written_is_found_before_the_work(model, program):
+    """A read-only file, and a file in place of a folder."""
+    name, *words = program.split()
+    if name in ("report", "test", "predict", "try_loader", "sweep"):
+        optional("matplotlib")
+        optional("scipy")
+    if name == "sweep":
+        optional("optuna")
+    ending = ENDINGS.get(name, ".png")
+    target = model / f"file{ending}"
+    target.write_text("as it was")
+    target.chmod(0o444)
+    for path in (target.name, f"{target.name}/x{ending}"):
+        out, error = run(name, *words, path, cwd=model, code=1)
+        assert error.startswith(f"error: {path.split('/')[0]}") and not re.search("epoch|seed|trial", out)
+    assert target.read_text() == "as it was"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        *("test --verbose", "doctor", "verify --device cpu --steps 2", "export --to page.html", "export --to a.npz"),
+        *(
+            "try_loader --output x.png",
+            "report",
+            "predict --json seven.png",
+            "join mnist_ann.pickle b.pickle --output c",
+        ),
+    ],
+)
+def test_no_program_ends_over_a_warning(model, program):
+    """Not even with python -W error."""
+    name, *words = program.split()
+    if name in ("try_loader", "report", "predict"):
+        optional("matplotlib")
+        optional("scipy")
+        optional("PIL.Image").fromarray(ann.load_dataset(ROOT / "data").test_images[0]).save(model / "seven.png")
+    layers = ann.load_model(model / "mnist_ann.pickle").layer_list
+    ann.NeuralNetwork(layers, seed=2).save(model / "b.pickle")
+    run(name, *words, cwd=model, env={**NO_GPU, "PYTHONWARNINGS": "error"}, code=None if name == "doctor" else 0)
+
+
+@pytest.mark.parametrize("words", ["--model mnist_ann.pickle", "mnist_ann.pickle", ""])
+def test_a_model_with_or_without_its_flag(model, words):
+    run("export", "--to", "a.npz", *words.split(), cwd=model)
+    assert (model / "a.npz").exists()
+    _, error = run(
+        "report", *[word.replace("mnist", "no") for word in words.split() or ["no_ann.pickle"]], cwd=model, code=1
+    )
+    assert "no_ann.pickle: no such model file" in error or "need" in error  # without the extra report
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "meant"),
+    [
+        ("loss", "mse", "quadratic"),
+        ("loss", "CrossEntropy", "cross-entropy"),
+        ("optimizer", "nag", "nesterov"),
+        ("optimizer", "AdamW", "adamw"),
+        ("activation", "logistic", "sigmoid"),
+        ("output_activation", "linear", "identity"),
+        ("schedule", "onecycle", "one-cycle"),
+        ("schedule", "cosin", "cosine"),
+    ],
+)
+def test_an_unknown_name_in_python(field, name, meant):
+    with pytest.raises(ValueError, match=f"unknown .*'{name}'; known: .*; did you mean {meant}\\?"):
+        ann.Recipe(**{field: name})
+
+
+def test_a_name_like_no_other_has_no_suggestion():
+    with pytest.raises(ValueError, match=r"known: cross-entropy, quadratic$"):
+        ann.Recipe(loss="zzz")
+
+
+def test_the_list_of_programs_is_complete():
+    found = {path.stem for path in Path(ROOT / "scripts").glob("*.py") if "cli.Parser(" in path.read_text()}
+    assert found == {*PROGRAMS} - {"train"} | {"train_flags"}

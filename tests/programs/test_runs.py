@@ -1,0 +1,539 @@
+"""Run folders: what is in them, and that a training that was killed at any moment goes on as if it had not been."""
+
+import json
+import os
+import random
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import ann
+from ann.training.checkpoint_file import read_checkpoint
+from ann.training.report import EpochReport
+from support import ROOT, optional
+from support.digits import write_mnist_like
+from support.programs import FAST, NO_GPU, WITH_RUN, run, run_changed
+
+optional("tqdm")
+
+pytestmark = pytest.mark.slow
+
+ONE_THREAD = {**NO_GPU, "OPENBLAS_NUM_THREADS": "1"}  # two trainings at once
+# With all that has a state, and long enough to be killed in the middle
+LONG = [
+    *("--hidden", "16,8", "--optimizer", "adamw", "--batch-size", "20", "--epochs", "250", "--validation", "60"),
+    *("--early-stopping", "200", "--dropout", "0.1", "--average", "0.9", "--schedule", "cosine", "--clip", "1"),
+]
+TRAIN = [sys.executable, str(ROOT / "scripts/train.py")]
+
+
+def digests(folder):
+    """Of what must not depend on stops: the model, and the log but for the times."""
+    reports = [EpochReport.from_fields(json.loads(line)) for line in (folder / "log.jsonl").read_text().splitlines()]
+    log = [(report.epoch, report.loss, report.learning_rate, report.validation) for report in reports]
+    return (folder / "model.pickle").read_bytes(), log
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """What a finished run of LONG leaves."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    small = write_mnist_like(folder / "small")
+    run("train", "--data", small, *LONG, "--run", "whole", cwd=folder, env=ONE_THREAD)
+    return digests(folder / "whole")
+
+
+def begin(folder, *flags):
+    """Start a run, or go on with it."""
+    begun = (folder / "config.json").exists()
+    words = ["--resume", str(folder)] if begun else ["--run", str(folder), *flags]
+    return subprocess.Popen([*TRAIN, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ONE_THREAD)
+
+
+def test_what_is_in_the_folder(tmp_path, small_data):
+    optional("matplotlib")
+    out, _ = run("train", "--data", small_data, *FAST, "--validation", 60, "--run", "runs/one", cwd=tmp_path)
+    folder = tmp_path / "runs/one"
+    names = {"config.json", "log.jsonl", "curves.png", "checkpoint.npz", "model.pickle"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert f"saved {folder.relative_to(tmp_path) / 'model.pickle'}" in out and "curves.png" in out
+    config = json.loads((folder / "config.json").read_text())
+    assert config["recipe"]["hidden"] == [16] and config["recipe"]["validation"] == 60 and config["seed"] == 0
+    assert (config["device"], config["data"]) == ("cpu", str(small_data))
+    assert config["versions"]["numpy"] == np.__version__ and len(config["data_sha256"]["train_images"]) == 64
+    log = [EpochReport.from_fields(json.loads(line)) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [report.epoch for report in log] == [1, 2, 3] and log[0].validation.total == 60
+    assert read_checkpoint(folder / "checkpoint.npz")[1].reports == log
+    assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    run("train", "--data", small_data, *FAST, "--validation", 60, "--output", "x.pickle", cwd=tmp_path)
+    assert (folder / "model.pickle").read_bytes() == (tmp_path / "x.pickle").read_bytes()
+    again = re.search("^repeat it: (.*)$", out, re.M)[1]
+    assert f"{folder}-again" in again
+    out, _ = run("train", "--resume", "runs/one", cwd=tmp_path)  # of a finished run: the same once more
+    assert "this run is finished, after 3 epochs" in out
+    assert (folder / "model.pickle").read_bytes() == (tmp_path / "x.pickle").read_bytes()
+
+
+def test_thirty_runs_killed_at_random_moments(tmp_path, small_data, uninterrupted):
+    """Each is killed again and again until it is done; then it is the run that was never killed."""
+    times = random.Random(0)
+    moments = [[times.uniform(0.1, 1.6) for _ in range(4)] for _ in range(30)]
+    tally = {"killed": 0, "before a checkpoint": 0}
+
+    def one(number):
+        folder = tmp_path / f"run{number}"
+        flags = ["--data", str(small_data), *LONG, "--checkpoint-every", "1" if number % 2 else "0.05s"]
+        for moment in moments[number]:
+            process = begin(folder, *flags)
+            try:
+                process.communicate(timeout=moment)
+                break  # it was done before
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                tally["killed"] += 1
+                tally["before a checkpoint"] += not (folder / "checkpoint.npz").exists()
+        process = begin(folder, *flags)
+        assert process.communicate(timeout=300)[1] == b"" and process.returncode == 0
+        assert not list(folder.glob(".ann-*"))
+        return digests(folder) == uninterrupted
+
+    with ThreadPoolExecutor(2) as pool:
+        same = list(pool.map(one, range(30)))
+    print(f"{sum(same)} of 30 runs equal the one that was not killed; {tally}")
+    assert all(same)
+    assert tally["killed"] >= 30
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_after_the_step(tmp_path, small_data, uninterrupted, number, code):
+    folder = tmp_path / "run"
+    seen = []
+    while True:
+        begun = (folder / "config.json").exists()
+        words = ["--resume", str(folder)] if begun else ["--run", str(folder), "--data", str(small_data), *LONG]
+        process = subprocess.Popen([*TRAIN, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ONE_THREAD)
+        for line in process.stdout:  # wait for some epochs
+            if len(seen) < 2 and line.startswith(b"epoch") and b"0/250" in line:
+                process.send_signal(number)
+                break
+        _, error = process.communicate(timeout=300)
+        if process.returncode == 0:
+            break
+        assert process.returncode == code
+        found = re.fullmatch(r"interrupted after (\d+) of 250 epochs; go on: (.*)\n", error.decode())
+        seen.append(int(found[1]))
+        assert f"--resume {folder}" in found[2]
+        position = read_checkpoint(folder / "checkpoint.npz")[1]
+        assert len(position.reports) == seen[-1] == len((folder / "log.jsonl").read_text().splitlines())
+        assert not (folder / "model.pickle").exists()
+    assert len(seen) == 2 and 0 < seen[0] < seen[1]
+    assert digests(folder) == uninterrupted
+
+
+def test_the_commands_that_it_prints(tmp_path, small_data):
+    change = (
+        "import signal, os\n"
+        "fit = ann.fit\n"
+        "def stop(report):\n"
+        "    if report.epoch == 2: os.kill(os.getpid(), signal.SIGINT)\n"
+        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, stop], *rest, **o)"
+    )
+    process = run_changed(change, small_data, tmp_path, "--run", "a run")
+    assert process.returncode == 130
+    line = re.fullmatch(r"interrupted after 2 of 3 epochs; go on: (.*)\n", process.stderr)[1]
+    options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": NO_GPU, "timeout": 300}
+    process = subprocess.run(["bash", "-c", line], **options)
+    assert process.returncode == 0 and "going on after 2 of 3 epochs" in process.stdout
+    again = re.search("^repeat it: (.*)$", process.stdout, re.M)[1]
+    subprocess.run(["bash", "-c", again], check=True, capture_output=True, cwd=tmp_path, env=NO_GPU, timeout=300)
+    assert digests(tmp_path / "a run") == digests(tmp_path / "a run-again")
+
+
+@pytest.fixture(scope="module")
+def stopped_once(tmp_path_factory):
+    """A folder with data and a run of three epochs that was stopped in the second."""
+    place = tmp_path_factory.mktemp("stopped")
+    small = write_mnist_like(place / "small")
+    data = ann.load_dataset(small)
+    run("train", "--data", small, *FAST, "--run", "run", cwd=place)
+    folder = place / "run"
+    (folder / "model.pickle").unlink()
+    (folder / "checkpoint.npz").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    recipe = ann.Recipe.from_json(json.dumps(config["recipe"]))
+    net = ann.NeuralNetwork(recipe.layer_list(64, 10), recipe.loss)
+    seen = []
+    stop = lambda size: seen.append(size) or len(seen) == 20  # noqa: E731
+    ann.fit(net, data, recipe, (), stop, ann.Checkpoints(folder / "checkpoint.npz"))
+    return place
+
+
+@pytest.fixture
+def stopped(tmp_path, stopped_once):
+    """The test's own copy of the folder of that run."""
+    shutil.copytree(stopped_once, tmp_path, dirs_exist_ok=True)
+    config = tmp_path / "run/config.json"
+    config.write_text(config.read_text().replace(str(stopped_once), str(tmp_path)))
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--epochs", "4"], "error: run: cannot resume a different run: recipe epochs is 4 and was 3"),
+        (["--hidden", "16,8"], "recipe hidden is [16, 8] and was [16]"),
+        (["--seed", "1", "--activation", "relu"], "recipe activation is 'relu' and was 'sigmoid'; seed is 1 and was 0"),
+    ],
+)
+def test_flags_that_differ(stopped, flags, message):
+    _, error = run("train", "--resume", "run", *flags, cwd=stopped.parent, code=1)
+    assert message in error
+    run("train", "--resume", "run", "--epochs", 3, "--checkpoint-every", 1, cwd=stopped.parent)  # which agree
+
+
+def test_data_that_differ(stopped, tmp_path):
+    other = shutil.copytree(tmp_path / "small", tmp_path / "other")
+    run("train", "--resume", "run", "--data", other, cwd=tmp_path)
+    for source, target in (("t10k-labels", "train-labels"), ("t10k-images", "train-images")):
+        kind = "idx1" if "labels" in source else "idx3"
+        shutil.copy(other / f"{source}-{kind}-ubyte.gz", other / f"{target}-{kind}-ubyte.gz")
+    _, error = run("train", "--resume", "run", "--data", other, cwd=tmp_path, code=1)
+    assert "cannot resume a different run: data SHA-256 is" in error
+
+
+def test_other_versions_are_said(stopped):
+    path = stopped / "config.json"
+    config = json.loads(path.read_text())
+    config["versions"]["numpy"] = "1.0"
+    config["device"] = "gpu"
+    path.write_text(json.dumps(config))
+    out, _ = run("train", "--resume", "run", "--device", "cpu", cwd=stopped.parent)
+    assert f"note: begun with numpy 1.0, goes on with {np.__version__}; last digits may differ" in out
+    assert "note: begun with device gpu, goes on with cpu" in out
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (None, "run: no run was begun in this folder; begin one there with --run"),
+        ("{", "config.json: not the config of a run: Expecting"),
+        ("[]", "config.json: not the config of a run: its format is not 'ann-run'"),
+        ('{"format": "ann-run", "version": 2}', "version 2; known here: 1"),
+        ('{"format": "ann-run", "version": 1}', "it lacks 'recipe'"),
+    ],
+)
+def test_a_config_that_is_none(stopped, contents, message):
+    (stopped / "config.json").unlink()
+    if contents is not None:
+        (stopped / "config.json").write_text(contents)
+    _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
+    assert message in error
+
+
+def test_values_in_a_config_that_make_no_sense(stopped):
+    path = stopped / "config.json"
+    good = json.loads(path.read_text())
+    for change, message in [
+        ({"recipe": {**good["recipe"], "epochs": -1}}, "epochs: expected a whole number"),
+        ({"recipe": {"epoch": 1}}, "not a recipe"),
+        ({"seed": "0"}, "seed is '0'"),
+    ]:
+        path.write_text(json.dumps({**good, **change}))
+        _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
+        assert message in error
+
+
+def test_a_damaged_checkpoint(stopped):
+    (stopped / "checkpoint.npz").write_bytes(b"PK")
+    _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
+    assert error.startswith("error: run/checkpoint.npz: not a checkpoint, or damaged")
+    assert error.endswith("; delete it to restart the run\n")
+    (stopped / "checkpoint.npz").unlink()
+    run("train", "--resume", "run", cwd=stopped.parent)
+
+
+def test_resume_is_proposed_only_where_it_works(stopped):
+    """For an unfinished run, but not for a finished or damaged one."""
+
+    def proposal():
+        _, error = run("train", "--data", "small", "--run", "run", cwd=stopped.parent, code=1)
+        return error.removeprefix("error: run: The folder is not empty; ")
+
+    def proposal_of_report():
+        _, error = run("report", "run", cwd=stopped.parent, code=1)
+        return error
+
+    assert proposal() == "continue its run with --resume run, or name a new folder\n"
+    if "pip install" not in proposal_of_report():
+        command = proposal_of_report().partition("resume it: ")[2]
+        subprocess.run(shlex.split(command), check=True, capture_output=True, cwd=stopped.parent, env=NO_GPU)
+    else:
+        run("train", "--resume", "run", cwd=stopped.parent)
+    assert proposal() == "its run is finished; name a new folder\n"
+    (stopped / "model.pickle").unlink()
+    (stopped / "checkpoint.npz").write_bytes(b"PK")
+    assert proposal() == "name a new folder\n"
+    (stopped / "checkpoint.npz").unlink()
+    (stopped / "config.json").write_text("{")
+    assert proposal() == "name a new folder\n" and "resume" not in proposal_of_report()
+
+
+def test_an_interruption_before_a_run_begins_proposes_nobody_else_s(stopped):
+    change = "def stop(*rest): raise KeyboardInterrupt\nann.load_dataset = stop"
+    process = run_changed(change, stopped.parent / "small", stopped.parent, "--run", "run")
+    assert (process.returncode, process.stderr) == (130, "interrupted: nothing was saved\n")
+
+
+@pytest.mark.parametrize("name", ["model.pickle", "checkpoint.npz"])
+def test_a_read_only_file_of_a_run_is_found_before_training(stopped, name):
+    path = stopped / name
+    path.touch()
+    path.chmod(0o444)
+    out, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
+    assert error == f"error: run/{name}: It is read-only; make it writable, or name another file\n"
+    assert "loss" not in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (["--run", "run"], 1, "The folder is not empty; continue its run with --resume run, or name a new folder"),
+        (["--run", "small"], 1, "small: The folder is not empty; name a new folder\n"),
+        (["--run", "file"], 1, "error: file: File exists"),
+        (["--run", "file/x"], 1, "error: file/x: Not a directory"),
+        (["--resume", "absent"], 1, "absent: no run was begun in this folder"),
+        (["--run", "a", "--output", "b"], 2, "not allowed with argument"),
+        (["--run", "a", "--resume", "run"], 2, "not allowed with argument"),
+        (["--checkpoint-every", "1"], 2, "--checkpoint-every needs a folder to write to: --run FOLDER"),
+        (["--run", "a", "--checkpoint-every", "0"], 2, "expected a number of epochs above 0, such as 2, of seconds"),
+        (["--run", "a", "--checkpoint-every", "0s"], 2, "or of minutes, such as 5m, got '0s'"),
+        (["--run", "a", "--checkpoint-every", "5ms"], 2, "such as 5m, got '5ms'"),
+        (["--run", "a", "--checkpoint-every", "m"], 2, "such as 5m, got 'm'"),
+        (["--run", "a", "--checkpoint-every", "10sec"], 2, "such as 5m, got '10sec'"),
+        (["--early-stopping", "3"], 1, "--early-stopping: it needs held-out images"),
+    ],
+)
+def test_wrong_usage(stopped, flags, code, message):
+    (stopped.parent / "file").write_text("")
+    _, error = run("train", "--data", "small", *flags, cwd=stopped.parent, code=code)
+    assert message in error
+    assert not (stopped.parent / "a").exists()
+
+
+def test_only_one_trains_in_a_folder(stopped):
+    fcntl = pytest.importorskip("fcntl")
+    folder = os.open(stopped, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    try:
+        _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
+    finally:
+        os.close(folder)
+    assert error == "error: run: another process is training in this folder\n"
+    run("train", "--resume", "run", cwd=stopped.parent)
+
+
+def test_a_disk_that_fills_up(tmp_path, small_data):
+    """Room for a model and not for a checkpoint: it is said, training goes on, and the model is the same."""
+    change = (
+        "import resource, signal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))\n"
+    )
+    flags = ["--data", str(small_data), *FAST]
+    run("train", *flags, "--run", "good", cwd=tmp_path)
+    assert (tmp_path / "good/model.pickle").stat().st_size < 12_000 < (tmp_path / "good/checkpoint.npz").stat().st_size
+    process = run_changed(change, small_data, tmp_path, "--run", "full", "--checkpoint-every", "2")
+    assert process.returncode == 0, process.stderr
+    warned = "warning: no checkpoint was written: full/checkpoint.npz: File too large; training goes on\n"
+    assert process.stderr == warned  # once is enough
+    assert "no curves: full/curves.png: File too large" in process.stdout or "pictures need" in process.stdout
+    assert digests(tmp_path / "full") == digests(tmp_path / "good")
+    assert {path.name for path in (tmp_path / "full").iterdir()} == {"config.json", "log.jsonl", "model.pickle"}
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, small_data):
+    change = (
+        "import os\n"
+        "real = os.open\n"
+        "def read_only(path, flags, *rest, **options):\n"
+        "    if flags & os.O_CREAT: raise OSError(30, 'Read-only file system', str(path))\n"
+        "    return real(path, flags, *rest, **options)\n"
+        "os.open = read_only\n"
+    )
+    process = run_changed(change, small_data, tmp_path, "--run", "run")
+    assert (process.returncode, process.stderr) == (1, "error: run/config.json: Read-only file system\n")
+
+
+def test_a_stop_whose_checkpoint_cannot_be_written(tmp_path, small_data):
+    """Then the work is lost, and that has to be said."""
+    change = (
+        "import errno, os, signal, ann.training.checkpointer\n"
+        "def fail(path, *rest): raise OSError(28, 'No space left on device', str(path))\n"
+        "ann.training.checkpointer.write_checkpoint = fail\n"
+        "fit = ann.fit\n"
+        "def stop(report): os.kill(os.getpid(), signal.SIGTERM)\n"
+        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, stop], *rest, **o)"
+    )
+    process = run_changed(change, small_data, tmp_path, "--run", "run")
+    assert process.returncode == 1
+    assert process.stderr == "error: run/checkpoint.npz: No space left on device\n"
+
+
+def test_without_matplotlib(tmp_path, small_data):
+    change = "sys.modules['matplotlib.pyplot'] = None"
+    process = run_changed(change, small_data, tmp_path, "--run", "run")
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "no curves: pictures need matplotlib: pip install -e '.[plot]'" in process.stdout
+
+
+@pytest.mark.parametrize("patience", [60.0, -1.0])
+def test_a_second_ctrl_c(tmp_path, small_data, patience):
+    """At once, it means the same; later, it is not waited for the step."""
+    change = (
+        "import os, signal, endings\n"
+        f"endings.Interruption._PATIENCE = {patience}\n"
+        "fit = ann.fit\n"
+        "def stop(report):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, stop], *rest, **o)"
+    )
+    process = run_changed(change, small_data, tmp_path, "--run", "run")
+    assert process.returncode == 130
+    expected = "after 1 of 3 epochs" if patience > 0 else ": no checkpoint was written yet; begin again: "
+    assert process.stderr.startswith(f"interrupted{' ' * (patience > 0)}{expected}")
+
+
+def test_started_long_ago(tmp_path, small_data):
+    """SIGTERM before training begins ends at once, as for any program."""
+    process = begin(tmp_path / "run", "--data", str(small_data), *LONG)
+    time.sleep(0.02)
+    process.terminate()
+    process.communicate(timeout=300)
+    assert process.returncode in (-signal.SIGTERM, 143)
+
+
+def test_sigterm_without_a_folder(tmp_path, small_data):
+    change = (
+        "import os, signal\n"
+        "fit = ann.fit\n"
+        "def stop(report): os.kill(os.getpid(), signal.SIGTERM)\n"
+        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, stop], *rest, **o)"
+    )
+    process = run_changed(change, small_data, tmp_path)
+    assert (process.returncode, process.stderr) == (143, f"interrupted: nothing was saved; {WITH_RUN}\n")
+
+
+# enough weight decay to make a warning certain
+SGD = ["--optimizer", "sgd", "--weight-decay", "0.3", "--batch-size", "20", "--epochs", "12", "--hidden", "16"]
+
+
+@pytest.mark.parametrize(("stream", "code"), [("2>/dev/full", 1), ("2>&-", 0), ("2> >(exec 0<&-; true)", 0)])
+@pytest.mark.parametrize("place", ["--output model.pickle", "--run run"])
+def test_a_warning_that_nobody_reads_costs_no_model(tmp_path, small_data, stream, code, place):
+    command = f"{shlex.join([*TRAIN, '--data', str(small_data), *SGD])} {place} {stream}"
+    process = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=NO_GPU, timeout=300, stdout=subprocess.DEVNULL)
+    assert process.returncode == code
+    assert (tmp_path / ("run/model.pickle" if "run" in place else "model.pickle")).exists()
+
+
+def test_warnings_as_errors_come_last(tmp_path, small_data):
+    """Even then the model is there, and so is the checkpoint."""
+    env = {**NO_GPU, "PYTHONWARNINGS": "error"}
+    run("train", "--data", small_data, *SGD, "--run", "run", cwd=tmp_path, env=env, complaint="warning: weight decay")
+    assert (tmp_path / "run/model.pickle").exists() and (tmp_path / "run/checkpoint.npz").exists()
+
+
+@pytest.mark.parametrize("lost", ["os.rename('run', 'gone')", "os.remove('run/log.jsonl'); os.mkdir('run/log.jsonl')"])
+def test_a_folder_or_a_log_that_is_lost_costs_no_model(tmp_path, small_data, lost):
+    change = (
+        "import os\n"
+        "fit = ann.fit\n"
+        f"def lose(report):\n    if report.epoch == 2: {lost}\n"
+        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, lose], *rest, **o)"
+    )
+    process = run_changed(change, small_data, tmp_path, "--run", "run")
+    assert "training goes on" in process.stderr and "no log was written" in process.stderr
+    if "rename" in lost:
+        assert process.returncode == 1
+        found = re.search("the model is in (.*) instead", process.stderr)[1]
+    else:
+        assert process.returncode == 0
+        found = tmp_path / "run/model.pickle"
+    assert ann.load_model(found)
+
+
+@pytest.mark.parametrize("action", ["default", "error"])
+def test_memory_that_runs_out_while_a_checkpoint_is_written(tmp_path, small_data, action):
+    """Even with python -W error, the warning does not end the training."""
+    change = "import ann.training.checkpointer as c\ndef fail(*rest): raise MemoryError\nc.write_checkpoint = fail"
+    env = {**NO_GPU, "PYTHONWARNINGS": action}
+    process = run_changed(change, small_data, tmp_path, "--run", "run", "--checkpoint-every", "1", env=env)
+    assert process.returncode == 0 and (tmp_path / "run/model.pickle").exists()
+    assert process.stderr == "warning: no checkpoint was written: not enough memory; training goes on\n"
+
+
+def test_a_drawing_library_that_is_set_up_wrongly(tmp_path, small_data):
+    optional("matplotlib")
+    env = {**NO_GPU, "MPLBACKEND": "nonsense"}
+    out, _ = run("train", "--data", small_data, *FAST, "--run", "run", cwd=tmp_path, env=env)
+    assert "no curves: " in out and "nonsense" in out and "test it:" in out
+
+
+def test_an_activation_of_one_s_own_that_has_changed(tmp_path, small_data):
+    own = tmp_path / "own.py"
+    text = "import ann\nann.register_activation('mine', lambda xp, z: {} * z, lambda xp, z: {} + 0 * z)\n"
+    own.write_text(text.format(2, 2))
+    flags = ["--data", small_data, *FAST, "--import", own, "--activation", "mine", "--run", "run"]
+    out, _ = run("train", *flags, cwd=tmp_path)
+    assert out.count("--import") == 2  # in "test it" and in "repeat it", once each
+    out, _ = run("train", "--resume", "run", cwd=tmp_path)
+    assert out.count("--import") == 2
+    own.write_text(text.format(3, 3))
+    _, error = run("train", "--resume", "run", cwd=tmp_path, code=1)
+    assert "cannot resume a different run: network own activations mine is" in error
+
+
+def test_a_config_that_imports_no_names(stopped):
+    path = stopped / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "imported": [5]}))
+    _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
+    assert (
+        error == "error: run/config.json: not the config of a run: imported is [5]; start a new run in another folder\n"
+    )
+    path.write_text(json.dumps({**json.loads(path.read_text()), "imported": [], "checkpoint_every": "x"}))
+    _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
+    assert "checkpoint_every in the run's config.json: expected a number of epochs" in error
+
+
+def test_another_number_of_threads_is_said(stopped):
+    path = stopped / "config.json"
+    config = json.loads(path.read_text())
+    config["versions"]["threads"] = "77"
+    path.write_text(json.dumps(config))
+    out, _ = run("train", "--resume", "run", cwd=stopped.parent)
+    assert re.search(r"note: begun with threads 77, goes on with \d; last digits may differ", out)
+
+
+def test_a_config_from_before_a_field_was_there(stopped):
+    path = stopped / "config.json"
+    config = json.loads(path.read_text())
+    del config["recipe"]["batch_norm"]
+    path.write_text(json.dumps(config))
+    run("train", "--resume", "run", cwd=stopped.parent)
+
+
+@pytest.mark.parametrize("name", ["model.pickle", "model.pickle/x"])
+def test_a_file_is_no_run(stopped, name):
+    (stopped / "model.pickle").write_text("")
+    _, error = run("train", "--resume", stopped / name, cwd=stopped.parent, code=1)
+    assert "no run was begun in this folder" in error

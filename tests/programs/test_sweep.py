@@ -1,0 +1,547 @@
+"""Sweeps as users run them: one worker and two, a worker that is killed, and storages that do not work."""
+
+import contextlib
+import os
+import re
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import ann
+from support import ROOT, begin, optional, postgres_server
+from support.digits import write_mnist_like
+from support.programs import NO_GPU, run
+
+optional("optuna")
+optional("psycopg")
+
+pytestmark = pytest.mark.slow
+
+SMALL = ["--validation", 100, "--batch-size", "20-60", "--width", "8-32", "--time-per-trial", 0.3, "--max-epochs", 20]
+ENV = {**NO_GPU, "OPENBLAS_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def database():
+    """The address of a PostgreSQL; required with ANN_REQUIRE_PEERS=1."""
+    if os.environ.get("ANN_REQUIRE_PEERS") != "1" and postgres_server.programs() is None:
+        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
+    with postgres_server.server() as port:
+        yield f"postgresql://ann:{urllib.parse.quote(postgres_server.PASSWORD, safe='')}@127.0.0.1:{port}/sweeps"
+
+
+@pytest.fixture
+def storage(request, tmp_path):
+    """Where a study may be kept."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("database")
+    return str(tmp_path / f"study.{request.param}")
+
+
+def trials_in(storage, states=None, name="digits"):
+    import sweep_study
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that heartbeats are an experiment
+        opened = sweep_study.open_storage(storage, 100)
+        try:
+            return sweep_study.optuna.load_study(study_name=name, storage=opened).get_trials(states=states)
+        finally:
+            opened.remove_session()
+            if hasattr(opened, "engine"):
+                opened.engine.dispose()
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+
+
+def test_a_sweep_and_its_best_network(tmp_path, small_data):
+    flags = ["--data", small_data, *SMALL, "--trials", 4]
+    out, _ = run("sweep", *flags, cwd=tmp_path, env=ENV)
+    assert "study digits in sweep.db: trials done: 0" in out
+    assert len(re.findall(r"^trial \d: [^:]+: (\d+ wrong, \d+ s|hopeless after \d+ of \d+ epochs);", out, re.M)) == 4
+    page = (tmp_path / "sweep.html").read_text()
+    assert "<title>Sweep: digits</title>" in page
+    titles = re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
+    assert [title for title in titles if title != "What mattered"] == [
+        "The best",
+        "History",
+        "Time against errors",
+        "Slices",
+    ]
+    assert not re.search(r'(src|href)="(?!data:|#)', page) and "<script" not in page
+    wrong = int(re.search(r"network\n +\d+ +(\d+)", out)[1])
+    best = re.search(r"^the best: OPENBLAS_NUM_THREADS=1 \S+ \S+train.py (.*)$", out, re.M)[1]
+    trained, warning = run("train", *shlex.split(best), cwd=tmp_path, env=ENV, complaint=None)
+    # The best of four networks drawn by chance may have learnt little; then training says so.
+    assert warning == "" or re.fullmatch(r"warning: the network has learnt next to nothing: .*\n", warning)
+    assert f", {wrong} wrong (" in trained.splitlines()[-4]  # the very same network
+    assert (tmp_path / "best.pickle").exists()
+    again, _ = run("sweep", *flags, cwd=tmp_path, env=ENV)
+    assert "trials done: 4" in again and "nothing is left to try" in again and best in again
+    more, _ = run("sweep", *flags[:-1], 5, cwd=tmp_path, env=ENV)
+    assert "trials done: 4" in more and re.search(r"^trial 4: ", more, re.M)
+
+
+def start(*flags, cwd):
+    command = [sys.executable, str(ROOT / "scripts/sweep.py"), *map(str, flags)]
+    return begin(command, cwd=cwd, env=ENV)
+
+
+def running(storage, process):
+    """The trial that a worker is making."""
+    import sweep_study
+
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            trials = trials_in(storage, (sweep_study.TrialState.RUNNING,))
+        except Exception:  # the study is not there yet
+            trials = []
+        for trial in trials:
+            if trial.user_attrs.get("worker", "").endswith(f", process {process.pid}"):
+                return trial
+        time.sleep(0.1)
+    raise AssertionError(process.communicate())
+
+
+LONG = ["--validation", 100, "--batch-size", "20-60", "--width", "8-32", "--time-per-trial", 2, "--max-epochs", 9999]
+
+
+@pytest.mark.parametrize("storage", ["journal", "db", "postgresql"], indirect=True)
+def test_two_workers_one_of_them_killed(tmp_path, small_data, storage):
+    """The other one makes its trial again, with the same choices."""
+    flags = ["--data", small_data, *LONG, "--trials", 6, "--grace", 4, "--storage", storage]
+    victim = start(*flags, "--report", "a.html", cwd=tmp_path)
+    running(storage, victim)
+    other = start(*flags, "--report", "b.html", cwd=tmp_path)
+    running(storage, other)
+    doomed = running(storage, victim)
+    victim.kill()
+    victim.communicate()
+    out, complaint = other.communicate(timeout=300)
+    assert (other.returncode, complaint) == (0, "")
+    trials = trials_in(storage)
+    states = [trial.state.name for trial in trials]
+    assert states[doomed.number] == "FAIL"
+    again = [trial for trial in trials if trial.system_attrs.get("failed_trial") == doomed.number]
+    assert len(again) == 1 and again[0].params == trials[doomed.number].params != {}
+    assert again[0].state.name in ("COMPLETE", "PRUNED") and f"trial {again[0].number}: " in out
+    assert sum(state in ("COMPLETE", "PRUNED") for state in states) == 6
+    assert "s3cret" not in out and "s3cret" not in (tmp_path / "b.html").read_text()
+
+
+@pytest.mark.parametrize("storage", ["postgresql"], indirect=True)
+def test_two_workers_share_the_trials(tmp_path, small_data, storage):
+    slow = ["--time-per-trial", 1]  # so that neither has made all before the other has begun
+    flags = ["--data", small_data, *SMALL, *slow, "--trials", 12, "--study", "shared", "--storage", storage]
+    workers = [start(*flags, "--report", f"{number}.html", cwd=tmp_path) for number in range(2)]
+    found = [worker.communicate(timeout=300) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], found
+    counts = [len(re.findall(r"^trial \d+: ", out, re.M)) for out, _ in found]
+    assert min(counts) > 0 and 12 <= sum(counts) <= 13
+    leader = [re.search(r"^the best: (.*)$", out, re.M)[1] for out, _ in found]
+    assert leader[0] == leader[1] or sum(counts) == 13  # which one of them has not seen
+    worker = start(*flags[:-4], "--trials", 99, "--study", "shared", "--storage", storage, cwd=tmp_path)
+    line = next(line for line in worker.stdout if line.startswith("trial "))
+    worker.send_signal(signal.SIGINT)
+    out, complaint = worker.communicate(timeout=300)
+    assert worker.returncode == 130 and "go on: " in complaint and "s3cret" not in line + out + complaint
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_and_gone_on_with(tmp_path, small_data, number, code):
+    storage = str(tmp_path / "sweep.db")
+    flags = ["--data", small_data, *LONG, "--trials", 1]
+    worker = start(*flags, cwd=tmp_path)
+    running(storage, worker)
+    worker.send_signal(number)
+    out, complaint = worker.communicate(timeout=300)
+    assert worker.returncode == code and "Traceback" not in complaint
+    assert re.search(r"^interrupted: the study is kept; go on: python .*sweep.py --data ", complaint)
+    assert "no trial was trained to its end yet" in out and (tmp_path / "sweep.html").exists()
+    out, _ = run("sweep", *flags, cwd=tmp_path, env=ENV)
+    trials = trials_in(storage)
+    assert [trial.state.name for trial in trials] == ["FAIL", "COMPLETE"]
+    assert trials[1].params == trials[0].params != {}
+
+
+def test_a_second_ctrl_c_keeps_the_trial_too(tmp_path, small_data):
+    """It does not wait for the step that the network is making."""
+    program = (
+        "import runpy, sys; sys.argv = sys.argv[1:]; sys.path.insert(0, sys.argv[0].rpartition('/')[0])\n"
+        "import cli, ann\n"
+        "def fit(*arguments): raise KeyboardInterrupt\n"
+        "ann.fit = fit\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [sys.executable, "-c", program, str(ROOT / "scripts/sweep.py"), "--data", small_data, *SMALL]
+    process = subprocess.run(
+        [str(word) for word in command], cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=300
+    )
+    assert process.returncode == 130 and "interrupted: the study is kept" in process.stderr
+    failed, waiting = trials_in(str(tmp_path / "sweep.db"))
+    assert (failed.state.name, waiting.state.name) == ("FAIL", "WAITING")
+    assert waiting.system_attrs["fixed_params"] == failed.params != {}
+
+
+def test_another_space_is_refused(tmp_path, small_data):
+    run("sweep", "--data", small_data, *SMALL, "--trials", 1, cwd=tmp_path, env=ENV)
+    for flags, words in (
+        (("--width", "8-64"), "it was begun with --width 8-32, and this is --width 8-64"),
+        (("--seed", 1), "it was begun with --seed 0, and this is --seed 1"),
+        (
+            ("--seed", 1, "--distort", "no"),
+            "begun with --distort no,yes, --seed 0, and this is --distort no, --seed 1; say",
+        ),
+        (("--data", write_mnist_like(tmp_path / "other", seed=1)), "it was begun with training data"),
+    ):
+        _, complaint = run("sweep", "--data", small_data, *SMALL, *flags, cwd=tmp_path, env=ENV, code=1)
+        assert words in complaint and "say the same, or give another --study" in complaint
+    out, _ = run(
+        "sweep", "--data", small_data, *SMALL, "--seed", 1, "--trials", 1, "--study", "two", cwd=tmp_path, env=ENV
+    )
+    assert "study two in sweep.db: trials done: 0" in out
+
+
+def test_storages_that_do_not_work(tmp_path, small_data, database):
+    (tmp_path / "text.db").write_text("this is no database" * 100)
+    (tmp_path / "text.journal").write_text("this is no journal\n" * 3)
+    (tmp_path / "object.journal").write_text("{}\n")
+    (tmp_path / "number.journal").write_text("1\n")
+    (tmp_path / "binary.journal").write_bytes(bytes(range(256)) * 9)
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.journal")}
+    place = database.split("@")[1]
+    wrong_password = f"postgresql://ann:wrong%20one@{place}"
+    for storage, words in (
+        (wrong_password, "password authentication failed"),
+        (f"postgresql://ann:x@{place}_absent", "failed"),
+        ("postgresql://ann:hidden@127.0.0.1:1/x", "[Cc]onnection refused"),
+        ("postgresql://ann:hidden@host.invalid/x", "resolve|not known|Name or service"),
+        (
+            "mysql://me:hidden@127.0.0.1/x",
+            "the driver MySQLdb is not installed; another can be named, as in mysql\\+pymysql",
+        ),
+        ("nothing://me:hidden@host/x", "nothing"),
+        ("text.db", "not a database"),
+        ("text.journal", "not an Optuna journal, or is damaged"),
+        ("object.journal", "not an Optuna journal, or is damaged"),
+        ("number.journal", "not an Optuna journal, or is damaged"),
+        ("binary.journal", "not an Optuna journal, or is damaged"),
+        ("postgresql://me:hidden@127.0.0.1:port/x", "no address of a database"),
+        ("postgresql://127.0.0.1:1/x?user=me&password=hidden", "[Cc]onnection refused"),
+        ("postgresql:/me:hidden@h/x.db", "there is no folder"),
+        ("", "expected a file, or the address of a database"),
+        ("sweep.html", "this is where the study is kept"),
+        ("absent/study.db", "there is no folder"),
+        ("absent/study.journal", "there is no folder"),
+    ):
+        _, complaint = run("sweep", "--data", small_data, *SMALL, "--storage", storage, cwd=tmp_path, env=ENV, code=1)
+        assert re.search(words, complaint), complaint
+        assert "hidden" not in complaint and "wrong%20one" not in complaint and "wrong one" not in complaint
+        assert len(complaint) < 500
+    assert all(path.read_bytes() == data for path, data in before.items())
+
+
+@pytest.mark.parametrize("damage", ["an unknown operation", "a line of something else", "a value in a database"])
+def test_a_damaged_study_is_named(tmp_path, small_data, damage):
+    name = "x.db" if "database" in damage else "x.journal"
+    flags = ["--data", small_data, *SMALL, "--trials", 1, "--storage", name]
+    run("sweep", *flags, cwd=tmp_path, env=ENV)
+    if name == "x.db":
+        with contextlib.closing(sqlite3.connect(tmp_path / name)) as database, database:
+            database.execute("update study_user_attributes set value_json = '{'")
+    else:
+        lines = (tmp_path / name).read_text().splitlines()
+        lines.insert(3, '{"op_code": 77}' if "operation" in damage else "nonsense")
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    _, complaint = run("sweep", *flags, cwd=tmp_path, env=ENV, code=1)
+    assert complaint.startswith(f"error: --storage {name}: ") and "damaged" in complaint
+    assert complaint.endswith("restore a backup of it, or name another storage\n")
+
+
+def test_trials_of_another_program(tmp_path, small_data):
+    flags = ["--data", small_data, *SMALL, "--storage", "x.db", "--trials"]
+    run("sweep", *flags, 1, cwd=tmp_path, env=ENV)
+    with contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as database, database:
+        database.execute("delete from trial_user_attributes")
+    _, complaint = run("sweep", *flags, 2, cwd=tmp_path, env=ENV, code=1)
+    assert complaint == "error: --study: trial 0 was made by another program; give another name\n"
+
+
+def test_a_torn_journal_loses_its_last_line_alone(tmp_path, small_data):
+    flags = ["--data", small_data, *SMALL, "--storage", "x.journal", "--trials"]
+    run("sweep", *flags, 2, cwd=tmp_path, env=ENV)
+    whole = (tmp_path / "x.journal").read_bytes()
+    (tmp_path / "x.journal").write_bytes(whole[:-25])
+    out, _ = run("sweep", *flags, 3, cwd=tmp_path, env=ENV)
+    assert "trials done: 1" in out  # what the line said is lost, and was never acknowledged
+    assert "trials done: 3" in run("sweep", *flags, 3, cwd=tmp_path, env=ENV)[0]
+
+
+def test_too_large_for_the_memory(tmp_path, small_data):
+    resource = pytest.importorskip("resource")
+    flags = [
+        "--data",
+        small_data,
+        *SMALL[:4],
+        "--width",
+        "9000",
+        "--hidden-layers",
+        "3",
+        "--trials",
+        1,
+        "--distort",
+        "no",
+    ]
+    command = [sys.executable, str(ROOT / "scripts/sweep.py"), *map(str, flags)]
+
+    def little():
+        resource.setrlimit(resource.RLIMIT_AS, (2 * 10**9, 2 * 10**9))
+
+    process = subprocess.run(
+        command, cwd=tmp_path, env=ENV, capture_output=True, text=True, preexec_fn=little, timeout=300
+    )
+    assert process.returncode == 0 and process.stderr == ""
+    assert "trial 0: 9000-9000-9000 " in process.stdout and ": not enough memory" in process.stdout
+    assert "<title>Sweep: digits</title>" in (tmp_path / "sweep.html").read_text()
+
+
+def locked(database):
+    """Whether a process holds the write lock of an SQLite database."""
+    with contextlib.closing(sqlite3.connect(database, timeout=0)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+    return False
+
+
+def test_a_worker_that_slept(tmp_path, small_data):
+    """Its trial was given to another, and it goes on with the next."""
+    storage = str(tmp_path / "sweep.db")
+    flags = ["--data", small_data, *LONG, "--trials", 8, "--grace", 4, "--storage", storage]
+    sleeper = start(*flags, "--report", "a.html", cwd=tmp_path)
+    doomed = running(storage, sleeper).number
+    sleeper.send_signal(signal.SIGSTOP)
+    while locked(storage):
+        sleeper.send_signal(signal.SIGCONT)
+        time.sleep(0.1)
+        sleeper.send_signal(signal.SIGSTOP)
+    other = start(*flags, "--report", "b.html", cwd=tmp_path)
+    deadline = time.monotonic() + 300
+    while trials_in(storage)[doomed].state.name != "FAIL" and time.monotonic() < deadline:
+        time.sleep(0.3)
+    sleeper.send_signal(signal.SIGCONT)
+    for worker in (sleeper, other):
+        out, complaint = worker.communicate(timeout=300)
+        assert worker.returncode == 0 and complaint == "", out + complaint
+        assert "the best: " in out
+    trials = trials_in(storage)
+    assert trials[doomed].state.name == "FAIL"
+    assert len([trial for trial in trials if trial.system_attrs.get("failed_trial") == doomed]) == 1
+
+
+def test_a_study_of_another_program(tmp_path, small_data):
+    import sweep_study
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        opened = sweep_study.open_storage(str(tmp_path / "sweep.db"), 100)
+        study = sweep_study.optuna.create_study(storage=opened, study_name="digits")
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+        opened.remove_session()
+        opened.engine.dispose()
+    _, complaint = run("sweep", "--data", small_data, *SMALL, cwd=tmp_path, env=ENV, code=1)
+    assert "this study was made by another program; give another name" in complaint
+
+
+@pytest.mark.filterwarnings("ignore")  # of Optuna, on what may change
+@pytest.mark.parametrize("name", ["sweep.db", "sweep.journal"])
+def test_of_workers_that_begin_together_one_makes_the_rules(tmp_path, monkeypatch, name):
+    import sweep_study
+
+    study = sweep_study.optuna.study.Study
+    said = study.set_user_attr
+    monkeypatch.setattr(study, "set_user_attr", lambda *words: time.sleep(0.3) or said(*words))
+    together = threading.Barrier(4)
+
+    def joined(number):
+        opened = sweep_study.open_storage(str(tmp_path / name), 100)
+        together.wait()
+        try:
+            return dict(sweep_study.join(opened, "a", {"--width": str(number)}).user_attrs["rules"])
+        except ValueError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(joined, range(4)))
+    (winner,) = (number for number, rules in enumerate(found) if isinstance(rules, dict))
+    assert found[winner] == {"--width": str(winner)}
+    words = f"--study a: it was begun with --width {winner}, and this is "
+    assert sum(str(other).startswith(words) for other in found) == 3
+
+
+@pytest.mark.filterwarnings("ignore")  # of Optuna, on what may change
+def test_a_study_whose_worker_says_its_rules_late_or_never(tmp_path, monkeypatch, capsys):
+    import sweep_study
+
+    monkeypatch.setattr(sweep_study, "_WAITS", 3)
+    kept, other = (sweep_study.open_storage(str(tmp_path / "sweep.journal"), 100) for _ in range(2))
+    late = sweep_study.optuna.create_study(storage=kept, study_name="late")
+    timer = threading.Timer(0.5, late.set_user_attr, ("rules", {"--width": "5"}))
+    timer.start()
+    assert sweep_study.join(other, "late", {"--width": "5"}).user_attrs["rules"] == {"--width": "5"}
+    timer.join()
+    assert "study late was begun a moment ago: waiting for what its worker says" in capsys.readouterr().out
+    sweep_study.optuna.create_study(storage=kept, study_name="never")  # and its worker died
+    assert sweep_study.join(other, "never", {"--width": "6"}).user_attrs["rules"] == {"--width": "6"}
+    with pytest.raises(ValueError, match="--study never: it was begun with --width 6, and this is --width 7"):
+        sweep_study.join(kept, "never", {"--width": "7"})
+    sweep_study.optuna.create_study(storage=kept, study_name="most", direction="maximize")
+    with pytest.raises(ValueError, match="--study most: this study was made by another program; give another name"):
+        sweep_study.join(other, "most", {})
+
+
+def test_a_database_that_goes_away(tmp_path, small_data):
+    if os.environ.get("ANN_REQUIRE_PEERS") != "1" and postgres_server.programs() is None:
+        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
+    with postgres_server.server() as port:
+        storage = f"postgresql://ann:{urllib.parse.quote(postgres_server.PASSWORD, safe='')}@127.0.0.1:{port}/sweeps"
+        worker = start("--data", small_data, *LONG, "--storage", storage, cwd=tmp_path)
+        running(storage, worker)
+    _, complaint = worker.communicate(timeout=300)
+    assert worker.returncode == 1 and complaint.startswith("error: --storage postgresql://ann:***@127.0.0.1:")
+    assert len(complaint.splitlines()) == 1 and "s3cret" not in complaint
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (
+            ["--width", "64-32"],
+            "expected a whole number above 0 or a range, the lower one first, such as 2 or 1-4, got '64-32'",
+        ),
+        (["--width", "0-32"], "expected a whole number above 0 or a range"),
+        (["--width", "3.5"], "expected a whole number above 0 or a range"),
+        (
+            ["--learning-rate", "0.1-x"],
+            "expected a number above 0 or a range, the lower one first, such as 0.1 or 0.01-0.5, got '0.1-x'",
+        ),
+        (["--dropout", "-0.1"], "expected one argument|expected a number or a range"),
+        (["--activation", "relu,nothing"], "unknown 'nothing'; known: "),
+        (["--optimizer", ""], "unknown ''; known: "),
+        (["--distort", "maybe"], "unknown 'maybe'; known: no, yes"),
+        (["--trials", "0"], "a whole number of at least 1"),
+        (["--time-per-trial", "0"], "a number above 0"),
+        (["--grace", "1"], "a whole number of at least 2"),
+    ],
+)
+def test_wrong_flags(tmp_path, flags, words):
+    assert re.search(words, run("sweep", *flags, cwd=tmp_path, env=ENV, code=2)[1])
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--dropout", "0-1"], "error: --dropout: "),
+        (["--rotation", "0-200"], "error: --rotation: "),
+        (["--loss", "cross-entropy", "--output-activation", "relu,tanh"], "loss 'cross-entropy' needs outputs"),
+        (["--batch-size", "20-201"], "error: --batch-size: 20-201 is more than the 200 training images"),
+        (["--validation", "300"], "error: --validation: 300 images held out of 300 leave none"),
+        (["--report", "absent/x.html"], "There is no folder"),
+        (["--data", "absent"], "absent"),
+    ],
+)
+def test_values_that_do_not_work(tmp_path, small_data, flags, words):
+    _, complaint = run("sweep", "--data", small_data, *SMALL, *flags, cwd=tmp_path, env=ENV, code=1)
+    assert words in complaint
+    assert not (tmp_path / "sweep.db").exists()
+
+
+def test_without_optuna(tmp_path, small_data):
+    (tmp_path / "optuna.py").write_text("raise ModuleNotFoundError('no', name='optuna')")
+    env = {**ENV, "PYTHONPATH": str(tmp_path)}
+    _, complaint = run("sweep", "--data", small_data, *SMALL, cwd=tmp_path, env=env, code=1)
+    assert complaint == "error: sweeps need optuna: pip install -e '.[sweep]'\n"
+
+
+def test_ranges():
+    from sweep_space import Range, parse_range
+
+    assert parse_range("1-4", int) == Range(1, 4)
+    assert parse_range("7", int) == Range(7, 7)
+    assert parse_range("1e-4-0.1", float, log=True) == Range(1e-4, 0.1, log=True)
+    assert parse_range("1e-4-1e-2", float) == Range(1e-4, 1e-2)
+    assert parse_range(".5", float) == Range(0.5, 0.5)
+    for text in ("", "-", "1-", "-1", "1-2-3", "a", "1 - 2", "inf", "1-inf", "nan", "2-1", "1e999"):
+        with pytest.raises(ValueError):
+            parse_range(text, float)
+    assert str(Range(1, 4)) == "1-4" and str(Range(0.5, 0.5)) == "0.5"
+
+
+def test_what_is_fixed_is_no_choice(tmp_path, small_data):
+    fixed = {
+        "--hidden-layers": "2",
+        "--width": "16",
+        "--activation": "tanh",
+        "--output-activation": "softmax",
+        "--loss": "quadratic",
+        "--optimizer": "sgd",
+        "--learning-rate": "0.25",
+        "--weight-decay": "0",
+        "--schedule": "constant",
+        "--batch-size": "25",
+        "--dropout": "0.1",
+        "--distort": "yes",
+        "--rotation": "3",
+        "--scaling": "0.1",
+        "--shear": "2",
+        "--shift": "1",
+        "--elastic": "0.5",
+    }
+    words = [word for pair in fixed.items() for word in pair]
+    flags = ["--data", small_data, "--validation", 100, "--time-per-trial", 0.2, "--max-epochs", 3, *words]
+    run("sweep", *flags, "--trials", 1, cwd=tmp_path, env=ENV)
+    (trial,) = trials_in(str(tmp_path / "sweep.db"))
+    recipe = ann.Recipe.from_json(trial.user_attrs["recipe"])
+    assert trial.params == {}
+    assert recipe == ann.Recipe(
+        hidden=(16, 16),
+        activation="tanh",
+        output_activation="softmax",
+        loss="quadratic",
+        optimizer="sgd",
+        learning_rate=0.25,
+        weight_decay=0.0,
+        schedule="constant",
+        batch_size=25,
+        dropout=0.1,
+        rotation=3,
+        scaling=0.1,
+        shear=2,
+        shift=1,
+        elastic=0.5,
+        epochs=recipe.epochs,
+        validation=100,
+    )
+
+
+def test_no_test_image_is_at_hand(small_data):
+    import sweep
+
+    data = sweep.without_test_images(ann.load_dataset(small_data))
+    assert len(data.test_images) == len(data.test_labels) == 0 and len(data.train_images) == 300
+    assert data.test_images.base is None and np.shape(data.test_images) == (0, 8, 8)

@@ -1,0 +1,51 @@
+"""The backends that every test of device code runs on, and ways to compare arrays."""
+
+import os
+
+import numpy as np
+import pytest
+
+import ann
+from ann.backends.base import Backend
+from support import optional
+
+BACKENDS = ("numpy", "strict", "cupy")
+
+
+def make_backend(name):
+    if name == "numpy":
+        return ann.get_backend("cpu")
+    if name == "strict":
+        optional("array_api_strict")
+        from ann.backends.strict import strict_backend
+
+        return strict_backend()
+    try:
+        return ann.get_backend("gpu")
+    except ann.DeviceError as error:
+        if os.environ.get("ANN_REQUIRE_GPU") == "1":
+            raise
+        pytest.skip(f"no GPU: {str(error).split(':')[0]}")
+
+
+def assert_device_array(backend, array, shape, dtype="float32"):
+    """The array lives on the backend, with this shape and type."""
+    template = backend.from_host(np.zeros(1, dtype=dtype))
+    if shape == () and isinstance(array, np.generic):  # NumPy's reductions return scalars, which compute alike
+        array = np.asarray(array)
+    assert type(array) is type(template)
+    assert array.shape == shape
+    assert array.dtype == template.dtype
+    assert getattr(array, "device", None) == getattr(template, "device", None)
+
+
+class Plain(Backend):
+    """NumPy with nothing but what ``Backend`` itself says."""
+
+    def __init__(self):
+        super().__init__("cpu", np)
+
+
+def assert_same(left, right, **tolerance):
+    for one, other in zip(left, right, strict=True):
+        np.testing.assert_allclose(one, other, **(tolerance or {"rtol": 1e-3, "atol": 2e-5}))

@@ -1,0 +1,230 @@
+"""The rules of the house, which no single result would show broken: who may import whom, who may import an array
+library, who may print, and what a training step may not do.
+"""
+
+import ast
+import graphlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import ann
+from ann.optim.registry import OPTIMIZERS, get_optimizer
+from support import ROOT
+from support.backends import make_backend
+from support.networks import network_of
+
+# A room or module of ann/ -> what it may import from outside itself. This is the design in a dozen lines: below each
+# line stand those that build on it.
+MAY_IMPORT = {
+    "errors": "",
+    "spelling": "",
+    "validation": "",
+    "_version": "",
+    "backends": "errors spelling validation",
+    "nn": "spelling validation backends",
+    "optim": "spelling backends",
+    "files": "errors backends nn",
+    "data": "errors validation backends nn.random_bits files.atomic",
+    "neural_network": "errors validation backends nn files",
+    "committee": "neural_network",
+    "training": "errors spelling validation _version backends nn optim files data neural_network",
+    "analysis": "validation files.atomic neural_network training.report",
+    "export": "files data.catalog neural_network",
+    "estimator": "validation data neural_network training",
+    "__init__": "_version errors backends nn data neural_network committee training",
+}
+
+# Imports against this order, which shall go.
+EXCEPTIONS = {
+    ("nn.batch_norm", "optim.constraints"): "keeps its running statistics in the optimizers' MovingAverage",
+    ("nn.batch_norm", "training.distributed"): "sums its statistics over processes itself",
+    ("training.run_folder", "analysis.figures"): "draws the curves of the run itself",
+}
+
+# Code for every device: it computes with the backend's xp, and never with NumPy or CuPy themselves.
+DEVICE_CODE = (
+    *("nn", "optim", "data.distortion", "neural_network", "training.adversarial", "training.batches"),
+    *("training.checkpointer", "training.distributed", "training.early_stopping", "training.fit"),
+    *("training.images", "training.trainer"),
+)
+ON_THE_HOST = {"nn.initializers", "nn.rng"}  # draw random numbers, the same for every device
+IMPORT_CUPY = {"backends.gpu", "training.mpi"}
+PRINT = {"data.download"}  # tells what it downloads, since that takes long
+
+
+def module_of(path):
+    """ann/nn/layers.py -> nn.layers; a room's __init__.py is the room."""
+    return ".".join(path.relative_to(ROOT / "ann").with_suffix("").parts).removesuffix(".__init__")
+
+
+SOURCES = {module_of(path): ast.parse(path.read_text()) for path in sorted((ROOT / "ann").rglob("*.py"))}
+
+
+def imports(tree):
+    """Full names of the modules that a file imports, anywhere in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner.removeprefix("ann.") in SOURCES else node.module
+
+
+def imports_within(module):
+    """The modules of ann that a module of ann imports."""
+    return {name.removeprefix("ann.") for name in imports(SOURCES[module]) if name.startswith("ann.")}
+
+
+def within(module, places):
+    """Whether the module is one of these places, or in a room that is."""
+    return any(module == place or module.startswith(f"{place}.") for place in places)
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_imports_only_what_the_table_says(room):
+    for module in SOURCES:
+        if within(module, [room]):
+            for other in imports_within(module):
+                allowed = within(other, [room, *MAY_IMPORT[room].split()]) or (module, other) in EXCEPTIONS
+                assert allowed, f"ann.{module} imports ann.{other}"
+
+
+def test_the_table_and_its_exceptions_are_complete_and_needed():
+    assert {module.split(".")[0] for module in SOURCES} == set(MAY_IMPORT)
+    for module, other in EXCEPTIONS:
+        assert other in imports_within(module), f"ann.{module} no longer imports ann.{other}"
+    for room, others in MAY_IMPORT.items():
+        used = set().union(*(imports_within(module) for module in SOURCES if within(module, [room])))
+        for other in others.split():
+            assert any(within(module, [other]) for module in used), f"{room} no longer imports {other}"
+
+
+def test_no_import_goes_in_a_circle():
+    graph = {module: imports_within(module) for module in SOURCES}
+    assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(SOURCES)
+
+
+def test_rooms_are_few_and_empty_of_code():
+    top = {path.stem for path in (ROOT / "ann").glob("*.py")}
+    assert len(top) <= 9
+    for path in (ROOT / "ann").rglob("*"):
+        if path.is_dir() and path.name != "__pycache__":
+            only = ast.parse((path / "__init__.py").read_text()).body
+            assert len(only) == 1 and isinstance(only[0].value, ast.Constant), (
+                f"{path}/__init__.py is more than a docstring"
+            )
+
+
+@pytest.mark.parametrize("module", [module for module in SOURCES if within(module, DEVICE_CODE)])
+def test_device_code_imports_no_array_library(module):
+    roots = {name.split(".")[0] for name in imports(SOURCES[module])}
+    libraries = {"numpy", "cupy", "scipy", "torch", "array_api_strict"}
+    assert not roots & libraries or module in ON_THE_HOST
+
+
+def test_only_the_gpu_s_backend_and_mpi_import_cupy():
+    for module, tree in SOURCES.items():
+        words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        words = {word for word in words if isinstance(word, str)} | set(imports(tree))  # as import_module has them
+        assert module in IMPORT_CUPY or not any(re.match(r"cupy(\.|$)", word) for word in words), module
+
+
+def test_the_library_prints_nothing():
+    for module, tree in SOURCES.items():
+        for node in ast.walk(tree):
+            prints = isinstance(node, ast.Name) and node.id == "print"
+            prints |= isinstance(node, ast.Attribute) and node.attr in ("stdout", "stderr")
+            assert module in PRINT or not prints, module
+
+
+def test_the_library_the_programs_and_the_tests_keep_apart():
+    programs = {path.stem: ast.parse(path.read_text()) for path in (ROOT / "scripts").glob("*.py")}
+    for module, tree in SOURCES.items():
+        assert not {name.split(".")[0] for name in imports(tree)} & {*programs, "support", "tests"}, module
+    for program, tree in programs.items():
+        assert not {name.split(".")[0] for name in imports(tree)} & {"support", "hostile", "tests", "conftest"}, program
+        assert not any(isinstance(node, ast.Constant) and node.value == "tests" for node in ast.walk(tree)), program
+    for path in (ROOT / "tests").rglob("*.py"):
+        for name in imports(ast.parse(path.read_text())):
+            assert not re.search(r"(^|\.)(test_\w+|conftest)$", name), f"{path} imports {name}"
+
+
+def test_importing_is_light():
+    program = (
+        "import sys, ann; print([name for name in ('cupy', 'matplotlib', 'tqdm', 'torch') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("output", ["sigmoid", "softmax"])
+def test_a_step_reads_nothing_back(monkeypatch, optimizer, output):
+    """On the strict device, where whatever would wait for a GPU is made to fail."""
+    backend = make_backend("strict")
+    net = network_of(backend, 5, 4, 3, output=output)
+    x, t = (backend.from_host(array) for array in (np.ones((4, 5), np.float32), np.eye(4, 3, dtype=np.float32)))
+    rule = get_optimizer(
+        optimizer,
+        backend,
+        net.parameters,
+        net.gradients,
+        net.weight_places,
+        net.weight_shapes,
+        momentum=0.9,
+        weight_decay=0.1,
+    )
+    numbers = backend.from_host(np.array(rule.numbers(1, 0.1), dtype=np.float32))
+    x, _ = net.inputs(x)
+
+    def read(self, *args):
+        raise AssertionError("an array was read back from the device")
+
+    for name in ("__float__", "__int__", "__bool__", "__index__", "__complex__", "__array__", "__iter__", "to_device"):
+        monkeypatch.setattr(type(x), name, read, raising=False)
+    for _ in range(3):
+        loss = net.compute_gradients(x, t)
+        rule.update(numbers)
+    with pytest.raises(AssertionError, match="read back"):
+        float(loss)
+
+
+def test_an_epoch_reads_back_at_its_end_only(monkeypatch, small_data):
+    backend = make_backend("strict")
+    dataset = ann.load_dataset(small_data)
+    net = network_of(backend, 64, 8, 10)
+    events = []
+    array_type = type(net.parameters)
+    for name in ("__float__", "__int__", "__bool__", "__index__", "__array__", "to_device"):
+        original = getattr(array_type, name)
+        monkeypatch.setattr(
+            array_type,
+            name,
+            lambda self, *args, original=original, name=name: events.append(name) or original(self, *args),
+        )
+    ann.fit(
+        net,
+        dataset,
+        ann.Recipe(hidden=(8,), epochs=2, batch_size=50),
+        [lambda report: events.append("epoch")],
+        lambda size: events.append("batch"),
+    )
+    events = events[events.index("batch") :]
+    assert events == [*["batch"] * 6, "__float__", "__float__", "epoch"] * 2  # 12 steps are too few for hints
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "gelu", "leaky-relu"])
+def test_float32_throughout(activation):
+    """No float64 array is made in a step: NumPy would promote silently, the strict device refuses."""
+    backend = make_backend("strict")
+    net = network_of(backend, 5, 4, 3, activation=activation)
+    x, t = (backend.from_host(array) for array in (np.ones((4, 5), np.float32), np.eye(4, 3, dtype=np.float32)))
+    x, _ = net.inputs(x)
+    assert net.compute_gradients(x, t).dtype == backend.xp.float32
+    assert net.logits(x).dtype == net.gradients.dtype == backend.xp.float32

@@ -1,0 +1,312 @@
+"""A run that was stopped anywhere goes on as if it had not been, to the last bit."""
+
+import dataclasses
+import io
+import json
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+import ann
+from ann.optim.registry import OPTIMIZERS
+from support.digits import write_mnist_like
+from support.networks import REGULARIZED, known, network_of, recipe_of
+
+STEPS = 4  # of an epoch of 160 images less 10 in batches of 45
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=160))
+
+
+def recipe(optimizer="adamw", **fields):
+    plain = recipe_of("sigmoid", "sigmoid", "cross-entropy", optimizer, epochs=3, validation=10)
+    return dataclasses.replace(plain, **fields)
+
+
+def network(backend, seed=3, **options):
+    return network_of(backend, 64, 12, 8, 10, seed=seed, **options)
+
+
+def stopping_at(step):
+    """For ``on_batch``: stop after so many batches."""
+    seen = []
+    return lambda size: seen.append(size) or len(seen) == step
+
+
+def interrupted(backend, dataset, how, path, stops, **options):
+    """Train in several sittings, each in a network of its own."""
+    seen = []
+    checkpoints = ann.Checkpoints(path, seconds=None)
+    for step in [*stops, 10**6]:
+        net = network(backend, **options)
+        reports = ann.fit(net, dataset, how, [seen.append], stopping_at(step), checkpoints)
+    assert known(reports) == known(seen)  # every epoch was reported once
+    return net, reports
+
+
+CASES = [
+    *({"optimizer": name} for name in OPTIMIZERS),
+    {"optimizer": "sgd", **REGULARIZED},
+    {"optimizer": "adamw", **REGULARIZED, "schedule": "one-cycle"},
+    {"optimizer": "muon", **REGULARIZED, "batch_norm": True},
+    {"optimizer": "sgd", "batch_norm": True},
+    {"optimizer": "adamw", "rotation": 10.0, "shift": 1.0, "elastic": 0.5},
+    {"optimizer": "sgd", "adversarial": 0.5},
+    {"optimizer": "nesterov", "early_stopping": 1, "epochs": 6, "learning_rate": 2.0},
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.values())))
+@pytest.mark.parametrize("stops", [[1], [3], [4], [5], [1, 1, 1, 1, 1, 1, 1], [11], [12]], ids=str)
+@pytest.mark.slow
+def test_going_on_is_exact(backend, dataset, tmp_path, case, stops):
+    how = recipe(**case)
+    plain = network(backend)
+    reports = ann.fit(plain, dataset, how)
+    net, again = interrupted(backend, dataset, how, tmp_path / "checkpoint", stops)
+    assert net.to_bytes() == plain.to_bytes()
+    assert known(again) == known(reports)
+
+
+def test_the_early_stopping_case_above_does_stop(dataset):
+    how = recipe(**CASES[-1])
+    assert len(ann.fit(network(ann.get_backend("cpu")), dataset, how)) < how.epochs
+
+
+def test_in_float64_and_after_a_change_by_a_callback(backend, dataset, tmp_path):
+    def shrink(net):
+        return lambda report: net.parameters.__imul__(0.5)
+
+    how, results = recipe("rmsprop"), []
+    for stops in ([], [6]):
+        for step in [*stops, 10**6]:
+            net = network(backend, dtype="float64")
+            path = tmp_path / f"checkpoint{len(stops)}"
+            ann.fit(net, dataset, how, [shrink(net)], stopping_at(step), ann.Checkpoints(path))
+        results.append(backend.to_host(net.parameters).copy())
+    np.testing.assert_array_equal(*results)
+
+
+def test_a_checkpoint_moves_between_devices(backend_pair, dataset, tmp_path):
+    how = recipe(**REGULARIZED)
+    results = []
+    for there, here in (backend_pair, backend_pair[::-1]):
+        path = tmp_path / there.name
+        ann.fit(network(there), dataset, how, (), stopping_at(6), ann.Checkpoints(path))
+        net = network(here)
+        ann.fit(net, dataset, how, (), None, ann.Checkpoints(path))
+        results.append(here.to_host(net.parameters))
+    np.testing.assert_allclose(*results, rtol=1e-3, atol=2e-5)
+
+
+def test_a_finished_run_is_read_and_not_trained(dataset, tmp_path):
+    backend, checkpoints = ann.get_backend("cpu"), ann.Checkpoints(tmp_path / "checkpoint")
+    first, second = network(backend), network(backend)
+    reports = ann.fit(first, dataset, recipe(), (), None, checkpoints)
+    before = (tmp_path / "checkpoint").stat().st_mtime_ns
+
+    def fail(*arguments):
+        raise AssertionError
+
+    assert ann.fit(second, dataset, recipe(), [fail], fail, checkpoints) == reports
+    assert second.to_bytes() == first.to_bytes()
+    assert (tmp_path / "checkpoint").stat().st_mtime_ns == before
+
+
+def test_how_often_it_is_written(monkeypatch, dataset, tmp_path):
+    written = []
+
+    def note(path, run, position, arrays):
+        written.append((position.epoch, position.step, position.finished))
+
+    monkeypatch.setattr("ann.training.checkpointer.write_checkpoint", note)
+    backend = ann.get_backend("cpu")
+
+    def write(**options):
+        written.clear()
+        ann.fit(network(backend), dataset, recipe(), (), None, ann.Checkpoints(tmp_path / "x", **options))
+        return list(written)
+
+    end = (4, 0, True)
+    assert write() == [end]
+    assert write(epochs=1) == [(2, 0, False), (3, 0, False), end]
+    assert write(epochs=2, seconds=None) == [(3, 0, False), end]
+    every_step = [(epoch, step) for epoch in (1, 2, 3) for step in (1, 2, 3, 4)]
+    found = write(seconds=1e-9)
+    assert [place[:2] for place in found if place[1]] == every_step and found[-1] == end
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("epochs", 0), ("epochs", 1.5), ("epochs", True), ("seconds", 0), ("seconds", "1"), ("seconds", float("nan"))],
+)
+def test_senseless_intervals(name, value):
+    with pytest.raises(ValueError, match=f"{name}: expected a"):
+        ann.Checkpoints("x", **{name: value})
+
+
+@pytest.fixture
+def stopped(dataset, tmp_path):
+    """The path of a checkpoint of a run stopped after six steps."""
+    path = tmp_path / "checkpoint"
+    ann.fit(network(ann.get_backend("cpu")), dataset, recipe(), (), stopping_at(6), ann.Checkpoints(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"recipe": {"learning_rate": 0.02}}, r"recipe learning_rate is 0\.02 and was 0\.01"),
+        (
+            {"recipe": {"epochs": 4, "dropout": 0.1}},
+            r"recipe dropout is 0\.1 and was 0\.0; recipe epochs is 4 and was 3",
+        ),
+        ({"seed": 4}, "seed is 4 and was 3"),
+        ({"activation": "tanh"}, "network layers is .*tanh.* and was .*sigmoid"),
+        ({"dtype": "float64"}, "network dtype is 'float64' and was 'float32'"),
+        ({"image": 1}, "data SHA-256 is '[0-9a-f]{64}' and was"),
+        ({"label": 1}, "data SHA-256 is"),
+    ],
+)
+def test_another_run_is_refused_and_named(dataset, stopped, change, message):
+    options = {key: change[key] for key in ("seed", "activation", "dtype") if key in change}
+    if "image" in change:
+        images = dataset.train_images.copy()
+        images[0, 0, 0] ^= 1
+        dataset = dataclasses.replace(dataset, train_images=images)
+    if "label" in change:
+        labels = (dataset.train_labels + 1) % 10
+        dataset = dataclasses.replace(dataset, train_labels=labels.astype(np.uint8))
+    how = dataclasses.replace(recipe(), **change.get("recipe", {}))
+    before = stopped.read_bytes()
+    with pytest.raises(ann.CheckpointError, match=message) as caught:
+        ann.fit(network(ann.get_backend("cpu"), **options), dataset, how, (), None, ann.Checkpoints(stopped))
+    assert str(stopped) in str(caught.value) and "\n" not in str(caught.value)
+    assert stopped.read_bytes() == before
+
+
+def test_a_checkpoint_of_an_earlier_version(dataset, stopped):
+    """It does not know what came later, all of which is off."""
+    plain = network(ann.get_backend("cpu"))
+    ann.fit(plain, dataset, recipe())
+
+    def forget(about, arrays):
+        del about["run"]["network"]["committee"]
+        for name in ("adversarial", "elastic", "batch_norm"):
+            del about["run"]["recipe"][name]
+
+    rewritten(stopped, forget)
+    with pytest.raises(
+        ann.CheckpointError, match=r"recipe adversarial is 0\.5 and was 0\.0; name another path for a new run$"
+    ):
+        ann.fit(network(ann.get_backend("cpu")), dataset, recipe(adversarial=0.5), (), None, ann.Checkpoints(stopped))
+    net = network(ann.get_backend("cpu"))
+    ann.fit(net, dataset, recipe(), (), None, ann.Checkpoints(stopped))
+    assert net.to_bytes() == plain.to_bytes()
+
+
+def rewritten(path, change, compression=zipfile.ZIP_STORED):
+    """The checkpoint with its JSON and its arrays changed by a function."""
+    with np.load(path) as found:
+        arrays = dict(found)
+    about = json.loads(arrays.pop("about").tobytes())
+    changed = change(about, arrays)
+    arrays = changed if isinstance(changed, dict) else arrays
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, array in {**arrays, "about": np.frombuffer(json.dumps(about).encode(), np.uint8)}.items():
+            buffer = io.BytesIO()
+            np.save(buffer, array)
+            archive.writestr(f"{name}.npy", buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda about, arrays: about.update(version=2), "version 2; known here: 1"),
+        (lambda about, arrays: about.update(format="x"), "its format is not"),
+        (lambda about, arrays: about.pop("step"), "its fields are not"),
+        (lambda about, arrays: about.update(step=99), "step 99"),
+        (lambda about, arrays: about.update(step="1"), "step '1'"),
+        (lambda about, arrays: about.update(epoch=True), "epoch True"),
+        (lambda about, arrays: about.update(epoch=0), "epoch 0"),
+        (lambda about, arrays: about.update(epoch=5), "epoch 5"),
+        (lambda about, arrays: about.update(seconds=None), "seconds None"),
+        (lambda about, arrays: about.update(finished=1), "finished 1"),
+        (lambda about, arrays: about.update(reports=[{}]), "damaged"),
+        (lambda about, arrays: about.update(reports=7), "damaged"),
+        (lambda about, arrays: about.update(run=7), "cannot resume a different run"),
+        (lambda about, arrays: about["run"].update(recipe=None), "cannot resume a different run"),
+        (lambda about, arrays: about.update(reports=[]), "0 reports"),
+        (lambda about, arrays: about.update(reports=[], epoch=1, finished=True, step=0), "finished without an epoch"),
+        (lambda about, arrays: about["reports"][0].update(loss=None), "loss None"),
+        (lambda about, arrays: about["reports"][0].update(epoch="1"), "1 reports"),
+        (lambda about, arrays: about["reports"][0]["validation"].update(total=0), "validation"),
+        (lambda about, arrays: about.update(epoch=4, step=0, reports=3 * about["reports"]), "3 reports"),
+        (
+            lambda about, arrays: about.update(
+                epoch=4, step=0, reports=[{**about["reports"][0], "epoch": number} for number in (1, 2, 3)]
+            ),
+            "epoch 4, step 0",
+        ),
+        (lambda about, arrays: {**arrays, "v": arrays["v"][:-1]}, "v is not as expected"),
+        (lambda about, arrays: {**arrays, "v": arrays["v"].astype(np.float64)}, "v is not as expected"),
+        (lambda about, arrays: {key: value for key, value in arrays.items() if key != "s"}, "s is not as expected"),
+    ],
+)
+def test_a_checkpoint_that_is_not_one(dataset, stopped, change, message):
+    rewritten(stopped, change)
+    net = network(ann.get_backend("cpu"))
+    before = net.to_bytes()
+    with pytest.raises(ann.CheckpointError, match=message):
+        ann.fit(net, dataset, recipe(), (), None, ann.Checkpoints(stopped))
+    assert net.to_bytes() == before
+
+
+def test_damage_and_danger(dataset, stopped, tmp_path):
+    whole = stopped.read_bytes()
+    harmless = {"network": np.zeros(3, dtype=np.float32), "about": np.array([print], dtype=object)}
+    buffer = io.BytesIO()
+    np.savez(buffer, **harmless)
+    bomb = tmp_path / "bomb"
+    bomb.write_bytes(whole)
+    rewritten(bomb, lambda about, arrays: {**arrays, "zeros": np.zeros(10**7)}, zipfile.ZIP_DEFLATED)
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    others = []
+    for header in (
+        b"{'descr': (",
+        b"'" * 3,
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (" + b"9" * 26 + b",)}",
+    ):
+        text = header + b" " * (117 - len(header)) + b"\n"
+        with zipfile.ZipFile(tmp_path / "other", "w") as archive:
+            archive.writestr("network.npy", b"\x93NUMPY\x01\x00" + bytes([len(text), 0]) + text)
+        others.append((tmp_path / "other").read_bytes())
+    with zipfile.ZipFile(tmp_path / "other", "w") as archive:
+        archive.writestr("network.npy", "hello")
+    others.append((tmp_path / "other").read_bytes())
+    encrypted = bytearray(whole)
+    encrypted[whole.rindex(b"PK\x01\x02") + 8] |= 1
+    others.append(bytes(encrypted))
+    for data in (
+        *others,
+        b"",
+        b"x",
+        whole[:-1],
+        whole[:1000],
+        bytes(flipped),
+        pickle.dumps(1),
+        buffer.getvalue(),
+        bomb.read_bytes(),
+    ):
+        stopped.write_bytes(data)
+        with pytest.raises(ann.CheckpointError, match="not a checkpoint, or damaged"):
+            ann.fit(network(ann.get_backend("cpu")), dataset, recipe(), (), None, ann.Checkpoints(stopped))
+    stopped.unlink()
+    stopped.mkdir()
+    with pytest.raises(ann.CheckpointError, match="cannot be read"):
+        ann.fit(network(ann.get_backend("cpu")), dataset, recipe(), (), None, ann.Checkpoints(stopped))

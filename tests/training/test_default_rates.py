@@ -1,0 +1,116 @@
+"""The default learning rate, weight decay and warm-up of a recipe."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ann
+from ann.nn.activations import ACTIVATIONS
+from ann.nn.losses import LOSSES
+from ann.optim.registry import OPTIMIZERS
+from ann.optim.schedules import SCHEDULES
+from ann.training.named_recipes import RECIPES
+from support import optional
+from support.digits import write_mnist_like
+from support.networks import network_of
+from support.programs import FAST, run
+
+RATES = ("learning_rate", "weight_decay", "warmup")
+CHOICES = {
+    "optimizer": st.sampled_from(OPTIMIZERS),
+    "activation": st.sampled_from(list(ACTIVATIONS)),
+    "loss": st.sampled_from(LOSSES),
+    "schedule": st.sampled_from(SCHEDULES),
+    "batch_size": st.integers(2, 60_000),
+    "epochs": st.integers(1, 1000),
+    "momentum": st.sampled_from((0.0, 0.5, 0.9, 0.99)),
+    "max_norm": st.sampled_from((0.0, 2.0)),
+}
+
+
+def rates(recipe):
+    return tuple(getattr(recipe, name) for name in RATES)
+
+
+def test_named_recipes_keep_their_values():
+    assert {name: rates(named.recipe) for name, named in RECIPES.items()} == {
+        "classroom": (0.028, 0.08, 0.05),
+        "classroom-distorted": (0.028, 0.01, 0.05),
+        "quick": (0.002, 0.05, 0.05),
+        "coffee": (0.002, 0.05, 0.05),
+        "coffee-committee": (0.002, 0.05, 0.05),
+        "record": (0.002, 0.05, 0.05),
+        "record-committee": (0.002, 0.05, 0.05),
+        "permutation-invariant": (0.001, 0.1, 0.05),
+    }
+
+
+@given(st.fixed_dictionaries({}, optional=CHOICES))
+def test_every_choice_has_rates_that_make_a_recipe(fields):
+    recipe = ann.Recipe(**fields)
+    assert recipe.learning_rate > 0 and recipe.weight_decay >= 0 and 0 <= recipe.warmup < 1
+    if recipe.optimizer in ("adamw", "muon"):  # weights shrink, and do not change their sign
+        assert recipe.learning_rate * recipe.weight_decay < 0.5
+    assert recipe.default_rates() == dict(zip(RATES, rates(recipe), strict=True))
+    again = ann.Recipe.from_json(recipe.to_json())
+    assert again == recipe and not {"--learning-rate", "--weight-decay", "--warmup"} & set(recipe.flags())
+
+
+@given(st.fixed_dictionaries({}, optional=CHOICES), st.fixed_dictionaries({}, optional=CHOICES))
+def test_a_changed_recipe_is_the_recipe_of_the_changed_fields(fields, changes):
+    assert ann.Recipe(**fields).changed(**changes) == ann.Recipe(**{**fields, **changes})
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_given_values_win(name):
+    for optimizer in OPTIMIZERS:
+        assert getattr(ann.Recipe(optimizer=optimizer, **{name: 0.25}), name) == 0.25
+        assert getattr(ann.Recipe().changed(optimizer=optimizer, **{name: 0.25}), name) == 0.25
+
+
+def test_a_tuned_rate_keeps_its_ratio_to_the_default():
+    default, tuned = ann.Recipe(activation="relu"), ann.Recipe(activation="relu", learning_rate=0.0042)
+    half = tuned.learning_rate / default.learning_rate
+    changed = tuned.changed(optimizer="sgd", batch_size=50)
+    expected = ann.Recipe(activation="relu", optimizer="sgd", batch_size=50)
+    assert changed.learning_rate == pytest.approx(half * expected.learning_rate, rel=0.05)
+    assert dataclasses.replace(tuned, optimizer="sgd").learning_rate == 0.0042  # replace does not adapt it
+    assert tuned.changed(hidden=(8,)) == dataclasses.replace(tuned, hidden=(8,))
+
+
+def test_zero_stays_zero():
+    assert ann.Recipe(weight_decay=0.0).changed(optimizer="sgd").weight_decay == 0
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=1500))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
+def test_every_optimizer_learns_with_its_defaults(dataset, optimizer, activation):
+    recipe = ann.Recipe(
+        hidden=(32,), optimizer=optimizer, activation=activation, batch_size=20, epochs=10, validation=300
+    )
+    net = network_of(ann.get_backend("cpu"), 64, 32, 10, activation=activation)
+    assert ann.fit(net, dataset, recipe)[-1].validation.wrong < 30
+
+
+def test_train_prints_and_saves_them(tmp_path, small_data):
+    optional("tqdm")
+    flags = ["--data", small_data, "--epochs", 2, "--batch-size", 50, "--optimizer", "sgd"]
+    out, _ = run("train", *flags, "--run", "run", cwd=tmp_path)
+    recipe = ann.Recipe(optimizer="sgd", epochs=2, batch_size=50)
+    chosen = f"learning rate {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}, warmup {recipe.warmup:g}"
+    assert f"\nsgd; defaults for these flags: {chosen}\n" in out
+    assert json.loads((tmp_path / "run/config.json").read_text())["recipe"] == json.loads(recipe.to_json())
+    assert ann.load_model(tmp_path / "run/model.pickle").recipe["learning_rate"] == recipe.learning_rate
+    out, _ = run("train", *flags, "--learning-rate", 0.01, "--weight-decay", 0, cwd=tmp_path)
+    assert f"\nsgd, learning rate 0.01, weight decay 0; defaults for these flags: warmup {recipe.warmup:g}\n" in out
+    out, _ = run("train", *FAST, "--data", small_data, "--recipe", "quick", "--optimizer", "sgd", cwd=tmp_path)
+    quick = RECIPES["quick"].recipe.changed(hidden=(16,), epochs=3, batch_size=20, optimizer="sgd", learning_rate=0.3)
+    assert f"\nsgd, learning rate 0.3, weight decay {quick.weight_decay:g}" in out

@@ -1,0 +1,165 @@
+"""Runs made to go wrong, each in a way that users meet, and the sentence that they get. A run that goes well gets
+none: everywhere in these tests a warning is an error.
+"""
+
+import dataclasses
+import re
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+import ann
+from support import ROOT
+from support.digits import write_mnist_like
+from support.networks import network_of
+from support.programs import NO_GPU, run
+
+GOOD = ann.Recipe(hidden=(24, 16), learning_rate=0.02, batch_size=20, epochs=12, weight_decay=0.01)
+SGD = {"optimizer": "sgd", "learning_rate": 0.5}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=600))
+
+
+def shuffled(dataset):
+    labels = np.random.default_rng(0).permutation(dataset.train_labels)
+    return dataclasses.replace(dataset, train_labels=labels)
+
+
+def dimmed(dataset):
+    return dataclasses.replace(dataset, train_images=dataset.train_images // 250)
+
+
+def same(dataset):
+    return dataset
+
+
+def train(backend, dataset, **changes):
+    recipe = dataclasses.replace(GOOD, **changes)
+    net = network_of(backend, 64, *recipe.hidden, 10, activation=recipe.activation, seed=1)
+    return net, ann.fit(net, dataset, recipe)
+
+
+@pytest.mark.parametrize(
+    ("change", "recipe", "message"),
+    [
+        (same, {"activation": "relu", "learning_rate": 3.0}, r"relu neurons of layer \d are 0 for every image"),
+        (same, {"learning_rate": 20.0}, r"\d+ % of the sigmoid outputs of layer 1 are saturated"),
+        (same, {"activation": "tanh", "learning_rate": 20.0}, r"\d+ % of the tanh outputs of layer 1 are saturated"),
+        (same, {"activation": "scaled-tanh", "learning_rate": 20.0}, r"% of the scaled-tanh outputs of layer 1"),
+        (same, {**SGD, "weight_decay": 0.1}, "has pulled all weights to 0 .* try weight decay 0.0001 \\(the default"),
+        (same, {"learning_rate": 1e-7}, "learnt next to nothing: try learning rate 0.01 \\(the default"),
+        (shuffled, {}, "the labels look shuffled: see that images and labels are in the same order"),
+        (dimmed, {}, "the brightest pixel is 1 of 255, so the network sees next to nothing"),
+        (
+            same,
+            {**SGD, "activation": "relu", "learning_rate": 20.0, "weight_decay": 0.0, "warmup": 0.9},
+            "the loss has grown from .* so training diverges: try learning rate 0.054 .* or clipping",
+        ),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_is_said(dataset, change, recipe, message):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        train(ann.get_backend("cpu"), change(dataset), **recipe)
+    texts = [str(warning.message) for warning in caught if warning.category is ann.TrainingWarning]
+    assert any(re.search(message, text) for text in texts), texts
+    assert len(texts) == len({text[:20] for text in texts})  # none twice
+    assert all("\n" not in text for text in texts)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
+def test_following_the_advice_works(dataset, optimizer):
+    """With AdamW's rates these learn nothing."""
+    bad = {"optimizer": optimizer, "learning_rate": 0.028, "weight_decay": 0.3, "epochs": 20}
+    with pytest.warns(ann.TrainingWarning) as caught:
+        dead, _ = train(ann.get_backend("cpu"), dataset, **bad)
+    advice = re.findall(r"(learning rate|weight decay) ([\d.e-]+)", str(caught[-1].message))
+    assert advice
+    good = {name.replace(" ", "_"): float(value) for name, value in advice}
+    alive, _ = train(ann.get_backend("cpu"), dataset, **{**bad, **good})
+    wrong = [(net.predict(dataset.test_images) != dataset.test_labels).mean() for net in (dead, alive)]
+    assert wrong[0] > 0.5 and wrong[1] < 0.1
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [{}, {"activation": "relu"}, {"optimizer": "nesterov", "weight_decay": 0.0}],
+)
+@pytest.mark.slow
+def test_a_run_that_goes_well_gets_no_hint(backend, dataset, recipe):
+    _, reports = train(backend, dataset, **recipe)
+    assert reports[-1].loss < 0.5 * reports[0].loss
+
+
+@pytest.mark.slow
+def test_a_slow_start_gets_no_hint():
+    """With so much momentum, most outputs are saturated at first, but the network learns."""
+    data = ann.load_dataset("mnist")
+    data = dataclasses.replace(data, train_images=data.train_images[:5000], train_labels=data.train_labels[:5000])
+    recipe = ann.Recipe(hidden=(32,), momentum=0.99, batch_size=20, epochs=10, validation=1000)
+    net = ann.NeuralNetwork(recipe.layer_list(784, 10))
+    assert ann.fit(net, data, recipe)[-1].validation.wrong < 200
+
+
+@pytest.mark.slow
+def test_hints_change_nothing(monkeypatch, backend, dataset):
+    nets = [train(backend, dataset)[0]]
+    monkeypatch.setattr("ann.training.diagnostics.Hints.after_epoch", lambda self, reports, said: None)
+    nets.append(train(backend, dataset)[0])
+    assert nets[0].to_bytes() == nets[1].to_bytes()
+
+
+def test_dark_images_that_are_learnt_get_no_hint():
+    """Sixteen shades are enough."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(600, dtype=np.uint8) % 10
+    images = rng.integers(0, 4, (600, 64), dtype=np.uint8)
+    images[np.arange(600), labels * 6] = 16
+    data = ann.Dataset(images, labels, images[:10], labels[:10])
+    _, reports = train(ann.get_backend("cpu"), data, epochs=40)
+    assert reports[-1].loss < 0.5
+
+
+def test_after_a_stop_the_hints_are_those_of_the_whole_run(dataset, tmp_path):
+    """None twice, and the start of the run is not the place where it was stopped."""
+    recipe = dataclasses.replace(GOOD, **SGD, weight_decay=0.1, epochs=40)
+    found = []
+    for name, stops in (("whole", []), ("parts", [700])):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for stop in [*stops, 10**6]:
+                net, seen = network_of(ann.get_backend("cpu"), 64, 24, 16, 10, seed=1), []
+                on_batch = lambda size, seen=seen, stop=stop: seen.append(size) or len(seen) == stop  # noqa: E731
+                ann.fit(net, dataset, recipe, (), on_batch, ann.Checkpoints(tmp_path / name))
+        found.append([str(warning.message) for warning in caught])
+    assert found[0] == found[1] and len(found[0]) == 1 and "weight decay" in found[0][0]
+
+
+def test_inputs_that_are_not_scaled(backend, rng):
+    net = network_of(backend, 64, 12, 10)
+    pixels = rng.integers(0, 256, (20, 64), dtype=np.uint8)
+    labels = rng.integers(0, 10, 20)
+    net.train_batch(pixels, labels, 0.1)
+    net.train_batch(pixels / 255, labels, 0.1)
+    with pytest.warns(ann.TrainingWarning, match="X: inputs reach 255 .* divide pixels by 255$"):
+        net.train_batch(pixels.astype(np.float32), labels, 1e-3)
+    net.train_batch(pixels.astype(np.float32), labels, 1e-3)  # said once
+    other = network_of(backend, 64, 12, 10)
+    with pytest.warns(ann.TrainingWarning, match="X: inputs reach 255"):
+        other.predict(pixels.astype(np.float32))
+
+
+def test_the_programs_show_it_in_one_line(tmp_path, small_data):
+    flags = ["--data", small_data, "--hidden", 16, "--epochs", 10, "--batch-size", 20, "--learning-rate", "1e-7"]
+    command = [sys.executable, str(ROOT / "scripts/train.py"), *map(str, flags)]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300)
+    assert process.returncode == 0
+    assert process.stderr.startswith("warning: the network has learnt next to nothing: try learning rate 0.01")
+    assert len(process.stderr.splitlines()) == 1
+    run("test", "--data", small_data, cwd=tmp_path)

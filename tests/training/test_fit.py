@@ -1,0 +1,465 @@
+import dataclasses
+import hashlib
+import re
+
+import numpy as np
+import pytest
+
+import ann
+from ann.nn.rng import generator
+from support.digits import write_mnist_like
+from support.networks import REGULARIZED, network_of
+
+SMALL = ann.Recipe(
+    hidden=(16,),
+    learning_rate=0.3,
+    weight_decay=0.08,
+    batch_size=32,
+    epochs=4,
+    validation=60,
+    schedule="cosine",
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=500))
+
+
+def trained(backend, dataset, recipe, **options):
+    net = network_of(backend, 64, *recipe.hidden, 10, activation=recipe.activation, seed=4, committee=recipe.committee)
+    return net, ann.fit(net, dataset, recipe, **options)
+
+
+def close(net, other, tolerance):
+    """Whether two networks have the same parameters, but for rounding."""
+    vectors = (one.backend.to_host(one.parameters) for one in (net, other))
+    np.testing.assert_allclose(*vectors, rtol=tolerance, atol=tolerance)
+
+
+def test_learns(backend, dataset):
+    net, reports = trained(backend, dataset, dataclasses.replace(SMALL, epochs=15))
+    assert reports[-1].loss < 0.5 * reports[0].loss
+    assert (net.predict(dataset.test_images) != dataset.test_labels).mean() < 0.1
+
+
+def test_reports_and_callbacks(backend, dataset):
+    seen, batches = [], []
+    _, reports = trained(backend, dataset, SMALL, callbacks=[seen.append], on_batch=batches.append)
+    assert seen == reports
+    assert [report.epoch for report in reports] == [1, 2, 3, 4]
+    assert batches == ([32] * 13 + [24]) * 4  # 440 images: the last batch is smaller
+    for report in reports:
+        assert report.epochs == 4 and report.seconds > 0 and report.images_per_second > 0
+        assert report.validation.total == 60 and 0 <= report.validation.wrong <= 60
+    assert reports[0].learning_rate > reports[-1].learning_rate > 0
+    assert str(reports[0]).startswith("epoch 1/4  loss ") and "held out: loss" in str(reports[0])
+
+
+def test_the_last_report_s_validation_is_the_network_s(backend, dataset):
+    net, reports = trained(backend, dataset, SMALL)
+    held_images, held_labels = dataset.train_images[-60:], dataset.train_labels[-60:]
+    assert reports[-1].validation.wrong == (net.predict(held_images) != held_labels).sum()
+    y = net.apply(held_images).astype(np.float64)
+    t = np.eye(10)[held_labels]
+    loss = -(t * np.log(y) + (1 - t) * np.log(1 - y)).sum(axis=1).mean()
+    assert reports[-1].validation.loss == pytest.approx(loss, rel=1e-4)
+
+
+def test_same_seed_same_bytes(backend, dataset, tmp_path):
+    digests = []
+    for name in ("one", "two"):
+        net, _ = trained(backend, dataset, SMALL)
+        net.save(tmp_path / name)
+        digests.append(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
+    assert digests[0] == digests[1]
+
+
+def test_measuring_changes_nothing(backend, dataset):
+    """Validation, callbacks and applying the network draw no random number that training would have drawn."""
+    shorter = dataclasses.replace(
+        dataset, train_images=dataset.train_images[:440], train_labels=dataset.train_labels[:440]
+    )
+    recipe = dataclasses.replace(SMALL, **REGULARIZED)
+    plain, _ = trained(backend, shorter, dataclasses.replace(recipe, validation=0))
+    net = network_of(backend, 64, 16, 10, seed=4)
+    ann.fit(net, dataset, recipe, [lambda report: net.apply(dataset.test_images)], lambda size: None)
+    np.testing.assert_array_equal(backend.to_host(net.parameters), backend.to_host(plain.parameters))
+
+
+def test_held_out_images_are_not_trained_on(backend, dataset):
+    changed_images = dataset.train_images.copy()
+    changed_images[-60:] = 255 - changed_images[-60:]
+    changed = dataclasses.replace(dataset, train_images=changed_images)
+    nets = [trained(backend, data, SMALL)[0] for data in (dataset, changed)]
+    np.testing.assert_array_equal(*(backend.to_host(net.parameters) for net in nets))
+
+
+def test_test_images_are_not_read(dataset):
+    blind = dataclasses.replace(dataset, test_images=None, test_labels=None)
+    nets = [trained(ann.get_backend("cpu"), data, SMALL)[0] for data in (dataset, blind)]
+    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+
+
+def test_every_image_is_seen_once_an_epoch(backend, dataset):
+    """By a network of one weight for each pixel whose loss grows with the output: its gradient adds the pixels up.
+
+    Each image has a pixel of its own, so after an epoch every weight has moved as often as its image was seen, and
+    a second epoch of another order moves it as far again.
+    """
+    images = (255 * np.eye(64, dtype=np.uint8)).reshape(64, 8, 8)
+    marked = dataclasses.replace(dataset, train_images=images, train_labels=np.arange(64, dtype=np.uint8) % 10)
+    layers = [{"input_dim": 64, "output_dim": 10, "activation": "sigmoid"}]
+    recipe = ann.Recipe(
+        hidden=(), optimizer="sgd", momentum=0, learning_rate=1e-3, weight_decay=0, batch_size=10, epochs=1
+    )
+    recipe = dataclasses.replace(recipe, schedule="constant", warmup=0)
+    net = ann.NeuralNetwork(layers, device=backend, parameters=np.zeros(650))
+    ann.fit(net, marked, recipe)
+    weight = backend.to_host(net.layers[0].weight)
+    sizes = np.where(np.eye(10)[np.arange(64) % 10] > 0, 0.5, -0.5)  # t - y, for y still about one half
+    steps = weight / (1e-3 * sizes)  # 1 / the size of the batch in which the image was: 10, or 4 in the last
+    np.testing.assert_allclose(steps, steps[:, :1] * np.ones(10), rtol=1e-2)
+    assert sorted(np.rint(1 / steps[:, 0])) == [4] * 4 + [10] * 60
+    last = [np.flatnonzero(np.rint(1 / steps[:, 0]) == 4).tolist()]
+    again = ann.NeuralNetwork(layers, device=backend, seed=1, parameters=np.zeros(650))
+    ann.fit(again, marked, recipe)
+    moved = backend.to_host(again.layers[0].weight)[:, 0] / (1e-3 * sizes[:, 0])
+    assert last != [np.flatnonzero(np.rint(1 / moved) == 4).tolist()]  # the order is the seed's
+
+
+def test_divergence_is_found_and_said(backend, dataset):
+    wild = dataclasses.replace(SMALL, activation="relu", loss="quadratic", learning_rate=1e30)
+    net = network_of(backend, 64, 16, 10, activation="relu", output="identity", loss="quadratic")
+    with pytest.raises(ann.DivergenceError, match=r"diverged in epoch 1 of 4.*try learning rate 0\.00"):
+        ann.fit(net, dataset, wild)
+
+
+def test_numpy_s_error_handling_changes_nothing(backend, dataset):
+    """Underflow and overflow in a training are harmless, whatever NumPy is told to do about them."""
+    recipe = dataclasses.replace(SMALL, **REGULARIZED)
+    plain, _ = trained(backend, dataset, recipe)
+    with np.errstate(all="raise"):
+        strict, _ = trained(backend, dataset, recipe)
+    assert strict.to_bytes() == plain.to_bytes()
+
+
+def by_label(dataset):
+    order = dataset.train_labels.argsort(kind="stable")
+    images, labels = dataset.train_images[order], dataset.train_labels[order]
+    return dataclasses.replace(dataset, train_images=images, train_labels=labels)
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_validation_images_of_other_classes_than_the_rest(backend, dataset, rows):
+    ordered = by_label(dataset)
+    nines = int((dataset.train_labels == 9).sum())
+    labels = np.eye(10)[ordered.train_labels] if rows else ordered.train_labels
+    many = dataclasses.replace(
+        ordered, train_images=ordered.train_images.repeat(9, axis=0), train_labels=labels.repeat(9, axis=0)
+    )
+    nines *= 9
+    for validation, message in (
+        (nines, f"{nines} of {nines} validation images show classes that are not in the training images (9)"),
+        (nines + 1, f"{nines} of {nines + 1} validation images show classes that are not in the training images (9)"),
+        (
+            nines - 1,
+            "no validation image shows some classes that are in the training images (0, 1, 2, 3, 4, 5, 6, 7, 8)",
+        ),
+    ):
+        message = f"validation: {message}; if the images are sorted, shuffle them with their labels"
+        with pytest.warns(ann.TrainingWarning, match=f"^{re.escape(message)}$") as caught:
+            trained(backend, many, dataclasses.replace(SMALL, epochs=1, committee=2, validation=validation))
+        assert len(caught) == 1 and caught[0].filename == trained.__code__.co_filename
+
+
+def test_validation_images_that_lack_a_class_by_chance_are_no_warning(dataset):
+    for labels in (dataset.train_labels, np.eye(10)[dataset.train_labels], np.eye(10)[dataset.train_labels] * 0.9):
+        trained(
+            ann.get_backend("cpu"),
+            dataclasses.replace(dataset, train_labels=labels),
+            dataclasses.replace(SMALL, epochs=1, validation=3),
+        )
+
+
+class Column:
+    """An array of another library, such as pandas."""
+
+    def __init__(self, array):
+        self._array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self._array if dtype is None else self._array.astype(dtype)
+
+
+@pytest.mark.parametrize("wrapped", [np.ndarray.tolist, Column, np.asfortranarray, lambda x: x[::-1][::-1]])
+def test_arrays_of_other_kinds_train_alike(dataset, wrapped):
+    images, labels = floats_of(dataset).train_images, dataset.train_labels
+    plain, _ = trained(ann.get_backend("cpu"), dataclasses.replace(dataset, train_images=images), SMALL)
+    for rows in (labels, np.eye(10)[labels]):
+        other = ann.Dataset(wrapped(images), wrapped(rows), None, None)
+        net, _ = trained(ann.get_backend("cpu"), other, SMALL, weights=wrapped(np.ones(500)))
+        close(net, plain, 1e-5)
+
+
+def test_data_sets_are_equal_where_they_are_the_same(dataset):
+    other = dataclasses.replace(dataset, train_images=dataset.train_images.copy())
+    assert dataset == dataset and dataset != other
+    assert other in [dataset, other] and len({dataset, other}) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"validation": 500}, "validation: 500 images held out of 500 leave none to train on"),
+        ({"batch_size": 441}, "batch_size: 441 is more than the 440 training images"),
+    ],
+)
+def test_a_recipe_that_does_not_fit(dataset, changes, message):
+    with pytest.raises(ValueError, match=message):
+        trained(ann.get_backend("cpu"), dataset, dataclasses.replace(SMALL, **changes))
+
+
+def test_other_things_than_a_data_set_and_a_recipe(dataset):
+    net = network_of(ann.get_backend("cpu"), 64, 10)
+    with pytest.raises(ValueError, match=r"dataset: expected an ann.Dataset, got ndarray; ann.load_dataset makes"):
+        ann.fit(net, dataset.train_images, dataset.train_labels)
+    with pytest.raises(ValueError, match=r"recipe: expected an ann.Recipe, got int"):
+        ann.fit(net, dataset, 3)
+    with pytest.raises(ValueError, match=r"network: expected an ann.NeuralNetwork, got Recipe"):
+        ann.fit(SMALL, dataset, SMALL)
+
+
+def test_callbacks_and_checkpoints_of_the_wrong_kind(dataset):
+    for wrong in ({"callbacks": print}, {"callbacks": None}, {"callbacks": [3]}, {"checkpoints": "x.npz"}):
+        with pytest.raises(ValueError, match=r"callbacks: expected a list of functions, .* ann.Checkpoints\(path\)"):
+            ann.fit(network_of(ann.get_backend("cpu"), 64, 10), dataset, SMALL, **wrong)
+
+
+def test_a_callback_ends_training(dataset):
+    net = network_of(ann.get_backend("cpu"), 64, 16, 10, seed=4)
+    reports = ann.fit(net, dataset, SMALL, [lambda report: report.epoch == 2, lambda report: None])
+    assert len(reports) == 2
+
+
+def test_early_stopping_restores_the_best(dataset):
+    """Of a run that gets worse: the parameters are those of a run that ends with its best epoch."""
+    recipe = dataclasses.replace(SMALL, learning_rate=3.0, epochs=12, schedule="constant", early_stopping=3)
+    net, reports = trained(ann.get_backend("cpu"), dataset, recipe)
+    scores = [(report.validation.wrong, report.validation.loss) for report in reports]
+    best = scores.index(min(scores))
+    assert len(reports) == best + 4 < 12
+    plain, _ = trained(
+        ann.get_backend("cpu"),
+        dataset,
+        dataclasses.replace(recipe, early_stopping=0),
+        callbacks=[lambda r: r.epoch == best + 1],
+    )
+    np.testing.assert_array_equal(net.parameters, plain.parameters)
+    assert (net.predict(dataset.train_images[-60:]) != dataset.train_labels[-60:]).sum() == scores[best][0]
+
+
+def test_recipes_as_json(dataset):
+    for recipe in (SMALL, ann.Recipe(hidden=(), batch_norm=True, optimizer="muon")):
+        assert ann.Recipe.from_json(recipe.to_json()) == recipe
+        assert str(recipe).startswith("python scripts/train.py --hidden ")
+    assert ann.Recipe.from_json('{"epochs": 3}') == ann.Recipe(epochs=3)
+    for text in ("3", '{"epoch": 3}', '{"epochs": 0}', "{"):
+        with pytest.raises(ValueError, match=r"not a recipe|expected a whole|Expecting"):
+            ann.Recipe.from_json(text)
+
+
+def test_combinations_that_make_no_sense():
+    with pytest.raises(ValueError, match="early_stopping: it needs held-out images"):
+        ann.Recipe(early_stopping=1)
+    with pytest.raises(ValueError, match="batch_norm: it compares the images of a batch, and batch_size is 1"):
+        ann.Recipe(batch_norm=True, batch_size=1)
+
+
+def test_data_that_do_not_fit(dataset):
+    with pytest.raises(ValueError, match=r"train_images: expected shape \(N, 63\)"):
+        ann.fit(network_of(ann.get_backend("cpu"), 63, 10), dataset, SMALL)
+    with pytest.raises(ValueError, match="train_labels: expected labels from 0 to 4"):
+        ann.fit(network_of(ann.get_backend("cpu"), 64, 5), dataset, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros(501, np.uint8), "expected 500 labels, one for each image, got 501"),
+        (np.zeros((500, 11), np.uint8), r"expected shape \(500, 10\), or \(500,\) integer labels, got \(500, 11\)"),
+        (np.full((500, 10), 2.0), "expected rows of numbers from 0 to 1 for this loss, got 2.0 to 2.0"),
+        (np.zeros(500), "expected integers of shape"),
+        (None, "expected a NumPy array"),
+    ],
+)
+def test_labels_that_do_not_fit(dataset, labels, message):
+    for validation in (0, 60):
+        with pytest.raises(ValueError, match=f"train_labels: {message}"):
+            trained(
+                ann.get_backend("cpu"),
+                dataclasses.replace(dataset, train_labels=labels),
+                dataclasses.replace(SMALL, validation=validation),
+            )
+
+
+def floats_of(dataset):
+    return dataclasses.replace(dataset, train_images=dataset.train_images / np.float32(255.0))
+
+
+EVERYTHING = dataclasses.replace(SMALL, input_dropout=0.1, dropout=0.1, label_smoothing=0.1, batch_norm=True)
+
+
+@pytest.mark.parametrize("recipe", [SMALL, EVERYTHING, dataclasses.replace(SMALL, adversarial=0.5)])
+@pytest.mark.parametrize("committee", [1, 2])
+@pytest.mark.slow
+def test_floats_and_target_rows_train_like_pixels_and_labels(backend, dataset, recipe, committee):
+    recipe = dataclasses.replace(recipe, committee=committee, validation=60)
+    pixels, of_pixels = trained(backend, dataset, recipe)
+    rows = np.eye(10)[dataset.train_labels]
+    floats, of_floats = trained(backend, dataclasses.replace(floats_of(dataset), train_labels=rows), recipe)
+    close(floats, pixels, 1e-3)
+    for one, other in zip(of_pixels, of_floats, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-3)
+        assert one.validation.loss == pytest.approx(other.validation.loss, rel=1e-3)
+        assert abs(one.validation.wrong - other.validation.wrong) <= 1
+    assert pixels.examples is not None and floats.examples is None
+
+
+def test_floats_that_cannot_be_trained_on(dataset):
+    cpu, floats = ann.get_backend("cpu"), floats_of(dataset)
+    with pytest.raises(ValueError, match=r"distortions need images of shape .* of uint8 pixels"):
+        trained(cpu, floats, dataclasses.replace(SMALL, rotation=5.0))
+    images = floats.train_images.copy()
+    images[3, 2, 1] = np.inf
+    with pytest.raises(ValueError, match="train_images: expected finite float32 numbers, got inf at"):
+        trained(cpu, dataclasses.replace(dataset, train_images=images), SMALL)
+    with pytest.raises(ValueError, match="train_images: expected floats, or uint8 pixels, got dtype int64"):
+        trained(cpu, dataclasses.replace(dataset, train_images=dataset.train_images.astype(np.int64)), SMALL)
+    with pytest.warns(ann.TrainingWarning, match="train_images: inputs reach 2.. but should lie between 0 and 1"):
+        trained(cpu, dataclasses.replace(dataset, train_images=dataset.train_images.astype(np.float32)), SMALL)
+
+
+@pytest.mark.parametrize("recipe", [SMALL, EVERYTHING, dataclasses.replace(SMALL, adversarial=0.5, committee=2)])
+@pytest.mark.slow
+def test_equal_weights_change_nothing(backend, dataset, recipe):
+    plain, _ = trained(backend, dataset, recipe)
+    weighted, _ = trained(backend, dataset, recipe, weights=np.full(500, 3))
+    close(weighted, plain, 1e-5)
+
+
+def test_a_weight_counts_like_so_many_images(backend, dataset):
+    """In whole batches, where the order does not matter; and what has a weight of 0 might as well not be there."""
+    whole = dataclasses.replace(SMALL, epochs=20, validation=0)
+    times = np.arange(500) % 4
+    repeated = dataclasses.replace(
+        dataset,
+        train_images=dataset.train_images.repeat(times, axis=0),
+        train_labels=dataset.train_labels.repeat(times),
+    )
+    one, _ = trained(backend, repeated, dataclasses.replace(whole, batch_size=len(repeated.train_labels)))
+    other, _ = trained(backend, dataset, dataclasses.replace(whole, batch_size=500), weights=times)
+    plain, _ = trained(backend, dataset, dataclasses.replace(whole, batch_size=500))
+    close(other, one, 1e-4)
+    with pytest.raises(AssertionError):
+        close(plain, one, 1e-2)
+
+
+def test_weights_that_do_not_fit(dataset):
+    weights = np.ones(500)
+    for wrong, message in (
+        (weights[1:], r"expected numbers of shape \(500,\), got \(499,\)"),
+        (-weights, "expected numbers of at least 0, got -1.0 at index 0"),
+        (weights * np.nan, "expected finite float32 numbers"),
+        (weights * 0, "they are zero for all images that are trained on"),
+        ("ones", "expected a NumPy array"),
+    ):
+        with pytest.raises(ValueError, match=f"weights: {message}"):
+            trained(ann.get_backend("cpu"), dataset, SMALL, weights=wrong)
+    weights[:440] = 0
+    with pytest.raises(ValueError, match="they are zero for all images that are trained on"):
+        trained(ann.get_backend("cpu"), dataset, dataclasses.replace(SMALL, validation=60), weights=weights)
+
+
+def test_weights_belong_to_the_run(dataset, tmp_path):
+    """Training does not go on with other weights than it began with."""
+    place = ann.Checkpoints(tmp_path / "checkpoint.npz")
+    cpu, weights = ann.get_backend("cpu"), np.linspace(0.5, 2, 500)
+    whole, _ = trained(cpu, dataset, SMALL, weights=weights)
+    batches = iter(range(1000))
+    trained(cpu, dataset, SMALL, weights=weights, checkpoints=place, on_batch=lambda size: next(batches) == 20)
+    for other in (None, weights[::-1]):
+        with pytest.raises(ann.CheckpointError):
+            trained(cpu, dataset, SMALL, weights=other, checkpoints=place)
+    again, _ = trained(cpu, dataset, SMALL, weights=weights, checkpoints=place)
+    np.testing.assert_array_equal(again.parameters, whole.parameters)
+
+
+def test_streams_are_apart():
+    draws = [
+        generator(seed, purpose, index).random()
+        for seed in (0, 1)
+        for purpose in ("weights", "order", "dropout", "distortion")
+        for index in (0, 1)
+    ]
+    assert len(set(draws)) == len(draws)
+    assert generator(3, "order", 2).random() == generator(3, "order", 2).random()
+
+
+def test_the_recipe_is_kept_in_the_network(dataset):
+    net, _ = trained(ann.get_backend("cpu"), dataset, SMALL)
+    assert net.recipe["epochs"] == 4 and net.recipe["batch_size"] == 32
+    assert "hidden" not in net.recipe  # the network says itself what it is
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("hidden", (0,)),
+        ("hidden", 5),
+        ("activation", "x"),
+        ("output_activation", "tanh"),
+        ("loss", "x"),
+        ("optimizer", "x"),
+        ("schedule", "x"),
+        ("learning_rate", 0),
+        ("learning_rate", float("nan")),
+        ("momentum", 1.0),
+        ("weight_decay", -1e-9),
+        ("label_smoothing", 1.0),
+        ("dropout", 1.0),
+        ("input_dropout", -0.1),
+        ("rotation", 180.0),
+        ("scaling", 1.0),
+        ("shear", 90.0),
+        ("shift", -1.0),
+        ("elastic", -1.0),
+        ("clip", -1),
+        ("max_norm", float("inf")),
+        ("average", 1.0),
+        ("batch_norm", 1),
+        ("batch_size", 0),
+        ("batch_size", 10.0),
+        ("committee", 0),
+        ("epochs", 0),
+        ("warmup", 1.0),
+        ("validation", -1),
+    ],
+)
+def test_recipes_are_checked(field, value):
+    with pytest.raises(ValueError, match=r"expected|unknown|needs"):
+        ann.Recipe(**{field: value})
+
+
+def test_recipe_flags_name_every_field_that_is_not_as_by_default():
+    assert ann.Recipe().flags() == []
+    other = {
+        field.name: {float: 0.25, int: 3, str: "tanh", bool: True, tuple: ()}[type(getattr(ann.Recipe(), field.name))]
+        for field in dataclasses.fields(ann.Recipe)
+    }
+    other |= {"output_activation": "softmax", "loss": "quadratic", "optimizer": "sgd", "schedule": "step"}
+    words = ann.Recipe(**other | {"adversarial": 0.0}).flags()  # which batch_norm excludes
+    assert words[:2] == ["--hidden", "none"]
+    names = [word.removeprefix("--") for word in words if word.startswith("--")]
+    assert names == [name.replace("_", "-") for name in other if name != "adversarial"]
+    assert ann.Recipe(adversarial=0.5).flags() == ["--adversarial", "0.5"]
