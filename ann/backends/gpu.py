@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import warnings
 import weakref
 from collections.abc import Callable
@@ -187,7 +188,8 @@ def _warn_of_eager_steps(reason: str) -> None:
 
 def too_old(library: Any) -> bool:
     """Whether NumPy or CuPy is older than this package needs."""
-    return bool(np.lib.NumpyVersion(library.__version__) < f"{OLDEST[library.__name__]}.0")
+    found, oldest = (re.findall(r"\d+", version)[:2] for version in (library.__version__, OLDEST[library.__name__]))
+    return list(map(int, found)) < list(map(int, oldest))
 
 
 def open_gpu(precision: str) -> Backend:

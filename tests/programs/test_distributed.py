@@ -162,11 +162,11 @@ import runpy, sys, time
 sys.argv[0] = {train!r}
 sys.path[:0] = {folders!r}
 from ann.training import checkpointer
-write = checkpoints.write_checkpoint
+write = checkpointer.write_checkpoint
 def slow(*rest):
     time.sleep(4)
     write(*rest)
-checkpoints.write_checkpoint = slow
+checkpointer.write_checkpoint = slow
 runpy.run_path({train!r}, run_name="__main__")
 """
 
