@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,7 @@ def processes() -> Iterator[Processes]:
         if crew.rank > 0:
             errors.write(f"process {crew.rank}: {held.getvalue()}")
         errors.flush()
+        time.sleep(0.3)  # mpiexec may drop lines that it has not passed on when it ends everything
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MPI would add lines of its own
         crew.abort(code)
     if code:
