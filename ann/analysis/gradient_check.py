@@ -58,15 +58,16 @@ def network_gradient_error(network: NeuralNetwork, random: np.random.Generator) 
     if network.dtype_name != "float64":
         raise ValueError("network: expected one made with dtype='float64'")
     backend, classes = network.backend, network.output_dim
-    x, _ = network.inputs(backend.from_host(random.random((6, network.input_dim))))
+    layers = network.network
+    x = backend.from_host(random.random((6, network.input_dim)))
     targets = backend.from_host(np.eye(classes)[random.integers(0, classes, 6)])
     start = backend.to_host(network.parameters).copy()
 
     def mean_loss(parameters: np.ndarray) -> float:
         network.parameters[...] = backend.from_host(parameters)
-        return float(network.xp.sum(network.loss.value(backend, network.forward(x), targets)))  # of all members
+        return float(backend.xp.sum(layers.loss.value(backend, layers.forward(x), targets)))  # of all members
 
     with backend.ignore_overflow():
-        network.compute_gradients(x, targets)
-        gradients = backend.to_host(network.gradients).copy()
+        layers.compute_gradients(x, targets)
+        gradients = backend.to_host(layers.gradients).copy()
         return gradient_error(mean_loss, gradients, start, random)

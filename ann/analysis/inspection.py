@@ -78,20 +78,19 @@ def ideal_inputs(network: NeuralNetwork, most: int = 1000) -> np.ndarray:
     it as surely as it can.
 
     From dark grey, where no neuron is asleep, steps of one length against dL/dx, in which all pixels fade a little:
-    Simonyan et al. (2014), Deep inside convolutional networks, section 2, equation 1. Uses the network's own arrays,
-    and no parameter changes.
+    Simonyan et al. (2014), Deep inside convolutional networks, section 2, equation 1. No parameter changes.
     """
-    backend, xp, classes = network.backend, network.xp, min(most, network.output_dim)
+    backend, classes = network.backend, min(most, network.output_dim)
+    layers = network.network.with_own_arrays()
     targets = backend.from_host(np.eye(classes, network.output_dim, dtype=network.dtype_name))
     images = np.full((classes, network.input_dim), _DARK, dtype=network.dtype_name)
     with backend.ignore_overflow():
         for _ in range(_ASCENT):
-            x, scale = network.inputs(backend.from_host(images))
-            logits = network.forward(x, scale)
-            grad = xp.empty_like(logits)
-            network.loss.gradient(backend, logits, targets, out=grad)
-            slope = backend.to_host(network.backward(grad, input_gradient=True))
-            slope = slope.mean(axis=0) if network.leading else slope
+            logits = layers.forward(backend.from_host(images))
+            grad = backend.xp.empty_like(logits)
+            layers.loss.gradient(backend, logits, targets, out=grad)
+            slope = backend.to_host(layers.backward(grad, input_gradient=True))
+            slope = slope.mean(axis=0) if network.committee > 1 else slope
             norms = np.linalg.norm(slope, axis=1, keepdims=True)
             images = np.clip((1 - _FADE) * images - _STEP * slope / np.maximum(norms, _TINY), 0, 1)
     return images

@@ -16,6 +16,7 @@ import numpy as np
 from ann.files.pickle.reader import read_pickle
 from ann.files.safetensors import to_safetensors
 from ann.neural_network import NeuralNetwork
+from ann.nn.network import PIXEL_SCALE
 
 _GELU = 2.0 * math.sqrt(2.0 / math.pi)
 _OPSET = 17  # of 2022, which old runtimes know
@@ -53,7 +54,7 @@ def onnx_bytes(network: NeuralNetwork) -> bytes:
     onnx = _library("onnx")
     graph = _Graph(onnx)
     x = graph.node("Cast", "pixels", to=onnx.TensorProto.FLOAT)
-    x = graph.node("Mul", x, graph.number(network.pixel_scale))
+    x = graph.node("Mul", x, graph.number(PIXEL_SCALE))
     for layer, (weight, bias) in zip(network.layer_list, _arrays(network), strict=True):
         name = layer["activation"]
         if name not in _IN_ONNX:
@@ -61,7 +62,7 @@ def onnx_bytes(network: NeuralNetwork) -> bytes:
         x = graph.node("MatMul", x, graph.constant(weight))
         x = graph.node("Add", x, graph.constant(bias[..., None, :]))
         x = _IN_ONNX[name](graph, x)
-    if network.leading:
+    if network.committee > 1:
         x = graph.node("ReduceMean", x, axes=[0], keepdims=0)
     graph.node("Identity", x, output="outputs")
     shapes = {"pixels": ["N", network.input_dim], "outputs": ["N", network.output_dim]}
@@ -143,11 +144,8 @@ _IN_ONNX: dict[str, Callable[[_Graph, str], str]] = {
 
 def _arrays(network: NeuralNetwork) -> list[tuple[np.ndarray, np.ndarray]]:
     """The weights (..., I, O) and biases (..., O) of each layer, host arrays of float32."""
-    to_host = network.backend.to_host
-    return [
-        (to_host(layer.weight).astype(np.float32), to_host(layer.bias)[..., 0, :].astype(np.float32))
-        for layer in network.layers
-    ]
+    float32 = np.float32
+    return [(weight.astype(float32), bias.astype(float32)) for weight, bias in network.weights_and_biases()]
 
 
 def _about(network: NeuralNetwork) -> dict[str, Any]:
@@ -157,7 +155,7 @@ def _about(network: NeuralNetwork) -> dict[str, Any]:
         "loss": network.loss_name,
         "seed": network.seed,
         "committee": network.committee,
-        "preprocessing": {"scale": network.pixel_scale},
+        "preprocessing": {"scale": PIXEL_SCALE},
         "recipe": network.recipe,
     }
 

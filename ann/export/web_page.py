@@ -10,8 +10,11 @@ import math
 from collections.abc import Sequence
 from importlib.resources import files
 
+import numpy as np
+
 from ann.data.catalog import DIGITS
 from ann.neural_network import NeuralNetwork
+from ann.nn.network import PIXEL_SCALE
 
 ACTIVATIONS = (
     *("identity", "sigmoid", "tanh", "scaled-tanh", "relu", "leaky-relu", "gelu", "softplus", "swish", "softmax"),
@@ -36,15 +39,17 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
     names = [layer["activation"] for layer in network.layer_list]
     if unknown := sorted({*names} - {*ACTIVATIONS}):
         raise ValueError(f"a page cannot compute the activation {unknown[0]!r}; it knows {', '.join(ACTIVATIONS)}")
-    widths = "-".join(map(str, (network.input_dim, *(layer.output_dim for layer in network.layers))))
+    widths = "-".join(map(str, (network.input_dim, *(layer["output_dim"] for layer in network.layer_list))))
     members = f"A committee of {network.committee} networks " if network.committee > 1 else "A network "
     drawn = "a digit" if tuple(classes) == DIGITS else "something"
-    parameters = network.backend.to_host(network.parameters).astype("<f4")
+    arrays = [array for pair in network.weights_and_biases() for array in pair]
+    rows = [array.reshape(network.committee, -1) for array in arrays]
+    parameters = np.concatenate(rows, axis=1).astype("<f4")
     model = {
         "title": f"Draw {drawn}",
         "what": f"{members}{widths} ({', '.join(names)}), {parameters.size:,} numbers, all in this file.",
         "side": side,
-        "scale": network.pixel_scale,
+        "scale": PIXEL_SCALE,
         "classes": [*classes, *map(str, range(len(classes), network.output_dim))][: network.output_dim],
         "committee": network.committee,
         "size": parameters.shape[-1],

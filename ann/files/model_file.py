@@ -151,9 +151,9 @@ def _with_equal_strings_one(value: Any) -> Any:
 
 
 def parameter_vector(contents: dict[str, Any]) -> tuple[int, np.ndarray]:
-    """How many members there are, and layer by layer the weights and then the biases, as the network keeps them."""
+    """How many members there are, and their parameters in the order of ``NeuralNetwork.parameters``."""
     leading = contents["layers"][0]["bias"].shape[:-1]
-    arrays = [layer[key] for layer in contents["layers"] for key in ("weight", "bias")]
+    arrays = [layer[key] for key in ("weight", "bias") for layer in contents["layers"]]
     rows = [array.reshape(*leading, -1) for array in arrays]
     with np.errstate(all="ignore"):
         return math.prod(leading), np.concatenate(rows, axis=-1, dtype=np.float32, casting="same_kind")

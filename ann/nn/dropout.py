@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ann.backends.base import Array, Backend
+from ann.nn.layers import Layer
 from ann.nn.random_bits import Hash
 
 _WORD = 2**32
@@ -38,24 +39,38 @@ class Mask:
         xp.multiply(self.numbers, self._scale, out=self.numbers)
 
 
-class Dropout:
-    """A layer between two others, which only a network in training has: y = mask x, but for the column of ones."""
+class Dropout(Layer):
+    """y = mask x. Only a network in training has such a layer.
 
-    def __init__(self, backend: Backend, share: float, images: Array, key: Array, columns: int, dtype: Any) -> None:
-        """See ``Mask``. columns: M. dtype: of x."""
-        xp, (*leading, count) = backend.xp, images.shape
-        # Column after column in memory, as the outputs of the layers are
-        self._output = xp.empty((*leading, columns + 1, count), dtype=dtype).mT
-        self._output[..., -1:] = xp.ones((count, 1), dtype=dtype)
-        self._backend, self._mask = backend, Mask(backend, share, images, key, self._output[..., :-1])
+    Args:
+        share: of the inputs that become 0.
+        key: (..., 1) device array, uint32; see ``Mask``.
 
-    def forward(self, x: Array, scale: float = 1.0) -> Array:
-        """x (..., N, M + 1) -> y (..., N, M + 1)."""
-        self._mask.draw()
-        self._backend.xp.multiply(x[..., :-1], self._mask.numbers, out=self._output[..., :-1])
-        return self._output
+    Attributes:
+        images: (..., N) device array, uint32: the numbers of the batch's images.
+    """
 
-    def backward(self, grad: Array) -> Array:
-        """dL/dy (..., N, M) -> dL/dx (..., N, M), in place."""
-        self._backend.xp.multiply(grad, self._mask.numbers, out=grad)
+    images: Array
+
+    def __init__(self, share: float, key: Array) -> None:
+        self.share = share
+        self.key = key
+
+    def __repr__(self) -> str:
+        return f"<Dropout {self.share:g}>"
+
+    def allocate(self, x: Array) -> None:
+        self.y = self.xp.empty_like(x)
+        self.mask = Mask(self.backend, self.share, self.images, self.key, like=x)
+
+    def forward(self, x: Array) -> Array:
+        """y = mask x"""
+        self.reserve(x)
+        self.mask.draw()
+        self.xp.multiply(x, self.mask.numbers, out=self.y)
+        return self.y
+
+    def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True) -> Array | None:
+        """dL/dx = mask dL/dy"""
+        self.xp.multiply(grad, self.mask.numbers, out=grad)
         return grad

@@ -1,5 +1,5 @@
-"""The list of dicts that says what a network consists of. It comes from users and from files, so it is checked before
-anything is built from it.
+"""The list of dicts that describes a network. It comes from users and from files, so it is checked before anything is
+built from it.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from ann.nn.activations import get_activation
+from ann.nn.layers import Activation, Dense, Layer
 from ann.validation import check_count, in_short
 
 LAYER_KEYS = ("input_dim", "output_dim", "activation")
 
 
 def check_layer_list(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A copy of a layer list, in plain values, that is known to chain.
+    """A copy of a layer list, in plain values, after checking that the layers fit each other.
 
     Raises:
         ValueError: the message names the layer, counted from 1, and what is wrong with it.
@@ -39,3 +40,12 @@ def check_layer_list(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             )
         checked.append({"input_dim": input_dim, "output_dim": output_dim, "activation": str(layer["activation"])})
     return checked
+
+
+def build_layers(layer_list: Sequence[dict[str, Any]]) -> list[Layer]:
+    """New layers for a checked layer list. The last activation is left out: it belongs to the loss."""
+    layers: list[Layer] = []
+    for spec in layer_list:
+        init = get_activation(spec["activation"]).init
+        layers += [Dense(spec["input_dim"], spec["output_dim"], init), Activation(spec["activation"])]
+    return layers[:-1]

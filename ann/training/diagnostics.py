@@ -98,11 +98,13 @@ class _Findings:
     @cached_property
     def hidden_outputs(self) -> list[tuple[int, Any, np.ndarray]]:
         """(number of the layer, its activation, outputs (N, O)) for each hidden layer."""
-        x, scale = self.host.inputs(self.images)
+        x = np.empty(self.images.shape, dtype=self.host.dtype_name)
+        fill_inputs(self.host.backend, self.images, out=x)
         found = []
-        for number, layer in enumerate(self.host.layers[:-1], start=1):
-            x, scale = layer.apply(x, scale), 1.0
-            found.append((number, layer.activation, x[:, :-1]))
+        for layer in self.host.network.layers:
+            x = layer.forward(x)
+            if isinstance(layer, Activation):
+                found.append((len(found) + 1, layer.f, x))
         return found
 
 

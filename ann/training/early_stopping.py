@@ -30,7 +30,7 @@ class EarlyStopping:
 
     def __init__(self, network: NeuralNetwork, patience: int) -> None:
         """``patience``: how many epochs without a better one are waited for."""
-        self.parameters: Array = network.xp.asarray(network.parameters, copy=True)
+        self.parameters: Array = network.backend.xp.asarray(network.parameters, copy=True)
         self.best: EpochReport | None = None
         self._network, self._patience = network, patience
 

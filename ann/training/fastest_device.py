@@ -58,7 +58,7 @@ def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> floa
     sample.rows, sample.black = black_first(images)
     steps = Steps(network, sample, recipe)
     rates = [recipe.learning_rate / 100] * steps.count
-    order = np.tile(np.arange(count), (*network.leading, 1))
+    order = np.tile(np.arange(count), (*network.network.leading, 1))
 
     def seconds(number: int) -> float:
         backend.synchronize()

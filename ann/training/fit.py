@@ -110,7 +110,7 @@ def fit(
         if processes.size > 1:
             check_same(processes, run())
         keeper = Keeper(checkpoints, network, steps, stopping, run, processes)
-    position, xp = keeper.position, network.xp
+    position, xp = keeper.position, network.backend.xp
     network.examples = images[:EXAMPLES] if images.dtype.name == "uint8" else None
     rate = get_schedule(recipe.schedule, recipe.learning_rate, steps.count * recipe.epochs, recipe.warmup)
     interrupted = False
@@ -192,7 +192,7 @@ def _run(network: NeuralNetwork, recipe: Recipe, arrays: Sequence[Any]) -> Calla
 def _whose(network: NeuralNetwork, finite: Sequence[bool]) -> str:
     """Which members of a committee diverged, where that is known."""
     seeds = [str(seed) for seed, good in zip(network.seeds, finite, strict=True) if not good]
-    if not network.leading or not seeds:
+    if not network.network.leading or not seeds:
         return ""
     return f", the member{'s' * (len(seeds) > 1)} with seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
 
@@ -242,8 +242,8 @@ def _evaluate(network: NeuralNetwork, images: Images, processes: Processes) -> E
     It draws no random number and changes nothing, so training goes on as without.
     A committee's mistakes are those of its outputs, and its loss is the mean of its members'.
     """
-    xp = network.xp
-    loss_sum = xp.zeros((), dtype=network.dtype)
+    xp = network.backend.xp
+    loss_sum = xp.zeros((), dtype=network.network.dtype)
     wrong = xp.zeros((), dtype=xp.int64)
     x = None
     part, share = share_of(processes, slice(0, images.count))
@@ -251,7 +251,7 @@ def _evaluate(network: NeuralNetwork, images: Images, processes: Processes) -> E
         chunk = slice(part.start + place.start, part.start + place.stop)
         x, scale = network.inputs(images.pixels[chunk, :], room=x)
         logits = network.logits(x, scale)
-        loss = network.loss.value(network.backend, logits, images.targets[chunk, :])
+        loss = network.network.loss.value(network.backend, logits, images.targets[chunk, :])
         loss_sum += xp.mean(loss) * float(logits.shape[-2])
         outputs = network.outputs(logits)
         if images.labels is None:
@@ -279,13 +279,13 @@ def _split(
             hint = "; ann.load_dataset makes data sets" if kind is Dataset else ""
             raise ValueError(f"{name}: expected an ann.{kind.__name__}, got {type(value).__name__}{hint}")
     if recipe.committee not in (1, network.committee):
-        has = f"a committee of {network.committee}" if network.leading else "one network"
+        has = f"a committee of {network.committee}" if network.network.leading else "one network"
         raise ValueError(f"committee: {recipe.committee} in the recipe, and this is {has}; hand committee= to both")
     pictures = host_array("train_images", dataset.train_images)
     images = check_images("train_images", pictures, network.input_dim, network.dtype_name)
     labels = host_array("train_labels", dataset.train_labels)
     if labels.ndim == 2:
-        labels = check_targets("train_labels", labels, len(images), network.output_dim, network.loss.targets)
+        labels = check_targets("train_labels", labels, len(images), network.output_dim, network.network.loss.targets)
     else:
         labels = check_labels("train_labels", labels, network.output_dim, len(images))
     count = len(images) - recipe.validation
