@@ -54,7 +54,7 @@ class Diagnostics:
             if check.__name__ in warned_of:
                 continue
             found = found or _Findings(self, reports, warned_of)
-            with self.network.backend.quiet():
+            with self.network.backend.ignore_overflow():
                 hint = check(found)
             if hint:
                 warned_of.append(check.__name__)
