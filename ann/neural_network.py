@@ -13,11 +13,11 @@ from typing import Any
 
 from ann.backends.base import Array, Backend
 from ann.backends.select import get_backend
-from ann.errors import ModelFileError, TrainingWarning
+from ann.errors import ModelFileError, TrainingWarning, printable, printable_path
 from ann.files import model_file, self_test
-from ann.files.atomic import shown_path, write_atomically
+from ann.files.atomic import write_atomically
 from ann.files.model_file import read_model
-from ann.files.model_schema import most_examples
+from ann.files.model_schema import max_self_test_images
 from ann.nn.layer_list import LAYER_KEYS, build_layers, check_layer_list
 from ann.nn.layers import Dense
 from ann.nn.losses import get_loss
@@ -32,11 +32,10 @@ from ann.validation import (
     check_vector,
     classes_of,
     host_array,
-    in_short,
 )
 
 _UNSCALED, _STANDARD = 16.0, 1.0  # inputs above this, with a mean above that, are taken for pixels that were not scaled
-EXAMPLES = 16  # images that a model file carries
+SELF_TEST_IMAGES = 16  # images that a model file carries
 _NUDGE = 1.0 - 2.0**-18  # changes pixels as little as rounding on another machine may change what follows from them
 _STEADY = 1e-3  # and then outputs change by less than this
 CHUNK = 1000  # images that a network is applied to at a time, at most, so that many need little memory
@@ -83,12 +82,12 @@ class NeuralNetwork(SetOnce):
         parameters: (..., P) device vector: first all weights (I, O), layer by layer, and then all biases (O,).
         input_dim, output_dim: how many inputs and outputs there are.
         recipe: the hyperparameters that trained it, as a plain dict, or None.
-        examples: (M, I) host array of at most 16 images of uint8 pixels, or None for random ones. A model file holds
-            them with the network's outputs for them, so that loading it shows whether it works there. ``fit`` takes
+        self_test_images: (M, I) host array of at most 16 uint8 images. The model file stores them with the network's
+            outputs, and loading it checks that they are still the same. None: random images. ``fit`` sets the first
             training images.
         warned: whether there was a warning about inputs that look unscaled; there is only one.
 
-    Only the attributes ``recipe``, ``examples`` and ``warned`` can be replaced. Parameters can be changed in place.
+    Only ``recipe``, ``self_test_images`` and ``warned`` can be replaced. Parameters can be changed in place.
 
     Raises:
         ValueError: an argument is wrong; the message names the layer, counted from 1.
@@ -96,7 +95,7 @@ class NeuralNetwork(SetOnce):
         DeviceError: the device cannot be used.
     """
 
-    _settable = ("recipe", "examples", "warned")
+    _settable = ("recipe", "self_test_images", "warned")
 
     def __init__(
         self,
@@ -113,11 +112,11 @@ class NeuralNetwork(SetOnce):
         self.committee = check_count("committee", committee, at_least=1)
         check_count("seed", self.seeds[-1], at_least=0)  # the last member's, too
         if not isinstance(dtype, str) or dtype not in ("float32", "float64"):
-            raise ValueError(f"dtype: expected 'float32' or 'float64', got {in_short(dtype)}")
+            raise ValueError(f"dtype: expected 'float32' or 'float64', got {printable(dtype)}")
         fused_loss = get_loss(loss, self._layer_list[-1]["activation"])
         self.loss_name, self.dtype_name = str(loss), dtype
         self.recipe: dict[str, Any] | None = None
-        self.examples: Any = None
+        self.self_test_images: Any = None
         self.warned = False
         self.backend = get_backend(device)
         xp = self.backend.xp
@@ -166,7 +165,7 @@ class NeuralNetwork(SetOnce):
         vector = self.backend.to_host(self.parameters).reshape(self.committee, -1)[number]
         seed = self.seeds[number]
         one = NeuralNetwork(self.layer_list, self.loss_name, self.backend, seed, self.dtype_name, vector)
-        one.recipe, one.examples = copy.deepcopy(self.recipe), self.examples
+        one.recipe, one.self_test_images = copy.deepcopy(self.recipe), self.self_test_images
         return one
 
     def train_batch(self, X: Any, Y: Any, learning_rate: float) -> float:
@@ -261,9 +260,7 @@ class NeuralNetwork(SetOnce):
         layers = []
         for spec, (weight, bias) in zip(self._layer_list, self.weights_and_biases(), strict=True):
             layers.append({**spec, "weight": weight, "bias": bias})
-        return model_file.to_bytes(
-            layers, self.loss_name, PIXEL_SCALE, self.seed, self.recipe, self._examples_and_outputs()
-        )
+        return model_file.to_bytes(layers, self.loss_name, PIXEL_SCALE, self.seed, self.recipe, self._self_test())
 
     def weights_and_biases(self) -> list[tuple[Any, Any]]:
         """Host arrays for each layer: weights (..., I, O) and biases (..., O)."""
@@ -271,14 +268,15 @@ class NeuralNetwork(SetOnce):
         dense = [layer for layer in self.network.layers if isinstance(layer, Dense)]
         return [(to_host(layer.weight), to_host(layer.bias)[..., 0, :]) for layer in dense]
 
-    def _examples_and_outputs(self) -> dict[str, Any] | None:
+    def _self_test(self) -> dict[str, Any] | None:
         """What the model file carries to be tried by; None where outputs depend on the last digits of pixels, and so on
         the machine. They are the CPU's, so that files do not depend on the device.
         """
-        pixels = self.examples
+        pixels = self.self_test_images
         if pixels is None:
-            pixels = generator(self.seed, "examples").integers(0, 256, (EXAMPLES, self.input_dim), dtype="uint8")
-        pixels = pixels[: most_examples(self.layer_list, self.committee)]
+            random, shape = generator(self.seed, "examples"), (SELF_TEST_IMAGES, self.input_dim)
+            pixels = random.integers(0, 256, shape, dtype="uint8")
+        pixels = pixels[: max_self_test_images(self.layer_list, self.committee)]
         here = self
         if (self.backend.name, self.dtype_name) != ("cpu", "float32"):  # as it will be loaded
             host = model_file.float32(self.backend.to_host(self.parameters))
@@ -286,24 +284,24 @@ class NeuralNetwork(SetOnce):
                 here = NeuralNetwork(self.layer_list, self.loss_name, parameters=host, committee=self.committee)
             except ValueError:  # not finite, for which the file will be refused
                 return None
-        outputs = self_test.outputs_of(here.apply, pixels)
-        nudged = self_test.outputs_of(here.apply, pixels * (PIXEL_SCALE * _NUDGE))
-        steady = self_test.agree(outputs, nudged, _STEADY)
+        outputs = self_test.safe_outputs(here.apply, pixels)
+        nudged = self_test.safe_outputs(here.apply, pixels * (PIXEL_SCALE * _NUDGE))
+        steady = self_test.outputs_match(outputs, nudged, _STEADY)
         return {"images": pixels, "outputs": outputs} if steady else None
 
     @property
-    def examples(self) -> Any:
+    def self_test_images(self) -> Any:
         """See the class."""
-        return self._examples
+        return self._self_test_images
 
-    @examples.setter
-    def examples(self, images: Any) -> None:
+    @self_test_images.setter
+    def self_test_images(self, images: Any) -> None:
         if images is not None:
-            images = check_images("examples", images, self.input_dim)
-            if images.dtype.name != "uint8" or len(images) > EXAMPLES:
-                raise ValueError(f"examples: expected at most {EXAMPLES} images of uint8 pixels")
+            images = check_images("self_test_images", images, self.input_dim)
+            if images.dtype.name != "uint8" or len(images) > SELF_TEST_IMAGES:
+                raise ValueError(f"self_test_images: expected at most {SELF_TEST_IMAGES} images of uint8 pixels")
             images = images.copy()  # and not a view of a whole file, or data set
-        self._examples = images
+        self._self_test_images = images
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds: how to build the network, and host arrays."""
@@ -314,20 +312,20 @@ class NeuralNetwork(SetOnce):
                 *(parameters, self.committee),
             ),
             "recipe": self.recipe,
-            "examples": self.examples,
+            "self_test_images": self.self_test_images,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Build it again, on the CPU: the machine that reads the pickle may have no GPU."""
         self.__init__(*state["arguments"])  # type: ignore[misc]
-        self.recipe, self.examples = state["recipe"], state.get("examples")  # which earlier versions had not
+        self.recipe, self.self_test_images = state["recipe"], state["self_test_images"]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NeuralNetwork:
         """A copy on the same device."""
         state = self.__getstate__()
         layers, loss, _, *rest = state["arguments"]
         twin = NeuralNetwork(layers, loss, self.backend, *rest)
-        twin.recipe, twin.examples = copy.deepcopy(state["recipe"], memo), self.examples
+        twin.recipe, twin.self_test_images = copy.deepcopy(state["recipe"], memo), self.self_test_images
         return twin
 
     def _upload(self, array: Any) -> Array:
@@ -372,20 +370,20 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
         DeviceError: the device cannot be used.
     """
     backend = get_backend(device)
-    contents, path = read_model(path), shown_path(path)
+    contents, path = read_model(path), printable_path(path)
     examples = contents.get("examples")
     specs = [{key: layer[key] for key in LAYER_KEYS} for layer in contents["layers"]]
     try:
-        right = not examples or self_test.hold(contents)  # before anything as large as the file is built
+        right = not examples or self_test.passes_self_test(contents)  # before anything as large as the file is built
         if right:
             committee, parameters = model_file.parameter_vector(contents)
             network = NeuralNetwork(
                 specs, contents["loss"], backend, contents["seed"], parameters=parameters, committee=committee
             )
-            network.recipe, network.examples = contents["recipe"], examples and examples["images"]
+            network.recipe, network.self_test_images = contents["recipe"], examples and examples["images"]
             if examples and backend.name != "cpu":  # where the same was just computed
-                found = self_test.outputs_of(network.apply, network.examples)
-                right = self_test.agree(examples["outputs"], found, self_test.TOLERANCE)
+                found = self_test.safe_outputs(network.apply, network.self_test_images)
+                right = self_test.outputs_match(examples["outputs"], found, self_test.TOLERANCE)
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}") from None
     except MemoryError:

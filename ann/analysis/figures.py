@@ -79,14 +79,14 @@ def figure_of_curves(reports: Sequence[EpochReport]) -> Any:
     top.plot(epochs, [report.loss for report in reports], color=BLUE, label="training images", **marks)
     if measured:
         top.plot(epochs, [found.loss for found in measured], color=ORANGE, label="held-out images", **marks)
-        wrong = [found.wrong for found in measured]
+        wrong = [found.errors for found in measured]
         best = min(range(len(wrong)), key=lambda place: (wrong[place], measured[place].loss))
         bottom = axes[1, 0]
         bottom.plot(epochs, wrong, color=ORANGE, **marks)
         bottom.plot(epochs[best], wrong[best], "o", color="black", markersize=9, fillstyle="none")
         bottom.set_title(f"ringed: the fewest, {wrong[best]:,} in epoch {epochs[best]}", fontsize="medium")
         _logarithmic(bottom, wrong)
-        bottom.set_ylabel(f"wrong of {measured[-1].total:,} held out")
+        bottom.set_ylabel(f"wrong of {measured[-1].count:,} held out")
     _logarithmic(top, [*(report.loss for report in reports), *(found.loss for found in measured)])
     top.set_ylabel("mean loss")
     top.legend()

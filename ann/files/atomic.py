@@ -70,19 +70,9 @@ def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
 
 def user_path(path: str | os.PathLike[str]) -> Path:
     """The path, with a leading ``~`` or ``~name`` replaced by that user's home folder, as in a shell."""
-    return Path(os.path.expanduser(_not_bytes(path)))
-
-
-def _not_bytes(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
     if isinstance(path, bytes):  # probably the contents of a file
         raise TypeError("expected a path as str or os.PathLike, got bytes")
-    return path
-
-
-def shown_path(path: str | os.PathLike[str]) -> str:
-    """A path for a message: on one line, and harmless to a terminal, whatever a stranger called the file."""
-    text = os.fspath(_not_bytes(path))
-    return text if text.isprintable() else ascii(text)
+    return Path(os.path.expanduser(path))
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from ann.errors import ModelFileError
-from ann.files.atomic import read_regular, shown_path
-from ann.files.model_schema import FORMAT, LAST, ModelOfOursError, check_contents, checksum
+from ann.errors import ModelFileError, printable_path
+from ann.files.atomic import read_regular
+from ann.files.model_schema import FORMAT, LAST, ModelContentsError, check_contents, checksum
 from ann.files.pickle.reader import read_pickle
 from ann.files.pickle.values import check_depth, is_plain
 from ann.files.safetensors import from_safetensors
-from ann.files.self_test import hold
+from ann.files.self_test import passes_self_test
 
 _MAX_BYTES = 256 * 2**20
 
@@ -88,7 +88,7 @@ def to_bytes(
         check_contents(found)
     except ValueError as error:
         raise ValueError(f"this model cannot be saved: {error}") from None
-    if examples and not hold(found):  # outputs that depend on the order of a sum: weights that cancel
+    if examples and not passes_self_test(found):  # outputs that depend on the order of a sum: weights that cancel
         return to_bytes(layers, loss, pixel_scale, seed, recipe, None)
     return data
 
@@ -99,7 +99,7 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         ModelFileError: it is missing, unreadable, or not what the top of this module describes.
     """
-    place, path = path, shown_path(path)
+    place, path = path, printable_path(path)
     try:
         data = read_regular(place, _MAX_BYTES)
     except IsADirectoryError:
@@ -121,7 +121,7 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
             return from_safetensors(data)
         contents: dict[str, Any] = read_pickle(data)
         check_contents(contents)
-    except ModelOfOursError as error:
+    except ModelContentsError as error:
         raise ModelFileError(f"{path}: {error}") from None
     except (ValueError, RecursionError, MemoryError) as error:
         reason = str(error) or "there is not enough memory for it"

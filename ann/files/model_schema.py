@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ann.files.pickle.values import is_plain, shown
+from ann.errors import printable
+from ann.files.pickle.values import is_plain
 from ann.nn.activations import ACTIVATIONS, known_activations
 from ann.nn.layer_list import LAYER_KEYS, check_layer_list
 from ann.nn.losses import LOSSES, get_loss
@@ -28,7 +29,7 @@ _LAYER_KEYS = {"input_dim", "output_dim", "activation", "weight", "bias"}
 _SCALE = repr(1.0 / 255.0)
 
 
-class ModelOfOursError(ValueError):
+class ModelContentsError(ValueError):
     """Why a file is refused that is a model file of this program."""
 
 
@@ -55,7 +56,7 @@ def check_contents(contents: Any, *, with_checksum: bool = True) -> None:
     known = type(contents) is dict and type(contents.get("format")) is str and contents["format"] == FORMAT
     _expect(known, f"its format is not {FORMAT!r}")
     version = contents.get("version")
-    _expect(type(version) is int and version >= 1, f"its version is {shown(version)}")
+    _expect(type(version) is int and version >= 1, f"its version is {printable(version)}")
     _expect(version <= LAST, f"format version {version} is later than {LAST}, the last one known here; update ann")
     keys = _KEYS | _KEYS_SINCE.get(version, set())
     check_keys("it", contents, keys)
@@ -67,16 +68,16 @@ def check_contents(contents: Any, *, with_checksum: bool = True) -> None:
     try:
         _check_fields(contents)
         _check_examples(contents)
-    except ModelOfOursError:
+    except ModelContentsError:
         raise
     except ValueError as error:
         raise ValueError(f"{error}; its SHA-256 is right, so it was not damaged, but made so") from None
 
 
 def check_checksum(found: dict[str, Any], contents: dict[str, Any]) -> None:
-    """Raise ModelOfOursError unless the checksum that is found is that of the contents."""
+    """Raise ModelContentsError unless the checksum that is found is that of the contents."""
     if not (type(found["sha256"]) is str and found["sha256"] == checksum(contents)):
-        raise ModelOfOursError(
+        raise ModelContentsError(
             "it was damaged, or changed by hand, since it was saved: its SHA-256 is not that of its contents; to "
             "change a network, load it with ann.load_model, and save that"
         )
@@ -86,17 +87,17 @@ def check_keys(place: str, fields: Any, keys: set[str]) -> None:
     """Raise ValueError unless ``fields`` is a dict with these keys; ``place`` says in the message what it is."""
     _expect(type(fields) is dict, f"{place}: expected {', '.join(sorted(keys))}")
     for what, names in (("lacks", keys - set(fields)), ("has an unknown field,", set(fields) - keys)):
-        _expect(not names, f"{place} {what} {', '.join(map(shown, sorted(names)[:3]))}")
+        _expect(not names, f"{place} {what} {', '.join(map(printable, sorted(names)[:3]))}")
 
 
 def _check_fields(contents: dict[str, Any]) -> None:
     version = contents["version"]
     loss = contents["loss"]
-    _expect(type(loss) is str and loss in LOSSES, f"unknown loss {shown(loss)}; known: {', '.join(LOSSES)}")
+    _expect(type(loss) is str and loss in LOSSES, f"unknown loss {printable(loss)}; known: {', '.join(LOSSES)}")
     _expect(type(contents["seed"]) is int and contents["seed"] >= 0, "seed is not a whole number of at least 0")
     preprocessing = contents["preprocessing"]
     _expect(
-        type(preprocessing) is dict and list(preprocessing) == ["scale"] and shown(preprocessing["scale"]) == _SCALE,
+        type(preprocessing) is dict and list(preprocessing) == ["scale"] and repr(preprocessing["scale"]) == _SCALE,
         "preprocessing is not a scale of 1/255",
     )
     recipe = contents["recipe"]
@@ -120,9 +121,9 @@ def _check_layer(place: str, layer: Any, version: int, members: set[tuple[int, .
     """``members``: what the layers before have of members, to which this one's are added."""
     check_keys(place, layer, _LAYER_KEYS)
     name = layer["activation"]
-    _expect(type(name) is str, f"{place}: its activation is {shown(name)}")
+    _expect(type(name) is str, f"{place}: its activation is {printable(name)}")
     if name not in ACTIVATIONS:
-        raise ModelOfOursError(f"{place}: unknown activation {shown(name)}; known: {known_activations()}")
+        raise ModelContentsError(f"{place}: unknown activation {printable(name)}; known: {known_activations()}")
     sizes = (layer["input_dim"], layer["output_dim"])
     _expect(all(type(size) is int for size in sizes), f"{place}: input_dim or output_dim is not a whole number")
     right = min(sizes) >= 1 and max(sizes) <= _MAX_DIM
@@ -145,7 +146,7 @@ def _check_layer(place: str, layer: Any, version: int, members: set[tuple[int, .
         _expect(bool(np.isfinite(ends).all()), f"{place}: {key} holds numbers that are not finite")
 
 
-def most_examples(layers: list[dict[str, Any]], committee: int) -> int:
+def max_self_test_images(layers: list[dict[str, Any]], committee: int) -> int:
     """How many examples are tried of a network with these layers: 16, or fewer where that would take long."""
     outputs = [layer["output_dim"] for layer in layers]
     widest: int = max(layers[0]["input_dim"], *outputs)
@@ -158,7 +159,7 @@ def _check_examples(contents: dict[str, Any]) -> None:
     if examples is None:
         return
     _expect(type(examples) is dict and set(examples) == {"images", "outputs"}, "examples: expected images, outputs")
-    count, most = None, most_examples(layers, math.prod(layers[0]["bias"].shape[:-1]))
+    count, most = None, max_self_test_images(layers, math.prod(layers[0]["bias"].shape[:-1]))
     for name, kind, size in (("images", "|u1", layers[0]["input_dim"]), ("outputs", "<f4", layers[-1]["output_dim"])):
         array = examples[name]
         right = isinstance(array, np.ndarray) and array.ndim == 2 and array.dtype.str == kind

@@ -18,9 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from ann.files.model_schema import FORMAT, LAST, ModelOfOursError, check_checksum, check_contents, check_keys, checksum
-from ann.files.pickle.values import check_depth, shown
-from ann.files.self_test import hold
+from ann.errors import printable, printable_text
+from ann.files.model_schema import (
+    FORMAT,
+    LAST,
+    ModelContentsError,
+    check_checksum,
+    check_contents,
+    check_keys,
+    checksum,
+)
+from ann.files.pickle.values import check_depth
+from ann.files.self_test import passes_self_test
 from ann.nn.layer_list import LAYER_KEYS
 
 _MAX_HEADER = 2**20
@@ -56,7 +65,7 @@ def to_safetensors(contents: dict[str, Any]) -> bytes:
         found = from_safetensors(data)
     except ValueError as error:
         raise ValueError(f"this model cannot be saved as safetensors: {error}") from None
-    if found["examples"] and not hold(found):  # the weights lie otherwise in memory, so a sum may have another order
+    if found["examples"] and not passes_self_test(found):  # the memory order, and so a sum's, may differ
         return to_safetensors({**contents, "examples": None})
     return data
 
@@ -66,7 +75,7 @@ def from_safetensors(data: bytes) -> dict[str, Any]:
     are views of ``data``.
 
     Raises:
-        ModelOfOursError: it was damaged.
+        ModelContentsError: it was damaged.
         ValueError: it is none.
     """
     length = int.from_bytes(data[:8], "little")
@@ -89,10 +98,10 @@ def from_safetensors(data: bytes) -> dict[str, Any]:
             weight, bias = (tensors[f"{2 * number}.{kind}"] for kind in ("weight", "bias"))
             _expect(weight.ndim > 1, f"{2 * number}.weight has a single axis")
             layer |= {"weight": weight.swapaxes(-1, -2), "bias": bias}
-    except ModelOfOursError:
+    except ModelContentsError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:  # of what is not as expected
-        reason = f"it lacks {shown(error.args[0])}" if isinstance(error, KeyError) else ascii(str(error)[:200])[1:-1]
+        reason = f"it lacks {printable(error.args[0])}" if isinstance(error, KeyError) else printable_text(error, 200)
         raise ValueError(f"it is not a safetensors file of this program: {reason}") from None
     check_contents(contents, with_checksum=False)
     return contents
@@ -105,8 +114,8 @@ def _tensors(header: dict[str, Any], body: memoryview) -> dict[str, np.ndarray]:
         shape, (start, stop) = entry["shape"], entry["data_offsets"]
         plain = type(shape) is list and 1 <= len(shape) <= _MAX_AXES and entry["dtype"] == "F32"
         plain = plain and all(type(number) is int and 0 <= number <= len(body) for number in (*shape, start, stop))
-        _expect(plain, f"{shown(name)} is no tensor of F32 with its place")
-        _expect(start == end and stop - start == 4 * math.prod(shape), f"{shown(name)} is not where it should be")
+        _expect(plain, f"{printable(name)} is no tensor of F32 with its place")
+        _expect(start == end and stop - start == 4 * math.prod(shape), f"{printable(name)} is not where it should be")
         tensors[name], end = np.frombuffer(body[start:stop], "<f4").reshape(shape), stop
     _expect(end == len(body), f"its tensors have {end} bytes, and {len(body)} are there")
     return tensors

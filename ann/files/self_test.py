@@ -18,7 +18,7 @@ TOLERANCE = 0.01  # how far outputs for the examples may be off, in units of the
 _PIECE = 2**20  # weights that are multiplied at a time
 
 
-def outputs_of(apply: Callable[[Any], np.ndarray], images: np.ndarray) -> np.ndarray:
+def safe_outputs(apply: Callable[[Any], np.ndarray], images: np.ndarray) -> np.ndarray:
     """What a network makes of examples. Its weights may be a stranger's, whose overflows nobody is to be warned of.
 
     Raises:
@@ -34,14 +34,14 @@ def outputs_of(apply: Callable[[Any], np.ndarray], images: np.ndarray) -> np.nda
             return np.full(1, np.nan)
 
 
-def agree(expected: np.ndarray, found: np.ndarray, tolerance: float) -> bool:
+def outputs_match(expected: np.ndarray, found: np.ndarray, tolerance: float) -> bool:
     """Whether outputs are the same, but for what another machine's arithmetic may change."""
     scale = max(1.0, float(expected.max()), -float(expected.min()))
     with np.errstate(all="ignore"):  # of infinite outputs, which never are
         return bool(np.abs(found - expected).max() <= tolerance * scale)
 
 
-def hold(contents: dict[str, Any]) -> bool:
+def passes_self_test(contents: dict[str, Any]) -> bool:
     """Whether the checked contents of a model file give the outputs that they say, on the CPU.
 
     No network is built: the file's own arrays are multiplied, a few megabytes at a time, so that a stranger's file is
@@ -51,8 +51,8 @@ def hold(contents: dict[str, Any]) -> bool:
         MemoryError: there is not even so much.
     """
     examples = contents["examples"]
-    found = outputs_of(lambda images: _outputs(contents, images), examples["images"])
-    return agree(examples["outputs"], found, TOLERANCE)
+    found = safe_outputs(lambda images: _outputs(contents, images), examples["images"])
+    return outputs_match(examples["outputs"], found, TOLERANCE)
 
 
 def _outputs(contents: dict[str, Any], images: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ def best_first(report: EpochReport) -> tuple[float, float]:
     """What is smaller for a better epoch: the mistakes on held-out images, and then their loss."""
     if report.validation is None:
         raise ValueError("early stopping needs held-out images")
-    return report.validation.wrong, report.validation.loss
+    return report.validation.errors, report.validation.loss
 
 
 class EarlyStopping:
@@ -41,7 +41,7 @@ class EarlyStopping:
             self.parameters[...] = self._network.parameters
         return report.epoch - self.best.epoch >= self._patience
 
-    def go_on(self, reports: Sequence[EpochReport]) -> None:
+    def resume(self, reports: Sequence[EpochReport]) -> None:
         """Take these for the epochs so far; ``parameters`` are already the best one's."""
         self.best = min(reports, key=best_first, default=None)
 

@@ -9,7 +9,7 @@ from typing import Any
 from ann.backends.base import Array
 from ann.neural_network import NeuralNetwork, slices
 from ann.training.batches import ImageSet
-from ann.training.distributed import Processes, share_of
+from ann.training.distributed import Processes, shard
 
 _NUMBERS = 16_000  # logits of a chunk: arrays of 64 kB stay in the cache
 
@@ -30,7 +30,7 @@ class EpochLoss:
         # zeros, because rows of other processes are multiplied by 0, which would keep a NaN
         self.logits = xp.zeros((*network.network.leading, images.count, network.output_dim), dtype=network.network.dtype)
         if processes.size > 1:
-            shares = [share_of(processes, batch) for batch in slices(images.count, batch_size)]
+            shares = [shard(processes, batch) for batch in slices(images.count, batch_size)]
             parts = [part for part, share in shares if share]
             self._own = xp.zeros((images.count, 1), dtype=network.network.dtype)
             for part in parts:

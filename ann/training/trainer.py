@@ -19,7 +19,7 @@ from ann.optim.optimizer import Optimizer, get_optimizer
 from ann.optim.scalars import Scalars
 from ann.training.adversarial import Adversary
 from ann.training.batches import BatchBuffer, ImageSet, distorter
-from ann.training.distributed import ALONE, Processes, share_of
+from ann.training.distributed import SINGLE_PROCESS, Processes, shard
 from ann.training.epoch_loss import EpochLoss
 from ann.training.recipe import Recipe
 from ann.training.training_model import TrainingModel
@@ -114,7 +114,7 @@ class Trainer:
     """
 
     def __init__(
-        self, network: NeuralNetwork, images: ImageSet, recipe: Recipe, processes: Processes = ALONE
+        self, network: NeuralNetwork, images: ImageSet, recipe: Recipe, processes: Processes = SINGLE_PROCESS
     ) -> None:
         xp = network.backend.xp
         self.steps = -(-images.count // recipe.batch_size)
@@ -190,7 +190,7 @@ class Trainer:
             for step, batch in enumerate(slices(self._images.count, self._recipe.batch_size)):
                 if step < start:
                     continue
-                part, share = share_of(self._processes, batch)
+                part, share = shard(self._processes, batch)
                 self._scalars.set(table[step, :])
                 self.loss.logits[..., part, :] = self._run_step(order[..., part], share)
                 done += 1

@@ -533,7 +533,7 @@ def test_outputs_that_hang_on_rounding_are_not_examples(tmp_path):
     net = ann.NeuralNetwork(
         layers, parameters=np.array([1e9, -1e9, 1e9, -1e9, 0, 0, 0, 0, -1, 1], dtype=np.float32) * 1e4
     )
-    net.examples = np.full((16, 4), 100, dtype=np.uint8)
+    net.self_test_images = np.full((16, 4), 100, dtype=np.uint8)
     net.save(tmp_path / "model")
     assert pickle.loads((tmp_path / "model").read_bytes())["examples"] is not None
     net.parameters[:] = np.array([1, 1, 1, 1, -2, -2, 0, 0, 0, 0], dtype=np.float32) * 1e9
@@ -557,7 +557,7 @@ def test_float64_networks_answer_as_what_is_saved_of_them(tmp_path):
     """Which is float32: where that makes another network of it, no example would hold."""
     layers = [{"input_dim": 2, "output_dim": 1, "activation": "identity"}]
     net = ann.NeuralNetwork(layers, "quadratic", dtype="float64", parameters=[1e9 + 1, -1e9, 0])
-    net.examples = np.array([[9, 9], [5, 5]], dtype=np.uint8)
+    net.self_test_images = np.array([[9, 9], [5, 5]], dtype=np.uint8)
     net.save(tmp_path / "model")
     ann.load_model(tmp_path / "model")
     for value in (1e25, 1e300, 1e-300):
@@ -568,15 +568,6 @@ def test_float64_networks_answer_as_what_is_saved_of_them(tmp_path):
                 ann.load_model(tmp_path / "model")
             except ValueError as error:
                 assert value == 1e300 and "not finite" in str(error)
-
-
-def test_pickles_of_networks_of_before_there_were_examples():
-    net = network_of(ann.get_backend("cpu"), 5, 3)
-    state = net.__getstate__()
-    del state["examples"]
-    twin = ann.NeuralNetwork.__new__(ann.NeuralNetwork)
-    twin.__setstate__(state)
-    assert twin.to_bytes() == net.to_bytes()
 
 
 def test_networks_of_many_inputs_carry_fewer_random_examples():
@@ -592,15 +583,15 @@ def test_networks_of_many_inputs_carry_fewer_random_examples():
 
 def test_examples_of_one_s_own(saved):
     net = ann.load_model(saved)
-    assert net.examples.base is None  # it does not keep the file in memory
+    assert net.self_test_images.base is None  # it does not keep the file in memory
     images = np.arange(20, dtype=np.uint8).reshape(4, 5)
-    net.examples = images
+    net.self_test_images = images
     images[:] = 0
-    assert net.examples.sum() == sum(range(20))
+    assert net.self_test_images.sum() == sum(range(20))
     for wrong in (images / 255.0, np.zeros((17, 5), np.uint8), np.zeros((4, 6), np.uint8), [[1] * 5], "x", 3):
-        with pytest.raises(ValueError, match="examples: expected"):
-            net.examples = wrong
-    net.examples = None
+        with pytest.raises(ValueError, match="self_test_images: expected"):
+            net.self_test_images = wrong
+    net.self_test_images = None
 
 
 def test_an_activation_that_raises(monkeypatch, saved):
@@ -613,7 +604,7 @@ def test_an_activation_that_raises(monkeypatch, saved):
     monkeypatch.setitem(ACTIVATIONS, "tanh", Elementwise("tanh", fail, fail))
     net = network_of(ann.get_backend("cpu"), 5, 4, 3, activation="tanh", output="softmax")
     net.save(saved)
-    assert ann.load_model(saved).examples is None
+    assert ann.load_model(saved).self_test_images is None
     saved.write_bytes(whole)
     with pytest.raises(ann.ModelFileError, match="other outputs for its own examples"):
         ann.load_model(saved)

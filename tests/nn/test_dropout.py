@@ -134,4 +134,4 @@ def test_none_outside_training(backend, dataset):
     assert all(type(layer) is Dense for layer in net.layers)
     images, labels = dataset.train_images[-40:], dataset.train_labels[-40:]
     np.testing.assert_array_equal(net.apply(images), net.apply(images))
-    assert reports[-1].validation.wrong == (net.predict(images) != labels).sum()
+    assert reports[-1].validation.errors == (net.predict(images) != labels).sum()

@@ -129,4 +129,4 @@ def test_validation_measures_the_average(dataset):
     recipe = ann.Recipe(hidden=(12,), batch_size=45, epochs=2, average=0.9, validation=40)
     reports = ann.fit(net, dataset, recipe)
     wrong = (net.predict(dataset.train_images[-40:]) != dataset.train_labels[-40:]).sum()
-    assert reports[-1].validation.wrong == wrong
+    assert reports[-1].validation.errors == wrong

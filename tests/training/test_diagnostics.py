@@ -104,13 +104,13 @@ def test_a_slow_start_gets_no_hint():
     data = dataclasses.replace(data, train_images=data.train_images[:5000], train_labels=data.train_labels[:5000])
     recipe = ann.Recipe(hidden=(32,), momentum=0.99, batch_size=20, epochs=10, validation=1000)
     net = ann.NeuralNetwork(recipe.layer_list(784, 10))
-    assert ann.fit(net, data, recipe)[-1].validation.wrong < 200
+    assert ann.fit(net, data, recipe)[-1].validation.errors < 200
 
 
 @pytest.mark.slow
 def test_hints_change_nothing(monkeypatch, backend, dataset):
     nets = [train(backend, dataset)[0]]
-    monkeypatch.setattr("ann.training.diagnostics.Hints.after_epoch", lambda self, reports, said: None)
+    monkeypatch.setattr("ann.training.diagnostics.Diagnostics.after_epoch", lambda self, reports, warned_of: None)
     nets.append(train(backend, dataset)[0])
     assert nets[0].to_bytes() == nets[1].to_bytes()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ann.files.pickle.values import shown
+from ann.errors import printable
 
 _MAX_LATIN1 = 2**24  # all bytes that are written as strings, as protocol 2 has to
 _MAX_AXES = 4
@@ -108,7 +108,7 @@ class ArrayCalls:
 
     def _dtype(self, code: Any, align: Any, copy: Any) -> Type:
         if type(code) is not str or code not in _TYPES or align not in (False, 0) or copy not in (True, 1):
-            raise ValueError(f"an array of {shown(code)}; known: {', '.join(_TYPES)}")
+            raise ValueError(f"an array of {printable(code)}; known: {', '.join(_TYPES)}")
         return Type(code)
 
     def _reconstruct(self, kind: Any, shape: Any, code: Any) -> Unbuilt:

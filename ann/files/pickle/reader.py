@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ann.errors import printable
 from ann.files.pickle.arrays import NAMES, ArrayCalls, Data, Name, Symbol, Text, Type
-from ann.files.pickle.values import check_depth, shown
+from ann.files.pickle.values import check_depth
 
 # Caps on what one file may ask for; a model file of this package needs a few hundred instructions.
 _MAX_INSTRUCTIONS = 100_000
@@ -225,10 +226,11 @@ class _Machine:
         return line[:length].decode("utf-8")
 
     def _named(self, module: Any, name: Any) -> None:
-        pair = (module, name)
-        if type(module) is not str or type(name) is not str or pair not in NAMES:
-            raise ValueError(f"it names {shown(module)}, {shown(name)}, and only NumPy's arrays are allowed")
-        self._push(Name(NAMES[pair]))
+        if type(module) is not str or type(name) is not str:
+            raise TypeError
+        if (module, name) not in NAMES:
+            raise ValueError(f"it names {printable(module)}, {printable(name)}, and only NumPy's arrays are allowed")
+        self._push(Name(NAMES[module, name]))
 
     def _pop_arguments(self) -> tuple[Any, ...]:
         value = self._pop(_Arguments)

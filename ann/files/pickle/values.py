@@ -12,15 +12,6 @@ _MAX_DEPTH = 20  # of containers in containers
 _MAX_INT, _MAX_STRING = 2**63, 2**16  # what pickles hold
 
 
-def shown(value: Any) -> str:
-    """A value out of a stranger's file for a message: short, on one line, and harmless to a terminal."""
-    if type(value) is int and not -_MAX_INT <= value < _MAX_INT:
-        return "an int beyond all bounds"
-    if type(value) in (str, int, float, bool, type(None)):
-        return ascii(value[:40] if isinstance(value, str) else value)
-    return f"a {type(value).__name__}"
-
-
 def check_depth(value: Any) -> None:
     """Raise ValueError for deep nesting, on which later code that calls itself for each level would fail."""
     level = [value]

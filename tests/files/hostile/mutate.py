@@ -32,7 +32,7 @@ def good_files():
     for committee in (1, 2):
         net = ann.NeuralNetwork(layers, committee=committee)
         net.recipe = {"optimizer": "sgd", "learning_rate": 0.1, "hidden": [3], "deep": {"a": [None, True, "text"]}}
-        net.examples = np.arange(4, dtype=np.uint8).reshape(2, 2)
+        net.self_test_images = np.arange(4, dtype=np.uint8).reshape(2, 2)
         files.append(net.to_bytes())
         contents = pickle.loads(files[-1])
         for key in ("examples", "sha256"):
