@@ -13,7 +13,7 @@ from typing import Any
 
 import ann.nn.activations as activations
 from ann.backends.base import Array, Backend
-from ann.nn.initializers import Initializer
+from ann.nn.initializers import Deviation
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,16 @@ class Dense(Layer):
 
     Args:
         input_dim, output_dim: I and O.
-        init: draws the initial weights. Biases start at 0.
+        init: (I, O) -> the standard deviation of the initial weights. Biases start at 0.
         bias: False to leave out b.
     """
 
-    def __init__(self, input_dim: int, output_dim: int, init: Initializer, *, bias: bool = True) -> None:
+    weight: Array
+    bias: Array
+    weight_gradient: Array
+    bias_gradient: Array
+
+    def __init__(self, input_dim: int, output_dim: int, init: Deviation, *, bias: bool = True) -> None:
         self.input_dim = input_dim
         self.output_dim = output_dim
         self.init = init
@@ -99,7 +104,8 @@ class Dense(Layer):
         return f"<Dense {self.input_dim} -> {self.output_dim}>"
 
     def initial_values(self, random: Any) -> dict[str, Any]:
-        return {"weight": self.init(random, self.input_dim, self.output_dim)}
+        shape = self.input_dim, self.output_dim
+        return {"weight": random.standard_normal(shape) * self.init(*shape)}
 
     def allocate(self, x: Array) -> None:
         leading = self.weight.shape[:-2]

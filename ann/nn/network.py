@@ -38,27 +38,29 @@ class Network:
         self, backend: Backend, layers: Sequence[Layer], loss: Loss, parameters: Array, gradients: Array
     ) -> None:
         self.backend = backend
-        self.layers = list(layers)
+        self.layers = tuple(layers)
         self.loss = loss
         self.parameters = parameters
         self.gradients = gradients
         self.leading = tuple(parameters.shape[:-1])
         self.dtype = parameters.dtype
         self.decaying = sum(math.prod(p.shape) for layer in layers for p in layer.parameters if p.decays)
-        for layer, values, grads in zip(self.layers, self.views(parameters), self.views(gradients), strict=True):
-            layer.bind(backend, values, grads)
+        values, grads = self.views(parameters), self.views(gradients)
+        for layer in self.layers:
+            layer.bind(backend, values[layer], grads[layer])
 
-    def views(self, vector: Array) -> list[dict[str, Array]]:
-        """The parts of a vector like ``parameters``: for each layer its parameters by name, without copying."""
-        views: list[dict[str, Array]] = [{} for _ in self.layers]
+    def views(self, vector: Array) -> dict[Layer, dict[str, Array]]:
+        """The parts of a vector like ``parameters``, without copying: for each layer its parameters by name."""
+        views: dict[Layer, dict[str, Array]] = {layer: {} for layer in self.layers}
         start = 0
         for decays in (True, False):
-            for layer, parts in zip(self.layers, views, strict=True):
+            for layer in self.layers:
                 for parameter in layer.parameters:
                     if parameter.decays is decays:
                         stop = start + math.prod(parameter.shape)
                         shape = (*self.leading, *parameter.shape)
-                        parts[parameter.name] = self.backend.xp.reshape(vector[..., start:stop], shape, copy=False)
+                        part = self.backend.xp.reshape(vector[..., start:stop], shape, copy=False)
+                        views[layer][parameter.name] = part
                         start = stop
         return views
 
@@ -101,7 +103,7 @@ class Network:
     def with_own_arrays(self) -> Network:
         """The same layers on the same parameters, with working arrays of their own: for another thread or batch size."""
         other = copy.copy(self)
-        other.layers = [copy.copy(layer) for layer in self.layers]
+        other.layers = tuple(copy.copy(layer) for layer in self.layers)
         for layer in other.layers:
             layer.count = 0
         return other

@@ -77,11 +77,13 @@ def training_set(
 def lit_pixels(network: NeuralNetwork, images: Any, recipe: Recipe) -> Any:
     """Indices of the columns that training needs, a host array: the pixels that are not black in every image.
 
-    What is multiplied by 0 adds nothing, so leaving these pixels out is exact, and for MNIST saves a twelfth of the
-    first layer. It would not be if training distorted or moved the images. A few black ones stay, because processors
-    prefer multiples of 8. None: all are needed.
+    Black pixels add nothing to a sum, so training without them is exact, and for MNIST saves a twelfth of the first
+    layer. Their weights become 0, because nothing is learnt about them. All pixels are needed (the result is None) if
+    training distorts or moves the images, or if the network has been trained before and may use them. A few black
+    pixels stay, because processors prefer multiples of 8.
     """
-    if recipe.strengths.any or recipe.adversarial or not isinstance(network.network.layers[0], Dense):
+    changes = recipe.strengths.any or recipe.adversarial
+    if changes or network.recipe is not None or not isinstance(network.network.layers[0], Dense):
         return None
     lit = images.any(axis=0)
     black = (~lit).nonzero()[0]

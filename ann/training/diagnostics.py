@@ -38,7 +38,7 @@ class Diagnostics:
         self.images, self.labels = images[chosen], labels[chosen]
         self.network, self.recipe = network, recipe
         self._steps = -(-len(images) // recipe.batch_size)
-        self.largest_weight = _largest(_first_member(network), network.weight_places)
+        self.largest_weight = _largest_weight(network)
 
     def after_epoch(self, reports: Sequence[EpochReport], warned_of: list[str]) -> None:
         """Look at a run whose epochs so far gave these reports, and add to ``warned_of``."""
@@ -157,7 +157,7 @@ def _shuffled_labels(found: _Findings) -> str:
 
 
 def _vanished_weights(found: _Findings) -> str:
-    decay, largest = found.recipe.weight_decay, _largest(found.host.parameters, found.host.weight_places)
+    decay, largest = found.recipe.weight_decay, _largest_weight(found.host)
     if decay and largest < 0.5 * found.largest_at_start and found.learns_poorly and not found.warned_before:
         advice = _defaults(found.recipe) or "try weight decay 0"
         return (
@@ -167,9 +167,10 @@ def _vanished_weights(found: _Findings) -> str:
     return ""
 
 
-def _largest(parameters: np.ndarray, places: Sequence[slice]) -> float:
-    """The size of the largest weight."""
-    return max(float(np.abs(parameters[place]).max()) for place in places)
+def _largest_weight(network: NeuralNetwork) -> float:
+    """The largest absolute value of a weight of the first member."""
+    weights = [weight[0] if network.committee > 1 else weight for weight, _ in network.weights_and_biases()]
+    return max(float(np.abs(weight).max()) for weight in weights)
 
 
 def _dead_neurons(found: _Findings) -> str:

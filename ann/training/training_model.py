@@ -11,8 +11,7 @@ from ann.backends.base import Array, Backend
 from ann.neural_network import NeuralNetwork
 from ann.nn.batch_norm import BatchNorm
 from ann.nn.dropout import Dropout
-from ann.nn.layer_list import build_layers
-from ann.nn.layers import Dense, Layer
+from ann.nn.layers import Activation, Dense, Layer
 from ann.nn.network import Network, size_of
 from ann.training.recipe import Recipe
 
@@ -45,26 +44,25 @@ class TrainingModel:
         xp = backend.xp
         self._user = user
         self._xp = xp
+        self._lit = None if lit is None else _Columns(user, lit)
         layers: list[Layer] = []
-        self._places: list[tuple[int, int]] = []  # where the user's layers with weights are: theirs, and here
-        originals = build_layers(user.layer_list)
-        for number, layer in enumerate(originals):
-            if not isinstance(layer, Dense):
-                layers.append(layer)
+        self._rows: list[tuple[Dense, Dense, BatchNorm | None]] = []  # layers here, the user's, and what normalises
+        for theirs in user.network.layers:
+            if isinstance(theirs, Activation):
+                layers.append(Activation(theirs.f.name))
                 continue
             if recipe.dropout and layers:
-                key = len(self._places)
+                key = len(self._rows)
                 layers.append(Dropout(recipe.dropout, keys[..., key : key + 1]))
-            normalised = recipe.batch_norm and number < len(originals) - 1
-            inputs = layer.input_dim if layers or lit is None else len(lit)
-            self._places.append((number, len(layers)))
-            layers.append(Dense(inputs, layer.output_dim, layer.init, bias=not normalised))
-            if normalised:
-                layers.append(BatchNorm(layer.output_dim, all_reduce))
+            normalised = recipe.batch_norm and theirs is not user.network.layers[-1]
+            norm = BatchNorm(theirs.output_dim, all_reduce) if normalised else None
+            inputs = theirs.input_dim if layers or lit is None else len(lit)
+            ours = Dense(inputs, theirs.output_dim, theirs.init, bias=norm is None)
+            layers += [ours] if norm is None else [ours, norm]
+            self._rows.append((ours, theirs, norm))
         shape = (*user.network.leading, size_of(layers))
         vectors = (xp.zeros(shape, dtype=user.network.dtype) for _ in range(2))
         self.network = Network(backend, layers, user.network.loss, *vectors)
-        self._lit = None if lit is None else _Columns(user, lit)
         self._norms = [layer for layer in layers if isinstance(layer, BatchNorm)]
         self.statistics: Array = None
         if self._norms:
@@ -86,30 +84,27 @@ class TrainingModel:
 
     def fetch(self) -> None:
         """Take the weights and biases of the user's network."""
-        for number, place in self._places:
-            theirs, layer = self._user.network.layers[number], self.network.layers[place]
-            first = number == 0 and self._lit
-            layer.weight[...] = self._lit.of(theirs.weight) if first else theirs.weight
-            bias = layer.bias if layer.has_bias else self.network.layers[place + 1].shift
-            bias[...] = theirs.bias
+        for ours, theirs, norm in self._rows:
+            first = theirs is self._user.network.layers[0]
+            ours.weight[...] = self._lit.of(theirs.weight) if self._lit and first else theirs.weight
+            (norm.shift if norm else ours.bias)[...] = theirs.bias
 
     def export(self, parameters: Array, statistics: Array) -> None:
         """Give the user's network these parameters, or averages of them, with normalisation folded into its weights.
 
         It gets all of them at once, so that neither Ctrl-C nor another thread finds half of them.
         """
-        values = self._user.backend.xp.asarray(self._user.parameters, copy=True)
-        theirs, ours = self._user.network.views(values), self.network.views(parameters)
-        folded = iter(self._parts(statistics))
-        for number, place in self._places:
-            weight, bias = ours[place]["weight"], ours[place].get("bias")
-            if bias is None:
-                norm = self.network.layers[place + 1]
-                weight, bias = norm.fold(weight, next(folded), **ours[place + 1])
-            first = number == 0 and self._lit
-            theirs[number]["weight"][...] = self._lit.into(theirs[number]["weight"], weight) if first else weight
-            theirs[number]["bias"][...] = bias
-        self._user.parameters[...] = values
+        whole = self._xp.asarray(self._user.parameters, copy=True)
+        found, wanted = self.network.views(parameters), self._user.network.views(whole)
+        parts = iter(self._parts(statistics))
+        for ours, theirs, norm in self._rows:
+            values = found[ours]
+            weight, bias = norm.fold(values["weight"], next(parts), **found[norm]) if norm else values.values()
+            target = wanted[theirs]
+            first = theirs is self._user.network.layers[0]
+            target["weight"][...] = self._lit.into(weight) if self._lit and first else weight
+            target["bias"][...] = bias
+        self._user.parameters[...] = whole
 
 
 class _Columns:
@@ -117,16 +112,18 @@ class _Columns:
 
     def __init__(self, network: NeuralNetwork, kept: Any) -> None:
         self._xp = network.backend.xp
-        rest = [number for number in range(network.input_dim) if number not in set(kept.tolist())]
-        order = [*kept.tolist(), *rest]
-        usual = sorted(range(len(order)), key=order.__getitem__)
-        self._kept, self._rest, self._usual = (self._xp.asarray(rows) for rows in (order[: len(kept)], rest, usual))
+        kept = kept.tolist()
+        rest = sorted({*range(network.input_dim)} - {*kept})
+        order = [*kept, *rest]
+        self._kept = self._xp.asarray(kept)
+        self._usual = self._xp.asarray(sorted(range(len(order)), key=order.__getitem__))
+        self._rest = len(rest)
 
     def of(self, weight: Array) -> Array:
         """The rows (..., kept, O) of weights (..., I, O)."""
         return self._xp.take(weight, self._kept, axis=-2)
 
-    def into(self, weight: Array, rows: Array) -> Array:
-        """The weights (..., I, O) with these rows (..., kept, O) instead of their own."""
-        rest = self._xp.take(weight, self._rest, axis=-2)
+    def into(self, rows: Array) -> Array:
+        """Weights (..., I, O) with these rows (..., kept, O). The others are 0: nothing was learnt about them."""
+        rest = self._xp.zeros((*rows.shape[:-2], self._rest, rows.shape[-1]), dtype=rows.dtype)
         return self._xp.take(self._xp.concat([rows, rest], axis=-2), self._usual, axis=-2)

@@ -4,7 +4,9 @@ import dataclasses
 
 import ann
 from ann.nn.activations import ACTIVATIONS
-from ann.optim.registry import OPTIMIZERS
+from ann.nn.losses import get_loss
+from ann.nn.network import Network, size_of
+from ann.optim.optimizer import OPTIMIZERS
 
 
 def network_of(
@@ -52,3 +54,10 @@ CASES = [
 def known(reports):
     """What reports say but for the times."""
     return [dataclasses.replace(report, seconds=0, images_per_second=0) for report in reports]
+
+
+def network_on(backend, layers, rng, loss="cross-entropy", output="sigmoid", dtype="float64"):
+    """An ``nn.network.Network`` of these layers, with random parameters."""
+    size = size_of(layers)
+    vectors = (backend.from_host((0.5 * rng.standard_normal(size)).astype(dtype)) for _ in range(2))
+    return Network(backend, layers, get_loss(loss, output), *vectors)

@@ -116,7 +116,7 @@ def test_every_image_is_seen_once_an_epoch(backend, dataset):
     recipe = dataclasses.replace(recipe, schedule="constant", warmup=0)
     net = ann.NeuralNetwork(layers, device=backend, parameters=np.zeros(650))
     ann.fit(net, marked, recipe)
-    weight = backend.to_host(net.layers[0].weight)
+    weight = net.weights_and_biases()[0][0]
     sizes = np.where(np.eye(10)[np.arange(64) % 10] > 0, 0.5, -0.5)  # t - y, for y still about one half
     steps = weight / (1e-3 * sizes)  # 1 / the size of the batch in which the image was: 10, or 4 in the last
     np.testing.assert_allclose(steps, steps[:, :1] * np.ones(10), rtol=1e-2)
@@ -124,7 +124,7 @@ def test_every_image_is_seen_once_an_epoch(backend, dataset):
     last = [np.flatnonzero(np.rint(1 / steps[:, 0]) == 4).tolist()]
     again = ann.NeuralNetwork(layers, device=backend, seed=1, parameters=np.zeros(650))
     ann.fit(again, marked, recipe)
-    moved = backend.to_host(again.layers[0].weight)[:, 0] / (1e-3 * sizes[:, 0])
+    moved = again.weights_and_biases()[0][0][:, 0] / (1e-3 * sizes[:, 0])
     assert last != [np.flatnonzero(np.rint(1 / moved) == 4).tolist()]  # the order is the seed's
 
 
