@@ -13,6 +13,7 @@ import pytest
 
 import ann
 from ann.optim.registry import OPTIMIZERS, get_optimizer
+from ann.optim.scalars import Scalars
 from support import ROOT
 from support.backends import make_backend
 from support.networks import network_of
@@ -40,7 +41,6 @@ MAY_IMPORT = {
 
 # Imports against this order, which shall go.
 EXCEPTIONS = {
-    ("nn.batch_norm", "optim.constraints"): "keeps its running statistics in the optimizers' MovingAverage",
     ("nn.batch_norm", "training.distributed"): "sums its statistics over processes itself",
     ("training.run_folder", "analysis.figures"): "draws the curves of the run itself",
 }
@@ -170,17 +170,10 @@ def test_a_step_reads_nothing_back(monkeypatch, optimizer, output):
     backend = make_backend("strict")
     net = network_of(backend, 5, 4, 3, output=output)
     x, t = (backend.from_host(array) for array in (np.ones((4, 5), np.float32), np.eye(4, 3, dtype=np.float32)))
-    rule = get_optimizer(
-        optimizer,
-        backend,
-        net.parameters,
-        net.gradients,
-        net.weight_places,
-        net.weight_shapes,
-        momentum=0.9,
-        weight_decay=0.1,
-    )
-    numbers = backend.from_host(np.array(rule.numbers(1, 0.1), dtype=np.float32))
+    scalars = Scalars(backend, net.dtype)
+    vectors = net.parameters, net.gradients
+    rule = get_optimizer(optimizer, backend, *vectors, [(5, 4), (4, 3)], scalars, momentum=0.9, weight_decay=0.1)
+    rates = scalars.table(0, [0.1])
     x, _ = net.inputs(x)
 
     def read(self, *args):
@@ -190,7 +183,8 @@ def test_a_step_reads_nothing_back(monkeypatch, optimizer, output):
         monkeypatch.setattr(type(x), name, read, raising=False)
     for _ in range(3):
         loss = net.compute_gradients(x, t)
-        rule.update(numbers)
+        scalars.set(rates[0, :])
+        rule.update()
     with pytest.raises(AssertionError, match="read back"):
         float(loss)
 

@@ -1,14 +1,16 @@
 """The same computation by independent implementations, PyTorch and SciPy (the extra ``peers``)."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import ann
 from ann.analysis.metrics import mcnemar
 from ann.nn.batch_norm import BatchNorm
-from ann.nn.network import Perceptron
 from ann.optim.constraints import GradientClipping
 from ann.optim.registry import get_optimizer
+from ann.optim.scalars import Scalars
 from ann.optim.schedules import get_schedule
 from ann.training.images import Images
 from ann.training.trainer import Steps
@@ -71,7 +73,7 @@ OPTIMIZERS = {
     "nesterov": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
     "adam": lambda p: torch.optim.Adam(p, lr=0.01, betas=(0.9, 0.99)),
     "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.01, momentum=0.9),
-    "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, betas=(0.9, 0.99), weight_decay=0.0),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, betas=(0.9, 0.99)),
 }
 
 CASES = [
@@ -102,59 +104,69 @@ def test_one_training_step_is_pytorch_s(activation, output, loss, rng):
     np.testing.assert_allclose(net.parameters, vector(twin), rtol=0, atol=1e-6)
 
 
+def loss_of(weight, bias, other, x, t):
+    """Some loss of two matrices and a bias between them."""
+    return (torch.tanh(x @ weight + bias) @ other - t).square().sum(dim=1).mean()
+
+
+def along_pytorch_s_gradients(name, rule, tensors, rate, **hyperparameters):
+    """Twenty steps of both on the same gradients: our parameters and PyTorch's.
+
+    tensors: the weights and then the rest, which is the order of our vectors.
+    """
+    flat = lambda parts: torch.cat([part.detach().ravel() for part in parts]).numpy().copy()  # noqa: E731
+    backend = ann.get_backend("cpu")
+    parameters = flat(tensors)
+    gradients, scalars = np.zeros_like(parameters), Scalars(backend, parameters.dtype)
+    shapes = [tuple(tensor.shape) for tensor in tensors if tensor.ndim == 2]
+    own = get_optimizer(name, backend, parameters, gradients, shapes, scalars, **hyperparameters)
+    rates = scalars.table(0, [rate] * 20)
+    random = torch.Generator().manual_seed(1)
+    for row in rates:
+        x, t = torch.rand(20, 30, generator=random), torch.rand(20, 10, generator=random)
+        rule.zero_grad()
+        weight, other, bias = tensors
+        loss_of(weight, bias, other, x, t).backward()
+        gradients[...] = own.accumulate * gradients + flat([tensor.grad for tensor in tensors])
+        rule.step()
+        scalars.set(row)
+        own.update()
+    return parameters, flat(tensors)
+
+
+def tensors():
+    random = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=random).requires_grad_() for shape in ((30, 16), (16, 10), (16,))]
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_ten_steps_of_each_optimizer_are_pytorch_s(optimizer, rng):
-    net = network_of(ann.get_backend("cpu"), 30, 16, 12, 10, activation="tanh")
-    twin = torch_twin(net, "tanh", "sigmoid")
-    rule = OPTIMIZERS[optimizer](twin.parameters())
-    own = get_optimizer(
-        optimizer,
-        net.backend,
-        net.parameters,
-        net.gradients,
-        net.weight_places,
-        net.weight_shapes,
-        momentum=0.9,
-        weight_decay=0.0,
+def test_twenty_steps_of_each_optimizer_are_pytorch_s(optimizer, weight_decay):
+    *weights, bias = parts = tensors()
+    groups = [{"params": weights, "weight_decay": weight_decay}, {"params": [bias], "weight_decay": 0.0}]
+    rule = OPTIMIZERS[optimizer](groups)
+    ours, theirs = along_pytorch_s_gradients(
+        optimizer, rule, parts, rule.defaults["lr"], momentum=0.9, weight_decay=weight_decay
     )
-    vectors = net.parameters, net.gradients
-    net = Perceptron(net.backend, net.layer_list, net.loss, *vectors, memory=own.memory)
-    for step in range(1, 11):
-        x, t = data(rng)
-        rule.zero_grad()
-        torch_loss(twin(torch.from_numpy(x)), torch.from_numpy(t), "sigmoid", "cross-entropy").backward()
-        rule.step()
-        net.compute_gradients(net.inputs(x)[0], t)
-        own.update(np.array(own.numbers(step, rule.defaults["lr"]), np.float32))
-    np.testing.assert_allclose(net.parameters, vector(twin), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_muon_is_pytorch_s(rng):
-    """Which computes in bfloat16, of three digits, so its steps point the same way rather than being the same."""
-    net = network_of(ann.get_backend("cpu"), 30, 16, 12, 10, activation="tanh")
-    twin = torch_twin(net, "tanh", "sigmoid")
-    start = net.parameters.copy()
-    weights = [parameter for parameter in twin.parameters() if parameter.ndim == 2]
+def test_muon_is_pytorch_s():
+    """PyTorch computes in bfloat16, of three digits, so the steps point the same way rather than being the same."""
+    *weights, bias = parts = tensors()
+    start = torch.cat([part.detach().ravel() for part in weights]).numpy().astype(np.float64)
     rule = torch.optim.Muon(weights, lr=0.01, momentum=0.9, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
-    vectors = net.parameters, net.gradients, net.weight_places, net.weight_shapes
-    own = get_optimizer("muon", net.backend, *vectors, momentum=0.9, weight_decay=0.1)
-    x, t = data(rng)
-    for step in range(1, 4):
-        torch_loss(twin(torch.from_numpy(x)), torch.from_numpy(t), "sigmoid", "cross-entropy").backward()
-        rule.step()
-        rule.zero_grad()
-        net.compute_gradients(net.inputs(x)[0], t)
-        own.update(np.array(own.numbers(step, 0.01), np.float32))
-        with torch.no_grad():  # biases follow another rule
-            for linear, layer in zip(
-                [part for part in twin if isinstance(part, torch.nn.Linear)], net.layers, strict=True
-            ):
-                linear.bias[:] = torch.from_numpy(layer.bias[0].copy())
-    for place in net.weight_places:
-        ours, theirs = ((vector[place] - start[place]).astype(np.float64) for vector in (net.parameters, vector(twin)))
-        cosine = ours @ theirs / np.sqrt((ours @ ours) * (theirs @ theirs))
+    biases = torch.optim.Adam([bias], lr=0.01, betas=(0.9, 0.99))
+    both = SimpleNamespace(
+        step=lambda: (rule.step(), biases.step()), zero_grad=lambda: (rule.zero_grad(), biases.zero_grad())
+    )
+    ours, theirs = along_pytorch_s_gradients("muon", both, parts, 0.01, momentum=0.9, weight_decay=0.1)
+    np.testing.assert_allclose(ours[-16:], theirs[-16:], rtol=0, atol=0.02)
+    for place in (slice(0, 480), slice(480, 640)):
+        our_step, their_step = ((vector[: len(start)] - start)[place] for vector in (ours, theirs))
+        cosine = our_step @ their_step / np.sqrt((our_step @ our_step) * (their_step @ their_step))
         assert cosine > 0.99
-        assert np.sqrt((ours @ ours) / (theirs @ theirs)) == pytest.approx(1, abs=0.02)
+        assert np.linalg.norm(our_step) / np.linalg.norm(their_step) == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -200,7 +212,7 @@ def test_batch_normalisation_is_pytorch_s(rng):
 def test_clipping_is_pytorch_s(limit, rng):
     gradient = torch.from_numpy(rng.standard_normal(500).astype(np.float32))
     ours = gradient.numpy().copy()
-    GradientClipping(ann.get_backend("cpu"), ours, limit).apply()
+    GradientClipping(ann.get_backend("cpu"), ours, limit)()
     parameter = torch.zeros(500, requires_grad=True)
     parameter.grad = gradient
     torch.nn.utils.clip_grad_norm_([parameter], limit)

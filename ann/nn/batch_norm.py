@@ -11,7 +11,6 @@ from typing import Any
 
 from ann.backends.base import Array, Backend
 from ann.nn.layers import Dense
-from ann.optim.constraints import MovingAverage
 from ann.training.distributed import ALONE, Processes
 
 _EPSILON = 1e-5  # against a variance of 0
@@ -121,8 +120,7 @@ class BatchNorm:
         self._backend, self._widths, self._gains, self._gradients = backend, widths, gains, gain_gradients
         gains[...] = xp.ones_like(gains)
         self._statistics = xp.zeros((*gains.shape[:-1], 2 * sum(widths)), dtype=gains.dtype)
-        self._running = MovingAverage(backend, self._statistics, _MEMORY)
-        self.state = self._running.parameters
+        self.state = backend.xp.zeros_like(self._statistics)
 
     def layers(self, layers: Sequence[Dense], processes: Processes = ALONE, share: float = 1.0) -> list[Any]:
         """A training network's layers with the hidden ones normalised, on the same weights; see ``of_batch``."""
@@ -136,17 +134,17 @@ class BatchNorm:
             row.append(normalized)
         return [*row, *layers[-1:]]
 
-    def numbers(self, step: int, share: float) -> list[float]:
-        """What ``update`` needs to know in this step, counted from 1.
+    @staticmethod
+    def change(step: int, share: float) -> float:
+        """How much of the last batch's statistics go into the running ones in this step, counted from 1.
 
         share: the batch's size in that of a whole batch, since small batches know less of means and variances.
         """
-        change = share * self._running.numbers(step)[0]
-        return [change, 1.0 - change]
+        return share * (1.0 - min(_MEMORY, (step - 1.0) / (step + 8.0)))
 
-    def update(self, numbers: Array) -> None:
-        """Let the running statistics follow those of the last batch."""
-        self._running.update(numbers)
+    def update(self, change: Array, keep: Array) -> None:
+        """Let the running statistics follow those of the last batch; ``keep`` is 1 - change."""
+        self._backend.axpby(self._statistics, self.state, change, keep)
 
     def fold(self, matrices: Sequence[Array], gains: Array) -> None:
         """Put gains and running statistics into the hidden layers' matrices (..., I + 1, O), weights above biases.

@@ -23,7 +23,7 @@ from ann.files.digest import digest
 from ann.nn.activations import ACTIVATIONS, Registered
 from ann.training.report import EpochReport
 
-FORMAT, VERSION = "ann-checkpoint", 1
+FORMAT, VERSION = "ann-checkpoint", 2
 _MAX_BYTES = 2**34
 _FIELDS = {"format", "version", "run", "epoch", "step", "seconds", "finished", "said", "reports"}
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from ann.backends.base import Array
+from ann.backends.base import Array, Backend
 from ann.neural_network import NeuralNetwork, slices
 from ann.nn.batch_norm import BatchNorm
 from ann.nn.dropout import Dropout
@@ -17,6 +17,7 @@ from ann.nn.network import Perceptron
 from ann.nn.rng import drawn
 from ann.optim.constraints import GradientClipping, MaxNorm, MovingAverage
 from ann.optim.registry import get_optimizer
+from ann.optim.scalars import Scalars
 from ann.training.adversarial import Adversary
 from ann.training.batches import Batch, Batches
 from ann.training.distributed import ALONE, Processes, share_of
@@ -48,29 +49,40 @@ class Steps:
         self._parameters, self._gradients = (xp.zeros(size, dtype=network.dtype) for _ in range(2))
         self._batches = Batches(network, images, recipe)
         self._fetch = self._copier(network.parameters, self._parameters[..., : self._plain], self._batches.rows)
+        self._scalars = Scalars(self._recorder, network.dtype)
+        self._weights_first = _WeightsFirst(self._recorder, network, self._parameters, self._gradients)
         self._optimizer = get_optimizer(
             recipe.optimizer,
             self._recorder,
-            self._parameters,
-            self._gradients,
-            network.weight_places,
+            self._weights_first.parameters,
+            self._weights_first.gradients,
             network.weight_shapes,
+            self._scalars,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
-            own_velocity=recipe.clip > 0 or recipe.batch_norm or processes.size > 1,
+            accumulate=False,
         )
         recorder, p = self._recorder, self._parameters
+        last = images.count - (self.count - 1) * recipe.batch_size
+
+        def share_of_batch(step: int, count: int = self.count) -> float:
+            return 1.0 if step % count else last / recipe.batch_size
+
         gains = (vector[..., self._plain :] for vector in (p, self._gradients))
         self._batch_norm = BatchNorm(recorder, widths, *gains) if recipe.batch_norm and widths else None
         self._clipping = GradientClipping(recorder, self._gradients, recipe.clip) if recipe.clip else None
         hidden = network.weight_matrices(p)[:-1]
         self._max_norm = MaxNorm(recorder, hidden, recipe.max_norm) if recipe.max_norm else None
-        self._average = MovingAverage(recorder, p, recipe.average) if recipe.average else None
+        if self._batch_norm:
+            self._changes = (
+                self._scalars.add(lambda step, rate: BatchNorm.change(step, share_of_batch(step))),
+                self._scalars.add(lambda step, rate: 1.0 - BatchNorm.change(step, share_of_batch(step))),
+            )
+        self._average = MovingAverage(recorder, p, recipe.average, self._scalars) if recipe.average else None
         before = xp.asarray(network.parameters, copy=True)
         self._return = self._returner(self._average.parameters if self._average else p, self._batches.usual_rows)
         network.parameters[...] = before  # recording that call has made it
         self._black_changes = recipe.weight_decay > 0  # the gradient of a black pixel's weights, which else stays 0
-        self._numbers = xp.zeros(len(self._numbers_of(1, 1.0)), dtype=network.dtype)
         # zeros: rows of other processes are multiplied by 0, which numbers that are none would survive
         self._logits = xp.zeros((*self._leading, images.count, network.output_dim), dtype=network.dtype)
         if processes.size > 1:  # of the logits, which rows this process fills
@@ -104,10 +116,7 @@ class Steps:
         """
         network, count = self._network, self._images.count
         order = network.backend.from_host(order)
-        table = network.xp.asarray(
-            [self._numbers_of(first + step, rate) for step, rate in enumerate(rates, start=1)],
-            dtype=network.dtype,
-        )
+        table = self._scalars.table(first, rates)
         epochs_before = first // self.count
         layers = len(network.layers)
         dropout = drawn(network.seeds, "dropout", epochs_before, lambda random: random.integers(2**32, size=layers))
@@ -127,7 +136,7 @@ class Steps:
                     continue
                 part, share = share_of(self._processes, batch)
                 kind = part.stop - part.start, share
-                self._numbers[...] = table[step, :]
+                self._scalars.set(table[step, :])
                 if kind in self._ready:
                     ready = self._ready[kind]
                     ready.chosen[...] = order[..., part]
@@ -174,7 +183,7 @@ class Steps:
         recorder, xp = self._recorder, self._recorder.xp
         keys = [self._keys[..., place : place + 1] for place in range(len(self._network.layers) + 1)]
         batch = Batch(recorder, self._batches, chosen, keys[0], keys[-1])
-        memory = self._optimizer.memory
+        memory = self._optimizer.accumulate
         network = self._twin(memory, batch, keys, share)
         grad = xp.empty_like(batch.targets)
         of_black = self._gradients[..., : self._batches.black * network.layers[0].output_dim]
@@ -184,9 +193,10 @@ class Steps:
         again = self._twin(1.0, batch, keys, share) if adversary else network
         results: dict[str, Array] = {}
         # The recorded function must not refer to self, which keeps the record: see ``_Step``
-        processes, gradients, numbers = self._processes, self._gradients, self._numbers
+        processes, gradients = self._processes, self._gradients
         optimizer, clipping, max_norm, batch_norm = self._optimizer, self._clipping, self._max_norm, self._batch_norm
-        average, black_changes = self._average, self._black_changes
+        average, black_changes, weights_first = self._average, self._black_changes, self._weights_first
+        changes = self._changes if batch_norm else ()
 
         def learn(twin: Perceptron, x: Array) -> Array:
             """Add the gradients of the mean loss to their vector; the gradient of x is the result."""
@@ -213,14 +223,16 @@ class Steps:
             if processes.size > 1:
                 recorder.call(partial(processes.sum, gradients))
             if clipping:
-                clipping.apply()
-            optimizer.update(numbers)
+                clipping()
+            weights_first.fetch()
+            optimizer.update()
+            weights_first.give_back()
             if max_norm:
-                max_norm.apply()
+                max_norm()
             if batch_norm:
-                batch_norm.update(numbers[-2:])
+                batch_norm.update(*changes)
             if average:
-                average.update(numbers[-4:-2] if batch_norm else numbers[-2:])
+                average()
 
         return _Step(chosen, results, recorder.compile(step))
 
@@ -243,13 +255,6 @@ class Steps:
         for layer, key in zip(layers[1:], keys[1:], strict=True):
             row += [Dropout(recorder, self._dropout, numbers, key, layer.input_dim, dtype), layer]
         return row
-
-    def _numbers_of(self, step: int, rate: float) -> list[float]:
-        """All that a step, counted from 1, has to know."""
-        average = self._average.numbers(step) if self._average else []
-        images = min(self._batch_size, self._images.count - (step - 1) % self.count * self._batch_size)
-        statistics = self._batch_norm.numbers(step, images / self._batch_size) if self._batch_norm else []
-        return [*self._optimizer.numbers(step, rate), *average, *statistics]
 
     def _returner(self, source: Array, rows: Array) -> Callable[[], object]:
         """A call that gives the network these parameters, with its rows in their order, as those of plain layers."""
@@ -311,6 +316,34 @@ class Steps:
         mean = xp.reshape(xp.mean(total), (1,))
         self._processes.sum(mean)
         return mean[0, ...]
+
+
+class _WeightsFirst:
+    """Copies of the vectors in the order of optimizers: all weights, then the rest. It goes when networks have it."""
+
+    def __init__(self, backend: Backend, network: NeuralNetwork, parameters: Array, gradients: Array) -> None:
+        xp, size = backend.xp, parameters.shape[-1]
+        places = network.weight_places
+        starts = [place.stop for place in places]
+        stops = [*(place.start for place in places[1:]), size]
+        self._places = [*places, *(slice(*edges) for edges in zip(starts, stops, strict=True))]
+        self._backend, self._p, self._g = backend, parameters, gradients
+        self.parameters, self.gradients = (xp.zeros_like(vector) for vector in (parameters, gradients))
+
+    def fetch(self) -> None:
+        for source, target in ((self._p, self.parameters), (self._g, self.gradients)):
+            start = 0
+            for place in self._places:
+                stop = start + place.stop - place.start
+                self._backend.copyto(source[..., place], out=target[..., start:stop])
+                start = stop
+
+    def give_back(self) -> None:
+        start = 0
+        for place in self._places:
+            stop = start + place.stop - place.start
+            self._backend.copyto(self.parameters[..., start:stop], out=self._p[..., place])
+            start = stop
 
 
 class _Step(NamedTuple):
