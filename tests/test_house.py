@@ -13,6 +13,7 @@ import pytest
 
 import ann
 from ann.optim.registry import OPTIMIZERS, get_optimizer
+from ann.optim.scalars import Scalars
 from support import ROOT
 from support.backends import make_backend
 from support.networks import network_of
@@ -40,7 +41,6 @@ MAY_IMPORT = {
 
 # Imports against this order, which shall go.
 EXCEPTIONS = {
-    ("nn.batch_norm", "optim.constraints"): "keeps its running statistics in the optimizers' MovingAverage",
     ("nn.batch_norm", "training.distributed"): "sums its statistics over processes itself",
     ("training.run_folder", "analysis.figures"): "draws the curves of the run itself",
 }
@@ -48,8 +48,8 @@ EXCEPTIONS = {
 # Code for every device: it computes with the backend's xp, and never with NumPy or CuPy themselves.
 DEVICE_CODE = (
     *("nn", "optim", "data.distortion", "neural_network", "training.adversarial", "training.batches"),
-    *("training.checkpointer", "training.distributed", "training.early_stopping", "training.fit"),
-    *("training.images", "training.trainer"),
+    *("training.checkpointer", "training.distributed", "training.early_stopping", "training.epoch_loss"),
+    *("training.fit", "training.trainer", "training.training_data", "training.training_model"),
 )
 ON_THE_HOST = {"nn.initializers", "nn.rng"}  # draw random numbers, the same for every device
 IMPORT_CUPY = {"backends.gpu", "training.mpi"}
@@ -168,20 +168,12 @@ def test_importing_is_light():
 def test_a_step_reads_nothing_back(monkeypatch, optimizer, output):
     """On the strict device, where whatever would wait for a GPU is made to fail."""
     backend = make_backend("strict")
-    net = network_of(backend, 5, 4, 3, output=output)
+    net = network_of(backend, 5, 4, 3, output=output).network
     x, t = (backend.from_host(array) for array in (np.ones((4, 5), np.float32), np.eye(4, 3, dtype=np.float32)))
-    rule = get_optimizer(
-        optimizer,
-        backend,
-        net.parameters,
-        net.gradients,
-        net.weight_places,
-        net.weight_shapes,
-        momentum=0.9,
-        weight_decay=0.1,
-    )
-    numbers = backend.from_host(np.array(rule.numbers(1, 0.1), dtype=np.float32))
-    x, _ = net.inputs(x)
+    scalars = Scalars(backend, net.dtype)
+    vectors = net.parameters, net.gradients
+    rule = get_optimizer(optimizer, backend, *vectors, [(5, 4), (4, 3)], scalars, momentum=0.9, weight_decay=0.1)
+    rates = scalars.table(0, [0.1])
 
     def read(self, *args):
         raise AssertionError("an array was read back from the device")
@@ -190,7 +182,8 @@ def test_a_step_reads_nothing_back(monkeypatch, optimizer, output):
         monkeypatch.setattr(type(x), name, read, raising=False)
     for _ in range(3):
         loss = net.compute_gradients(x, t)
-        rule.update(numbers)
+        scalars.set(rates[0, :])
+        rule.update()
     with pytest.raises(AssertionError, match="read back"):
         float(loss)
 
@@ -216,15 +209,14 @@ def test_an_epoch_reads_back_at_its_end_only(monkeypatch, small_data):
         lambda size: events.append("batch"),
     )
     events = events[events.index("batch") :]
-    assert events == [*["batch"] * 6, "__float__", "__float__", "epoch"] * 2  # 12 steps are too few for hints
+    assert events == [*["batch"] * 6, "__float__", "to_device", "__array__", "epoch"] * 2  # 12 steps are too few for hints
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "gelu", "leaky-relu"])
 def test_float32_throughout(activation):
     """No float64 array is made in a step: NumPy would promote silently, the strict device refuses."""
     backend = make_backend("strict")
-    net = network_of(backend, 5, 4, 3, activation=activation)
+    net = network_of(backend, 5, 4, 3, activation=activation).network
     x, t = (backend.from_host(array) for array in (np.ones((4, 5), np.float32), np.eye(4, 3, dtype=np.float32)))
-    x, _ = net.inputs(x)
     assert net.compute_gradients(x, t).dtype == backend.xp.float32
-    assert net.logits(x).dtype == net.gradients.dtype == backend.xp.float32
+    assert net.forward(x).dtype == net.gradients.dtype == backend.xp.float32

@@ -15,7 +15,8 @@ from ann.nn.dropout import Dropout
 from ann.nn.network import Network
 from ann.nn.rng import drawn
 from ann.optim.constraints import GradientClipping, MaxNorm, MovingAverage
-from ann.optim.optimizer import Optimizer, get_optimizer
+from ann.optim.optimizer import Optimizer
+from ann.optim.registry import get_optimizer
 from ann.optim.scalars import Scalars
 from ann.training.adversarial import Adversary
 from ann.training.batches import BatchBuffer, ImageSet, distorter

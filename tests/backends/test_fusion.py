@@ -6,7 +6,7 @@ import pytest
 
 from ann.backends.gpu import GpuBackend
 from ann.nn.activations import ACTIVATIONS, Elementwise
-from ann.optim.adam import Adam
+from ann.optim import adam, muon, sgd
 from support import optional
 
 cupy = optional("cupy")
@@ -44,16 +44,22 @@ def test_an_activation_is_one_kernel(name):
     kernel(activation._chain, array(4, 5), array(4, 5), array(4, 5))
 
 
-@pytest.mark.parametrize("shrinking", [0, 1])
-def test_adam_is_one_kernel(shrinking):
-    optimizer = Adam(
-        type("NoMemory", (), {"xp": type("NoMemory", (), {"zeros_like": lambda like: like})}),
-        *(array(8), array(8), [], []),
-        momentum=0.9,
-        weight_decay=0.1,
-        decoupled=True,
-    )
-    kernel(optimizer._rule, *(array(8) for _ in range(4)), *(array() for _ in range(2 + shrinking)))
+@pytest.mark.parametrize(
+    ("formula", "vectors", "numbers"),
+    [
+        (sgd.velocity, 2, [0.9]),
+        (sgd.step, 2, [array()]),
+        (sgd.nesterov, 3, [array(), 0.9, array()]),
+        (adam.adam, 4, [array(), array(), 0.9]),
+        (adam.adamw, 4, [array(), array(), 0.9, array()]),
+        (adam.rmsprop, 4, [array(), 0.9]),
+        (muon.look_ahead, 2, [0.9]),
+        (muon.step, 2, [array(), array(), 2.0]),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_an_optimizer_s_formula_is_one_kernel(formula, vectors, numbers):
+    kernel(lambda backend, *arrays: formula(backend.xp, *arrays), *(array(8) for _ in range(vectors)), *numbers)
 
 
 def test_a_function_that_is_no_kernel_is_refused():

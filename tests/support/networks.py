@@ -6,7 +6,7 @@ import ann
 from ann.nn.activations import ACTIVATIONS
 from ann.nn.losses import get_loss
 from ann.nn.network import Network, size_of
-from ann.optim.optimizer import OPTIMIZERS
+from ann.optim.registry import OPTIMIZERS
 
 
 def network_of(
