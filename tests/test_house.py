@@ -41,7 +41,6 @@ MAY_IMPORT = {
 
 # Imports against this order, which shall go.
 EXCEPTIONS = {
-    ("nn.batch_norm", "training.distributed"): "sums its statistics over processes itself",
     ("training.run_folder", "analysis.figures"): "draws the curves of the run itself",
 }
 

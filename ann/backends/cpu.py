@@ -28,7 +28,7 @@ _LONG = 16  # rows for each processor: one more or less for one of them makes no
 
 _BY_NAME = (np.maximum, np.minimum)  # where NumPy wants out by name
 
-_NEW = ("empty", "empty_like", "zeros", "zeros_like", "ones", "ones_like", "asarray", "reshape")
+_NEW = ("empty", "empty_like", "zeros", "zeros_like", "ones", "ones_like", "arange", "asarray", "reshape")
 
 
 class CpuBackend(Backend):

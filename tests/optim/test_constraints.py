@@ -9,7 +9,7 @@ import ann
 from ann.optim.constraints import GradientClipping, MaxNorm, MovingAverage
 from ann.optim.scalars import Scalars
 from support.digits import write_mnist_like
-from support.networks import REGULARIZED, network_of, recipe_of
+from support.networks import REGULARIZED, network_of, recipe_of, without_black_pixels
 
 ALL = {name: value for name, value in REGULARIZED.items() if "dropout" not in name}  # which has tests of its own
 
@@ -82,6 +82,8 @@ def by_hand(net, dataset, recipe):
         decays[place] = recipe.weight_decay
     images = dataset.train_images.reshape(-1, 64)
     targets = 0.9 * np.eye(10)[dataset.train_labels] + 0.1 / 10
+    first = p[places[0]].reshape(64, 12)
+    p[places[0]] = without_black_pixels(first, net, dataset, recipe).ravel()
     for epoch in range(1, recipe.epochs + 1):
         order = ann.nn.rng.generator(net.seed, "order", epoch).permutation(len(images))
         for start in range(0, len(images), recipe.batch_size):
