@@ -149,10 +149,10 @@ class NeuralNetwork(SetOnce, Perceptron):
         images = check_images("X", X, self.input_dim, self.dtype_name)
         targets = check_targets("Y", Y, len(images), self.output_dim, self.loss.targets)
         self.warn_of_unscaled("X", images)
-        with self.backend.quiet():
+        with self.backend.ignore_overflow():
             x, scale = self._inputs(images)
             loss = self.compute_gradients(x, self._upload(targets), scale)
-            self.backend.combine(self.gradients, self.parameters, -learning_rate)
+            self.backend.axpby(self.gradients, self.parameters, -learning_rate)
             return float(self.xp.mean(loss))
 
     def apply(self, X: Any) -> Any:
@@ -161,7 +161,7 @@ class NeuralNetwork(SetOnce, Perceptron):
         self.warn_of_unscaled("X", images)
         outputs = self.xp.empty((len(images), self.output_dim), dtype=self.dtype)
         x = None
-        with self.backend.quiet():
+        with self.backend.ignore_overflow():
             for chunk in slices(len(images), self.chunk):
                 x, scale = self._inputs(images[chunk], room=x)
                 outputs[chunk, :] = self.outputs(self.logits(x, scale))
@@ -256,7 +256,7 @@ class NeuralNetwork(SetOnce, Perceptron):
         """Warn once if checked host images are floats that look like pixels from 0 to 255."""
         if images.dtype.name == "uint8" or self.warned:
             return
-        with self.backend.quiet():  # the mean of large numbers may overflow
+        with self.backend.ignore_overflow():  # the mean of large numbers may overflow
             self.warned = bool(images.max() > _UNSCALED and images.mean() > _STANDARD)
         if self.warned:
             text = f"{name}: inputs reach {images.max():g} but should lie between 0 and 1: divide pixels by 255"

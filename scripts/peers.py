@@ -48,7 +48,7 @@ class Ours:
 
     def epoch(self, order: np.ndarray) -> float:
         """Train on the images in this order."""
-        with self._network.backend.quiet():
+        with self._network.backend.ignore_overflow():
             self._steps.epoch(order, self._done, [self._rate] * self._steps.count)
             loss_sum = self._steps.loss(order)
         self._done += self._steps.count

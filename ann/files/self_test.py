@@ -64,7 +64,7 @@ def _outputs(contents: dict[str, Any], images: np.ndarray) -> np.ndarray:
         z = np.repeat(bias[..., np.newaxis, :].astype(np.float32), len(images), axis=-2)
         for rows, columns in _pieces(weight):
             piece = np.ascontiguousarray(weight[..., rows, columns], dtype=np.float32)
-            backend.product(x[..., rows], piece, out=z[..., columns], keep=1.0)
+            backend.matmul(x[..., rows], piece, out=z[..., columns], beta=1.0)
         name = layer["activation"]
         activation = get_loss(contents["loss"], name).output if layer is last else get_activation(name)
         activation.function(backend, z, z)

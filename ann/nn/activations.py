@@ -88,7 +88,7 @@ class Identity:
     def function(self, backend: Backend, z: Array, out: Array, *, multiplied: bool = False) -> None:
         """Write y into ``out``."""
         if out is not z:
-            backend.assign(z, out)
+            backend.copyto(z, out)
 
     def backward(self, backend: Backend, grad: Array, kept: Array, scratch: Array) -> None:
         """dL/dz = dL/dy."""

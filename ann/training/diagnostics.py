@@ -54,7 +54,7 @@ class Hints:
             if check.__name__ in said:
                 continue
             found = found or _Findings(self, reports, said)
-            with self.network.backend.quiet():
+            with self.network.backend.ignore_overflow():
                 hint = check(found)
             if hint:
                 said.append(check.__name__)

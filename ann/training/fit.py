@@ -99,7 +99,7 @@ def fit(
 
     shape, training, held_out, weights = together(processes, parts)
     images, labels = training
-    with network.backend.quiet():
+    with network.backend.ignore_overflow():
         training_set = Images(network, images, labels, recipe.label_smoothing, shape, weights)
         validation = Images(network, *held_out) if recipe.validation else None
         steps = Steps(network, training_set, recipe, processes)
@@ -126,7 +126,7 @@ def fit(
         keeper.start_clock()
         first = (epoch - 1) * steps.count
         rates = [rate(step) for step in range(first, first + steps.count)]
-        with network.backend.quiet():
+        with network.backend.ignore_overflow():
             order = drawn(network.seeds, "order", epoch, lambda random: random.permutation(training_set.count))
             done = steps.epoch(order, first, rates, on_step, position.step)
             if done < steps.count:
@@ -142,7 +142,7 @@ def fit(
                 f"training diverged in epoch {epoch} of {recipe.epochs}{_whose(network, finite)}: the numbers "
                 f"overflowed; {lower_rate(recipe)}"
             )
-        with network.backend.quiet():
+        with network.backend.ignore_overflow():
             measured = _evaluate(network, validation, processes) if validation else None
         report = EpochReport(
             epoch=epoch,

@@ -165,7 +165,7 @@ class Steps:
         """Make ``state`` after so many steps of an epoch whole: the logits of all processes."""
         if done and self._processes.size > 1:
             xp = self._network.xp
-            with self._network.backend.quiet():
+            with self._network.backend.ignore_overflow():
                 xp.multiply(self._logits, self._own, out=self._logits)
                 self._processes.sum(self._logits)
 
@@ -222,7 +222,7 @@ class Steps:
             if average:
                 average.update(numbers[-4:-2] if batch_norm else numbers[-2:])
 
-        return _Step(chosen, results, recorder.record(step))
+        return _Step(chosen, results, recorder.compile(step))
 
     def _twin(self, memory: float, batch: Batch, keys: list[Array], share: float) -> Perceptron:
         """The network as it is in training, with what ``memory`` leaves of the gradients before."""
@@ -261,10 +261,10 @@ class Steps:
         copy = self._copier(folded, network.parameters, rows)
 
         def fold() -> None:
-            recorder.assign(plain, out=folded)
+            recorder.copyto(plain, out=folded)
             batch_norm.fold(network.layer_matrices(folded), gains)
 
-        make = recorder.record(fold)
+        make = recorder.compile(fold)
 
         def make_and_copy() -> None:
             make()
@@ -284,10 +284,10 @@ class Steps:
 
         def copy() -> None:
             xp.take(before, rows, axis=-2, out=after)
-            recorder.assign(source[..., size:], out=whole[..., size:])
-            recorder.assign(whole, out=target)
+            recorder.copyto(source[..., size:], out=whole[..., size:])
+            recorder.copyto(whole, out=target)
 
-        return recorder.record(copy)
+        return recorder.compile(copy)
 
     def loss(self, order: Any) -> Array:
         """The sum of the losses of an epoch's images, a 0-d array on the device. ``order``: the epoch's.

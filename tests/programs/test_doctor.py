@@ -181,7 +181,7 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
 @pytest.mark.parametrize(
     ("change", "flags", "found"),
     [
-        ("import ann.backends.cpu\nann.backends.cpu.CpuRecorder.combine = lambda *rest: None", [], "layer 1, weight"),
+        ("import ann.backends.cpu\nann.backends.cpu.CpuRecorder.axpby = lambda *rest: None", [], "layer 1, weight"),
         (
             "from ann.nn.activations import ACTIVATIONS\n"
             "ACTIVATIONS['tanh']._chain = lambda backend, grad, kept, scratch: None",
