@@ -4,13 +4,9 @@ import re
 
 from support import ROOT
 
-GUIDES = sorted(
-    str(path.relative_to(ROOT))
-    for path in [
-        ROOT / "README.md",
-        *(path for room in ("ann", "data", "scripts", "tests", ".github") for path in (ROOT / room).rglob("*.md")),
-    ]
-)
+ROOMS = ("ann", "data", "scripts", "tests", ".github")
+_PATHS = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.md"))]
+GUIDES = ["README.md", *(str(path.relative_to(ROOT)) for path in _PATHS)]
 
 
 def text_of(guide):
