@@ -25,10 +25,11 @@ import ann
 from ann.analysis import inspection
 from ann.analysis.figures import figure_of_curves, figure_of_images, pyplot
 from ann.analysis.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
-from ann.files.atomic import check_writable, shown_path, write_atomically
+from ann.errors import printable_path
+from ann.files.atomic import check_writable, write_atomically
 from ann.training.checkpoint_file import read_checkpoint
 from ann.training.report import EpochReport
-from ann.training.run_folder import position_of
+from ann.training.run_folder import read_training_state
 
 EXAMPLES = """\
   python scripts/report.py
@@ -76,7 +77,7 @@ def model_and_reports(source: Path) -> tuple[Path, list[EpochReport]]:
     model = source / "model.pickle"
     if not model.is_file():
         try:
-            position_of(source)
+            read_training_state(source)
             going = f"; resume it: {cli.command('train.py', '--resume', source)}"
         except ann.AnnError:
             going = ""
@@ -251,13 +252,13 @@ def page(source: Path, network: ann.NeuralNetwork, parts: Sequence[Section]) -> 
     """The report as one page, which needs nothing else."""
     recipe = network.recipe or {}
     facts = {
-        "model": shown_path(source),
+        "model": printable_path(source),
         "network": repr(network).strip("<>"),
         "parameters": f"{network.parameters.size:,}",
         "seed": str(network.seed),
         "training": ", ".join(f"{name} {value}" for name, value in recipe.items() if value) or "not known",
     }
-    return html_page.page(f"Report on {shown_path(source)}", facts, parts)
+    return html_page.page(f"Report on {printable_path(source)}", facts, parts)
 
 
 def parse_flags() -> argparse.Namespace:
