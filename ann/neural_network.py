@@ -36,8 +36,6 @@ from ann.validation import (
 
 _UNSCALED, _STANDARD = 16.0, 1.0  # inputs above this, with a mean above that, are taken for pixels that were not scaled
 SELF_TEST_IMAGES = 16  # images that a model file carries
-_NUDGE = 1.0 - 2.0**-18  # changes pixels as little as rounding on another machine may change what follows from them
-_STEADY = 1e-3  # and then outputs change by less than this
 CHUNK = 1000  # images that a network is applied to at a time, at most, so that many need little memory
 _NUMBERS = 2**22  # in any layer's outputs for them, at most, unless a single image has more
 
@@ -260,34 +258,18 @@ class NeuralNetwork(SetOnce):
         layers = []
         for spec, (weight, bias) in zip(self._layer_list, self.weights_and_biases(), strict=True):
             layers.append({**spec, "weight": weight, "bias": bias})
-        return model_file.to_bytes(layers, self.loss_name, PIXEL_SCALE, self.seed, self.recipe, self._self_test())
+        images = self.self_test_images
+        if images is None:
+            random, shape = generator(self.seed, "examples"), (SELF_TEST_IMAGES, self.input_dim)
+            images = random.integers(0, 256, shape, dtype="uint8")
+        images = images[: max_self_test_images(self._layer_list, self.committee)]
+        return model_file.to_bytes(layers, self.loss_name, PIXEL_SCALE, self.seed, self.recipe, images)
 
     def weights_and_biases(self) -> list[tuple[Any, Any]]:
         """Host arrays for each layer: weights (..., I, O) and biases (..., O)."""
         to_host = self.backend.to_host
         dense = [layer for layer in self.network.layers if isinstance(layer, Dense)]
         return [(to_host(layer.weight), to_host(layer.bias)[..., 0, :]) for layer in dense]
-
-    def _self_test(self) -> dict[str, Any] | None:
-        """What the model file carries to be tried by; None where outputs depend on the last digits of pixels, and so on
-        the machine. They are the CPU's, so that files do not depend on the device.
-        """
-        pixels = self.self_test_images
-        if pixels is None:
-            random, shape = generator(self.seed, "examples"), (SELF_TEST_IMAGES, self.input_dim)
-            pixels = random.integers(0, 256, shape, dtype="uint8")
-        pixels = pixels[: max_self_test_images(self.layer_list, self.committee)]
-        here = self
-        if (self.backend.name, self.dtype_name) != ("cpu", "float32"):  # as it will be loaded
-            host = model_file.float32(self.backend.to_host(self.parameters))
-            try:
-                here = NeuralNetwork(self.layer_list, self.loss_name, parameters=host, committee=self.committee)
-            except ValueError:  # not finite, for which the file will be refused
-                return None
-        outputs = self_test.safe_outputs(here.apply, pixels)
-        nudged = self_test.safe_outputs(here.apply, pixels * (PIXEL_SCALE * _NUDGE))
-        steady = self_test.outputs_match(outputs, nudged, _STEADY)
-        return {"images": pixels, "outputs": outputs} if steady else None
 
     @property
     def self_test_images(self) -> Any:
@@ -362,35 +344,35 @@ def slices(count: int, size: int) -> Iterator[slice]:
 def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> NeuralNetwork:
     """Read a model file, wherever it was trained, onto a device. It is safe to open a stranger's file.
 
-    The examples in it are tried, so what loads here computes here what it computed where it was saved.
+    Its self-test is run, so a model that loads computes here what it computed where it was saved.
 
     Raises:
-        ModelFileError: the file is missing, unreadable, damaged or not a model of this format, or no output for an
-            example may be ``self_test.TOLERANCE`` off, and one is.
+        ModelFileError: the file is missing, unreadable, damaged or not a model of this format, or an output of its
+            self-test is off by more than ``self_test.TOLERANCE``.
         DeviceError: the device cannot be used.
     """
     backend = get_backend(device)
     contents, path = read_model(path), printable_path(path)
-    examples = contents.get("examples")
+    test = contents["examples"]
     specs = [{key: layer[key] for key in LAYER_KEYS} for layer in contents["layers"]]
     try:
-        right = not examples or self_test.passes_self_test(contents)  # before anything as large as the file is built
+        right = not test or self_test.passes_self_test(contents)  # before anything as large as the file is built
         if right:
             committee, parameters = model_file.parameter_vector(contents)
             network = NeuralNetwork(
                 specs, contents["loss"], backend, contents["seed"], parameters=parameters, committee=committee
             )
-            network.recipe, network.self_test_images = contents["recipe"], examples and examples["images"]
-            if examples and backend.name != "cpu":  # where the same was just computed
+            network.recipe, network.self_test_images = contents["recipe"], test and test["images"]
+            if test and backend.name != "cpu":  # where the same was just computed
                 found = self_test.safe_outputs(network.apply, network.self_test_images)
-                right = self_test.outputs_match(examples["outputs"], found, self_test.TOLERANCE)
+                right = self_test.outputs_match(test["outputs"], found, self_test.TOLERANCE)
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}") from None
     except MemoryError:
         raise ModelFileError(f"{path}: there is not enough memory for its network") from None
     if not right:
         raise ModelFileError(
-            f"{path}: on this machine it gives other outputs for its own examples than where it was saved; if it has "
-            "an activation of your own, import the one that it was trained with"
+            f"{path}: its self-test fails: on this machine it gives other outputs than where it was saved; if it uses "
+            "your own activation, import the one that it was trained with"
         )
     return network
