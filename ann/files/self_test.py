@@ -67,7 +67,7 @@ def _outputs(contents: dict[str, Any], images: np.ndarray) -> np.ndarray:
             backend.matmul(x[..., rows], piece, out=z[..., columns], beta=1.0)
         name = layer["activation"]
         activation = get_loss(contents["loss"], name).output if layer is last else get_activation(name)
-        activation.function(backend, z, z)
+        activation.forward(backend, z, out=z)
         x = z
     return np.asarray(x.mean(axis=0)) if bias.ndim == 2 else x
 
