@@ -149,7 +149,7 @@ class NeuralNetwork(SetOnce):
     def chunk(self) -> int:
         """How many images it is applied to at a time."""
         widest = max(self.input_dim, *(layer["output_dim"] for layer in self._layer_list))
-        return max(1, min(CHUNK, _NUMBERS // (self.committee * widest)))
+        return max(1, min(CHUNK, _NUMBERS // (self.committee * int(widest))))
 
     @property
     def seeds(self) -> range:
@@ -312,7 +312,9 @@ class NeuralNetwork(SetOnce):
 
     def _upload(self, array: Any) -> Array:
         """Host pixels, or host floats of any type -> device pixels, or floats of the network's type."""
-        return self.backend.from_host(array if array.dtype.name == "uint8" else array.astype(self.dtype_name, copy=False))
+        return self.backend.from_host(
+            array if array.dtype.name == "uint8" else array.astype(self.dtype_name, copy=False)
+        )
 
     def warn_of_unscaled(self, name: str, images: Any, stacklevel: int = 3) -> None:
         """Warn once if checked host images are floats that look like pixels from 0 to 255."""

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from ann.training.images import Images
 from peers_jax import JaxScan, JaxStep
 from peers_torch import Torch, TorchCompiled, TorchGraph, TorchTF32
 from tasks import MOMENTUM, Contender, Task, UnsuitedError, Weights
 
 import ann
 from ann.training.distributed import SINGLE_PROCESS, Processes
-from ann.training.images import Images
 from ann.training.trainer import Steps
 
 

@@ -216,7 +216,9 @@ def test_an_epoch_reads_back_at_its_end_only(monkeypatch, small_data):
         lambda size: events.append("batch"),
     )
     events = events[events.index("batch") :]
-    assert events == [*["batch"] * 6, "__float__", "to_device", "__array__", "epoch"] * 2  # 12 steps are too few for hints
+    assert (
+        events == [*["batch"] * 6, "__float__", "to_device", "__array__", "epoch"] * 2
+    )  # 12 steps are too few for hints
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "gelu", "leaky-relu"])

@@ -1,8 +1,9 @@
-"""Activations: what a neuron does with its weighted sum. Each formula is written once, with operators, beside its
-derivative, which takes the activation's *output* where that suffices, so that the sum need not be kept.
+"""Activations: what a neuron does with its weighted sum. Each formula is written once, with
+operators, beside its derivative, which takes the *output* of the activation where that suffices, so
+that the sum need not be kept.
 
-All of them stay finite for sums of +-1e4. Numbers are Python's, so that float32 stays float32. Letters: z (..., N, O)
-weighted sums, y (..., N, O) outputs, for N images and O neurons.
+All of them stay finite for sums of +-1e4. Numbers are Python's, so that float32 stays float32.
+Letters: z (..., N, O) weighted sums, y (..., N, O) outputs, for N images and O neurons.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from ann.backends.base import Array, Backend
-from ann.nn.initializers import Deviation, glorot, he
-from ann.spelling import did_you_mean
 from ann.errors import printable
+from ann.nn.initializers import GLOROT, Deviation, glorot, he
+from ann.spelling import did_you_mean
 from ann.validation import check_curve
 
 Formula = Callable[..., Array]  # (xp, array, ...) -> array, where xp is the backend's array library
@@ -24,12 +25,12 @@ Formula = Callable[..., Array]  # (xp, array, ...) -> array, where xp is the bac
 class Activation:
     """y = f(z), and its derivative.
 
-    Args:
+    Attributes:
         name: as in a layer list.
         function: (xp, z) -> y.
         derivative: (xp, y) -> dy/dz, or (xp, z) -> dy/dz if ``derivative_of`` is "input".
-        derivative_of: what ``derivative``, ``chain_rule`` and ``backward`` take: the output y, or the input z.
-        chain_rule: (xp, dL/dy, y or z) -> dL/dz; given if an output depends on more than one sum.
+        derivative_of: what ``derivative``, ``chain_rule`` and ``backward`` take: the output y, or
+            the input z.
         init: the standard deviation of the initial weights; see ``initializers``.
     """
 
@@ -37,25 +38,27 @@ class Activation:
         self,
         name: str,
         function: Formula,
-        derivative: Formula | None = None,
+        derivative: Formula,
         *,
         derivative_of: Literal["output", "input"] = "output",
-        chain_rule: Formula | None = None,
-        init: Deviation = glorot(),
+        init: Deviation = GLOROT,
     ) -> None:
         self.name = name
         self.function = function
         self.derivative = derivative
         self.derivative_of = derivative_of
         self.init = init
-        self.chain_rule = chain_rule or (lambda xp, grad, saved: grad * derivative(xp, saved))
+
+    def chain_rule(self, xp: Any, grad: Array, saved: Array) -> Array:
+        """dL/dz = dL/dy dy/dz."""
+        return grad * self.derivative(xp, saved)
 
     def forward(self, backend: Backend, z: Array, out: Array) -> None:
         """out = f(z). ``out`` may be z."""
         backend.elementwise(self.function, z, out=out)
 
     def backward(self, backend: Backend, grad: Array, saved: Array) -> None:
-        """Turn ``grad`` from dL/dy into dL/dz, in place. ``saved`` is y or z, see ``derivative_of``."""
+        """Turn ``grad`` from dL/dy into dL/dz, in place; ``saved`` is what ``derivative`` takes."""
         backend.elementwise(self.chain_rule, grad, saved, out=grad)
 
 
@@ -63,38 +66,49 @@ class Identity(Activation):
     """No activation: y = z."""
 
     def __init__(self) -> None:
-        super().__init__("identity", lambda xp, z: z, chain_rule=lambda xp, grad, y: grad)
+        super().__init__("identity", lambda xp, z: z, lambda xp, y: xp.ones_like(y))
+
+    def chain_rule(self, xp: Any, grad: Array, saved: Array) -> Array:
+        """dL/dz = dL/dy."""
+        return grad
 
     def forward(self, backend: Backend, z: Array, out: Array) -> None:
+        """out = z."""
         if out is not z:
             backend.copyto(z, out=out)
 
     def backward(self, backend: Backend, grad: Array, saved: Array) -> None:
-        pass
+        """Nothing changes."""
+
+
+class Softmax(Activation):
+    """Probabilities that sum to one: y_i = exp(z_i) / sum_j exp(z_j)."""
+
+    def __init__(self) -> None:
+        super().__init__("softmax", _softmax, lambda xp, y: y * (1.0 - y))  # dy_i/dz_i
+
+    def chain_rule(self, xp: Any, grad: Array, saved: Array) -> Array:
+        """dL/dz_j = y_j (dL/dy_j - sum_i dL/dy_i y_i), since dy_i/dz_j = y_i (delta_ij - y_j)."""
+        return saved * (grad - xp.sum(grad * saved, axis=-1, keepdims=True))
 
 
 def _softmax(xp: Any, z: Array) -> Array:
-    """Probabilities that sum to one: y_i = exp(z_i) / sum_j exp(z_j). Each output depends on every sum of its row."""
     # Subtracting the largest sum changes nothing in the ratio and keeps exp() at 1 or below.
     powers = xp.exp(z - xp.max(z, axis=-1, keepdims=True))
     return powers / xp.sum(powers, axis=-1, keepdims=True)
 
 
-def _softmax_chain_rule(xp: Any, grad: Array, y: Array) -> Array:
-    """dL/dz_j = y_j (dL/dy_j - sum_i dL/dy_i y_i), since dy_i/dz_j = y_i (delta_ij - y_j)."""
-    return y * (grad - xp.sum(grad * y, axis=-1, keepdims=True))
-
-
-LARGEST = 3.4e38  # about the largest float32; on a CPU clip() takes a third of the time of maximum() with a number
+LARGEST = 3.4e38  # about the largest float32: clip(z, 0, LARGEST) is faster than maximum(z, 0)
 LEAK = 0.01
-SIZE, STEEPNESS = 1.7159, 2.0 / 3.0  # LeCun et al., Efficient BackProp (1998), section 4.4: maps 1 to 1 and -1 to -1
+SIZE, STEEPNESS = 1.7159, 2.0 / 3.0  # LeCun et al. (1998), section 4.4: maps 1 to 1 and -1 to -1
 SCALE, CUBE = 2.0 * math.sqrt(2.0 / math.pi), 0.044715
 
 
 def _gelu_gate(xp: Any, z: Array) -> Array:
-    """sigmoid(scale (z + cube z^3)): about the probability that a standard normal number is below z.
+    """sigmoid(scale (z + cube z^3)): about the probability that a normal random number is below z.
 
-    Hendrycks & Gimpel (2016), section 2, where it stands as (1 + tanh(u / 2)) / 2, which loses its digits for z < -4.
+    Hendrycks & Gimpel (2016), section 2, who write (1 + tanh(u / 2)) / 2, which loses its digits
+    for z < -4.
     """
     return 1.0 / (1.0 + xp.exp(-SCALE * z * (1.0 + CUBE * z * z)))
 
@@ -112,7 +126,12 @@ def _swish_derivative(xp: Any, z: Array) -> Array:
 ACTIVATIONS: dict[str, Activation] = {
     activation.name: activation
     for activation in (
-        Activation("sigmoid", lambda xp, z: 1.0 / (1.0 + xp.exp(-z)), lambda xp, y: y * (1.0 - y), init=glorot(4.0)),
+        Activation(
+            "sigmoid",
+            lambda xp, z: 1.0 / (1.0 + xp.exp(-z)),
+            lambda xp, y: y * (1.0 - y),
+            init=glorot(4.0),
+        ),
         Activation("tanh", lambda xp, z: xp.tanh(z), lambda xp, y: 1.0 - y * y),
         Activation(
             "scaled-tanh",
@@ -131,16 +150,28 @@ ACTIVATIONS: dict[str, Activation] = {
             lambda xp, y: xp.clip(xp.astype(y > 0.0, y.dtype), LEAK, 1.0),
             init=he,
         ),
-        Activation(  # ln(1 + exp(z)), where nothing overflows; its derivative is the sigmoid of z
+        Activation(  # ln(1 + exp(z)), so that nothing overflows; the derivative is sigmoid(z)
             "softplus",
             lambda xp, z: xp.clip(z, 0.0, LARGEST) + xp.log(1.0 + xp.exp(-xp.abs(z))),
             lambda xp, y: 1.0 - xp.exp(-y),
             init=he,
         ),
-        Activation("gelu", lambda xp, z: z * _gelu_gate(xp, z), _gelu_derivative, derivative_of="input", init=he),
+        Activation(
+            "gelu",
+            lambda xp, z: z * _gelu_gate(xp, z),
+            _gelu_derivative,
+            derivative_of="input",
+            init=he,
+        ),
         # Ramachandran et al. (2017), with beta = 1; also called SiLU
-        Activation("swish", lambda xp, z: z / (1.0 + xp.exp(-z)), _swish_derivative, derivative_of="input", init=he),
-        Activation("softmax", _softmax, chain_rule=_softmax_chain_rule),
+        Activation(
+            "swish",
+            lambda xp, z: z / (1.0 + xp.exp(-z)),
+            _swish_derivative,
+            derivative_of="input",
+            init=he,
+        ),
+        Softmax(),
         Identity(),
     )
 }
@@ -164,14 +195,16 @@ def register_activation(name: str, function: Formula, derivative: Formula) -> No
     """Add an activation of your own, for use in layer lists, recipes and model files.
 
     Args:
-        name: a word of letters, digits and dashes. Registering it again replaces it; the built-in ones stay.
-        function: (xp, z) -> y, an array of the shape and type of z, computed with operators and functions of the array
-            library ``xp``, element by element. It must not change z.
+        name: a word of letters, digits and dashes. Registering it again replaces it; the built-in
+            ones stay.
+        function: (xp, z) -> y, an array of the shape and type of z, computed element by element
+            with operators and functions of the array library ``xp``. It must not change z.
         derivative: (xp, z) -> dy/dz, in the same way.
 
     Raises:
-        ValueError: the name is taken or not such a word, or the functions, tried on a few numbers, do not return what
-            they should: float32 for float32, and a derivative that is the slope of the function.
+        ValueError: the name is taken or not such a word, or the functions, tried on a few numbers,
+            do not return what they should: float32 for float32, and a derivative that is the slope
+            of the function.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
         raise ValueError(f"activation name: expected a word of letters, digits and dashes, got {printable(name)}")

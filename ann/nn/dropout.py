@@ -4,8 +4,6 @@ the image, the epoch and the neuron by a hash on the device, so every backend si
 
 from __future__ import annotations
 
-from typing import Any
-
 from ann.backends.base import Array, Backend
 from ann.nn.layers import Layer
 from ann.nn.random_bits import Hash

@@ -1,9 +1,9 @@
-"""Layers: each turns rows into rows, and hands the gradient back. A network is layers in a row, and backpropagation calls
-their backward methods in reverse.
+"""Layers: each turns rows into rows, and hands the gradient back. A network is layers in a row, and backpropagation
+calls their backward methods in reverse.
 
-Letters and shapes: x (..., N, I) inputs and y (..., N, O) outputs, one row for each of N images; W (..., I, O) weights and
-b (..., 1, O) biases. ``...`` stands for the members of a committee, or for nothing. ``grad`` is the derivative of the
-mean loss with respect to the layer's output, dL/dy, and has the shape of y.
+Letters and shapes: x (..., N, I) inputs and y (..., N, O) outputs, one row for each of N images; W (..., I, O) weights
+and b (..., 1, O) biases. ``...`` stands for the members of a committee, or for nothing. ``grad`` is the derivative of
+the mean loss with respect to the layer's output, dL/dy, and has the shape of y.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Layer:
     parameters: tuple[Parameter, ...] = ()
 
     def initial_values(self, random: Any) -> dict[str, Any]:
-        """Host arrays to start from, by name, drawn from a NumPy generator. Parameters that are not there start at 0."""
+        """Host arrays by name, drawn from a NumPy generator. Parameters that are not among them start at 0."""
         return {}
 
     def bind(self, backend: Backend, values: dict[str, Array], gradients: dict[str, Array]) -> None:

@@ -1,8 +1,9 @@
-"""Losses: how wrong the outputs are, and the gradient, the direction in which to change them. A loss is combined with
-the output activation and takes the *logits* (the last layer's weighted sums), because the composed formulas are simple,
-and stable where their parts overflow.
+"""Losses: how wrong the outputs are, and in which direction to change them. A loss is combined with
+the output activation and takes the *logits* (the last layer's weighted sums), because the composed
+formulas are simple, and stable where their parts overflow.
 
-Letters: z (..., N, O) logits, y (..., N, O) outputs, t (..., N, O) target rows. A value is a mean over the N images.
+Letters: z (..., N, O) logits, y (..., N, O) outputs, t (..., N, O) target rows. A value is a mean
+over the N images.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from ann.backends.base import Array, Backend
+from ann.errors import printable
 from ann.nn.activations import Activation, Formula, get_activation
 from ann.spelling import did_you_mean
-from ann.errors import printable
 
 TargetRange = Literal["any", "unit", "distribution"]
 
@@ -23,8 +24,8 @@ class Loss:
     Attributes:
         output: the output activation: logits -> outputs.
         output_name: the only output activation for which the loss is made, or "" for any.
-        targets: which target rows make sense: "any" numbers, each in the "unit" interval, or a "distribution",
-            in [0, 1] and summing to one. One-hot rows are all three.
+        targets: which target rows make sense: "any" numbers, each in the "unit" interval, or a
+            "distribution", in [0, 1] and summing to one. One-hot rows are all three.
     """
 
     output_name = ""
@@ -56,7 +57,7 @@ class CrossEntropy(Loss):
 
 
 class SigmoidCrossEntropy(CrossEntropy):
-    """L = -sum_o [t ln y + (1 - t) ln(1 - y)], y = sigmoid(z): each output is a yes-or-no question of its own.
+    """L = -sum_o [t ln y + (1 - t) ln(1 - y)], y = sigmoid(z): each output answers yes or no.
 
     Nielsen, Neural Networks and Deep Learning, chapter 3, equation 63.
     """
@@ -66,20 +67,20 @@ class SigmoidCrossEntropy(CrossEntropy):
 
     def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
         """L = sum_o [max(z, 0) - t z + ln(1 + exp(-|z|))], the same without a logarithm of 0."""
-        # log(1 + e), not log1p(e): it takes a third of the time, and what it loses is below 1e-7 an output.
+        # log(1 + e), not log1p(e): it takes a third of the time and loses less than 1e-7 per output
         xp = backend.xp
         tail = xp.log(1.0 + xp.exp(-xp.abs(logits)))
         return xp.sum(xp.maximum(logits, 0.0) - targets * logits + tail, axis=(-2, -1)) * (1.0 / logits.shape[-2])
 
 
 class SoftmaxCrossEntropy(CrossEntropy):
-    """L = -sum_o t ln y, y = softmax(z): the outputs are probabilities of classes that exclude each other."""
+    """L = -sum_o t ln y, y = softmax(z): probabilities of classes that exclude each other."""
 
     output_name = "softmax"
     targets: TargetRange = "distribution"
 
     def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
-        """L = ln sum_o exp(z - m) - sum_o t (z - m) with m the largest logit, so that exp() cannot overflow."""
+        """L = ln sum_o exp(z - m) - sum_o t (z - m); m, the largest z, keeps exp() from overflow."""
         xp = backend.xp
         z = logits - xp.max(logits, axis=-1, keepdims=True)
         log_sum = xp.sum(xp.log(xp.sum(xp.exp(z), axis=-1)), axis=-1)

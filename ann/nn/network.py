@@ -101,7 +101,7 @@ class Network:
         return self.backend.xp.mean(logits, axis=0) if self.leading else logits
 
     def with_own_arrays(self) -> Network:
-        """The same layers on the same parameters, with working arrays of their own: for another thread or batch size."""
+        """The same layers on the same parameters with other working arrays: for another thread or batch size."""
         other = copy.copy(self)
         other.layers = tuple(copy.copy(layer) for layer in self.layers)
         for layer in other.layers:

@@ -1,5 +1,5 @@
-"""The images of a training on their device, and the batches that are made of them: gathered, scaled, distorted, with some
-pixels dropped.
+"""The images of a training on their device, and the batches that are made of them: gathered, scaled, distorted, with
+some pixels dropped.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class _Findings:
         """(number of the layer, its activation, outputs (N, O)) for each hidden layer."""
         x = np.empty(self.images.shape, dtype=self.host.dtype_name)
         fill_inputs(self.host.backend, self.images, out=x)
-        found = []
+        found: list[tuple[int, Any, np.ndarray]] = []
         for layer in self.host.network.layers:
             x = layer.forward(x)
             if isinstance(layer, Activation):

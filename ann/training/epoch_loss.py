@@ -28,7 +28,9 @@ class EpochLoss:
         self._images = images
         self._processes = processes
         # zeros, because rows of other processes are multiplied by 0, which would keep a NaN
-        self.logits = xp.zeros((*network.network.leading, images.count, network.output_dim), dtype=network.network.dtype)
+        self.logits = xp.zeros(
+            (*network.network.leading, images.count, network.output_dim), dtype=network.network.dtype
+        )
         if processes.size > 1:
             shares = [shard(processes, batch) for batch in slices(images.count, batch_size)]
             parts = [part for part, share in shares if share]

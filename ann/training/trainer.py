@@ -233,16 +233,24 @@ class Trainer:
                 layer.images = batch.image_ids
             elif isinstance(layer, BatchNorm):
                 layer.share = share
-        hooks = self._before_update, self._after_update
-        options = {"share": share, "adversarial": recipe.adversarial}
-        return Step(self._backend, network, batch, self._optimizer, *hooks, **options)
+        return Step(
+            self._backend,
+            network,
+            batch,
+            self._optimizer,
+            self._before_update,
+            self._after_update,
+            share=share,
+            adversarial=recipe.adversarial,
+        )
 
     def _set_keys(self, epoch: int) -> None:
-        upload, seeds = self._user.backend.from_host, self._user.seeds
-        for purpose, columns in (("dropout", slice(0, -1)), ("distortion", slice(-1, None))):
-            size = len(range(*columns.indices(self._keys.shape[-1])))
-            keys = drawn(seeds, purpose, epoch - 1, lambda random, size=size: random.integers(2**32, size=size))
-            self._keys[..., columns] = upload(keys.astype("uint32"))
+        """Draw the keys of an epoch's dropout and distortions."""
+        upload, seeds, count = self._user.backend.from_host, self._user.seeds, self._keys.shape[-1] - 1
+        dropout = drawn(seeds, "dropout", epoch - 1, lambda random: random.integers(2**32, size=count))
+        distortion = drawn(seeds, "distortion", epoch - 1, lambda random: random.integers(2**32, size=1))
+        self._keys[..., :-1] = upload(dropout.astype("uint32"))
+        self._keys[..., -1:] = upload(distortion.astype("uint32"))
 
     def _agree(self) -> None:
         """Take what the first process has: machines that differ may round differently, and must not drift apart."""

@@ -1,5 +1,5 @@
-"""The network as it is while it is trained: on vectors of its own, with batch normalisation and dropout, and without the
-inputs that are black in every image.
+"""The network as it is while it is trained: on vectors of its own, with batch normalisation and dropout, and without
+the inputs that are black in every image.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class TrainingModel:
         for theirs in user.network.layers:
             if isinstance(theirs, Activation):
                 layers.append(Activation(theirs.f.name))
+            if not isinstance(theirs, Dense):
                 continue
             if recipe.dropout and layers:
                 key = len(self._rows)

@@ -5,7 +5,6 @@ import inspect
 import pytest
 
 from ann.backends.gpu import GpuBackend
-from ann.nn.activations import ACTIVATIONS, Elementwise
 from ann.optim import adam, muon, sgd
 from support import optional
 
@@ -35,13 +34,6 @@ def kernel(function, *arrays):
 
 
 backend = GpuBackend(cupy, "never asked to compute")
-
-
-@pytest.mark.parametrize("name", [name for name, one in ACTIVATIONS.items() if isinstance(one, Elementwise)])
-def test_an_activation_is_one_kernel(name):
-    activation = ACTIVATIONS[name]
-    kernel(activation._function, array(4, 5), array(4, 5))
-    kernel(activation._chain, array(4, 5), array(4, 5), array(4, 5))
 
 
 @pytest.mark.parametrize(

@@ -6,20 +6,20 @@ import sys
 import tracemalloc
 import warnings
 
+import ann.training.images
 import numpy as np
 import pytest
 
 import ann
 import ann.backends.cpu
-import ann.training.images
 from ann.backends import blas
 from ann.backends.cpu import CpuRecorder
 from ann.backends.gpu import GpuBackend, GpuRecorder
 from ann.nn.activations import ACTIVATIONS
 from ann.optim.optimizer import Optimizer
 from ann.optim.registry import OPTIMIZERS
-from ann.training.fastest_device import choose_backend
 from ann.training.batches import ImageSet, lit_pixels
+from ann.training.fastest_device import choose_backend
 from ann.training.trainer import Trainer
 from support.backends import Plain, assert_same, make_backend
 from support.digits import write_mnist_like

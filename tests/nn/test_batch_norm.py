@@ -102,8 +102,7 @@ def test_training_is_the_formula(backend, dataset, black):
     )  # fmt: skip
     net = network_of(backend, 64, 12, 10, activation="tanh", output="softmax")
     (w, v), (b, c) = (
-        [part.astype(np.float64) for part in parts]
-        for parts in zip(*net.weights_and_biases(), strict=True)
+        [part.astype(np.float64) for part in parts] for parts in zip(*net.weights_and_biases(), strict=True)
     )
     w = without_black_pixels(w, net, dataset, recipe)
     gain, mean, variance = np.ones(12), 0.0, 0.0

@@ -182,8 +182,7 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
     [
         ("import ann.backends.cpu\nann.backends.cpu.CpuRecorder.axpby = lambda *rest: None", [], "layer 1, weight"),
         (
-            "from ann.nn.activations import ACTIVATIONS\n"
-            "ACTIVATIONS['tanh']._chain = lambda backend, grad, kept, scratch: None",
+            "from ann.nn.activations import ACTIVATIONS\nACTIVATIONS['tanh'].chain_rule = lambda xp, grad, y: grad",
             ["--gradients"],
             "hidden layers tanh",
         ),

@@ -59,7 +59,9 @@ def test_each_member_is_what_it_would_be_alone(backend, dataset, optimizer, fiel
         assert report.validation.loss == pytest.approx(np.mean([found[epoch].validation.loss for _, found in alone]))
     outputs = np.mean([one.apply(dataset.test_images) for one, _ in alone], axis=0)
     np.testing.assert_allclose(net.apply(dataset.test_images), outputs, rtol=1e-4, atol=1e-6)
-    assert (net.predict(dataset.train_images[-20:]) != dataset.train_labels[-20:]).sum() == reports[-1].validation.errors
+    assert (net.predict(dataset.train_images[-20:]) != dataset.train_labels[-20:]).sum() == reports[
+        -1
+    ].validation.errors
 
 
 def test_one_is_the_plain_network(backend, dataset):
