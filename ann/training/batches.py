@@ -104,11 +104,11 @@ class Batch:
         if self.weights is not None:
             xp.take(batches.weights, self._chosen, axis=0, out=self._flat_weights)
         if self._distorted:
-            self._distorted.draw()
+            self._distorted.fill()
         else:
             xp.take(batches.pixels, self._chosen, axis=0, out=self._flat_pixels)
             if not batches.floats:
                 backend.copyto(self._pixels, out=self.x)
         if self._mask:
-            self._mask.draw()
-            xp.multiply(self._lit, self._mask.numbers, out=self._lit)
+            self._mask.fill()
+            xp.multiply(self._lit, self._mask.values, out=self._lit)

@@ -55,14 +55,14 @@ def _places(labels: Any) -> Any:
 
 
 def distorter(network: NeuralNetwork, images: Images, recipe: Recipe) -> Distorter | None:
-    """What distorts the images as a recipe wants it, or None. Raises ValueError where they are no pictures."""
+    """Distorts the images as the recipe wants, or None. Raises ValueError if they are not pictures."""
     if not recipe.strengths.any:
         return None
     xp = network.xp
     if len(images.shape) != 2 or images.pixels.dtype != xp.uint8:
         raise ValueError("train_images: distortions need images of shape (N, height, width), of uint8 pixels")
-    turning = xp.ones(images.count, dtype=network.dtype)
+    rotation_shares = xp.ones(images.count, dtype=network.dtype)
     if images.labels is not None:
-        turned_less = (images.labels == 1) | (images.labels == 7)  # which else would become others
-        turning = 1.0 - 0.5 * xp.astype(turned_less, network.dtype)
-    return Distorter(network.backend, images.pixels, images.shape, recipe.strengths, turning)
+        rotated_less = (images.labels == 1) | (images.labels == 7)  # otherwise they would become other digits
+        rotation_shares = 1.0 - 0.5 * xp.astype(rotated_less, network.dtype)
+    return Distorter(network.backend, images.pixels, images.shape, recipe.strengths, rotation_shares)
