@@ -11,13 +11,13 @@ import numpy as np
 from tasks import UnsuitedError
 
 import ann
-from ann.data.distortion import DistortedBatch, Distorter, Strengths
+from ann.data.distortion import DistortedBatch, Distorter, DistortionStrengths
 
 
 class Distorting(Protocol):
     """One library's way of distorting batches of square images."""
 
-    def __init__(self, device: str, images: np.ndarray, strengths: Strengths, batch: int) -> None: ...
+    def __init__(self, device: str, images: np.ndarray, strengths: DistortionStrengths, batch: int) -> None: ...
 
     def distort(self, batches: int) -> np.ndarray:
         """So many batches of images, one after the other; the last of them (N, h, w), from 0 to 1, on the host."""
@@ -26,7 +26,7 @@ class Distorting(Protocol):
 class Ours:
     """This package, by the batches that ``ann.fit`` makes."""
 
-    def __init__(self, device: str, images: np.ndarray, strengths: Strengths, batch: int) -> None:
+    def __init__(self, device: str, images: np.ndarray, strengths: DistortionStrengths, batch: int) -> None:
         self._backend = ann.get_backend(device)
         recorder, xp = self._backend.recorder(), self._backend.xp
         count, self._shape = len(images), images.shape[1:]
@@ -36,7 +36,7 @@ class Ours:
         self._numbers, self._key = xp.arange(batch, dtype=xp.uint32), xp.zeros(1, dtype=xp.uint32)
         self._out = xp.empty((batch, pixels.shape[1]), dtype=xp.float32)
         arrays = self._chosen, self._numbers, self._key, self._out
-        self._draw = recorder.compile(DistortedBatch(distorter, recorder, *arrays).draw)
+        self._draw = recorder.compile(DistortedBatch(distorter, recorder, *arrays).fill)
 
     def distort(self, batches: int) -> np.ndarray:
         """See ``Distorting``."""
@@ -49,7 +49,7 @@ class Ours:
 class Torch:
     """PyTorch, eager."""
 
-    def __init__(self, device: str, images: np.ndarray, strengths: Strengths, batch: int) -> None:
+    def __init__(self, device: str, images: np.ndarray, strengths: DistortionStrengths, batch: int) -> None:
         import torch
 
         self._torch, self._device = torch, {"cpu": "cpu", "gpu": "cuda"}[device]

@@ -98,11 +98,11 @@ def distorter(network: NeuralNetwork, images: ImageSet, recipe: Recipe) -> Disto
     xp = network.backend.xp
     if len(images.shape) != 2 or images.pixels.dtype != xp.uint8:
         raise ValueError("train_images: distortions need images of shape (N, height, width), of uint8 pixels")
-    turning = xp.ones(images.count, dtype=network.network.dtype)
+    rotation_shares = xp.ones(images.count, dtype=network.network.dtype)
     if images.labels is not None:
-        one_or_seven = (images.labels == 1) | (images.labels == 7)  # rotated as far as others, they would look alike
-        turning = 1.0 - 0.5 * xp.astype(one_or_seven, network.network.dtype)
-    return Distorter(network.backend, images.pixels, images.shape, recipe.strengths, turning)
+        rotated_less = (images.labels == 1) | (images.labels == 7)  # otherwise they would become other digits
+        rotation_shares = 1.0 - 0.5 * xp.astype(rotated_less, network.network.dtype)
+    return Distorter(network.backend, images.pixels, images.shape, recipe.strengths, rotation_shares)
 
 
 class BatchBuffer:
@@ -170,12 +170,12 @@ class BatchBuffer:
         if self.random:
             backend.copyto(xp.reshape(self.indices, self.image_ids.shape, copy=False), out=self.image_ids)
         if self.distorted:
-            self.distorted.draw()
+            self.distorted.fill()
             xp.multiply(self.x, PIXEL_SCALE, out=self.x)
         else:
             xp.take(images.pixels, self.indices, axis=0, out=self.gathered)
             if self.gathered is not self.flat_x:
                 fill_inputs(backend, self.gathered, out=self.flat_x)
         if self.mask:
-            self.mask.draw()
-            xp.multiply(self.x, self.mask.numbers, out=self.x)
+            self.mask.fill()
+            xp.multiply(self.x, self.mask.values, out=self.x)

@@ -6,7 +6,6 @@ import sys
 import tracemalloc
 import warnings
 
-import ann.training.images
 import numpy as np
 import pytest
 

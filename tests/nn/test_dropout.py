@@ -32,8 +32,8 @@ def drawn(backend, images, key, columns, share, order="F"):
         like = backend.xp.empty((len(images), columns), dtype=backend.xp.float32)
     arrays = (backend.from_host(np.array(values, dtype=np.uint32)) for values in (images, [key]))
     mask = Mask(backend, share, *arrays, like)
-    mask.draw()
-    return backend.to_host(mask.numbers)
+    mask.fill()
+    return backend.to_host(mask.values)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

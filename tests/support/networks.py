@@ -41,7 +41,7 @@ REGULARIZED = {
     "dropout": 0.2,
     "input_dropout": 0.1,
     "clip": 0.5,
-    "max_norm": 1.5,
+    "max_norm": 1.0,
     "average": 0.9,
 }
 
