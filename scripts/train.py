@@ -151,7 +151,7 @@ def follow(
 
 def in_short(network: ann.NeuralNetwork) -> str:
     """Its widths, its size and its seeds."""
-    shape = "-".join(map(str, (network.input_dim, *(layer.output_dim for layer in network.layers))))
+    shape = "-".join(map(str, (network.input_dim, *(layer["output_dim"] for layer in network.layer_list))))
     size, seeds = network.parameters.shape[-1], network.seeds
     if network.committee == 1:
         return f"network {shape}, {size:,} parameters, seed {network.seed}"

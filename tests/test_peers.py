@@ -65,10 +65,10 @@ def torch_loss(logits, targets, output, loss):
 
 
 def vector(twin):
-    """The twin's parameters in the network's order: layer by layer, weights and then biases."""
+    """The twin's parameters in the network's order: all weights, and then all biases."""
     linears = [module for module in twin if isinstance(module, torch.nn.Linear)]
-    parts = [part for linear in linears for part in (linear.weight.detach().numpy().T.ravel(), linear.bias)]
-    return np.concatenate([part if isinstance(part, np.ndarray) else part.detach().numpy() for part in parts])
+    weights = [linear.weight.detach().numpy().T.ravel() for linear in linears]
+    return np.concatenate([*weights, *(linear.bias.detach().numpy() for linear in linears)])
 
 
 OPTIMIZERS = {

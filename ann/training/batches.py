@@ -79,15 +79,16 @@ def lit_pixels(network: NeuralNetwork, images: Any, recipe: Recipe) -> Any:
 
     Black pixels add nothing to a sum, so training without them is exact, and for MNIST saves a twelfth of the first
     layer. Their weights become 0, because nothing is learnt about them. All pixels are needed (the result is None) if
-    training distorts or moves the images, or if the network has been trained before and may use them. A few black
-    pixels stay, because processors prefer multiples of 8.
+    training distorts or moves the images, if the optimizer is Muon, whose steps depend on the shape of the weights, or
+    if the network has been trained before and may use them. A few black pixels stay, because processors prefer
+    multiples of 8.
     """
-    changes = recipe.strengths.any or recipe.adversarial
+    changes = recipe.strengths.any or recipe.adversarial or recipe.optimizer == "muon"
     if changes or network.recipe is not None or not isinstance(network.network.layers[0], Dense):
         return None
     lit = images.any(axis=0)
-    black = (~lit).nonzero()[0]
-    lit[black[: -int(lit.sum()) % 8]] = True
+    black, count = (~lit).nonzero()[0], int(lit.sum())
+    lit[black[: max(8, -(-count // 8) * 8) - count]] = True
     return None if lit.all() else lit.nonzero()[0]
 
 

@@ -191,8 +191,8 @@ def _flat_neurons(found: _Findings) -> str:
         return ""  # some networks work with outputs of 0 and 1
     for number, activation, outputs in found.hidden_outputs:
         if activation.name in ("sigmoid", "tanh", "scaled-tanh"):
-            slopes, scratch = np.ones_like(outputs), np.empty_like(outputs)
-            activation.backward(found.host.backend, slopes, outputs, scratch)
+            slopes = np.ones_like(outputs)
+            activation.backward(found.host.backend, slopes, outputs)
             flat = float((slopes < 0.01).mean())
             if flat > _FLAT:
                 return (

@@ -409,6 +409,9 @@ def test_training_without_black_pixels_is_exact(dataset, backend, optimizer, dec
     net, other = (network_of(backend, 64, 12, 10, dtype="float64") for _ in range(2))
     reports = ann.fit(net, dataset, recipe)
     black = ~dataset.train_images.reshape(-1, 64).any(axis=0)
+    if optimizer == "muon":  # whose steps depend on the shape of the weights
+        assert not left_out(net).any()
+        return
     assert (black >= left_out(net)).all() and left_out(net).sum() > black.sum() - 8
     other.recipe = {}
     first = other.network.layers[0].weight
