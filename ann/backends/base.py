@@ -79,10 +79,6 @@ class Backend:
         for function, arrays in jobs:
             self.fused(function, *arrays)
 
-    def evaluate(self, function: Callable[[Any, Array], Array], array: Array, out: Array) -> None:
-        """out = function(xp, array), whatever the function does, operators included. It may not change the array."""
-        self.copyto(function(self.xp, array), out=out)
-
     def elementwise(self, function: Callable[..., Any], *arrays: Array, out: Array | tuple[Array, ...]) -> None:
         """out = function(xp, *arrays), for a formula of elementwise operations, written with operators.
 

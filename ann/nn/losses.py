@@ -8,11 +8,13 @@ over the N images.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, Literal
 
 from ann.backends.base import Array, Backend
 from ann.errors import printable
-from ann.nn.activations import Activation, Formula, get_activation
+from ann.nn.activations import Activation, get_activation
 from ann.spelling import did_you_mean
 
 TargetRange = Literal["any", "unit", "distribution"]
@@ -33,7 +35,6 @@ class Loss:
 
     def __init__(self, output: Activation) -> None:
         self.output = output
-        self._gradient = self._gradient_formula(output)
 
     def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
         """The mean loss of the batch, an array (...) on the device. Changes nothing."""
@@ -41,19 +42,19 @@ class Loss:
 
     def gradient(self, backend: Backend, logits: Array, targets: Array, out: Array) -> None:
         """Write dL/dz of the mean loss into ``out``."""
-        backend.elementwise(self._gradient, logits, targets, 1.0 / logits.shape[-2], out=out)
+        backend.elementwise(self.slope, logits, targets, 1.0 / logits.shape[-2], out=out)
 
-    def _gradient_formula(self, output: Activation) -> Formula:
-        """(xp, z, t, 1 / N) -> dL/dz."""
+    def slope(self, xp: Any, z: Array, t: Array, share: float) -> Array:
+        """dL/dz, times the ``share`` 1 / N of an image in the mean."""
         raise NotImplementedError
 
 
 class CrossEntropy(Loss):
     """Minus the logarithm of the probability that the outputs give the targets."""
 
-    def _gradient_formula(self, output: Activation) -> Formula:
-        """dL/dz = y - t: the slope of the output activation cancels."""
-        return lambda xp, z, t, share: (output.function(xp, z) - t) * share
+    def slope(self, xp: Any, z: Array, t: Array, share: float) -> Array:
+        """dL/dz = y - t: the derivative of the output activation cancels."""
+        return (self.output.function(xp, z) - t) * share
 
 
 class SigmoidCrossEntropy(CrossEntropy):
@@ -70,7 +71,9 @@ class SigmoidCrossEntropy(CrossEntropy):
         # log(1 + e), not log1p(e): it takes a third of the time and loses less than 1e-7 per output
         xp = backend.xp
         tail = xp.log(1.0 + xp.exp(-xp.abs(logits)))
-        return xp.sum(xp.maximum(logits, 0.0) - targets * logits + tail, axis=(-2, -1)) * (1.0 / logits.shape[-2])
+        return xp.sum(xp.maximum(logits, 0.0) - targets * logits + tail, axis=(-2, -1)) * (
+            1.0 / logits.shape[-2]
+        )
 
 
 class SoftmaxCrossEntropy(CrossEntropy):
@@ -96,14 +99,11 @@ class Quadratic(Loss):
         difference = self.output.function(xp, logits) - targets
         return xp.sum(difference * difference, axis=(-2, -1)) * (0.5 / logits.shape[-2])
 
-    def _gradient_formula(self, output: Activation) -> Formula:
+    def slope(self, xp: Any, z: Array, t: Array, share: float) -> Array:
         """dL/dz = (y - t) dy/dz."""
-
-        def formula(xp: Any, z: Array, t: Array, share: float) -> Array:
-            y = output.function(xp, z)
-            return output.chain_rule(xp, (y - t) * share, y if output.derivative_of == "output" else z)
-
-        return formula
+        y = self.output.function(xp, z)
+        saved = y if self.output.derivative_of == "output" else z
+        return self.output.chain_rule(xp, (y - t) * share, saved)
 
 
 LOSSES: dict[str, tuple[type[Loss], ...]] = {
@@ -122,11 +122,17 @@ def get_loss(name: str, output_activation: str) -> Loss:
     if not isinstance(name, str) or name not in LOSSES:
         meant = did_you_mean(name, LOSSES)
         raise ValueError(f"unknown loss {printable(name)}; known: {', '.join(LOSSES)}{meant}")
-    for loss in LOSSES[name]:
-        if loss.output_name in ("", output.name):
-            return loss(output)
-    fitting = " or ".join(loss.output_name for loss in LOSSES[name])
+    kinds: tuple[Any, ...] = LOSSES[name]
+    for kind in kinds:
+        if kind.output_name in ("", output.name):
+            return _loss(kind, output)
+    fitting = " or ".join(kind.output_name for kind in kinds)
     raise ValueError(
         f"loss {name!r} needs outputs between 0 and 1: output activation {fitting}, "
         f"not {output_activation!r}; or use loss 'quadratic'"
     )
+
+
+@functools.cache  # since a GPU compiles a kernel for each
+def _loss(kind: Callable[[Activation], Loss], output: Activation) -> Loss:
+    return kind(output)

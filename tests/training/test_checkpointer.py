@@ -244,7 +244,7 @@ def rewritten(path, change, compression=zipfile.ZIP_STORED):
         (lambda about, arrays: about.update(reports=[], epoch=1, finished=True, step=0), "finished without an epoch"),
         (lambda about, arrays: about["reports"][0].update(loss=None), "loss None"),
         (lambda about, arrays: about["reports"][0].update(epoch="1"), "1 reports"),
-        (lambda about, arrays: about["reports"][0]["validation"].update(total=0), "validation"),
+        (lambda about, arrays: about["reports"][0]["validation"].update(count=0), "validation"),
         (lambda about, arrays: about.update(epoch=4, step=0, reports=3 * about["reports"]), "3 reports"),
         (
             lambda about, arrays: about.update(
