@@ -46,7 +46,9 @@ def check_layer_list(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def build_layers(layer_list: Sequence[dict[str, Any]]) -> list[Layer]:
     """New layers for a checked layer list. The last activation is left out: it belongs to the loss."""
     layers: list[Layer] = []
-    for spec in layer_list:
+    *hidden, last = layer_list
+    for spec in hidden:
         init = get_activation(spec["activation"]).init
         layers += [Dense(spec["input_dim"], spec["output_dim"], init), Activation(spec["activation"])]
-    return layers[:-1]
+    layers.append(Dense(last["input_dim"], last["output_dim"], get_activation("identity").init))
+    return layers
