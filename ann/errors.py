@@ -1,8 +1,12 @@
 """The exceptions of this package, so that a program can tell a bad file or device from a bug of its own.
 
 Each carries one line that says what is wrong, where, and what to do. Bad arguments raise plain ``ValueError``.
-Errors about files are subclasses of ``ValueError`` too, like ``json.JSONDecodeError``.
+Errors about files are subclasses of ``ValueError`` too, like ``json.JSONDecodeError``. An optional library that is not
+installed is an ``ImportError``.
 """
+
+import importlib
+from typing import Any
 
 
 class AnnError(Exception):
@@ -31,3 +35,20 @@ class DivergenceError(AnnError):
 
 class TrainingWarning(UserWarning):
     """Training goes on, but something about it looks wrong; the text says what to try."""
+
+
+def require(module: str, extra: str, use: str) -> Any:
+    """Import a module of an optional library.
+
+    Args:
+        module: its full name.
+        extra: the extra of this project that installs it.
+        use: what needs it, such as "figures need matplotlib": the error message begins with it.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        raise ImportError(f"{use}: pip install -e '.[{extra}]'") from None

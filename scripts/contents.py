@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ann.files.model_file import read_model
+from ann.nn.layer_list import describe_shape
 
 
 def in_words(path: Path) -> str:
@@ -15,7 +16,6 @@ def in_words(path: Path) -> str:
     """
     contents = read_model(path)
     layers, recipe, examples = contents["layers"], contents["recipe"], contents.get("examples")
-    widths = "-".join(map(str, (layers[0]["input_dim"], *(layer["output_dim"] for layer in layers))))
     leading = layers[0]["bias"].shape[:-1]
     arrays = [layer[key] for layer in layers for key in ("weight", "bias")]
     size, least, most = sum(a.size for a in arrays), min(a.min() for a in arrays), max(a.max() for a in arrays)
@@ -23,7 +23,7 @@ def in_words(path: Path) -> str:
     lines = {
         "file": f"{path}, {path.stat().st_size:,} bytes",
         "format": f"{contents['format']}, version {contents['version']}",
-        "network": f"{several}{widths}, {', '.join(layer['activation'] for layer in layers)}",
+        "network": f"{several}{describe_shape(layers)}, {', '.join(layer['activation'] for layer in layers)}",
         "loss": contents["loss"],
         "numbers": f"{size:,}, from {least:.4g} to {most:.4g}",
         "seed": contents["seed"],

@@ -18,8 +18,9 @@ import numpy as np
 from startup import complain
 
 import ann
-from ann.analysis.figures import check_figure_path, figure_of_images, save_figure, text_sheet
-from ann.data.catalog import SOURCES
+from ann.analysis.figures import check_figure_path, figure_of_images, save_figure
+from ann.analysis.text_pictures import speaks_unicode, text_sheet
+from ann.data.catalog import SOURCES, class_names
 from ann.data.handwriting import Prepared, prepare, read_picture
 from ann.files.atomic import shown_path
 
@@ -77,8 +78,7 @@ def main() -> None:
         side = math.isqrt(network.input_dim)
         if side * side != network.input_dim or network.output_dim < 2:
             raise ann.ModelFileError(f"{flags.model}: it takes no square images, or tells nothing apart")
-        classes = SOURCES[flags.classes].classes
-        names = [*classes, *map(str, range(len(classes), network.output_dim))]
+        names = class_names(SOURCES[flags.classes].classes, network.output_dim)
         answers, bad = [], 0
         for path in flags.pictures:
             try:
@@ -117,9 +117,8 @@ def answer(network: ann.NeuralNetwork, names: list[str], path: Path, picture: np
 def show(one: Answer, side: int) -> None:
     """The line, and in the terminal the picture before and after."""
     cli.say(one.in_words())
-    unicode = "utf" in (sys.stdout.encoding or "").lower()
     images = np.stack([_small(one.picture, side), one.prepared.image])
-    cli.say(text_sheet(images, ["before", "what the network sees"], columns=2, unicode=unicode))
+    cli.say(text_sheet(images, ["before", "what the network sees"], columns=2, unicode=speaks_unicode(sys.stdout)))
 
 
 def _small(picture: np.ndarray, side: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from members import in_words, wrong_of_members
 import ann
 from ann.analysis.figures import check_figure_path, figure_of_images, save_figure
 from ann.analysis.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
-from ann.data.catalog import DIGITS
+from ann.data.catalog import DIGITS, class_names
 
 EXAMPLES = """\
   python scripts/test.py
@@ -54,7 +54,7 @@ def main() -> None:
         confusion = confusion_matrix(labels, predicted, network.output_dim)
         wrong, total = int((predicted != labels).sum()), len(labels)
         interval = wilson_interval(wrong, total)
-        names = [*dataset.classes, *map(str, range(len(dataset.classes), network.output_dim))]
+        names = class_names(dataset.classes, network.output_dim)
         if flags.picture:
             draw_mistakes(flags.picture, images, labels, outputs, names)
         members = wrong_of_members(network, images, labels) if flags.report_members else None

@@ -21,6 +21,7 @@ from results import matching, read_rows, results_of
 import ann
 from ann.backends.select import PRECISIONS
 from ann.nn.activations import ACTIVATIONS
+from ann.nn.layer_list import describe_shape
 from ann.nn.losses import LOSSES
 from ann.optim.registry import OPTIMIZERS
 from ann.optim.schedules import SCHEDULES
@@ -202,7 +203,7 @@ class ListRecipes(argparse.Action):
         with endings.one_line_errors():
             for name, named in RECIPES.items():
                 recipe = named.recipe
-                shape = "-".join(map(str, ("784", *recipe.hidden, "10")))
+                shape = describe_shape(recipe.layer_list(784, 10))
                 size = f"{recipe.committee} x " if recipe.committee > 1 else ""
                 cli.say(f"{name}: {named.purpose}")
                 cli.say(

@@ -14,7 +14,8 @@ import endings
 import numpy as np
 
 import ann
-from ann.analysis.figures import check_figure_path, figure_of_images, save_figure, show_figure, text_sheet
+from ann.analysis.figures import check_figure_path, figure_of_images, save_figure, show_figure
+from ann.analysis.text_pictures import speaks_unicode, text_sheet
 from ann.data.distortion import examples
 from ann.training.named_recipes import RECIPES
 from ann.validation import check_count
@@ -41,8 +42,7 @@ def main() -> None:
             )
         random = np.random.default_rng(flags.seed)
         images, captions = distort(dataset, random) if flags.distort else choose(dataset, random)
-        unicode = "utf" in (sys.stdout.encoding or "").lower()
-        cli.say(text_sheet(images, captions, unicode=unicode))
+        cli.say(text_sheet(images, captions, unicode=speaks_unicode(sys.stdout)))
         show(images, captions, flags.output, DISTORTED if flags.distort else PICTURE)
 
 

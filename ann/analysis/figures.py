@@ -1,5 +1,5 @@
-"""Pictures, where people would rather look than read: of digits, in the terminal and as figures. Figures need
-matplotlib (the extra ``plot``), which is imported only when one is asked for.
+"""Figures of images and of what training and testing found. They need matplotlib (the extra ``plot``), which is
+imported when the first one is made.
 """
 
 from __future__ import annotations
@@ -13,41 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from ann.errors import require
 from ann.files.atomic import check_writable, write_atomically
 from ann.training.report import EpochReport
 
-_BRAILLE_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # bits of U+2800, by row and column
 _FOR_OTHER_PROGRAMS = {"pgf", "raw", "rgba"}  # of matplotlib's formats: for TeX, and no pictures
-_SHADES = " .:*#"
 BLUE, ORANGE = "#0072b2", "#d55e00"  # of Okabe & Ito (2008), told apart by colour-blind readers too
-
-
-def text_picture(image: np.ndarray, unicode: bool = True) -> list[str]:
-    """A uint8 image (height, width) as lines of text, white on black.
-
-    With ``unicode``, each character is 2 x 4 dots of Braille; without, ASCII, each 2 x 4 pixels' mean shade.
-    """
-    height, width = image.shape
-    padded = np.zeros((-(-height // 4) * 4, -(-width // 2) * 2), dtype=np.uint8)
-    padded[:height, :width] = image
-    cells = padded.reshape(padded.shape[0] // 4, 4, padded.shape[1] // 2, 2).swapaxes(1, 2)  # (rows, columns, 4, 2)
-    if unicode:
-        codes = 0x2800 + ((cells >= 96) * np.array(_BRAILLE_DOTS)).sum(axis=(2, 3))
-        return ["".join(map(chr, row)) for row in codes.tolist()]
-    shades = cells.mean(axis=(2, 3)) * len(_SHADES) / 256.0
-    return ["".join(_SHADES[shade] for shade in row) for row in shades.astype(int).tolist()]
-
-
-def text_sheet(images: np.ndarray, captions: Sequence[str], columns: int = 5, unicode: bool = True) -> str:
-    """Several images (N, height, width) side by side, each under its caption."""
-    lines = []
-    for start in range(0, len(images), columns):
-        pictures = [text_picture(image, unicode) for image in images[start : start + columns]]
-        width = max(len(pictures[0][0]), *(len(caption) for caption in captions[start : start + columns])) + 1
-        for row in ([caption] for caption in captions[start : start + columns]), *zip(*pictures, strict=True):
-            cells = (cell[0] if isinstance(cell, list) else cell for cell in row)
-            lines.append("".join(f"{cell:{width}}" for cell in cells).rstrip())
-    return "\n".join(lines)
 
 
 def figure_of_images(images: Sequence[np.ndarray] | np.ndarray, captions: Sequence[str], columns: int = 5) -> Any:
@@ -156,7 +127,4 @@ def _logarithmic(axis: Any, numbers: Sequence[float]) -> None:
 
 def pyplot() -> Any:
     """The part of matplotlib that makes figures. Raises ImportError without it."""
-    try:
-        return importlib.import_module("matplotlib.pyplot")
-    except ModuleNotFoundError:
-        raise ImportError("pictures need matplotlib: pip install -e '.[plot]'") from None
+    return require("matplotlib.pyplot", "plot", "pictures need matplotlib")

@@ -4,13 +4,12 @@ what it looks for, what throws it off, and which labels it doubts. The report is
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from ann.errors import require
 from ann.neural_network import NeuralNetwork, slices
 from ann.validation import check_labels
 
@@ -130,10 +129,7 @@ class Change:
 
 def changes() -> list[Change]:
     """What digits meet in the world. Raises ImportError without SciPy."""
-    try:
-        ndimage: Any = importlib.import_module("scipy.ndimage")
-    except ModuleNotFoundError:
-        raise ImportError("the report needs SciPy: pip install -e '.[report]'") from None
+    ndimage = require("scipy.ndimage", "report", "the report needs SciPy")
 
     def turned(images: np.ndarray, degrees: float) -> list[np.ndarray]:
         return [ndimage.rotate(images, -degrees, axes=(1, 2), reshape=False, order=1)]

@@ -11,13 +11,13 @@ without itself and of the tensors.
 from __future__ import annotations
 
 import base64
-import importlib
 import json
 import math
 from typing import Any
 
 import numpy as np
 
+from ann.errors import require
 from ann.files.model_schema import FORMAT, LAST, ModelOfOursError, check_checksum, check_contents, check_keys, checksum
 from ann.files.pickle.values import check_depth, shown
 from ann.files.self_test import hold
@@ -36,10 +36,7 @@ def to_safetensors(contents: dict[str, Any]) -> bytes:
         ImportError: safetensors is not installed.
         ValueError: it could not be read back, since what is not numbers is too much for a header.
     """
-    try:
-        safetensors = importlib.import_module("safetensors.numpy")
-    except ModuleNotFoundError:
-        raise ImportError("this form needs safetensors: pip install -e '.[export]'") from None
+    safetensors = require("safetensors.numpy", "export", "this form needs safetensors")
     tensors = {}
     for number, layer in enumerate(contents["layers"]):
         tensors[f"{2 * number}.weight"] = np.ascontiguousarray(layer["weight"].swapaxes(-1, -2))
