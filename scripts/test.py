@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m
 import cli
 import endings
 import numpy as np
+from check_fit import check_fit
 from compare import Comparison
 from members import in_words, wrong_of_members
 
@@ -46,9 +47,9 @@ def main() -> None:
         other = ann.load_model(flags.compare, backend) if flags.compare else None
         dataset = ann.load_dataset(flags.data)
         images, labels = dataset.test_images, dataset.test_labels
-        check_fit(flags, flags.model, network, dataset)
+        check_fit(network, flags.model, dataset, flags.data)
         if other:
-            check_fit(flags, flags.compare, other, dataset)
+            check_fit(other, flags.compare, dataset, flags.data)
         outputs = network.apply(images)
         predicted = outputs.argmax(axis=1)
         confusion = confusion_matrix(labels, predicted, network.output_dim)
@@ -77,15 +78,6 @@ def main() -> None:
             print(f"\n{comparison.in_words(flags.model, flags.compare, every=flags.verbose)}")
         if flags.picture:
             print(f"\npicture of the mistakes, the surest first: {flags.picture.resolve()}")
-
-
-def check_fit(flags: argparse.Namespace, path: Path, network: ann.NeuralNetwork, dataset: ann.Dataset) -> None:
-    """Raise DataFileError where the images or labels are not such as the network takes."""
-    pixels, largest = dataset.test_images[0].size, dataset.test_labels.max()
-    if pixels != network.input_dim:
-        raise ann.DataFileError(f"{flags.data}: images of {pixels} pixels; {path} takes {network.input_dim}")
-    if network.output_dim <= largest:
-        raise ann.DataFileError(f"{flags.data}: labels up to {largest}; {path} has {network.output_dim} outputs")
 
 
 def print_json(

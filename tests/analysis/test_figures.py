@@ -19,10 +19,10 @@ def test_figures(tmp_path):
 def test_what_cannot_be_written_is_said_before(tmp_path):
     for name in ("a", "a.png", "a.PNG", "a.svg"):
         check_figure_path(tmp_path / name)
-    with pytest.raises(ValueError, match=r"a\.foo: pictures are not written as \.foo, but as .*\.png, "):
+    with pytest.raises(ValueError, match=r"a\.foo: pictures cannot be written as \.foo, only as .*\.png, "):
         check_figure_path(tmp_path / "a.foo")
     for ending in ("pgf", "raw"):
-        with pytest.raises(ValueError, match=rf"not written as \.{ending}, but as \.avif|\.eps"):
+        with pytest.raises(ValueError, match=rf"cannot be written as \.{ending}, only as \.avif|\.eps"):
             check_figure_path(tmp_path / f"a.{ending}")
     with pytest.raises(OSError, match="There is no folder"):
         check_figure_path(tmp_path / "absent" / "a.png")

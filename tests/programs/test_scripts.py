@@ -402,7 +402,7 @@ def test_picture_of_the_mistakes(trained, small_data):
     assert "There is no folder" in run("test", "--picture", "absent/x.png", cwd=trained, code=1)[1]
     for program, flag in (("test", "--picture"), ("try_loader", "--output")):
         out, complaint = run(program, flag, "x.foo", cwd=trained, code=1)
-        assert out == "" and complaint.startswith("error: x.foo: pictures are not written as .foo, but as .")
+        assert out == "" and complaint.startswith("error: x.foo: pictures cannot be written as .foo, only as .")
 
 
 def test_a_read_only_model_is_not_replaced(trained, small_data):
