@@ -15,10 +15,10 @@ import cli
 import endings
 import numpy as np
 from check_fit import check_fit
-from compare import Comparison
 from members import in_words, wrong_of_members
 
 import ann
+from ann.analysis.compare import Comparison
 from ann.analysis.figures import check_figure_path, figure_of_images, save_figure
 from ann.analysis.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
 from ann.data.catalog import DIGITS, class_names
@@ -75,7 +75,7 @@ def main() -> None:
         if members:
             print(f"\n{in_words(members, total)}")
         if comparison:
-            print(f"\n{comparison.in_words(flags.model, flags.compare, every=flags.verbose)}")
+            print(f"\n{comparison.describe(flags.model, flags.compare, every=flags.verbose)}")
         if flags.picture:
             print(f"\npicture of the mistakes, the surest first: {flags.picture.resolve()}")
 

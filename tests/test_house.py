@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "neural_network": "errors validation backends nn files",
     "committee": "neural_network",
     "training": "errors spelling validation _version backends nn optim files data neural_network",
-    "analysis": "errors validation files.atomic data neural_network training.report",
+    "analysis": "errors validation files.atomic backends nn data neural_network training",
     "export": "errors nn.layer_list files data.catalog neural_network",
     "estimator": "validation data neural_network training",
     "__init__": "_version errors backends nn data neural_network committee training",

@@ -37,5 +37,5 @@ def test_a_network_that_does_not_fit(small_data):
     with pytest.raises(ValueError, match=r"expected shape \(N, 9\)"):
         report(ann.NeuralNetwork(layers), dataset)
     layers = [{"input_dim": 64, "output_dim": 1001, "activation": "sigmoid"}]
-    with pytest.raises(ValueError, match="mine: it has 1001 outputs, and .* up to 1000"):
+    with pytest.raises(ValueError, match=r"mine: it has 1001 outputs, and .* up to 1000"):
         report(ann.NeuralNetwork(layers), dataset, "mine")
