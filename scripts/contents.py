@@ -15,7 +15,7 @@ def in_words(path: Path) -> str:
         ModelFileError: it is no model file.
     """
     contents = read_model(path)
-    layers, recipe, examples = contents["layers"], contents["recipe"], contents.get("examples")
+    layers, recipe, examples = contents["layers"], contents["recipe"], contents["examples"]
     leading = layers[0]["bias"].shape[:-1]
     arrays = [layer[key] for layer in layers for key in ("weight", "bias")]
     size, least, most = sum(a.size for a in arrays), min(a.min() for a in arrays), max(a.max() for a in arrays)
@@ -28,8 +28,8 @@ def in_words(path: Path) -> str:
         "numbers": f"{size:,}, from {least:.4g} to {most:.4g}",
         "seed": contents["seed"],
         "recipe": ", ".join(f"{name} {value}" for name, value in recipe.items()) if recipe else "none",
-        "examples": f"{len(examples['images'])} images, and the outputs for them" if examples else "none",
-        "SHA-256": f"{contents['sha256']}, right" if "sha256" in contents else "none, as in old versions",
+        "examples": f"{len(examples['images'])} images and their outputs" if examples else "none",
+        "SHA-256": f"{contents['sha256']}, right",
     }
     return "\n".join(f"{name:9} {_harmless(value)}" for name, value in lines.items())
 

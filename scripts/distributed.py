@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import startup
 
-from ann.training.distributed import ALONE, Processes
+from ann.training.distributed import SINGLE_PROCESS, Processes
 from ann.training.mpi import MpiProcesses
 
 FLAG = "--distributed"
@@ -28,7 +28,7 @@ def processes() -> Iterator[Processes]:
         if startup.SEVERAL > 1:
             line = f"error: started by mpiexec, and without {FLAG} every process would train a network of its own"
             sys.exit(line if startup.FIRST else 1)
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     try:
         crew = MpiProcesses()

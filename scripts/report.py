@@ -19,10 +19,11 @@ import ann
 from ann.analysis.figures import pyplot
 from ann.analysis.inspection import changes
 from ann.analysis.report import Maker, report
-from ann.files.atomic import check_writable, shown_path, write_atomically
+from ann.errors import printable_path
+from ann.files.atomic import check_writable, write_atomically
 from ann.training.checkpoint_file import read_checkpoint
 from ann.training.report import EpochReport
-from ann.training.run_folder import position_of
+from ann.training.run_folder import read_training_state
 
 EXAMPLES = """\
   python scripts/report.py
@@ -43,7 +44,7 @@ def main() -> None:
         network = ann.load_model(path, flags.device)
         dataset = ann.load_dataset(flags.data)
         check_fit(network, path, dataset, flags.data)
-        page = report(network, dataset, shown_path(flags.model), epochs, progress)
+        page = report(network, dataset, printable_path(flags.model), epochs, progress)
         write_atomically(flags.output, page.encode())
         size = flags.output.stat().st_size / 1e6
         cli.say(f"saved {flags.output.resolve()}, {size:.1f} MB: open it in a browser")
@@ -62,7 +63,7 @@ def model_and_epochs(source: Path) -> tuple[Path, list[EpochReport]]:
     model = source / "model.pickle"
     if not model.is_file():
         try:
-            position_of(source)
+            read_training_state(source)
             advice = f"; resume it: {cli.command('train.py', '--resume', source)}"
         except ann.AnnError:
             advice = ""

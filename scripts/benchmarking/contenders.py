@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import ann
-from ann.training.distributed import ALONE, Processes
+from ann.training.distributed import SINGLE_PROCESS, Processes
 from ann.training.images import Images
 from ann.training.trainer import Steps
 from benchmarking.jax_contenders import JaxScan, JaxStep
@@ -32,7 +32,7 @@ class Ours:
         images: np.ndarray,
         labels: np.ndarray,
         weights: Weights,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         recipe = ann.Recipe(
             hidden=task.widths[1:-1],
@@ -50,7 +50,7 @@ class Ours:
         self._rate, self._done = task.rate, 0
 
     def epoch(self, order: np.ndarray) -> float:
-        with self._network.backend.quiet():
+        with self._network.backend.ignore_overflow():
             self._steps.epoch(order, self._done, [self._rate] * self._steps.count)
             loss_sum = self._steps.loss(order)
         self._done += self._steps.count
