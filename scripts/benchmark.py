@@ -1,6 +1,4 @@
-"""Measure training, prediction and start-up beside other libraries: the same network, data, order
-and start for each, in turns.
-"""
+"""Measure the speed of training, prediction, distortion and start-up beside other libraries."""
 
 from __future__ import annotations
 
@@ -15,18 +13,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
 
-import cli
-import endings
+from ann.cli import bootstrap
+
+bootstrap.start()
+
 from benchmarking import distortion, distributed
 from benchmarking.measurements import measure_predicting, measure_start_up, measure_training
 from benchmarking.tasks import TASKS
 from benchmarking.timing import describe_machine
-from startup import complain
-from train_flags import whole
 
 import ann
+from ann.cli.errors import one_line_errors
+from ann.cli.output import echo, warn
+from ann.cli.parser import Parser, whole
 from ann.files.atomic import check_writable, write_atomically
 
 REPETITIONS = 7
@@ -41,28 +42,26 @@ NAMES = (*(task.name for task in TASKS), "predict", "distort", "start-up")
 def main() -> None:
     """Measure, print tables, and save the figures after each of them."""
     flags = parse_flags()
-    with endings.one_line_errors():
+    with one_line_errors():
         if flags.output:
             check_writable(flags.output)
         backend = ann.get_backend(flags.device)
         tasks: dict[str, Any] = {}
-        date, machine = time.strftime("%Y-%m-%d"), describe_machine(backend)
-        results = {"machine": machine, "date": date, "tasks": tasks}
+        machine = describe_machine(backend)
+        results = {"machine": machine, "date": time.strftime("%Y-%m-%d"), "tasks": tasks}
 
         def leave(*signal_and_frame: object) -> NoReturn:
             """End at once: on Ctrl-C scikit-learn only ends its training, and others crash."""
             saved = f"figures so far are in {flags.output}" if flags.output and tasks else ""
-            complain(f"interrupted: {saved or 'nothing was written'}")
+            warn(f"interrupted: {saved or 'nothing was written'}")
             os._exit(130)
 
         signal.signal(signal.SIGINT, leave)
-        cli.say(machine)
+        echo(machine)
         for name, figures in measurements(flags, backend):
             tasks[name] = figures
             if flags.output:
                 write_atomically(flags.output, json.dumps(results, indent=1).encode())
-        if flags.output:
-            cli.say(f"figures: {flags.output}")
 
 
 def measurements(flags: argparse.Namespace, backend: ann.Backend) -> Iterator[tuple[str, Any]]:
@@ -80,27 +79,22 @@ def measurements(flags: argparse.Namespace, backend: ann.Backend) -> Iterator[tu
     if "predict" in wanted:
         yield "predict", measure_predicting(tasks[0], dataset, repetitions)
     if "distort" in wanted:
-        images = dataset.train_images
-        yield "distort", distortion.measure(images, backend, repetitions, flags.quick)
+        yield "distort", distortion.measure(dataset, backend, repetitions, flags.quick)
     if "start-up" in wanted:
         yield "start-up", measure_start_up(flags.data, repetitions)
 
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    description = (
-        "Measure speed beside other libraries (the extra bench installs them). It takes 6 minutes "
-        "on an idle machine; anything else that runs spoils the figures."
-    )
-    parser = cli.Parser(description, EXAMPLES)
+    description = "Measure speed beside other libraries, in 6 minutes on an idle machine."
+    parser = Parser(description, EXAMPLES)
     parser.add_common(device=False)
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="default: cpu")
     text = f"measured epochs of each contender (default: {REPETITIONS}, and 1 with --quick)"
     parser.add_argument("--repetitions", type=whole(1), metavar="N", help=text)
     text = f"one of: {', '.join(map(repr, NAMES))}"
     parser.add_argument("--only", choices=NAMES, metavar="TASK", help=text)
-    text = "a few steps: shows that it runs, not how fast"
-    parser.add_argument("--quick", action="store_true", help=text)
+    parser.add_argument("--quick", action="store_true", help="a few steps, to see that it runs")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write all figures as JSON")
     text = "one and two processes, beside PyTorch's DistributedDataParallel (extras bench and mpi)"
     parser.add_argument("--distributed", action="store_true", help=text)

@@ -6,12 +6,17 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
 
-import cli
-import endings
-from contents import in_words
-from doctor_checks import check_all
+from ann.cli import bootstrap
+
+bootstrap.start()
+
+from ann.cli.describe_model import describe_model
+from ann.cli.doctor_checks import check_all
+from ann.cli.errors import one_line_errors
+from ann.cli.output import echo
+from ann.cli.parser import Parser
 
 EXAMPLES = """\
   python scripts/doctor.py
@@ -24,24 +29,24 @@ EXAMPLES = """\
 def main() -> None:
     """Print all findings; exit with 1 if anything is wrong."""
     flags = parse_flags()
-    with endings.one_line_errors():
+    with one_line_errors():
         if flags.model:
-            cli.say(in_words(flags.model))
+            echo(describe_model(flags.model))
             return
         problems = 0
         for finding in check_all(flags.device, flags.data):
-            cli.say(str(finding))
+            echo(str(finding))
             problems += bool(finding.fix)
         if problems:
-            cli.say(f"\n{problems} problem{'s' * (problems != 1)} found")
+            echo(f"\n{problems} problem{'s' * (problems != 1)} found")
             sys.exit(1)
-        cli.say("\nno problems found")
+        echo("\nno problems found")
 
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
     description = "Check this machine and print, for each problem, how to fix it."
-    parser = cli.Parser(description, EXAMPLES)
+    parser = Parser(description, EXAMPLES)
     parser.add_import()
     parser.add_common()
     text = "only describe this model file"

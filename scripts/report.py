@@ -8,17 +8,23 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
 
-import cli
-import endings
-from check_fit import check_fit
+from ann.cli import bootstrap
+
+bootstrap.start()
+
 from tqdm import tqdm
 
 import ann
 from ann.analysis.figures import pyplot
 from ann.analysis.inspection import changes
 from ann.analysis.report import Maker, report
+from ann.cli.check_fit import check_fit
+from ann.cli.commands import command
+from ann.cli.errors import one_line_errors
+from ann.cli.output import echo
+from ann.cli.parser import Parser, check_suffix
 from ann.errors import printable_path
 from ann.files.atomic import check_writable, write_atomically
 from ann.training.checkpoint_file import read_checkpoint
@@ -35,8 +41,8 @@ EXAMPLES = """\
 def main() -> None:
     """Load a model and a data set, and write the page."""
     flags = parse_flags()
-    with endings.one_line_errors():
-        cli.check_ending(flags.output, ".html")
+    with one_line_errors():
+        check_suffix(flags.output, ".html")
         check_writable(flags.output)
         changes()  # its error says how to install everything that a report needs
         pyplot().switch_backend("agg")  # opens no window
@@ -47,7 +53,7 @@ def main() -> None:
         page = report(network, dataset, printable_path(flags.model), epochs, progress)
         write_atomically(flags.output, page.encode())
         size = flags.output.stat().st_size / 1e6
-        cli.say(f"saved {flags.output.resolve()}, {size:.1f} MB: open it in a browser")
+        echo(f"saved {flags.output.resolve()}, {size:.1f} MB: open it in a browser")
 
 
 def progress(makers: list[Maker]) -> Iterable[Maker]:
@@ -64,7 +70,7 @@ def model_and_epochs(source: Path) -> tuple[Path, list[EpochReport]]:
     if not model.is_file():
         try:
             read_training_state(source)
-            advice = f"; resume it: {cli.command('train.py', '--resume', source)}"
+            advice = f"; resume it: {command('train', '--resume', source)}"
         except ann.AnnError:
             advice = ""
         missing = "this folder holds no model.pickle, so no training was finished in it"
@@ -78,7 +84,7 @@ def model_and_epochs(source: Path) -> tuple[Path, list[EpochReport]]:
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = cli.Parser("Write a page of figures about a trained network.", EXAMPLES)
+    parser = Parser("Write a page of figures about a trained network.", EXAMPLES)
     parser.add_import()
     parser.add_common()
     parser.add_model("RUN_OR_MODEL", "a model file, or the folder of a run")

@@ -83,7 +83,13 @@ def network_gradient_error(network: NeuralNetwork, random: np.random.Generator) 
         return gradient_error(mean_loss, gradients, start, random)
 
 
-def gradient_check_cases(backend: Backend) -> Iterator[tuple[str, NeuralNetwork]]:
+def gradient_errors(backend: Backend) -> Iterator[tuple[str, float]]:
+    """``network_gradient_error`` for every activation, loss and layer, by name."""
+    for number, (name, network) in enumerate(_cases(backend)):
+        yield name, network_gradient_error(network, np.random.default_rng([1, number]))
+
+
+def _cases(backend: Backend) -> Iterator[tuple[str, NeuralNetwork]]:
     """Small networks and their names: one for each activation, loss with outputs, and layer."""
 
     def network(

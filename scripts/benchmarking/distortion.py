@@ -8,10 +8,10 @@ import math
 from functools import partial
 from typing import Any, Protocol
 
-import cli
 import numpy as np
 
 import ann
+from ann.cli.output import echo
 from ann.data.distortion import DistortedBatch, Distorter, Strengths
 from ann.training.named_recipes import RECIPES
 from benchmarking.tasks import UnsuitedError
@@ -120,25 +120,26 @@ DISTORTING: dict[str, type[Distorting]] = {"ann": Ours, "PyTorch grid_sample": T
 
 
 def measure(
-    images: np.ndarray,
+    dataset: ann.Dataset,
     backend: ann.Backend,
     repetitions: int,
     quick: bool,
 ) -> dict[str, Any]:
     """Milliseconds for a batch of images, distorted as strongly as in the recipe "quick"."""
-    cli.say(f"\ndistort: batches of {_BATCH} images: rotation, scaling, shear, shift, elastic")
+    echo(f"\ndistort: batches of {_BATCH} images: rotation, scaling, shear, shift, elastic")
+    images = dataset.train_images[:_BATCH]
     strengths, batches = RECIPES["quick"].recipe.strengths, 2 if quick else _BATCHES
     found: dict[str, Distorting] = {}
     for name, kind in DISTORTING.items():
         try:
-            found[name] = kind(backend.name, images[:_BATCH], strengths, _BATCH)
+            found[name] = kind(backend.name, images, strengths, _BATCH)
         except Exception as error:  # another library need not work here
             if name == "ann":
                 raise
             print_left_out(name, error)
     changes = {}
     for name, distorting in found.items():
-        changes[name] = float(np.abs(distorting.distort(1) - images[:_BATCH] / 255.0).mean())
+        changes[name] = float(np.abs(distorting.distort(1) - images / 255.0).mean())
         # Their random numbers differ, so only the mean strength can be compared
         if not abs(changes[name] / changes["ann"] - 1.0) < 0.1:
             change = f"pixels change by {changes[name]:.3f} on average"

@@ -21,13 +21,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # needed as a program
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this checkout's ann
 
-import cli
+from ann.cli import bootstrap
+
+bootstrap.start()
+
 import numpy as np
 
 import ann
 from ann.backends.base import Array
+from ann.cli.output import echo
+from ann.cli.parser import DATA
 from ann.training.mpi import MpiProcesses
 from benchmarking.contenders import Ours
 from benchmarking.tasks import TASKS, Contender, Task, Weights, starting_weights
@@ -96,7 +101,7 @@ def _shortened(task: Task, quick: bool) -> Task:
 
 
 def _measure(task: Task, repetitions: int) -> dict[str, Any]:
-    cli.say(f"\n{task}, batch {task.batch}, processes with one BLAS thread each")
+    echo(f"\n{task}, batch {task.batch}, processes with one BLAS thread each")
     runs = [(name, size) for name in ("ann", "PyTorch") for size in SIZES]
     found: dict[tuple[str, int], list[dict[str, float]]] = {run: [] for run in runs}
     for _ in range(repetitions):
@@ -108,7 +113,7 @@ def _measure(task: Task, repetitions: int) -> dict[str, Any]:
             if not abs(result["loss"] - expected) <= _TOLERANCE * expected:
                 losses = f"a loss of {result['loss']}, not {expected}"
                 raise ValueError(f"{name} with {size} processes: {losses}")
-    cli.say(f"  {'':28} {'images/s':>10} {'least':>10} {'most':>10} {'speed-up':>9}  in sums")
+    echo(f"  {'':28} {'images/s':>10} {'least':>10} {'most':>10} {'speed-up':>9}  in sums")
     table: dict[str, Any] = {"parameters": found["ann", 1][0]["parameters"]}
     for (name, size), results in found.items():
         speeds = [task.count / result["seconds"] for result in results]
@@ -118,7 +123,7 @@ def _measure(task: Task, repetitions: int) -> dict[str, Any]:
         label = f"{name}, {size} process{'es' * (size > 1)}"
         numbers = f"{median:10,.0f} {min(speeds):10,.0f} {max(speeds):10,.0f} {median / alone:9.2f}"
         sums = f"{100 * share:6.1f} %" if name == "ann" else ""
-        cli.say(f"  {label:28} {numbers}  {sums}")
+        echo(f"  {label:28} {numbers}  {sums}")
         share_in_sums = share if name == "ann" else None
         table[label] = {"images_a_second": speeds, "share_in_sums": share_in_sums}
     return table
@@ -173,7 +178,7 @@ def _work(name: str, task: Task) -> None:
 
 def _train(processes: TimedProcesses, name: str, task: Task) -> dict[str, float]:
     """Train an epoch to warm up and one that counts."""
-    dataset = ann.load_dataset(cli.DATA)
+    dataset = ann.load_dataset(DATA)
     images = dataset.train_images.reshape(len(dataset.train_images), -1)[: task.count]
     labels = dataset.train_labels[: task.count]
     random = np.random.default_rng(0)

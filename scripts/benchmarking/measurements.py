@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cli
 import numpy as np
-import startup
 
 from ann.backends.base import Backend
+from ann.cli.bootstrap import ROOT
+from ann.cli.output import echo
 from ann.data.datasets import Dataset
 from benchmarking.contenders import CONTENDERS, admit
 from benchmarking.roofline import matrix_products, peak_gflops
@@ -47,7 +47,7 @@ def measure_training(
     """Microseconds a step for each contender, for the matrix products alone and at peak speed."""
     images, labels = dataset.train_images, dataset.train_labels
     images = images.reshape(len(images), -1)
-    cli.say(f"\n{task}, batch {task.batch}, {task.optimizer}")
+    echo(f"\n{task}, batch {task.batch}, {task.optimizer}")
     random = np.random.default_rng(0)
     weights = starting_weights(task, random)
     checked = min(task.count, CHECKED_STEPS * task.batch)
@@ -72,7 +72,7 @@ def measure_training(
     products, ours = (statistics.median(micros[name]) for name in (PRODUCTS, "ann"))
     if backend.name == "cpu" and products > ours:
         reason = "another program kept the machine busy; measure again"
-        cli.say(f"  the products alone took longer than whole steps: {reason}")
+        echo(f"  the products alone took longer than whole steps: {reason}")
     return {"microseconds_a_step": micros, "loss_of_the_check": loss}
 
 
@@ -89,7 +89,7 @@ def measure_predicting(
     count = len(dataset.test_images) // task.batch * task.batch
     task = dataclasses.replace(task, name="predict", count=count)
     images, labels = dataset.test_images[:count].reshape(count, -1), dataset.test_labels[:count]
-    cli.say(f"\n{task}, {count:,} images")
+    echo(f"\n{task}, {count:,} images")
     random = np.random.default_rng(0)
     weights = starting_weights(task, random)
     contenders, _ = admit(task, images, labels, weights, random.permutation(task.count))
@@ -106,20 +106,20 @@ def measure_predicting(
 
 def measure_start_up(data: Path, repetitions: int) -> dict[str, Any]:
     """Seconds for whole processes."""
-    cli.say("\nstart-up: whole processes of this Python")
+    echo("\nstart-up: whole processes of this Python")
     with tempfile.TemporaryDirectory() as folder:
         commands = {name: [sys.executable, "-c", program] for name, program in START_UP.items()}
-        train = [sys.executable, str(startup.ROOT / "scripts/train.py"), "--device", "cpu"]
+        train = [sys.executable, str(ROOT / "scripts/train.py"), "--device", "cpu"]
         train += ["--data", str(data), "--epochs", "1", "--output", os.path.join(folder, "model")]
         commands["train.py, one epoch, save"] = train
         # With bytecode, as when a user starts it a second time
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": folder}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        options: dict[str, Any] = {"cwd": startup.ROOT, "capture_output": True, "env": environment}
+        options: dict[str, Any] = {"cwd": ROOT, "capture_output": True, "env": environment}
         runs: dict[str, Callable[[], object]] = {}
         for name, command in commands.items():
             if subprocess.run(command, **options, check=False).returncode:
-                cli.say(f"  {name:25} left out: it is not installed, or does not run here")
+                echo(f"  {name:25} left out: it is not installed, or does not run here")
             else:
                 runs[name] = partial(subprocess.run, command, **options, check=True)
         seconds = in_turns(runs, repetitions)

@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 
-import cli
-
 from ann.backends.base import Backend
+from ann.cli.output import echo
 
 
 def in_turns(
@@ -35,17 +34,17 @@ def in_turns(
 def print_table(figures: Mapping[str, list[float]], unit: str, digits: int = 0) -> None:
     """A table of medians, extremes, and ratios to the first row."""
     ours = statistics.median(next(iter(figures.values())))
-    cli.say(f"  {'':25} {unit:>10} {'least':>8} {'most':>8}   times the first")
+    echo(f"  {'':25} {unit:>10} {'least':>8} {'most':>8}   times the first")
     for name, values in figures.items():
         median = statistics.median(values)
         numbers = f"{median:10.{digits}f} {min(values):8.{digits}f} {max(values):8.{digits}f}"
-        cli.say(f"  {name:25} {numbers} {median / ours:12.2f}")
+        echo(f"  {name:25} {numbers} {median / ours:12.2f}")
 
 
 def print_left_out(name: str, error: Exception) -> None:
     """Say why a library is not measured, and how to install it if that is the reason."""
     fix = ": pip install -e '.[bench]'" if isinstance(error, ModuleNotFoundError) else ""
-    cli.say(f"  {name:25} left out: {' '.join(str(error).split())[:200]}{fix}")
+    echo(f"  {name:25} left out: {' '.join(str(error).split())[:200]}{fix}")
 
 
 def describe_machine(backend: Backend) -> str:

@@ -20,10 +20,9 @@ optional("tqdm")
 
 
 @pytest.fixture
-def checks(monkeypatch):
+def checks():
     """The checks of the program as a module."""
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import doctor_checks
+    from ann.cli import doctor_checks
 
     return doctor_checks
 
@@ -56,7 +55,7 @@ def test_doctor_says_what_is_wrong_and_ends_so(tmp_path, small_data):
 
 
 def test_doctor_knows_when_the_default_data_are_not_mnist(checks, monkeypatch, small_data):
-    monkeypatch.setattr(checks.cli, "DATA", small_data)
+    monkeypatch.setattr(checks, "DATA", small_data)
     out, wrong = lines(checks.check_data(small_data))
     assert wrong == 1
     assert "train_images, train_labels, test_images, test_labels: not MNIST's" in out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.metadata
 import importlib.util
 import os
@@ -18,12 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cli
 import numpy as np
-import startup
 
 import ann
 from ann.backends import blas
+from ann.backends.gpu import cuda_versions
+from ann.cli.bootstrap import INSTALLED, ROOT
+from ann.cli.parser import DATA, MODEL
 from ann.data.datasets import Dataset
 from ann.files.atomic import check_writable
 
@@ -119,9 +119,12 @@ def check_versions() -> Iterator[Finding]:
 
 def declared_packages() -> dict[str, str]:
     """The names of required and optional packages, and their limits, such as ">=2,<3"."""
-    text = (startup.ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    project = tomllib.loads(text)["project"]
-    lines = sum(project["optional-dependencies"].values(), project["dependencies"])
+    if INSTALLED:
+        lines = importlib.metadata.requires("ann") or []
+    else:
+        text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+        project = tomllib.loads(text)["project"]
+        lines = sum(project["optional-dependencies"].values(), project["dependencies"])
     # "nvmath-python[cu13]>=0.7; ..." -> its name, without extras, and its limits
     found = (re.match(r"([\w-]+)(?:\[\w+\])?([^;]*)", line) for line in lines)
     return {parts[1]: parts[2] for parts in found if parts}
@@ -208,26 +211,16 @@ def check_gpu(*, needed: bool) -> Iterator[Finding]:
         yield wrong("graphs", str(warning.message), "pip install -e '.[gpu]'")
 
 
-def cuda_versions() -> tuple[str, int, int] | None:
-    """The versions of CuPy, CUDA (12040 is 12.4) and the driver (0: none), if CuPy works."""
-    if importlib.util.find_spec("cupy") is None:
-        return None
-    try:
-        cupy: Any = importlib.import_module("cupy")
-        runtime = cupy.cuda.runtime
-        return cupy.__version__, int(runtime.runtimeGetVersion()), int(runtime.driverGetVersion())
-    except Exception:  # of CuPy's own types; get_backend explains what is wrong
-        return None
-
-
 def _dotted(version: int) -> str:
     return f"{version // 1000}.{version % 1000 // 10}"
 
 
 def check_data(folder: str | Path) -> Iterator[Finding]:
     """Is the data set readable, valid, and MNIST?"""
-    is_default = folder == cli.DATA
-    restore = f"git -C {startup.ROOT} checkout -- data"
+    is_default = folder == DATA
+    restore = f"git -C {ROOT} checkout -- data"
+    if INSTALLED:
+        restore = "delete its files, and the next program downloads them"
     try:
         dataset = ann.load_dataset(folder)
     except ann.DataFileError as error:
@@ -262,7 +255,7 @@ def check_folder() -> Iterator[Finding]:
     free = shutil.disk_usage(here).free
     text = f"{here}: {free / 2**30:.1f} GiB free"
     try:
-        check_writable(here / cli.MODEL)
+        check_writable(here / MODEL)
     except OSError as error:
         fix = "cd to a folder that you may write to, or use --output FILE"
         yield wrong("folder", f"{error.filename}: {error.strerror}", fix)
