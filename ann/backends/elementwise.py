@@ -49,9 +49,7 @@ class _Schedule:
     read for the last time. From then on it may hold other results, until it gets its own.
     """
 
-    def __init__(
-        self, tape: list[Operation], results: Sequence[Any], outs: Sequence[np.ndarray]
-    ) -> None:
+    def __init__(self, tape: list[Operation], results: Sequence[Any], outs: Sequence[np.ndarray]) -> None:
         self.calls: list[Call] = []
         self._tape, self._results, self._outs = tape, results, outs
         self._find_last_reads()
@@ -65,9 +63,7 @@ class _Schedule:
         for index, operation in enumerate(self._tape):
             free += [(out, end) for end, out in ends.items() if starts[end] == index]
             dying = [
-                held.pop(symbol)
-                for symbol in {*operation.symbols}
-                if symbol in held and self._last[symbol] == index
+                held.pop(symbol) for symbol in {*operation.symbols} if symbol in held and self._last[symbol] == index
             ]
             if _in_place(operation):
                 free += dying
@@ -115,9 +111,7 @@ class _Schedule:
                     ends[index] = out
         return ends
 
-    def _take(
-        self, free: list[tuple[np.ndarray, int]], operation: Operation, index: int
-    ) -> tuple[np.ndarray, int]:
+    def _take(self, free: list[tuple[np.ndarray, int]], operation: Operation, index: int) -> tuple[np.ndarray, int]:
         """An array for a result: one that is free for long enough, or a new one."""
         result, last = operation.result, self._last.get(operation.result, index)
         inputs = map(self._array, operation.symbols)
@@ -244,18 +238,11 @@ def divided(arrays: Sequence[Any], parts: int) -> list[tuple[Any, ...]]:
     """
     first = arrays[0]
     axes = sorted(range(first.ndim), key=lambda axis: -first.strides[axis])
-    fair = (
-        axis
-        for axis in axes
-        if first.shape[axis] % parts == 0 or first.shape[axis] >= _LONG * parts
-    )
+    fair = (axis for axis in axes if first.shape[axis] % parts == 0 or first.shape[axis] >= _LONG * parts)
     axis = next(fair, axes[0])
     length, from_right = first.shape[axis], axis - first.ndim
     edges = np.linspace(0, length, parts + 1).astype(int).tolist()
-    return [
-        tuple(_piece(array, from_right, length, slice(*edge)) for array in arrays)
-        for edge in pairwise(edges)
-    ]
+    return [tuple(_piece(array, from_right, length, slice(*edge)) for array in arrays) for edge in pairwise(edges)]
 
 
 def _piece(array: Any, axis: int, length: int, part: slice) -> Any:

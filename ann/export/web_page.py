@@ -12,8 +12,9 @@ from importlib.resources import files
 
 import numpy as np
 
-from ann.data.catalog import DIGITS
+from ann.data.catalog import DIGITS, class_names
 from ann.neural_network import NeuralNetwork
+from ann.nn.layer_list import describe_shape
 from ann.nn.network import PIXEL_SCALE
 
 ACTIVATIONS = (
@@ -39,7 +40,7 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
     names = [layer["activation"] for layer in network.layer_list]
     if unknown := sorted({*names} - {*ACTIVATIONS}):
         raise ValueError(f"a page cannot compute the activation {unknown[0]!r}; it knows {', '.join(ACTIVATIONS)}")
-    widths = "-".join(map(str, (network.input_dim, *(layer["output_dim"] for layer in network.layer_list))))
+    shape = describe_shape(network.layer_list)
     members = f"A committee of {network.committee} networks " if network.committee > 1 else "A network "
     drawn = "a digit" if tuple(classes) == DIGITS else "something"
     arrays = [array for pair in network.weights_and_biases() for array in pair]
@@ -47,10 +48,10 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
     parameters = np.concatenate(rows, axis=1).astype("<f4")
     model = {
         "title": f"Draw {drawn}",
-        "what": f"{members}{widths} ({', '.join(names)}), {parameters.size:,} numbers, all in this file.",
+        "what": f"{members}{shape} ({', '.join(names)}), {parameters.size:,} numbers, all in this file.",
         "side": side,
         "scale": PIXEL_SCALE,
-        "classes": [*classes, *map(str, range(len(classes), network.output_dim))][: network.output_dim],
+        "classes": class_names(classes, network.output_dim),
         "committee": network.committee,
         "size": parameters.shape[-1],
         "layers": [

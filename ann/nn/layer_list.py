@@ -52,3 +52,8 @@ def build_layers(layer_list: Sequence[dict[str, Any]]) -> list[Layer]:
         layers += [Dense(spec["input_dim"], spec["output_dim"], init), Activation(spec["activation"])]
     layers.append(Dense(last["input_dim"], last["output_dim"], get_activation("identity").init))
     return layers
+
+
+def describe_shape(layers: Sequence[dict[str, Any]]) -> str:
+    """The widths of a checked layer list, such as "784-128-32-10"."""
+    return "-".join(map(str, (layers[0]["input_dim"], *(layer["output_dim"] for layer in layers))))
