@@ -68,7 +68,7 @@ def main() -> None:
         if flags.output:
             check_writable(flags.output)
         backend = ann.get_backend(flags.device)
-        dataset = ann.load_dataset(flags.data)
+        dataset = cli.load_dataset(flags.data)
         images, labels = dataset.train_images.reshape(len(dataset.train_images), -1), dataset.train_labels
         results: dict[str, Any] = {"machine": machine(backend), "date": time.strftime("%Y-%m-%d"), "tasks": {}}
 

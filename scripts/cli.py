@@ -201,6 +201,14 @@ def check_ending(path: Path, own: str, other: str = "") -> None:
         raise ValueError(f"{path}: this is written as {own}: name it {path.with_suffix(own).name}{more}")
 
 
+def load_dataset(folder_or_name: str | os.PathLike[str]) -> ann.Dataset:
+    """``ann.load_dataset``, with the progress of a download on standard error."""
+    from download_bar import DownloadBar
+
+    with DownloadBar() as bar:
+        return ann.load_dataset(folder_or_name, bar.update)
+
+
 OTHER_FORMS = "export.py makes other forms of it"  # said of a model
 
 

@@ -216,7 +216,7 @@ def cuda_versions(found: Findings) -> tuple[int, int]:
 def look_at_data(found: Findings, folder: str | Path) -> None:
     """Whether the data set is there, whole, and MNIST."""
     try:
-        dataset = ann.load_dataset(folder)
+        dataset = cli.load_dataset(folder)
     except ann.DataFileError as error:
         restored = f"git -C {startup.ROOT} checkout -- data"
         ours = restored if folder == cli.DATA else "see data/README.md for what it needs"

@@ -43,7 +43,7 @@ def main() -> None:
         named = RECIPES[flags.recipe].recipe
         recipe = dataclasses.replace(named, validation=HELD_OUT) if flags.validation else named
         backend = ann.get_backend(flags.device)
-        dataset = ann.load_dataset(flags.data)
+        dataset = cli.load_dataset(flags.data)
         rows, data = read_rows(flags.output), data_of(dataset)
         found = []
         for seed in flags.seeds:

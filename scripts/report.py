@@ -58,7 +58,7 @@ def main() -> None:
             raise ann.ModelFileError(
                 f"{path}: it has {network.output_dim} outputs, and a report is for up to {CLASSES}"
             )
-        dataset = ann.load_dataset(flags.data)
+        dataset = cli.load_dataset(flags.data)
         check_fit(flags, path, network, dataset)
         seen = Seen.of(network, dataset)
         makers: list[Callable[[], Section]] = [partial(maker, seen) for maker in MAKERS]

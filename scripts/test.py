@@ -44,7 +44,7 @@ def main() -> None:
         if flags.report_members and network.committee == 1:
             raise ann.ModelFileError(f"{flags.model}: one network, and no committee, so there are no members to report")
         other = ann.load_model(flags.compare, backend) if flags.compare else None
-        dataset = ann.load_dataset(flags.data)
+        dataset = cli.load_dataset(flags.data)
         images, labels = dataset.test_images, dataset.test_labels
         check_fit(flags, flags.model, network, dataset)
         if other:

@@ -92,7 +92,7 @@ def prepare(flags: argparse.Namespace, recipe: ann.Recipe, crew: Processes) -> t
     if recipe.batch_size < crew.size:
         raise ValueError(f"batch_size: {recipe.batch_size} images a batch are too few for {crew.size} processes")
     backend = ann.get_backend(flags.device, flags.precision)
-    dataset = ann.load_dataset(flags.data)
+    dataset = cli.load_dataset(flags.data)
     if flags.device == "auto" and crew.size == 1:
         backend = choose_backend(dataset, recipe, flags.precision)
     return backend, dataset

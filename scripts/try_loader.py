@@ -32,7 +32,7 @@ def main() -> None:
     with endings.one_line_errors():
         if flags.output:
             check_figure_path(flags.output)
-        dataset = ann.load_dataset(flags.data)
+        dataset = cli.load_dataset(flags.data)
         for part in ("train", "test"):
             images, labels = getattr(dataset, f"{part}_images"), getattr(dataset, f"{part}_labels")
             height, width = images.shape[1:]

@@ -68,7 +68,7 @@ def device(name: str) -> ann.Backend:
 
 def check_training(backend: ann.Backend, flags: argparse.Namespace) -> bool:
     """Train by the default recipe for some steps on a device and another, and compare the parameters."""
-    full = ann.load_dataset(flags.data)
+    full = cli.load_dataset(flags.data)
     recipe = ann.Recipe(epochs=1)
     count = min(flags.steps * recipe.batch_size, len(full.train_images))
     if count < recipe.batch_size:

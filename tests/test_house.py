@@ -53,7 +53,7 @@ DEVICE_CODE = (
 )
 ON_THE_HOST = {"nn.initializers", "nn.rng"}  # draw random numbers, the same for every device
 IMPORT_CUPY = {"backends.gpu", "training.mpi"}
-PRINT = {"data.download"}  # tells what it downloads, since that takes long
+PRINT = set()
 
 
 def module_of(path):
