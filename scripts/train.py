@@ -24,6 +24,7 @@ from progress import Progress
 from train_flags import interval, parse_flags, recipe_of
 
 import ann
+from ann.analysis.figures import figure_of_curves, save_figure
 from ann.analysis.metrics import learnt_nothing
 from ann.files.atomic import check_writable
 from ann.training.checkpoint_file import check_same_run
@@ -233,7 +234,9 @@ def resume(folder: Path) -> str:
 def draw(folder: RunFolder, reports: list[ann.EpochReport]) -> None:
     """Draw the curves, if there is something to draw with; the network is what counts."""
     try:
-        cli.say(f"curves:    {folder.draw(reports)}")
+        path = folder.path / "curves.png"
+        save_figure(figure_of_curves(reports), path)
+        cli.say(f"curves:    {path}")
     except OSError as error:
         cli.say(f"no curves: {error.filename}: {error.strerror}")
     except Exception as error:  # whatever a drawing library, or how it is set up here, may raise

@@ -42,7 +42,6 @@ MAY_IMPORT = {
 EXCEPTIONS = {
     ("nn.batch_norm", "optim.constraints"): "keeps its running statistics in the optimizers' MovingAverage",
     ("nn.batch_norm", "training.distributed"): "sums its statistics over processes itself",
-    ("training.run_folder", "analysis.figures"): "draws the curves of the run itself",
 }
 
 # Code for every device: it computes with the backend's xp, and never with NumPy or CuPy themselves.

@@ -151,6 +151,8 @@ def main():
     count, seed, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     warnings.simplefilter("error")
     files, path, loaded, tests = good_files(), folder / "mutated.pickle", 0, 0
+    for file in files:
+        pickle.loads(file)  # imports codecs, as it does below
     modules = set(sys.modules)
     for number in range(count):
         choice = random.Random(f"{seed} {number}")
