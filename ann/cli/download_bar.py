@@ -1,10 +1,20 @@
-"""Shows a download: a bar on a terminal, elsewhere one line per file."""
+"""Loads a data set and shows its download: a bar on a terminal, elsewhere one line per file."""
 
 from __future__ import annotations
 
+import os
 import sys
 
 from tqdm import tqdm
+
+import ann
+from ann.cli.output import warn
+
+
+def load_dataset(folder_or_name: str | os.PathLike[str]) -> ann.Dataset:
+    """``ann.load_dataset``, with the progress of a download on standard error."""
+    with DownloadBar() as bar:
+        return ann.load_dataset(folder_or_name, bar.update)
 
 
 class DownloadBar:
@@ -26,7 +36,7 @@ class DownloadBar:
             self._name = name
             terminal = sys.stderr.isatty()
             if not terminal:
-                print(f"downloading {name}, {size / 1e6:.1f} MB", file=sys.stderr, flush=True)
+                warn(f"downloading {name}, {size / 1e6:.1f} MB")
             self._bar = tqdm(
                 desc=name,
                 total=size,
