@@ -353,7 +353,7 @@ def test_a_disk_that_fills_up(tmp_path, small_data):
     assert (tmp_path / "good/model.pickle").stat().st_size < 12_000 < (tmp_path / "good/checkpoint.npz").stat().st_size
     process = run_changed(change, small_data, tmp_path, "--run", "full", "--checkpoint-every", "2")
     assert process.returncode == 0, process.stderr
-    warned = "warning: no checkpoint was written: full/checkpoint.npz: File too large; training goes on\n"
+    warned = "warning: no checkpoint was written: full/checkpoint.npz: File too large; training continues\n"
     assert process.stderr == warned  # once is enough
     assert "no curves: full/curves.png: File too large" in process.stdout or "pictures need" in process.stdout
     assert digests(tmp_path / "full") == digests(tmp_path / "good")
@@ -479,7 +479,7 @@ def test_memory_that_runs_out_while_a_checkpoint_is_written(tmp_path, small_data
     env = {**NO_GPU, "PYTHONWARNINGS": action}
     process = run_changed(change, small_data, tmp_path, "--run", "run", "--checkpoint-every", "1", env=env)
     assert process.returncode == 0 and (tmp_path / "run/model.pickle").exists()
-    assert process.stderr == "warning: no checkpoint was written: not enough memory; training goes on\n"
+    assert process.stderr == "warning: no checkpoint was written: not enough memory; training continues\n"
 
 
 def test_a_drawing_library_that_is_set_up_wrongly(tmp_path, small_data):
