@@ -1,7 +1,8 @@
 """The exceptions of this package, and what makes text safe to quote in their messages.
 
-Each message is one line that says what is wrong, where, and what to do. Wrong arguments raise plain ``ValueError``.
-Errors about files are subclasses of ``ValueError`` too, like ``json.JSONDecodeError``.
+Each message is one line that says what is wrong, where, and what to do. Wrong arguments raise plain
+``ValueError``. Errors about files are subclasses of ``ValueError`` too, like
+``json.JSONDecodeError``.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class TrainingWarning(UserWarning):
 
 
 def printable_text(text: object, most: int = 80) -> str:
-    """Text from outside, such as a server's answer: one line, at most ``most`` characters, no terminal codes."""
+    """Text from outside, such as a server's answer: one line, at most ``most`` characters, no
+    terminal codes.
+    """
     line = " ".join(str(text).split())
     line = line if line.isprintable() else ascii(line)
     return line if len(line) <= most else f"{line[:most]}..."
