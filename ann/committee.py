@@ -1,6 +1,4 @@
-"""Joins networks that were trained separately into a committee, which can be saved, tested and
-trained like any network.
-"""
+"""Joins networks that were trained separately into a committee, which is used like a network."""
 
 from __future__ import annotations
 

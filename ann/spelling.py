@@ -1,6 +1,4 @@
-"""Suggestions for an unknown name: another spelling of it, our name for what other programs call
-so, or the most similar name.
-"""
+"""Suggests names instead of an unknown one: its spelling here, a synonym, or a similar name."""
 
 from __future__ import annotations
 

@@ -117,9 +117,7 @@ def check_labels(name: str, labels: Any, classes: int, count: int) -> np.ndarray
 
 
 def check_weights(name: str, weights: Any, count: int) -> np.ndarray:
-    """Weights as a host array (count,) of float64. Raises ValueError unless finite and at least
-    0.
-    """
+    """Weights as a host array (count,), float64. Raises ValueError unless finite, >= 0."""
     array = check_vector(name, weights, (count,), "float32").astype(np.float64)
     if not (array >= 0).all():
         raise ValueError(f"{name}: expected numbers of at least 0, got {array.min()} at index {array.argmin()}")
@@ -188,9 +186,7 @@ def _to_float(value: Any) -> float | None:
 
 
 def host_array(name: str, value: Any) -> np.ndarray:
-    """A list, or an array of any library but a masked one, as a NumPy array. Raises ValueError
-    otherwise.
-    """
+    """A list or unmasked array of any library as a NumPy array. Raises ValueError otherwise."""
     found = f"{type(value).__module__}.{type(value).__name__}"
     arrays = ("__array__", "__array_interface__")
     if not (isinstance(value, (list, tuple)) or any(hasattr(value, name) for name in arrays)):

@@ -68,9 +68,7 @@ def calibration(outputs: np.ndarray, labels: np.ndarray, bins: int = 15) -> Cali
 
 
 def losses(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(N,) -ln of the probability of each label. Raises ValueError if labels do not fit the
-    outputs.
-    """
+    """(N,) -ln of each label's probability. Raises ValueError if labels do not fit outputs."""
     labels = check_labels("labels", labels, outputs.shape[1], len(outputs))
     found: np.ndarray = -np.log(np.maximum(probabilities(outputs)[np.arange(len(labels)), labels], _TINY))
     return found

@@ -1,6 +1,4 @@
-"""How good a network is, and how certain that is. Everything is computed on the host from labels
-and outputs.
-"""
+"""How good a network is, and how certain that is, computed on the host."""
 
 from __future__ import annotations
 
@@ -14,9 +12,7 @@ POOR = 0.75  # more than this fraction of the errors of a constant answer: next 
 
 
 def confusion_matrix(expected: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Labels (N,) and predictions (N,) -> counts (classes, classes): a row per label, a column per
-    prediction.
-    """
+    """Labels (N,), predictions (N,) -> counts (classes, classes): rows are labels."""
     pairs = np.asarray(expected, dtype=np.int64) * classes + np.asarray(predicted, dtype=np.int64)
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 

@@ -26,9 +26,7 @@ class Source:
 
 
 def _files(*kinds: tuple[int, str]) -> dict[str, tuple[int, str]]:
-    """The names of the training images and labels, and the test images and labels, with these
-    values.
-    """
+    """The values by file name: training images and labels, then test images and labels."""
     contents = ("images-idx3", "labels-idx1")
     names = [f"{part}-{content}-ubyte.gz" for part in ("train", "t10k") for content in contents]
     return dict(zip(names, kinds, strict=True))

@@ -139,9 +139,7 @@ def _classes_by_labels(test_labels: np.ndarray) -> tuple[str, ...]:
 
 
 def _find(folder: Path, stem: str, dimensions: int) -> Path:
-    """The path of one of the four files, in any spelling; files directly in the folder come
-    first.
-    """
+    """The path of one of the four files, in any spelling, directly in the folder first."""
     suffixes = (".gz", "")
     names = [f"{stem}{dash}idx{dimensions}-ubyte{suffix}" for dash in "-." for suffix in suffixes]
     # a widely used archive unpacks each file into a subfolder with the same name

@@ -89,9 +89,7 @@ def _download_file(source: Source, path: Path, size: int, digest: str, progress:
 
 
 def _download_from(address: str, path: Path, size: int, digest: str, progress: Progress | None) -> None:
-    """Download a file from one address. After an error, a .part file remains for the next
-    attempt.
-    """
+    """Download a file from one address. If that fails, a .part file may remain."""
     part = path.with_name(f"{path.name}.part")
     for _ in range(2):  # a second time if the old .part file was not the beginning of this file
         with open(part, "ab", opener=_open_regular) as file:
@@ -151,9 +149,7 @@ def _receive(address: str, file: BinaryIO, begun: int, size: int, progress: Prog
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to the web only, and does not read their bodies, which may be of any
-    size.
-    """
+    """Follows redirects to the web only, and does not read their bodies."""
 
     def redirect_request(
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str

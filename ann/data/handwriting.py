@@ -187,9 +187,7 @@ def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
 
 
 def _bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
-    """The rows and columns of the smallest box around all True pixels, of which there is at least
-    one.
-    """
+    """The rows and columns of the smallest box around all True pixels."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 

@@ -67,9 +67,7 @@ class _Unpacked:
         return bytes(self._packed[:2]) == _GZIP
 
     def read(self, count: int) -> bytes | memoryview:
-        """Up to ``count`` more bytes, fewer only at the end. Raises zlib.error if they are
-        damaged.
-        """
+        """Up to ``count`` more bytes, fewer only at the end. Raises zlib.error if damaged."""
         if self._gzip is None:
             chunk, self._packed = self._packed[:count], self._packed[count:]
             return chunk

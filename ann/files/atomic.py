@@ -100,9 +100,7 @@ def _create_beside(target: Path, path: str | os.PathLike[str]) -> tuple[int, Pat
 
 
 def _check_replaceable(target: Path, path: str | os.PathLike[str]) -> None:
-    """Raise OSError if the file is read-only, or cannot be replaced although its folder is
-    writable.
-    """
+    """Raise OSError if the file is read-only, or may not be replaced in its folder."""
     if not target.exists():
         return
     status = target.stat()

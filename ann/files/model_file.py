@@ -157,9 +157,7 @@ def _interned(value: Any) -> Any:
 
 
 def parameter_vector(contents: dict[str, Any]) -> tuple[int, np.ndarray]:
-    """The number of members, and the parameters: layer by layer, the weights and then the
-    biases.
-    """
+    """The number of members, and the parameters: each layer's weights, then its biases."""
     leading = contents["layers"][0]["bias"].shape[:-1]
     arrays = [layer[key] for layer in contents["layers"] for key in ("weight", "bias")]
     rows = [array.reshape(*leading, -1) for array in arrays]

@@ -140,9 +140,7 @@ class Checkpointer:
             warnings.warn(message, RuntimeWarning, stacklevel=4)
 
     def _gather(self) -> None:
-        """In all processes, collect what the first one writes, even if another one is ahead of
-        it.
-        """
+        """Collect what the first process writes, if anything has changed in any process."""
         if self._checkpoints and self._processes.any_process(self._changed):
             self._steps.gather(self.state.step)
 

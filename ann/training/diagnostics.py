@@ -31,9 +31,7 @@ class Diagnostics:
     """Checks a run after each epoch and warns if something looks wrong, once per problem."""
 
     def __init__(self, network: NeuralNetwork, images: np.ndarray, labels: np.ndarray, recipe: Recipe) -> None:
-        """``images`` (N, I) and ``labels`` (N,), or target rows, are the training data on the
-        host.
-        """
+        """``images`` (N, I) and ``labels`` (N,), or target rows, are the training data."""
         # Random, since data may be sorted or periodic; a separate generator changes nothing else
         chosen = np.random.default_rng(0).permutation(len(images))[:_SAMPLE]
         self.images, self.labels = images[chosen], labels[chosen]
@@ -42,9 +40,7 @@ class Diagnostics:
         self.largest_weight = _largest(_first_member(network), network.weight_places)
 
     def after_epoch(self, reports: Sequence[EpochReport], warned_of: list[str]) -> None:
-        """Check the run after the last of these epochs. Adds the name of a failed check to
-        ``warned_of``.
-        """
+        """Check the run after the last of these epochs; adds failed checks to ``warned_of``."""
         epoch = reports[-1].epoch
         if epoch * self._steps < _STEPS:
             return

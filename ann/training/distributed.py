@@ -27,9 +27,7 @@ class Processes(Protocol):
     size: int
 
     def sum(self, array: Array) -> None:
-        """Replace a contiguous device array by its sum over all processes, with the same bits in
-        each.
-        """
+        """Replace a contiguous device array by its sum over all processes, in all the same bits."""
 
     def gather(self, value: Any) -> list[Any]:
         """The plain value of every process, ordered by rank."""

@@ -12,9 +12,7 @@ from ann.training.report import EpochReport
 
 
 def best_first(report: EpochReport) -> tuple[float, float]:
-    """A sort key, smaller for a better epoch: the errors on the validation images, then their
-    loss.
-    """
+    """A sort key, smaller for a better epoch: errors on validation images, then their loss."""
     if report.validation is None:
         raise ValueError("early stopping needs validation images")
     return report.validation.wrong, report.validation.loss

@@ -1,6 +1,4 @@
-"""The plain values that a file may hold beside arrays: None, bools, numbers, strings, and lists,
-tuples and dicts of these.
-"""
+"""Plain values: None, bools, numbers, strings, and lists, tuples and dicts of these."""
 
 from __future__ import annotations
 
@@ -13,9 +11,7 @@ _MAX_INT, _MAX_STRING = 2**63, 2**16  # what ``reader`` accepts
 
 
 def check_depth(value: Any) -> None:
-    """Raise ValueError if containers are nested so deeply that recursive code could fail on
-    them.
-    """
+    """Raise ValueError if containers are nested so deeply that recursion could fail."""
     level = [value]
     for _ in range(_MAX_DEPTH):
         level = [
