@@ -23,6 +23,7 @@ from ann.analysis.figures import check_figure_path, figure_of_images, save_figur
 from ann.analysis.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
 from ann.cli.check_fit import check_fit
 from ann.cli.describe_model import describe_members, wrong_of_members
+from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser
@@ -50,7 +51,7 @@ def main() -> None:
         if flags.report_members and network.committee == 1:
             raise ann.ModelFileError(f"{flags.model}: one network, and no committee, so there are no members to report")
         other = ann.load_model(flags.compare, backend) if flags.compare else None
-        dataset = ann.load_dataset(flags.data)
+        dataset = load_dataset(flags.data)
         images, labels = dataset.test_images, dataset.test_labels
         check_fit(network, flags.model, dataset, flags.data)
         if other:

@@ -41,11 +41,6 @@ MAY_IMPORT = {
     "__init__": "_version errors backends nn data neural_network committee training",
 }
 
-# Imports against this order, which shall go.
-EXCEPTIONS = {
-    ("training.run_folder", "analysis.figures"): "draws the curves of the run itself",
-}
-
 # Code for every device: it computes with the backend's xp, and never with NumPy or CuPy themselves.
 DEVICE_CODE = (
     *("nn", "optim", "data.distortion", "neural_network", "training.adversarial", "training.batches"),
@@ -54,7 +49,7 @@ DEVICE_CODE = (
 )
 ON_THE_HOST = {"nn.initializers", "nn.rng"}  # draw random numbers, the same for every device
 IMPORT_CUPY = {"backends.gpu", "training.mpi"}
-PRINT = {"data.download", "cli"}  # the first reports a download, since that takes long
+PRINT = {"cli"}
 
 
 def module_of(path):
@@ -92,14 +87,12 @@ def test_a_room_imports_only_what_the_table_says(room):
     for module in SOURCES:
         if within(module, [room]):
             for other in imports_within(module):
-                allowed = within(other, [room, *MAY_IMPORT[room].split()]) or (module, other) in EXCEPTIONS
+                allowed = within(other, [room, *MAY_IMPORT[room].split()])
                 assert allowed, f"ann.{module} imports ann.{other}"
 
 
-def test_the_table_and_its_exceptions_are_complete_and_needed():
+def test_the_table_is_complete_and_needed():
     assert {module.split(".")[0] for module in SOURCES} == set(MAY_IMPORT)
-    for module, other in EXCEPTIONS:
-        assert other in imports_within(module), f"ann.{module} no longer imports ann.{other}"
     for room, others in MAY_IMPORT.items():
         used = set().union(*(imports_within(module) for module in SOURCES if within(module, [room])))
         for other in others.split():

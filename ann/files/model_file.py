@@ -61,8 +61,8 @@ def to_bytes(
 ) -> bytes:
     """The bytes of a model file, checked to be readable.
 
-    The arguments are the fields above, but arrays may be of any float type. ``images`` (M, I), uint8,
-    are for the self-test, which is left out if its outputs depend on rounding.
+    The arguments are the fields above, but arrays may be of any float type. ``images`` (M, I),
+    uint8, are for the self-test, which is left out if its outputs depend on rounding.
 
     Raises:
         ValueError: the model could not be read back: it is too large or not finite, or its recipe

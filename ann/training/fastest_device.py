@@ -1,5 +1,5 @@
-"""How fast a device trains a network. A small one may be done sooner on the CPU than a GPU's queue is filled, and only
-trying tells; so a few steps of the very training are made, with a network that is thrown away.
+"""Finds the faster device for a training run. A small network may train faster on the CPU than on a
+GPU, so a few steps of the run are timed on both, with a temporary network.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ _FEW, _MANY, _ROUNDS = 2, 7, 3
 
 
 def choose_backend(dataset: Dataset, recipe: Recipe, precision: str = "float32") -> Backend:
-    """The faster device for this training, with what was found in its ``description``.
+    """The faster device for this training run; its ``description`` gains the result.
 
-    Where no GPU computes it is the CPU, and nothing is tried. Nothing random is drawn and nothing kept, so the
-    training that follows is as it would have been.
+    Without a working GPU it is the CPU, and nothing is timed. This has no effect on the run itself.
 
     Raises:
         ValueError: the data do not fit the recipe.
-        DeviceError: a precision was asked for that needs a GPU, and there is none.
+        DeviceError: the precision needs a GPU, and there is none.
     """
     found = get_backend("auto", precision)
     if found.name != "gpu" or precision != "float32":  # there is no choice
@@ -43,10 +42,10 @@ def choose_backend(dataset: Dataset, recipe: Recipe, precision: str = "float32")
 
 
 def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> float:
-    """Estimate how long an epoch takes, from the shortest times of a few steps and of a few more.
+    """Estimate the time of an epoch from the shortest times of a few steps and of a few more.
 
-    Their difference gives the time of a step; the rest is the fixed cost of an epoch. Raises ValueError if the data do
-    not fit the recipe.
+    Their difference is the time of a step; the rest is the fixed cost of an epoch. Raises
+    ValueError if the data do not fit the recipe.
     """
     images = check_images("train_images", dataset.train_images, dataset.train_images[0].size)
     count = min(_MANY * recipe.batch_size, len(images))
@@ -68,7 +67,7 @@ def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> floa
 
     many, few = trainer.steps, min(_FEW, trainer.steps - 1)
     with backend.ignore_overflow():
-        for _ in range(2):  # the first records the steps, the second captures the CUDA graph, if there is one
+        for _ in range(2):  # the first records the steps, the second captures the CUDA graph on a GPU
             seconds(many)
         of_many = min(seconds(many) for _ in range(_ROUNDS))
         of_few = min(seconds(few) for _ in range(_ROUNDS)) if few else 0.0

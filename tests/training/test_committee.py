@@ -313,9 +313,9 @@ def test_what_cannot_be_joined():
     net = network_of(backend, 5, 4, 3)
     for others, message in [
         ([], "a committee needs at least two, got 1"),
-        ([net, network_of(backend, 5, 6, 3)], "network 3: layers other than network 1"),
-        ([network_of(backend, 5, 4, 3, loss="quadratic")], "network 2: a loss other than network 1"),
-        ([network_of(backend, 5, 4, 3, dtype="float64")], "network 2: a type other than network 1"),
+        ([net, network_of(backend, 5, 6, 3)], "network 3: its layers differ from network 1"),
+        ([network_of(backend, 5, 4, 3, loss="quadratic")], "network 2: its loss differs from network 1"),
+        ([network_of(backend, 5, 4, 3, dtype="float64")], "network 2: its type differs from network 1"),
     ]:
         with pytest.raises(ValueError, match=message):
             ann.committee_of([net, *others])
@@ -336,7 +336,7 @@ def test_join_on_the_command_line(tmp_path, small_data):
     ann.NeuralNetwork([{"input_dim": 9, "output_dim": 10, "activation": "sigmoid"}]).save(tmp_path / "d.pickle")
     before = (tmp_path / "c.pickle").read_bytes()
     _, error = run("join", "a.pickle", "d.pickle", "--output", "c.pickle", cwd=tmp_path, code=1)
-    assert "network 2: layers other than network 1" in error and "2 is d.pickle" in error
+    assert "network 2: its layers differ from network 1" in error and "2 is d.pickle" in error
     assert (tmp_path / "c.pickle").read_bytes() == before
     (tmp_path / "e.pickle").write_bytes((tmp_path / "b.pickle").read_bytes())
     for models, output, words in (
