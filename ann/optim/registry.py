@@ -22,12 +22,12 @@ OPTIMIZERS = tuple(_CLASSES)
 
 
 def get_optimizer(name: str, *args: Any, **hyperparameters: Any) -> Optimizer:
-    """The optimizer of this name, bound to a network's vectors: see ``Optimizer`` for the arguments.
+    """The optimizer of this name, bound to a network's vectors. Arguments: see ``Optimizer``.
 
     Raises:
         ValueError: the name is unknown.
     """
     if name not in OPTIMIZERS:
-        known = ", ".join(OPTIMIZERS)
-        raise ValueError(f"unknown optimizer {name!r}; known: {known}{did_you_mean(name, OPTIMIZERS)}")
+        known, hint = ", ".join(OPTIMIZERS), did_you_mean(name, OPTIMIZERS)
+        raise ValueError(f"unknown optimizer {name!r}; known: {known}{hint}")
     return _CLASSES[name](*args, **hyperparameters)
