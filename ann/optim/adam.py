@@ -34,6 +34,8 @@ def adamw(xp: Any, p: Array, g: Array, m: Array, v: Array, shrink: Array, *numbe
 class Adam(Optimizer):
     """Steps divided by the gradients' recent size. Weight decay as in SGD."""
 
+    tuned = (0.015, 1e-4)
+
     def prepare(self, scalars: Scalars) -> None:
         def correction(k: int) -> float:
             return math.sqrt(1 - BETA2**k)  # for v, which starts at 0
@@ -51,6 +53,9 @@ class Adam(Optimizer):
 
 class AdamW(Adam):
     """Adam with decoupled weight decay: it does not depend on the size of the gradients."""
+
+    tuned = (0.028, 0.08)
+    decoupled_decay = True
 
     def prepare(self, scalars: Scalars) -> None:
         super().prepare(scalars)
@@ -75,6 +80,9 @@ def rmsprop(
 
 class RMSProp(Optimizer):
     """Gradients divided by their recent size, and then momentum. Weight decay as in SGD."""
+
+    tuned = (0.0015, 1e-4)
+    sums_gradients = True
 
     def prepare(self, scalars: Scalars) -> None:
         self.m, self.v = self.add_state("m", self.p), self.add_state("v", self.p)

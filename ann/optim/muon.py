@@ -81,6 +81,9 @@ class Muon(Optimizer):
     are about AdamW's. What does not decay, such as biases, follows Adam.
     """
 
+    tuned = (0.028, 0.08)
+    decoupled_decay = True
+
     def prepare(self, scalars: Scalars) -> None:
         self.rate = scalars.add(lambda k, rate: rate)
         self.shrink = scalars.add(lambda k, rate: 1 - rate * self.weight_decay)

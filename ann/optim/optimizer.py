@@ -18,7 +18,7 @@ from ann.optim.scalars import Scalars
 class Optimizer:
     """An update rule, bound to the parameters and gradients of one network.
 
-    A rule implements ``prepare`` and ``update``.
+    A rule implements ``prepare`` and ``update``, and may set the class attributes for default rates.
 
     Args: backend: computes the step. parameters, gradients: device vectors (..., P). First come all
         weights, which decay: one matrix (I, O) after another. Then comes everything that does not
@@ -30,11 +30,20 @@ class Optimizer:
         accumulate: whether the backward pass may add new gradients to old ones; see ``SGD``. It may
             not if something else changes the gradients before the update.
 
+    Class attributes, for the default rates of recipes:
+        tuned: learning rate and weight decay that suit a sigmoid network, batches of 200 images and
+            24 epochs.
+        adaptive: it divides gradients by their own size.
+        sums_gradients: momentum m makes steps 1 / (1 - m) times as long.
+        decoupled_decay: each step shrinks weights by learning rate x weight decay.
+
     Attributes:
         accumulate: what the backward pass multiplies the old gradients by before it adds new ones.
         state: the vectors that last from step to step, by name. A checkpoint stores them.
     """
 
+    tuned = (0.003, 1e-4)
+    adaptive, sums_gradients, decoupled_decay = True, False, False
     accumulate = 0.0
 
     def __init__(

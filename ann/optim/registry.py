@@ -10,7 +10,7 @@ from ann.optim.optimizer import Optimizer
 from ann.optim.sgd import SGD, Nesterov
 from ann.spelling import did_you_mean
 
-_CLASSES: dict[str, type[Optimizer]] = {
+CLASSES: dict[str, type[Optimizer]] = {
     "sgd": SGD,
     "nesterov": Nesterov,
     "adam": Adam,
@@ -18,7 +18,7 @@ _CLASSES: dict[str, type[Optimizer]] = {
     "rmsprop": RMSProp,
     "muon": Muon,
 }
-OPTIMIZERS = tuple(_CLASSES)
+OPTIMIZERS = tuple(CLASSES)
 
 
 def get_optimizer(name: str, *args: Any, **hyperparameters: Any) -> Optimizer:
@@ -30,4 +30,4 @@ def get_optimizer(name: str, *args: Any, **hyperparameters: Any) -> Optimizer:
     if name not in OPTIMIZERS:
         known, hint = ", ".join(OPTIMIZERS), did_you_mean(name, OPTIMIZERS)
         raise ValueError(f"unknown optimizer {name!r}; known: {known}{hint}")
-    return _CLASSES[name](*args, **hyperparameters)
+    return CLASSES[name](*args, **hyperparameters)

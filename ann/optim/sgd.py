@@ -27,6 +27,9 @@ class SGD(Optimizer):
     changes the gradients, such as clipping, v is a vector of its own.
     """
 
+    tuned = (0.5, 1e-4)
+    adaptive, sums_gradients = False, True
+
     def prepare(self, scalars: Scalars) -> None:
         self.rate = scalars.add(lambda k, rate: rate)
         if self.may_accumulate:
@@ -49,7 +52,7 @@ def nesterov(xp: Any, p: Array, g: Array, v: Array, rate: Array, momentum: float
     return p - rate * g - ahead * v, v
 
 
-class Nesterov(Optimizer):
+class Nesterov(SGD):
     """SGD that looks one step ahead: v = momentum v + g; p = p - rate (g + momentum v)."""
 
     def prepare(self, scalars: Scalars) -> None:
