@@ -1,8 +1,9 @@
-"""Distortions: in training, each image is rotated, scaled, sheared, shifted and warped a little, differently in every
-epoch, so that a network learns what a digit is rather than these images of it.
+"""Distortions: in training, each image is rotated, scaled, sheared, shifted and warped a little,
+differently in every epoch. So a network learns what a digit is, and not just these images of it.
 
-All of it is one resampling: where a pixel looks is a sum of a few fixed patterns, with random factors that follow from
-the image and the epoch. Simard et al. (2003), section 2, and Ciresan et al. (2010).
+All of it is one resampling: where a pixel looks is a sum of a few fixed patterns, with random
+factors that follow from the image and the epoch. Simard et al. (2003), section 2, and Ciresan et
+al. (2010).
 
 Letters: h, w height and width; N images in the batch; y counts rows and x columns.
 """
@@ -54,8 +55,8 @@ class Distorter:
         images: (M, h w) uint8 device array.
         shape: (h, w).
         strengths: how far images are distorted.
-        rotation_shares: (M,) device array of floats: the share of ``rotation`` for each image. It is below 1 for digits
-            that would become others.
+        rotation_shares: (M,) device array of floats: the share of ``rotation`` for each image. It
+            is below 1 for digits that would become other digits.
     """
 
     def __init__(
@@ -69,8 +70,8 @@ class Distorter:
         xp = backend.xp
         (height, width), count, dtype = shape, images.shape[0], rotation_shares.dtype
         self.rotation_shares = rotation_shares
-        # A black border makes pixels outside an image no special case. It is one pixel wide before the image and two
-        # after it, since each place is interpolated from a pixel and the next one.
+        # With a black border, places outside an image need no special case. It is one pixel wide
+        # before the image and two after it: a place is interpolated from a pixel and the next one.
         self.rows, self.columns = height + 3, width + 3
         pixels = xp.zeros((count, self.rows, self.columns), dtype=xp.uint8)
         pixels[:, 1:-2, 1:-2] = xp.reshape(images, (count, height, width))
@@ -92,21 +93,20 @@ class Distorter:
 
 
 def elastic_patterns(xp: Any, y: Array, x: Array, shape: tuple[int, int], smoothness: float) -> Array:
-    """Smooth patterns (K, h w): a sum of them with random factors of variance 1 has variance 1 everywhere.
+    """Smooth patterns (K, h w). Sums of them with random factors of variance 1 have variance 1.
 
-    They are Gaussians around the points of a lattice that reaches beyond the image, so such a sum is blurred white
-    noise, equally strong at the border.
+    They are Gaussians around the points of a lattice that reaches beyond the image. So a sum is
+    blurred white noise, as strong at the border as in the middle.
     """
-    lattice = [
-        [(2 * number - points + 1) / 2.0 * smoothness + (length - 1) / 2.0 for number in range(points)]
-        for length in shape
-        for points in (math.ceil((length - 1 + 4.0 * smoothness) / smoothness) + 1,)
-    ]
-    rows, columns = (
-        xp.concat([xp.exp((axis - point) ** 2 * (-0.5 / smoothness**2)) for point in points], axis=0)
-        for axis, points in zip((y, x), lattice, strict=True)
-    )
-    patterns = xp.concat([rows[number : number + 1, :] * columns for number in range(rows.shape[0])], axis=0)
+
+    def gaussians(axis: Array, length: int) -> list[Array]:
+        count = math.ceil((length - 1) / smoothness) + 5  # up to 2 deviations beyond the image
+        start = (length - 1 - smoothness * (count - 1)) / 2.0
+        centres = [start + smoothness * number for number in range(count)]
+        return [xp.exp((axis - centre) ** 2 * (-0.5 / smoothness**2)) for centre in centres]
+
+    rows, columns = gaussians(y, shape[0]), gaussians(x, shape[1])
+    patterns = xp.concat([row * column for row in rows for column in columns], axis=0)
     return patterns / xp.sqrt(xp.sum(patterns * patterns, axis=0, keepdims=True))
 
 
@@ -116,22 +116,23 @@ def _uniform(xp: Any, bits: Array, largest: Array) -> Array:
 
 
 def _affine(
-    xp: Any, up: Array, angle: Array, k: Array, left: Array, stretch: Array, widening: Array, rotation_share: Array
+    xp: Any, dy: Array, angle: Array, k: Array, dx: Array, ds: Array, dt: Array, share: Array
 ) -> tuple[Array, ...]:
-    """Random numbers -> how the row, and then the column, that a pixel looks at depends on 1, y and x.
+    """Random numbers -> the factors of 1, y and x for the row that a pixel looks at, then the column.
 
-    For columns (y, x) it is a shift plus R S D (y, x), with the rotation R = (cos, -sin; sin, cos), the shear
-    S = (1, 0; k, 1) and the scaling D = (s, 0; 0, t). R S D - 1 is what comes on top of the pixel's own place.
+    A pixel at (y, x) looks at (dy, dx) + R S D (y, x), with the rotation R = (cos, -sin; sin, cos),
+    the shear S = (1, 0; k, 1) and the scaling D = (s, 0; 0, t). The factors are those of the
+    difference between both places. ``share``: of the angle.
     """
-    cos, sin = xp.cos(angle * rotation_share), xp.sin(angle * rotation_share)
-    s, t = 1.0 + stretch, 1.0 + widening
-    row = up, (cos - sin * k) * s - 1.0, -sin * t
-    column = left, (sin + cos * k) * s, cos * t - 1.0
+    cos, sin = xp.cos(share * angle), xp.sin(share * angle)
+    s, t = 1.0 + ds, 1.0 + dt
+    row = dy, (cos - sin * k) * s - 1.0, -sin * t
+    column = dx, (sin + cos * k) * s, cos * t - 1.0
     return *row, *column
 
 
 def _corner(xp: Any, place: Array, home: Array, limit: float) -> tuple[Array, Array]:
-    """Where a pixel looks along one axis -> the pixel before that place, and how far behind it the place is."""
+    """A place along one axis, relative to home -> the pixel before it, and the distance to that."""
     place = xp.clip(home + place, 0.0, limit)
     corner = xp.floor(place)
     return corner, place - corner
@@ -142,13 +143,13 @@ def _place(xp: Any, row: Array, column: Array, width: float) -> Array:
 
 
 def _interpolated(xp: Any, y: Array, x: Array, a: Array, b: Array, c: Array, d: Array) -> Array:
-    """The value at (y, x), from 0 to 1, in a square with the corners a b above c d (bilinear interpolation)."""
+    """Bilinear interpolation at (y, x), from 0 to 1, in a square with the corners a b above c d."""
     above, below = a + x * (b - a), c + x * (d - c)
     return above + y * (below - above)
 
 
 class DistortedBatch:
-    """Batches of one size, distorted: arrays that are made once, and ``fill``, which can be compiled.
+    """Distorted batches of one size. Its arrays are made once, so ``fill`` can be compiled.
 
     Args:
         distorter: holds the images.
@@ -156,7 +157,8 @@ class DistortedBatch:
         indices: (..., N) device array of integers: which images.
         image_ids: (..., N) device array, uint32: the same, for the random numbers.
         key: (..., 1) device array, uint32: another key, as in each epoch, gives other distortions.
-        out: (N, h w) device array of floats for the pixels, from 0 to 255; for a committee, one member's after another.
+        out: (N, h w) device array of floats for the pixels, from 0 to 255; for a committee, the
+            images of one member after another.
     """
 
     def __init__(
@@ -167,17 +169,18 @@ class DistortedBatch:
         self._indices = xp.reshape(indices, (-1,), copy=False)
         self._bits = RandomBits(backend, image_ids, key, 2 * patterns)
         self._random = xp.empty((*image_ids.shape, 2 * patterns), dtype=out.dtype)
-        # The factors of the patterns, first for the rows and then for the columns that the pixels look at
+        # The factors of the patterns: for the rows that the pixels look at, then for the columns
         factors = xp.reshape(self._random, (count, -1), copy=False)
         self._factors = factors[:, :patterns], factors[:, patterns:]
         self._affine = tuple(part[:, n : n + 1] for part in self._factors for n in range(_AFFINE))
         self._rotation_share = xp.empty(count, dtype=out.dtype)
         self._starts = xp.empty(count, dtype=xp.int64)
-        self._places, self._corners = ([xp.empty(out.shape, dtype=out.dtype) for _ in "yx"] for _ in range(2))
+        arrays = [xp.empty(out.shape, dtype=out.dtype) for _ in range(8)]
+        self._places, self._corners, self._squares = arrays[:2], arrays[2:4], arrays[4:]
         self._index = xp.empty(out.shape, dtype=xp.int64)
         self._bytes = xp.empty(out.shape, dtype=xp.uint8)
-        self._flat_index, self._flat_bytes = (xp.reshape(a, (-1,), copy=False) for a in (self._index, self._bytes))
-        self._squares = [xp.empty(out.shape, dtype=out.dtype) for _ in range(4)]
+        self._flat_index = xp.reshape(self._index, (-1,), copy=False)
+        self._flat_bytes = xp.reshape(self._bytes, (-1,), copy=False)
 
     def fill(self) -> None:
         """Set ``out`` for the present images and key."""
@@ -201,20 +204,22 @@ class DistortedBatch:
         backend.elementwise(_place, *self._corners, float(distorter.columns), out=place)
         backend.copyto(place, out=index)
         xp.add(index, self._starts[:, None], out=index)
-        for offset, pixels in zip((0, 1, distorter.columns, distorter.columns + 1), self._squares, strict=True):
+        offsets = 0, 1, distorter.columns, distorter.columns + 1
+        for offset, pixels in zip(offsets, self._squares, strict=True):
             xp.take(distorter.pixels[offset:], self._flat_index, axis=0, out=self._flat_bytes)
             backend.copyto(self._bytes, out=pixels)
         backend.elementwise(_interpolated, *self._places, *self._squares, out=self._out)
 
 
 def examples(backend: Backend, image: Any, strengths: DistortionStrengths, count: int, key: int = 0) -> Any:
-    """Several distortions of one image (h, w), a uint8 host array: a host array (count, h, w) of floats, 0 to 255.
+    """An image (h, w), a uint8 host array -> distorted ones (count, h, w), host floats, 0 to 255.
 
     ``key``, below 2^32, selects them.
     """
     xp, shape = backend.xp, image.shape
     shares = xp.ones(1, dtype=xp.float32)
-    distorter = Distorter(backend, backend.from_host(image.reshape(1, -1)), shape, strengths, shares)
+    pixels = backend.from_host(image.reshape(1, -1))
+    distorter = Distorter(backend, pixels, shape, strengths, shares)
     out = xp.empty((count, distorter.patterns.shape[1]), dtype=xp.float32)
     indices, ids = xp.zeros(count, dtype=xp.int64), xp.arange(count, dtype=xp.uint32)
     DistortedBatch(distorter, backend, indices, ids, xp.full(1, key, dtype=xp.uint32), out).fill()

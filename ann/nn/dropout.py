@@ -1,6 +1,7 @@
 """Dropout: in training, random neurons are set to 0, so that none relies on another.
 
-The mask is a hash of image, epoch and neuron, so every backend computes the same one and nothing is stored.
+The mask is a hash of image, epoch and neuron, so every backend computes the same one and nothing is
+stored.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def _scaled(xp: Any, x: Array, factor: float) -> Array:
 
 
 class Mask:
-    """A mask (..., N, M): 0 with the probability ``share``, otherwise 1 / (1 - share), so that its mean is 1.
+    """A mask (..., N, M): 0 with probability ``share``, otherwise 1 / (1 - share). Its mean is 1.
 
     "Inverted" dropout: Srivastava et al. (2014), section 10, with the scaling moved into training.
 

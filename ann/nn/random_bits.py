@@ -11,7 +11,7 @@ from ann.backends.base import Array, Backend
 
 
 def lowbias32(xp: Any, bits: Array) -> Array:
-    """A hash of uint32 numbers by Chris Wellons (2018): each bit of the result depends on all bits of the number."""
+    """A hash by Chris Wellons (2018): each bit of the result depends on all bits of a number."""
     bits = (bits ^ (bits >> 16)) * 0x7FEB352D  # products modulo 2^32
     bits = (bits ^ (bits >> 15)) * 0x846CA68B
     return bits ^ (bits >> 16)
@@ -41,5 +41,5 @@ class RandomBits:
         self.arguments = images[..., None], key[..., None], columns, width
 
     def fill(self, out: Array) -> None:
-        """Write the bits for the present images and key to ``out`` (..., N, M), converted to its type."""
+        """Write the present bits to ``out`` (..., N, M), converted to its type."""
         self._backend.elementwise(random_bits, *self.arguments, out=out)

@@ -1,4 +1,7 @@
-"""Limits for gradients and weights, and averaged parameters. Each is a callable for every step of training."""
+"""Limits for gradients and weights, and averaged parameters.
+
+Each is a callable that does its part of a training step.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ def shortened(xp: Any, x: Array, squares: Array, limit: float) -> Array:
 
 
 class GradientClipping:
-    """Before the update: g = g limit / max(|g|, limit) for the gradients g (..., P). The direction stays.
+    """Before the update: g = g limit / max(|g|, limit) for the gradients g (..., P).
 
-    Pascanu et al. (2013), algorithm 1.
+    Pascanu et al. (2013), algorithm 1. The direction stays.
     """
 
     def __init__(self, backend: Backend, gradients: Array, limit: float) -> None:
@@ -29,15 +32,16 @@ class GradientClipping:
         self._squares = xp.empty((*leading, 1, 1), dtype=gradients.dtype)
 
     def __call__(self) -> None:
-        self._backend.matmul(self._row, self._row.mT, out=self._squares)
-        self._backend.elementwise(shortened, self._row, self._squares, self._limit, out=self._row)
+        g, limit = self._row, self._limit
+        self._backend.matmul(g, g.mT, out=self._squares)
+        self._backend.elementwise(shortened, g, self._squares, limit, out=g)
 
 
 class MaxNorm:
-    """After the update: the norm of the weights (I,) into each hidden neuron is at most ``limit``.
+    """After the update: the weights (I,) into each hidden neuron get a norm of at most ``limit``.
 
-    Srivastava et al. (2014), section 5.1, with limits of 3 to 4. Biases are not limited, nor is the output layer, which
-    needs large weights to be confident.
+    Srivastava et al. (2014), section 5.1, with limits of 3 to 4. Biases are not limited, nor is the
+    output layer, which needs large weights to be confident.
     """
 
     def __init__(self, backend: Backend, weights: Sequence[Array], limit: float) -> None:
@@ -66,10 +70,10 @@ def _square(xp: Any, x: Array) -> Array:
 
 
 class MovingAverage:
-    """After the update: a = d a + (1 - d) p, the mean of the parameters over about the last 1 / (1 - decay) steps.
+    """After the update: a = d a + (1 - d) p, an average over about the last 1 / (1 - decay) steps.
 
-    Polyak & Juditsky (1992) give all steps the same weight; a larger weight for recent ones is usual today. In step k,
-    d = min(decay, (k - 1) / (k + 8)), so that the random start is soon forgotten.
+    Polyak & Juditsky (1992) give all steps the same weight; to give recent ones more is usual
+    today. In step k, d = min(decay, (k - 1) / (k + 8)), so that the random start is soon forgotten.
 
     Attributes:
         parameters: a, a vector (..., P).

@@ -1,7 +1,7 @@
 """Muon: a step for matrices of weights in which every direction counts equally.
 
-Most of the gradient of a matrix lies in a few directions. Muon replaces it by the nearest matrix with orthonormal
-rows or columns.
+Most of the gradient of a matrix lies in a few directions. Muon replaces it by the nearest matrix
+with orthonormal rows or columns.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ _SIZE = 0.2  # about the root mean square of AdamW's steps, so that learning rat
 
 
 class Orthogonalization:
-    """Replaces a matrix X = U S V^T (its singular value decomposition) by about U V^T, using products alone.
+    """Replaces a matrix X = U S V^T (its singular value decomposition) by about U V^T.
 
-    The Newton-Schulz iteration of Jordan et al. (2024), Muon: an optimizer for hidden layers in neural networks. It
-    brings all singular values to between 0.7 and 1.2.
+    This is the Newton-Schulz iteration of Jordan et al. (2024), Muon: an optimizer for hidden
+    layers in neural networks. It needs products only, and brings all singular values to between 0.7
+    and 1.2.
     """
 
     def __init__(self, backend: Backend, matrix: Array) -> None:
         """``matrix``: (..., I, O), read and overwritten by each call."""
-        xp = backend.xp
-        leading, shape = matrix.shape[:-2], matrix.shape[-2:]
+        xp, leading, rows = backend.xp, matrix.shape[:-2], min(matrix.shape[-2:])
         self._backend = backend
-        self._x, self._y = matrix, xp.empty_like(matrix)
-        self._norm = xp.empty((*leading, 1, 1), dtype=matrix.dtype)
-        self._a = xp.empty((*leading, min(shape), min(shape)), dtype=matrix.dtype)
-        self._b = xp.empty_like(self._a)
+        self._matrix, self._other = matrix, xp.empty_like(matrix)
+        self._flat = xp.reshape(matrix, (*leading, 1, -1), copy=False)
+        self._squared_norm = xp.empty((*leading, 1, 1), dtype=matrix.dtype)
+        self._a, self._b = (xp.empty((*leading, rows, rows), dtype=matrix.dtype) for _ in "ab")
 
     def __call__(self) -> None:
         """X = X / |X|; then five times A = X X^T, B = b A + c A A, X = a X + B X."""
-        backend, matmul, axpby = self._backend, self._backend.matmul, self._backend.axpby
-        row = backend.xp.reshape(self._x, (*self._x.shape[:-2], 1, -1), copy=False)
-        matmul(row, row.mT, out=self._norm)
-        backend.elementwise(_normalized, self._x, self._norm, out=self._y)
-        x, y = _wide(self._y), _wide(self._x)
+        a, b, squared_norm = self._a, self._b, self._squared_norm
+        matmul, axpby = self._backend.matmul, self._backend.axpby
+        matmul(self._flat, self._flat.mT, out=squared_norm)
+        self._backend.elementwise(_normalized, self._matrix, squared_norm, out=self._other)
+        x, y = _wide(self._other), _wide(self._matrix)
         for _ in range(_ITERATIONS):
-            matmul(x, x.mT, out=self._a)
-            matmul(self._a, self._a, out=self._b, alpha=_C)
-            axpby(self._a, out=self._b, alpha=_B)
-            matmul(self._b, x, out=y)
+            matmul(x, x.mT, out=a)
+            matmul(a, a, out=b, alpha=_C)
+            axpby(a, out=b, alpha=_B)
+            matmul(b, x, out=y)
             axpby(x, out=y, alpha=_A)
             x, y = y, x
 
@@ -62,39 +62,45 @@ def _wide(matrix: Array) -> Array:
     return matrix.mT if matrix.shape[-2] > matrix.shape[-1] else matrix
 
 
-def look_ahead(xp: Any, g: Array, v: Array, momentum: float) -> tuple[Array, Array]:
-    """The direction g + momentum v (Nesterov), with the new v = momentum v + g."""
+def direction(xp: Any, g: Array, v: Array, momentum: float) -> tuple[Array, Array]:
+    """Nesterov's direction g + momentum v with the new v, and the new v."""
     v = momentum * v + g
     return g + momentum * v, v
 
 
-def step(xp: Any, p: Array, direction: Array, rate: Array, shrink: Array, size: float) -> Array:
+def step(xp: Any, p: Array, d: Array, rate: Array, shrink: Array, size: float) -> Array:
     """Liu et al. (2025), Muon is scalable for LLM training, equation 4."""
-    return shrink * p - (size * rate) * direction
+    return shrink * p - (size * rate) * d
 
 
 class Muon(Optimizer):
-    """p = (1 - rate weight_decay) p - 0.2 sqrt(max(I, O)) rate orthogonal(g + momentum v), for weights.
+    """v = momentum v + g; d = orthogonal(g + momentum v);
+    p = (1 - rate weight_decay) p - 0.2 sqrt(max(I, O)) rate d.
 
-    Jordan et al. (2024), with the factor and the decay of Liu et al. (2025), so that learning rates are about AdamW's.
-    Everything that is not a matrix, such as biases, follows Adam.
+    Jordan et al. (2024), with the factor and the decay of Liu et al. (2025), so that learning rates
+    are about AdamW's. What does not decay, such as biases, follows Adam.
     """
 
+    tuned = (0.028, 0.08)
+    decoupled_decay = True
+
     def prepare(self, scalars: Scalars) -> None:
-        others = self.others(self.p), self.others(self.g)
-        self.adam = Adam(self.backend, *others, (), scalars, momentum=self.momentum, weight_decay=0.0)
-        self.v = self.add_state("v", self.weights(self.p))
-        self.state |= {f"adam_{name}": vector for name, vector in self.adam.state.items()}
         self.rate = scalars.add(lambda k, rate: rate)
         self.shrink = scalars.add(lambda k, rate: 1 - rate * self.weight_decay)
-        self.direction = self.backend.xp.zeros_like(self.v)
-        self.orthogonalize = [Orthogonalization(self.backend, matrix) for matrix in self.matrices(self.direction)]
+        self.v = self.add_state("v", self.weights(self.p))
+        self.d = self.backend.xp.zeros_like(self.v)
+        self.orthogonalize = [Orthogonalization(self.backend, d) for d in self.matrices(self.d)]
+        others = self.others(self.p), self.others(self.g)
+        momentum = self.momentum
+        self.adam = Adam(self.backend, *others, (), scalars, momentum=momentum, weight_decay=0.0)
+        self.state |= {f"adam_{name}": vector for name, vector in self.adam.state.items()}
 
     def update(self) -> None:
-        elementwise, v, direction = self.backend.elementwise, self.v, self.direction
-        elementwise(look_ahead, self.weights(self.g), v, self.momentum, out=(direction, v))
+        elementwise, g = self.backend.elementwise, self.weights(self.g)
+        elementwise(direction, g, self.v, self.momentum, out=(self.d, self.v))
         for orthogonalize in self.orthogonalize:
             orthogonalize()
-        for shape, w, d in zip(self.shapes, self.matrices(self.p), self.matrices(direction), strict=True):
-            elementwise(step, w, d, self.rate, self.shrink, _SIZE * math.sqrt(max(shape)), out=w)
+        for p, d in zip(self.matrices(self.p), self.matrices(self.d), strict=True):
+            size = _SIZE * math.sqrt(max(d.shape[-2:]))
+            elementwise(step, p, d, self.rate, self.shrink, size, out=p)
         self.adam.update()

@@ -1,7 +1,8 @@
 """What all optimizers share: the vectors they are bound to, and weight decay.
 
-All parameters of a network are one flat vector, so an optimizer is a formula of a few lines. The formulas use the
-letters of the papers: p parameters, g gradients, and m or v running means of them, all vectors (..., P).
+All parameters of a network are one flat vector, so an optimizer is a formula of a few lines. The
+formulas use the letters of the papers: p parameters, g gradients, m and v running means, all of
+them vectors (..., P), and k for the number of the step, from 1.
 """
 
 from __future__ import annotations
@@ -17,22 +18,32 @@ from ann.optim.scalars import Scalars
 class Optimizer:
     """An update rule, bound to the parameters and gradients of one network.
 
-    Args:
-        backend: computes the step.
-        parameters, gradients: device vectors (..., P). First come all weights, which decay: one matrix (I, O) after
-            another. Then comes everything that does not decay: biases, gains and shifts.
+    A rule implements ``prepare`` and ``update``, and may set the class attributes for default rates.
+
+    Args: backend: computes the step. parameters, gradients: device vectors (..., P). First come all
+        weights, which decay: one matrix (I, O) after another. Then comes everything that does not
+        decay: biases, gains and shifts.
         shapes: (I, O) of each matrix.
         scalars: provides the numbers that change from step to step, such as the learning rate.
         momentum: the decay of the running mean of gradients.
         weight_decay: how strongly weights are pulled towards 0.
-        accumulate: whether the backward pass may add new gradients to old ones; see ``SGD``. It may not if something
-            else changes the gradients before the update.
+        accumulate: whether the backward pass may add new gradients to old ones; see ``SGD``. It may
+            not if something else changes the gradients before the update.
+
+    Class attributes, for the default rates of recipes:
+        tuned: learning rate and weight decay that suit a sigmoid network, batches of 200 images and
+            24 epochs.
+        adaptive: it divides gradients by their own size.
+        sums_gradients: momentum m makes steps 1 / (1 - m) times as long.
+        decoupled_decay: each step shrinks weights by learning rate x weight decay.
 
     Attributes:
-        accumulate: what the backward pass multiplies the old gradients by before it adds the new ones.
+        accumulate: what the backward pass multiplies the old gradients by before it adds new ones.
         state: the vectors that last from step to step, by name. A checkpoint stores them.
     """
 
+    tuned = (0.003, 1e-4)
+    adaptive, sums_gradients, decoupled_decay = True, False, False
     accumulate = 0.0
 
     def __init__(
@@ -57,14 +68,19 @@ class Optimizer:
         self.prepare(scalars)
 
     def prepare(self, scalars: Scalars) -> None:
-        """Create the vectors and scalars of this rule. (Keeping ``scalars`` would be a reference cycle.)"""
+        """Create vectors with ``add_state``, and numbers with ``scalars.add``.
+
+        Keep no reference to ``scalars``, which holds functions that refer to the rule: such a cycle
+        would keep the vectors alive after training.
+        """
+        raise NotImplementedError
 
     def update(self) -> None:
-        """Change the parameters by one step along the present gradients, which may be overwritten."""
+        """Take one step along the present gradients, which may be overwritten."""
         raise NotImplementedError
 
     def add_state(self, name: str, like: Array) -> Array:
-        """A vector of zeros that lasts from step to step."""
+        """A new vector of zeros that lasts from step to step."""
         self.state[name] = self.backend.xp.zeros_like(like)
         return self.state[name]
 
@@ -80,18 +96,17 @@ class Optimizer:
         """The weights (..., I, O) of each layer, as views."""
         views, start = [], 0
         for shape in self.shapes:
-            stop = start + math.prod(shape)
-            view = self.backend.xp.reshape(vector[..., start:stop], (*vector.shape[:-1], *shape), copy=False)
-            views.append(view)
+            stop, full = start + math.prod(shape), (*vector.shape[:-1], *shape)
+            views.append(self.backend.xp.reshape(vector[..., start:stop], full, copy=False))
             start = stop
         return views
 
     def add_decay(self) -> None:
         """g = g + weight_decay p for the weights: the gradient of weight_decay / 2 |p|^2."""
         if self.weight_decay:
-            g = self.weights(self.g)
-            self.backend.elementwise(_decayed, g, self.weights(self.p), self.weight_decay, out=g)
+            p, g = self.weights(self.p), self.weights(self.g)
+            self.backend.elementwise(_decayed, p, g, self.weight_decay, out=g)
 
 
-def _decayed(xp: Any, g: Array, p: Array, weight_decay: float) -> Array:
+def _decayed(xp: Any, p: Array, g: Array, weight_decay: float) -> Array:
     return g + weight_decay * p

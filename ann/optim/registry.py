@@ -10,7 +10,7 @@ from ann.optim.optimizer import Optimizer
 from ann.optim.sgd import SGD, Nesterov
 from ann.spelling import did_you_mean
 
-_CLASSES: dict[str, type[Optimizer]] = {
+CLASSES: dict[str, type[Optimizer]] = {
     "sgd": SGD,
     "nesterov": Nesterov,
     "adam": Adam,
@@ -18,16 +18,16 @@ _CLASSES: dict[str, type[Optimizer]] = {
     "rmsprop": RMSProp,
     "muon": Muon,
 }
-OPTIMIZERS = tuple(_CLASSES)
+OPTIMIZERS = tuple(CLASSES)
 
 
 def get_optimizer(name: str, *args: Any, **hyperparameters: Any) -> Optimizer:
-    """The optimizer of this name, bound to a network's vectors: see ``Optimizer`` for the arguments.
+    """The optimizer of this name, bound to a network's vectors. Arguments: see ``Optimizer``.
 
     Raises:
         ValueError: the name is unknown.
     """
     if name not in OPTIMIZERS:
-        known = ", ".join(OPTIMIZERS)
-        raise ValueError(f"unknown optimizer {name!r}; known: {known}{did_you_mean(name, OPTIMIZERS)}")
-    return _CLASSES[name](*args, **hyperparameters)
+        known, hint = ", ".join(OPTIMIZERS), did_you_mean(name, OPTIMIZERS)
+        raise ValueError(f"unknown optimizer {name!r}; known: {known}{hint}")
+    return CLASSES[name](*args, **hyperparameters)

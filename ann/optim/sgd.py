@@ -10,7 +10,7 @@ from ann.optim.scalars import Scalars
 
 
 def velocity(xp: Any, v: Array, g: Array, momentum: float) -> Array:
-    """Sutskever et al. (2013), equation 1, with the learning rate moved to the step."""
+    """Sutskever et al. (2013), equation 1, with the learning rate moved to equation 2."""
     return momentum * v + g
 
 
@@ -22,40 +22,45 @@ def step(xp: Any, p: Array, v: Array, rate: Array) -> Array:
 class SGD(Optimizer):
     """v = momentum v + g; p = p - rate v.
 
-    Usually the backward pass computes v: it adds the new gradients to ``momentum`` times the old ones, so g is v. If
-    something else changes the gradients, such as clipping, v is a vector of its own.
+    Weight decay adds to the gradients. Usually the backward pass computes v: it adds the new
+    gradients to ``momentum`` times the old ones, so v is the vector of gradients. If something else
+    changes the gradients, such as clipping, v is a vector of its own.
     """
 
+    tuned = (0.5, 1e-4)
+    adaptive, sums_gradients = False, True
+
     def prepare(self, scalars: Scalars) -> None:
-        self.rate = scalars.add(lambda step, rate: rate)
+        self.rate = scalars.add(lambda k, rate: rate)
         if self.may_accumulate:
-            self.accumulate, self.v = self.momentum, self.g
-            self.state["v"] = self.v
+            self.accumulate = self.momentum
+            self.state["v"] = self.g
         else:
-            self.v = self.add_state("v", self.p)
+            self.add_state("v", self.p)
 
     def update(self) -> None:
         self.add_decay()
-        if self.v is not self.g:
-            self.backend.elementwise(velocity, self.v, self.g, self.momentum, out=self.v)
-        self.backend.elementwise(step, self.p, self.v, self.rate, out=self.p)
+        p, g, v = self.p, self.g, self.state["v"]
+        if v is not g:
+            self.backend.elementwise(velocity, v, g, self.momentum, out=v)
+        self.backend.elementwise(step, p, v, self.rate, out=p)
 
 
 def nesterov(xp: Any, p: Array, g: Array, v: Array, rate: Array, momentum: float, ahead: Array) -> tuple[Array, Array]:
-    """Bengio et al. (2013), equation 7, in PyTorch's arrangement: p - rate (g + momentum v), with the new v."""
+    """p - rate (g + momentum v) with the new v: Bengio et al. (2013), equation 7, rearranged."""
     v = momentum * v + g
     return p - rate * g - ahead * v, v
 
 
-class Nesterov(Optimizer):
+class Nesterov(SGD):
     """SGD that looks one step ahead: v = momentum v + g; p = p - rate (g + momentum v)."""
 
     def prepare(self, scalars: Scalars) -> None:
         self.v = self.add_state("v", self.p)
-        self.rate = scalars.add(lambda step, rate: rate)
-        self.ahead = scalars.add(lambda step, rate: rate * self.momentum)
+        self.rate = scalars.add(lambda k, rate: rate)
+        self.ahead = scalars.add(lambda k, rate: rate * self.momentum)
 
     def update(self) -> None:
         self.add_decay()
-        arrays = self.p, self.g, self.v, self.rate, self.momentum, self.ahead
-        self.backend.elementwise(nesterov, *arrays, out=(self.p, self.v))
+        p, v, numbers = self.p, self.v, (self.rate, self.momentum, self.ahead)
+        self.backend.elementwise(nesterov, p, self.g, v, *numbers, out=(p, v))

@@ -1,10 +1,10 @@
 """Adversarial training: a network sees each image a second time, moved a short way in the direction
 in which its loss grows fastest. So it learns to give the same answer everywhere around an image.
 
-Goodfellow et al. (2015), Explaining and harnessing adversarial examples, section 6: the objective is
-the mean of both losses. As in Miyato et al. (2018), Virtual adversarial training, section 3.1, the
-length of the step is given, not the change of each input. A moved image keeps the targets and the
-dropout of the image; pixels that dropout set to 0 are moved like the others.
+Goodfellow et al. (2015), Explaining and harnessing adversarial examples, section 6: the objective
+is the mean of both losses. As in Miyato et al. (2018), Virtual adversarial training, section 3.1,
+the length of the step is given, not the change of each input. A moved image keeps the targets and
+the dropout of the image; pixels that dropout set to 0 are moved like the others.
 """
 
 from __future__ import annotations
