@@ -55,7 +55,7 @@ class CpuRecorder(Backend):
             return
         shares: list[list[Call]] = [[] for _ in range(processors())]
         for function, arrays in jobs:
-            for share, piece in zip(shares, divided(arrays, len(shares)), strict=True):
+            for share, piece in zip(shares, divided(arrays, len(shares), arrays[0]), strict=True):
                 with self.xp.recording() as calls:
                     function(self, *piece)
                 share += calls
@@ -86,7 +86,11 @@ class CpuRecorder(Backend):
         self.xp.run(function)
 
     def elementwise(
-        self, function: Callable[..., Any], *arrays: Any, out: Array | tuple[Array, ...]
+        self,
+        function: Callable[..., Any],
+        *arrays: Any,
+        out: Array | tuple[Array, ...],
+        spare: tuple[Array, ...] = (),
     ) -> None:
         """See ``Backend``. A function that cannot be traced is called again in each replay."""
         if not self.xp.is_recording:
@@ -95,7 +99,7 @@ class CpuRecorder(Backend):
         outs = out if isinstance(out, tuple) else (out,)
         parts = processors() if outs[0].size >= SHARED else 1
         try:
-            shares = prepare(function, arrays, outs, parts)
+            shares = prepare(function, arrays, outs, spare, parts)
         except Exception:  # an error of the function's own is raised when it is called below
             self.xp.run(partial(Backend("cpu", np).elementwise, function, *arrays, out=out))
             return
