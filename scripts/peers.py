@@ -11,7 +11,7 @@ from peers_torch import Torch, TorchCompiled, TorchGraph, TorchTF32
 from tasks import MOMENTUM, Contender, Task, UnsuitedError, Weights
 
 import ann
-from ann.training.distributed import ALONE, Processes
+from ann.training.distributed import SINGLE_PROCESS, Processes
 from ann.training.images import Images
 from ann.training.trainer import Steps
 
@@ -27,7 +27,7 @@ class Ours:
         images: np.ndarray,
         labels: np.ndarray,
         weights: Weights,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         recipe = ann.Recipe(
             hidden=task.widths[1:-1],

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from ann.backends.base import Array, Backend
+from ann.errors import printable
 from ann.nn.initializers import GLOROT, Deviation, glorot, he
 from ann.spelling import did_you_mean
-from ann.validation import check_curve, in_short
+from ann.validation import check_curve
 
 Formula = Callable[..., Array]  # (xp, array, ...) -> array, where xp is the backend's array library
 
@@ -187,7 +188,7 @@ def get_activation(name: str) -> Activation:
     if not isinstance(name, str) or name not in ACTIVATIONS:
         meant = did_you_mean(name, ACTIVATIONS)
         raise ValueError(
-            f"unknown activation {in_short(name)}; known: {known_activations()}{meant}"
+            f"unknown activation {printable(name)}; known: {known_activations()}{meant}"
         )
     return ACTIVATIONS[name]
 
@@ -209,7 +210,7 @@ def register_activation(name: str, function: Formula, derivative: Formula) -> No
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
         raise ValueError(
-            f"activation name: expected a word of letters, digits and dashes, got {in_short(name)}"
+            f"activation name: expected a word of letters, digits and dashes, got {printable(name)}"
         )
     if name in BUILT_IN:
         raise ValueError(f"activation {name!r} is there already; take another name")

@@ -12,7 +12,7 @@ from typing import Any
 from ann.backends.base import Array, Backend
 from ann.nn.layers import Dense
 from ann.optim.constraints import MovingAverage
-from ann.training.distributed import ALONE, Processes
+from ann.training.distributed import SINGLE_PROCESS, Processes
 
 _EPSILON = 1e-5  # against a variance of 0
 _MEMORY = 0.9  # of the running statistics, as is usual: about the last ten batches
@@ -125,7 +125,7 @@ class BatchNorm:
         self._running = MovingAverage(backend, self._statistics, _MEMORY)
         self.state = self._running.parameters
 
-    def layers(self, layers: Sequence[Dense], processes: Processes = ALONE, share: float = 1.0) -> list[Any]:
+    def layers(self, layers: Sequence[Dense], processes: Processes = SINGLE_PROCESS, share: float = 1.0) -> list[Any]:
         """A training network's layers with the hidden ones normalised, on the same weights; see ``of_batch``."""
         row: list[Any] = []
         for number, layer in enumerate(layers[:-1]):

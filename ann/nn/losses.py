@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from ann.backends.base import Array, Backend
+from ann.errors import printable
 from ann.nn.activations import Activation, get_activation
 from ann.spelling import did_you_mean
-from ann.validation import in_short
 
 TargetRange = Literal["any", "unit", "distribution"]
 
@@ -121,7 +121,7 @@ def get_loss(name: str, output_activation: str) -> Loss:
     output = get_activation(output_activation)
     if not isinstance(name, str) or name not in LOSSES:
         meant = did_you_mean(name, LOSSES)
-        raise ValueError(f"unknown loss {in_short(name)}; known: {', '.join(LOSSES)}{meant}")
+        raise ValueError(f"unknown loss {printable(name)}; known: {', '.join(LOSSES)}{meant}")
     kinds: tuple[Any, ...] = LOSSES[name]
     for kind in kinds:
         if kind.output_name in ("", output.name):

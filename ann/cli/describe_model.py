@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
+import ann
+from ann.analysis.metrics import spread
 from ann.files.model_file import read_model
 
 
-def in_words(path: Path) -> str:
+def describe_model(path: Path) -> str:
     """A line for each thing in a model file, checked as ``ann.load_model`` checks it, but that no example is tried.
 
     Raises:
         ModelFileError: it is no model file.
     """
     contents = read_model(path)
-    layers, recipe, examples = contents["layers"], contents["recipe"], contents.get("examples")
+    layers, recipe, examples = contents["layers"], contents["recipe"], contents["examples"]
     widths = "-".join(map(str, (layers[0]["input_dim"], *(layer["output_dim"] for layer in layers))))
     leading = layers[0]["bias"].shape[:-1]
     arrays = [layer[key] for layer in layers for key in ("weight", "bias")]
@@ -28,8 +32,8 @@ def in_words(path: Path) -> str:
         "numbers": f"{size:,}, from {least:.4g} to {most:.4g}",
         "seed": contents["seed"],
         "recipe": ", ".join(f"{name} {value}" for name, value in recipe.items()) if recipe else "none",
-        "examples": f"{len(examples['images'])} images, and the outputs for them" if examples else "none",
-        "SHA-256": f"{contents['sha256']}, right" if "sha256" in contents else "none, as in old versions",
+        "examples": f"{len(examples['images'])} images and their outputs" if examples else "none",
+        "SHA-256": f"{contents['sha256']}, right",
     }
     return "\n".join(f"{name:9} {_harmless(value)}" for name, value in lines.items())
 
@@ -39,3 +43,15 @@ def _harmless(value: object) -> str:
     text = str(value)
     text = text if text.isprintable() else ascii(text)
     return text if len(text) < 1000 else f"{text[:1000]}..."
+
+
+def wrong_of_members(network: ann.NeuralNetwork, images: np.ndarray, labels: np.ndarray) -> list[int]:
+    """How many images each member gets wrong."""
+    members = (network.member(number) for number in range(network.committee))
+    return [int((member.predict(images) != labels).sum()) for member in members]
+
+
+def describe_members(wrong: list[int], total: int) -> str:
+    """The mistakes of the members, and their spread."""
+    lines = [f"member {number}: {count} of {total:,} wrong" for number, count in enumerate(wrong, start=1)]
+    return "\n".join([*lines, f"members: {spread(wrong)}"])
