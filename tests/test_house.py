@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "committee": "neural_network",
     "training": "errors spelling validation _version backends nn optim files data neural_network",
     "analysis": "validation files.atomic neural_network training.report",
-    "export": "files data.catalog neural_network",
+    "export": "errors backends files data.catalog neural_network nn",
     "estimator": "validation data neural_network training",
     "cli": "errors spelling validation _version backends nn optim files data training analysis",
     "__main__": "spelling cli",

@@ -49,7 +49,7 @@ def to_safetensors(contents: dict[str, Any]) -> bytes:
     try:
         safetensors = importlib.import_module("safetensors.numpy")
     except ModuleNotFoundError:
-        raise ImportError("this form needs safetensors: pip install -e '.[export]'") from None
+        raise ImportError("this format needs safetensors: pip install -e '.[export]'") from None
     tensors: dict[str, np.ndarray] = {}
     for number, layer in enumerate(contents["layers"]):
         weight = np.ascontiguousarray(layer["weight"].swapaxes(-1, -2))
