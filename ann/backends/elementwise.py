@@ -22,7 +22,11 @@ _REDUCTIONS = {np.sum: np.add.reduce, np.max: np.maximum.reduce}
 
 
 def prepare(
-    function: Callable[..., Any], arguments: Sequence[Any], outs: Sequence[np.ndarray], parts: int
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+    outs: Sequence[np.ndarray],
+    spare: Sequence[np.ndarray] = (),
+    parts: int = 1,
 ) -> list[list[Call]]:
     """Calls that compute outs = function(np, *arguments), see ``Backend.elementwise``, in parts.
 
@@ -33,12 +37,9 @@ def prepare(
     if len(results) != len(outs):
         raise ValueError(f"{len(results)} results for {len(outs)} outs")
     if parts == 1 or not all(operation.by_element for operation in tape):
-        return [_Schedule(tape, results, outs).calls]
-    shares = []
-    for piece in divided((*outs, *arguments), parts):
-        own, rest = piece[: len(outs)], piece[len(outs) :]
-        shares += prepare(function, rest, own, parts=1)
-    return shares
+        return [_Schedule(tape, results, outs, spare).calls]
+    pieces = (divided(arrays, parts, outs[0]) for arrays in (arguments, outs, spare))
+    return [prepare(function, *piece)[0] for piece in zip(*pieces, strict=True)]
 
 
 class _Schedule:
@@ -46,10 +47,17 @@ class _Schedule:
 
     A result goes to its out, or to an array whose contents are not needed any more. An out may be
     an argument, too: nothing is written to it before all arguments that overlap with it have been
-    read for the last time. From then on it may hold other results, until it gets its own.
+    read for the last time. From then on it may hold other results, until it gets its own. So may
+    the ``spare`` arguments, which get none.
     """
 
-    def __init__(self, tape: list[Operation], results: Sequence[Any], outs: Sequence[np.ndarray]) -> None:
+    def __init__(
+        self,
+        tape: list[Operation],
+        results: Sequence[Any],
+        outs: Sequence[np.ndarray],
+        spare: Sequence[np.ndarray],
+    ) -> None:
         self.calls: list[Call] = []
         self._tape, self._results, self._outs = tape, results, outs
         self._find_last_reads()
@@ -57,13 +65,17 @@ class _Schedule:
         self._find_last_reads()
         self._places: dict[Symbol, np.ndarray] = {}
         ends = self._written_directly()
-        starts = {index: self._first_write(out) for index, out in ends.items()}
+        lent = [(out, end) for end, out in ends.items()]
+        lent += [(array, len(tape)) for array in spare]
+        starts = [self._first_write(array) for array, _ in lent]
         free: list[tuple[np.ndarray, int]] = []  # arrays, and the operation up to which they are
         held: dict[Symbol, tuple[np.ndarray, int]] = {}
         for index, operation in enumerate(self._tape):
-            free += [(out, end) for end, out in ends.items() if starts[end] == index]
+            free += [one for one, start in zip(lent, starts, strict=True) if start == index]
             dying = [
-                held.pop(symbol) for symbol in {*operation.symbols} if symbol in held and self._last[symbol] == index
+                held.pop(symbol)
+                for symbol in {*operation.symbols}
+                if symbol in held and self._last[symbol] == index
             ]
             if _in_place(operation):
                 free += dying
@@ -111,7 +123,9 @@ class _Schedule:
                     ends[index] = out
         return ends
 
-    def _take(self, free: list[tuple[np.ndarray, int]], operation: Operation, index: int) -> tuple[np.ndarray, int]:
+    def _take(
+        self, free: list[tuple[np.ndarray, int]], operation: Operation, index: int
+    ) -> tuple[np.ndarray, int]:
         """An array for a result: one that is free for long enough, or a new one."""
         result, last = operation.result, self._last.get(operation.result, index)
         inputs = map(self._array, operation.symbols)
@@ -120,9 +134,11 @@ class _Schedule:
         new = np.empty_like(like, dtype=result.dtype)  # in the same order in memory
         for number, (array, end) in enumerate(free):
             alike = (array.shape, array.strides, array.dtype) == (new.shape, new.strides, new.dtype)
-            if alike and (last < end or (last == end and _in_place(self._tape[end]))):
+            if alike and (
+                last < end or (last == end < len(self._tape) and _in_place(self._tape[end]))
+            ):
                 return free.pop(number)
-        return new, len(self._tape) + 1
+        return new, len(self._tape)
 
     def _array(self, symbol: Symbol) -> np.ndarray:
         array: np.ndarray = self._places[symbol] if symbol.array is None else symbol.array
@@ -229,20 +245,26 @@ def _same(array: np.ndarray, other: np.ndarray) -> bool:
     return left == right
 
 
-def divided(arrays: Sequence[Any], parts: int) -> list[tuple[Any, ...]]:
+def divided(arrays: Sequence[Any], parts: int, first: np.ndarray) -> list[tuple[Any, ...]]:
     """The arrays in so many pieces, some of which may be empty.
 
-    They are divided along the axis that is outermost in the memory of the first, or along the next
+    They are divided along the axis that is outermost in the memory of ``first``, or along the next
     if that is short, like the axis of members, and cannot be divided evenly. Numbers and arrays
     that are broadcast along the axis are in each piece as they are.
     """
-    first = arrays[0]
     axes = sorted(range(first.ndim), key=lambda axis: -first.strides[axis])
-    fair = (axis for axis in axes if first.shape[axis] % parts == 0 or first.shape[axis] >= _LONG * parts)
+    fair = (
+        axis
+        for axis in axes
+        if first.shape[axis] % parts == 0 or first.shape[axis] >= _LONG * parts
+    )
     axis = next(fair, axes[0])
     length, from_right = first.shape[axis], axis - first.ndim
     edges = np.linspace(0, length, parts + 1).astype(int).tolist()
-    return [tuple(_piece(array, from_right, length, slice(*edge)) for array in arrays) for edge in pairwise(edges)]
+    return [
+        tuple(_piece(array, from_right, length, slice(*edge)) for array in arrays)
+        for edge in pairwise(edges)
+    ]
 
 
 def _piece(array: Any, axis: int, length: int, part: slice) -> Any:

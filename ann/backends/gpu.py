@@ -60,7 +60,13 @@ class GpuBackend(Backend):
             self._fused[function] = self.xp.fuse(kernel)
         self._fused[function](*arrays)
 
-    def elementwise(self, function: Callable[..., Any], *arrays: Any, out: Array | tuple[Array, ...]) -> None:
+    def elementwise(
+        self,
+        function: Callable[..., Any],
+        *arrays: Any,
+        out: Array | tuple[Array, ...],
+        spare: tuple[Array, ...] = (),
+    ) -> None:
         """See ``Backend``. It is one kernel, or several for what CuPy cannot put into one.
 
         The backend keeps the kernel of each function for the next call. So a function should not
@@ -144,7 +150,13 @@ class GpuRecorder(GpuBackend):
                 graph = self._stream.end_capture()
         return graph
 
-    def elementwise(self, function: Callable[..., Any], *arrays: Any, out: Array | tuple[Array, ...]) -> None:
+    def elementwise(
+        self,
+        function: Callable[..., Any],
+        *arrays: Any,
+        out: Array | tuple[Array, ...],
+        spare: tuple[Array, ...] = (),
+    ) -> None:
         """See ``Backend``."""
         self._running = function
         super().elementwise(function, *arrays, out=out)

@@ -55,7 +55,7 @@ class CpuRecorder(Backend):
             return
         shares: list[list[Call]] = [[] for _ in range(processors())]
         for function, arrays in jobs:
-            for share, piece in zip(shares, divided(arrays, len(shares)), strict=True):
+            for share, piece in zip(shares, divided(arrays, len(shares), arrays[0]), strict=True):
                 with self.xp.recording() as calls:
                     function(self, *piece)
                 share += calls
@@ -85,7 +85,13 @@ class CpuRecorder(Backend):
         """See ``Backend``."""
         self.xp.run(function)
 
-    def elementwise(self, function: Callable[..., Any], *arrays: Any, out: Array | tuple[Array, ...]) -> None:
+    def elementwise(
+        self,
+        function: Callable[..., Any],
+        *arrays: Any,
+        out: Array | tuple[Array, ...],
+        spare: tuple[Array, ...] = (),
+    ) -> None:
         """See ``Backend``. A function that cannot be traced is called again in each replay."""
         if not self.xp.is_recording:
             super().elementwise(function, *arrays, out=out)
@@ -93,7 +99,7 @@ class CpuRecorder(Backend):
         outs = out if isinstance(out, tuple) else (out,)
         parts = processors() if outs[0].size >= SHARED else 1
         try:
-            shares = prepare(function, arrays, outs, parts)
+            shares = prepare(function, arrays, outs, spare, parts)
         except Exception:  # an error of the function's own is raised when it is called below
             self.xp.run(partial(Backend("cpu", np).elementwise, function, *arrays, out=out))
             return
@@ -132,23 +138,40 @@ class _Namespace:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(np, name)
-        if self._calls is None or not callable(attribute) or isinstance(attribute, type) or name in _NEW:
+        if (
+            self._calls is None
+            or not callable(attribute)
+            or isinstance(attribute, type)
+            or name in _NEW
+        ):
             return attribute
         return partial(self._call, attribute)
 
-    def _call(self, function: Callable[..., Any], *arguments: Any, out: Any = None, **options: Any) -> Any:
+    def _call(
+        self, function: Callable[..., Any], *arguments: Any, out: Any = None, **options: Any
+    ) -> Any:
         """Call it and keep a call that writes its result to the same place."""
         out = function(*arguments, **options) if out is None else out
         if not isinstance(out, np.ndarray):
-            raise TypeError(f"{function.__name__} gives a {type(out).__name__}: only arrays last, and can be recorded")
+            raise TypeError(
+                f"{function.__name__} gives a {type(out).__name__}: only arrays last, and can be recorded"
+            )
         if function is np.take:  # with "raise", NumPy would work in a copy of out
             call = partial(arguments[0].take, *arguments[1:], **options, out=out, mode="clip")
-        elif isinstance(function, np.ufunc) and not options and out.dtype.kind == "f" and function not in _BY_NAME:
+        elif (
+            isinstance(function, np.ufunc)
+            and not options
+            and out.dtype.kind == "f"
+            and function not in _BY_NAME
+        ):
             # By position, and numbers as arrays, which NumPy would otherwise make of them in each call: for small
             # arrays both are a good part of the time.
             call = partial(
                 function,
-                *(np.asarray(value, dtype=None if isinstance(value, np.ndarray) else out.dtype) for value in arguments),
+                *(
+                    np.asarray(value, dtype=None if isinstance(value, np.ndarray) else out.dtype)
+                    for value in arguments
+                ),
                 out,
             )
         else:
@@ -180,4 +203,6 @@ def _pool() -> ThreadPoolExecutor:
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # whose threads a child process has not got
+    os.register_at_fork(
+        after_in_child=_pool.cache_clear
+    )  # whose threads a child process has not got

@@ -46,7 +46,7 @@ def to_safetensors(contents: dict[str, Any]) -> bytes:
         ImportError: safetensors is not installed.
         ValueError: it could not be read back: the header would be too large.
     """
-    safetensors = require("safetensors.numpy", "export", "this form needs safetensors")
+    safetensors = require("safetensors.numpy", "export", "this format needs safetensors")
     tensors: dict[str, np.ndarray] = {}
     for number, layer in enumerate(contents["layers"]):
         weight = np.ascontiguousarray(layer["weight"].swapaxes(-1, -2))

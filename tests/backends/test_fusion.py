@@ -1,10 +1,13 @@
 """What the code asks of CuPy and nvmath-python that can be asked on a machine without a GPU."""
 
 import inspect
+from functools import partial
 
 import pytest
 
 from ann.backends.gpu import GpuBackend
+from ann.nn.activations import ACTIVATIONS
+from ann.nn.losses import get_loss
 from ann.optim import adam, muon, sgd
 from support import optional
 
@@ -34,6 +37,35 @@ def kernel(function, *arrays):
 
 
 backend = GpuBackend(cupy, "never asked to compute")
+
+
+class Fusing:
+    """CuPy, whose kernels are made but not compiled. Whatever else it should compute fails without a GPU."""
+
+    made = 0
+
+    def __getattr__(self, name):
+        return getattr(cupy, name)
+
+    def fuse(self, kernel_name):
+        def run(function, *arrays):
+            kernel(lambda unused, *parameters: function(*parameters), *arrays)
+            self.made += 1
+
+        assert kernel_name.isidentifier()
+        return lambda function: partial(run, function)
+
+
+@pytest.mark.parametrize("name", sorted({*ACTIVATIONS} - {"softmax", "identity"}))
+def test_an_activation_is_one_kernel(name):
+    fusing, activation = Fusing(), ACTIVATIONS[name]
+    backend = GpuBackend(fusing, "never asked to compute")
+    z, y, grad = (array(4, 5) for _ in range(3))
+    activation.forward(backend, z, y)
+    activation.forward(backend, z, z)
+    activation.backward(backend, grad, y if activation.derivative_of == "output" else z)
+    get_loss("quadratic", name).gradient(backend, z, y, grad)
+    assert fusing.made == 4
 
 
 @pytest.mark.parametrize(
