@@ -15,7 +15,7 @@ from ann.neural_network import NeuralNetwork
 def committee_of(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
     """A committee with copies of these networks, or of the members of committees, on the device of the first.
 
-    It has the seed, the recipe and the examples of the first, though others may have had others.
+    It has the seed, the recipe and the self-test images of the first, though others may have had others.
 
     Raises:
         ValueError: there are fewer than two, or one has other layers, another loss or type than the first; the message
@@ -35,5 +35,5 @@ def committee_of(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
     parameters = np.concatenate(vectors)
     arguments = first.layer_list, first.loss_name, first.backend, first.seed, first.dtype_name
     joined = NeuralNetwork(*arguments, parameters=parameters, committee=len(parameters))
-    joined.recipe, joined.examples = copy.deepcopy(first.recipe), first.examples
+    joined.recipe, joined.self_test_images = copy.deepcopy(first.recipe), first.self_test_images
     return joined

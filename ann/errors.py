@@ -1,33 +1,57 @@
-"""The exceptions of this package, so that a program can tell a bad file or device from a bug of its own.
+"""The exceptions of this package, and what makes text safe to quote in their messages.
 
-Each carries one line that says what is wrong, where, and what to do. Bad arguments raise plain ``ValueError``.
+Each message is one line that says what is wrong, where, and what to do. Wrong arguments raise plain ``ValueError``.
 Errors about files are subclasses of ``ValueError`` too, like ``json.JSONDecodeError``.
 """
 
+from __future__ import annotations
+
+import os
+
 
 class AnnError(Exception):
-    """The base of the exceptions below."""
+    """The base class of the exceptions below."""
 
 
 class DeviceError(AnnError):
-    """The asked device is absent or does not compute."""
+    """The requested device is missing or does not work."""
 
 
 class DataFileError(AnnError, ValueError):
-    """A data set is missing, unreadable or not what its format promises."""
+    """A data file is missing, unreadable or not in its format."""
 
 
 class ModelFileError(AnnError, ValueError):
-    """A model file is missing, unreadable or not a model of this format."""
+    """A model file is missing, unreadable or not a valid model."""
 
 
 class CheckpointError(AnnError, ValueError):
-    """A checkpoint is missing, unreadable, or another run's."""
+    """A checkpoint is missing, unreadable or belongs to another run."""
 
 
 class DivergenceError(AnnError):
-    """Training left the finite numbers."""
+    """The loss or a parameter is no longer finite."""
 
 
 class TrainingWarning(UserWarning):
-    """Training goes on, but something about it looks wrong; the text says what to try."""
+    """Something about a training run looks wrong; the text says what to try. Training continues."""
+
+
+def printable_text(text: object, most: int = 80) -> str:
+    """Text from outside, such as a server's answer: one line, at most ``most`` characters, no terminal codes."""
+    line = " ".join(str(text).split())
+    line = line if line.isprintable() else ascii(line)
+    return line if len(line) <= most else f"{line[:most]}..."
+
+
+def printable(value: object) -> str:
+    """The ``repr`` of a value from a user or a file, as printable text of at most 60 characters."""
+    if isinstance(value, int) and abs(value) >= 2**64:  # Python may refuse to print its digits
+        return "a huge integer"
+    return printable_text(repr(value), 60)
+
+
+def printable_path(path: str | os.PathLike[str]) -> str:
+    """A path of any length on one line, without terminal codes."""
+    text = str(os.fspath(path))
+    return text if text.isprintable() else ascii(text)

@@ -12,21 +12,19 @@ from typing import Any
 
 from ann.backends.base import Array, Backend
 from ann.backends.select import get_backend
-from ann.errors import ModelFileError, TrainingWarning
+from ann.errors import ModelFileError, TrainingWarning, printable, printable_path
 from ann.files import model_file, self_test
-from ann.files.atomic import shown_path, write_atomically
+from ann.files.atomic import write_atomically
 from ann.files.model_file import read_model
-from ann.files.model_schema import most_examples
+from ann.files.model_schema import max_self_test_images
 from ann.nn.layer_list import LAYER_KEYS, check_layer_list
 from ann.nn.losses import get_loss
 from ann.nn.network import Perceptron
 from ann.nn.rng import generator
-from ann.validation import SetOnce, check_count, check_images, check_number, check_targets, check_vector, in_short
+from ann.validation import SetOnce, check_count, check_images, check_number, check_targets, check_vector
 
 _UNSCALED, _STANDARD = 16.0, 1.0  # inputs above this, with a mean above that, are taken for pixels that were not scaled
-EXAMPLES = 16  # images that a model file carries
-_NUDGE = 1.0 - 2.0**-18  # changes pixels as little as rounding on another machine may change what follows from them
-_STEADY = 1e-3  # and then outputs change by less than this
+SELF_TEST_IMAGES = 16  # images that a model file carries
 CHUNK = 1000  # images that a network is applied to at a time, at most, so that many need little memory
 _NUMBERS = 2**22  # in any layer's outputs for them, at most, unless a single image has more
 
@@ -53,12 +51,12 @@ class NeuralNetwork(SetOnce, Perceptron):
         gradients: (..., P) device vector: the last batch's dL/d(parameters), in the same order.
         leading: the shape of ``...``: () for one network, (K,) for a committee.
         recipe: the hyperparameters that trained it, as a plain dict, or None.
-        examples: (M, I) host array of at most 16 images of uint8 pixels, which its model file will carry beside its
-            outputs for them, so that whoever loads it sees whether it works there; None: random ones. ``fit`` takes
+        self_test_images: (M, I) host array of at most 16 uint8 images. The model file stores them with the network's
+            outputs, and loading it checks that they are still the same. None: random images. ``fit`` sets the first
             training images.
         warned: whether inputs that look unscaled were warned of, which happens once.
 
-    Only the attributes ``recipe``, ``examples`` and ``warned`` can be replaced. Parameters can be changed in place.
+    Only ``recipe``, ``self_test_images`` and ``warned`` can be replaced. Parameters can be changed in place.
 
     Raises:
         ValueError: an argument is wrong; the message names the layer, counted from 1.
@@ -66,7 +64,7 @@ class NeuralNetwork(SetOnce, Perceptron):
         DeviceError: the device cannot be used.
     """
 
-    _settable = ("recipe", "examples", "warned")
+    _settable = ("recipe", "self_test_images", "warned")
 
     def __init__(
         self,
@@ -83,11 +81,11 @@ class NeuralNetwork(SetOnce, Perceptron):
         self.committee = check_count("committee", committee, at_least=1)
         check_count("seed", self.seeds[-1], at_least=0)  # the last member's, too
         if not isinstance(dtype, str) or dtype not in ("float32", "float64"):
-            raise ValueError(f"dtype: expected 'float32' or 'float64', got {in_short(dtype)}")
+            raise ValueError(f"dtype: expected 'float32' or 'float64', got {printable(dtype)}")
         fused_loss = get_loss(loss, layer_list[-1]["activation"])
         self.loss_name, self.dtype_name = str(loss), dtype
         self.recipe: dict[str, Any] | None = None
-        self.examples: Any = None
+        self.self_test_images: Any = None
         self.warned = False
         backend = get_backend(device)
         leading = () if self.committee == 1 else (self.committee,)
@@ -127,7 +125,7 @@ class NeuralNetwork(SetOnce, Perceptron):
         vector = self.backend.to_host(self.parameters).reshape(self.committee, -1)[number]
         seed = self.seeds[number]
         one = NeuralNetwork(self.layer_list, self.loss_name, self.backend, seed, self.dtype_name, vector)
-        one.recipe, one.examples = copy.deepcopy(self.recipe), self.examples
+        one.recipe, one.self_test_images = copy.deepcopy(self.recipe), self.self_test_images
         return one
 
     def train_batch(self, X: Any, Y: Any, learning_rate: float) -> float:
@@ -149,10 +147,10 @@ class NeuralNetwork(SetOnce, Perceptron):
         images = check_images("X", X, self.input_dim, self.dtype_name)
         targets = check_targets("Y", Y, len(images), self.output_dim, self.loss.targets)
         self.warn_of_unscaled("X", images)
-        with self.backend.quiet():
+        with self.backend.ignore_overflow():
             x, scale = self._inputs(images)
             loss = self.compute_gradients(x, self._upload(targets), scale)
-            self.backend.combine(self.gradients, self.parameters, -learning_rate)
+            self.backend.axpby(self.gradients, self.parameters, -learning_rate)
             return float(self.xp.mean(loss))
 
     def apply(self, X: Any) -> Any:
@@ -161,7 +159,7 @@ class NeuralNetwork(SetOnce, Perceptron):
         self.warn_of_unscaled("X", images)
         outputs = self.xp.empty((len(images), self.output_dim), dtype=self.dtype)
         x = None
-        with self.backend.quiet():
+        with self.backend.ignore_overflow():
             for chunk in slices(len(images), self.chunk):
                 x, scale = self._inputs(images[chunk], room=x)
                 outputs[chunk, :] = self.outputs(self.logits(x, scale))
@@ -186,43 +184,26 @@ class NeuralNetwork(SetOnce, Perceptron):
         for spec, layer in zip(self.layer_list, self.layers, strict=True):
             weight, bias = (self.backend.to_host(array) for array in (layer.weight, layer.bias))
             layers.append({**spec, "weight": weight, "bias": bias[..., 0, :]})
-        return model_file.to_bytes(
-            layers, self.loss_name, self.pixel_scale, self.seed, self.recipe, self._examples_and_outputs()
-        )
-
-    def _examples_and_outputs(self) -> dict[str, Any] | None:
-        """What the model file carries to be tried by; None where outputs depend on the last digits of pixels, and so on
-        the machine. They are the CPU's, so that files do not depend on the device.
-        """
-        pixels = self.examples
-        if pixels is None:
-            pixels = generator(self.seed, "examples").integers(0, 256, (EXAMPLES, self.input_dim), dtype="uint8")
-        pixels = pixels[: most_examples(self.layer_list, self.committee)]
-        here = self
-        if (self.backend.name, self.dtype_name) != ("cpu", "float32"):  # as it will be loaded
-            host = model_file.float32(self.backend.to_host(self.parameters))
-            try:
-                here = NeuralNetwork(self.layer_list, self.loss_name, parameters=host, committee=self.committee)
-            except ValueError:  # not finite, for which the file will be refused
-                return None
-        outputs = self_test.outputs_of(here.apply, pixels)
-        nudged = self_test.outputs_of(here.apply, pixels * (self.pixel_scale * _NUDGE))
-        steady = self_test.agree(outputs, nudged, _STEADY)
-        return {"images": pixels, "outputs": outputs} if steady else None
+        images = self.self_test_images
+        if images is None:
+            random, shape = generator(self.seed, "examples"), (SELF_TEST_IMAGES, self.input_dim)
+            images = random.integers(0, 256, shape, dtype="uint8")
+        images = images[: max_self_test_images(self.layer_list, self.committee)]
+        return model_file.to_bytes(layers, self.loss_name, self.pixel_scale, self.seed, self.recipe, images)
 
     @property
-    def examples(self) -> Any:
+    def self_test_images(self) -> Any:
         """See the class."""
-        return self._examples
+        return self._self_test_images
 
-    @examples.setter
-    def examples(self, images: Any) -> None:
+    @self_test_images.setter
+    def self_test_images(self, images: Any) -> None:
         if images is not None:
-            images = check_images("examples", images, self.input_dim)
-            if images.dtype.name != "uint8" or len(images) > EXAMPLES:
-                raise ValueError(f"examples: expected at most {EXAMPLES} images of uint8 pixels")
+            images = check_images("self_test_images", images, self.input_dim)
+            if images.dtype.name != "uint8" or len(images) > SELF_TEST_IMAGES:
+                raise ValueError(f"self_test_images: expected at most {SELF_TEST_IMAGES} images of uint8 pixels")
             images = images.copy()  # and not a view of a whole file, or data set
-        self._examples = images
+        self._self_test_images = images
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds: how to build the network, and host arrays."""
@@ -233,20 +214,20 @@ class NeuralNetwork(SetOnce, Perceptron):
                 *(parameters, self.committee),
             ),
             "recipe": self.recipe,
-            "examples": self.examples,
+            "self_test_images": self.self_test_images,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Build it again, on the CPU: the machine that reads the pickle may have no GPU."""
         self.__init__(*state["arguments"])  # type: ignore[misc]
-        self.recipe, self.examples = state["recipe"], state.get("examples")  # which earlier versions had not
+        self.recipe, self.self_test_images = state["recipe"], state["self_test_images"]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NeuralNetwork:
         """A copy on the same device."""
         state = self.__getstate__()
         layers, loss, _, *rest = state["arguments"]
         twin = NeuralNetwork(layers, loss, self.backend, *rest)
-        twin.recipe, twin.examples = copy.deepcopy(state["recipe"], memo), self.examples
+        twin.recipe, twin.self_test_images = copy.deepcopy(state["recipe"], memo), self.self_test_images
         return twin
 
     def _upload(self, host_array: Any) -> Array:
@@ -256,7 +237,7 @@ class NeuralNetwork(SetOnce, Perceptron):
         """Warn once if checked host images are floats that look like pixels from 0 to 255."""
         if images.dtype.name == "uint8" or self.warned:
             return
-        with self.backend.quiet():  # the mean of large numbers may overflow
+        with self.backend.ignore_overflow():  # the mean of large numbers may overflow
             self.warned = bool(images.max() > _UNSCALED and images.mean() > _STANDARD)
         if self.warned:
             text = f"{name}: inputs reach {images.max():g} but should lie between 0 and 1: divide pixels by 255"
@@ -277,35 +258,35 @@ def slices(count: int, size: int) -> Iterator[slice]:
 def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> NeuralNetwork:
     """Read a model file, wherever it was trained, onto a device. It is safe to open a stranger's file.
 
-    The examples in it are tried, so what loads here computes here what it computed where it was saved.
+    Its self-test is run, so a model that loads computes here what it computed where it was saved.
 
     Raises:
-        ModelFileError: the file is missing, unreadable, damaged or not a model of this format, or no output for an
-            example may be ``self_test.TOLERANCE`` off, and one is.
+        ModelFileError: the file is missing, unreadable, damaged or not a model of this format, or an output of its
+            self-test is off by more than ``self_test.TOLERANCE``.
         DeviceError: the device cannot be used.
     """
     backend = get_backend(device)
-    contents, path = read_model(path), shown_path(path)
-    examples = contents.get("examples")
+    contents, path = read_model(path), printable_path(path)
+    test = contents["examples"]
     specs = [{key: layer[key] for key in LAYER_KEYS} for layer in contents["layers"]]
     try:
-        right = not examples or self_test.hold(contents)  # before anything as large as the file is built
+        right = not test or self_test.passes_self_test(contents)  # before anything as large as the file is built
         if right:
             committee, parameters = model_file.parameter_vector(contents)
             network = NeuralNetwork(
                 specs, contents["loss"], backend, contents["seed"], parameters=parameters, committee=committee
             )
-            network.recipe, network.examples = contents["recipe"], examples and examples["images"]
-            if examples and backend.name != "cpu":  # where the same was just computed
-                found = self_test.outputs_of(network.apply, network.examples)
-                right = self_test.agree(examples["outputs"], found, self_test.TOLERANCE)
+            network.recipe, network.self_test_images = contents["recipe"], test and test["images"]
+            if test and backend.name != "cpu":  # where the same was just computed
+                found = self_test.safe_outputs(network.apply, network.self_test_images)
+                right = self_test.outputs_match(test["outputs"], found, self_test.TOLERANCE)
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}") from None
     except MemoryError:
         raise ModelFileError(f"{path}: there is not enough memory for its network") from None
     if not right:
         raise ModelFileError(
-            f"{path}: on this machine it gives other outputs for its own examples than where it was saved; if it has "
-            "an activation of your own, import the one that it was trained with"
+            f"{path}: its self-test fails: on this machine it gives other outputs than where it was saved; if it uses "
+            "your own activation, import the one that it was trained with"
         )
     return network

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ann.errors import printable
+
 _NO_NUMBERS = (bool, np.timedelta64)  # though Python and NumPy class them as integers
 
 
@@ -147,7 +149,7 @@ def check_number(
         or (at_least is not None and number < at_least)
         or (below is not None and number >= below)
     ):
-        raise ValueError(f"{name}: expected a number {wanted}, got {in_short(value)}")
+        raise ValueError(f"{name}: expected a number {wanted}, got {printable(value)}")
     return number
 
 
@@ -158,7 +160,7 @@ def check_count(name: str, value: Any, *, at_least: int) -> int:
         ValueError: it is no integer (a bool is none) of at least ``at_least`` and below 2^63.
     """
     if not isinstance(value, (int, np.integer)) or isinstance(value, _NO_NUMBERS) or value < at_least:
-        raise ValueError(f"{name}: expected a whole number of at least {at_least}, got {in_short(value)}")
+        raise ValueError(f"{name}: expected a whole number of at least {at_least}, got {printable(value)}")
     if value >= 2**63:
         raise ValueError(f"{name}: expected a whole number below 2^63")
     return int(value)
@@ -167,7 +169,7 @@ def check_count(name: str, value: Any, *, at_least: int) -> int:
 def check_flag(name: str, value: Any) -> bool:
     """``value`` as a Python bool. Raises ValueError where it is none."""
     if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{name}: expected True or False, got {in_short(value)}")
+        raise ValueError(f"{name}: expected True or False, got {printable(value)}")
     return bool(value)
 
 
@@ -180,14 +182,6 @@ def _to_float(value: Any) -> float | None:
     except OverflowError:  # an int beyond all floats
         return None
     return number if math.isfinite(number) else None
-
-
-def in_short(value: Any) -> str:
-    """A value for a message, on one line and shortened to 60 characters."""
-    if isinstance(value, int) and abs(value) >= 2**64:  # Python may refuse to print its digits
-        return "a huge integer"
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def host_array(name: str, value: Any) -> np.ndarray:

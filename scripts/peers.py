@@ -11,7 +11,7 @@ from peers_torch import Torch, TorchCompiled, TorchGraph, TorchTF32
 from tasks import MOMENTUM, Contender, Task, UnsuitedError, Weights
 
 import ann
-from ann.training.distributed import ALONE, Processes
+from ann.training.distributed import SINGLE_PROCESS, Processes
 from ann.training.images import Images
 from ann.training.trainer import Steps
 
@@ -27,7 +27,7 @@ class Ours:
         images: np.ndarray,
         labels: np.ndarray,
         weights: Weights,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         recipe = ann.Recipe(
             hidden=task.widths[1:-1],
@@ -48,7 +48,7 @@ class Ours:
 
     def epoch(self, order: np.ndarray) -> float:
         """Train on the images in this order."""
-        with self._network.backend.quiet():
+        with self._network.backend.ignore_overflow():
             self._steps.epoch(order, self._done, [self._rate] * self._steps.count)
             loss_sum = self._steps.loss(order)
         self._done += self._steps.count

@@ -36,7 +36,7 @@ class Ours:
         self._numbers, self._key = xp.arange(batch, dtype=xp.uint32), xp.zeros(1, dtype=xp.uint32)
         self._out = xp.empty((batch, pixels.shape[1]), dtype=xp.float32)
         arrays = self._chosen, self._numbers, self._key, self._out
-        self._draw = recorder.record(DistortedBatch(distorter, recorder, *arrays).draw)
+        self._draw = recorder.compile(DistortedBatch(distorter, recorder, *arrays).draw)
 
     def distort(self, batches: int) -> np.ndarray:
         """See ``Distorting``."""

@@ -25,7 +25,7 @@ from ann.cli.output import echo, warn
 from ann.cli.parser import Parser
 from ann.data.catalog import SOURCES
 from ann.data.handwriting import Prepared, prepare, read_picture
-from ann.files.atomic import shown_path
+from ann.errors import printable_path
 
 EXAMPLES = """\
   python scripts/predict.py photo.jpg
@@ -51,9 +51,9 @@ class Answer:
         (first, second), (most, next_most) = self.names, self.outputs
         notes = f"  [{', '.join(self.prepared.notes)}]" if self.prepared.notes else ""
         if self.prepared.problem:
-            return f"{shown_path(self.path)}: not sure: {self.prepared.problem}{notes}"
+            return f"{printable_path(self.path)}: not sure: {self.prepared.problem}{notes}"
         ranking = f"{first} ({100 * most:.0f} %), next {second} ({100 * next_most:.0f} %)"
-        return f"{shown_path(self.path)}: {f'not sure, {self.unsure}: ' if self.unsure else ''}{ranking}{notes}"
+        return f"{printable_path(self.path)}: {f'not sure, {self.unsure}: ' if self.unsure else ''}{ranking}{notes}"
 
     def fields(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -75,7 +75,8 @@ def main() -> None:
     with one_line_errors():
         if flags.picture:
             if any(flags.picture.resolve() == path.resolve() for path in flags.pictures):
-                raise ValueError(f"{shown_path(flags.picture)}: one of the pictures to look at; draw to another file")
+                name = printable_path(flags.picture)
+                raise ValueError(f"{name}: one of the pictures to look at; draw to another file")
             check_figure_path(flags.picture)
         network = ann.load_model(flags.model, ann.get_backend(flags.device))
         side = math.isqrt(network.input_dim)
@@ -143,7 +144,7 @@ def draw(path: Path, answers: list[Answer]) -> None:
     for one in answers:
         images += [one.picture, one.prepared.image]
         seen = "not sure" if one.prepared.problem or one.unsure else f"{one.names[0]}, {100 * one.outputs[0]:.0f} %"
-        captions += [shown_path(one.path.name)[:18], seen]
+        captions += [printable_path(one.path.name)[:18], seen]
     save_figure(figure_of_images(images, captions, columns=min(len(images), 10)), path)
 
 

@@ -31,10 +31,11 @@ from ann.cli.commands import command
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, check_suffix
-from ann.files.atomic import check_writable, shown_path, write_atomically
+from ann.errors import printable_path
+from ann.files.atomic import check_writable, write_atomically
 from ann.training.checkpoint_file import read_checkpoint
 from ann.training.report import EpochReport
-from ann.training.run_folder import position_of
+from ann.training.run_folder import read_training_state
 
 EXAMPLES = """\
   python scripts/report.py
@@ -82,7 +83,7 @@ def model_and_reports(source: Path) -> tuple[Path, list[EpochReport]]:
     model = source / "model.pickle"
     if not model.is_file():
         try:
-            position_of(source)
+            read_training_state(source)
             going = f"; resume it: {command('train', '--resume', source)}"
         except ann.AnnError:
             going = ""
@@ -257,13 +258,13 @@ def page(source: Path, network: ann.NeuralNetwork, parts: Sequence[Section]) -> 
     """The report as one page, which needs nothing else."""
     recipe = network.recipe or {}
     facts = {
-        "model": shown_path(source),
+        "model": printable_path(source),
         "network": repr(network).strip("<>"),
         "parameters": f"{network.parameters.size:,}",
         "seed": str(network.seed),
         "training": ", ".join(f"{name} {value}" for name, value in recipe.items() if value) or "not known",
     }
-    return html_page.page(f"Report on {shown_path(source)}", facts, parts)
+    return html_page.page(f"Report on {printable_path(source)}", facts, parts)
 
 
 def parse_flags() -> argparse.Namespace:

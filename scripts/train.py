@@ -34,7 +34,7 @@ from ann.cli.recipe_flags import interval, parse_flags, recipe_of
 from ann.cli.signals import Interruption, exit_with
 from ann.files.atomic import check_writable
 from ann.training.checkpoint_file import check_same_run
-from ann.training.distributed import Processes, check_same, together
+from ann.training.distributed import Processes, check_same, on_all
 from ann.training.early_stopping import best_first
 from ann.training.fastest_device import choose_backend
 from ann.training.mpi import MpiProcesses
@@ -54,10 +54,10 @@ def run(crew: Processes) -> None:
     before = identity(flags.output), identity(config_file(flags))
     recipe = flags.recipe
     with one_line_errors(lambda: kept(flags, *before), vars(recipe)):
-        backend, dataset = together(crew, lambda: prepare(flags, recipe, crew))
+        backend, dataset = on_all(crew, lambda: prepare(flags, recipe, crew))
         if isinstance(crew, MpiProcesses):
             backend = agree(crew, flags, backend)
-        network = together(crew, lambda: network_for(flags, recipe, backend, dataset))
+        network = on_all(crew, lambda: network_for(flags, recipe, backend, dataset))
         if crew.rank > 0:
             follow(crew, flags, network, dataset, recipe)
             return
@@ -108,7 +108,7 @@ def prepare(flags: argparse.Namespace, recipe: ann.Recipe, crew: Processes) -> t
 def agree(crew: MpiProcesses, flags: argparse.Namespace, backend: ann.Backend) -> ann.Backend:
     """The device that all processes have: all have to sum alike. Raises ValueError where their versions differ."""
     if len(set(crew.gather(backend.name))) > 1:
-        backend = together(crew, lambda: ann.get_backend("cpu", flags.precision))
+        backend = on_all(crew, lambda: ann.get_backend("cpu", flags.precision))
     found = versions(backend)
     names = [name for name in ("ann", "numpy", "cupy") if name in found]
     check_same(crew, {f"version of {name}": found[name] for name in names})
@@ -208,9 +208,9 @@ def train_in(
     crew: Processes,
 ) -> list[ann.EpochReport]:
     """Train with checkpoints in a folder; after Ctrl-C or SIGTERM, end there."""
-    position = folder.begin()
+    state = folder.begin()
     if flags.resume:
-        progress.skip(position)
+        progress.skip(state)
     epochs, seconds = interval(flags.checkpoint_every)
     checkpoints = ann.Checkpoints(folder.checkpoint, epochs, seconds)
     with Interruption() as interruption:

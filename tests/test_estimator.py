@@ -248,6 +248,6 @@ def test_without_scikit_learn(monkeypatch):
 
 @pytest.mark.slow
 def test_the_example_of_the_readme(capsys):
-    exec(compile(blocks("python scikit-learn")[0], "README.md", "exec"), {})
+    exec(compile(blocks("python scikit-learn", "ann/README.md")[0], "ann/README.md", "exec"), {})
     found = capsys.readouterr().out
     assert "mlpclassifier__hidden" in found and float(found.split()[-1]) > 0.92

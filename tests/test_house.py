@@ -22,10 +22,10 @@ from support.networks import network_of
 MAY_IMPORT = {
     "errors": "",
     "spelling": "",
-    "validation": "",
+    "validation": "errors",
     "_version": "",
-    "backends": "errors spelling validation",
-    "nn": "spelling validation backends",
+    "backends": "errors spelling",
+    "nn": "errors spelling validation backends",
     "optim": "spelling backends",
     "files": "errors backends nn",
     "data": "errors validation backends nn.random_bits files.atomic",

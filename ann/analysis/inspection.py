@@ -84,7 +84,7 @@ def ideal_inputs(network: NeuralNetwork, most: int = 1000) -> np.ndarray:
     backend, xp, classes = network.backend, network.xp, min(most, network.output_dim)
     targets = backend.from_host(np.eye(classes, network.output_dim, dtype=network.dtype_name))
     images = np.full((classes, network.input_dim), _DARK, dtype=network.dtype_name)
-    with backend.quiet():
+    with backend.ignore_overflow():
         for _ in range(_ASCENT):
             x, scale = network.inputs(backend.from_host(images))
             logits = network.forward(x, scale)

@@ -39,31 +39,31 @@ class Backend:
     def synchronize(self) -> None:
         """Wait until all that was queued has been computed. Only clocks need this."""
 
-    def quiet(self) -> AbstractContextManager[object]:
+    def ignore_overflow(self) -> AbstractContextManager[object]:
         """A context without NumPy's floating-point warnings: exp(89) may be inf, and ``fit`` detects divergence."""
         return np.errstate(all="ignore")
 
-    def product(self, a: Array, b: Array, out: Array, scale: float = 1.0, keep: float = 0.0) -> None:
-        """out = keep out + scale (a @ b), for a (..., M, K), b (..., K, N)."""
+    def matmul(self, a: Array, b: Array, out: Array, alpha: float = 1.0, beta: float = 0.0) -> None:
+        """out = beta out + alpha (a @ b), for a (..., M, K), b (..., K, N)."""
         xp = self.xp
-        if keep == 0.0:
+        if beta == 0.0:
             xp.matmul(a, b, out=out)
-            if scale != 1.0:
-                xp.multiply(out, scale, out=out)
+            if alpha != 1.0:
+                xp.multiply(out, alpha, out=out)
             return
         product = xp.matmul(a, b)
-        xp.multiply(product, scale, out=product)
-        xp.multiply(out, keep, out=out)
+        xp.multiply(product, alpha, out=product)
+        xp.multiply(out, beta, out=out)
         xp.add(out, product, out=out)
 
-    def combine(self, x: Array, out: Array, scale: Any, keep: Any = 1.0) -> None:
-        """out = keep out + scale x; scale and keep are numbers or 0-d device arrays."""
+    def axpby(self, x: Array, out: Array, alpha: Any, beta: Any = 1.0) -> None:
+        """out = beta out + alpha x; alpha and beta are numbers or 0-d device arrays."""
         xp = self.xp
-        if not (isinstance(keep, float) and keep == 1.0):
-            xp.multiply(out, keep, out=out)
-        xp.add(out, x if isinstance(scale, float) and scale == 1.0 else xp.multiply(x, scale), out=out)
+        if not (isinstance(beta, float) and beta == 1.0):
+            xp.multiply(out, beta, out=out)
+        xp.add(out, x if isinstance(alpha, float) and alpha == 1.0 else xp.multiply(x, alpha), out=out)
 
-    def assign(self, array: Array, out: Array) -> None:
+    def copyto(self, array: Array, out: Array) -> None:
         """out = array, converted to the type of out; fractions of what becomes an integer are lost."""
         out[...] = self.xp.astype(array, out.dtype)
 
@@ -81,17 +81,30 @@ class Backend:
 
     def evaluate(self, function: Callable[[Any, Array], Array], array: Array, out: Array) -> None:
         """out = function(xp, array), whatever the function does, operators included. It may not change the array."""
-        self.assign(function(self.xp, array), out=out)
+        self.copyto(function(self.xp, array), out=out)
+
+    def elementwise(self, function: Callable[..., Any], *arrays: Array, out: Array | tuple[Array, ...]) -> None:
+        """out = function(xp, *arrays), for a formula of elementwise operations, written with operators.
+
+        Args:
+            function: (xp, *arrays) -> an array, or a tuple of arrays if ``out`` is a tuple. It has no side effects.
+            arrays: device arrays that broadcast to the shape of ``out``, 0-d arrays and Python numbers.
+            out: where the results go. These may be among ``arrays``: they are written last.
+        """
+        results = function(self.xp, *arrays)
+        pairs = zip(results, out, strict=True) if isinstance(out, tuple) else [(results, out)]
+        for result, target in pairs:
+            self.copyto(result, out=target)
 
     def call(self, function: Callable[[], None]) -> None:
         """Call what is no arithmetic, such as sending arrays; a record has it in its place among the rest."""
         function()
 
     def recorder(self) -> Backend:
-        """A backend for the same device whose ``record`` is worth its price."""
+        """A backend for the same device that can compile a step: record it and replay it."""
         return self
 
-    def record(self, function: Callable[[], None]) -> Callable[[], object]:
+    def compile(self, function: Callable[[], None]) -> Callable[[], object]:
         """Call the function, and return what does the same again, to the same arrays with whatever is then in them.
 
         What may be recorded: calls of ``xp`` and of the methods above whose results go to arrays that last, by

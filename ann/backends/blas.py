@@ -1,6 +1,6 @@
 """NumPy's own BLAS, called directly, because it can do in one pass over memory what NumPy does in three:
-C = keep C + scale A B, and y = keep y + scale x. This is the one place where speed on the CPU costs readability;
-``prepare_product`` and ``prepare_combine`` give the meaning in their first lines.
+C = beta C + alpha A B, and y = beta y + alpha x. This is the one place where speed on the CPU costs readability;
+``prepare_matmul`` and ``prepare_axpby`` give the meaning in their first lines.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _ONE_THREAD = 262_144  # multiplications for each thread, at least, in OpenBLAS
 _LARGE = 64_000_000  # multiplications from which on waiting is a small part
 
 
-def prepare_product(a: np.ndarray, b: np.ndarray, out: np.ndarray, scale: float, keep: float) -> list[Call] | None:
-    """Calls that compute out = keep out + scale (a @ b), or None where this BLAS or these arrays do not allow it.
+def prepare_matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, beta: float) -> list[Call] | None:
+    """Calls that compute out = beta out + alpha (a @ b), or None where this BLAS or these arrays do not allow it.
 
     The arrays are (..., M, K), (..., K, N), (..., M, N), of one type, and every matrix is stored by rows or by
     columns. The calls hold on to the arrays.
@@ -49,32 +49,32 @@ def prepare_product(a: np.ndarray, b: np.ndarray, out: np.ndarray, scale: float,
         if not all(map(row_step, (left, right, result))):
             return None
         (rows, inner), columns = left.shape, right.shape[1]
-        if keep == 0.0 and _long(library, rows, columns, inner):
-            calls += _sum_of_products(library, left, right, result, scale)
+        if beta == 0.0 and _long(library, rows, columns, inner):
+            calls += _sum_of_products(library, left, right, result, alpha)
             continue
         parts = _parts(rows, columns, inner)
-        calls += [_product(library, left, right[:, part], result[:, part], scale, keep) for part in parts]
+        calls += [_product(library, left, right[:, part], result[:, part], alpha, beta) for part in parts]
     return calls
 
 
-def prepare_combine(x: np.ndarray, out: np.ndarray, scale: Any, keep: Any) -> list[Call] | None:
-    """Calls that compute out = keep out + scale x, or None where this BLAS or these arrays do not allow it.
+def prepare_axpby(x: np.ndarray, out: np.ndarray, alpha: Any, beta: Any) -> list[Call] | None:
+    """Calls that compute out = beta out + alpha x, or None where this BLAS or these arrays do not allow it.
 
-    scale and keep are numbers, or 0-d arrays of the same type, which are read anew by every call.
+    alpha and beta are numbers, or 0-d arrays of the same type, which are read anew by every call.
     """
     library = _library()
     fits = x.shape == out.shape and x.dtype == out.dtype and out.flags.writeable
     if library is None or not fits or out.dtype.name not in _REALS:
         return None
     if not (x.flags.c_contiguous and out.flags.c_contiguous):  # such as parts of the vectors of a committee
-        rows = [prepare_combine(*row, scale, keep) for row in zip(x, out, strict=True)] if x.ndim > 1 else [None]
+        rows = [prepare_axpby(*row, alpha, beta) for row in zip(x, out, strict=True)] if x.ndim > 1 else [None]
         return None if None in rows else [call for calls in rows for call in calls or ()]
     letter, real = _LETTERS[out.dtype.name], _REALS[out.dtype.name]
     size, one = _INT(out.size), _INT(1)
-    if isinstance(keep, float) and keep == 1.0:  # this one uses all processors
-        arguments: tuple[Any, ...] = (size, _number(scale, real), _address(x), one, _address(out), one)
+    if isinstance(beta, float) and beta == 1.0:  # this one uses all processors
+        arguments: tuple[Any, ...] = (size, _number(alpha, real), _address(x), one, _address(out), one)
         return [_Held(library[letter + "axpy"], arguments, x, out)]
-    arguments = (size, _number(scale, real), _address(x), one, _number(keep, real), _address(out), one)
+    arguments = (size, _number(alpha, real), _address(x), one, _number(beta, real), _address(out), one)
     return [_Held(library[letter + "axpby"], arguments, x, out)]
 
 
@@ -106,15 +106,15 @@ def _parts(rows: int, columns: int, inner: int) -> list[slice]:
     return [slice(*edge) for edge in itertools.pairwise(edges)]
 
 
-def _product(library: dict[str, Any], a: np.ndarray, b: np.ndarray, out: np.ndarray, scale: float, keep: float) -> Call:
+def _product(library: dict[str, Any], a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, beta: float) -> Call:
     """One call, for an out that is stored by rows."""
     (rows, inner), columns = a.shape, b.shape[1]
     real = _REALS[out.dtype.name]
     orders = (_TRANSPOSED if by_columns(matrix) else _PLAIN for matrix in (a, b))
     arguments = (
         *(_ROW_MAJOR, *orders, _INT(rows), _INT(columns), _INT(inner)),
-        *(real(scale), _address(a), _INT(row_step(a)), _address(b), _INT(row_step(b))),
-        *(real(keep), _address(out), _INT(row_step(out))),
+        *(real(alpha), _address(a), _INT(row_step(a)), _address(b), _INT(row_step(b))),
+        *(real(beta), _address(out), _INT(row_step(out))),
     )
     return _Held(library[_LETTERS[out.dtype.name] + "gemm"], arguments, a, b, out)
 
@@ -132,9 +132,9 @@ def _long(library: dict[str, Any], rows: int, columns: int, inner: int) -> bool:
 
 
 def _sum_of_products(
-    library: dict[str, Any], a: np.ndarray, b: np.ndarray, out: np.ndarray, scale: float
+    library: dict[str, Any], a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float
 ) -> list[Call]:
-    """out = sum over parts p of scale (a_p @ b_p), with a's columns and b's rows in parts."""
+    """out = sum over parts p of alpha (a_p @ b_p), with a's columns and b's rows in parts."""
     if a.shape[0] > b.shape[1] > 1:  # long rows suit the kernels
         a, b, out = b.T, a.T, out.T
     (rows, inner), columns = a.shape, b.shape[1]
@@ -153,7 +153,7 @@ def _sum_of_products(
     orders = (each(ctypes.c_int, [_TRANSPOSED if by_columns(matrix) else _PLAIN] * parts) for matrix in (a, b))
     arguments = (
         *(_ROW_MAJOR, *orders, each(_INT, [rows] * parts), each(_INT, [columns] * parts)),
-        *(each(_INT, [place.stop - place.start for place in places]), each(real, [scale] * parts)),
+        *(each(_INT, [place.stop - place.start for place in places]), each(real, [alpha] * parts)),
         *(addresses([a[:, place] for place in places]), each(_INT, [row_step(a)] * parts)),
         *(addresses([b[place] for place in places]), each(_INT, [row_step(b)] * parts)),
         *(each(real, [0.0] * parts), addresses(list(sums)), each(_INT, [columns] * parts)),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ann.backends.base import Array, Backend
-from ann.backends.blas import Call, prepare_combine, prepare_product, processors
+from ann.backends.blas import Call, prepare_axpby, prepare_matmul, processors
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +37,7 @@ class CpuBackend(Backend):
     def __init__(self, xp: Any, description: str) -> None:
         super().__init__("cpu", xp, description)
 
-    def assign(self, array: Array, out: Array) -> None:
+    def copyto(self, array: Array, out: Array) -> None:
         """See ``Backend``."""
         np.copyto(out, array, casting="unsafe")
 
@@ -49,7 +49,7 @@ class CpuBackend(Backend):
 class CpuRecorder(CpuBackend):
     """Keeps the calls that were made, with their arrays, and makes them again. Not for several threads at a time."""
 
-    def record(self, function: Callable[[], None]) -> Call:
+    def compile(self, function: Callable[[], None]) -> Call:
         """See ``Backend``."""
         with self.xp.recording() as calls:
             function()
@@ -73,23 +73,23 @@ class CpuRecorder(CpuBackend):
                 share += calls
         self.xp.keep(partial(_play_together, *shares))
 
-    def product(self, a: Array, b: Array, out: Array, scale: float = 1.0, keep: float = 0.0) -> None:
+    def matmul(self, a: Array, b: Array, out: Array, alpha: float = 1.0, beta: float = 0.0) -> None:
         """See ``Backend``."""
-        calls = prepare_product(a, b, out, scale, keep)
+        calls = prepare_matmul(a, b, out, alpha, beta)
         if calls is None:
-            super().product(a, b, out, scale, keep)
+            super().matmul(a, b, out, alpha, beta)
         else:
             self.xp.run(*calls)
 
-    def combine(self, x: Array, out: Array, scale: Any, keep: Any = 1.0) -> None:
+    def axpby(self, x: Array, out: Array, alpha: Any, beta: Any = 1.0) -> None:
         """See ``Backend``."""
-        calls = prepare_combine(x, out, scale, keep)
+        calls = prepare_axpby(x, out, alpha, beta)
         if calls is None:
-            super().combine(x, out, scale, keep)
+            super().axpby(x, out, alpha, beta)
         else:
             self.xp.run(*calls)
 
-    def assign(self, array: Array, out: Array) -> None:
+    def copyto(self, array: Array, out: Array) -> None:
         """See ``Backend``."""
         self.xp.run(partial(np.copyto, out, array, casting="unsafe"))
 
@@ -100,6 +100,10 @@ class CpuRecorder(CpuBackend):
     def evaluate(self, function: Callable[[Any, Array], Array], array: Array, out: Array) -> None:
         """See ``Backend``."""
         self.xp.run(partial(_evaluate, function, array, out))
+
+    def elementwise(self, function: Callable[..., Any], *arrays: Array, out: Array | tuple[Array, ...]) -> None:
+        """See ``Backend``."""
+        self.xp.run(partial(Backend("cpu", np).elementwise, function, *arrays, out=out))
 
 
 def _evaluate(function: Callable[[Any, Array], Array], array: Array, out: Array) -> None:

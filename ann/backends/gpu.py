@@ -43,7 +43,7 @@ class GpuBackend(Backend):
         """See ``Backend``."""
         self.xp.cuda.get_current_stream().synchronize()
 
-    def assign(self, array: Array, out: Array) -> None:
+    def copyto(self, array: Array, out: Array) -> None:
         """See ``Backend``."""
         self.xp.copyto(out, array, casting="unsafe")
 
@@ -94,7 +94,7 @@ class GpuRecorder(GpuBackend):
         self._running: Callable[[Any, Array], Array] | None = None  # the user's activation function while it runs
         self._warned = False
 
-    def record(self, function: Callable[[], None]) -> Callable[[], object]:
+    def compile(self, function: Callable[[], None]) -> Callable[[], object]:
         """See ``Backend``. The call now compiles and allocates; the next one captures the graph."""
         launch: Callable[[], object] | None = None
 
@@ -139,7 +139,7 @@ class GpuRecorder(GpuBackend):
             advice = "use functions of xp, such as xp.where; avoid float(), y[z > 1] and NumPy arrays"
         _warn_of_eager_steps(f"{reason}; {advice}")
 
-    def product(self, a: Array, b: Array, out: Array, scale: float = 1.0, keep: float = 0.0) -> None:
+    def matmul(self, a: Array, b: Array, out: Array, alpha: float = 1.0, beta: float = 0.0) -> None:
         """See ``Backend``."""
         xp, cublas = self.xp, self._cublas
         stream = xp.cuda.get_current_stream().ptr
@@ -150,7 +150,7 @@ class GpuRecorder(GpuBackend):
         compute = cublas.ComputeType
         exact = compute.COMPUTE_64F if wide else compute.COMPUTE_32F
         precision = compute.COMPUTE_32F_FAST_TF32 if self.precision == "tf32" and not wide else exact
-        factors = np.array([scale, keep], dtype=np.float64 if wide else np.float32)  # on the host
+        factors = np.array([alpha, beta], dtype=np.float64 if wide else np.float32)  # on the host
         # cuBLAS thinks in columns: what it takes for C = B A is our C^T = A^T B^T
         if by_columns(_one(out)):
             a, b, out = b.mT, a.mT, out.mT

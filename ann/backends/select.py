@@ -9,9 +9,8 @@ import numpy as np
 from ann.backends.base import Backend
 from ann.backends.cpu import CpuBackend
 from ann.backends.gpu import OLDEST, check_tf32, open_gpu, too_old
-from ann.errors import DeviceError
+from ann.errors import DeviceError, printable
 from ann.spelling import did_you_mean
-from ann.validation import in_short
 
 DEVICES = ("auto", "cpu", "gpu")
 PRECISIONS = ("float32", "tf32")
@@ -36,7 +35,7 @@ def get_backend(device: str | Backend = "cpu", precision: str = "float32") -> Ba
     for name, value, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS)):
         if not isinstance(value, str) or value not in known:
             meant = did_you_mean(str(value).split(":")[0], known)  # so that cuda:0 is taken for cuda
-            raise ValueError(f"{name}: unknown {in_short(value)}; known: {', '.join(known)}{meant}")
+            raise ValueError(f"{name}: unknown {printable(value)}; known: {', '.join(known)}{meant}")
     if device == "cpu" and precision != "float32":
         raise DeviceError(f"precision {precision} needs a GPU; use float32 on the CPU")
     if device == "cpu":

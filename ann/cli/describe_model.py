@@ -18,7 +18,7 @@ def describe_model(path: Path) -> str:
         ModelFileError: it is no model file.
     """
     contents = read_model(path)
-    layers, recipe, examples = contents["layers"], contents["recipe"], contents.get("examples")
+    layers, recipe, examples = contents["layers"], contents["recipe"], contents["examples"]
     widths = "-".join(map(str, (layers[0]["input_dim"], *(layer["output_dim"] for layer in layers))))
     leading = layers[0]["bias"].shape[:-1]
     arrays = [layer[key] for layer in layers for key in ("weight", "bias")]
@@ -32,8 +32,8 @@ def describe_model(path: Path) -> str:
         "numbers": f"{size:,}, from {least:.4g} to {most:.4g}",
         "seed": contents["seed"],
         "recipe": ", ".join(f"{name} {value}" for name, value in recipe.items()) if recipe else "none",
-        "examples": f"{len(examples['images'])} images, and the outputs for them" if examples else "none",
-        "SHA-256": f"{contents['sha256']}, right" if "sha256" in contents else "none, as in old versions",
+        "examples": f"{len(examples['images'])} images and their outputs" if examples else "none",
+        "SHA-256": f"{contents['sha256']}, right",
     }
     return "\n".join(f"{name:9} {_harmless(value)}" for name, value in lines.items())
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ann.cli import bootstrap
-from ann.training.distributed import ALONE, Processes
+from ann.training.distributed import SINGLE_PROCESS, Processes
 from ann.training.mpi import MpiProcesses
 
 FLAG = "--distributed"
@@ -27,7 +27,7 @@ def processes() -> Iterator[Processes]:
         if bootstrap.PROCESSES > 1:
             line = f"error: started by mpiexec, and without {FLAG} every process would train a network of its own"
             sys.exit(line if bootstrap.FIRST else 1)
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     try:
         crew = MpiProcesses()

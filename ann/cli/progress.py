@@ -9,7 +9,7 @@ from tqdm import tqdm
 import ann
 from ann.cli.hardest_image import is_due, least_certain
 from ann.cli.output import echo
-from ann.training.checkpoint_file import Position
+from ann.training.checkpoint_file import TrainingState
 
 
 class Progress:
@@ -35,14 +35,14 @@ class Progress:
         self._bar.leave = False
         self._bar.close()
 
-    def skip(self, position: Position) -> None:
+    def skip(self, state: TrainingState) -> None:
         """Say what was done before, and start the bar there."""
-        done = position.reports
-        if position.finished:
+        done = state.reports
+        if state.finished:
             echo(f"this run is finished, after {len(done)} epochs; its files are written again")
             return
         echo(f"going on after {len(done)} of {done[-1].epochs} epochs" if done else "going on in the first epoch")
-        steps_done = min(position.step * self._recipe.batch_size, self._images)
+        steps_done = min(state.step * self._recipe.batch_size, self._images)
         self._bar.update(len(done) * self._images + steps_done)
         self._bar.unpause()
 

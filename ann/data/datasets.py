@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from ann.data.catalog import DIGITS, SOURCES
-from ann.errors import DataFileError
-from ann.files.atomic import read_regular, shown_path, user_path
+from ann.errors import DataFileError, printable_path
+from ann.files.atomic import read_regular, user_path
 from ann.validation import check_labels
 
 CLASSES = 10
@@ -85,14 +85,14 @@ def load_dataset(folder_or_name: str | os.PathLike[str] = "mnist") -> Dataset:
     try:
         kind = os.stat(folder).st_mode
     except PermissionError as error:
-        raise DataFileError(f"{shown_path(folder)}: cannot be read: {error.strerror}") from None
+        raise DataFileError(f"{printable_path(folder)}: cannot be read: {error.strerror}") from None
     except (OSError, ValueError):  # ValueError: a NUL byte in the path
         raise DataFileError(
-            f"{shown_path(folder)}: no such data folder; it must hold the four IDX files of MNIST (see data/README.md) "
-            f"or be a name: {', '.join(SOURCES)}"
+            f"{printable_path(folder)}: no such data folder; it must hold the four IDX files of MNIST "
+            f"(see data/README.md) or be a name: {', '.join(SOURCES)}"
         ) from None
     if not stat.S_ISDIR(kind):
-        raise DataFileError(f"{shown_path(folder)}: this is a file; give the folder that holds the four IDX files")
+        raise DataFileError(f"{printable_path(folder)}: this is a file; give the folder that holds the four IDX files")
     parts = {}
     for part, prefix in (("train", "train"), ("test", "t10k")):
         images_path, labels_path = _find(folder, f"{prefix}-images", 3), _find(folder, f"{prefix}-labels", 1)
@@ -147,7 +147,7 @@ def read_idx(path: str | os.PathLike[str], dimensions: int) -> np.ndarray:
         data = read_regular(path, _MAX_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         reason = error.strerror if isinstance(error, OSError) else error
-        raise DataFileError(f"{shown_path(path)}: cannot be read: {reason}") from None
+        raise DataFileError(f"{printable_path(path)}: cannot be read: {reason}") from None
     try:
         return _parse_idx(path, _Unpacked(data), dimensions)
     except zlib.error as error:
@@ -165,16 +165,18 @@ def _find(folder: Path, stem: str, dimensions: int) -> Path:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise DataFileError(f"{shown_path(path)}: cannot be read: {error.strerror}") from None
+            raise DataFileError(f"{printable_path(path)}: cannot be read: {error.strerror}") from None
     for path in map(folder.joinpath, names):
         if path.is_symlink():
-            raise DataFileError(f"{shown_path(path)}: this is a link to {os.readlink(path)!r}, which does not exist")
+            missing = os.readlink(path)
+            raise DataFileError(f"{printable_path(path)}: this is a link to {missing!r}, which does not exist")
     similar: list[str] = []
     with suppress(OSError):  # the folder cannot be listed
         similar = sorted(name for name in os.listdir(folder) if stem in name.lower() and name not in names)
-    hint = f"; if {shown_path(similar[0])} is that file, rename it" if similar else ""
+    hint = f"; if {printable_path(similar[0])} is that file, rename it" if similar else ""
     raise DataFileError(
-        f"{shown_path(folder)}: not a folder of MNIST files: it holds no {names[0]}, nor {', '.join(names[1:])}{hint}"
+        f"{printable_path(folder)}: not a folder of MNIST files: it holds no {names[0]}, "
+        f"nor {', '.join(names[1:])}{hint}"
     )
 
 

@@ -140,7 +140,7 @@ class DistortedBatch:
         """Set ``out`` for the images and the key that are now in their arrays."""
         xp, backend, distorter = self._xp, self._backend, self._distorter
         self._hash.draw()
-        backend.assign(self._bits, out=self._random)
+        backend.copyto(self._bits, out=self._random)
         xp.multiply(self._random, 2.0 * _ROOT3 / 2.0**32, out=self._random)
         xp.subtract(self._random, _ROOT3, out=self._random)  # uniform, of mean 0 and variance 1
         self._set_affine()
@@ -148,7 +148,7 @@ class DistortedBatch:
         for factors, home, limit, place, corner in zip(
             self._factors, distorter.home, limits, self._places, self._corners, strict=True
         ):
-            backend.product(factors, distorter.patterns, out=place)
+            backend.matmul(factors, distorter.patterns, out=place)
             xp.add(place, home, out=place)
             xp.clip(place, 0.0, limit, out=place)
             xp.floor(place, out=corner)
@@ -195,12 +195,12 @@ class DistortedBatch:
         xp.take(distorter.starts, self._chosen, axis=0, out=self._starts)
         xp.multiply(row, float(distorter.columns), out=place)
         xp.add(place, column, out=place)
-        backend.assign(place, out=self._index)
+        backend.copyto(place, out=self._index)
         xp.add(self._index, xp.reshape(self._starts, (-1, 1), copy=False), out=self._index)
         for step, taken in zip((0, 1, distorter.columns, distorter.columns + 1), self._taken, strict=True):
             xp.add(self._index, step, out=self._next)
             xp.take(distorter.pixels, xp.reshape(self._next, (-1,), copy=False), axis=0, out=self._bytes)
-            backend.assign(xp.reshape(self._bytes, taken.shape, copy=False), out=taken)
+            backend.copyto(xp.reshape(self._bytes, taken.shape, copy=False), out=taken)
         upper, upper_right, lower, lower_right = self._taken
         for here, there, way in ((upper, upper_right, right), (lower, lower_right, right), (upper, lower, down)):
             xp.subtract(there, here, out=there)

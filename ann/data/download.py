@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ann.data.catalog import SOURCES, Source
-from ann.errors import DataFileError
-from ann.files.atomic import Lock, locked, shown_path, sync_folder
+from ann.errors import DataFileError, printable_path, printable_text
+from ann.files.atomic import Lock, locked, sync_folder
 
 _TIMEOUT = 20.0  # seconds without a byte
 _PATIENCE = 3  # times as long for the whole of an answer's headers, or of a piece
@@ -58,7 +58,8 @@ def download(name: str, folder: Path) -> None:
                 if not (folder / file).exists():
                     _get(source, folder / file, size, digest)
     except OSError as error:
-        raise DataFileError(f"{shown_path(error.filename or folder)}: cannot be written: {error.strerror}") from None
+        path = printable_path(error.filename or folder)
+        raise DataFileError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _alone_in(folder: Path) -> Lock:
@@ -83,11 +84,11 @@ def _get(source: Source, path: Path, size: int, digest: str) -> None:
     if all(" cannot be reached" in reason for reason in reasons):
         raise DataFileError(
             f"{path.parent.name}: {'; '.join(reasons)}: is this machine on the internet? Else put its four files, "
-            f"{', '.join(source.files)}, into {shown_path(path.parent)}"
+            f"{', '.join(source.files)}, into {printable_path(path.parent)}"
         )
     raise DataFileError(
         f"{path.name}: no mirror gives it: {'; '.join(reasons)}; try again, or put the file into "
-        f"{shown_path(path.parent)}"
+        f"{printable_path(path.parent)}"
     )
 
 
@@ -143,14 +144,14 @@ def _receive(address: str, file: BinaryIO, begun: int, size: int, bar: _Bar) -> 
             start = begun if goes_on else 0
             promised = answer.headers.get("Content-Length")
             if promised is not None and promised != str(size - start):
-                raise _NotThisMirrorError(f"has {_short(promised)} bytes for it, expected {size - start}")
+                raise _NotThisMirrorError(f"has {_reason(promised)} bytes for it, expected {size - start}")
             file.truncate(start)
             _copy(answer.read1, file, start, size, bar)
     except urllib.error.HTTPError as error:
         error.close()
-        raise _NotThisMirrorError(f"answers {error.code} {_short(error.reason)}") from None
+        raise _NotThisMirrorError(f"answers {error.code} {_reason(error.reason)}") from None
     except urllib.error.URLError as error:
-        raise _NotThisMirrorError(f"cannot be reached: {_short(error.reason)}") from None
+        raise _NotThisMirrorError(f"cannot be reached: {_reason(error.reason)}") from None
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -201,7 +202,7 @@ def _in_time(function: Callable[..., Any], *arguments: Any, **options: Any) -> A
     if isinstance(result[0], urllib.error.URLError):
         raise result[0]
     if isinstance(result[0], Exception):
-        raise _NotThisMirrorError(f"breaks off: {_short(result[0]) or type(result[0]).__name__}")
+        raise _NotThisMirrorError(f"breaks off: {_reason(result[0]) or type(result[0]).__name__}")
     return result[0]
 
 
@@ -210,11 +211,8 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _short(reason: object) -> str:
-    """What a library or a server said, on one line that is harmless to a terminal."""
-    text = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
-    text = " ".join(text.split())[:80]
-    return text if text.isprintable() else ascii(text)
+def _reason(error: object) -> str:
+    return printable_text(error.strerror if isinstance(error, OSError) and error.strerror else error)
 
 
 class _Bar:

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ann.errors import DataFileError
-from ann.files.atomic import read_regular, shown_path
+from ann.errors import DataFileError, printable_path, printable_text
+from ann.files.atomic import read_regular
 
 _MAX_BYTES, _MAX_PIXELS = 2**26, 50_000_000
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # which Pillow reads without other programs
@@ -51,7 +51,7 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
         ImportError: Pillow is not installed.
     """
     image_module, operations = _library("PIL.Image", "pillow"), _library("PIL.ImageOps", "pillow")
-    name = shown_path(path)
+    name = printable_path(path)
     try:
         data = read_regular(path, _MAX_BYTES)
     except (OSError, ValueError) as error:
@@ -66,7 +66,7 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
             raise DataFileError(f"{name}: a HEIC or AVIF picture, such as phones take: save it as JPEG first") from None
         raise DataFileError(f"{name}: not a picture of a known kind: {', '.join(_FORMATS)}") from None
     except Exception as error:  # Pillow's readers raise whatever they like
-        reason = " ".join(ascii(str(error)).strip("'\"").split())[:200]
+        reason = printable_text(error, 200)
         raise DataFileError(f"{name}: not a picture that can be read: {reason}") from None
 
 

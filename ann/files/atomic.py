@@ -1,5 +1,6 @@
-"""Whole files or none: a file is written beside its place and then moved there, so that a crash, a full disk or a
-pulled plug leaves the old file or the new one, never half of one.
+"""Files that are written completely or not at all: each is written beside its target and then renamed,
+so a crash, a full disk or a power cut leaves the old file or the new one, never half of one. Also
+bounded reading of files, and locks on folders.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import Any
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
-    """Replace or create the file with these contents, durably where the file system can promise that.
+    """Create or replace a file, flushed to the disk where the file system supports that.
 
     A file that is replaced keeps its permissions and, if the system allows it, its owner.
 
     Raises:
-        OSError: it cannot be written, or is read-only. An old file is unchanged, and no temporary file is left.
+        OSError: it cannot be written or is read-only. Then an old file is unchanged and no temporary
+            file is left.
     """
     target = _target(path)
     _check_replaceable(target, path)
@@ -42,7 +44,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview) -> 
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise OSError now where ``write_atomically`` would raise it later. Leaves nothing behind."""
+    """Raise the OSError that ``write_atomically`` would raise later. Leaves nothing behind."""
     target = _target(path)
     _check_replaceable(target, path)
     descriptor, probe = _create_beside(target, path)
@@ -53,36 +55,29 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
-    """The contents of a regular file, never waiting for a pipe's other end.
+    """The contents of a regular file of at most ``most`` bytes. Never waits for a pipe.
 
     Raises:
-        OSError: it cannot be read, is no regular file, or has more than ``most`` bytes.
+        OSError: it cannot be read, is not a regular file, or is larger.
     """
     path = user_path(path)
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "the path contains a NUL byte", str(path))
     with open(path, "rb", opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         if status.st_size > most:
-            raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, and at most {most} are read", str(path))
+            reason = f"it has {status.st_size} bytes; the limit is {most}"
+            raise OSError(errno.EFBIG, reason, str(path))
         return file.read(status.st_size)  # read(most) would allocate most
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
-    """The path, with a leading ``~`` or ``~name`` replaced by that user's home folder, as in a shell."""
-    return Path(os.path.expanduser(_not_bytes(path)))
-
-
-def _not_bytes(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """The path, with a leading ``~`` or ``~name`` replaced by that user's home folder."""
     if isinstance(path, bytes):  # probably the contents of a file
         raise TypeError("expected a path as str or os.PathLike, got bytes")
-    return path
-
-
-def shown_path(path: str | os.PathLike[str]) -> str:
-    """A path for a message: on one line, and harmless to a terminal, whatever a stranger called the file."""
-    text = os.fspath(_not_bytes(path))
-    return text if text.isprintable() else ascii(text)
+    return Path(os.path.expanduser(path))
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
@@ -90,38 +85,41 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 
 def _create_beside(target: Path, path: str | os.PathLike[str]) -> tuple[int, Path]:
-    """A new file in the target's folder, open for writing: its descriptor and its path."""
-    # a name that nobody uses, and short enough wherever the target's own is
+    """Open a new file in the target's folder for writing: its descriptor and its path."""
+    # an unused name, and short enough wherever the target's own is
     temporary = target.with_name(f".ann-{secrets.token_hex(8)}.part")
     try:
-        # 0o666 less the umask, as for any new file; O_EXCL so that no link planted there is followed
+        # 0o666 less the umask, as for any new file; O_EXCL follows no link that was planted there
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         return os.open(temporary, flags, 0o666), temporary
     except FileNotFoundError:
-        raise FileNotFoundError(errno.ENOENT, f"There is no folder {target.parent}", str(path)) from None
+        reason = f"There is no folder {target.parent}"
+        raise FileNotFoundError(errno.ENOENT, reason, str(path)) from None
     except OSError as error:
         raise _about(path, error) from None
 
 
 def _check_replaceable(target: Path, path: str | os.PathLike[str]) -> None:
-    """Raise OSError if this file is read-only, or cannot be replaced even though its folder is writable."""
+    """Raise OSError if the file is read-only, or cannot be replaced although its folder is writable."""
     if not target.exists():
         return
     status = target.stat()
     # root can write to every file, but the permissions say what the owner wants
     if not (status.st_mode & 0o222 and os.access(target, os.W_OK)):
-        raise PermissionError(errno.EACCES, "It is read-only; make it writable, or name another file", str(path))
+        reason = "It is read-only; make it writable, or name another file"
+        raise PermissionError(errno.EACCES, reason, str(path))
     if os.name == "posix":
         folder = target.parent.stat()
         owners = (0, status.st_uid, folder.st_uid)
         if folder.st_mode & stat.S_ISVTX and os.geteuid() not in owners:
-            raise PermissionError(errno.EPERM, "In this folder only its owner may replace it", str(path))
+            reason = "In this folder only its owner may replace it"
+            raise PermissionError(errno.EPERM, reason, str(path))
         if target.is_mount():
             raise OSError(errno.EBUSY, "It is a mount point", str(path))
 
 
 def _keep_owner_and_mode(target: Path, temporary: Path) -> None:
-    """Copy owner and permissions from an old file, if there is one, as far as the file system and the user allow."""
+    """Copy the owner and permissions of an old file, as far as file system and user allow."""
     if target.exists():
         status = target.stat()
         with contextlib.suppress(OSError, AttributeError):  # Windows has no chown
@@ -131,12 +129,12 @@ def _keep_owner_and_mode(target: Path, temporary: Path) -> None:
 
 
 def _about(path: str | os.PathLike[str], error: OSError) -> OSError:
-    """The same error, but about the file that was asked for, not the temporary one beside it."""
+    """The same error about the file that the user named, not the temporary one."""
     return OSError(error.errno, error.strerror, str(path))
 
 
 def _target(path: str | os.PathLike[str]) -> Path:
-    """The file that a path means: links are followed, and what is no regular file is not replaced."""
+    """The file to write, with links followed. Only a regular file may be replaced."""
     target = Path(os.path.realpath(user_path(path)))
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
@@ -146,8 +144,8 @@ def _target(path: str | os.PathLike[str]) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power cut."""
-    with contextlib.suppress(OSError):  # some file systems cannot; the file is whole and in its place all the same
+    """Make a rename in this folder survive a power cut, where the file system supports that."""
+    with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -156,14 +154,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def locked(folder: Path, *, wait: bool = False) -> Lock:
-    """Keep other processes from a folder; a killed process lets go of it.
+    """Lock a folder against other processes. The lock ends with the process, even if it is killed.
 
     Raises:
-        BlockingIOError: another process holds it, and there is no waiting.
+        BlockingIOError: another process holds the lock, and ``wait`` is False.
     """
     try:
         fcntl: Any = importlib.import_module("fcntl")
-    except ModuleNotFoundError:  # on Windows: nobody is kept out
+    except ModuleNotFoundError:  # Windows: nothing is locked
         return Lock(None)
     file = os.open(folder, os.O_RDONLY)
     try:
@@ -175,7 +173,7 @@ def locked(folder: Path, *, wait: bool = False) -> Lock:
 
 
 class Lock:
-    """Holds a folder until it is left, as by ``with``, or forgotten."""
+    """A lock on a folder, released at the end of ``with`` or when the object is deleted."""
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor

@@ -1,4 +1,4 @@
-"""Checksums of arrays."""
+"""A checksum of arrays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def digest(*arrays: np.ndarray) -> str:
-    """The SHA-256 of arrays' types, shapes and contents."""
+    """The SHA-256 of the arrays' types, shapes and contents, in hexadecimal."""
     total = hashlib.sha256()
     for array in arrays:
         total.update(f"{array.dtype.str}{array.shape}".encode())

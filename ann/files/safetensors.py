@@ -1,11 +1,11 @@
-"""A model as a safetensors file, which other programs load without a pickle: Hugging Face's format, of a header in JSON
-and the bare numbers. Its own library writes it; it is read here, since that library copies a stranger's numbers before
-anything of them is looked at.
+"""A model as a safetensors file, Hugging Face's format of a JSON header and bare numbers, which
+other programs load without a pickle. Its own library writes it. We read it ourselves: that library
+copies a stranger's numbers before anything is checked.
 
-The tensors have the names and the layout of a ``torch.nn.Sequential`` of linear layers and activations: ``0.weight``
-(O, I), ``0.bias`` (O,), ``2.weight`` and so on, in a committee with one more axis, the first. The metadata's ``ann`` is
-JSON text with the rest of a model file's contents, where examples are Base64, and ``sha256``, the checksum of that text
-without itself and of the tensors.
+The tensors have the names and layout of a ``torch.nn.Sequential`` of linear layers and activations:
+``0.weight`` (O, I), ``0.bias`` (O,), ``2.weight`` and so on, in a committee with one more axis, first.
+The metadata's ``ann`` is JSON text with the other contents of a model file, where the arrays of the
+self-test are Base64, and ``sha256``, the checksum of the tensors and of that text without itself.
 """
 
 from __future__ import annotations
@@ -18,118 +18,137 @@ from typing import Any
 
 import numpy as np
 
-from ann.files.model_schema import FORMAT, LAST, ModelOfOursError, check_checksum, check_contents, check_keys, checksum
-from ann.files.pickle.values import check_depth, shown
-from ann.files.self_test import hold
+from ann.errors import printable, printable_text
+from ann.files.model_schema import (
+    FORMAT,
+    VERSION,
+    ModelContentsError,
+    check_checksum,
+    check_contents,
+    check_keys,
+    checksum,
+    expect,
+)
+from ann.files.pickle.values import check_depth
+from ann.files.self_test import passes_self_test
 from ann.nn.layer_list import LAYER_KEYS
 
 _MAX_HEADER = 2**20
-_MAX_EXAMPLES = 2**18  # bytes of examples, which are text in the header; larger ones are left out
+_MAX_SELF_TEST = 2**18  # bytes, since it is text in the header; a larger one is left out
 _MAX_AXES = 3
 _ABOUT = ("layers", "loss", "preprocessing", "seed", "recipe")
 
 
 def to_safetensors(contents: dict[str, Any]) -> bytes:
-    """The checked contents of a model file as a safetensors file, which is known to be readable.
+    """The checked contents of a model file as a safetensors file, checked to be readable.
 
     Raises:
         ImportError: safetensors is not installed.
-        ValueError: it could not be read back, since what is not numbers is too much for a header.
+        ValueError: it could not be read back: the header would be too large.
     """
     try:
         safetensors = importlib.import_module("safetensors.numpy")
     except ModuleNotFoundError:
         raise ImportError("this form needs safetensors: pip install -e '.[export]'") from None
-    tensors = {}
+    tensors: dict[str, np.ndarray] = {}
     for number, layer in enumerate(contents["layers"]):
-        tensors[f"{2 * number}.weight"] = np.ascontiguousarray(layer["weight"].swapaxes(-1, -2))
-        tensors[f"{2 * number}.bias"] = layer["bias"]
+        weight = np.ascontiguousarray(layer["weight"].swapaxes(-1, -2))
+        tensors |= {f"{2 * number}.weight": weight, f"{2 * number}.bias": layer["bias"]}
     about = {key: contents[key] for key in _ABOUT} | {"examples": None}
     about["layers"] = [{key: layer[key] for key in LAYER_KEYS} for layer in about["layers"]]
-    examples = contents["examples"]
-    if examples and sum(array.nbytes for array in examples.values()) <= _MAX_EXAMPLES:
-        texts = {name: base64.b64encode(array.tobytes()).decode() for name, array in examples.items()}
-        about["examples"] = {"count": len(examples["images"]), **texts}
+    test = contents["examples"]
+    if test and sum(array.nbytes for array in test.values()) <= _MAX_SELF_TEST:
+        texts = {name: base64.b64encode(array.tobytes()).decode() for name, array in test.items()}
+        about["examples"] = {"count": len(test["images"]), **texts}
     about["sha256"] = checksum({**about, "tensors": tensors})
     data: bytes = safetensors.save(tensors, metadata={"ann": json.dumps(about, sort_keys=True)})
     try:
         found = from_safetensors(data)
     except ValueError as error:
         raise ValueError(f"this model cannot be saved as safetensors: {error}") from None
-    if found["examples"] and not hold(found):  # the weights lie otherwise in memory, so a sum may have another order
+    if found["examples"] and not passes_self_test(found):  # transposed weights are summed differently
         return to_safetensors({**contents, "examples": None})
     return data
 
 
 def from_safetensors(data: bytes) -> dict[str, Any]:
-    """The checked contents of a safetensors file as ``to_safetensors`` writes it, as those of a model file; the arrays
-    are views of ``data``.
+    """The checked contents of a file that ``to_safetensors`` wrote, as those of a model file.
+
+    The arrays are views of ``data``.
 
     Raises:
-        ModelOfOursError: it was damaged.
-        ValueError: it is none.
+        ModelContentsError: it was damaged.
+        ValueError: it is not such a file.
     """
     length = int.from_bytes(data[:8], "little")
-    _expect(length <= _MAX_HEADER, f"its safetensors header has {length} bytes, and at most {_MAX_HEADER} are read")
+    expect(
+        length <= _MAX_HEADER,
+        f"its safetensors header has {length} bytes; the limit is {_MAX_HEADER}",
+    )
     try:
-        header = json.loads(str(data[8 : 8 + length], "utf-8"), object_pairs_hook=_unlike_pairs)
-        about = json.loads(header.pop("__metadata__")["ann"], object_pairs_hook=_unlike_pairs)
+        header = json.loads(str(data[8 : 8 + length], "utf-8"), object_pairs_hook=_unique_names)
+        about = json.loads(header.pop("__metadata__")["ann"], object_pairs_hook=_unique_names)
         check_depth(about)
         check_keys("its metadata", about, {*_ABOUT, "examples", "sha256"})
         layers = about["layers"]
-        _expect(type(layers) is list and len(header) == 2 * len(layers), "it has other tensors than its layers say")
+        complete = type(layers) is list and len(header) == 2 * len(layers)
+        expect(complete, "it has more or fewer tensors than its layers need")
         for number, layer in enumerate(layers, start=1):
             check_keys(f"layer {number}", layer, {*LAYER_KEYS})
         tensors = _tensors(header, memoryview(data)[8 + length :])
         check_checksum(about, {**about, "tensors": tensors})
-        contents = {"format": FORMAT, "version": LAST, **about}
+        contents = {"format": FORMAT, "version": VERSION, **about}
         if about["examples"] is not None:
-            contents["examples"] = _examples(about["examples"])
+            contents["examples"] = _self_test(about["examples"])
         for number, layer in enumerate(layers):
             weight, bias = (tensors[f"{2 * number}.{kind}"] for kind in ("weight", "bias"))
-            _expect(weight.ndim > 1, f"{2 * number}.weight has a single axis")
+            expect(weight.ndim > 1, f"{2 * number}.weight has a single axis")
             layer |= {"weight": weight.swapaxes(-1, -2), "bias": bias}
-    except ModelOfOursError:
+    except ModelContentsError:
         raise
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:  # of what is not as expected
-        reason = f"it lacks {shown(error.args[0])}" if isinstance(error, KeyError) else ascii(str(error)[:200])[1:-1]
-        raise ValueError(f"it is not a safetensors file of this program: {reason}") from None
+    except KeyError as error:
+        raise ValueError(_foreign(f"it lacks {printable(error.args[0])}")) from None
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ValueError(_foreign(printable_text(error, 200))) from None
     check_contents(contents, with_checksum=False)
     return contents
 
 
+def _foreign(reason: str) -> str:
+    return f"it is not a safetensors file of this program: {reason}"
+
+
 def _tensors(header: dict[str, Any], body: memoryview) -> dict[str, np.ndarray]:
-    """Views of the numbers, which must be float32, and take up all that is there."""
+    """Views of the tensors, which must be float32 and fill the file without gaps."""
     tensors, end = {}, 0
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         shape, (start, stop) = entry["shape"], entry["data_offsets"]
         plain = type(shape) is list and 1 <= len(shape) <= _MAX_AXES and entry["dtype"] == "F32"
-        plain = plain and all(type(number) is int and 0 <= number <= len(body) for number in (*shape, start, stop))
-        _expect(plain, f"{shown(name)} is no tensor of F32 with its place")
-        _expect(start == end and stop - start == 4 * math.prod(shape), f"{shown(name)} is not where it should be")
+        sizes = (*shape, start, stop) if plain else ()
+        plain = plain and all(type(size) is int and 0 <= size <= len(body) for size in sizes)
+        expect(plain, f"{printable(name)} is not an F32 tensor within the file")
+        expect(
+            start == end and stop - start == 4 * math.prod(shape),
+            f"{printable(name)} is not where it should be",
+        )
         tensors[name], end = np.frombuffer(body[start:stop], "<f4").reshape(shape), stop
-    _expect(end == len(body), f"its tensors have {end} bytes, and {len(body)} are there")
+    expect(end == len(body), f"its tensors have {end} bytes, the file has {len(body)} for them")
     return tensors
 
 
-def _examples(fields: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Examples whose bytes are text."""
+def _self_test(fields: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays of a self-test that was written as text."""
     check_keys("its set of examples", fields, {"count", "images", "outputs"})
     count = fields["count"]
-    _expect(type(count) is int and count > 0, "examples: their count is no whole number above 0")
+    expect(type(count) is int and count > 0, "examples: the count is not a whole number above 0")
     return {
         name: np.frombuffer(base64.b64decode(fields[name], validate=True), kind).reshape(count, -1)
         for name, kind in (("images", "|u1"), ("outputs", "<f4"))
     }
 
 
-def _unlike_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, in which no name stands twice."""
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object in which no name appears twice."""
     found = dict(pairs)
-    _expect(len(found) == len(pairs), "a name stands twice in an object")
+    expect(len(found) == len(pairs), "a name appears twice in an object")
     return found
-
-
-def _expect(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)

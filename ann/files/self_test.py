@@ -1,5 +1,5 @@
-"""The examples in a model file: a few images, and the outputs that the network gave for them where it was saved.
-Whoever loads the file tries them, so a model that loads is a model that works.
+"""The self-test in a model file: a few images and the network's outputs for them. Loading the file
+computes the outputs again, so a model that loads is a model that works on this machine.
 """
 
 from __future__ import annotations
@@ -14,15 +14,42 @@ from ann.backends.select import get_backend
 from ann.nn.activations import get_activation
 from ann.nn.losses import get_loss
 
-TOLERANCE = 0.01  # how far outputs for the examples may be off, in units of the largest output, or of 1 if that is more
+TOLERANCE = 0.01  # largest error of an output, relative to the largest output or 1
+_NUDGE = 1.0 - 2.0**-18  # changes inputs about as much as rounding on another machine changes sums
+_STEADY = 1e-3  # largest change of an output, in the same units, when inputs are nudged
 _PIECE = 2**20  # weights that are multiplied at a time
 
 
-def outputs_of(apply: Callable[[Any], np.ndarray], images: np.ndarray) -> np.ndarray:
-    """What a network makes of examples. Its weights may be a stranger's, whose overflows nobody is to be warned of.
+def record_self_test(contents: dict[str, Any], images: np.ndarray) -> dict[str, Any] | None:
+    """The self-test of a model file's contents on images (M, I), uint8.
+
+    None if the outputs depend on rounding, and so on the machine.
+    """
+    outputs, nudged = (
+        safe_outputs(lambda x: _outputs(contents, x), images * np.float32(factor)) for factor in (1.0, _NUDGE)
+    )
+    steady = outputs_match(outputs, nudged, _STEADY)
+    return {"images": images, "outputs": outputs} if steady else None
+
+
+def passes_self_test(contents: dict[str, Any]) -> bool:
+    """Whether the checked contents of a model file give the outputs of its self-test, on the CPU.
+
+    No network is built. The file's own arrays are multiplied, a few megabytes at a time, so that
+    rejecting a stranger's file costs little. ``model_schema`` limits the number of images.
 
     Raises:
-        MemoryError: there is not enough for it. Whatever else goes wrong makes outputs that are no numbers.
+        MemoryError: there is not enough memory even for that.
+    """
+    test = contents["examples"]
+    found = safe_outputs(lambda x: _outputs(contents, x), test["images"])
+    return outputs_match(test["outputs"], found, TOLERANCE)
+
+
+def safe_outputs(apply: Callable[[Any], np.ndarray], images: np.ndarray) -> np.ndarray:
+    """``apply(images)`` without warnings, since the weights may be a stranger's and overflow.
+
+    Any exception but MemoryError, such as one in a user's activation, gives outputs of NaN.
     """
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -30,33 +57,19 @@ def outputs_of(apply: Callable[[Any], np.ndarray], images: np.ndarray) -> np.nda
             return apply(images)
         except MemoryError:
             raise
-        except Exception:  # of an activation of a user's own: anything
+        except Exception:
             return np.full(1, np.nan)
 
 
-def agree(expected: np.ndarray, found: np.ndarray, tolerance: float) -> bool:
-    """Whether outputs are the same, but for what another machine's arithmetic may change."""
+def outputs_match(expected: np.ndarray, found: np.ndarray, tolerance: float) -> bool:
+    """Whether outputs are equal up to the rounding of different machines. NaN never matches."""
     scale = max(1.0, float(expected.max()), -float(expected.min()))
-    with np.errstate(all="ignore"):  # of infinite outputs, which never are
+    with np.errstate(all="ignore"):
         return bool(np.abs(found - expected).max() <= tolerance * scale)
 
 
-def hold(contents: dict[str, Any]) -> bool:
-    """Whether the checked contents of a model file give the outputs that they say, on the CPU.
-
-    No network is built: the file's own arrays are multiplied, a few megabytes at a time, so that a stranger's file is
-    refused at little cost. How many examples a file may have, ``model_schema`` has seen to.
-
-    Raises:
-        MemoryError: there is not even so much.
-    """
-    examples = contents["examples"]
-    found = outputs_of(lambda images: _outputs(contents, images), examples["images"])
-    return agree(examples["outputs"], found, TOLERANCE)
-
-
 def _outputs(contents: dict[str, Any], images: np.ndarray) -> np.ndarray:
-    """Images (N, I) -> outputs (N, O), y = f(x W + b) layer by layer, of a committee their mean."""
+    """Images (N, I) -> outputs (N, O): y = f(x W + b) layer by layer, then the committee's mean."""
     backend, last = get_backend("cpu"), contents["layers"][-1]
     x = images.astype(np.float32) * np.float32(contents["preprocessing"]["scale"])
     for layer in contents["layers"]:
@@ -64,16 +77,17 @@ def _outputs(contents: dict[str, Any], images: np.ndarray) -> np.ndarray:
         z = np.repeat(bias[..., np.newaxis, :].astype(np.float32), len(images), axis=-2)
         for rows, columns in _pieces(weight):
             piece = np.ascontiguousarray(weight[..., rows, columns], dtype=np.float32)
-            backend.product(x[..., rows], piece, out=z[..., columns], keep=1.0)
+            backend.matmul(x[..., rows], piece, out=z[..., columns], beta=1.0)
         name = layer["activation"]
-        activation = get_loss(contents["loss"], name).output if layer is last else get_activation(name)
+        is_last = layer is last
+        activation = get_loss(contents["loss"], name).output if is_last else get_activation(name)
         activation.function(backend, z, z)
         x = z
     return np.asarray(x.mean(axis=0)) if bias.ndim == 2 else x
 
 
 def _pieces(weight: np.ndarray) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of a weight (..., I, O), some at a time, as they lie in memory."""
+    """Slices of the rows and columns of a weight (..., I, O), a few at a time, in memory order."""
     by_columns = weight.strides[-2] < weight.strides[-1]
     count = weight.shape[-1 if by_columns else -2]
     step = max(1, _PIECE * count // weight.size)

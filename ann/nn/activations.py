@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from ann.backends.base import Array, Backend
+from ann.errors import printable
 from ann.spelling import did_you_mean
-from ann.validation import check_curve, in_short
+from ann.validation import check_curve
 
 
 class Activation(Protocol):
@@ -88,7 +89,7 @@ class Identity:
     def function(self, backend: Backend, z: Array, out: Array, *, multiplied: bool = False) -> None:
         """Write y into ``out``."""
         if out is not z:
-            backend.assign(z, out)
+            backend.copyto(z, out)
 
     def backward(self, backend: Backend, grad: Array, kept: Array, scratch: Array) -> None:
         """dL/dz = dL/dy."""
@@ -260,7 +261,7 @@ def get_activation(name: str) -> Activation:
     """The activation of this name. Raises ValueError for an unknown one, with the known names."""
     if not isinstance(name, str) or name not in ACTIVATIONS:
         meant = did_you_mean(name, ACTIVATIONS)
-        raise ValueError(f"unknown activation {in_short(name)}; known: {known_activations()}{meant}")
+        raise ValueError(f"unknown activation {printable(name)}; known: {known_activations()}{meant}")
     return ACTIVATIONS[name]
 
 
@@ -301,7 +302,7 @@ def register_activation(
             should: float32 for float32, and a derivative that is the slope of the curve.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
-        raise ValueError(f"activation name: expected a word of letters, digits and dashes, got {in_short(name)}")
+        raise ValueError(f"activation name: expected a word of letters, digits and dashes, got {printable(name)}")
     if name in ACTIVATIONS and not isinstance(ACTIVATIONS[name], Registered):
         raise ValueError(f"activation {name!r} is there already; take another name")
     check_curve(name, curve, derivative)

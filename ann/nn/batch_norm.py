@@ -12,7 +12,7 @@ from typing import Any
 from ann.backends.base import Array, Backend
 from ann.nn.layers import Dense
 from ann.optim.constraints import MovingAverage
-from ann.training.distributed import ALONE, Processes
+from ann.training.distributed import SINGLE_PROCESS, Processes
 
 _EPSILON = 1e-5  # against a variance of 0
 _MEMORY = 0.9  # of the running statistics, as is usual: about the last ten batches
@@ -42,7 +42,7 @@ class NormalizedDense(Dense):
         self._x, self._scale = x, scale
         backend, xp, z, unit = self._backend, self._backend.xp, self._z, self._unit
         mean, variance = self.statistics[..., :1, :], self.statistics[..., 1:, :]
-        backend.product(x[..., :-1], self.weight, out=z, scale=scale)
+        backend.matmul(x[..., :-1], self.weight, out=z, alpha=scale)
         self._sum_rows(z, mean, self._share / z.shape[-2])
         xp.subtract(z, mean, out=unit)
         xp.multiply(unit, unit, out=z)
@@ -64,14 +64,14 @@ class NormalizedDense(Dense):
         backend, xp, unit, scratch = self._backend, self._backend.xp, self._unit, self._scratch
         self.activation.backward(backend, grad, self._y if self.activation.keeps == "output" else self._z, scratch)
         weight_gradient, bias_gradient = self.gradients[..., :-1, :], self.gradients[..., -1:, :]
-        backend.product(self._sum_of, grad, out=bias_gradient)
+        backend.matmul(self._sum_of, grad, out=bias_gradient)
         xp.multiply(grad, unit, out=scratch)
-        backend.product(self._sum_of, scratch, out=self._gain_gradient)
+        backend.matmul(self._sum_of, scratch, out=self._gain_gradient)
         sum_grad, sum_grad_unit = bias_gradient, self._gain_gradient  # of these rows, and wanted of the batch
         if self._processes.size > 1:
             sum_grad, sum_grad_unit = self._sums
             for own, of_all in ((bias_gradient, sum_grad), (self._gain_gradient, sum_grad_unit)):
-                backend.assign(own, out=of_all)
+                backend.copyto(own, out=of_all)
                 backend.call(partial(self._processes.sum, of_all))
         xp.multiply(unit, sum_grad_unit, out=scratch)
         xp.add(scratch, sum_grad, out=scratch)
@@ -79,20 +79,20 @@ class NormalizedDense(Dense):
         xp.subtract(grad, scratch, out=grad)
         xp.divide(self._gain, self._deviation, out=self._slope)
         xp.multiply(grad, self._slope, out=grad)
-        backend.product(self._x[..., :-1].mT, grad, out=weight_gradient, scale=self._scale)
+        backend.matmul(self._x[..., :-1].mT, grad, out=weight_gradient, alpha=self._scale)
         if not input_gradient:
             return None
-        backend.product(grad, self.weight.mT, out=self._x_gradient, scale=self._scale)
+        backend.matmul(grad, self.weight.mT, out=self._x_gradient, alpha=self._scale)
         return self._x_gradient
 
     def _sum_rows(self, rows: Array, out: Array, scale: float) -> None:
         """The sum over the whole batch, times the scale."""
         if self._processes.size == 1:
-            self._backend.product(self._sum_of, rows, out=out, scale=scale)
+            self._backend.matmul(self._sum_of, rows, out=out, alpha=scale)
             return
-        self._backend.product(self._sum_of, rows, out=self._sums[0], scale=scale)
+        self._backend.matmul(self._sum_of, rows, out=self._sums[0], alpha=scale)
         self._backend.call(partial(self._processes.sum, self._sums[0]))
-        self._backend.assign(self._sums[0], out=out)
+        self._backend.copyto(self._sums[0], out=out)
 
     def _reserve(self, x: Array) -> None:
         if x.shape[-2] != self._batch:
@@ -124,7 +124,7 @@ class BatchNorm:
         self._running = MovingAverage(backend, self._statistics, _MEMORY)
         self.state = self._running.parameters
 
-    def layers(self, layers: Sequence[Dense], processes: Processes = ALONE, share: float = 1.0) -> list[Any]:
+    def layers(self, layers: Sequence[Dense], processes: Processes = SINGLE_PROCESS, share: float = 1.0) -> list[Any]:
         """A training network's layers with the hidden ones normalised, on the same weights; see ``of_batch``."""
         row: list[Any] = []
         for number, layer in enumerate(layers[:-1]):

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ann.errors import printable
 from ann.nn.activations import get_activation
-from ann.validation import check_count, in_short
+from ann.validation import check_count
 
 LAYER_KEYS = ("input_dim", "output_dim", "activation")
 
@@ -20,11 +21,11 @@ def check_layer_list(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         ValueError: the message names the layer, counted from 1, and what is wrong with it.
     """
     if not isinstance(layers, Sequence) or isinstance(layers, str) or len(layers) == 0:
-        raise ValueError(f"layers: expected a list of at least one layer, got {in_short(layers)}")
+        raise ValueError(f"layers: expected a list of at least one layer, got {printable(layers)}")
     checked: list[dict[str, Any]] = []
     for number, layer in enumerate(layers, start=1):
         if not isinstance(layer, dict) or set(layer) != set(LAYER_KEYS):
-            raise ValueError(f"layer {number}: expected a dict with {', '.join(LAYER_KEYS)}, got {in_short(layer)}")
+            raise ValueError(f"layer {number}: expected a dict with {', '.join(LAYER_KEYS)}, got {printable(layer)}")
         input_dim, output_dim = (
             check_count(f"layer {number}: {key}", layer[key], at_least=1) for key in ("input_dim", "output_dim")
         )

@@ -89,14 +89,14 @@ class Dense(SetOnce):
         backend = self._backend
         kept = self._y if self.activation.keeps == "output" else self._z
         self.activation.backward(backend, grad, kept, self._scratch)
-        backend.product(self._x.mT, grad, out=self.gradients, scale=self._scale, keep=self._memory)
+        backend.matmul(self._x.mT, grad, out=self.gradients, alpha=self._scale, beta=self._memory)
         if not input_gradient:
             return None
-        backend.product(grad, self.weight.mT, out=self._x_gradient, scale=self._scale)
+        backend.matmul(grad, self.weight.mT, out=self._x_gradient, alpha=self._scale)
         return self._x_gradient
 
     def _compute(self, x: Array, scale: float, z: Array, y: Array) -> None:
-        self._backend.product(x, self.parameters, out=z, scale=scale * self.activation.factor)
+        self._backend.matmul(x, self.parameters, out=z, alpha=scale * self.activation.factor)
         self.activation.function(self._backend, z, y, multiplied=True)
 
     def _reserve(self, x: Array) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Literal, Protocol
 
 from ann.backends.base import Array, Backend
+from ann.errors import printable
 from ann.nn.activations import ACTIVATIONS, Activation, get_activation
 from ann.spelling import did_you_mean
-from ann.validation import in_short
 
 TargetRange = Literal["any", "unit", "distribution"]
 
@@ -126,7 +126,7 @@ def get_loss(name: str, output_activation: str) -> Loss:
     output = get_activation(output_activation)
     if not isinstance(name, str) or name not in LOSSES:
         meant = did_you_mean(name, LOSSES)
-        raise ValueError(f"unknown loss {in_short(name)}; known: {', '.join(LOSSES)}{meant}")
+        raise ValueError(f"unknown loss {printable(name)}; known: {', '.join(LOSSES)}{meant}")
     if name == "quadratic":
         return Quadratic(output)
     if output is ACTIVATIONS["sigmoid"]:

@@ -167,6 +167,6 @@ class Perceptron:
         pixels = images.dtype == xp.uint8
         shape = (images.shape[0], images.shape[1] + 1)
         x = xp.empty(shape, dtype=self.dtype) if room is None else room[: shape[0], :]
-        self.backend.assign(images, out=x[:, :-1])
+        self.backend.copyto(images, out=x[:, :-1])
         x[:, -1:] = xp.full((images.shape[0], 1), 255.0 if pixels else 1.0, dtype=self.dtype)
         return x, self.pixel_scale if pixels else 1.0

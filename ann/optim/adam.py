@@ -66,13 +66,13 @@ def _adam_rule(momentum: float) -> Callable[..., None]:
         backend: Backend, p: Array, g: Array, v: Array, s: Array, epsilon: Array, factor: Array, shrink: Any = 1.0
     ) -> None:
         xp = backend.xp
-        backend.combine(g, v, 1.0, momentum)
+        backend.axpby(g, v, 1.0, momentum)
         xp.multiply(g, g, out=g)
-        backend.combine(g, s, 1.0, _BETA2)
+        backend.axpby(g, s, 1.0, _BETA2)
         xp.sqrt(s, out=g)
         xp.add(g, epsilon, out=g)
         xp.divide(v, g, out=g)
-        backend.combine(g, p, factor, shrink)
+        backend.axpby(g, p, factor, shrink)
 
     return rule
 
@@ -108,11 +108,11 @@ def _rmsprop_rule(momentum: float) -> Callable[..., None]:
         xp = backend.xp
         xp.multiply(g, g, out=scratch)
         xp.multiply(scratch, 1.0 - _BETA2, out=scratch)
-        backend.combine(scratch, s, 1.0, _BETA2)
+        backend.axpby(scratch, s, 1.0, _BETA2)
         xp.sqrt(s, out=scratch)
         xp.add(scratch, _EPSILON, out=scratch)
         xp.divide(g, scratch, out=g)
-        backend.combine(g, v, 1.0, momentum)
-        backend.combine(v, p, factor)
+        backend.axpby(g, v, 1.0, momentum)
+        backend.axpby(v, p, factor)
 
     return rule

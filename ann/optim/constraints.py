@@ -27,7 +27,7 @@ class GradientClipping:
     def apply(self) -> None:
         """Shorten them, if they are too long."""
         xp, factor = self._backend.xp, self._factor
-        self._backend.product(self._row, self._row.mT, out=factor)
+        self._backend.matmul(self._row, self._row.mT, out=factor)
         _shrinking(xp, factor, self._limit)
         xp.multiply(self._row, factor, out=self._row)
 
@@ -58,7 +58,7 @@ class MaxNorm:
         xp = self._backend.xp
         for weight, squares, ones, factors in self._layers:
             xp.multiply(weight, weight, out=squares)
-            self._backend.product(ones, squares, out=factors)
+            self._backend.matmul(ones, squares, out=factors)
             _shrinking(xp, factors, self._limit)
             xp.multiply(weight, factors, out=weight)
 
@@ -84,7 +84,7 @@ class MovingAverage:
 
     def update(self, numbers: Any) -> None:
         """Take in the present parameters; ``numbers`` is a device vector of what the method gave."""
-        self._backend.combine(self._p, self.parameters, numbers[0, ...], numbers[1, ...])
+        self._backend.axpby(self._p, self.parameters, numbers[0, ...], numbers[1, ...])
 
 
 def _shrinking(xp: Any, squares: Array, limit: float) -> None:

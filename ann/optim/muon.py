@@ -34,21 +34,21 @@ class Orthogonalization:
 
     def apply(self) -> None:
         """Replace the matrix."""
-        backend, xp, product = self._backend, self._backend.xp, self._backend.product
-        product(self._flat, self._flat.mT, out=self._norm)
+        backend, xp, matmul = self._backend, self._backend.xp, self._backend.matmul
+        matmul(self._flat, self._flat.mT, out=self._norm)
         xp.sqrt(self._norm, out=self._norm)
         xp.add(self._norm, _EPSILON, out=self._norm)
         xp.divide(self._flat, self._norm, out=self._flat)
         here, there = self._matrices
         for _ in range(_TURNS):
             x, y = _lying(here), _lying(there)
-            product(x, x.mT, out=self._square)
-            product(self._square, self._square, out=self._polynomial, scale=_C)
-            backend.combine(self._square, self._polynomial, _B)
-            product(self._polynomial, x, out=y)
-            backend.combine(here, there, _A)
+            matmul(x, x.mT, out=self._square)
+            matmul(self._square, self._square, out=self._polynomial, alpha=_C)
+            backend.axpby(self._square, self._polynomial, _B)
+            matmul(self._polynomial, x, out=y)
+            backend.axpby(here, there, _A)
             here, there = there, here
-        backend.assign(here, out=self._matrices[0])
+        backend.copyto(here, out=self._matrices[0])
 
 
 def _lying(matrix: Array) -> Array:
@@ -83,13 +83,13 @@ class Muon(Rule):
 
     def update(self, numbers: Array) -> None:
         """One step."""
-        backend, combine = self._backend, self._backend.combine
+        backend, axpby = self._backend, self._backend.axpby
         for place, step, shape, matrix in zip(self._weights, self._steps, self._shapes, self._matrices, strict=True):
             g, v, p = (vector[..., place] for vector in (self._g, self._v, self._p))
-            combine(g, v, 1.0, self._momentum)
-            backend.assign(g, out=step)
-            combine(v, step, self._momentum)
+            axpby(g, v, 1.0, self._momentum)
+            backend.copyto(g, out=step)
+            axpby(v, step, self._momentum)
             matrix.apply()
             backend.xp.multiply(step, _SIZE * math.sqrt(max(shape)), out=step)
-            combine(step, p, numbers[0, ...], numbers[1, ...])
+            axpby(step, p, numbers[0, ...], numbers[1, ...])
         self._biases.update_parts(numbers[2:], [(part, False) for part, is_weights in self.parts() if not is_weights])

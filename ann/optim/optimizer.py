@@ -66,7 +66,7 @@ class Rule:
         """Add the gradient of weight_decay / 2 |p|^2, for the weights alone."""
         if self._weight_decay:
             for part in self._weights:
-                self._backend.combine(self._p[..., part], self._g[..., part], self._weight_decay)
+                self._backend.axpby(self._p[..., part], self._g[..., part], self._weight_decay)
 
     def parts(self) -> Iterator[tuple[slice, bool]]:
         """The vectors in parts that are all weights or all biases, and whether the part is weights."""

@@ -30,8 +30,8 @@ class SGD(Rule):
         """One step."""
         self.add_decay()
         if self._v is not self._g:
-            self._backend.combine(self._g, self._v, 1.0, self._momentum)
-        self._backend.combine(self._v, self._p, numbers[0, ...])
+            self._backend.axpby(self._g, self._v, 1.0, self._momentum)
+        self._backend.axpby(self._v, self._p, numbers[0, ...])
 
 
 class Nesterov(Rule):
@@ -51,8 +51,8 @@ class Nesterov(Rule):
 
     def update(self, numbers: Array) -> None:
         """One step."""
-        combine, p, g, v = self._backend.combine, self._p, self._g, self._v
+        axpby, p, g, v = self._backend.axpby, self._p, self._g, self._v
         self.add_decay()
-        combine(g, v, 1.0, self._momentum)
-        combine(g, p, numbers[0, ...])
-        combine(v, p, numbers[1, ...])
+        axpby(g, v, 1.0, self._momentum)
+        axpby(g, p, numbers[0, ...])
+        axpby(v, p, numbers[1, ...])

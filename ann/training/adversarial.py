@@ -38,7 +38,7 @@ class Adversary:
         """Set ``images`` to x + length g / |g|, for dL/dx g (..., N, I)."""
         xp, norms = self._backend.xp, self._norms
         xp.multiply(gradient, gradient, out=self._squares)
-        self._backend.product(self._squares, self._sum_of, out=norms)
+        self._backend.matmul(self._squares, self._sum_of, out=norms)
         xp.sqrt(norms, out=norms)
         xp.add(norms, _TINY, out=norms)
         xp.divide(self._length, norms, out=norms)

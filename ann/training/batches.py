@@ -108,7 +108,7 @@ class Batch:
         else:
             xp.take(batches.pixels, self._chosen, axis=0, out=self._flat_pixels)
             if not batches.floats:
-                backend.assign(self._pixels, out=self.x)
+                backend.copyto(self._pixels, out=self.x)
         if self._mask:
             self._mask.draw()
             xp.multiply(self._lit, self._mask.numbers, out=self._lit)

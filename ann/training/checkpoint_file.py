@@ -25,11 +25,11 @@ from ann.training.report import EpochReport
 
 FORMAT, VERSION = "ann-checkpoint", 1
 _MAX_BYTES = 2**34
-_FIELDS = {"format", "version", "run", "epoch", "step", "seconds", "finished", "said", "reports"}
+_FIELDS = {"format", "version", "run", "epoch", "step", "seconds", "finished", "warned_of", "reports"}
 
 
 @dataclass
-class Position:
+class TrainingState:
     """How far a run is.
 
     Attributes:
@@ -38,7 +38,7 @@ class Position:
         seconds: what these took.
         finished: nothing is left to do.
         reports: of the epochs that are done.
-        said: which hints were given.
+        warned_of: the checks of ``diagnostics`` that have warned.
     """
 
     epoch: int = 1
@@ -46,32 +46,32 @@ class Position:
     seconds: float = 0.0
     finished: bool = False
     reports: list[EpochReport] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    warned_of: list[str] = field(default_factory=list)
 
 
 def write_checkpoint(
-    path: str | os.PathLike[str], run: Mapping[str, Any], position: Position, arrays: Mapping[str, np.ndarray]
+    path: str | os.PathLike[str], run: Mapping[str, Any], state: TrainingState, arrays: Mapping[str, np.ndarray]
 ) -> None:
     """Write a checkpoint, wholly or not at all.
 
     Args:
         path: of the file.
         run: what must be the same when the run goes on: plain values, as they come back from JSON.
-        position: how far it is.
+        state: how far it is.
         arrays: host arrays by name.
 
     Raises:
         OSError: it cannot be written; an old one is as it was.
     """
-    about = {"format": FORMAT, "version": VERSION, "run": dict(run), **asdict(position)}
+    about = {"format": FORMAT, "version": VERSION, "run": dict(run), **asdict(state)}
     everything: dict[str, Any] = {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8), **arrays}
     buffer = io.BytesIO()
     np.savez(buffer, **everything)
     write_atomically(path, buffer.getbuffer())
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Position, dict[str, np.ndarray]]:
-    """The run, the position and the arrays of a checkpoint, as ``write_checkpoint`` was given them.
+def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], TrainingState, dict[str, np.ndarray]]:
+    """The run, the state and the arrays of a checkpoint, as ``write_checkpoint`` was given them.
 
     Raises:
         CheckpointError: it is missing, unreadable, damaged, or of a later version.
@@ -88,7 +88,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Posit
         raise CheckpointError(f"{path}: not a checkpoint, or damaged: {' '.join(str(error).split())}") from None
 
 
-def _parse(data: bytes) -> tuple[dict[str, Any], Position, dict[str, np.ndarray]]:
+def _parse(data: bytes) -> tuple[dict[str, Any], TrainingState, dict[str, np.ndarray]]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
             raise ValueError("it is compressed, which a checkpoint is not")
@@ -103,24 +103,24 @@ def _parse(data: bytes) -> tuple[dict[str, Any], Position, dict[str, np.ndarray]
         raise CheckpointError(f"a checkpoint of version {about['version']}; known here: {VERSION}")
     if set(about) != _FIELDS:
         raise ValueError(f"its fields are not {', '.join(sorted(_FIELDS))}")
-    position = Position(
+    state = TrainingState(
         **{name: about[name] for name in _FIELDS - {"format", "version", "run", "reports"}},
         reports=[EpochReport.from_fields(line) for line in about["reports"]],
     )
-    _check_position(position)
-    return about["run"], position, arrays
+    _check_state(state)
+    return about["run"], state, arrays
 
 
-def _check_position(position: Position) -> None:
+def _check_state(state: TrainingState) -> None:
     """Raise ValueError where it makes no sense."""
-    kinds = {"epoch": int, "step": int, "seconds": float, "finished": bool, "said": list}
-    _check_kinds(position, kinds)
-    numbers = [report.epoch for report in position.reports]
-    if position.step < 0 or numbers != list(range(1, position.epoch)):
-        raise ValueError(f"epoch {position.epoch}, step {position.step}, {len(numbers)} reports")
-    if position.finished and not numbers:
+    kinds = {"epoch": int, "step": int, "seconds": float, "finished": bool, "warned_of": list}
+    _check_kinds(state, kinds)
+    numbers = [report.epoch for report in state.reports]
+    if state.step < 0 or numbers != list(range(1, state.epoch)):
+        raise ValueError(f"epoch {state.epoch}, step {state.step}, {len(numbers)} reports")
+    if state.finished and not numbers:
         raise ValueError("finished without an epoch")
-    for report in position.reports:
+    for report in state.reports:
         _check_kinds(report, dict.fromkeys(("loss", "learning_rate", "seconds", "images_per_second"), float))
         _check_kinds(report, {"epochs": int})
         if report.validation:

@@ -15,8 +15,8 @@ from ann.backends.base import Array
 from ann.errors import CheckpointError
 from ann.files.atomic import check_writable, user_path
 from ann.neural_network import NeuralNetwork
-from ann.training.checkpoint_file import Position, check_same_run, read_checkpoint, write_checkpoint
-from ann.training.distributed import ALONE, Processes, first
+from ann.training.checkpoint_file import TrainingState, check_same_run, read_checkpoint, write_checkpoint
+from ann.training.distributed import SINGLE_PROCESS, Processes, on_first
 from ann.training.early_stopping import EarlyStopping
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
@@ -50,11 +50,11 @@ class Checkpoints:
             check_number("seconds", self.seconds, above=0)
 
 
-class Keeper:
+class Checkpointer:
     """Knows how far a run is, and keeps that in a checkpoint where one is wanted.
 
     Attributes:
-        position: how far it is. Where there was a checkpoint, the network, the steps and this are as they were then.
+        state: how far it is. Where there was a checkpoint, the network, the steps and this are as they were then.
     """
 
     def __init__(
@@ -64,21 +64,21 @@ class Keeper:
         steps: Steps,
         stopping: EarlyStopping | None,
         run: Callable[[], dict[str, Any]],
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         """``run`` says what must be the same for a run to be this one, as plain values.
 
         Of several processes, the first reads and writes, and what it reads all get.
         """
-        self.position, self._processes = Position(), processes
+        self.state, self._processes = TrainingState(), processes
         self._checkpoints, self._network, self._steps, self._stopping = checkpoints, network, steps, stopping
         self._written, self._started, self._changed = time.monotonic(), time.perf_counter(), True
         self._done = False  # whether there was a step
         if checkpoints:
             self._run = run()
-            if first(processes, user_path(checkpoints.path).exists):
-                self._go_on(checkpoints.path)
-            first(processes, lambda: check_writable(checkpoints.path))
+            if on_first(processes, user_path(checkpoints.path).exists):
+                self._resume(checkpoints.path)
+            on_first(processes, lambda: check_writable(checkpoints.path))
 
     def start_clock(self) -> None:
         """From here on, time is training's."""
@@ -86,28 +86,28 @@ class Keeper:
 
     def seconds(self) -> float:
         """How long the present epoch has been trained."""
-        return self.position.seconds + time.perf_counter() - self._started
+        return self.state.seconds + time.perf_counter() - self._started
 
     def after_step(self, done: int) -> None:
         """Note that so many steps of the epoch are done, and write a checkpoint if it is time."""
-        self.position.step, self._changed, self._done = done, True, True
+        self.state.step, self._changed, self._done = done, True, True
         if self._checkpoints and self._seconds_have_passed():
-            self.position.seconds = self.seconds()
+            self.state.seconds = self.seconds()
             self._write_or_warn()
             self.start_clock()
 
     def after_epoch(self, report: EpochReport) -> None:
         """Note that an epoch is done, and write a checkpoint if it is time."""
-        position, self._changed = self.position, True
-        position.reports.append(report)
-        position.epoch, position.step, position.seconds = report.epoch + 1, 0, 0.0
+        state, self._changed = self.state, True
+        state.reports.append(report)
+        state.epoch, state.step, state.seconds = report.epoch + 1, 0, 0.0
         every = self._checkpoints.epochs if self._checkpoints else None
         if (every and report.epoch % every == 0) or self._seconds_have_passed():
             self._write_or_warn()
 
     def stopped(self) -> None:
         """Note that training stops in the middle of an epoch."""
-        self.position.seconds = self.seconds()
+        self.state.seconds = self.seconds()
 
     def end(self) -> bool:
         """Write the last checkpoint; whether anything was done since there was one.
@@ -115,12 +115,12 @@ class Keeper:
         Raises OSError where it is needed, to go on, and cannot be written.
         """
         done, self._done = self._done, False
-        if self.position.finished:
+        if self.state.finished:
             self._write_or_warn()
         else:
             self._gather()
             self._write()
-        self._processes.either(False)  # none goes on, or leaves, before it is written
+        self._processes.any_process(False)  # none goes on, or leaves, before it is written
         return done
 
     def _write_or_warn(self) -> None:
@@ -136,8 +136,8 @@ class Keeper:
 
     def _gather(self) -> None:
         """All processes together: make whole what is going to be written. The first may not have written the last."""
-        if self._checkpoints and self._processes.either(self._changed):
-            self._steps.gather(self.position.step)
+        if self._checkpoints and self._processes.any_process(self._changed):
+            self._steps.gather(self.state.step)
 
     def _write(self) -> None:
         """Write a checkpoint, if one is wanted and anything has changed since the last."""
@@ -146,28 +146,28 @@ class Keeper:
         elif self._checkpoints and self._changed:
             to_host = self._network.backend.to_host
             arrays = {name: to_host(array) for name, array in self._arrays().items()}
-            write_checkpoint(self._checkpoints.path, self._run, self.position, arrays)
+            write_checkpoint(self._checkpoints.path, self._run, self.state, arrays)
             self._written, self._changed = time.monotonic(), False
 
     def _seconds_have_passed(self) -> bool:
         every = self._checkpoints.seconds if self._checkpoints else None
         if every is None:
             return False
-        return self._processes.either(self._processes.rank == 0 and time.monotonic() - self._written >= every)
+        return self._processes.any_process(self._processes.rank == 0 and time.monotonic() - self._written >= every)
 
     def _arrays(self) -> dict[str, Array]:
         """All that has to be kept, by name: device arrays, to read or to fill."""
-        arrays = {"network": self._network.parameters, **self._steps.state(self.position.step)}
+        arrays = {"network": self._network.parameters, **self._steps.state(self.state.step)}
         if self._stopping:
             arrays["best"] = self._stopping.parameters
         return arrays
 
-    def _go_on(self, path: str | os.PathLike[str]) -> None:
-        run, self.position, found = first(self._processes, lambda: read_checkpoint(path))
+    def _resume(self, path: str | os.PathLike[str]) -> None:
+        run, self.state, found = on_first(self._processes, lambda: read_checkpoint(path))
         check_same_run(path, _as_known_now(run), self._run)
-        position, epochs = self.position, self._run["recipe"]["epochs"]
-        if position.step > self._steps.count or position.epoch > epochs + position.finished:
-            raise CheckpointError(f"{path}: not a checkpoint, or damaged: epoch {position.epoch}, step {position.step}")
+        state, epochs = self.state, self._run["recipe"]["epochs"]
+        if state.step > self._steps.count or state.epoch > epochs + state.finished:
+            raise CheckpointError(f"{path}: not a checkpoint, or damaged: epoch {state.epoch}, step {state.step}")
         wanted = self._arrays()
         for name, array in wanted.items():
             kind = (array.shape, self._network.dtype_name)
@@ -176,7 +176,7 @@ class Keeper:
         for name, array in wanted.items():
             array[...] = self._network.backend.from_host(found[name])
         if self._stopping:
-            self._stopping.go_on(self.position.reports)
+            self._stopping.resume(self.state.reports)
         self._changed = False
 
 

@@ -1,6 +1,6 @@
-"""Hints: what usually is the matter when training goes wrong, in one sentence that says what to try. They look at a
-few numbers that training has anyway and, three times in a run, at what the network makes of some images; they change
-nothing. Of a committee they look at the first member.
+"""Diagnostics: after each epoch, check for the usual problems of training and warn with one sentence that says what to
+try. The checks read a few numbers that training has anyway and, three times in a run, what the network computes for
+some images. They change nothing. In a committee they look at the first member.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FLAT = 0.9  # the share of a layer's outputs; at most 0.75 were in sigmoid and 
 _GROWN = 2.0  # times the least loss
 
 
-class Hints:
+class Diagnostics:
     """Looks at a run after each epoch, and warns where something seems wrong: at most once of each thing."""
 
     def __init__(self, network: NeuralNetwork, images: np.ndarray, labels: np.ndarray, recipe: Recipe) -> None:
@@ -38,8 +38,8 @@ class Hints:
         self._steps = -(-len(images) // recipe.batch_size)
         self.largest_weight = _largest(_first_member(network), network.weight_places)
 
-    def after_epoch(self, reports: Sequence[EpochReport], said: list[str]) -> None:
-        """Look at a run whose epochs so far gave these reports, and add to what was ``said``."""
+    def after_epoch(self, reports: Sequence[EpochReport], warned_of: list[str]) -> None:
+        """Look at a run whose epochs so far gave these reports, and add to ``warned_of``."""
         epoch = reports[-1].epoch
         if epoch * self._steps < _STEPS:
             return
@@ -51,13 +51,13 @@ class Hints:
             checks += [_flat_neurons, _no_learning]
         found: _Findings | None = None
         for check in checks:
-            if check.__name__ in said:
+            if check.__name__ in warned_of:
                 continue
-            found = found or _Findings(self, reports, said)
-            with self.network.backend.quiet():
+            found = found or _Findings(self, reports, warned_of)
+            with self.network.backend.ignore_overflow():
                 hint = check(found)
             if hint:
-                said.append(check.__name__)
+                warned_of.append(check.__name__)
                 warnings.warn(f"{hint} (after epoch {epoch})", TrainingWarning, stacklevel=3)
                 return
 
@@ -65,10 +65,10 @@ class Hints:
 class _Findings:
     """What the checks look at, worked out when it is asked for."""
 
-    def __init__(self, run: Hints, reports: Sequence[EpochReport], said: Sequence[str]) -> None:
+    def __init__(self, run: Diagnostics, reports: Sequence[EpochReport], warned_of: Sequence[str]) -> None:
         self.images, self.labels, self.recipe = run.images, run.labels, run.recipe
         self.reports, self.largest_at_start, self._network = reports, run.largest_weight, run.network
-        self.anything_said = bool(said)
+        self.warned_before = bool(warned_of)
 
     @cached_property
     def host(self) -> NeuralNetwork:
@@ -154,7 +154,7 @@ def _shuffled_labels(found: _Findings) -> str:
 
 def _vanished_weights(found: _Findings) -> str:
     decay, largest = found.recipe.weight_decay, _largest(found.host.parameters, found.host.weight_places)
-    if decay and largest < 0.5 * found.largest_at_start and found.learns_poorly and not found.anything_said:
+    if decay and largest < 0.5 * found.largest_at_start and found.learns_poorly and not found.warned_before:
         advice = _defaults(found.recipe) or "try weight decay 0"
         return (
             f"weight decay has pulled all weights to 0 (the largest is {largest:.2g}), so the network learns nothing: "
@@ -169,7 +169,7 @@ def _largest(parameters: np.ndarray, places: Sequence[slice]) -> float:
 
 
 def _dead_neurons(found: _Findings) -> str:
-    if found.anything_said:
+    if found.warned_before:
         return ""  # probably for the same reason
     for number, activation, outputs in found.hidden_outputs:
         dead = int((outputs == 0).all(axis=0).sum())
@@ -182,7 +182,7 @@ def _dead_neurons(found: _Findings) -> str:
 
 
 def _flat_neurons(found: _Findings) -> str:
-    if found.wrong < _WELL or found.anything_said:
+    if found.wrong < _WELL or found.warned_before:
         return ""  # some networks work with outputs of 0 and 1
     for number, activation, outputs in found.hidden_outputs:
         if activation.name in ("sigmoid", "tanh", "scaled-tanh"):
@@ -198,7 +198,7 @@ def _flat_neurons(found: _Findings) -> str:
 
 
 def _no_learning(found: _Findings) -> str:
-    if found.learns_poorly and not found.anything_said:  # for want of a better one
+    if found.learns_poorly and not found.warned_before:  # for want of a better one
         rate = found.recipe.learning_rate
         advice = _defaults(found.recipe) or f"try more epochs, fewer hidden layers, or learning rate {rate / 5:.2g}"
         return f"the network has learnt next to nothing: {advice}"

@@ -32,11 +32,11 @@ class Processes(Protocol):
     def gather(self, value: Any) -> list[Any]:
         """Every process's plain value, in their order."""
 
-    def either(self, bit: bool) -> bool:
+    def any_process(self, bit: bool) -> bool:
         """Whether any process says so: ``gather`` for what is asked after every step."""
 
 
-class Alone:
+class SingleProcess:
     """One process."""
 
     rank, size = 0, 1
@@ -48,15 +48,15 @@ class Alone:
         """Its value."""
         return [value]
 
-    def either(self, bit: bool) -> bool:
+    def any_process(self, bit: bool) -> bool:
         """What it says."""
         return bit
 
 
-ALONE = Alone()
+SINGLE_PROCESS = SingleProcess()
 
 
-def first(processes: Processes, make: Callable[[], T]) -> T:
+def on_first(processes: Processes, make: Callable[[], T]) -> T:
     """What the first process makes, in all of them; or the exception that it raises."""
     value: Any = None
     if processes.rank == 0:
@@ -72,7 +72,7 @@ def first(processes: Processes, make: Callable[[], T]) -> T:
     return made
 
 
-def together(processes: Processes, make: Callable[[], T]) -> T:
+def on_all(processes: Processes, make: Callable[[], T]) -> T:
     """What each process makes for itself; where one of them raises, all do, and say which.
 
     Raises:
@@ -104,7 +104,7 @@ def check_same(processes: Processes, what: dict[str, Any]) -> None:
                 raise ValueError(f"process {rank} has another {name} than process 0: {found}, not {expected}")
 
 
-def share_of(processes: Processes, batch: slice) -> tuple[slice, float]:
+def shard(processes: Processes, batch: slice) -> tuple[slice, float]:
     """This process's part of a batch, and what part of the batch that is.
 
     Shares differ by an image at most. A process for which none is left takes the first, which then counts nothing.

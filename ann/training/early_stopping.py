@@ -41,7 +41,7 @@ class EarlyStopping:
             self.parameters[...] = self._network.parameters
         return report.epoch - self.best.epoch >= self._patience
 
-    def go_on(self, reports: Sequence[EpochReport]) -> None:
+    def resume(self, reports: Sequence[EpochReport]) -> None:
         """Take these for the epochs so far; ``parameters`` are already the best one's."""
         self.best = min(reports, key=best_first, default=None)
 

@@ -68,7 +68,7 @@ def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> floa
         return time.perf_counter() - started
 
     many, few = steps.count, min(_FEW, steps.count - 1)
-    with backend.quiet():
+    with backend.ignore_overflow():
         for _ in range(2):  # the first records the steps, the second captures the CUDA graph, if there is one
             seconds(many)
         of_many = min(seconds(many) for _ in range(_ROUNDS))

@@ -13,13 +13,13 @@ from typing import Any
 from ann.data.datasets import Dataset
 from ann.errors import DivergenceError, TrainingWarning
 from ann.files.digest import digest
-from ann.neural_network import EXAMPLES, NeuralNetwork, slices
+from ann.neural_network import SELF_TEST_IMAGES, NeuralNetwork, slices
 from ann.nn.rng import drawn
 from ann.optim.schedules import get_schedule
 from ann.training.checkpoint_file import fingerprints
-from ann.training.checkpointer import Checkpoints, Keeper
-from ann.training.diagnostics import Hints, lower_rate
-from ann.training.distributed import ALONE, Processes, check_same, share_of, together
+from ann.training.checkpointer import Checkpointer, Checkpoints
+from ann.training.diagnostics import Diagnostics, lower_rate
+from ann.training.distributed import SINGLE_PROCESS, Processes, check_same, on_all, shard
 from ann.training.early_stopping import EarlyStopping
 from ann.training.images import Images
 from ann.training.recipe import Recipe
@@ -39,7 +39,7 @@ def fit(
     on_batch: Callable[[int], object] | None = None,
     checkpoints: Checkpoints | None = None,
     weights: Any = None,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> list[EpochReport]:
     """Train a network, in place, on a data set's training images. Its test images are not touched.
 
@@ -97,52 +97,52 @@ def fit(
         count = len(training[0])
         return shape, training, held_out, _checked_weights(weights, count + recipe.validation, count)
 
-    shape, training, held_out, weights = together(processes, parts)
+    shape, training, held_out, weights = on_all(processes, parts)
     images, labels = training
-    with network.backend.quiet():
+    with network.backend.ignore_overflow():
         training_set = Images(network, images, labels, recipe.label_smoothing, shape, weights)
         validation = Images(network, *held_out) if recipe.validation else None
         steps = Steps(network, training_set, recipe, processes)
         stopping = EarlyStopping(network, recipe.early_stopping) if recipe.early_stopping else None
-        hints = Hints(network, *training, recipe) if processes.rank == 0 else None
+        diagnostics = Diagnostics(network, *training, recipe) if processes.rank == 0 else None
         arrays = [*training, *held_out, *([] if weights is None else [weights])]
         run = _run(network, recipe, arrays)
         if processes.size > 1:
             check_same(processes, run())
-        keeper = Keeper(checkpoints, network, steps, stopping, run, processes)
-    position, xp = keeper.position, network.xp
-    network.examples = images[:EXAMPLES] if images.dtype.name == "uint8" else None
+        checkpointer = Checkpointer(checkpoints, network, steps, stopping, run, processes)
+    state, xp = checkpointer.state, network.xp
+    network.self_test_images = images[:SELF_TEST_IMAGES] if images.dtype.name == "uint8" else None
     rate = get_schedule(recipe.schedule, recipe.learning_rate, steps.count * recipe.epochs, recipe.warmup)
     interrupted = False
 
     def on_step(done: int, size: int) -> bool:
         nonlocal interrupted
-        interrupted = processes.either(on_batch is not None and on_batch(size) is True)
-        keeper.after_step(done)
+        interrupted = processes.any_process(on_batch is not None and on_batch(size) is True)
+        checkpointer.after_step(done)
         return interrupted
 
-    while not position.finished and not interrupted:
-        epoch = position.epoch
-        keeper.start_clock()
+    while not state.finished and not interrupted:
+        epoch = state.epoch
+        checkpointer.start_clock()
         first = (epoch - 1) * steps.count
         rates = [rate(step) for step in range(first, first + steps.count)]
-        with network.backend.quiet():
+        with network.backend.ignore_overflow():
             order = drawn(network.seeds, "order", epoch, lambda random: random.permutation(training_set.count))
-            done = steps.epoch(order, first, rates, on_step, position.step)
+            done = steps.epoch(order, first, rates, on_step, state.step)
             if done < steps.count:
-                keeper.stopped()
+                checkpointer.stopped()
                 break
             totals = xp.sum(network.parameters, axis=-1)  # finite only where each is
             mean_loss = float(steps.loss(order)) / training_set.count  # the one wait for the device
             diverged = not (math.isfinite(mean_loss) and math.isfinite(float(xp.sum(totals))))
-        seconds = processes.gather(keeper.seconds())[0]
+        seconds = processes.gather(checkpointer.seconds())[0]
         if diverged:
             finite = [math.isfinite(total) for total in network.backend.to_host(totals).reshape(-1).tolist()]
             raise DivergenceError(
                 f"training diverged in epoch {epoch} of {recipe.epochs}{_whose(network, finite)}: the numbers "
                 f"overflowed; {lower_rate(recipe)}"
             )
-        with network.backend.quiet():
+        with network.backend.ignore_overflow():
             measured = _evaluate(network, validation, processes) if validation else None
         report = EpochReport(
             epoch=epoch,
@@ -156,20 +156,20 @@ def fit(
         ended = stopping.update(report) if stopping else False
         for callback in callbacks:
             ended = callback(report) is True or ended
-        ended = processes.either(ended)
+        ended = processes.any_process(ended)
         if ended or epoch == recipe.epochs:
-            position.finished = True
+            state.finished = True
             if stopping:
                 stopping.restore()
-        keeper.after_epoch(report)
-        if hints and not position.finished:
-            hints.after_epoch(position.reports, position.said)
-    trained = keeper.end()
-    if position.finished:
+        checkpointer.after_epoch(report)
+        if diagnostics and not state.finished:
+            diagnostics.after_epoch(state.reports, state.warned_of)
+    trained = checkpointer.end()
+    if state.finished:
         network.recipe = recipe.training_fields()
-        if hints and trained:  # last of all, since users may turn warnings into errors
-            hints.after_epoch(position.reports, position.said)
-    return position.reports
+        if diagnostics and trained:  # last of all, since users may turn warnings into errors
+            diagnostics.after_epoch(state.reports, state.warned_of)
+    return state.reports
 
 
 def _run(network: NeuralNetwork, recipe: Recipe, arrays: Sequence[Any]) -> Callable[[], dict[str, Any]]:
@@ -246,7 +246,7 @@ def _evaluate(network: NeuralNetwork, images: Images, processes: Processes) -> E
     loss_sum = xp.zeros((), dtype=network.dtype)
     wrong = xp.zeros((), dtype=xp.int64)
     x = None
-    part, share = share_of(processes, slice(0, images.count))
+    part, share = shard(processes, slice(0, images.count))
     for place in slices(part.stop - part.start, network.chunk):
         chunk = slice(part.start + place.start, part.start + place.stop)
         x, scale = network.inputs(images.pixels[chunk, :], room=x)

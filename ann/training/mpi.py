@@ -13,7 +13,7 @@ import numpy as np
 
 from ann.backends.base import Array, Backend
 from ann.errors import DeviceError
-from ann.training.distributed import together
+from ann.training.distributed import on_all
 
 _INSTALL = "pip install -e '.[mpi]'"
 
@@ -53,7 +53,7 @@ class MpiProcesses:
         if backend.name != "gpu" or self.size == 1:
             return
         self._xp = backend.xp
-        self._nccl_module = together(self, self._load_nccl)
+        self._nccl_module = on_all(self, self._load_nccl)
         cards = self.gather((self._mpi.Get_processor_name(), str(backend.xp.cuda.Device().pci_bus_id)))
         if len(set(cards)) < len(cards):
             raise DeviceError(f"{self.size} processes have {len(set(cards))} cards: start one process for each card")
@@ -84,7 +84,7 @@ class MpiProcesses:
         found: list[Any] = self._world.allgather(value)
         return found
 
-    def either(self, bit: bool) -> bool:
+    def any_process(self, bit: bool) -> bool:
         """See ``Processes``."""
         self._bit[0] = bit
         self._world.Allreduce(self._mpi.IN_PLACE, self._bit, op=self._mpi.MAX)

@@ -23,7 +23,7 @@ from ann.data.datasets import Dataset
 from ann.errors import AnnError, CheckpointError
 from ann.files.atomic import locked, read_regular, user_path, write_atomically
 from ann.files.digest import digest
-from ann.training.checkpoint_file import Position, read_checkpoint
+from ann.training.checkpoint_file import TrainingState, read_checkpoint
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
 
@@ -86,11 +86,11 @@ class RunFolder:
         """Where the trained network is."""
         return self.path / "model.pickle"
 
-    def begin(self) -> Position:
+    def begin(self) -> TrainingState:
         """How far the run is, by its checkpoint; the log may say more, or end in half a line."""
-        position = position_of(self.path)
-        self._before: list[EpochReport] | None = position.reports
-        return position
+        state = read_training_state(self.path)
+        self._before: list[EpochReport] | None = state.reports
+        return state
 
     def write_log(self, reports: Sequence[EpochReport]) -> None:
         """A line for each epoch, in place of what is there."""
@@ -119,12 +119,12 @@ class RunFolder:
         return self.path / "log.jsonl"
 
 
-def position_of(folder: Path) -> Position:
+def read_training_state(folder: Path) -> TrainingState:
     """How far the run in a folder is. Raises AnnError if it cannot be resumed."""
     read_config(folder)
     checkpoint = folder / _CHECKPOINT
     try:
-        return read_checkpoint(checkpoint)[1] if checkpoint.exists() else Position()
+        return read_checkpoint(checkpoint)[1] if checkpoint.exists() else TrainingState()
     except CheckpointError as error:
         raise CheckpointError(f"{error}; delete it to restart the run") from None
 
@@ -132,7 +132,7 @@ def position_of(folder: Path) -> Position:
 def _use_of(folder: Path) -> str:
     """The start of the advice about a folder that is not empty; "name a new folder" follows."""
     try:
-        finished = position_of(folder).finished
+        finished = read_training_state(folder).finished
     except AnnError:  # --resume would refuse it
         return ""
     return "its run is finished; " if finished else f"continue its run with --resume {quote(str(folder))}, or "

@@ -19,7 +19,7 @@ from ann.optim.constraints import GradientClipping, MaxNorm, MovingAverage
 from ann.optim.registry import get_optimizer
 from ann.training.adversarial import Adversary
 from ann.training.batches import Batch, Batches
-from ann.training.distributed import ALONE, Processes, share_of
+from ann.training.distributed import SINGLE_PROCESS, Processes, shard
 from ann.training.images import Images
 from ann.training.recipe import Recipe
 
@@ -34,7 +34,9 @@ class Steps:
     way in, the logits on the way out. The loss is worked out from these when the epoch is done.
     """
 
-    def __init__(self, network: NeuralNetwork, images: Images, recipe: Recipe, processes: Processes = ALONE) -> None:
+    def __init__(
+        self, network: NeuralNetwork, images: Images, recipe: Recipe, processes: Processes = SINGLE_PROCESS
+    ) -> None:
         xp = network.xp
         self._processes = processes
         self.count = -(-images.count // recipe.batch_size)  # the last batch may be smaller
@@ -75,7 +77,7 @@ class Steps:
         self._logits = xp.zeros((*self._leading, images.count, network.output_dim), dtype=network.dtype)
         if processes.size > 1:  # of the logits, which rows this process fills
             self._own = xp.zeros((images.count, 1), dtype=network.dtype)
-            parts = [share_of(processes, batch) for batch in slices(images.count, recipe.batch_size)]
+            parts = [shard(processes, batch) for batch in slices(images.count, recipe.batch_size)]
             counted = [part for part, share in parts if share]
             for part in counted:
                 self._own[part, :] = xp.ones((part.stop - part.start, 1), dtype=network.dtype)
@@ -125,7 +127,7 @@ class Steps:
             for step, batch in enumerate(slices(count, self._batch_size)):
                 if step < start:
                     continue
-                part, share = share_of(self._processes, batch)
+                part, share = shard(self._processes, batch)
                 kind = part.stop - part.start, share
                 self._numbers[...] = table[step, :]
                 if kind in self._ready:
@@ -165,7 +167,7 @@ class Steps:
         """Make ``state`` after so many steps of an epoch whole: the logits of all processes."""
         if done and self._processes.size > 1:
             xp = self._network.xp
-            with self._network.backend.quiet():
+            with self._network.backend.ignore_overflow():
                 xp.multiply(self._logits, self._own, out=self._logits)
                 self._processes.sum(self._logits)
 
@@ -222,7 +224,7 @@ class Steps:
             if average:
                 average.update(numbers[-4:-2] if batch_norm else numbers[-2:])
 
-        return _Step(chosen, results, recorder.record(step))
+        return _Step(chosen, results, recorder.compile(step))
 
     def _twin(self, memory: float, batch: Batch, keys: list[Array], share: float) -> Perceptron:
         """The network as it is in training, with what ``memory`` leaves of the gradients before."""
@@ -261,10 +263,10 @@ class Steps:
         copy = self._copier(folded, network.parameters, rows)
 
         def fold() -> None:
-            recorder.assign(plain, out=folded)
+            recorder.copyto(plain, out=folded)
             batch_norm.fold(network.layer_matrices(folded), gains)
 
-        make = recorder.record(fold)
+        make = recorder.compile(fold)
 
         def make_and_copy() -> None:
             make()
@@ -284,10 +286,10 @@ class Steps:
 
         def copy() -> None:
             xp.take(before, rows, axis=-2, out=after)
-            recorder.assign(source[..., size:], out=whole[..., size:])
-            recorder.assign(whole, out=target)
+            recorder.copyto(source[..., size:], out=whole[..., size:])
+            recorder.copyto(whole, out=target)
 
-        return recorder.record(copy)
+        return recorder.compile(copy)
 
     def loss(self, order: Any) -> Array:
         """The sum of the losses of an epoch's images, a 0-d array on the device. ``order``: the epoch's.

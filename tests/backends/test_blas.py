@@ -54,7 +54,7 @@ def test_products(dtype, orders, rng):
             for shape, order in zip(((m, k), (k, n), (m, n)), orders, strict=True)
         )
         expected = 0.5 * out + 2 * (a @ b)
-        calls = blas.prepare_product(a, b, out, 2.0, 0.5)
+        calls = blas.prepare_matmul(a, b, out, 2.0, 0.5)
         play(calls)
         np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
         expected = 0.5 * out + 2 * (a @ b)
@@ -70,7 +70,7 @@ def test_parts_of_matrices(columns, rng):
     ]
     a, b, out = whole[0][:, :-1], whole[1][:-1], whole[2][:-1, :-1]
     rest = whole[2][-1].copy(), whole[2][:, -1].copy()
-    play(blas.prepare_product(a, b, out, 1.0, 0.0))
+    play(blas.prepare_matmul(a, b, out, 1.0, 0.0))
     np.testing.assert_allclose(out, a @ b, rtol=1e-5)
     np.testing.assert_array_equal(whole[2][-1], rest[0])
     np.testing.assert_array_equal(whole[2][:, -1], rest[1])
@@ -88,7 +88,7 @@ def test_long_products_in_parts_of_the_sum(monkeypatch, processors, orders, dtyp
         for shape, order in zip(((m, k + 3), (k, n + 2), (m, n + 1)), orders, strict=True)
     )
     a, b, out = a[:, 3:], b[:, 2:], out[:, 1:]
-    calls = blas.prepare_product(a, b, out, 2.0, 0.0)
+    calls = blas.prepare_matmul(a, b, out, 2.0, 0.0)
     batched = "sgemm_batch" in blas._library() and "dgemm_batch" in blas._library()
     assert batched or os.environ.get("ANN_REQUIRE_PEERS") != "1"
     if 2 <= processors <= 4 and batched:
@@ -102,7 +102,7 @@ def test_long_products_in_parts_of_the_sum(monkeypatch, processors, orders, dtyp
 def test_a_long_product_with_one_column_of_many(monkeypatch, rng):
     monkeypatch.setattr(blas, "processors", lambda: 2)
     a, b, out = rng.random((100, 50_000)), rng.random((50_000, 3))[:, 1:2], np.empty((100, 1))
-    play(blas.prepare_product(a, b, out, 1.0, 0.0))
+    play(blas.prepare_matmul(a, b, out, 1.0, 0.0))
     np.testing.assert_allclose(out, a @ b, rtol=1e-12)
 
 
@@ -118,21 +118,21 @@ def test_no_part_of_a_batched_product_is_small(monkeypatch, sizes):
 def test_leading_axes_and_one_factor_for_all(rng):
     a, b = rng.random((4, 3)), rng.random((2, 3, 5))
     out = np.full((2, 4, 5), np.nan)
-    play(blas.prepare_product(a, b, out, 1.0, 0.0))  # what is there is not read: it may be no number
+    play(blas.prepare_matmul(a, b, out, 1.0, 0.0))  # what is there is not read: it may be no number
     np.testing.assert_allclose(out, a @ b)
 
 
 def test_what_it_leaves_to_numpy(rng):
     a, b, out = (rng.random((4, 4)) for _ in range(3))
-    assert blas.prepare_product(a.astype(np.float32), b, out, 1.0, 0.0) is None
-    assert blas.prepare_product(a.astype(int), b.astype(int), out.astype(int), 1.0, 0.0) is None
-    assert blas.prepare_product(rng.random((8, 8))[::2, ::2], b, out, 1.0, 0.0) is None
-    assert blas.prepare_product(np.broadcast_to(a[:1], (4, 4)), b, out, 1.0, 0.0) is None
-    assert blas.prepare_product(a[::-1], b, out, 1.0, 0.0) is None
-    assert blas.prepare_combine(a[:, 0], b[:, 0].copy(), 1.0, 1.0) is None
-    assert blas.prepare_combine(a[:, ::2], b[:, ::2], 1.0, 1.0) is None
-    assert blas.prepare_combine(a.astype(np.float32), b, 1.0, 1.0) is None
-    assert blas.prepare_combine(a.astype(int), b.astype(int), 1.0, 1.0) is None
+    assert blas.prepare_matmul(a.astype(np.float32), b, out, 1.0, 0.0) is None
+    assert blas.prepare_matmul(a.astype(int), b.astype(int), out.astype(int), 1.0, 0.0) is None
+    assert blas.prepare_matmul(rng.random((8, 8))[::2, ::2], b, out, 1.0, 0.0) is None
+    assert blas.prepare_matmul(np.broadcast_to(a[:1], (4, 4)), b, out, 1.0, 0.0) is None
+    assert blas.prepare_matmul(a[::-1], b, out, 1.0, 0.0) is None
+    assert blas.prepare_axpby(a[:, 0], b[:, 0].copy(), 1.0, 1.0) is None
+    assert blas.prepare_axpby(a[:, ::2], b[:, ::2], 1.0, 1.0) is None
+    assert blas.prepare_axpby(a.astype(np.float32), b, 1.0, 1.0) is None
+    assert blas.prepare_axpby(a.astype(int), b.astype(int), 1.0, 1.0) is None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -144,7 +144,7 @@ def test_sums(dtype, keep, shape, whole, rng):
     if whole:
         x, out = x.copy(), out.copy()
     scales = np.array([9.0, -2.0], dtype)
-    calls = blas.prepare_combine(x, out, scales[1, ...], keep)
+    calls = blas.prepare_axpby(x, out, scales[1, ...], keep)
     assert len(calls) == (1 if whole else np.prod(shape[:-1], dtype=int))
     for scale in (-2.0, 3.0):  # read anew by each call
         scales[1] = scale
@@ -157,7 +157,7 @@ def test_sums(dtype, keep, shape, whole, rng):
 def test_calls_keep_their_arrays_alive(monkeypatch, rows, inner):
     monkeypatch.setattr(blas, "processors", lambda: 2)
     out = np.zeros((rows, 300))
-    calls = blas.prepare_product(np.ones((rows, inner)), np.ones((inner, 300)), out, 1.0, 0.0)
+    calls = blas.prepare_matmul(np.ones((rows, inner)), np.ones((inner, 300)), out, 1.0, 0.0)
     assert all(len(call.arrays) == 3 for call in calls if isinstance(call, blas._Held))
     for _ in range(20):
         for shape in ((rows, inner), (inner, 300), (2, rows, 300)):

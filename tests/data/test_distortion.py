@@ -45,7 +45,7 @@ def distorted(backend, images, strengths, chosen, key=7, turning=None):
         backend.from_host(np.array([key], dtype=np.uint32)),
         room[:, :-1],
     )
-    play = recorder.record(batch.draw)
+    play = recorder.compile(batch.draw)
     first = backend.to_host(room).copy()
     play()
     np.testing.assert_array_equal(backend.to_host(room), first)  # a played step is the recorded one

@@ -11,10 +11,10 @@ import pytest
 
 import ann
 from ann.export.formats import safetensors_bytes
-from ann.files.model_schema import FORMAT
+from ann.files.model_schema import FORMAT, checksum
 from ann.files.pickle.reader import read_pickle
 from ann.nn.activations import ACTIVATIONS, Elementwise
-from support import optional
+from support import ROOT, optional
 from support.digits import write_mnist_like
 from support.model_files import rewrite
 from support.networks import network_of
@@ -114,8 +114,8 @@ def test_a_pickle_that_calls_is_refused(tmp_path, monkeypatch, protocol):
         (np.zeros(3, dtype="M8[s]"), "an array of 'M8'; known: f4, f8, u1"),
         (np.array([print]), "an array of 'O8'; known: f4, f8, u1"),
         (np.zeros(3, dtype=[("a", "f4")]), "an array of 'V4'; known: f4, f8, u1"),
-        (np.zeros((0, 3)), "an array that is not of so many numbers"),
-        (np.zeros((1,) * 5), "an array that is not of so many numbers"),
+        (np.zeros((0, 3)), "an array whose data do not fit"),
+        (np.zeros((1,) * 5), "an array whose data do not fit"),
         (np.ndarray, "broken pickle instruction 0x2e"),
         (b"bytes", "broken pickle instruction 0x2e"),
         ("x" * 70_000, "broken pickle instruction 0x2e"),
@@ -194,7 +194,7 @@ def test_arrays_as_other_versions_of_numpy_pickle_them(protocol):
         (b"\x80\x04X\xff\xff\x00\x00abc.", "in the middle"),
         (b"\x80\x04X\xff\xff\xff\xffabc.", "in the middle"),
         (b"\x80\x04}(\x8c\x01aN\x8c\x01aNu.", "broken"),
-        (MANY_AXES, "an array that is not"),
+        (MANY_AXES, "an array whose data"),
         (b"\x80\x04]\x94h\x00a.", "used twice"),
         (b"\x80\x04h\x00.", "broken"),
         (b"\x80\x04u.", "broken"),
@@ -215,16 +215,16 @@ def test_malformed_streams(data, message):
     ("change", "message"),
     [
         (lambda c: c.update(format="zip"), "its format is not 'ann-mlp'"),
-        (lambda c: c.update(version=4), "format version 4 is later than 3, the last one known here; update ann"),
+        (lambda c: c.update(version=4), "its version is 4, expected 3; update ann if it is later"),
         (lambda c: c.update(version="1"), "its version is '1'"),
         (lambda c: c.update(version=True), "its version is True"),
         (lambda c: c.pop("seed"), "it lacks 'seed'"),
         (lambda c: c.update(extra=1), "it has an unknown field, 'extra'"),
+        (lambda c: c.update(version=2), "its version is 2, expected 3"),
         (
-            lambda c: c.update(version=1),
-            "it has an unknown field, 'examples', 'sha256'",
+            lambda c: c.update(seed=-1),
+            "seed is not a whole number.*; its SHA-256 is right, so it was .* like that",
         ),
-        (lambda c: c.update(seed=-1), "seed is not a whole number.*; its SHA-256 is right, so it was .* made so"),
         (lambda c: c.update(seed=True), "seed is not a whole number"),
         (lambda c: c.update(examples=3), "examples: expected images, outputs"),
         (lambda c: c["examples"].pop("images"), "examples: expected images, outputs"),
@@ -233,7 +233,7 @@ def test_malformed_streams(data, message):
         (lambda c: c["examples"].update(images=np.ones((16, 6), "u1")), r"shape \(16, 6\), expected \(16, 5\)"),
         (
             lambda c: c["examples"].update(images=np.ones((999, 5), "u1")),
-            "999 of them; of this network 1 to 16 are tried",
+            "examples: 999 images, expected 1 to 16 for this network",
         ),
         (lambda c: c["examples"].update(outputs=np.ones((15, 3), "f4")), r"shape \(15, 3\), expected \(16, 3\)"),
         (lambda c: c["examples"].update(outputs=np.full((16, 3), np.inf, "f4")), "outputs holds numbers that are not"),
@@ -283,7 +283,7 @@ def test_files_that_are_none(tmp_path, saved):
         ("short", "it ends at byte"),
         ("pipe", "cannot be read: not a regular file"),
         ("nul\0", "cannot be read"),
-        ("checkpoint.npz", "a zip file, such as a checkpoint, or what export.py writes as .npz; models are read from"),
+        ("checkpoint.npz", "this is a zip file, such as a checkpoint or an exported .npz; load a .pickle or"),
     ]:
         with pytest.raises(ann.ModelFileError, match=message):
             ann.load_model(tmp_path / name)
@@ -294,7 +294,7 @@ def test_files_that_are_none(tmp_path, saved):
 def test_a_huge_file_is_not_read(tmp_path):
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(2**40)  # sparse
-    with pytest.raises(ann.ModelFileError, match="1099511627776 bytes, and at most 268435456 are read"):
+    with pytest.raises(ann.ModelFileError, match="1099511627776 bytes; the limit is 268435456"):
         ann.load_model(tmp_path / "huge")
 
 
@@ -447,21 +447,43 @@ def test_a_wrong_device_is_not_the_file_s_fault(saved):
         ann.load_model(saved, device="tpu")
 
 
-def test_models_of_version_1(saved):
-    """Which had no examples and no checksum; and such as other programs wrote, with NumPy's own arrays."""
+@pytest.mark.parametrize("name", ["network", "committee"])
+def test_model_files_of_before_the_redesign(tmp_path, name):
+    """Written by commit 1ac3de6, the first with version 3."""
+    path = ROOT / f"tests/files/saved/{name}.model"
+    contents = pickle.loads(path.read_bytes())
+    images, outputs = (contents["examples"][key] for key in ("images", "outputs"))
+    net = ann.load_model(path)
+    np.testing.assert_allclose(net.apply(images), outputs, rtol=1e-5, atol=1e-6)
+    again = pickle.loads(net.to_bytes())
+    for key in contents.keys() - {"layers", "examples", "sha256"}:
+        assert again[key] == contents[key]
+    for old, new in zip(contents["layers"], again["layers"], strict=True):
+        assert old.keys() == new.keys() and old["activation"] == new["activation"]
+        np.testing.assert_array_equal(old["weight"], new["weight"])
+        np.testing.assert_array_equal(old["bias"], new["bias"])
+    np.testing.assert_array_equal(again["examples"]["images"], images)
+    np.testing.assert_allclose(again["examples"]["outputs"], outputs, rtol=1e-5, atol=1e-6)
+
+
+def test_models_that_other_programs_wrote(saved):
+    """With NumPy's own arrays, of other types and byte orders."""
     expected = ann.load_model(saved)
-    contents = pickle.loads(saved.read_bytes()) | {"version": 1}
-    for key in ("examples", "sha256"):
-        contents.pop(key)
+    contents = pickle.loads(saved.read_bytes())
+
+    def write(layers, protocol):
+        changed = contents | {"layers": layers}
+        saved.write_bytes(pickle.dumps(changed | {"sha256": checksum(changed)}, protocol=protocol))
+
     for protocol in range(2, 6):
         for kind in ("<f4", ">f4", "<f8"):
             layers = [
                 layer | {name: layer[name].astype(kind) for name in ("weight", "bias")} for layer in contents["layers"]
             ]
-            saved.write_bytes(pickle.dumps(contents | {"layers": layers}, protocol=protocol))
+            write(layers, protocol)
             np.testing.assert_array_equal(ann.load_model(saved).parameters, expected.parameters)
     layers[1]["bias"] = np.full(3, 1e39)  # more than float32 holds
-    saved.write_bytes(pickle.dumps(contents | {"layers": layers}))
+    write(layers, protocol)
     with pytest.raises(ann.ModelFileError, match="layer 2: bias holds numbers that are not finite"):
         ann.load_model(saved)
 
@@ -481,9 +503,7 @@ def test_damage_is_told_from_what_was_made_so(saved):
     place = whole.index(weights.tobytes())
     for changed in (whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :], whole.replace(b"tanh", b"relu", 1)):
         saved.write_bytes(changed)
-        with pytest.raises(
-            ann.ModelFileError, match="damaged, or changed by hand, since it was saved: its SHA-256 is not"
-        ):
+        with pytest.raises(ann.ModelFileError, match="damaged or edited after it was saved: its SHA-256 does not"):
             ann.load_model(saved)
     saved.write_bytes(whole)
     rewrite(saved, lambda contents: contents.update(loss="hinge"))
@@ -507,7 +527,7 @@ def test_a_model_that_loads_is_one_that_works(backend, saved):
     rewrite(saved, lambda c: c["examples"].update(outputs=outputs + np.float32(0.009)))
     ann.load_model(saved, backend)
     rewrite(saved, lambda c: c["examples"].update(outputs=outputs + np.float32(0.02)))
-    with pytest.raises(ann.ModelFileError, match="on this machine it gives other outputs for its own examples"):
+    with pytest.raises(ann.ModelFileError, match="its self-test fails: on this machine it gives other outputs"):
         ann.load_model(saved, backend)
 
 
@@ -533,7 +553,7 @@ def test_outputs_that_hang_on_rounding_are_not_examples(tmp_path):
     net = ann.NeuralNetwork(
         layers, parameters=np.array([1e9, -1e9, 1e9, -1e9, 0, 0, 0, 0, -1, 1], dtype=np.float32) * 1e4
     )
-    net.examples = np.full((16, 4), 100, dtype=np.uint8)
+    net.self_test_images = np.full((16, 4), 100, dtype=np.uint8)
     net.save(tmp_path / "model")
     assert pickle.loads((tmp_path / "model").read_bytes())["examples"] is not None
     net.parameters[:] = np.array([1, 1, 1, 1, -2, -2, 0, 0, 0, 0], dtype=np.float32) * 1e9
@@ -549,7 +569,7 @@ def test_weights_that_overflow_are_nobody_s_warning(tmp_path):
     assert pickle.loads((tmp_path / "model").read_bytes())["examples"] is None
     examples = {"images": np.ones((1, 2), np.uint8), "outputs": np.ones((1, 2), np.float32)}
     rewrite(tmp_path / "model", lambda contents: contents.update(examples=examples))
-    with pytest.raises(ann.ModelFileError, match="other outputs for its own examples"):
+    with pytest.raises(ann.ModelFileError, match="its self-test fails"):
         ann.load_model(tmp_path / "model")
 
 
@@ -557,7 +577,7 @@ def test_float64_networks_answer_as_what_is_saved_of_them(tmp_path):
     """Which is float32: where that makes another network of it, no example would hold."""
     layers = [{"input_dim": 2, "output_dim": 1, "activation": "identity"}]
     net = ann.NeuralNetwork(layers, "quadratic", dtype="float64", parameters=[1e9 + 1, -1e9, 0])
-    net.examples = np.array([[9, 9], [5, 5]], dtype=np.uint8)
+    net.self_test_images = np.array([[9, 9], [5, 5]], dtype=np.uint8)
     net.save(tmp_path / "model")
     ann.load_model(tmp_path / "model")
     for value in (1e25, 1e300, 1e-300):
@@ -568,15 +588,6 @@ def test_float64_networks_answer_as_what_is_saved_of_them(tmp_path):
                 ann.load_model(tmp_path / "model")
             except ValueError as error:
                 assert value == 1e300 and "not finite" in str(error)
-
-
-def test_pickles_of_networks_of_before_there_were_examples():
-    net = network_of(ann.get_backend("cpu"), 5, 3)
-    state = net.__getstate__()
-    del state["examples"]
-    twin = ann.NeuralNetwork.__new__(ann.NeuralNetwork)
-    twin.__setstate__(state)
-    assert twin.to_bytes() == net.to_bytes()
 
 
 def test_networks_of_many_inputs_carry_fewer_random_examples():
@@ -592,15 +603,15 @@ def test_networks_of_many_inputs_carry_fewer_random_examples():
 
 def test_examples_of_one_s_own(saved):
     net = ann.load_model(saved)
-    assert net.examples.base is None  # it does not keep the file in memory
+    assert net.self_test_images.base is None  # it does not keep the file in memory
     images = np.arange(20, dtype=np.uint8).reshape(4, 5)
-    net.examples = images
+    net.self_test_images = images
     images[:] = 0
-    assert net.examples.sum() == sum(range(20))
+    assert net.self_test_images.sum() == sum(range(20))
     for wrong in (images / 255.0, np.zeros((17, 5), np.uint8), np.zeros((4, 6), np.uint8), [[1] * 5], "x", 3):
-        with pytest.raises(ValueError, match="examples: expected"):
-            net.examples = wrong
-    net.examples = None
+        with pytest.raises(ValueError, match="self_test_images: expected"):
+            net.self_test_images = wrong
+    net.self_test_images = None
 
 
 def test_an_activation_that_raises(monkeypatch, saved):
@@ -613,9 +624,9 @@ def test_an_activation_that_raises(monkeypatch, saved):
     monkeypatch.setitem(ACTIVATIONS, "tanh", Elementwise("tanh", fail, fail))
     net = network_of(ann.get_backend("cpu"), 5, 4, 3, activation="tanh", output="softmax")
     net.save(saved)
-    assert ann.load_model(saved).examples is None
+    assert ann.load_model(saved).self_test_images is None
     saved.write_bytes(whole)
-    with pytest.raises(ann.ModelFileError, match="other outputs for its own examples"):
+    with pytest.raises(ann.ModelFileError, match="its self-test fails"):
         ann.load_model(saved)
 
 

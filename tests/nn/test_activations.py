@@ -30,7 +30,7 @@ FORMULAS = {
 def outputs(backend, name, z):
     device = backend.from_host(z)
     out = backend.xp.empty_like(device)
-    with backend.quiet():
+    with backend.ignore_overflow():
         get_activation(name).function(backend, device, out)
     return out
 
@@ -83,7 +83,7 @@ def test_large_sums_stay_finite(backend, name, size):
     activation = get_activation(name)
     y = outputs(backend, name, z)
     grad = backend.from_host(np.ones_like(z))
-    with backend.quiet():
+    with backend.ignore_overflow():
         activation.backward(
             backend, grad, y if activation.keeps == "output" else backend.from_host(z), backend.xp.empty_like(y)
         )

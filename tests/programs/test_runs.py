@@ -132,8 +132,8 @@ def test_a_signal_ends_after_the_step(tmp_path, small_data, uninterrupted, numbe
         found = re.fullmatch(r"interrupted after (\d+) of 250 epochs; go on: (.*)\n", error.decode())
         seen.append(int(found[1]))
         assert f"--resume {folder}" in found[2]
-        position = read_checkpoint(folder / "checkpoint.npz")[1]
-        assert len(position.reports) == seen[-1] == len((folder / "log.jsonl").read_text().splitlines())
+        state = read_checkpoint(folder / "checkpoint.npz")[1]
+        assert len(state.reports) == seen[-1] == len((folder / "log.jsonl").read_text().splitlines())
         assert not (folder / "model.pickle").exists()
     assert len(seen) == 2 and 0 < seen[0] < seen[1]
     assert digests(folder) == uninterrupted

@@ -298,7 +298,7 @@ def test_bad_models(trained, small_data):
         (b"", "not a pickle"),
         (b"hello", "not a pickle"),
         (good[:1000], "it ends at byte 1000"),
-        (pickle.dumps(later, protocol=4), "format version 4 is later than 3"),
+        (pickle.dumps(later, protocol=4), "its version is 4, expected 3"),
     ]:
         path = trained / "other.pickle"
         path.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ class Member:
     def gather(self, value):
         return [pickle.loads(data) for data in self._exchange(pickle.dumps(value))]  # nothing is shared
 
-    def either(self, bit):
+    def any_process(self, bit):
         return any(self._exchange(bool(bit)))
 
     def sum(self, array):

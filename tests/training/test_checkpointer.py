@@ -120,8 +120,8 @@ def test_a_finished_run_is_read_and_not_trained(dataset, tmp_path):
 def test_how_often_it_is_written(monkeypatch, dataset, tmp_path):
     written = []
 
-    def note(path, run, position, arrays):
-        written.append((position.epoch, position.step, position.finished))
+    def note(path, run, state, arrays):
+        written.append((state.epoch, state.step, state.finished))
 
     monkeypatch.setattr("ann.training.checkpointer.write_checkpoint", note)
     backend = ann.get_backend("cpu")

@@ -17,7 +17,7 @@ from ann.training.fastest_device import choose_backend
 from support import optional
 from support.backends import Plain, assert_device_array, assert_same, make_backend
 from support.digits import write_mnist_like
-from support.model_files import as_version, rewrite
+from support.model_files import rewrite
 from support.networks import REGULARIZED, known, network_of, recipe_of
 from support.programs import FAST, run
 
@@ -153,13 +153,6 @@ def test_files_and_copies(backend, dataset, tmp_path):
     )
 
 
-def test_committees_of_version_2(tmp_path):
-    net = ann.NeuralNetwork(network_of(make_backend("numpy"), 5, 4, 3).layer_list, committee=3)
-    net.save(tmp_path / "model")
-    rewrite(tmp_path / "model", as_version(2))
-    assert ann.load_model(tmp_path / "model").to_bytes() == net.to_bytes()
-
-
 def set_layer(number, key, change):
     def apply(contents):
         contents["layers"][number][key] = change(contents["layers"][number][key])
@@ -170,12 +163,10 @@ def set_layer(number, key, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (as_version(1), r"layer 1: weight has shape \(3, 5, 4\), expected \(5, 4\)"),
         (set_layer(0, "weight", lambda array: array[0]), r"layer 1: bias has another number of members, \(3,\)"),
         (set_layer(0, "bias", lambda array: array[:2]), r"layer 1: bias has another number of members, \(2,\)"),
         (set_layer(1, "bias", lambda array: array[0]), r"layer 2: bias has another number of members, \(\)"),
         (set_layer(0, "weight", lambda array: array[None]), r"shape \(1, 3, 5, 4\), expected \(K, 5, 4\)"),
-        (as_version(2, lambda array: array[0]), r"layer 1: weight has shape \(5, 4\), expected \(K, 5, 4\)"),
         (set_layer(0, "weight", lambda array: array[:1]), "layer 1: weight has one member; a committee has two"),
         (set_layer(1, "bias", lambda array: array * np.float32(np.nan)), "layer 2: bias holds numbers that are not"),
     ],

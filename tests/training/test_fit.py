@@ -323,7 +323,7 @@ def test_floats_and_target_rows_train_like_pixels_and_labels(backend, dataset, r
         assert one.loss == pytest.approx(other.loss, rel=1e-3)
         assert one.validation.loss == pytest.approx(other.validation.loss, rel=1e-3)
         assert abs(one.validation.wrong - other.validation.wrong) <= 1
-    assert pixels.examples is not None and floats.examples is None
+    assert pixels.self_test_images is not None and floats.self_test_images is None
 
 
 def test_floats_that_cannot_be_trained_on(dataset):

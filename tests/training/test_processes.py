@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ann
-from ann.training.distributed import ALONE, check_same, first, share_of, together
+from ann.training.distributed import SINGLE_PROCESS, check_same, on_all, on_first, shard
 from support import fake_processes
 from support.backends import make_backend
 from support.digits import write_mnist_like
@@ -33,7 +33,7 @@ def trained(processes, recipe, data, backend=None, **options):
 @pytest.mark.parametrize("name", CASES)
 def test_the_same_training_as_alone(data, name, size):
     recipe = CASES[name]
-    expected, reports = trained(ALONE, recipe, data)
+    expected, reports = trained(SINGLE_PROCESS, recipe, data)
     for parameters, found in fake_processes.together(size, lambda processes: trained(processes, recipe, data)):
         # in float32, after tens of steps, of sums in another order
         np.testing.assert_allclose(parameters, expected, rtol=0, atol=2e-3 * np.abs(expected).max())
@@ -44,7 +44,7 @@ def test_the_same_training_as_alone(data, name, size):
 def test_the_same_training_as_alone_to_rounding(data, name):
     """In float64 nothing but rounding is left to differ."""
     recipe = CASES[name]
-    expected, reports = trained(ALONE, recipe, data, dtype="float64")
+    expected, reports = trained(SINGLE_PROCESS, recipe, data, dtype="float64")
     members = fake_processes.together(3, lambda processes: trained(processes, recipe, data, dtype="float64"))
     for parameters, found in members:
         np.testing.assert_allclose(parameters, expected, rtol=0, atol=1e-9)
@@ -55,7 +55,7 @@ def test_the_same_training_as_alone_to_rounding(data, name):
 @pytest.mark.parametrize("name", ["sgd", "regularized", "batch norm", "committee"])
 def test_on_the_strict_device(data, name):
     recipe = CASES[name]
-    expected, _ = trained(ALONE, recipe, data)
+    expected, _ = trained(SINGLE_PROCESS, recipe, data)
     for parameters, _ in fake_processes.together(
         2, lambda processes: trained(processes, recipe, data, make_backend("strict"))
     ):
@@ -65,7 +65,7 @@ def test_on_the_strict_device(data, name):
 def test_more_processes_than_images_in_the_last_batch(data):
     """Of 300 images, batches of 23 leave 1."""
     recipe = ann.Recipe(hidden=(9,), batch_size=23, epochs=2, batch_norm=True)
-    expected, reports = trained(ALONE, recipe, data, dtype="float64")
+    expected, reports = trained(SINGLE_PROCESS, recipe, data, dtype="float64")
     for parameters, found in fake_processes.together(
         5, lambda processes: trained(processes, recipe, data, dtype="float64")
     ):
@@ -75,7 +75,7 @@ def test_more_processes_than_images_in_the_last_batch(data):
 
 def test_held_out_images_and_early_stopping(data):
     recipe = ann.Recipe(hidden=(9,), batch_size=40, epochs=60, validation=101, early_stopping=1)
-    expected, reports = trained(ALONE, recipe, data, dtype="float64")
+    expected, reports = trained(SINGLE_PROCESS, recipe, data, dtype="float64")
     assert len(reports) < 60
     for parameters, found in fake_processes.together(
         3, lambda processes: trained(processes, recipe, data, dtype="float64")
@@ -88,7 +88,7 @@ def test_held_out_images_and_early_stopping(data):
 def test_weights_of_images(data, rng):
     weights = rng.integers(0, 3, 300).astype(float)
     recipe = CASES["adamw"]
-    expected, _ = trained(ALONE, recipe, data, dtype="float64", weights=weights)
+    expected, _ = trained(SINGLE_PROCESS, recipe, data, dtype="float64", weights=weights)
     for parameters, _ in fake_processes.together(
         3, lambda processes: trained(processes, recipe, data, dtype="float64", weights=weights)
     ):
@@ -100,7 +100,7 @@ def test_weights_of_images(data, rng):
 def test_resumed_with_another_number(data, tmp_path, before, after, batches):
     """Stopped by one process alone, in the middle of an epoch; gone on with by others."""
     recipe = ann.Recipe(hidden=(9,), batch_size=45, epochs=4, batch_norm=True, average=0.9, validation=30)
-    expected, reports = trained(ALONE, recipe, data, dtype="float64")
+    expected, reports = trained(SINGLE_PROCESS, recipe, data, dtype="float64")
     checkpoints = ann.Checkpoints(tmp_path / "run.npz", seconds=None)
 
     def stopped(processes):
@@ -126,7 +126,7 @@ def test_resumed_with_another_number(data, tmp_path, before, after, batches):
 def test_a_stop_after_a_checkpoint_that_could_not_be_written(data, tmp_path, monkeypatch):
     """What the first process has still to write, the others know of."""
     recipe = ann.Recipe(hidden=(9,), batch_size=45, epochs=4)
-    expected, _ = trained(ALONE, recipe, data, dtype="float64")
+    expected, _ = trained(SINGLE_PROCESS, recipe, data, dtype="float64")
     write, calls = ann.training.checkpointer.write_checkpoint, []
 
     def full_at_first(*rest):
@@ -150,10 +150,10 @@ def test_a_stop_after_a_checkpoint_that_could_not_be_written(data, tmp_path, mon
         return trained(processes, recipe, data, dtype="float64", on_batch=on_batch, checkpoints=once)
 
     # time is up after the third step, the last one, and not before
-    passed = ann.training.checkpointer.Keeper._seconds_have_passed
+    passed = ann.training.checkpointer.Checkpointer._seconds_have_passed
     monkeypatch.setattr(
-        "ann.training.checkpointer.Keeper._seconds_have_passed",
-        lambda keeper: keeper.position.step == 3 or passed(keeper),
+        "ann.training.checkpointer.Checkpointer._seconds_have_passed",
+        lambda checkpointer: checkpointer.state.step == 3 or passed(checkpointer),
     )
 
     with warnings.catch_warnings():
@@ -220,7 +220,7 @@ def test_shares_are_all_of_a_batch():
     for size in (1, 2, 3, 7):
         for images in range(1, 25):
             parts = [
-                share_of(fake_processes.Member(rank, size, None, None), slice(100, 100 + images))
+                shard(fake_processes.Member(rank, size, None, None), slice(100, 100 + images))
                 for rank in range(size)
             ]
             counted = [part for part, share in parts if share]
@@ -233,15 +233,16 @@ def test_shares_are_all_of_a_batch():
 
 
 def test_alone_nothing_is_exchanged():
-    assert share_of(ALONE, slice(3, 9)) == (slice(3, 9), 1.0)
-    assert ALONE.gather(7) == [7] and ALONE.either(True) and not ALONE.either(False)
-    assert first(ALONE, lambda: 3) == 3 and together(ALONE, lambda: 4) == 4
-    check_same(ALONE, {"a": object()})
+    assert shard(SINGLE_PROCESS, slice(3, 9)) == (slice(3, 9), 1.0)
+    assert SINGLE_PROCESS.gather(7) == [7]
+    assert SINGLE_PROCESS.any_process(True) and not SINGLE_PROCESS.any_process(False)
+    assert on_first(SINGLE_PROCESS, lambda: 3) == 3 and on_all(SINGLE_PROCESS, lambda: 4) == 4
+    check_same(SINGLE_PROCESS, {"a": object()})
     array = np.ones(3)
-    ALONE.sum(array)
+    SINGLE_PROCESS.sum(array)
     assert array.tolist() == [1, 1, 1]
     with pytest.raises(KeyError, match="x"):
-        together(ALONE, lambda: {}["x"])
+        on_all(SINGLE_PROCESS, lambda: {}["x"])
 
 
 def test_what_the_first_raises_all_raise():
@@ -252,7 +253,7 @@ def test_what_the_first_raises_all_raise():
 
     def work(processes):
         try:
-            return first(processes, make)
+            return on_first(processes, make)
         except OSError as error:
             return str(error)
 

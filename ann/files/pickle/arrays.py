@@ -1,5 +1,5 @@
-"""How NumPy's arrays stand in a pickle: as calls of a few functions. Their names are compared with a list, and stand
-for what is done here instead: bytes become an array of numbers, and nothing else can.
+"""How a pickle represents NumPy arrays: as calls of a few functions. None of them is called. Their
+names are compared with a list, and the code here builds the array from bytes instead.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ann.files.pickle.values import shown
+from ann.errors import printable
 
-_MAX_LATIN1 = 2**24  # all bytes that are written as strings, as protocol 2 has to
+_MAX_LATIN1 = 2**24  # bytes in all that are written as strings, as in protocol 2
 _MAX_AXES = 4
 _TYPES = ("f4", "f8", "u1")
 NAMES = {
@@ -23,54 +23,54 @@ NAMES = {
     **{(f"numpy.{core}.multiarray", "_reconstruct"): "reconstruct" for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): "frombuffer" for core in ("core", "_core")},
 }
-_PLAIN = (None, None, None, -1, -1, 0)  # how NumPy says that numbers are no records and have no other oddities
+_PLAIN = (None, None, None, -1, -1, 0)  # NumPy's state of a dtype without fields, shape or metadata
 _LAST_LATIN1 = 0xC3  # the largest byte of a character up to 0xFF in UTF-8
-_NO_ARRAY = "an array that is not of so many numbers as its shape says, or not of plain ones"
+_NO_ARRAY = "an array whose data do not fit its shape, or are not plain numbers"
 
 
 class Symbol:
-    """What is on the stack and is no value: it must not be left in the result, or be put into a container."""
+    """Something on the stack that is not a value and must not end up in the result or a container."""
 
     __slots__ = ()
 
 
 @dataclass(slots=True)
 class Name(Symbol):
-    """One of the names above, which is never looked up."""
+    """One of ``NAMES``; it is never imported."""
 
     name: str
 
 
 @dataclass(slots=True)
 class Data(Symbol):
-    """Bytes of an array, or of what only looks like one."""
+    """Bytes, to become the contents of an array."""
 
     view: memoryview
 
 
 @dataclass(slots=True)
 class Text(Symbol):
-    """A string so long that it can only be the bytes of an array."""
+    """A string so long that it can only be the contents of an array."""
 
     view: memoryview
 
 
 class Unbuilt(Symbol):
-    """An array whose contents come with the next instruction but one."""
+    """An array whose contents follow in a later instruction."""
 
 
 @dataclass(slots=True)
 class Type(Symbol):
-    """A type of numbers, such as "f4"; the byte order comes after it."""
+    """A number type, such as "f4"; the byte order is set later."""
 
     code: str
     order: str = ""
 
 
 class ArrayCalls:
-    """What is done where a pickle would call a function. One object serves one file.
+    """What is done where a pickle would call a function. Use one object per file.
 
-    All raise ValueError or TypeError for what is not as NumPy has it.
+    The methods raise ValueError or TypeError for arguments that NumPy would not have written.
     """
 
     def __init__(self) -> None:
@@ -84,16 +84,16 @@ class ArrayCalls:
         }
 
     def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
-        """What a call would give: an array, or a symbol of what becomes one."""
+        """The result of a call: an array, or a symbol that becomes one."""
         if type(function) is not Name:
             raise TypeError
         return self._functions[function.name](*arguments)
 
     def build(self, target: Any, state: tuple[Any, ...]) -> Any:
-        """What an object becomes when it is given its state."""
+        """An object after its state was set."""
         if type(target) is Type:
             if target.order or state[1] not in ("<", ">", "|") or state != (3, state[1], *_PLAIN):
-                raise ValueError("a type of numbers that is not plain")
+                raise ValueError("a number type that is not plain")
             target.order = state[1]
             return target
         if type(target) is Unbuilt and len(state) == 5 and state[0] == 1 and type(state[3]) in (bool, int):
@@ -108,7 +108,7 @@ class ArrayCalls:
 
     def _dtype(self, code: Any, align: Any, copy: Any) -> Type:
         if type(code) is not str or code not in _TYPES or align not in (False, 0) or copy not in (True, 1):
-            raise ValueError(f"an array of {shown(code)}; known: {', '.join(_TYPES)}")
+            raise ValueError(f"an array of {printable(code)}; known: {', '.join(_TYPES)}")
         return Type(code)
 
     def _reconstruct(self, kind: Any, shape: Any, code: Any) -> Unbuilt:
@@ -128,14 +128,14 @@ class ArrayCalls:
             raise ValueError(f"arrays written as strings of more than {_MAX_LATIN1} bytes in all")
         if type(text) is str:
             return Data(memoryview(text.encode("latin-1")))
-        # Other characters than these, of which one makes a string four times as long, fail before they cost memory
+        # A single character outside Latin-1 would make the decoded string four times as large
         if np.frombuffer(text.view, dtype=np.uint8).max() > _LAST_LATIN1:
             raise TypeError
         return Data(memoryview(str(text.view, "utf-8").encode("latin-1")))
 
 
 def _array(shape: Any, kind: Any, data: Any, order: Any) -> np.ndarray:
-    """An array that is a view of the file. The bytes are as many as it takes, so shapes cost nothing."""
+    """An array that is a view of the file, which must hold all its bytes."""
     if (
         type(kind) is not Type
         or type(data) is not Data

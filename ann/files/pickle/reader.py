@@ -1,8 +1,7 @@
-"""Reads pickles of plain values and arrays without executing them. A pickle is a program for a small stack
-machine, and Python's own reader lets it call any function; this one knows only the instructions that build
-plain values, looks up no name, calls nothing, and allocates little but what the file has paid for in bytes.
-
-What stands in it for NumPy's arrays is in ``arrays``.
+"""Reads pickles of plain values and arrays without executing them. A pickle is a program for a small
+stack machine, and Python's own reader lets it call any function. This one knows only the instructions
+that build plain values. It imports nothing, calls nothing, and allocates little more than the size of
+the file. ``arrays`` builds NumPy's arrays.
 """
 
 from __future__ import annotations
@@ -14,39 +13,40 @@ from typing import Any
 
 import numpy as np
 
+from ann.errors import printable
 from ann.files.pickle.arrays import NAMES, ArrayCalls, Data, Name, Symbol, Text, Type
-from ann.files.pickle.values import check_depth, shown
+from ann.files.pickle.values import check_depth
 
-# Caps on what one file may ask for; a model file of this package needs a few hundred instructions.
+# Limits for one file; a model file of this package needs a few hundred instructions.
 _MAX_INSTRUCTIONS = 100_000
 _MAX_STRING = 2**16
-_MAX_TEXT = 2**20  # all strings together, as often as they are used
+_MAX_TEXT = 2**20  # all strings together, counted each time they are used
 
 _PROTOCOLS = (2, 3, 4, 5)
 
 
 def read_pickle(data: bytes) -> Any:
-    """The value that a pickle of protocol 2, 3, 4 or 5 describes.
+    """The value in a pickle of protocol 2 to 5.
 
-    It may hold None, bools, ints of up to 8 bytes, floats, strings, lists, tuples, dicts with string keys, and arrays
-    of float32, float64 or uint8: as NumPy 1 and 2 pickle them, or written as ``numpy.ndarray(shape, "<f4", bytes)``.
-    The arrays are views of ``data``, for reading.
+    It may hold None, bools, ints of up to 8 bytes, floats, strings, lists, tuples, dicts with string
+    keys, and arrays of float32, float64 or uint8, as NumPy 1 and 2 pickle them or written as
+    ``numpy.ndarray(shape, "<f4", bytes)``. The arrays are read-only views of ``data``.
 
     Raises:
-        ValueError: anything else; the message says what and where.
+        ValueError: it holds anything else; the message says what and where.
     """
     return _Machine(data).run()
 
 
 @dataclass(slots=True)
 class _Arguments(Symbol):
-    """A tuple that holds symbols: what a call is given, or an array is built of."""
+    """A tuple that holds symbols: the arguments of a call, or the state of an array."""
 
     items: tuple[Any, ...]
 
 
 class _Mark(Symbol):
-    """Where the items of a container begin."""
+    """Marks where the items of a container begin."""
 
 
 _MARK = _Mark()
@@ -93,14 +93,14 @@ class _Machine:
         self._stack.append(value)
 
     def _pop(self, *symbols: type[Symbol]) -> Any:
-        """A value, or one of these symbols."""
+        """Pop a value, or a symbol of one of these types."""
         value = self._stack.pop()
         if isinstance(value, Symbol) and not isinstance(value, symbols):
             raise TypeError
         return value
 
     def _top(self, kind: type) -> Any:
-        """The container below the items just popped, checked to be one."""
+        """The container on top of the stack, which must be of this type."""
         if type(self._stack[-1]) is not kind:
             raise TypeError
         return self._stack[-1]
@@ -122,7 +122,7 @@ class _Machine:
     # Instructions ----------------------------------------------------------------------------------------------
 
     def frame(self) -> None:
-        self._take(8)  # how many bytes follow: a hint for readers from slow disks
+        self._take(8)  # the number of bytes that follow: a hint for buffered readers
 
     def constant(self, value: Any) -> None:
         self._push(value)
@@ -158,7 +158,7 @@ class _Machine:
     def container(self, kind: type) -> None:
         self._push(kind())
 
-    # What a tuple holds is for a call where it holds symbols, and cannot be left in the result
+    # A tuple that holds symbols is only an argument of a call
 
     def tuple_of(self, count: int) -> None:
         self._push(_tuple([self._pop(*_FOR_CALLS) for _ in range(count)][::-1]))
@@ -196,14 +196,14 @@ class _Machine:
         self._memo.append(self._stack[-1])
 
     def put(self, code: str) -> None:
-        if self._number(code) != len(self._memo):  # picklers count; a place far off would cost memory
+        if self._number(code) != len(self._memo):  # picklers count up; a large number would cost memory
             raise IndexError
         self.memoize()
 
     def recall(self, code: str) -> None:
         value = self._memo[self._number(code)]
         if type(value) not in (str, Name, Type) and not (type(value) is Data and len(value.view) == 1):
-            # Containers could hold themselves or grow exponentially, arrays cost memory that no bytes pay for.
+            # containers could contain themselves or grow exponentially; arrays would be copied later
             raise ValueError("something other than a string is used twice")
         if type(value) is str:
             self._count_text(len(value))
@@ -225,10 +225,11 @@ class _Machine:
         return line[:length].decode("utf-8")
 
     def _named(self, module: Any, name: Any) -> None:
-        pair = (module, name)
-        if type(module) is not str or type(name) is not str or pair not in NAMES:
-            raise ValueError(f"it names {shown(module)}, {shown(name)}, and only NumPy's arrays are allowed")
-        self._push(Name(NAMES[pair]))
+        if type(module) is not str or type(name) is not str:
+            raise TypeError
+        if (module, name) not in NAMES:
+            raise ValueError(f"it names {printable(module)}, {printable(name)}, and only NumPy's arrays are allowed")
+        self._push(Name(NAMES[module, name]))
 
     def _pop_arguments(self) -> tuple[Any, ...]:
         value = self._pop(_Arguments)
@@ -247,7 +248,7 @@ class _Machine:
 
 
 def _tuple(items: list[Any]) -> Any:
-    """A tuple, or where it holds symbols, which are no values, one that is none."""
+    """A tuple, or ``_Arguments`` if it holds symbols."""
     symbols = any(isinstance(item, Symbol) for item in items)
     return _Arguments(tuple(items)) if symbols else tuple(items)
 

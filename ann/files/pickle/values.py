@@ -1,5 +1,5 @@
-"""The values that a file may hold beside arrays: None, bools, numbers, strings, and lists, tuples and dicts of such.
-They may be a stranger's, so they are looked at with care.
+"""The plain values that a file may hold beside arrays: None, bools, numbers, strings, and lists, tuples
+and dicts of these.
 """
 
 from __future__ import annotations
@@ -8,21 +8,12 @@ from typing import Any
 
 import numpy as np
 
-_MAX_DEPTH = 20  # of containers in containers
-_MAX_INT, _MAX_STRING = 2**63, 2**16  # what pickles hold
-
-
-def shown(value: Any) -> str:
-    """A value out of a stranger's file for a message: short, on one line, and harmless to a terminal."""
-    if type(value) is int and not -_MAX_INT <= value < _MAX_INT:
-        return "an int beyond all bounds"
-    if type(value) in (str, int, float, bool, type(None)):
-        return ascii(value[:40] if isinstance(value, str) else value)
-    return f"a {type(value).__name__}"
+_MAX_DEPTH = 20  # of nested containers
+_MAX_INT, _MAX_STRING = 2**63, 2**16  # what ``reader`` accepts
 
 
 def check_depth(value: Any) -> None:
-    """Raise ValueError for deep nesting, on which later code that calls itself for each level would fail."""
+    """Raise ValueError if containers are nested so deeply that recursive code could fail on them."""
     level = [value]
     for _ in range(_MAX_DEPTH):
         level = [
@@ -37,23 +28,20 @@ def check_depth(value: Any) -> None:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a pickle may hold it: no arrays, at any of the few levels that the readers allow, no ints of more than 8
-    bytes, and no strings that are too long, or of half characters.
+    """Whether a file may hold this value. ``check_depth`` must have accepted it.
+
+    Not allowed are arrays, ints of more than 8 bytes, and strings that are longer than 64 KB in UTF-8
+    or not Unicode, at any level. Objects of other types fail when they are pickled.
     """
     if isinstance(value, dict):
         return all(map(is_plain, value)) and all(map(is_plain, value.values()))
     if isinstance(value, (list, tuple)):
         return all(map(is_plain, value))
     if isinstance(value, str):
-        return len(value) <= _MAX_STRING and (value.isascii() or len(_utf8(value)) in range(1, _MAX_STRING + 1))
+        try:
+            return len(value) <= _MAX_STRING and len(value.encode()) <= _MAX_STRING
+        except UnicodeEncodeError:  # half a surrogate pair
+            return False
     if type(value) is int:
         return -_MAX_INT <= value < _MAX_INT
     return not isinstance(value, np.ndarray)
-
-
-def _utf8(text: str) -> bytes:
-    """Its bytes, or none where it has half characters."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return b""

@@ -182,7 +182,7 @@ def test_the_largest_files(tmp_path):
     array += b"B" + struct.pack("<I", size // 4 * 4) + bytes(size // 4 * 4) + b"tR"
     assert_no_model(tmp_path / "model", head + array + b"u.")
     message = assert_no_model(tmp_path / "model", bytes(2**28 + 1))
-    assert "268435457 bytes, and at most 268435456 are read" in message
+    assert "268435457 bytes; the limit is 268435456" in message
 
 
 def model(layers, **more):
@@ -246,14 +246,14 @@ def test_models_that_are_refused_for_their_examples_alone(tmp_path, name):
     data = model(layers, examples=examples)
     del layers
     message = assert_no_model(tmp_path / "model", data)
-    assert "other outputs for its own examples" in message
+    assert "its self-test fails" in message
 
 
 def test_too_many_examples(tmp_path):
     message = assert_no_model(tmp_path / "model", model([layer(1, 1)], examples=wrong_examples(1, 1, 17)))
-    assert "examples: 17 of them; of this network 1 to 16 are tried" in message
+    assert "examples: 17 images, expected 1 to 16 for this network" in message
     message = assert_no_model(tmp_path / "model", model([layer(100, 1, 4000)], examples=wrong_examples(1, 4000, 3)))
-    assert "examples: 3 of them; of this network 1 to 2 are tried" in message
+    assert "examples: 3 images, expected 1 to 2 for this network" in message
 
 
 def test_arrays_in_columns(tmp_path):

@@ -28,7 +28,7 @@ def test_random_damage(tmp_path, options, count):
     command = [sys.executable, *options, program, str(count), "0", str(tmp_path)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert run.returncode == 0, run.stderr + run.stdout
-    found = re.fullmatch(r"(\d+) loaded, (\d+) refused, (\d+) of them for their examples\n", run.stdout)
-    loaded, refused, examples = map(int, found.groups())
+    found = re.fullmatch(r"(\d+) loaded, (\d+) refused, (\d+) of them by their self-test\n", run.stdout)
+    loaded, refused, tests = map(int, found.groups())
     assert loaded + refused == count
-    assert min(loaded, examples) > count // 100  # a flipped bit of a weight is as good as another
+    assert min(loaded, tests) > count // 100  # a flipped bit of a weight is as good as another

@@ -1,0 +1,40 @@
+"""Numbers that change from step to step, such as the learning rate, where a compiled step can read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ann.backends.base import Array, Backend
+
+_CAPACITY = 16
+
+
+class Scalars:
+    """A device vector of numbers that change from step to step.
+
+    Whoever needs such a number adds a function for it and reads the 0-d array that it gets. Before each step, ``set``
+    replaces all numbers at once by a row of a ``table`` that was computed on the host and uploaded for many steps.
+    """
+
+    def __init__(self, backend: Backend, dtype: Any) -> None:
+        self._backend = backend
+        self._functions: list[Callable[[int, float], float]] = []
+        self._vector = backend.xp.zeros(_CAPACITY, dtype=dtype)
+
+    def add(self, function: Callable[[int, float], float]) -> Array:
+        """The 0-d array that holds ``function(step, learning rate)`` during a step. Steps are counted from 1."""
+        self._functions.append(function)
+        return self._vector[len(self._functions) - 1, ...]
+
+    def table(self, first: int, learning_rates: Sequence[float]) -> Array:
+        """A device array with one row for each step after the ``first`` ones."""
+        rows = [
+            [function(step, rate) for function in self._functions] + [0.0] * (_CAPACITY - len(self._functions))
+            for step, rate in enumerate(learning_rates, start=first + 1)
+        ]
+        return self._backend.xp.asarray(rows, dtype=self._vector.dtype)
+
+    def set(self, row: Array) -> None:
+        """Make a row of a table the present numbers."""
+        self._vector[...] = row
