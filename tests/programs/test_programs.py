@@ -1,17 +1,19 @@
 """What all programs have in common: how they start, output that cannot be written, and the names of flags."""
 
+import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
 
 import ann
 from support import ROOT, optional
-from support.programs import FAST, NO_GPU, run
+from support.programs import FAST, NO_GPU, popen, run
 
 optional("tqdm")
 
@@ -30,11 +32,28 @@ def model(tmp_path):
     return tmp_path
 
 
-def in_shell(program, cwd, redirection):
+def run_with(program, cwd, **streams):
+    """Its exit code, and what it writes to standard error unless that is one of the streams."""
     name, *words = shlex.split(program)
-    command = shlex.join([sys.executable, str(ROOT / "scripts" / name), *words])
-    options = {"capture_output": True, "text": True, "cwd": cwd, "env": NO_GPU, "timeout": 300}
-    return subprocess.run(["bash", "-c", f"set -o pipefail; {command} {redirection}"], **options)
+    arguments = [str(ROOT / "scripts" / name), *words]
+    with popen(arguments, cwd=cwd, text=True, **{"stdout": PIPE, "stderr": PIPE, **streams}) as process:
+        _, error = process.communicate(timeout=300)
+    return process.returncode, error
+
+
+@pytest.fixture
+def full_disk():
+    with open("/dev/full", "w") as file:
+        yield file
+
+
+@pytest.fixture
+def left_pipe():
+    """The end to write to of a pipe that its reader has closed."""
+    read, write = os.pipe()
+    os.close(read)
+    yield write
+    os.close(write)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -66,30 +85,30 @@ def test_printed_commands_of_a_program_started_by_a_link(tmp_path, small_data):
         *("try_loader.py", "doctor.py", "verify.py --device cpu --steps 1"),
     ],
 )
-def test_output_that_cannot_be_written(model, program):
-    process = in_shell(program, model, "> /dev/full")
-    assert process.returncode == 1
+def test_output_that_cannot_be_written(model, program, full_disk, left_pipe):
+    code, error = run_with(program, model, stdout=full_disk)
+    assert code == 1
     # doctor may find a problem, and then it does not say that everything else was done
-    assert process.stderr in (f"{LOST}; everything else was done\n", f"{LOST}\n")
+    assert error in (f"{LOST}; everything else was done\n", f"{LOST}\n")
     codes = (0, 1) if program == "doctor.py" else (0,)
-    assert in_shell(program, model, "2> /dev/full").returncode in codes
-    process = in_shell(program, model, "| true")  # a reader that ends without reading
-    assert process.stderr == "" and process.returncode in codes
+    assert run_with(program, model, stderr=full_disk)[0] in codes
+    code, error = run_with(program, model, stdout=left_pipe)
+    assert error == "" and code in codes
 
 
-def test_predictions_that_cannot_be_written(model):
+def test_predictions_that_cannot_be_written(model, full_disk):
     image_module = optional("PIL.Image")
     optional("scipy")
     optional("matplotlib")
     image_module.fromarray(ann.load_dataset(ROOT / "data").test_images[0]).save(model / "seven.png")
     for flags in ("", " --json"):
-        process = in_shell(f"predict.py seven.png{flags}", model, "> /dev/full")
-        assert (process.returncode, process.stderr) == (1, f"{LOST}; everything else was done\n")
+        found = run_with(f"predict.py seven.png{flags}", model, stdout=full_disk)
+        assert found == (1, f"{LOST}; everything else was done\n")
 
 
-def test_a_message_that_cannot_be_written(tmp_path):
-    assert in_shell("test.py --model absent", tmp_path, "2> /dev/full").returncode == 1
-    assert in_shell("test.py --nonsense", tmp_path, "2> /dev/full").returncode == 2
+def test_a_message_that_cannot_be_written(tmp_path, full_disk):
+    assert run_with("test.py --model absent", tmp_path, stderr=full_disk)[0] == 1
+    assert run_with("test.py --nonsense", tmp_path, stderr=full_disk)[0] == 2
 
 
 def test_the_default_device_is_what_help_says(tmp_path):

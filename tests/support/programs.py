@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from support import ROOT, optional
+from support.fork_server import AVAILABLE, ForkServer
 
 optional("tqdm")
 
@@ -12,7 +13,32 @@ optional("tqdm")
 # PATH keeps the interpreter's own; the rest of the environment must not matter. CUDA_VISIBLE_DEVICES hides a GPU
 # from the runs that are about a machine without one.
 NO_GPU = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "MPLBACKEND": "agg", "PYTHONIOENCODING": "utf-8"}
+ONE_THREAD = {**NO_GPU, "OPENBLAS_NUM_THREADS": "1"}  # where programs run side by side
 FAST = ["--hidden", "16", "--epochs", "3", "--batch-size", "20", "--learning-rate", "0.3"]
+TIMEOUT = 300  # seconds
+
+_MODULES = ["ann", "tqdm", "argparse", "difflib"]
+_SERVERS = [ForkServer(env, _MODULES) for env in (NO_GPU, ONE_THREAD)]
+
+
+def popen(arguments, env=NO_GPU, **options):
+    """Begin Python with these arguments: a script, or -c and a program, and what it is given."""
+    for server in _SERVERS if AVAILABLE else []:
+        if env == server.env:
+            return server.popen(arguments, **options)
+    return subprocess.Popen([sys.executable, *arguments], env=env, **options)
+
+
+def python(*arguments, cwd, env=NO_GPU):
+    """Run Python with these arguments to its end."""
+    arguments = [str(argument) for argument in arguments]
+    with popen(arguments, env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            out, error = process.communicate(timeout=TIMEOUT)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(arguments, process.returncode, out, error)
 
 
 def run(name, *arguments, cwd, code=0, env=NO_GPU, complaint=""):
@@ -20,8 +46,7 @@ def run(name, *arguments, cwd, code=0, env=NO_GPU, complaint=""):
 
     Checks its exit code, and whether it writes to standard error; None skips that check.
     """
-    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
-    process = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=300)
+    process = python(ROOT / "scripts" / f"{name}.py", *arguments, cwd=cwd, env=env)
     assert code in (None, process.returncode), process.stdout + process.stderr
     assert "Traceback" not in process.stderr
     if complaint:
@@ -46,6 +71,5 @@ HARNESS = (
 
 
 def run_changed(change, small_data, cwd, *flags, env=NO_GPU):
-    command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py")]
-    command += ["--data", str(small_data), *FAST, *flags]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=300)
+    arguments = ["-c", HARNESS.format(change=change), ROOT / "scripts/train.py", "--data", small_data, *FAST, *flags]
+    return python(*arguments, cwd=cwd, env=env)
