@@ -23,7 +23,7 @@ bootstrap.start()
 import ann
 from ann.analysis.metrics import spread
 from ann.cli.bootstrap import ROOT
-from ann.cli.describe_model import wrong_of_members
+from ann.cli.describe_model import errors_of_members
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser
@@ -86,7 +86,7 @@ def measure(
     wrong = int((network.predict(images) != labels).sum())
     members = {}
     if network.committee > 1:
-        members = {"first_seed": network.seed, "members": wrong_of_members(network, images, labels)}
+        members = {"first_seed": network.seed, "members": errors_of_members(network, images, labels)}
     return {
         "recipe": flags.recipe,
         "on": "held-out" if flags.validation else "test",

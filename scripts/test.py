@@ -21,7 +21,7 @@ from compare import Comparison
 import ann
 from ann.analysis.figures import check_figure_path, figure_of_images, save_figure
 from ann.analysis.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
-from ann.cli.describe_model import describe_members, wrong_of_members
+from ann.cli.describe_model import describe_members, errors_of_members
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser
@@ -62,7 +62,7 @@ def main() -> None:
         names = [*dataset.classes, *map(str, range(len(dataset.classes), network.output_dim))]
         if flags.picture:
             draw_mistakes(flags.picture, images, labels, outputs, names)
-        members = wrong_of_members(network, images, labels) if flags.report_members else None
+        members = errors_of_members(network, images, labels) if flags.report_members else None
         comparison = Comparison(labels, predicted, other.predict(images)) if other else None
         if flags.json:
             more: dict[str, Any] = {"members": members} if members else {}

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "analysis": "validation files.atomic neural_network training.report",
     "export": "files data.catalog neural_network",
     "estimator": "validation data neural_network training",
-    "cli": "errors spelling validation _version backends nn optim files data training analysis",
+    "cli": "errors spelling validation _version backends files data neural_network training analysis",
     "__main__": "spelling cli",
     "__init__": "_version errors backends nn data neural_network committee training",
 }
