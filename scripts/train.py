@@ -13,8 +13,7 @@ from ann.cli import bootstrap
 bootstrap.start()
 
 import ann
-from ann.cli.describe_model import describe_network
-from ann.cli.describe_training import describe_rates, describe_result, remarks
+from ann.cli.describe_training import describe_result, describe_setup, remarks
 from ann.cli.errors import one_line_errors
 from ann.cli.launch import agree_on_backend, launch
 from ann.cli.output import echo
@@ -58,16 +57,13 @@ def train(flags: argparse.Namespace, processes: Processes) -> None:
         on_all(processes, run.check)
         dataset, backend = on_all(processes, lambda: load(flags, processes))
         backend = agree_on_backend(processes, backend, flags.precision)
-        network = on_all(processes, lambda: build(flags, dataset, backend))
+        network = on_all(processes, lambda: recipe.network(dataset, backend, flags.seed))
+        on_all(processes, network.to_bytes)  # fails now, not after the training, if it fails
         run.begin(dataset, backend)
         echo(f"device {backend.name}: {backend.description}")
         for change in run.changes(backend):
             echo(change)
-        echo(describe_network(network))
-        echo(describe_rates(recipe))
-        if processes.size > 1:
-            share = f"each with its share of every batch of {recipe.batch_size} images"
-            echo(f"{processes.size} processes, {share}")
+        echo(describe_setup(network, recipe, processes.size))
         with Progress(recipe, network, dataset, run.state) as progress, Interruption() as stop:
 
             def on_batch(images: int) -> bool:
@@ -75,7 +71,15 @@ def train(flags: argparse.Namespace, processes: Processes) -> None:
                 return stop.signal != 0
 
             callbacks = [*run.callbacks, progress.on_epoch]
-            reports = ann.fit(network, dataset, recipe, callbacks, on_batch, run.checkpoints, processes=processes)
+            reports = ann.fit(
+                network,
+                dataset,
+                recipe,
+                callbacks,
+                on_batch,
+                run.checkpoints,
+                processes=processes,
+            )
             run.write_log(reports)
             if network.recipe is None:  # not finished: a signal came to this process or another
                 exit_with(stop.signal or signal.SIGINT, run.interrupted(reports))
@@ -83,7 +87,8 @@ def train(flags: argparse.Namespace, processes: Processes) -> None:
             return
         run.save(network)
         seconds = time.perf_counter() - started
-        echo(f"saved {flags.output} after {seconds:.1f} s in all; {describe_result(recipe, reports)}")
+        result = describe_result(recipe, reports)
+        echo(f"saved {flags.output} after {seconds:.1f} s in all; {result}")
         for remark in remarks(network, dataset, recipe, flags.report_members):
             echo(remark)
         run.draw_curves(reports)
@@ -97,13 +102,6 @@ def load(flags: argparse.Namespace, processes: Processes) -> tuple[ann.Dataset, 
     if flags.device == "auto" and processes.size == 1:
         backend = choose_backend(dataset, flags.recipe, flags.precision)
     return dataset, backend
-
-
-def build(flags: argparse.Namespace, dataset: ann.Dataset, backend: ann.Backend) -> ann.NeuralNetwork:
-    """A new network; one that could not be saved raises an error now, not after the training."""
-    network: ann.NeuralNetwork = flags.recipe.network(dataset, backend, flags.seed)
-    network.to_bytes()
-    return network
 
 
 if __name__ == "__main__":

@@ -4,13 +4,12 @@ what it looks for, what throws it off, and which labels it doubts. The report is
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from ann.errors import require
 from ann.neural_network import NeuralNetwork, slices
 from ann.validation import check_labels
 
@@ -130,10 +129,7 @@ class Change:
 
 def changes() -> list[Change]:
     """What digits meet in the world. Raises ImportError without SciPy."""
-    try:
-        ndimage: Any = importlib.import_module("scipy.ndimage")
-    except ModuleNotFoundError:
-        raise ImportError("the report needs SciPy: pip install -e '.[report]'") from None
+    ndimage = require("scipy.ndimage", "report", "the report needs SciPy")
 
     def turned(images: np.ndarray, degrees: float) -> list[np.ndarray]:
         return [ndimage.rotate(images, -degrees, axes=(1, 2), reshape=False, order=1)]
@@ -154,11 +150,11 @@ def changes() -> list[Change]:
         return [(ndimage.grey_dilation if pixels > 0 else ndimage.grey_erosion)(images, size=size)]
 
     return [
-        Change("rotation, degrees to the right", tuple(range(-60, 61, 15)), turned),
-        Change("shift, pixels, any way", (0, 1, 2, 3, 4, 5, 6), shifted),
-        Change("noise, deviation in parts of white", (0, 0.1, 0.2, 0.3, 0.4, 0.5), noisy),
-        Change("blur, deviation in pixels", (0, 0.5, 1, 1.5, 2, 2.5), blurred),
-        Change("strokes thicker by, pixels", (-2, -1, 0, 1, 2, 3), thicker),
+        Change("rotation, degrees clockwise", tuple(range(-60, 61, 15)), turned),
+        Change("shift, pixels in any direction", (0, 1, 2, 3, 4, 5, 6), shifted),
+        Change("noise, standard deviation as a share of white", (0, 0.1, 0.2, 0.3, 0.4, 0.5), noisy),
+        Change("blur, standard deviation in pixels", (0, 0.5, 1, 1.5, 2, 2.5), blurred),
+        Change("stroke thickening, pixels", (-2, -1, 0, 1, 2, 3), thicker),
     ]
 
 

@@ -108,11 +108,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
         only_first: how many images the first network alone got wrong.
         only_second: the same of the second.
     """
-    if only_first == only_second:
-        return 1.0
     tosses, fewer = only_first + only_second, min(only_first, only_second)
     tail = ways = 1  # how many rows of tosses have so many heads, from none on; whole numbers, however large
     for count in range(1, fewer + 1):
         ways = ways * (tosses - count + 1) // count
         tail += ways
+    # Twice one tail counts the middle twice if both have the same number
     return min(1.0, float(2 * tail / 2**tosses))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,22 +10,17 @@ from ann.analysis.metrics import spread
 from ann.errors import printable_text
 from ann.files.model_file import read_model
 from ann.neural_network import NeuralNetwork
+from ann.nn.layer_list import describe_shape
 
 
 def describe_network(network: NeuralNetwork) -> str:
     """A network's shape, size and seeds."""
-    shape = shape_of(network.layer_list)
+    shape = describe_shape(network.layer_list)
     size, seeds = network.parameters.shape[-1], network.seeds
     if network.committee == 1:
         return f"network {shape}, {size:,} parameters, seed {network.seed}"
     members = f"committee of {len(seeds)} networks {shape}, {size:,} parameters each"
     return f"{members}, seeds {seeds[0]} to {seeds[-1]}"
-
-
-def shape_of(layer_list: Sequence[dict[str, Any]]) -> str:
-    """The widths of a network, such as 784-128-32-10."""
-    widths = [layer_list[0]["input_dim"], *(layer["output_dim"] for layer in layer_list)]
-    return "-".join(map(str, widths))
 
 
 def describe_model(path: Path) -> str:
@@ -51,7 +44,7 @@ def describe_model(path: Path) -> str:
     lines = {
         "file": f"{path}, {path.stat().st_size:,} bytes",
         "format": f"{contents['format']}, version {contents['version']}",
-        "network": f"{committee}{shape_of(layers)}, {activations}",
+        "network": f"{committee}{describe_shape(layers)}, {activations}",
         "loss": contents["loss"],
         "numbers": f"{size:,}, from {smallest:.4g} to {largest:.4g}",
         "seed": contents["seed"],

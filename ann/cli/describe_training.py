@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ann.analysis.metrics import learnt_nothing
-from ann.cli.describe_model import describe_members, errors_of_members
+from ann.cli.describe_model import describe_members, describe_network, errors_of_members
 from ann.data.datasets import Dataset
 from ann.neural_network import NeuralNetwork
 from ann.training.early_stopping import best_first
@@ -13,7 +13,16 @@ from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
 
 
-def describe_rates(recipe: Recipe) -> str:
+def describe_setup(network: NeuralNetwork, recipe: Recipe, processes: int) -> str:
+    """The network, the rates, and the number of processes if there are several."""
+    lines = [describe_network(network), _describe_rates(recipe)]
+    if processes > 1:
+        share = f"each with its share of every batch of {recipe.batch_size} images"
+        lines.append(f"{processes} processes, {share}")
+    return "\n".join(lines)
+
+
+def _describe_rates(recipe: Recipe) -> str:
     """The optimizer and its rates: first those that were given, then the defaults."""
     given = [recipe.optimizer]
     chosen = list[str]()

@@ -6,12 +6,12 @@ Looking at it does not change the training.
 from __future__ import annotations
 
 import itertools
+import sys
 
 import numpy as np
 
-from ann.analysis.figures import text_picture
 from ann.analysis.inspection import probabilities
-from ann.cli.output import has_unicode
+from ann.analysis.text_pictures import speaks_unicode, text_picture
 from ann.data.datasets import Dataset
 from ann.neural_network import NeuralNetwork
 
@@ -47,7 +47,7 @@ def hardest_image(network: NeuralNetwork, dataset: Dataset, validation: int) -> 
     for name, share in zip(names, most[hardest].tolist(), strict=True):
         text.append(f"{name:>{width}} {_bar(share)} {100 * share:3.0f} %")
     text.append(f"it is labelled {dataset.classes[labels[hardest]]}")
-    picture = text_picture(images[hardest], has_unicode())
+    picture = text_picture(images[hardest], speaks_unicode(sys.stdout))
     above = max(0, (len(picture) - len(text)) // 2)  # beside the middle of the picture
     lines = itertools.zip_longest(picture, [""] * above + text, fillvalue="")
     return [f"  {left:{len(picture[0])}}  {right}".rstrip() for left, right in lines]
@@ -56,6 +56,6 @@ def hardest_image(network: NeuralNetwork, dataset: Dataset, validation: int) -> 
 def _bar(share: float) -> str:
     """A bar as long as a share, in eighths of a character if the terminal has them."""
     eighths = round(8 * _BAR * share)
-    if not has_unicode():
+    if not speaks_unicode(sys.stdout):
         return f"{'#' * (eighths // 8):{_BAR}}"
     return f"{'█' * (eighths // 8) + _EIGHTHS[eighths % 8].strip():{_BAR}}"

@@ -18,11 +18,6 @@ def warn(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def has_unicode() -> bool:
-    """Whether standard output can show any character."""
-    return "utf" in (sys.stdout.encoding or "").lower()
-
-
 class Stream:
     """Standard output or error that never ends a program: text that cannot be written is lost.
 

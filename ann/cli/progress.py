@@ -16,7 +16,7 @@ from ann.training.report import EpochReport
 
 
 class Progress:
-    """On a terminal, a bar with the time left and sometimes an image; elsewhere, a line for each epoch.
+    """On a terminal, a bar with the time left, and images; elsewhere, a line for each epoch.
 
     Args:
         recipe, network, dataset: those of the training.

@@ -1,4 +1,4 @@
-"""A flag for each field of a recipe, made from the field's help and bounds; ``--recipe`` and its list."""
+"""A flag for each field of a recipe, made from its help and bounds; ``--recipe`` and its list."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import dataclasses
 import sys
 from typing import Any
 
-from ann.cli.describe_model import shape_of
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, checked, number, whole
 from ann.cli.results_log import matching, read_rows, results_of
+from ann.nn.layer_list import describe_shape
 from ann.training.named_recipes import RECIPES
 from ann.training.recipe import BY_RULE, Recipe
 from ann.validation import check_count
@@ -84,7 +84,7 @@ class _ListRecipes(argparse.Action):
         with one_line_errors():
             for name, named in RECIPES.items():
                 recipe = named.recipe
-                shape = shape_of(recipe.layer_list(784, 10))
+                shape = describe_shape(recipe.layer_list(784, 10))
                 size = f"{recipe.committee} x " if recipe.committee > 1 else ""
                 network = f"{size}{shape} {recipe.activation}"
                 training = f"{network}, {recipe.epochs} epochs, {named.cost}"

@@ -33,13 +33,13 @@ def parse_flags(description: str, examples: str) -> argparse.Namespace:
         "--precision",
         choices=PRECISIONS,
         default="float32",
-        help="of matrix products; tf32 is faster on a GPU and keeps about 3 digits (default: float32)",
+        help="of matrix products; tf32 is faster on a GPU, with about 3 digits (default: float32)",
     )
     parser.add_argument(
         FLAG,
         action="store_true",
-        help="train one network with all processes that mpiexec started, each with its share of every "
-        "batch: mpiexec -n 4 python scripts/train.py --distributed",
+        help="train one network with all processes that mpiexec started, each with its share of "
+        "every batch: mpiexec -n 4 python scripts/train.py --distributed",
     )
     parser.add_argument("--seed", type=whole(0), default=0, help="of all random numbers (default: 0)")
     add_recipe_flags(parser)
@@ -66,7 +66,7 @@ def _add_places(parser: Parser) -> None:
         "--run",
         type=Path,
         metavar="FOLDER",
-        help="a new folder for the model, curves, a log, checkpoints and all that is needed to repeat the run",
+        help="a new folder for the model, curves, a log, checkpoints and all that repeats the run",
     )
     group.add_argument(
         "--resume",
@@ -78,8 +78,8 @@ def _add_places(parser: Parser) -> None:
         "--checkpoint-every",
         type=interval_text,
         metavar="N|Ns|Nm",
-        help="with --run or --resume: write a checkpoint after this many epochs, such as 1, or seconds, "
-        f"such as 10s, or minutes, such as 5m (default: {_EVERY})",
+        help="with --run or --resume: write a checkpoint after this many epochs, such as 1, or "
+        f"seconds, such as 10s, or minutes, such as 5m (default: {_EVERY})",
     )
 
 
@@ -137,8 +137,8 @@ def interval_text(text: str) -> str:
             whole(1)(text)
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
-            "expected a number of epochs above 0, such as 2, of seconds, such as 30s, or of minutes, "
-            f"such as 5m, got {text!r}"
+            "expected a number of epochs above 0, such as 2, of seconds, such as 30s, or of "
+            f"minutes, such as 5m, got {text!r}"
         ) from None
     return text
 

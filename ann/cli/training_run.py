@@ -116,7 +116,7 @@ class TrainingRun:
             warnings.warn(message, RuntimeWarning, stacklevel=2)
 
     def save(self, network: NeuralNetwork) -> None:
-        """Save the model, or a copy in a temporary folder if the disk has filled up since ``check``."""
+        """Save the model; if the disk has filled up since ``check``, in a temporary folder."""
         path = self._flags.output
         try:
             network.save(path)
@@ -138,7 +138,7 @@ class TrainingRun:
             echo(f"curves:    {self._folder.draw(reports)}")
         except OSError as error:
             echo(f"no curves: {error.filename}: {error.strerror}")
-        except Exception as error:  # anything that a drawing library, or its configuration, may raise
+        except Exception as error:  # a drawing library, or its configuration, may raise anything
             echo(f"no curves: {' '.join(str(error).split())}")
 
     def interrupted(self, reports: list[EpochReport]) -> str:

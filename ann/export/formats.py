@@ -4,7 +4,6 @@ NumPy's npz. Each needs its own library, from the extra ``export``, but for the 
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import math
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ann.errors import require
 from ann.files.pickle.reader import read_pickle
 from ann.files.safetensors import to_safetensors
 from ann.neural_network import NeuralNetwork
@@ -50,7 +50,7 @@ def onnx_bytes(network: NeuralNetwork) -> bytes:
         ImportError: onnx is not installed.
         ValueError: it has an activation that ONNX cannot say.
     """
-    onnx = _library("onnx")
+    onnx = require("onnx", "export", "this form needs onnx")
     graph = _Graph(onnx)
     x = graph.node("Cast", "pixels", to=onnx.TensorProto.FLOAT)
     x = graph.node("Mul", x, graph.number(network.pixel_scale))
@@ -160,11 +160,3 @@ def _about(network: NeuralNetwork) -> dict[str, Any]:
         "preprocessing": {"scale": network.pixel_scale},
         "recipe": network.recipe,
     }
-
-
-def _library(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError:
-        package = name.split(".")[0]
-        raise ImportError(f"this form needs {package}: pip install -e '.[export]'") from None

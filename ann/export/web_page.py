@@ -10,8 +10,9 @@ import math
 from collections.abc import Sequence
 from importlib.resources import files
 
-from ann.data.catalog import DIGITS
+from ann.data.catalog import DIGITS, class_names
 from ann.neural_network import NeuralNetwork
+from ann.nn.layer_list import describe_shape
 
 ACTIVATIONS = (
     *("identity", "sigmoid", "tanh", "scaled-tanh", "relu", "leaky-relu", "gelu", "softplus", "swish", "softmax"),
@@ -36,16 +37,16 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
     names = [layer["activation"] for layer in network.layer_list]
     if unknown := sorted({*names} - {*ACTIVATIONS}):
         raise ValueError(f"a page cannot compute the activation {unknown[0]!r}; it knows {', '.join(ACTIVATIONS)}")
-    widths = "-".join(map(str, (network.input_dim, *(layer.output_dim for layer in network.layers))))
+    shape = describe_shape(network.layer_list)
     members = f"A committee of {network.committee} networks " if network.committee > 1 else "A network "
     drawn = "a digit" if tuple(classes) == DIGITS else "something"
     parameters = network.backend.to_host(network.parameters).astype("<f4")
     model = {
         "title": f"Draw {drawn}",
-        "what": f"{members}{widths} ({', '.join(names)}), {parameters.size:,} numbers, all in this file.",
+        "what": f"{members}{shape} ({', '.join(names)}), {parameters.size:,} numbers, all in this file.",
         "side": side,
         "scale": network.pixel_scale,
-        "classes": [*classes, *map(str, range(len(classes), network.output_dim))][: network.output_dim],
+        "classes": class_names(classes, network.output_dim),
         "committee": network.committee,
         "size": parameters.shape[-1],
         "layers": [

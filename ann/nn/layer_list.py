@@ -40,3 +40,8 @@ def check_layer_list(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             )
         checked.append({"input_dim": input_dim, "output_dim": output_dim, "activation": str(layer["activation"])})
     return checked
+
+
+def describe_shape(layers: Sequence[dict[str, Any]]) -> str:
+    """The widths of a checked layer list, such as "784-128-32-10"."""
+    return "-".join(map(str, (layers[0]["input_dim"], *(layer["output_dim"] for layer in layers))))
