@@ -249,7 +249,7 @@ def test_on_the_command_line(tmp_path, model):
     assert error == "error: bad.png: not a picture of a known kind: PNG, JPEG, WEBP, GIF, BMP, TIFF, PPM\n"
     before = (tmp_path / "3.png").read_bytes()
     _, error = run("predict", "--model", model, "0.png", "3.png", "--picture", "./3.png", cwd=tmp_path, code=1)
-    assert error == "error: 3.png: one of the pictures to look at; draw to another file\n"
+    assert error == "error: 3.png: one of the pictures to read; draw to another file\n"
     assert (tmp_path / "3.png").read_bytes() == before
     if folder := os.environ.get("ANN_PICTURES"):
         names = []
@@ -289,4 +289,4 @@ def test_not_sure(tmp_path):
 def test_networks_for_other_images(tmp_path):
     ann.NeuralNetwork([{"input_dim": 15, "output_dim": 10, "activation": "sigmoid"}]).save(tmp_path / "x")
     _, error = run("predict", "--model", "x", "y.png", cwd=tmp_path, code=1)
-    assert "x: it takes no square images" in error
+    assert "x: this model does not classify square images" in error

@@ -78,7 +78,7 @@ def test_what_is_in_the_folder(tmp_path, small_data):
     again = re.search("^repeat it: (.*)$", out, re.M)[1]
     assert f"{folder}-again" in again
     out, _ = run("train", "--resume", "runs/one", cwd=tmp_path)  # of a finished run: the same once more
-    assert "this run is finished, after 3 epochs" in out
+    assert "this run finished after 3 epochs" in out
     assert (folder / "model.pickle").read_bytes() == (tmp_path / "x.pickle").read_bytes()
 
 
@@ -129,7 +129,7 @@ def test_a_signal_ends_after_the_step(tmp_path, small_data, uninterrupted, numbe
         if process.returncode == 0:
             break
         assert process.returncode == code
-        found = re.fullmatch(r"interrupted after (\d+) of 250 epochs; go on: (.*)\n", error.decode())
+        found = re.fullmatch(r"interrupted after (\d+) of 250 epochs; continue: (.*)\n", error.decode())
         seen.append(int(found[1]))
         assert f"--resume {folder}" in found[2]
         state = read_checkpoint(folder / "checkpoint.npz")[1]
@@ -149,10 +149,10 @@ def test_the_commands_that_it_prints(tmp_path, small_data):
     )
     process = run_changed(change, small_data, tmp_path, "--run", "a run")
     assert process.returncode == 130
-    line = re.fullmatch(r"interrupted after 2 of 3 epochs; go on: (.*)\n", process.stderr)[1]
+    line = re.fullmatch(r"interrupted after 2 of 3 epochs; continue: (.*)\n", process.stderr)[1]
     options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": NO_GPU, "timeout": 300}
     process = subprocess.run(["bash", "-c", line], **options)
-    assert process.returncode == 0 and "going on after 2 of 3 epochs" in process.stdout
+    assert process.returncode == 0 and "continuing after 2 of 3 epochs" in process.stdout
     again = re.search("^repeat it: (.*)$", process.stdout, re.M)[1]
     subprocess.run(["bash", "-c", again], check=True, capture_output=True, cwd=tmp_path, env=NO_GPU, timeout=300)
     assert digests(tmp_path / "a run") == digests(tmp_path / "a run-again")
@@ -217,8 +217,8 @@ def test_other_versions_are_said(stopped):
     config["device"] = "gpu"
     path.write_text(json.dumps(config))
     out, _ = run("train", "--resume", "run", "--device", "cpu", cwd=stopped.parent)
-    assert f"note: begun with numpy 1.0, goes on with {np.__version__}; last digits may differ" in out
-    assert "note: begun with device gpu, goes on with cpu" in out
+    assert f"note: started with numpy 1.0, continuing with {np.__version__}; last digits may differ" in out
+    assert "note: started with device gpu, continuing with cpu" in out
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_a_read_only_file_of_a_run_is_found_before_training(stopped, name):
         (["--run", "a", "--checkpoint-every", "5ms"], 2, "such as 5m, got '5ms'"),
         (["--run", "a", "--checkpoint-every", "m"], 2, "such as 5m, got 'm'"),
         (["--run", "a", "--checkpoint-every", "10sec"], 2, "such as 5m, got '10sec'"),
-        (["--early-stopping", "3"], 1, "--early-stopping: it needs held-out images"),
+        (["--early-stopping", "3"], 1, "--early-stopping: it needs validation images"),
     ],
 )
 def test_wrong_usage(stopped, flags, code, message):
@@ -409,7 +409,7 @@ def test_a_second_ctrl_c(tmp_path, small_data, patience):
     )
     process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert process.returncode == 130
-    expected = "after 1 of 3 epochs" if patience > 0 else ": no checkpoint was written yet; begin again: "
+    expected = "after 1 of 3 epochs" if patience > 0 else ": no checkpoint was written yet; start again: "
     assert process.stderr.startswith(f"interrupted{' ' * (patience > 0)}{expected}")
 
 
@@ -521,7 +521,7 @@ def test_another_number_of_threads_is_said(stopped):
     config["versions"]["threads"] = "77"
     path.write_text(json.dumps(config))
     out, _ = run("train", "--resume", "run", cwd=stopped.parent)
-    assert re.search(r"note: begun with threads 77, goes on with \d; last digits may differ", out)
+    assert re.search(r"note: started with threads 77, continuing with \d; last digits may differ", out)
 
 
 def test_a_config_from_before_a_field_was_there(stopped):
