@@ -1,12 +1,13 @@
 """The search space of a sweep: a value, a choice or a range for each hyperparameter, each a flag.
 
-Unless they have a range, learning rates and weight decays are tried around the defaults for the
-rest of the recipe.
+The flags and their bounds follow from the fields of a recipe. Unless they have a range, learning
+rates and weight decays are tried around the defaults for the rest of the recipe.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import math
 import re
@@ -14,17 +15,34 @@ from dataclasses import dataclass
 from typing import Any
 
 import ann
-from ann.nn.activations import ACTIVATIONS
-from ann.nn.losses import LOSSES, get_loss
-from ann.optim.registry import OPTIMIZERS
-from ann.optim.schedules import SCHEDULES
+from ann.nn.losses import get_loss
 from ann.spelling import did_you_mean
 
 _NUMBER = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?"
+_NO_YES = ("no", "yes")
 DISTORTIONS = ("rotation", "scaling", "shear", "shift", "elastic")
+_DISTORTION_FLAGS = ", ".join(f"--{name}" for name in DISTORTIONS)
 RATES = ("learning_rate", "weight_decay")
 _AROUND = 5.0  # without a range, rates go from default / 5 to default * 5
-_AROUND_DEFAULT = "around the default for the other values"
+_NEAR = "around the default"
+_LOGARITHMIC = ("batch_size", *RATES)
+# Fields of a recipe without a flag: other flags determine them
+_NOT_VARIED = ("hidden", "committee", "epochs", "validation", "early_stopping")
+# What a sweep varies by default; other fields keep their values unless a flag is given
+_VARIED = {
+    "activation": "sigmoid,tanh,relu,gelu",
+    "output_activation": "sigmoid,softmax",
+    "loss": "cross-entropy,quadratic",
+    "optimizer": "nesterov,adamw,muon",
+    "schedule": "linear,cosine,one-cycle",
+    "batch_size": "64-512",
+    "dropout": "0-0.3",
+    "rotation": "0-15",
+    "scaling": "0-0.2",
+    "shear": "0-15",
+    "shift": "0-1.5",
+    "elastic": "0-1.3",
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +90,7 @@ def parse_range(text: str, kind: type, *, log: bool = False) -> Range:
 
 
 class Space:
-    """The values of all flags: a ``Range``, a tuple of names, or None for around the default.
+    """The values of all flags: a ``Range``, a tuple of names, or None for the recipe's default.
 
     Raises:
         ValueError: a corner of the space is not a recipe; the message begins with a flag's name.
@@ -99,23 +117,23 @@ class Space:
         return tuple(outputs)
 
     def has_range(self, name: str) -> bool:
-        """Whether a rate has a range of its own."""
+        """Whether a hyperparameter has a range of its own."""
         return self._values[name] is not None
 
     def recipe(self, trial: Any) -> ann.Recipe:
         """The recipe that a trial of Optuna chooses."""
-
-        def choose(name: str) -> Any:
-            return _suggest(trial, name, self._values[name])
-
-        layers, width = choose("hidden_layers"), self._values["width"]
-        hidden = tuple(_suggest(trial, f"width_{n}", width) for n in range(1, layers + 1))
+        layers = _suggest(trial, "hidden_layers", self._values["hidden_layers"])
+        widths = [f"width_{number}" for number in range(1, layers + 1)]
+        hidden = tuple(_suggest(trial, name, self._values["width"]) for name in widths)
         output_activation, loss = _suggest(trial, "outputs", self._outputs).split(", ")
-        names = ("activation", "optimizer", "schedule", "batch_size", "dropout")
-        fields = {name: choose(name) for name in names}
-        if choose("distort") == "yes":
-            fields |= {name: choose(name) for name in DISTORTIONS}
-        fields |= {"hidden": hidden, "output_activation": output_activation, "loss": loss}
+        fields = {"hidden": hidden, "output_activation": output_activation, "loss": loss}
+        chosen_apart = {"hidden_layers", "width", "distort", *fields, *RATES}
+        if _suggest(trial, "distort", self._values["distort"]) == "no":
+            chosen_apart |= {*DISTORTIONS}
+        for name, values in self._values.items():
+            if values is not None and name not in chosen_apart:
+                value = _suggest(trial, name, values)
+                fields[name] = value == "yes" if value in _NO_YES else value
         recipe = ann.Recipe(**fields)
         rates = {name: self._rate(trial, name, getattr(recipe, name)) for name in RATES}
         return recipe.changed(**rates)
@@ -140,14 +158,17 @@ class Space:
             raise ValueError(f"batch_size: {few}")
 
     def describe(self) -> dict[str, str]:
-        """The value of each flag as text."""
+        """The flags of the hyperparameters that vary or were given, with their values."""
         texts = {}
-        for name, value in self._values.items():
-            text = str(value or "around the default")
-            if isinstance(value, tuple):
-                text = ",".join(value)
-            texts[f"--{name.replace('_', '-')}"] = text
+        for name, values in self._values.items():
+            if values is not None or name in RATES:
+                text = ",".join(values) if isinstance(values, tuple) else str(values or _NEAR)
+                texts[_flag(name)] = text
         return texts
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _suggest(trial: Any, name: str, values: Range | tuple[str, ...]) -> Any:
@@ -201,50 +222,50 @@ class _Names:
     metavar = "NAME,NAME,..."
 
     def __init__(self, choices: tuple[str, ...]) -> None:
-        self._choices = choices
+        self.choices = choices
 
     def __call__(self, text: str) -> tuple[str, ...]:
         names = tuple(dict.fromkeys(text.split(",")))
         for name in names:
-            if name not in self._choices:
-                known = f"{', '.join(self._choices)}{did_you_mean(name, self._choices)}"
+            if name not in self.choices:
+                known = f"{', '.join(self.choices)}{did_you_mean(name, self.choices)}"
                 raise argparse.ArgumentTypeError(f"unknown {name!r}; known: {known}")
         return names
 
 
 def _flags() -> dict[str, tuple[Any, str | None, str]]:
     """For each hyperparameter an argparse type, the default and the help text."""
-    activations = tuple(ACTIVATIONS)  # with those that --import has registered
-    rate, share = _RangeType(float, log=True), _RangeType(float)
-    size = _RangeType(int, log=True, least=1)
-    return {
+    flags: dict[str, tuple[Any, str | None, str]] = {
         "hidden_layers": (_RangeType(int), "1-3", "number of hidden layers"),
-        "width": (size, "32-512", "neurons in each hidden layer"),
-        "activation": (
-            _Names(activations),
-            "sigmoid,tanh,relu,gelu",
-            f"of hidden layers: {', '.join(activations)}",
-        ),
-        "output_activation": (_Names(activations), "sigmoid,softmax", "the same choice"),
-        "loss": (_Names(LOSSES), "cross-entropy,quadratic", "used where it fits the outputs"),
-        "optimizer": (_Names(OPTIMIZERS), "nesterov,adamw,muon", ", ".join(OPTIMIZERS)),
-        "learning_rate": (rate, None, "largest learning rate"),
-        "weight_decay": (rate, None, "weight decay"),
-        "schedule": (_Names(SCHEDULES), "linear,cosine,one-cycle", ", ".join(SCHEDULES)),
-        "batch_size": (size, "64-512", "images per step"),
-        "dropout": (share, "0-0.3", "share of hidden neurons that are zeroed in training"),
-        "distort": (_Names(("no", "yes")), "no,yes", "distort training images: see the next five"),
-        "rotation": (share, "0-15", "largest rotation in degrees"),
-        "scaling": (share, "0-0.2", "largest change of height and width, as a share"),
-        "shear": (share, "0-15", "largest shear in degrees"),
-        "shift": (share, "0-1.5", "largest shift in pixels"),
-        "elastic": (share, "0-1.3", "standard deviation of elastic distortion in pixels"),
+        "width": (_RangeType(int, log=True, least=1), "32-512", "width of each hidden layer"),
+        "distort": (_Names(_NO_YES), "no,yes", f"whether to distort images: {_DISTORTION_FLAGS}"),
     }
+    for field in dataclasses.fields(ann.Recipe):
+        if field.name not in _NOT_VARIED:
+            kind = _type_of(field)
+            flags[field.name] = (kind, _VARIED.get(field.name), field.metadata["help"])
+    return flags
+
+
+def _type_of(field: dataclasses.Field[Any]) -> Any:
+    """The argparse type for a field of a recipe."""
+    bounds = field.metadata["bounds"]
+    match str(field.type):
+        case "str":
+            return _Names(tuple(bounds["choices"]))
+        case "bool":
+            return _Names(_NO_YES)
+        case kind:
+            is_log = field.name in _LOGARITHMIC
+            numbers = {"int": int, "float": float}
+            return _RangeType(numbers[kind], log=is_log, least=bounds.get("at_least", 0))
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add a flag for each hyperparameter."""
     for name, (kind, default, text) in _flags().items():
-        text = f"{text} (default: {default or _AROUND_DEFAULT})"
+        if isinstance(kind, _Names) and kind.choices != _NO_YES:
+            text += f"; of {', '.join(kind.choices)}"
+        usual = "near the recipe's default" if name in RATES else "the recipe's default"
         options: dict[str, Any] = {"type": kind, "default": default, "metavar": kind.metavar}
-        parser.add_argument(f"--{name.replace('_', '-')}", help=text, **options)
+        parser.add_argument(_flag(name), help=f"{text} (default: {default or usual})", **options)

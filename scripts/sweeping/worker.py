@@ -24,7 +24,7 @@ from ann.cli.output import echo
 from ann.cli.signals import Interruption
 from ann.training.fastest_device import seconds_an_epoch
 from sweeping.messages import describe_trial
-from sweeping.space import RATES, Space
+from sweeping.space import Space
 from sweeping.study import FINISHED, best_trials, finished
 
 _CHECKS = 10  # times in a training when a trial can be pruned
@@ -142,10 +142,10 @@ class Worker:
         )
         epochs = int(flags.time_per_trial / seconds_an_epoch(self.backend, dataset, recipe))
         epochs = max(1, min(flags.max_epochs, epochs))
-        given = {name: getattr(recipe, name) for name in RATES if self.space.has_range(name)}
+        rates = recipe.default_rates()
+        given = {name: getattr(recipe, name) for name in rates if self.space.has_range(name)}
         recipe = recipe.changed(epochs=epochs, **given)
-        layers = recipe.layer_list(dataset.train_images[0].size, len(dataset.classes))
-        network = ann.NeuralNetwork(layers, recipe.loss, self.backend, flags.seed)
+        network = recipe.network(dataset, self.backend, flags.seed)
         _note(trial, recipe=recipe.to_json(), parameters=network.parameters.size)
         return network, recipe
 

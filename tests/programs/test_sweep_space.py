@@ -96,6 +96,15 @@ def test_without_distortions_there_is_nothing_to_choose_about_them():
     assert not {"distort", "rotation", "elastic", "width_1"} & set(trial.offered)
 
 
+def test_every_other_field_of_a_recipe_can_vary_too():
+    trial = Trial()
+    words = ("--batch-norm", "no,yes", "--momentum", "0.5-0.95", "--max-norm", "3", "--warmup", "0.1-0.2")
+    recipe = space(*words).recipe(trial)
+    assert trial.offered["batch_norm"] == ("no", "yes") and trial.offered["momentum"] == (0.5, 0.95, False)
+    assert (recipe.batch_norm, recipe.momentum, recipe.max_norm, recipe.warmup) == (True, 0.95, 3, 0.2)
+    assert "momentum" not in Trial().offered and "--momentum" not in space().describe()
+
+
 def test_losses_that_do_not_fit_are_left_out():
     trial = Trial()
     space("--output-activation", "relu,softmax").recipe(trial)
