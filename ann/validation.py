@@ -265,3 +265,11 @@ def _described(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"{value.dtype} of shape {value.shape}"
     return f"a {type(value).__name__}"
+
+
+def classes_of(labels: Any) -> Any:
+    """The labels, or those of one-hot target rows; None for other rows."""
+    if labels.ndim == 1:
+        return labels
+    one_hot = ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()
+    return labels.argmax(axis=1) if one_hot else None

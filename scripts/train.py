@@ -35,6 +35,7 @@ from ann.cli.progress import Progress
 from ann.cli.recipe_flags import interval, parse_flags, recipe_of
 from ann.cli.signals import Interruption, exit_with
 from ann.files.atomic import check_writable
+from ann.nn.layer_list import describe_shape
 from ann.training.checkpoint_file import check_same_run
 from ann.training.distributed import Processes, check_same, on_all
 from ann.training.early_stopping import best_first
@@ -153,7 +154,7 @@ def follow(
 
 def in_short(network: ann.NeuralNetwork) -> str:
     """Its widths, its size and its seeds."""
-    shape = "-".join(map(str, (network.input_dim, *(layer.output_dim for layer in network.layers))))
+    shape = describe_shape(network.layer_list)
     size, seeds = network.parameters.shape[-1], network.seeds
     if network.committee == 1:
         return f"network {shape}, {size:,} parameters, seed {network.seed}"

@@ -4,13 +4,12 @@ probabilities, ideal inputs, robustness to distortions, and labels that it doubt
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from ann.errors import require
 from ann.neural_network import NeuralNetwork, slices
 from ann.validation import check_labels
 
@@ -78,22 +77,20 @@ def ideal_inputs(network: NeuralNetwork, most: int = 1000) -> np.ndarray:
     """For each class, or the first ``most`` of them, an image (C, I) of floats from 0 to 1 that the
     network takes for it as surely as it can.
 
-    From dark grey, where no neuron is asleep, steps of one length against dL/dx, in which all
-    pixels fade a little:
-    Simonyan et al. (2014), Deep inside convolutional networks, section 2, equation 1. Uses the
-    network's own arrays, and no parameter changes.
+    From dark grey, where no neuron is asleep, steps of one length against dL/dx, in which all pixels fade a little:
+    Simonyan et al. (2014), Deep inside convolutional networks, section 2, equation 1. No parameter changes.
     """
-    backend, xp, classes = network.backend, network.xp, min(most, network.output_dim)
+    backend, classes = network.backend, min(most, network.output_dim)
+    layers = network.network.with_own_arrays()
     targets = backend.from_host(np.eye(classes, network.output_dim, dtype=network.dtype_name))
     images = np.full((classes, network.input_dim), _DARK, dtype=network.dtype_name)
     with backend.ignore_overflow():
         for _ in range(_ASCENT):
-            x, scale = network.inputs(backend.from_host(images))
-            logits = network.forward(x, scale)
-            grad = xp.empty_like(logits)
-            network.loss.gradient(backend, logits, targets, out=grad)
-            slope = backend.to_host(network.backward(grad, input_gradient=True))
-            slope = slope.mean(axis=0) if network.leading else slope
+            logits = layers.forward(backend.from_host(images))
+            grad = backend.xp.empty_like(logits)
+            layers.loss.gradient(backend, logits, targets, out=grad)
+            slope = backend.to_host(layers.backward(grad, input_gradient=True))
+            slope = slope.mean(axis=0) if network.committee > 1 else slope
             norms = np.linalg.norm(slope, axis=1, keepdims=True)
             images = np.clip((1 - _FADE) * images - _STEP * slope / np.maximum(norms, _TINY), 0, 1)
     return images
@@ -137,10 +134,7 @@ class Change:
 
 def changes() -> list[Change]:
     """Distortions that digits meet in practice. Raises ImportError without SciPy."""
-    try:
-        ndimage: Any = importlib.import_module("scipy.ndimage")
-    except ModuleNotFoundError:
-        raise ImportError("the report needs SciPy: pip install -e '.[report]'") from None
+    ndimage = require("scipy.ndimage", "report", "the report needs SciPy")
 
     def turned(images: np.ndarray, degrees: float) -> list[np.ndarray]:
         return [ndimage.rotate(images, -degrees, axes=(1, 2), reshape=False, order=1)]
@@ -161,11 +155,11 @@ def changes() -> list[Change]:
         return [(ndimage.grey_dilation if pixels > 0 else ndimage.grey_erosion)(images, size=size)]
 
     return [
-        Change("rotation, degrees to the right", tuple(range(-60, 61, 15)), turned),
-        Change("shift, pixels, any way", (0, 1, 2, 3, 4, 5, 6), shifted),
-        Change("noise, deviation in parts of white", (0, 0.1, 0.2, 0.3, 0.4, 0.5), noisy),
-        Change("blur, deviation in pixels", (0, 0.5, 1, 1.5, 2, 2.5), blurred),
-        Change("strokes thicker by, pixels", (-2, -1, 0, 1, 2, 3), thicker),
+        Change("rotation, degrees clockwise", tuple(range(-60, 61, 15)), turned),
+        Change("shift, pixels in any direction", (0, 1, 2, 3, 4, 5, 6), shifted),
+        Change("noise, standard deviation as a share of white", (0, 0.1, 0.2, 0.3, 0.4, 0.5), noisy),
+        Change("blur, standard deviation in pixels", (0, 0.5, 1, 1.5, 2, 2.5), blurred),
+        Change("stroke thickening, pixels", (-2, -1, 0, 1, 2, 3), thicker),
     ]
 
 

@@ -112,11 +112,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
         only_first: the number of images that only the first network got wrong.
         only_second: the same for the second.
     """
-    if only_first == only_second:
-        return 1.0
     tosses, fewer = only_first + only_second, min(only_first, only_second)
     tail = ways = 1  # the number of outcomes with 0, 1, ... heads, exactly
     for count in range(1, fewer + 1):
         ways = ways * (tosses - count + 1) // count
         tail += ways
+    # Twice one tail counts the middle twice if both have the same number
     return min(1.0, float(2 * tail / 2**tosses))

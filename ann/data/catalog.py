@@ -5,9 +5,15 @@ its parts) and QMNIST (labels that are not IDX bytes) are not supported.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 DIGITS = tuple("0123456789")
+
+
+def class_names(classes: Sequence[str], outputs: int) -> list[str]:
+    """A name for each output of a network: those of the data set's classes, then numbers."""
+    return [*classes, *map(str, range(len(classes), outputs))][:outputs]
 
 
 @dataclass(frozen=True)

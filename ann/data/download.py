@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import importlib
 import os
 import stat
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ann.data.catalog import SOURCES, Source
-from ann.errors import DataFileError, printable_path, printable_text
+from ann.errors import DataFileError, printable_path, printable_text, require
 from ann.files.atomic import locked, sync_folder
 
 _TIMEOUT = 20.0  # seconds without a byte
@@ -35,12 +34,8 @@ class _MirrorError(Exception):
 
 def cache_folder(name: str) -> Path:
     """The folder for a data set in the user's cache. Raises ImportError without platformdirs."""
-    try:
-        platformdirs: Any = importlib.import_module("platformdirs")
-    except ModuleNotFoundError:
-        raise ImportError(
-            f"{name}: data sets by name need platformdirs, to find where to keep them: pip install -e '.[data]'"
-        ) from None
+    use = f"{name}: data sets by name need platformdirs, to find where to keep them"
+    platformdirs = require("platformdirs", "data", use)
     return Path(platformdirs.user_cache_dir("ann")) / name
 
 

@@ -7,7 +7,6 @@ Reading files needs Pillow and finding the ink needs SciPy: the extra ``picture`
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
 import warnings
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ann.errors import DataFileError, printable_path, printable_text
+from ann.errors import DataFileError, printable_path, printable_text, require
 from ann.files.atomic import read_regular
 
 _MAX_BYTES, _MAX_PIXELS = 2**26, 50_000_000
@@ -298,7 +297,4 @@ def _centred(ndimage: Any, soft: np.ndarray, side: int) -> np.ndarray:
 
 
 def _library(module: str, package: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        raise ImportError(f"pictures of your own need {package}: pip install -e '.[picture]'") from None
+    return require(module, "picture", f"pictures of your own need {package}")

@@ -12,14 +12,13 @@ itself.
 from __future__ import annotations
 
 import base64
-import importlib
 import json
 import math
 from typing import Any
 
 import numpy as np
 
-from ann.errors import printable, printable_text
+from ann.errors import printable, printable_text, require
 from ann.files.model_schema import (
     FORMAT,
     VERSION,
@@ -47,10 +46,7 @@ def to_safetensors(contents: dict[str, Any]) -> bytes:
         ImportError: safetensors is not installed.
         ValueError: it could not be read back: the header would be too large.
     """
-    try:
-        safetensors = importlib.import_module("safetensors.numpy")
-    except ModuleNotFoundError:
-        raise ImportError("this form needs safetensors: pip install -e '.[export]'") from None
+    safetensors = require("safetensors.numpy", "export", "this format needs safetensors")
     tensors: dict[str, np.ndarray] = {}
     for number, layer in enumerate(contents["layers"]):
         weight = np.ascontiguousarray(layer["weight"].swapaxes(-1, -2))

@@ -21,10 +21,10 @@ import numpy as np
 from ann.errors import CheckpointError
 from ann.files.atomic import read_regular, write_atomically
 from ann.files.digest import digest
-from ann.nn.activations import ACTIVATIONS, Registered
+from ann.nn.activations import ACTIVATIONS, BUILT_IN
 from ann.training.report import EpochReport
 
-FORMAT, VERSION = "ann-checkpoint", 1
+FORMAT, VERSION = "ann-checkpoint", 2
 _MAX_BYTES = 2**34
 _FIELDS = {"format", "version", "run", "epoch", "step", "seconds", "finished", "warned_of", "reports"}
 
@@ -127,8 +127,8 @@ def _check_state(state: TrainingState) -> None:
         _check_kinds(report, dict.fromkeys(("loss", "learning_rate", "seconds", "images_per_second"), float))
         _check_kinds(report, {"epochs": int})
         if report.validation:
-            _check_kinds(report.validation, {"loss": float, "wrong": int, "total": int})
-            if not 0 <= report.validation.wrong <= report.validation.total or report.validation.total == 0:
+            _check_kinds(report.validation, {"loss": float, "errors": int, "count": int})
+            if not 0 <= report.validation.errors <= report.validation.count or report.validation.count == 0:
                 raise ValueError(f"validation {report.validation}")
 
 
@@ -162,6 +162,6 @@ def fingerprints(names: Iterable[str]) -> dict[str, str]:
     values and slopes.
     """
     z = np.linspace(-3.0, 3.0, 25)
-    own = [one for one in map(ACTIVATIONS.get, names) if isinstance(one, Registered)]
+    own = [ACTIVATIONS[name] for name in {*names} - BUILT_IN]
     with np.errstate(all="ignore"):
-        return {one.name: digest(one.curve(np, z), one.derivative(np, z)) for one in own}
+        return {one.name: digest(one.function(np, z), one.derivative(np, z)) for one in own}

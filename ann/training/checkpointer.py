@@ -19,7 +19,7 @@ from ann.training.checkpoint_file import TrainingState, check_same_run, read_che
 from ann.training.distributed import SINGLE_PROCESS, Processes, on_first
 from ann.training.early_stopping import EarlyStopping
 from ann.training.report import EpochReport
-from ann.training.trainer import Steps
+from ann.training.trainer import Trainer
 from ann.validation import check_count, check_number
 
 
@@ -53,7 +53,7 @@ class Checkpointer:
     """Tracks the state of a run and, if wanted, keeps it in a checkpoint.
 
     Attributes:
-        state: how far it is. Where there was a checkpoint, the network, the steps and this are as
+        state: how far it is. Where there was a checkpoint, the network, the trainer and this are as
             they were then.
     """
 
@@ -61,7 +61,7 @@ class Checkpointer:
         self,
         checkpoints: Checkpoints | None,
         network: NeuralNetwork,
-        steps: Steps,
+        trainer: Trainer,
         stopping: EarlyStopping | None,
         run: Callable[[], dict[str, Any]],
         processes: Processes = SINGLE_PROCESS,
@@ -72,7 +72,7 @@ class Checkpointer:
         several processes the first one reads and writes, and all get what it reads.
         """
         self.state, self._processes = TrainingState(), processes
-        self._checkpoints, self._network, self._steps, self._stopping = checkpoints, network, steps, stopping
+        self._checkpoints, self._network, self._trainer, self._stopping = checkpoints, network, trainer, stopping
         self._written, self._started, self._changed = time.monotonic(), time.perf_counter(), True
         self._trained = False  # whether any step was done
         if checkpoints:
@@ -142,7 +142,7 @@ class Checkpointer:
     def _gather(self) -> None:
         """Collect what the first process writes, if anything has changed in any process."""
         if self._checkpoints and self._processes.any_process(self._changed):
-            self._steps.gather(self.state.step)
+            self._trainer.gather(self.state.step)
 
     def _write(self) -> None:
         """Write a checkpoint if one is wanted and anything has changed since the last."""
@@ -163,7 +163,7 @@ class Checkpointer:
 
     def _arrays(self) -> dict[str, Array]:
         """The device arrays in a checkpoint by name, to read or to fill."""
-        arrays = {"network": self._network.parameters, **self._steps.state(self.state.step)}
+        arrays = {"network": self._network.parameters, **self._trainer.state(self.state.step)}
         if self._stopping:
             arrays["best"] = self._stopping.parameters
         return arrays
@@ -172,7 +172,7 @@ class Checkpointer:
         run, self.state, found = on_first(self._processes, lambda: read_checkpoint(path))
         check_same_run(path, run, self._run)
         state, epochs = self.state, self._run["recipe"]["epochs"]
-        if state.step > self._steps.count or state.epoch > epochs + state.finished:
+        if state.step > self._trainer.steps or state.epoch > epochs + state.finished:
             raise CheckpointError(f"{path}: not a checkpoint, or damaged: epoch {state.epoch}, step {state.step}")
         wanted = self._arrays()
         for name, array in wanted.items():

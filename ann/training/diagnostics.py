@@ -15,6 +15,8 @@ import numpy as np
 
 from ann.errors import TrainingWarning
 from ann.neural_network import NeuralNetwork
+from ann.nn.layers import Activation
+from ann.nn.network import fill_inputs
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
 
@@ -37,7 +39,7 @@ class Diagnostics:
         self.images, self.labels = images[chosen], labels[chosen]
         self.network, self.recipe = network, recipe
         self._steps = -(-len(images) // recipe.batch_size)
-        self.largest_weight = _largest(_first_member(network), network.weight_places)
+        self.largest_weight = _largest_weight(network)
 
     def after_epoch(self, reports: Sequence[EpochReport], warned_of: list[str]) -> None:
         """Check the run after the last of these epochs; adds failed checks to ``warned_of``."""
@@ -99,11 +101,13 @@ class _Findings:
     @cached_property
     def hidden_outputs(self) -> list[tuple[int, Any, np.ndarray]]:
         """(number of the layer, its activation, outputs (N, O)) for each hidden layer."""
-        x, scale = self.host.inputs(self.images)
-        found = []
-        for number, layer in enumerate(self.host.layers[:-1], start=1):
-            x, scale = layer.apply(x, scale), 1.0
-            found.append((number, layer.activation, x[:, :-1]))
+        x = np.empty(self.images.shape, dtype=self.host.dtype_name)
+        fill_inputs(self.host.backend, self.images, out=x)
+        found: list[tuple[int, Any, np.ndarray]] = []
+        for layer in self.host.network.layers:
+            x = layer.forward(x)
+            if isinstance(layer, Activation):
+                found.append((len(found) + 1, layer.f, x))
         return found
 
 
@@ -155,7 +159,7 @@ def _shuffled_labels(found: _Findings) -> str:
 
 
 def _vanished_weights(found: _Findings) -> str:
-    decay, largest = found.recipe.weight_decay, _largest(found.host.parameters, found.host.weight_places)
+    decay, largest = found.recipe.weight_decay, _largest_weight(found.host)
     if decay and largest < 0.5 * found.largest_at_start and found.learns_poorly and not found.warned_before:
         advice = _defaults(found.recipe) or "try weight decay 0"
         return (
@@ -165,9 +169,10 @@ def _vanished_weights(found: _Findings) -> str:
     return ""
 
 
-def _largest(parameters: np.ndarray, places: Sequence[slice]) -> float:
-    """The size of the largest weight."""
-    return max(float(np.abs(parameters[place]).max()) for place in places)
+def _largest_weight(network: NeuralNetwork) -> float:
+    """The largest absolute value of a weight of the first member."""
+    weights = [weight[0] if network.committee > 1 else weight for weight, _ in network.weights_and_biases()]
+    return max(float(np.abs(weight).max()) for weight in weights)
 
 
 def _dead_neurons(found: _Findings) -> str:
@@ -188,8 +193,8 @@ def _flat_neurons(found: _Findings) -> str:
         return ""  # saturated outputs do no harm in a good network
     for number, activation, outputs in found.hidden_outputs:
         if activation.name in ("sigmoid", "tanh", "scaled-tanh"):
-            slopes, scratch = np.ones_like(outputs), np.empty_like(outputs)
-            activation.backward(found.host.backend, slopes, outputs, scratch)
+            slopes = np.ones_like(outputs)
+            activation.backward(found.host.backend, slopes, outputs)
             flat = float((slopes < 0.01).mean())
             if flat > _FLAT:
                 return (

@@ -15,7 +15,7 @@ def best_first(report: EpochReport) -> tuple[float, float]:
     """A sort key, smaller for a better epoch: errors on validation images, then their loss."""
     if report.validation is None:
         raise ValueError("early stopping needs validation images")
-    return report.validation.wrong, report.validation.loss
+    return report.validation.errors, report.validation.loss
 
 
 class EarlyStopping:
@@ -30,7 +30,7 @@ class EarlyStopping:
 
     def __init__(self, network: NeuralNetwork, patience: int) -> None:
         """``patience``: the number of epochs without improvement after which training ends."""
-        self.parameters: Array = network.xp.asarray(network.parameters, copy=True)
+        self.parameters: Array = network.backend.xp.asarray(network.parameters, copy=True)
         self.best: EpochReport | None = None
         self._network, self._patience = network, patience
 

@@ -12,10 +12,9 @@ from ann.backends.base import Backend
 from ann.backends.select import get_backend
 from ann.data.datasets import CLASSES, Dataset
 from ann.neural_network import NeuralNetwork
-from ann.training.black_pixels import black_first
-from ann.training.images import Images
+from ann.training.batches import ImageSet, lit_pixels
 from ann.training.recipe import Recipe
-from ann.training.trainer import Steps
+from ann.training.trainer import Trainer
 from ann.validation import check_images
 
 _FEW, _MANY, _ROUNDS = 2, 7, 3
@@ -52,21 +51,21 @@ def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> floa
     count = min(_MANY * recipe.batch_size, len(images))
     layers = recipe.layer_list(images.shape[1], CLASSES)
     network = NeuralNetwork(layers, recipe.loss, backend, committee=recipe.committee)
-    sample = Images(network, images[:count], dataset.train_labels[:count], shape=dataset.train_images.shape[1:])
     # Skip only the pixels that are black in the whole training set; more are black in the sample
-    sample.rows, sample.black = black_first(images)
-    steps = Steps(network, sample, recipe)
-    rates = [recipe.learning_rate / 100] * steps.count
-    order = np.tile(np.arange(count), (*network.leading, 1))
+    lit, shape = lit_pixels(network, images, recipe), dataset.train_images.shape[1:]
+    sample = ImageSet(network, images[:count], dataset.train_labels[:count], lit=lit, shape=shape)
+    trainer = Trainer(network, sample, recipe)
+    rates = [recipe.learning_rate / 100] * trainer.steps
+    order = np.tile(np.arange(count), (*network.network.leading, 1))
 
     def seconds(number: int) -> float:
         backend.synchronize()
         started = time.perf_counter()
-        steps.epoch(order, 0, rates, lambda done, size: done == number)
+        trainer.run_epoch(order, 1, rates, lambda done, size: done == number)
         backend.synchronize()
         return time.perf_counter() - started
 
-    many, few = steps.count, min(_FEW, steps.count - 1)
+    many, few = trainer.steps, min(_FEW, trainer.steps - 1)
     with backend.ignore_overflow():
         for _ in range(2):  # the first records the steps, the second captures the CUDA graph on a GPU
             seconds(many)

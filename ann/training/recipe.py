@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ann.data.distortion import Strengths
+from ann.data.distortion import DistortionStrengths
 from ann.nn.activations import get_activation
 from ann.nn.losses import get_loss
 from ann.optim.registry import OPTIMIZERS
@@ -179,9 +179,9 @@ class Recipe:
         return dataclasses.replace(copy, **{**rates, **fields})
 
     @property
-    def strengths(self) -> Strengths:
+    def strengths(self) -> DistortionStrengths:
         """How far training images are distorted."""
-        return Strengths(self.rotation, self.scaling, self.shear, self.shift, self.elastic)
+        return DistortionStrengths(self.rotation, self.scaling, self.shear, self.shift, self.elastic)
 
     def layer_list(self, input_dim: int, output_dim: int) -> list[dict[str, Any]]:
         """The layers of this recipe between so many inputs and outputs, as ``NeuralNetwork`` takes them."""

@@ -6,18 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The mean loss over some images, how many of them were labelled wrongly, and how many there
-    are.
-
-    A committee's loss is the mean of its members'.
-    """
-
-    loss: float
-    wrong: int
-    total: int
+from ann.neural_network import Evaluation
 
 
 @dataclass(frozen=True)
@@ -46,8 +35,8 @@ class EpochReport:
         """The losses and errors as text."""
         text = f"loss {self.loss:.4f}"
         if self.validation:
-            loss, wrong, total = self.validation.loss, self.validation.wrong, self.validation.total
-            text += f"  held out: loss {loss:.4f}, {wrong} wrong ({100 * wrong / total:.2f} %)"
+            loss, errors, count = self.validation.loss, self.validation.errors, self.validation.count
+            text += f"  held out: loss {loss:.4f}, {errors} wrong ({100 * errors / count:.2f} %)"
         return text
 
     def to_json(self) -> str:

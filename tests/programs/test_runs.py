@@ -70,7 +70,7 @@ def test_what_is_in_the_folder(tmp_path, small_data):
     assert (config["device"], config["data"]) == ("cpu", str(small_data))
     assert config["versions"]["numpy"] == np.__version__ and len(config["data_sha256"]["train_images"]) == 64
     log = [EpochReport.from_fields(json.loads(line)) for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert [report.epoch for report in log] == [1, 2, 3] and log[0].validation.total == 60
+    assert [report.epoch for report in log] == [1, 2, 3] and log[0].validation.count == 60
     assert read_checkpoint(folder / "checkpoint.npz")[1].reports == log
     assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
     run("train", "--data", small_data, *FAST, "--validation", 60, "--output", "x.pickle", cwd=tmp_path)

@@ -207,7 +207,7 @@ def rewritten(path, change, compression=zipfile.ZIP_STORED):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda about, arrays: about.update(version=2), "version 2, expected 1"),
+        (lambda about, arrays: about.update(version=1), "version 1, expected 2"),
         (lambda about, arrays: about.update(format="x"), "its format is not"),
         (lambda about, arrays: about.pop("step"), "its fields are not"),
         (lambda about, arrays: about.update(step=99), "step 99"),
@@ -225,7 +225,7 @@ def rewritten(path, change, compression=zipfile.ZIP_STORED):
         (lambda about, arrays: about.update(reports=[], epoch=1, finished=True, step=0), "finished without an epoch"),
         (lambda about, arrays: about["reports"][0].update(loss=None), "loss None"),
         (lambda about, arrays: about["reports"][0].update(epoch="1"), "1 reports"),
-        (lambda about, arrays: about["reports"][0]["validation"].update(total=0), "validation"),
+        (lambda about, arrays: about["reports"][0]["validation"].update(count=0), "validation"),
         (lambda about, arrays: about.update(epoch=4, step=0, reports=3 * about["reports"]), "3 reports"),
         (
             lambda about, arrays: about.update(
@@ -235,7 +235,7 @@ def rewritten(path, change, compression=zipfile.ZIP_STORED):
         ),
         (lambda about, arrays: {**arrays, "v": arrays["v"][:-1]}, "damaged: wrong v"),
         (lambda about, arrays: {**arrays, "v": arrays["v"].astype(np.float64)}, "damaged: wrong v"),
-        (lambda about, arrays: {key: value for key, value in arrays.items() if key != "s"}, "damaged: wrong s"),
+        (lambda about, arrays: {key: value for key, value in arrays.items() if key != "m"}, "damaged: wrong m"),
     ],
 )
 def test_a_checkpoint_that_is_not_one(dataset, stopped, change, message):

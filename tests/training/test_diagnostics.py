@@ -104,7 +104,7 @@ def test_a_slow_start_gets_no_hint():
     data = dataclasses.replace(data, train_images=data.train_images[:5000], train_labels=data.train_labels[:5000])
     recipe = ann.Recipe(hidden=(32,), momentum=0.99, batch_size=20, epochs=10, validation=1000)
     net = ann.NeuralNetwork(recipe.layer_list(784, 10))
-    assert ann.fit(net, data, recipe)[-1].validation.wrong < 200
+    assert ann.fit(net, data, recipe)[-1].validation.errors < 200
 
 
 @pytest.mark.slow
