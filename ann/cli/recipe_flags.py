@@ -101,7 +101,7 @@ def parse_flags() -> argparse.Namespace:
     add("hidden", type=widths, metavar="N,N,...", help="widths of the hidden layers, or none")
     add("activation", choices=tuple(ACTIVATIONS), metavar="NAME", help=f"hidden layers: {', '.join(ACTIVATIONS)}")
     add("output_activation", choices=tuple(ACTIVATIONS), metavar="NAME", help="last layer, the same choice")
-    add("loss", choices=LOSSES, help="cross-entropy needs sigmoid or softmax outputs")
+    add("loss", choices=tuple(LOSSES), help="cross-entropy needs sigmoid or softmax outputs")
     add(
         "committee",
         type=whole(1),

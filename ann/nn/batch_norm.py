@@ -51,7 +51,7 @@ class NormalizedDense(Dense):
         xp.divide(unit, self._deviation, out=unit)
         xp.multiply(unit, self._gain, out=z)
         xp.add(z, self.bias, out=z)
-        self.activation.function(backend, z, self._y)
+        self.activation.forward(backend, z, out=self._y)
         return self._output
 
     def backward(self, grad: Array, *, input_gradient: bool = True) -> Array:
@@ -61,7 +61,8 @@ class NormalizedDense(Dense):
         sum D unit, and dL/dz = gain / deviation (D - mean D - unit mean(D unit)).
         """
         backend, xp, unit, scratch = self._backend, self._backend.xp, self._unit, self._scratch
-        self.activation.backward(backend, grad, self._y if self.activation.keeps == "output" else self._z, scratch)
+        saved = self._y if self.activation.derivative_of == "output" else self._z
+        self.activation.backward(backend, grad, saved)
         weight_gradient, bias_gradient = self.gradients[..., :-1, :], self.gradients[..., -1:, :]
         backend.matmul(self._sum_of, grad, out=bias_gradient)
         xp.multiply(grad, unit, out=scratch)
@@ -97,7 +98,7 @@ class NormalizedDense(Dense):
         if x.shape[-2] != self._batch:
             xp, count = self._backend.xp, x.shape[-2]
             super()._reserve(x)
-            self._unit = xp.empty_like(self._y)
+            self._unit, self._scratch = (xp.empty_like(self._y) for _ in range(2))
             self._sum_of = xp.ones((1, count), dtype=x.dtype)
             row = (*self._leading, 1, self.output_dim)
             self._deviation, self._slope, *self._sums = (xp.empty(row, dtype=x.dtype) for _ in range(4))

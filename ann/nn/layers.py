@@ -20,7 +20,6 @@ from __future__ import annotations
 from typing import Any
 
 from ann.backends.base import Array, Backend
-from ann.nn import initializers
 from ann.nn.activations import get_activation
 from ann.validation import SetOnce
 
@@ -60,7 +59,8 @@ class Dense(SetOnce):
 
     def initial_weight(self, random: Any) -> Any:
         """A host array to start from. Biases start at 0."""
-        return initializers.initial_weight(random, self.input_dim, self.output_dim, self.activation.name)
+        deviation = self.activation.init(self.input_dim, self.output_dim)
+        return random.standard_normal((self.input_dim, self.output_dim)) * deviation
 
     def bind(self, parameters: Array, gradients: Array) -> None:
         """Take views (..., I + 1, O) of the network's parameter and gradient vectors."""
@@ -87,8 +87,8 @@ class Dense(SetOnce):
         With D = dL/dz: dL/dW = scale x^T D, a sum over the batch, and dL/dx = scale D W^T.
         """
         backend = self._backend
-        kept = self._y if self.activation.keeps == "output" else self._z
-        self.activation.backward(backend, grad, kept, self._scratch)
+        saved = self._y if self.activation.derivative_of == "output" else self._z
+        self.activation.backward(backend, grad, saved)
         backend.matmul(self._x.mT, grad, out=self.gradients, alpha=self._scale, beta=self._memory)
         if not input_gradient:
             return None
@@ -96,8 +96,8 @@ class Dense(SetOnce):
         return self._x_gradient
 
     def _compute(self, x: Array, scale: float, z: Array, y: Array) -> None:
-        self._backend.matmul(x, self.parameters, out=z, alpha=scale * self.activation.factor)
-        self.activation.function(self._backend, z, y, multiplied=True)
+        self._backend.matmul(x, self.parameters, out=z, alpha=scale)
+        self.activation.forward(self._backend, z, out=y)
 
     def _reserve(self, x: Array) -> None:
         """Set the working arrays to the batch size of x."""
@@ -106,8 +106,7 @@ class Dense(SetOnce):
         self._batch = x.shape[-2]
         self._output, self._y = self._new_output(x)
         # the sum is overwritten where it is not needed again
-        self._z = self._y if self.activation.keeps == "output" else self._backend.xp.empty_like(self._y)
-        self._scratch = self._backend.xp.empty_like(self._y)
+        self._z = self._y if self.activation.derivative_of == "output" else self._backend.xp.empty_like(self._y)
         self._x_gradient = self._by_columns(x, self.input_dim)
 
     def _new_output(self, x: Array) -> tuple[Array, Array]:

@@ -153,7 +153,7 @@ class Perceptron:
 
     def outputs(self, logits: Array) -> Array:
         """Logits (..., N, O), which are overwritten -> outputs (N, O): a committee's are the means of its members'."""
-        self.loss.output.function(self.backend, logits, logits)
+        self.loss.output.forward(self.backend, logits, out=logits)
         return self.xp.mean(logits, axis=0) if self.leading else logits
 
     def inputs(self, images: Array, room: Array | None = None) -> tuple[Array, float]:

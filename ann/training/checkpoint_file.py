@@ -20,7 +20,7 @@ import numpy as np
 from ann.errors import CheckpointError
 from ann.files.atomic import read_regular, write_atomically
 from ann.files.digest import digest
-from ann.nn.activations import ACTIVATIONS, Registered
+from ann.nn.activations import ACTIVATIONS, BUILT_IN
 from ann.training.report import EpochReport
 
 FORMAT, VERSION = "ann-checkpoint", 2
@@ -155,6 +155,6 @@ def _differences(name: str, there: Any, here: Any) -> list[str]:
 def fingerprints(names: Iterable[str]) -> dict[str, str]:
     """For each of these that is a user's own, what tells it from another of the same name: its values and slopes."""
     z = np.linspace(-3.0, 3.0, 25)
-    own = [one for one in map(ACTIVATIONS.get, names) if isinstance(one, Registered)]
+    own = [ACTIVATIONS[name] for name in {*names} - BUILT_IN]
     with np.errstate(all="ignore"):
-        return {one.name: digest(one.curve(np, z), one.derivative(np, z)) for one in own}
+        return {one.name: digest(one.function(np, z), one.derivative(np, z)) for one in own}

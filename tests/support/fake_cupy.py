@@ -7,7 +7,6 @@ import ctypes
 import enum
 import types
 from contextlib import contextmanager, nullcontext
-from functools import partial
 
 import numpy as np
 
@@ -37,37 +36,34 @@ class Capture:
             self.calls = calls
 
 
-class Array(np.ndarray):
-    capture = Capture()
-
-    @property
-    def data(self):
-        return Memory(self.ctypes.data)
-
-    def __array_ufunc__(self, ufunc, method, *inputs, out=(), **options):
-        """Operators are recorded, too."""
-        plain, out = ([x.view(np.ndarray) if isinstance(x, Array) else x for x in some] for some in (inputs, out))
-        call = partial(getattr(ufunc, method), *plain, **options)
-        if not out:  # while capturing, only for the shape
-            with np.errstate() if self.capture.calls is None else np.errstate(all="ignore"):
-                out = [np.asarray(call())]
-            if self.capture.calls is None:
-                return out[0].view(Array)
-        self.capture.do(lambda: call(out=tuple(out)))
-        return out[0].view(Array)
-
-
 CREATION = ("empty", "zeros", "ones", "full", "empty_like", "zeros_like", "asarray", "broadcast_to", "reshape")
 
 
 def pretend_cupy(count=1, capturable=True, **changes):
     """A module in CuPy's place."""
-    capture = Array.capture
+    capture = Capture()
     module = types.ModuleType("cupy")
     module.capture = capture
+    module.fusing = False
+
+    class Array(np.ndarray):
+        """Its operators are ufuncs, and so are recorded like other functions."""
+
+        @property
+        def data(self):
+            return Memory(self.ctypes.data)
+
+        def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
+            inputs, out = plain(inputs), plain(out or ())
+            return wrapped(getattr(ufunc, method), False)(*inputs, out=out[0] if out else None, **options)
+
+    def plain(arrays):
+        return [array.view(np.ndarray) if isinstance(array, Array) else array for array in arrays]
 
     def wrapped(function, creates):
         def call(*arguments, out=None, **options):
+            if module.fusing and "keepdims" in options:
+                raise NotImplementedError("not in fusion yet")
             if creates or out is None:
                 # while capturing, only for the shape: what memory holds then means nothing
                 heard = np.errstate() if capture.calls is None else np.errstate(all="ignore")
@@ -88,14 +84,26 @@ def pretend_cupy(count=1, capturable=True, **changes):
         attribute = getattr(np, name)
         if name.startswith("_") or name in ("copyto", "fuse"):
             continue
-        plain = not callable(attribute) or isinstance(attribute, type)
-        setattr(module, name, attribute if plain else wrapped(attribute, name in CREATION))
+        as_it_is = not callable(attribute) or isinstance(attribute, type)
+        setattr(module, name, attribute if as_it_is else wrapped(attribute, name in CREATION))
     module.copyto = lambda out, array, **options: capture.do(lambda: np.copyto(out, array, **options))
-    module.fuse = lambda function: lambda *arrays: capture.do(lambda: with_suspended(function, arrays))
 
-    def with_suspended(function, arrays):
-        with capture.suspended():
-            function(*arrays)
+    def fuse(function=None, *, kernel_name=None):
+        if function is None:
+            assert kernel_name.isidentifier()
+            return fuse
+
+        def run(arrays):
+            module.fusing = True
+            try:
+                with capture.suspended():
+                    function(*arrays)
+            finally:
+                module.fusing = False
+
+        return lambda *arrays: capture.do(lambda: run(arrays))
+
+    module.fuse = fuse
 
     class Graph:
         def __init__(self, calls):

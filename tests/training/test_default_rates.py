@@ -22,7 +22,7 @@ RATES = ("learning_rate", "weight_decay", "warmup")
 CHOICES = {
     "optimizer": st.sampled_from(OPTIMIZERS),
     "activation": st.sampled_from(list(ACTIVATIONS)),
-    "loss": st.sampled_from(LOSSES),
+    "loss": st.sampled_from(list(LOSSES)),
     "schedule": st.sampled_from(SCHEDULES),
     "batch_size": st.integers(2, 60_000),
     "epochs": st.integers(1, 1000),
