@@ -73,7 +73,7 @@ def test_an_activation_is_one_kernel(name):
     [
         (sgd.velocity, 2, [0.9], 1),
         (sgd.step, 2, [array()], 1),
-        (sgd.nesterov, 3, [array(), 0.9, array()], 2),
+        (sgd.nesterov, 3, [array(), 0.9], 3),
         (adam.adam, 4, [array(), array(), 0.9], 3),
         (adam.adamw, 4, [array(), array(), array(), 0.9], 3),
         (adam.rmsprop, 4, [array(), 0.9], 3),
