@@ -30,7 +30,7 @@ class GpuBackend(Backend):
         super().__init__("gpu", xp, description)
         self.precision = precision
         self._fused: dict[Callable[..., None], Callable[..., None]] = {}
-        self._kernels: dict[Callable[..., Any], Callable[..., None] | None] = {}
+        self._kernels: dict[Any, Callable[..., None] | None] = {}
 
     def from_host(self, array: np.ndarray) -> Array:
         """See ``Backend``."""
@@ -73,13 +73,14 @@ class GpuBackend(Backend):
         refer to arrays, but take them as arguments.
         """
         outs = out if isinstance(out, tuple) else (out,)
-        key = _kernel_key(function)
+        numbers = tuple(None if hasattr(array, "shape") else array for array in arrays)
+        key = _kernel_key(function), numbers
         if key not in self._kernels:
-            self._kernels[key] = _kernel(self.xp, function, len(arrays))
+            self._kernels[key] = _kernel(self.xp, function, numbers)
         kernel = self._kernels[key]
         if kernel is not None:
             try:
-                kernel(*arrays, *outs)
+                kernel(*(array for array in arrays if hasattr(array, "shape")), *outs)
             except Exception:  # an error of the function's own is raised when it is called below
                 self._kernels[key] = None
             else:
@@ -216,13 +217,19 @@ class _Fusing:
         return array.astype(dtype)
 
 
-def _kernel(xp: Any, function: Callable[..., Any], inputs: int) -> Callable[..., None]:
-    """A function of the formula's arguments and its outs, which CuPy compiles when it is called."""
+def _kernel(xp: Any, function: Callable[..., Any], numbers: tuple[float | None, ...]) -> Callable[..., None]:
+    """A function of the formula's arrays and its outs, which CuPy compiles when it is called.
+
+    Numbers are constants in it, and None stands for an array: between numbers that are parameters of
+    a kernel, CuPy computes in float16, such as 1 - momentum.
+    """
 
     def kernel(*parameters: Array) -> None:
-        results = function(_Fusing(xp), *parameters[:inputs])
+        arrays = iter(parameters)
+        arguments = (next(arrays) if number is None else number for number in numbers)
+        results = function(_Fusing(xp), *arguments)
         results = results if isinstance(results, tuple) else (results,)
-        for result, out in zip(results, parameters[inputs:], strict=True):
+        for result, out in zip(results, arrays, strict=True):
             result = result.astype(out.dtype) if hasattr(result, "astype") else result
             xp.copyto(out, result)
 
