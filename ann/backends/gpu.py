@@ -29,7 +29,6 @@ class GpuBackend(Backend):
     def __init__(self, xp: Any, description: str, precision: str = "float32") -> None:
         super().__init__("gpu", xp, description)
         self.precision = precision
-        self._fused: dict[Callable[..., None], Callable[..., None]] = {}
         self._kernels: dict[Callable[..., Any], Callable[..., None] | None] = {}
 
     def from_host(self, array: np.ndarray) -> Array:
@@ -48,17 +47,6 @@ class GpuBackend(Backend):
     def copyto(self, array: Array, out: Array) -> None:
         """See ``Backend``."""
         self.xp.copyto(out, array, casting="unsafe")
-
-    def fused(self, function: Callable[..., None], *arrays: Array) -> None:
-        """See ``Backend``."""
-        if function not in self._fused:
-            other = GpuBackend(self.xp, self.description)  # a kernel that refers to self would keep it alive
-
-            def kernel(*parameters: Array) -> None:
-                function(other, *parameters)
-
-            self._fused[function] = self.xp.fuse(kernel)
-        self._fused[function](*arrays)
 
     def elementwise(
         self,
