@@ -64,7 +64,8 @@ class AdamW(Adam):
     def update(self) -> None:
         vectors, elementwise = (self.p, self.g, self.m, self.v), self.backend.elementwise
         p, g, m, v = map(self.weights, vectors)
-        elementwise(adamw, p, g, m, v, self.shrink, *self.numbers, out=(p, m, v), spare=(g,))
+        numbers = self.shrink, *self.numbers
+        elementwise(adamw, p, g, m, v, *numbers, out=(p, m, v), spare=(g,))
         p, g, m, v = map(self.others, vectors)
         elementwise(adam, p, g, m, v, *self.numbers, out=(p, m, v), spare=(g,))
 

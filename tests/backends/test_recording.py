@@ -71,6 +71,21 @@ def test_work_shared_among_processors_is_the_same(monkeypatch, dataset, optimize
     assert_same(shared, alone, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_every_formula_of_a_step_can_be_traced(monkeypatch, case, dataset):
+    """Otherwise it would be called again in each step, which is correct but slow."""
+    prepare = ann.backends.recorder.prepare
+
+    def checked(function, *arguments):
+        try:
+            return prepare(function, *arguments)
+        except Exception as error:
+            pytest.fail(f"{function}: {error!r}")
+
+    monkeypatch.setattr(ann.backends.recorder, "prepare", checked)
+    trained(ann.get_backend("cpu"), dataset, case)
+
+
 def test_an_error_in_a_shared_part_is_raised():
     def broken():
         raise FloatingPointError("broken")
