@@ -57,6 +57,7 @@ def left_pipe():
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.slow
 def test_every_way_to_start_a_program(tmp_path, name):
     link = tmp_path / "a link"
     link.symlink_to(ROOT / "scripts" / f"{name}.py")
@@ -190,6 +191,7 @@ def test_what_cannot_be_written_is_found_before_the_work(model, program):
         ),
     ],
 )
+@pytest.mark.slow
 def test_no_program_ends_over_a_warning(model, program):
     """Not even with python -W error."""
     name, *words = program.split()

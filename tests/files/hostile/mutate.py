@@ -151,12 +151,15 @@ def main():
     count, seed, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     warnings.simplefilter("error")
     files, path, loaded, tests = good_files(), folder / "mutated.pickle", 0, 0
+    for data in files:
+        pickle.loads(data)  # which imports what it needs
     modules = set(sys.modules)
     for number in range(count):
         choice = random.Random(f"{seed} {number}")
         data, kind = damaged(choice, files), choice.random()
         if kind < 0.7:
             data = with_its_checksum(changed(choice, files) if kind < 0.3 else data)
+        path.unlink(missing_ok=True)
         path.write_bytes(data)
         try:
             ann.load_model(path)
