@@ -1,28 +1,34 @@
 """A multilayer perceptron written from scratch, on NumPy or, with the same source, on CuPy.
 
-README.md beside this file is the map.
+README.md beside this file is the map. A public name is imported when it is first used, so that a program can
+set up its process, with ``ann.cli.bootstrap``, before NumPy is imported.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ann._version import __version__ as __version__
-from ann.backends.base import Backend
-from ann.backends.select import get_backend
-from ann.committee import committee_of
-from ann.data.datasets import Dataset, load_dataset
-from ann.errors import (
-    AnnError,
-    CheckpointError,
-    DataFileError,
-    DeviceError,
-    DivergenceError,
-    ModelFileError,
-    TrainingWarning,
-)
-from ann.neural_network import NeuralNetwork, load_model
-from ann.nn.activations import register_activation
-from ann.training.checkpointer import Checkpoints
-from ann.training.fit import fit
-from ann.training.recipe import Recipe
-from ann.training.report import EpochReport
+
+if TYPE_CHECKING:
+    from ann.backends.base import Backend
+    from ann.backends.select import get_backend
+    from ann.committee import committee_of
+    from ann.data.datasets import Dataset, load_dataset
+    from ann.errors import (
+        AnnError,
+        CheckpointError,
+        DataFileError,
+        DeviceError,
+        DivergenceError,
+        ModelFileError,
+        TrainingWarning,
+    )
+    from ann.neural_network import NeuralNetwork, load_model
+    from ann.nn.activations import register_activation
+    from ann.training.checkpointer import Checkpoints
+    from ann.training.fit import fit
+    from ann.training.recipe import Recipe
+    from ann.training.report import EpochReport
 
 __all__ = [
     "AnnError",
@@ -45,3 +51,29 @@ __all__ = [
     "load_model",
     "register_activation",
 ]
+_MODULES = {
+    "Backend": "backends.base",
+    "get_backend": "backends.select",
+    "committee_of": "committee",
+    "Dataset": "data.datasets",
+    "load_dataset": "data.datasets",
+    "NeuralNetwork": "neural_network",
+    "load_model": "neural_network",
+    "register_activation": "nn.activations",
+    "Checkpoints": "training.checkpointer",
+    "fit": "training.fit",
+    "Recipe": "training.recipe",
+    "EpochReport": "training.report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'ann' has no attribute {name!r}")
+    module = import_module(f"ann.{_MODULES.get(name, 'errors')}")
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

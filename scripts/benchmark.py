@@ -21,13 +21,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
 
-import cli
+from ann.cli import bootstrap
+
+bootstrap.start()
+
 import distributed_speed
-import endings
 import numpy as np
-import startup
 from limits import gflops_of_a_square_product, products_alone
 from peers import CONTENDERS, GPU_ONLY
 from peers_distort import DISTORTING, Distorting
@@ -35,6 +36,10 @@ from tasks import TASKS, Contender, Task, Weights, starting_weights
 
 import ann
 from ann.backends.base import Backend
+from ann.cli.bootstrap import ROOT
+from ann.cli.errors import one_line_errors
+from ann.cli.output import echo
+from ann.cli.parser import Parser, checked
 from ann.files.atomic import check_writable, write_atomically
 from ann.training.named_recipes import RECIPES
 from ann.validation import check_count
@@ -64,7 +69,7 @@ START_UP = {
 def main() -> None:
     """Check each contender, time them in turns, print and save."""
     flags = parse_flags()
-    with endings.one_line_errors():
+    with one_line_errors():
         if flags.output:
             check_writable(flags.output)
         backend = ann.get_backend(flags.device)
@@ -86,7 +91,7 @@ def main() -> None:
             os._exit(130)
 
         signal.signal(signal.SIGINT, leave)
-        cli.say(results["machine"])
+        echo(results["machine"])
         repetitions = flags.repetitions or (1 if flags.quick else REPETITIONS)
         if flags.distributed:
             for name, figures in distributed_speed.measure(repetitions, flags.quick, flags.only).items():
@@ -106,7 +111,7 @@ def main() -> None:
         if flags.only in (None, "start-up"):
             keep("start-up", measure_start_up(flags.data, repetitions))
         if flags.output:
-            cli.say(f"figures: {flags.output}")
+            echo(f"figures: {flags.output}")
 
 
 def measure(
@@ -114,7 +119,7 @@ def measure(
 ) -> dict[str, Any]:
     """Microseconds a step for every contender, and for the limits, from epochs that take turns (A B C A B C ...)."""
     shape = "-".join(map(str, task.widths))
-    cli.say(f"\n{task.name}: {shape} {task.activation}, batch {task.batch}, {task.optimizer}")
+    echo(f"\n{task.name}: {shape} {task.activation}, batch {task.batch}, {task.optimizer}")
     random = np.random.default_rng(0)
     weights = starting_weights(task, random)
     checked = min(task.count, CHECKED_STEPS * task.batch)
@@ -142,7 +147,7 @@ def measure(
     show(micros, "us a step")
     least = "its products alone"
     if backend.name == "cpu" and statistics.median(micros[least]) > statistics.median(micros["ann"]):
-        cli.say(
+        echo(
             "  the products alone took longer than the whole step: something else kept the machine busy; measure again"
         )
     return {"microseconds_a_step": micros, "loss_of_the_check": loss}
@@ -150,7 +155,7 @@ def measure(
 
 def measure_predicting(task: Task, images: np.ndarray, labels: np.ndarray, repetitions: int) -> dict[str, Any]:
     """Milliseconds to label the test images, from uint8 pixels to labels on the host."""
-    cli.say(f"\npredict: {len(images):,} images, {'-'.join(map(str, task.widths))} {task.activation}")
+    echo(f"\npredict: {len(images):,} images, {'-'.join(map(str, task.widths))} {task.activation}")
     random = np.random.default_rng(0)
     weights = starting_weights(task, random)
     contenders, _ = admitted(task, images, labels, weights, random.permutation(task.count))
@@ -166,7 +171,7 @@ def measure_predicting(task: Task, images: np.ndarray, labels: np.ndarray, repet
 
 def measure_distorting(images: np.ndarray, backend: Backend, repetitions: int, quick: bool) -> dict[str, Any]:
     """Milliseconds for a batch of distorted images, as strong as the recipe "quick" has them."""
-    cli.say(f"\ndistort: batches of {DISTORTED_BATCH} images, turned, scaled, leant, shifted and bent")
+    echo(f"\ndistort: batches of {DISTORTED_BATCH} images, turned, scaled, leant, shifted and bent")
     strengths, batches = RECIPES["quick"].recipe.strengths, 2 if quick else DISTORTED_BATCHES
     found: dict[str, Distorting] = {}
     for name, kind in DISTORTING.items():
@@ -175,7 +180,7 @@ def measure_distorting(images: np.ndarray, backend: Backend, repetitions: int, q
         except Exception as error:  # of a peer, which need not work here
             if name == "ann":
                 raise
-            cli.say(f"  {name:25} left out: {' '.join(str(error).split())[:200]}{cure_of(error)}")
+            echo(f"  {name:25} left out: {' '.join(str(error).split())[:200]}{cure_of(error)}")
     plain = images[:DISTORTED_BATCH] / 255.0
     changes = {name: float(np.abs(distorting.distort(1) - plain).mean()) for name, distorting in found.items()}
     for name, change in changes.items():
@@ -190,9 +195,9 @@ def measure_distorting(images: np.ndarray, backend: Backend, repetitions: int, q
 
 def measure_start_up(data: Path, repetitions: int) -> dict[str, Any]:
     """Seconds for whole processes."""
-    cli.say("\nstart-up: whole processes of this Python")
+    echo("\nstart-up: whole processes of this Python")
     with tempfile.TemporaryDirectory() as folder:
-        train = [sys.executable, str(startup.ROOT / "scripts/train.py"), "--device", "cpu", "--data", str(data)]
+        train = [sys.executable, str(ROOT / "scripts/train.py"), "--device", "cpu", "--data", str(data)]
         commands = {name: [sys.executable, "-c", program] for name, program in START_UP.items()}
         commands["train.py, one epoch, save"] = [*train, "--epochs", "1", "--output", os.path.join(folder, "model")]
         runs: dict[str, Callable[[], object]] = {}
@@ -200,9 +205,9 @@ def measure_start_up(data: Path, repetitions: int) -> dict[str, Any]:
             # As for anyone who starts it a second time, with bytecode
             here = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
             environment = {**here, "PYTHONPYCACHEPREFIX": folder}
-            options: dict[str, Any] = {"cwd": startup.ROOT, "capture_output": True, "env": environment}
+            options: dict[str, Any] = {"cwd": ROOT, "capture_output": True, "env": environment}
             if subprocess.run(command, **options, check=False).returncode:
-                cli.say(f"  {name:25} left out: it is not installed, or does not run here")
+                echo(f"  {name:25} left out: it is not installed, or does not run here")
                 continue
             runs[name] = partial(subprocess.run, command, **options, check=True)
         seconds = in_turns(runs, repetitions)
@@ -231,7 +236,7 @@ def admitted(
             if name == "ann":
                 raise
             contenders.pop(name, None)
-            cli.say(f"  {name:25} left out: {' '.join(str(error).split())[:200]}{cure_of(error)}")
+            echo(f"  {name:25} left out: {' '.join(str(error).split())[:200]}{cure_of(error)}")
             continue
         expected = losses["ann"]
         tolerance = 10 * TOLERANCE if "TF32" in name else TOLERANCE
@@ -262,10 +267,10 @@ def in_turns(
 def show(figures: Mapping[str, list[float]], unit: str, digits: int = 0) -> None:
     """A table of medians, extremes, and ratios to the first row."""
     ours = statistics.median(next(iter(figures.values())))
-    cli.say(f"  {'':25} {unit:>10} {'least':>8} {'most':>8}   times the first")
+    echo(f"  {'':25} {unit:>10} {'least':>8} {'most':>8}   times the first")
     for name, values in figures.items():
         median, least, most = (f"{value:.{digits}f}" for value in (statistics.median(values), min(values), max(values)))
-        cli.say(f"  {name:25} {median:>10} {least:>8} {most:>8} {statistics.median(values) / ours:12.2f}")
+        echo(f"  {name:25} {median:>10} {least:>8} {most:>8} {statistics.median(values) / ours:12.2f}")
 
 
 def machine(backend: Backend) -> str:
@@ -281,14 +286,14 @@ def machine(backend: Backend) -> str:
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = cli.Parser(
+    parser = Parser(
         "Measure beside other libraries (the extra bench installs them), for 6 minutes on a quiet machine; any other"
         " work spoils the figures.",
         EXAMPLES,
     )
     parser.add_common(device=False)
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="default: cpu")
-    count = cli.checked(partial(check_count, "", at_least=1), int, "a whole number of at least 1")
+    count = checked(partial(check_count, "", at_least=1), int, "a whole number of at least 1")
     parser.add_argument(
         "--repetitions",
         type=count,

@@ -17,9 +17,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
 
-import cli
+from ann.cli import bootstrap
+
+bootstrap.start()
+
 import numpy as np
 from peers import Ours
 from peers_torch import Torch
@@ -27,6 +30,8 @@ from tasks import TASKS, Contender, Task, Weights, starting_weights
 
 import ann
 from ann.backends.base import Array
+from ann.cli.output import echo
+from ann.cli.parser import DATA
 from ann.training.mpi import MpiProcesses
 
 SIZES = (1, 2)
@@ -98,7 +103,7 @@ def work(name: str, task: Task, port: str) -> None:
 
 def _epochs(crew: TimedProcesses, name: str, task: Task, port: str) -> dict[str, float]:
     """Train an epoch that does not count, and one that does, and say how it was."""
-    dataset = ann.load_dataset(cli.DATA)
+    dataset = ann.load_dataset(DATA)
     images = dataset.train_images.reshape(len(dataset.train_images), -1)[: task.count]
     random = np.random.default_rng(0)
     arguments = task, images, dataset.train_labels[: task.count], starting_weights(task, random)
@@ -124,7 +129,7 @@ def measure(repetitions: int, quick: bool, only: str | None) -> dict[str, Any]:
 
 def _measure(task: Task, repetitions: int, quick: bool) -> dict[str, Any]:
     shape = "-".join(map(str, task.widths))
-    cli.say(f"\n{task.name}: {shape}, batch {task.batch}, processes with one BLAS thread each")
+    echo(f"\n{task.name}: {shape}, batch {task.batch}, processes with one BLAS thread each")
     runs = [(name, size) for name in ("ann", "PyTorch") for size in SIZES]
     found: dict[tuple[str, int], list[dict[str, float]]] = {run: [] for run in runs}
     for _ in range(repetitions):
@@ -135,7 +140,7 @@ def _measure(task: Task, repetitions: int, quick: bool) -> dict[str, Any]:
         if not all(abs(result["loss"] - expected) <= TOLERANCE * expected for result in results):
             raise ValueError(f"{name} with {size} processes: a loss of {results[0]['loss']}, not {expected}")
     count = 2 * task.batch if quick else task.count
-    cli.say(f"  {'':28} {'images/s':>10} {'least':>10} {'most':>10} {'speed-up':>9}  in sums")
+    echo(f"  {'':28} {'images/s':>10} {'least':>10} {'most':>10} {'speed-up':>9}  in sums")
     table: dict[str, Any] = {"parameters": found["ann", 1][0]["parameters"]}
     for (name, size), results in found.items():
         speeds = [count / result["seconds"] for result in results]
@@ -145,9 +150,7 @@ def _measure(task: Task, repetitions: int, quick: bool) -> dict[str, Any]:
         share = statistics.median(result["in sums"] / result["seconds"] for result in results)
         words = f"{100 * share:6.1f} %" if name == "ann" else ""
         label = f"{name}, {size} process{'es' * (size > 1)}"
-        cli.say(
-            f"  {label:28} {median:10,.0f} {min(speeds):10,.0f} {max(speeds):10,.0f} {median / alone:9.2f}  {words}"
-        )
+        echo(f"  {label:28} {median:10,.0f} {min(speeds):10,.0f} {max(speeds):10,.0f} {median / alone:9.2f}  {words}")
         table[label] = {"images_a_second": speeds, "share_in_sums": share if name == "ann" else None}
     return table
 

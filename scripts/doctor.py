@@ -20,17 +20,22 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
 
-import cli
-import endings
+from ann.cli import bootstrap
+
+bootstrap.start()
+
 import numpy as np
-import startup
-from contents import in_words
 
 import ann
 import ann.backends.blas
 from ann.backends.blas import processors
+from ann.cli.bootstrap import ROOT
+from ann.cli.describe_model import describe_model
+from ann.cli.errors import one_line_errors
+from ann.cli.output import echo
+from ann.cli.parser import DATA, MODEL, Parser
 from ann.data.datasets import Dataset
 
 EXAMPLES = """\
@@ -69,24 +74,24 @@ class Findings:
 
     def ok(self, name: str, text: str) -> None:
         """All is well."""
-        cli.say(f"ok     {name:9} {text}")
+        echo(f"ok     {name:9} {text}")
 
     def absent(self, name: str, text: str) -> None:
         """Something that nobody has to have."""
-        cli.say(f"-      {name:9} {text}")
+        echo(f"-      {name:9} {text}")
 
     def bad(self, name: str, text: str, cure: str) -> None:
         """Something that must be mended, and how."""
         self.wrong += 1
-        cli.say(f"WRONG  {name:9} {text}\n       {'':9} mend it: {cure}")
+        echo(f"WRONG  {name:9} {text}\n       {'':9} mend it: {cure}")
 
 
 def main() -> None:
     """Look at everything, and say what is wrong."""
     flags = parse_flags()
-    with endings.one_line_errors():
+    with one_line_errors():
         if flags.model:
-            cli.say(in_words(flags.model))
+            echo(describe_model(flags.model))
             return
         found = Findings()
         look_at_python(found)
@@ -97,7 +102,7 @@ def main() -> None:
         look_at_data(found, flags.data)
         look_at_folder(found)
         look_at_extras(found)
-        cli.say(f"\n{found.wrong} thing{'s' * (found.wrong != 1)} to mend" if found.wrong else "\nall is well")
+        echo(f"\n{found.wrong} thing{'s' * (found.wrong != 1)} to mend" if found.wrong else "\nall is well")
         if found.wrong:
             sys.exit(1)
 
@@ -110,7 +115,7 @@ def look_at_python(found: Findings) -> None:
 
 def look_at_versions(found: Findings) -> None:
     """Whether each installed package, required or optional, has a version that pyproject.toml allows."""
-    project = tomllib.loads((startup.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     requirements = sum(project["optional-dependencies"].values(), project["dependencies"])
     # from "nvmath-python[cu13]>=0.7; ..." take the name, without its extras, and the limits
     wanted = {parts[1]: parts[2] for line in requirements if (parts := re.match(r"([\w-]+)(?:\[\w+\])?([^;]*)", line))}
@@ -218,15 +223,15 @@ def look_at_data(found: Findings, folder: str | Path) -> None:
     try:
         dataset = ann.load_dataset(folder)
     except ann.DataFileError as error:
-        restored = f"git -C {startup.ROOT} checkout -- data"
-        ours = restored if folder == cli.DATA else "see data/README.md for what it needs"
+        restored = f"git -C {ROOT} checkout -- data"
+        ours = restored if folder == DATA else "see data/README.md for what it needs"
         found.bad("data", str(error), ours)
         return
     other = [name for name, digest in checksums(dataset).items() if digest != MNIST[name]]
     if not other:
         found.ok("data", f"{folder}: MNIST, all four checksums right")
-    elif folder == cli.DATA:
-        found.bad("data", f"{folder}: {', '.join(other)}: not MNIST's", f"git -C {startup.ROOT} checkout -- data")
+    elif folder == DATA:
+        found.bad("data", f"{folder}: {', '.join(other)}: not MNIST's", f"git -C {ROOT} checkout -- data")
     else:
         found.ok("data", f"{folder}: {dataset!r}, sound, and not MNIST")
 
@@ -250,7 +255,7 @@ def look_at_folder(found: Findings) -> None:
     free = shutil.disk_usage(here).free
     text = f"{here}: {free / 2**30:.1f} GiB free"
     try:
-        ann.files.atomic.check_writable(here / cli.MODEL)
+        ann.files.atomic.check_writable(here / MODEL)
     except OSError as error:
         found.bad("folder", f"{error.filename}: {error.strerror}", "cd to a folder of your own, or give --output FILE")
         return
@@ -271,7 +276,7 @@ def look_at_extras(found: Findings) -> None:
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = cli.Parser("Say what this machine has for training, and how to mend what is wrong.", EXAMPLES)
+    parser = Parser("Say what this machine has for training, and how to mend what is wrong.", EXAMPLES)
     parser.add_import()
     parser.add_common()
     parser.add_argument("--model", type=Path, metavar="FILE", help="say what this model file holds, and nothing else")

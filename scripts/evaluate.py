@@ -13,16 +13,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
 
-import cli
-import endings
-import startup
-from members import wrong_of_members
-from results import data_of, matching, read_rows, results_of, write_rows
+from ann.cli import bootstrap
+
+bootstrap.start()
+
 
 import ann
 from ann.analysis.metrics import spread
+from ann.cli.bootstrap import ROOT
+from ann.cli.describe_model import wrong_of_members
+from ann.cli.errors import one_line_errors
+from ann.cli.output import echo
+from ann.cli.parser import Parser
+from ann.cli.results_log import data_of, matching, read_rows, results_of, write_rows
 from ann.files.atomic import check_writable, write_atomically
 from ann.training.named_recipes import RECIPES
 
@@ -39,7 +44,7 @@ HELD_OUT = 10_000
 def main() -> None:
     """Parse, train and test each seed, print."""
     flags = parse_flags()
-    with endings.one_line_errors(lambda: kept(flags.output)):
+    with one_line_errors(lambda: kept(flags.output)):
         named = RECIPES[flags.recipe].recipe
         recipe = dataclasses.replace(named, validation=HELD_OUT) if flags.validation else named
         backend = ann.get_backend(flags.device)
@@ -55,11 +60,11 @@ def main() -> None:
                 row = measure(flags, recipe, seed, backend, dataset)
                 rows.append(row)
                 write_rows(flags.output, rows)
-                cli.say(f"seed {seed}: {row['wrong']} of {row['total']:,} wrong, {row['seconds']} s; in {flags.output}")
+                echo(f"seed {seed}: {row['wrong']} of {row['total']:,} wrong, {row['seconds']} s; in {flags.output}")
             else:
                 if flags.keep:  # the test images are not read again
                     trained(flags, recipe, seed, backend, dataset)
-                cli.say(f"seed {seed}: {row['wrong']} of {row['total']:,} wrong, measured on {row['date']}")
+                echo(f"seed {seed}: {row['wrong']} of {row['total']:,} wrong, measured on {row['date']}")
             found.append(row)
         report(flags, found)
 
@@ -128,7 +133,7 @@ def trained(
     seconds = time.perf_counter() - started
     if flags.keep:
         network.save(flags.keep / f"{stem}.pickle")
-        cli.say(f"kept {flags.keep / stem}.pickle")
+        echo(f"kept {flags.keep / stem}.pickle")
         write_atomically(flags.keep / f"{stem}.json", json.dumps({"seconds": seconds}).encode())
     return network, seconds
 
@@ -146,15 +151,15 @@ def report(flags: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     text = f"{flags.recipe}: mean {mean:.1f} wrong of {rows[0]['total']:,} on {rows[0]['on']} images"
     if len(wrong) > 1:
         text = f"{flags.recipe}: wrong of {rows[0]['total']:,} on {rows[0]['on']} images: {spread(wrong)}"
-    cli.say(f"{text}; {len(wrong)} seed{'s' * (len(wrong) > 1)}, {seconds} s each")
-    cli.say("\n| seed | " + " | ".join(str(row["seed"]) for row in rows) + " | mean |")
-    cli.say("| --- |" + " --- |" * (len(rows) + 1))
-    cli.say("| wrong | " + " | ".join(map(str, wrong)) + f" | **{mean:.1f}** |")
+    echo(f"{text}; {len(wrong)} seed{'s' * (len(wrong) > 1)}, {seconds} s each")
+    echo("\n| seed | " + " | ".join(str(row["seed"]) for row in rows) + " | mean |")
+    echo("| --- |" + " --- |" * (len(rows) + 1))
+    echo("| wrong | " + " | ".join(map(str, wrong)) + f" | **{mean:.1f}** |")
 
 
 def commit() -> str:
     """What the code is, if git knows, and whether it was changed since."""
-    command = ["git", "-C", str(startup.ROOT), "describe", "--always", "--dirty"]
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -179,7 +184,7 @@ def seeds(text: str) -> list[int]:
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = cli.Parser("Train by a recipe with several seeds, and say how good it is.", EXAMPLES)
+    parser = Parser("Train by a recipe with several seeds, and say how good it is.", EXAMPLES)
     parser.add_common()
     parser.add_argument("--recipe", choices=tuple(RECIPES), required=True, help="by name; see train.py --list-recipes")
     parser.add_argument(

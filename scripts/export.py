@@ -6,12 +6,17 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
 
-import cli
-import endings
+from ann.cli import bootstrap
+
+bootstrap.start()
+
 
 import ann
+from ann.cli.errors import one_line_errors
+from ann.cli.output import echo
+from ann.cli.parser import Parser
 from ann.data.catalog import SOURCES
 from ann.export.formats import FORMS
 from ann.export.web_page import web_page
@@ -27,14 +32,14 @@ PAGE = ".html"
 def main() -> None:
     """Parse, load, write."""
     flags = parse_flags()
-    with endings.one_line_errors():
+    with one_line_errors():
         check_writable(flags.to)
         network = ann.load_model(flags.model)
         form = flags.to.suffix.lower()
         data = web_page(network, SOURCES[flags.classes].classes).encode() if form == PAGE else FORMS[form](network)
         write_atomically(flags.to, data)
         use = ": open it in a browser, and draw" if form == PAGE else ""
-        cli.say(f"saved {flags.to.resolve()}, {len(data) / 1e6:.2f} MB{use}")
+        echo(f"saved {flags.to.resolve()}, {len(data) / 1e6:.2f} MB{use}")
 
 
 def output(text: str) -> Path:
@@ -47,7 +52,7 @@ def output(text: str) -> Path:
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = cli.Parser("Write a saved network in another form, which the ending of --to says.", EXAMPLES)
+    parser = Parser("Write a saved network in another form, which the ending of --to says.", EXAMPLES)
     parser.add_import()
     parser.add_model("MODEL")
     parser.add_argument(

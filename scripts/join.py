@@ -8,12 +8,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
 
-import cli
-import endings
+from ann.cli import bootstrap
+
+bootstrap.start()
+
 
 import ann
+from ann.cli.commands import command
+from ann.cli.errors import one_line_errors
+from ann.cli.output import echo
+from ann.cli.parser import OTHER_FORMATS, Parser, check_suffix
 from ann.files.atomic import check_writable
 
 EXAMPLES = """\
@@ -26,8 +32,8 @@ EXAMPLES = """\
 def main() -> None:
     """Parse, join, save."""
     flags = parse_flags()
-    with endings.one_line_errors(lambda: f"{flags.output} is as it was"):
-        cli.check_ending(flags.output, ".pickle", cli.OTHER_FORMS)
+    with one_line_errors(lambda: f"{flags.output} is as it was"):
+        check_suffix(flags.output, ".pickle", OTHER_FORMATS)
         if any(flags.output.resolve() == path.resolve() for path in flags.models):
             raise ValueError(f"{flags.output}: one of the networks to join; save the committee to another file")
         check_writable(flags.output)
@@ -39,8 +45,8 @@ def main() -> None:
             raise ann.ModelFileError(f"{error} ({names})") from None
         check_different(flags.models, networks)
         committee.save(flags.output)
-        cli.say(f"saved {flags.output}: {committee!r}")
-        cli.say(f"test it: {cli.command('test.py', '--model', flags.output, '--report-members')}")
+        echo(f"saved {flags.output}: {committee!r}")
+        echo(f"test it: {command('test', '--model', flags.output, '--report-members')}")
 
 
 def check_different(paths: Sequence[Path], networks: Sequence[ann.NeuralNetwork]) -> None:
@@ -57,9 +63,7 @@ def check_different(paths: Sequence[Path], networks: Sequence[ann.NeuralNetwork]
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = cli.Parser(
-        "Make a committee of saved networks with the same layers; their outputs are averaged.", EXAMPLES
-    )
+    parser = Parser("Make a committee of saved networks with the same layers; their outputs are averaged.", EXAMPLES)
     parser.add_import()
     parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="model files, at least two")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="where to save the committee")

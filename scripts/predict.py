@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
 
-import cli
-import endings
+from ann.cli import bootstrap
+
+bootstrap.start()
+
 import numpy as np
-from startup import complain
 
 import ann
 from ann.analysis.figures import check_figure_path, figure_of_images, save_figure, text_sheet
+from ann.cli.errors import one_line_errors
+from ann.cli.output import echo, warn
+from ann.cli.parser import Parser
 from ann.data.catalog import SOURCES
 from ann.data.handwriting import Prepared, prepare, read_picture
 from ann.errors import printable_path
@@ -68,7 +72,7 @@ class Answer:
 def main() -> None:
     """Parse, look at each picture, print."""
     flags = parse_flags()
-    with endings.one_line_errors():
+    with one_line_errors():
         if flags.picture:
             if any(flags.picture.resolve() == path.resolve() for path in flags.pictures):
                 name = printable_path(flags.picture)
@@ -85,18 +89,18 @@ def main() -> None:
             try:
                 picture = read_picture(path)
             except ann.DataFileError as error:
-                complain(f"error: {error}")
+                warn(f"error: {error}")
                 bad += 1
                 continue
             answers.append(answer(network, names, path, picture, side))
             if not flags.json:
                 show(answers[-1], side)
         if flags.json:
-            cli.say(json.dumps([one.fields() for one in answers]))
+            echo(json.dumps([one.fields() for one in answers]))
         if flags.picture and answers:
             draw(flags.picture, answers)
             if not flags.json:
-                cli.say(f"picture: {flags.picture.resolve()}")
+                echo(f"picture: {flags.picture.resolve()}")
         if bad:
             sys.exit(1)
 
@@ -117,10 +121,10 @@ def answer(network: ann.NeuralNetwork, names: list[str], path: Path, picture: np
 
 def show(one: Answer, side: int) -> None:
     """The line, and in the terminal the picture before and after."""
-    cli.say(one.in_words())
+    echo(one.in_words())
     unicode = "utf" in (sys.stdout.encoding or "").lower()
     images = np.stack([_small(one.picture, side), one.prepared.image])
-    cli.say(text_sheet(images, ["before", "what the network sees"], columns=2, unicode=unicode))
+    echo(text_sheet(images, ["before", "what the network sees"], columns=2, unicode=unicode))
 
 
 def _small(picture: np.ndarray, side: int) -> np.ndarray:
@@ -146,7 +150,7 @@ def draw(path: Path, answers: list[Answer]) -> None:
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = cli.Parser("Say which digit is on pictures of your own: photos, scans or drawings.", EXAMPLES)
+    parser = Parser("Say which digit is on pictures of your own: photos, scans or drawings.", EXAMPLES)
     parser.add_import()
     parser.add_device("cpu")
     parser.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE", help="PNG, JPEG and many others")

@@ -10,10 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
 
-import cli
-import endings
+from ann.cli import bootstrap
+
+bootstrap.start()
+
 import html_page
 import numpy as np
 import report_figures as figures
@@ -25,6 +27,10 @@ import ann
 from ann.analysis import inspection
 from ann.analysis.figures import figure_of_curves, figure_of_images, pyplot
 from ann.analysis.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
+from ann.cli.commands import command
+from ann.cli.errors import one_line_errors
+from ann.cli.output import echo
+from ann.cli.parser import Parser, check_suffix
 from ann.errors import printable_path
 from ann.files.atomic import check_writable, write_atomically
 from ann.training.checkpoint_file import read_checkpoint
@@ -47,8 +53,8 @@ CHANGED = 2000  # test images that are changed
 def main() -> None:
     """Parse, load, look, write."""
     flags = parse_flags()
-    with endings.one_line_errors():
-        cli.check_ending(flags.output, ".html")
+    with one_line_errors():
+        check_suffix(flags.output, ".html")
         check_writable(flags.output)
         changes = inspection.changes()  # first, since what it says to install is enough for all of it
         pyplot().switch_backend("agg")  # it opens no window
@@ -67,7 +73,7 @@ def main() -> None:
             makers.insert(0, partial(curves, reports))
         parts = [maker() for maker in tqdm(makers, desc="report", unit=" parts", disable=None, leave=False)]
         write_atomically(flags.output, page(flags.model, network, parts).encode())
-        cli.say(f"saved {flags.output.resolve()}, {flags.output.stat().st_size / 1e6:.1f} MB: open it in a browser")
+        echo(f"saved {flags.output.resolve()}, {flags.output.stat().st_size / 1e6:.1f} MB: open it in a browser")
 
 
 def model_and_reports(source: Path) -> tuple[Path, list[EpochReport]]:
@@ -78,7 +84,7 @@ def model_and_reports(source: Path) -> tuple[Path, list[EpochReport]]:
     if not model.is_file():
         try:
             read_training_state(source)
-            going = f"; resume it: {cli.command('train.py', '--resume', source)}"
+            going = f"; resume it: {command('train', '--resume', source)}"
         except ann.AnnError:
             going = ""
         raise ann.ModelFileError(
@@ -263,7 +269,7 @@ def page(source: Path, network: ann.NeuralNetwork, parts: Sequence[Section]) -> 
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = cli.Parser("Write a page of pictures about a trained network.", EXAMPLES)
+    parser = Parser("Write a page of pictures about a trained network.", EXAMPLES)
     parser.add_import()
     parser.add_common()
     parser.add_model("RUN_OR_MODEL", "a model file, or the folder of a run")

@@ -12,16 +12,21 @@ import threading
 import warnings
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
 
-import cli
-import endings
+from ann.cli import bootstrap
+
+bootstrap.start()
+
 from sweep_space import Space, add_flags, space_of
 from sweep_words import command, leaderboard
-from train_flags import number, whole
 
 import ann
 from ann.analysis.figures import pyplot
+from ann.cli.errors import one_line_errors
+from ann.cli.output import echo
+from ann.cli.parser import Parser, check_suffix, number, whole
+from ann.cli.signals import Interruption, exit_with
 from ann.files.atomic import check_writable, write_atomically
 
 EXAMPLES = """\
@@ -38,7 +43,7 @@ EXAMPLES = """\
 def main() -> None:
     """Parse, join the study, try, report."""
     flags = parse_flags()
-    with endings.one_line_errors(lambda: "the study is kept; run the same command again to continue", vars(flags)):
+    with one_line_errors(lambda: "the study is kept; run the same command again to continue", vars(flags)):
         try:
             import sweep_report
             import sweep_study
@@ -49,7 +54,7 @@ def main() -> None:
         pyplot()  # which the page will need
         if not flags.storage:
             raise ValueError("--storage: expected a file, or the address of a database")
-        cli.check_ending(flags.report, ".html")
+        check_suffix(flags.report, ".html")
         check_writable(flags.report)
         if os.path.abspath(flags.storage) == os.path.abspath(flags.report):
             raise ValueError(f"--report {flags.report}: this is where the study is kept; name another file")
@@ -62,23 +67,23 @@ def main() -> None:
         with sweep_study.one_line_storage_errors(flags.storage):
             storage = sweep_study.open_storage(flags.storage, flags.grace)
             study = sweep_study.join(storage, flags.study, rules(flags, space, dataset))
-            cli.say(f"device {backend.name}: {backend.description}")
+            echo(f"device {backend.name}: {backend.description}")
             count = len(sweep_study.finished(study))
-            cli.say(f"study {flags.study} in {sweep_study.shown_place(flags.storage)}: trials done: {count}")
-            with endings.Interruption() as interruption:
+            echo(f"study {flags.study} in {sweep_study.shown_place(flags.storage)}: trials done: {count}")
+            with Interruption() as interruption:
                 sweep_worker.Worker(flags, space, backend, dataset, study, interruption).work()
             best = sweep_study.leaders(study)
         table = leaderboard(best)
-        cli.say(table)
+        echo(table)
         if best:
-            cli.say(f"the best: {command(flags, best[0])}")
+            echo(f"the best: {command(flags, best[0])}")
         with sweep_study.one_line_storage_errors(flags.storage):
             page = sweep_report.page(flags.study, study, table)
         write_atomically(flags.report, page.encode())
-        cli.say(f"report:   {flags.report.resolve()}")
+        echo(f"report:   {flags.report.resolve()}")
         if interruption.signal:
             again = shlex.join(["python", *map(sweep_study.shown_place, sys.argv)])
-            endings.leave(interruption.signal, f"interrupted: the study is kept; go on: {again}")
+            exit_with(interruption.signal, f"interrupted: the study is kept; go on: {again}")
 
 
 def without_test_images(dataset: ann.Dataset) -> ann.Dataset:
@@ -121,7 +126,7 @@ def no_sign_of_life(failure: threading.ExceptHookArgs) -> None:
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = cli.Parser(
+    parser = Parser(
         "Try many networks, on as many machines as there are, and say which is best on held-out images.",
         EXAMPLES,
     )

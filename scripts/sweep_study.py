@@ -16,14 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cli
 import optuna
 import sqlalchemy
 from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import TrialState
-from startup import ROOT
+
+from ann.cli.bootstrap import ROOT
+from ann.cli.output import echo
 
 RETRIES = 3  # of a trial whose workers die, since it may be what kills them
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -239,7 +240,7 @@ def _rules(study: Any, name: str, own: dict[str, str]) -> dict[str, str]:
         if rules or trials or study.directions != [optuna.study.StudyDirection.MINIMIZE]:
             raise ValueError(f"--study {name}: this study was made by another program; give another name")
         if wait == 0:
-            cli.say(f"study {name} was begun a moment ago: waiting for what its worker says of it")
+            echo(f"study {name} was begun a moment ago: waiting for what its worker says of it")
         if wait < _WAITS:
             time.sleep(1)
     study.set_user_attr("rules", own)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import cli
-
 import ann
+from ann.cli import commands
+from ann.cli.parser import DATA
 
 
 def in_words(trial: Any, best: list[Any]) -> str:
@@ -45,8 +45,8 @@ def command(flags: argparse.Namespace, trial: Any) -> str:
     """The command that trains a trial's network once more, with as many threads, and saves it."""
     threads = trial.user_attrs["threads"]
     recipe = ann.Recipe.from_json(trial.user_attrs["recipe"])
-    data = [] if flags.data == cli.DATA else ["--data", flags.data]
+    data = [] if flags.data == DATA else ["--data", flags.data]
     imported = [word for path in flags.imported for word in ("--import", path)]
     words = ["--device", trial.user_attrs["device"], "--seed", flags.seed, *recipe.flags(), *data, *imported]
-    text = cli.command("train.py", *words, "--output", "best.pickle")
+    text = commands.command("train", *words, "--output", "best.pickle")
     return f"OPENBLAS_NUM_THREADS={threads} {text}" if threads else text

@@ -14,8 +14,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import cli
-import endings
 import optuna
 from sweep_space import RATES, Space
 from sweep_study import DONE, finished, leaders
@@ -23,6 +21,8 @@ from sweep_words import in_words
 from tqdm import tqdm
 
 import ann
+from ann.cli.output import echo
+from ann.cli.signals import Interruption
 from ann.training.fastest_device import seconds_an_epoch
 
 TENTHS = 10  # of a trial, after each of which hopeless ones end
@@ -50,13 +50,13 @@ class Worker:
     backend: ann.Backend
     dataset: ann.Dataset
     study: Any
-    interruption: endings.Interruption
+    interruption: Interruption
 
     def work(self) -> None:
         """Make trial after trial."""
         wanted, done = self.flags.trials, len(finished(self.study))
         if done >= wanted:
-            cli.say(f"there are {done} trials, and --trials {wanted} were wanted: nothing is left to try")
+            echo(f"there are {done} trials, and --trials {wanted} were wanted: nothing is left to try")
             return
         until = time.monotonic() + self.flags.hours * 3600 if self.flags.hours else math.inf
         self._bar = tqdm(
@@ -90,7 +90,7 @@ class Worker:
 
     def _write(self, line: str) -> None:
         if self._bar.disable:
-            cli.say(line)
+            echo(line)
         else:
             self._bar.write(line, file=sys.stdout)
 

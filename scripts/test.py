@@ -9,17 +9,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
 
-import cli
-import endings
+from ann.cli import bootstrap
+
+bootstrap.start()
+
 import numpy as np
 from compare import Comparison
-from members import in_words, wrong_of_members
 
 import ann
 from ann.analysis.figures import check_figure_path, figure_of_images, save_figure
 from ann.analysis.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
+from ann.cli.describe_model import describe_members, wrong_of_members
+from ann.cli.errors import one_line_errors
+from ann.cli.output import echo
+from ann.cli.parser import Parser
 from ann.data.catalog import DIGITS
 
 EXAMPLES = """\
@@ -36,7 +41,7 @@ EXAMPLES = """\
 def main() -> None:
     """Parse, test, print."""
     flags = parse_flags()
-    with endings.one_line_errors():
+    with one_line_errors():
         if flags.picture:
             check_figure_path(flags.picture)
         backend = ann.get_backend(flags.device)
@@ -72,7 +77,7 @@ def main() -> None:
         if nothing := learnt_nothing(wrong, labels):
             print(f"\n{nothing}")
         if members:
-            print(f"\n{in_words(members, total)}")
+            print(f"\n{describe_members(members, total)}")
         if comparison:
             print(f"\n{comparison.in_words(flags.model, flags.compare, every=flags.verbose)}")
         if flags.picture:
@@ -106,7 +111,7 @@ def print_json(
         "device": backend.name,
         **more,
     }
-    cli.say(json.dumps(result))
+    echo(json.dumps(result))
 
 
 def print_examples(expected: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> None:
@@ -148,7 +153,7 @@ def draw_mistakes(
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = cli.Parser("Test a saved network on the 10,000 test images.", EXAMPLES)
+    parser = Parser("Test a saved network on the 10,000 test images.", EXAMPLES)
     parser.add_import()
     parser.add_common(model=True)
     form = parser.add_mutually_exclusive_group()

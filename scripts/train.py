@@ -12,19 +12,26 @@ import time
 import warnings
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
 
-import cli
-import endings
+from ann.cli import bootstrap
+
+bootstrap.start()
+
 import numpy as np
-import startup
-from distributed import FLAG, processes
-from members import in_words, wrong_of_members
-from progress import Progress
-from train_flags import interval, parse_flags, recipe_of
 
 import ann
 from ann.analysis.metrics import learnt_nothing
+from ann.cli.bootstrap import PROCESSES
+from ann.cli.commands import command
+from ann.cli.describe_model import describe_members, wrong_of_members
+from ann.cli.errors import one_line_errors
+from ann.cli.launch import FLAG, processes
+from ann.cli.output import echo
+from ann.cli.parser import DATA, OTHER_FORMATS, check_suffix
+from ann.cli.progress import Progress
+from ann.cli.recipe_flags import interval, parse_flags, recipe_of
+from ann.cli.signals import Interruption, exit_with
 from ann.files.atomic import check_writable
 from ann.training.checkpoint_file import check_same_run
 from ann.training.distributed import Processes, check_same, on_all
@@ -46,7 +53,7 @@ def run(crew: Processes) -> None:
     flags = parse_flags()
     before = identity(flags.output), identity(config_file(flags))
     recipe = flags.recipe
-    with endings.one_line_errors(lambda: kept(flags, *before), vars(recipe)):
+    with one_line_errors(lambda: kept(flags, *before), vars(recipe)):
         backend, dataset = on_all(crew, lambda: prepare(flags, recipe, crew))
         if isinstance(crew, MpiProcesses):
             backend = agree(crew, flags, backend)
@@ -55,30 +62,30 @@ def run(crew: Processes) -> None:
             follow(crew, flags, network, dataset, recipe)
             return
         folder = run_folder(flags, recipe, dataset, backend)
-        cli.say(f"device {backend.name}: {backend.description}")
+        echo(f"device {backend.name}: {backend.description}")
         if flags.resume and folder:
             say_what_changed(folder, backend)
-        cli.say(in_short(network))
-        cli.say(rates_of(recipe))
+        echo(in_short(network))
+        echo(rates_of(recipe))
         if crew.size > 1:
-            cli.say(f"{crew.size} processes, each with its share of every batch of {recipe.batch_size} images")
+            echo(f"{crew.size} processes, each with its share of every batch of {recipe.batch_size} images")
         with Progress(recipe, network, dataset) as progress:
             if folder:
                 reports = train_in(folder, network, dataset, recipe, progress, flags, crew)
             else:
                 reports = ann.fit(network, dataset, recipe, [progress.on_epoch], progress.on_batch, processes=crew)
         save(network, flags.output)
-        cli.say(f"saved {flags.output} after {time.perf_counter() - started:.1f} s in all; {summary(recipe, reports)}")
+        echo(f"saved {flags.output} after {time.perf_counter() - started:.1f} s in all; {summary(recipe, reports)}")
         if nothing := learnt_nothing(*mistakes(network, dataset, recipe)):
-            cli.say(nothing)
+            echo(nothing)
         if flags.report_members:
             held_out = (part[-recipe.validation :] for part in (dataset.train_images, dataset.train_labels))
-            cli.say(in_words(wrong_of_members(network, *held_out), recipe.validation))
+            echo(describe_members(wrong_of_members(network, *held_out), recipe.validation))
         if folder:
             draw(folder, reports)
-        cli.say(f"test it:   {cli.command('test.py', '--model', flags.output, *data_flags(flags))}")
+        echo(f"test it:   {command('test', '--model', flags.output, *data_flags(flags))}")
         several = (f"mpiexec -n {crew.size} ", f" {FLAG}") if crew.size > 1 else ("", "")
-        cli.say(f"repeat it: {command(flags, recipe, backend).join(several)}")
+        echo(f"repeat it: {repeat_command(flags, recipe, backend).join(several)}")
 
 
 def prepare(flags: argparse.Namespace, recipe: ann.Recipe, crew: Processes) -> tuple[ann.Backend, ann.Dataset]:
@@ -87,7 +94,7 @@ def prepare(flags: argparse.Namespace, recipe: ann.Recipe, crew: Processes) -> t
         there = {"recipe": vars(recipe_of(flags.config)), "seed": flags.config["seed"]}
         check_same_run(flags.resume, there, {"recipe": vars(recipe), "seed": flags.seed})
     if not flags.run and crew.rank == 0:
-        cli.check_ending(flags.output, ".pickle", cli.OTHER_FORMS)
+        check_suffix(flags.output, ".pickle", OTHER_FORMATS)
         check_writable(flags.output)
     if recipe.batch_size < crew.size:
         raise ValueError(f"batch_size: {recipe.batch_size} images a batch are too few for {crew.size} processes")
@@ -129,7 +136,7 @@ def follow(
     if not place:
         ann.fit(network, dataset, recipe, processes=crew)
         return
-    with endings.Interruption() as interruption:
+    with Interruption() as interruption:
         ann.fit(
             network,
             dataset,
@@ -139,7 +146,7 @@ def follow(
             processes=crew,
         )
     if network.recipe is None:  # which it gets when all is done
-        endings.leave(interruption.signal or signal.SIGINT, "")
+        exit_with(interruption.signal or signal.SIGINT, "")
 
 
 def in_short(network: ann.NeuralNetwork) -> str:
@@ -188,7 +195,7 @@ def say_what_changed(folder: RunFolder, backend: ann.Backend) -> None:
     for name, now in {"device": backend.name, **versions(backend)}.items():
         was = {"device": folder.config["device"], **folder.config["versions"]}.get(name)
         if was not in (None, now):
-            cli.say(f"note: begun with {name} {was}, goes on with {now}; last digits may differ")
+            echo(f"note: begun with {name} {was}, goes on with {now}; last digits may differ")
 
 
 def train_in(
@@ -206,7 +213,7 @@ def train_in(
         progress.skip(state)
     epochs, seconds = interval(flags.checkpoint_every)
     checkpoints = ann.Checkpoints(folder.checkpoint, epochs, seconds)
-    with endings.Interruption() as interruption:
+    with Interruption() as interruption:
 
         def on_batch(images: int) -> bool:
             progress.on_batch(images)
@@ -220,24 +227,24 @@ def train_in(
             warnings.warn(f"no log was written: {error.filename}: {error.strerror}", RuntimeWarning, stacklevel=2)
         if network.recipe is None:  # which it gets when all is done; a signal may have come to another process
             line = f"interrupted after {len(reports)} of {recipe.epochs} epochs; go on: {resume(folder.path)}"
-            endings.leave(interruption.signal or signal.SIGINT, line)
+            exit_with(interruption.signal or signal.SIGINT, line)
     return reports
 
 
 def resume(folder: Path) -> str:
     """The command that goes on with a run."""
-    line = cli.command("train.py", "--resume", folder)
-    return f"mpiexec -n {startup.SEVERAL} {line} {FLAG}" if startup.SEVERAL > 1 else line
+    line = command("train", "--resume", folder)
+    return f"mpiexec -n {PROCESSES} {line} {FLAG}" if PROCESSES > 1 else line
 
 
 def draw(folder: RunFolder, reports: list[ann.EpochReport]) -> None:
     """Draw the curves, if there is something to draw with; the network is what counts."""
     try:
-        cli.say(f"curves:    {folder.draw(reports)}")
+        echo(f"curves:    {folder.draw(reports)}")
     except OSError as error:
-        cli.say(f"no curves: {error.filename}: {error.strerror}")
+        echo(f"no curves: {error.filename}: {error.strerror}")
     except Exception as error:  # whatever a drawing library, or how it is set up here, may raise
-        cli.say(f"no curves: {' '.join(str(error).split())}")
+        echo(f"no curves: {' '.join(str(error).split())}")
 
 
 def summary(recipe: ann.Recipe, reports: list[ann.EpochReport]) -> str:
@@ -300,7 +307,7 @@ def kept(flags: argparse.Namespace, model: tuple[int, ...] | None, config: tuple
     return lost if folder else f"{lost}; use --run FOLDER to save checkpoints, then --resume FOLDER to continue"
 
 
-def command(flags: argparse.Namespace, recipe: ann.Recipe, backend: ann.Backend) -> str:
+def repeat_command(flags: argparse.Namespace, recipe: ann.Recipe, backend: ann.Backend) -> str:
     """The command line that repeats this run; a version with other defaults needs what is in the model, too."""
     precision = [] if flags.precision == "float32" else ["--precision", flags.precision]
     words = ["--device", backend.name, *precision, "--seed", flags.seed, *recipe.flags(), *data_flags(flags)]
@@ -308,12 +315,12 @@ def command(flags: argparse.Namespace, recipe: ann.Recipe, backend: ann.Backend)
         words += ["--run", f"{os.path.abspath(flags.output.parent)}-again"]
     else:
         words += ["--output", flags.output]
-    return cli.command("train.py", *words)
+    return command("train", *words)
 
 
 def data_flags(flags: argparse.Namespace) -> list[object]:
     """The flags that name the data, where they are not the default, and imported files."""
-    data = [] if flags.data == cli.DATA else ["--data", flags.data]
+    data = [] if flags.data == DATA else ["--data", flags.data]
     return [*data, *(word for path in flags.imported for word in ("--import", path))]
 
 

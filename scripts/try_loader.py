@@ -7,14 +7,19 @@ import sys
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
 
-import cli
-import endings
+from ann.cli import bootstrap
+
+bootstrap.start()
+
 import numpy as np
 
 import ann
 from ann.analysis.figures import check_figure_path, figure_of_images, save_figure, show_figure, text_sheet
+from ann.cli.errors import one_line_errors
+from ann.cli.output import echo
+from ann.cli.parser import Parser, checked
 from ann.data.distortion import examples
 from ann.training.named_recipes import RECIPES
 from ann.validation import check_count
@@ -29,20 +34,20 @@ PICTURE, DISTORTED = Path("mnist_images.png"), Path("mnist_distorted.png")
 def main() -> None:
     """Parse, choose, show."""
     flags = parse_flags()
-    with endings.one_line_errors():
+    with one_line_errors():
         if flags.output:
             check_figure_path(flags.output)
         dataset = ann.load_dataset(flags.data)
         for part in ("train", "test"):
             images, labels = getattr(dataset, f"{part}_images"), getattr(dataset, f"{part}_labels")
             height, width = images.shape[1:]
-            cli.say(
+            echo(
                 f"{part}: {len(images):,} images of {height} x {width} pixels, labels {labels.min()} to {labels.max()}"
             )
         random = np.random.default_rng(flags.seed)
         images, captions = distort(dataset, random) if flags.distort else choose(dataset, random)
         unicode = "utf" in (sys.stdout.encoding or "").lower()
-        cli.say(text_sheet(images, captions, unicode=unicode))
+        echo(text_sheet(images, captions, unicode=unicode))
         show(images, captions, flags.output, DISTORTED if flags.distort else PICTURE)
 
 
@@ -73,20 +78,20 @@ def show(images: np.ndarray, captions: list[str], output: Path | None, usual: Pa
     except ImportError as error:
         if output:
             raise
-        cli.say(str(error))
+        echo(str(error))
         return
     if output is None and show_figure(figure):
         return
     output = output or usual
     save_figure(figure, output)
-    cli.say(f"picture: {output.resolve()}")
+    echo(f"picture: {output.resolve()}")
 
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = cli.Parser("Show ten random training images and five test images with their labels.", EXAMPLES)
+    parser = Parser("Show ten random training images and five test images with their labels.", EXAMPLES)
     parser.add_common(device=False)
-    seed = cli.checked(partial(check_count, "", at_least=0), int, "a whole number of at least 0")
+    seed = checked(partial(check_count, "", at_least=0), int, "a whole number of at least 0")
     parser.add_argument("--seed", type=seed, help="of the choice (default: another one each time)")
     parser.add_argument(
         "--distort", action="store_true", help="show one training image under sixteen distortions instead"

@@ -9,15 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P, -I and -m omit it
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
 
-import cli
-import endings
+from ann.cli import bootstrap
+
+bootstrap.start()
+
 import numpy as np
 
 import ann
 from ann.analysis.gradient_check import network_gradient_error
 from ann.backends.base import Backend
+from ann.cli.errors import one_line_errors
+from ann.cli.output import echo
+from ann.cli.parser import DATA, Parser, checked, data_set
 from ann.nn.activations import ACTIVATIONS
 from ann.nn.batch_norm import BatchNorm
 from ann.nn.dropout import Dropout
@@ -39,14 +44,14 @@ GRADIENT_TOLERANCE = 1e-6
 def main() -> None:
     """Parse, check, print."""
     flags = parse_flags()
-    with endings.one_line_errors():
+    with one_line_errors():
         backend = device(flags.device)
         right = True
         if flags.gradients:
             right = check_gradients(backend)
         right = check_training(backend, flags) and right
         where = "" if right else ", where it says WRONG above"
-        cli.say(f"\n{'pass' if right else 'FAIL'}: {backend.name}, {backend.description}{where}")
+        echo(f"\n{'pass' if right else 'FAIL'}: {backend.name}, {backend.description}{where}")
         if not right:
             sys.exit(1)
 
@@ -57,7 +62,7 @@ def device(name: str) -> ann.Backend:
         found = ann.get_backend(name)
         if found.name == "gpu" or name == "cpu":
             return found
-        cli.say(f"no GPU computes here ({found.description}), so this checks the strict backend, its stand-in")
+        echo(f"no GPU computes here ({found.description}), so this checks the strict backend, its stand-in")
     try:
         from ann.backends.strict import strict_backend
     except ModuleNotFoundError as error:
@@ -82,8 +87,8 @@ def check_training(backend: ann.Backend, flags: argparse.Namespace) -> bool:
     ]
     losses = [ann.fit(network, dataset, recipe)[0].loss for network in networks]
     steps = -(-count // recipe.batch_size)
-    cli.say(f"\n{steps} steps of the default recipe, seed {flags.seed}: {reference.name} and {backend.name}")
-    cli.say(f"  {'':22}{'largest':>12}{'difference':>12}{'tolerance':>12}")
+    echo(f"\n{steps} steps of the default recipe, seed {flags.seed}: {reference.name} and {backend.name}")
+    echo(f"  {'':22}{'largest':>12}{'difference':>12}{'tolerance':>12}")
     right = line("mean loss", losses[0], abs(losses[0] - losses[1]), SHARE * losses[0])
     for number, layers in enumerate(zip(*(network.layers for network in networks), strict=True), start=1):
         for part in ("weight", "bias"):
@@ -98,16 +103,16 @@ def check_training(backend: ann.Backend, flags: argparse.Namespace) -> bool:
 
 def check_gradients(backend: ann.Backend) -> bool:
     """Compare gradients with finite differences, in float64, for every layer, activation and loss."""
-    cli.say(f"\ngradients against central differences in float64, on {backend.name}")
-    cli.say(f"  {'':46}{'error':>12}{'tolerance':>12}")
+    echo(f"\ngradients against central differences in float64, on {backend.name}")
+    echo(f"  {'':46}{'error':>12}{'tolerance':>12}")
     wrong = 0
     for number, (name, network) in enumerate(cases(backend)):
         error = network_gradient_error(network, np.random.default_rng([1, number]))
         good = error <= GRADIENT_TOLERANCE
-        cli.say(f"  {name:46}{error:12.1e}{GRADIENT_TOLERANCE:12.1e}  {'ok' if good else 'WRONG'}")
+        echo(f"  {name:46}{error:12.1e}{GRADIENT_TOLERANCE:12.1e}  {'ok' if good else 'WRONG'}")
         wrong += not good
     if wrong:
-        cli.say(f"  {wrong} of them WRONG")
+        echo(f"  {wrong} of them WRONG")
     return wrong == 0
 
 
@@ -147,13 +152,13 @@ def cases(backend: ann.Backend) -> Iterator[tuple[str, ann.NeuralNetwork]]:
 def line(name: str, largest: float, difference: float, tolerance: float) -> bool:
     """Print a comparison; whether it is within its tolerance, which what is not a number never is."""
     good = difference <= tolerance
-    cli.say(f"  {name:22}{largest:12.4f}{difference:12.1e}{tolerance:12.1e}  {'ok' if good else 'WRONG'}")
+    echo(f"  {name:22}{largest:12.4f}{difference:12.1e}{tolerance:12.1e}  {'ok' if good else 'WRONG'}")
     return good
 
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = cli.Parser("Check that a device trains as the CPU does, and that its gradients are right.", EXAMPLES)
+    parser = Parser("Check that a device trains as the CPU does, and that its gradients are right.", EXAMPLES)
     parser.add_import()
     parser.add_argument(
         "--device",
@@ -163,11 +168,11 @@ def parse_flags() -> argparse.Namespace:
         "would; gpu never falls back",
     )
     parser.add_argument(
-        "--data", type=cli.data_place, default=cli.DATA, metavar="FOLDER", help="the four IDX files (default: data/)"
+        "--data", type=data_set, default=DATA, metavar="FOLDER", help="the four IDX files (default: data/)"
     )
-    whole = cli.checked(lambda value: check_count("", value, at_least=1), int, "a whole number of at least 1")
+    whole = checked(lambda value: check_count("", value, at_least=1), int, "a whole number of at least 1")
     parser.add_argument("--steps", type=whole, default=20, metavar="N", help="of training (default: 20)")
-    seed = cli.checked(lambda value: check_count("", value, at_least=0), int, "a whole number of at least 0")
+    seed = checked(lambda value: check_count("", value, at_least=0), int, "a whole number of at least 0")
     parser.add_argument("--seed", type=seed, default=0, help="of all random numbers (default: 0)")
     parser.add_argument(
         "--gradients", action="store_true", help="check every layer, activation and loss by finite differences too"

@@ -281,7 +281,7 @@ def test_one_line_for_what_is_wrong_everywhere(mpiexec, tmp_path, small_data, fl
     program = tmp_path / "program.py"  # gives all processes time to report the same error, however busy the machine
     program.write_text(
         f"import runpy, sys\nsys.argv[0] = {TRAIN!r}\nsys.path[:0] = [{str(ROOT / 'scripts')!r}]\n"
-        f"import distributed\ndistributed._PATIENCE = 300\nrunpy.run_path({TRAIN!r}, run_name='__main__')\n"
+        f"from ann.cli import launch\nlaunch._PATIENCE = 300\nrunpy.run_path({TRAIN!r}, run_name='__main__')\n"
     )
     command = [*FAST, *flags]
     _, complaint = mpirun(mpiexec, 3, "--data", small_data, *command, cwd=tmp_path, code=code, program=str(program))

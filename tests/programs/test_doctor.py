@@ -54,7 +54,7 @@ def test_doctor_says_what_is_wrong_and_ends_so(tmp_path, small_data):
 
 
 def test_doctor_knows_when_the_default_data_are_not_mnist(doctor, monkeypatch, tmp_path, capsys, small_data):
-    monkeypatch.setattr(doctor.cli, "DATA", small_data)
+    monkeypatch.setattr(doctor, "DATA", small_data)
     found = doctor.Findings()
     doctor.look_at_data(found, small_data)
     assert found.wrong == 1

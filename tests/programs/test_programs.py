@@ -238,5 +238,17 @@ def test_a_name_like_no_other_has_no_suggestion():
 
 
 def test_the_list_of_programs_is_complete():
-    found = {path.stem for path in Path(ROOT / "scripts").glob("*.py") if "cli.Parser(" in path.read_text()}
-    assert found == {*PROGRAMS} - {"train"} | {"train_flags"}
+    found = {path.stem for path in Path(ROOT / "scripts").glob("*.py") if "bootstrap.start()" in path.read_text()}
+    assert found == {*PROGRAMS, "distributed_speed"}
+
+
+def test_programs_by_name(tmp_path, small_data):
+    command = [sys.executable, "-m", "ann"]
+    options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": NO_GPU, "timeout": 300}
+    listed = subprocess.run(command, **options, check=True).stdout
+    assert re.findall(r"^(\w+) +[A-Z].*\.$", listed, re.M) == sorted(PROGRAMS)
+    trained = subprocess.run([*command, "train", "--data", small_data, *FAST], **options, check=True)
+    assert "saved mnist_ann.pickle" in trained.stdout and trained.stderr == ""
+    wrong = subprocess.run([*command, "trian"], **options)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr == "error: no program 'trian'; did you mean train?; see python -m ann\n"

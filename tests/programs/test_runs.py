@@ -402,8 +402,8 @@ def test_without_matplotlib(tmp_path, small_data):
 def test_a_second_ctrl_c(tmp_path, small_data, patience):
     """At once, it means the same; later, it is not waited for the step."""
     change = (
-        "import os, signal, endings\n"
-        f"endings.Interruption._PATIENCE = {patience}\n"
+        "import os, signal\n"
+        f"from ann.cli.signals import Interruption\nInterruption._PATIENCE = {patience}\n"
         "fit = ann.fit\n"
         "def stop(report):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"

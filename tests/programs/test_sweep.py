@@ -180,8 +180,8 @@ def test_interrupted_and_gone_on_with(tmp_path, small_data, number, code):
 def test_a_second_ctrl_c_keeps_the_trial_too(tmp_path, small_data):
     """It does not wait for the step that the network is making."""
     program = (
-        "import runpy, sys; sys.argv = sys.argv[1:]; sys.path.insert(0, sys.argv[0].rpartition('/')[0])\n"
-        "import cli, ann\n"
+        "import runpy, sys; sys.argv = sys.argv[1:];\n"
+        "import ann\n"
         "def fit(*arguments): raise KeyboardInterrupt\n"
         "ann.fit = fit\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')"

@@ -70,8 +70,10 @@ def run(name, *arguments, cwd, code=0, env=NO_GPU, complaint=""):
 WITH_RUN = "use --run FOLDER to save checkpoints, then --resume FOLDER to continue"
 # Runs scripts/train.py with something done to it first.
 HARNESS = (
-    "import runpy, sys; sys.argv = sys.argv[1:]; sys.path.insert(0, sys.argv[0].rpartition('/')[0])\n"
-    "import cli, ann, ann.files.atomic\n"
+    "import runpy, sys; sys.argv = sys.argv[1:];\n"
+    "from ann.cli import bootstrap\n"
+    "bootstrap.start()\n"
+    "import ann, ann.files.atomic\n"
     "{change}\n"
     "runpy.run_path(sys.argv[0], run_name='__main__')"
 )

@@ -220,8 +220,7 @@ def test_shares_are_all_of_a_batch():
     for size in (1, 2, 3, 7):
         for images in range(1, 25):
             parts = [
-                shard(fake_processes.Member(rank, size, None, None), slice(100, 100 + images))
-                for rank in range(size)
+                shard(fake_processes.Member(rank, size, None, None), slice(100, 100 + images)) for rank in range(size)
             ]
             counted = [part for part, share in parts if share]
             assert counted[0].start == 100 and counted[-1].stop == 100 + images

@@ -8,25 +8,24 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cli
-import endings
-from distributed import FLAG
-from results import matching, read_rows, results_of
-
 import ann
 from ann.backends.select import PRECISIONS
+from ann.cli.errors import one_line_errors
+from ann.cli.launch import FLAG
+from ann.cli.output import echo
+from ann.cli.parser import MODEL, Parser, checked, data_set, number, whole
+from ann.cli.results_log import matching, read_rows, results_of
 from ann.nn.activations import ACTIVATIONS
 from ann.nn.losses import LOSSES
 from ann.optim.registry import OPTIMIZERS
 from ann.optim.schedules import SCHEDULES
 from ann.training.named_recipes import RECIPES
 from ann.training.run_folder import read_config
-from ann.validation import check_count, check_number
+from ann.validation import check_count
 
 EVERY = "30s"
 _SECONDS = {"s": 1.0, "m": 60.0}  # in what a number of seconds may end, and of minutes
@@ -52,12 +51,12 @@ EXAMPLES = """\
 def parse_flags() -> argparse.Namespace:
     """The command line, with the recipe that it describes as ``flags.recipe``."""
     default = ann.Recipe()
-    parser = cli.Parser("Train a network on MNIST and save it. The test images are not touched.", EXAMPLES)
+    parser = Parser("Train a network on MNIST and save it. The test images are not touched.", EXAMPLES)
     config = config_of(parser.early("--resume", type=Path))
     parser.add_import([Path(path) for path in config.get("imported", [])])
     parser.add_common()
     place = parser.add_mutually_exclusive_group()
-    place.add_argument("--output", type=Path, metavar="FILE", help=f"default: {cli.MODEL}")
+    place.add_argument("--output", type=Path, metavar="FILE", help=f"default: {MODEL}")
     place.add_argument(
         "--run",
         type=Path,
@@ -178,7 +177,7 @@ def parse_flags() -> argparse.Namespace:
     parser.set_defaults(**from_config(config))
     flags = parser.parse_args()
     flags.config = config
-    with endings.one_line_errors(names=vars(default)):
+    with one_line_errors(names=vars(default)):
         given = {name: getattr(flags, name) for name in vars(default) if hasattr(flags, name)}
         if config:  # a run goes on with its own rates
             flags.recipe = dataclasses.replace(recipe_of(config), **given)
@@ -190,7 +189,7 @@ def parse_flags() -> argparse.Namespace:
     if flags.report_members and (flags.recipe.committee == 1 or not flags.recipe.validation):
         parser.error("--report-members needs members, --committee 10, and held-out images, --validation 10000")
     flags.checkpoint_every = flags.checkpoint_every or config.get("checkpoint_every") or EVERY
-    flags.output = flags.output or (folder / "model.pickle" if folder else cli.MODEL)
+    flags.output = flags.output or (folder / "model.pickle" if folder else MODEL)
     return flags
 
 
@@ -199,15 +198,13 @@ class ListRecipes(argparse.Action):
 
     def __call__(self, *unused: object) -> None:
         """Print them."""
-        with endings.one_line_errors():
+        with one_line_errors():
             for name, named in RECIPES.items():
                 recipe = named.recipe
                 shape = "-".join(map(str, ("784", *recipe.hidden, "10")))
                 size = f"{recipe.committee} x " if recipe.committee > 1 else ""
-                cli.say(f"{name}: {named.purpose}")
-                cli.say(
-                    f"    {size}{shape} {recipe.activation}, {recipe.epochs} epochs, {named.cost}; {expected(name)}"
-                )
+                echo(f"{name}: {named.purpose}")
+                echo(f"    {size}{shape} {recipe.activation}, {recipe.epochs} epochs, {named.cost}; {expected(name)}")
         sys.exit(0)
 
 
@@ -225,7 +222,7 @@ def config_of(folder: Path | None) -> dict[str, Any]:
     """The config of a run to go on with."""
     if folder is None:
         return {}
-    with endings.one_line_errors():
+    with one_line_errors():
         return read_config(folder)
 
 
@@ -233,13 +230,13 @@ def from_config(config: dict[str, Any]) -> dict[str, Any]:
     """A run's flags, apart from its recipe, as defaults; a flag that is given again must have the same value."""
     if not config:
         return {}
-    with endings.one_line_errors():
+    with one_line_errors():
         try:
             interval_text(config["checkpoint_every"])
         except argparse.ArgumentTypeError as error:
             raise ValueError(f"checkpoint_every in the run's config.json: {error}") from None
     flags = {name: config[name] for name in ("seed", "device", "precision")}
-    return {**flags, "data": cli.data_place(config["data"])}
+    return {**flags, "data": data_set(config["data"])}
 
 
 def recipe_of(config: dict[str, Any]) -> ann.Recipe:
@@ -268,21 +265,9 @@ def interval(text: str) -> tuple[int | None, float | None]:
     return (None, float(text[:-1]) * unit) if unit else (int(text), None)
 
 
-def whole(at_least: int) -> Callable[[str], Any]:
-    """An argparse type for whole numbers."""
-    return cli.checked(partial(check_count, "", at_least=at_least), int, f"a whole number of at least {at_least}")
-
-
-def number(**bounds: float) -> Callable[[str], Any]:
-    """An argparse type for numbers."""
-    words = {"above": "above", "at_least": "of at least", "below": "below"}
-    wanted = "a number " + " and ".join(f"{words[word]} {bound:g}" for word, bound in bounds.items())
-    return cli.checked(partial(check_number, "", **bounds), float, wanted)
-
-
 def widths(text: str) -> tuple[int, ...]:
     """An argparse type for hidden layers: "128,32", or "none"."""
     if text == "none":
         return ()
-    one = cli.checked(partial(check_count, "", at_least=1), int, "widths such as 128,32, each at least 1, or none")
+    one = checked(partial(check_count, "", at_least=1), int, "widths such as 128,32, each at least 1, or none")
     return tuple(one(width) for width in text.removesuffix(",").split(","))

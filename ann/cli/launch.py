@@ -12,8 +12,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import startup
-
+from ann.cli import bootstrap
 from ann.training.distributed import SINGLE_PROCESS, Processes
 from ann.training.mpi import MpiProcesses
 
@@ -25,15 +24,15 @@ _PATIENCE = 2.0  # seconds in which others say the same, if it is the same for a
 def processes() -> Iterator[Processes]:
     """All that ``mpiexec`` has started, if the command line has the flag; what they leave with is said once."""
     if FLAG not in sys.argv[1:]:
-        if startup.SEVERAL > 1:
+        if bootstrap.PROCESSES > 1:
             line = f"error: started by mpiexec, and without {FLAG} every process would train a network of its own"
-            sys.exit(line if startup.FIRST else 1)
+            sys.exit(line if bootstrap.FIRST else 1)
         yield SINGLE_PROCESS
         return
     try:
         crew = MpiProcesses()
     except ImportError as error:
-        startup.leave_early(f"error: {error}")
+        bootstrap.exit_early(f"error: {error}")
     errors, held = sys.stderr, io.StringIO()
     if crew.rank > 0:
         sys.stdout, sys.stderr = open(os.devnull, "w"), held  # noqa: SIM115

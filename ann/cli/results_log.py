@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import startup
-
 import ann
+from ann.cli import bootstrap
 from ann.files.atomic import read_regular, write_atomically
 from ann.files.digest import digest
 from ann.validation import check_count, check_number
@@ -22,7 +21,7 @@ _FIELDS = {"recipe", "on", "seed", "wrong", "total", "data", "seconds", "date", 
 
 def results_of(name: str) -> Path:
     """Where the results of a recipe are."""
-    return startup.ROOT / "data" / "results" / f"{name}.jsonl"
+    return bootstrap.ROOT / "data" / "results" / f"{name}.jsonl"
 
 
 def data_of(dataset: ann.Dataset) -> str:

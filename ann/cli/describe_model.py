@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
+import ann
+from ann.analysis.metrics import spread
 from ann.files.model_file import read_model
 
 
-def in_words(path: Path) -> str:
+def describe_model(path: Path) -> str:
     """A line for each thing in a model file, checked as ``ann.load_model`` checks it, but that no example is tried.
 
     Raises:
@@ -39,3 +43,15 @@ def _harmless(value: object) -> str:
     text = str(value)
     text = text if text.isprintable() else ascii(text)
     return text if len(text) < 1000 else f"{text[:1000]}..."
+
+
+def wrong_of_members(network: ann.NeuralNetwork, images: np.ndarray, labels: np.ndarray) -> list[int]:
+    """How many images each member gets wrong."""
+    members = (network.member(number) for number in range(network.committee))
+    return [int((member.predict(images) != labels).sum()) for member in members]
+
+
+def describe_members(wrong: list[int], total: int) -> str:
+    """The mistakes of the members, and their spread."""
+    lines = [f"member {number}: {count} of {total:,} wrong" for number, count in enumerate(wrong, start=1)]
+    return "\n".join([*lines, f"members: {spread(wrong)}"])

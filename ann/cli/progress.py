@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-import cli
-from live import is_due, least_certain
 from tqdm import tqdm
 
 import ann
+from ann.cli.hardest_image import is_due, least_certain
+from ann.cli.output import echo
 from ann.training.checkpoint_file import TrainingState
 
 
@@ -39,9 +39,9 @@ class Progress:
         """Say what was done before, and start the bar there."""
         done = state.reports
         if state.finished:
-            cli.say(f"this run is finished, after {len(done)} epochs; its files are written again")
+            echo(f"this run is finished, after {len(done)} epochs; its files are written again")
             return
-        cli.say(f"going on after {len(done)} of {done[-1].epochs} epochs" if done else "going on in the first epoch")
+        echo(f"going on after {len(done)} of {done[-1].epochs} epochs" if done else "going on in the first epoch")
         steps_done = min(state.step * self._recipe.batch_size, self._images)
         self._bar.update(len(done) * self._images + steps_done)
         self._bar.unpause()
@@ -54,7 +54,7 @@ class Progress:
         """Print the epoch's line, above the bar where there is one."""
         if self._bar.disable:
             left = (report.epochs - report.epoch) * report.seconds
-            cli.say(f"{report}  {report.images_per_second:,.0f} images/s  {left:.0f} s left")
+            echo(f"{report}  {report.images_per_second:,.0f} images/s  {left:.0f} s left")
         else:
             self._bar.write(str(report), file=sys.stdout)
             if is_due(report.epoch):

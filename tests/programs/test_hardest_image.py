@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ann
-from support import ROOT
+from ann.cli import hardest_image
 
 OUTPUTS = np.array([[0.9, 0.05, 0.05], [0.1, 0.46, 0.44], [0.2, 0.7, 0.1]], np.float32)
 
@@ -19,28 +19,20 @@ class Known:
         return OUTPUTS[images[:, 0, 0]]
 
 
-@pytest.fixture
-def live(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import live
-
-    return live
-
-
 def dataset_of(numbers, side=8):
     images = np.repeat(np.array(numbers, np.uint8), side * side).reshape(-1, side, side)
     labels = np.arange(len(numbers), dtype=np.uint8) % 3
     return ann.Dataset(images, labels, images, labels, ("ape", "bee", "crocodile"))
 
 
-def test_when_it_is_due(live):
-    assert [epoch for epoch in range(1, 1001) if live.is_due(epoch)] == [1, 4, 16, 64, 256]
+def test_when_it_is_due():
+    assert [epoch for epoch in range(1, 1001) if hardest_image.is_due(epoch)] == [1, 4, 16, 64, 256]
 
 
 @pytest.mark.parametrize(("held_out", "kind"), [(0, "4 training"), (2, "2 held-out")])
-def test_the_closest_answers_are_shown(live, monkeypatch, held_out, kind):
+def test_the_closest_answers_are_shown(monkeypatch, held_out, kind):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
-    lines = live.least_certain(Known(), dataset_of([0, 2, 1, 0]), held_out)
+    lines = hardest_image.least_certain(Known(), dataset_of([0, 2, 1, 0]), held_out)
     text = [line[8:] for line in lines]
     assert text == [
         f"least sure of {kind} images:",
@@ -51,18 +43,18 @@ def test_the_closest_answers_are_shown(live, monkeypatch, held_out, kind):
     ]
 
 
-def test_only_held_out_images_are_looked_at_where_there_are_such(live):
-    lines = live.least_certain(Known(), dataset_of([1, 1, 0, 2]), 2)
+def test_only_held_out_images_are_looked_at_where_there_are_such():
+    lines = hardest_image.least_certain(Known(), dataset_of([1, 1, 0, 2]), 2)
     assert "least sure of 2 held-out images:" in lines[0] and "bee" in lines[1] and "70 %" in lines[1]
 
 
-def test_in_ascii(live, monkeypatch):
+def test_in_ascii(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
-    lines = live.least_certain(Known(), dataset_of([1], side=28), 0)
+    lines = hardest_image.least_certain(Known(), dataset_of([1], side=28), 0)
     assert all(line.isascii() for line in lines) and len(lines) == 7
     assert lines[2].endswith("      bee ###########               46 %")
 
 
-def test_few_of_many_images_are_looked_at(live):
-    lines = live.least_certain(Known(), dataset_of([1] + [0] * 3000), 0)
+def test_few_of_many_images_are_looked_at():
+    lines = hardest_image.least_certain(Known(), dataset_of([1] + [0] * 3000), 0)
     assert "least sure of 2,000 training images:" in lines[0] and "90 %" in lines[1]

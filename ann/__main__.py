@@ -1,0 +1,44 @@
+"""Run a program: ``python -m ann train`` is ``python scripts/train.py``, installed or not."""
+
+import ast
+import runpy
+import sys
+from pathlib import Path
+
+from ann.cli import bootstrap
+
+_SCRIPTS = bootstrap.ROOT / "scripts"
+
+
+def programs() -> dict[str, Path]:
+    """The programs by name."""
+    found = {path.stem: path for path in sorted(_SCRIPTS.glob("*.py"))}
+    return {name: path for name, path in found.items() if "def main(" in path.read_text("utf-8")}
+
+
+def main() -> None:
+    """Run the program that the first word names, or list them all."""
+    found = programs()
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in found:
+        sys.argv = [str(found[name]), *sys.argv[2:]]
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        return
+    bootstrap.start()
+    from ann.cli.errors import one_line_errors
+    from ann.cli.output import echo, warn
+    from ann.spelling import did_you_mean
+
+    with one_line_errors():
+        if name not in ("--help", "-h"):
+            warn(f"error: no program {name!r}{did_you_mean(name, found)}; see python -m ann")
+            sys.exit(2)
+        echo("usage: python -m ann PROGRAM ...; PROGRAM --help explains its flags\n")
+        for name, path in found.items():
+            docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+            sentence = " ".join(docstring.split()).partition(". ")[0].rstrip(".")
+            echo(f"{name:11} {sentence}.")
+
+
+if __name__ == "__main__":
+    main()

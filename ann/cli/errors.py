@@ -1,0 +1,65 @@
+"""Errors that a user can cause end a program with one line.
+
+If output cannot be written, for example on a full disk, the program continues, because a training is worth
+more than its progress lines. At the end it reports on standard error that output was lost, and its exit code
+is 1. If a reader such as ``head`` closes its pipe, the rest of the output is dropped without a message.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from ann.cli.output import warn
+from ann.cli.signals import Terminated, exit_with, ignore_signals, raise_on_signals
+from ann.errors import AnnError
+
+
+@contextmanager
+def one_line_errors(kept: Callable[[], str] = lambda: "", names: Collection[str] = ()) -> Iterator[None]:
+    """Turn errors that a user can cause into one line on standard error and exit code 1.
+
+    Ctrl-C exits with 130, SIGTERM with 143.
+
+    Args:
+        kept: returns what an interruption leaves of the work.
+        names: Python arguments that errors may begin with, and that users know as flags.
+    """
+    try:
+        raise_on_signals()
+        yield
+        ignore_signals()
+    except SystemExit as end:
+        _check_output(end.code if isinstance(end.code, int) else int(bool(end.code)))
+        raise
+    except (AnnError, ValueError, ImportError) as error:
+        name, colon, rest = str(error).partition(": ")
+        is_flag = colon and name in names
+        _end(f"error: --{name.replace('_', '-')}: {rest}" if is_flag else f"error: {error}")
+    except OSError as error:
+        _end(f"error: {error.filename or 'system'}: {error.strerror or error}")
+    except MemoryError:
+        _end("error: not enough memory; try a smaller network or batch size")
+    except KeyboardInterrupt:
+        exit_with(signal.SIGINT, f"interrupted: {kept()}".rstrip(": "))
+    except Terminated:
+        exit_with(signal.SIGTERM, f"interrupted: {kept()}".rstrip(": "))
+    else:
+        _check_output()
+
+
+def _end(line: str, code: int = 1) -> NoReturn:
+    warn(" ".join(line.split()))
+    sys.exit(code)
+
+
+def _check_output(code: int = 0) -> None:
+    """If any output could not be written, report it and end with this exit code, or 1 if it is 0."""
+    for name, stream in (("standard output", sys.stdout), ("standard error", sys.stderr)):
+        stream.flush()
+        if error := getattr(stream, "error", None):
+            done = "" if code else "; everything else was done"
+            _end(f"error: cannot write to {name}: {error.strerror}{done}", code or 1)

@@ -1,0 +1,208 @@
+"""The command line of a program: its parser, flags that several programs have, and types of arguments."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import runpy
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ann._version import __version__
+from ann.cli.bootstrap import INSTALLED, ROOT
+from ann.cli.commands import localized
+from ann.cli.errors import one_line_errors
+from ann.cli.suggestions import suggestion
+from ann.data.catalog import SOURCES
+from ann.errors import AnnError
+from ann.files.atomic import user_path
+from ann.validation import check_count, check_number
+
+DATA: str | Path = "mnist" if INSTALLED else ROOT / "data"
+MODEL = Path("mnist_ann.pickle")
+_DEFAULT_DATA = "mnist" if INSTALLED else "data/"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports wrong usage in one line, with exit code 2."""
+
+    def __init__(self, description: str, examples: str) -> None:
+        super().__init__(
+            description=description,
+            epilog=f"examples:\n{localized(examples)}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.register("type", Path, user_path)  # shells do not expand the ~ of --model=~/file
+        python = f"Python {platform.python_version()}"
+        versions = f"ann {__version__}, NumPy {np.__version__}, {python}"
+        self.add_argument("--version", action="version", version=versions)
+
+    def error(self, message: str) -> NoReturn:
+        """End the program because of wrong usage."""
+        message += suggestion(message, self._actions)
+        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """End the program, for example after ``--help``."""
+        with one_line_errors():
+            super().exit(status, message)
+        raise AssertionError
+
+    def early(self, flag: str, **options: Any) -> Any:
+        """The value of a flag that other flags depend on, before all are parsed; None if wrong."""
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        parser.register("type", Path, user_path)
+        parser.add_argument(flag, **{**options, "dest": "value"})
+        try:
+            return parser.parse_known_args()[0].value
+        except argparse.ArgumentError:
+            return None  # this parser will report it
+
+    def add_import(self, default: Sequence[Path] = ()) -> None:
+        """Add ``--import``, and run the files now: names that they register become choices.
+
+        default: files to run if the flag is not given.
+        """
+        options: dict[str, Any] = {
+            "dest": "imported",
+            "action": "append",
+            "default": None,
+            "type": Path,
+            "metavar": "FILE",
+            "help": "run this Python file first; it may call ann.register_activation",
+        }
+        self.add_argument("--import", **options)
+        given = self.early("--import", **options)
+        self.set_defaults(imported=[] if given else list(default))  # argparse appends to it
+        with one_line_errors():
+            for path in given or default:
+                _run(path)
+
+    def add_common(self, *, model: bool = False, device: bool = True) -> None:
+        """Add the flags that several programs have."""
+        if device:
+            self.add_device("auto")
+        self.add_argument(
+            "--data",
+            type=data_set,
+            default=DATA,
+            metavar="FOLDER",
+            help=f"a folder with the four IDX files, or a data set to download: {', '.join(SOURCES)} "
+            f"(default: {_DEFAULT_DATA})",
+        )
+        if model:
+            self.add_model()
+
+    def add_device(self, default: str) -> None:
+        """Add ``--device``."""
+        self.add_argument(
+            "--device",
+            choices=("auto", "cpu", "gpu"),
+            default=default,
+            help="auto: a working GPU (for training: if it is faster), otherwise the CPU; "
+            f"gpu fails if there is none (default: {default})",
+        )
+
+    def add_classes(self) -> None:
+        """Add ``--classes``, for programs that show answers but read no data set."""
+        text = "the data set whose class names are shown (default: mnist)"
+        self.add_argument("--classes", choices=tuple(SOURCES), default="mnist", help=text)
+
+    def add_model(self, positional: str = "", what: str = "a model file") -> None:
+        """Add ``--model``, and a positional argument with the same meaning if it has a name."""
+        group = self.add_mutually_exclusive_group()
+        what = f"{what} (default: {MODEL})"
+        same = f"the same as {positional}" if positional else what
+        group.add_argument("--model", type=Path, default=MODEL, metavar="FILE", help=same)
+        if positional:
+            options: dict[str, Any] = {"action": _IfGiven, "type": Path, "nargs": "?"}
+            group.add_argument("model", metavar=positional, help=what, **options)
+
+
+class _IfGiven(argparse.Action):
+    """Stores a positional argument; if it is not given, keeps the value of the flag."""
+
+    def __call__(
+        self,
+        parser: object,
+        namespace: argparse.Namespace,
+        values: object,
+        option: object = None,
+    ) -> None:
+        if values is not None:
+            setattr(namespace, self.dest, values)
+
+
+def _run(path: Path) -> None:
+    """Run a user's Python file. Raises ValueError with one line for anything that it raises."""
+    try:
+        runpy.run_path(str(path))
+    except (OSError, AnnError) as error:
+        raise error
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+        line = f"line {lines[-1]}: " if lines else ""
+        raise ValueError(f"{path}: {line}{type(error).__name__}: {error}") from error
+
+
+def data_set(text: str) -> str | Path:
+    """An argparse type: the name of a data set, or a folder, such as ./mnist."""
+    return text if text in SOURCES else user_path(text)
+
+
+def checked(check: Callable[[Any], object], convert: Callable[[str], Any], expected: str) -> Callable[[str], Any]:
+    """An argparse type: convert the text, then check the value; either may raise ValueError."""
+
+    def parse(text: str) -> Any:
+        try:
+            value = convert(text)
+            check(value)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}") from None
+        return value
+
+    return parse
+
+
+def whole(at_least: int) -> Callable[[str], Any]:
+    """An argparse type for whole numbers."""
+    check = partial(check_count, "", at_least=at_least)
+    return checked(check, int, f"a whole number of at least {at_least}")
+
+
+def number(**bounds: float) -> Callable[[str], Any]:
+    """An argparse type for numbers within the bounds of ``check_number``."""
+    words = {"above": "above", "at_least": "of at least", "below": "below"}
+    expected = " and ".join(f"{words[word]} {bound:g}" for word, bound in bounds.items())
+    return checked(partial(check_number, "", **bounds), float, f"a number {expected}")
+
+
+# Suffixes of our other files: a model or page with such a name would replace one, or be taken for one
+_SUFFIXES = {
+    *(".safetensors", ".npz", ".onnx", ".html", ".pickle", ".png", ".jpg", ".svg", ".pdf"),
+    *(".json", ".jsonl", ".py"),
+}
+
+
+def check_suffix(path: Path, own: str, other: str = "") -> None:
+    """Raise ValueError if a file has the suffix of another kind of file.
+
+    Args:
+        path: the file to write.
+        own: the suffix of what is written.
+        other: how to make files of the other kinds, for the message.
+    """
+    if path.suffix.lower() in _SUFFIXES - {own}:
+        more = f" ({other})" if other else ""
+        fix = f"name it {path.with_suffix(own).name}{more}"
+        raise ValueError(f"{path}: this is written as {own}: {fix}")
+
+
+OTHER_FORMATS = "export.py writes other formats"  # of a model

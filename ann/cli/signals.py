@@ -1,0 +1,71 @@
+"""Ctrl-C and SIGTERM. A training finishes its step first; exit codes are those of shells."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from typing import NoReturn
+
+from ann.cli.bootstrap import HEEDS_CTRL_C
+from ann.cli.output import warn
+
+
+class Interruption:
+    """Within it, Ctrl-C and SIGTERM are only noted, so that training can finish its step.
+
+    A second Ctrl-C, some time after the first, raises KeyboardInterrupt at once.
+
+    Attributes:
+        signal: the number of the signal that came, or 0.
+    """
+
+    signal = 0
+    # seconds: a shaky finger, or a program that passes on the terminal's signal, means one Ctrl-C
+    _PATIENCE = 2.0
+
+    def __enter__(self) -> Interruption:
+        self._before = {signal.SIGTERM: signal.signal(signal.SIGTERM, self._note)}
+        if HEEDS_CTRL_C:
+            self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: object) -> None:
+        now = time.monotonic()
+        if not self.signal:
+            self.signal = number
+            self._noted = now
+        elif number == signal.SIGINT and now - self._noted > self._PATIENCE:
+            raise KeyboardInterrupt
+
+
+class Terminated(BaseException):
+    """SIGTERM came."""
+
+
+def raise_on_signals() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt, and SIGTERM raise ``Terminated``."""
+    if HEEDS_CTRL_C:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+def ignore_signals() -> None:
+    """Ignore both, once nothing is left to interrupt."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def exit_with(number: int, text: str) -> NoReturn:
+    """End after a signal: exit code 130 for Ctrl-C, 143 for SIGTERM."""
+    ignore_signals()  # once is enough
+    warn(" ".join(text.split()))
+    sys.exit(128 + number)
+
+
+def _terminate(*signal_and_frame: object) -> NoReturn:
+    raise Terminated
