@@ -24,6 +24,7 @@ import ann
 from ann.analysis.metrics import spread
 from ann.cli.bootstrap import ROOT
 from ann.cli.describe_model import wrong_of_members
+from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser
@@ -48,7 +49,7 @@ def main() -> None:
         named = RECIPES[flags.recipe].recipe
         recipe = dataclasses.replace(named, validation=HELD_OUT) if flags.validation else named
         backend = ann.get_backend(flags.device)
-        dataset = ann.load_dataset(flags.data)
+        dataset = load_dataset(flags.data)
         rows, data = read_rows(flags.output), data_of(dataset)
         found = []
         for seed in flags.seeds:

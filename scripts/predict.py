@@ -19,11 +19,12 @@ bootstrap.start()
 import numpy as np
 
 import ann
-from ann.analysis.figures import check_figure_path, figure_of_images, save_figure, text_sheet
+from ann.analysis.figures import check_figure_path, figure_of_images, save_figure
+from ann.analysis.text_pictures import speaks_unicode, text_sheet
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo, warn
 from ann.cli.parser import Parser
-from ann.data.catalog import SOURCES
+from ann.data.catalog import SOURCES, class_names
 from ann.data.handwriting import Prepared, prepare, read_picture
 from ann.errors import printable_path
 
@@ -82,8 +83,7 @@ def main() -> None:
         side = math.isqrt(network.input_dim)
         if side * side != network.input_dim or network.output_dim < 2:
             raise ann.ModelFileError(f"{flags.model}: it takes no square images, or tells nothing apart")
-        classes = SOURCES[flags.classes].classes
-        names = [*classes, *map(str, range(len(classes), network.output_dim))]
+        names = class_names(SOURCES[flags.classes].classes, network.output_dim)
         answers, bad = [], 0
         for path in flags.pictures:
             try:
@@ -122,9 +122,8 @@ def answer(network: ann.NeuralNetwork, names: list[str], path: Path, picture: np
 def show(one: Answer, side: int) -> None:
     """The line, and in the terminal the picture before and after."""
     echo(one.in_words())
-    unicode = "utf" in (sys.stdout.encoding or "").lower()
     images = np.stack([_small(one.picture, side), one.prepared.image])
-    echo(text_sheet(images, ["before", "what the network sees"], columns=2, unicode=unicode))
+    echo(text_sheet(images, ["before", "what the network sees"], columns=2, unicode=speaks_unicode(sys.stdout)))
 
 
 def _small(picture: np.ndarray, side: int) -> np.ndarray:

@@ -7,15 +7,13 @@ import importlib
 import warnings
 from typing import Any
 
-import html_page
 import numpy as np
 import optuna
-import report_figures as figures
-from html_page import Section
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import TrialState
 
-from ann.analysis.figures import BLUE, ORANGE, pyplot
+from ann.analysis.figures import BLUE, ORANGE, figure_as_html, pyplot
+from ann.analysis.html_page import Section, html_page
 
 COLUMNS = 4  # of slices
 FEW = 20  # trials, below which nothing can be said about what mattered
@@ -46,7 +44,7 @@ def page(name: str, study: Any, table: str) -> str:
         parts += [_history(trained), _cost(trained), _slices(trained)]
     if len(trained) >= FEW:
         parts.insert(3, _importance(study))
-    return html_page.page(f"Sweep: {name}", facts, parts)
+    return html_page(f"Sweep: {name}", facts, parts)
 
 
 def _history(trained: list[Any]) -> Section:
@@ -59,7 +57,7 @@ def _history(trained: list[Any]) -> Section:
     axis.legend()
     figure.tight_layout()
     text = "Where the line has long been flat, more trials will hardly help; a wider space, or more time for each, may."
-    return Section("History", text, figures.as_html(figure, "mistakes against trials"))
+    return Section("History", text, figure_as_html(figure, "mistakes against trials"))
 
 
 def _cost(trained: list[Any]) -> Section:
@@ -74,7 +72,7 @@ def _cost(trained: list[Any]) -> Section:
     axes[1].set_ylabel("")
     figure.tight_layout()
     text = "Mistakes against what a network costs: how long it trained, and how large it is."
-    return Section("Time against errors", text, figures.as_html(figure, "mistakes against seconds and parameters"))
+    return Section("Time against errors", text, figure_as_html(figure, "mistakes against seconds and parameters"))
 
 
 def _importance(study: Any) -> Section:
@@ -95,7 +93,7 @@ def _importance(study: Any) -> Section:
     axis.barh([name.replace("_", " ") for name in names], shares, color=BLUE)
     axis.set_xlabel("importance")
     figure.tight_layout()
-    return Section("What mattered", text, figures.as_html(figure, "importance of each choice"))
+    return Section("What mattered", text, figure_as_html(figure, "importance of each choice"))
 
 
 def _slices(trained: list[Any]) -> Section:
@@ -131,7 +129,7 @@ def _slices(trained: list[Any]) -> Section:
             axis.set_ylabel("")
     figure.tight_layout()
     text = "Mistakes against each choice, whatever the others were."
-    return Section("Slices", text, figures.as_html(figure, "mistakes against each choice"))
+    return Section("Slices", text, figure_as_html(figure, "mistakes against each choice"))
 
 
 def _wrong_axis(axis: Any, trained: list[Any]) -> None:

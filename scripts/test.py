@@ -16,16 +16,18 @@ from ann.cli import bootstrap
 bootstrap.start()
 
 import numpy as np
-from compare import Comparison
 
 import ann
+from ann.analysis.compare import Comparison
 from ann.analysis.figures import check_figure_path, figure_of_images, save_figure
 from ann.analysis.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
+from ann.cli.check_fit import check_fit
 from ann.cli.describe_model import describe_members, wrong_of_members
+from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser
-from ann.data.catalog import DIGITS
+from ann.data.catalog import DIGITS, class_names
 
 EXAMPLES = """\
   python scripts/test.py
@@ -49,17 +51,17 @@ def main() -> None:
         if flags.report_members and network.committee == 1:
             raise ann.ModelFileError(f"{flags.model}: one network, and no committee, so there are no members to report")
         other = ann.load_model(flags.compare, backend) if flags.compare else None
-        dataset = ann.load_dataset(flags.data)
+        dataset = load_dataset(flags.data)
         images, labels = dataset.test_images, dataset.test_labels
-        check_fit(flags, flags.model, network, dataset)
+        check_fit(network, flags.model, dataset, flags.data)
         if other:
-            check_fit(flags, flags.compare, other, dataset)
+            check_fit(other, flags.compare, dataset, flags.data)
         outputs = network.apply(images)
         predicted = outputs.argmax(axis=1)
         confusion = confusion_matrix(labels, predicted, network.output_dim)
         wrong, total = int((predicted != labels).sum()), len(labels)
         interval = wilson_interval(wrong, total)
-        names = [*dataset.classes, *map(str, range(len(dataset.classes), network.output_dim))]
+        names = class_names(dataset.classes, network.output_dim)
         if flags.picture:
             draw_mistakes(flags.picture, images, labels, outputs, names)
         members = wrong_of_members(network, images, labels) if flags.report_members else None
@@ -79,18 +81,9 @@ def main() -> None:
         if members:
             print(f"\n{describe_members(members, total)}")
         if comparison:
-            print(f"\n{comparison.in_words(flags.model, flags.compare, every=flags.verbose)}")
+            print(f"\n{comparison.describe(flags.model, flags.compare, every=flags.verbose)}")
         if flags.picture:
             print(f"\npicture of the mistakes, the surest first: {flags.picture.resolve()}")
-
-
-def check_fit(flags: argparse.Namespace, path: Path, network: ann.NeuralNetwork, dataset: ann.Dataset) -> None:
-    """Raise DataFileError where the images or labels are not such as the network takes."""
-    pixels, largest = dataset.test_images[0].size, dataset.test_labels.max()
-    if pixels != network.input_dim:
-        raise ann.DataFileError(f"{flags.data}: images of {pixels} pixels; {path} takes {network.input_dim}")
-    if network.output_dim <= largest:
-        raise ann.DataFileError(f"{flags.data}: labels up to {largest}; {path} has {network.output_dim} outputs")
 
 
 def print_json(

@@ -21,10 +21,12 @@ bootstrap.start()
 import numpy as np
 
 import ann
+from ann.analysis.figures import figure_of_curves, save_figure
 from ann.analysis.metrics import learnt_nothing
 from ann.cli.bootstrap import PROCESSES
 from ann.cli.commands import command
 from ann.cli.describe_model import describe_members, wrong_of_members
+from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.launch import FLAG, processes
 from ann.cli.output import echo
@@ -33,6 +35,7 @@ from ann.cli.progress import Progress
 from ann.cli.recipe_flags import interval, parse_flags, recipe_of
 from ann.cli.signals import Interruption, exit_with
 from ann.files.atomic import check_writable
+from ann.nn.layer_list import describe_shape
 from ann.training.checkpoint_file import check_same_run
 from ann.training.distributed import Processes, check_same, on_all
 from ann.training.early_stopping import best_first
@@ -99,7 +102,7 @@ def prepare(flags: argparse.Namespace, recipe: ann.Recipe, crew: Processes) -> t
     if recipe.batch_size < crew.size:
         raise ValueError(f"batch_size: {recipe.batch_size} images a batch are too few for {crew.size} processes")
     backend = ann.get_backend(flags.device, flags.precision)
-    dataset = ann.load_dataset(flags.data)
+    dataset = load_dataset(flags.data)
     if flags.device == "auto" and crew.size == 1:
         backend = choose_backend(dataset, recipe, flags.precision)
     return backend, dataset
@@ -151,7 +154,7 @@ def follow(
 
 def in_short(network: ann.NeuralNetwork) -> str:
     """Its widths, its size and its seeds."""
-    shape = "-".join(map(str, (network.input_dim, *(layer.output_dim for layer in network.layers))))
+    shape = describe_shape(network.layer_list)
     size, seeds = network.parameters.shape[-1], network.seeds
     if network.committee == 1:
         return f"network {shape}, {size:,} parameters, seed {network.seed}"
@@ -240,7 +243,9 @@ def resume(folder: Path) -> str:
 def draw(folder: RunFolder, reports: list[ann.EpochReport]) -> None:
     """Draw the curves, if there is something to draw with; the network is what counts."""
     try:
-        echo(f"curves:    {folder.draw(reports)}")
+        path = folder.path / "curves.png"
+        save_figure(figure_of_curves(reports), path)
+        echo(f"curves:    {path}")
     except OSError as error:
         echo(f"no curves: {error.filename}: {error.strerror}")
     except Exception as error:  # whatever a drawing library, or how it is set up here, may raise

@@ -16,7 +16,9 @@ bootstrap.start()
 import numpy as np
 
 import ann
-from ann.analysis.figures import check_figure_path, figure_of_images, save_figure, show_figure, text_sheet
+from ann.analysis.figures import check_figure_path, figure_of_images, save_figure, show_figure
+from ann.analysis.text_pictures import speaks_unicode, text_sheet
+from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, checked
@@ -37,7 +39,7 @@ def main() -> None:
     with one_line_errors():
         if flags.output:
             check_figure_path(flags.output)
-        dataset = ann.load_dataset(flags.data)
+        dataset = load_dataset(flags.data)
         for part in ("train", "test"):
             images, labels = getattr(dataset, f"{part}_images"), getattr(dataset, f"{part}_labels")
             height, width = images.shape[1:]
@@ -46,8 +48,7 @@ def main() -> None:
             )
         random = np.random.default_rng(flags.seed)
         images, captions = distort(dataset, random) if flags.distort else choose(dataset, random)
-        unicode = "utf" in (sys.stdout.encoding or "").lower()
-        echo(text_sheet(images, captions, unicode=unicode))
+        echo(text_sheet(images, captions, unicode=speaks_unicode(sys.stdout)))
         show(images, captions, flags.output, DISTORTED if flags.distort else PICTURE)
 
 

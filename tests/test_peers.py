@@ -8,12 +8,15 @@ import pytest
 import ann
 from ann.analysis.metrics import mcnemar
 from ann.nn.batch_norm import BatchNorm
+from ann.nn.initializers import he
+from ann.nn.layers import Activation, Dense
+from ann.nn.network import Network, size_of
 from ann.optim.constraints import GradientClipping
 from ann.optim.registry import get_optimizer
 from ann.optim.scalars import Scalars
 from ann.optim.schedules import get_schedule
-from ann.training.images import Images
-from ann.training.trainer import Steps
+from ann.training.batches import ImageSet
+from ann.training.trainer import Trainer
 from support import optional
 from support.networks import network_of
 
@@ -44,11 +47,11 @@ ACTIVATIONS = {
 def torch_twin(net, activation, output):
     """A torch.nn.Sequential with the network's weights; the output activation is left out, as in ``logits``."""
     modules = []
-    for layer in net.layers:
-        linear = torch.nn.Linear(layer.input_dim, layer.output_dim)
+    for weight, bias in net.weights_and_biases():
+        linear = torch.nn.Linear(*weight.shape)
         with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(layer.weight.T.copy()))
-            linear.bias.copy_(torch.from_numpy(layer.bias[0].copy()))
+            linear.weight.copy_(torch.from_numpy(weight.T.copy()))
+            linear.bias.copy_(torch.from_numpy(bias.copy()))
         modules += [linear, ACTIVATIONS[activation]()]
     return torch.nn.Sequential(*modules[:-1])
 
@@ -62,10 +65,10 @@ def torch_loss(logits, targets, output, loss):
 
 
 def vector(twin):
-    """The twin's parameters in the network's order: layer by layer, weights and then biases."""
+    """The twin's parameters in the network's order: all weights, and then all biases."""
     linears = [module for module in twin if isinstance(module, torch.nn.Linear)]
-    parts = [part for linear in linears for part in (linear.weight.detach().numpy().T.ravel(), linear.bias)]
-    return np.concatenate([part if isinstance(part, np.ndarray) else part.detach().numpy() for part in parts])
+    weights = [linear.weight.detach().numpy().T.ravel() for linear in linears]
+    return np.concatenate([*weights, *(linear.bias.detach().numpy() for linear in linears)])
 
 
 OPTIMIZERS = {
@@ -197,15 +200,27 @@ def test_batch_normalisation_is_pytorch_s(rng):
         normalize.bias.copy_(twin[0].bias)
     twin[0].bias = None
     twin.insert(1, normalize)
-    gains, gain_gradients = np.zeros(16, np.float32), np.zeros(16, np.float32)
-    vars(net)["layers"] = BatchNorm(net.backend, [16], gains, gain_gradients).layers(net.layers)
+    (weight, bias), (last_weight, last_bias) = net.weights_and_biases()
+    norm = BatchNorm(16)
+    norm.use(np.zeros((2, 16), np.float32))
+    layers = [Dense(30, 16, he, bias=False), norm, Activation("tanh"), Dense(16, 10, he)]
+    ours = Network(net.backend, layers, net.network.loss, *(np.zeros(size_of(layers), np.float32) for _ in range(2)))
+    values = {"gain": np.ones(16), "shift": bias}
+    for layer, arrays in zip(
+        layers, ({"weight": weight}, values, {}, {"weight": last_weight, "bias": last_bias}), strict=True
+    ):
+        for name, array in arrays.items():
+            getattr(layer, name)[...] = array
     x, t = data(rng)
     loss = torch_loss(twin(torch.from_numpy(x)), torch.from_numpy(t), "sigmoid", "cross-entropy")
     loss.backward()
-    assert float(net.compute_gradients(net.inputs(x)[0], t)) == pytest.approx(loss.item(), rel=1e-5)
-    np.testing.assert_allclose(gain_gradients, normalize.weight.grad, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(net.layers[0].gradients[-1], normalize.bias.grad, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(net.layers[0].gradients[:-1].T, twin[0].weight.grad, rtol=1e-4, atol=1e-6)
+    assert float(ours.compute_gradients(x, t)) == pytest.approx(loss.item(), rel=1e-5)
+    for found, expected in (
+        (norm.gain_gradient[0], normalize.weight.grad),
+        (norm.shift_gradient[0], normalize.bias.grad),
+        (layers[0].weight_gradient.T, twin[0].weight.grad),
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("limit", [0.01, 100.0])
@@ -222,11 +237,11 @@ def test_clipping_is_pytorch_s(limit, rng):
 def test_label_smoothing_is_pytorch_s(rng):
     labels, logits = rng.integers(0, 10, 20), rng.standard_normal((20, 10)).astype(np.float32)
     net = network_of(ann.get_backend("cpu"), 4, 10, output="softmax")
-    targets = Images(net, np.zeros((20, 4), np.uint8), labels, 0.1).targets
+    targets = ImageSet(net, np.zeros((20, 4), np.uint8), labels, label_smoothing=0.1).targets
     expected = torch.nn.functional.cross_entropy(
         torch.from_numpy(logits), torch.from_numpy(labels), label_smoothing=0.1
     )
-    assert float(net.loss.value(net.backend, logits, targets)) == pytest.approx(expected.item(), rel=1e-6)
+    assert float(net.network.loss.value(net.backend, logits, targets)) == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_adversarial_training_is_pytorch_s(rng):
@@ -246,9 +261,9 @@ def test_adversarial_training_is_pytorch_s(rng):
         (sum(losses) / 2).backward()
         rule.step()
     recipe = ann.Recipe(optimizer="sgd", weight_decay=0.0, batch_size=20, adversarial=0.4)
-    steps = Steps(net, Images(net, pixels, labels), recipe)
-    for step in range(3):
-        steps.epoch(np.arange(20), step, [0.1])
+    trainer = Trainer(net, ImageSet(net, pixels, labels), recipe)
+    for epoch in range(1, 4):
+        trainer.run_epoch(np.arange(20), epoch, [0.1])
     np.testing.assert_allclose(net.parameters, vector(twin), rtol=0, atol=2e-6)
 
 

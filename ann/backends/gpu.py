@@ -313,3 +313,15 @@ def check_tf32(backend: Backend) -> None:
 def _line(error: BaseException) -> str:
     """The first line of an error's message, or its type where it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def cuda_versions() -> tuple[str, int, int] | None:
+    """The versions of CuPy, CUDA (12040 is 12.4) and the driver (0: none), if CuPy works."""
+    if importlib.util.find_spec("cupy") is None:
+        return None
+    try:
+        cupy: Any = importlib.import_module("cupy")
+        runtime = cupy.cuda.runtime
+        return cupy.__version__, int(runtime.runtimeGetVersion()), int(runtime.driverGetVersion())
+    except Exception:  # of CuPy's own types; get_backend explains what is wrong
+        return None

@@ -58,9 +58,7 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
         array: an argument's array.
     """
 
-    def __init__(
-        self, tape: list[Operation], shape: tuple[int, ...], dtype: Any, array: Any = None
-    ) -> None:
+    def __init__(self, tape: list[Operation], shape: tuple[int, ...], dtype: Any, array: Any = None) -> None:
         self.tape, self.array = tape, array
         self.shape, self.ndim, self.dtype = shape, len(shape), np.dtype(dtype)
 

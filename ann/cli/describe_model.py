@@ -9,6 +9,7 @@ import numpy as np
 import ann
 from ann.analysis.metrics import spread
 from ann.files.model_file import read_model
+from ann.nn.layer_list import describe_shape
 
 
 def describe_model(path: Path) -> str:
@@ -19,7 +20,6 @@ def describe_model(path: Path) -> str:
     """
     contents = read_model(path)
     layers, recipe, examples = contents["layers"], contents["recipe"], contents["examples"]
-    widths = "-".join(map(str, (layers[0]["input_dim"], *(layer["output_dim"] for layer in layers))))
     leading = layers[0]["bias"].shape[:-1]
     arrays = [layer[key] for layer in layers for key in ("weight", "bias")]
     size, least, most = sum(a.size for a in arrays), min(a.min() for a in arrays), max(a.max() for a in arrays)
@@ -27,7 +27,7 @@ def describe_model(path: Path) -> str:
     lines = {
         "file": f"{path}, {path.stat().st_size:,} bytes",
         "format": f"{contents['format']}, version {contents['version']}",
-        "network": f"{several}{widths}, {', '.join(layer['activation'] for layer in layers)}",
+        "network": f"{several}{describe_shape(layers)}, {', '.join(layer['activation'] for layer in layers)}",
         "loss": contents["loss"],
         "numbers": f"{size:,}, from {least:.4g} to {most:.4g}",
         "seed": contents["seed"],

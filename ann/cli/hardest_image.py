@@ -10,8 +10,8 @@ import sys
 import numpy as np
 
 import ann
-from ann.analysis.figures import text_picture
 from ann.analysis.inspection import probabilities
+from ann.analysis.text_pictures import speaks_unicode, text_picture
 
 LOOKED_AT = 2000  # images
 _BAR = 24  # characters for a probability of 1
@@ -34,7 +34,7 @@ def least_certain(network: ann.NeuralNetwork, dataset: ann.Dataset, held_out: in
     answers = np.argsort(-rows, axis=1, kind="stable")[:, :_ANSWERS]
     most = np.take_along_axis(rows, answers, axis=1)
     hardest = int(np.argmin(most[:, 0] - most[:, 1]))
-    unicode = "utf" in (sys.stdout.encoding or "").lower()
+    unicode = speaks_unicode(sys.stdout)
     of = "held-out" if held_out else "training"
     text = [f"least sure of {len(images):,} {of} images:"]
     names = [dataset.classes[place] for place in answers[hardest]]

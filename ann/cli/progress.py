@@ -60,5 +60,5 @@ class Progress:
             if is_due(report.epoch):
                 lines = least_certain(self._network, self._dataset, self._recipe.validation)
                 self._bar.write("\n".join(lines), file=sys.stdout)
-            wrong = f", {report.validation.wrong} wrong" if report.validation else ""
+            wrong = f", {report.validation.errors} wrong" if report.validation else ""
             self._bar.set_postfix_str(f"loss {report.loss:.4f}{wrong}", refresh=report.epoch == report.epochs)

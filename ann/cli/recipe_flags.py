@@ -20,6 +20,7 @@ from ann.cli.output import echo
 from ann.cli.parser import MODEL, Parser, checked, data_set, number, whole
 from ann.cli.results_log import matching, read_rows, results_of
 from ann.nn.activations import ACTIVATIONS
+from ann.nn.layer_list import describe_shape
 from ann.nn.losses import LOSSES
 from ann.optim.registry import OPTIMIZERS
 from ann.optim.schedules import SCHEDULES
@@ -201,7 +202,7 @@ class ListRecipes(argparse.Action):
         with one_line_errors():
             for name, named in RECIPES.items():
                 recipe = named.recipe
-                shape = "-".join(map(str, ("784", *recipe.hidden, "10")))
+                shape = describe_shape(recipe.layer_list(784, 10))
                 size = f"{recipe.committee} x " if recipe.committee > 1 else ""
                 echo(f"{name}: {named.purpose}")
                 echo(f"    {size}{shape} {recipe.activation}, {recipe.epochs} epochs, {named.cost}; {expected(name)}")

@@ -187,9 +187,7 @@ def get_activation(name: str) -> Activation:
     """The activation of this name. Raises ValueError for an unknown one, with the known names."""
     if not isinstance(name, str) or name not in ACTIVATIONS:
         meant = did_you_mean(name, ACTIVATIONS)
-        raise ValueError(
-            f"unknown activation {printable(name)}; known: {known_activations()}{meant}"
-        )
+        raise ValueError(f"unknown activation {printable(name)}; known: {known_activations()}{meant}")
     return ACTIVATIONS[name]
 
 
@@ -209,9 +207,7 @@ def register_activation(name: str, function: Formula, derivative: Formula) -> No
             of the function.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
-        raise ValueError(
-            f"activation name: expected a word of letters, digits and dashes, got {printable(name)}"
-        )
+        raise ValueError(f"activation name: expected a word of letters, digits and dashes, got {printable(name)}")
     if name in BUILT_IN:
         raise ValueError(f"activation {name!r} is there already; take another name")
     check_curve(name, function, derivative)

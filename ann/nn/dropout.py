@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ann.backends.base import Array, Backend
+from ann.nn.layers import Layer
 from ann.nn.random_bits import RandomBits, random_bits
 
 
@@ -48,24 +49,38 @@ class Mask:
         self._backend.elementwise(_scaled, self.values, 1.0 / self._kept, out=self.values)
 
 
-class Dropout:
-    """A layer that only training networks have: y = mask x, except for the column of ones."""
+class Dropout(Layer):
+    """y = mask x. Only a network in training has such a layer.
 
-    def __init__(self, backend: Backend, share: float, images: Array, key: Array, columns: int, dtype: Any) -> None:
-        """See ``Mask``. columns: M. dtype: the type of x."""
-        xp, (*leading, count) = backend.xp, images.shape
-        # Column after column in memory, as the outputs of the layers are
-        self._output = xp.empty((*leading, columns + 1, count), dtype=dtype).mT
-        self._output[..., -1:] = xp.ones((count, 1), dtype=dtype)
-        self._backend, self._mask = backend, Mask(backend, share, images, key, self._output[..., :-1])
+    Args:
+        share: of the inputs that become 0.
+        key: (..., 1) device array, uint32; see ``Mask``.
 
-    def forward(self, x: Array, scale: float = 1.0) -> Array:
-        """x (..., N, M + 1) -> y (..., N, M + 1)."""
-        self._mask.fill()
-        self._backend.xp.multiply(x[..., :-1], self._mask.values, out=self._output[..., :-1])
-        return self._output
+    Attributes:
+        images: (..., N) device array, uint32: the numbers of the batch's images.
+    """
 
-    def backward(self, grad: Array) -> Array:
-        """dL/dy (..., N, M) -> dL/dx (..., N, M), in place."""
-        self._backend.xp.multiply(grad, self._mask.values, out=grad)
+    images: Array
+
+    def __init__(self, share: float, key: Array) -> None:
+        self.share = share
+        self.key = key
+
+    def __repr__(self) -> str:
+        return f"<Dropout {self.share:g}>"
+
+    def allocate(self, x: Array) -> None:
+        self.y = self.xp.empty_like(x)
+        self.mask = Mask(self.backend, self.share, self.images, self.key, like=x)
+
+    def forward(self, x: Array) -> Array:
+        """y = mask x"""
+        self.reserve(x)
+        self.mask.fill()
+        self.xp.multiply(x, self.mask.values, out=self.y)
+        return self.y
+
+    def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True) -> Array | None:
+        """dL/dx = mask dL/dy"""
+        self.xp.multiply(grad, self.mask.values, out=grad)
         return grad

@@ -8,9 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-Deviation = Callable[
-    [int, int], float
-]  # (inputs I, outputs O of a layer) -> standard deviation of its weights
+Deviation = Callable[[int, int], float]  # (inputs I, outputs O of a layer) -> standard deviation of its weights
 
 
 def glorot(gain: float) -> Deviation:

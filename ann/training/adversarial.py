@@ -31,18 +31,17 @@ class Adversary:
     Args:
         backend: computes the step.
         length: of the step, in units of x.
-        x: (..., N, I + 1) device array: the images, and a column of ones for the biases.
+        x: (..., N, I) device array: the images.
 
     Attributes:
-        images: (..., N, I + 1) device array: the moved images.
+        images: (..., N, I) device array: the moved images.
     """
 
     def __init__(self, backend: Backend, length: float, x: Array) -> None:
         xp = backend.xp
         self._backend, self._length, self._x = backend, length, x
-        self.images = xp.asarray(x, copy=True)
-        self._squares = xp.empty_like(x[..., :-1])
-        self._ones = xp.ones((x.shape[-1] - 1, 1), dtype=x.dtype)
+        self.images, self._squares = xp.empty_like(x), xp.empty_like(x)
+        self._ones = xp.ones((x.shape[-1], 1), dtype=x.dtype)
         self._squared_norms = xp.empty((*x.shape[:-1], 1), dtype=x.dtype)
 
     def move(self, gradient: Array) -> None:
@@ -50,5 +49,4 @@ class Adversary:
         elementwise, squared_norms = self._backend.elementwise, self._squared_norms
         elementwise(_square, gradient, out=self._squares)
         self._backend.matmul(self._squares, self._ones, out=squared_norms)
-        arguments = self._x[..., :-1], gradient, squared_norms, self._length
-        elementwise(_moved, *arguments, out=self.images[..., :-1])
+        elementwise(_moved, self._x, gradient, squared_norms, self._length, out=self.images)

@@ -20,9 +20,7 @@ UNARY = {
     "step": lambda xp, x: xp.astype(x > 0.25, x.dtype),
     "where": lambda xp, x: xp.where(x > 0.0, x, 0.01 * x),
     "half": lambda xp, x: 0.5 * x,
-    "softmax": lambda xp, x: (
-        xp.exp(-abs(x)) / (1.0 + xp.sum(xp.exp(-abs(x)), axis=-1, keepdims=True))
-    ),
+    "softmax": lambda xp, x: xp.exp(-abs(x)) / (1.0 + xp.sum(xp.exp(-abs(x)), axis=-1, keepdims=True)),
 }
 BINARY = {
     "add": lambda xp, x, y: x + y,
@@ -42,9 +40,7 @@ def formulas(draw):
     values, lines = len(SHAPES), []
     for _ in range(draw(st.integers(1, 12))):
         if draw(st.booleans()):
-            lines.append(
-                (UNARY[draw(st.sampled_from(sorted(UNARY)))], draw(st.integers(0, values - 1)))
-            )
+            lines.append((UNARY[draw(st.sampled_from(sorted(UNARY)))], draw(st.integers(0, values - 1))))
         else:
             places = [draw(st.integers(0, values - 1)) for _ in range(2)]
             lines.append((BINARY[draw(st.sampled_from(sorted(BINARY)))], *places))
@@ -60,9 +56,7 @@ def formulas(draw):
     return formula, len(returned)
 
 
-@given(
-    formulas(), st.permutations(range(6)), st.booleans(), st.booleans(), st.booleans(), st.data()
-)
+@given(formulas(), st.permutations(range(6)), st.booleans(), st.booleans(), st.booleans(), st.data())
 @settings(max_examples=300, deadline=None)
 def test_a_replay_is_the_formula(made, places, by_columns, spare, divided, data):
     """Outs among the arguments, numbers that change between replays, several outs, broadcasting."""
@@ -71,10 +65,7 @@ def test_a_replay_is_the_formula(made, places, by_columns, spare, divided, data)
     arguments = [rng.standard_normal(shape).astype(np.float32) for shape in SHAPES]
     if by_columns:
         arguments = [np.asfortranarray(array) for array in arguments]
-    outs = tuple(
-        arguments[place] if place < 3 else np.full_like(arguments[0], np.nan)
-        for place in places[:count]
-    )
+    outs = tuple(arguments[place] if place < 3 else np.full_like(arguments[0], np.nan) for place in places[:count])
     used_up = tuple(arguments[place] for place in places[count:] if place < 3 and spare)
     written = [id(array) for array in (*outs, *used_up)]
     recorder = ann.get_backend("cpu").recorder()
@@ -172,10 +163,7 @@ def test_several_results_and_numbers_that_change(backend):
 
 
 def test_it_broadcasts(backend, rng):
-    arrays = [
-        rng.standard_normal(shape).astype(np.float32)
-        for shape in ((3, 4), (1, 4), (3, 1), (4,), ())
-    ]
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in ((3, 4), (1, 4), (3, 1), (4,), ())]
     device = [backend.from_host(array) for array in arrays]
     out = backend.xp.zeros((3, 4), dtype=backend.xp.float32)
     recorder = backend.recorder()

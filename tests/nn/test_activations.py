@@ -161,11 +161,11 @@ def test_registering_again_replaces(registry):
         ("mine", 3, softsign_derivative, "'mine': its function cannot be called"),
         ("mine", softsign, lambda xp, z: xp.no_such(z), "its derivative fails: AttributeError"),
         ("mine", lambda xp, z: z * np.float64(2), softsign_derivative, "its function makes float64 of shape"),
-        ("mine", softsign, lambda xp, z: 1.0, "its derivative makes a float of a float32 array"),
+        ("mine", softsign, lambda xp, z: 1.0, "its derivative makes a float from a float32 array"),
         ("mine", lambda xp, z: xp.sum(z, axis=-1), softsign_derivative, r"makes float32 of shape \(1,\)"),
         ("mine", lambda xp, z: z / xp.zeros_like(z), softsign_derivative, "its function is not finite"),
-        ("mine", softsign, lambda xp, z: z * (1 if z.dtype == xp.float32 else xp.nan), "its derivative says nan"),
-        ("mine", softsign, softsign, r"at z = -3.1 the slope is 0\.059\d*, its derivative says -0\.756"),
+        ("mine", softsign, lambda xp, z: z * (1 if z.dtype == xp.float32 else xp.nan), "its derivative gives nan"),
+        ("mine", softsign, softsign, r"at z = -3.1 the slope is 0\.059\d*, its derivative gives -0\.756"),
     ],
 )
 def test_what_is_no_activation(registry, name, curve, derivative, message):

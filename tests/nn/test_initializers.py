@@ -5,7 +5,7 @@ import pytest
 
 import ann
 from ann.nn.activations import ACTIVATIONS
-from ann.nn.layers import Dense
+from ann.nn.layer_list import build_layers
 
 DEVIATIONS = {
     **dict.fromkeys(
@@ -20,7 +20,15 @@ DEVIATIONS = {
 def test_size_and_shape(monkeypatch, activation):
     monkeypatch.setitem(ACTIVATIONS, "your-own", None)  # so that it is gone after the test
     ann.register_activation("your-own", lambda xp, z: 2 * z, lambda xp, z: xp.full_like(z, 2))
-    weight = Dense(ann.get_backend("cpu"), 400, 100, activation).initial_weight(np.random.default_rng(1))
+    spec = {"input_dim": 400, "output_dim": 100, "activation": activation}
+    layer = build_layers([spec, {"input_dim": 100, "output_dim": 10, "activation": "sigmoid"}])[0]
+    weight = layer.initial_values(np.random.default_rng(1))["weight"]
     assert weight.shape == (400, 100)
     assert weight.std() == pytest.approx(DEVIATIONS[activation], rel=0.02)
     assert abs(weight.mean()) < 0.03 * weight.std()
+
+
+def test_the_layer_of_the_logits_is_linear():
+    spec = {"input_dim": 400, "output_dim": 100, "activation": "sigmoid"}
+    weight = build_layers([spec])[0].initial_values(np.random.default_rng(1))["weight"]
+    assert weight.std() == pytest.approx(DEVIATIONS["identity"], rel=0.02)

@@ -1,5 +1,6 @@
 """Training by several processes as users run it, with a real mpiexec; what they compute is tested in test_processes."""
 
+import dataclasses
 import json
 import os
 import re
@@ -310,8 +311,8 @@ def test_the_benchmark_measures_the_same_training(mpiexec, tmp_path):
 def test_a_process_of_the_benchmark_that_fails(mpiexec, monkeypatch, tmp_path):
     """It ends the others, and its reason is the one that is said."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import distributed_speed
-    from tasks import TASKS
+    from benchmarking import distributed
+    from benchmarking.tasks import TASKS
 
     (tmp_path / "torch.py").write_text(
         "import os, time\n"
@@ -320,12 +321,13 @@ def test_a_process_of_the_benchmark_that_fails(mpiexec, monkeypatch, tmp_path):
         "time.sleep(100)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(distributed_speed, "_PATIENCE", 300)
+    task = dataclasses.replace(TASKS[0], count=200)
+    monkeypatch.setattr(distributed, "_TIMEOUT", 300)
     with pytest.raises(ValueError, match=r"^PyTorch with 2 processes does not run here \(.*\): RuntimeError: no luck$"):
-        distributed_speed._run("PyTorch", 2, TASKS[0], True)
-    monkeypatch.setattr(distributed_speed, "_PATIENCE", 1)
-    with pytest.raises(ValueError, match=r"^PyTorch with 1 processes made no end in 1 seconds$"):
-        distributed_speed._run("PyTorch", 1, TASKS[0], True)
+        distributed._run("PyTorch", 2, task)
+    monkeypatch.setattr(distributed, "_TIMEOUT", 1)
+    with pytest.raises(ValueError, match=r"^PyTorch with 1 processes did not end in 1 seconds$"):
+        distributed._run("PyTorch", 1, task)
 
 
 def test_without_mpi4py(tmp_path, small_data):
@@ -339,7 +341,7 @@ def test_without_mpi4py(tmp_path, small_data):
         "raise RuntimeError('cannot load MPI library\\nlibmpi.so.12: no such file')"
     )
     _, complaint = run("train", "--distributed", "--data", small_data, *FAST, cwd=tmp_path, env=env, code=1)
-    assert complaint.startswith("error: mpi4py finds no MPI: pip install -e '.[mpi]'; it says: cannot load MPI library")
+    assert complaint.startswith("error: mpi4py finds no MPI: pip install -e '.[mpi]'; its error: cannot load MPI")
 
 
 WITHOUT_NCCL = """

@@ -36,7 +36,9 @@ class Capture:
             self.calls = calls
 
 
-CREATION = ("empty", "zeros", "ones", "full", "empty_like", "zeros_like", "asarray", "broadcast_to", "reshape")
+CREATION = {
+    *("empty", "zeros", "ones", "full", "empty_like", "zeros_like", "asarray", "broadcast_to", "reshape", "arange")
+}
 
 
 def pretend_cupy(count=1, capturable=True, **changes):
