@@ -120,40 +120,23 @@ class _Namespace:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(np, name)
-        if (
-            self._calls is None
-            or not callable(attribute)
-            or isinstance(attribute, type)
-            or name in _NEW
-        ):
+        if self._calls is None or not callable(attribute) or isinstance(attribute, type) or name in _NEW:
             return attribute
         return partial(self._call, attribute)
 
-    def _call(
-        self, function: Callable[..., Any], *arguments: Any, out: Any = None, **options: Any
-    ) -> Any:
+    def _call(self, function: Callable[..., Any], *arguments: Any, out: Any = None, **options: Any) -> Any:
         """Call it and keep a call that writes its result to the same place."""
         out = function(*arguments, **options) if out is None else out
         if not isinstance(out, np.ndarray):
-            raise TypeError(
-                f"{function.__name__} gives a {type(out).__name__}: only arrays last, and can be recorded"
-            )
+            raise TypeError(f"{function.__name__} gives a {type(out).__name__}: only arrays last, and can be recorded")
         if function is np.take:  # with "raise", NumPy would work in a copy of out
             call = partial(arguments[0].take, *arguments[1:], **options, out=out, mode="clip")
-        elif (
-            isinstance(function, np.ufunc)
-            and not options
-            and out.dtype.kind == "f"
-            and function not in _BY_NAME
-        ):
+        elif isinstance(function, np.ufunc) and not options and out.dtype.kind == "f" and function not in _BY_NAME:
             # By position, and numbers as arrays, which NumPy would otherwise make of them in each call: for small
             # arrays both are a good part of the time.
             call = partial(
                 function,
-                *(
-                    np.asarray(value, dtype=None if isinstance(value, np.ndarray) else out.dtype)
-                    for value in arguments
-                ),
+                *(np.asarray(value, dtype=None if isinstance(value, np.ndarray) else out.dtype) for value in arguments),
                 out,
             )
         else:
@@ -185,6 +168,4 @@ def _pool() -> ThreadPoolExecutor:
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(
-        after_in_child=_pool.cache_clear
-    )  # whose threads a child process has not got
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # whose threads a child process has not got

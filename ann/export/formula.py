@@ -95,6 +95,4 @@ def translate(
         return translated(result, example.dtype)
     except Exception as error:  # whatever a user's function raises
         reason = f"the operation {error}" if isinstance(error, KeyError) else printable_text(error)
-        raise ValueError(
-            f"the activation {activation.name!r} cannot be exported to {language}: {reason}"
-        ) from error
+        raise ValueError(f"the activation {activation.name!r} cannot be exported to {language}: {reason}") from error

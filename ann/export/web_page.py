@@ -36,13 +36,9 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
     """
     side = math.isqrt(network.input_dim)
     if side * side != network.input_dim:
-        raise ValueError(
-            f"a page is for square images, and this network takes {network.input_dim} pixels"
-        )
+        raise ValueError(f"a page is for square images, and this network takes {network.input_dim} pixels")
     if network.output_dim < 2:
-        raise ValueError(
-            "a page is for networks that tell classes apart, and this one has a single output"
-        )
+        raise ValueError("a page is for networks that tell classes apart, and this one has a single output")
     names = [layer["activation"] for layer in network.layer_list]
     formulas = (f"  {json.dumps(name)}: {_javascript(name)},\n" for name in dict.fromkeys(names))
     shape = describe_shape(network.layer_list)

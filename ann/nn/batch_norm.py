@@ -54,15 +54,17 @@ class BatchNorm(ann.nn.layers.Layer):
         self.y = xp.empty_like(x)
         self.unit = xp.empty_like(x)
         self.deviation = xp.empty_like(self.gain)
-        self.sums = xp.empty((*self.gain.shape[:-2], 2, self.dim), dtype=x.dtype)  # contiguous, for all_reduce
+        # contiguous, for all_reduce
+        self.row = xp.empty_like(self.gain)
+        self.sums = xp.empty((*self.gain.shape[:-2], 2, self.dim), dtype=x.dtype)
         self.ones = xp.ones((1, self.count), dtype=x.dtype)
 
     def forward(self, x: Array) -> Array:
         self.reserve(x)
         elementwise = self.backend.elementwise
-        self.mean_of_batch(x, out=self.mean)
+        self.sum_rows(x, out=self.mean, alpha=self.share / self.count)
         elementwise(_centred, x, self.mean, out=(self.unit, self.y))
-        self.mean_of_batch(self.y, out=self.variance)
+        self.sum_rows(self.y, out=self.variance, alpha=self.share / self.count)
         elementwise(_deviation, self.variance, out=self.deviation)
         elementwise(_normalised, self.unit, self.deviation, self.gain, self.shift, out=(self.unit, self.y))
         return self.y
@@ -71,23 +73,24 @@ class BatchNorm(ann.nn.layers.Layer):
         """dL/dshift = sum dL/dy; dL/dgain = sum dL/dy u;
         dL/dx = gain / deviation (dL/dy - mean(dL/dy) - u mean(dL/dy u))
         """
-        matmul = self.backend.matmul
-        self.backend.elementwise(_product, grad, self.unit, out=self.y)
-        matmul(self.ones, grad, out=self.shift_gradient, beta=accumulate)
-        matmul(self.ones, self.y, out=self.gain_gradient, beta=accumulate)
-        mean_grad = self.sums[..., :1, :]
-        mean_grad_unit = self.sums[..., 1:, :]
-        self.mean_of_batch(grad, out=mean_grad)
-        self.mean_of_batch(self.y, out=mean_grad_unit)
-        rows = (grad, self.unit, mean_grad, mean_grad_unit, self.gain, self.deviation)
-        self.backend.elementwise(_gradient, *rows, out=grad)
+        backend, sums = self.backend, (self.sums[..., :1, :], self.sums[..., 1:, :])
+        backend.elementwise(_product, grad, self.unit, out=self.y)
+        for rows, total, gradient in zip((grad, self.y), sums, (self.shift_gradient, self.gain_gradient), strict=True):
+            backend.matmul(self.ones, rows, out=total)
+            backend.axpby(total, out=gradient, alpha=1.0, beta=accumulate)
+        if self.all_reduce:
+            backend.call(partial(self.all_reduce, self.sums))
+        arrays = (grad, self.unit, *sums, self.gain, self.deviation)
+        backend.elementwise(_gradient, *arrays, self.share / self.count, out=grad)
         return grad
 
-    def mean_of_batch(self, rows: Array, out: Array) -> None:
-        """The mean of the rows (..., N, O) over the whole batch, for each column (..., 1, O)."""
-        self.backend.matmul(self.ones, rows, out=out, alpha=self.share / self.count)
+    def sum_rows(self, rows: Array, out: Array, alpha: float) -> None:
+        """alpha times the sum of the rows (..., N, O) of all processes, for each column (..., 1, O)."""
+        self.backend.matmul(self.ones, rows, out=out, alpha=alpha)
         if self.all_reduce:
-            self.backend.call(partial(self.all_reduce, out))
+            self.backend.copyto(out, out=self.row)
+            self.backend.call(partial(self.all_reduce, self.row))
+            self.backend.copyto(self.row, out=out)
 
     def fold(self, weight: Array, statistics: Array, gain: Array, shift: Array) -> tuple[Array, Array]:
         """The weight and bias that do the same as x W followed by this layer, with fixed statistics.
@@ -118,6 +121,6 @@ def _product(xp: Any, grad: Array, unit: Array) -> Array:
 
 
 def _gradient(
-    xp: Any, grad: Array, unit: Array, mean_grad: Array, mean_grad_unit: Array, gain: Array, deviation: Array
+    xp: Any, grad: Array, unit: Array, sum_grad: Array, sum_product: Array, gain: Array, deviation: Array, share: float
 ) -> Array:
-    return gain / deviation * (grad - mean_grad - unit * mean_grad_unit)
+    return gain / deviation * (grad - share * sum_grad - unit * (share * sum_product))

@@ -343,9 +343,9 @@ def test_npz(committee):
     found = np.load(io.BytesIO(npz_bytes(net)), allow_pickle=False)
     about = json.loads(str(found["about"]))
     assert about["layers"] == net.layer_list and about["recipe"] == net.recipe and about["committee"] == committee
-    for number, layer in enumerate(net.layers, start=1):
-        np.testing.assert_array_equal(found[f"weight{number}"], layer.weight)
-        np.testing.assert_array_equal(found[f"bias{number}"], layer.bias[..., 0, :])
+    for number, (weight, bias) in enumerate(net.weights_and_biases(), start=1):
+        np.testing.assert_array_equal(found[f"weight{number}"], weight)
+        np.testing.assert_array_equal(found[f"bias{number}"], bias)
 
 
 @pytest.mark.parametrize("form", FORMS)

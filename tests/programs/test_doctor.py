@@ -175,7 +175,7 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
     ("change", "flags", "found"),
     [
         (
-            "import ann.backends.recorder as r\nr.CpuRecorder.axpby = lambda *rest: None",
+            "import ann.backends.recorder as r\nr.CpuRecorder.elementwise = lambda *rest, **options: None",
             [],
             "layer 1, weight",
         ),

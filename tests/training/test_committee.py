@@ -103,7 +103,7 @@ def test_a_batch_trains_each_member(backend, rng):
 def test_gradients(backend, loss, output):
     layers = network_of(backend, 7, 6, 4, activation="tanh", output=output, loss=loss).layer_list
     net = ann.NeuralNetwork(layers, loss, backend, SEED, "float64", committee=MEMBERS)
-    assert network_gradient_error(net, np.random.default_rng(1)) < 1e-6
+    assert network_gradient_error(net.network, np.random.default_rng(1)) < 1e-6
 
 
 def test_the_mean_outvotes_its_members():
@@ -343,7 +343,7 @@ def test_join_on_the_command_line(tmp_path, small_data):
         (("a", "b", "e"), "c.pickle", "e.pickle: b.pickle has the same network, whose vote would count twice"),
         (("a", "b", "b"), "c.pickle", "b.pickle: given twice, and its vote would count twice"),
         (("a", "b"), "a.pickle", "a.pickle: one of the networks to join; save the committee to another file"),
-        (("a", "b"), "c.safetensors", "c.safetensors: this is written as .pickle: name it c.pickle (export.py makes"),
+        (("a", "b"), "c.safetensors", "c.safetensors: this is written as .pickle: name it c.pickle (export.py writes"),
     ):
         files = [f"{name}.pickle" for name in models]
         _, error = run("join", *files, "--output", output, cwd=tmp_path, code=1)
