@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "analysis": "errors validation files.atomic backends nn data neural_network training",
     "export": "errors backends nn files data.catalog neural_network",
     "estimator": "validation data neural_network training",
-    "cli": "errors spelling validation _version backends nn optim files data training analysis",
+    "cli": "errors spelling validation _version backends nn.layer_list files data neural_network committee training"
+    " analysis",
     "__main__": "spelling cli",
     "__init__": "_version errors backends nn data neural_network committee training",
 }

@@ -217,10 +217,9 @@ def _without_rules(ndimage: Any, mask: np.ndarray, notes: list[str]) -> np.ndarr
     found = mask.copy()
     for axis in (0, 1):
         long = max(5, round(0.9 * mask.shape[1 - axis]))
-        shape = (1, long) if axis == 0 else (long, 1)
         closed = ndimage.binary_closing(mask, np.ones((1, 9) if axis == 0 else (9, 1)))
         whole = mask | closed  # lines may have gaps
-        lines = ndimage.binary_opening(whole, np.ones(shape))
+        lines = _opened(ndimage, whole, long, 1 - axis)
         lines &= mask
         thick = ndimage.binary_opening(lines, np.ones((7, 1) if axis == 0 else (1, 7)))
         lines &= ~thick
@@ -232,6 +231,13 @@ def _without_rules(ndimage: Any, mask: np.ndarray, notes: list[str]) -> np.ndarr
             if "ruled paper" not in notes:
                 notes.append("ruled paper")
     return found
+
+
+def _opened(ndimage: Any, mask: np.ndarray, length: int, axis: int) -> np.ndarray:
+    """As ``binary_opening`` by a line of this length along the axis, in time that does not depend on the length."""
+    shift = -1 if length % 2 == 0 else 0  # the middle of an even length, seen from its other end
+    eroded = ndimage.minimum_filter1d(mask.astype(np.uint8), length, axis, mode="constant")
+    return np.asarray(ndimage.maximum_filter1d(eroded, length, axis, mode="constant", origin=shift) > 0)
 
 
 def _without_specks(ndimage: Any, mask: np.ndarray) -> np.ndarray:

@@ -26,18 +26,22 @@ def default_rates(
 ) -> dict[str, float]:
     """The default ``learning_rate``, ``weight_decay`` and ``warmup`` for these fields of a recipe.
 
-    - Sigmoid weights start about four times as large as others (see ``initializers``), so their steps may be larger.
-    - Four times as many images halve the noise of the mean gradient, so steps may be twice as long: Krizhevsky (2014),
-      One weird trick for parallelizing convolutional neural networks, for SGD; Malladi et al. (2022), On the SDEs and
-      scaling rules for adaptive gradient algorithms, for Adam. Above 200 images, adaptive optimizers did better with a
-      little more. Above 5,000 images, nothing is gained.
-    - The quadratic loss has smaller gradients: its slope contains that of the output's sigmoid. Adaptive optimizers
-      divide that out.
-    - Short trainings use a higher learning rate. The fewer the steps, the larger the share of the warm-up.
+    - Sigmoid weights start about four times as large as others (see ``initializers``), so their
+      steps may be larger.
+    - Four times as many images halve the noise of the mean gradient, so steps may be twice as long:
+      Krizhevsky (2014), One weird trick for parallelizing convolutional neural networks, for SGD;
+      Malladi et al. (2022), On the SDEs and scaling rules for adaptive gradient algorithms, for
+      Adam. Above 200 images, adaptive optimizers did better with a little more. Above 5,000 images,
+      nothing is gained.
+    - The quadratic loss has smaller gradients: its slope contains that of the output's sigmoid.
+      Adaptive optimizers divide that out.
+    - Short trainings use a higher learning rate. The fewer the steps, the larger the share of the
+      warm-up.
     - A constant learning rate must be as low as a decaying one is near its end.
-    - AdamW and Muon multiply weight decay by the learning rate. It rises when the learning rate falls, so that
-      weights shrink by about the same factor per epoch: Wang & Aitchison (2024), How to set AdamW's weight decay as you
-      scale model and dataset size. For the others, weight decay is part of the loss.
+    - AdamW and Muon multiply weight decay by the learning rate. It rises when the learning rate
+      falls, so that weights shrink by about the same factor per epoch: Wang & Aitchison (2024), How
+      to set AdamW's weight decay as you scale model and dataset size. For the others, weight decay
+      is part of the loss.
     - ``max_norm`` replaces weight decay.
 
     Width, depth, dropout and the number of images have no influence.

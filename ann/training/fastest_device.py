@@ -10,8 +10,7 @@ import numpy as np
 
 from ann.backends.base import Backend
 from ann.backends.select import get_backend
-from ann.data.datasets import CLASSES, Dataset
-from ann.neural_network import NeuralNetwork
+from ann.data.datasets import Dataset
 from ann.training.batches import ImageSet, lit_pixels
 from ann.training.recipe import Recipe
 from ann.training.trainer import Trainer
@@ -49,8 +48,7 @@ def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> floa
     """
     images = check_images("train_images", dataset.train_images, dataset.train_images[0].size)
     count = min(_MANY * recipe.batch_size, len(images))
-    layers = recipe.layer_list(images.shape[1], CLASSES)
-    network = NeuralNetwork(layers, recipe.loss, backend, committee=recipe.committee)
+    network = recipe.network(dataset, backend)
     # Skip only the pixels that are black in the whole training set; more are black in the sample
     lit, shape = lit_pixels(network, images, recipe), dataset.train_images.shape[1:]
     sample = ImageSet(network, images[:count], dataset.train_labels[:count], lit=lit, shape=shape)

@@ -335,7 +335,7 @@ def test_ctrl_c(tmp_path, small_data, old):
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=300)
     assert process.returncode == 130
-    kept = "nothing was saved, and mnist_ann.pickle is as it was" if old else "nothing was saved"
+    kept = "nothing was saved, and mnist_ann.pickle is unchanged" if old else "nothing was saved"
     assert error == f"interrupted: {kept}; {WITH_RUN}\n"
     names = {path.name for path in tmp_path.iterdir()}
     assert names == ({"small", "mnist_ann.pickle"} if old else {"small"})
@@ -385,7 +385,7 @@ def test_a_bar_on_a_terminal(tmp_path, small_data):
     assert "\r" in text and "images/s" in text and "left" in text
     assert re.search(r"epoch 3/3  loss", text) and "saved mnist_ann.pickle" in text
     assert (
-        len(re.findall(r"least sure of \d+ training images:", text)) == 1
+        len(re.findall(r"least certain of \d+ training images:", text)) == 1
     )  # after the first epoch, and next after the fourth
     model = (tmp_path / "mnist_ann.pickle").read_bytes()
     assert "least" not in run("train", "--data", small_data, *FAST, cwd=tmp_path)[0]
@@ -395,7 +395,7 @@ def test_a_bar_on_a_terminal(tmp_path, small_data):
 def test_picture_of_the_mistakes(trained, small_data):
     optional("matplotlib")
     out, _ = run("test", "--data", small_data, "--picture", "mistakes.png", cwd=trained)
-    assert f"the surest first: {trained / 'mistakes.png'}" in out
+    assert f"most confident first: {trained / 'mistakes.png'}" in out
     (trained / "mistakes.png").unlink()
     out, _ = run("test", "--data", small_data, "--picture", "mistakes.png", "--json", cwd=trained)
     assert json.loads(out)["total"] == 100 and (trained / "mistakes.png").stat().st_size > 1000

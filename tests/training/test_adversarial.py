@@ -99,5 +99,5 @@ def test_moved_images_have_the_dropout_of_theirs(backend, rng):
 
 
 def test_not_with_batch_normalisation():
-    with pytest.raises(ValueError, match="adversarial: with batch_norm, moved images would spoil the statistics"):
+    with pytest.raises(ValueError, match="adversarial: moved images would distort the statistics of batch_norm"):
         ann.Recipe(adversarial=1.0, batch_norm=True)

@@ -270,7 +270,7 @@ def test_a_run_of_a_committee_goes_on(tmp_path, small_data):
     run("train", *flags, "--output", "whole.pickle", cwd=tmp_path)
     run("train", *flags, "--run", "run", cwd=tmp_path)
     again, _ = run("train", "--resume", "run", cwd=tmp_path)
-    assert "committee of 2" in again and "this run is finished" in again
+    assert "committee of 2" in again and "this run finished" in again
     (tmp_path / "run/checkpoint.npz").unlink()
     (tmp_path / "run/model.pickle").unlink()
     again, _ = run("train", "--resume", "run", cwd=tmp_path)
@@ -285,14 +285,14 @@ def test_a_run_of_a_committee_goes_on(tmp_path, small_data):
 )
 def test_members_need_a_committee_and_held_out_images(tmp_path, words):
     _, error = run("train", *words, cwd=tmp_path, code=2)
-    assert "--report-members needs members, --committee 10, and held-out images, --validation 10000" in error
+    assert "--report-members needs members, --committee 10, and validation images, --validation 10000" in error
 
 
 @pytest.mark.slow
 def test_one_network_has_no_members(tmp_path, small_data):
     run("train", "--data", small_data, *FAST, cwd=tmp_path)
     _, error = run("test", "--data", small_data, "--report-members", cwd=tmp_path, code=1)
-    assert "mnist_ann.pickle: one network, and no committee" in error
+    assert "mnist_ann.pickle: a single network, which has no members" in error
 
 
 def test_networks_that_were_trained_apart(backend, dataset):
@@ -340,8 +340,8 @@ def test_join_on_the_command_line(tmp_path, small_data):
     assert (tmp_path / "c.pickle").read_bytes() == before
     (tmp_path / "e.pickle").write_bytes((tmp_path / "b.pickle").read_bytes())
     for models, output, words in (
-        (("a", "b", "e"), "c.pickle", "e.pickle: b.pickle has the same network, whose vote would count twice"),
-        (("a", "b", "b"), "c.pickle", "b.pickle: given twice, and its vote would count twice"),
+        (("a", "b", "e"), "c.pickle", "e.pickle: b.pickle has the same network, so its vote would count twice"),
+        (("a", "b", "b"), "c.pickle", "b.pickle: given twice, so its vote would count twice"),
         (("a", "b"), "a.pickle", "a.pickle: one of the networks to join; save the committee to another file"),
         (("a", "b"), "c.safetensors", "c.safetensors: this is written as .pickle: name it c.pickle (export.py writes"),
     ):
@@ -349,5 +349,5 @@ def test_join_on_the_command_line(tmp_path, small_data):
         _, error = run("join", *files, "--output", output, cwd=tmp_path, code=1)
         assert error.startswith(f"error: {words}"), error
     _, error = run("join", "c.pickle", "a.pickle", "--output", "d.pickle", cwd=tmp_path, code=1)
-    assert error == "error: a.pickle: c.pickle has the same network, whose vote would count twice\n"
+    assert error == "error: a.pickle: c.pickle has the same network, so its vote would count twice\n"
     run("join", "a.pickle", "b.pickle", "--output", "no/folder/c.pickle", cwd=tmp_path, code=1)

@@ -270,9 +270,9 @@ def test_recipes_as_json(dataset):
 
 
 def test_combinations_that_make_no_sense():
-    with pytest.raises(ValueError, match="early_stopping: it needs held-out images"):
+    with pytest.raises(ValueError, match="early_stopping: it needs validation images"):
         ann.Recipe(early_stopping=1)
-    with pytest.raises(ValueError, match="batch_norm: it compares the images of a batch, and batch_size is 1"):
+    with pytest.raises(ValueError, match="batch_norm: it needs batches of several images, and batch_size is 1"):
         ann.Recipe(batch_norm=True, batch_size=1)
 
 
