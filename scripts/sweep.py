@@ -23,6 +23,7 @@ from sweep_words import command, leaderboard
 
 import ann
 from ann.analysis.figures import pyplot
+from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, check_suffix, number, whole
@@ -62,7 +63,7 @@ def main() -> None:
         threading.excepthook = no_sign_of_life
         warnings.simplefilter("ignore", ann.TrainingWarning)  # of networks that are tried, whatever comes of them
         backend = ann.get_backend(flags.device)
-        dataset = without_test_images(ann.load_dataset(flags.data))
+        dataset = without_test_images(load_dataset(flags.data))
         check_sizes(space, len(dataset.train_images), flags.validation)
         with sweep_study.one_line_storage_errors(flags.storage):
             storage = sweep_study.open_storage(flags.storage, flags.grace)

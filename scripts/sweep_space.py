@@ -173,12 +173,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         text = f"{text} (default: {default or 'around the default for the other values'})"
         parser.add_argument(flag, type=kind, default=default, metavar=kind.metavar, help=text)
 
-    choices = {"activation": tuple(ACTIVATIONS), "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
+    choices = {"activation": tuple(ACTIVATIONS), "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": tuple(LOSSES)}
     add("hidden_layers", _RangeType(int), "1-3", "how many")
     add("width", _RangeType(int, log=True, least=1), "32-512", "of each of them")
     add("activation", _Names(choices["activation"]), "sigmoid,tanh,relu,gelu", f"of {', '.join(ACTIVATIONS)}")
     add("output_activation", _Names(choices["activation"]), "sigmoid,softmax", "the same choice")
-    add("loss", _Names(LOSSES), "cross-entropy,quadratic", "those that go with the outputs")
+    add("loss", _Names(tuple(LOSSES)), "cross-entropy,quadratic", "those that go with the outputs")
     add("optimizer", _Names(OPTIMIZERS), "nesterov,adamw,muon", f"of {', '.join(OPTIMIZERS)}")
     add("learning_rate", _RangeType(float, log=True), None, "largest learning rate")
     add("weight_decay", _RangeType(float, log=True), None, "how strongly weights are pulled towards 0")

@@ -120,7 +120,7 @@ class Worker:
             trial.study.enqueue_trial(trial.params)
             raise InterruptedTrialError
         assert reports[-1].validation
-        return reports[-1].validation.wrong
+        return reports[-1].validation.errors
 
     def _network(self, trial: Any, recipe: ann.Recipe) -> tuple[ann.NeuralNetwork, ann.Recipe]:
         """The network of a trial, and its recipe with as many epochs as there is time for."""
@@ -154,7 +154,7 @@ class _Watch:
         self._trial, self._epochs, self._bar, self.hopeless = trial, epochs, bar, False
 
     def __call__(self, report: ann.EpochReport) -> bool:
-        wrong = report.validation.wrong if report.validation else 0
+        wrong = report.validation.errors if report.validation else 0
         self._bar.set_postfix_str(f"; trial {self._trial.number}: epoch {report.epoch}/{self._epochs}, {wrong} wrong")
         tenth, before = (math.floor(TENTHS * epoch / self._epochs) for epoch in (report.epoch, report.epoch - 1))
         if tenth > before and report.epoch < self._epochs:  # trials of other lengths are compared at these

@@ -10,6 +10,7 @@ import re
 import warnings
 import weakref
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ class GpuBackend(Backend):
     def __init__(self, xp: Any, description: str, precision: str = "float32") -> None:
         super().__init__("gpu", xp, description)
         self.precision = precision
-        self._kernels: dict[Callable[..., None], Callable[..., None]] = {}
+        self._fused: dict[Callable[..., None], Callable[..., None]] = {}
+        self._kernels: dict[Callable[..., Any], Callable[..., None] | None] = {}
 
     def from_host(self, array: np.ndarray) -> Array:
         """See ``Backend``."""
@@ -49,14 +51,40 @@ class GpuBackend(Backend):
 
     def fused(self, function: Callable[..., None], *arrays: Array) -> None:
         """See ``Backend``."""
-        if function not in self._kernels:
+        if function not in self._fused:
             other = GpuBackend(self.xp, self.description)  # a kernel that refers to self would keep it alive
 
             def kernel(*parameters: Array) -> None:
                 function(other, *parameters)
 
-            self._kernels[function] = self.xp.fuse(kernel)
-        self._kernels[function](*arrays)
+            self._fused[function] = self.xp.fuse(kernel)
+        self._fused[function](*arrays)
+
+    def elementwise(
+        self,
+        function: Callable[..., Any],
+        *arrays: Any,
+        out: Array | tuple[Array, ...],
+        spare: tuple[Array, ...] = (),
+    ) -> None:
+        """See ``Backend``. It is one kernel, or several for what CuPy cannot put into one.
+
+        The backend keeps the kernel of each function for the next call. So a function should not
+        refer to arrays, but take them as arguments.
+        """
+        outs = out if isinstance(out, tuple) else (out,)
+        key = _kernel_key(function)
+        if key not in self._kernels:
+            self._kernels[key] = _kernel(self.xp, function, len(arrays))
+        kernel = self._kernels[key]
+        if kernel is not None:
+            try:
+                kernel(*arrays, *outs)
+            except Exception:  # an error of the function's own is raised when it is called below
+                self._kernels[key] = None
+            else:
+                return
+        super().elementwise(function, *arrays, out=out)
 
     def recorder(self) -> Backend:
         """See ``Backend``."""
@@ -85,6 +113,7 @@ class GpuRecorder(GpuBackend):
 
     def __init__(self, backend: GpuBackend) -> None:
         super().__init__(backend.xp, backend.description, backend.precision)
+        self._kernels = backend._kernels
         self._cublas = importlib.import_module("nvmath.bindings.cublas")
         self._pool = self.xp.cuda.MemoryPool()
         self._stream = self.xp.cuda.Stream(non_blocking=True)
@@ -121,10 +150,16 @@ class GpuRecorder(GpuBackend):
                 graph = self._stream.end_capture()
         return graph
 
-    def evaluate(self, function: Callable[[Any, Array], Array], array: Array, out: Array) -> None:
+    def elementwise(
+        self,
+        function: Callable[..., Any],
+        *arrays: Any,
+        out: Array | tuple[Array, ...],
+        spare: tuple[Array, ...] = (),
+    ) -> None:
         """See ``Backend``."""
         self._running = function
-        super().evaluate(function, array, out)
+        super().elementwise(function, *arrays, out=out)
         self._running = None
 
     def _warn(self, error: Exception) -> None:
@@ -166,6 +201,44 @@ class GpuRecorder(GpuBackend):
             *(self._handle, *operations, columns, rows, inner, factors.ctypes.data, *right, *left),
             *(factors[1:].ctypes.data, *result, *members, precision, cublas.GemmAlgo.DFALT),
         )
+
+
+class _Fusing:
+    """CuPy as ``cupy.fuse`` has it: there ``cupy.astype`` does not know the stand-ins for arrays."""
+
+    def __init__(self, cupy: Any) -> None:
+        self._cupy = cupy
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cupy, name)
+
+    def astype(self, array: Array, dtype: Any) -> Array:
+        return array.astype(dtype)
+
+
+def _kernel(xp: Any, function: Callable[..., Any], inputs: int) -> Callable[..., None]:
+    """A function of the formula's arguments and its outs, which CuPy compiles when it is called."""
+
+    def kernel(*parameters: Array) -> None:
+        results = function(_Fusing(xp), *parameters[:inputs])
+        results = results if isinstance(results, tuple) else (results,)
+        for result, out in zip(results, parameters[inputs:], strict=True):
+            result = result.astype(out.dtype) if hasattr(result, "astype") else result
+            xp.copyto(out, result)
+
+    name = re.sub(r"\W", "_", getattr(function, "__name__", "formula"))
+    fused: Callable[..., None] = xp.fuse(kernel_name=f"ann_{name}")(kernel)
+    return fused
+
+
+def _kernel_key(function: Callable[..., Any]) -> Any:
+    """The function, or what is equal for functions that one line makes again with the same numbers."""
+    if isinstance(function, FunctionType) and not function.__kwdefaults__:
+        values = [cell.cell_contents for cell in function.__closure__ or ()]
+        values += function.__defaults__ or ()
+        if all(isinstance(value, int | float) for value in values):
+            return (function.__code__, id(function.__globals__), *values)
+    return function
 
 
 def _one(array: Array) -> Array:

@@ -61,8 +61,8 @@ def to_bytes(
 ) -> bytes:
     """The bytes of a model file, checked to be readable.
 
-    The arguments are the fields above, but arrays may be of any float type. ``images`` (M, I), uint8,
-    are for the self-test, which is left out if its outputs depend on rounding.
+    The arguments are the fields above, but arrays may be of any float type. ``images`` (M, I),
+    uint8, are for the self-test, which is left out if its outputs depend on rounding.
 
     Raises:
         ValueError: the model could not be read back: it is too large or not finite, or its recipe
@@ -157,9 +157,9 @@ def _interned(value: Any) -> Any:
 
 
 def parameter_vector(contents: dict[str, Any]) -> tuple[int, np.ndarray]:
-    """The number of members, and the parameters: layer by layer, the weights and then the biases."""
+    """How many members there are, and their parameters in the order of ``NeuralNetwork.parameters``."""
     leading = contents["layers"][0]["bias"].shape[:-1]
-    arrays = [layer[key] for layer in contents["layers"] for key in ("weight", "bias")]
+    arrays = [layer[key] for key in ("weight", "bias") for layer in contents["layers"]]
     rows = [array.reshape(*leading, -1) for array in arrays]
     with np.errstate(all="ignore"):
         vector = np.concatenate(rows, axis=-1, dtype=np.float32, casting="same_kind")

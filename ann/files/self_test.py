@@ -81,7 +81,7 @@ def _outputs(contents: dict[str, Any], images: np.ndarray) -> np.ndarray:
         name = layer["activation"]
         is_last = layer is last
         activation = get_loss(contents["loss"], name).output if is_last else get_activation(name)
-        activation.function(backend, z, z)
+        activation.forward(backend, z, out=z)
         x = z
     return np.asarray(x.mean(axis=0)) if bias.ndim == 2 else x
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from ann.backends.base import Backend
 from ann.data.datasets import Dataset
-from ann.data.distortion import Strengths
+from ann.data.distortion import DistortionStrengths
 from ann.neural_network import NeuralNetwork
 from ann.nn.activations import ACTIVATIONS, get_activation
 from ann.nn.losses import LOSSES, get_loss
@@ -176,9 +176,9 @@ class Recipe:
         return dataclasses.replace(copy, **{**rates, **fields})
 
     @property
-    def strengths(self) -> Strengths:
+    def strengths(self) -> DistortionStrengths:
         """How far training images are distorted."""
-        return Strengths(self.rotation, self.scaling, self.shear, self.shift, self.elastic)
+        return DistortionStrengths(self.rotation, self.scaling, self.shear, self.shift, self.elastic)
 
     def network(self, dataset: Dataset, device: str | Backend = "cpu", seed: int = 0) -> NeuralNetwork:
         """A new network for the images and classes of a data set."""

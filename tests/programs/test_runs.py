@@ -70,7 +70,7 @@ def test_what_is_in_the_folder(tmp_path, small_data):
     assert (config["device"], config["data"]) == ("cpu", str(small_data))
     assert config["versions"]["numpy"] == np.__version__ and len(config["data_sha256"]["train_images"]) == 64
     log = [EpochReport.from_fields(json.loads(line)) for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert [report.epoch for report in log] == [1, 2, 3] and log[0].validation.total == 60
+    assert [report.epoch for report in log] == [1, 2, 3] and log[0].validation.count == 60
     assert read_checkpoint(folder / "checkpoint.npz")[1].reports == log
     assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
     run("train", "--data", small_data, *FAST, "--validation", 60, "--output", "x.pickle", cwd=tmp_path)
@@ -224,10 +224,10 @@ def test_other_versions_are_said(stopped):
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (None, "run: no run was begun in this folder; begin one there with --run"),
+        (None, "run: no run in this folder; start one there with --run"),
         ("{", "config.json: not the config of a run: Expecting"),
         ("[]", "config.json: not the config of a run: its format is not 'ann-run'"),
-        ('{"format": "ann-run", "version": 2}', "version 2; known here: 1"),
+        ('{"format": "ann-run", "version": 2}', "version 2, expected 1"),
         ('{"format": "ann-run", "version": 1}', "it lacks 'recipe'"),
     ],
 )
@@ -310,7 +310,7 @@ def test_a_read_only_file_of_a_run_is_found_before_training(stopped, name):
         (["--run", "small"], 1, "small: The folder is not empty; name a new folder\n"),
         (["--run", "file"], 1, "error: file: File exists"),
         (["--run", "file/x"], 1, "error: file/x: Not a directory"),
-        (["--resume", "absent"], 1, "absent: no run was begun in this folder"),
+        (["--resume", "absent"], 1, "absent: no run in this folder"),
         (["--run", "a", "--output", "b"], 2, "not allowed with argument"),
         (["--run", "a", "--resume", "run"], 2, "not allowed with argument"),
         (["--checkpoint-every", "1"], 2, "--checkpoint-every needs a folder to write to: --run FOLDER"),
@@ -353,7 +353,7 @@ def test_a_disk_that_fills_up(tmp_path, small_data):
     assert (tmp_path / "good/model.pickle").stat().st_size < 12_000 < (tmp_path / "good/checkpoint.npz").stat().st_size
     process = run_changed(change, small_data, tmp_path, "--run", "full", "--checkpoint-every", "2")
     assert process.returncode == 0, process.stderr
-    warned = "warning: no checkpoint was written: full/checkpoint.npz: File too large; training goes on\n"
+    warned = "warning: no checkpoint was written: full/checkpoint.npz: File too large; training continues\n"
     assert process.stderr == warned  # once is enough
     assert "no curves: full/curves.png: File too large" in process.stdout or "pictures need" in process.stdout
     assert digests(tmp_path / "full") == digests(tmp_path / "good")
@@ -462,7 +462,7 @@ def test_a_folder_or_a_log_that_is_lost_costs_no_model(tmp_path, small_data, los
         "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, lose], *rest, **o)"
     )
     process = run_changed(change, small_data, tmp_path, "--run", "run")
-    assert "training goes on" in process.stderr and "no log was written" in process.stderr
+    assert "training continues" in process.stderr and "no log was written" in process.stderr
     if "rename" in lost:
         assert process.returncode == 1
         found = re.search("the model is in (.*) instead", process.stderr)[1]
@@ -479,7 +479,7 @@ def test_memory_that_runs_out_while_a_checkpoint_is_written(tmp_path, small_data
     env = {**NO_GPU, "PYTHONWARNINGS": action}
     process = run_changed(change, small_data, tmp_path, "--run", "run", "--checkpoint-every", "1", env=env)
     assert process.returncode == 0 and (tmp_path / "run/model.pickle").exists()
-    assert process.stderr == "warning: no checkpoint was written: not enough memory; training goes on\n"
+    assert process.stderr == "warning: no checkpoint was written: not enough memory; training continues\n"
 
 
 def test_a_drawing_library_that_is_set_up_wrongly(tmp_path, small_data):
@@ -536,4 +536,4 @@ def test_a_config_from_before_a_field_was_there(stopped):
 def test_a_file_is_no_run(stopped, name):
     (stopped / "model.pickle").write_text("")
     _, error = run("train", "--resume", stopped / name, cwd=stopped.parent, code=1)
-    assert "no run was begun in this folder" in error
+    assert "no run in this folder" in error
