@@ -1,12 +1,15 @@
 """The exceptions of this package, and what makes text safe to quote in their messages.
 
 Each message is one line that says what is wrong, where, and what to do. Wrong arguments raise plain ``ValueError``.
-Errors about files are subclasses of ``ValueError`` too, like ``json.JSONDecodeError``.
+Errors about files are subclasses of ``ValueError`` too, like ``json.JSONDecodeError``. An optional library that is not
+installed is an ``ImportError``.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
+from typing import Any
 
 
 class AnnError(Exception):
@@ -38,7 +41,7 @@ class TrainingWarning(UserWarning):
 
 
 def printable_text(text: object, most: int = 80) -> str:
-    """Text from outside, such as a server's answer: one line, at most ``most`` characters, no terminal codes."""
+    """Text from outside on one line, shortened to ``most`` characters, without terminal codes."""
     line = " ".join(str(text).split())
     line = line if line.isprintable() else ascii(line)
     return line if len(line) <= most else f"{line[:most]}..."
@@ -55,3 +58,20 @@ def printable_path(path: str | os.PathLike[str]) -> str:
     """A path of any length on one line, without terminal codes."""
     text = str(os.fspath(path))
     return text if text.isprintable() else ascii(text)
+
+
+def require(module: str, extra: str, use: str) -> Any:
+    """Import a module of an optional library.
+
+    Args:
+        module: its full name.
+        extra: the extra of this project that installs it.
+        use: what needs it, such as "figures need matplotlib": the error message begins with it.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        raise ImportError(f"{use}: pip install -e '.[{extra}]'") from None

@@ -1,6 +1,4 @@
-"""Write a saved network in another form: a web page to draw on, or a file for other programs."""
-
-from __future__ import annotations
+"""Export a saved network as a web page to draw on, or as a file for other programs."""
 
 import argparse
 import sys
@@ -11,7 +9,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout
 from ann.cli import bootstrap
 
 bootstrap.start()
-
 
 import ann
 from ann.cli.errors import one_line_errors
@@ -27,46 +24,45 @@ EXAMPLES = """\
   python scripts/export.py --to clothes.html --classes fashion-mnist clothes.pickle
   python scripts/export.py --to model.onnx mine.pickle"""
 PAGE = ".html"
+SUFFIXES = (PAGE, *FORMS)
 
 
 def main() -> None:
-    """Parse, load, write."""
+    """Load a network and write it in the format that the suffix names."""
     flags = parse_flags()
     with one_line_errors():
         check_writable(flags.to)
         network = ann.load_model(flags.model)
-        form = flags.to.suffix.lower()
-        data = web_page(network, SOURCES[flags.classes].classes).encode() if form == PAGE else FORMS[form](network)
+        suffix = flags.to.suffix.lower()
+        classes = SOURCES[flags.classes].classes
+        data = FORMS[suffix](network) if suffix in FORMS else web_page(network, classes).encode()
         write_atomically(flags.to, data)
-        use = ": open it in a browser, and draw" if form == PAGE else ""
+        use = ": open it in a browser, and draw" if suffix == PAGE else ""
         echo(f"saved {flags.to.resolve()}, {len(data) / 1e6:.2f} MB{use}")
 
 
 def output(text: str) -> Path:
-    """An argparse type: a file whose ending says the form."""
+    """An argparse type: a file whose suffix names the format."""
     path = user_path(text)
-    if path.suffix.lower() not in (PAGE, *FORMS):
-        raise argparse.ArgumentTypeError(f"expected a name that ends in {', '.join((PAGE, *FORMS))}, got {text!r}")
+    if path.suffix.lower() not in SUFFIXES:
+        expected = f"expected a name that ends in {', '.join(SUFFIXES)}"
+        raise argparse.ArgumentTypeError(f"{expected}, got {text!r}")
     return path
 
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = Parser("Write a saved network in another form, which the ending of --to says.", EXAMPLES)
+    parser = Parser(__doc__ or "", EXAMPLES)
     parser.add_import()
     parser.add_model("MODEL")
-    parser.add_argument(
-        "--to",
-        type=output,
-        metavar="FILE",
-        help="page.html: a web page to draw on; model.onnx, for "
-        "ONNX runtimes; model.safetensors, for PyTorch; model.npz, for NumPy",
-    )
+    text = "page.html: a web page to draw on; model.onnx: for ONNX runtimes; model.safetensors: "
+    text += "for PyTorch; model.npz: for NumPy"
+    parser.add_argument("--to", type=output, metavar="FILE", help=text)
     parser.add_classes()
     flags = parser.parse_args()
     if flags.to is None:
-        meant = flags.model if flags.model.suffix.lower() in (PAGE, *FORMS) else "page.html"
-        parser.error(f"--to FILE is required: it names the file to write, such as --to {meant}")
+        example = flags.model if flags.model.suffix.lower() in SUFFIXES else "page.html"
+        parser.error(f"--to FILE is required: it names the file to write, such as --to {example}")
     return flags
 
 

@@ -1,6 +1,4 @@
-"""Make a committee of networks that were trained apart: together they are right more often than each."""
-
-from __future__ import annotations
+"""Join trained networks into a committee, which makes fewer errors than each of them."""
 
 import argparse
 import hashlib
@@ -13,7 +11,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout
 from ann.cli import bootstrap
 
 bootstrap.start()
-
 
 import ann
 from ann.cli.commands import command
@@ -30,18 +27,20 @@ EXAMPLES = """\
 
 
 def main() -> None:
-    """Parse, join, save."""
+    """Load the networks, join them and save the committee."""
     flags = parse_flags()
-    with one_line_errors(lambda: f"{flags.output} is as it was"):
+    with one_line_errors(lambda: f"{flags.output} is unchanged"):
         check_suffix(flags.output, ".pickle", OTHER_FORMATS)
         if any(flags.output.resolve() == path.resolve() for path in flags.models):
-            raise ValueError(f"{flags.output}: one of the networks to join; save the committee to another file")
+            advice = "save the committee to another file"
+            raise ValueError(f"{flags.output}: one of the networks to join; {advice}")
         check_writable(flags.output)
         networks = [ann.load_model(path) for path in flags.models]
         try:
             committee = ann.committee_of(networks)
         except ValueError as error:
-            names = ", ".join(f"{number} is {path}" for number, path in enumerate(flags.models, start=1))
+            numbered = enumerate(flags.models, start=1)
+            names = ", ".join(f"{number} is {path}" for number, path in numbered)
             raise ann.ModelFileError(f"{error} ({names})") from None
         check_different(flags.models, networks)
         committee.save(flags.output)
@@ -50,23 +49,26 @@ def main() -> None:
 
 
 def check_different(paths: Sequence[Path], networks: Sequence[ann.NeuralNetwork]) -> None:
-    """Raise ModelFileError where two files hold one network, alone or as a member: its vote would count twice."""
-    before: dict[bytes, Path] = {}
+    """Raise ModelFileError if two files have a network in common: its vote would count twice."""
+    seen, twice = dict[bytes, Path](), "so its vote would count twice"
     for path, network in zip(paths, networks, strict=True):
         for member in network.backend.to_host(network.parameters).reshape(network.committee, -1):
-            other = before.setdefault(hashlib.sha256(member.tobytes()).digest(), path)
-            if other is not path and other.resolve() == path.resolve():
-                raise ann.ModelFileError(f"{path}: given twice, and its vote would count twice")
-            if other is not path:
-                raise ann.ModelFileError(f"{path}: {other} has the same network, whose vote would count twice")
+            other = seen.setdefault(hashlib.sha256(member.tobytes()).digest(), path)
+            if other is path:
+                continue
+            if other.resolve() == path.resolve():
+                raise ann.ModelFileError(f"{path}: given twice, {twice}")
+            raise ann.ModelFileError(f"{path}: {other} has the same network, {twice}")
 
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = Parser("Make a committee of saved networks with the same layers; their outputs are averaged.", EXAMPLES)
+    parser = Parser(__doc__ or "", EXAMPLES)
     parser.add_import()
-    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="model files, at least two")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="where to save the committee")
+    text = "at least two model files of networks with the same layers"
+    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help=text)
+    text = "where to save the committee"
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help=text)
     flags = parser.parse_args()
     if len(flags.models) < 2:
         parser.error("a committee needs at least two models")

@@ -16,12 +16,7 @@ from support import ROOT
 from support.programs import run
 from support.readme import GUIDES, blocks, prose, text_of
 
-STARTED_BY_OTHERS = {"distributed_speed"}  # benchmark.py starts it
-PROGRAMS = sorted(
-    path.stem
-    for path in (ROOT / "scripts").glob("*.py")
-    if "__main__" in path.read_text() and path.stem not in STARTED_BY_OTHERS
-)
+PROGRAMS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if "__main__" in path.read_text())
 LANGUAGES = {
     *("sh", "sh setup", "text", "console", "pycon"),
     *("python", "python tutorial", "python scikit-learn"),

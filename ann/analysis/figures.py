@@ -1,9 +1,13 @@
-"""Pictures, where people would rather look than read: of digits, in the terminal and as figures. Figures need
-matplotlib (the extra ``plot``), which is imported only when one is asked for.
+"""Figures of images, and of what training and testing found.
+
+They need matplotlib (the extra ``plot``), which is imported when the first one is made. Their
+colours are ones that colour-blind readers can tell apart.
 """
 
 from __future__ import annotations
 
+import base64
+import html
 import importlib
 import io
 import os
@@ -13,45 +17,33 @@ from typing import Any
 
 import numpy as np
 
+from ann.analysis.inspection import Calibration, Change
+from ann.analysis.metrics import wilson_interval
+from ann.errors import require
 from ann.files.atomic import check_writable, write_atomically
 from ann.training.report import EpochReport
 
-_BRAILLE_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # bits of U+2800, by row and column
-_FOR_OTHER_PROGRAMS = {"pgf", "raw", "rgba"}  # of matplotlib's formats: for TeX, and no pictures
-_SHADES = " .:*#"
-BLUE, ORANGE = "#0072b2", "#d55e00"  # of Okabe & Ito (2008), told apart by colour-blind readers too
+BLUE, ORANGE = "#0072b2", "#d55e00"  # of Okabe & Ito (2008)
+_NOT_PICTURES = {"pgf", "raw", "rgba"}  # formats of matplotlib for TeX and other programs
+_LEGIBLE = 30  # a confusion matrix of more classes has no space for its counts
+_MOST_NEURONS = 64
 
 
-def text_picture(image: np.ndarray, unicode: bool = True) -> list[str]:
-    """A uint8 image (height, width) as lines of text, white on black.
+def pyplot() -> Any:
+    """The part of matplotlib that makes figures. Raises ImportError without it."""
+    return require("matplotlib.pyplot", "plot", "pictures need matplotlib")
 
-    With ``unicode``, each character is 2 x 4 dots of Braille; without, ASCII, each 2 x 4 pixels' mean shade.
+
+def figure_of_images(
+    images: Sequence[np.ndarray] | np.ndarray,
+    captions: Sequence[str],
+    columns: int = 5,
+) -> Any:
+    """A matplotlib figure of images (height, width), each under its caption.
+
+    Raises:
+        ImportError: matplotlib is not installed.
     """
-    height, width = image.shape
-    padded = np.zeros((-(-height // 4) * 4, -(-width // 2) * 2), dtype=np.uint8)
-    padded[:height, :width] = image
-    cells = padded.reshape(padded.shape[0] // 4, 4, padded.shape[1] // 2, 2).swapaxes(1, 2)  # (rows, columns, 4, 2)
-    if unicode:
-        codes = 0x2800 + ((cells >= 96) * np.array(_BRAILLE_DOTS)).sum(axis=(2, 3))
-        return ["".join(map(chr, row)) for row in codes.tolist()]
-    shades = cells.mean(axis=(2, 3)) * len(_SHADES) / 256.0
-    return ["".join(_SHADES[shade] for shade in row) for row in shades.astype(int).tolist()]
-
-
-def text_sheet(images: np.ndarray, captions: Sequence[str], columns: int = 5, unicode: bool = True) -> str:
-    """Several images (N, height, width) side by side, each under its caption."""
-    lines = []
-    for start in range(0, len(images), columns):
-        pictures = [text_picture(image, unicode) for image in images[start : start + columns]]
-        width = max(len(pictures[0][0]), *(len(caption) for caption in captions[start : start + columns])) + 1
-        for row in ([caption] for caption in captions[start : start + columns]), *zip(*pictures, strict=True):
-            cells = (cell[0] if isinstance(cell, list) else cell for cell in row)
-            lines.append("".join(f"{cell:{width}}" for cell in cells).rstrip())
-    return "\n".join(lines)
-
-
-def figure_of_images(images: Sequence[np.ndarray] | np.ndarray, captions: Sequence[str], columns: int = 5) -> Any:
-    """A matplotlib figure of images (height, width), each under its caption. Raises ImportError without it."""
     rows = max(1, -(-len(images) // columns))
     lines = max((caption.count("\n") for caption in captions), default=0)
     size = 1.5 * columns, (1.75 + 0.2 * lines) * rows
@@ -66,28 +58,35 @@ def figure_of_images(images: Sequence[np.ndarray] | np.ndarray, captions: Sequen
 
 
 def figure_of_curves(reports: Sequence[EpochReport]) -> Any:
-    """A matplotlib figure of the losses and, where images were held out, the mistakes on them, epoch by epoch.
+    """A matplotlib figure of the loss after each epoch, and of the errors on validation images.
 
-    Raises ImportError without matplotlib.
+    Raises:
+        ImportError: matplotlib is not installed.
     """
     epochs = [report.epoch for report in reports]
     measured = [report.validation for report in reports if report.validation]
     panels = 2 if measured else 1
-    figure, axes = pyplot().subplots(panels, 1, figsize=(7, 3.2 * panels), sharex=True, squeeze=False)
+    size = 7, 3.2 * panels
+    figure, axes = pyplot().subplots(panels, 1, figsize=size, sharex=True, squeeze=False)
     marks = {"marker": ".", "markersize": 5, "linewidth": 1.5}
     top = axes[0, 0]
-    top.plot(epochs, [report.loss for report in reports], color=BLUE, label="training images", **marks)
+    losses = [report.loss for report in reports]
+    validation_losses = [found.loss for found in measured]
+    top.plot(epochs, losses, color=BLUE, label="training images", **marks)
     if measured:
-        top.plot(epochs, [found.loss for found in measured], color=ORANGE, label="held-out images", **marks)
-        wrong = [found.wrong for found in measured]
-        best = min(range(len(wrong)), key=lambda place: (wrong[place], measured[place].loss))
+        top.plot(epochs, validation_losses, color=ORANGE, label="validation images", **marks)
+        wrong = [found.errors for found in measured]
+        best = min(range(len(wrong)), key=lambda index: (wrong[index], validation_losses[index]))
         bottom = axes[1, 0]
         bottom.plot(epochs, wrong, color=ORANGE, **marks)
         bottom.plot(epochs[best], wrong[best], "o", color="black", markersize=9, fillstyle="none")
-        bottom.set_title(f"ringed: the fewest, {wrong[best]:,} in epoch {epochs[best]}", fontsize="medium")
-        _logarithmic(bottom, wrong)
-        bottom.set_ylabel(f"wrong of {measured[-1].total:,} held out")
-    _logarithmic(top, [*(report.loss for report in reports), *(found.loss for found in measured)])
+        text = f"circle: fewest errors, {wrong[best]:,} in epoch {epochs[best]}"
+        bottom.set_title(text, fontsize="medium")
+        log_scale(bottom, "y", wrong)
+        bottom.grid(True, alpha=0.3)
+        bottom.set_ylabel(f"errors on {measured[-1].count:,} validation images")
+    log_scale(top, "y", losses + validation_losses)
+    top.grid(True, alpha=0.3)
     top.set_ylabel("mean loss")
     top.legend()
     axes[-1, 0].set_xlabel("epoch")
@@ -96,37 +95,169 @@ def figure_of_curves(reports: Sequence[EpochReport]) -> Any:
     return figure
 
 
+def figure_of_confusion(matrix: np.ndarray, names: Sequence[str]) -> Any:
+    """A confusion matrix, shaded by errors alone: correct answers would outshine them."""
+    figure, axis = pyplot().subplots(figsize=(7.2, 6.4))
+    errors = matrix - np.diag(np.diag(matrix))
+    picture = axis.imshow(errors, cmap="Blues", vmin=0, vmax=max(1, errors.max()))
+    if len(matrix) <= _LEGIBLE:
+        _write_counts(axis, matrix, dark_above=0.6 * float(errors.max()))
+        angle = 45 if max(map(len, names)) > 2 else 0
+        axis.set_xticks(range(len(names)), names, rotation=angle, ha="right" if angle else "center")
+        axis.set_yticks(range(len(names)), names)
+    axis.set_xlabel("predicted class")
+    axis.set_ylabel("label")
+    figure.colorbar(picture, ax=axis, label="errors", fraction=0.046)
+    figure.tight_layout()
+    return figure
+
+
+def _write_counts(axis: Any, matrix: np.ndarray, dark_above: float) -> None:
+    """Write each count of a confusion matrix in a colour that shows on its cell's shade."""
+    for row, column in np.ndindex(*matrix.shape):
+        count = int(matrix[row, column])
+        colour = "black" if count else "#999999"
+        if row != column and count > dark_above:
+            colour = "white"
+        weight = "bold" if row == column else "normal"
+        style = {"ha": "center", "va": "center", "fontsize": 8, "fontweight": weight}
+        axis.text(column, row, f"{count}", color=colour, **style)
+
+
+def figure_of_calibration(found: Calibration) -> Any:
+    """A reliability diagram: accuracy against probability, above a histogram of the answers."""
+    panels = {"figsize": (6, 6.4), "sharex": True, "height_ratios": (3, 1)}
+    figure, (top, bottom) = pyplot().subplots(2, 1, **panels)
+    top.plot([0, 1], [0, 1], "--", color="gray", label="perfectly calibrated")
+    right = np.rint(found.accuracy * found.counts).astype(int)
+    pairs = zip(right.tolist(), found.counts.tolist(), strict=True)
+    intervals = np.array([wilson_interval(correct, count) for correct, count in pairs]).T
+    reach = np.abs(intervals - found.accuracy)
+    label = "this network, with 95 % intervals"
+    style = {"fmt": "o-", "capsize": 3, "color": BLUE, "label": label}
+    top.errorbar(found.confidence, found.accuracy, reach, **style)
+    top.set_ylabel("accuracy")
+    top.set_ylim(-0.03, 1.03)
+    top.legend(loc="lower right")
+    top.grid(True, alpha=0.3)
+    bottom.bar(found.confidence, found.counts, width=0.03, color=ORANGE)
+    bottom.set_yscale("log")
+    bottom.set_ylabel("answers")
+    bottom.set_xlabel("probability of the predicted class")
+    bottom.set_xlim(0, 1.03)
+    bottom.grid(True, alpha=0.3)
+    figure.tight_layout()
+    return figure
+
+
+def figure_of_robustness(
+    changes: Sequence[Change],
+    error_rates: Sequence[Sequence[float]],
+    constant: float,
+) -> Any:
+    """The error rate against the strength of up to five changes of the images, one panel each.
+
+    Args:
+        changes: the changes.
+        error_rates: for each change, the error rate at each of its levels.
+        constant: the error rate of always giving the most frequent answer, for comparison.
+    """
+    figure, axes = pyplot().subplots(2, 3, figsize=(10, 6), sharey=True)
+    for axis, change, rates in zip(axes.flat, changes, error_rates, strict=False):
+        axis.plot(change.levels, [100 * rate for rate in rates], "o-", color=BLUE)
+        axis.axhline(100 * constant, linestyle="--", color="gray")
+        axis.set_xlabel(change.name)
+        axis.set_ylim(0, 100)
+        axis.grid(True, alpha=0.3)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("errors (%)")
+    rest = axes.flat[len(changes)]
+    rest.set_axis_off()
+    text = "dashed: always giving the\nmost frequent answer"
+    rest.text(0.1, 0.5, text, color="gray", transform=rest.transAxes)
+    figure.tight_layout()
+    return figure
+
+
+def figure_of_weights(weight: np.ndarray, shape: tuple[int, int]) -> Any:
+    """The incoming weights (I, O) of a layer's first 64 neurons, as images (height, width)."""
+    count = min(_MOST_NEURONS, weight.shape[1])
+    columns = min(16, count)
+    rows = -(-count // columns)
+    size = 0.66 * columns + 0.8, 0.66 * rows + 0.4
+    figure, axes = pyplot().subplots(rows, columns, figsize=size, squeeze=False)
+    limit = float(np.quantile(np.abs(weight), 0.995)) or 1.0
+    style = {"cmap": "PuOr_r", "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
+    picture = None
+    for neuron, axis in enumerate(axes.flat):
+        axis.set_axis_off()
+        if neuron < count:
+            picture = axis.imshow(weight[:, neuron].reshape(shape), **style)
+    figure.tight_layout(pad=0.3, rect=(0, 0, 0.94, 1))
+    bar = figure.add_axes((0.95, 0.1, 0.012, 0.8))
+    figure.colorbar(picture, cax=bar).ax.tick_params(labelsize=7)
+    return figure
+
+
+def log_scale(axis: Any, direction: str, values: Sequence[float]) -> None:
+    """Make the x or y axis logarithmic, with plain numbers, if all values are above 0."""
+    if min(values) <= 0:
+        return
+    ticker = importlib.import_module("matplotlib.ticker")
+    wide = max(values) > 8 * min(values)
+    marked = (1, 2, 5) if wide else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
+    getattr(axis, f"set_{direction}scale")("log")
+    line = getattr(axis, f"{direction}axis")
+    line.set_major_locator(ticker.LogLocator(subs=marked, numticks=6))
+    line.set_major_formatter(ticker.FuncFormatter(lambda value, _: _plain(value)))
+    line.set_minor_locator(ticker.NullLocator())
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def figure_as_html(figure: Any, alt: str) -> str:
+    """A figure as an ``<img>`` element that contains its data; ``alt`` is for screen readers."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    pyplot().close(figure)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{data}">'
+
+
 def check_figure_path(path: str | os.PathLike[str]) -> None:
-    """Raise now, before long work, where ``save_figure`` would raise later.
+    """Raise now, before long work, what ``save_figure`` would raise after it.
 
     Raises:
         ImportError: matplotlib is not installed.
-        OSError: it cannot be written.
-        ValueError: the format that its name ends in is unknown.
+        OSError: the file cannot be written.
+        ValueError: its name ends in an unknown format.
     """
     pyplot()
-    formats = importlib.import_module("matplotlib.backend_bases").FigureCanvasBase.get_supported_filetypes()
-    known = set(formats) - _FOR_OTHER_PROGRAMS
-    ending = _ending(path)
-    if ending.lower() not in known:
-        raise ValueError(f"{path}: pictures are not written as .{ending}, but as .{', .'.join(sorted(known))}")
+    canvas = importlib.import_module("matplotlib.backend_bases").FigureCanvasBase
+    known = set(canvas.get_supported_filetypes()) - _NOT_PICTURES
+    suffix = _suffix(path)
+    if suffix.lower() not in known:
+        formats = ", .".join(sorted(known))
+        raise ValueError(f"{path}: pictures cannot be written as .{suffix}, only as .{formats}")
     check_writable(path)
 
 
-def _ending(path: str | os.PathLike[str]) -> str:
+def _suffix(path: str | os.PathLike[str]) -> str:
     return Path(path).suffix.lstrip(".") or "png"
 
 
 def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
-    """Write a figure in the format that the file's name ends in, wholly or not at all.
+    """Write a figure in the format that the file's name ends in; if that fails, no file is changed.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
         ValueError: the format is unknown.
     """
     buffer = io.BytesIO()
     try:
-        figure.savefig(buffer, format=_ending(path), dpi=110)
+        figure.savefig(buffer, format=_suffix(path), dpi=110)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     finally:
@@ -135,28 +266,8 @@ def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
 
 
 def show_figure(figure: Any) -> bool:
-    """Open a window and wait until it is closed; False, at once, where there is no display."""
+    """Open a window and wait until it is closed; return False at once if there is no display."""
     if pyplot().get_backend().lower() in ("agg", "pdf", "svg", "ps", "cairo", "template"):
         return False
     pyplot().show()
     return True
-
-
-def _logarithmic(axis: Any, numbers: Sequence[float]) -> None:
-    """Make the y axis logarithmic, where all is above 0, with plain numbers and a grid."""
-    if min(numbers) > 0:
-        ticker = importlib.import_module("matplotlib.ticker")
-        marked = (1, 2, 5) if max(numbers) > 8 * min(numbers) else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
-        axis.set_yscale("log")
-        axis.yaxis.set_major_locator(ticker.LogLocator(subs=marked))
-        axis.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, place: f"{value:g}"))
-        axis.yaxis.set_minor_locator(ticker.NullLocator())
-    axis.grid(True, alpha=0.3)
-
-
-def pyplot() -> Any:
-    """The part of matplotlib that makes figures. Raises ImportError without it."""
-    try:
-        return importlib.import_module("matplotlib.pyplot")
-    except ModuleNotFoundError:
-        raise ImportError("pictures need matplotlib: pip install -e '.[plot]'") from None

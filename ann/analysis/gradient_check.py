@@ -1,16 +1,25 @@
-"""The gradient check: does a backward pass say what the forward pass does? It is how a new activation, loss or layer is
-tested, on any device.
+"""The gradient check: is the gradient of a backward pass the derivative of the forward pass?
+
+Every activation, loss and layer is tested this way, on any device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from ann.backends.base import Backend
 from ann.neural_network import NeuralNetwork
+from ann.nn.activations import ACTIVATIONS
+from ann.nn.batch_norm import BatchNorm
+from ann.nn.dropout import Dropout
+from ann.nn.initializers import he
+from ann.nn.layers import Activation, Dense, Layer
+from ann.nn.losses import LOSSES, get_loss
+from ann.nn.network import Network, size_of
 
-_STEP = 1e-5  # about the cube root of float64's precision, where rounding and curvature err alike
+_STEP = 1e-5  # about the cube root of float64's precision: rounding and curvature err alike
 
 
 def gradient_error(
@@ -20,53 +29,105 @@ def gradient_error(
     random: np.random.Generator,
     directions: int = 3,
 ) -> float:
-    """How far <v, gradient> is from a central difference of the function along v, for some random v; at worst.
+    """Compare <v, gradient> with a central difference of the function along random directions v.
 
-    One random direction tests all partial derivatives at once, after autograd's check_vjp: a wrong one shows with
-    certainty in all but a vanishing share of directions.
+    One random direction tests all partial derivatives at once, as in autograd's check_vjp: only a
+    vanishing share of directions would hide a wrong one.
 
     Args:
         function: point -> a number.
-        gradient: what is claimed to be its gradient there, a float64 host array of the point's shape.
-        point: where, a float64 host array.
+        gradient: its supposed gradient there, a float64 host array of the point's shape.
+        point: a float64 host array.
         random: draws the directions.
         directions: how many are tried.
 
     Returns:
-        |difference - <v, gradient>| / max(1, |difference|): below 1e-6 where the gradient is right and smooth.
+        The largest |difference - <v, gradient>| / max(1, |difference|). It is below 1e-6 if the
+        gradient is right and the function smooth.
 
     Raises:
         ValueError: an array is not float64, or their shapes differ.
     """
     if not point.dtype == gradient.dtype == np.float64 or point.shape != gradient.shape:
-        raise ValueError(f"gradient: expected float64 of shape {point.shape}, got {gradient.dtype} {gradient.shape}")
+        found = f"{gradient.dtype} {gradient.shape}"
+        raise ValueError(f"gradient: expected float64 of shape {point.shape}, got {found}")
     worst = 0.0
     for _ in range(directions):
         v = random.standard_normal(point.shape)
-        difference = (function(point + _STEP * v) - function(point - _STEP * v)) / (2.0 * _STEP)
+        ahead, behind = function(point + _STEP * v), function(point - _STEP * v)
+        difference = (ahead - behind) / (2.0 * _STEP)
         error = abs(difference - float((gradient * v).sum())) / max(1.0, abs(difference))
         worst = max(worst, error if np.isfinite(error) else np.inf)
     return worst
 
 
-def network_gradient_error(network: NeuralNetwork, random: np.random.Generator) -> float:
-    """``gradient_error`` of a float64 network's mean loss on six random images, for all its parameters.
+def network_gradient_error(network: Network, random: np.random.Generator, images: int = 6) -> float:
+    """``gradient_error`` of a network's mean loss on some random images, for all its parameters.
 
     Raises:
-        ValueError: the network is not of float64, in which alone a difference says anything.
+        ValueError: the network is not float64; float32 rounds too much for finite differences.
     """
-    if network.dtype_name != "float64":
+    backend = network.backend
+    if network.dtype != backend.xp.float64:
         raise ValueError("network: expected one made with dtype='float64'")
-    backend, classes = network.backend, network.output_dim
-    x, _ = network.inputs(backend.from_host(random.random((6, network.input_dim))))
-    targets = backend.from_host(np.eye(classes)[random.integers(0, classes, 6)])
+    weights = network.weights()
+    inputs, classes = weights[0].shape[-2], weights[-1].shape[-1]
+    x = backend.from_host(random.random((images, inputs)))
+    targets = backend.from_host(np.eye(classes)[random.integers(0, classes, images)])
     start = backend.to_host(network.parameters).copy()
 
     def mean_loss(parameters: np.ndarray) -> float:
         network.parameters[...] = backend.from_host(parameters)
-        return float(network.xp.sum(network.loss.value(backend, network.forward(x), targets)))  # of all members
+        losses = network.loss.value(backend, network.forward(x), targets)
+        return float(backend.xp.sum(losses))  # over the members of a committee
 
     with backend.ignore_overflow():
         network.compute_gradients(x, targets)
         gradients = backend.to_host(network.gradients).copy()
         return gradient_error(mean_loss, gradients, start, random)
+
+
+def gradient_errors(backend: Backend) -> Iterator[tuple[str, float]]:
+    """``network_gradient_error`` for every activation, loss and layer, by name."""
+    for number, (name, network) in enumerate(_cases(backend)):
+        yield name, network_gradient_error(network, np.random.default_rng([1, number]))
+
+
+def _cases(backend: Backend) -> Iterator[tuple[str, Network]]:
+    """Small networks and their names: one for each activation, loss with outputs, and layer."""
+    for activation in ACTIVATIONS:
+        yield f"hidden layers {activation}", _network(backend, activation)
+    for loss in LOSSES:
+        for output in ACTIVATIONS:
+            try:
+                found = _network(backend, "tanh", output, loss)
+            except ValueError:
+                continue  # cross-entropy needs outputs between 0 and 1
+            yield f"{loss} of {output} outputs", found
+    yield "a committee of three", _network(backend, "tanh", committee=3)
+    xp = backend.xp
+    dropout = Dropout(0.4, xp.zeros(1, dtype=xp.uint32))
+    dropout.images = xp.arange(6, dtype=xp.uint32)
+    yield "dropout", _training_network(backend, Dense(7, 6, he), Activation("tanh"), dropout)
+    norm = BatchNorm(6)
+    norm.use(xp.zeros((2, 6), dtype=xp.float64))
+    yield "batch normalisation", _training_network(backend, Dense(7, 6, he, bias=False), norm, Activation("tanh"))
+
+
+def _network(
+    backend: Backend, hidden: str, output: str = "sigmoid", loss: str = "cross-entropy", committee: int = 1
+) -> Network:
+    layers = [
+        {"input_dim": 7, "output_dim": 6, "activation": hidden},
+        {"input_dim": 6, "output_dim": 5, "activation": hidden},
+        {"input_dim": 5, "output_dim": 4, "activation": output},
+    ]
+    return NeuralNetwork(layers, loss, backend, 1, "float64", committee=committee).network
+
+
+def _training_network(backend: Backend, *hidden: Layer) -> Network:
+    """A network with layers that exist only in training, and random parameters."""
+    layers = [*hidden, Dense(6, 4, he)]
+    random = np.random.default_rng(0)
+    vectors = (backend.from_host(random.standard_normal(size_of(layers))) for _ in range(2))
+    return Network(backend, layers, get_loss("cross-entropy", "sigmoid"), *vectors)

@@ -193,6 +193,11 @@ def _address(array: np.ndarray) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
+def available() -> bool:
+    """Whether NumPy's own BLAS can be called directly."""
+    return _library() is not None
+
+
 @functools.cache
 def _library() -> dict[str, Any] | None:
     """The functions of the BLAS that NumPy is linked with, by short name; None where it has not got them all."""

@@ -1,4 +1,4 @@
-"""The start of every program, before NumPy is imported. This module itself imports the standard library alone."""
+"""The start of every program, before NumPy is imported; it needs only the standard library."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ INSTALLED = (_PACKAGE / "share").is_dir()  # from a wheel, which has the program
 ROOT = _PACKAGE / "share" if INSTALLED else _PACKAGE.parent  # has scripts/ and data/results/
 
 # The number of processes, as MPICH and Open MPI tell each of them
-MPI_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
-PROCESSES = max(int(size) if (size := os.environ.get(name, "")).isdecimal() else 1 for name in MPI_SIZES)
+_SIZES = (os.environ.get(name, "") for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE"))
+PROCESSES = max([1, *(int(size) for size in _SIZES if size.isdecimal())])
 FIRST = all(os.environ.get(name, "0") == "0" for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK"))
 
 # Ctrl-C is ignored under nohup and in the background of some shells, and then it stays ignored
@@ -66,8 +66,8 @@ def _interrupted(*signal_and_frame: object) -> NoReturn:
 
 def _share_processors() -> None:
     """Set how NumPy's BLAS uses threads; it reads this when NumPy is imported."""
-    # Idle threads spin for up to 0.1 s and slow down other programs: sleep after 2^18 cycles instead. A
-    # lower number slows down small networks, since waking up takes long.
+    # Idle threads spin for up to 0.1 s and slow down other programs: sleep after 2^18 cycles
+    # instead. A lower number slows down small networks, since waking up takes long.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")
     # Several processes on one machine share its processors
     for name in ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE"):  # of MPICH and of Open MPI

@@ -23,7 +23,7 @@ def command(program: str, *words: object) -> str:
 
 
 def localized(text: str) -> str:
-    """The examples of a program as they can be run here: ``python -m ann`` where it is installed."""
+    """Text whose commands can be run here: ``python -m ann`` if this package is installed."""
     return text.replace("scripts/", "-m ann ").replace(".py", "") if INSTALLED else text
 
 

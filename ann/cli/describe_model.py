@@ -1,4 +1,4 @@
-"""What a model file holds, in words, without building a network of it: a stranger's file is looked at before use."""
+"""Networks and model files in words."""
 
 from __future__ import annotations
 
@@ -6,52 +6,63 @@ from pathlib import Path
 
 import numpy as np
 
-import ann
 from ann.analysis.metrics import spread
+from ann.errors import printable_text
 from ann.files.model_file import read_model
+from ann.neural_network import NeuralNetwork
+from ann.nn.layer_list import describe_shape
+
+
+def describe_network(network: NeuralNetwork) -> str:
+    """A network's shape, size and seeds."""
+    shape = describe_shape(network.layer_list)
+    size, seeds = network.parameters.shape[-1], network.seeds
+    if network.committee == 1:
+        return f"network {shape}, {size:,} parameters, seed {network.seed}"
+    members = f"committee of {len(seeds)} networks {shape}, {size:,} parameters each"
+    return f"{members}, seeds {seeds[0]} to {seeds[-1]}"
 
 
 def describe_model(path: Path) -> str:
-    """A line for each thing in a model file, checked as ``ann.load_model`` checks it, but that no example is tried.
+    """The contents of a model file, checked as ``ann.load_model`` does, except for its self-test.
+
+    No network is built, so that a stranger's file can be looked at before it is used.
 
     Raises:
-        ModelFileError: it is no model file.
+        ModelFileError: it is not a model file.
     """
     contents = read_model(path)
     layers, recipe, examples = contents["layers"], contents["recipe"], contents["examples"]
-    widths = "-".join(map(str, (layers[0]["input_dim"], *(layer["output_dim"] for layer in layers))))
     leading = layers[0]["bias"].shape[:-1]
+    committee = f"committee of {leading[0]}, each " if leading else ""
+    activations = ", ".join(layer["activation"] for layer in layers)
     arrays = [layer[key] for layer in layers for key in ("weight", "bias")]
-    size, least, most = sum(a.size for a in arrays), min(a.min() for a in arrays), max(a.max() for a in arrays)
-    several = f"committee of {leading[0]}, each " if leading else ""
+    size = sum(array.size for array in arrays)
+    smallest = min(array.min() for array in arrays)
+    largest = max(array.max() for array in arrays)
+    fields = ", ".join(f"{name} {value}" for name, value in recipe.items()) if recipe else "none"
     lines = {
         "file": f"{path}, {path.stat().st_size:,} bytes",
         "format": f"{contents['format']}, version {contents['version']}",
-        "network": f"{several}{widths}, {', '.join(layer['activation'] for layer in layers)}",
+        "network": f"{committee}{describe_shape(layers)}, {activations}",
         "loss": contents["loss"],
-        "numbers": f"{size:,}, from {least:.4g} to {most:.4g}",
+        "numbers": f"{size:,}, from {smallest:.4g} to {largest:.4g}",
         "seed": contents["seed"],
-        "recipe": ", ".join(f"{name} {value}" for name, value in recipe.items()) if recipe else "none",
+        "recipe": fields,
         "examples": f"{len(examples['images'])} images and their outputs" if examples else "none",
         "SHA-256": f"{contents['sha256']}, right",
     }
-    return "\n".join(f"{name:9} {_harmless(value)}" for name, value in lines.items())
+    return "\n".join(f"{name:9} {printable_text(value, 1000)}" for name, value in lines.items())
 
 
-def _harmless(value: object) -> str:
-    """Text for a terminal, whatever a stranger wrote, and not endless."""
-    text = str(value)
-    text = text if text.isprintable() else ascii(text)
-    return text if len(text) < 1000 else f"{text[:1000]}..."
-
-
-def wrong_of_members(network: ann.NeuralNetwork, images: np.ndarray, labels: np.ndarray) -> list[int]:
-    """How many images each member gets wrong."""
+def errors_of_members(network: NeuralNetwork, images: np.ndarray, labels: np.ndarray) -> list[int]:
+    """How many images each member of a committee misclassifies."""
     members = (network.member(number) for number in range(network.committee))
     return [int((member.predict(images) != labels).sum()) for member in members]
 
 
 def describe_members(wrong: list[int], total: int) -> str:
-    """The mistakes of the members, and their spread."""
-    lines = [f"member {number}: {count} of {total:,} wrong" for number, count in enumerate(wrong, start=1)]
+    """The errors of each member, and their spread."""
+    counts = enumerate(wrong, start=1)
+    lines = [f"member {number}: {count} of {total:,} wrong" for number, count in counts]
     return "\n".join([*lines, f"members: {spread(wrong)}"])

@@ -1,8 +1,8 @@
 """Errors that a user can cause end a program with one line.
 
-If output cannot be written, for example on a full disk, the program continues, because a training is worth
-more than its progress lines. At the end it reports on standard error that output was lost, and its exit code
-is 1. If a reader such as ``head`` closes its pipe, the rest of the output is dropped without a message.
+If output cannot be written, for example on a full disk, the program continues, because a training
+is worth more than its progress lines. At the end it reports on standard error that output was
+lost, and its exit code is 1. If a reader such as ``head`` closes its pipe, the rest is dropped without a message.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _end(line: str, code: int = 1) -> NoReturn:
 
 
 def _check_output(code: int = 0) -> None:
-    """If any output could not be written, report it and end with this exit code, or 1 if it is 0."""
+    """If output was lost, report it and end with this exit code, or with 1 if it is 0."""
     for name, stream in (("standard output", sys.stdout), ("standard error", sys.stderr)):
         stream.flush()
         if error := getattr(stream, "error", None):

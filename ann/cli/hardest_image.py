@@ -1,5 +1,6 @@
-"""What a network finds hard while it is trained: now and then, the image that it is least sure of, in the terminal. It
-only looks, and so changes nothing in the training.
+"""The image that a network is least certain of, shown in the terminal now and then during training.
+
+Looking at it does not change the training.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import sys
 
 import numpy as np
 
-import ann
-from ann.analysis.figures import text_picture
 from ann.analysis.inspection import probabilities
+from ann.analysis.text_pictures import speaks_unicode, text_picture
+from ann.data.datasets import Dataset
+from ann.neural_network import NeuralNetwork
 
-LOOKED_AT = 2000  # images
+SAMPLE = 2000  # images that are looked at
 _BAR = 24  # characters for a probability of 1
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _ANSWERS = 3
@@ -24,33 +26,36 @@ def is_due(epoch: int) -> bool:
     return epoch.bit_length() % 2 == 1 and epoch.bit_count() == 1
 
 
-def least_certain(network: ann.NeuralNetwork, dataset: ann.Dataset, held_out: int) -> list[str]:
-    """Lines with the image whose first two answers are closest, of some that are held out or else of the last ones, and
-    with its likeliest answers as bars.
+def hardest_image(network: NeuralNetwork, dataset: Dataset, validation: int) -> list[str]:
+    """Lines that show the image whose two most likely answers are closest, and its answers as bars.
+
+    Args:
+        network: the network in training.
+        dataset: of its validation images, or else its last training images, some are looked at.
+        validation: the number of validation images.
     """
-    images = dataset.train_images[-(held_out or LOOKED_AT) :][:LOOKED_AT]
-    labels = dataset.train_labels[-(held_out or LOOKED_AT) :][:LOOKED_AT]
+    images = dataset.train_images[-(validation or SAMPLE) :][:SAMPLE]
+    labels = dataset.train_labels[-(validation or SAMPLE) :][:SAMPLE]
     rows = probabilities(network.apply(images))
     answers = np.argsort(-rows, axis=1, kind="stable")[:, :_ANSWERS]
     most = np.take_along_axis(rows, answers, axis=1)
     hardest = int(np.argmin(most[:, 0] - most[:, 1]))
-    unicode = "utf" in (sys.stdout.encoding or "").lower()
-    of = "held-out" if held_out else "training"
-    text = [f"least sure of {len(images):,} {of} images:"]
-    names = [dataset.classes[place] for place in answers[hardest]]
+    kind = "validation" if validation else "training"
+    text = [f"least certain of {len(images):,} {kind} images:"]
+    names = [dataset.classes[label] for label in answers[hardest]]
     width = max(map(len, names))
     for name, share in zip(names, most[hardest].tolist(), strict=True):
-        text.append(f"{name:>{width}} {_bar(share, unicode)} {100 * share:3.0f} %")
+        text.append(f"{name:>{width}} {_bar(share)} {100 * share:3.0f} %")
     text.append(f"it is labelled {dataset.classes[labels[hardest]]}")
-    picture = text_picture(images[hardest], unicode)
-    above = max(0, (len(picture) - len(text)) // 2)  # the text stands beside the middle of the picture
+    picture = text_picture(images[hardest], speaks_unicode(sys.stdout))
+    above = max(0, (len(picture) - len(text)) // 2)  # beside the middle of the picture
     lines = itertools.zip_longest(picture, [""] * above + text, fillvalue="")
     return [f"  {left:{len(picture[0])}}  {right}".rstrip() for left, right in lines]
 
 
-def _bar(share: float, unicode: bool) -> str:
-    """A bar as long as a share, in eighths of a character where there are such."""
+def _bar(share: float) -> str:
+    """A bar as long as a share, in eighths of a character if the terminal has them."""
     eighths = round(8 * _BAR * share)
-    if not unicode:
+    if not speaks_unicode(sys.stdout):
         return f"{'#' * (eighths // 8):{_BAR}}"
     return f"{'█' * (eighths // 8) + _EIGHTHS[eighths % 8].strip():{_BAR}}"

@@ -1,4 +1,4 @@
-"""The command line of a program: its parser, flags that several programs have, and types of arguments."""
+"""The command line: a parser, the flags that several programs have, and types of arguments."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, description: str, examples: str) -> None:
         super().__init__(
             description=description,
-            epilog=f"examples:\n{localized(examples)}",
+            epilog=f"examples:\n{examples}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -42,6 +42,10 @@ class Parser(argparse.ArgumentParser):
         python = f"Python {platform.python_version()}"
         versions = f"ann {__version__}, NumPy {np.__version__}, {python}"
         self.add_argument("--version", action="version", version=versions)
+
+    def format_help(self) -> str:
+        """The text of ``--help``, with commands that work here."""
+        return localized(super().format_help())
 
     def error(self, message: str) -> NoReturn:
         """End the program because of wrong usage."""
@@ -93,8 +97,8 @@ class Parser(argparse.ArgumentParser):
             type=data_set,
             default=DATA,
             metavar="FOLDER",
-            help=f"a folder with the four IDX files, or a data set to download: {', '.join(SOURCES)} "
-            f"(default: {_DEFAULT_DATA})",
+            help="a folder with the four IDX files, or the name of a data set to download: "
+            f"{', '.join(SOURCES)} (default: {_DEFAULT_DATA})",
         )
         if model:
             self.add_model()
@@ -184,7 +188,22 @@ def number(**bounds: float) -> Callable[[str], Any]:
     return checked(partial(check_number, "", **bounds), float, f"a number {expected}")
 
 
-# Suffixes of our other files: a model or page with such a name would replace one, or be taken for one
+def seed_list(text: str) -> list[int]:
+    """An argparse type: "0-9", or "0,3,5"."""
+    try:
+        if "-" in text:
+            first, last = map(int, text.split("-"))
+            found = list(range(first, last + 1))
+        else:
+            found = [int(word) for word in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or min(found) < 0 or len(found) > 1000:
+        raise argparse.ArgumentTypeError(f"expected seeds such as 0-9 or 0,3,5, got {text!r}")
+    return found
+
+
+# Suffixes of our files: one with the suffix of another kind could replace it, or be taken for it
 _SUFFIXES = {
     *(".safetensors", ".npz", ".onnx", ".html", ".pickle", ".png", ".jpg", ".svg", ".pdf"),
     *(".json", ".jsonl", ".py"),

@@ -1,5 +1,8 @@
-"""Recipes: a network and how to train it, as one frozen set of hyperparameters. A recipe is checked when it is
-made, is saved in every model, and prints as the command line that repeats the training.
+"""Recipes: a network and how to train it, as one frozen set of hyperparameters.
+
+A recipe is checked when it is created, is saved in every model, and prints as the command that
+repeats the training. Each field has its help text and its bounds: the check, the flag of
+scripts/train.py and the JSON follow from them.
 """
 
 from __future__ import annotations
@@ -8,153 +11,146 @@ import dataclasses
 import itertools
 import json
 import shlex
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ann.data.distortion import Strengths
-from ann.nn.activations import get_activation
-from ann.nn.losses import get_loss
+from ann.backends.base import Backend
+from ann.data.datasets import Dataset
+from ann.data.distortion import DistortionStrengths
+from ann.neural_network import NeuralNetwork
+from ann.nn.activations import ACTIVATIONS, get_activation
+from ann.nn.losses import LOSSES, get_loss
 from ann.optim.registry import OPTIMIZERS
 from ann.optim.schedules import SCHEDULES
 from ann.spelling import did_you_mean
 from ann.training.default_rates import default_rates
 from ann.validation import check_count, check_flag, check_number
 
-BY_RULE: Any = None  # marks a field whose default depends on the others
-_RATE_BOUNDS: dict[str, dict[str, float]] = {
-    "learning_rate": {"above": 0},
-    "weight_decay": {"at_least": 0},
-    "warmup": {"at_least": 0, "below": 1},
-}
+BY_RULE: Any = None  # the default of fields that default_rates sets
+
+
+def _field(default: Any, help: str, metavar: str = "", **bounds: Any) -> Any:
+    """A hyperparameter.
+
+    Args:
+        default: its value in the classroom recipe.
+        help: what it does, also for the command line.
+        metavar: its unit, for the command line.
+        bounds: as ``check_number`` or ``check_count`` take them; for names, their ``choices``.
+    """
+    metadata = {"help": help, "metavar": metavar, "bounds": bounds}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+_COUNT: dict[str, Any] = {"metavar": "N", "at_least": 1}
+_SHARE: dict[str, Any] = {"metavar": "SHARE", "at_least": 0, "below": 1}
+_NORM: dict[str, Any] = {"metavar": "NORM", "at_least": 0}
+_PIXELS: dict[str, Any] = {"metavar": "PIXELS", "at_least": 0}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network and how to train it. The defaults are the classroom recipe; the README says how they were found.
+    """A network and how to train it; by default, the classroom recipe.
 
-    If the learning rate, weight decay or warm-up is not given (or None), its default depends on the other fields: see
-    ``default_rates``. It is set when the recipe is created: ``dataclasses.replace`` keeps it, ``changed`` adapts it.
-
-    Attributes:
-        hidden: the widths of the hidden layers.
-        activation: of the hidden layers.
-        output_activation: of the last layer.
-        loss: "cross-entropy" or "quadratic".
-        committee: how many such networks are trained side by side, whose outputs are then averaged.
-        optimizer: "sgd", "nesterov", "adam", "adamw", "rmsprop" or "muon".
-        learning_rate: its largest value during training; the default depends on the other fields.
-        momentum: the decay of the running mean of gradients (Adam's first beta).
-        weight_decay: how strongly weights, but not biases, are pulled towards 0; the default depends on the other
-            fields.
-        label_smoothing: the share of each target that goes to all classes alike.
-        dropout: the share of the outputs of hidden layers that is 0 in training, others for each image in each epoch.
-        input_dropout: the same for the pixels.
-        rotation: images are turned in training by up to so many degrees, 1 and 7 by half, differently in each epoch.
-        scaling: and their height and width changed by up to this share.
-        shear: and leant by up to so many degrees.
-        shift: and shifted by up to so many pixels, along each axis.
-        elastic: and bent, so that pixels move by this standard deviation, in pixels, along each axis.
-        adversarial: how far each training image is moved, as a length in inputs from 0 to 1, in the direction in which
-            its loss grows fastest; half of what is learnt is then of moved images; 0 for none.
-        clip: the largest norm that the gradient of all parameters may have; 0 for no limit.
-        max_norm: the largest norm of the weights into each hidden neuron; 0 for no limit.
-        average: the memory of a moving average of the parameters, which the network then gets; 0 for none.
-        batch_norm: whether the sums of hidden neurons are normalised in training, over each batch.
-        batch_size: images in a step.
-        epochs: passes over the training images.
-        schedule: how the learning rate falls: "constant", "step", "linear", "cosine" or "one-cycle".
-        warmup: the share of all steps during which the learning rate first rises; the default depends on the other
-            fields. "one-cycle" has its own warm-up and ignores it.
-        validation: how many images at the end of the training set are held out and only measured.
-        early_stopping: after how many epochs in which the held-out images are recognised no better training ends; the
-            network then gets the parameters of the best epoch; 0 for all epochs and the last parameters.
+    If the learning rate, weight decay or warm-up is not given (or None), its default depends on the
+    other fields: see ``default_rates``. It is set when the recipe is created:
+    ``dataclasses.replace`` keeps it, ``changed`` adapts it.
 
     Raises:
-        ValueError: a value makes no sense; the message names it.
+        ValueError: a value is out of bounds, or two do not fit together; the error names the field.
     """
 
-    hidden: tuple[int, ...] = (128, 32)
-    activation: str = "sigmoid"
-    output_activation: str = "sigmoid"
-    loss: str = "cross-entropy"
-    committee: int = 1
-    optimizer: str = "adamw"
-    learning_rate: float = BY_RULE
-    momentum: float = 0.9
-    weight_decay: float = BY_RULE
-    label_smoothing: float = 0.0
-    dropout: float = 0.0
-    input_dropout: float = 0.0
-    rotation: float = 0.0
-    scaling: float = 0.0
-    shear: float = 0.0
-    shift: float = 0.0
-    elastic: float = 0.0
-    adversarial: float = 0.0
-    clip: float = 0.0
-    max_norm: float = 0.0
-    average: float = 0.0
-    batch_norm: bool = False
-    batch_size: int = 200
-    epochs: int = 24
-    schedule: str = "linear"
-    warmup: float = BY_RULE
-    validation: int = 0
-    early_stopping: int = 0
+    hidden: tuple[int, ...] = _field((128, 32), "widths of the hidden layers, or none", "N,N,...", at_least=1)
+    activation: str = _field("sigmoid", "activation of the hidden layers", "NAME", choices=ACTIVATIONS)
+    output_activation: str = _field("sigmoid", "activation of the output layer", "NAME", choices=ACTIVATIONS)
+    loss: str = _field("cross-entropy", "cross-entropy needs sigmoid or softmax outputs", choices=LOSSES)
+    committee: int = _field(
+        1,
+        "networks trained side by side, each with its own seed; their outputs are averaged",
+        "K",
+        at_least=1,
+    )
+    optimizer: str = _field("adamw", "how a gradient becomes an update", choices=OPTIMIZERS)
+    learning_rate: float = _field(BY_RULE, "largest learning rate; see --schedule", "RATE", above=0)
+    momentum: float = _field(0.9, "decay of the running mean of gradients", **_SHARE)
+    weight_decay: float = _field(BY_RULE, "how strongly weights (not biases) shrink towards 0", "RATE", at_least=0)
+    label_smoothing: float = _field(0.0, "share of each target, spread over all classes", **_SHARE)
+    dropout: float = _field(0.0, "share of hidden neurons that training zeroes", **_SHARE)
+    input_dropout: float = _field(0.0, "share of pixels that training zeroes", **_SHARE)
+    rotation: float = _field(
+        0.0,
+        "rotate training images by up to this many degrees",
+        "DEGREES",
+        at_least=0,
+        below=180,
+    )
+    scaling: float = _field(0.0, "scale their height and width by up to this share", **_SHARE)
+    shear: float = _field(0.0, "shear them by up to this many degrees", "DEGREES", at_least=0, below=90)
+    shift: float = _field(0.0, "shift them by up to this many pixels along each axis", **_PIXELS)
+    elastic: float = _field(0.0, "warp them: pixels move by this standard deviation; try 1.2", **_PIXELS)
+    adversarial: float = _field(
+        0.0,
+        "also train on each image moved this far (in inputs from 0 to 1) to where its loss is "
+        "larger; takes two to three times as long; try 1.5",
+        "LENGTH",
+        at_least=0,
+    )
+    clip: float = _field(0.0, "limit for the norm of the gradient, 0 for none", **_NORM)
+    max_norm: float = _field(0.0, "limit for the norm of each hidden neuron's weights, 0 for none", **_NORM)
+    average: float = _field(0.0, "decay of the moving average of the parameters, 0 for none", **_SHARE)
+    batch_norm: bool = _field(False, "normalise the sums of hidden neurons over each batch, which should be large")
+    batch_size: int = _field(200, "images in each step", **_COUNT)
+    epochs: int = _field(24, "passes over the training images", **_COUNT)
+    schedule: str = _field(
+        "linear",
+        "of the learning rate: constant; step, a tenth after each third of the steps; linear or "
+        "cosine, down to 0; one-cycle, up and down",
+        choices=SCHEDULES,
+    )
+    warmup: float = _field(BY_RULE, "share of the steps in which the learning rate first rises", **_SHARE)
+    validation: int = _field(
+        0,
+        "use the last N training images as validation images, and do not train on them",
+        "N",
+        at_least=0,
+    )
+    early_stopping: int = _field(
+        0,
+        "stop after this many epochs without fewer errors on validation images, and keep the best "
+        "epoch; 0 for all epochs",
+        "EPOCHS",
+        at_least=0,
+    )
 
     def __post_init__(self) -> None:
         get_activation(self.activation)
         get_loss(self.loss, self.output_activation)
-        widths = self.hidden.tolist() if isinstance(self.hidden, np.ndarray) else self.hidden
-        if not isinstance(widths, (tuple, list)):
-            raise ValueError(f"hidden: expected a tuple of widths, such as (300,) for one layer, got {self.hidden!r}")
-        checked = {
-            "activation": str(self.activation),  # str and not NumPy's subclass of it, which no file may hold
-            "output_activation": str(self.output_activation),
-            "loss": str(self.loss),
-            "committee": check_count("committee", self.committee, at_least=1),
-            "optimizer": _checked_choice("optimizer", self.optimizer, OPTIMIZERS),
-            "schedule": _checked_choice("schedule", self.schedule, SCHEDULES),
-            "hidden": tuple(check_count("hidden", width, at_least=1) for width in widths),
-            "momentum": check_number("momentum", self.momentum, at_least=0, below=1),
-            "label_smoothing": check_number("label_smoothing", self.label_smoothing, at_least=0, below=1),
-            "dropout": check_number("dropout", self.dropout, at_least=0, below=1),
-            "input_dropout": check_number("input_dropout", self.input_dropout, at_least=0, below=1),
-            "rotation": check_number("rotation", self.rotation, at_least=0, below=180),
-            "scaling": check_number("scaling", self.scaling, at_least=0, below=1),
-            "shear": check_number("shear", self.shear, at_least=0, below=90),
-            "shift": check_number("shift", self.shift, at_least=0),
-            "elastic": check_number("elastic", self.elastic, at_least=0),
-            "adversarial": check_number("adversarial", self.adversarial, at_least=0),
-            "clip": check_number("clip", self.clip, at_least=0),
-            "max_norm": check_number("max_norm", self.max_norm, at_least=0),
-            "average": check_number("average", self.average, at_least=0, below=1),
-            "batch_norm": check_flag("batch_norm", self.batch_norm),
-            "batch_size": check_count("batch_size", self.batch_size, at_least=1),
-            "epochs": check_count("epochs", self.epochs, at_least=1),
-            "validation": check_count("validation", self.validation, at_least=0),
-            "early_stopping": check_count("early_stopping", self.early_stopping, at_least=0),
-        }
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)  # the way to set a field of a frozen dataclass
-        rates = self.default_rates()
-        for name, bounds in _RATE_BOUNDS.items():
-            given = getattr(self, name)
-            value = rates[name] if given is BY_RULE else check_number(name, given, **bounds)
-            object.__setattr__(self, name, value)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is BY_RULE and field.default is BY_RULE:
+                continue
+            check = _CHECKS[str(field.type)]
+            self._set(field.name, check(field.name, value, **field.metadata["bounds"]))
+        for name, value in self.default_rates().items():
+            if getattr(self, name) is BY_RULE:
+                self._set(name, value)
         if self.batch_norm and self.batch_size == 1:
-            raise ValueError("batch_norm: it compares the images of a batch, and batch_size is 1; take a larger one")
+            raise ValueError("batch_norm: it needs batches of several images, and batch_size is 1")
         if self.batch_norm and self.adversarial:
-            raise ValueError(
-                "adversarial: with batch_norm, moved images would spoil the statistics; take one of the two"
-            )
+            reason = "moved images would distort the statistics of batch_norm"
+            raise ValueError(f"adversarial: {reason}; use one of the two")
         if self.early_stopping and not self.validation:
-            raise ValueError("early_stopping: it needs held-out images to look at; set validation, such as 10000")
+            advice = "set validation, such as 10000"
+            raise ValueError(f"early_stopping: it needs validation images; {advice}")
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)  # the way to set a field of a frozen dataclass
 
     def default_rates(self) -> dict[str, float]:
-        """The default learning rate, weight decay and warm-up for the other fields, not this recipe's own values."""
+        """The default learning rate, weight decay and warm-up for the other fields."""
         return default_rates(
             self.optimizer,
             self.activation,
@@ -169,8 +165,9 @@ class Recipe:
     def changed(self, **fields: Any) -> Recipe:
         """A copy with new values for these fields.
 
-        If they do not include the learning rate, weight decay or warm-up, it keeps its ratio to the default: if the
-        default for the new fields is half as large, the copy has half of this recipe's value.
+        If they do not include the learning rate, weight decay or warm-up, it keeps its ratio to the
+        default: if the default for the new fields is half as large, the copy has half of this
+        recipe's value.
         """
         copy = dataclasses.replace(self, **fields)
         before, after = self.default_rates(), copy.default_rates()
@@ -179,12 +176,17 @@ class Recipe:
         return dataclasses.replace(copy, **{**rates, **fields})
 
     @property
-    def strengths(self) -> Strengths:
+    def strengths(self) -> DistortionStrengths:
         """How far training images are distorted."""
-        return Strengths(self.rotation, self.scaling, self.shear, self.shift, self.elastic)
+        return DistortionStrengths(self.rotation, self.scaling, self.shear, self.shift, self.elastic)
+
+    def network(self, dataset: Dataset, device: str | Backend = "cpu", seed: int = 0) -> NeuralNetwork:
+        """A new network for the images and classes of a data set."""
+        layers = self.layer_list(dataset.train_images[0].size, len(dataset.classes))
+        return NeuralNetwork(layers, self.loss, device, seed, committee=self.committee)
 
     def layer_list(self, input_dim: int, output_dim: int) -> list[dict[str, Any]]:
-        """The layers of this recipe between so many inputs and outputs, as ``NeuralNetwork`` takes them."""
+        """The layers from ``input_dim`` inputs to ``output_dim`` outputs, for ``NeuralNetwork``."""
         widths = [input_dim, *self.hidden, output_dim]
         activations = [self.activation] * len(self.hidden) + [self.output_activation]
         return [
@@ -193,27 +195,32 @@ class Recipe:
         ]
 
     def training_fields(self) -> dict[str, Any]:
-        """The fields that say how to train, as plain values; without those that describe the network."""
+        """The fields that describe the training, not the network, as plain values."""
         return {name: value for name, value in vars(self).items() if name not in _NETWORK_FIELDS}
 
     def to_json(self) -> str:
-        """One line, of which ``from_json`` makes the same recipe."""
+        """This recipe as one line of JSON, for ``from_json``."""
         return json.dumps(vars(self))
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """A recipe of JSON text; what is not in it takes its default. Raises ValueError where it is none."""
-        fields = json.loads(text)
-        if not isinstance(fields, dict) or not fields.keys() <= vars(cls()).keys():
-            raise ValueError(f"not a recipe: expected an object with some of the fields {', '.join(vars(cls()))}")
+        """The recipe in a JSON text; missing fields have their defaults.
+
+        Raises:
+            ValueError: the text is not a recipe.
+        """
+        fields, known = json.loads(text), vars(cls())
+        if not isinstance(fields, dict) or not fields.keys() <= known.keys():
+            expected = f"expected an object with some of the fields {', '.join(known)}"
+            raise ValueError(f"not a recipe: {expected}")
         return cls(**fields)
 
     def __str__(self) -> str:
-        """The command line that trains by this recipe, where the defaults are as they are now."""
+        """The command that trains by this recipe, for the present defaults."""
         return shlex.join(["python", "scripts/train.py", *self.flags()])
 
     def flags(self) -> list[str]:
-        """The flags of scripts/train.py that give this recipe: those that are not as they are by default."""
+        """The flags of scripts/train.py that differ from their defaults."""
         words: list[str] = []
         defaults = {**{name: getattr(Recipe, name) for name in vars(self)}, **self.default_rates()}
         for name, value in vars(self).items():
@@ -232,13 +239,33 @@ _NETWORK_FIELDS = ("hidden", "activation", "output_activation", "loss", "committ
 
 
 def _in_proportion(value: float, before: float, after: float) -> float:
-    """``value`` times ``after`` / ``before``, to two digits; ``after`` if ``before`` is 0 or is the value."""
+    """``value * after / before``, to two digits; ``after`` if ``before`` is 0 or is the value."""
     if before == after:
         return value
     return after if before in (0, value) else float(f"{value * after / before:.2g}")
 
 
-def _checked_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+def _check_choice(name: str, value: Any, choices: Collection[str]) -> str:
+    """One of these names, as a plain str: NumPy's subclass of it must not end up in files."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name}: unknown {value!r}; known: {', '.join(choices)}{did_you_mean(value, choices)}")
+        meant = did_you_mean(value, choices)
+        raise ValueError(f"{name}: unknown {value!r}; known: {', '.join(choices)}{meant}")
     return str(value)
+
+
+def _check_widths(name: str, value: Any, at_least: int) -> tuple[int, ...]:
+    widths = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(widths, (tuple, list)):
+        example = "such as (300,) for one layer"
+        raise ValueError(f"{name}: expected a tuple of widths, {example}, got {value!r}")
+    return tuple(check_count(name, width, at_least=at_least) for width in widths)
+
+
+# The type of a field -> its check
+_CHECKS: dict[str, Callable[..., Any]] = {
+    "float": check_number,
+    "int": check_count,
+    "bool": check_flag,
+    "str": _check_choice,
+    "tuple[int, ...]": _check_widths,
+}

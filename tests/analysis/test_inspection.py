@@ -101,7 +101,7 @@ def test_what_changes_do(changes):
     assert turned[0, 4, 7] == 200  # to the right of it
     moved = changes["shift"].make(image, 1)
     assert sorted(tuple(np.argwhere(stack[0])[0]) for stack in moved) == [(0, 4), (1, 3), (1, 5), (2, 4)]
-    thick, thin = (changes["strokes thicker by"].make(image, level)[0] for level in (2, -1))
+    thick, thin = (changes["stroke thickening"].make(image, level)[0] for level in (2, -1))
     assert np.count_nonzero(thick) == 9 and not thin.any()
     (blurred,) = changes["blur"].make(image, 1.0)
     assert 0 < blurred.max() < 60

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from ann.analysis.metrics import confusion_matrix, mcnemar, spread, wilson_interval
+from ann.analysis.metrics import (
+    confusion_matrix,
+    learnt_nothing,
+    mcnemar,
+    spread,
+    surest_mistakes,
+    wilson_interval,
+)
+from support import optional
 
 
 def test_confusion_rows_are_expected_columns_predicted():
@@ -32,6 +40,41 @@ def test_spread(rng):
         assert held == pytest.approx(0.95, abs=0.015)
     with pytest.raises(ValueError, match="expected at least two"):
         spread([1.0])
+
+
+def test_the_quantiles_of_student_s_t_are_scipy_s():
+    """The interval of the mean: all quantiles in the table, and 2 beyond it."""
+    stats = optional("scipy.stats")
+    for count in range(2, 200):
+        values = np.arange(count, dtype=float)
+        found = spread(values)
+        quantile = (found.high - found.mean) * count**0.5 / np.std(values, ddof=1)
+        exact = stats.t.ppf(0.975, count - 1)
+        assert quantile == pytest.approx(exact, abs=6e-4 if count <= 31 else 0.045)
+        assert found.mean - found.low == pytest.approx(found.high - found.mean)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.01, 0.3, 1.0])
+def test_wilson_is_scipy_s(rate):
+    stats = optional("scipy.stats")
+    for total in (1, 100, 10_000):
+        wrong = round(rate * total)
+        expected = stats.binomtest(wrong, total).proportion_ci(0.95, "wilson")
+        assert wilson_interval(wrong, total) == pytest.approx((expected.low, expected.high), abs=1e-7)
+
+
+def test_the_most_confident_mistakes_come_first():
+    outputs = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.2, 0.8], [0.2, 0.8]])
+    labels = np.array([0, 1, 0, 0, 0])
+    np.testing.assert_array_equal(surest_mistakes(labels, outputs, 9), [3, 4, 2, 1])
+    np.testing.assert_array_equal(surest_mistakes(labels, outputs, 2), [3, 4])
+
+
+def test_a_network_that_has_learnt_nothing():
+    """More than three quarters of the mistakes of always giving the most frequent answer."""
+    labels = np.array([0] * 60 + [1] * 40)
+    assert learnt_nothing(30, labels) == ""
+    assert "it gets 31 of 100 images wrong; always giving the same answer would get 40" in learnt_nothing(31, labels)
 
 
 def test_mcnemar_by_hand():

@@ -55,7 +55,7 @@ def test_counts_and_probability(folder):
     assert "so the first is better" in out
     two_ways = int(((good != labels) & (poor != labels) & (good != poor)).sum())
     more = f", on {two_ways} of which both are wrong" if two_ways else ""
-    assert f"they answer differently on {len(fields['differ'])} images{more}:" in out
+    assert f"they give different answers for {len(fields['differ'])} images{more}:" in out
     assert f"... and {len(fields['differ']) - 20} more, which --verbose lists" in out
     listed = re.findall(r"^image +(\d+)  expected (\d)  first (\d)  second (\d)$", out, re.M)
     expected = [(index, labels[index], good[index], poor[index]) for index in fields["differ"][:20]]
@@ -69,7 +69,7 @@ def test_the_other_way_round_and_the_same(folder):
     assert "so the second is better" in out
     out, _ = run("test", "--data", "small", "--model", "good.pickle", "--compare", "good.pickle", cwd=folder)
     assert "p = 1, so equally good networks would often differ as much: this may be luck" in out
-    assert "they answer alike on all images" in out and "more, which" not in out
+    assert "they give the same answer for all images" in out and "more, which" not in out
 
 
 def test_what_cannot_be_compared(folder):

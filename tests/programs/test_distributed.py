@@ -1,5 +1,6 @@
 """Training by several processes as users run it, with a real mpiexec; what they compute is tested in test_processes."""
 
+import dataclasses
 import json
 import os
 import re
@@ -142,7 +143,7 @@ def test_interrupted_and_resumed_with_another_number(mpiexec, tmp_path, small_da
     process.send_signal(signal.SIGINT)
     out, complaint = process.communicate(timeout=300)
     assert process.returncode == 130, out + complaint
-    go_on = rf"interrupted after \d+ of 100000 epochs; go on: mpiexec -n {before} .*--resume r --distributed$"
+    go_on = rf"interrupted after \d+ of 100000 epochs; continue: mpiexec -n {before} .*--resume r --distributed$"
     assert re.search(go_on, complaint, re.M)
     done = int(re.search(r"interrupted after (\d+)", complaint)[1])
     process = start(mpiexec, 5 - before, "--distributed", "--resume", "r", cwd=tmp_path)
@@ -153,7 +154,7 @@ def test_interrupted_and_resumed_with_another_number(mpiexec, tmp_path, small_da
             process.send_signal(signal.SIGINT)
             break
     process.communicate(timeout=300)
-    assert any(line == f"going on after {done} of 100000 epochs\n" for line in lines), lines
+    assert any(line == f"continuing after {done} of 100000 epochs\n" for line in lines), lines
     assert int(re.match(r"epoch +(\d+)", lines[-1])[1]) == done + 1
 
 
@@ -180,7 +181,7 @@ def test_a_checkpoint_that_takes_long_is_waited_for(mpiexec, tmp_path, small_dat
     process.send_signal(signal.SIGINT)
     out, complaint = process.communicate(timeout=300)
     assert process.returncode == 130, out + complaint
-    assert re.search(r"^interrupted after \d+ of 100000 epochs; go on: .*--resume r", complaint)
+    assert re.search(r"^interrupted after \d+ of 100000 epochs; continue: .*--resume r", complaint)
     assert len(complaint.splitlines()) == 1 and (tmp_path / "r/checkpoint.npz").exists()
 
 
@@ -219,7 +220,7 @@ def test_a_process_that_dies_ends_all(mpiexec, tmp_path, small_data):
     alone = subprocess.Popen(
         [sys.executable, TRAIN, "--resume", "r"], cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, text=True
     )
-    assert any(line.startswith("going on ") for line in alone.stdout)
+    assert any(line.startswith("continuing ") for line in alone.stdout)
     alone.kill()
     alone.communicate()
 
@@ -269,12 +270,12 @@ def test_one_line_where_one_process_fails(mpiexec, tmp_path, small_data, what, w
         (
             ["--distributed", "--batch-size", "2"],
             1,
-            "error: --batch-size: 2 images a batch are too few for 3 processes",
+            "error: --batch-size: 2 images per batch are too few for 3 processes",
         ),
         (["--distributed", "--learning-rate", "x"], 2, "--learning-rate: expected a number above 0"),
         (["--distributed", "--data", "absent"], 1, "absent"),
         (["--distributed", "--learning-rate", "1e30", "--activation", "relu", "--optimizer", "sgd"], 1, "diverged"),
-        ([], 1, "started by mpiexec, and without --distributed every process would train a network of its own"),
+        ([], 1, "started by mpiexec, but without --distributed every process would train its own network"),
     ],
 )
 def test_one_line_for_what_is_wrong_everywhere(mpiexec, tmp_path, small_data, flags, code, words):
@@ -310,8 +311,8 @@ def test_the_benchmark_measures_the_same_training(mpiexec, tmp_path):
 def test_a_process_of_the_benchmark_that_fails(mpiexec, monkeypatch, tmp_path):
     """It ends the others, and its reason is the one that is said."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import distributed_speed
-    from tasks import TASKS
+    from benchmarking import distributed
+    from benchmarking.tasks import TASKS
 
     (tmp_path / "torch.py").write_text(
         "import os, time\n"
@@ -320,12 +321,13 @@ def test_a_process_of_the_benchmark_that_fails(mpiexec, monkeypatch, tmp_path):
         "time.sleep(100)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(distributed_speed, "_PATIENCE", 300)
+    task = dataclasses.replace(TASKS[0], count=200)
+    monkeypatch.setattr(distributed, "_TIMEOUT", 300)
     with pytest.raises(ValueError, match=r"^PyTorch with 2 processes does not run here \(.*\): RuntimeError: no luck$"):
-        distributed_speed._run("PyTorch", 2, TASKS[0], True)
-    monkeypatch.setattr(distributed_speed, "_PATIENCE", 1)
-    with pytest.raises(ValueError, match=r"^PyTorch with 1 processes made no end in 1 seconds$"):
-        distributed_speed._run("PyTorch", 1, TASKS[0], True)
+        distributed._run("PyTorch", 2, task)
+    monkeypatch.setattr(distributed, "_TIMEOUT", 1)
+    with pytest.raises(ValueError, match=r"^PyTorch with 1 processes did not end in 1 seconds$"):
+        distributed._run("PyTorch", 1, task)
 
 
 def test_without_mpi4py(tmp_path, small_data):
@@ -339,7 +341,7 @@ def test_without_mpi4py(tmp_path, small_data):
         "raise RuntimeError('cannot load MPI library\\nlibmpi.so.12: no such file')"
     )
     _, complaint = run("train", "--distributed", "--data", small_data, *FAST, cwd=tmp_path, env=env, code=1)
-    assert complaint.startswith("error: mpi4py finds no MPI: pip install -e '.[mpi]'; it says: cannot load MPI library")
+    assert complaint.startswith("error: mpi4py finds no MPI: pip install -e '.[mpi]'; its error: cannot load MPI")
 
 
 WITHOUT_NCCL = """

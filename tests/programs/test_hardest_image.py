@@ -1,4 +1,4 @@
-"""The image that a network is least sure of, as train.py shows it in a terminal."""
+"""The image that a network is least certain of, as train.py shows it in a terminal."""
 
 import io
 import sys
@@ -29,13 +29,13 @@ def test_when_it_is_due():
     assert [epoch for epoch in range(1, 1001) if hardest_image.is_due(epoch)] == [1, 4, 16, 64, 256]
 
 
-@pytest.mark.parametrize(("held_out", "kind"), [(0, "4 training"), (2, "2 held-out")])
-def test_the_closest_answers_are_shown(monkeypatch, held_out, kind):
+@pytest.mark.parametrize(("validation", "kind"), [(0, "4 training"), (2, "2 validation")])
+def test_the_closest_answers_are_shown(monkeypatch, validation, kind):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
-    lines = hardest_image.least_certain(Known(), dataset_of([0, 2, 1, 0]), held_out)
+    lines = hardest_image.hardest_image(Known(), dataset_of([0, 2, 1, 0]), validation)
     text = [line[8:] for line in lines]
     assert text == [
-        f"least sure of {kind} images:",
+        f"least certain of {kind} images:",
         "      bee ███████████               46 %",
         "crocodile ██████████▌               44 %",
         "      ape ██▍                       10 %",
@@ -43,18 +43,18 @@ def test_the_closest_answers_are_shown(monkeypatch, held_out, kind):
     ]
 
 
-def test_only_held_out_images_are_looked_at_where_there_are_such():
-    lines = hardest_image.least_certain(Known(), dataset_of([1, 1, 0, 2]), 2)
-    assert "least sure of 2 held-out images:" in lines[0] and "bee" in lines[1] and "70 %" in lines[1]
+def test_only_validation_images_are_looked_at_where_there_are_such():
+    lines = hardest_image.hardest_image(Known(), dataset_of([1, 1, 0, 2]), 2)
+    assert "least certain of 2 validation images:" in lines[0] and "bee" in lines[1] and "70 %" in lines[1]
 
 
 def test_in_ascii(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
-    lines = hardest_image.least_certain(Known(), dataset_of([1], side=28), 0)
+    lines = hardest_image.hardest_image(Known(), dataset_of([1], side=28), 0)
     assert all(line.isascii() for line in lines) and len(lines) == 7
     assert lines[2].endswith("      bee ###########               46 %")
 
 
 def test_few_of_many_images_are_looked_at():
-    lines = hardest_image.least_certain(Known(), dataset_of([1] + [0] * 3000), 0)
-    assert "least sure of 2,000 training images:" in lines[0] and "90 %" in lines[1]
+    lines = hardest_image.hardest_image(Known(), dataset_of([1] + [0] * 3000), 0)
+    assert "least certain of 2,000 training images:" in lines[0] and "90 %" in lines[1]

@@ -210,15 +210,15 @@ def bomb(width, height):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "not a picture of a known kind: PNG, JPEG"),
-        (b"hello", "not a picture of a known kind"),
-        (b"\0\0\0\x24ftypheic\0\0\0\0", "a HEIC or AVIF picture, such as phones take: save it as JPEG first"),
-        (encoded(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF"), "some of its values are no numbers"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture of a known kind"),
-        (bomb(60_000, 60_000), "not a picture that can be read: "),
+        (b"", "not a picture in a known format: PNG, JPEG"),
+        (b"hello", "not a picture in a known format"),
+        (b"\0\0\0\x24ftypheic\0\0\0\0", "a HEIC or AVIF picture, as phones take them: save it as JPEG first"),
+        (encoded(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF"), "some of its values are not finite"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture in a known format"),
+        (bomb(60_000, 60_000), "not a readable picture: "),
         (bomb(9000, 9000), "81000000|9000 x 9000 pixels"),
-        (bomb(100, 100), "not a picture that can be read: "),
-        (encoded(Image.fromarray(ring(400)), "PNG")[:300], "not a picture that can be read: "),
+        (bomb(100, 100), "not a readable picture: "),
+        (encoded(Image.fromarray(ring(400)), "PNG")[:300], "not a readable picture: "),
     ],
 )
 def test_files_that_are_no_pictures(tmp_path, data, message):
@@ -250,10 +250,10 @@ def test_on_the_command_line(tmp_path, model):
     out, error = run("predict", "--model", model, "bad.png", "3.png", "--json", cwd=tmp_path, code=1)
     (found,) = json.loads(out)
     assert (found["file"], found["label"], found["unsure"]) == ("3.png", "3", "") and found["output"] > 0.5
-    assert error == "error: bad.png: not a picture of a known kind: PNG, JPEG, WEBP, GIF, BMP, TIFF, PPM\n"
+    assert error == "error: bad.png: not a picture in a known format: PNG, JPEG, WEBP, GIF, BMP, TIFF, PPM\n"
     before = (tmp_path / "3.png").read_bytes()
     _, error = run("predict", "--model", model, "0.png", "3.png", "--picture", "./3.png", cwd=tmp_path, code=1)
-    assert error == "error: 3.png: one of the pictures to look at; draw to another file\n"
+    assert error == "error: 3.png: one of the pictures to read; draw to another file\n"
     assert (tmp_path / "3.png").read_bytes() == before
     if folder := os.environ.get("ANN_PICTURES"):
         names = []
@@ -293,4 +293,4 @@ def test_not_sure(tmp_path):
 def test_networks_for_other_images(tmp_path):
     ann.NeuralNetwork([{"input_dim": 15, "output_dim": 10, "activation": "sigmoid"}]).save(tmp_path / "x")
     _, error = run("predict", "--model", "x", "y.png", cwd=tmp_path, code=1)
-    assert "x: it takes no square images" in error
+    assert "x: this model does not classify square images" in error

@@ -244,7 +244,7 @@ def test_a_name_like_no_other_has_no_suggestion():
 
 def test_the_list_of_programs_is_complete():
     found = {path.stem for path in Path(ROOT / "scripts").glob("*.py") if "bootstrap.start()" in path.read_text()}
-    assert found == {*PROGRAMS, "distributed_speed"}
+    assert found == {*PROGRAMS}
 
 
 def test_programs_by_name(tmp_path, small_data):

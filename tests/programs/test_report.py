@@ -13,13 +13,13 @@ from support.programs import FAST, run
 pytestmark = pytest.mark.slow
 
 TITLES = (
-    "What it takes for what",
-    "Its mistakes, the surest first",
-    "What its first neurons look at",
-    "What it would like best",
-    "Whether its probabilities can be believed",
-    "What throws it off",
-    "Labels that it doubts",
+    "Confusion matrix",
+    "Most confident mistakes",
+    "First-layer weights",
+    "Ideal inputs",
+    "Calibration",
+    "Robustness",
+    "Doubtful labels",
 )
 
 

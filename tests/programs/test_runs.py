@@ -72,7 +72,7 @@ def test_what_is_in_the_folder(tmp_path, small_data):
     assert (config["device"], config["data"]) == ("cpu", str(small_data))
     assert config["versions"]["numpy"] == np.__version__ and len(config["data_sha256"]["train_images"]) == 64
     log = [EpochReport.from_fields(json.loads(line)) for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert [report.epoch for report in log] == [1, 2, 3] and log[0].validation.total == 60
+    assert [report.epoch for report in log] == [1, 2, 3] and log[0].validation.count == 60
     assert read_checkpoint(folder / "checkpoint.npz")[1].reports == log
     assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
     run("train", "--data", small_data, *FAST, "--validation", 60, "--output", "x.pickle", cwd=tmp_path)
@@ -80,7 +80,7 @@ def test_what_is_in_the_folder(tmp_path, small_data):
     again = re.search("^repeat it: (.*)$", out, re.M)[1]
     assert f"{folder}-again" in again
     out, _ = run("train", "--resume", "runs/one", cwd=tmp_path)  # of a finished run: the same once more
-    assert "this run is finished, after 3 epochs" in out
+    assert "this run finished after 3 epochs" in out
     assert (folder / "model.pickle").read_bytes() == (tmp_path / "x.pickle").read_bytes()
 
 
@@ -132,7 +132,7 @@ def test_a_signal_ends_after_the_step(tmp_path, small_data, uninterrupted, numbe
         if process.returncode == 0:
             break
         assert process.returncode == code
-        found = re.fullmatch(r"interrupted after (\d+) of 250 epochs; go on: (.*)\n", error.decode())
+        found = re.fullmatch(r"interrupted after (\d+) of 250 epochs; continue: (.*)\n", error.decode())
         seen.append(int(found[1]))
         assert f"--resume {folder}" in found[2]
         state = read_checkpoint(folder / "checkpoint.npz")[1]
@@ -152,10 +152,10 @@ def test_the_commands_that_it_prints(tmp_path, small_data):
     )
     process = run_changed(change, small_data, tmp_path, "--run", "a run")
     assert process.returncode == 130
-    line = re.fullmatch(r"interrupted after 2 of 3 epochs; go on: (.*)\n", process.stderr)[1]
+    line = re.fullmatch(r"interrupted after 2 of 3 epochs; continue: (.*)\n", process.stderr)[1]
     options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": NO_GPU, "timeout": 300}
     process = subprocess.run(["bash", "-c", line], **options)
-    assert process.returncode == 0 and "going on after 2 of 3 epochs" in process.stdout
+    assert process.returncode == 0 and "continuing after 2 of 3 epochs" in process.stdout
     again = re.search("^repeat it: (.*)$", process.stdout, re.M)[1]
     subprocess.run(["bash", "-c", again], check=True, capture_output=True, cwd=tmp_path, env=NO_GPU, timeout=300)
     assert digests(tmp_path / "a run") == digests(tmp_path / "a run-again")
@@ -220,17 +220,17 @@ def test_other_versions_are_said(stopped):
     config["device"] = "gpu"
     path.write_text(json.dumps(config))
     out, _ = run("train", "--resume", "run", "--device", "cpu", cwd=stopped.parent)
-    assert f"note: begun with numpy 1.0, goes on with {np.__version__}; last digits may differ" in out
-    assert "note: begun with device gpu, goes on with cpu" in out
+    assert f"note: started with numpy 1.0, continuing with {np.__version__}; last digits may differ" in out
+    assert "note: started with device gpu, continuing with cpu" in out
 
 
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (None, "run: no run was begun in this folder; begin one there with --run"),
+        (None, "run: no run in this folder; start one there with --run"),
         ("{", "config.json: not the config of a run: Expecting"),
         ("[]", "config.json: not the config of a run: its format is not 'ann-run'"),
-        ('{"format": "ann-run", "version": 2}', "version 2; known here: 1"),
+        ('{"format": "ann-run", "version": 2}', "version 2, expected 1"),
         ('{"format": "ann-run", "version": 1}', "it lacks 'recipe'"),
     ],
 )
@@ -313,7 +313,7 @@ def test_a_read_only_file_of_a_run_is_found_before_training(stopped, name):
         (["--run", "small"], 1, "small: The folder is not empty; name a new folder\n"),
         (["--run", "file"], 1, "error: file: File exists"),
         (["--run", "file/x"], 1, "error: file/x: Not a directory"),
-        (["--resume", "absent"], 1, "absent: no run was begun in this folder"),
+        (["--resume", "absent"], 1, "absent: no run in this folder"),
         (["--run", "a", "--output", "b"], 2, "not allowed with argument"),
         (["--run", "a", "--resume", "run"], 2, "not allowed with argument"),
         (["--checkpoint-every", "1"], 2, "--checkpoint-every needs a folder to write to: --run FOLDER"),
@@ -322,7 +322,7 @@ def test_a_read_only_file_of_a_run_is_found_before_training(stopped, name):
         (["--run", "a", "--checkpoint-every", "5ms"], 2, "such as 5m, got '5ms'"),
         (["--run", "a", "--checkpoint-every", "m"], 2, "such as 5m, got 'm'"),
         (["--run", "a", "--checkpoint-every", "10sec"], 2, "such as 5m, got '10sec'"),
-        (["--early-stopping", "3"], 1, "--early-stopping: it needs held-out images"),
+        (["--early-stopping", "3"], 1, "--early-stopping: it needs validation images"),
     ],
 )
 def test_wrong_usage(stopped, flags, code, message):
@@ -356,7 +356,7 @@ def test_a_disk_that_fills_up(tmp_path, small_data):
     assert (tmp_path / "good/model.pickle").stat().st_size < 12_000 < (tmp_path / "good/checkpoint.npz").stat().st_size
     process = run_changed(change, small_data, tmp_path, "--run", "full", "--checkpoint-every", "2")
     assert process.returncode == 0, process.stderr
-    warned = "warning: no checkpoint was written: full/checkpoint.npz: File too large; training goes on\n"
+    warned = "warning: no checkpoint was written: full/checkpoint.npz: File too large; training continues\n"
     assert process.stderr == warned  # once is enough
     assert "no curves: full/curves.png: File too large" in process.stdout or "pictures need" in process.stdout
     assert digests(tmp_path / "full") == digests(tmp_path / "good")
@@ -412,7 +412,7 @@ def test_a_second_ctrl_c(tmp_path, small_data, patience):
     )
     process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert process.returncode == 130
-    expected = "after 1 of 3 epochs" if patience > 0 else ": no checkpoint was written yet; begin again: "
+    expected = "after 1 of 3 epochs" if patience > 0 else ": no checkpoint was written yet; start again: "
     assert process.stderr.startswith(f"interrupted{' ' * (patience > 0)}{expected}")
 
 
@@ -465,7 +465,7 @@ def test_a_folder_or_a_log_that_is_lost_costs_no_model(tmp_path, small_data, los
         "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, lose], *rest, **o)"
     )
     process = run_changed(change, small_data, tmp_path, "--run", "run")
-    assert "training goes on" in process.stderr and "no log was written" in process.stderr
+    assert "training continues" in process.stderr and "no log was written" in process.stderr
     if "rename" in lost:
         assert process.returncode == 1
         found = re.search("the model is in (.*) instead", process.stderr)[1]
@@ -482,7 +482,7 @@ def test_memory_that_runs_out_while_a_checkpoint_is_written(tmp_path, small_data
     env = {**NO_GPU, "PYTHONWARNINGS": action}
     process = run_changed(change, small_data, tmp_path, "--run", "run", "--checkpoint-every", "1", env=env)
     assert process.returncode == 0 and (tmp_path / "run/model.pickle").exists()
-    assert process.stderr == "warning: no checkpoint was written: not enough memory; training goes on\n"
+    assert process.stderr == "warning: no checkpoint was written: not enough memory; training continues\n"
 
 
 def test_a_drawing_library_that_is_set_up_wrongly(tmp_path, small_data):
@@ -524,7 +524,7 @@ def test_another_number_of_threads_is_said(stopped):
     config["versions"]["threads"] = "77"
     path.write_text(json.dumps(config))
     out, _ = run("train", "--resume", "run", cwd=stopped.parent)
-    assert re.search(r"note: begun with threads 77, goes on with \d; last digits may differ", out)
+    assert re.search(r"note: started with threads 77, continuing with \d; last digits may differ", out)
 
 
 def test_a_config_from_before_a_field_was_there(stopped):
@@ -539,4 +539,4 @@ def test_a_config_from_before_a_field_was_there(stopped):
 def test_a_file_is_no_run(stopped, name):
     (stopped / "model.pickle").write_text("")
     _, error = run("train", "--resume", stopped / name, cwd=stopped.parent, code=1)
-    assert "no run was begun in this folder" in error
+    assert "no run in this folder" in error

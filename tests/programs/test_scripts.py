@@ -335,7 +335,7 @@ def test_ctrl_c(tmp_path, small_data, old):
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=300)
     assert process.returncode == 130
-    kept = "nothing was saved, and mnist_ann.pickle is as it was" if old else "nothing was saved"
+    kept = "nothing was saved, and mnist_ann.pickle is unchanged" if old else "nothing was saved"
     assert error == f"interrupted: {kept}; {WITH_RUN}\n"
     names = {path.name for path in tmp_path.iterdir()}
     assert names == ({"small", "mnist_ann.pickle"} if old else {"small"})
@@ -385,7 +385,7 @@ def test_a_bar_on_a_terminal(tmp_path, small_data):
     assert "\r" in text and "images/s" in text and "left" in text
     assert re.search(r"epoch 3/3  loss", text) and "saved mnist_ann.pickle" in text
     assert (
-        len(re.findall(r"least sure of \d+ training images:", text)) == 1
+        len(re.findall(r"least certain of \d+ training images:", text)) == 1
     )  # after the first epoch, and next after the fourth
     model = (tmp_path / "mnist_ann.pickle").read_bytes()
     assert "least" not in run("train", "--data", small_data, *FAST, cwd=tmp_path)[0]
@@ -395,14 +395,14 @@ def test_a_bar_on_a_terminal(tmp_path, small_data):
 def test_picture_of_the_mistakes(trained, small_data):
     optional("matplotlib")
     out, _ = run("test", "--data", small_data, "--picture", "mistakes.png", cwd=trained)
-    assert f"the surest first: {trained / 'mistakes.png'}" in out
+    assert f"most confident first: {trained / 'mistakes.png'}" in out
     (trained / "mistakes.png").unlink()
     out, _ = run("test", "--data", small_data, "--picture", "mistakes.png", "--json", cwd=trained)
     assert json.loads(out)["total"] == 100 and (trained / "mistakes.png").stat().st_size > 1000
     assert "There is no folder" in run("test", "--picture", "absent/x.png", cwd=trained, code=1)[1]
     for program, flag in (("test", "--picture"), ("try_loader", "--output")):
         out, complaint = run(program, flag, "x.foo", cwd=trained, code=1)
-        assert out == "" and complaint.startswith("error: x.foo: pictures are not written as .foo, but as .")
+        assert out == "" and complaint.startswith("error: x.foo: pictures cannot be written as .foo, only as .")
 
 
 def test_a_read_only_model_is_not_replaced(trained, small_data):
@@ -533,12 +533,14 @@ def test_ctrl_c_while_importing(tmp_path, module):
 def test_benchmark_checks_what_it_times(tmp_path):
     """Alone, so that the peers need not be installed; the gate runs it beside them."""
     program = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1)); import benchmark, peers\n"
-        "wrong = type('Wrong', (peers.Ours,), {'epoch': lambda self, order: 1.01 * peers.Ours.epoch(self, order)})\n"
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import benchmark\n"
+        "from benchmarking import contenders, measurements\n"
+        "from benchmarking.contenders import CONTENDERS, Ours\n"
+        "wrong = type('Wrong', (Ours,), {'epoch': lambda self, order: 1.01 * Ours.epoch(self, order)})\n"
         "absent = type('Absent', (), {'__init__': lambda self, *rest: __import__('no_such_peer')})\n"
-        "benchmark.START_UP = {name: benchmark.START_UP[name] for name in ('import ann', 'import numpy')}\n"
-        "peers.CONTENDERS.clear(); peers.CONTENDERS['ann'] = peers.Ours\n"
-        "name = sys.argv.pop(1); peers.CONTENDERS[name] = locals()[name.lower()]\n"
+        "for name in {*measurements.START_UP} - {'import ann', 'import numpy'}: del measurements.START_UP[name]\n"
+        "CONTENDERS.clear(); CONTENDERS['ann'] = Ours\n"
+        "name = sys.argv.pop(1); CONTENDERS[name] = locals()[name.lower()]\n"
         "benchmark.main()"
     )
     command = [sys.executable, "-c", program, str(ROOT / "scripts")]
@@ -548,7 +550,7 @@ def test_benchmark_checks_what_it_times(tmp_path):
     assert process.returncode == 0, process.stderr
     assert "left out: No module named 'no_such_peer': pip install -e '.[bench]'" in process.stdout
     figures = json.loads((tmp_path / "x.json").read_text())["tasks"]["classroom"]["microseconds_a_step"]
-    assert set(figures) == {"ann", "its products alone", "its FLOPs at the peak"}
+    assert set(figures) == {"ann", "its matrix products alone", "its FLOPs at peak speed"}
     assert all(value > 0 for values in figures.values() for value in values)
     (tmp_path / "x.json").unlink()
     for task, unit, rows in [

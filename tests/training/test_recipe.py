@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ann
-from ann.data.distortion import Strengths, examples
+from ann.data.distortion import DistortionStrengths, examples
 from ann.training.named_recipes import RECIPES
 from support import ROOT, optional
 from support.digits import write_mnist_like
@@ -50,7 +50,7 @@ def evaluate(monkeypatch, small_data):
 
     tiny = dataclasses.replace(RECIPES["classroom"].recipe, hidden=(8,), epochs=2, batch_size=30)
     monkeypatch.setitem(RECIPES, "classroom", dataclasses.replace(RECIPES["classroom"], recipe=tiny))
-    monkeypatch.setattr(evaluate, "HELD_OUT", 100)
+    monkeypatch.setattr(evaluate, "VALIDATION", 100)
     return evaluate
 
 
@@ -82,14 +82,14 @@ def test_evaluate_reads_the_test_images_once_for_each_seed(evaluate, monkeypatch
         assert row["wrong"] == (net.predict(data.test_images) != data.test_labels).sum() and row["total"] == 100
         assert row["device"] == "cpu" and row["version"] == ann.__version__ and row["seconds"] >= 0
     wrong = [row["wrong"] for row in rows]
-    expected = f"wrong of 100 on test images: mean {np.mean(wrong):.1f}, deviation {np.std(wrong, ddof=1):.1f}"
+    expected = f"wrong of 100 test images: mean {np.mean(wrong):.1f}, deviation {np.std(wrong, ddof=1):.1f}"
     assert expected in out
     assert f"| wrong | {' | '.join(map(str, wrong))} | **{np.mean(wrong):.1f}** |" in out.splitlines()
     again = call(evaluate, monkeypatch, capsys, *flags, "--seeds", "1,3").out
     assert re.search(rf"seed 1: {wrong[1]} of 100 wrong, measured on \d{{4}}-", again)
     assert len(path.read_text().splitlines()) == 4
-    held_out = call(evaluate, monkeypatch, capsys, *flags, "--seeds", "1", "--validation").out
-    assert "on held-out images; 1 seed," in held_out
+    validated = call(evaluate, monkeypatch, capsys, *flags, "--seeds", "1", "--validation").out
+    assert re.search(r"wrong of 100 validation images: mean [\d.]+; 1 seed,", validated)
     assert json.loads(path.read_text().splitlines()[-1])["fields"]["validation"] == 100
 
 
@@ -97,8 +97,8 @@ def test_evaluate_trains_committees_that_share_no_member(evaluate, monkeypatch, 
     three = dataclasses.replace(RECIPES["classroom"].recipe, committee=3)
     monkeypatch.setitem(RECIPES, "classroom", dataclasses.replace(RECIPES["classroom"], recipe=three))
     made = []
-    build = ann.NeuralNetwork
-    monkeypatch.setattr(ann, "NeuralNetwork", lambda *a, **b: made.append(build(*a, **b)) or made[-1])
+    build = ann.Recipe.network
+    monkeypatch.setattr(ann.Recipe, "network", lambda *a: made.append(build(*a)) or made[-1])
     path = tmp_path / "results.jsonl"
     flags = ["--recipe", "classroom", "--data", small_data, "--device", "cpu", "--output", path]
     call(evaluate, monkeypatch, capsys, *flags, "--seeds", "0-2")
@@ -221,9 +221,9 @@ def test_a_sheet_of_distortions(tmp_path):
 
 def test_examples_of_distortions(backend, rng):
     image = rng.integers(0, 256, (9, 7), dtype=np.uint8)
-    found = examples(backend, image, Strengths(shift=1.0), 5, key=3)
+    found = examples(backend, image, DistortionStrengths(shift=1.0), 5, key=3)
     assert found.shape == (5, 9, 7) and len({one.tobytes() for one in found}) == 5
-    np.testing.assert_array_equal(examples(backend, image, Strengths(), 2), np.stack([image, image]))
+    np.testing.assert_array_equal(examples(backend, image, DistortionStrengths(), 2), np.stack([image, image]))
 
 
 def test_a_recipe_by_name_trains(tmp_path, small_data):

@@ -6,36 +6,43 @@ import functools
 from typing import Any
 
 import numpy as np
-from tasks import BETA2, EPSILON, MOMENTUM, Task, UnsuitedError, Weights
+
+from benchmarking.tasks import BETA2, EPSILON, MOMENTUM, Task, UnsuitedError, Weights
 
 
 class JaxStep:
-    """JAX, one jitted step a call."""
+    """JAX with a jitted step."""
 
-    def __init__(self, task: Task, images: np.ndarray, labels: np.ndarray, weights: Weights) -> None:
+    def __init__(
+        self,
+        task: Task,
+        images: np.ndarray,
+        labels: np.ndarray,
+        weights: Weights,
+    ) -> None:
         import jax
         import jax.numpy as jnp
 
         if (jax.default_backend() == "cpu") != (task.device == "cpu"):
-            raise UnsuitedError(f"it computes on {jax.default_backend()}")
+            raise UnsuitedError(f"JAX computes on {jax.default_backend()}")
         settings: Any = jax.config
         settings.update("jax_default_matmul_precision", "float32")  # on a GPU it would be TF32
-        curve = {"sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu}[task.activation]
+        activation = {"sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu}[task.activation]
         pixels, targets = jnp.asarray(images), jnp.eye(task.widths[-1])[jnp.asarray(labels)]
 
         def logits_of(parameters: Any, x: Any) -> Any:
             for weight, bias in parameters[:-1]:
-                x = curve(x @ weight + bias)
+                x = activation(x @ weight + bias)
             return x @ parameters[-1][0] + parameters[-1][1]
 
         def loss_of(parameters: Any, x: Any, t: Any) -> Any:
             z = logits_of(parameters, x)
             return jnp.sum(jnp.maximum(z, 0) - z * t + jnp.log1p(jnp.exp(-jnp.abs(z)))) / task.batch
 
-        def step(state: Any, chosen: Any) -> Any:
+        def step(state: Any, indices: Any) -> Any:
             parameters, v, s, k = state
-            x = pixels[chosen].astype(jnp.float32) / 255
-            loss, g = jax.value_and_grad(loss_of)(parameters, x, targets[chosen])
+            x = pixels[indices].astype(jnp.float32) / 255
+            loss, g = jax.value_and_grad(loss_of)(parameters, x, targets[indices])
             k = k + 1
             if task.optimizer == "sgd":
                 v = jax.tree.map(lambda v, g: MOMENTUM * v + g, v, g)
@@ -60,14 +67,17 @@ class JaxStep:
         squares = zeros(start) if task.optimizer != "sgd" else ()
         self._state = (start, zeros(start), squares, jnp.zeros((), jnp.float32))
         self._jax, self._task, self._step, self._images = jax, task, step, images
-        self._logits = jax.jit(lambda state, pixels: logits_of(state[0], pixels.astype(jnp.float32) / 255).argmax(1))
+
+        def predict(state: Any, pixels: Any) -> Any:
+            return logits_of(state[0], pixels.astype(jnp.float32) / 255).argmax(1)
+
+        self._predict = jax.jit(predict)
         self._prepare()
 
     def _prepare(self) -> None:
         self._jitted = self._jax.jit(self._step, donate_argnums=0)
 
     def epoch(self, order: np.ndarray) -> float:
-        """Train on the images in this order."""
         batches = self._jax.numpy.asarray(order.reshape(-1, self._task.batch))
         total = 0.0
         for batch in batches:
@@ -76,19 +86,21 @@ class JaxStep:
         return float(total) / self._task.steps
 
     def predict(self) -> np.ndarray:
-        """The label of each image."""
-        return np.asarray(self._logits(self._state, self._images))
+        return np.asarray(self._predict(self._state, self._images))
 
 
 class JaxScan(JaxStep):
-    """JAX, a whole epoch as one jitted ``lax.scan``."""
+    """JAX with a whole epoch in one jitted ``lax.scan``."""
 
     def _prepare(self) -> None:
         jax = self._jax
-        self._jitted = jax.jit(lambda state, batches: jax.lax.scan(self._step, state, batches), donate_argnums=0)
+
+        def epoch(state: Any, batches: Any) -> Any:
+            return jax.lax.scan(self._step, state, batches)
+
+        self._jitted = jax.jit(epoch, donate_argnums=0)
 
     def epoch(self, order: np.ndarray) -> float:
-        """Train on the images in this order."""
         batches = self._jax.numpy.asarray(order.reshape(-1, self._task.batch))
         self._state, losses = self._jitted(self._state, batches)
         return float(losses.mean())

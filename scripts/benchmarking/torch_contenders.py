@@ -5,22 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from tasks import BETA2, EPSILON, MOMENTUM, Task, UnsuitedError, Weights
+
+from benchmarking.tasks import BETA2, EPSILON, MOMENTUM, Task, UnsuitedError, Weights
 
 
 class Torch:
-    """PyTorch, eager: the loop of its tutorials."""
+    """PyTorch, eager, with the training loop of its tutorials."""
 
     compiled, tf32, in_graph = False, False, False
 
-    def __init__(self, task: Task, images: np.ndarray, labels: np.ndarray, weights: Weights) -> None:
+    def __init__(
+        self,
+        task: Task,
+        images: np.ndarray,
+        labels: np.ndarray,
+        weights: Weights,
+    ) -> None:
         import torch
 
-        self._torch, self._task, self._device = torch, task, {"cpu": "cpu", "gpu": "cuda"}[task.device]
+        self._torch, self._task = torch, task
+        self._device = {"cpu": "cpu", "gpu": "cuda"}[task.device]
         if self._device == "cuda" and not torch.cuda.is_available():
-            raise UnsuitedError("it finds no GPU")
+            raise UnsuitedError("PyTorch finds no GPU")
         if self.tf32 and self._device == "cpu":
-            raise UnsuitedError("TF32 is a GPU's")
+            raise UnsuitedError("TF32 needs a GPU")
         activation = {"sigmoid": torch.nn.Sigmoid, "relu": torch.nn.ReLU}[task.activation]
         modules: list[Any] = []
         for weight, bias in weights:
@@ -33,7 +41,8 @@ class Torch:
         self._model = torch.compile(model) if self.compiled else model
         self._parameters = list(model.parameters())
         if task.optimizer == "sgd":
-            self._optimizer: Any = torch.optim.SGD(self._parameters, lr=task.rate, momentum=MOMENTUM)
+            settings: Any = {"lr": task.rate, "momentum": MOMENTUM}
+            self._optimizer: Any = torch.optim.SGD(self._parameters, **settings)
         else:
             groups = [
                 {"params": self._parameters[::2], "weight_decay": task.weight_decay},
@@ -44,64 +53,66 @@ class Torch:
             )
         self._host_images = torch.from_numpy(images.copy())
         self._images = self._host_images.to(self._device)
-        self._targets = torch.eye(task.widths[-1])[torch.from_numpy(labels.astype(np.int64))].to(self._device)
+        one_hot = torch.eye(task.widths[-1])[torch.from_numpy(labels.astype(np.int64))]
+        self._targets = one_hot.to(self._device)
 
     def epoch(self, order: np.ndarray) -> float:
-        """Train on the images in this order."""
         torch, batch = self._torch, self._task.batch
         self._set_precision()
-        on_device, total = torch.from_numpy(order).to(self._device), torch.zeros((), device=self._device)
+        on_device = torch.from_numpy(order).to(self._device)
+        total = torch.zeros((), device=self._device)
         for start in range(0, len(order), batch):
             total += self._step(on_device[start : start + batch])
         return float(total) / self._task.steps
 
     def _set_precision(self) -> None:
-        """Which is the whole process's, and other contenders want another."""
+        """Set it anew: it belongs to the whole process, and other contenders need another one."""
         self._torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
 
-    def _step(self, chosen: Any) -> Any:
-        x = self._images[chosen].float() / 255
-        loss_of = self._torch.nn.functional.binary_cross_entropy_with_logits
-        loss: Any = loss_of(self._model(x), self._targets[chosen], reduction="sum") / self._task.batch
+    def _step(self, indices: Any) -> Any:
+        loss = self._loss_sum(indices) / self._task.batch
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._optimizer.step()
         return loss.detach()
 
+    def _loss_sum(self, indices: Any) -> Any:
+        x = self._images[indices].float() / 255
+        loss_of = self._torch.nn.functional.binary_cross_entropy_with_logits
+        return loss_of(self._model(x), self._targets[indices], reduction="sum")
+
     def predict(self) -> np.ndarray:
-        """The label of each image."""
         self._set_precision()
         with self._torch.inference_mode():
-            labels: np.ndarray = (
-                self._model(self._host_images.to(self._device).float() / 255).argmax(dim=1).cpu().numpy()
-            )
+            x = self._host_images.to(self._device).float() / 255
+            labels: np.ndarray = self._model(x).argmax(dim=1).cpu().numpy()
         return labels
 
 
 class TorchCompiled(Torch):
-    """PyTorch with the model through ``torch.compile``."""
+    """PyTorch with the model compiled by ``torch.compile``."""
 
     compiled = True
 
 
 class TorchTF32(Torch):
-    """PyTorch, eager, with products of shortened numbers, on a GPU."""
+    """PyTorch, eager, with matrix products in TF32, on a GPU."""
 
     tf32 = True
 
 
 class TorchGraph(Torch):
-    """PyTorch with a whole step in a CUDA graph, as its documentation has it."""
+    """PyTorch with a whole step in a CUDA graph, as in its documentation."""
 
     in_graph = True
 
     def __init__(self, task: Task, *arguments: Any) -> None:
         if task.device != "gpu":
-            raise UnsuitedError("CUDA graphs are a GPU's")
+            raise UnsuitedError("CUDA graphs need a GPU")
         super().__init__(task, *arguments)
         self._set_precision()
         torch = self._torch
-        self._chosen = torch.arange(task.batch, device="cuda")
+        self._indices = torch.arange(task.batch, device="cuda")
         before = [parameter.detach().clone() for parameter in self._parameters]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -112,7 +123,7 @@ class TorchGraph(Torch):
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._loss = self._eager_step()
-        with torch.no_grad():  # as if the steps that were made on the way had not been
+        with torch.no_grad():  # undo the steps made so far
             for parameter, value in zip(self._parameters, before, strict=True):
                 parameter.copy_(value)
             for state in self._optimizer.state.values():
@@ -121,9 +132,9 @@ class TorchGraph(Torch):
                         value.zero_()
 
     def _eager_step(self) -> Any:
-        return super()._step(self._chosen)
+        return super()._step(self._indices)
 
-    def _step(self, chosen: Any) -> Any:
-        self._chosen.copy_(chosen)
+    def _step(self, indices: Any) -> Any:
+        self._indices.copy_(indices)
         self._graph.replay()
         return self._loss

@@ -1,25 +1,25 @@
-"""What no contender of the benchmark can beat by much: the matrix products of a step alone, and the speed of a large
-product.
-"""
+"""Limits that no contender can beat by much: a step's matrix products, and the device's speed."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 
 import numpy as np
-from tasks import Task
 
 from ann.backends.base import Backend
+from benchmarking.tasks import Task
 
 
-def products_alone(task: Task, backend: Backend, steps: int) -> Callable[[], None]:
-    """The matrix products of so many steps, with nothing between them: the least that this library can take."""
+def matrix_products(task: Task, backend: Backend, steps: int) -> Callable[[], None]:
+    """A function that computes the matrix products of some steps, and nothing else."""
     random, xp = np.random.default_rng(1), backend.xp
-    pairs = list(zip(task.widths, task.widths[1:], strict=False))
-    y = [backend.from_host(random.random((task.batch, width), dtype=np.float32)) for width in task.widths]
-    w = [backend.from_host(random.random(pair, dtype=np.float32)) for pair in pairs]
-    z, dw, dy = ([xp.empty_like(part) for part in parts] for parts in (y, w, y))
+    shapes = list(itertools.pairwise(task.widths))
+    rows = [(task.batch, width) for width in task.widths]
+    y = [backend.from_host(random.random(shape, dtype=np.float32)) for shape in rows]
+    w = [backend.from_host(random.random(shape, dtype=np.float32)) for shape in shapes]
+    z, dw, dy = ([xp.empty_like(array) for array in arrays] for arrays in (y, w, y))
 
     def run() -> None:
         for _ in range(steps):
@@ -34,8 +34,8 @@ def products_alone(task: Task, backend: Backend, steps: int) -> Callable[[], Non
     return run
 
 
-def gflops_of_a_square_product(backend: Backend) -> float:
-    """What a large product reaches, the better of two: the most that this device can do."""
+def peak_gflops(backend: Backend) -> float:
+    """The speed of a large matrix product, the better of two."""
     size = 2048 if backend.name == "cpu" else 8192
     a = backend.from_host(np.ones((size, size), dtype=np.float32))
     out = backend.xp.empty_like(a)

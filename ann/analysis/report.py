@@ -1,0 +1,261 @@
+"""A report on a trained network: one HTML page of figures that opens in any browser.
+
+    page = report(network, ann.load_dataset("mnist"))
+    Path("report.html").write_text(page, encoding="utf-8")
+
+It needs matplotlib and SciPy (the extra ``report``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from ann.analysis import inspection
+from ann.analysis.figures import (
+    figure_as_html,
+    figure_of_calibration,
+    figure_of_confusion,
+    figure_of_curves,
+    figure_of_images,
+    figure_of_robustness,
+    figure_of_weights,
+)
+from ann.analysis.html_page import Section, html_page
+from ann.analysis.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
+from ann.data.catalog import class_names
+from ann.data.datasets import Dataset
+from ann.neural_network import NeuralNetwork
+from ann.training.report import EpochReport
+
+MAX_CLASSES = 1000  # that a network may have
+_MISTAKES = 40  # that are shown
+_IDEAL_INPUTS = 20
+_DOUBTFUL = 8  # training images
+_NEIGHBOURS = 4  # of each of them
+_CHANGED = 2000  # test images that are changed to measure robustness
+
+Maker = Callable[[], Section]
+
+
+def report(
+    network: NeuralNetwork,
+    dataset: Dataset,
+    name: str = "a network",
+    epochs: Sequence[EpochReport] = (),
+    progress: Callable[[list[Maker]], Iterable[Maker]] = list,
+) -> str:
+    """The report as HTML.
+
+    Args:
+        network: up to 1,000 outputs.
+        dataset: its test images are the ones that the report is about.
+        name: of the network, for the title and for error messages.
+        epochs: what ``ann.fit`` returned, for the learning curves.
+        progress: wraps the list of section makers, as ``tqdm`` does, to show how many are done.
+
+    Raises:
+        ImportError: matplotlib or SciPy is not installed.
+        ValueError: there are too many outputs, or the data set does not fit the network.
+    """
+    outputs = network.output_dim
+    if outputs > MAX_CLASSES:
+        limit = f"a report is for up to {MAX_CLASSES}"
+        raise ValueError(f"{name}: it has {outputs} outputs, and {limit}")
+    changes = inspection.changes()
+    tested = Tested.of(network, dataset)
+    makers: list[Maker] = [
+        partial(confusion_section, tested),
+        partial(mistakes_section, tested),
+        partial(weights_section, tested),
+        partial(ideal_inputs_section, tested),
+        partial(calibration_section, tested),
+        partial(robustness_section, tested, changes),
+        partial(doubtful_labels_section, tested),
+    ]
+    if epochs:
+        makers.insert(0, partial(curves_section, epochs))
+    sections = [make() for make in progress(makers)]
+    recipe = [f"{key} {value}" for key, value in (network.recipe or {}).items() if value]
+    facts = {
+        "model": name,
+        "network": repr(network).strip("<>"),
+        "parameters": f"{network.parameters.size:,}",
+        "seed": str(network.seed),
+        "training": ", ".join(recipe) or "unknown",
+    }
+    return html_page(f"Report on {name}", facts, sections)
+
+
+class Tested(NamedTuple):
+    """A network, its class names, and its outputs (N, C) and answers (N,) for the test images."""
+
+    network: NeuralNetwork
+    dataset: Dataset
+    names: list[str]
+    outputs: np.ndarray
+    predicted: np.ndarray
+
+    @classmethod
+    def of(cls, network: NeuralNetwork, dataset: Dataset) -> Tested:
+        """Apply the network to the test images."""
+        outputs = network.apply(dataset.test_images)
+        names = class_names(dataset.classes, network.output_dim)
+        return cls(network, dataset, names, outputs, outputs.argmax(axis=1))
+
+
+def curves_section(epochs: Sequence[EpochReport]) -> Section:
+    """The loss and the validation errors after each epoch."""
+    return Section(
+        "Learning curves",
+        "The mean loss after each epoch and, if there were validation images, the errors on them. "
+        "If the training loss keeps falling while the validation loss rises, the network is "
+        "overfitting.",
+        figure_as_html(figure_of_curves(epochs), "loss against epochs"),
+    )
+
+
+def confusion_section(tested: Tested) -> Section:
+    """The error rate and the confusion matrix."""
+    labels, predicted = tested.dataset.test_labels, tested.predicted
+    wrong, total = int((predicted != labels).sum()), len(labels)
+    low, high = wilson_interval(wrong, total)
+    matrix = confusion_matrix(labels, predicted, tested.network.output_dim)
+    warning = learnt_nothing(wrong, labels)
+    warning = f"{warning[0].upper()}{warning[1:]}. " if warning else ""
+    return Section(
+        "Confusion matrix",
+        f"{wrong:,} of {total:,} test images are wrong, {100 * wrong / total:.2f} % "
+        f"(95 % interval {100 * low:.2f} to {100 * high:.2f} %). {warning}Each row is a label and "
+        "each column a predicted class, so correct answers are on the diagonal. Darker cells have "
+        "more errors.",
+        figure_as_html(figure_of_confusion(matrix, tested.names), "confusion matrix"),
+    )
+
+
+def mistakes_section(tested: Tested) -> Section:
+    """The most confident mistakes."""
+    labels, predicted, names = tested.dataset.test_labels, tested.predicted, tested.names
+    chosen = surest_mistakes(labels, tested.outputs, _MISTAKES)
+    captions = []
+    for index in chosen:
+        label, answer = names[labels[index]], names[predicted[index]]
+        captions.append(f"{label}, seen as\n{answer}, {_percent(tested.outputs[index].max())}")
+    return Section(
+        "Most confident mistakes",
+        f"{len(chosen)} of {(predicted != labels).sum():,} mistakes: the label, the answer, and "
+        "the output for that answer. Some labels may be wrong, and some images are illegible.",
+        _sheet(tested.dataset.test_images[chosen], captions, 8, "misclassified images"),
+    )
+
+
+def weights_section(tested: Tested) -> Section:
+    """The weights of the first layer as images."""
+    network = tested.network
+    weight, _ = network.weights_and_biases()[0]
+    weight = weight.reshape(-1, *weight.shape[-2:])[0]
+    member = " of the first member" if network.committee > 1 else ""
+    return Section(
+        "First-layer weights",
+        f"The weights of {min(64, weight.shape[1])} of the {weight.shape[1]:,} neurons in the "
+        f"first layer{member}, each as an image. A lit pixel raises a neuron's input where the "
+        "image is orange, lowers it where it is violet, and has no effect where it is white.",
+        figure_as_html(
+            figure_of_weights(weight, tested.dataset.test_images.shape[1:]),
+            "weights of the first layer",
+        ),
+    )
+
+
+def ideal_inputs_section(tested: Tested) -> Section:
+    """For each class, the input that the network is most sure of."""
+    images = inspection.ideal_inputs(tested.network, _IDEAL_INPUTS)
+    shares = inspection.probabilities(tested.network.apply(images)).diagonal()
+    named = zip(tested.names, shares, strict=False)
+    captions = [f"{name}: {_percent(share)}" for name, share in named]
+    brightest = images.max(axis=1, keepdims=True)
+    pictures = 255 * images / np.maximum(brightest, 1e-6)
+    pictures = pictures.reshape(-1, *tested.dataset.test_images.shape[1:])
+    some = f" of the first {_IDEAL_INPUTS}" if len(tested.names) > _IDEAL_INPUTS else ""
+    return Section(
+        "Ideal inputs",
+        f"For each class{some} an image that makes the network as sure of that class as possible, "
+        "with the class's share of all outputs. Gradient ascent on the pixels found it, starting "
+        "from dark grey; the brightest pixel is shown white. These images look like nothing anyone "
+        "would write: a network learns what separates the classes, not what they look like.",
+        _sheet(pictures, captions, 5, "ideal inputs"),
+    )
+
+
+def calibration_section(tested: Tested) -> Section:
+    """Whether probabilities agree with accuracy."""
+    found = inspection.calibration(tested.outputs, tested.dataset.test_labels)
+    return Section(
+        "Calibration",
+        "Of the answers given with a probability of 0.8, 80 % should be correct. Points below the "
+        "line mean that the network is overconfident. A probability here is an output's share of "
+        "all outputs. The mean distance from the line over all answers (the expected calibration "
+        f"error) is {found.expected_error:.4f}.",
+        figure_as_html(figure_of_calibration(found), "accuracy against confidence"),
+    )
+
+
+def robustness_section(tested: Tested, changes: Sequence[inspection.Change]) -> Section:
+    """The error rate on changed images."""
+    images, labels = tested.dataset.test_images, tested.dataset.test_labels
+    # Not the first ones: the first half of MNIST's test images is easier
+    step = max(1, len(labels) // _CHANGED)
+    images, labels = images[::step], labels[::step]
+    rates = [inspection.robustness(tested.network, images, labels, change) for change in changes]
+    constant = 1 - np.bincount(tested.dataset.test_labels).max() / len(tested.dataset.test_labels)
+    return Section(
+        "Robustness",
+        f"Errors on {len(labels):,} changed test images against the strength of the change. A "
+        "network only tolerates changes like those it saw in training: to improve, train with "
+        "--rotation, --shift and the other distortions.",
+        figure_as_html(figure_of_robustness(changes, rates, constant), "errors on changed images"),
+    )
+
+
+def doubtful_labels_section(tested: Tested) -> Section:
+    """The training images with the highest losses, each beside its nearest neighbours."""
+    dataset, names = tested.dataset, tested.names
+    images, labels = dataset.train_images, dataset.train_labels
+    outputs = tested.network.apply(images)
+    answers = outputs.argmax(axis=1)
+    worst = np.argsort(-inspection.losses(outputs, labels), kind="stable")[:_DOUBTFUL]
+    chosen = [index for index in worst if answers[index] != labels[index]]
+    neighbours = inspection.nearest(images.reshape(len(images), -1), chosen, _NEIGHBOURS)
+    pictures: list[np.ndarray] = []
+    captions: list[str] = []
+    for index, others in zip(chosen, neighbours, strict=True):
+        pictures += [images[index], *images[others]]
+        captions.append(f"label {names[labels[index]]}\nanswer {names[answers[index]]}")
+        captions += [f"{names[labels[other]]}\n" for other in others]
+    return Section(
+        "Doubtful labels",
+        "The training images whose labels the network finds least likely, each followed by the "
+        f"{_NEIGHBOURS} training images nearest to it (pixel by pixel) and their labels. If those "
+        "agree with the network's answer, the label may be wrong.",
+        _sheet(pictures, captions, 2 * (_NEIGHBOURS + 1), "doubtful labels"),
+    )
+
+
+def _sheet(
+    images: np.ndarray | Sequence[np.ndarray],
+    captions: Sequence[str],
+    columns: int,
+    alt: str,
+) -> str:
+    """Images, each under its caption, as HTML."""
+    if len(images) == 0:
+        return "<p>There are none.</p>"
+    return figure_as_html(figure_of_images(images, captions, columns), alt)
+
+
+def _percent(share: float) -> str:
+    """A probability for a caption: never 100 %."""
+    return f"{100 * min(share, 0.999):.1f} %"

@@ -1,0 +1,68 @@
+"""Networks trained by a recipe, which are kept in a folder and not trained again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from pathlib import Path
+
+from ann.backends.base import Backend
+from ann.cli.output import echo
+from ann.cli.results_log import data_of
+from ann.committee import committee_of
+from ann.data.datasets import Dataset
+from ann.files.atomic import check_writable, write_atomically
+from ann.neural_network import NeuralNetwork, load_model
+from ann.training.fit import fit
+from ann.training.recipe import Recipe
+
+
+def train_or_load(
+    recipe: Recipe,
+    dataset: Dataset,
+    backend: Backend,
+    seed: int,
+    folder: Path | None,
+) -> tuple[NeuralNetwork, float]:
+    """A trained network, and the seconds that its training took.
+
+    Args:
+        recipe: how to train.
+        dataset: on which to train.
+        backend: where to train.
+        seed: of the network; in a committee of K networks, the seeds K seed to K seed + K - 1, so
+            that two committees share no member.
+        folder: where networks are kept, or None. The members of a committee are then trained one
+            after the other: an interruption costs one of them at most.
+    """
+    size = recipe.committee
+    if folder and size > 1:
+        alone = dataclasses.replace(recipe, committee=1)
+        seeds = range(seed * size, (seed + 1) * size)
+        members = [train_or_load(alone, dataset, backend, each, folder) for each in seeds]
+        committee = committee_of([network for network, _ in members])
+        return committee, sum(seconds for _, seconds in members)
+    if folder:
+        stem = folder / f"{_name(recipe, dataset)}-{seed}"
+        model, about = stem.with_suffix(".pickle"), stem.with_suffix(".json")
+        if about.exists():
+            return load_model(model, backend), json.loads(about.read_bytes())["seconds"]
+        folder.mkdir(parents=True, exist_ok=True)
+        check_writable(model)
+    started = time.perf_counter()
+    network = recipe.network(dataset, backend, seed * size)
+    fit(network, dataset, recipe)
+    seconds = time.perf_counter() - started
+    if folder:
+        network.save(model)
+        echo(f"kept {model}")
+        write_atomically(about, json.dumps({"seconds": seconds}).encode())
+    return network, seconds
+
+
+def _name(recipe: Recipe, dataset: Dataset) -> str:
+    """A name that only the same recipe and data have."""
+    text = f"{recipe.to_json()} {data_of(dataset)}"
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,87 @@
+"""The result of a test: as text, as plain values and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ann.analysis.figures import figure_of_images
+from ann.analysis.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
+from ann.data.catalog import DIGITS
+
+_PICTURED = 40  # errors in the picture
+
+
+class TestResult:
+    """The answers of a network for all test images.
+
+    Attributes:
+        labels: (N,) the true classes.
+        outputs: (N, C).
+        predicted: (N,) the classes with the largest outputs.
+        names: of the C classes.
+        wrong, total: the number of errors and of images.
+        confusion: (C, C) counts: row, the true class; column, the predicted one.
+    """
+
+    def __init__(self, labels: np.ndarray, outputs: np.ndarray, names: Sequence[str]) -> None:
+        self.labels = labels
+        self.outputs = outputs
+        self.names = names
+        self.predicted = outputs.argmax(axis=1)
+        self.total = len(labels)
+        self.wrong = int((self.predicted != labels).sum())
+        self.confusion = confusion_matrix(labels, self.predicted, len(names))
+
+    def fields(self) -> dict[str, Any]:
+        """The result as plain values, for JSON."""
+        return {
+            "wrong": self.wrong,
+            "total": self.total,
+            "error_rate": self.wrong / self.total,
+            "interval": list(wilson_interval(self.wrong, self.total)),
+            "confusion": self.confusion.tolist(),
+        }
+
+    def describe(self) -> str:
+        """The errors, the confusion matrix, and a warning if next to nothing was learnt."""
+        low, high = (100 * bound for bound in wilson_interval(self.wrong, self.total))
+        rate = f"error rate {100 * self.wrong / self.total:.2f} %"
+        interval = f"(95 % interval {low:.2f} to {high:.2f} %)"
+        errors = f"{self.wrong} of {self.total:,} wrong, {rate} {interval}"
+        warning = learnt_nothing(self.wrong, self.labels)
+        return "\n\n".join([errors, self._describe_confusion(), *([warning] if warning else [])])
+
+    def _describe_confusion(self) -> str:
+        names, counts = self.names, self.confusion
+        kind = "digit" if tuple(names[: len(DIGITS)]) == DIGITS else "class"
+        longest = max(map(len, names))
+        width, indent = max(5, len(str(counts.max())) + 1, longest + 1), max(5, longest)
+        heads = "".join(f"{name:>{width}}" for name in names)
+        lines = [f"rows: true {kind}, columns: predicted {kind}"]
+        lines.append(f"{'':{indent}} {heads}   wrong     rate")
+        for label, row in enumerate(counts):
+            count, wrong = int(row.sum()), int(row.sum() - row[label])
+            cells = "".join(f"{value or '.':>{width}}" for value in row.tolist())
+            rate = f"{100 * wrong / count:.2f} %" if count else "-"
+            lines.append(f"{names[label]:>{indent}} {cells}{wrong:8}{rate:>9}")
+        return "\n".join(lines)
+
+    def describe_images(self) -> str:
+        """A line for each image, with a mark on the errors."""
+        lines = []
+        for index, (label, guess) in enumerate(zip(self.labels, self.predicted, strict=True)):
+            mark = "" if label == guess else "  <-- wrong"
+            answers = f"expected {self.names[label]}  got {self.names[guess]}"
+            lines.append(f"image {index:5}  {answers}{mark}")
+        return "\n".join(lines)
+
+    def figure_of_errors(self, images: np.ndarray) -> Any:
+        """A matplotlib figure of the errors, those with the largest outputs first."""
+        chosen = surest_mistakes(self.labels, self.outputs, _PICTURED)
+        between = " seen as " if max(map(len, self.names)) < 3 else "\nas "
+        pairs = zip(self.labels[chosen], self.predicted[chosen], strict=True)
+        captions = [self.names[label] + between + self.names[guess] for label, guess in pairs]
+        return figure_of_images(images[chosen], captions, columns=10)

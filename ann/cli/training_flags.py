@@ -1,0 +1,151 @@
+"""The flags of scripts/train.py. A run that is resumed brings its own."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from ann.backends.select import PRECISIONS
+from ann.cli.errors import one_line_errors
+from ann.cli.launch import FLAG
+from ann.cli.parser import MODEL, Parser, data_set, number, whole
+from ann.cli.recipe_flags import add_named_recipes, add_recipe_flags, given_fields
+from ann.training.checkpointer import Checkpoints
+from ann.training.named_recipes import RECIPES
+from ann.training.recipe import Recipe
+from ann.training.run_folder import read_config
+
+_EVERY = "30s"
+_SECONDS = {"s": 1.0, "m": 60.0}  # units of time
+
+
+def parse_flags(description: str, examples: str) -> argparse.Namespace:
+    """The command line, with the recipe that it describes as ``flags.recipe``."""
+    parser = Parser(description, examples)
+    config = _config(parser.early("--resume", type=Path))
+    parser.add_import([Path(path) for path in config.get("imported", [])])
+    parser.add_common()
+    _add_places(parser)
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="of matrix products; tf32 is faster on a GPU, with about 3 digits (default: float32)",
+    )
+    parser.add_argument(
+        FLAG,
+        action="store_true",
+        help="train one network with all processes that mpiexec started, each with its share of "
+        "every batch: mpiexec -n 4 python scripts/train.py --distributed",
+    )
+    parser.add_argument("--seed", type=whole(0), default=0, help="of all random numbers (default: 0)")
+    add_recipe_flags(parser)
+    parser.add_argument(
+        "--report-members",
+        action="store_true",
+        help="at the end, print the errors of each member of a committee on the validation images",
+    )
+    add_named_recipes(parser)
+    parser.set_defaults(**_defaults(config))
+    flags = parser.parse_args()
+    flags.config = config
+    with one_line_errors(names=vars(Recipe())):
+        flags.recipe = _recipe(flags)
+    _complete(flags, parser)
+    return flags
+
+
+def _add_places(parser: Parser) -> None:
+    """Add the flags that say where results are written."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--output", type=Path, metavar="FILE", help=f"the model file (default: {MODEL})")
+    group.add_argument(
+        "--run",
+        type=Path,
+        metavar="FOLDER",
+        help="a new folder for the model, curves, a log, checkpoints and all that repeats the run",
+    )
+    group.add_argument(
+        "--resume",
+        type=Path,
+        metavar="FOLDER",
+        help="continue the interrupted run in this folder, with the same result; it knows its flags",
+    )
+    parser.add_argument(
+        "--checkpoint-every",
+        type=interval_text,
+        metavar="N|Ns|Nm",
+        help="with --run or --resume: write a checkpoint after this many epochs, such as 1, or "
+        f"seconds, such as 10s, or minutes, such as 5m (default: {_EVERY})",
+    )
+
+
+def _complete(flags: argparse.Namespace, parser: Parser) -> None:
+    """Check what flags need of each other, and set those that depend on others."""
+    folder = flags.run or flags.resume
+    if flags.checkpoint_every and not folder:
+        parser.error("--checkpoint-every needs a folder to write to: --run FOLDER")
+    if flags.report_members and (flags.recipe.committee == 1 or not flags.recipe.validation):
+        needs = "members, --committee 10, and validation images, --validation 10000"
+        parser.error(f"--report-members needs {needs}")
+    flags.checkpoint_every = flags.checkpoint_every or flags.config.get("checkpoint_every") or _EVERY
+    flags.output = flags.output or (folder / "model.pickle" if folder else MODEL)
+
+
+def _config(folder: Path | None) -> dict[str, Any]:
+    """The config of the run to resume, or an empty one."""
+    if folder is None:
+        return {}
+    with one_line_errors():
+        return read_config(folder)
+
+
+def _defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """A run's flags, except for its recipe, as defaults."""
+    if not config:
+        return {}
+    with one_line_errors():
+        try:
+            interval_text(config["checkpoint_every"])
+        except argparse.ArgumentTypeError as error:
+            raise ValueError(f"checkpoint_every in the run's config.json: {error}") from None
+    flags = {name: config[name] for name in ("seed", "device", "precision")}
+    return {**flags, "data": data_set(config["data"])}
+
+
+def _recipe(flags: argparse.Namespace) -> Recipe:
+    """The recipe of the run to resume, or the named one, with the fields that were given."""
+    if flags.config:  # a resumed run keeps its rates
+        return dataclasses.replace(recipe_of(flags.config), **given_fields(flags))
+    return RECIPES[flags.recipe].recipe.changed(**given_fields(flags))
+
+
+def recipe_of(config: dict[str, Any]) -> Recipe:
+    """The recipe of a run; fields that its config does not have are defaults."""
+    return Recipe.from_json(json.dumps(config["recipe"]))
+
+
+def interval_text(text: str) -> str:
+    """An argparse type for ``--checkpoint-every``."""
+    try:
+        if text[-1:] in _SECONDS:
+            number(above=0)(text[:-1])
+        else:
+            whole(1)(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            "expected a number of epochs above 0, such as 2, of seconds, such as 30s, or of "
+            f"minutes, such as 5m, got {text!r}"
+        ) from None
+    return text
+
+
+def checkpoints_in(folder: Path, interval: str) -> Checkpoints:
+    """Checkpoints in a run's folder, at the interval of ``--checkpoint-every``."""
+    path = folder / "checkpoint.npz"
+    if unit := _SECONDS.get(interval[-1:]):
+        return Checkpoints(path, seconds=float(interval[:-1]) * unit)
+    return Checkpoints(path, epochs=int(interval), seconds=None)

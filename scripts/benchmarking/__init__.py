@@ -1,0 +1,1 @@
+"""The parts of scripts/benchmark.py: the same training by this package and by other libraries."""

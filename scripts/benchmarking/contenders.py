@@ -1,0 +1,166 @@
+"""The contenders of the benchmark: this package, scikit-learn and a list of all, with the check
+that they do the same training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import ann
+from ann.training.batches import training_set
+from ann.training.distributed import SINGLE_PROCESS, Processes
+from ann.training.trainer import Trainer
+from benchmarking.jax_contenders import JaxScan, JaxStep
+from benchmarking.tasks import MOMENTUM, Contender, Task, UnsuitedError, Weights
+from benchmarking.timing import print_left_out
+from benchmarking.torch_contenders import Torch, TorchCompiled, TorchGraph, TorchTF32
+
+_TOLERANCE = 1e-3  # relative, for the mean loss of the checked steps; TF32 gets ten times as much
+
+
+class Ours:
+    """This package, with the steps that ``ann.fit`` makes."""
+
+    precision = "float32"
+
+    def __init__(
+        self,
+        task: Task,
+        images: np.ndarray,
+        labels: np.ndarray,
+        weights: Weights,
+        processes: Processes = SINGLE_PROCESS,
+    ) -> None:
+        recipe = ann.Recipe(
+            hidden=task.widths[1:-1],
+            activation=task.activation,
+            optimizer=task.optimizer,
+            momentum=MOMENTUM,
+            weight_decay=task.weight_decay,
+            batch_size=task.batch,
+        )
+        vector = np.concatenate([part.ravel() for parts in zip(*weights, strict=True) for part in parts])
+        backend = ann.get_backend(task.device, self.precision)
+        self._network = ann.NeuralNetwork(task.layers, device=backend, parameters=vector)
+        self._images = images
+        images_and_labels = training_set(self._network, images, labels, recipe)
+        self._trainer = Trainer(self._network, images_and_labels, recipe, processes)
+        self._rate, self._epochs = task.rate, 0
+
+    def epoch(self, order: np.ndarray) -> float:
+        with self._network.backend.ignore_overflow():
+            self._epochs += 1
+            self._trainer.run_epoch(order, self._epochs, [self._rate] * self._trainer.steps)
+            loss_sum = self._trainer.loss.sum(order)
+        return float(loss_sum) / len(order)
+
+    def predict(self) -> np.ndarray:
+        labels: np.ndarray = self._network.predict(self._images)
+        return labels
+
+
+class OursTF32(Ours):
+    """The same with matrix products in TF32, on a GPU."""
+
+    precision = "tf32"
+
+    def __init__(self, task: Task, *arguments: Any) -> None:
+        if task.device != "gpu":
+            raise UnsuitedError("TF32 needs a GPU")
+        super().__init__(task, *arguments)
+
+
+class ScikitLearn:
+    """scikit-learn's MLPClassifier, with one-hot rows so that its outputs are sigmoids."""
+
+    def __init__(
+        self,
+        task: Task,
+        images: np.ndarray,
+        labels: np.ndarray,
+        weights: Weights,
+    ) -> None:
+        from sklearn.neural_network import MLPClassifier
+
+        if task.device != "cpu":
+            raise UnsuitedError("it only computes on the CPU")
+        if task.optimizer != "sgd":
+            raise UnsuitedError("it has no AdamW")
+        self._images, self._targets = images, np.eye(task.widths[-1], dtype=np.int64)[labels]
+        self._model = MLPClassifier(
+            task.widths[1:-1],
+            activation={"sigmoid": "logistic", "relu": "relu"}[task.activation],
+            solver="sgd",
+            momentum=MOMENTUM,
+            nesterovs_momentum=False,
+            learning_rate_init=task.rate,
+            alpha=0.0,
+            batch_size=task.batch,
+            shuffle=False,
+        )
+        first, classes = slice(0, task.batch), np.arange(task.widths[-1])
+        self._model.partial_fit(self._pixels(first), self._targets[first], classes=classes)
+        for layer, (weight, bias) in enumerate(weights):
+            self._model.coefs_[layer][...] = weight
+            self._model.intercepts_[layer][...] = bias
+        del self._model._optimizer  # its velocity remembers the step above
+
+    def _pixels(self, indices: Any) -> np.ndarray:
+        pixels: np.ndarray = self._images[indices].astype(np.float32) / np.float32(255)
+        return pixels
+
+    def epoch(self, order: np.ndarray) -> float:
+        self._model.partial_fit(self._pixels(order), self._targets[order])
+        return float(self._model.loss_)
+
+    def predict(self) -> np.ndarray:
+        labels: np.ndarray = self._model.predict_proba(self._pixels(slice(None))).argmax(axis=1)
+        return labels
+
+
+CONTENDERS: dict[str, Callable[..., Contender]] = {
+    "ann": Ours,
+    "ann, TF32": OursTF32,
+    "PyTorch eager": Torch,
+    "PyTorch compile": TorchCompiled,
+    "PyTorch CUDA graph": TorchGraph,
+    "PyTorch TF32": TorchTF32,
+    "JAX step": JaxStep,
+    "JAX scan": JaxScan,
+    "scikit-learn": ScikitLearn,
+}
+GPU_ONLY = ("ann, TF32", "PyTorch CUDA graph", "PyTorch TF32")
+
+
+def admit(
+    task: Task, images: np.ndarray, labels: np.ndarray, weights: Weights, order: np.ndarray
+) -> tuple[dict[str, Contender], float]:
+    """The contenders that work here, after an epoch each, and the mean loss of ours.
+
+    Raises:
+        ValueError: a contender has another loss, so it is not the same training.
+    """
+    contenders: dict[str, Contender] = {}
+    expected = 0.0
+    for name, make in CONTENDERS.items():
+        if task.device == "cpu" and name in GPU_ONLY:
+            continue
+        try:
+            contender = make(task, images, labels, weights)
+            loss = contender.epoch(order)
+        except Exception as error:  # another library need not work here
+            if name == "ann":
+                raise
+            print_left_out(name, error)
+            continue
+        if name == "ann":
+            expected = loss
+        tolerance = 10 * _TOLERANCE if "TF32" in name else _TOLERANCE
+        if not abs(loss - expected) <= tolerance * expected:  # NaN neither
+            losses = f"mean loss {loss:.6f} over {task.steps} steps, ann has {expected:.6f}"
+            raise ValueError(f"{name}: {losses}: not the same training")
+        contenders[name] = contender
+    return contenders, expected

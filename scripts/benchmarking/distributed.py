@@ -1,0 +1,205 @@
+"""The benchmark of several processes with one BLAS thread each: this package beside PyTorch's
+DistributedDataParallel with gloo.
+
+This file is also run as a program: it is one of the processes of one contender.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this checkout's ann
+
+from ann.cli import bootstrap
+
+bootstrap.start()
+
+import numpy as np
+
+import ann
+from ann.backends.base import Array
+from ann.cli.output import echo
+from ann.cli.parser import DATA
+from ann.training.mpi import MpiProcesses
+from benchmarking.contenders import Ours
+from benchmarking.tasks import TASKS, Contender, Task, Weights, starting_weights
+from benchmarking.torch_contenders import Torch
+
+SIZES = (1, 2)
+MEASURED = ("classroom", "big")
+_TIMEOUT = 900  # seconds for two epochs
+_TOLERANCE = 1e-3  # relative, for the mean loss of an epoch
+
+
+class TimedProcesses(MpiProcesses):
+    """Measures the seconds that sums take, including the wait for other processes."""
+
+    seconds = 0.0
+
+    def sum(self, array: Array) -> None:
+        """See ``Processes``."""
+        started = time.perf_counter()
+        super().sum(array)
+        self.seconds += time.perf_counter() - started
+
+
+class TorchDistributed(Torch):
+    """PyTorch, as in the documentation of DistributedDataParallel: processes share each batch."""
+
+    def __init__(
+        self,
+        task: Task,
+        images: np.ndarray,
+        labels: np.ndarray,
+        weights: Weights,
+    ) -> None:
+        super().__init__(task, images, labels, weights)
+        self._torch.set_num_threads(1)
+        self._group: Any = self._torch.distributed
+        self._group.init_process_group("gloo")
+        self._rank, self._size = self._group.get_rank(), self._group.get_world_size()
+        self._model = self._torch.nn.parallel.DistributedDataParallel(self._model)
+
+    def _step(self, indices: Any) -> Any:
+        first, last = (len(indices) * rank // self._size for rank in (self._rank, self._rank + 1))
+        # Gradients are averaged over the processes, so losses are multiplied by their number
+        loss = self._loss_sum(indices[first:last]) * (self._size / self._task.batch)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        return loss.detach() / self._size
+
+    def epoch(self, order: np.ndarray) -> float:
+        """Losses are summed over the processes."""
+        total = self._torch.tensor(super().epoch(order))
+        self._group.all_reduce(total)
+        return float(total)
+
+
+def measure(repetitions: int, quick: bool, only: str | None) -> Iterator[tuple[str, Any]]:
+    """Names of tasks, and images a second for each contender and number of processes."""
+    for task in TASKS:
+        if task.name in MEASURED and only in (None, task.name):
+            yield f"{task.name}, distributed", _measure(_shortened(task, quick), repetitions)
+
+
+def _shortened(task: Task, quick: bool) -> Task:
+    return dataclasses.replace(task, count=2 * task.batch) if quick else task
+
+
+def _measure(task: Task, repetitions: int) -> dict[str, Any]:
+    echo(f"\n{task}, batch {task.batch}, processes with one BLAS thread each")
+    runs = [(name, size) for name in ("ann", "PyTorch") for size in SIZES]
+    found: dict[tuple[str, int], list[dict[str, float]]] = {run: [] for run in runs}
+    for _ in range(repetitions):
+        for name, size in runs:
+            found[name, size].append(_run(name, size, task))
+    expected = found["ann", 1][0]["loss"]
+    for (name, size), results in found.items():
+        for result in results:
+            if not abs(result["loss"] - expected) <= _TOLERANCE * expected:
+                losses = f"a loss of {result['loss']}, not {expected}"
+                raise ValueError(f"{name} with {size} processes: {losses}")
+    echo(f"  {'':28} {'images/s':>10} {'least':>10} {'most':>10} {'speed-up':>9}  in sums")
+    table: dict[str, Any] = {"parameters": found["ann", 1][0]["parameters"]}
+    for (name, size), results in found.items():
+        speeds = [task.count / result["seconds"] for result in results]
+        median = statistics.median(speeds)
+        alone = statistics.median(task.count / result["seconds"] for result in found[name, 1])
+        share = statistics.median(result["in sums"] / result["seconds"] for result in results)
+        label = f"{name}, {size} process{'es' * (size > 1)}"
+        numbers = f"{median:10,.0f} {min(speeds):10,.0f} {max(speeds):10,.0f} {median / alone:9.2f}"
+        sums = f"{100 * share:6.1f} %" if name == "ann" else ""
+        echo(f"  {label:28} {numbers}  {sums}")
+        share_in_sums = share if name == "ann" else None
+        table[label] = {"images_a_second": speeds, "share_in_sums": share_in_sums}
+    return table
+
+
+def _run(name: str, size: int, task: Task) -> dict[str, float]:
+    """Run one contender's processes to their end."""
+    here = Path(sys.executable).parent
+    mpiexec = shutil.which("mpiexec", path=f"{here}{os.pathsep}{os.environ['PATH']}")
+    if mpiexec is None:
+        raise ValueError("there is no mpiexec: pip install -e '.[mpi]'")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    environment = {**os.environ, **threads, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    command = [mpiexec, "-n", str(size), sys.executable, __file__, name, task.name, str(task.count)]
+    options: dict[str, Any] = {"env": environment, "capture_output": True, "text": True}
+    try:
+        run = subprocess.run(command, check=False, timeout=_TIMEOUT, **options)
+    except subprocess.TimeoutExpired:
+        problem = f"{name} with {size} processes did not end in {_TIMEOUT} seconds"
+        raise ValueError(problem) from None
+    if run.returncode:
+        # Find the error among what mpiexec prints about it
+        raised = re.findall(r"^[\w.]*(?:Error|Exception)\b.*", run.stderr, re.M)
+        reason = " ".join((raised[-1] if raised else run.stderr).split())[-300:]
+        problem = f"{name} with {size} processes does not run here"
+        raise ValueError(f"{problem} (pip install -e '.[bench,mpi]'): {reason}")
+    found: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
+    return found
+
+
+def _work(name: str, task: Task) -> None:
+    """Be one of the processes; end it."""
+    processes = TimedProcesses()
+    from mpi4py import MPI  # starts MPI, and benchmark.py imports this module
+
+    try:
+        found = _train(processes, name, task)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        processes.abort(1)  # others may wait for this one
+        raise
+    if processes.rank == 0:
+        print(json.dumps(found), flush=True)
+    # Now and then gloo's destructor waits forever: it holds Python's lock, which its thread needs
+    MPI.Finalize()
+    os._exit(0)
+
+
+def _train(processes: TimedProcesses, name: str, task: Task) -> dict[str, float]:
+    """Train an epoch to warm up and one that counts."""
+    dataset = ann.load_dataset(DATA)
+    images = dataset.train_images.reshape(len(dataset.train_images), -1)[: task.count]
+    labels = dataset.train_labels[: task.count]
+    random = np.random.default_rng(0)
+    weights = starting_weights(task, random)
+    os.environ |= {"RANK": str(processes.rank), "WORLD_SIZE": str(processes.size)}
+    contender: Contender
+    if name == "PyTorch":
+        contender = TorchDistributed(task, images, labels, weights)
+    else:
+        contender = Ours(task, images, labels, weights, processes)
+    contender.epoch(random.permutation(task.count))
+    processes.seconds, started = 0.0, time.perf_counter()
+    loss = contender.epoch(random.permutation(task.count))
+    seconds = time.perf_counter() - started
+    parameters = sum(weight.size + bias.size for weight, bias in weights)
+    times = {"seconds": seconds, "in sums": processes.seconds}
+    return {**times, "loss": loss, "parameters": parameters}
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit("error: this file is a part of the benchmark: run benchmark.py --distributed")
+    _task = next(task for task in TASKS if task.name == sys.argv[2])
+    _work(sys.argv[1], dataclasses.replace(_task, count=int(sys.argv[3])))

@@ -1,0 +1,98 @@
+"""The tasks of the benchmark, and what a contender is: one library's way of training them.
+
+All contenders do the same training, written as each library's users write it. An epoch includes
+what a real one includes: gathering and scaling the pixels, the targets, the loss, and waiting for
+the result. Hidden layers are sigmoid or relu, and outputs are sigmoids with cross-entropy. The
+optimizers are SGD with momentum, and AdamW, which does not decay biases.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ann.nn.layer_list import describe_shape
+
+Weights = list[tuple[np.ndarray, np.ndarray]]  # for each layer (I, O) and (O,)
+
+MOMENTUM, BETA2, EPSILON = 0.9, 0.99, 1e-8
+
+
+class UnsuitedError(Exception):
+    """Why a contender does not take part in a task."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A training of ``count`` images an epoch, a multiple of ``batch``, by "sgd" or "adamw"."""
+
+    name: str
+    widths: tuple[int, ...]
+    activation: str
+    batch: int
+    optimizer: str
+    rate: float
+    weight_decay: float
+    count: int
+    device: str = "cpu"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {describe_shape(self.layers)} {self.activation}"
+
+    @property
+    def layers(self) -> list[dict[str, Any]]:
+        """The layer list of the network."""
+        activations = [self.activation] * (len(self.widths) - 2) + ["sigmoid"]
+        parts = zip(itertools.pairwise(self.widths), activations, strict=True)
+        return [{"input_dim": i, "output_dim": o, "activation": name} for (i, o), name in parts]
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return self.count // self.batch
+
+    @property
+    def flops(self) -> int:
+        """Of one step's matrix products; the gradient of the images is not needed."""
+        sizes = [inputs * outputs for inputs, outputs in itertools.pairwise(self.widths)]
+        return 2 * self.batch * (3 * sum(sizes) - sizes[0])
+
+
+class Contender(Protocol):
+    """One library's way of training a task."""
+
+    def __init__(
+        self,
+        task: Task,
+        images: np.ndarray,
+        labels: np.ndarray,
+        weights: Weights,
+    ) -> None: ...
+
+    def epoch(self, order: np.ndarray) -> float:
+        """Train on the images in this order; the mean loss over the epoch."""
+
+    def predict(self) -> np.ndarray:
+        """The label of each image."""
+
+
+BIG = (784, 2500, 2000, 1500, 1000, 500, 10)
+TASKS = (
+    Task("classroom", (784, 128, 32, 10), "sigmoid", 100, "sgd", 0.1, 0.0, 60_000),
+    Task("small batches", (784, 128, 32, 10), "sigmoid", 10, "sgd", 0.01, 0.0, 20_000),
+    Task("wide", (784, 1024, 1024, 10), "relu", 256, "adamw", 0.001, 0.01, 12_800),
+    Task("big", BIG, "relu", 512, "sgd", 0.005, 0.0, 2_048),
+)
+
+
+def starting_weights(task: Task, random: np.random.Generator) -> Weights:
+    """The same for all contenders: small random weights, and biases of 0."""
+    weights = []
+    for shape in itertools.pairwise(task.widths):
+        scale = (2 / sum(shape)) ** 0.5
+        weight = (random.standard_normal(shape) * scale).astype(np.float32)
+        weights.append((weight, np.zeros(shape[1], np.float32)))
+    return weights

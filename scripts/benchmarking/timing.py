@@ -1,0 +1,59 @@
+"""How the benchmark takes times and prints them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+from ann.backends.base import Backend
+from ann.cli.output import echo
+
+
+def in_turns(
+    runs: Mapping[str, Callable[[], object]],
+    repetitions: int,
+    between: Callable[[], object] = lambda: None,
+) -> dict[str, list[float]]:
+    """Seconds of each run. They take turns (A B C A B C ...), after a round that does not count."""
+    for run in runs.values():
+        run()  # compiles, and touches memory for the first time
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repetitions):
+        for name, run in runs.items():
+            started = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - started)
+        between()
+    return seconds
+
+
+def print_table(figures: Mapping[str, list[float]], unit: str, digits: int = 0) -> None:
+    """A table of medians, extremes, and ratios to the first row."""
+    ours = statistics.median(next(iter(figures.values())))
+    echo(f"  {'':25} {unit:>10} {'least':>8} {'most':>8}   times the first")
+    for name, values in figures.items():
+        median = statistics.median(values)
+        numbers = f"{median:10.{digits}f} {min(values):8.{digits}f} {max(values):8.{digits}f}"
+        echo(f"  {name:25} {numbers} {median / ours:12.2f}")
+
+
+def print_left_out(name: str, error: Exception) -> None:
+    """Say why a library is not measured, and how to install it if that is the reason."""
+    fix = ": pip install -e '.[bench]'" if isinstance(error, ModuleNotFoundError) else ""
+    echo(f"  {name:25} left out: {' '.join(str(error).split())[:200]}{fix}")
+
+
+def describe_machine(backend: Backend) -> str:
+    """The device, Python and the versions of the libraries that are compared."""
+    processors = f"{os.cpu_count()} processors"
+    found = [backend.description, processors, f"Python {platform.python_version()}"]
+    for name in ("numpy", "torch", "jax", "scikit-learn"):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)

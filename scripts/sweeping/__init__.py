@@ -1,0 +1,1 @@
+"""The parts of scripts/sweep.py: a search for good hyperparameters, on one machine or many."""
