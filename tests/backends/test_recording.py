@@ -153,7 +153,7 @@ def test_all_of_a_step_is_seen_by_a_recorder(monkeypatch, dataset):
 
     monkeypatch.setattr(type(backend), "elementwise", in_formula)
     monkeypatch.setattr(type(backend), "compile", lambda self, function: compile(function))
-    for case in CASES:
+    for (case,) in (param.values for param in CASES):
         trained(backend, dataset, case)
     with pytest.raises(AssertionError, match="operator"):
         backend.compile(lambda: backend.xp.ones(1) + 1.0)()
