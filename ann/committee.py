@@ -1,6 +1,4 @@
-"""Committees of networks that were trained apart, in other runs or on other machines: once side by side in the same
-arrays, they are one network, which is saved, tested and trained like any other.
-"""
+"""Joins networks that were trained separately into a committee, which is used like a network."""
 
 from __future__ import annotations
 
@@ -13,26 +11,28 @@ from ann.neural_network import NeuralNetwork
 
 
 def committee_of(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
-    """A committee with copies of these networks, or of the members of committees, on the device of the first.
+    """A committee of copies of these networks, or of the members of committees.
 
-    It has the seed, the recipe and the self-test images of the first, though others may have had others.
+    It has the device, the seed, the recipe and the self-test images of the first network.
 
     Raises:
-        ValueError: there are fewer than two, or one has other layers, another loss or type than the first; the message
-            says which, counted from 1.
+        ValueError: there are fewer than two, or the layers, loss or type of one differ from those
+            of the first.
     """
     if not isinstance(networks, Sequence) or not all(isinstance(network, NeuralNetwork) for network in networks):
         raise ValueError("networks: expected a list of ann.NeuralNetwork")
     if len(networks) < 2:
         raise ValueError(f"networks: a committee needs at least two, got {len(networks)}")
     first = networks[0]
+    parts = {"layer_list": "layers differ", "loss_name": "loss differs", "dtype_name": "type differs"}
     for number, network in enumerate(networks, start=1):
-        for name in ("layer_list", "loss_name", "dtype_name"):
+        for name, part in parts.items():
             if getattr(network, name) != getattr(first, name):
-                what = {"layer_list": "layers", "loss_name": "a loss", "dtype_name": "a type"}[name]
-                raise ValueError(f"network {number}: {what} other than network 1: {network!r}, {first!r}")
-    vectors = [network.backend.to_host(network.parameters).reshape(network.committee, -1) for network in networks]
-    parameters = np.concatenate(vectors)
+                both = f"{network!r}, {first!r}"
+                raise ValueError(f"network {number}: its {part} from network 1's: {both}")
+    vectors = [network.backend.to_host(network.parameters) for network in networks]
+    members = [vector.reshape(-1, vector.shape[-1]) for vector in vectors]
+    parameters = np.concatenate(members)
     arguments = first.layer_list, first.loss_name, first.backend, first.seed, first.dtype_name
     joined = NeuralNetwork(*arguments, parameters=parameters, committee=len(parameters))
     joined.recipe, joined.self_test_images = copy.deepcopy(first.recipe), first.self_test_images

@@ -41,7 +41,7 @@ class TrainingWarning(UserWarning):
 
 
 def printable_text(text: object, most: int = 80) -> str:
-    """Text from outside, such as a server's answer: one line, at most ``most`` characters, no terminal codes."""
+    """Text from outside on one line, shortened to ``most`` characters, without terminal codes."""
     line = " ".join(str(text).split())
     line = line if line.isprintable() else ascii(line)
     return line if len(line) <= most else f"{line[:most]}..."

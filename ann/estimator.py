@@ -1,5 +1,6 @@
-"""The network as scikit-learn has its classifiers, so that its pipelines, grid searches and cross-validation work with
-it, on a GPU too. It needs the extra ``sklearn``, and so is imported by its own name: ``import ann.estimator``.
+"""The network as a scikit-learn classifier, for its pipelines, grid searches and cross-validation,
+also on a GPU. It needs the extra ``sklearn``, so it must be imported explicitly: ``import
+ann.estimator``.
 """
 
 from __future__ import annotations
@@ -25,37 +26,39 @@ except ModuleNotFoundError:
     raise ImportError("ann.estimator needs scikit-learn: pip install -e '.[sklearn]'") from None
 
 
-_NO_FIELDS = ("device", "dtype", "random_state")  # parameters that are not a recipe's
-# what ``ann.fit`` calls an argument in its errors -> our name for it
+_NOT_IN_RECIPE = ("device", "dtype", "random_state")
+# the name of an argument in an error of ``ann.fit`` -> its name here
 _OUR_NAMES = {"train_images": "X", "train_labels": "y", "weights": "sample_weight"}
 
 
 class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A multilayer perceptron with scikit-learn's interface.
 
-    Outputs are probabilities: a softmax for classes that exclude each other, and sigmoids where an image may have
-    several labels. Inputs are any floats, and are taken as they are; scale them first, so that most lie between -1
-    and 1 (``sklearn.preprocessing.StandardScaler``, or for pixels ``X / 255``).
+    Outputs are probabilities: a softmax for exclusive classes, and sigmoids if a sample may have
+    several labels. Inputs are floats and are not changed; scale them so that most lie between -1
+    and 1 (with ``sklearn.preprocessing.StandardScaler``, or ``X / 255`` for pixels).
 
     Args:
         device: "cpu", "gpu" or "auto", as in ``NeuralNetwork``.
-        dtype: "float32", or "float64", which takes twice the time and more; None: that of X, as elsewhere in
-            scikit-learn, and so float64 but where X is of float32.
-        random_state: an int, a ``numpy.random.RandomState`` or None, for another network each time.
-        batch_size: at most this many samples in a step; fewer where there are fewer.
-        validation: how many samples, chosen at random, are held out, for ``early_stopping``, which counts all of them
-            alike, whatever their weights.
-        hidden, activation, committee, optimizer, learning_rate, momentum, weight_decay, label_smoothing, dropout,
-            input_dropout, adversarial, clip, max_norm, average, batch_norm, epochs, schedule, warmup, early_stopping:
-            as in ``Recipe``. None for learning_rate, weight_decay or warmup is their default for the other values.
+        dtype: "float32" or "float64", which takes more than twice as long; None: float32 if X is
+            float32, otherwise float64, as elsewhere in scikit-learn.
+        random_state: an int, a ``numpy.random.RandomState``, or None for a new network each time.
+        batch_size: the most samples in a step; fewer if X has fewer.
+        validation: the number of randomly chosen samples that ``early_stopping`` watches. They are
+            not trained on, and their weights are ignored.
+        hidden, activation, committee, optimizer, learning_rate, momentum, weight_decay,
+            label_smoothing, dropout,
+            input_dropout, adversarial, clip, max_norm, average, batch_norm, epochs, schedule,
+            warmup, early_stopping:
+            as in ``Recipe``. None for learning_rate, weight_decay or warmup: the recipe's default.
 
     Attributes:
-        classes_: (C,) the labels, sorted; probabilities have their order.
+        classes_: (C,) the labels, sorted; probabilities have this order.
         n_features_in_: I.
-        n_iter_: how many epochs were trained.
+        n_iter_: the number of epochs.
         loss_curve_: the mean loss of each epoch.
         loss_: the last of them.
-        network_: the ``NeuralNetwork``, which can be saved, and on the way was what ``device`` says.
+        network_: the trained ``NeuralNetwork``, which can be saved.
     """
 
     def __init__(
@@ -86,43 +89,22 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         dtype: str | None = None,
         random_state: Any = None,
     ) -> None:
-        self.hidden = hidden
-        self.activation = activation
-        self.committee = committee
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.label_smoothing = label_smoothing
-        self.dropout = dropout
-        self.input_dropout = input_dropout
-        self.adversarial = adversarial
-        self.clip = clip
-        self.max_norm = max_norm
-        self.average = average
-        self.batch_norm = batch_norm
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.schedule = schedule
-        self.warmup = warmup
-        self.validation = validation
-        self.early_stopping = early_stopping
-        self.device = device
-        self.dtype = dtype
-        self.random_state = random_state
+        parameters = locals().copy()
+        del parameters["self"]
+        self.__dict__.update(parameters)  # unchanged, as scikit-learn requires
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPClassifier:
         """Train a new network. If training fails, the estimator does not change.
 
         Args:
             X: (N, I) numbers, dense or sparse.
-            y: (N,) labels of any kind, or (N, C) rows of 0 and 1 where a sample may have several.
-            sample_weight: (N,) how much each sample counts; None, or one number: all alike.
+            y: (N,) labels of any type, or (N, C) rows of 0 and 1 if a sample may have several.
+            sample_weight: (N,) weights of the samples; None or one number: all have the same.
 
         Raises:
-            ValueError: they, or a parameter of the estimator, make no sense.
+            ValueError: an argument, or a parameter of the estimator, is wrong.
             DeviceError: the device cannot be used.
-            DivergenceError: training diverged: the loss or a parameter is no longer finite.
+            DivergenceError: the loss or a parameter is no longer finite.
         """
         fitted = copy.copy(self)
         fitted._fit(X, y, sample_weight)
@@ -130,8 +112,9 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
-        """Train, and set all fitted attributes; if it fails, only some of them are set."""
-        if not (self.dtype is None or (isinstance(self.dtype, str) and self.dtype in ("float32", "float64"))):
+        """Train and set all fitted attributes, or only some of them if it fails."""
+        known = isinstance(self.dtype, str) and self.dtype in ("float32", "float64")
+        if not (known or self.dtype is None):
             raise ValueError(f"dtype: expected 'float32', 'float64' or None, got {self.dtype!r}")
         dtypes = [np.float64, np.float32] if self.dtype is None else self.dtype
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=dtypes, multi_output=True)
@@ -164,7 +147,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """X (N, I) -> probabilities (N, C), in the order of ``classes_``."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=self.network_.dtype_name, reset=False)
-        self.network_.warned = True  # what it was trained on has been looked at
+        self.network_.warned = True  # ``fit`` has checked the scale of inputs
         outputs: np.ndarray = self.network_.apply(_dense(X))
         return outputs if self._several else outputs / outputs.sum(axis=1, keepdims=True)
 
@@ -175,7 +158,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return logarithms
 
     def predict(self, X: Any) -> np.ndarray:
-        """X (N, I) -> the label (N,) of the largest probability of each, or rows (N, C) of 0 and 1."""
+        """X (N, I) -> the most probable label (N,) of each sample, or rows (N, C) of 0 and 1."""
         probabilities = self.predict_proba(X)
         if self._several:
             return (probabilities > 0.5).astype(int)
@@ -183,21 +166,21 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return labels
 
     def _targets(self, y: Any) -> np.ndarray:
-        """Labels -> what ``ann.fit`` takes: places in ``classes_``, or rows."""
+        """Labels -> what ``ann.fit`` takes: indices into ``classes_``, or rows."""
         check_classification_targets(y)
         self._several = type_of_target(y) == "multilabel-indicator"
         if self._several:
             rows = _dense(y)
             self.classes_ = np.arange(rows.shape[1])
             return rows
-        self.classes_, places = np.unique(column_or_1d(y, warn=True), return_inverse=True)
-        return np.asarray(places)
+        self.classes_, indices = np.unique(column_or_1d(y, warn=True), return_inverse=True)
+        return np.asarray(indices)
 
     def _recipe(self, count: int) -> Recipe:
-        """How to train on so many samples."""
-        fields = {name: value for name, value in self.get_params().items() if name not in _NO_FIELDS}
+        """The recipe for this many samples."""
+        fields = {name: value for name, value in self.get_params().items() if name not in _NOT_IN_RECIPE}
         recipe = Recipe(**fields, output_activation="sigmoid" if self._several else "softmax")
-        # Keep the rates of the full batch size, so that duplicating a sample equals doubling its weight
+        # Default rates follow the full batch size: a duplicated sample equals a doubled weight
         return replace(recipe, batch_size=max(1, min(recipe.batch_size, count - recipe.validation)))
 
     def __sklearn_tags__(self) -> Any:
@@ -208,6 +191,6 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _dense(array: Any) -> np.ndarray:
-    """A sparse array as an array."""
+    """A sparse or dense array as a NumPy array."""
     dense: np.ndarray = array.toarray() if hasattr(array, "toarray") else np.asarray(array)
     return dense

@@ -1,5 +1,5 @@
-"""The network as users have it: built from a list of layers, handed host arrays, which are checked, saved and pickled.
-What it computes is in ``nn.network``.
+"""The network for users: it is built from a list of layers, takes host arrays and checks them, is saved and pickled.
+The mathematics is in ``nn.network``.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ import copy
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ann.backends.base import Array, Backend
@@ -17,11 +18,21 @@ from ann.files import model_file, self_test
 from ann.files.atomic import write_atomically
 from ann.files.model_file import read_model
 from ann.files.model_schema import max_self_test_images
-from ann.nn.layer_list import LAYER_KEYS, check_layer_list
+from ann.nn.layer_list import LAYER_KEYS, build_layers, check_layer_list
+from ann.nn.layers import Dense
 from ann.nn.losses import get_loss
-from ann.nn.network import Perceptron
+from ann.nn.network import PIXEL_SCALE, Network, fill_inputs, size_of
 from ann.nn.rng import generator
-from ann.validation import SetOnce, check_count, check_images, check_number, check_targets, check_vector
+from ann.validation import (
+    SetOnce,
+    check_count,
+    check_images,
+    check_number,
+    check_targets,
+    check_vector,
+    classes_of,
+    host_array,
+)
 
 _UNSCALED, _STANDARD = 16.0, 1.0  # inputs above this, with a mean above that, are taken for pixels that were not scaled
 SELF_TEST_IMAGES = 16  # images that a model file carries
@@ -29,8 +40,28 @@ CHUNK = 1000  # images that a network is applied to at a time, at most, so that 
 _NUMBERS = 2**22  # in any layer's outputs for them, at most, unless a single image has more
 
 
-class NeuralNetwork(SetOnce, Perceptron):
-    """A multilayer perceptron, or a committee of some.
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a network does on some images.
+
+    Attributes:
+        loss: the mean over the images; for a committee, the mean of its members' losses.
+        errors: how many images got a wrong label.
+        count: how many images there are.
+    """
+
+    loss: float
+    errors: int
+    count: int
+
+    @property
+    def accuracy(self) -> float:
+        """The share of images that got the right label."""
+        return 1.0 - self.errors / self.count
+
+
+class NeuralNetwork(SetOnce):
+    """A multilayer perceptron, or a committee of several.
 
     Args:
         layers: one dict for each layer, ``{"input_dim": 784, "output_dim": 128, "activation": "sigmoid"}``.
@@ -45,16 +76,14 @@ class NeuralNetwork(SetOnce, Perceptron):
 
     Attributes:
         layer_list: the layers as above, as a copy: changing it does not change the network.
-        layers: the ``Dense`` layers. The last one has no activation: it emits the logits, which the loss reads
-            and ``loss.output``, the output activation, turns into outputs.
-        parameters: (..., P) device vector: layer by layer, the weights (I, O) and then the biases (O,).
-        gradients: (..., P) device vector: the last batch's dL/d(parameters), in the same order.
-        leading: the shape of ``...``: () for one network, (K,) for a committee.
+        network: the mathematics: layers, loss and gradients.
+        parameters: (..., P) device vector: first all weights (I, O), layer by layer, and then all biases (O,).
+        input_dim, output_dim: how many inputs and outputs there are.
         recipe: the hyperparameters that trained it, as a plain dict, or None.
         self_test_images: (M, I) host array of at most 16 uint8 images. The model file stores them with the network's
             outputs, and loading it checks that they are still the same. None: random images. ``fit`` sets the first
             training images.
-        warned: whether inputs that look unscaled were warned of, which happens once.
+        warned: whether there was a warning about inputs that look unscaled; there is only one.
 
     Only ``recipe``, ``self_test_images`` and ``warned`` can be replaced. Parameters can be changed in place.
 
@@ -76,42 +105,51 @@ class NeuralNetwork(SetOnce, Perceptron):
         parameters: Any = None,
         committee: int = 1,
     ) -> None:
-        layer_list = check_layer_list(layers)
+        self._layer_list = check_layer_list(layers)
         self.seed = check_count("seed", seed, at_least=0)
         self.committee = check_count("committee", committee, at_least=1)
         check_count("seed", self.seeds[-1], at_least=0)  # the last member's, too
         if not isinstance(dtype, str) or dtype not in ("float32", "float64"):
             raise ValueError(f"dtype: expected 'float32' or 'float64', got {printable(dtype)}")
-        fused_loss = get_loss(loss, layer_list[-1]["activation"])
+        fused_loss = get_loss(loss, self._layer_list[-1]["activation"])
         self.loss_name, self.dtype_name = str(loss), dtype
         self.recipe: dict[str, Any] | None = None
         self.self_test_images: Any = None
         self.warned = False
-        backend = get_backend(device)
-        leading = () if self.committee == 1 else (self.committee,)
-        shape = (*leading, sum((layer["input_dim"] + 1) * layer["output_dim"] for layer in layer_list))
-        vectors = (backend.xp.zeros(shape, dtype=getattr(backend.xp, dtype)) for _ in range(2))
-        super().__init__(backend, layer_list, fused_loss, *vectors)
+        self.backend = get_backend(device)
+        xp = self.backend.xp
+        self.input_dim: int = self._layer_list[0]["input_dim"]
+        self.output_dim: int = self._layer_list[-1]["output_dim"]
+        new_layers = build_layers(self._layer_list)
+        shape = (*(() if self.committee == 1 else (self.committee,)), size_of(new_layers))
+        vectors = (xp.zeros(shape, dtype=getattr(xp, dtype)) for _ in range(2))
+        self.network = Network(self.backend, new_layers, fused_loss, *vectors)
+        self.parameters = self.network.parameters
         if parameters is not None:
-            vector = check_vector("parameters", parameters, shape, dtype)
-            self.parameters[...] = self._upload(vector)
+            self.parameters[...] = self._upload(check_vector("parameters", parameters, shape, dtype))
             return
         for member, seed in enumerate(self.seeds):
             random = generator(seed, "weights")
-            for layer in self.layers:
-                weight = layer.weight[member, ...] if self.leading else layer.weight
-                weight[...] = self._upload(layer.initial_weight(random))
+            for layer in self.network.layers:
+                for name, values in layer.initial_values(random).items():
+                    array = getattr(layer, name)
+                    (array[member, ...] if self.committee > 1 else array)[...] = self._upload(values)
+
+    @property
+    def layer_list(self) -> list[dict[str, Any]]:
+        """See the class."""
+        return copy.deepcopy(self._layer_list)
 
     def __repr__(self) -> str:
         row = " -> ".join(f"{layer['output_dim']} {layer['activation']}" for layer in self.layer_list)
-        name = f"committee of {self.committee} NeuralNetworks" if self.leading else "NeuralNetwork"
+        name = f"committee of {self.committee} NeuralNetworks" if self.committee > 1 else "NeuralNetwork"
         return f"<{name} {self.input_dim} -> {row}, {self.loss_name}, on {self.backend.name}>"
 
     @property
     def chunk(self) -> int:
         """How many images it is applied to at a time."""
-        widest = max(self.input_dim, *(layer.output_dim for layer in self.layers))
-        return max(1, min(CHUNK, _NUMBERS // (self.committee * widest)))
+        widest = max(self.input_dim, *(layer["output_dim"] for layer in self._layer_list))
+        return max(1, min(CHUNK, _NUMBERS // (self.committee * int(widest))))
 
     @property
     def seeds(self) -> range:
@@ -145,29 +183,66 @@ class NeuralNetwork(SetOnce, Perceptron):
         """
         learning_rate = check_number("learning_rate", learning_rate, above=0)
         images = check_images("X", X, self.input_dim, self.dtype_name)
-        targets = check_targets("Y", Y, len(images), self.output_dim, self.loss.targets)
+        targets = check_targets("Y", Y, len(images), self.output_dim, self.network.loss.targets)
         self.warn_of_unscaled("X", images)
         with self.backend.ignore_overflow():
-            x, scale = self._inputs(images)
-            loss = self.compute_gradients(x, self._upload(targets), scale)
-            self.backend.axpby(self.gradients, self.parameters, -learning_rate)
-            return float(self.xp.mean(loss))
+            x = self._inputs(self._upload(images), self._room(len(images)))
+            loss = self.network.compute_gradients(x, self._upload(targets))
+            self.backend.axpby(self.network.gradients, self.parameters, -learning_rate)
+            return float(self.backend.xp.mean(loss))
 
     def apply(self, X: Any) -> Any:
         """Images X, as in ``train_batch``, -> output rows (N, O), a host array. Any number of threads may call it."""
         images = check_images("X", X, self.input_dim, self.dtype_name)
         self.warn_of_unscaled("X", images)
-        outputs = self.xp.empty((len(images), self.output_dim), dtype=self.dtype)
-        x = None
+        outputs = self.backend.xp.empty((len(images), self.output_dim), dtype=self.network.dtype)
+        network = self.network.with_own_arrays()
+        room = self._room(len(images))
         with self.backend.ignore_overflow():
             for chunk in slices(len(images), self.chunk):
-                x, scale = self._inputs(images[chunk], room=x)
-                outputs[chunk, :] = self.outputs(self.logits(x, scale))
+                x = self._inputs(self._upload(images[chunk]), room)
+                outputs[chunk, :] = network.outputs(network.forward(x))
         return self.backend.to_host(outputs)
 
     def predict(self, X: Any) -> Any:
         """Images X, as in ``train_batch``, -> the label (N,) of the largest output of each, a host array."""
         return self.apply(X).argmax(axis=-1)
+
+    def evaluate(self, X: Any, Y: Any) -> Evaluation:
+        """Loss and accuracy on images X and labels Y, both as in ``train_batch``. Nothing is changed.
+
+        Where target rows are not one-hot, an image counts as an error unless each output is above 0.5 just where its
+        target is.
+        """
+        images = check_images("X", X, self.input_dim, self.dtype_name)
+        labels = host_array("Y", Y)
+        targets = check_targets("Y", labels, len(images), self.output_dim, self.network.loss.targets)
+        self.warn_of_unscaled("X", images)
+        classes = classes_of(labels)
+        device_classes = None if classes is None else self.backend.from_host(classes)
+        with self.backend.ignore_overflow():
+            loss, errors = self.measure(self._upload(images), self._upload(targets), device_classes)
+        return Evaluation(loss / len(images), errors, len(images))
+
+    def measure(self, images: Array, targets: Array, labels: Array | None) -> tuple[float, int]:
+        """The sum of the losses, and the number of errors, on device images (N, I) with targets (N, O) and labels (N,).
+
+        labels: None for target rows that are not one-hot.
+        """
+        xp, network = self.backend.xp, self.network.with_own_arrays()
+        loss_sum = xp.zeros((), dtype=network.dtype)
+        errors = xp.zeros((), dtype=xp.int64)
+        room = self._room(images.shape[0])
+        for chunk in slices(images.shape[0], self.chunk):
+            logits = network.forward(self._inputs(images[chunk, :], room))
+            loss = network.loss.value(self.backend, logits, targets[chunk, :])
+            loss_sum += xp.mean(loss) * float(logits.shape[-2])
+            outputs = network.outputs(logits)
+            if labels is None:
+                errors += xp.count_nonzero(xp.any((outputs > 0.5) != (targets[chunk, :] > 0.5), axis=-1))
+            else:
+                errors += xp.count_nonzero(xp.argmax(outputs, axis=-1) != labels[chunk])
+        return float(loss_sum), int(errors)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a model file, wholly or not at all.
@@ -181,15 +256,20 @@ class NeuralNetwork(SetOnce, Perceptron):
     def to_bytes(self) -> bytes:
         """The contents of its model file, known to be readable. Raises ValueError where they would not be."""
         layers = []
-        for spec, layer in zip(self.layer_list, self.layers, strict=True):
-            weight, bias = (self.backend.to_host(array) for array in (layer.weight, layer.bias))
-            layers.append({**spec, "weight": weight, "bias": bias[..., 0, :]})
+        for spec, (weight, bias) in zip(self._layer_list, self.weights_and_biases(), strict=True):
+            layers.append({**spec, "weight": weight, "bias": bias})
         images = self.self_test_images
         if images is None:
             random, shape = generator(self.seed, "examples"), (SELF_TEST_IMAGES, self.input_dim)
             images = random.integers(0, 256, shape, dtype="uint8")
-        images = images[: max_self_test_images(self.layer_list, self.committee)]
-        return model_file.to_bytes(layers, self.loss_name, self.pixel_scale, self.seed, self.recipe, images)
+        images = images[: max_self_test_images(self._layer_list, self.committee)]
+        return model_file.to_bytes(layers, self.loss_name, PIXEL_SCALE, self.seed, self.recipe, images)
+
+    def weights_and_biases(self) -> list[tuple[Any, Any]]:
+        """Host arrays for each layer: weights (..., I, O) and biases (..., O)."""
+        to_host = self.backend.to_host
+        dense = [layer for layer in self.network.layers if isinstance(layer, Dense)]
+        return [(to_host(layer.weight), to_host(layer.bias)[..., 0, :]) for layer in dense]
 
     @property
     def self_test_images(self) -> Any:
@@ -230,8 +310,11 @@ class NeuralNetwork(SetOnce, Perceptron):
         twin.recipe, twin.self_test_images = copy.deepcopy(state["recipe"], memo), self.self_test_images
         return twin
 
-    def _upload(self, host_array: Any) -> Array:
-        return self.backend.from_host(host_array.astype(self.dtype_name, copy=False))
+    def _upload(self, array: Any) -> Array:
+        """Host pixels, or host floats of any type -> device pixels, or floats of the network's type."""
+        return self.backend.from_host(
+            array if array.dtype.name == "uint8" else array.astype(self.dtype_name, copy=False)
+        )
 
     def warn_of_unscaled(self, name: str, images: Any, stacklevel: int = 3) -> None:
         """Warn once if checked host images are floats that look like pixels from 0 to 255."""
@@ -243,10 +326,15 @@ class NeuralNetwork(SetOnce, Perceptron):
             text = f"{name}: inputs reach {images.max():g} but should lie between 0 and 1: divide pixels by 255"
             warnings.warn(text, TrainingWarning, stacklevel=stacklevel)
 
-    def _inputs(self, images: Any, room: Array | None = None) -> tuple[Array, float]:
-        """Checked host images -> what ``inputs`` gives."""
-        pixels = images.dtype.name == "uint8"
-        return self.inputs(self.backend.from_host(images) if pixels else self._upload(images), room)
+    def _room(self, count: int) -> Array:
+        """An array for the inputs of a chunk: fresh memory for each would cost a tenth of the time."""
+        return self.backend.xp.empty((min(count, self.chunk), self.input_dim), dtype=self.network.dtype)
+
+    def _inputs(self, images: Array, room: Array) -> Array:
+        """Device images (N, I) -> the inputs of the network, in the first rows of ``room``."""
+        x = room[: images.shape[0], :]
+        fill_inputs(self.backend, images, out=x)
+        return x
 
 
 def slices(count: int, size: int) -> Iterator[slice]:

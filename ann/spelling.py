@@ -1,6 +1,4 @@
-"""Suggestions for an unknown name: the same name in another spelling, our equivalent of another program's
-name, or the most similar name.
-"""
+"""Suggests names instead of an unknown one: its spelling here, a synonym, or a similar name."""
 
 from __future__ import annotations
 
@@ -35,7 +33,7 @@ _OTHER_NAMES: dict[str, tuple[str, ...]] = {
 
 
 def did_you_mean(name: Any, choices: Collection[str]) -> str:
-    """The end of an error message about an unknown name, such as "; did you mean sgd or nesterov?", or nothing."""
+    """The end of an error message, such as "; did you mean sgd or nesterov?", or ""."""
     if not isinstance(name, str):
         return ""
     plain = _plain(name)

@@ -1,5 +1,6 @@
-"""Checks of what users hand over, on the host and before anything is uploaded: a GPU would wrap a label that is
-out of range rather than refuse it. Every message names the argument, what was expected and what was given.
+"""Checks of arguments, on the host and before anything is uploaded: a GPU would wrap a label that
+is out of range instead of rejecting it. Every message names the argument, what was expected and
+what was given.
 """
 
 from __future__ import annotations
@@ -11,50 +12,52 @@ import numpy as np
 
 from ann.errors import printable
 
-_NO_NUMBERS = (bool, np.timedelta64)  # though Python and NumPy class them as integers
+_NOT_NUMBERS = (bool, np.timedelta64)  # although they are subclasses of int and np.integer
 
 
 class SetOnce:
-    """A base class whose attributes cannot be replaced, so that they always describe what was built.
+    """A base class whose attributes can be set only once, so that they always describe the object.
 
-    Replacing one raises AttributeError, unless its name begins with an underscore or is in ``_settable``.
+    Replacing one raises AttributeError, unless its name is in ``_settable`` or begins with "_".
     """
 
     _settable: tuple[str, ...] = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_") and name not in self._settable and getattr(self, name, value) is not value:
+        settable = name.startswith("_") or name in self._settable
+        if not settable and getattr(self, name, value) is not value:
             raise AttributeError(
-                f"{name} cannot be replaced; change arrays in place, as in net.parameters[...] = values, or create "
-                "a new network"
+                f"{name} cannot be replaced; change arrays in place, as in "
+                "net.parameters[...] = values, or create a new network"
             )
         super().__setattr__(name, value)
 
 
 def check_images(name: str, images: Any, input_dim: int, dtype: str = "float32") -> np.ndarray:
-    """Inputs -> a host array (N, input_dim), N >= 1, of uint8 pixels or finite floats.
+    """Images -> a host array (N, input_dim), N >= 1, of uint8 pixels or finite floats.
 
     Args:
         name: the argument's name, for messages.
-        images: finite floats, or uint8 pixels, of shape (N, input_dim) or (N, height, width).
-        input_dim: how many inputs the network has.
+        images: finite floats or uint8 pixels, of shape (N, input_dim) or (N, height, width).
+        input_dim: the number of inputs of the network.
         dtype: the type in which floats must be finite.
 
     Raises:
-        ValueError: the type, shape or a value is not as above.
+        ValueError: the type, shape or a value is wrong.
     """
     array = host_array(name, images)
     if array.ndim == 3:
         array = array.reshape(len(array), math.prod(array.shape[1:]))
     if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
-        hint = "; convert pixels from 0 to 255 with astype('uint8'), other numbers with astype('float32')"
+        hint = "; convert pixels from 0 to 255 with astype('uint8'), others with astype('float32')"
         hint = hint if array.dtype.kind in "iub" else ""
-        raise ValueError(f"{name}: expected floats, or uint8 pixels, got dtype {array.dtype}{hint}")
+        raise _wrong(name, "floats, or uint8 pixels", f"dtype {array.dtype}{hint}")
     hint = "; a single image x is x[None]" if array.size == input_dim else ""
     if array.ndim > 3 and math.prod(array.shape[1:]) == input_dim:
         hint = "; reshape images x with x.reshape(len(x), -1)"
     if array.ndim != 2 or array.shape[1] != input_dim or len(array) == 0:
-        raise ValueError(f"{name}: expected shape (N, {input_dim}) with N at least 1, got {np.shape(images)}{hint}")
+        shape = f"shape (N, {input_dim}) with N at least 1"
+        raise _wrong(name, shape, f"{np.shape(images)}{hint}")
     if array.dtype != np.uint8:
         _check_finite(name, array, dtype)
     return array
@@ -66,12 +69,12 @@ def check_targets(name: str, targets: Any, count: int, classes: int, allowed: st
     Args:
         name: the argument's name, for messages.
         targets: (count,) integer labels, which become one-hot rows, or (count, classes) rows.
-        count: how many images they belong to.
-        classes: how many outputs the network has.
-        allowed: which rows the loss accepts, ``Loss.targets``.
+        count: the number of images.
+        classes: the number of outputs of the network.
+        allowed: the rows that the loss accepts, ``Loss.targets``.
 
     Raises:
-        ValueError: the type, shape or a value is not as above.
+        ValueError: the type, shape or a value is wrong.
     """
     array = host_array(name, targets)
     if array.ndim == 1 and array.dtype.kind in "iu":
@@ -79,66 +82,71 @@ def check_targets(name: str, targets: Any, count: int, classes: int, allowed: st
         rows[np.arange(count), check_labels(name, array, classes, count)] = 1.0
         return rows
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{name}: expected integer labels or rows of numbers, got dtype {array.dtype}")
+        raise _wrong(name, "integer labels or rows of numbers", f"dtype {array.dtype}")
     if array.shape != (count, classes):
-        raise ValueError(
-            f"{name}: expected shape ({count}, {classes}), or ({count},) integer labels, "
-            f"got {array.shape} of {array.dtype}"
-        )
+        shapes = f"shape ({count}, {classes}), or ({count},) integer labels"
+        raise _wrong(name, shapes, f"{array.shape} of {array.dtype}")
     _check_finite(name, array, "float32")
     if allowed != "any" and not ((array >= 0).all() and (array <= 1).all()):
-        raise ValueError(f"{name}: expected rows of numbers from 0 to 1 for this loss, got {_extremes(array)}")
+        extremes = f"{array.min()} to {array.max()}"
+        raise _wrong(name, "rows of numbers from 0 to 1 for this loss", extremes)
     if allowed == "distribution":
         sums = array.sum(axis=1, dtype=np.float64)
         off = np.abs(sums - 1.0)
         if off.max() > 1e-3:
             row = int(off.argmax())
-            raise ValueError(f"{name}: expected rows that sum to 1 for this loss, got {sums[row]} in row {row}")
+            raise _wrong(name, "rows that sum to 1 for this loss", f"{sums[row]} in row {row}")
     return array.astype(np.float64)
 
 
 def check_labels(name: str, labels: Any, classes: int, count: int) -> np.ndarray:
-    """``labels`` as a host array (count,) of int64.
+    """Labels as a host array (count,) of int64.
 
     Raises:
-        ValueError: they are not so many integers from 0 to classes - 1.
+        ValueError: they are not ``count`` integers from 0 to classes - 1.
     """
     array = host_array(name, labels)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(f"{name}: expected integers of shape ({count},), got {array.shape} of {array.dtype}")
+        found = f"{array.shape} of {array.dtype}"
+        raise _wrong(name, f"integers of shape ({count},)", found)
     if len(array) != count:
-        raise ValueError(f"{name}: expected {count} labels, one for each image, got {len(array)}")
+        raise _wrong(name, f"{count} labels, one for each image", len(array))
     if count and (array.min() < 0 or array.max() >= classes):
         wrong = int(np.flatnonzero((array < 0) | (array >= classes))[0])
-        raise ValueError(f"{name}: expected labels from 0 to {classes - 1}, got {array[wrong]} at index {wrong}")
+        raise _wrong(name, f"labels from 0 to {classes - 1}", f"{array[wrong]} at index {wrong}")
     result: np.ndarray = array.astype(np.int64)
     return result
 
 
 def check_weights(name: str, weights: Any, count: int) -> np.ndarray:
-    """``weights`` as a host array (count,) of float64. Raises ValueError unless they are finite, and 0 or more."""
+    """Weights as a host array (count,), float64. Raises ValueError unless finite, >= 0."""
     array = check_vector(name, weights, (count,), "float32").astype(np.float64)
     if not (array >= 0).all():
-        raise ValueError(f"{name}: expected numbers of at least 0, got {array.min()} at index {array.argmin()}")
+        raise _wrong(name, "numbers of at least 0", f"{array.min()} at index {array.argmin()}")
     return array
 
 
 def check_vector(name: str, values: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """``values`` as a host array. Raises ValueError unless they are numbers of this shape, finite in this type."""
+    """Numbers as a host array. Raises ValueError unless of this shape, and finite in this type."""
     array = host_array(name, values)
     if array.shape != shape or array.dtype.kind not in "fiu":
-        raise ValueError(f"{name}: expected numbers of shape {shape}, got {array.shape} of {array.dtype}")
+        raise _wrong(name, f"numbers of shape {shape}", f"{array.shape} of {array.dtype}")
     _check_finite(name, array, dtype)
     return array
 
 
 def check_number(
-    name: str, value: Any, *, above: float | None = None, at_least: float | None = None, below: float | None = None
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
 ) -> float:
-    """``value`` as a Python float, because a NumPy number would promote arrays and end up in files.
+    """A number as a Python float, since a NumPy number would promote arrays and end up in files.
 
     Raises:
-        ValueError: it is no finite number (a bool is none) within the bounds.
+        ValueError: it is not a finite number within the bounds, or is a bool.
     """
     number = _to_float(value)
     bounds = [(above, "above"), (at_least, "of at least"), (below, "below")]
@@ -149,74 +157,77 @@ def check_number(
         or (at_least is not None and number < at_least)
         or (below is not None and number >= below)
     ):
-        raise ValueError(f"{name}: expected a number {wanted}, got {printable(value)}")
+        raise _wrong(name, f"a number {wanted}", printable(value))
     return number
 
 
 def check_count(name: str, value: Any, *, at_least: int) -> int:
-    """``value`` as a Python int, for the reasons of ``check_number``.
+    """An integer as a Python int, for the reason of ``check_number``.
 
     Raises:
-        ValueError: it is no integer (a bool is none) of at least ``at_least`` and below 2^63.
+        ValueError: it is not an integer from ``at_least`` to 2^63 - 1, or is a bool.
     """
-    if not isinstance(value, (int, np.integer)) or isinstance(value, _NO_NUMBERS) or value < at_least:
-        raise ValueError(f"{name}: expected a whole number of at least {at_least}, got {printable(value)}")
+    is_int = isinstance(value, (int, np.integer)) and not isinstance(value, _NOT_NUMBERS)
+    if not is_int or value < at_least:
+        raise _wrong(name, f"a whole number of at least {at_least}", printable(value))
     if value >= 2**63:
         raise ValueError(f"{name}: expected a whole number below 2^63")
     return int(value)
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """``value`` as a Python bool. Raises ValueError where it is none."""
+    """A bool as a Python bool. Raises ValueError for anything else."""
     if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{name}: expected True or False, got {printable(value)}")
+        raise _wrong(name, "True or False", printable(value))
     return bool(value)
 
 
 def _to_float(value: Any) -> float | None:
     """A real number as a finite float, or None."""
-    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, _NO_NUMBERS):
+    numbers = (int, float, np.integer, np.floating)
+    if not isinstance(value, numbers) or isinstance(value, _NOT_NUMBERS):
         return None
     try:
         number = float(value)
-    except OverflowError:  # an int beyond all floats
+    except OverflowError:  # an int larger than any float
         return None
     return number if math.isfinite(number) else None
 
 
 def host_array(name: str, value: Any) -> np.ndarray:
-    """A list, or an array of any library, as a NumPy array. Raises ValueError if it is neither, or is masked."""
+    """A list or unmasked array of any library as a NumPy array. Raises ValueError otherwise."""
     found = f"{type(value).__module__}.{type(value).__name__}"
     arrays = ("__array__", "__array_interface__")
     if not (isinstance(value, (list, tuple)) or any(hasattr(value, name) for name in arrays)):
-        raise ValueError(f"{name}: expected a NumPy array, got {found}")
+        raise _wrong(name, "a NumPy array", found)
     if isinstance(value, np.ma.MaskedArray):
-        raise ValueError(f"{name}: expected a NumPy array, got {found}; fill in the masked values with filled()")
+        hint = "; fill in the masked values with filled()"
+        raise _wrong(name, "a NumPy array", f"{found}{hint}")
     try:
         return np.asarray(value)
     except Exception as error:  # other libraries may raise anything
-        says = " ".join(str(error).split())
-        found = f"{found}, which cannot be converted: {says}"
-        reason = "rows of unequal lengths" if isinstance(value, (list, tuple)) else found
-        raise ValueError(f"{name}: expected a NumPy array, got {reason}") from None
+        reason = f"{found}, which cannot be converted: {' '.join(str(error).split())}"
+        if isinstance(value, (list, tuple)):
+            reason = "rows of unequal lengths"
+        raise _wrong(name, "a NumPy array", reason) from None
 
 
 def _check_finite(name: str, array: np.ndarray, dtype: str) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         small = array.astype(dtype, copy=False)  # as a float32, 1e300 is infinite
-        if np.isfinite(small.sum()):  # one sum clears most arrays; it may overflow by itself, so it never condemns
+        if np.isfinite(small.sum()):  # fast; but the sum of finite numbers may overflow
             return
     if not np.isfinite(small).all():
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(small))[0])
-        raise ValueError(f"{name}: expected finite {dtype} numbers, got {array[index]} at {list(index)}")
+        raise _wrong(name, f"finite {dtype} numbers", f"{array[index]} at {list(index)}")
 
 
-def _extremes(array: np.ndarray) -> str:
-    return f"{array.min()} to {array.max()}"
+def _wrong(name: str, expected: str, found: object) -> ValueError:
+    return ValueError(f"{name}: expected {expected}, got {found}")
 
 
 def check_curve(name: str, curve: Any, derivative: Any) -> None:
-    """Raise ValueError unless these are an activation's function and its derivative, at a few points at least."""
+    """Raise ValueError unless an activation's function and derivative agree at a few points."""
     with np.errstate(all="ignore"):
         _check_curve(name, curve, derivative)
 
@@ -228,23 +239,37 @@ def _check_curve(name: str, curve: Any, derivative: Any) -> None:
             raise ValueError(f"activation {name!r}: its {word} cannot be called")
         try:
             found = function(np, points.astype(np.float32))
-        except Exception as error:  # whatever a user's function raises
-            raise ValueError(f"activation {name!r}: its {word} fails: {type(error).__name__}: {error}") from error
-        if not (isinstance(found, np.ndarray) and found.shape == points.shape and found.dtype == np.float32):
+        except Exception as error:  # a user's function may raise anything
+            reason = f"{type(error).__name__}: {error}"
+            raise ValueError(f"activation {name!r}: its {word} fails: {reason}") from error
+        same = isinstance(found, np.ndarray) and found.shape == points.shape
+        if not (same and found.dtype == np.float32):
             raise ValueError(
-                f"activation {name!r}: its {word} makes {_described(found)} of a float32 array of shape {points.shape};"
-                " expected the same shape and type; a number of NumPy's in a formula turns it into float64"
+                f"activation {name!r}: its {word} makes {_described(found)} from a float32 array of "
+                f"shape {points.shape}; expected the same shape and type (NumPy numbers in a formula "
+                "give float64)"
             )
         if not np.isfinite(found).all():
             raise ValueError(f"activation {name!r}: its {word} is not finite between -3.1 and 2.9")
     slope = (curve(np, points + 1e-6) - curve(np, points - 1e-6)) / 2e-6
-    wrong = ~(np.abs(derivative(np, points) - slope) <= 1e-4 * np.maximum(1.0, np.abs(slope)))  # NaN fails, too
+    given = derivative(np, points)
+    wrong = ~(np.abs(given - slope) <= 1e-4 * np.maximum(1.0, np.abs(slope)))  # NaN is wrong, too
     if wrong.any():
-        z, right, found = (float(row[wrong][0]) for row in (points, slope, derivative(np, points)))
-        raise ValueError(f"activation {name!r}: at z = {z:g} the slope is {right:.6g}, its derivative says {found:.6g}")
+        z, right, found = (float(row[wrong][0]) for row in (points, slope, given))
+        raise ValueError(
+            f"activation {name!r}: at z = {z:g} the slope is {right:.6g}, its derivative gives {found:.6g}"
+        )
 
 
 def _described(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"{value.dtype} of shape {value.shape}"
     return f"a {type(value).__name__}"
+
+
+def classes_of(labels: Any) -> Any:
+    """The labels, or those of one-hot target rows; None for other rows."""
+    if labels.ndim == 1:
+        return labels
+    one_hot = ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()
+    return labels.argmax(axis=1) if one_hot else None

@@ -25,6 +25,7 @@ from benchmarking.tasks import TASKS
 from benchmarking.timing import describe_machine
 
 import ann
+from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo, warn
 from ann.cli.parser import Parser, whole
@@ -70,7 +71,7 @@ def measurements(flags: argparse.Namespace, backend: ann.Backend) -> Iterator[tu
     if flags.distributed:
         yield from distributed.measure(repetitions, flags.quick, flags.only)
         return
-    dataset = ann.load_dataset(flags.data)
+    dataset = load_dataset(flags.data)
     wanted = [flags.only] if flags.only else NAMES
     tasks = [dataclasses.replace(task, device=backend.name) for task in TASKS]
     for task in tasks:

@@ -15,6 +15,7 @@ bootstrap.start()
 import ann
 from ann.cli import results_log
 from ann.cli.describe_model import errors_of_members
+from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.kept_networks import train_or_load
 from ann.cli.output import echo
@@ -40,7 +41,7 @@ def main() -> None:
         if flags.validation:
             recipe = dataclasses.replace(recipe, validation=VALIDATION)
         backend = ann.get_backend(flags.device)
-        dataset = ann.load_dataset(flags.data)
+        dataset = load_dataset(flags.data)
         rows, data = results_log.read_rows(flags.output), results_log.data_of(dataset)
         known = results_log.matching(rows, recipe, "held-out" if flags.validation else "test", data)
         results = {row["seed"]: row for row in reversed(known)}

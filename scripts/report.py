@@ -22,6 +22,7 @@ from ann.analysis.inspection import changes
 from ann.analysis.report import Maker, report
 from ann.cli.check_fit import check_fit
 from ann.cli.commands import command
+from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, check_suffix
@@ -48,7 +49,7 @@ def main() -> None:
         pyplot().switch_backend("agg")  # opens no window
         path, epochs = model_and_epochs(flags.model)
         network = ann.load_model(path, flags.device)
-        dataset = ann.load_dataset(flags.data)
+        dataset = load_dataset(flags.data)
         check_fit(network, path, dataset, flags.data)
         page = report(network, dataset, printable_path(flags.model), epochs, progress)
         write_atomically(flags.output, page.encode())

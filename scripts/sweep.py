@@ -19,6 +19,7 @@ from sweeping.messages import leaderboard, training_command
 from sweeping.space import Space, add_flags
 
 import ann
+from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, check_suffix, number, whole
@@ -48,7 +49,7 @@ def main() -> None:
         space = Space(flags)
         check_files(flags)
         backend = ann.get_backend(flags.device)
-        dataset = study.without_test_images(ann.load_dataset(flags.data))
+        dataset = study.without_test_images(load_dataset(flags.data))
         space.check_sizes(len(dataset.train_images), flags.validation)
         storage.silence_optuna()
         with storage.one_line_storage_errors(flags.storage):

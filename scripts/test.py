@@ -16,6 +16,7 @@ from ann.analysis.compare import Comparison
 from ann.analysis.figures import check_figure_path, save_figure
 from ann.cli.check_fit import check_fit
 from ann.cli.describe_model import describe_members, errors_of_members
+from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.parser import Parser
 from ann.cli.test_result import TestResult
@@ -43,7 +44,7 @@ def main() -> None:
         other = ann.load_model(flags.compare, backend) if flags.compare else None
         if flags.report_members and network.committee == 1:
             raise ann.ModelFileError(f"{flags.model}: a single network, which has no members")
-        dataset = ann.load_dataset(flags.data)
+        dataset = load_dataset(flags.data)
         images, labels = dataset.test_images, dataset.test_labels
         check_fit(network, flags.model, dataset, flags.data)
         names = class_names(dataset.classes, network.output_dim)

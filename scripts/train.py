@@ -14,6 +14,7 @@ bootstrap.start()
 
 import ann
 from ann.cli.describe_training import describe_result, describe_setup, remarks
+from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.launch import agree_on_backend, launch
 from ann.cli.output import echo
@@ -98,7 +99,7 @@ def train(flags: argparse.Namespace, processes: Processes) -> None:
 def load(flags: argparse.Namespace, processes: Processes) -> tuple[ann.Dataset, ann.Backend]:
     """The data, and the device: "auto" takes the faster one."""
     backend = ann.get_backend(flags.device, flags.precision)
-    dataset = ann.load_dataset(flags.data)
+    dataset = load_dataset(flags.data)
     if flags.device == "auto" and processes.size == 1:
         backend = choose_backend(dataset, flags.recipe, flags.precision)
     return dataset, backend

@@ -15,6 +15,7 @@ import numpy as np
 import ann
 from ann.analysis.figures import check_figure_path, figure_of_images, save_figure, show_figure
 from ann.analysis.text_pictures import speaks_unicode, text_sheet
+from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, whole
@@ -34,7 +35,7 @@ def main() -> None:
     with one_line_errors():
         if flags.output:
             check_figure_path(flags.output)
-        dataset = ann.load_dataset(flags.data)
+        dataset = load_dataset(flags.data)
         for part in ("train", "test"):
             images, labels = getattr(dataset, f"{part}_images"), getattr(dataset, f"{part}_labels")
             height, width = images.shape[1:]

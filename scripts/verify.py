@@ -19,6 +19,7 @@ import ann
 from ann.analysis.gradient_check import gradient_errors
 from ann.analysis.parity import training_differences
 from ann.backends.base import Backend
+from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, whole
@@ -58,7 +59,7 @@ def device(name: str) -> ann.Backend:
 
 def check_training(backend: ann.Backend, flags: argparse.Namespace) -> bool:
     """Train for some steps on this device and on the CPU, and compare loss and parameters."""
-    recipe, full = ann.Recipe(epochs=1), ann.load_dataset(flags.data)
+    recipe, full = ann.Recipe(epochs=1), load_dataset(flags.data)
     count = min(flags.steps * recipe.batch_size, len(full.train_images))
     if count < recipe.batch_size:
         few = f"{count} training images, and a step takes {recipe.batch_size}"

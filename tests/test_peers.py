@@ -1,17 +1,22 @@
 """The same computation by independent implementations, PyTorch and SciPy (the extra ``peers``)."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import ann
 from ann.analysis.metrics import mcnemar
 from ann.nn.batch_norm import BatchNorm
-from ann.nn.network import Perceptron
+from ann.nn.initializers import he
+from ann.nn.layers import Activation, Dense
+from ann.nn.network import Network, size_of
 from ann.optim.constraints import GradientClipping
 from ann.optim.registry import get_optimizer
+from ann.optim.scalars import Scalars
 from ann.optim.schedules import get_schedule
-from ann.training.images import Images
-from ann.training.trainer import Steps
+from ann.training.batches import ImageSet
+from ann.training.trainer import Trainer
 from support import optional
 from support.networks import network_of
 
@@ -42,11 +47,11 @@ ACTIVATIONS = {
 def torch_twin(net, activation, output):
     """A torch.nn.Sequential with the network's weights; the output activation is left out, as in ``logits``."""
     modules = []
-    for layer in net.layers:
-        linear = torch.nn.Linear(layer.input_dim, layer.output_dim)
+    for weight, bias in net.weights_and_biases():
+        linear = torch.nn.Linear(*weight.shape)
         with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(layer.weight.T.copy()))
-            linear.bias.copy_(torch.from_numpy(layer.bias[0].copy()))
+            linear.weight.copy_(torch.from_numpy(weight.T.copy()))
+            linear.bias.copy_(torch.from_numpy(bias.copy()))
         modules += [linear, ACTIVATIONS[activation]()]
     return torch.nn.Sequential(*modules[:-1])
 
@@ -60,10 +65,10 @@ def torch_loss(logits, targets, output, loss):
 
 
 def vector(twin):
-    """The twin's parameters in the network's order: layer by layer, weights and then biases."""
+    """The twin's parameters in the network's order: all weights, and then all biases."""
     linears = [module for module in twin if isinstance(module, torch.nn.Linear)]
-    parts = [part for linear in linears for part in (linear.weight.detach().numpy().T.ravel(), linear.bias)]
-    return np.concatenate([part if isinstance(part, np.ndarray) else part.detach().numpy() for part in parts])
+    weights = [linear.weight.detach().numpy().T.ravel() for linear in linears]
+    return np.concatenate([*weights, *(linear.bias.detach().numpy() for linear in linears)])
 
 
 OPTIMIZERS = {
@@ -71,7 +76,7 @@ OPTIMIZERS = {
     "nesterov": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
     "adam": lambda p: torch.optim.Adam(p, lr=0.01, betas=(0.9, 0.99)),
     "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.01, momentum=0.9),
-    "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, betas=(0.9, 0.99), weight_decay=0.0),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, betas=(0.9, 0.99)),
 }
 
 CASES = [
@@ -102,59 +107,69 @@ def test_one_training_step_is_pytorch_s(activation, output, loss, rng):
     np.testing.assert_allclose(net.parameters, vector(twin), rtol=0, atol=1e-6)
 
 
+def loss_of(weight, bias, other, x, t):
+    """Some loss of two matrices and a bias between them."""
+    return (torch.tanh(x @ weight + bias) @ other - t).square().sum(dim=1).mean()
+
+
+def along_pytorch_s_gradients(name, rule, tensors, rate, **hyperparameters):
+    """Twenty steps of both on the same gradients: our parameters and PyTorch's.
+
+    tensors: the weights and then the rest, which is the order of our vectors.
+    """
+    flat = lambda parts: torch.cat([part.detach().ravel() for part in parts]).numpy().copy()  # noqa: E731
+    backend = ann.get_backend("cpu")
+    parameters = flat(tensors)
+    gradients, scalars = np.zeros_like(parameters), Scalars(backend, parameters.dtype)
+    shapes = [tuple(tensor.shape) for tensor in tensors if tensor.ndim == 2]
+    own = get_optimizer(name, backend, parameters, gradients, shapes, scalars, **hyperparameters)
+    rates = scalars.table(0, [rate] * 20)
+    random = torch.Generator().manual_seed(1)
+    for row in rates:
+        x, t = torch.rand(20, 30, generator=random), torch.rand(20, 10, generator=random)
+        rule.zero_grad()
+        weight, other, bias = tensors
+        loss_of(weight, bias, other, x, t).backward()
+        gradients[...] = own.accumulate * gradients + flat([tensor.grad for tensor in tensors])
+        rule.step()
+        scalars.set(row)
+        own.update()
+    return parameters, flat(tensors)
+
+
+def tensors():
+    random = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=random).requires_grad_() for shape in ((30, 16), (16, 10), (16,))]
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_ten_steps_of_each_optimizer_are_pytorch_s(optimizer, rng):
-    net = network_of(ann.get_backend("cpu"), 30, 16, 12, 10, activation="tanh")
-    twin = torch_twin(net, "tanh", "sigmoid")
-    rule = OPTIMIZERS[optimizer](twin.parameters())
-    own = get_optimizer(
-        optimizer,
-        net.backend,
-        net.parameters,
-        net.gradients,
-        net.weight_places,
-        net.weight_shapes,
-        momentum=0.9,
-        weight_decay=0.0,
+def test_twenty_steps_of_each_optimizer_are_pytorch_s(optimizer, weight_decay):
+    *weights, bias = parts = tensors()
+    groups = [{"params": weights, "weight_decay": weight_decay}, {"params": [bias], "weight_decay": 0.0}]
+    rule = OPTIMIZERS[optimizer](groups)
+    ours, theirs = along_pytorch_s_gradients(
+        optimizer, rule, parts, rule.defaults["lr"], momentum=0.9, weight_decay=weight_decay
     )
-    vectors = net.parameters, net.gradients
-    net = Perceptron(net.backend, net.layer_list, net.loss, *vectors, memory=own.memory)
-    for step in range(1, 11):
-        x, t = data(rng)
-        rule.zero_grad()
-        torch_loss(twin(torch.from_numpy(x)), torch.from_numpy(t), "sigmoid", "cross-entropy").backward()
-        rule.step()
-        net.compute_gradients(net.inputs(x)[0], t)
-        own.update(np.array(own.numbers(step, rule.defaults["lr"]), np.float32))
-    np.testing.assert_allclose(net.parameters, vector(twin), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_muon_is_pytorch_s(rng):
-    """Which computes in bfloat16, of three digits, so its steps point the same way rather than being the same."""
-    net = network_of(ann.get_backend("cpu"), 30, 16, 12, 10, activation="tanh")
-    twin = torch_twin(net, "tanh", "sigmoid")
-    start = net.parameters.copy()
-    weights = [parameter for parameter in twin.parameters() if parameter.ndim == 2]
+def test_muon_is_pytorch_s():
+    """PyTorch computes in bfloat16, of three digits, so the steps point the same way rather than being the same."""
+    *weights, bias = parts = tensors()
+    start = torch.cat([part.detach().ravel() for part in weights]).numpy().astype(np.float64)
     rule = torch.optim.Muon(weights, lr=0.01, momentum=0.9, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
-    vectors = net.parameters, net.gradients, net.weight_places, net.weight_shapes
-    own = get_optimizer("muon", net.backend, *vectors, momentum=0.9, weight_decay=0.1)
-    x, t = data(rng)
-    for step in range(1, 4):
-        torch_loss(twin(torch.from_numpy(x)), torch.from_numpy(t), "sigmoid", "cross-entropy").backward()
-        rule.step()
-        rule.zero_grad()
-        net.compute_gradients(net.inputs(x)[0], t)
-        own.update(np.array(own.numbers(step, 0.01), np.float32))
-        with torch.no_grad():  # biases follow another rule
-            for linear, layer in zip(
-                [part for part in twin if isinstance(part, torch.nn.Linear)], net.layers, strict=True
-            ):
-                linear.bias[:] = torch.from_numpy(layer.bias[0].copy())
-    for place in net.weight_places:
-        ours, theirs = ((vector[place] - start[place]).astype(np.float64) for vector in (net.parameters, vector(twin)))
-        cosine = ours @ theirs / np.sqrt((ours @ ours) * (theirs @ theirs))
+    biases = torch.optim.Adam([bias], lr=0.01, betas=(0.9, 0.99))
+    both = SimpleNamespace(
+        step=lambda: (rule.step(), biases.step()), zero_grad=lambda: (rule.zero_grad(), biases.zero_grad())
+    )
+    ours, theirs = along_pytorch_s_gradients("muon", both, parts, 0.01, momentum=0.9, weight_decay=0.1)
+    np.testing.assert_allclose(ours[-16:], theirs[-16:], rtol=0, atol=0.02)
+    for place in (slice(0, 480), slice(480, 640)):
+        our_step, their_step = ((vector[: len(start)] - start)[place] for vector in (ours, theirs))
+        cosine = our_step @ their_step / np.sqrt((our_step @ our_step) * (their_step @ their_step))
         assert cosine > 0.99
-        assert np.sqrt((ours @ ours) / (theirs @ theirs)) == pytest.approx(1, abs=0.02)
+        assert np.linalg.norm(our_step) / np.linalg.norm(their_step) == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -185,22 +200,34 @@ def test_batch_normalisation_is_pytorch_s(rng):
         normalize.bias.copy_(twin[0].bias)
     twin[0].bias = None
     twin.insert(1, normalize)
-    gains, gain_gradients = np.zeros(16, np.float32), np.zeros(16, np.float32)
-    vars(net)["layers"] = BatchNorm(net.backend, [16], gains, gain_gradients).layers(net.layers)
+    (weight, bias), (last_weight, last_bias) = net.weights_and_biases()
+    norm = BatchNorm(16)
+    norm.use(np.zeros((2, 16), np.float32))
+    layers = [Dense(30, 16, he, bias=False), norm, Activation("tanh"), Dense(16, 10, he)]
+    ours = Network(net.backend, layers, net.network.loss, *(np.zeros(size_of(layers), np.float32) for _ in range(2)))
+    values = {"gain": np.ones(16), "shift": bias}
+    for layer, arrays in zip(
+        layers, ({"weight": weight}, values, {}, {"weight": last_weight, "bias": last_bias}), strict=True
+    ):
+        for name, array in arrays.items():
+            getattr(layer, name)[...] = array
     x, t = data(rng)
     loss = torch_loss(twin(torch.from_numpy(x)), torch.from_numpy(t), "sigmoid", "cross-entropy")
     loss.backward()
-    assert float(net.compute_gradients(net.inputs(x)[0], t)) == pytest.approx(loss.item(), rel=1e-5)
-    np.testing.assert_allclose(gain_gradients, normalize.weight.grad, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(net.layers[0].gradients[-1], normalize.bias.grad, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(net.layers[0].gradients[:-1].T, twin[0].weight.grad, rtol=1e-4, atol=1e-6)
+    assert float(ours.compute_gradients(x, t)) == pytest.approx(loss.item(), rel=1e-5)
+    for found, expected in (
+        (norm.gain_gradient[0], normalize.weight.grad),
+        (norm.shift_gradient[0], normalize.bias.grad),
+        (layers[0].weight_gradient.T, twin[0].weight.grad),
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("limit", [0.01, 100.0])
 def test_clipping_is_pytorch_s(limit, rng):
     gradient = torch.from_numpy(rng.standard_normal(500).astype(np.float32))
     ours = gradient.numpy().copy()
-    GradientClipping(ann.get_backend("cpu"), ours, limit).apply()
+    GradientClipping(ann.get_backend("cpu"), ours, limit)()
     parameter = torch.zeros(500, requires_grad=True)
     parameter.grad = gradient
     torch.nn.utils.clip_grad_norm_([parameter], limit)
@@ -210,11 +237,11 @@ def test_clipping_is_pytorch_s(limit, rng):
 def test_label_smoothing_is_pytorch_s(rng):
     labels, logits = rng.integers(0, 10, 20), rng.standard_normal((20, 10)).astype(np.float32)
     net = network_of(ann.get_backend("cpu"), 4, 10, output="softmax")
-    targets = Images(net, np.zeros((20, 4), np.uint8), labels, 0.1).targets
+    targets = ImageSet(net, np.zeros((20, 4), np.uint8), labels, label_smoothing=0.1).targets
     expected = torch.nn.functional.cross_entropy(
         torch.from_numpy(logits), torch.from_numpy(labels), label_smoothing=0.1
     )
-    assert float(net.loss.value(net.backend, logits, targets)) == pytest.approx(expected.item(), rel=1e-6)
+    assert float(net.network.loss.value(net.backend, logits, targets)) == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_adversarial_training_is_pytorch_s(rng):
@@ -234,9 +261,9 @@ def test_adversarial_training_is_pytorch_s(rng):
         (sum(losses) / 2).backward()
         rule.step()
     recipe = ann.Recipe(optimizer="sgd", weight_decay=0.0, batch_size=20, adversarial=0.4)
-    steps = Steps(net, Images(net, pixels, labels), recipe)
-    for step in range(3):
-        steps.epoch(np.arange(20), step, [0.1])
+    trainer = Trainer(net, ImageSet(net, pixels, labels), recipe)
+    for epoch in range(1, 4):
+        trainer.run_epoch(np.arange(20), epoch, [0.1])
     np.testing.assert_allclose(net.parameters, vector(twin), rtol=0, atol=2e-6)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import ann
 from ann.analysis.metrics import wilson_interval
-from ann.data.datasets import read_idx
+from ann.data.idx import read_idx
 from support import optional
 from support.digits import idx_bytes
 from support.networks import network_of

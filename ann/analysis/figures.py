@@ -75,7 +75,7 @@ def figure_of_curves(reports: Sequence[EpochReport]) -> Any:
     top.plot(epochs, losses, color=BLUE, label="training images", **marks)
     if measured:
         top.plot(epochs, validation_losses, color=ORANGE, label="validation images", **marks)
-        wrong = [found.wrong for found in measured]
+        wrong = [found.errors for found in measured]
         best = min(range(len(wrong)), key=lambda index: (wrong[index], validation_losses[index]))
         bottom = axes[1, 0]
         bottom.plot(epochs, wrong, color=ORANGE, **marks)
@@ -84,7 +84,7 @@ def figure_of_curves(reports: Sequence[EpochReport]) -> Any:
         bottom.set_title(text, fontsize="medium")
         log_scale(bottom, "y", wrong)
         bottom.grid(True, alpha=0.3)
-        bottom.set_ylabel(f"errors on {measured[-1].total:,} validation images")
+        bottom.set_ylabel(f"errors on {measured[-1].count:,} validation images")
     log_scale(top, "y", losses + validation_losses)
     top.grid(True, alpha=0.3)
     top.set_ylabel("mean loss")

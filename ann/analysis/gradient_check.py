@@ -6,7 +6,6 @@ Every activation, loss and layer is tested this way, on any device.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,10 @@ from ann.neural_network import NeuralNetwork
 from ann.nn.activations import ACTIVATIONS
 from ann.nn.batch_norm import BatchNorm
 from ann.nn.dropout import Dropout
-from ann.nn.losses import LOSSES
+from ann.nn.initializers import he
+from ann.nn.layers import Activation, Dense, Layer
+from ann.nn.losses import LOSSES, get_loss
+from ann.nn.network import Network, size_of
 
 _STEP = 1e-5  # about the cube root of float64's precision: rounding and curvature err alike
 
@@ -59,23 +61,25 @@ def gradient_error(
     return worst
 
 
-def network_gradient_error(network: NeuralNetwork, random: np.random.Generator) -> float:
-    """``gradient_error`` of a network's mean loss on six random images, for all its parameters.
+def network_gradient_error(network: Network, random: np.random.Generator, images: int = 6) -> float:
+    """``gradient_error`` of a network's mean loss on some random images, for all its parameters.
 
     Raises:
         ValueError: the network is not float64; float32 rounds too much for finite differences.
     """
-    if network.dtype_name != "float64":
+    backend = network.backend
+    if network.dtype != backend.xp.float64:
         raise ValueError("network: expected one made with dtype='float64'")
-    backend, classes = network.backend, network.output_dim
-    x, _ = network.inputs(backend.from_host(random.random((6, network.input_dim))))
-    targets = backend.from_host(np.eye(classes)[random.integers(0, classes, 6)])
+    weights = network.weights()
+    inputs, classes = weights[0].shape[-2], weights[-1].shape[-1]
+    x = backend.from_host(random.random((images, inputs)))
+    targets = backend.from_host(np.eye(classes)[random.integers(0, classes, images)])
     start = backend.to_host(network.parameters).copy()
 
     def mean_loss(parameters: np.ndarray) -> float:
         network.parameters[...] = backend.from_host(parameters)
         losses = network.loss.value(backend, network.forward(x), targets)
-        return float(network.xp.sum(losses))  # over the members of a committee
+        return float(backend.xp.sum(losses))  # over the members of a committee
 
     with backend.ignore_overflow():
         network.compute_gradients(x, targets)
@@ -89,43 +93,41 @@ def gradient_errors(backend: Backend) -> Iterator[tuple[str, float]]:
         yield name, network_gradient_error(network, np.random.default_rng([1, number]))
 
 
-def _cases(backend: Backend) -> Iterator[tuple[str, NeuralNetwork]]:
+def _cases(backend: Backend) -> Iterator[tuple[str, Network]]:
     """Small networks and their names: one for each activation, loss with outputs, and layer."""
-
-    def network(
-        hidden: str,
-        output: str = "sigmoid",
-        loss: str = "cross-entropy",
-        committee: int = 1,
-    ) -> NeuralNetwork:
-        layers = [
-            {"input_dim": 7, "output_dim": 6, "activation": hidden},
-            {"input_dim": 6, "output_dim": 5, "activation": hidden},
-            {"input_dim": 5, "output_dim": 4, "activation": output},
-        ]
-        return NeuralNetwork(layers, loss, backend, 1, "float64", committee=committee)
-
     for activation in ACTIVATIONS:
-        yield f"hidden layers {activation}", network(activation)
+        yield f"hidden layers {activation}", _network(backend, activation)
     for loss in LOSSES:
         for output in ACTIVATIONS:
             try:
-                found = network("tanh", output, loss)
+                found = _network(backend, "tanh", output, loss)
             except ValueError:
                 continue  # cross-entropy needs outputs between 0 and 1
             yield f"{loss} of {output} outputs", found
-    yield "a committee of three", network("tanh", committee=3)
-    found = network("tanh")
-    images, key = (backend.from_host(np.arange(size, dtype=np.uint32)) for size in (6, 1))
-    dropout = Dropout(backend, 0.4, images, key, 6, found.dtype)
-    _replace_layers(found, [found.layers[0], dropout, *found.layers[1:]])
-    yield "dropout", found
-    found = network("tanh")
-    gains, gradients = (found.xp.zeros(11, dtype=found.dtype) for _ in range(2))
-    _replace_layers(found, BatchNorm(backend, [6, 5], gains, gradients).layers(found.layers))
-    yield "batch normalisation", found
+    yield "a committee of three", _network(backend, "tanh", committee=3)
+    xp = backend.xp
+    dropout = Dropout(0.4, xp.zeros(1, dtype=xp.uint32))
+    dropout.images = xp.arange(6, dtype=xp.uint32)
+    yield "dropout", _training_network(backend, Dense(7, 6, he), Activation("tanh"), dropout)
+    norm = BatchNorm(6)
+    norm.use(xp.zeros((2, 6), dtype=xp.float64))
+    yield "batch normalisation", _training_network(backend, Dense(7, 6, he, bias=False), norm, Activation("tanh"))
 
 
-def _replace_layers(network: NeuralNetwork, layers: list[Any]) -> None:
-    """Put in layers that exist only in training; a user cannot replace any."""
-    vars(network)["layers"] = layers
+def _network(
+    backend: Backend, hidden: str, output: str = "sigmoid", loss: str = "cross-entropy", committee: int = 1
+) -> Network:
+    layers = [
+        {"input_dim": 7, "output_dim": 6, "activation": hidden},
+        {"input_dim": 6, "output_dim": 5, "activation": hidden},
+        {"input_dim": 5, "output_dim": 4, "activation": output},
+    ]
+    return NeuralNetwork(layers, loss, backend, 1, "float64", committee=committee).network
+
+
+def _training_network(backend: Backend, *hidden: Layer) -> Network:
+    """A network with layers that exist only in training, and random parameters."""
+    layers = [*hidden, Dense(6, 4, he)]
+    random = np.random.default_rng(0)
+    vectors = (backend.from_host(random.standard_normal(size_of(layers))) for _ in range(2))
+    return Network(backend, layers, get_loss("cross-entropy", "sigmoid"), *vectors)

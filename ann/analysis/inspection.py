@@ -1,5 +1,5 @@
-"""What a trained network is like, in numbers that pictures can be made of: how far its probabilities can be believed,
-what it looks for, what throws it off, and which labels it doubts. The report is made of these.
+"""What a trained network has learnt, in numbers for the figures of the report: calibration of its
+probabilities, ideal inputs, robustness to distortions, and labels that it doubts.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from ann.errors import require
 from ann.neural_network import NeuralNetwork, slices
 from ann.validation import check_labels
 
-_TINY = 1e-38  # the least probability that a loss is taken of
-_ASCENT, _STEP = 150, 0.25  # of an ideal input: steps, and their length
-_DARK, _FADE = 0.1, 0.01  # where it starts, and how much of all its pixels fades in a step
+_TINY = 1e-38  # smaller probabilities are raised to this before the logarithm
+_ASCENT, _STEP = 150, 0.25  # of an ideal input: the number of steps and their length
+_DARK, _FADE = 0.1, 0.01  # its initial pixels, and the fraction by which they fade in a step
 _ROWS = 10_000  # images that are compared at a time
 
 
 def probabilities(outputs: np.ndarray) -> np.ndarray:
-    """Outputs (N, C) -> rows that sum to 1, whatever the output activation, the largest where it was.
+    """Outputs (N, C) of any output activation -> rows that sum to 1, in the same order of size.
 
-    They are shares of the outputs or, where some are below 0, of how far they are above the least of their row.
+    Each row is divided by its sum, after subtracting its least value if that is negative.
     """
     above = np.maximum(outputs - np.minimum(outputs.min(axis=1, keepdims=True), 0), _TINY)
     rows: np.ndarray = above / above.sum(axis=1, keepdims=True)
@@ -31,13 +31,13 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """How sure a network was, and how often it was right then.
+    """How confident a network was, and how often it was right then.
 
     Attributes:
-        confidence: (B,) the mean probability of the answers in each bin.
-        accuracy: (B,) the share of them that was right.
-        counts: (B,) how many there were; bins without any are left out.
-        expected_error: the mean of |accuracy - confidence|, over answers.
+        confidence: (B,) the mean probability of the predictions in each bin.
+        accuracy: (B,) the fraction of them that was right.
+        counts: (B,) the number of predictions; empty bins are left out.
+        expected_error: the mean of |accuracy - confidence| over predictions.
     """
 
     confidence: np.ndarray
@@ -47,9 +47,10 @@ class Calibration:
 
 
 def calibration(outputs: np.ndarray, labels: np.ndarray, bins: int = 15) -> Calibration:
-    """Compare the probabilities (N, C) of answers with how often they are right.
+    """Compare the probabilities (N, C) of predictions with how often they are right.
 
-    Guo et al. (2017), On calibration of modern neural networks, section 2: bins of one width, equation 3.
+    Guo et al. (2017), On calibration of modern neural networks, section 2: bins of equal width,
+    equation 3.
 
     Raises:
         ValueError: labels do not fit the outputs.
@@ -66,40 +67,44 @@ def calibration(outputs: np.ndarray, labels: np.ndarray, bins: int = 15) -> Cali
 
 
 def losses(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(N,): -ln of the probability that each label gets. Raises ValueError where labels do not fit the outputs."""
+    """(N,) -ln of each label's probability. Raises ValueError if labels do not fit outputs."""
     labels = check_labels("labels", labels, outputs.shape[1], len(outputs))
     found: np.ndarray = -np.log(np.maximum(probabilities(outputs)[np.arange(len(labels)), labels], _TINY))
     return found
 
 
 def ideal_inputs(network: NeuralNetwork, most: int = 1000) -> np.ndarray:
-    """For each class, or the first ``most`` of them, an image (C, I) of floats from 0 to 1 that the network takes for
-    it as surely as it can.
+    """For each class, or the first ``most`` of them, an image (C, I) of floats from 0 to 1 that the
+    network takes for it as surely as it can.
 
     From dark grey, where no neuron is asleep, steps of one length against dL/dx, in which all pixels fade a little:
-    Simonyan et al. (2014), Deep inside convolutional networks, section 2, equation 1. Uses the network's own arrays,
-    and no parameter changes.
+    Simonyan et al. (2014), Deep inside convolutional networks, section 2, equation 1. No parameter changes.
     """
-    backend, xp, classes = network.backend, network.xp, min(most, network.output_dim)
+    backend, classes = network.backend, min(most, network.output_dim)
+    layers = network.network.with_own_arrays()
     targets = backend.from_host(np.eye(classes, network.output_dim, dtype=network.dtype_name))
     images = np.full((classes, network.input_dim), _DARK, dtype=network.dtype_name)
     with backend.ignore_overflow():
         for _ in range(_ASCENT):
-            x, scale = network.inputs(backend.from_host(images))
-            logits = network.forward(x, scale)
-            grad = xp.empty_like(logits)
-            network.loss.gradient(backend, logits, targets, out=grad)
-            slope = backend.to_host(network.backward(grad, input_gradient=True))
-            slope = slope.mean(axis=0) if network.leading else slope
+            logits = layers.forward(backend.from_host(images))
+            grad = backend.xp.empty_like(logits)
+            layers.loss.gradient(backend, logits, targets, out=grad)
+            slope = backend.to_host(layers.backward(grad, input_gradient=True))
+            slope = slope.mean(axis=0) if network.committee > 1 else slope
             norms = np.linalg.norm(slope, axis=1, keepdims=True)
             images = np.clip((1 - _FADE) * images - _STEP * slope / np.maximum(norms, _TINY), 0, 1)
     return images
 
 
 def nearest(images: np.ndarray, chosen: Sequence[int] | np.ndarray, count: int = 3) -> np.ndarray:
-    """The places (Q, count) of the images (N, I) of uint8 that are nearest to some of them, themselves left out.
+    """Indices (Q, count) of the images nearest to each chosen one, which is itself left out.
 
-    |a - b|^2 = |a|^2 - 2 a b + |b|^2, of which the first is the same for all b.
+    Args:
+        images: (N, I), uint8.
+        chosen: (Q,) indices of images.
+        count: the number of neighbours of each.
+
+    |a - b|^2 = |a|^2 - 2 a b + |b|^2, where |a|^2 is the same for all b.
     """
     chosen = np.asarray(chosen, dtype=np.int64)
     queries = images[chosen].astype(np.float32)
@@ -114,12 +119,12 @@ def nearest(images: np.ndarray, chosen: Sequence[int] | np.ndarray, count: int =
 
 @dataclass(frozen=True)
 class Change:
-    """A way in which images can be changed.
+    """A distortion of images.
 
     Attributes:
-        name: of it, with its unit.
-        levels: how far.
-        make: images (N, height, width) of uint8 and a level -> one or more such stacks.
+        name: with its unit.
+        levels: the strengths to try.
+        make: images (N, height, width), uint8, and a level -> one or more such arrays.
     """
 
     name: str
@@ -128,7 +133,7 @@ class Change:
 
 
 def changes() -> list[Change]:
-    """What digits meet in the world. Raises ImportError without SciPy."""
+    """Distortions that digits meet in practice. Raises ImportError without SciPy."""
     ndimage = require("scipy.ndimage", "report", "the report needs SciPy")
 
     def turned(images: np.ndarray, degrees: float) -> list[np.ndarray]:
@@ -159,7 +164,7 @@ def changes() -> list[Change]:
 
 
 def robustness(network: NeuralNetwork, images: np.ndarray, labels: np.ndarray, change: Change) -> list[float]:
-    """The share of mistakes at each level of a change, on images (N, height, width)."""
+    """The error rate at each level of a change, on images (N, height, width)."""
     return [
         float(np.mean([(network.predict(stack) != labels).mean() for stack in change.make(images, level)]))
         for level in change.levels

@@ -1,6 +1,4 @@
-"""How good a network is, in numbers that say how sure they are. Everything here is counted on the host, from
-labels alone.
-"""
+"""How good a network is, and how certain that is, computed on the host."""
 
 from __future__ import annotations
 
@@ -10,17 +8,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-POOR = 0.75  # a network with more than this share of the mistakes of a constant answer has learnt next to nothing
+POOR = 0.75  # more than this fraction of a constant answer's errors: hardly anything was learnt
 
 
 def confusion_matrix(expected: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Counts (classes, classes): row, the label expected; column, the label predicted. Both arguments are (N,)."""
+    """Labels (N,), predictions (N,) -> counts (classes, classes): rows are labels."""
     pairs = np.asarray(expected, dtype=np.int64) * classes + np.asarray(predicted, dtype=np.int64)
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
 def surest_mistakes(expected: np.ndarray, outputs: np.ndarray, most: int) -> np.ndarray:
-    """The places of up to ``most`` images whose label (N,) is not that of the largest output (N, C), by that output."""
+    """Indices of the up to ``most`` misclassified images with the largest outputs, largest first.
+
+    Args:
+        expected: (N,) labels.
+        outputs: (N, C); the largest of each row is the prediction.
+        most: the most indices to return.
+    """
     predicted = outputs.argmax(axis=1)
     wrong = np.flatnonzero(predicted != expected)
     found: np.ndarray = wrong[np.argsort(-outputs[wrong, predicted[wrong]], kind="stable")][:most]
@@ -28,31 +32,31 @@ def surest_mistakes(expected: np.ndarray, outputs: np.ndarray, most: int) -> np.
 
 
 def wilson_interval(wrong: int, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """The interval in which the true error rate lies, at 95 % for the default z.
+    """A confidence interval of the true error rate, of 95 % for the default z.
 
-    Wilson (1927), Probable inference, the law of succession, and statistical inference. Unlike the textbook's
+    Wilson (1927), Probable inference, the law of succession, and statistical inference. Unlike
     p +- z sqrt(p q / n) it stays within [0, 1] and is right for few errors.
     """
     rate, square = wrong / total, z * z / total
     centre = rate + square / 2.0
     half = math.sqrt(rate * (1.0 - rate) * square + square * square / 4.0)
     low, high = (centre - half) / (1.0 + square), (centre + half) / (1.0 + square)
-    return max(0.0, min(low, rate)), min(1.0, max(high, rate))  # rounding must not put the rate outside
+    return max(0.0, min(low, rate)), min(1.0, max(high, rate))  # despite rounding
 
 
 def learnt_nothing(wrong: int, labels: np.ndarray) -> str:
-    """A warning if a network does little better than giving the same answer for every image, otherwise "".
+    """A warning if a network is hardly better than always giving the same answer, otherwise "".
 
     Args:
-        wrong: how many images it misclassified.
+        wrong: the number of misclassified images.
         labels: (N,) the labels of all images.
     """
     count, constant = len(labels), len(labels) - int(np.bincount(labels).max())
     if wrong <= POOR * constant:
         return ""
     return (
-        f"this network has learnt next to nothing: it gets {wrong:,} of {count:,} images wrong; always giving "
-        f"the same answer would get {constant:,} wrong"
+        f"this network has learnt next to nothing: it gets {wrong:,} of {count:,} images wrong; "
+        f"always giving the same answer would get {constant:,} wrong"
     )
 
 
@@ -66,12 +70,12 @@ _STUDENT = (
 
 @dataclass(frozen=True)
 class Spread:
-    """What some values, such as the mistakes of several seeds, say about all that might have been.
+    """Statistics of a sample, such as the errors with several seeds.
 
     Attributes:
-        mean: of the values.
-        deviation: the standard deviation that they give an estimate of, with n - 1.
-        low, high: the interval in which the mean of all lies, at 95 %: Student (1908).
+        mean: of the sample.
+        deviation: the standard deviation, estimated with n - 1.
+        low, high: a 95 % confidence interval of the mean: Student (1908).
     """
 
     mean: float
@@ -87,7 +91,7 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """The spread of at least two values. Raises ValueError for fewer."""
+    """Statistics of at least two values. Raises ValueError for fewer."""
     count = len(values)
     if count < 2:
         raise ValueError("values: expected at least two")
@@ -99,17 +103,17 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """The probability that two equally good networks differ at least so much in what just one of them gets wrong.
+    """McNemar's test (1947), exact and two-sided: the probability that two equally good networks
+    differ at least this much.
 
-    Each image on which just one is wrong is then a toss of a coin: McNemar (1947), in the exact form, two-sided. Images
-    on which both are right, or both wrong, say nothing.
+    Each image that exactly one of them gets wrong is then a coin toss. Other images do not count.
 
     Args:
-        only_first: how many images the first network alone got wrong.
-        only_second: the same of the second.
+        only_first: the number of images that only the first network got wrong.
+        only_second: the same for the second.
     """
     tosses, fewer = only_first + only_second, min(only_first, only_second)
-    tail = ways = 1  # how many rows of tosses have so many heads, from none on; whole numbers, however large
+    tail = ways = 1  # the number of outcomes with 0, 1, ... heads, exactly
     for count in range(1, fewer + 1):
         ways = ways * (tosses - count + 1) // count
         tail += ways

@@ -49,7 +49,7 @@ def _train(backend: Backend, dataset: Dataset, recipe: Recipe, seed: int) -> dic
     """Train a network; its mean loss and its parameters, float64 on the host."""
     network = recipe.network(dataset, backend, seed)
     values = {"mean loss": np.array(fit(network, dataset, recipe)[-1].loss)}
-    for number, layer in enumerate(network.layers, start=1):
-        values[f"layer {number}, weight"] = backend.to_host(layer.weight)
-        values[f"layer {number}, bias"] = backend.to_host(layer.bias)
+    for number, (weight, bias) in enumerate(network.weights_and_biases(), start=1):
+        values[f"layer {number}, weight"] = weight
+        values[f"layer {number}, bias"] = bias
     return {name: value.astype(np.float64) for name, value in values.items()}

@@ -155,9 +155,9 @@ def mistakes_section(tested: Tested) -> Section:
 def weights_section(tested: Tested) -> Section:
     """The weights of the first layer as images."""
     network = tested.network
-    weight = network.backend.to_host(network.layers[0].weight)
-    weight = weight.reshape(-1, *network.weight_shapes[0])[0]
-    member = " of the first member" if network.leading else ""
+    weight, _ = network.weights_and_biases()[0]
+    weight = weight.reshape(-1, *weight.shape[-2:])[0]
+    member = " of the first member" if network.committee > 1 else ""
     return Section(
         "First-layer weights",
         f"The weights of {min(64, weight.shape[1])} of the {weight.shape[1]:,} neurons in the "

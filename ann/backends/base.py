@@ -5,7 +5,7 @@ do the same faster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -67,29 +67,25 @@ class Backend:
         """out = array, converted to the type of out; fractions of what becomes an integer are lost."""
         out[...] = self.xp.astype(array, out.dtype)
 
-    def fused(self, function: Callable[..., None], *arrays: Array) -> None:
-        """function(backend, *arrays), where it does nothing but elementwise arithmetic on arrays of one shape.
+    def elementwise(
+        self,
+        function: Callable[..., Any],
+        *arrays: Any,
+        out: Array | tuple[Array, ...],
+        spare: tuple[Array, ...] = (),
+    ) -> None:
+        """out = function(xp, *arrays), for a formula of elementwise operations with operators.
 
-        So a GPU can do it in one kernel, and processors can share it. Arrays of another shape are handed on whole.
-        """
-        function(self, *arrays)
-
-    def fused_each(self, jobs: Sequence[tuple[Callable[..., None], tuple[Array, ...]]]) -> None:
-        """``fused`` for several functions, each with arrays that no other one changes."""
-        for function, arrays in jobs:
-            self.fused(function, *arrays)
-
-    def evaluate(self, function: Callable[[Any, Array], Array], array: Array, out: Array) -> None:
-        """out = function(xp, array), whatever the function does, operators included. It may not change the array."""
-        self.copyto(function(self.xp, array), out=out)
-
-    def elementwise(self, function: Callable[..., Any], *arrays: Array, out: Array | tuple[Array, ...]) -> None:
-        """out = function(xp, *arrays), for a formula of elementwise operations, written with operators.
+        A backend may prepare a function once and keep that for later. So a function should take
+        hyperparameters and arrays as arguments, and be defined once, not in each training.
 
         Args:
-            function: (xp, *arrays) -> an array, or a tuple of arrays if ``out`` is a tuple. It has no side effects.
-            arrays: device arrays that broadcast to the shape of ``out``, 0-d arrays and Python numbers.
+            function: (xp, *arrays) -> an array, or a tuple of arrays if ``out`` is a tuple. It has
+                no side effects. Sums and maxima along the last axis are possible, but slower.
+            arrays: device arrays that broadcast to the shape of ``out``, and Python numbers. When a
+                compiled step is replayed, 0-d arrays are read again, like all arrays.
             out: where the results go. These may be among ``arrays``: they are written last.
+            spare: those of ``arrays`` that may be overwritten, because nothing reads them later.
         """
         results = function(self.xp, *arrays)
         pairs = zip(results, out, strict=True) if isinstance(out, tuple) else [(results, out)]

@@ -9,7 +9,8 @@ import importlib.util
 import re
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ class GpuBackend(Backend):
     def __init__(self, xp: Any, description: str, precision: str = "float32") -> None:
         super().__init__("gpu", xp, description)
         self.precision = precision
-        self._kernels: dict[Callable[..., None], Callable[..., None]] = {}
+        self._kernels: dict[Any, Callable[..., None] | None] = {}
 
     def from_host(self, array: np.ndarray) -> Array:
         """See ``Backend``."""
@@ -47,16 +48,32 @@ class GpuBackend(Backend):
         """See ``Backend``."""
         self.xp.copyto(out, array, casting="unsafe")
 
-    def fused(self, function: Callable[..., None], *arrays: Array) -> None:
-        """See ``Backend``."""
-        if function not in self._kernels:
-            other = GpuBackend(self.xp, self.description)  # a kernel that refers to self would keep it alive
+    def elementwise(
+        self,
+        function: Callable[..., Any],
+        *arrays: Any,
+        out: Array | tuple[Array, ...],
+        spare: tuple[Array, ...] = (),
+    ) -> None:
+        """See ``Backend``. It is one kernel, or several for what CuPy cannot put into one.
 
-            def kernel(*parameters: Array) -> None:
-                function(other, *parameters)
-
-            self._kernels[function] = self.xp.fuse(kernel)
-        self._kernels[function](*arrays)
+        The kernel is kept for the next call with the same function and numbers. Numbers become part
+        of it: as arguments of a kernel, CuPy would round them to float16 (0.9 to 0.8999).
+        """
+        outs = out if isinstance(out, tuple) else (out,)
+        numbers = tuple(value if isinstance(value, int | float) else None for value in arrays)
+        key = (_function_key(function), numbers)
+        if key not in self._kernels:
+            self._kernels[key] = _kernel(self.xp, function, numbers)
+        kernel = self._kernels[key]
+        if kernel is not None:
+            try:
+                kernel(*outs, *(array for array in arrays if not isinstance(array, int | float)))
+            except Exception:  # an error of the function's own is raised when it is called below
+                self._kernels[key] = None
+            else:
+                return
+        super().elementwise(function, *arrays, out=out)
 
     def recorder(self) -> Backend:
         """See ``Backend``."""
@@ -85,6 +102,7 @@ class GpuRecorder(GpuBackend):
 
     def __init__(self, backend: GpuBackend) -> None:
         super().__init__(backend.xp, backend.description, backend.precision)
+        self._kernels = backend._kernels
         self._cublas = importlib.import_module("nvmath.bindings.cublas")
         self._pool = self.xp.cuda.MemoryPool()
         self._stream = self.xp.cuda.Stream(non_blocking=True)
@@ -121,10 +139,16 @@ class GpuRecorder(GpuBackend):
                 graph = self._stream.end_capture()
         return graph
 
-    def evaluate(self, function: Callable[[Any, Array], Array], array: Array, out: Array) -> None:
+    def elementwise(
+        self,
+        function: Callable[..., Any],
+        *arrays: Any,
+        out: Array | tuple[Array, ...],
+        spare: tuple[Array, ...] = (),
+    ) -> None:
         """See ``Backend``."""
         self._running = function
-        super().evaluate(function, array, out)
+        super().elementwise(function, *arrays, out=out)
         self._running = None
 
     def _warn(self, error: Exception) -> None:
@@ -166,6 +190,50 @@ class GpuRecorder(GpuBackend):
             *(self._handle, *operations, columns, rows, inner, factors.ctypes.data, *right, *left),
             *(factors[1:].ctypes.data, *result, *members, precision, cublas.GemmAlgo.DFALT),
         )
+
+
+class _Fusing:
+    """CuPy as ``cupy.fuse`` has it: there ``cupy.astype`` does not know the stand-ins for arrays."""
+
+    def __init__(self, cupy: Any) -> None:
+        self._cupy = cupy
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cupy, name)
+
+    def astype(self, array: Array, dtype: Any) -> Array:
+        return array.astype(dtype)
+
+
+def _kernel(xp: Any, function: Callable[..., Any], numbers: Sequence[float | None]) -> Callable[..., None]:
+    """A function of a formula's outs and arrays, which CuPy compiles when it is called.
+
+    numbers: the formula's arguments, with None for each array.
+    """
+    inputs = list(numbers).count(None)
+
+    def kernel(*parameters: Array) -> None:
+        count = len(parameters) - inputs
+        outs, arrays = parameters[:count], iter(parameters[count:])
+        results = function(_Fusing(xp), *(next(arrays) if value is None else value for value in numbers))
+        results = results if isinstance(results, tuple) else (results,)
+        for result, out in zip(results, outs, strict=True):
+            result = result.astype(out.dtype) if hasattr(result, "astype") else result
+            xp.copyto(out, result)
+
+    name = re.sub(r"\W", "_", getattr(function, "__name__", "formula"))
+    fused: Callable[..., None] = xp.fuse(kernel_name=f"ann_{name}")(kernel)
+    return fused
+
+
+def _function_key(function: Callable[..., Any]) -> Any:
+    """The function, or what is equal for functions that one line makes again with the same numbers."""
+    if isinstance(function, FunctionType) and not function.__kwdefaults__:
+        values = [cell.cell_contents for cell in function.__closure__ or ()]
+        values += function.__defaults__ or ()
+        if all(isinstance(value, int | float) for value in values):
+            return (function.__code__, id(function.__globals__), *values)
+    return function
 
 
 def _one(array: Array) -> Array:

@@ -79,6 +79,6 @@ class Progress:
         if is_due(report.epoch):
             lines = hardest_image(self._network, self._dataset, self._recipe.validation)
             self._bar.write("\n".join(lines), file=sys.stdout)
-        wrong = f", {report.validation.wrong} wrong" if report.validation else ""
+        wrong = f", {report.validation.errors} wrong" if report.validation else ""
         is_last = report.epoch == report.epochs
         self._bar.set_postfix_str(f"loss {report.loss:.4f}{wrong}", refresh=is_last)

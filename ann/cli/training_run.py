@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from ann.analysis.figures import figure_of_curves, save_figure
 from ann.backends.base import Backend
 from ann.cli.bootstrap import PROCESSES
 from ann.cli.commands import command
@@ -135,7 +136,9 @@ class TrainingRun:
         if not self._folder:
             return
         try:
-            echo(f"curves:    {self._folder.draw(reports)}")
+            path = self._folder.path / "curves.png"
+            save_figure(figure_of_curves(reports), path)
+            echo(f"curves:    {path}")
         except OSError as error:
             echo(f"no curves: {error.filename}: {error.strerror}")
         except Exception as error:  # a drawing library, or its configuration, may raise anything

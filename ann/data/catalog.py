@@ -1,6 +1,6 @@
-"""Data sets that have a name: where their files are, how to know them, and what their labels stand for. Those whose
-checksums several independent projects publish are here; EMNIST, which comes as one archive of all its parts, and
-QMNIST, whose labels are not IDX bytes, are not.
+"""Data sets with a name: where to download them, their checksums, and what their labels mean.
+Listed are those whose checksums several independent projects publish. EMNIST (one archive of all
+its parts) and QMNIST (labels that are not IDX bytes) are not supported.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Source:
     """A data set that can be downloaded.
 
     Attributes:
-        mirrors: addresses of folders, in the order in which they are tried.
-        files: what each of the four files has: its size in bytes and its SHA-256, as it is downloaded.
-        classes: what the labels stand for.
+        mirrors: addresses of folders, tried in this order.
+        files: name -> (size in bytes, SHA-256) of each of the four files as they are downloaded.
+        classes: what the labels mean.
     """
 
     mirrors: tuple[str, ...]
@@ -32,8 +32,9 @@ class Source:
 
 
 def _files(*kinds: tuple[int, str]) -> dict[str, tuple[int, str]]:
-    """Of the training images and labels, and of the test images and labels."""
-    names = [f"{part}-{what}-ubyte.gz" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
+    """The values by file name: training images and labels, then test images and labels."""
+    contents = ("images-idx3", "labels-idx1")
+    names = [f"{part}-{content}-ubyte.gz" for part in ("train", "t10k") for content in contents]
     return dict(zip(names, kinds, strict=True))
 
 

@@ -1,8 +1,11 @@
-"""Distortions: in training, each image is turned, stretched, sheared, shifted and bent a little, differently in every
-epoch, so that a network learns what a digit is rather than these images of it. All of it is one resampling: where a
-pixel looks is a sum of a few fixed patterns, with random factors that follow from the image and the epoch.
+"""Distortions: in training, each image is rotated, scaled, sheared, shifted and warped a little,
+differently in every epoch. So a network learns what a digit is, and not just these images of it.
 
-Simard et al. (2003), section 2, and Ciresan et al. (2010). Letters: h, w height and width, N images in the batch.
+All of it is one resampling: where a pixel looks is a sum of a few fixed patterns, with random
+factors that follow from the image and the epoch. Simard et al. (2003), section 2, and Ciresan et
+al. (2010).
+
+Letters: h, w height and width; N images in the batch; y counts rows and x columns.
 """
 
 from __future__ import annotations
@@ -12,24 +15,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from ann.backends.base import Array, Backend
-from ann.nn.random_bits import Hash
+from ann.nn.random_bits import RandomBits
 
-_LATTICE = 1.0  # lattice spacing of the bumps, in their widths
-_ROOT3 = math.sqrt(3.0)  # the half width of a uniform distribution of variance 1
+_ROOT3 = math.sqrt(3.0)  # uniform numbers from -sqrt(3) to sqrt(3) have variance 1
 _AFFINE = 3  # patterns: constant, y and x
 
 
 @dataclass(frozen=True)
-class Strengths:
-    """How far images are distorted; 0 is not at all.
+class DistortionStrengths:
+    """How far images are distorted; 0 means not at all.
 
     Attributes:
         rotation: the largest angle, in degrees.
-        scaling: the largest change of height and of width, as a share.
-        shear: the largest angle, in degrees, by which upright lines lean.
-        shift: the largest, in pixels, along each axis.
-        elastic: the standard deviation of what each pixel is moved by, in pixels, along each axis.
-        smoothness: over how many pixels neighbours move alike: the standard deviation of a Gaussian.
+        scaling: the largest relative change of height and of width.
+        shear: the largest angle between upright lines and sheared ones, in degrees.
+        shift: the largest shift along each axis, in pixels.
+        elastic: the standard deviation of the warp along each axis, in pixels.
+        smoothness: of the warp: the standard deviation of the Gaussian that blurs it, in pixels.
     """
 
     rotation: float = 0.0
@@ -46,178 +48,179 @@ class Strengths:
 
 
 class Distorter:
-    """Images on a device, ready to be distorted.
-
-    Pixels that a distortion takes from outside an image are black.
+    """Images on a device, ready to be distorted. Pixels from outside an image are black.
 
     Args:
-        backend: what computes.
+        backend: computes the distortions.
         images: (M, h w) uint8 device array.
         shape: (h, w).
-        strengths: how far.
-        turning: (M,) device array of floats: the share of ``rotation`` for each image, less for those that would
-            become others.
+        strengths: how far images are distorted.
+        rotation_shares: (M,) device array of floats: the share of ``rotation`` for each image. It
+            is below 1 for digits that would become other digits.
     """
 
     def __init__(
-        self, backend: Backend, images: Array, shape: tuple[int, int], strengths: Strengths, turning: Array
+        self,
+        backend: Backend,
+        images: Array,
+        shape: tuple[int, int],
+        strengths: DistortionStrengths,
+        rotation_shares: Array,
     ) -> None:
         xp = backend.xp
-        (height, width), count = shape, images.shape[0]
-        self.strengths, self.turning = strengths, turning
-        # A border of black, so that looking outside needs no case of its own: one pixel before, and two after, since
-        # a pixel and the next one are looked at
+        (height, width), count, dtype = shape, images.shape[0], rotation_shares.dtype
+        self.rotation_shares = rotation_shares
+        # With a black border, places outside an image need no special case. It is one pixel wide
+        # before the image and two after it: a place is interpolated from a pixel and the next one.
         self.rows, self.columns = height + 3, width + 3
-        self.pixels = xp.zeros((count, self.rows, self.columns), dtype=xp.uint8)
-        self.pixels[:, 1:-2, 1:-2] = xp.reshape(images, (count, height, width))
-        self.pixels = xp.reshape(self.pixels, (-1,), copy=False)
+        pixels = xp.zeros((count, self.rows, self.columns), dtype=xp.uint8)
+        pixels[:, 1:-2, 1:-2] = xp.reshape(images, (count, height, width))
+        self.pixels = xp.reshape(pixels, (-1,), copy=False)
         self.starts = xp.arange(count, dtype=xp.int64) * (self.rows * self.columns)
-        flat = xp.zeros((height, width), dtype=turning.dtype)
-        y = xp.reshape(flat + xp.reshape(xp.arange(height, dtype=flat.dtype), (-1, 1)), (1, -1))
-        x = xp.reshape(flat + xp.reshape(xp.arange(width, dtype=flat.dtype), (1, -1)), (1, -1))
-        self.home = [axis + 1.0 for axis in (y, x)]  # + 1 for the border
-        affine = [xp.ones_like(y), y - (height - 1) / 2.0, x - (width - 1) / 2.0]
-        elastic = [bumps(xp, y, x, shape, strengths.smoothness) * strengths.elastic] if strengths.elastic else []
-        self.patterns = xp.concat([*affine, *elastic], axis=0)
+        rows, columns = xp.arange(height, dtype=dtype), xp.arange(width, dtype=dtype)
+        y = xp.reshape(xp.broadcast_to(rows[:, None], shape), (1, -1))
+        x = xp.reshape(xp.broadcast_to(columns, shape), (1, -1))
+        self.home = y + 1.0, x + 1.0  # in the image with its border
+        patterns = [xp.ones_like(y), y - (height - 1) / 2.0, x - (width - 1) / 2.0]
+        if strengths.elastic:
+            patterns.append(elastic_patterns(xp, y, x, shape, strengths.smoothness))
+        self.patterns = xp.concat(patterns, axis=0)
+        warp = [_ROOT3 * strengths.elastic] * (self.patterns.shape[0] - _AFFINE)
+        angle, k = math.radians(strengths.rotation), math.tan(math.radians(strengths.shear))
+        of_rows = [strengths.shift, angle, k, *warp]
+        of_columns = [strengths.shift, strengths.scaling, strengths.scaling, *warp]
+        self.largest = xp.asarray([of_rows + of_columns], dtype=dtype)  # of the random numbers
 
 
-def bumps(xp: Any, y: Array, x: Array, shape: tuple[int, int], smoothness: float) -> Array:
-    """Smooth patterns (K, h w): sums of them with random factors of variance 1 have variance 1 everywhere.
+def elastic_patterns(xp: Any, y: Array, x: Array, shape: tuple[int, int], smoothness: float) -> Array:
+    """Smooth patterns (K, h w). Sums of them with random factors of variance 1 have variance 1.
 
-    They are Gaussians around the points of a lattice that reaches beyond the image, so such a sum is white noise,
-    blurred, and no tamer at the border.
+    They are Gaussians around the points of a lattice that reaches beyond the image. So a sum is
+    blurred white noise, as strong at the border as in the middle.
     """
-    step = _LATTICE * smoothness
-    lattice = [
-        [(2 * number - points + 1) / 2.0 * step + (length - 1) / 2.0 for number in range(points)]
-        for length in shape
-        for points in (math.ceil((length - 1 + 4.0 * smoothness) / step) + 1,)
-    ]
-    rows, columns = (
-        xp.concat([xp.exp((axis - point) ** 2 * (-0.5 / smoothness**2)) for point in points], axis=0)
-        for axis, points in zip((y, x), lattice, strict=True)
-    )
-    patterns = xp.concat([rows[number : number + 1, :] * columns for number in range(rows.shape[0])], axis=0)
+
+    def gaussians(axis: Array, length: int) -> list[Array]:
+        count = math.ceil((length - 1) / smoothness) + 5  # up to 2 deviations beyond the image
+        start = (length - 1 - smoothness * (count - 1)) / 2.0
+        centres = [start + smoothness * number for number in range(count)]
+        return [xp.exp((axis - centre) ** 2 * (-0.5 / smoothness**2)) for centre in centres]
+
+    rows, columns = gaussians(y, shape[0]), gaussians(x, shape[1])
+    patterns = xp.concat([row * column for row in rows for column in columns], axis=0)
     return patterns / xp.sqrt(xp.sum(patterns * patterns, axis=0, keepdims=True))
 
 
+def _uniform(xp: Any, bits: Array, largest: Array) -> Array:
+    """Random bits, as floats -> uniform numbers from -largest to largest."""
+    return (bits * 2.0**-31 - 1.0) * largest
+
+
+def _affine(
+    xp: Any, dy: Array, angle: Array, k: Array, dx: Array, ds: Array, dt: Array, share: Array
+) -> tuple[Array, ...]:
+    """Random numbers -> the factors of 1, y and x for the row that a pixel looks at, then the column.
+
+    A pixel at (y, x) looks at (dy, dx) + R S D (y, x), with the rotation R = (cos, -sin; sin, cos),
+    the shear S = (1, 0; k, 1) and the scaling D = (s, 0; 0, t). The factors are those of the
+    difference between both places. ``share``: of the angle.
+    """
+    cos, sin = xp.cos(share * angle), xp.sin(share * angle)
+    s, t = 1.0 + ds, 1.0 + dt
+    row = dy, (cos - sin * k) * s - 1.0, -sin * t
+    column = dx, (sin + cos * k) * s, cos * t - 1.0
+    return *row, *column
+
+
+def _corner(xp: Any, place: Array, home: Array, limit: float) -> tuple[Array, Array]:
+    """A place along one axis, relative to home -> the pixel before it, and the distance to that."""
+    place = xp.clip(home + place, 0.0, limit)
+    corner = xp.floor(place)
+    return corner, place - corner
+
+
+def _place(xp: Any, row: Array, column: Array, width: float) -> Array:
+    return row * width + column
+
+
+def _interpolated(xp: Any, y: Array, x: Array, a: Array, b: Array, c: Array, d: Array) -> Array:
+    """Bilinear interpolation at (y, x), from 0 to 1, in a square with the corners a b above c d."""
+    above, below = a + x * (b - a), c + x * (d - c)
+    return above + y * (below - above)
+
+
 class DistortedBatch:
-    """Batches of one size, distorted: arrays that are made once, and ``draw``, which can be recorded.
+    """Distorted batches of one size. Its arrays are made once, so ``fill`` can be compiled.
 
     Args:
         distorter: holds the images.
-        backend: what computes: the distorter's, or its recorder.
-        chosen: (..., N) device array of integers: which images.
-        numbers: (..., N) device array, uint32: the same, as the random factors know them.
-        key: (..., 1) device array, uint32, which decides, with the image, and changes from epoch to epoch.
-        out: (N, h w) device array of floats, which gets the pixels, from 0 to 255; for a committee all members' in a
-            row.
+        backend: the distorter's, or its recorder.
+        indices: (..., N) device array of integers: which images.
+        image_ids: (..., N) device array, uint32: the same, for the random numbers.
+        key: (..., 1) device array, uint32: another key, as in each epoch, gives other distortions.
+        out: (N, h w) device array of floats for the pixels, from 0 to 255; for a committee, the
+            images of one member after another.
     """
 
     def __init__(
-        self, distorter: Distorter, backend: Backend, chosen: Array, numbers: Array, key: Array, out: Array
+        self, distorter: Distorter, backend: Backend, indices: Array, image_ids: Array, key: Array, out: Array
     ) -> None:
-        xp, count, size = backend.xp, out.shape[0], out.shape[1]
+        xp, count, patterns = backend.xp, out.shape[0], distorter.patterns.shape[0]
         self._xp, self._backend, self._distorter, self._out = xp, backend, distorter, out
-        self._chosen = xp.reshape(chosen, (-1,), copy=False)
-        patterns = distorter.patterns.shape[0]
-        random = xp.empty((*numbers.shape, 2 * patterns), dtype=out.dtype)
-        self._hash = Hash(backend, numbers, key, random)
-        self._random = xp.reshape(random, (count, -1), copy=False)
-        self._bits = xp.reshape(self._hash.bits, (count, -1), copy=False)
-        # for the rows and for the columns that the pixels look at: the factors of the patterns, ...
-        self._factors = self._random[:, :patterns], self._random[:, patterns:]
-        # ... the places, which become the way from the pixel before, and that pixel
-        self._places, self._corners = ([xp.empty((count, size), dtype=out.dtype) for _ in range(2)] for _ in range(2))
-        self._turning = xp.empty(count, dtype=out.dtype)
-        self._small = [xp.empty((count, 1), dtype=out.dtype) for _ in range(6)]
+        self._indices = xp.reshape(indices, (-1,), copy=False)
+        self._bits = RandomBits(backend, image_ids, key, 2 * patterns)
+        self._random = xp.empty((*image_ids.shape, 2 * patterns), dtype=out.dtype)
+        # The factors of the patterns: for the rows that the pixels look at, then for the columns
+        factors = xp.reshape(self._random, (count, -1), copy=False)
+        self._factors = factors[:, :patterns], factors[:, patterns:]
+        self._affine = tuple(part[:, n : n + 1] for part in self._factors for n in range(_AFFINE))
+        self._rotation_share = xp.empty(count, dtype=out.dtype)
         self._starts = xp.empty(count, dtype=xp.int64)
-        self._index, self._next = (xp.empty((count, size), dtype=xp.int64) for _ in range(2))
-        self._bytes = xp.empty(count * size, dtype=xp.uint8)
-        self._taken = [xp.empty((count, size), dtype=out.dtype) for _ in range(4)]
+        arrays = [xp.empty(out.shape, dtype=out.dtype) for _ in range(8)]
+        self._places, self._corners, self._squares = arrays[:2], arrays[2:4], arrays[4:]
+        self._index = xp.empty(out.shape, dtype=xp.int64)
+        self._bytes = xp.empty(out.shape, dtype=xp.uint8)
+        self._flat_index = xp.reshape(self._index, (-1,), copy=False)
+        self._flat_bytes = xp.reshape(self._bytes, (-1,), copy=False)
 
-    def draw(self) -> None:
-        """Set ``out`` for the images and the key that are now in their arrays."""
-        xp, backend, distorter = self._xp, self._backend, self._distorter
-        self._hash.draw()
-        backend.copyto(self._bits, out=self._random)
-        xp.multiply(self._random, 2.0 * _ROOT3 / 2.0**32, out=self._random)
-        xp.subtract(self._random, _ROOT3, out=self._random)  # uniform, of mean 0 and variance 1
-        self._set_affine()
+    def fill(self) -> None:
+        """Set ``out`` for the present images and key."""
+        backend, distorter, elementwise = self._backend, self._distorter, self._backend.elementwise
+        self._bits.fill(self._random)
+        elementwise(_uniform, self._random, distorter.largest, out=self._random)
+        self._xp.take(distorter.rotation_shares, self._indices, axis=0, out=self._rotation_share)
+        elementwise(_affine, *self._affine, self._rotation_share[:, None], out=self._affine)
         limits = distorter.rows - 2.0, distorter.columns - 2.0
-        for factors, home, limit, place, corner in zip(
-            self._factors, distorter.home, limits, self._places, self._corners, strict=True
-        ):
+        axes = zip(self._factors, distorter.home, limits, self._places, self._corners, strict=True)
+        for factors, home, limit, place, corner in axes:
             backend.matmul(factors, distorter.patterns, out=place)
-            xp.add(place, home, out=place)
-            xp.clip(place, 0.0, limit, out=place)
-            xp.floor(place, out=corner)
-            xp.subtract(place, corner, out=place)
+            elementwise(_corner, place, home, limit, out=(corner, place))
         self._resample()
 
-    def _set_affine(self) -> None:
-        """Replace the random factors of the patterns 1, y and x by those of a turn, shear, stretch and shift.
-
-        With columns (y, x): source = R S D place, for R = (cos, -sin; sin, cos), S = (1, 0; k, 1), D = (s, 0; 0, t).
-        """
-        xp, strengths = self._xp, self._distorter.strengths
-        cos, sin, k, s, t, scratch = self._small
-        (shift_y, yy, yx), (shift_x, xy, xx) = (
-            [factors[:, number : number + 1] for number in range(_AFFINE)] for factors in self._factors
-        )
-        xp.take(self._distorter.turning, self._chosen, axis=0, out=self._turning)
-        xp.multiply(yy, math.radians(strengths.rotation) / _ROOT3, out=scratch)
-        xp.multiply(scratch, xp.reshape(self._turning, (-1, 1), copy=False), out=scratch)
-        xp.cos(scratch, out=cos)
-        xp.sin(scratch, out=sin)
-        xp.multiply(yx, math.tan(math.radians(strengths.shear)) / _ROOT3, out=k)
-        for number, factor in ((xy, s), (xx, t)):
-            xp.multiply(number, strengths.scaling / _ROOT3, out=factor)
-            xp.add(factor, 1.0, out=factor)
-        for shift in (shift_y, shift_x):
-            xp.multiply(shift, strengths.shift / _ROOT3, out=shift)
-        xp.multiply(sin, k, out=scratch)
-        xp.subtract(cos, scratch, out=scratch)
-        xp.multiply(scratch, s, out=yy)
-        xp.multiply(cos, k, out=scratch)
-        xp.add(scratch, sin, out=scratch)
-        xp.multiply(scratch, s, out=xy)
-        xp.multiply(sin, t, out=scratch)
-        xp.multiply(scratch, -1.0, out=yx)
-        xp.multiply(cos, t, out=xx)
-        for diagonal in (yy, xx):  # the patterns add to a pixel's own place
-            xp.subtract(diagonal, 1.0, out=diagonal)
-
     def _resample(self) -> None:
-        """Each pixel from the four around its place, by how near they are (bilinear interpolation)."""
-        xp, backend, distorter = self._xp, self._backend, self._distorter
-        (down, right), (row, column), place = self._places, self._corners, self._taken[0]
-        xp.take(distorter.starts, self._chosen, axis=0, out=self._starts)
-        xp.multiply(row, float(distorter.columns), out=place)
-        xp.add(place, column, out=place)
-        backend.copyto(place, out=self._index)
-        xp.add(self._index, xp.reshape(self._starts, (-1, 1), copy=False), out=self._index)
-        for step, taken in zip((0, 1, distorter.columns, distorter.columns + 1), self._taken, strict=True):
-            xp.add(self._index, step, out=self._next)
-            xp.take(distorter.pixels, xp.reshape(self._next, (-1,), copy=False), axis=0, out=self._bytes)
-            backend.copyto(xp.reshape(self._bytes, taken.shape, copy=False), out=taken)
-        upper, upper_right, lower, lower_right = self._taken
-        for here, there, way in ((upper, upper_right, right), (lower, lower_right, right), (upper, lower, down)):
-            xp.subtract(there, here, out=there)
-            xp.multiply(there, way, out=there)
-            xp.add(here, there, out=self._out if way is down else here)
+        """Each pixel from the four around its place."""
+        xp, backend, distorter, index = self._xp, self._backend, self._distorter, self._index
+        xp.take(distorter.starts, self._indices, axis=0, out=self._starts)
+        place = self._squares[0]
+        backend.elementwise(_place, *self._corners, float(distorter.columns), out=place)
+        backend.copyto(place, out=index)
+        xp.add(index, self._starts[:, None], out=index)
+        offsets = 0, 1, distorter.columns, distorter.columns + 1
+        for offset, pixels in zip(offsets, self._squares, strict=True):
+            xp.take(distorter.pixels[offset:], self._flat_index, axis=0, out=self._flat_bytes)
+            backend.copyto(self._bytes, out=pixels)
+        backend.elementwise(_interpolated, *self._places, *self._squares, out=self._out)
 
 
-def examples(backend: Backend, image: Any, strengths: Strengths, count: int, key: int = 0) -> Any:
-    """One image (h, w), a uint8 host array, under so many distortions: a host array (count, h, w) of floats, 0 to 255.
+def examples(backend: Backend, image: Any, strengths: DistortionStrengths, count: int, key: int = 0) -> Any:
+    """An image (h, w), a uint8 host array -> distorted ones (count, h, w), host floats, 0 to 255.
 
-    ``key``, below 2^32, decides which.
+    ``key``, below 2^32, selects them.
     """
     xp, shape = backend.xp, image.shape
-    turning = xp.ones(1, dtype=xp.float32)
-    distorter = Distorter(backend, backend.from_host(image.reshape(1, -1)), shape, strengths, turning)
+    shares = xp.ones(1, dtype=xp.float32)
+    pixels = backend.from_host(image.reshape(1, -1))
+    distorter = Distorter(backend, pixels, shape, strengths, shares)
     out = xp.empty((count, distorter.patterns.shape[1]), dtype=xp.float32)
-    numbers = xp.arange(count, dtype=xp.uint32)
-    keys = xp.full(1, key, dtype=xp.uint32)
-    DistortedBatch(distorter, backend, xp.zeros(count, dtype=xp.int64), numbers, keys, out).draw()
+    indices, ids = xp.zeros(count, dtype=xp.int64), xp.arange(count, dtype=xp.uint32)
+    DistortedBatch(distorter, backend, indices, ids, xp.full(1, key, dtype=xp.uint32), out).fill()
     return backend.to_host(out).reshape(count, *shape)

@@ -1,244 +1,189 @@
-"""Getting the files of a data set. A file is taken from whichever mirror has it, goes on where an earlier try ended,
-and gets its name only when its SHA-256 is right, so a folder never holds half a file.
+"""Downloads the files of a data set. A file is taken from the first mirror that has it, a download
+continues where an earlier one ended, and a file gets its name only after its SHA-256 was checked,
+so a folder never holds half a file.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import stat
-import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ann.data.catalog import SOURCES, Source
 from ann.errors import DataFileError, printable_path, printable_text, require
-from ann.files.atomic import Lock, locked, sync_folder
+from ann.files.atomic import locked, sync_folder
 
 _TIMEOUT = 20.0  # seconds without a byte
-_PATIENCE = 3  # times as long for the whole of an answer's headers, or of a piece
-_SLOWEST, _WINDOW = 1000, 30.0  # bytes a second, over so many seconds; a slower mirror is given up
+_SLOWEST, _WINDOW = 1000, 30.0  # slower mirrors are skipped: bytes per second, seconds
 _CHUNK = 2**16
 
+Progress = Callable[[str, int, int], object]
 
-class _NotThisMirrorError(Exception):
-    """Why a mirror does not give a file."""
+
+class _MirrorError(Exception):
+    """Why a mirror cannot provide a file."""
 
 
 def cache_folder(name: str) -> Path:
-    """Where a data set is kept for all programs of this user. Raises ImportError without platformdirs."""
+    """The folder for a data set in the user's cache. Raises ImportError without platformdirs."""
     use = f"{name}: data sets by name need platformdirs, to find where to keep them"
     platformdirs = require("platformdirs", "data", use)
     return Path(platformdirs.user_cache_dir("ann")) / name
 
 
-def download(name: str, folder: Path) -> None:
-    """Get those of a data set's files that are not in the folder, with a bar on a terminal and a line a file elsewhere.
+def download(name: str, folder: Path, progress: Progress | None = None) -> None:
+    """Download those files of a named data set that are not in the folder.
+
+    A second process that does the same waits for the first.
+
+    Args:
+        name: of the data set.
+        folder: where the files go; it is created if necessary.
+        progress: called with the name of a file, its bytes so far and its size.
 
     Raises:
-        DataFileError: no mirror has one of them, or it cannot be written; in one line.
+        DataFileError: no mirror has one of the files, or it cannot be written.
     """
     source = SOURCES[name]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone_in(folder):  # two processes would write into the same .part file
+        with locked(folder, wait=True):  # two processes would write to the same .part file
             for file, (size, digest) in source.files.items():
                 if not (folder / file).exists():
-                    _get(source, folder / file, size, digest)
+                    _download_file(source, folder / file, size, digest, progress)
     except OSError as error:
         path = printable_path(error.filename or folder)
         raise DataFileError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _alone_in(folder: Path) -> Lock:
-    try:
-        return locked(folder)
-    except BlockingIOError:
-        print(f"waiting for another process that downloads to {folder}", file=sys.stderr, flush=True)
-        return locked(folder, wait=True)
-
-
-def _get(source: Source, path: Path, size: int, digest: str) -> None:
-    """One file, from the first mirror that has it."""
+def _download_file(source: Source, path: Path, size: int, digest: str, progress: Progress | None) -> None:
+    """Download one file from the first mirror that has it."""
     reasons = []
-    with _Bar(path.name, size) as bar:
-        for mirror in source.mirrors:
-            try:
-                _get_from(mirror + path.name, path, size, digest, bar)
-            except _NotThisMirrorError as reason:
-                reasons.append(f"{mirror} {reason}")
-            else:
-                return
+    for mirror in source.mirrors:
+        try:
+            return _download_from(mirror + path.name, path, size, digest, progress)
+        except _MirrorError as error:
+            reasons.append(f"{mirror} {error}")
+    folder = printable_path(path.parent)
     if all(" cannot be reached" in reason for reason in reasons):
         raise DataFileError(
-            f"{path.parent.name}: {'; '.join(reasons)}: is this machine on the internet? Else put its four files, "
-            f"{', '.join(source.files)}, into {printable_path(path.parent)}"
+            f"{path.parent.name}: {'; '.join(reasons)}: is this machine on the internet? "
+            f"If not, put the four files {', '.join(source.files)} into {folder}"
         )
     raise DataFileError(
-        f"{path.name}: no mirror gives it: {'; '.join(reasons)}; try again, or put the file into "
-        f"{printable_path(path.parent)}"
+        f"{path.name}: no mirror has it: {'; '.join(reasons)}; try again, or put the file into {folder}"
     )
 
 
-def _get_from(address: str, path: Path, size: int, digest: str, bar: _Bar) -> None:
-    """The file from there, or ``_NotThisMirrorError``; what came of it stays in a .part file, to go on with."""
+def _download_from(address: str, path: Path, size: int, digest: str, progress: Progress | None) -> None:
+    """Download a file from one address. If that fails, a .part file may remain."""
     part = path.with_name(f"{path.name}.part")
-    for _ in range(2):  # again from the start where what was there before is not a part of it
-        with open(part, "ab", opener=_regular) as file:
+    for _ in range(2):  # a second time if the old .part file was not the beginning of this file
+        with open(part, "ab", opener=_open_regular) as file:
             begun = file.tell()
             if begun > size:
                 file.truncate(begun := 0)
+            if progress:
+                progress(path.name, begun, size)
             try:
                 if begun < size:
-                    _receive(address, file, begun, size, bar)
+                    _receive(address, file, begun, size, progress)
                 file.flush()
                 os.fsync(file.fileno())
             finally:
                 if not os.fstat(file.fileno()).st_size:
                     part.unlink()
-        if _sha256(part) == digest:
+        with open(part, "rb") as file:
+            right = hashlib.file_digest(file, "sha256").hexdigest() == digest
+        if right:
             part.replace(path)
             sync_folder(path.parent)
             return
         part.unlink()
         if not begun:
             break
-    raise _NotThisMirrorError("gives another file, by its SHA-256")
+    raise _MirrorError("sends another file, by its SHA-256")
 
 
-def _regular(path: str, flags: int) -> int:
-    """Open a file, and no pipe, which would never end, or link, which leads to another."""
-    file = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+def _open_regular(path: str, flags: int) -> int:
+    """Open a regular file: no pipe, which would never end, and no link, which leads elsewhere."""
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    file = os.open(path, flags, 0o666)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
         raise OSError(errno.EINVAL, "Not a regular file", path)
     return file
 
 
-def _receive(address: str, file: BinaryIO, begun: int, size: int, bar: _Bar) -> None:
-    """Append the bytes from ``begun`` on, or write all where it sends all."""
-    request = urllib.request.Request(address, headers={"User-Agent": "ann", "Accept-Encoding": "identity"})
+def _receive(address: str, file: BinaryIO, begun: int, size: int, progress: Progress | None) -> None:
+    """Append the bytes from ``begun`` on, or write all of them if the server ignores the range."""
+    headers = {"User-Agent": "ann", "Accept-Encoding": "identity"}
     if begun:
-        request.add_header("Range", f"bytes={begun}-")
+        headers["Range"] = f"bytes={begun}-"
+    request = urllib.request.Request(address, headers=headers)
     opener = urllib.request.build_opener(_Redirects)
-    try:
-        with ExitStack() as stack:
-            answer = _in_time(opener.open, request, timeout=_TIMEOUT)
-            # in another thread, since closing waits for a read that is given up but not over
-            stack.callback(threading.Thread(target=answer.close, daemon=True).start)
-            if answer.headers.get_content_type() == "text/html":
-                raise _NotThisMirrorError("gives a web page in its place")
-            goes_on = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {begun}-")
-            start = begun if goes_on else 0
-            promised = answer.headers.get("Content-Length")
-            if promised is not None and promised != str(size - start):
-                raise _NotThisMirrorError(f"has {_reason(promised)} bytes for it, expected {size - start}")
-            file.truncate(start)
-            _copy(answer.read1, file, start, size, bar)
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise _NotThisMirrorError(f"answers {error.code} {_reason(error.reason)}") from None
-    except urllib.error.URLError as error:
-        raise _NotThisMirrorError(f"cannot be reached: {_reason(error.reason)}") from None
+    with contextlib.closing(_ask(opener.open, request, timeout=_TIMEOUT)) as answer:
+        if answer.headers.get_content_type() == "text/html":
+            raise _MirrorError("sends a web page instead")
+        content_range = answer.headers.get("Content-Range", "")
+        resumes = answer.status == 206 and content_range.startswith(f"bytes {begun}-")
+        start = begun if resumes else 0
+        promised = answer.headers.get("Content-Length")
+        if promised is not None and promised != str(size - start):
+            raise _MirrorError(f"has {printable_text(promised)} bytes of it, expected {size - start}")
+        file.truncate(start)
+        _copy(answer.read1, file, start, size, progress)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to the web alone, and does not read what comes with them, which may be anything."""
+    """Follows redirects to the web only, and does not read their bodies."""
 
     def redirect_request(
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         fp.close()
         if not newurl.lower().startswith(("http://", "https://")):
-            raise urllib.error.URLError("it leads elsewhere than to the web")
+            raise urllib.error.URLError("it redirects to something other than the web")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _copy(read: Callable[[int], bytes], file: BinaryIO, done: int, size: int, bar: _Bar) -> None:
-    bar.start(done)
+def _copy(read: Callable[[int], bytes], file: BinaryIO, done: int, size: int, progress: Progress | None) -> None:
     since, before = time.monotonic(), done
     while done < size:
-        chunk = _in_time(read, min(_CHUNK, size - done))
+        chunk = _ask(read, min(_CHUNK, size - done))
         if not chunk:
-            raise _NotThisMirrorError(f"breaks off after {done:,} of {size:,} bytes")
+            raise _MirrorError(f"breaks off after {done:,} of {size:,} bytes")
         file.write(chunk)
         done += len(chunk)
-        bar.update(len(chunk))
+        if progress:
+            progress(Path(file.name).stem, done, size)
         if (seconds := time.monotonic() - since) > _WINDOW:
             if done - before < _SLOWEST * seconds:
-                raise _NotThisMirrorError(f"is too slow: {(done - before) / seconds:.0f} bytes a second")
+                speed = (done - before) / seconds
+                raise _MirrorError(f"is too slow: {speed:.0f} bytes per second")
             since, before = time.monotonic(), done
 
 
-def _in_time(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Ask something of a mirror, in a thread that is left to itself where the answer takes too long: a socket's timeout
-    begins anew with every byte. What goes wrong is the mirror's fault, unlike what goes wrong in writing.
-    """
-    result: list[Any] = []
-
-    def ask() -> None:
-        try:
-            result.append(function(*arguments, **options))
-        except Exception as error:
-            result.append(error)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(_PATIENCE * _TIMEOUT)
-    if not result:
-        raise _NotThisMirrorError(f"does not answer in {_PATIENCE * _TIMEOUT:.0f} s")
-    if isinstance(result[0], urllib.error.URLError):
-        raise result[0]
-    if isinstance(result[0], Exception):
-        raise _NotThisMirrorError(f"breaks off: {_reason(result[0]) or type(result[0]).__name__}")
-    return result[0]
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _ask(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Call a function that talks to a mirror. Any error is the mirror's; others are of writing."""
+    try:
+        return function(*arguments, **options)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise _MirrorError(f"answers {error.code} {_reason(error.reason)}") from None
+    except urllib.error.URLError as error:
+        raise _MirrorError(f"cannot be reached: {_reason(error.reason)}") from None
+    except Exception as error:
+        raise _MirrorError(f"breaks off: {_reason(error) or type(error).__name__}") from None
 
 
 def _reason(error: object) -> str:
-    return printable_text(error.strerror if isinstance(error, OSError) and error.strerror else error)
-
-
-class _Bar:
-    """How far a file is: a bar on a terminal, which goes when it is done, and elsewhere a line when it begins."""
-
-    def __init__(self, name: str, size: int) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(
-            desc=name,
-            total=size,
-            unit="B",
-            unit_scale=True,
-            file=sys.stderr,
-            leave=False,
-            disable=not sys.stderr.isatty(),
-        )
-        if self._bar.disable:
-            print(f"downloading {name}, {size / 1e6:.1f} MB", file=sys.stderr, flush=True)
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.close()
-
-    def start(self, done: int) -> None:
-        """What was there before."""
-        self._bar.reset()
-        self._bar.update(done)
-
-    def update(self, count: int) -> None:
-        """So many bytes more."""
-        self._bar.update(count)
+    return printable_text(getattr(error, "strerror", None) or error)

@@ -1,5 +1,6 @@
-"""A trained network as one web page: its weights, a place to draw on, and the forward pass in JavaScript, in a file
-that needs nothing else. What the page computes is checked against this package in a real browser by the tests.
+"""A trained network as one web page: its weights, a place to draw on, and the forward pass in
+JavaScript, in a file that needs nothing else. The tests compare what the page computes with this
+package, in a real browser.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ import json
 import math
 from collections.abc import Sequence
 from importlib.resources import files
+from typing import Any
 
+import numpy as np
+
+from ann.backends.tracer import Operation, Symbol
 from ann.data.catalog import DIGITS, class_names
+from ann.export.formula import OPERATIONS, translate
 from ann.neural_network import NeuralNetwork
+from ann.nn.activations import get_activation
 from ann.nn.layer_list import describe_shape
-
-ACTIVATIONS = (
-    *("identity", "sigmoid", "tanh", "scaled-tanh", "relu", "leaky-relu", "gelu", "softplus", "swish", "softmax"),
-)
+from ann.nn.network import PIXEL_SCALE
 
 
 def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
@@ -27,7 +31,8 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
         classes: what its outputs stand for; more outputs have their numbers.
 
     Raises:
-        ValueError: its images are not square, it has one output, or an activation that the page does not know.
+        ValueError: its images are not square, it has one output, or an activation that cannot be
+            translated into JavaScript.
     """
     side = math.isqrt(network.input_dim)
     if side * side != network.input_dim:
@@ -35,26 +40,60 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
     if network.output_dim < 2:
         raise ValueError("a page is for networks that tell classes apart, and this one has a single output")
     names = [layer["activation"] for layer in network.layer_list]
-    if unknown := sorted({*names} - {*ACTIVATIONS}):
-        raise ValueError(f"a page cannot compute the activation {unknown[0]!r}; it knows {', '.join(ACTIVATIONS)}")
+    formulas = (f"  {json.dumps(name)}: {_javascript(name)},\n" for name in dict.fromkeys(names))
     shape = describe_shape(network.layer_list)
     members = f"A committee of {network.committee} networks " if network.committee > 1 else "A network "
     drawn = "a digit" if tuple(classes) == DIGITS else "something"
-    parameters = network.backend.to_host(network.parameters).astype("<f4")
+    arrays = [array for pair in network.weights_and_biases() for array in pair]
+    rows = [array.reshape(network.committee, -1) for array in arrays]
+    parameters = np.concatenate(rows, axis=1).astype("<f4")
     model = {
         "title": f"Draw {drawn}",
         "what": f"{members}{shape} ({', '.join(names)}), {parameters.size:,} numbers, all in this file.",
         "side": side,
-        "scale": network.pixel_scale,
+        "scale": PIXEL_SCALE,
         "classes": class_names(classes, network.output_dim),
         "committee": network.committee,
         "size": parameters.shape[-1],
         "layers": [
-            {"inputs": layer["input_dim"], "outputs": layer["output_dim"], "activation": layer["activation"]}
+            {
+                "inputs": layer["input_dim"],
+                "outputs": layer["output_dim"],
+                "activation": layer["activation"],
+            }
             for layer in network.layer_list
         ],
     }
     template = files("ann.export").joinpath("page.html").read_text(encoding="utf-8")
     text = json.dumps(model).replace("<", "\\u003c")  # so that no name ends the script
     page = template.replace("{{weights}}", base64.b64encode(parameters.tobytes()).decode())
+    page = page.replace("{{activations}}", f"{{\n{''.join(formulas)}}}")
     return page.replace("{{model}}", text)  # last, since names may be anything
+
+
+def _javascript(name: str) -> str:
+    """An activation as a JavaScript function of the sums of a layer, which are an array."""
+    lines: list[str] = []
+
+    def number(value: Any, kind: Any) -> str:
+        return json.dumps(value.item() if isinstance(value, np.generic) else value)
+
+    def operation(operation: Operation, inputs: list[str]) -> str:
+        function, result = operation.function.__name__, f"t{len(lines)}"
+        if function == "sum":
+            value = f"{inputs[0]}.reduce((sum, value) => sum + value, 0)"
+        elif function == "max":
+            value = f"largest({inputs[0]})"
+        else:
+            each = [
+                f"{name}[i]" if isinstance(source, Symbol) and source.shape[-1] > 1 else name
+                for name, source in zip(inputs, operation.inputs, strict=True)
+            ]
+            value = OPERATIONS[function].javascript.format(*each)
+            if operation.result.shape[-1] > 1:
+                value = f"z.map((_, i) => {value})"
+        lines.append(f"const {result} = {value};")
+        return result
+
+    y = translate(get_activation(name), "JavaScript", "z", number, operation)
+    return f"z => {{ {' '.join(lines)} return {y}; }}"

@@ -1,6 +1,6 @@
-"""Files that are written completely or not at all: each is written beside its target and then renamed,
-so a crash, a full disk or a power cut leaves the old file or the new one, never half of one. Also
-bounded reading of files, and locks on folders.
+"""Files that are written completely or not at all: each is written beside its target and then
+renamed, so a crash, a full disk or a power cut leaves the old file or the new one, never half of
+one. Also bounded reading of files, and locks on folders.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview) -> 
     A file that is replaced keeps its permissions and, if the system allows it, its owner.
 
     Raises:
-        OSError: it cannot be written or is read-only. Then an old file is unchanged and no temporary
-            file is left.
+        OSError: it cannot be written or is read-only. Then an old file is unchanged and no
+            temporary file is left.
     """
     target = _target(path)
     _check_replaceable(target, path)
@@ -100,7 +100,7 @@ def _create_beside(target: Path, path: str | os.PathLike[str]) -> tuple[int, Pat
 
 
 def _check_replaceable(target: Path, path: str | os.PathLike[str]) -> None:
-    """Raise OSError if the file is read-only, or cannot be replaced although its folder is writable."""
+    """Raise OSError if the file is read-only, or may not be replaced in its folder."""
     if not target.exists():
         return
     status = target.stat()

@@ -61,8 +61,8 @@ def to_bytes(
 ) -> bytes:
     """The bytes of a model file, checked to be readable.
 
-    The arguments are the fields above, but arrays may be of any float type. ``images`` (M, I), uint8,
-    are for the self-test, which is left out if its outputs depend on rounding.
+    The arguments are the fields above, but arrays may be of any float type. ``images`` (M, I),
+    uint8, are for the self-test, which is left out if its outputs depend on rounding.
 
     Raises:
         ValueError: the model could not be read back: it is too large or not finite, or its recipe
@@ -82,8 +82,8 @@ def to_bytes(
         check_depth(recipe)
         if not is_plain(recipe):
             raise ValueError(
-                "its recipe holds an array, an int of more than 8 bytes, or a string that is longer "
-                "than 64 KB or not Unicode"
+                "its recipe holds an array, an int of more than 8 bytes, or a string that is "
+                "longer than 64 KB or not Unicode"
             )
         contents["examples"] = record_self_test(contents, images)
         contents["sha256"] = checksum(contents)
@@ -119,8 +119,8 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ModelFileError(f"{name}: cannot be read: {error.strerror}") from None
     if data[:2] == b"PK":
         raise ModelFileError(
-            f"{name}: this is a zip file, such as a checkpoint or an exported .npz; load a .pickle or "
-            ".safetensors file instead (the model of a run is model.pickle in its folder)"
+            f"{name}: this is a zip file, such as a checkpoint or an exported .npz; load a .pickle "
+            "or .safetensors file instead (the model of a run is model.pickle in its folder)"
         )
     try:
         if data[8:9] == b"{":
@@ -157,9 +157,9 @@ def _interned(value: Any) -> Any:
 
 
 def parameter_vector(contents: dict[str, Any]) -> tuple[int, np.ndarray]:
-    """The number of members, and the parameters: layer by layer, the weights and then the biases."""
+    """How many members there are, and their parameters in the order of ``NeuralNetwork.parameters``."""
     leading = contents["layers"][0]["bias"].shape[:-1]
-    arrays = [layer[key] for layer in contents["layers"] for key in ("weight", "bias")]
+    arrays = [layer[key] for key in ("weight", "bias") for layer in contents["layers"]]
     rows = [array.reshape(*leading, -1) for array in arrays]
     with np.errstate(all="ignore"):
         vector = np.concatenate(rows, axis=-1, dtype=np.float32, casting="same_kind")

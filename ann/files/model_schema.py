@@ -27,7 +27,7 @@ _MAX_LAYER_OUTPUTS = 2**20  # numbers that one layer computes in the self-test
 _MAX_OUTPUTS = 2**23  # numbers that all layers compute in the self-test
 _FIELDS = ("format", "version", "layers", "loss", "preprocessing", "seed", "recipe", "examples")
 _LAYER_KEYS = {"input_dim", "output_dim", "activation", "weight", "bias"}
-_SCALE = repr(1.0 / 255.0)
+_PREPROCESSING = repr({"scale": 1.0 / 255.0})
 
 
 class ModelContentsError(ValueError):
@@ -99,14 +99,8 @@ def _check_fields(contents: dict[str, Any]) -> None:
     expect(known, f"unknown loss {printable(loss)}; known: {', '.join(LOSSES)}")
     seed = contents["seed"]
     expect(type(seed) is int and seed >= 0, "seed is not a whole number of at least 0")
-    preprocessing = contents["preprocessing"]
-    expect(
-        type(preprocessing) is dict
-        and list(preprocessing) == ["scale"]
-        and type(preprocessing["scale"]) is float
-        and repr(preprocessing["scale"]) == _SCALE,
-        "preprocessing is not a scale of 1/255",
-    )
+    scaled = repr(contents["preprocessing"]) == _PREPROCESSING
+    expect(scaled, "preprocessing is not a scale of 1/255")
     recipe = contents["recipe"]
     plain = recipe is None or (type(recipe) is dict and is_plain(recipe))
     expect(plain, "recipe is not a dict of plain values")
@@ -177,20 +171,17 @@ def _check_self_test(contents: dict[str, Any]) -> None:
         return
     keys = {"images", "outputs"}
     expect(type(test) is dict and set(test) == keys, "examples: expected images, outputs")
-    images, outputs = test["images"], test["outputs"]
     most = max_self_test_images(layers, math.prod(layers[0]["bias"].shape[:-1]))
-    for name, array, kind in (("images", images, "|u1"), ("outputs", outputs, "<f4")):
+    inputs, outputs = layers[0]["input_dim"], layers[-1]["output_dim"]
+    for name, kind, size in (("images", "|u1", inputs), ("outputs", "<f4", outputs)):
+        array = test[name]
         right = isinstance(array, np.ndarray) and array.ndim == 2 and array.dtype.str == kind
         expect(right, f"examples: {name} is not an array of {np.dtype(kind)} with two axes")
-    count = len(images)
-    expect(0 < count <= most, f"examples: {count} images, expected 1 to {most} for this network")
-    for name, array, size in (
-        ("images", images, layers[0]["input_dim"]),
-        ("outputs", outputs, layers[-1]["output_dim"]),
-    ):
+        count = len(test["images"])
+        expect(0 < count <= most, f"examples: {count} images, expected 1 to {most} for this network")
         fits = array.shape == (count, size)
         expect(fits, f"examples: {name} has shape {array.shape}, expected ({count}, {size})")
-    finite = bool(np.isfinite(outputs).all())
+    finite = bool(np.isfinite(test["outputs"]).all())
     expect(finite, "examples: outputs holds numbers that are not finite")
 
 

@@ -3,9 +3,10 @@ other programs load without a pickle. Its own library writes it. We read it ours
 copies a stranger's numbers before anything is checked.
 
 The tensors have the names and layout of a ``torch.nn.Sequential`` of linear layers and activations:
-``0.weight`` (O, I), ``0.bias`` (O,), ``2.weight`` and so on, in a committee with one more axis, first.
-The metadata's ``ann`` is JSON text with the other contents of a model file, where the arrays of the
-self-test are Base64, and ``sha256``, the checksum of the tensors and of that text without itself.
+``0.weight`` (O, I), ``0.bias`` (O,), ``2.weight`` and so on, in a committee with one more axis,
+first. The metadata's ``ann`` is JSON text with the other contents of a model file, where the arrays
+of the self-test are Base64, and ``sha256``, the checksum of the tensors and of that text without
+itself.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def to_safetensors(contents: dict[str, Any]) -> bytes:
         ImportError: safetensors is not installed.
         ValueError: it could not be read back: the header would be too large.
     """
-    safetensors = require("safetensors.numpy", "export", "this form needs safetensors")
+    safetensors = require("safetensors.numpy", "export", "this format needs safetensors")
     tensors: dict[str, np.ndarray] = {}
     for number, layer in enumerate(contents["layers"]):
         weight = np.ascontiguousarray(layer["weight"].swapaxes(-1, -2))
@@ -62,7 +63,8 @@ def to_safetensors(contents: dict[str, Any]) -> bytes:
         found = from_safetensors(data)
     except ValueError as error:
         raise ValueError(f"this model cannot be saved as safetensors: {error}") from None
-    if found["examples"] and not passes_self_test(found):  # transposed weights are summed differently
+    # Transposed weights are summed in another order
+    if found["examples"] and not passes_self_test(found):
         return to_safetensors({**contents, "examples": None})
     return data
 

@@ -1,174 +1,126 @@
-"""Batch normalisation: in training, each neuron's sums are brought to mean 0 and variance 1 over the batch, so that no
-layer starves or floods the next. Outside training there is none: with the means and variances of many batches it is a
-factor for each neuron's weights and a shift of its bias, and the network gets it as such.
+"""Batch normalisation: in training, each neuron's sums get mean 0 and variance 1 over the batch, which makes larger
+learning rates possible. After training it is folded into the weights, so a trained network has no such layer.
+
+Ioffe & Szegedy (2015), algorithm 1, and its gradients in section 3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ann.backends.base import Array, Backend
-from ann.nn.layers import Dense
-from ann.optim.constraints import MovingAverage
-from ann.training.distributed import SINGLE_PROCESS, Processes
+import ann.nn.layers
+from ann.backends.base import Array
+from ann.nn.layers import Parameter
 
-_EPSILON = 1e-5  # against a variance of 0
-_MEMORY = 0.9  # of the running statistics, as is usual: about the last ten batches
+_EPSILON = 1e-5  # avoids a division by 0
 
 
-class NormalizedDense(Dense):
-    """In training: y = f(gain (z - mean) / sqrt(variance + epsilon) + bias), with z = scale x W, over the batch.
-
-    Ioffe & Szegedy (2015), algorithm 1, and its gradients in section 3. The bias, which the mean would swallow, is
-    the paper's shift.
-
-    Attributes:
-        statistics: (..., 2, O) device array: the mean and the variance of z over the last batch.
-    """
-
-    def bind_gain(self, gain: Array, gain_gradient: Array, statistics: Array) -> None:
-        """Take views: two (..., 1, O) and one (..., 2, O)."""
-        self._gain, self._gain_gradient, self.statistics = gain, gain_gradient, statistics
-
-    def of_batch(self, processes: Processes, share: float) -> None:
-        """The rows that it will be handed are this share of a batch; of 0, they count nothing."""
-        self._processes, self._share = processes, share
-
-    def forward(self, x: Array, scale: float = 1.0) -> Array:
-        """x (..., N, I + 1) -> y (..., N, O + 1), or (..., N, O) without ones."""
-        self._reserve(x)
-        self._x, self._scale = x, scale
-        backend, xp, z, unit = self._backend, self._backend.xp, self._z, self._unit
-        mean, variance = self.statistics[..., :1, :], self.statistics[..., 1:, :]
-        backend.matmul(x[..., :-1], self.weight, out=z, alpha=scale)
-        self._sum_rows(z, mean, self._share / z.shape[-2])
-        xp.subtract(z, mean, out=unit)
-        xp.multiply(unit, unit, out=z)
-        self._sum_rows(z, variance, self._share / z.shape[-2])
-        xp.add(variance, _EPSILON, out=self._deviation)
-        xp.sqrt(self._deviation, out=self._deviation)
-        xp.divide(unit, self._deviation, out=unit)
-        xp.multiply(unit, self._gain, out=z)
-        xp.add(z, self.bias, out=z)
-        self.activation.function(backend, z, self._y)
-        return self._output
-
-    def backward(self, grad: Array, *, input_gradient: bool = True) -> Array:
-        """dL/dy (N, O) -> dL/dx (N, I), or None where no ``input_gradient`` is wanted.
-
-        With u = gain unit + bias, y = f(u), D = dL/du, and means over the batch: dL/dbias = sum D, dL/dgain =
-        sum D unit, and dL/dz = gain / deviation (D - mean D - unit mean(D unit)).
-        """
-        backend, xp, unit, scratch = self._backend, self._backend.xp, self._unit, self._scratch
-        self.activation.backward(backend, grad, self._y if self.activation.keeps == "output" else self._z, scratch)
-        weight_gradient, bias_gradient = self.gradients[..., :-1, :], self.gradients[..., -1:, :]
-        backend.matmul(self._sum_of, grad, out=bias_gradient)
-        xp.multiply(grad, unit, out=scratch)
-        backend.matmul(self._sum_of, scratch, out=self._gain_gradient)
-        sum_grad, sum_grad_unit = bias_gradient, self._gain_gradient  # of these rows, and wanted of the batch
-        if self._processes.size > 1:
-            sum_grad, sum_grad_unit = self._sums
-            for own, of_all in ((bias_gradient, sum_grad), (self._gain_gradient, sum_grad_unit)):
-                backend.copyto(own, out=of_all)
-                backend.call(partial(self._processes.sum, of_all))
-        xp.multiply(unit, sum_grad_unit, out=scratch)
-        xp.add(scratch, sum_grad, out=scratch)
-        xp.multiply(scratch, self._share / grad.shape[-2], out=scratch)
-        xp.subtract(grad, scratch, out=grad)
-        xp.divide(self._gain, self._deviation, out=self._slope)
-        xp.multiply(grad, self._slope, out=grad)
-        backend.matmul(self._x[..., :-1].mT, grad, out=weight_gradient, alpha=self._scale)
-        if not input_gradient:
-            return None
-        backend.matmul(grad, self.weight.mT, out=self._x_gradient, alpha=self._scale)
-        return self._x_gradient
-
-    def _sum_rows(self, rows: Array, out: Array, scale: float) -> None:
-        """The sum over the whole batch, times the scale."""
-        if self._processes.size == 1:
-            self._backend.matmul(self._sum_of, rows, out=out, alpha=scale)
-            return
-        self._backend.matmul(self._sum_of, rows, out=self._sums[0], alpha=scale)
-        self._backend.call(partial(self._processes.sum, self._sums[0]))
-        self._backend.copyto(self._sums[0], out=out)
-
-    def _reserve(self, x: Array) -> None:
-        if x.shape[-2] != self._batch:
-            xp, count = self._backend.xp, x.shape[-2]
-            super()._reserve(x)
-            self._unit = xp.empty_like(self._y)
-            self._sum_of = xp.ones((1, count), dtype=x.dtype)
-            row = (*self._leading, 1, self.output_dim)
-            self._deviation, self._slope, *self._sums = (xp.empty(row, dtype=x.dtype) for _ in range(4))
-
-
-class BatchNorm:
-    """The gains and running statistics of a network's hidden layers, and how they go into plain weights.
+class BatchNorm(ann.nn.layers.Layer):
+    """y = gain u + shift, where u = (x - mean) / deviation and the mean and the deviation are the batch's.
 
     Args:
-        backend: what computes.
-        widths: O of each hidden layer.
-        gains, gain_gradients: device vectors (..., G), the gains of all layers in a row; they are set to 1.
+        dim: O, how many columns x has.
+        all_reduce: replaces an array, in place, by its sum over all processes that share a batch; None if there is one.
 
     Attributes:
-        state: the running statistics, a device vector (..., 2 G): each layer's means and then its variances.
+        share: which part of the batch the rows of this process are.
+        statistics: (..., 2, O) device array: the mean and the variance of each column over the last batch.
     """
 
-    def __init__(self, backend: Backend, widths: Sequence[int], gains: Array, gain_gradients: Array) -> None:
-        xp = backend.xp
-        self._backend, self._widths, self._gains, self._gradients = backend, widths, gains, gain_gradients
-        gains[...] = xp.ones_like(gains)
-        self._statistics = xp.zeros((*gains.shape[:-1], 2 * sum(widths)), dtype=gains.dtype)
-        self._running = MovingAverage(backend, self._statistics, _MEMORY)
-        self.state = self._running.parameters
+    gain: Array
+    shift: Array
+    gain_gradient: Array
+    shift_gradient: Array
 
-    def layers(self, layers: Sequence[Dense], processes: Processes = SINGLE_PROCESS, share: float = 1.0) -> list[Any]:
-        """A training network's layers with the hidden ones normalised, on the same weights; see ``of_batch``."""
-        row: list[Any] = []
-        for number, layer in enumerate(layers[:-1]):
-            normalized = NormalizedDense(self._backend, layer.input_dim, layer.output_dim, layer.activation.name)
-            normalized.bind(layer.parameters, layer.gradients)
-            gain, gradient = (self._row(vector, number) for vector in (self._gains, self._gradients))
-            normalized.bind_gain(gain, gradient, self._pair(self._statistics, number))
-            normalized.of_batch(processes, share)
-            row.append(normalized)
-        return [*row, *layers[-1:]]
+    def __init__(self, dim: int, all_reduce: Callable[[Array], None] | None = None) -> None:
+        self.dim = dim
+        self.all_reduce = all_reduce
+        self.share = 1.0
+        self.parameters = (Parameter("gain", (1, dim)), Parameter("shift", (1, dim)))
 
-    def numbers(self, step: int, share: float) -> list[float]:
-        """What ``update`` needs to know in this step, counted from 1.
+    def __repr__(self) -> str:
+        return f"<BatchNorm {self.dim}>"
 
-        share: the batch's size in that of a whole batch, since small batches know less of means and variances.
+    def use(self, statistics: Array) -> None:
+        """Write the batch's statistics to this (..., 2, O) device array."""
+        self.statistics = statistics
+        self.mean = statistics[..., :1, :]
+        self.variance = statistics[..., 1:, :]
+
+    def allocate(self, x: Array) -> None:
+        xp = self.xp
+        self.y = xp.empty_like(x)
+        self.unit = xp.empty_like(x)
+        self.deviation = xp.empty_like(self.gain)
+        # contiguous, for all_reduce
+        self.row = xp.empty_like(self.gain)
+        self.sums = xp.empty((*self.gain.shape[:-2], 2, self.dim), dtype=x.dtype)
+        self.ones = xp.ones((1, self.count), dtype=x.dtype)
+
+    def forward(self, x: Array) -> Array:
+        self.reserve(x)
+        elementwise = self.backend.elementwise
+        self.sum_rows(x, out=self.mean, alpha=self.share / self.count)
+        elementwise(_centred, x, self.mean, out=(self.unit, self.y))
+        self.sum_rows(self.y, out=self.variance, alpha=self.share / self.count)
+        elementwise(_deviation, self.variance, out=self.deviation)
+        elementwise(_normalised, self.unit, self.deviation, self.gain, self.shift, out=(self.unit, self.y))
+        return self.y
+
+    def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True) -> Array | None:
+        """dL/dshift = sum dL/dy; dL/dgain = sum dL/dy u;
+        dL/dx = gain / deviation (dL/dy - mean(dL/dy) - u mean(dL/dy u))
         """
-        change = share * self._running.numbers(step)[0]
-        return [change, 1.0 - change]
+        backend, sums = self.backend, (self.sums[..., :1, :], self.sums[..., 1:, :])
+        backend.elementwise(_product, grad, self.unit, out=self.y)
+        for rows, total, gradient in zip((grad, self.y), sums, (self.shift_gradient, self.gain_gradient), strict=True):
+            backend.matmul(self.ones, rows, out=total)
+            backend.axpby(total, out=gradient, alpha=1.0, beta=accumulate)
+        if self.all_reduce:
+            backend.call(partial(self.all_reduce, self.sums))
+        arrays = (grad, self.unit, *sums, self.gain, self.deviation)
+        backend.elementwise(_gradient, *arrays, self.share / self.count, out=grad)
+        return grad
 
-    def update(self, numbers: Array) -> None:
-        """Let the running statistics follow those of the last batch."""
-        self._running.update(numbers)
+    def sum_rows(self, rows: Array, out: Array, alpha: float) -> None:
+        """alpha times the sum of the rows (..., N, O) of all processes, for each column (..., 1, O)."""
+        self.backend.matmul(self.ones, rows, out=out, alpha=alpha)
+        if self.all_reduce:
+            self.backend.copyto(out, out=self.row)
+            self.backend.call(partial(self.all_reduce, self.row))
+            self.backend.copyto(self.row, out=out)
 
-    def fold(self, matrices: Sequence[Array], gains: Array) -> None:
-        """Put gains and running statistics into the hidden layers' matrices (..., I + 1, O), weights above biases.
+    def fold(self, weight: Array, statistics: Array, gain: Array, shift: Array) -> tuple[Array, Array]:
+        """The weight and bias that do the same as x W followed by this layer, with fixed statistics.
 
-        gain (x W - mean) / deviation + bias is x (gain / deviation W) + (bias - gain / deviation mean).
+        gain (x W - mean) / deviation + shift is x (W gain / deviation) + (shift - mean gain / deviation).
         """
-        xp = self._backend.xp
-        for number, matrix in enumerate(matrices[:-1]):
-            statistics = self._pair(self.state, number)
-            factor = xp.sqrt(xp.add(statistics[..., 1:, :], _EPSILON))
-            xp.divide(self._row(gains, number), factor, out=factor)
-            weight, bias = matrix[..., :-1, :], matrix[..., -1:, :]
-            xp.multiply(weight, factor, out=weight)
-            xp.subtract(bias, xp.multiply(factor, statistics[..., :1, :]), out=bias)
+        factor = gain / _deviation(self.xp, statistics[..., 1:, :])
+        return weight * factor, shift - statistics[..., :1, :] * factor
 
-    def _row(self, vector: Array, number: int) -> Array:
-        """A layer's part of a vector of gains, (..., 1, O)."""
-        start = sum(self._widths[:number])
-        return vector[..., None, start : start + self._widths[number]]
 
-    def _pair(self, vector: Array, number: int) -> Array:
-        """A layer's part of a vector of statistics, (..., 2, O)."""
-        start, width = 2 * sum(self._widths[:number]), self._widths[number]
-        shape = (*vector.shape[:-1], 2, width)
-        return self._backend.xp.reshape(vector[..., start : start + 2 * width], shape, copy=False)
+def _centred(xp: Any, x: Array, mean: Array) -> tuple[Array, Array]:
+    """The rows with mean 0, and their squares."""
+    centred = x - mean
+    return centred, centred * centred
+
+
+def _deviation(xp: Any, variance: Array) -> Array:
+    return xp.sqrt(variance + _EPSILON)
+
+
+def _normalised(xp: Any, centred: Array, deviation: Array, gain: Array, shift: Array) -> tuple[Array, Array]:
+    unit = centred / deviation
+    return unit, gain * unit + shift
+
+
+def _product(xp: Any, grad: Array, unit: Array) -> Array:
+    return grad * unit
+
+
+def _gradient(
+    xp: Any, grad: Array, unit: Array, sum_grad: Array, sum_product: Array, gain: Array, deviation: Array, share: float
+) -> Array:
+    return gain / deviation * (grad - share * sum_grad - unit * (share * sum_product))

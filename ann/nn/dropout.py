@@ -1,5 +1,7 @@
-"""Dropout: in training, each neuron is silent for some images, so that none relies on another. Which ones follows from
-the image, the epoch and the neuron by a hash on the device, so every backend silences the same, and nothing is drawn.
+"""Dropout: in training, random neurons are set to 0, so that none relies on another.
+
+The mask is a hash of image, epoch and neuron, so every backend computes the same one and nothing is
+stored.
 """
 
 from __future__ import annotations
@@ -7,55 +9,78 @@ from __future__ import annotations
 from typing import Any
 
 from ann.backends.base import Array, Backend
-from ann.nn.random_bits import Hash
+from ann.nn.layers import Layer
+from ann.nn.random_bits import RandomBits, random_bits
 
-_WORD = 2**32
+
+def _is_kept(xp: Any, images: Array, key: Array, columns: Array, width: int, limit: int) -> Array:
+    return random_bits(xp, images, key, columns, width) < limit
+
+
+def _scaled(xp: Any, x: Array, factor: float) -> Array:
+    return x * factor
 
 
 class Mask:
-    """Numbers (..., N, M): 0 with the probability ``share``, and else 1 / (1 - share), so that the mean stays 1.
+    """A mask (..., N, M): 0 with probability ``share``, otherwise 1 / (1 - share). Its mean is 1.
 
-    "Inverted" dropout, after Srivastava et al. (2014), section 10, with the scaling moved into training.
+    "Inverted" dropout: Srivastava et al. (2014), section 10, with the scaling moved into training.
 
     Args:
-        backend: what computes.
-        share: of the numbers that are 0.
-        images: (..., N) device array, uint32: numbers of the images.
-        key: (..., 1) device array, uint32, which decides, with the image and the column, and changes from epoch to
-            epoch.
-        like: an array (..., N, M); the numbers get its type, and its order in memory.
+        backend: computes the mask.
+        share: the share of zeros.
+        images: (..., N) device array, uint32: ids of the images.
+        key: (..., 1) device array, uint32: another key, as in each epoch, gives another mask.
+        like: an array (..., N, M) with the type and memory order that the mask gets.
+
+    Attributes:
+        values: the mask.
     """
 
     def __init__(self, backend: Backend, share: float, images: Array, key: Array, like: Array) -> None:
-        self._xp, self._hash = backend.xp, Hash(backend, images, key, like)
-        self._kept, self._scale = int((1.0 - share) * _WORD), 1.0 / (1.0 - share)
-        self.numbers = backend.xp.empty_like(like)
+        self._backend, self._kept = backend, 1.0 - share
+        self._bits = RandomBits(backend, images, key, like.shape[-1])
+        self.values = backend.xp.empty_like(like)
 
-    def draw(self) -> None:
-        """Set ``numbers`` for the images and the key that are now in their arrays."""
-        xp = self._xp
-        xp.less(self._hash.draw(), self._kept, out=self.numbers)
-        xp.multiply(self.numbers, self._scale, out=self.numbers)
+    def fill(self) -> None:
+        """Set ``values`` for the present images and key."""
+        limit = int(self._kept * 2**32)
+        self._backend.elementwise(_is_kept, *self._bits.arguments, limit, out=self.values)
+        self._backend.elementwise(_scaled, self.values, 1.0 / self._kept, out=self.values)
 
 
-class Dropout:
-    """A layer between two others, which only a network in training has: y = mask x, but for the column of ones."""
+class Dropout(Layer):
+    """y = mask x. Only a network in training has such a layer.
 
-    def __init__(self, backend: Backend, share: float, images: Array, key: Array, columns: int, dtype: Any) -> None:
-        """See ``Mask``. columns: M. dtype: of x."""
-        xp, (*leading, count) = backend.xp, images.shape
-        # Column after column in memory, as the outputs of the layers are
-        self._output = xp.empty((*leading, columns + 1, count), dtype=dtype).mT
-        self._output[..., -1:] = xp.ones((count, 1), dtype=dtype)
-        self._backend, self._mask = backend, Mask(backend, share, images, key, self._output[..., :-1])
+    Args:
+        share: of the inputs that become 0.
+        key: (..., 1) device array, uint32; see ``Mask``.
 
-    def forward(self, x: Array, scale: float = 1.0) -> Array:
-        """x (..., N, M + 1) -> y (..., N, M + 1)."""
-        self._mask.draw()
-        self._backend.xp.multiply(x[..., :-1], self._mask.numbers, out=self._output[..., :-1])
-        return self._output
+    Attributes:
+        images: (..., N) device array, uint32: the numbers of the batch's images.
+    """
 
-    def backward(self, grad: Array) -> Array:
-        """dL/dy (..., N, M) -> dL/dx (..., N, M), in place."""
-        self._backend.xp.multiply(grad, self._mask.numbers, out=grad)
+    images: Array
+
+    def __init__(self, share: float, key: Array) -> None:
+        self.share = share
+        self.key = key
+
+    def __repr__(self) -> str:
+        return f"<Dropout {self.share:g}>"
+
+    def allocate(self, x: Array) -> None:
+        self.y = self.xp.empty_like(x)
+        self.mask = Mask(self.backend, self.share, self.images, self.key, like=x)
+
+    def forward(self, x: Array) -> Array:
+        """y = mask x"""
+        self.reserve(x)
+        self.mask.fill()
+        self.xp.multiply(x, self.mask.values, out=self.y)
+        return self.y
+
+    def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True) -> Array | None:
+        """dL/dx = mask dL/dy"""
+        self.xp.multiply(grad, self.mask.values, out=grad)
         return grad

@@ -1,27 +1,27 @@
-"""Initial weights: how large the random numbers are from which learning starts. A layer that is too large
-saturates, one too small passes no signal on, and the right size depends on the activation.
+"""Initial weights: how large the random numbers are from which learning starts. Weights that are
+too large saturate a layer, weights that are too small pass no signal on, and the right size depends
+on the activation.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
-import numpy as np
-
-# Standard deviations times sqrt((I + O) / 2), so that 1.0 is Glorot & Bengio (2010), equation 12.
-# The factor 4 for the sigmoid, whose slope is at most 1/4, is from the end of the same paper's section 4.2.1.
-_GAINS = {"sigmoid": 4.0}
-_LIKE_RELU = ("relu", "leaky-relu", "softplus", "gelu", "swish")
+Deviation = Callable[[int, int], float]  # (inputs I, outputs O of a layer) -> standard deviation of its weights
 
 
-def initial_weight(random: np.random.Generator, input_dim: int, output_dim: int, activation: str) -> np.ndarray:
-    """Normally distributed weights (I, O), float64, for a layer with this activation.
+def glorot(gain: float) -> Deviation:
+    """Glorot & Bengio (2010), equation 12: gain sqrt(2 / (I + O)).
 
-    relu and its kin: He et al. (2015), equation 10, standard deviation sqrt(2 / I).
-    All others: Glorot & Bengio (2010), gain * sqrt(2 / (I + O)).
+    The gain is 4 for the sigmoid, whose slope is at most 1/4 (the end of section 4.2.1).
     """
-    if activation in _LIKE_RELU:
-        deviation = math.sqrt(2.0 / input_dim)
-    else:
-        deviation = _GAINS.get(activation, 1.0) * math.sqrt(2.0 / (input_dim + output_dim))
-    return random.standard_normal((input_dim, output_dim)) * deviation
+    return lambda inputs, outputs: gain * math.sqrt(2.0 / (inputs + outputs))
+
+
+GLOROT = glorot(1.0)
+
+
+def he(inputs: int, outputs: int) -> float:
+    """He et al. (2015), equation 10, for relu and similar activations: sqrt(2 / I)."""
+    return math.sqrt(2.0 / inputs)

@@ -1,5 +1,5 @@
-"""The list of dicts that says what a network consists of. It comes from users and from files, so it is checked before
-anything is built from it.
+"""The list of dicts that describes a network. It comes from users and from files, so it is checked before anything is
+built from it.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from typing import Any
 
 from ann.errors import printable
 from ann.nn.activations import get_activation
+from ann.nn.layers import Activation, Dense, Layer
 from ann.validation import check_count
 
 LAYER_KEYS = ("input_dim", "output_dim", "activation")
 
 
 def check_layer_list(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A copy of a layer list, in plain values, that is known to chain.
+    """A copy of a layer list, in plain values, after checking that the layers fit each other.
 
     Raises:
         ValueError: the message names the layer, counted from 1, and what is wrong with it.
@@ -40,6 +41,17 @@ def check_layer_list(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             )
         checked.append({"input_dim": input_dim, "output_dim": output_dim, "activation": str(layer["activation"])})
     return checked
+
+
+def build_layers(layer_list: Sequence[dict[str, Any]]) -> list[Layer]:
+    """New layers for a checked layer list. The last activation is left out: it belongs to the loss."""
+    layers: list[Layer] = []
+    *hidden, last = layer_list
+    for spec in hidden:
+        init = get_activation(spec["activation"]).init
+        layers += [Dense(spec["input_dim"], spec["output_dim"], init), Activation(spec["activation"])]
+    layers.append(Dense(last["input_dim"], last["output_dim"], get_activation("identity").init))
+    return layers
 
 
 def describe_shape(layers: Sequence[dict[str, Any]]) -> str:

@@ -1,129 +1,158 @@
-"""Layers: a row of neurons each, forward and backward. A network is layers in a row, and backpropagation is
-their backward methods in reverse.
+"""Layers: each turns rows into rows, and hands the gradient back. A network is layers in a row, and backpropagation
+calls their backward methods in reverse.
 
-Letters and shapes, everywhere: x (N, I) inputs, z (N, O) weighted sums, y (N, O) outputs; weight (I, O), bias
-(1, O), for N images, I inputs, O outputs. In a committee of K networks each has one more axis, the first, but for x
-where all share the images. ``grad`` is the derivative of the mean loss with respect to whatever the method's name or
-argument says, and has its shape.
-
-A bias is the weight of an input that is always 1. So between layers every array has one more column, of ones,
-x (N, I + 1), a layer's parameters are one matrix W (I + 1, O) with the biases in its last row, and z = x W is all.
-
-Who owns which array: ``forward`` and ``backward`` return arrays of the layer, valid until the same method is
-called again. ``forward`` never writes to its input and needs it unchanged until ``backward``; ``backward``
-may overwrite the gradient that it is given. ``apply`` returns a new array and leaves the layer untouched, so
-any number of threads may call it.
+Letters and shapes: x (..., N, I) inputs and y (..., N, O) outputs, one row for each of N images; W (..., I, O) weights
+and b (..., 1, O) biases. ``...`` stands for the members of a committee, or for nothing. ``grad`` is the derivative of
+the mean loss with respect to the layer's output, dL/dy, and has the shape of y.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import ann.nn.activations as activations
 from ann.backends.base import Array, Backend
-from ann.nn import initializers
-from ann.nn.activations import get_activation
-from ann.validation import SetOnce
+from ann.nn.initializers import Deviation
 
 
-class Dense(SetOnce):
-    """Every output sums every input: y = f(scale x W).
+@dataclass(frozen=True)
+class Parameter:
+    """Numbers that a layer learns.
 
-    The scale is 1 but for pixels from 0 to 255, with 255 in their last column: times 1/255 they are the inputs of a
-    first layer, and a product can be scaled for nothing.
-
-    Args:
-        backend: what computes.
-        input_dim, output_dim: I and O.
-        activation: f, by name.
-        with_ones: whether the outputs get the column of ones that a layer after it needs.
-        memory: what ``backward`` leaves of the gradients that were there before; see ``optim.sgd.SGD``.
+    Attributes:
+        name: of the attribute that holds them, such as "weight".
+        shape: without the axis of a committee's members.
+        decays: whether weight decay applies to them. It does to weights, and not to biases.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        input_dim: int,
-        output_dim: int,
-        activation: str,
-        *,
-        with_ones: bool = True,
-        memory: float = 0.0,
-    ) -> None:
+    name: str
+    shape: tuple[int, ...]
+    decays: bool = False
+
+
+class Layer:
+    """Rows in, rows out. A layer writes to arrays of its own, which are valid until the same method is called again.
+
+    Attributes:
+        parameters: what it learns. ``bind`` makes each an attribute, and its gradient another: ``weight`` and
+            ``weight_gradient``.
+    """
+
+    parameters: tuple[Parameter, ...] = ()
+
+    def initial_values(self, random: Any) -> dict[str, Any]:
+        """Host arrays by name, drawn from a NumPy generator. Parameters that are not among them start at 0."""
+        return {}
+
+    def bind(self, backend: Backend, values: dict[str, Array], gradients: dict[str, Array]) -> None:
+        """Take a backend, and views of the parameters and of their gradients, by name."""
+        self.backend = backend
+        self.xp = backend.xp
+        self.count = 0
+        for parameter in self.parameters:
+            setattr(self, parameter.name, values[parameter.name])
+            setattr(self, f"{parameter.name}_gradient", gradients[parameter.name])
+
+    def forward(self, x: Array) -> Array:
+        """x -> y. ``backward`` needs x unchanged."""
+        raise NotImplementedError
+
+    def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True) -> Array | None:
+        """dL/dy -> dL/dx, and the gradients of the parameters.
+
+        Args:
+            grad: dL/dy. It may be overwritten.
+            accumulate: the new gradients are added to this times the old ones.
+            input_gradient: False if dL/dx is not needed; the result is then None.
+        """
+        raise NotImplementedError
+
+    def reserve(self, x: Array) -> None:
+        """Allocate the working arrays, unless they fit the batch already."""
+        if x.shape[-2] != self.count:
+            self.count = x.shape[-2]
+            self.allocate(x)
+
+    def allocate(self, x: Array) -> None:
+        """Allocate the working arrays for batches like x."""
+
+
+class Dense(Layer):
+    """y = x W + b
+
+    Args:
+        input_dim, output_dim: I and O.
+        init: (I, O) -> the standard deviation of the initial weights. Biases start at 0.
+        bias: False to leave out b.
+    """
+
+    weight: Array
+    bias: Array
+    weight_gradient: Array
+    bias_gradient: Array
+
+    def __init__(self, input_dim: int, output_dim: int, init: Deviation, *, bias: bool = True) -> None:
         self.input_dim = input_dim
         self.output_dim = output_dim
-        self.activation = get_activation(activation)
-        self.shape = (input_dim + 1, output_dim)
-        self._backend, self._with_ones, self._memory = backend, with_ones, memory
+        self.init = init
+        self.has_bias = bias
+        weight = Parameter("weight", (input_dim, output_dim), decays=True)
+        self.parameters = (weight, Parameter("bias", (1, output_dim))) if bias else (weight,)
 
     def __repr__(self) -> str:
-        return f"<Dense {self.input_dim} -> {self.output_dim} {self.activation.name}>"
+        return f"<Dense {self.input_dim} -> {self.output_dim}>"
 
-    def initial_weight(self, random: Any) -> Any:
-        """A host array to start from. Biases start at 0."""
-        return initializers.initial_weight(random, self.input_dim, self.output_dim, self.activation.name)
+    def initial_values(self, random: Any) -> dict[str, Any]:
+        shape = self.input_dim, self.output_dim
+        return {"weight": random.standard_normal(shape) * self.init(*shape)}
 
-    def bind(self, parameters: Array, gradients: Array) -> None:
-        """Take views (..., I + 1, O) of the network's parameter and gradient vectors."""
-        self.parameters, self.gradients = parameters, gradients
-        self.weight, self.bias = parameters[..., :-1, :], parameters[..., -1:, :]
-        self._batch = 0
+    def allocate(self, x: Array) -> None:
+        leading = self.weight.shape[:-2]
+        self.y = self.xp.empty((*leading, self.count, self.output_dim), dtype=x.dtype)
+        self.dx = self.xp.empty((*leading, self.count, self.input_dim), dtype=x.dtype)
+        self.ones = self.xp.ones((1, self.count), dtype=x.dtype)
 
-    def apply(self, x: Array, scale: float = 1.0) -> Array:
-        """x (N, I + 1) -> y (N, O + 1), or (N, O) without ones, a new array."""
-        output, y = self._new_output(x)
-        self._compute(x, scale, z=y, y=y)
-        return output
+    def forward(self, x: Array) -> Array:
+        """y = x W + b"""
+        self.reserve(x)
+        self.x = x
+        self.backend.matmul(x, self.weight, out=self.y)
+        if self.has_bias:
+            self.xp.add(self.y, self.bias, out=self.y)
+        return self.y
 
-    def forward(self, x: Array, scale: float = 1.0) -> Array:
-        """x (N, I + 1) -> y (N, O + 1), or (N, O) without ones."""
-        self._reserve(x)
-        self._x, self._scale = x, scale
-        self._compute(x, scale, z=self._z, y=self._y)
-        return self._output
-
-    def backward(self, grad: Array, *, input_gradient: bool = True) -> Array:
-        """dL/dy (N, O) -> dL/dx (N, I), or None where no ``input_gradient`` is wanted.
-
-        With D = dL/dz: dL/dW = scale x^T D, a sum over the batch, and dL/dx = scale D W^T.
-        """
-        backend = self._backend
-        kept = self._y if self.activation.keeps == "output" else self._z
-        self.activation.backward(backend, grad, kept, self._scratch)
-        backend.matmul(self._x.mT, grad, out=self.gradients, alpha=self._scale, beta=self._memory)
+    def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True) -> Array | None:
+        """dL/dW = x^T dL/dy; dL/db = the sum of dL/dy over the batch; dL/dx = dL/dy W^T"""
+        self.backend.matmul(self.x.mT, grad, out=self.weight_gradient, beta=accumulate)
+        if self.has_bias:
+            self.backend.matmul(self.ones, grad, out=self.bias_gradient, beta=accumulate)
         if not input_gradient:
             return None
-        backend.matmul(grad, self.weight.mT, out=self._x_gradient, alpha=self._scale)
-        return self._x_gradient
+        self.backend.matmul(grad, self.weight.mT, out=self.dx)
+        return self.dx
 
-    def _compute(self, x: Array, scale: float, z: Array, y: Array) -> None:
-        self._backend.matmul(x, self.parameters, out=z, alpha=scale * self.activation.factor)
-        self.activation.function(self._backend, z, y, multiplied=True)
 
-    def _reserve(self, x: Array) -> None:
-        """Set the working arrays to the batch size of x."""
-        if x.shape[-2] == self._batch:
-            return
-        self._batch = x.shape[-2]
-        self._output, self._y = self._new_output(x)
-        # the sum is overwritten where it is not needed again
-        self._z = self._y if self.activation.keeps == "output" else self._backend.xp.empty_like(self._y)
-        self._scratch = self._backend.xp.empty_like(self._y)
-        self._x_gradient = self._by_columns(x, self.input_dim)
+class Activation(Layer):
+    """y = f(x), for an activation function f by name."""
 
-    def _new_output(self, x: Array) -> tuple[Array, Array]:
-        """An array for the outputs, and its part without the column of ones."""
-        if not self._with_ones:
-            output = self._backend.xp.empty((*self._leading, x.shape[-2], self.output_dim), dtype=x.dtype)
-            return output, output
-        output = self._by_columns(x, self.output_dim + 1)
-        output[..., -1:] = self._backend.xp.ones((x.shape[-2], 1), dtype=x.dtype)
-        return output, output[..., :-1]
+    def __init__(self, name: str) -> None:
+        self.f = activations.get_activation(name)
 
-    def _by_columns(self, x: Array, columns: int) -> Array:
-        """A new array (N, columns), column after column in memory, so that a part without the last is contiguous."""
-        return self._backend.xp.empty((*self._leading, columns, x.shape[-2]), dtype=x.dtype).mT
+    def __repr__(self) -> str:
+        return f"<Activation {self.f.name}>"
 
-    @property
-    def _leading(self) -> tuple[int, ...]:
-        """() for one network, (K,) for K of them side by side."""
-        return tuple(self.parameters.shape[:-2])
+    def allocate(self, x: Array) -> None:
+        self.y = self.xp.empty_like(x)
+
+    def forward(self, x: Array) -> Array:
+        """y = f(x)"""
+        self.reserve(x)
+        self.x = x
+        self.f.forward(self.backend, x, out=self.y)
+        return self.y
+
+    def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True) -> Array | None:
+        """dL/dx = dL/dy f'(x). The derivative is computed from y where that suffices."""
+        self.f.backward(self.backend, grad, self.y if self.f.derivative_of == "output" else self.x)
+        return grad

@@ -1,139 +1,136 @@
-"""Losses: how wrong the outputs are, and the gradient that says which way to change them. A loss is fused with
-the output activation and reads the *logits* (the last layer's weighted sums), because the composed formulas
-are simple and stable where their parts overflow.
+"""Losses: how wrong the outputs are, and in which direction to change them. A loss is combined with
+the output activation and takes the *logits* (the last layer's weighted sums), because the composed
+formulas are simple, and stable where their parts overflow.
 
-Letters: z (..., N, O) logits, y (..., N, O) outputs, t (..., N, O) target rows. A value is a mean over the N images.
+Letters: z (..., N, O) logits, y (..., N, O) outputs, t (..., N, O) target rows. A value is a mean
+over the N images.
 """
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+import functools
+from collections.abc import Callable
+from typing import Any, Literal
 
 from ann.backends.base import Array, Backend
 from ann.errors import printable
-from ann.nn.activations import ACTIVATIONS, Activation, get_activation
+from ann.nn.activations import Activation, get_activation
 from ann.spelling import did_you_mean
 
 TargetRange = Literal["any", "unit", "distribution"]
 
 
-class Loss(Protocol):
-    """A loss fused with an output activation.
+class Loss:
+    """A loss of an output activation's outputs.
 
     Attributes:
         output: the output activation: logits -> outputs.
-        targets: which target rows make sense: "any" numbers, each in the "unit" interval, or a "distribution",
-            in [0, 1] and summing to one. One-hot rows are all three.
+        output_name: the only output activation for which the loss is made, or "" for any.
+        targets: which target rows make sense: "any" numbers, each in the "unit" interval, or a
+            "distribution", in [0, 1] and summing to one. One-hot rows are all three.
     """
 
-    output: Activation
-    targets: TargetRange
-
-    def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
-        """The mean loss of the batch, an array (...) on the device. Changes nothing."""
-
-    def gradient(self, backend: Backend, logits: Array, targets: Array, out: Array) -> None:
-        """Write dL/dz of the mean loss into ``out``, which is not ``logits``."""
-
-
-class SigmoidCrossEntropy:
-    """L = -sum_o [t ln y + (1 - t) ln(1 - y)], y = sigmoid(z): each output is a yes-or-no question of its own.
-
-    Nielsen, Neural Networks and Deep Learning, chapter 3, equation 63.
-    """
-
-    targets: TargetRange = "unit"
-
-    def __init__(self, output: Activation) -> None:
-        self.output = output
-
-    def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
-        """L = sum_o [max(z, 0) - t z + ln(1 + exp(-|z|))], the same with no logarithm of 0."""
-        # log(1 + e), not log1p(e): it takes a third of the time, and what it loses is below 1e-7 an output.
-        xp = backend.xp
-        tail = xp.log(1.0 + xp.exp(-xp.abs(logits)))
-        return xp.sum(xp.maximum(logits, 0.0) - targets * logits + tail, axis=(-2, -1)) * (1.0 / logits.shape[-2])
-
-    def gradient(self, backend: Backend, logits: Array, targets: Array, out: Array) -> None:
-        """dL/dz = y - t: the slope of the sigmoid cancels."""
-        _outputs_minus_targets(self.output, backend, logits, targets, out)
-
-
-class SoftmaxCrossEntropy:
-    """L = -sum_o t ln y, y = softmax(z): the outputs are probabilities of classes that exclude each other."""
-
-    targets: TargetRange = "distribution"
-
-    def __init__(self, output: Activation) -> None:
-        self.output = output
-
-    def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
-        """L = ln sum_o exp(z - m) - sum_o t (z - m) with m the largest logit, so that exp() cannot overflow."""
-        xp = backend.xp
-        z = logits - xp.max(logits, axis=-1, keepdims=True)
-        log_sum = xp.sum(xp.log(xp.sum(xp.exp(z), axis=-1)), axis=-1)
-        return (log_sum - xp.sum(targets * z, axis=(-2, -1))) * (1.0 / logits.shape[-2])
-
-    def gradient(self, backend: Backend, logits: Array, targets: Array, out: Array) -> None:
-        """dL/dz = y - t, for target rows that sum to one."""
-        _outputs_minus_targets(self.output, backend, logits, targets, out)
-
-
-class Quadratic:
-    """L = 1/2 sum_o (y - t)^2, for any output activation. Nielsen, chapter 1, equation 6."""
-
+    output_name = ""
     targets: TargetRange = "any"
 
     def __init__(self, output: Activation) -> None:
         self.output = output
 
     def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
-        """The formula above."""
-        xp = backend.xp
-        difference = xp.empty_like(logits)
-        self.output.function(backend, logits, difference)
-        xp.subtract(difference, targets, out=difference)
-        return xp.sum(xp.multiply(difference, difference), axis=(-2, -1)) * (0.5 / logits.shape[-2])
+        """The mean loss of the batch, an array (...) on the device. Changes nothing."""
+        raise NotImplementedError
 
     def gradient(self, backend: Backend, logits: Array, targets: Array, out: Array) -> None:
+        """Write dL/dz of the mean loss into ``out``."""
+        backend.elementwise(self.slope, logits, targets, 1.0 / logits.shape[-2], out=out)
+
+    def slope(self, xp: Any, z: Array, t: Array, share: float) -> Array:
+        """dL/dz, times the ``share`` 1 / N of an image in the mean."""
+        raise NotImplementedError
+
+
+class CrossEntropy(Loss):
+    """Minus the logarithm of the probability that the outputs give the targets."""
+
+    def slope(self, xp: Any, z: Array, t: Array, share: float) -> Array:
+        """dL/dz = y - t: the derivative of the output activation cancels."""
+        return (self.output.function(xp, z) - t) * share
+
+
+class SigmoidCrossEntropy(CrossEntropy):
+    """L = -sum_o [t ln y + (1 - t) ln(1 - y)], y = sigmoid(z): each output answers yes or no.
+
+    Nielsen, Neural Networks and Deep Learning, chapter 3, equation 63.
+    """
+
+    output_name = "sigmoid"
+    targets: TargetRange = "unit"
+
+    def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
+        """L = sum_o [max(z, 0) - t z + ln(1 + exp(-|z|))], the same without a logarithm of 0."""
+        # log(1 + e), not log1p(e): it takes a third of the time and loses less than 1e-7 per output
+        xp = backend.xp
+        tail = xp.log(1.0 + xp.exp(-xp.abs(logits)))
+        return xp.sum(xp.maximum(logits, 0.0) - targets * logits + tail, axis=(-2, -1)) * (1.0 / logits.shape[-2])
+
+
+class SoftmaxCrossEntropy(CrossEntropy):
+    """L = -sum_o t ln y, y = softmax(z): probabilities of classes that exclude each other."""
+
+    output_name = "softmax"
+    targets: TargetRange = "distribution"
+
+    def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
+        """L = ln sum_o exp(z - m) - sum_o t (z - m); m, the largest z, keeps exp() from overflow."""
+        xp = backend.xp
+        z = logits - xp.max(logits, axis=-1, keepdims=True)
+        log_sum = xp.sum(xp.log(xp.sum(xp.exp(z), axis=-1)), axis=-1)
+        return (log_sum - xp.sum(targets * z, axis=(-2, -1))) * (1.0 / logits.shape[-2])
+
+
+class Quadratic(Loss):
+    """L = 1/2 sum_o (y - t)^2, for any output activation. Nielsen, chapter 1, equation 6."""
+
+    def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
+        """The formula above."""
+        xp = backend.xp
+        difference = self.output.function(xp, logits) - targets
+        return xp.sum(difference * difference, axis=(-2, -1)) * (0.5 / logits.shape[-2])
+
+    def slope(self, xp: Any, z: Array, t: Array, share: float) -> Array:
         """dL/dz = (y - t) dy/dz."""
-        outputs = backend.xp.empty_like(logits)
-        self.output.function(backend, logits, outputs)
-        _mean_difference(backend, outputs, targets, out)
-        kept = outputs if self.output.keeps == "output" else logits
-        self.output.backward(backend, out, kept, backend.xp.empty_like(logits))
+        y = self.output.function(xp, z)
+        saved = y if self.output.derivative_of == "output" else z
+        return self.output.chain_rule(xp, (y - t) * share, saved)
 
 
-def _outputs_minus_targets(output: Activation, backend: Backend, logits: Array, targets: Array, out: Array) -> None:
-    output.function(backend, logits, out)
-    _mean_difference(backend, out, targets, out)
-
-
-def _mean_difference(backend: Backend, outputs: Array, targets: Array, out: Array) -> None:
-    backend.xp.subtract(outputs, targets, out=out)
-    backend.xp.multiply(out, 1.0 / out.shape[-2], out=out)
-
-
-LOSSES = ("cross-entropy", "quadratic")
+LOSSES: dict[str, tuple[type[Loss], ...]] = {
+    "cross-entropy": (SigmoidCrossEntropy, SoftmaxCrossEntropy),
+    "quadratic": (Quadratic,),
+}
 
 
 def get_loss(name: str, output_activation: str) -> Loss:
     """The loss of this name over outputs of this activation.
 
     Raises:
-        ValueError: an unknown name, or cross-entropy over outputs that are no probabilities.
+        ValueError: an unknown name, or cross-entropy over outputs that are not probabilities.
     """
     output = get_activation(output_activation)
     if not isinstance(name, str) or name not in LOSSES:
         meant = did_you_mean(name, LOSSES)
         raise ValueError(f"unknown loss {printable(name)}; known: {', '.join(LOSSES)}{meant}")
-    if name == "quadratic":
-        return Quadratic(output)
-    if output is ACTIVATIONS["sigmoid"]:
-        return SigmoidCrossEntropy(output)
-    if output is ACTIVATIONS["softmax"]:
-        return SoftmaxCrossEntropy(output)
+    kinds: tuple[Any, ...] = LOSSES[name]
+    for kind in kinds:
+        if kind.output_name in ("", output.name):
+            return _loss(kind, output)
+    fitting = " or ".join(kind.output_name for kind in kinds)
     raise ValueError(
-        f"loss 'cross-entropy' needs outputs between 0 and 1: output activation sigmoid or softmax, "
-        f"not {output_activation!r}; or take loss 'quadratic'"
+        f"loss {name!r} needs outputs between 0 and 1: output activation {fitting}, "
+        f"not {output_activation!r}; or use loss 'quadratic'"
     )
+
+
+@functools.cache  # since a GPU compiles a kernel for each
+def _loss(kind: Callable[[Activation], Loss], output: Activation) -> Loss:
+    return kind(output)

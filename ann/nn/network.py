@@ -1,172 +1,124 @@
-"""The multilayer perceptron as mathematics, on device arrays: layers in a row. Forward is a loop over them, backward
-the reversed loop, and everything that training changes lies in one flat vector, so that an update, a copy or a
-comparison is one operation.
+"""A network as mathematics: layers in a row. Forward is a loop over them, and backward is the reversed loop.
 
-A committee is K networks side by side in the same arrays, which get one more axis, the first: parameters (K, P), logits
-(K, N, O). Nothing else changes: every product is K products, and members know nothing of each other. In shapes, ``...``
-stands for that axis, or for none.
+All parameters lie in one flat vector and their gradients in another, so an update, a copy or a comparison is one
+operation. The parameters that decay, the weights, come first; biases and whatever else does not decay come after them.
+
+A committee is K networks side by side. Every array gets one more axis, the first: parameters (K, P), logits (K, N, O).
+Nothing else changes: every product is K products, and members know nothing of each other. In shapes, ``...`` stands for
+this axis, or for none.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from ann.backends.base import Array, Backend
-from ann.nn.layers import Dense
+from ann.nn.layers import Layer
 from ann.nn.losses import Loss
 
 
-class Perceptron:
-    """Layers on two vectors. ``NeuralNetwork`` is made for users, and this for training steps.
+class Network:
+    """Layers on two flat vectors.
 
     Args:
         backend: what computes.
-        layer_list: known to chain; see ``NeuralNetwork``.
-        loss: fused with the last layer's activation.
-        parameters, gradients: (..., P) device vectors; layer by layer, the weights (I, O) and then the biases (O,).
-        memory: what ``backward`` leaves of the gradients that were there before; see ``Dense``.
-        first_input: the inputs before it are left out, and their weights not touched.
+        layers: new layers, which this network binds to its vectors. They end before the last activation, which belongs
+            to the loss.
+        loss: the loss, which includes the last activation.
+        parameters, gradients: (..., P) device vectors, where P is ``size_of(layers)``.
 
     Attributes:
-        layers: the ``Dense`` layers. The last one has no activation: it emits the logits.
+        decaying: how many of the parameters decay: the first ones.
         leading: the shape of ``...``: () for one network, (K,) for a committee.
     """
 
-    pixel_scale = 1.0 / 255.0  # uint8 pixels times this are the inputs
-
     def __init__(
-        self,
-        backend: Backend,
-        layer_list: Sequence[dict[str, Any]],
-        loss: Loss,
-        parameters: Array,
-        gradients: Array,
-        *,
-        memory: float = 0.0,
-        first_input: int = 0,
+        self, backend: Backend, layers: Sequence[Layer], loss: Loss, parameters: Array, gradients: Array
     ) -> None:
-        self.backend, self.xp, self.loss = backend, backend.xp, loss
-        self.parameters, self.gradients = parameters, gradients
-        self.leading, self.dtype = tuple(parameters.shape[:-1]), parameters.dtype
-        layers, end = [], 0
-        last = len(layer_list) - 1
-        for number, spec in enumerate(layer_list):
-            skipped = first_input if number == 0 else 0
-            layer = Dense(
-                backend,
-                spec["input_dim"] - skipped,
-                spec["output_dim"],
-                spec["activation"] if number < last else "identity",
-                with_ones=number < last,
-                memory=memory,
-            )
-            start = end + skipped * layer.output_dim
-            end = start + math.prod(layer.shape)
-            shape = (*self.leading, *layer.shape)
-            layer.bind(
-                *(self.xp.reshape(vector[..., start:end], shape, copy=False) for vector in (parameters, gradients))
-            )
-            layers.append(layer)
-        self.layers: Sequence[Dense] = tuple(layers)
-
-    @property
-    def layer_list(self) -> list[dict[str, Any]]:
-        """The layers in the form that ``NeuralNetwork`` takes, as a new list."""
-        activations = [layer.activation.name for layer in self.layers[:-1]] + [self.loss.output.name]
-        return [
-            {"input_dim": layer.input_dim, "output_dim": layer.output_dim, "activation": activation}
-            for layer, activation in zip(self.layers, activations, strict=True)
-        ]
-
-    @property
-    def input_dim(self) -> int:
-        """How many inputs an image has."""
-        return self.layers[0].input_dim
-
-    @property
-    def output_dim(self) -> int:
-        """How many outputs, or classes, there are."""
-        return self.layers[-1].output_dim
-
-    @property
-    def weight_places(self) -> list[slice]:
-        """Where in the vectors the layers' weights are; the rest are biases."""
-        places, end = [], 0
+        self.backend = backend
+        self.layers = tuple(layers)
+        self.loss = loss
+        self.parameters = parameters
+        self.gradients = gradients
+        self.leading = tuple(parameters.shape[:-1])
+        self.dtype = parameters.dtype
+        self.decaying = sum(math.prod(p.shape) for layer in layers for p in layer.parameters if p.decays)
+        values, grads = self.views(parameters), self.views(gradients)
         for layer in self.layers:
-            start, end = end, end + math.prod(layer.shape)
-            places.append(slice(start, end - layer.output_dim))
-        return places
+            layer.bind(backend, values[layer], grads[layer])
 
-    @property
-    def weight_shapes(self) -> list[tuple[int, int]]:
-        """(I, O) of each layer."""
-        return [(layer.input_dim, layer.output_dim) for layer in self.layers]
+    def views(self, vector: Array) -> dict[Layer, dict[str, Array]]:
+        """The parts of a vector like ``parameters``, without copying: for each layer its parameters by name."""
+        views: dict[Layer, dict[str, Array]] = {layer: {} for layer in self.layers}
+        start = 0
+        for decays in (True, False):
+            for layer in self.layers:
+                for parameter in layer.parameters:
+                    if parameter.decays is decays:
+                        stop = start + math.prod(parameter.shape)
+                        shape = (*self.leading, *parameter.shape)
+                        part = self.backend.xp.reshape(vector[..., start:stop], shape, copy=False)
+                        views[layer][parameter.name] = part
+                        start = stop
+        return views
 
-    def weight_matrices(self, vector: Array) -> list[Array]:
-        """The layers' weights (..., I, O) in a vector like ``parameters``, as views."""
-        return [
-            self.xp.reshape(vector[..., place], (*self.leading, *shape), copy=False)
-            for place, shape in zip(self.weight_places, self.weight_shapes, strict=True)
-        ]
+    def weights(self) -> list[Array]:
+        """The parameters that decay, matrices (..., I, O), in their order in the vector."""
+        return [getattr(layer, p.name) for layer in self.layers for p in layer.parameters if p.decays]
 
-    def layer_matrices(self, vector: Array) -> list[Array]:
-        """The layers' weights and biases (..., I + 1, O) in a vector like ``parameters``, as views."""
-        ends = [place.stop + layer.output_dim for place, layer in zip(self.weight_places, self.layers, strict=True)]
-        return [
-            self.xp.reshape(vector[..., place.start : end], (*self.leading, *layer.shape), copy=False)
-            for place, end, layer in zip(self.weight_places, ends, self.layers, strict=True)
-        ]
-
-    def forward(self, x: Array, scale: float = 1.0) -> Array:
-        """scale times x (..., N, I + 1), as ``inputs`` makes them, -> logits (..., N, O), ready for ``backward``."""
+    def forward(self, x: Array) -> Array:
+        """x (N, I) or (..., N, I) -> logits (..., N, O)."""
         for layer in self.layers:
-            x, scale = layer.forward(x, scale), 1.0
+            x = layer.forward(x)
         return x
 
-    def backward(self, grad: Array, *, input_gradient: bool = False) -> Array:
+    def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = False) -> Array | None:
         """dL/d(logits) (..., N, O) -> ``gradients``: the chain rule, from the last layer to the first.
 
-        Returns dL/dx (..., N, I), or None: the ``input_gradient`` would be a third of a small net's arithmetic.
+        The new gradients are added to ``accumulate`` times the old ones. Returns dL/dx (..., N, I), or None: it would
+        be a third of a small network's arithmetic.
         """
         for layer in reversed(self.layers[1:]):
-            grad = layer.backward(grad)
-        return self.layers[0].backward(grad, input_gradient=input_gradient)
+            grad = layer.backward(grad, accumulate=accumulate)
+        return self.layers[0].backward(grad, accumulate=accumulate, input_gradient=input_gradient)
 
-    def compute_gradients(self, x: Array, targets: Array, scale: float = 1.0) -> Array:
-        """One forward and one backward pass over scale times x (..., N, I + 1) and target rows (..., N, O).
+    def compute_gradients(self, x: Array, targets: Array) -> Array:
+        """One forward and one backward pass for x (N, I) and target rows (N, O).
 
-        Returns the batch's mean loss (...), an array still on the device: reading it would wait for the device.
+        Returns the batch's mean loss (...), an array that is still on the device: reading it would wait for the device.
         """
-        logits = self.forward(x, scale)
-        grad = self.xp.empty_like(logits)
+        logits = self.forward(x)
+        grad = self.backend.xp.empty_like(logits)
         self.loss.gradient(self.backend, logits, targets, out=grad)
         self.backward(grad)
         return self.loss.value(self.backend, logits, targets)
 
-    def logits(self, x: Array, scale: float = 1.0) -> Array:
-        """scale times x (..., N, I + 1) -> logits (..., N, O), a new array, remembering nothing."""
-        for layer in self.layers:
-            x, scale = layer.apply(x, scale), 1.0
-        return x
-
     def outputs(self, logits: Array) -> Array:
-        """Logits (..., N, O), which are overwritten -> outputs (N, O): a committee's are the means of its members'."""
-        self.loss.output.function(self.backend, logits, logits)
-        return self.xp.mean(logits, axis=0) if self.leading else logits
+        """Logits (..., N, O), which are overwritten -> outputs (N, O): for a committee, the mean of its members'."""
+        self.loss.output.forward(self.backend, logits, out=logits)
+        return self.backend.xp.mean(logits, axis=0) if self.leading else logits
 
-    def inputs(self, images: Array, room: Array | None = None) -> tuple[Array, float]:
-        """Device images (N, I) -> x (N, I + 1) and its scale: scale times x is what the network reads.
+    def with_own_arrays(self) -> Network:
+        """The same layers on the same parameters with other working arrays: for another thread or batch size."""
+        other = copy.copy(self)
+        other.layers = tuple(copy.copy(layer) for layer in self.layers)
+        for layer in other.layers:
+            layer.count = 0
+        return other
 
-        From 0 (black) to 1 (white), that is, for uint8 pixels; floats are inputs already, and the scale is 1. The
-        last column is the input that biases weigh, 1 when scaled. x is a new array, or in the first rows of ``room``:
-        fresh memory costs a tenth of the time to apply a network.
-        """
-        xp = self.xp
-        pixels = images.dtype == xp.uint8
-        shape = (images.shape[0], images.shape[1] + 1)
-        x = xp.empty(shape, dtype=self.dtype) if room is None else room[: shape[0], :]
-        self.backend.copyto(images, out=x[:, :-1])
-        x[:, -1:] = xp.full((images.shape[0], 1), 255.0 if pixels else 1.0, dtype=self.dtype)
-        return x, self.pixel_scale if pixels else 1.0
+
+def size_of(layers: Sequence[Layer]) -> int:
+    """P, how many parameters the layers have."""
+    return sum(math.prod(parameter.shape) for layer in layers for parameter in layer.parameters)
+
+
+PIXEL_SCALE = 1.0 / 255.0
+
+
+def fill_inputs(backend: Backend, images: Array, out: Array) -> None:
+    """Device images -> inputs of a network: uint8 pixels, divided by 255, or floats, as they are."""
+    backend.copyto(images, out=out)
+    if images.dtype == backend.xp.uint8:
+        backend.xp.multiply(out, PIXEL_SCALE, out=out)

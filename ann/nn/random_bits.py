@@ -1,5 +1,6 @@
-"""Random bits on the device that follow from numbers: which image, which column, which epoch. So every backend draws
-the same, in any order, and nothing has to be remembered or sent.
+"""Random bits computed on the device from image, column and key by a hash.
+
+So every backend gets the same ones, in any order, and nothing has to be stored or sent.
 """
 
 from __future__ import annotations
@@ -9,37 +10,36 @@ from typing import Any
 from ann.backends.base import Array, Backend
 
 
-class Hash:
+def lowbias32(xp: Any, bits: Array) -> Array:
+    """A hash by Chris Wellons (2018): each bit of the result depends on all bits of a number."""
+    bits = (bits ^ (bits >> 16)) * 0x7FEB352D  # products modulo 2^32
+    bits = (bits ^ (bits >> 15)) * 0x846CA68B
+    return bits ^ (bits >> 16)
+
+
+def random_bits(xp: Any, images: Array, key: Array, columns: Array, width: int) -> Array:
+    """Bits for column 0 to ``width`` - 1 of each image."""
+    return lowbias32(xp, images * width + key + columns)
+
+
+class RandomBits:
     """Bits (..., N, M), uint32, for N images and M columns.
 
     Args:
-        backend: what computes.
-        images: (..., N) device array, uint32: numbers of the images.
-        key: (..., 1) device array, uint32, which decides, with the image and the column.
-        like: an array (..., N, M); the bits have its order in memory.
+        backend: computes them.
+        images: (..., N) device array, uint32: ids of the images.
+        key: (..., 1) device array, uint32: another key gives other bits.
+        width: M.
+
+    Attributes:
+        arguments: of ``random_bits``, for formulas that use it.
     """
 
-    def __init__(self, backend: Backend, images: Array, key: Array, like: Array) -> None:
-        xp = backend.xp
-        self._xp, self._images, self._key, self._width = xp, images, key, like.shape[-1]
-        self._columns = xp.reshape(xp.arange(like.shape[-1], dtype=xp.uint32), (1, -1))
-        self._first = xp.empty(like.shape[:-1], dtype=xp.uint32)
-        self.bits, self._shifted = (xp.empty_like(like, dtype=xp.uint32) for _ in range(2))
+    def __init__(self, backend: Backend, images: Array, key: Array, width: int) -> None:
+        columns = backend.xp.arange(width, dtype=backend.xp.uint32)
+        self._backend = backend
+        self.arguments = images[..., None], key[..., None], columns, width
 
-    def draw(self) -> Array:
-        """The bits for the images and the key that are now in their arrays."""
-        xp, bits = self._xp, self.bits
-        xp.multiply(self._images, self._width, out=self._first)
-        xp.add(self._first, self._key, out=self._first)
-        xp.add(self._first[..., None], self._columns, out=bits)
-        self._mix(bits)
-        return bits
-
-    def _mix(self, bits: Any) -> None:
-        """Make every bit depend on all bits of the number: lowbias32, by Chris Wellons (2018)."""
-        xp, shifted = self._xp, self._shifted
-        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, None)):
-            xp.bitwise_right_shift(bits, shift, out=shifted)
-            xp.bitwise_xor(bits, shifted, out=bits)
-            if factor:
-                xp.multiply(bits, factor, out=bits)
+    def fill(self, out: Array) -> None:
+        """Write the present bits to ``out`` (..., N, M), converted to its type."""
+        self._backend.elementwise(random_bits, *self.arguments, out=out)

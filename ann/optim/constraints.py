@@ -1,5 +1,6 @@
-"""What keeps training within bounds: gradients that are not too long, weights that are not too large, and parameters
-averaged over the last steps. Each does its part once a step, on whole vectors and matrices, and can be recorded.
+"""Limits for gradients and weights, and averaged parameters.
+
+Each is a callable that does its part of a training step.
 """
 
 from __future__ import annotations
@@ -8,12 +9,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from ann.backends.base import Array, Backend
+from ann.optim.scalars import Scalars
 
 _LARGEST = 3.4e38  # about the largest float32
 
 
+def shortened(xp: Any, x: Array, squares: Array, limit: float) -> Array:
+    """x limit / max(|x|, limit), where ``squares`` is |x|^2."""
+    return x * (limit / xp.clip(xp.sqrt(squares), limit, _LARGEST))
+
+
 class GradientClipping:
-    """Gradients g (..., P) shortened to a norm of at most ``limit``: g = g limit / max(|g|, limit).
+    """Before the update: g = g limit / max(|g|, limit) for the gradients g (..., P).
 
     Pascanu et al. (2013), algorithm 1. The direction stays.
     """
@@ -22,25 +29,23 @@ class GradientClipping:
         xp, leading = backend.xp, gradients.shape[:-1]
         self._backend, self._limit = backend, limit
         self._row = xp.reshape(gradients, (*leading, 1, -1), copy=False)
-        self._factor = xp.empty((*leading, 1, 1), dtype=gradients.dtype)
+        self._squares = xp.empty((*leading, 1, 1), dtype=gradients.dtype)
 
-    def apply(self) -> None:
-        """Shorten them, if they are too long."""
-        xp, factor = self._backend.xp, self._factor
-        self._backend.matmul(self._row, self._row.mT, out=factor)
-        _shrinking(xp, factor, self._limit)
-        xp.multiply(self._row, factor, out=self._row)
+    def __call__(self) -> None:
+        g, limit = self._row, self._limit
+        self._backend.matmul(g, g.mT, out=self._squares)
+        self._backend.elementwise(shortened, g, self._squares, limit, out=g)
 
 
 class MaxNorm:
-    """Limits the norm of the weights (I,) into each hidden neuron to ``limit``. Biases are not limited.
+    """After the update: the weights (I,) into each hidden neuron get a norm of at most ``limit``.
 
-    Srivastava et al. (2014), section 5.1, with limits of 3 to 4. Like there, the output layer is not limited. It needs
-    large weights to be confident.
+    Srivastava et al. (2014), section 5.1, with limits of 3 to 4. Biases are not limited, nor is the
+    output layer, which needs large weights to be confident.
     """
 
     def __init__(self, backend: Backend, weights: Sequence[Array], limit: float) -> None:
-        """``weights``: the layers' matrices (..., I, O)."""
+        """``weights``: the hidden layers' matrices (..., I, O)."""
         xp = backend.xp
         self._backend, self._limit = backend, limit
         self._layers = [
@@ -53,42 +58,36 @@ class MaxNorm:
             for weight in weights
         ]
 
-    def apply(self) -> None:
-        """Shorten those that are too long."""
-        xp = self._backend.xp
-        for weight, squares, ones, factors in self._layers:
-            xp.multiply(weight, weight, out=squares)
-            self._backend.matmul(ones, squares, out=factors)
-            _shrinking(xp, factors, self._limit)
-            xp.multiply(weight, factors, out=weight)
+    def __call__(self) -> None:
+        for weight, squares, ones, sums in self._layers:
+            self._backend.elementwise(_square, weight, out=squares)
+            self._backend.matmul(ones, squares, out=sums)
+            self._backend.elementwise(shortened, weight, sums, self._limit, out=weight)
+
+
+def _square(xp: Any, x: Array) -> Array:
+    return x * x
 
 
 class MovingAverage:
-    """The mean of the parameters over about the last 1 / (1 - decay) steps: a = d a + (1 - d) p.
+    """After the update: a = d a + (1 - d) p, an average over about the last 1 / (1 - decay) steps.
 
-    Polyak & Juditsky (1992) average all steps alike; that recent ones weigh more is usual since. Early steps weigh less
-    yet, d = min(decay, (k - 1) / (k + 8)) in step k, so that the random start is soon forgotten.
+    Polyak & Juditsky (1992) give all steps the same weight; to give recent ones more is usual
+    today. In step k, d = min(decay, (k - 1) / (k + 8)), so that the random start is soon forgotten.
 
     Attributes:
         parameters: a, a vector (..., P).
     """
 
-    def __init__(self, backend: Backend, parameters: Array, decay: float) -> None:
-        self._backend, self._p, self._decay = backend, parameters, decay
+    def __init__(self, backend: Backend, parameters: Array, decay: float, scalars: Scalars) -> None:
+        self._backend, self._p = backend, parameters
+        self._decay = scalars.add(lambda k, rate: min(decay, (k - 1) / (k + 8)))
         self.parameters = backend.xp.asarray(parameters, copy=True)
 
-    def numbers(self, step: int) -> list[float]:
-        """[1 - d, d] for a step, counted from 1."""
-        decay = min(self._decay, (step - 1.0) / (step + 8.0))
-        return [1.0 - decay, decay]
-
-    def update(self, numbers: Any) -> None:
-        """Take in the present parameters; ``numbers`` is a device vector of what the method gave."""
-        self._backend.axpby(self._p, self.parameters, numbers[0, ...], numbers[1, ...])
+    def __call__(self) -> None:
+        average = self.parameters
+        self._backend.elementwise(_averaged, average, self._p, self._decay, out=average)
 
 
-def _shrinking(xp: Any, squares: Array, limit: float) -> None:
-    """Squared norms -> the factors that bring them to the limit, or 1, in place."""
-    xp.sqrt(squares, out=squares)
-    xp.clip(squares, limit, _LARGEST, out=squares)
-    xp.divide(limit, squares, out=squares)
+def _averaged(xp: Any, average: Array, p: Array, decay: Array) -> Array:
+    return decay * average + (1 - decay) * p

@@ -1,5 +1,7 @@
-"""Muon: for a matrix of weights, a step in which every direction counts alike. The gradient of a matrix is mostly a few
-directions; Muon takes its nearest matrix with orthonormal rows or columns instead. Letters: see ``optimizer``.
+"""Muon: a step for matrices of weights in which every direction counts equally.
+
+Most of the gradient of a matrix lies in a few directions. Muon replaces it by the nearest matrix
+with orthonormal rows or columns.
 """
 
 from __future__ import annotations
@@ -9,87 +11,96 @@ from typing import Any
 
 from ann.backends.base import Array, Backend
 from ann.optim.adam import Adam
-from ann.optim.optimizer import Rule
+from ann.optim.optimizer import Optimizer
+from ann.optim.scalars import Scalars
 
-_A, _B, _C = 3.4445, -4.7750, 2.0315  # of the polynomial below, as Jordan et al. (2024) tuned it
-_TURNS = 5
+_A, _B, _C = 3.4445, -4.7750, 2.0315  # the coefficients of Jordan et al. (2024)
+_ITERATIONS = 5  # an odd number, so that the result ends where the matrix was
 _EPSILON = 1e-7  # against a gradient of 0
 _SIZE = 0.2  # about the root mean square of AdamW's steps, so that learning rates mean the same
 
 
 class Orthogonalization:
-    """X -> about U V^T, where X = U S V^T is its singular value decomposition, by products alone.
+    """Replaces a matrix X = U S V^T (its singular value decomposition) by about U V^T.
 
-    A Newton-Schulz iteration, X = a X + (b A + c A^2) X with A = X X^T, five times, which brings singular values to
-    between 0.7 and 1.2: Jordan et al. (2024), Muon: an optimizer for hidden layers in neural networks.
+    This is the Newton-Schulz iteration of Jordan et al. (2024), Muon: an optimizer for hidden
+    layers in neural networks. It needs products only, and brings all singular values to between 0.7
+    and 1.2.
     """
 
     def __init__(self, backend: Backend, matrix: Array) -> None:
-        """``matrix`` (..., I, O) is what ``apply`` reads; and it is overwritten with the result."""
-        xp, leading, small = backend.xp, matrix.shape[:-2], min(matrix.shape[-2:])
-        self._backend, self._flat = backend, xp.reshape(matrix, (*leading, 1, -1), copy=False)
-        self._norm = xp.empty((*leading, 1, 1), dtype=matrix.dtype)
-        self._square, self._polynomial = (xp.empty((*leading, small, small), dtype=matrix.dtype) for _ in range(2))
-        self._matrices = matrix, xp.empty_like(matrix)
+        """``matrix``: (..., I, O), read and overwritten by each call."""
+        xp, leading, rows = backend.xp, matrix.shape[:-2], min(matrix.shape[-2:])
+        self._backend = backend
+        self._matrix, self._other = matrix, xp.empty_like(matrix)
+        self._flat = xp.reshape(matrix, (*leading, 1, -1), copy=False)
+        self._squared_norm = xp.empty((*leading, 1, 1), dtype=matrix.dtype)
+        self._a, self._b = (xp.empty((*leading, rows, rows), dtype=matrix.dtype) for _ in "ab")
 
-    def apply(self) -> None:
-        """Replace the matrix."""
-        backend, xp, matmul = self._backend, self._backend.xp, self._backend.matmul
-        matmul(self._flat, self._flat.mT, out=self._norm)
-        xp.sqrt(self._norm, out=self._norm)
-        xp.add(self._norm, _EPSILON, out=self._norm)
-        xp.divide(self._flat, self._norm, out=self._flat)
-        here, there = self._matrices
-        for _ in range(_TURNS):
-            x, y = _lying(here), _lying(there)
-            matmul(x, x.mT, out=self._square)
-            matmul(self._square, self._square, out=self._polynomial, alpha=_C)
-            backend.axpby(self._square, self._polynomial, _B)
-            matmul(self._polynomial, x, out=y)
-            backend.axpby(here, there, _A)
-            here, there = there, here
-        backend.copyto(here, out=self._matrices[0])
+    def __call__(self) -> None:
+        """X = X / |X|; then five times A = X X^T, B = b A + c A A, X = a X + B X."""
+        a, b, squared_norm = self._a, self._b, self._squared_norm
+        matmul, axpby = self._backend.matmul, self._backend.axpby
+        matmul(self._flat, self._flat.mT, out=squared_norm)
+        self._backend.elementwise(_normalized, self._matrix, squared_norm, out=self._other)
+        x, y = _wide(self._other), _wide(self._matrix)
+        for _ in range(_ITERATIONS):
+            matmul(x, x.mT, out=a)
+            matmul(a, a, out=b, alpha=_C)
+            axpby(a, out=b, alpha=_B)
+            matmul(b, x, out=y)
+            axpby(x, out=y, alpha=_A)
+            x, y = y, x
 
 
-def _lying(matrix: Array) -> Array:
-    """The matrix or its transpose, whichever has the fewer rows, so that X X^T is small."""
+def _normalized(xp: Any, x: Array, squared_norm: Array) -> Array:
+    return x / (xp.sqrt(squared_norm) + _EPSILON)
+
+
+def _wide(matrix: Array) -> Array:
+    """The matrix or its transpose, whichever has fewer rows, so that X X^T is small."""
     return matrix.mT if matrix.shape[-2] > matrix.shape[-1] else matrix
 
 
-class Muon(Rule):
-    """v = momentum v + g; p = (1 - r weight_decay) p - 0.2 sqrt(max(I, O)) r orthogonal(g + momentum v), for weights.
+def direction(xp: Any, g: Array, v: Array, momentum: float) -> tuple[Array, Array]:
+    """Nesterov's direction g + momentum v with the new v, and the new v."""
+    v = momentum * v + g
+    return g + momentum * v, v
 
-    Jordan et al. (2024), with the factor and the decay of Liu et al. (2025), Muon is scalable for LLM training,
-    equation 4, so that a learning rate is about AdamW's. Biases, which are no matrices, follow AdamW.
+
+def step(xp: Any, p: Array, d: Array, rate: Array, shrink: Array, size: float) -> Array:
+    """Liu et al. (2025), Muon is scalable for LLM training, equation 4."""
+    return shrink * p - (size * rate) * d
+
+
+class Muon(Optimizer):
+    """v = momentum v + g; d = orthogonal(g + momentum v);
+    p = (1 - rate weight_decay) p - 0.2 sqrt(max(I, O)) rate d.
+
+    Jordan et al. (2024), with the factor and the decay of Liu et al. (2025), so that learning rates
+    are about AdamW's. What does not decay, such as biases, follows Adam.
     """
 
-    def __init__(self, *vectors: Any, momentum: float, weight_decay: float) -> None:
-        super().__init__(*vectors, momentum=momentum, weight_decay=weight_decay)
-        xp = self._backend.xp
-        self._biases = Adam(*vectors, momentum=momentum, weight_decay=0.0, decoupled=True)
-        self._v = xp.zeros_like(self._p)
-        self.state = {"v": self._v, "adam_v": self._biases.state["v"], "adam_s": self._biases.state["s"]}
-        # where the steps of the weights are worked out
-        self._steps = [xp.empty_like(self._p[..., place]) for place in self._weights]
-        self._matrices = [
-            Orthogonalization(self._backend, xp.reshape(step, (*step.shape[:-1], *shape), copy=False))
-            for step, shape in zip(self._steps, self._shapes, strict=True)
-        ]
+    tuned = (0.028, 0.08)
+    decoupled_decay = True
 
-    def numbers(self, step: int, learning_rate: float) -> list[float]:
-        """[-r; the factor by which weights shrink; Adam's]"""
-        shrink = 1.0 - learning_rate * self._weight_decay
-        return [-learning_rate, shrink, *self._biases.numbers(step, learning_rate)]
+    def prepare(self, scalars: Scalars) -> None:
+        self.rate = scalars.add(lambda k, rate: rate)
+        self.shrink = scalars.add(lambda k, rate: 1 - rate * self.weight_decay)
+        self.v = self.add_state("v", self.weights(self.p))
+        self.d = self.backend.xp.zeros_like(self.v)
+        self.orthogonalize = [Orthogonalization(self.backend, d) for d in self.matrices(self.d)]
+        others = self.others(self.p), self.others(self.g)
+        momentum = self.momentum
+        self.adam = Adam(self.backend, *others, (), scalars, momentum=momentum, weight_decay=0.0)
+        self.state |= {f"adam_{name}": vector for name, vector in self.adam.state.items()}
 
-    def update(self, numbers: Array) -> None:
-        """One step."""
-        backend, axpby = self._backend, self._backend.axpby
-        for place, step, shape, matrix in zip(self._weights, self._steps, self._shapes, self._matrices, strict=True):
-            g, v, p = (vector[..., place] for vector in (self._g, self._v, self._p))
-            axpby(g, v, 1.0, self._momentum)
-            backend.copyto(g, out=step)
-            axpby(v, step, self._momentum)
-            matrix.apply()
-            backend.xp.multiply(step, _SIZE * math.sqrt(max(shape)), out=step)
-            axpby(step, p, numbers[0, ...], numbers[1, ...])
-        self._biases.update_parts(numbers[2:], [(part, False) for part, is_weights in self.parts() if not is_weights])
+    def update(self) -> None:
+        elementwise, g = self.backend.elementwise, self.weights(self.g)
+        elementwise(direction, g, self.v, self.momentum, out=(self.d, self.v))
+        for orthogonalize in self.orthogonalize:
+            orthogonalize()
+        for p, d in zip(self.matrices(self.p), self.matrices(self.d), strict=True):
+            size = _SIZE * math.sqrt(max(d.shape[-2:]))
+            elementwise(step, p, d, self.rate, self.shrink, size, out=p)
+        self.adam.update()

@@ -1,76 +1,112 @@
-"""What all update rules share: the vectors that they are bound to, and weight decay. All parameters lie in one flat
-vector, so each rule is a few lines over whole vectors, in place.
+"""What all optimizers share: the vectors they are bound to, and weight decay.
 
-Letters: p parameters, g gradients, v velocity (the running mean of gradients), s the running mean of squared
-gradients, r the learning rate, all vectors (..., P) but r. ``combine(x, out, a, b)`` is out = b out + a x, in one pass.
-
-What changes from step to step, such as r, is worked out on the host as a few ``numbers`` and handed to the rule in a
-device vector, so that a recorded step can be played with others.
+All parameters of a network are one flat vector, so an optimizer is a formula of a few lines. The
+formulas use the letters of the papers: p parameters, g gradients, m and v running means, all of
+them vectors (..., P), and k for the number of the step, from 1.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+import math
+from collections.abc import Sequence
+from typing import Any
 
 from ann.backends.base import Array, Backend
+from ann.optim.scalars import Scalars
 
 
-class Optimizer(Protocol):
-    """An update rule bound to one network's vectors.
+class Optimizer:
+    """An update rule, bound to the parameters and gradients of one network.
+
+    A rule implements ``prepare`` and ``update``, and may set the class attributes for default rates.
+
+    Args: backend: computes the step. parameters, gradients: device vectors (..., P). First come all
+        weights, which decay: one matrix (I, O) after another. Then comes everything that does not
+        decay: biases, gains and shifts.
+        shapes: (I, O) of each matrix.
+        scalars: provides the numbers that change from step to step, such as the learning rate.
+        momentum: the decay of the running mean of gradients.
+        weight_decay: how strongly weights are pulled towards 0.
+        accumulate: whether the backward pass may add new gradients to old ones; see ``SGD``. It may
+            not if something else changes the gradients before the update.
+
+    Class attributes, for the default rates of recipes:
+        tuned: the learning rate and weight decay for a sigmoid network, batches of 200 images and 24
+            epochs.
+        adaptive: it divides gradients by their own size.
+        sums_gradients: momentum m makes steps 1 / (1 - m) times as long.
+        decoupled_decay: each step shrinks weights by learning rate x weight decay.
 
     Attributes:
-        memory: what the network's backward pass shall leave of the gradients of the step before (see ``Dense``).
-        state: the vectors that it keeps from step to step, by their letters.
+        accumulate: what the backward pass multiplies the old gradients by before it adds new ones.
+        state: the vectors that last from step to step, by name. A checkpoint stores them.
     """
 
-    memory: float
-    state: dict[str, Array]
-
-    def numbers(self, step: int, learning_rate: float) -> list[float]:
-        """What ``update`` needs to know in this step, counted from 1."""
-
-    def update(self, numbers: Array) -> None:
-        """Change the parameters in place, by the present gradients, which may be overwritten.
-
-        ``numbers``: a device vector of what the method of that name gave.
-        """
-
-
-class Rule:
-    """What every rule holds: the vectors of the network, where its weights are, and two hyperparameters."""
-
-    memory = 0.0
+    tuned = (0.003, 1e-4)
+    adaptive, sums_gradients, decoupled_decay = True, False, False
+    accumulate = 0.0
 
     def __init__(
         self,
         backend: Backend,
         parameters: Array,
         gradients: Array,
-        weights: Sequence[slice],
         shapes: Sequence[tuple[int, int]],
+        scalars: Scalars,
         *,
         momentum: float,
         weight_decay: float,
+        accumulate: bool = True,
     ) -> None:
-        """``weights``: where in the vectors the weights are, matrices (I, O) of these ``shapes``.
+        self.backend = backend
+        self.p, self.g = parameters, gradients
+        self.momentum, self.weight_decay = momentum, weight_decay
+        self.shapes = tuple(shapes)
+        self.weight_count = sum(math.prod(shape) for shape in shapes)
+        self.may_accumulate = accumulate
+        self.state: dict[str, Array] = {}
+        self.prepare(scalars)
 
-        What lies between are biases, which do not decay.
+    def prepare(self, scalars: Scalars) -> None:
+        """Create vectors with ``add_state``, and numbers with ``scalars.add``.
+
+        Keep no reference to ``scalars``, which holds functions that refer to the rule: such a cycle
+        would keep the vectors alive after training.
         """
-        self._backend, self._p, self._g = backend, parameters, gradients
-        self._weights, self._shapes = weights, shapes
-        self._momentum, self._weight_decay = momentum, weight_decay
+        raise NotImplementedError
+
+    def update(self) -> None:
+        """Take one step along the present gradients, which may be overwritten."""
+        raise NotImplementedError
+
+    def add_state(self, name: str, like: Array) -> Array:
+        """A new vector of zeros that lasts from step to step."""
+        self.state[name] = self.backend.xp.zeros_like(like)
+        return self.state[name]
+
+    def weights(self, vector: Array) -> Array:
+        """The part of a vector that decays."""
+        return vector[..., : self.weight_count]
+
+    def others(self, vector: Array) -> Array:
+        """The part of a vector that does not decay."""
+        return vector[..., self.weight_count :]
+
+    def matrices(self, vector: Array) -> list[Array]:
+        """The weights (..., I, O) of each layer, as views."""
+        views, start = [], 0
+        for shape in self.shapes:
+            stop, full = start + math.prod(shape), (*vector.shape[:-1], *shape)
+            views.append(self.backend.xp.reshape(vector[..., start:stop], full, copy=False))
+            start = stop
+        return views
 
     def add_decay(self) -> None:
-        """Add the gradient of weight_decay / 2 |p|^2, for the weights alone."""
-        if self._weight_decay:
-            for part in self._weights:
-                self._backend.axpby(self._p[..., part], self._g[..., part], self._weight_decay)
+        """g = g + weight_decay p for the weights: the gradient of weight_decay / 2 |p|^2."""
+        if self.weight_decay:
+            p, g = self.weights(self.p), self.weights(self.g)
+            self.backend.elementwise(_decayed, p, g, self.weight_decay, out=g)
 
-    def parts(self) -> Iterator[tuple[slice, bool]]:
-        """The vectors in parts that are all weights or all biases, and whether the part is weights."""
-        edges = [0, *itertools.chain(*((part.start, part.stop) for part in self._weights)), self._p.shape[-1]]
-        for number, (start, stop) in enumerate(itertools.pairwise(edges)):
-            if start < stop:
-                yield slice(start, stop), bool(number % 2)
+
+def _decayed(xp: Any, p: Array, g: Array, weight_decay: float) -> Array:
+    return g + weight_decay * p

@@ -1,4 +1,4 @@
-"""Numbers that change from step to step, such as the learning rate, where a compiled step can read them."""
+"""Numbers that change from step to step, such as the learning rate, for compiled steps to read."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ _CAPACITY = 16
 class Scalars:
     """A device vector of numbers that change from step to step.
 
-    Whoever needs such a number adds a function for it and reads the 0-d array that it gets. Before each step, ``set``
-    replaces all numbers at once by a row of a ``table`` that was computed on the host and uploaded for many steps.
+    An optimizer or constraint adds a function for each number that it needs, and reads the 0-d
+    array that it gets. Before each step, ``set`` replaces all numbers at once by a row of a
+    ``table`` that was computed on the host and uploaded for many steps.
     """
 
     def __init__(self, backend: Backend, dtype: Any) -> None:
@@ -23,7 +24,7 @@ class Scalars:
         self._vector = backend.xp.zeros(_CAPACITY, dtype=dtype)
 
     def add(self, function: Callable[[int, float], float]) -> Array:
-        """The 0-d array that holds ``function(step, learning rate)`` during a step. Steps are counted from 1."""
+        """The 0-d array that holds ``function(step, learning rate)`` in a step, counted from 1."""
         self._functions.append(function)
         return self._vector[len(self._functions) - 1, ...]
 

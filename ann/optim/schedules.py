@@ -1,5 +1,7 @@
-"""Schedules: the learning rate of each step. Large steps early find a good region and small ones at the end
-settle in it; a warm-up avoids throwing away the random start before the gradients mean anything.
+"""Schedules: the learning rate of each step.
+
+Large steps early find a good region, and small ones at the end settle in it. A warm-up avoids
+throwing away the random start before the gradients mean anything.
 """
 
 from __future__ import annotations
@@ -9,12 +11,13 @@ from collections.abc import Callable
 
 from ann.spelling import did_you_mean
 
-# Each maps the share of the steps that is done, 0 <= t <= 1, to a factor of the learning rate.
+# Each maps the share of the steps that are done, 0 <= t <= 1, to a factor of the learning rate.
 _SHAPES: dict[str, Callable[[float], float]] = {
     "constant": lambda t: 1.0,
     "step": lambda t: 0.1 ** math.floor(3.0 * t),  # a tenth after each third
     "linear": lambda t: 1.0 - t,
-    "cosine": lambda t: 0.5 * (1.0 + math.cos(math.pi * t)),  # Loshchilov & Hutter (2017), equation 5, one cycle
+    # Loshchilov & Hutter (2017), equation 5, for one cycle
+    "cosine": lambda t: 0.5 * (1.0 + math.cos(math.pi * t)),
 }
 SCHEDULES = (*_SHAPES, "one-cycle")
 
@@ -22,7 +25,10 @@ _ONE_CYCLE_RISE, _ONE_CYCLE_START, _ONE_CYCLE_END = 0.3, 1.0 / 25.0, 1.0 / 250_0
 
 
 def _one_cycle(step: int, steps: int) -> float:
-    """Up from a 25th in the first three tenths and down to almost nothing, in half cosines (Smith & Topin 2018)."""
+    """Up from 4 % in the first 30 % of the steps, then down to almost 0: two half cosines.
+
+    Smith & Topin (2018).
+    """
     top = _ONE_CYCLE_RISE * steps - 1.0
     rises = step <= top
     done = step / top if rises and top > 0 else (step - top) / (steps - 1.0 - top)
@@ -31,14 +37,13 @@ def _one_cycle(step: int, steps: int) -> float:
 
 
 def get_schedule(name: str, learning_rate: float, steps: int, warmup: float = 0.0) -> Callable[[int], float]:
-    """A function of the step, 0 .. steps - 1, that gives its learning rate, always above 0.
+    """A function that maps a step, 0 .. steps - 1, to its learning rate, which is always above 0.
 
-    Args:
-        name: one of ``SCHEDULES``: constant; step, a tenth after each third; linear or cosine, down towards 0;
-            one-cycle, up and then down, which has its own warm-up.
+    Args: name: one of ``SCHEDULES``: constant; step, a tenth after each third; linear or cosine,
+        down towards 0; one-cycle, up and then down, which has its own warm-up.
         learning_rate: the largest value.
         steps: how many there will be, at least 1.
-        warmup: the share of the steps, 0 to below 1, in which the rate first rises in a straight line.
+        warmup: the share of the steps, from 0 to below 1, in which the rate first rises linearly.
 
     Raises:
         ValueError: the name is unknown.
@@ -46,7 +51,8 @@ def get_schedule(name: str, learning_rate: float, steps: int, warmup: float = 0.
     if name == "one-cycle":
         return lambda step: learning_rate * _one_cycle(step, steps)
     if name not in _SHAPES:
-        raise ValueError(f"unknown schedule {name!r}; known: {', '.join(SCHEDULES)}{did_you_mean(name, SCHEDULES)}")
+        known, hint = ", ".join(SCHEDULES), did_you_mean(name, SCHEDULES)
+        raise ValueError(f"unknown schedule {name!r}; known: {known}{hint}")
     shape, rising = _SHAPES[name], warmup * steps
 
     def rate(step: int) -> float:

@@ -1,58 +1,66 @@
-"""Update rules that follow the running mean of gradients. Letters: see ``optimizer``."""
+"""Stochastic gradient descent with momentum."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ann.backends.base import Array
-from ann.optim.optimizer import Rule
+from ann.optim.optimizer import Optimizer
+from ann.optim.scalars import Scalars
 
 
-class SGD(Rule):
-    """Stochastic gradient descent with momentum: v = momentum v + g; p = p - r v.
+def velocity(xp: Any, v: Array, g: Array, momentum: float) -> Array:
+    """Sutskever et al. (2013), equation 1, with the learning rate moved to equation 2."""
+    return momentum * v + g
 
-    The backward pass computes v itself: it adds the new gradient to ``memory`` times what was there, so that v takes
-    g's place. Where g is changed on its way, as by clipping, v has to be a vector of its own: ``own_velocity``. Weight
-    decay adds weight_decay p to the gradients of the weights.
+
+def step(xp: Any, p: Array, v: Array, rate: Array) -> Array:
+    """Sutskever et al. (2013), equation 2."""
+    return p - rate * v
+
+
+class SGD(Optimizer):
+    """v = momentum v + g; p = p - rate v.
+
+    Weight decay adds to the gradients. Usually the backward pass computes v: it adds the new
+    gradients to ``momentum`` times the old ones, so v is the vector of gradients. If something else
+    changes the gradients, such as clipping, v is a vector of its own.
     """
 
-    def __init__(self, *vectors: Any, own_velocity: bool = False, **hyperparameters: Any) -> None:
-        super().__init__(*vectors, **hyperparameters)
-        self._v = self._backend.xp.zeros_like(self._p) if own_velocity else self._g
-        self.state = {"v": self._v}
-        self.memory = 0.0 if own_velocity else self._momentum
+    tuned = (0.5, 1e-4)
+    adaptive, sums_gradients = False, True
 
-    def numbers(self, step: int, learning_rate: float) -> list[float]:
-        """[-r]"""
-        return [-learning_rate]
+    def prepare(self, scalars: Scalars) -> None:
+        self.rate = scalars.add(lambda k, rate: rate)
+        if self.may_accumulate:
+            self.accumulate = self.momentum
+            self.state["v"] = self.g
+        else:
+            self.add_state("v", self.p)
 
-    def update(self, numbers: Array) -> None:
-        """One step."""
+    def update(self) -> None:
         self.add_decay()
-        if self._v is not self._g:
-            self._backend.axpby(self._g, self._v, 1.0, self._momentum)
-        self._backend.axpby(self._v, self._p, numbers[0, ...])
+        p, g, v = self.p, self.g, self.state["v"]
+        if v is not g:
+            self.backend.elementwise(velocity, v, g, self.momentum, out=v)
+        self.backend.elementwise(step, p, v, self.rate, out=p)
 
 
-class Nesterov(Rule):
-    """SGD that looks one step ahead: v = momentum v + g; p = p - r (g + momentum v).
+def nesterov(xp: Any, p: Array, g: Array, v: Array, rate: Array, momentum: float) -> tuple[Array, Array, Array]:
+    """Bengio et al. (2013), equation 7, arranged as in PyTorch."""
+    v = momentum * v + g
+    g = g + momentum * v
+    return p - rate * g, g, v
 
-    Sutskever et al. (2013), in the arrangement of Bengio et al. (2013). Weight decay as in SGD.
-    """
 
-    def __init__(self, *vectors: Any, **hyperparameters: Any) -> None:
-        super().__init__(*vectors, **hyperparameters)
-        self._v = self._backend.xp.zeros_like(self._p)
-        self.state = {"v": self._v}
+class Nesterov(SGD):
+    """SGD that looks one step ahead: v = momentum v + g; p = p - rate (g + momentum v)."""
 
-    def numbers(self, step: int, learning_rate: float) -> list[float]:
-        """[-r, -r momentum]"""
-        return [-learning_rate, -learning_rate * self._momentum]
+    def prepare(self, scalars: Scalars) -> None:
+        self.v = self.add_state("v", self.p)
+        self.rate = scalars.add(lambda k, rate: rate)
 
-    def update(self, numbers: Array) -> None:
-        """One step."""
-        axpby, p, g, v = self._backend.axpby, self._p, self._g, self._v
+    def update(self) -> None:
         self.add_decay()
-        axpby(g, v, 1.0, self._momentum)
-        axpby(g, p, numbers[0, ...])
-        axpby(v, p, numbers[1, ...])
+        p, g, v, numbers = self.p, self.g, self.v, (self.rate, self.momentum)
+        self.backend.elementwise(nesterov, p, g, v, *numbers, out=(p, g, v))

@@ -1,46 +1,52 @@
-"""Adversarial training: a network sees each image a second time, moved a little way in the direction in which its loss
-grows fastest, so that it learns to answer alike all around an image. It knows nothing of pictures, and serves any data.
+"""Adversarial training: a network sees each image a second time, moved a short way in the direction
+in which its loss grows fastest. So it learns to give the same answer everywhere around an image.
 
-Goodfellow et al. (2015), Explaining and harnessing adversarial examples, section 6, whose objective is the mean of the
-loss of both, with steps of a given length in place of a given change of each input: Miyato et al. (2018), Virtual
-adversarial training, section 3.1. A moved image keeps the targets and the dropout of the image; pixels that dropout
-blackened are moved like the others.
+Goodfellow et al. (2015), Explaining and harnessing adversarial examples, section 6: the objective
+is the mean of both losses. As in Miyato et al. (2018), Virtual adversarial training, section 3.1,
+the length of the step is given, not the change of each input. A moved image keeps the targets and
+the dropout of the image; pixels that dropout set to 0 are moved like the others.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from ann.backends.base import Array, Backend
 
-_TINY = 1e-20  # against a gradient of 0; less than any that moves anything
+_TINY = 1e-20  # against a gradient of 0; less than any gradient that moves something
+
+
+def _square(xp: Any, gradient: Array) -> Array:
+    return gradient * gradient
+
+
+def _moved(xp: Any, x: Array, gradient: Array, squared_norm: Array, length: float) -> Array:
+    """x + length g / |g|"""
+    return x + gradient * (length / (xp.sqrt(squared_norm) + _TINY))
 
 
 class Adversary:
     """Moves batches of one size.
 
     Args:
-        backend: what computes.
+        backend: computes the step.
         length: of the step, in units of x.
-        x: (..., N, I + 1) device array: the images, before a column that biases weigh.
+        x: (..., N, I) device array: the images.
 
     Attributes:
-        images: (..., N, I + 1) device array: the images, moved.
+        images: (..., N, I) device array: the moved images.
     """
 
     def __init__(self, backend: Backend, length: float, x: Array) -> None:
         xp = backend.xp
         self._backend, self._length, self._x = backend, length, x
-        self.images = xp.asarray(x, copy=True)
-        self._squares = xp.empty_like(x[..., :-1])
-        self._sum_of = xp.ones((self._squares.shape[-1], 1), dtype=x.dtype)
-        self._norms = xp.empty((*x.shape[:-1], 1), dtype=x.dtype)
+        self.images, self._squares = xp.empty_like(x), xp.empty_like(x)
+        self._ones = xp.ones((x.shape[-1], 1), dtype=x.dtype)
+        self._squared_norms = xp.empty((*x.shape[:-1], 1), dtype=x.dtype)
 
     def move(self, gradient: Array) -> None:
-        """Set ``images`` to x + length g / |g|, for dL/dx g (..., N, I)."""
-        xp, norms = self._backend.xp, self._norms
-        xp.multiply(gradient, gradient, out=self._squares)
-        self._backend.matmul(self._squares, self._sum_of, out=norms)
-        xp.sqrt(norms, out=norms)
-        xp.add(norms, _TINY, out=norms)
-        xp.divide(self._length, norms, out=norms)
-        xp.multiply(gradient, norms, out=self._squares)
-        xp.add(self._x[..., :-1], self._squares, out=self.images[..., :-1])
+        """Set ``images`` to x + length g / |g|, for the gradient g = dL/dx (..., N, I)."""
+        elementwise, squared_norms = self._backend.elementwise, self._squared_norms
+        elementwise(_square, gradient, out=self._squares)
+        self._backend.matmul(self._squares, self._ones, out=squared_norms)
+        elementwise(_moved, self._x, gradient, squared_norms, self._length, out=self.images)

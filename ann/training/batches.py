@@ -1,114 +1,183 @@
-"""Batches of a training's images, made on the device: gathered, distorted, with some pixels silenced. All that is made
-for one size of batch lasts, so that making another of that size can be played as part of a recorded step.
+"""The images of a training on their device, and the batches that are made of them: gathered, scaled, distorted, with
+some pixels dropped.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from ann.backends.base import Array, Backend
-from ann.data.distortion import DistortedBatch
-from ann.neural_network import CHUNK, NeuralNetwork, slices
+from ann.data.distortion import DistortedBatch, Distorter
+from ann.neural_network import NeuralNetwork
 from ann.nn.dropout import Mask
-from ann.training.images import Images, distorter
+from ann.nn.layers import Dense
+from ann.nn.network import PIXEL_SCALE, fill_inputs
 from ann.training.recipe import Recipe
+from ann.validation import check_targets, classes_of
 
 
-class Batches:
-    """Makes batches of a training's images.
-
-    Attributes:
-        rows, usual_rows: device arrays that bring the network's inputs into the order in which batches have them, those
-            that are left out first, and back.
-        black: how many inputs are left out: pixels that are black in all images.
-        floats: whether the images are floats, and no pixels.
-        scale: what times a batch is what the network reads: 1/255 for pixels, 1 for floats.
-        white: what times the scale is 1, the input that biases weigh.
-        weights: how much each image counts, or None.
-    """
-
-    def __init__(self, network: NeuralNetwork, images: Images, recipe: Recipe) -> None:
-        xp, upload = network.xp, network.backend.from_host
-        self.inputs, self.dtype, self.input_dropout = network.input_dim, network.dtype, recipe.input_dropout
-        self.targets, self.numbers = images.targets, xp.arange(images.count, dtype=xp.uint32)
-        self.floats = images.pixels.dtype != xp.uint8
-        self.scale, self.white = (1.0, 1.0) if self.floats else (network.pixel_scale, 255.0)
-        self.weights = images.weights
-        self.distorter = distorter(network, images, recipe)
-        self.random = bool(recipe.dropout or recipe.input_dropout or self.distorter)  # what follows from the image
-        # A distorted image may be lit anywhere, and one that is moved is
-        everywhere = self.distorter is not None or recipe.adversarial > 0
-        self.black = 0 if everywhere else images.black
-        rows = images.rows.copy()
-        if everywhere:
-            rows.sort()
-        self.rows, self.usual_rows = upload(rows), upload(rows.argsort())
-        if not self.distorter:
-            # The pixels that are not black in all images, and one more, white, which the biases weigh
-            size = images.count, self.inputs + 1 - self.black
-            self.pixels = xp.full(size, self.white, dtype=images.pixels.dtype)
-            seen = self.rows[self.black : -1]
-            for chunk in slices(images.count, CHUNK):
-                self.pixels[chunk, :-1] = xp.take(images.pixels[chunk, :], seen, axis=1)
-
-
-class Batch:
-    """Batches of one size.
+class ImageSet:
+    """Images and targets on the device.
 
     Args:
-        backend: what computes.
-        batches: what they are made of.
-        chosen: (..., N) device array: the numbers of the images.
-        pixel_key, distortion_key: (..., 1) device arrays, uint32, which decide, with the image, what is silenced and
-            how it is distorted, and change from epoch to epoch.
+        network: what is trained on them or applied to them.
+        images: (N, I) host array: uint8 pixels, or floats.
+        labels: (N,) integers or (N, O) target rows, a host array.
+        label_smoothing: a target is this share of 1 / classes, and the rest of what the label says: Szegedy et al.
+            (2016), section 7.
+        weights: (N,) host array: how much each image counts. None: all alike.
+        lit: a host array of indices: which columns of the images to keep. None: all of them.
+        shape: of an image, for distortions.
 
     Attributes:
-        x: (..., N, I + 1) device array of floats: pixels, from 0 to 255, and a column of 255, which the biases weigh;
-            or floats, and a column of 1.
-        targets: (..., N, O) device array: the target rows.
-        weights: (..., N, 1) device array: how much each image counts; or None.
-        numbers: (..., N) device array, uint32: the same as ``chosen``, as what is random knows them.
+        count: N.
+        pixels: (N, columns kept) device array of uint8 or floats.
+        labels: (N,) device array; None for target rows that are not one-hot.
+        targets: (N, O) device array of floats.
+        weights: (N, 1) device array of floats with mean 1, or None.
     """
 
     def __init__(
-        self, backend: Backend, batches: Batches, chosen: Array, pixel_key: Array, distortion_key: Array
+        self,
+        network: NeuralNetwork,
+        images: Any,
+        labels: Any,
+        *,
+        label_smoothing: float = 0.0,
+        weights: Any = None,
+        lit: Any = None,
+        shape: tuple[int, ...] = (),
+    ) -> None:
+        self.lit = lit
+        self.shape = shape
+        upload = network.backend.from_host
+        dtype = network.dtype_name
+        self.count = len(images)
+        targets = check_targets("labels", labels, self.count, network.output_dim, network.network.loss.targets)
+        targets = (1.0 - label_smoothing) * targets + label_smoothing / network.output_dim
+        self.targets = upload(targets.astype(dtype))
+        classes = classes_of(labels)
+        self.labels = None if classes is None else upload(classes)
+        pixels = images if images.dtype.name == "uint8" else images.astype(dtype, copy=False)
+        # pixels[:, lit] would be stored column by column, and copied whenever rows are taken
+        self.pixels = upload(pixels if lit is None else pixels.take(lit, axis=1))
+        self.weights = None
+        if weights is not None:
+            self.weights = upload((weights / weights.mean()).astype(dtype)[:, None])
+
+
+def training_set(
+    network: NeuralNetwork, images: Any, labels: Any, recipe: Recipe, shape: tuple[int, ...] = (), weights: Any = None
+) -> ImageSet:
+    """The images to train on, as the recipe wants them."""
+    lit = lit_pixels(network, images, recipe)
+    smoothing = recipe.label_smoothing
+    return ImageSet(network, images, labels, label_smoothing=smoothing, weights=weights, lit=lit, shape=shape)
+
+
+def lit_pixels(network: NeuralNetwork, images: Any, recipe: Recipe) -> Any:
+    """Indices of the columns that training needs, a host array: the pixels that are not black in every image.
+
+    Black pixels add nothing to a sum, so training without them is exact, and for MNIST saves a twelfth of the first
+    layer. Their weights become 0, because nothing is learnt about them. All pixels are needed (the result is None) if
+    training distorts or moves the images, if the optimizer is Muon, whose steps depend on the shape of the weights, or
+    if the network has been trained before and may use them. A few black pixels stay, because processors prefer
+    multiples of 8.
+    """
+    changes = recipe.strengths.any or recipe.adversarial or recipe.optimizer == "muon"
+    if changes or network.recipe is not None or not isinstance(network.network.layers[0], Dense):
+        return None
+    lit = images.any(axis=0)
+    black, count = (~lit).nonzero()[0], int(lit.sum())
+    lit[black[: max(8, -(-count // 8) * 8) - count]] = True
+    return None if lit.all() else lit.nonzero()[0]
+
+
+def distorter(network: NeuralNetwork, images: ImageSet, recipe: Recipe) -> Distorter | None:
+    """Distorts the images as the recipe says, or None. Raises ValueError if they are not pictures."""
+    if not recipe.strengths.any:
+        return None
+    xp = network.backend.xp
+    if len(images.shape) != 2 or images.pixels.dtype != xp.uint8:
+        raise ValueError("train_images: distortions need images of shape (N, height, width), of uint8 pixels")
+    rotation_shares = xp.ones(images.count, dtype=network.network.dtype)
+    if images.labels is not None:
+        rotated_less = (images.labels == 1) | (images.labels == 7)  # otherwise they would become other digits
+        rotation_shares = 1.0 - 0.5 * xp.astype(rotated_less, network.network.dtype)
+    return Distorter(network.backend, images.pixels, images.shape, recipe.strengths, rotation_shares)
+
+
+class BatchBuffer:
+    """Arrays for batches of one size. ``fill`` makes a batch, and can be compiled.
+
+    Args:
+        backend: what computes.
+        images: what the batches are made of.
+        distorter: distorts them, or None.
+        input_dropout: the share of inputs that become 0.
+        random: whether anything random depends on the image, so that ``image_ids`` is needed.
+        indices: (..., N) device array: which images.
+        pixel_key, distortion_key: (..., 1) device arrays, uint32. With the image, they determine what is dropped and
+            how it is distorted. They change from epoch to epoch.
+
+    Attributes:
+        x: (..., N, I) device array: the inputs.
+        targets: (..., N, O) device array: the target rows.
+        weights: (..., N, 1) device array: how much each image counts; or None.
+        image_ids: (..., N) device array, uint32: the same as ``indices``, for random bits.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        images: ImageSet,
+        distorter: Distorter | None,
+        input_dropout: float,
+        random: bool,
+        indices: Array,
+        pixel_key: Array,
+        distortion_key: Array,
     ) -> None:
         xp = backend.xp
-        self._backend, self._batches = backend, batches
-        shape = (*chosen.shape, batches.inputs + 1 - batches.black)
-        self.x = xp.empty(shape, dtype=batches.dtype)
-        self.x[..., -1:] = xp.full((chosen.shape[-1], 1), batches.white, dtype=batches.dtype)
-        self.targets = xp.empty((*chosen.shape, batches.targets.shape[1]), dtype=batches.dtype)
-        self.numbers = xp.empty_like(chosen, dtype=xp.uint32)
-        self.weights = None if batches.weights is None else xp.empty((*chosen.shape, 1), dtype=batches.dtype)
-        self._pixels = self.x if batches.floats else xp.empty(shape, dtype=xp.uint8)
-        lit = self.x[..., :-1]
-        # The images of all members of a committee in a row
-        self._chosen, self._flat_numbers = (xp.reshape(array, (-1,), copy=False) for array in (chosen, self.numbers))
-        self._flat_x, self._flat_pixels, self._flat_targets = (
-            xp.reshape(array, (self._chosen.shape[0], -1), copy=False) for array in (self.x, self._pixels, self.targets)
-        )
-        if self.weights is not None:
-            self._flat_weights = xp.reshape(self.weights, (-1, 1), copy=False)
-        self._distorted, self._mask, self._lit = None, None, lit
-        if batches.distorter:
-            out = self._flat_x[:, :-1]
-            self._distorted = DistortedBatch(batches.distorter, backend, chosen, self.numbers, distortion_key, out)
-        if batches.input_dropout:
-            self._mask = Mask(backend, batches.input_dropout, self.numbers, pixel_key, lit)
+        dtype = images.targets.dtype
+        self.backend = backend
+        self.images = images
+        self.random = random
+        self.indices = xp.reshape(indices, (-1,), copy=False)
+        self.x = xp.empty((*indices.shape, images.pixels.shape[1]), dtype=dtype)
+        self.targets = xp.empty((*indices.shape, images.targets.shape[1]), dtype=dtype)
+        self.weights = None if images.weights is None else xp.empty((*indices.shape, 1), dtype=dtype)
+        self.image_ids = xp.empty_like(indices, dtype=xp.uint32)
+        # The same arrays with all members' images in a row
+        self.flat_x, self.flat_targets = (self._flat(array) for array in (self.x, self.targets))
+        self.flat_weights = None if self.weights is None else self._flat(self.weights)
+        is_float = images.pixels.dtype == dtype
+        self.gathered = self.flat_x if is_float else xp.empty_like(self.flat_x, dtype=images.pixels.dtype)
+        self.distorted = None
+        if distorter:
+            ids = self.image_ids
+            self.distorted = DistortedBatch(distorter, backend, indices, ids, distortion_key, self.flat_x)
+        self.mask = Mask(backend, input_dropout, self.image_ids, pixel_key, self.x) if input_dropout else None
 
-    def draw(self) -> None:
-        """Make the batch of the images and the keys that are now in their arrays."""
-        backend, xp, batches = self._backend, self._backend.xp, self._batches
-        if batches.random:
-            xp.take(batches.numbers, self._chosen, axis=0, out=self._flat_numbers)
-        xp.take(batches.targets, self._chosen, axis=0, out=self._flat_targets)
-        if self.weights is not None:
-            xp.take(batches.weights, self._chosen, axis=0, out=self._flat_weights)
-        if self._distorted:
-            self._distorted.draw()
+    def _flat(self, array: Array) -> Array:
+        return self.backend.xp.reshape(array, (self.indices.shape[0], -1), copy=False)
+
+    def fill(self) -> None:
+        """Make the batch of the images whose indices are now in their array."""
+        backend, images = self.backend, self.images
+        xp = backend.xp
+        xp.take(images.targets, self.indices, axis=0, out=self.flat_targets)
+        if images.weights is not None:
+            xp.take(images.weights, self.indices, axis=0, out=self.flat_weights)
+        if self.random:
+            backend.copyto(xp.reshape(self.indices, self.image_ids.shape, copy=False), out=self.image_ids)
+        if self.distorted:
+            self.distorted.fill()
+            xp.multiply(self.x, PIXEL_SCALE, out=self.x)
         else:
-            xp.take(batches.pixels, self._chosen, axis=0, out=self._flat_pixels)
-            if not batches.floats:
-                backend.copyto(self._pixels, out=self.x)
-        if self._mask:
-            self._mask.draw()
-            xp.multiply(self._lit, self._mask.numbers, out=self._lit)
+            xp.take(images.pixels, self.indices, axis=0, out=self.gathered)
+            if self.gathered is not self.flat_x:
+                fill_inputs(backend, self.gathered, out=self.flat_x)
+        if self.mask:
+            self.mask.fill()
+            xp.multiply(self.x, self.mask.values, out=self.x)

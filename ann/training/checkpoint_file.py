@@ -1,8 +1,9 @@
-"""The checkpoint file: all that a training run needs to go on as if it had not stopped. It is written wholly or not at
-all, holds host arrays only, so that any device can go on from it, and is read without running anything in it.
+"""The checkpoint file: everything that a training run needs to continue as if it had not stopped.
+It is written completely or not at all, holds host arrays only, so that any device can resume from
+it, and is read without executing anything in it.
 
-It is an ``.npz`` file of NumPy: an array for each vector, and ``about``, JSON text in UTF-8, which says what
-run it belongs to and how far that is.
+It is an ``.npz`` file with one array per vector, and ``about``: UTF-8 JSON text that identifies the
+run and holds its state.
 """
 
 from __future__ import annotations
@@ -20,25 +21,25 @@ import numpy as np
 from ann.errors import CheckpointError
 from ann.files.atomic import read_regular, write_atomically
 from ann.files.digest import digest
-from ann.nn.activations import ACTIVATIONS, Registered
+from ann.nn.activations import ACTIVATIONS, BUILT_IN
 from ann.training.report import EpochReport
 
-FORMAT, VERSION = "ann-checkpoint", 1
+FORMAT, VERSION = "ann-checkpoint", 2
 _MAX_BYTES = 2**34
 _FIELDS = {"format", "version", "run", "epoch", "step", "seconds", "finished", "warned_of", "reports"}
 
 
 @dataclass
 class TrainingState:
-    """How far a run is.
+    """How far a run has come.
 
     Attributes:
-        epoch: the one that is next, or under way, from 1.
-        step: how many of its steps are done.
-        seconds: what these took.
-        finished: nothing is left to do.
-        reports: of the epochs that are done.
-        warned_of: the checks of ``diagnostics`` that have warned.
+        epoch: the current or next epoch, from 1.
+        step: the number of its steps that are done.
+        seconds: how long they took.
+        finished: whether the run is complete.
+        reports: of the complete epochs.
+        warned_of: names of the checks in ``diagnostics`` that have warned.
     """
 
     epoch: int = 1
@@ -52,29 +53,31 @@ class TrainingState:
 def write_checkpoint(
     path: str | os.PathLike[str], run: Mapping[str, Any], state: TrainingState, arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """Write a checkpoint, wholly or not at all.
+    """Write a checkpoint completely or not at all.
 
     Args:
         path: of the file.
-        run: what must be the same when the run goes on: plain values, as they come back from JSON.
-        state: how far it is.
+        run: what identifies the run: plain values that JSON can hold.
+        state: how far the run has come.
         arrays: host arrays by name.
 
     Raises:
-        OSError: it cannot be written; an old one is as it was.
+        OSError: it cannot be written; an old one is unchanged.
     """
     about = {"format": FORMAT, "version": VERSION, "run": dict(run), **asdict(state)}
-    everything: dict[str, Any] = {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8), **arrays}
+    text = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
+    contents: dict[str, Any] = {"about": text, **arrays}
     buffer = io.BytesIO()
-    np.savez(buffer, **everything)
+    np.savez(buffer, **contents)
     write_atomically(path, buffer.getbuffer())
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], TrainingState, dict[str, np.ndarray]]:
-    """The run, the state and the arrays of a checkpoint, as ``write_checkpoint`` was given them.
+    """The run, the state and the arrays of a checkpoint, as they were given to
+    ``write_checkpoint``.
 
     Raises:
-        CheckpointError: it is missing, unreadable, damaged, or of a later version.
+        CheckpointError: it is missing, unreadable, damaged or of another version.
     """
     try:
         data = read_regular(path, _MAX_BYTES)
@@ -84,23 +87,23 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Train
         return _parse(data)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    except Exception as error:  # of zipfile, of NumPy and of the tokenizer that it calls: many kinds
+    except Exception as error:  # zipfile, NumPy and the tokenizer that it uses raise many types
         raise CheckpointError(f"{path}: not a checkpoint, or damaged: {' '.join(str(error).split())}") from None
 
 
 def _parse(data: bytes) -> tuple[dict[str, Any], TrainingState, dict[str, np.ndarray]]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
-            raise ValueError("it is compressed, which a checkpoint is not")
+            raise ValueError("it is compressed; checkpoints are not")
     with np.load(io.BytesIO(data), allow_pickle=False) as found:
         arrays = {name: found[name] for name in found.files}
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise ValueError("it holds other things than arrays")
+        raise ValueError("it does not hold arrays only")
     about = json.loads(arrays.pop("about").tobytes())
     if about["format"] != FORMAT:
         raise ValueError(f"its format is not {FORMAT!r}")
     if about["version"] != VERSION:
-        raise CheckpointError(f"a checkpoint of version {about['version']}; known here: {VERSION}")
+        raise CheckpointError(f"a checkpoint of version {about['version']}, expected {VERSION}")
     if set(about) != _FIELDS:
         raise ValueError(f"its fields are not {', '.join(sorted(_FIELDS))}")
     state = TrainingState(
@@ -112,7 +115,7 @@ def _parse(data: bytes) -> tuple[dict[str, Any], TrainingState, dict[str, np.nda
 
 
 def _check_state(state: TrainingState) -> None:
-    """Raise ValueError where it makes no sense."""
+    """Raise ValueError if the state cannot be right."""
     kinds = {"epoch": int, "step": int, "seconds": float, "finished": bool, "warned_of": list}
     _check_kinds(state, kinds)
     numbers = [report.epoch for report in state.reports]
@@ -124,8 +127,8 @@ def _check_state(state: TrainingState) -> None:
         _check_kinds(report, dict.fromkeys(("loss", "learning_rate", "seconds", "images_per_second"), float))
         _check_kinds(report, {"epochs": int})
         if report.validation:
-            _check_kinds(report.validation, {"loss": float, "wrong": int, "total": int})
-            if not 0 <= report.validation.wrong <= report.validation.total or report.validation.total == 0:
+            _check_kinds(report.validation, {"loss": float, "errors": int, "count": int})
+            if not 0 <= report.validation.errors <= report.validation.count or report.validation.count == 0:
                 raise ValueError(f"validation {report.validation}")
 
 
@@ -137,7 +140,7 @@ def _check_kinds(thing: Any, kinds: Mapping[str, Any]) -> None:
 
 
 def check_same_run(path: str | os.PathLike[str], there: Any, here: Mapping[str, Any]) -> None:
-    """Raise CheckpointError, naming what differs, unless a checkpoint's run is this one."""
+    """Raise CheckpointError, naming the differences, unless a checkpoint is of this run."""
     differences = _differences("", *(json.loads(json.dumps(run)) for run in (there, here)))
     if differences:
         raise CheckpointError(
@@ -147,14 +150,18 @@ def check_same_run(path: str | os.PathLike[str], there: Any, here: Mapping[str, 
 
 def _differences(name: str, there: Any, here: Any) -> list[str]:
     if isinstance(there, dict) and isinstance(here, dict):
-        names = sorted({*there, *here})
-        return [line for key in names for line in _differences(f"{name} {key}".strip(), there.get(key), here.get(key))]
+        found = []
+        for key in sorted({*there, *here}):
+            found += _differences(f"{name} {key}".strip(), there.get(key), here.get(key))
+        return found
     return [] if there == here else [f"{name} is {here!r} and was {there!r}"]
 
 
 def fingerprints(names: Iterable[str]) -> dict[str, str]:
-    """For each of these that is a user's own, what tells it from another of the same name: its values and slopes."""
+    """For each of these that is a user's own, what tells it from another of the same name: its
+    values and slopes.
+    """
     z = np.linspace(-3.0, 3.0, 25)
-    own = [one for one in map(ACTIVATIONS.get, names) if isinstance(one, Registered)]
+    own = [ACTIVATIONS[name] for name in {*names} - BUILT_IN]
     with np.errstate(all="ignore"):
-        return {one.name: digest(one.curve(np, z), one.derivative(np, z)) for one in own}
+        return {one.name: digest(one.function(np, z), one.derivative(np, z)) for one in own}

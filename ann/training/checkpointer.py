@@ -1,5 +1,5 @@
-"""Checkpoints of a run: when to write one, what goes into it, and how a run goes on from it. What is in none, the order
-of images and what dropout silences, follows from the seed and the epoch.
+"""Checkpoints of a run: when to write one, what goes into it, and how to resume from it. The order
+of images and the dropout masks are not in it: they follow from the seed and the epoch.
 """
 
 from __future__ import annotations
@@ -18,25 +18,24 @@ from ann.neural_network import NeuralNetwork
 from ann.training.checkpoint_file import TrainingState, check_same_run, read_checkpoint, write_checkpoint
 from ann.training.distributed import SINGLE_PROCESS, Processes, on_first
 from ann.training.early_stopping import EarlyStopping
-from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
-from ann.training.trainer import Steps
+from ann.training.trainer import Trainer
 from ann.validation import check_count, check_number
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where ``fit`` keeps a checkpoint, and how often it writes one; it always does at the end, or when it is stopped.
+    """Where ``fit`` keeps its checkpoint, and how often it writes one besides at the end.
 
-    Where the file is there already, ``fit`` goes on from it.
+    If the file exists, ``fit`` resumes from it.
 
     Attributes:
         path: of the file.
-        epochs: write one after so many epochs; None for no such rule.
-        seconds: write one after the step when so many seconds have passed; None for no such rule.
+        epochs: write one after every so many epochs, or None.
+        seconds: write one after a step when so many seconds have passed, or None.
 
     Raises:
-        ValueError: a number makes no sense.
+        ValueError: a number is out of range.
     """
 
     path: str | os.PathLike[str]
@@ -51,29 +50,31 @@ class Checkpoints:
 
 
 class Checkpointer:
-    """Knows how far a run is, and keeps that in a checkpoint where one is wanted.
+    """Tracks the state of a run and, if wanted, keeps it in a checkpoint.
 
     Attributes:
-        state: how far it is. Where there was a checkpoint, the network, the steps and this are as they were then.
+        state: how far it is. Where there was a checkpoint, the network, the trainer and this are as
+            they were then.
     """
 
     def __init__(
         self,
         checkpoints: Checkpoints | None,
         network: NeuralNetwork,
-        steps: Steps,
+        trainer: Trainer,
         stopping: EarlyStopping | None,
         run: Callable[[], dict[str, Any]],
         processes: Processes = SINGLE_PROCESS,
     ) -> None:
-        """``run`` says what must be the same for a run to be this one, as plain values.
+        """Resume if there is a checkpoint.
 
-        Of several processes, the first reads and writes, and what it reads all get.
+        ``run`` returns what identifies the run, as plain values: it must be equal to resume. With
+        several processes the first one reads and writes, and all get what it reads.
         """
         self.state, self._processes = TrainingState(), processes
-        self._checkpoints, self._network, self._steps, self._stopping = checkpoints, network, steps, stopping
+        self._checkpoints, self._network, self._trainer, self._stopping = checkpoints, network, trainer, stopping
         self._written, self._started, self._changed = time.monotonic(), time.perf_counter(), True
-        self._done = False  # whether there was a step
+        self._trained = False  # whether any step was done
         if checkpoints:
             self._run = run()
             if on_first(processes, user_path(checkpoints.path).exists):
@@ -81,23 +82,24 @@ class Checkpointer:
             on_first(processes, lambda: check_writable(checkpoints.path))
 
     def start_clock(self) -> None:
-        """From here on, time is training's."""
+        """Begin to measure training time."""
         self._started = time.perf_counter()
 
     def seconds(self) -> float:
-        """How long the present epoch has been trained."""
+        """How long the current epoch has been trained."""
         return self.state.seconds + time.perf_counter() - self._started
 
     def after_step(self, done: int) -> None:
-        """Note that so many steps of the epoch are done, and write a checkpoint if it is time."""
-        self.state.step, self._changed, self._done = done, True, True
+        """Record that ``done`` steps of the epoch are done; write a checkpoint if it is time."""
+        self.state.step = done
+        self._changed = self._trained = True
         if self._checkpoints and self._seconds_have_passed():
             self.state.seconds = self.seconds()
             self._write_or_warn()
             self.start_clock()
 
     def after_epoch(self, report: EpochReport) -> None:
-        """Note that an epoch is done, and write a checkpoint if it is time."""
+        """Record that an epoch is done; write a checkpoint if it is time."""
         state, self._changed = self.state, True
         state.reports.append(report)
         state.epoch, state.step, state.seconds = report.epoch + 1, 0, 0.0
@@ -106,41 +108,44 @@ class Checkpointer:
             self._write_or_warn()
 
     def stopped(self) -> None:
-        """Note that training stops in the middle of an epoch."""
+        """Record that training stops in the middle of an epoch."""
         self.state.seconds = self.seconds()
 
     def end(self) -> bool:
-        """Write the last checkpoint; whether anything was done since there was one.
+        """Write the last checkpoint. Returns whether any step was done since the start or
+        resumption.
 
-        Raises OSError where it is needed, to go on, and cannot be written.
+        Raises OSError if it is needed to resume and cannot be written.
         """
-        done, self._done = self._done, False
+        trained, self._trained = self._trained, False
         if self.state.finished:
             self._write_or_warn()
         else:
             self._gather()
             self._write()
-        self._processes.any_process(False)  # none goes on, or leaves, before it is written
-        return done
+        self._processes.any_process(False)  # all wait until it is written
+        return trained
 
     def _write_or_warn(self) -> None:
-        """A full disk must not end a training that may take hours yet."""
+        """Write a checkpoint; a full disk must not end a run that may take hours more."""
         self._gather()
         try:
             self._write()
         except (OSError, MemoryError) as error:
             self._written = time.monotonic()  # do not try again after every step
-            why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else "not enough memory"
-            message = f"no checkpoint was written: {why}; training goes on"
+            reason = "not enough memory"
+            if isinstance(error, OSError):
+                reason = f"{error.filename}: {error.strerror}"
+            message = f"no checkpoint was written: {reason}; training continues"
             warnings.warn(message, RuntimeWarning, stacklevel=4)
 
     def _gather(self) -> None:
-        """All processes together: make whole what is going to be written. The first may not have written the last."""
+        """Collect what the first process writes, if anything has changed in any process."""
         if self._checkpoints and self._processes.any_process(self._changed):
-            self._steps.gather(self.state.step)
+            self._trainer.gather(self.state.step)
 
     def _write(self) -> None:
-        """Write a checkpoint, if one is wanted and anything has changed since the last."""
+        """Write a checkpoint if one is wanted and anything has changed since the last."""
         if self._processes.rank > 0:
             self._written, self._changed = time.monotonic(), False
         elif self._checkpoints and self._changed:
@@ -153,36 +158,29 @@ class Checkpointer:
         every = self._checkpoints.seconds if self._checkpoints else None
         if every is None:
             return False
-        return self._processes.any_process(self._processes.rank == 0 and time.monotonic() - self._written >= every)
+        due = self._processes.rank == 0 and time.monotonic() - self._written >= every
+        return self._processes.any_process(due)
 
     def _arrays(self) -> dict[str, Array]:
-        """All that has to be kept, by name: device arrays, to read or to fill."""
-        arrays = {"network": self._network.parameters, **self._steps.state(self.state.step)}
+        """The device arrays in a checkpoint by name, to read or to fill."""
+        arrays = {"network": self._network.parameters, **self._trainer.state(self.state.step)}
         if self._stopping:
             arrays["best"] = self._stopping.parameters
         return arrays
 
     def _resume(self, path: str | os.PathLike[str]) -> None:
         run, self.state, found = on_first(self._processes, lambda: read_checkpoint(path))
-        check_same_run(path, _as_known_now(run), self._run)
+        check_same_run(path, run, self._run)
         state, epochs = self.state, self._run["recipe"]["epochs"]
-        if state.step > self._steps.count or state.epoch > epochs + state.finished:
+        if state.step > self._trainer.steps or state.epoch > epochs + state.finished:
             raise CheckpointError(f"{path}: not a checkpoint, or damaged: epoch {state.epoch}, step {state.step}")
         wanted = self._arrays()
         for name, array in wanted.items():
-            kind = (array.shape, self._network.dtype_name)
-            if name not in found or (found[name].shape, found[name].dtype.name) != kind:
-                raise CheckpointError(f"{path}: not a checkpoint of this run, or damaged: {name} is not as expected")
+            expected = (array.shape, self._network.dtype_name)
+            if name not in found or (found[name].shape, found[name].dtype.name) != expected:
+                raise CheckpointError(f"{path}: not a checkpoint of this run, or damaged: wrong {name}")
         for name, array in wanted.items():
             array[...] = self._network.backend.from_host(found[name])
         if self._stopping:
             self._stopping.resume(self.state.reports)
         self._changed = False
-
-
-def _as_known_now(run: Any) -> Any:
-    """A run that may have begun under an earlier version: what that did not know has its default, which is off."""
-    if not (isinstance(run, dict) and isinstance(run.get("network"), dict) and isinstance(run.get("recipe"), dict)):
-        return run
-    network = {"committee": 1, **run["network"]}
-    return {**run, "network": network, "recipe": {**Recipe().training_fields(), **run["recipe"]}}

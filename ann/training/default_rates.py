@@ -1,26 +1,16 @@
 """Default learning rate, weight decay and warm-up, derived from the rest of a recipe.
 
-With them, a recipe trains well when only its optimizer, activation, batch size, schedule or number of epochs is
-changed. The table holds the values for a sigmoid network trained for 24 epochs in batches of 200. The table and the
-factors below were tuned with the last 10,000 training images of MNIST as validation images.
+With them, a recipe trains well when only its optimizer, activation, batch size, schedule or number
+of epochs is changed. Each optimizer has values for a sigmoid network trained for 24 epochs in batches
+of 200. They and the factors below were tuned with the last 10,000 training images of MNIST as
+validation images.
 """
 
 from __future__ import annotations
 
 import math
 
-# optimizer -> (learning rate, weight decay)
-_TUNED = {
-    "sgd": (0.5, 1e-4),
-    "nesterov": (0.5, 1e-4),
-    "adam": (0.015, 1e-4),
-    "rmsprop": (0.0015, 1e-4),
-    "adamw": (0.028, 0.08),
-    "muon": (0.028, 0.08),
-}
-_DECOUPLED = ("adamw", "muon")  # each step shrinks weights by learning rate x weight decay
-_PLAIN = ("sgd", "nesterov")  # do not divide the gradient by its own size
-_ACCUMULATING = (*_PLAIN, "rmsprop")  # momentum m makes steps 1 / (1 - m) times as long
+from ann.optim.registry import CLASSES
 
 
 def default_rates(
@@ -36,31 +26,36 @@ def default_rates(
 ) -> dict[str, float]:
     """The default ``learning_rate``, ``weight_decay`` and ``warmup`` for these fields of a recipe.
 
-    - Sigmoid weights start about four times as large as others (see ``initializers``), so their steps may be larger.
-    - Four times as many images halve the noise of the mean gradient, so steps may be twice as long: Krizhevsky (2014),
-      One weird trick for parallelizing convolutional neural networks, for SGD; Malladi et al. (2022), On the SDEs and
-      scaling rules for adaptive gradient algorithms, for Adam. Above 200 images, adaptive optimizers did better with a
-      little more. Above 5,000 images, nothing is gained.
-    - The quadratic loss has smaller gradients: its slope contains that of the output's sigmoid. Adaptive optimizers
-      divide that out.
-    - Short trainings use a higher learning rate. The fewer the steps, the larger the share of the warm-up.
+    - Sigmoid weights start about four times as large as others (see ``initializers``), so their
+      steps may be larger.
+    - Four times as many images halve the noise of the mean gradient, so steps may be twice as long:
+      Krizhevsky (2014), One weird trick for parallelizing convolutional neural networks, for SGD;
+      Malladi et al. (2022), On the SDEs and scaling rules for adaptive gradient algorithms, for
+      Adam. Above 200 images, adaptive optimizers did better with a little more. Above 5,000 images,
+      nothing is gained.
+    - The quadratic loss has smaller gradients: its slope contains that of the output's sigmoid.
+      Adaptive optimizers divide that out.
+    - Short trainings use a higher learning rate. The fewer the steps, the larger the share of the
+      warm-up.
     - A constant learning rate must be as low as a decaying one is near its end.
-    - AdamW and Muon multiply weight decay by the learning rate. It rises when the learning rate falls, so that
-      weights shrink by about the same factor per epoch: Wang & Aitchison (2024), How to set AdamW's weight decay as you
-      scale model and dataset size. For the others, weight decay is part of the loss.
+    - AdamW and Muon multiply weight decay by the learning rate. It rises when the learning rate
+      falls, so that weights shrink by about the same factor per epoch: Wang & Aitchison (2024), How
+      to set AdamW's weight decay as you scale model and dataset size. For the others, weight decay
+      is part of the loss.
     - ``max_norm`` replaces weight decay.
 
     Width, depth, dropout and the number of images have no influence.
     """
-    learning_rate, weight_decay = _TUNED[optimizer]
+    rule = CLASSES[optimizer]
+    learning_rate, weight_decay = rule.tuned
     batch, short = min(batch_size, 5000) / 200, max(1.0, 24 / epochs)
-    factor = batch**0.7 if batch > 1 and optimizer not in _PLAIN else math.sqrt(batch)
+    factor = batch**0.7 if batch > 1 and rule.adaptive else math.sqrt(batch)
     factor *= 1.0 if activation in ("sigmoid", "softmax") else 0.3
-    if optimizer in _DECOUPLED:
+    if rule.decoupled_decay:
         weight_decay *= batch / factor
-    if optimizer in _ACCUMULATING:
+    if rule.sums_gradients:
         factor *= (1.0 - momentum) / 0.1
-    if optimizer in _PLAIN and loss == "quadratic":
+    if not rule.adaptive and loss == "quadratic":
         factor *= 2.0
         weight_decay /= 4.0
     factor *= short**0.2 * (0.1 if schedule == "constant" else 1.0)

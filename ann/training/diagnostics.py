@@ -1,6 +1,7 @@
-"""Diagnostics: after each epoch, check for the usual problems of training and warn with one sentence that says what to
-try. The checks read a few numbers that training has anyway and, three times in a run, what the network computes for
-some images. They change nothing. In a committee they look at the first member.
+"""Diagnostics: after each epoch, check for the usual problems of training and warn with one
+sentence that says what to try. The checks read a few numbers that training has anyway and, three
+times in a run, what the network computes for some images. They change nothing. In a committee they
+look at the first member.
 """
 
 from __future__ import annotations
@@ -14,32 +15,34 @@ import numpy as np
 
 from ann.errors import TrainingWarning
 from ann.neural_network import NeuralNetwork
+from ann.nn.layers import Activation
+from ann.nn.network import fill_inputs
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
 
-_SAMPLE = 1000  # images that are looked at
-_STEPS = 100  # before so many, no network has learnt anything
-_POOR = 0.75  # the share of chance's mistakes that is called poor
-_WELL = 0.25  # a smaller share of mistakes is no trouble
-_DEAD = 0.6  # the share of a layer's neurons; 0.48 were in runs of relu networks that learnt well
-_FLAT = 0.9  # the share of a layer's outputs; at most 0.75 were in sigmoid and tanh networks that learnt well
+_SAMPLE = 1000  # images that are used
+_STEPS = 100  # nothing is checked earlier
+_POOR = 0.75  # a larger fraction of the error rate of a constant answer is poor
+_WELL = 0.25  # a smaller error rate is fine
+_DEAD = 0.6  # a larger fraction of a layer's neurons is wrong; good relu networks had up to 0.48
+_FLAT = 0.9  # a larger fraction of a layer's outputs is wrong; good networks had up to 0.75
 _GROWN = 2.0  # times the least loss
 
 
 class Diagnostics:
-    """Looks at a run after each epoch, and warns where something seems wrong: at most once of each thing."""
+    """Checks a run after each epoch and warns if something looks wrong, once per problem."""
 
     def __init__(self, network: NeuralNetwork, images: np.ndarray, labels: np.ndarray, recipe: Recipe) -> None:
-        """``images`` (N, I), and ``labels`` (N,) or target rows, are those of the training, on the host."""
-        # By chance, since data may be sorted or periodic; with a generator of its own, so that nothing else changes
+        """``images`` (N, I) and ``labels`` (N,), or target rows, are the training data."""
+        # Random, since data may be sorted or periodic; a separate generator changes nothing else
         chosen = np.random.default_rng(0).permutation(len(images))[:_SAMPLE]
         self.images, self.labels = images[chosen], labels[chosen]
         self.network, self.recipe = network, recipe
         self._steps = -(-len(images) // recipe.batch_size)
-        self.largest_weight = _largest(_first_member(network), network.weight_places)
+        self.largest_weight = _largest_weight(network)
 
     def after_epoch(self, reports: Sequence[EpochReport], warned_of: list[str]) -> None:
-        """Look at a run whose epochs so far gave these reports, and add to ``warned_of``."""
+        """Check the run after the last of these epochs; adds failed checks to ``warned_of``."""
         epoch = reports[-1].epoch
         if epoch * self._steps < _STEPS:
             return
@@ -47,7 +50,7 @@ class Diagnostics:
         checks = [_growing_loss]
         if epoch in (epochs // 10 + 1, (epochs + 1) // 2, epochs):
             checks += [_dark_images, _shuffled_labels, _dead_neurons, _vanished_weights]
-        if epoch in ((epochs + 1) // 2, epochs):  # some networks that end well start slowly
+        if epoch in ((epochs + 1) // 2, epochs):  # some good networks start slowly
             checks += [_flat_neurons, _no_learning]
         found: _Findings | None = None
         for check in checks:
@@ -63,7 +66,7 @@ class Diagnostics:
 
 
 class _Findings:
-    """What the checks look at, worked out when it is asked for."""
+    """The evidence for the checks, computed when it is first needed."""
 
     def __init__(self, run: Diagnostics, reports: Sequence[EpochReport], warned_of: Sequence[str]) -> None:
         self.images, self.labels, self.recipe = run.images, run.labels, run.recipe
@@ -72,7 +75,7 @@ class _Findings:
 
     @cached_property
     def host(self) -> NeuralNetwork:
-        """The network, on the host."""
+        """A copy of the network on the host."""
         net = self._network
         host = NeuralNetwork(net.layer_list, net.loss_name, "cpu", 0, net.dtype_name, _first_member(net))
         host.warned = True  # ``fit`` has checked the images already
@@ -80,34 +83,36 @@ class _Findings:
 
     @cached_property
     def learns_poorly(self) -> bool:
-        """Whether the network does little better than by always giving the commonest label."""
+        """Whether the network is hardly better than always giving the most common label."""
         return self.wrong > 0 and self.wrong > _POOR * self.chance
 
     @cached_property
     def wrong(self) -> float:
-        """The share of mistakes on the sample; none are known where an image may have several labels."""
+        """The error rate on the sample; 0 for target rows."""
         if self.labels.ndim == 2:
             return 0.0
         return float((self.host.predict(self.images) != self.labels).mean())
 
     @property
     def chance(self) -> float:
-        """The share of mistakes of the commonest label."""
+        """The error rate of always giving the most common label."""
         return 1.0 - float(np.bincount(self.labels).max()) / len(self.labels)
 
     @cached_property
     def hidden_outputs(self) -> list[tuple[int, Any, np.ndarray]]:
         """(number of the layer, its activation, outputs (N, O)) for each hidden layer."""
-        x, scale = self.host.inputs(self.images)
-        found = []
-        for number, layer in enumerate(self.host.layers[:-1], start=1):
-            x, scale = layer.apply(x, scale), 1.0
-            found.append((number, layer.activation, x[:, :-1]))
+        x = np.empty(self.images.shape, dtype=self.host.dtype_name)
+        fill_inputs(self.host.backend, self.images, out=x)
+        found: list[tuple[int, Any, np.ndarray]] = []
+        for layer in self.host.network.layers:
+            x = layer.forward(x)
+            if isinstance(layer, Activation):
+                found.append((len(found) + 1, layer.f, x))
         return found
 
 
 def _first_member(network: NeuralNetwork) -> np.ndarray:
-    """Its parameters (P,), on the host."""
+    """The first member's parameters (P,), on the host."""
     vectors: np.ndarray = network.backend.to_host(network.parameters).reshape(network.committee, -1)
     return np.asarray(vectors[0])
 
@@ -126,34 +131,35 @@ def _dark_images(found: _Findings) -> str:
     brightest = int(found.images.max()) if found.images.dtype == np.uint8 else 255
     if brightest < 8 and found.learns_poorly:
         return (
-            f"the brightest pixel is {brightest} of 255, so the network sees next to nothing: were the pixels scaled "
-            "before? Hand them over as they are, from 0 to 255; they are divided by 255 here"
+            f"the brightest pixel is {brightest} of 255, so the network sees next to nothing: were the "
+            "pixels scaled already? Pass them unscaled, from 0 to 255; they are divided by 255 here"
         )
     return ""
 
 
 def _shuffled_labels(found: _Findings) -> str:
-    """Whether images are no nearer to the mean of their own class, over other images, than to other means."""
+    """Warn if images are no closer to the mean of their own class than to other classes' means."""
     if not found.learns_poorly:
         return ""
-    means_of, tried = slice(0, None, 2), slice(1, None, 2)
     images, labels = found.images.astype(np.float32), found.labels
-    classes = np.unique(labels[means_of])
-    means = np.stack([images[means_of][labels[means_of] == label].mean(axis=0) for label in classes])
-    # |x - m|^2 = |x|^2 - 2 x m + |m|^2, of which the first is the same for all means
-    distances = (means * means).sum(axis=1) - 2.0 * images[tried] @ means.T
-    wrong = float((classes[distances.argmin(axis=1)] != labels[tried]).mean())
-    noise = 3.0 * float(np.sqrt(found.chance * (1.0 - found.chance) / len(labels[tried])))
+    # The means are of every second image, and the others are classified
+    classes = np.unique(labels[::2])
+    means = np.stack([images[::2][labels[::2] == label].mean(axis=0) for label in classes])
+    # |x - m|^2 = |x|^2 - 2 x m + |m|^2, where |x|^2 is the same for all means
+    distances = (means * means).sum(axis=1) - 2.0 * images[1::2] @ means.T
+    wrong = float((classes[distances.argmin(axis=1)] != labels[1::2]).mean())
+    noise = 3.0 * float(np.sqrt(found.chance * (1.0 - found.chance) / len(labels[1::2])))
     if wrong > found.chance - noise:
         return (
-            "images with the same label are no more alike than others, so the labels look shuffled: see that images "
-            "and labels are in the same order and from the same files (python scripts/try_loader.py shows some)"
+            "images with the same label are no more alike than others, so the labels look shuffled: check "
+            "that images and labels have the same order and come from the same files (python "
+            "scripts/try_loader.py shows some)"
         )
     return ""
 
 
 def _vanished_weights(found: _Findings) -> str:
-    decay, largest = found.recipe.weight_decay, _largest(found.host.parameters, found.host.weight_places)
+    decay, largest = found.recipe.weight_decay, _largest_weight(found.host)
     if decay and largest < 0.5 * found.largest_at_start and found.learns_poorly and not found.warned_before:
         advice = _defaults(found.recipe) or "try weight decay 0"
         return (
@@ -163,44 +169,46 @@ def _vanished_weights(found: _Findings) -> str:
     return ""
 
 
-def _largest(parameters: np.ndarray, places: Sequence[slice]) -> float:
-    """The size of the largest weight."""
-    return max(float(np.abs(parameters[place]).max()) for place in places)
+def _largest_weight(network: NeuralNetwork) -> float:
+    """The largest absolute value of a weight of the first member."""
+    weights = [weight[0] if network.committee > 1 else weight for weight, _ in network.weights_and_biases()]
+    return max(float(np.abs(weight).max()) for weight in weights)
 
 
 def _dead_neurons(found: _Findings) -> str:
     if found.warned_before:
-        return ""  # probably for the same reason
+        return ""  # the reason is probably the same
     for number, activation, outputs in found.hidden_outputs:
         dead = int((outputs == 0).all(axis=0).sum())
         if activation.name == "relu" and dead > _DEAD * outputs.shape[1]:
             return (
-                f"{dead} of the {outputs.shape[1]} relu neurons of layer {number} are 0 for every image, so they no "
-                f"longer learn: {lower_rate(found.recipe)}, or leaky-relu"
+                f"{dead} of the {outputs.shape[1]} relu neurons of layer {number} are 0 for every image, "
+                f"so they no longer learn: {lower_rate(found.recipe)}, or leaky-relu"
             )
     return ""
 
 
 def _flat_neurons(found: _Findings) -> str:
     if found.wrong < _WELL or found.warned_before:
-        return ""  # some networks work with outputs of 0 and 1
+        return ""  # saturated outputs do no harm in a good network
     for number, activation, outputs in found.hidden_outputs:
         if activation.name in ("sigmoid", "tanh", "scaled-tanh"):
-            slopes, scratch = np.ones_like(outputs), np.empty_like(outputs)
-            activation.backward(found.host.backend, slopes, outputs, scratch)
+            slopes = np.ones_like(outputs)
+            activation.backward(found.host.backend, slopes, outputs)
             flat = float((slopes < 0.01).mean())
             if flat > _FLAT:
                 return (
-                    f"{100 * flat:.0f} % of the {activation.name} outputs of layer {number} are saturated, so the "
-                    f"layer learns little: {lower_rate(found.recipe)}, or more weight decay"
+                    f"{100 * flat:.0f} % of the {activation.name} outputs of layer {number} are saturated, "
+                    f"so the layer learns little: {lower_rate(found.recipe)}, or more weight decay"
                 )
     return ""
 
 
 def _no_learning(found: _Findings) -> str:
-    if found.learns_poorly and not found.warned_before:  # for want of a better one
-        rate = found.recipe.learning_rate
-        advice = _defaults(found.recipe) or f"try more epochs, fewer hidden layers, or learning rate {rate / 5:.2g}"
+    if found.learns_poorly and not found.warned_before:
+        rate = found.recipe.learning_rate / 5
+        general = f"try more epochs, fewer hidden layers, or learning rate {rate:.2g}"
+        advice = _defaults(found.recipe) or general
         return f"the network has learnt next to nothing: {advice}"
     return ""
 
@@ -213,11 +221,11 @@ def lower_rate(recipe: Recipe) -> str:
 
 
 def _defaults(recipe: Recipe) -> str:
-    """Advice to use the default rates if the recipe's are far from them, otherwise ""."""
+    """Advice to use the default rates if the recipe's differ much from them, otherwise ""."""
     default = recipe.default_rates()
     far = []
     if not default["learning_rate"] / 3 <= recipe.learning_rate <= default["learning_rate"] * 3:
         far.append(f"learning rate {default['learning_rate']:g}")
-    if recipe.weight_decay > default["weight_decay"] * 3:  # a network also learns with less
+    if recipe.weight_decay > default["weight_decay"] * 3:  # less does no harm
         far.append(f"weight decay {default['weight_decay']:g}")
     return f"try {' and '.join(far)} (the default for this recipe)" if far else ""

@@ -1,7 +1,7 @@
-"""Several processes that train one network together, each on its share of every batch. Here is what training asks of
-them; ``mpi`` has them on MPI. With one process alone, nothing of it costs anything.
+"""Several processes that train one network together, each on its shard of every batch. This is what
+training needs from them; ``mpi`` implements it. With a single process it costs nothing.
 
-Every process makes the same calls in the same order, and each call waits for all.
+All processes make the same calls in the same order, and each call waits for all of them.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ T = TypeVar("T")
 
 
 class Processes(Protocol):
-    """The processes of a training, seen from one of them.
+    """The processes of a training run, seen from one of them.
 
     Attributes:
-        rank: which one this is, counted from 0.
-        size: how many there are.
+        rank: the number of this process, from 0.
+        size: the number of processes.
     """
 
     rank: int
     size: int
 
     def sum(self, array: Array) -> None:
-        """Put the sum of all processes' device arrays, which are contiguous, in place of each: the same bits in all."""
+        """Replace a contiguous device array by its sum over all processes, in all the same bits."""
 
     def gather(self, value: Any) -> list[Any]:
-        """Every process's plain value, in their order."""
+        """The plain value of every process, ordered by rank."""
 
     def any_process(self, bit: bool) -> bool:
-        """Whether any process says so: ``gather`` for what is asked after every step."""
+        """Whether any process passes True. Faster than ``gather``; called after every step."""
 
 
 class SingleProcess:
-    """One process."""
+    """A training run in one process."""
 
     rank, size = 0, 1
 
     def sum(self, array: Array) -> None:
-        """Nothing."""
+        """The array is the sum already."""
 
     def gather(self, value: Any) -> list[Any]:
-        """Its value."""
+        """The value, in a list."""
         return [value]
 
     def any_process(self, bit: bool) -> bool:
-        """What it says."""
+        """The bit itself."""
         return bit
 
 
@@ -57,7 +57,7 @@ SINGLE_PROCESS = SingleProcess()
 
 
 def on_first(processes: Processes, make: Callable[[], T]) -> T:
-    """What the first process makes, in all of them; or the exception that it raises."""
+    """Call a function in the first process; return its result, or raise its exception, in all."""
     value: Any = None
     if processes.rank == 0:
         try:
@@ -73,18 +73,18 @@ def on_first(processes: Processes, make: Callable[[], T]) -> T:
 
 
 def on_all(processes: Processes, make: Callable[[], T]) -> T:
-    """What each process makes for itself; where one of them raises, all do, and say which.
+    """Call a function in each process and return its own result; if it raises in one, raise in all.
 
     Raises:
-        Exception: what the first process raised; AnnError, with the same words, where it was another one.
+        Exception: what the first process raised; or AnnError with the message of another process.
     """
     failure: Exception | None = None
     try:
         made = make()
     except Exception as error:
         failure = error
-    words = None if failure is None else str(failure) or type(failure).__name__
-    for rank, found in enumerate(processes.gather(words)):
+    message = None if failure is None else str(failure) or type(failure).__name__
+    for rank, found in enumerate(processes.gather(message)):
         if found is not None:
             if failure and rank == 0:
                 raise failure
@@ -92,25 +92,26 @@ def on_all(processes: Processes, make: Callable[[], T]) -> T:
     return made
 
 
-def check_same(processes: Processes, what: dict[str, Any]) -> None:
-    """Raise ValueError where two processes differ in something; ``what`` has plain values by name."""
+def check_same(processes: Processes, values: dict[str, Any]) -> None:
+    """Raise ValueError unless the plain values, by name, are the same in all processes."""
     if processes.size == 1:
         return
-    everywhere = processes.gather(what)
+    everywhere = processes.gather(values)
     for name, value in everywhere[0].items():
         for rank, other in enumerate(everywhere):
             if other.get(name) != value:
-                found, expected = (str(one)[:60] for one in (other.get(name), value))
+                found, expected = str(other.get(name))[:60], str(value)[:60]
                 raise ValueError(f"process {rank} has another {name} than process 0: {found}, not {expected}")
 
 
 def shard(processes: Processes, batch: slice) -> tuple[slice, float]:
-    """This process's part of a batch, and what part of the batch that is.
+    """This process's shard of a batch, and the fraction of the batch that it is.
 
-    Shares differ by an image at most. A process for which none is left takes the first, which then counts nothing.
+    The sizes of shards differ by at most one image. If a batch has fewer images than processes, a
+    process without one gets the first image and the fraction 0.
     """
-    size, rank, of = batch.stop - batch.start, processes.rank, processes.size
-    start, stop = size * rank // of, size * (rank + 1) // of
+    size, rank, count = batch.stop - batch.start, processes.rank, processes.size
+    start, stop = size * rank // count, size * (rank + 1) // count
     if start == stop:
         return slice(batch.start, batch.start + 1), 0.0
     return slice(batch.start + start, batch.start + stop), (stop - start) / size

@@ -1,34 +1,29 @@
-"""Training: the loop over epochs and batches. Images go to the device once, nothing but checkpoints comes back from it
-within an epoch, and all that is random is drawn from the network's seed.
+"""Training: the loop over epochs. The images go to the device once. Within an epoch nothing comes back from it but
+checkpoints, and everything random follows from the network's seed.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ann.data.datasets import Dataset
-from ann.errors import DivergenceError, TrainingWarning
+from ann.errors import DivergenceError
 from ann.files.digest import digest
-from ann.neural_network import SELF_TEST_IMAGES, NeuralNetwork, slices
+from ann.neural_network import SELF_TEST_IMAGES, Evaluation, NeuralNetwork
 from ann.nn.rng import drawn
 from ann.optim.schedules import get_schedule
+from ann.training.batches import ImageSet, training_set
 from ann.training.checkpoint_file import fingerprints
 from ann.training.checkpointer import Checkpointer, Checkpoints
 from ann.training.diagnostics import Diagnostics, lower_rate
 from ann.training.distributed import SINGLE_PROCESS, Processes, check_same, on_all, shard
 from ann.training.early_stopping import EarlyStopping
-from ann.training.images import Images
 from ann.training.recipe import Recipe
-from ann.training.report import EpochReport, Evaluation
-from ann.training.trainer import Steps
-from ann.validation import check_images, check_labels, check_targets, check_weights, host_array
-
-_SURELY = 20  # if so many validation images of a class are expected, having none is no coincidence (1 in 10^8)
-_LISTED = 10  # classes that a warning names
+from ann.training.report import EpochReport
+from ann.training.trainer import Trainer
+from ann.training.training_data import TrainingData, check_training_data
 
 
 def fit(
@@ -84,35 +79,20 @@ def fit(
     functions = isinstance(callbacks, Sequence) and all(map(callable, callbacks))
     if not functions or not (checkpoints is None or isinstance(checkpoints, Checkpoints)):
         raise ValueError("callbacks: expected a list of functions, and for checkpoints ann.Checkpoints(path) or None")
-
-    def parts() -> tuple[tuple[int, ...], tuple[Any, Any], tuple[Any, Any], Any]:
-        shape, training, held_out = _split(network, dataset, recipe)
-        if recipe.batch_size < processes.size:
-            raise ValueError(
-                f"batch_size: {recipe.batch_size} images a batch are too few for {processes.size} processes"
-            )
-        network.warn_of_unscaled("train_images", training[0], stacklevel=5)
-        if processes.rank == 0 and (problem := _sorted_labels(training[1], held_out[1])):
-            warnings.warn(f"validation: {problem}", TrainingWarning, stacklevel=4)
-        count = len(training[0])
-        return shape, training, held_out, _checked_weights(weights, count + recipe.validation, count)
-
-    shape, training, held_out, weights = on_all(processes, parts)
-    images, labels = training
+    data = on_all(processes, lambda: check_training_data(network, dataset, recipe, weights, processes))
     with network.backend.ignore_overflow():
-        training_set = Images(network, images, labels, recipe.label_smoothing, shape, weights)
-        validation = Images(network, *held_out) if recipe.validation else None
-        steps = Steps(network, training_set, recipe, processes)
-        stopping = EarlyStopping(network, recipe.early_stopping) if recipe.early_stopping else None
-        diagnostics = Diagnostics(network, *training, recipe) if processes.rank == 0 else None
-        arrays = [*training, *held_out, *([] if weights is None else [weights])]
-        run = _run(network, recipe, arrays)
+        images = training_set(network, data.images, data.labels, recipe, data.shape, data.weights)
+        validation = ImageSet(network, data.validation_images, data.validation_labels) if recipe.validation else None
+        trainer = Trainer(network, images, recipe, processes)
+        early_stopping = EarlyStopping(network, recipe.early_stopping) if recipe.early_stopping else None
+        diagnostics = Diagnostics(network, data.images, data.labels, recipe) if processes.rank == 0 else None
+        run = _run(network, recipe, data)
         if processes.size > 1:
             check_same(processes, run())
-        checkpointer = Checkpointer(checkpoints, network, steps, stopping, run, processes)
-    state, xp = checkpointer.state, network.xp
-    network.self_test_images = images[:SELF_TEST_IMAGES] if images.dtype.name == "uint8" else None
-    rate = get_schedule(recipe.schedule, recipe.learning_rate, steps.count * recipe.epochs, recipe.warmup)
+        checkpointer = Checkpointer(checkpoints, network, trainer, early_stopping, run, processes)
+    state = checkpointer.state
+    network.self_test_images = data.images[:SELF_TEST_IMAGES] if data.images.dtype.name == "uint8" else None
+    rate = get_schedule(recipe.schedule, recipe.learning_rate, trainer.steps * recipe.epochs, recipe.warmup)
     interrupted = False
 
     def on_step(done: int, size: int) -> bool:
@@ -124,43 +104,26 @@ def fit(
     while not state.finished and not interrupted:
         epoch = state.epoch
         checkpointer.start_clock()
-        first = (epoch - 1) * steps.count
-        rates = [rate(step) for step in range(first, first + steps.count)]
+        first = (epoch - 1) * trainer.steps
+        rates = [rate(step) for step in range(first, first + trainer.steps)]
+        order = drawn(network.seeds, "order", epoch, lambda random: random.permutation(images.count))
         with network.backend.ignore_overflow():
-            order = drawn(network.seeds, "order", epoch, lambda random: random.permutation(training_set.count))
-            done = steps.epoch(order, first, rates, on_step, state.step)
-            if done < steps.count:
+            done = trainer.run_epoch(order, epoch, rates, on_step, start=state.step)
+            if done < trainer.steps:
                 checkpointer.stopped()
                 break
-            totals = xp.sum(network.parameters, axis=-1)  # finite only where each is
-            mean_loss = float(steps.loss(order)) / training_set.count  # the one wait for the device
-            diverged = not (math.isfinite(mean_loss) and math.isfinite(float(xp.sum(totals))))
-        seconds = processes.gather(checkpointer.seconds())[0]
-        if diverged:
-            finite = [math.isfinite(total) for total in network.backend.to_host(totals).reshape(-1).tolist()]
-            raise DivergenceError(
-                f"training diverged in epoch {epoch} of {recipe.epochs}{_whose(network, finite)}: the numbers "
-                f"overflowed; {lower_rate(recipe)}"
-            )
-        with network.backend.ignore_overflow():
+            loss = float(trainer.loss.sum(order)) / images.count  # waits for the device
+            _raise_if_diverged(network, loss, epoch, recipe)
+            seconds = processes.gather(checkpointer.seconds())[0]
             measured = _evaluate(network, validation, processes) if validation else None
-        report = EpochReport(
-            epoch=epoch,
-            epochs=recipe.epochs,
-            loss=mean_loss,
-            learning_rate=rates[-1],
-            seconds=seconds,
-            images_per_second=training_set.count / seconds,
-            validation=measured,
-        )
-        ended = stopping.update(report) if stopping else False
+        speed = images.count / seconds
+        report = EpochReport(epoch, recipe.epochs, loss, rates[-1], seconds, speed, measured)
+        ended = early_stopping.update(report) if early_stopping else False
         for callback in callbacks:
             ended = callback(report) is True or ended
-        ended = processes.any_process(ended)
-        if ended or epoch == recipe.epochs:
-            state.finished = True
-            if stopping:
-                stopping.restore()
+        state.finished = processes.any_process(ended) or epoch == recipe.epochs
+        if state.finished and early_stopping:
+            early_stopping.restore()
         checkpointer.after_epoch(report)
         if diagnostics and not state.finished:
             diagnostics.after_epoch(state.reports, state.warned_of)
@@ -172,8 +135,8 @@ def fit(
     return state.reports
 
 
-def _run(network: NeuralNetwork, recipe: Recipe, arrays: Sequence[Any]) -> Callable[[], dict[str, Any]]:
-    """What must be the same for a run to be this one; it takes a moment to find out."""
+def _run(network: NeuralNetwork, recipe: Recipe, data: TrainingData) -> Callable[[], dict[str, Any]]:
+    """What must be the same for a run to be this one. Calling it takes a moment."""
     return lambda: {
         "network": {
             "layers": network.layer_list,
@@ -185,112 +148,28 @@ def _run(network: NeuralNetwork, recipe: Recipe, arrays: Sequence[Any]) -> Calla
         "seed": network.seed,
         "first parameters": {"SHA-256": digest(network.backend.to_host(network.parameters))},
         "recipe": recipe.training_fields(),
-        "data": {"SHA-256": digest(*arrays)},
+        "data": {"SHA-256": digest(*data.arrays)},
     }
 
 
-def _whose(network: NeuralNetwork, finite: Sequence[bool]) -> str:
-    """Which members of a committee diverged, where that is known."""
+def _raise_if_diverged(network: NeuralNetwork, loss: float, epoch: int, recipe: Recipe) -> None:
+    """Raise DivergenceError unless the loss and all parameters are finite; it names the members that diverged."""
+    totals = network.backend.to_host(network.backend.xp.sum(network.parameters, axis=-1))  # finite only if each is
+    finite = [math.isfinite(total) for total in totals.reshape(-1).tolist()]
+    if math.isfinite(loss) and all(finite):
+        return
     seeds = [str(seed) for seed, good in zip(network.seeds, finite, strict=True) if not good]
-    if not network.leading or not seeds:
-        return ""
-    return f", the member{'s' * (len(seeds) > 1)} with seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
+    plural = "s" * (len(seeds) > 1)
+    whose = f", the member{plural} with seed{plural} {', '.join(seeds)}" if network.committee > 1 and seeds else ""
+    raise DivergenceError(
+        f"training diverged in epoch {epoch} of {recipe.epochs}{whose}: the numbers overflowed; {lower_rate(recipe)}"
+    )
 
 
-def _sorted_labels(trained_on: Any, held_out: Any) -> str:
-    """A warning if the validation images (the last ones) have different classes from the rest, otherwise ""."""
-    before, last = (_counts(labels) for labels in (trained_on, held_out))
-    advice = "if the images are sorted, shuffle them with their labels"
-    if unknown := sorted(last.keys() - before.keys()):
-        images = min(sum(last[label] for label in unknown), len(held_out))  # an image may have several labels
-        return (
-            f"{images} of {len(held_out)} validation images show classes that are not in the training images "
-            f"({_listed(unknown)}); {advice}"
-        )
-    share = len(held_out) / len(trained_on)
-    if absent := sorted(label for label in before.keys() - last.keys() if before[label] * share >= _SURELY):
-        return f"no validation image shows some classes that are in the training images ({_listed(absent)}); {advice}"
-    return ""
-
-
-def _counts(labels: Any) -> Counter[int]:
-    """How many images each class has. Empty for target rows with other values than 0 and 1, which have no classes."""
-    if labels.ndim == 1:
-        return Counter(labels.tolist())
-    if not ((labels == 0) | (labels == 1)).all():
-        return Counter()
-    return +Counter(dict(enumerate(labels.sum(axis=0).astype("int64").tolist())))
-
-
-def _listed(classes: Sequence[int]) -> str:
-    return ", ".join(map(str, classes[:_LISTED])) + ", ..." * (len(classes) > _LISTED)
-
-
-def _checked_weights(weights: Any, given: int, trained_on: int) -> Any:
-    """The weights of the images that are trained on, or None. Raises ValueError where they are none, or all 0."""
-    if weights is None:
-        return None
-    checked = check_weights("weights", weights, given)[:trained_on]
-    if not checked.any():
-        raise ValueError("weights: they are zero for all images that are trained on, so that nothing would be learnt")
-    return checked
-
-
-def _evaluate(network: NeuralNetwork, images: Images, processes: Processes) -> Evaluation:
-    """Apply a network to images, each process to its share.
-
-    It draws no random number and changes nothing, so training goes on as without.
-    A committee's mistakes are those of its outputs, and its loss is the mean of its members'.
-    """
-    xp = network.xp
-    loss_sum = xp.zeros((), dtype=network.dtype)
-    wrong = xp.zeros((), dtype=xp.int64)
-    x = None
+def _evaluate(network: NeuralNetwork, images: ImageSet, processes: Processes) -> Evaluation:
+    """Loss and errors, where each process measures its share of the images."""
     part, share = shard(processes, slice(0, images.count))
-    for place in slices(part.stop - part.start, network.chunk):
-        chunk = slice(part.start + place.start, part.start + place.stop)
-        x, scale = network.inputs(images.pixels[chunk, :], room=x)
-        logits = network.logits(x, scale)
-        loss = network.loss.value(network.backend, logits, images.targets[chunk, :])
-        loss_sum += xp.mean(loss) * float(logits.shape[-2])
-        outputs = network.outputs(logits)
-        if images.labels is None:
-            wrong += xp.count_nonzero(xp.any((outputs > 0.5) != (images.targets[chunk, :] > 0.5), axis=-1))
-        else:
-            wrong += xp.count_nonzero(xp.argmax(outputs, axis=-1) != images.labels[chunk])
-    found = (float(loss_sum), int(wrong)) if share else (0.0, 0)
-    losses, mistakes = zip(*processes.gather(found), strict=True)
-    return Evaluation(sum(losses) / images.count, sum(mistakes), images.count)
-
-
-def _split(
-    network: NeuralNetwork, dataset: Dataset, recipe: Recipe
-) -> tuple[tuple[int, ...], tuple[Any, Any], tuple[Any, Any]]:
-    """(the shape of an image, (training images, labels), (validation images, labels)), checked against the network and
-    the recipe.
-    """
-    kinds: dict[str, tuple[Any, type]] = {
-        "network": (network, NeuralNetwork),
-        "dataset": (dataset, Dataset),
-        "recipe": (recipe, Recipe),
-    }
-    for name, (value, kind) in kinds.items():
-        if not isinstance(value, kind):
-            hint = "; ann.load_dataset makes data sets" if kind is Dataset else ""
-            raise ValueError(f"{name}: expected an ann.{kind.__name__}, got {type(value).__name__}{hint}")
-    if recipe.committee not in (1, network.committee):
-        has = f"a committee of {network.committee}" if network.leading else "one network"
-        raise ValueError(f"committee: {recipe.committee} in the recipe, and this is {has}; hand committee= to both")
-    pictures = host_array("train_images", dataset.train_images)
-    images = check_images("train_images", pictures, network.input_dim, network.dtype_name)
-    labels = host_array("train_labels", dataset.train_labels)
-    if labels.ndim == 2:
-        labels = check_targets("train_labels", labels, len(images), network.output_dim, network.loss.targets)
-    else:
-        labels = check_labels("train_labels", labels, network.output_dim, len(images))
-    count = len(images) - recipe.validation
-    if count < 1:
-        raise ValueError(f"validation: {recipe.validation} images held out of {len(images)} leave none to train on")
-    if recipe.batch_size > count:
-        raise ValueError(f"batch_size: {recipe.batch_size} is more than the {count} training images")
-    return pictures.shape[1:], (images[:count], labels[:count]), (images[count:], labels[count:])
+    labels = None if images.labels is None else images.labels[part]
+    found = network.measure(images.pixels[part, :], images.targets[part, :], labels) if share else (0.0, 0)
+    losses, errors = zip(*processes.gather(found), strict=True)
+    return Evaluation(sum(losses) / images.count, sum(errors), images.count)

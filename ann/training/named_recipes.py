@@ -1,7 +1,8 @@
-"""Named recipes: networks and trainings that were chosen by their mistakes on validation images and then frozen.
+"""Named recipes: hyperparameters that were chosen by their errors on validation images and then
+fixed.
 
-All but "classroom" set their learning rate, weight decay and warm-up themselves, so changes to the defaults do not
-affect them. Their results on the test images are in data/results.
+All but "classroom" set their learning rate, weight decay and warm-up, so changes to the defaults do
+not affect them. Their results on the test images are in data/results.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from ann.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class NamedRecipe:
-    """A recipe, and what it is for.
+    """A recipe and its purpose.
 
     Attributes:
         recipe: the hyperparameters.
         purpose: one line.
-        cost: about how long it trains, in words.
+        cost: about how long it trains, as text.
     """
 
     recipe: Recipe
@@ -45,7 +46,7 @@ _QUICK = Recipe(
 _RECORD = replace(_QUICK, hidden=(1500, 1000, 500), epochs=300, rotation=15.0, scaling=0.2, shear=15.0, elastic=1.2)
 
 RECIPES = {
-    "classroom": NamedRecipe(Recipe(), "the network of the README, on the images as they are", "7 s on two cores"),
+    "classroom": NamedRecipe(Recipe(), "the network of the README, on undistorted images", "7 s on two cores"),
     "classroom-distorted": NamedRecipe(
         Recipe(
             epochs=120,
@@ -58,7 +59,7 @@ RECIPES = {
             shift=0.7,
             elastic=0.7,
         ),
-        "the same network, on images that are distorted, differently in each epoch",
+        "the same network, with images distorted randomly in each epoch",
         "2 min on two cores",
     ),
     "quick": NamedRecipe(
@@ -68,22 +69,22 @@ RECIPES = {
     ),
     "coffee": NamedRecipe(
         replace(_QUICK, epochs=150),
-        "the same as quick, for as long as it takes to drink a cup",
+        "the same as quick, for about the length of a coffee break",
         "9 min on two cores",
     ),
     "coffee-committee": NamedRecipe(
         replace(_QUICK, epochs=150, committee=7),
-        "seven of those of coffee, whose outputs are averaged",
+        "seven coffee networks whose outputs are averaged",
         "an hour on two cores",
     ),
     "record": NamedRecipe(
         _RECORD,
-        "three wide layers, on images distorted as far as a person can still read them",
+        "three wide layers, on images distorted as much as people can still read",
         "40 min on two cores",
     ),
     "record-committee": NamedRecipe(
         replace(_RECORD, committee=3),
-        "three of those of record, whose outputs are averaged",
+        "three record networks whose outputs are averaged",
         "two hours on two cores",
     ),
     "permutation-invariant": NamedRecipe(
@@ -98,7 +99,7 @@ RECIPES = {
             batch_size=128,
             epochs=20,
         ),
-        "adversarial training, which uses nothing that pictures have and other data have not",
+        "adversarial training, which uses nothing that is specific to images",
         "2 min on two cores",
     ),
 }

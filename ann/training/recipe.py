@@ -1,8 +1,8 @@
 """Recipes: a network and how to train it, as one frozen set of hyperparameters.
 
-A recipe is checked when it is created, is saved in every model, and prints as the command that repeats
-the training. Each field has its help text and its bounds: the check, the flag of scripts/train.py and the
-JSON follow from them.
+A recipe is checked when it is created, is saved in every model, and prints as the command that
+repeats the training. Each field has its help text and its bounds: the check, the flag of
+scripts/train.py and the JSON follow from them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from ann.backends.base import Backend
 from ann.data.datasets import Dataset
-from ann.data.distortion import Strengths
+from ann.data.distortion import DistortionStrengths
 from ann.neural_network import NeuralNetwork
 from ann.nn.activations import ACTIVATIONS, get_activation
 from ann.nn.losses import LOSSES, get_loss
@@ -55,12 +55,12 @@ _PIXELS: dict[str, Any] = {"metavar": "PIXELS", "at_least": 0}
 class Recipe:
     """A network and how to train it; by default, the classroom recipe.
 
-    If the learning rate, weight decay or warm-up is not given (or None), its default depends on the other
-    fields: see ``default_rates``. It is set when the recipe is created: ``dataclasses.replace`` keeps it,
-    ``changed`` adapts it.
+    If the learning rate, weight decay or warm-up is not given (or None), its default depends on the
+    other fields: see ``default_rates``. It is set when the recipe is created:
+    ``dataclasses.replace`` keeps it, ``changed`` adapts it.
 
     Raises:
-        ValueError: a value is out of bounds, or two do not fit together; the message names the field.
+        ValueError: a value is out of bounds, or two do not fit together; the error names the field.
     """
 
     hidden: tuple[int, ...] = _field((128, 32), "widths of the hidden layers, or none", "N,N,...", at_least=1)
@@ -76,7 +76,7 @@ class Recipe:
     optimizer: str = _field("adamw", "how a gradient becomes an update", choices=OPTIMIZERS)
     learning_rate: float = _field(BY_RULE, "largest learning rate; see --schedule", "RATE", above=0)
     momentum: float = _field(0.9, "decay of the running mean of gradients", **_SHARE)
-    weight_decay: float = _field(BY_RULE, "how strongly weights, but not biases, shrink towards 0", "RATE", at_least=0)
+    weight_decay: float = _field(BY_RULE, "how strongly weights (not biases) shrink towards 0", "RATE", at_least=0)
     label_smoothing: float = _field(0.0, "share of each target, spread over all classes", **_SHARE)
     dropout: float = _field(0.0, "share of hidden neurons that training zeroes", **_SHARE)
     input_dropout: float = _field(0.0, "share of pixels that training zeroes", **_SHARE)
@@ -101,7 +101,7 @@ class Recipe:
     clip: float = _field(0.0, "limit for the norm of the gradient, 0 for none", **_NORM)
     max_norm: float = _field(0.0, "limit for the norm of each hidden neuron's weights, 0 for none", **_NORM)
     average: float = _field(0.0, "decay of the moving average of the parameters, 0 for none", **_SHARE)
-    batch_norm: bool = _field(False, "normalise the weighted sums of hidden neurons over each batch; for large batches")
+    batch_norm: bool = _field(False, "normalise the sums of hidden neurons over each batch, which should be large")
     batch_size: int = _field(200, "images in each step", **_COUNT)
     epochs: int = _field(24, "passes over the training images", **_COUNT)
     schedule: str = _field(
@@ -113,7 +113,7 @@ class Recipe:
     warmup: float = _field(BY_RULE, "share of the steps in which the learning rate first rises", **_SHARE)
     validation: int = _field(
         0,
-        "use the last N training images as validation images: count errors, but do not train on them",
+        "use the last N training images as validation images, and do not train on them",
         "N",
         at_least=0,
     )
@@ -140,15 +140,17 @@ class Recipe:
         if self.batch_norm and self.batch_size == 1:
             raise ValueError("batch_norm: it needs batches of several images, and batch_size is 1")
         if self.batch_norm and self.adversarial:
-            raise ValueError("adversarial: moved images would distort the statistics of batch_norm; use one of them")
+            reason = "moved images would distort the statistics of batch_norm"
+            raise ValueError(f"adversarial: {reason}; use one of the two")
         if self.early_stopping and not self.validation:
-            raise ValueError("early_stopping: it needs validation images; set validation, such as 10000")
+            advice = "set validation, such as 10000"
+            raise ValueError(f"early_stopping: it needs validation images; {advice}")
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # the way to set a field of a frozen dataclass
 
     def default_rates(self) -> dict[str, float]:
-        """The default learning rate, weight decay and warm-up for the values of the other fields."""
+        """The default learning rate, weight decay and warm-up for the other fields."""
         return default_rates(
             self.optimizer,
             self.activation,
@@ -163,8 +165,9 @@ class Recipe:
     def changed(self, **fields: Any) -> Recipe:
         """A copy with new values for these fields.
 
-        If they do not include the learning rate, weight decay or warm-up, it keeps its ratio to the default:
-        if the default for the new fields is half as large, the copy has half of this recipe's value.
+        If they do not include the learning rate, weight decay or warm-up, it keeps its ratio to the
+        default: if the default for the new fields is half as large, the copy has half of this
+        recipe's value.
         """
         copy = dataclasses.replace(self, **fields)
         before, after = self.default_rates(), copy.default_rates()
@@ -173,9 +176,9 @@ class Recipe:
         return dataclasses.replace(copy, **{**rates, **fields})
 
     @property
-    def strengths(self) -> Strengths:
+    def strengths(self) -> DistortionStrengths:
         """How far training images are distorted."""
-        return Strengths(self.rotation, self.scaling, self.shear, self.shift, self.elastic)
+        return DistortionStrengths(self.rotation, self.scaling, self.shear, self.shift, self.elastic)
 
     def network(self, dataset: Dataset, device: str | Backend = "cpu", seed: int = 0) -> NeuralNetwork:
         """A new network for the images and classes of a data set."""
@@ -236,7 +239,7 @@ _NETWORK_FIELDS = ("hidden", "activation", "output_activation", "loss", "committ
 
 
 def _in_proportion(value: float, before: float, after: float) -> float:
-    """``value`` times ``after`` / ``before``, to two digits; ``after`` if ``before`` is 0 or is the value."""
+    """``value * after / before``, to two digits; ``after`` if ``before`` is 0 or is the value."""
     if before == after:
         return value
     return after if before in (0, value) else float(f"{value * after / before:.2g}")

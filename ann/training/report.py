@@ -1,6 +1,4 @@
-"""What is known after an epoch of training: for callbacks, for the screen, and as a line of a log. The numbers are
-plain, so they can be written down and read back exactly.
-"""
+"""The report of an epoch of training, for callbacks, the screen and the log."""
 
 from __future__ import annotations
 
@@ -8,31 +6,21 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The mean loss over some images, how many of them were labelled wrongly, and how many there are.
-
-    A committee's loss is the mean of its members'.
-    """
-
-    loss: float
-    wrong: int
-    total: int
+from ann.neural_network import Evaluation
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What is known after an epoch.
+    """The results of an epoch, as plain numbers that JSON keeps exactly.
 
     Attributes:
-        epoch: counted from 1.
-        epochs: how many there will be.
+        epoch: its number, from 1.
+        epochs: the number of epochs of the run.
         loss: the mean training loss over the epoch, while the parameters were changing.
-        learning_rate: of the epoch's last step.
-        seconds: the epoch took, without the validation.
+        learning_rate: of the last step.
+        seconds: how long training took, without the validation.
         images_per_second: of training.
-        validation: what the held-out images gave, None where there are none.
+        validation: the results on the validation images, or None if there are none.
     """
 
     epoch: int
@@ -44,20 +32,20 @@ class EpochReport:
     validation: Evaluation | None = None
 
     def result(self) -> str:
-        """The losses and mistakes in words."""
+        """The losses and errors as text."""
         text = f"loss {self.loss:.4f}"
         if self.validation:
-            loss, wrong, total = self.validation.loss, self.validation.wrong, self.validation.total
-            text += f"  held out: loss {loss:.4f}, {wrong} wrong ({100 * wrong / total:.2f} %)"
+            loss, errors, count = self.validation.loss, self.validation.errors, self.validation.count
+            text += f"  held out: loss {loss:.4f}, {errors} wrong ({100 * errors / count:.2f} %)"
         return text
 
     def to_json(self) -> str:
-        """One line that ``from_fields``, given its fields, makes the same report of."""
+        """One line of JSON; ``from_fields`` turns its fields into an equal report."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> EpochReport:
-        """A report of the fields that its JSON holds. Raises TypeError where they are others."""
+        """The report with the fields of a JSON line. Raises TypeError if they are other fields."""
         validation = fields.get("validation")
         return cls(**{**fields, "validation": Evaluation(**validation) if validation else None})
 

@@ -1,5 +1,6 @@
-"""A folder for each training run: what it takes to repeat it, a line for each epoch, the curves, the checkpoint and the
-model. One process at a time trains in a folder, and what it finds half-written there it writes again.
+"""A folder for a training run: what it takes to repeat it, a log with a line per epoch, the
+checkpoint and the model. One process at a time trains in a folder. A log that ends in half a line
+is rewritten.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from shlex import quote
 from typing import Any
 
 from ann import _version
-from ann.analysis import figures
 from ann.backends.base import Backend
 from ann.backends.blas import processors
 from ann.data.datasets import Dataset
@@ -30,7 +30,7 @@ from ann.training.report import EpochReport
 FORMAT, VERSION = "ann-run", 1
 _MAX_BYTES = 2**20
 _CHECKPOINT = "checkpoint.npz"
-_KINDS = {
+_TYPES = {
     "recipe": dict,
     "seed": int,
     "versions": dict,
@@ -43,84 +43,69 @@ _KINDS = {
 
 
 class RunFolder:
-    """One run's folder, in which nobody else trains meanwhile.
+    """The folder of one run, locked against other processes.
 
     Attributes:
         path: of the folder.
         config: what it takes to repeat the run; see ``run_config``.
+        checkpoint, model: paths of the files that ``fit`` and the program write.
     """
 
     def __init__(self, path: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
         self.path, self.config = user_path(path), dict(config)
+        self.checkpoint, self.model = self.path / _CHECKPOINT, self.path / "model.pickle"
+        self._log = self.path / "log.jsonl"
         try:
             self._lock = locked(self.path)
         except BlockingIOError:
             raise AnnError(f"{self.path}: another process is training in this folder") from None
-        for left_over in self.path.glob(".ann-*.part"):  # of a process that was killed while it wrote
+        for left_over in self.path.glob(".ann-*.part"):  # from a killed process
             if left_over.is_file():
                 left_over.unlink()
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], config: Mapping[str, Any]) -> RunFolder:
-        """A folder for a new run. Raises OSError where it cannot be made, or is not empty."""
+        """Start a run in a new or empty folder. Raises OSError if that is not possible."""
         folder = user_path(path)
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder, config)
         if any(not name.startswith(".ann-") for name in os.listdir(folder)):
-            raise OSError(errno.ENOTEMPTY, f"The folder is not empty; {_use_of(folder)}name a new folder", str(path))
+            reason = f"The folder is not empty; {_use_of(folder)}name a new folder"
+            raise OSError(errno.ENOTEMPTY, reason, str(path))
         write_atomically(folder / "config.json", (json.dumps(run.config, indent=2) + "\n").encode())
         return run
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
-        """The folder of a run that was begun. Raises OSError or AnnError where there is none."""
+        """Open the folder of an existing run. Raises OSError or AnnError if there is none."""
         return cls(path, read_config(path))
 
-    @property
-    def checkpoint(self) -> Path:
-        """Where ``fit`` keeps its checkpoint."""
-        return self.path / _CHECKPOINT
-
-    @property
-    def model(self) -> Path:
-        """Where the trained network is."""
-        return self.path / "model.pickle"
-
     def begin(self) -> TrainingState:
-        """How far the run is, by its checkpoint; the log may say more, or end in half a line."""
+        """The state in the run's checkpoint. The log may be ahead of it, or end in half a line."""
         state = read_training_state(self.path)
         self._before: list[EpochReport] | None = state.reports
         return state
 
     def write_log(self, reports: Sequence[EpochReport]) -> None:
-        """A line for each epoch, in place of what is there."""
+        """Replace the log by these reports, a line each."""
         write_atomically(self._log, "".join(report.to_json() + "\n" for report in reports).encode())
 
     def on_epoch(self, report: EpochReport) -> None:
         """Add a line to the log: a callback for ``fit``."""
         try:
-            if self._before is not None:  # the first since then: make the log say what is true
+            if self._before is not None:  # the first epoch since begin(): rewrite the log
                 self.write_log([*self._before, report])
                 self._before = None
                 return
             with open(self._log, "a", encoding="utf-8") as file:
                 file.write(report.to_json() + "\n")
         except OSError as error:
-            warnings.warn(f"{self._log}: {error.strerror}; training goes on", RuntimeWarning, stacklevel=2)
-
-    def draw(self, reports: Sequence[EpochReport]) -> Path:
-        """Draw the curves of some epochs; the picture's path. Raises ImportError without matplotlib."""
-        path = self.path / "curves.png"
-        figures.save_figure(figures.figure_of_curves(reports), path)
-        return path
-
-    @property
-    def _log(self) -> Path:
-        return self.path / "log.jsonl"
+            message = f"{self._log}: {error.strerror}; training continues"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
 def read_training_state(folder: Path) -> TrainingState:
-    """How far the run in a folder is. Raises AnnError if it cannot be resumed."""
+    """The training state of the run in a folder. Raises AnnError if the run cannot be resumed."""
     read_config(folder)
     checkpoint = folder / _CHECKPOINT
     try:
@@ -130,18 +115,20 @@ def read_training_state(folder: Path) -> TrainingState:
 
 
 def _use_of(folder: Path) -> str:
-    """The start of the advice about a folder that is not empty; "name a new folder" follows."""
+    """The beginning of the advice about a folder that is not empty; "name a new folder" follows."""
     try:
         finished = read_training_state(folder).finished
     except AnnError:  # --resume would refuse it
         return ""
-    return "its run is finished; " if finished else f"continue its run with --resume {quote(str(folder))}, or "
+    if finished:
+        return "its run is finished; "
+    return f"continue its run with --resume {quote(str(folder))}, or "
 
 
 def run_config(recipe: Recipe, seed: int, dataset: Dataset, backend: Backend, **flags: Any) -> dict[str, Any]:
-    """All that it takes to repeat a run, as plain values: recipe, seed, device, checksums of the data, versions.
+    """What it takes to repeat a run, as plain values: recipe, seed, device, checksums and versions.
 
-    ``flags``: what else scripts/train.py was told, see ``_KINDS``.
+    ``flags``: the other flags of scripts/train.py; see ``_TYPES``.
     """
     return {
         "format": FORMAT,
@@ -157,33 +144,36 @@ def run_config(recipe: Recipe, seed: int, dataset: Dataset, backend: Backend, **
 
 
 def versions(backend: Backend) -> dict[str, str]:
-    """What may change the last digits of a result."""
-    found = {"Python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
-    modules = [importlib.import_module("numpy"), backend.xp]
+    """The versions and settings that may change the last digits of a result."""
+    machine = f"{platform.system()} {platform.machine()}"
+    found = {"Python": platform.python_version(), "machine": machine}
     if backend.name == "cpu":
         found["threads"] = str(processors())
-    return found | {"ann": _version.__version__} | {module.__name__: module.__version__ for module in modules}
+    found["ann"] = _version.__version__
+    for module in (importlib.import_module("numpy"), backend.xp):
+        found[module.__name__] = module.__version__
+    return found
 
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The config of the run in a folder. Raises AnnError where it is none."""
+    """The config of the run in a folder. Raises AnnError if there is none, or it is damaged."""
     file = user_path(path) / "config.json"
     try:
         config = json.loads(read_regular(file, _MAX_BYTES))
         if not isinstance(config, dict) or config.get("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT!r}")
         if config.get("version") != VERSION:
-            raise ValueError(f"version {config.get('version')!r}; known here: {VERSION}")
-        for name, kind in _KINDS.items():
+            raise ValueError(f"version {config.get('version')!r}, expected {VERSION}")
+        for name, kind in _TYPES.items():
             if type(config[name]) is not kind:
                 raise ValueError(f"{name} is {config[name]!r}")
         if any(type(path) is not str for path in config["imported"]):
             raise ValueError(f"imported is {config['imported']!r}")
     except (FileNotFoundError, NotADirectoryError):
-        raise AnnError(f"{path}: no run was begun in this folder; begin one there with --run") from None
+        raise AnnError(f"{path}: no run in this folder; start one there with --run") from None
     except OSError as error:
         raise AnnError(f"{file}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        lacks = "it lacks " if isinstance(error, KeyError) else ""
-        raise AnnError(f"{file}: not the config of a run: {lacks}{error}; start a new run in another folder") from None
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise AnnError(f"{file}: not the config of a run: {reason}; start a new run in another folder") from None
     return config

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 import ann
+from ann.training.batches import training_set
 from ann.training.distributed import SINGLE_PROCESS, Processes
-from ann.training.images import Images
-from ann.training.trainer import Steps
+from ann.training.trainer import Trainer
 from benchmarking.jax_contenders import JaxScan, JaxStep
 from benchmarking.tasks import MOMENTUM, Contender, Task, UnsuitedError, Weights
 from benchmarking.timing import print_left_out
@@ -42,18 +42,19 @@ class Ours:
             weight_decay=task.weight_decay,
             batch_size=task.batch,
         )
-        vector = np.concatenate([part.ravel() for layer in weights for part in layer])
+        vector = np.concatenate([part.ravel() for parts in zip(*weights, strict=True) for part in parts])
         backend = ann.get_backend(task.device, self.precision)
         self._network = ann.NeuralNetwork(task.layers, device=backend, parameters=vector)
         self._images = images
-        self._steps = Steps(self._network, Images(self._network, images, labels), recipe, processes)
-        self._rate, self._done = task.rate, 0
+        images_and_labels = training_set(self._network, images, labels, recipe)
+        self._trainer = Trainer(self._network, images_and_labels, recipe, processes)
+        self._rate, self._epochs = task.rate, 0
 
     def epoch(self, order: np.ndarray) -> float:
         with self._network.backend.ignore_overflow():
-            self._steps.epoch(order, self._done, [self._rate] * self._steps.count)
-            loss_sum = self._steps.loss(order)
-        self._done += self._steps.count
+            self._epochs += 1
+            self._trainer.run_epoch(order, self._epochs, [self._rate] * self._trainer.steps)
+            loss_sum = self._trainer.loss.sum(order)
         return float(loss_sum) / len(order)
 
     def predict(self) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 import ann
 from ann.cli.output import echo
-from ann.data.distortion import DistortedBatch, Distorter, Strengths
+from ann.data.distortion import DistortedBatch, Distorter, DistortionStrengths
 from ann.training.named_recipes import RECIPES
 from benchmarking.tasks import UnsuitedError
 from benchmarking.timing import in_turns, print_left_out, print_table
@@ -27,7 +27,7 @@ class Distorting(Protocol):
         self,
         device: str,
         images: np.ndarray,
-        strengths: Strengths,
+        strengths: DistortionStrengths,
         batch: int,
     ) -> None: ...
 
@@ -42,7 +42,7 @@ class Ours:
         self,
         device: str,
         images: np.ndarray,
-        strengths: Strengths,
+        strengths: DistortionStrengths,
         batch: int,
     ) -> None:
         self._backend = ann.get_backend(device)
@@ -55,7 +55,7 @@ class Ours:
         self._numbers, self._key = xp.arange(batch, dtype=xp.uint32), xp.zeros(1, dtype=xp.uint32)
         self._out = xp.empty((batch, pixels.shape[1]), dtype=xp.float32)
         arrays = self._indices, self._numbers, self._key, self._out
-        self._draw = recorder.compile(DistortedBatch(distorter, recorder, *arrays).draw)
+        self._draw = recorder.compile(DistortedBatch(distorter, recorder, *arrays).fill)
 
     def distort(self, batches: int) -> np.ndarray:
         for number in range(batches):
@@ -71,7 +71,7 @@ class Torch:
         self,
         device: str,
         images: np.ndarray,
-        strengths: Strengths,
+        strengths: DistortionStrengths,
         batch: int,
     ) -> None:
         import torch

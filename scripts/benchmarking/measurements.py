@@ -28,7 +28,7 @@ CHECKED_STEPS = 20
 _DIFFERENT_LABELS = 20  # of images with two nearly equal outputs, where rounding decides
 PRODUCTS = "its matrix products alone"
 START_UP = {
-    "import ann": "import ann",
+    "import ann": "import ann; ann.fit",  # names are imported when they are first used
     "import numpy": "import numpy",
     "import ann, load MNIST": "import ann; ann.load_dataset('mnist')",
     "import torch": "import torch",

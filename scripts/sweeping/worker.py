@@ -124,7 +124,7 @@ class Worker:
             trial.study.enqueue_trial(trial.params)
             raise InterruptedTrialError
         assert reports[-1].validation
-        return reports[-1].validation.wrong
+        return reports[-1].validation.errors
 
     def _is_interrupted(self, images: int) -> bool:
         return self.interruption.signal != 0
@@ -175,7 +175,7 @@ class _Watch:
         self.pruned = False
 
     def __call__(self, report: ann.EpochReport) -> bool:
-        wrong = report.validation.wrong if report.validation else 0
+        wrong = report.validation.errors if report.validation else 0
         epoch = f"epoch {report.epoch}/{self._epochs}, {wrong} wrong"
         self._bar.set_postfix_str(f"; trial {self._trial.number}: {epoch}")
         # Trials have different numbers of epochs, so they are compared at tenths of them

@@ -3,8 +3,8 @@
 import numpy as np
 
 import ann
-from ann.training.images import Images
-from ann.training.trainer import Steps
+from ann.training.batches import ImageSet
+from ann.training.trainer import Trainer
 from support.backends import make_backend
 from support.networks import network_of
 
@@ -22,11 +22,11 @@ def test_an_epoch_never_waits_for_the_gpu(rng):
     recipe = ann.Recipe(batch_size=50)
     net = network_of(backend, 784, 128, 32, 10)
     images, labels = rng.integers(0, 256, (1000, 784), dtype=np.uint8), rng.integers(0, 10, 1000, dtype=np.uint8)
-    steps = Steps(net, Images(net, images, labels), recipe)
+    trainer = Trainer(net, ImageSet(net, images, labels), recipe)
     order, rates = np.arange(1000), [1e-3] * 20
     for _ in range(2):
-        steps.epoch(order, 0, rates)
-        float(steps.loss(order))  # everything is compiled and captured
+        trainer.run_epoch(order, 1, rates)
+        float(trainer.loss.sum(order))  # everything is compiled and captured
     stream = backend.xp.cuda.get_current_stream()
     spin = backend.xp.RawKernel(SPIN, "spin")
     spin((1,), (1,), (np.int64(1),))
@@ -37,7 +37,7 @@ def test_an_epoch_never_waits_for_the_gpu(rng):
             spin((1,), (1,), (np.int64(6_000_000_000),))  # some three seconds
         still_busy.append(not stream.done)
 
-    steps.epoch(order, 0, rates, on_step)
-    loss = steps.loss(order)
+    trainer.run_epoch(order, 1, rates, on_step)
+    loss = trainer.loss.sum(order)
     assert still_busy == [True] * 20
     assert np.isfinite(float(loss))  # here it waits

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ann
-from ann.data.datasets import read_idx
+from ann.data.idx import read_idx
 from ann.training.checkpoint_file import read_checkpoint
 from support import ROOT
 from support.digits import idx_bytes, write_mnist_like
@@ -206,7 +206,7 @@ def test_links(small_data):
 def test_a_similar_name_is_suggested(small_data, name):
     (small_data / "train-images-idx3-ubyte.gz").rename(small_data / name)
     if not (small_data / "train-images-idx3-ubyte.gz").exists():  # false if the file system ignores case
-        with pytest.raises(ann.DataFileError, match=rf"it holds no train-images.*; if {name} is that file, rename it"):
+        with pytest.raises(ann.DataFileError, match=rf"it has no train-images.*; if {name} is that file, rename it"):
             ann.load_dataset(small_data)
 
 
@@ -225,7 +225,7 @@ def test_what_is_no_file(tmp_path):
     for name in ("absent", "x" * 300):
         with pytest.raises(ann.DataFileError, match="no such data folder"):
             ann.load_dataset(tmp_path / name)
-    with pytest.raises(ann.DataFileError, match=r"it holds no train-images-idx3-ubyte\.gz, nor"):
+    with pytest.raises(ann.DataFileError, match=r"it has no train-images-idx3-ubyte\.gz and no"):
         ann.load_dataset(tmp_path)
     for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
         os.mkfifo(tmp_path / name)
@@ -252,7 +252,7 @@ def test_a_file_in_place_of_a_folder(small_data):
     path = small_data / "t10k-labels-idx1-ubyte.gz"
     os.mkfifo(small_data / "pipe")
     for place in (path, small_data / "pipe", "/dev/zero"):
-        with pytest.raises(ann.DataFileError, match="this is a file; give the folder that holds the four IDX files"):
+        with pytest.raises(ann.DataFileError, match="this is a file; name the folder with the four IDX files"):
             ann.load_dataset(place)
     with pytest.raises(ann.DataFileError, match="no such data folder"):
         ann.load_dataset(path / "through-a-file")

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 import ann
-from ann.data.distortion import DistortedBatch, Distorter, Strengths, bumps
-from ann.nn.random_bits import Hash
+from ann.data.distortion import DistortedBatch, Distorter, DistortionStrengths, elastic_patterns, examples
+from ann.nn.random_bits import RandomBits
 from support.backends import assert_device_array
 from support.digits import write_mnist_like
 from support.networks import network_of, recipe_of
 from support.random_bits import hashed
 
 SHAPE = (12, 10)
-EVERYTHING = Strengths(rotation=20.0, scaling=0.2, shear=10.0, shift=1.5, elastic=0.8)
+EVERYTHING = DistortionStrengths(rotation=20.0, scaling=0.2, shear=10.0, shift=1.5, elastic=0.8)
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +30,13 @@ def blobs(rng, count=5):
     return np.rint(250 * np.exp(-((y - middles[:, :1]) ** 2 + (x - middles[:, 1:]) ** 2) / 4))[:, 0].astype(np.uint8)
 
 
-def distorted(backend, images, strengths, chosen, key=7, turning=None):
+def distorted(backend, images, strengths, indices, key=7, rotation_shares=None):
     """The images with these numbers, distorted, through the recorder, as training does it."""
-    turning = np.ones(len(images)) if turning is None else turning
+    rotation_shares = np.ones(len(images)) if rotation_shares is None else rotation_shares
     flat = backend.from_host(images.reshape(len(images), -1))
-    distorter = Distorter(backend, flat, SHAPE, strengths, backend.from_host(turning.astype(np.float32)))
-    recorder, numbers = backend.recorder(), np.array(chosen)
-    room = backend.from_host(np.full((len(chosen), math.prod(SHAPE) + 1), 255, dtype=np.float32))
+    distorter = Distorter(backend, flat, SHAPE, strengths, backend.from_host(rotation_shares.astype(np.float32)))
+    recorder, numbers = backend.recorder(), np.array(indices)
+    room = backend.from_host(np.full((len(indices), math.prod(SHAPE) + 1), 255, dtype=np.float32))
     batch = DistortedBatch(
         distorter,
         recorder,
@@ -45,24 +45,41 @@ def distorted(backend, images, strengths, chosen, key=7, turning=None):
         backend.from_host(np.array([key], dtype=np.uint32)),
         room[:, :-1],
     )
-    play = recorder.compile(batch.draw)
+    play = recorder.compile(batch.fill)
     first = backend.to_host(room).copy()
     play()
     np.testing.assert_array_equal(backend.to_host(room), first)  # a played step is the recorded one
     assert (first[:, -1] == 255).all()
-    assert_device_array(backend, room, (len(chosen), math.prod(SHAPE) + 1))
+    assert_device_array(backend, room, (len(indices), math.prod(SHAPE) + 1))
     return first[:, :-1].reshape(-1, *SHAPE)
 
 
-def formula(image, strengths, number, key, turning=1.0):
+def gaussians(shape, smoothness):
+    """The elastic patterns by hand: Gaussians on a lattice that reaches two of their widths beyond the image."""
+    lattice = []
+    for length in shape:
+        points = math.ceil((length - 1 + 4 * smoothness) / smoothness) + 1
+        middle = (length - 1) / 2
+        lattice.append(middle + smoothness * (np.arange(points) - (points - 1) / 2))
+        assert lattice[-1][0] <= -2 * smoothness and lattice[-1][1] > -2 * smoothness
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    patterns = [
+        np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * smoothness**2)).ravel()
+        for row in lattice[0]
+        for column in lattice[1]
+    ]
+    return np.array(patterns) / np.sqrt(np.square(patterns).sum(axis=0))
+
+
+def formula(image, strengths, number, key, rotation_shares=1.0):
     """One image, distorted by hand in float64."""
     height, width = SHAPE
     y, x = np.mgrid[:height, :width].astype(np.float64)
-    pattern = bumps(np, y.reshape(1, -1), x.reshape(1, -1), SHAPE, strengths.smoothness)
+    pattern = gaussians(SHAPE, strengths.smoothness)
     half = 3 + (len(pattern) if strengths.elastic else 0)
     u = hashed([number], key, 2 * half)[0] * (2 * math.sqrt(3) / 2**32) - math.sqrt(3)
     share = u / math.sqrt(3)
-    angle = math.radians(strengths.rotation) * turning * share[1]
+    angle = math.radians(strengths.rotation) * rotation_shares * share[1]
     k = math.tan(math.radians(strengths.shear)) * share[2]
     s, t = (1 + strengths.scaling * share[half + place] for place in (1, 2))
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -85,15 +102,15 @@ def formula(image, strengths, number, key, turning=1.0):
 
 def test_is_the_formula(backend, rng):
     images = rng.integers(0, 256, (3, *SHAPE), dtype=np.uint8)
-    found = distorted(backend, images, EVERYTHING, [2, 0], key=99, turning=np.array([1.0, 1.0, 0.5]))
-    for image, number, turning in zip(found, (2, 0), (0.5, 1.0), strict=True):
-        expected = formula(images[number], EVERYTHING, number, 99, turning)
+    found = distorted(backend, images, EVERYTHING, [2, 0], key=99, rotation_shares=np.array([1.0, 1.0, 0.5]))
+    for image, number, rotation_shares in zip(found, (2, 0), (0.5, 1.0), strict=True):
+        expected = formula(images[number], EVERYTHING, number, 99, rotation_shares)
         np.testing.assert_allclose(image, expected, rtol=0, atol=0.02)
 
 
 def test_no_strength_is_the_identity(backend, rng):
     images = rng.integers(0, 256, (4, *SHAPE), dtype=np.uint8)
-    np.testing.assert_array_equal(distorted(backend, images, Strengths(), [3, 1]), images[[3, 1]])
+    np.testing.assert_array_equal(distorted(backend, images, DistortionStrengths(), [3, 1]), images[[3, 1]])
 
 
 @pytest.mark.parametrize(("bits", "step"), [(0, 2), (2**32 - 1, -2)])
@@ -101,13 +118,12 @@ def test_a_shift_by_whole_pixels_is_exact(monkeypatch, backend, rng, bits, step)
     """And what comes in from outside is black."""
     images = rng.integers(1, 256, (2, *SHAPE), dtype=np.uint8)
 
-    def draw(self):
-        self.bits[...] = backend.from_host(np.full(self.bits.shape, bits, dtype=np.uint32))
-        return self.bits
+    def fill(self, out):
+        out[...] = backend.from_host(np.full(out.shape, bits, dtype=np.float32))
 
-    monkeypatch.setattr(Hash, "draw", draw)
+    monkeypatch.setattr(RandomBits, "fill", fill)
     monkeypatch.setattr(backend, "recorder", lambda: backend, raising=False)
-    found = distorted(backend, images, Strengths(shift=2.0), [0, 1])
+    found = distorted(backend, images, DistortionStrengths(shift=2.0), [0, 1])
     expected = np.zeros((2, *SHAPE))
     if step > 0:
         expected[:, step:, step:] = images[:, :-step, :-step]
@@ -120,7 +136,7 @@ def test_a_shift_by_whole_pixels_is_exact(monkeypatch, backend, rng, bits, step)
 def test_mass_is_kept(kind, rng):
     """Within what squeezing does: an elastic field has places where it is denser."""
     images = blobs(rng, 40)
-    strengths = dataclasses.replace(Strengths(), **{kind: getattr(EVERYTHING, kind) / 2})
+    strengths = dataclasses.replace(DistortionStrengths(), **{kind: getattr(EVERYTHING, kind) / 2})
     found = distorted(ann.get_backend("cpu"), images, strengths, range(40))
     assert not np.allclose(found, images, atol=5)
     assert found.sum() == pytest.approx(images.sum(), rel=0.05)
@@ -137,17 +153,16 @@ def test_each_image_and_epoch_differs_and_nothing_else_matters(backend, rng):
 
 @pytest.mark.parametrize("shape", [(28, 28), (9, 31)])
 @pytest.mark.parametrize("smoothness", [3.0, 5.0])
-def test_the_field_has_its_deviation_everywhere(shape, smoothness, rng):
-    """In the middle, and at the border where a blur of what is inside alone would shrink it."""
+def test_elastic_patterns(shape, smoothness):
+    """Sums of them have variance 1 everywhere, and the correlation of blurred white noise, at the border too."""
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
-    patterns = bumps(np, y.reshape(1, -1), x.reshape(1, -1), shape, smoothness)
-    np.testing.assert_allclose((patterns**2).sum(axis=0), 1, rtol=1e-12)
-    factors = rng.uniform(-math.sqrt(3), math.sqrt(3), (4000, len(patterns)))
-    fields = (factors @ patterns).reshape(-1, *shape)
-    deviations = fields.std(axis=0)
-    assert deviations.min() > 0.94 and deviations.max() < 1.06
-    neighbours = (fields[:, 0, 0] * fields[:, 0, 1]).mean()
-    assert neighbours == pytest.approx(math.exp(-1 / (4 * smoothness**2)), abs=0.06)  # of white noise, blurred
+    patterns = elastic_patterns(np, y.reshape(1, -1), x.reshape(1, -1), shape, smoothness)
+    np.testing.assert_allclose(patterns, gaussians(shape, smoothness), rtol=1e-10, atol=1e-14)
+    covariance = (patterns.T @ patterns).reshape(*shape, *shape)
+    for row, column in ((0, 0), (shape[0] // 2, shape[1] // 2), (shape[0] - 1, 3)):
+        squared = (y - row) ** 2 + (x - column) ** 2
+        expected = np.exp(-squared / (4 * smoothness**2))
+        np.testing.assert_allclose(covariance[row, column], expected, rtol=0, atol=0.01)
 
 
 def test_training_on_distorted_images(backend, dataset):
@@ -173,3 +188,32 @@ def test_flat_images_cannot_be_distorted(dataset):
     recipe = recipe_of("sigmoid", "sigmoid", "cross-entropy", "adamw", shift=1.0)
     with pytest.raises(ValueError, match=r"distortions need images of shape \(N, height, width\)"):
         ann.fit(network_of(ann.get_backend("cpu"), 64, 12, 8, 10), flat, recipe)
+
+
+def test_a_compiled_batch_takes_the_present_images_and_key(backend, rng):
+    images = rng.integers(0, 256, (5, *SHAPE), dtype=np.uint8)
+    shares = np.array([1.0, 1.0, 0.5, 1.0, 0.0], dtype=np.float32)
+    flat = backend.from_host(images.reshape(5, -1))
+    distorter = Distorter(backend, flat, SHAPE, EVERYTHING, backend.from_host(shares))
+    recorder, out = backend.recorder(), backend.from_host(np.empty((2, math.prod(SHAPE)), np.float32))
+    indices, ids = backend.from_host(np.array([0, 1])), backend.from_host(np.array([0, 1], np.uint32))
+    key = backend.from_host(np.array([7], np.uint32))
+    fill = recorder.compile(DistortedBatch(distorter, recorder, indices, ids, key, out).fill)
+    indices[...] = backend.from_host(np.array([4, 2]))
+    ids[...] = backend.from_host(np.array([4, 2], np.uint32))
+    key[...] = backend.from_host(np.array([8], np.uint32))
+    fill()
+    for found, number in zip(backend.to_host(out).reshape(2, *SHAPE), (4, 2), strict=True):
+        expected = formula(images[number], EVERYTHING, number, 8, shares[number])
+        np.testing.assert_allclose(found, expected, rtol=0, atol=0.02)
+
+
+def test_examples_are_distortions_of_one_image(backend, rng):
+    """With different random numbers for each, which depend on the key."""
+    image = rng.integers(0, 256, SHAPE, dtype=np.uint8)
+    found = examples(backend, image, EVERYTHING, 3, key=99)
+    for number, example in enumerate(found):
+        np.testing.assert_allclose(example, formula(image, EVERYTHING, number, 99), rtol=0, atol=0.02)
+    np.testing.assert_array_equal(
+        examples(backend, image, EVERYTHING, 2), examples(backend, image, EVERYTHING, 2, key=0)
+    )

@@ -17,9 +17,10 @@ import ann
 from ann.export.formats import FORMS, npz_bytes, onnx_bytes, safetensors_bytes
 from ann.files.model_file import read_model
 from ann.files.model_schema import checksum
-from ann.nn.activations import ACTIVATIONS, Elementwise
+from ann.nn.activations import ACTIVATIONS, Activation
 from support import optional
 from support.networks import network_of
+from support.own_activations import OWN, UNTRANSLATABLE, none
 from support.programs import FAST, run
 
 
@@ -53,6 +54,14 @@ def test_onnx_runtime_computes_the_same(activation, committee, images):
     found = onnx_outputs(onnx_bytes(net), images)
     assert found.dtype == np.float32 and found.shape == (50, 4)
     np.testing.assert_allclose(found, net.apply(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_onnx_runtime_computes_activations_of_one_s_own(monkeypatch, name, images):
+    optional("onnx")
+    monkeypatch.setitem(ACTIVATIONS, "own", Activation("own", OWN[name], none))
+    net = small("own")
+    np.testing.assert_allclose(onnx_outputs(onnx_bytes(net), images), net.apply(images), rtol=1e-5, atol=1e-5)
 
 
 def test_a_thousand_images_in_onnx_runtime():
@@ -334,9 +343,9 @@ def test_npz(committee):
     found = np.load(io.BytesIO(npz_bytes(net)), allow_pickle=False)
     about = json.loads(str(found["about"]))
     assert about["layers"] == net.layer_list and about["recipe"] == net.recipe and about["committee"] == committee
-    for number, layer in enumerate(net.layers, start=1):
-        np.testing.assert_array_equal(found[f"weight{number}"], layer.weight)
-        np.testing.assert_array_equal(found[f"bias{number}"], layer.bias[..., 0, :])
+    for number, (weight, bias) in enumerate(net.weights_and_biases(), start=1):
+        np.testing.assert_array_equal(found[f"weight{number}"], weight)
+        np.testing.assert_array_equal(found[f"bias{number}"], bias)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -366,15 +375,16 @@ def test_without_the_libraries(monkeypatch, tmp_path, form, module):
 
     data = safetensors_bytes(small()) if form == ".safetensors" and optional("safetensors.numpy") else b""
     monkeypatch.setattr(importlib, "import_module", without)
-    with pytest.raises(ImportError, match=rf"this form needs {module.split('.')[0]}: pip install -e '.\[export\]'"):
+    with pytest.raises(ImportError, match=rf"this format needs {module.split('.')[0]}: pip install -e '.\[export\]'"):
         FORMS[form](small())
     if data:
         (tmp_path / "x").write_bytes(data)
         ann.load_model(tmp_path / "x")  # which needs nothing
 
 
-def test_what_onnx_cannot_say(monkeypatch):
+@pytest.mark.parametrize("reason", UNTRANSLATABLE)
+def test_what_onnx_cannot_say(monkeypatch, reason):
     optional("onnx")
-    monkeypatch.setitem(ACTIVATIONS, "own", Elementwise("own", np.tanh, np.tanh))
-    with pytest.raises(ValueError, match="ONNX has no activation 'own'; known: identity, sigmoid"):
+    monkeypatch.setitem(ACTIVATIONS, "own", Activation("own", UNTRANSLATABLE[reason], none))
+    with pytest.raises(ValueError, match=f"the activation 'own' cannot be exported to ONNX: .*{reason}"):
         onnx_bytes(small("own"))

@@ -13,7 +13,7 @@ import ann
 from ann.export.formats import safetensors_bytes
 from ann.files.model_schema import FORMAT, checksum
 from ann.files.pickle.reader import read_pickle
-from ann.nn.activations import ACTIVATIONS, Elementwise
+from ann.nn.activations import ACTIVATIONS, Activation
 from support import ROOT, optional
 from support.digits import write_mnist_like
 from support.model_files import rewrite
@@ -618,10 +618,10 @@ def test_an_activation_that_raises(monkeypatch, saved):
     """Of a user's own: the network can be saved, without examples, and one with examples is refused."""
     whole = saved.read_bytes()
 
-    def fail(xp, z, out):
+    def fail(xp, z):
         raise RuntimeError("no")
 
-    monkeypatch.setitem(ACTIVATIONS, "tanh", Elementwise("tanh", fail, fail))
+    monkeypatch.setitem(ACTIVATIONS, "tanh", Activation("tanh", fail, fail))
     net = network_of(ann.get_backend("cpu"), 5, 4, 3, activation="tanh", output="softmax")
     net.save(saved)
     assert ann.load_model(saved).self_test_images is None

@@ -1,6 +1,7 @@
 """Batch normalisation: right gradients, the textbook's formulas, and a plain network at the end."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ import pytest
 import ann
 from ann.nn.activations import ACTIVATIONS
 from ann.nn.batch_norm import BatchNorm
+from ann.nn.initializers import he
+from ann.nn.layers import Activation, Dense
 from support.digits import write_mnist_like
 from support.gradients import assert_gradient
-from support.networks import network_of, recipe_of
+from support.networks import network_of, network_on, recipe_of, without_black_pixels
 
 
 @pytest.fixture(scope="module")
@@ -18,45 +21,74 @@ def dataset(tmp_path_factory):
     return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=160))
 
 
-def normalized(net, random):
-    """The network with its hidden layers normalised, with random gains, and the vectors of gains."""
-    backend, widths = net.backend, [layer.output_dim for layer in net.layers[:-1]]
-    gains, gradients = (net.xp.zeros(sum(widths), dtype=net.dtype) for _ in range(2))
-    norm = BatchNorm(backend, widths, gains, gradients)
-    np.testing.assert_array_equal(backend.to_host(gains), 1)
-    gains[...] = backend.from_host(1 + random.random(sum(widths)).astype(net.dtype_name))
-    vars(net)["layers"] = norm.layers(net.layers)
-    return norm, gains, gradients
+def normalised(backend, rng, *dims, activation="sigmoid", dtype="float64"):
+    """A network whose hidden layers are normalised, with random gains and shifts."""
+    layers = []
+    for inputs, outputs in itertools.pairwise(dims[:-1]):
+        norm = BatchNorm(outputs)
+        norm.use(backend.xp.zeros((2, outputs), dtype=getattr(backend.xp, dtype)))
+        layers += [Dense(inputs, outputs, he, bias=False), norm, Activation(activation)]
+    return network_on(backend, [*layers, Dense(*dims[-2:], he)], rng, dtype=dtype)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients(backend, activation, rng):
-    net = network_of(backend, 5, 6, 4, 3, activation=activation, dtype="float64")
-    _, gains, gain_gradients = normalized(net, rng)
-    images, targets = backend.from_host(rng.random((7, 5))), backend.from_host(np.eye(3)[rng.integers(0, 3, 7)])
-    x, _ = net.inputs(images)
+    net = normalised(backend, rng, 5, 6, 4, 3, activation=activation)
+    x, targets = backend.from_host(rng.random((7, 5))), backend.from_host(np.eye(3)[rng.integers(0, 3, 7)])
+    start = backend.to_host(net.parameters).copy()
 
-    def loss(vector, place):
-        place[...] = backend.from_host(vector)
-        return float(net.loss.value(backend, net.forward(x, 0.7), targets))
+    def loss(vector):
+        net.parameters[...] = backend.from_host(vector)
+        return float(net.loss.value(backend, net.forward(x), targets))
 
-    for place, gradient in ((net.parameters, net.gradients), (gains, gain_gradients)):
-        start = backend.to_host(place).copy()
-        net.compute_gradients(x, targets, 0.7)
-        found = backend.to_host(gradient).copy()
-        assert_gradient(lambda point, place=place: loss(point, place), found, start, rng)
-        place[...] = backend.from_host(start)
+    net.compute_gradients(x, targets)
+    assert_gradient(loss, backend.to_host(net.gradients).copy(), start, rng)
 
 
-def test_outputs_have_mean_bias_and_deviation_gain(backend, rng):
-    net = network_of(backend, 5, 6, 3, activation="identity")
-    _, gains, _ = normalized(net, rng)
-    net.layers[0].bias[...] = backend.from_host(rng.standard_normal((1, 6)).astype(np.float32))
-    x, _ = net.inputs(backend.from_host(rng.random((50, 5), dtype=np.float32)))
-    y = backend.to_host(net.layers[0].forward(x))[:, :-1]
-    np.testing.assert_allclose(y.mean(axis=0), backend.to_host(net.layers[0].bias)[0], atol=1e-5)
-    np.testing.assert_allclose(y.std(axis=0), backend.to_host(gains), rtol=1e-2)
-    assert (backend.to_host(net.layers[0].forward(x[:1, :]))[:, :-1] == backend.to_host(net.layers[0].bias)).all()
+def test_gradients_of_the_inputs(backend, rng):
+    norm = BatchNorm(4)
+    norm.use(backend.xp.zeros((2, 4), dtype=backend.xp.float64))
+    values = {name: backend.from_host(rng.standard_normal((1, 4))) for name in ("gain", "shift")}
+    norm.bind(backend, values, {name: backend.xp.zeros_like(array) for name, array in values.items()})
+    x, weights = rng.standard_normal((7, 4)), rng.standard_normal((7, 4))
+
+    def total(inputs):
+        return float((weights * backend.to_host(norm.forward(backend.from_host(inputs.copy())))).sum())
+
+    norm.forward(backend.from_host(x.copy()))
+    assert_gradient(total, backend.to_host(norm.backward(backend.from_host(weights.copy()))).copy(), x, rng)
+
+
+def test_outputs_have_mean_shift_and_deviation_gain(backend, rng):
+    net = normalised(backend, rng, 5, 6, 3, dtype="float32")
+    dense, norm = net.layers[:2]
+    y = backend.to_host(norm.forward(dense.forward(backend.from_host(rng.random((50, 5), dtype=np.float32)))))
+    np.testing.assert_allclose(y.mean(axis=0), backend.to_host(norm.shift)[0], atol=1e-5)
+    np.testing.assert_allclose(y.std(axis=0), np.abs(backend.to_host(norm.gain)[0]), rtol=1e-2)
+    one = norm.forward(dense.forward(backend.from_host(rng.random((1, 5), dtype=np.float32))))
+    np.testing.assert_array_equal(backend.to_host(one), backend.to_host(norm.shift))
+
+
+def test_the_statistics_are_those_of_the_batch(backend, rng):
+    net = normalised(backend, rng, 5, 6, 3)
+    x = rng.standard_normal((50, 5))
+    net.forward(backend.from_host(x))
+    z = x @ backend.to_host(net.layers[0].weight)
+    found = backend.to_host(net.layers[1].statistics)
+    np.testing.assert_allclose(found, np.stack([z.mean(axis=0), z.var(axis=0)]), rtol=1e-10)
+
+
+@pytest.mark.parametrize("accumulate", [0.0, 0.5])
+def test_backward_adds_to_the_last_gradients(backend, accumulate, rng):
+    net = normalised(backend, rng, 5, 6, 3)
+    x, grad = backend.from_host(rng.random((7, 5))), rng.standard_normal((7, 3))
+    before = backend.to_host(net.gradients).copy()
+    results = []
+    for _ in range(2):
+        net.forward(x)
+        net.backward(backend.from_host(grad.copy()), accumulate=accumulate)
+        results.append(backend.to_host(net.gradients).copy())
+    np.testing.assert_allclose(results[1], results[0] + accumulate * (results[0] - before), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("black", [True, False])
@@ -70,9 +102,9 @@ def test_training_is_the_formula(backend, dataset, black):
     )  # fmt: skip
     net = network_of(backend, 64, 12, 10, activation="tanh", output="softmax")
     (w, v), (b, c) = (
-        [backend.to_host(part).astype(np.float64) for part in parts]
-        for parts in zip(*((layer.weight, layer.bias) for layer in net.layers), strict=True)
+        [part.astype(np.float64) for part in parts] for parts in zip(*net.weights_and_biases(), strict=True)
     )
+    w = without_black_pixels(w, net, dataset, recipe)
     gain, mean, variance = np.ones(12), 0.0, 0.0
     images = dataset.train_images.reshape(-1, 64) / 255
     order = ann.nn.rng.generator(0, "order", 1).permutation(160)
@@ -85,8 +117,8 @@ def test_training_is_the_formula(backend, dataset, black):
         o = np.exp(y @ v + c)
         o /= o.sum(axis=1, keepdims=True)
         loss -= (t * np.log(o)).sum()
-        memory = 1 - (1 - min(0.9, (k - 1) / (k + 8))) * len(x) / 45
-        mean, variance = (memory * a + (1 - memory) * n for a, n in ((mean, z.mean(axis=0)), (variance, z.var(axis=0))))
+        decay = min(0.9, (k - 1) / (k + 8))
+        mean, variance = (decay * a + (1 - decay) * n for a, n in ((mean, z.mean(axis=0)), (variance, z.var(axis=0))))
         d2 = (o - t) / len(x)
         d = (d2 @ v.T) * (1 - y * y)
         dz = gain / np.sqrt(z.var(axis=0) + 1e-5) * (d - d.mean(axis=0) - unit * (d * unit).mean(axis=0))
@@ -95,7 +127,8 @@ def test_training_is_the_formula(backend, dataset, black):
     reports = ann.fit(net, dataset, recipe)
     assert reports[0].loss == pytest.approx(loss / 160, rel=1e-5)
     factor = gain / np.sqrt(variance + 1e-5)
-    found = [backend.to_host(part) for part in (net.layers[0].weight, net.layers[0].bias, net.layers[1].weight)]
+    (weight, bias), (last, _) = net.weights_and_biases()
+    found = [weight, bias, last]
     for ours, expected in zip(found, (factor * w, b - factor * mean, v), strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-5)
     outputs = np.exp(np.tanh((images @ w - mean) * factor + b) @ v + c)
@@ -110,7 +143,7 @@ def test_an_ordinary_model_is_saved(dataset, tmp_path):
     again = ann.load_model(tmp_path / "model")
     np.testing.assert_array_equal(again.apply(dataset.test_images), net.apply(dataset.test_images))
     assert again.recipe["batch_norm"] is True
-    assert {type(layer).__name__ for layer in net.layers} == {"Dense"}
+    assert {type(layer).__name__ for layer in net.network.layers} == {"Dense", "Activation"}
 
 
 def test_without_hidden_layers_there_is_nothing_to_normalise(backend, dataset):

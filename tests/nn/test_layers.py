@@ -2,120 +2,150 @@ import numpy as np
 import pytest
 
 from ann.nn.activations import ACTIVATIONS
-from ann.nn.layers import Dense
+from ann.nn.initializers import he
+from ann.nn.layers import Activation, Dense
 from support.backends import assert_device_array
 from support.gradients import assert_gradient
 
 
-def dense(backend, activation, rng, dtype="float64", inputs=5, outputs=4, **options):
-    """A layer bound to vectors of its own, and those vectors: parameters, gradients."""
-    layer = Dense(backend, inputs, outputs, activation, **options)
-    vectors = [backend.from_host(rng.standard_normal(outputs * (inputs + 1)).astype(dtype)) for _ in range(2)]
-    layer.bind(*(backend.xp.reshape(vector, layer.shape, copy=False) for vector in vectors))
-    return layer, *vectors
+def bound(backend, layer, rng, dtype="float64", leading=()):
+    """The layer bound to random parameters, and these and their gradients by name."""
+    values, gradients = (
+        {
+            parameter.name: backend.from_host(rng.standard_normal((*leading, *parameter.shape)).astype(dtype))
+            for parameter in layer.parameters
+        }
+        for _ in range(2)
+    )
+    layer.bind(backend, values, gradients)
+    return layer, values, gradients
 
 
-def upload(backend, x):
-    """x with the column of ones, on the device."""
-    return backend.from_host(np.concatenate([x, np.ones_like(x[..., :1])], axis=-1))
+def dense(backend, rng, dtype="float64", leading=(), **options):
+    return bound(backend, Dense(5, 4, he, **options), rng, dtype, leading)
 
 
-@pytest.mark.parametrize("with_ones", [True, False])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_gradients_of_inputs_and_parameters(backend, activation, with_ones, rng):
-    layer, parameters, gradients = dense(backend, activation, rng, with_ones=with_ones)
-    x, weights = rng.standard_normal((3, 5)), rng.standard_normal((3, 4))  # checked: sum(weights * layer(x))
-    start = backend.to_host(parameters).copy()
+LAYERS = {
+    "dense": lambda: Dense(5, 5, he),
+    "dense without bias": lambda: Dense(5, 5, he, bias=False),
+    **{name: lambda name=name: Activation(name) for name in ACTIVATIONS},
+}
 
-    def total(inputs, vector):
-        parameters[...] = backend.from_host(vector)
-        return float((weights * backend.to_host(layer.apply(upload(backend, inputs), 0.7))[:, :4]).sum())
 
-    layer.forward(upload(backend, x), 0.7)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_gradients_of_inputs_and_parameters(backend, kind, rng):
+    layer, values, gradients = bound(backend, LAYERS[kind](), rng)
+    x, weights = rng.standard_normal((3, 5)), rng.standard_normal((3, 5))  # checked: sum(weights * layer(x))
+
+    def total(inputs):
+        return float((weights * backend.to_host(layer.forward(backend.from_host(inputs.copy())))).sum())
+
+    layer.forward(backend.from_host(x.copy()))
     x_gradient = backend.to_host(layer.backward(backend.from_host(weights.copy()))).copy()
-    assert_gradient(lambda point: total(point, start), x_gradient, x, rng)
-    assert_gradient(lambda point: total(x, point), backend.to_host(gradients), start, rng)
+    assert_gradient(total, x_gradient, x, rng)
+    for name, array in values.items():
+        start = backend.to_host(array).copy()
+
+        def total_at(point, array=array):
+            array[...] = backend.from_host(point)
+            return total(x)
+
+        assert_gradient(total_at, backend.to_host(gradients[name]), start, rng)
+        array[...] = backend.from_host(start)
 
 
-def test_it_is_the_formula(backend, rng):
-    layer, parameters, _ = dense(backend, "tanh", rng)
-    weight, bias = backend.to_host(layer.weight), backend.to_host(layer.bias)
-    assert weight.shape == (5, 4) and bias.shape == (1, 4)
-    np.testing.assert_array_equal(np.concatenate([weight, bias]).ravel(), backend.to_host(parameters))
+@pytest.mark.parametrize("bias", [True, False])
+def test_dense_is_the_formula(backend, bias, rng):
+    layer, values, _ = dense(backend, rng, bias=bias)
     x = rng.standard_normal((3, 5))
-    y = backend.to_host(layer.apply(upload(backend, x)))
-    np.testing.assert_allclose(y[:, :-1], np.tanh(x @ weight + bias), rtol=1e-12)
-    np.testing.assert_array_equal(y[:, -1], 1.0)
+    expected = x @ backend.to_host(values["weight"])
+    if bias:
+        expected = expected + backend.to_host(values["bias"])
+    np.testing.assert_allclose(backend.to_host(layer.forward(backend.from_host(x))), expected, rtol=1e-12)
+    assert ("bias" in values) is bias
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_forward_is_apply_and_leaves_its_input(backend, activation, rng):
-    layer, *_ = dense(backend, activation, rng, "float32")
-    device_x = upload(backend, rng.standard_normal((3, 5)).astype(np.float32))
+def test_dense_says_what_decays_and_how_it_starts():
+    layer = Dense(5, 400, lambda inputs, outputs: inputs / outputs)
+    assert {p.name: (p.shape, p.decays) for p in layer.parameters} == {
+        "weight": ((5, 400), True),
+        "bias": ((1, 400), False),
+    }
+    found = layer.initial_values(np.random.default_rng(0))
+    assert set(found) == {"weight"} and found["weight"].shape == (5, 400)
+    assert found["weight"].std() == pytest.approx(5 / 400, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_layer_leaves_its_input(backend, kind, rng):
+    layer, *_ = bound(backend, LAYERS[kind](), rng, "float32")
+    device_x = backend.from_host(rng.standard_normal((3, 5)).astype(np.float32))
     before = backend.to_host(device_x).copy()
-    y = layer.forward(device_x)
-    assert_device_array(backend, y, (3, 5))
-    np.testing.assert_array_equal(backend.to_host(y), backend.to_host(layer.apply(device_x)))
-    layer.backward(backend.from_host(np.ones((3, 4), dtype=np.float32)))
+    assert_device_array(backend, layer.forward(device_x), (3, 5))
+    layer.backward(backend.from_host(np.ones((3, 5), dtype=np.float32)))
     np.testing.assert_array_equal(backend.to_host(device_x), before)
 
 
-@pytest.mark.parametrize("memory", [0.0, 0.5])
-def test_backward_leaves_of_the_last_gradients_what_it_is_told(backend, memory, rng):
-    layer, _, gradients = dense(backend, "tanh", rng, "float32", memory=memory)
-    before = backend.to_host(gradients).copy()
-    x = upload(backend, rng.standard_normal((3, 5)).astype(np.float32))
+@pytest.mark.parametrize("accumulate", [0.0, 0.5])
+def test_backward_adds_to_the_last_gradients(backend, accumulate, rng):
+    layer, _, gradients = dense(backend, rng, "float32")
+    before = {name: backend.to_host(array).copy() for name, array in gradients.items()}
+    x = backend.from_host(rng.standard_normal((3, 5)).astype(np.float32))
     results = []
     for _ in range(2):
         layer.forward(x)
-        layer.backward(backend.from_host(np.ones((3, 4), dtype=np.float32)), input_gradient=False)
-        results.append(backend.to_host(gradients).copy())
-    np.testing.assert_allclose(results[1], results[0] + memory * (results[0] - before), rtol=1e-5, atol=1e-5)
-    assert (results[1] == results[0]).all() == (memory == 0.0)
+        layer.backward(backend.from_host(np.ones((3, 4), dtype=np.float32)), accumulate=accumulate)
+        results.append({name: backend.to_host(array).copy() for name, array in gradients.items()})
+    for name, first in results[0].items():
+        expected = first + accumulate * (first - before[name])
+        np.testing.assert_allclose(results[1][name], expected, rtol=1e-5, atol=1e-5)
+        assert (results[1][name] == first).all() == (accumulate == 0.0)
+
+
+def test_without_an_input_gradient_the_others_are_the_same(backend, rng):
+    layer, _, gradients = dense(backend, rng, "float32")
+    results = []
+    for wanted in (True, False):
+        layer.forward(backend.from_host(np.ones((3, 5), dtype=np.float32)))
+        grad = layer.backward(backend.from_host(np.ones((3, 4), dtype=np.float32)), input_gradient=wanted)
+        assert (grad is not None) is wanted
+        results.append([backend.to_host(array).copy() for array in gradients.values()])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_batch_sizes_may_change(backend, rng):
-    layer, _, gradients = dense(backend, "sigmoid", rng, "float32")
+    layer, values, gradients = dense(backend, rng, "float32")
     x = rng.standard_normal((7, 5)).astype(np.float32)
     for size in (3, 7, 2, 7, 1):
-        y = layer.forward(upload(backend, x[:size]))
-        assert_device_array(backend, y, (size, 5))
+        assert_device_array(backend, layer.forward(backend.from_host(x[:size])), (size, 4))
         grad = layer.backward(backend.from_host(np.ones((size, 4), dtype=np.float32)))
         assert_device_array(backend, grad, (size, 5))
-        fresh, _, fresh_gradients = dense(backend, "sigmoid", np.random.default_rng(7), "float32")
-        fresh.forward(upload(backend, x[:size]))
+        fresh = Dense(5, 4, he)
+        own = {name: backend.xp.zeros_like(array) for name, array in gradients.items()}
+        fresh.bind(backend, values, own)
+        fresh.forward(backend.from_host(x[:size]))
         fresh.backward(backend.from_host(np.ones((size, 4), dtype=np.float32)))
-        np.testing.assert_array_equal(backend.to_host(gradients), backend.to_host(fresh_gradients))
+        for name, array in gradients.items():
+            np.testing.assert_array_equal(backend.to_host(array), backend.to_host(own[name]))
 
 
 @pytest.mark.parametrize("recorded", [False, True])
-@pytest.mark.parametrize("activation", ["sigmoid", "gelu"])
-def test_a_leading_axis_is_as_many_layers_side_by_side(backend, activation, recorded, rng):
-    """Weights (K, I + 1, O) are K layers; x may be shared, (N, I + 1), or one for each, (K, N, I + 1)."""
+def test_a_leading_axis_is_as_many_layers_side_by_side(backend, recorded, rng):
+    """Weights (K, I, O) are K layers; x may be shared, (N, I), or one for each, (K, N, I)."""
     backend = backend.recorder() if recorded else backend
     x = rng.standard_normal((2, 3, 5)).astype(np.float32)
-    weights = rng.standard_normal((2, 6, 4)).astype(np.float32)
+    weight = rng.standard_normal((2, 5, 4)).astype(np.float32)
+    bias = rng.standard_normal((2, 1, 4)).astype(np.float32)
     for shared in (False, True):
         results = []
         for index in (slice(None), 0, 1):
-            layer = Dense(backend, 5, 4, activation)
-            parameters = backend.from_host(weights[index].copy())
-            layer.bind(parameters, backend.xp.zeros_like(parameters))
-            y = backend.to_host(layer.forward(upload(backend, x[0] if shared else x[index]))).copy()
-            grad = backend.to_host(layer.backward(backend.from_host(np.cos(y[..., :4])))).copy()
-            results.append([y, grad, backend.to_host(layer.gradients)])
+            layer = Dense(5, 4, he)
+            values = {"weight": backend.from_host(weight[index].copy()), "bias": backend.from_host(bias[index].copy())}
+            gradients = {name: backend.xp.zeros_like(array) for name, array in values.items()}
+            layer.bind(backend, values, gradients)
+            y = backend.to_host(layer.forward(backend.from_host(x[0] if shared else x[index]))).copy()
+            grad = backend.to_host(layer.backward(backend.from_host(np.cos(y)))).copy()
+            results.append([y, grad, *map(backend.to_host, gradients.values())])
         for together, first, second in zip(*results, strict=True):
             np.testing.assert_allclose(together, np.stack([first, second]), rtol=1e-5, atol=1e-6)
-
-
-def test_apply_does_not_disturb_a_pass(backend, rng):
-    layer, _, gradients = dense(backend, "gelu", rng, "float32")
-    x, other = (upload(backend, rng.standard_normal((3, 5)).astype(np.float32)) for _ in range(2))
-    results = []
-    for disturb in (False, True):
-        layer.forward(x)
-        if disturb:
-            layer.apply(other)
-        layer.backward(backend.from_host(np.ones((3, 4), dtype=np.float32)))
-        results.append(backend.to_host(gradients).copy())
-    np.testing.assert_array_equal(*results)

@@ -38,11 +38,11 @@ def test_gradient_of_whole_networks(backend, activation, output, loss, rng):
 
     def value(vector):
         net.parameters[...] = backend.from_host(vector)
-        logits = net.logits(*net.inputs(backend.from_host(x)))
-        return float(net.loss.value(backend, logits, backend.from_host(targets)))
+        logits = net.network.forward(backend.from_host(x))
+        return float(net.network.loss.value(backend, logits, backend.from_host(targets)))
 
-    net.compute_gradients(net.inputs(backend.from_host(x))[0], backend.from_host(targets))
-    assert_gradient(value, backend.to_host(net.gradients), start, rng)
+    net.network.compute_gradients(backend.from_host(x), backend.from_host(targets))
+    assert_gradient(value, backend.to_host(net.network.gradients).copy(), start, rng)
 
 
 def test_the_public_example():
@@ -71,24 +71,25 @@ def test_pixels_are_inputs_times_255(backend, activation, rng):
 def test_train_batch_is_one_plain_gradient_step(backend, rng):
     net = network_of(backend, 5, 4, 3)
     x, labels = batch(rng, dtype=np.float32)
-    net.compute_gradients(net.inputs(backend.from_host(x))[0], backend.from_host(np.eye(3, dtype=np.float32)[labels]))
-    expected = backend.to_host(net.parameters) - np.float32(0.25) * backend.to_host(net.gradients)
-    parameters, gradients = net.parameters, net.gradients
+    net.network.compute_gradients(backend.from_host(x), backend.from_host(np.eye(3, dtype=np.float32)[labels]))
+    expected = backend.to_host(net.parameters) - np.float32(0.25) * backend.to_host(net.network.gradients)
+    parameters, gradients = net.parameters, net.network.gradients
     loss = net.train_batch(x, labels, 0.25)
     assert type(loss) is float
     np.testing.assert_allclose(backend.to_host(net.parameters), expected, rtol=0, atol=1e-7)
-    assert net.parameters is parameters and net.gradients is gradients  # views of the layers stay true
+    assert net.parameters is parameters and net.network.gradients is gradients  # views of the layers stay true
     assert_device_array(backend, net.parameters, (5 * 4 + 4 * 3 + 4 + 3,))
 
 
 def test_layers_are_views_of_one_vector(backend):
     net = network_of(backend, 5, 4, 3)
     net.parameters[...] = backend.from_host(np.arange(39, dtype=np.float32))
-    assert net.weight_places == [slice(0, 20), slice(24, 36)]
-    np.testing.assert_array_equal(backend.to_host(net.layers[0].weight), np.arange(20).reshape(5, 4))
-    np.testing.assert_array_equal(backend.to_host(net.layers[0].bias), [[20, 21, 22, 23]])
-    np.testing.assert_array_equal(backend.to_host(net.layers[1].weight), np.arange(24, 36).reshape(4, 3))
-    np.testing.assert_array_equal(backend.to_host(net.layers[1].bias), [[36, 37, 38]])
+    assert net.network.decaying == 20 + 12
+    (weight1, bias1), (weight2, bias2) = net.weights_and_biases()
+    np.testing.assert_array_equal(weight1, np.arange(20).reshape(5, 4))
+    np.testing.assert_array_equal(weight2, np.arange(20, 32).reshape(4, 3))
+    np.testing.assert_array_equal(bias1, [32, 33, 34, 35])
+    np.testing.assert_array_equal(bias2, [36, 37, 38])
 
 
 def test_arguments_are_not_changed(backend, rng):
@@ -346,8 +347,9 @@ def test_quadratic_loss_takes_any_targets(rng):
     x = rng.standard_normal((50, 2))
     for _ in range(300):
         net.train_batch(x, x @ [[2.0], [-3.0]] + 5, 0.3)
-    np.testing.assert_allclose(net.layers[0].weight, [[2], [-3]], atol=1e-3)
-    np.testing.assert_allclose(net.layers[0].bias, [[5]], atol=1e-3)
+    [(weight, bias)] = net.weights_and_biases()
+    np.testing.assert_allclose(weight, [[2], [-3]], atol=1e-3)
+    np.testing.assert_allclose(bias, [5], atol=1e-3)
 
 
 def test_learns_xor():
@@ -371,24 +373,11 @@ def test_what_a_network_says_of_itself_is_what_it_computes(rng):
     before, file, expected = repr(net), net.to_bytes(), net.layer_list
     net.layer_list[0]["activation"] = "relu"
     net.layer_list.pop()
-    assert isinstance(net.layers, tuple)
-    names = ("layer_list", "loss", "loss_name", "seed", "seeds", "committee", "dtype", "dtype_name", "leading")
-    for name in (
-        *names,
-        "input_dim",
-        "output_dim",
-        "backend",
-        "xp",
-        "parameters",
-        "gradients",
-        "pixel_scale",
-        "layers",
-    ):
+    assert isinstance(net.network.layers, tuple)
+    names = ("layer_list", "loss_name", "seed", "seeds", "committee", "dtype_name", "input_dim", "output_dim")
+    for name in (*names, "backend", "parameters", "network"):
         with pytest.raises(AttributeError, match=f"^{name} cannot be replaced; change arrays in place"):
             setattr(net, name, None)
-    for name in ("input_dim", "output_dim", "activation", "weight", "bias", "parameters"):
-        with pytest.raises(AttributeError, match=f"^{name} cannot be replaced; change arrays in place"):
-            setattr(net.layers[0], name, None)
     assert (repr(net), net.to_bytes(), net.layer_list) == (before, file, expected)
     assert json.loads(json.dumps(net.layer_list)) == expected
 
@@ -410,8 +399,8 @@ def test_numbers_that_overflow_are_no_warning(backend, rng):
 def test_parameters_can_be_written(rng):
     net = network_of(ann.get_backend("cpu"), 5, 4, 3)
     net.parameters += 1
-    net.layers[0].weight += 1
-    net.layers[1].bias[...] = 7
+    net.network.layers[0].weight += 1
+    net.network.layers[-1].bias[...] = 7
     twin = ann.NeuralNetwork(net.layer_list, parameters=net.parameters)
     x = rng.random((6, 5))
     np.testing.assert_array_equal(twin.apply(x), net.apply(x))
@@ -425,3 +414,30 @@ def test_members_and_committees_share_no_recipe():
     joined.member(0).recipe["epochs"] = 5
     joined.recipe["epochs"] = 4
     assert nets[0].recipe == {"epochs": 3}
+
+
+def test_few_names_are_public():
+    names = [name for name in dir(ann.NeuralNetwork([LAYER])) if not name.startswith("_")]
+    assert not {"layers", "forward", "backward", "logits", "gradients", "xp", "leading"} & {*names}
+    assert len(names) <= 28
+
+
+@pytest.mark.parametrize("committee", [1, 2])
+def test_evaluate(backend, committee, rng):
+    net = network_of(backend, 5, 4, 3, output="softmax", committee=committee)
+    x, labels = rng.integers(0, 256, (2500, 5), dtype=np.uint8), rng.integers(0, 3, 2500)
+    found = net.evaluate(x, labels)
+    members = [net.member(number) for number in range(committee)] if committee > 1 else [net]
+    losses = [-np.log(one.apply(x)[np.arange(2500), labels]).mean() for one in members]
+    assert found.loss == pytest.approx(np.mean(losses), rel=1e-5)
+    assert found.errors == (net.predict(x) != labels).sum() and found.count == 2500
+    assert found.accuracy == pytest.approx(1 - found.errors / 2500)
+    assert net.evaluate(x, np.eye(3)[labels]) == found
+
+
+def test_evaluate_with_several_labels(backend, rng):
+    net = network_of(backend, 5, 4, 3)
+    x, targets = rng.random((50, 5), dtype=np.float32), (rng.random((50, 3)) < 0.5).astype(float)
+    assert net.evaluate(x, targets).errors == ((net.apply(x) > 0.5) != (targets > 0.5)).any(axis=1).sum()
+    with pytest.raises(ValueError, match=r"^Y: expected shape \(50, 3\), or \(50,\) integer labels"):
+        net.evaluate(x, targets[:4])

@@ -4,23 +4,25 @@ import pytest
 import ann
 from ann.optim.muon import Orthogonalization
 from ann.optim.registry import OPTIMIZERS, get_optimizer
+from ann.optim.scalars import Scalars
 
-WEIGHTS, SHAPES, SIZE = [slice(0, 6), slice(8, 11)], [(2, 3), (3, 1)], 13  # the others are biases
-DECAYING = np.isin(np.arange(SIZE), [*range(6), *range(8, 11)])
+SHAPES, WEIGHTS, SIZE = [(2, 3), (3, 1)], [slice(0, 6), slice(6, 9)], 13  # the last four do not decay
+DECAYING = np.arange(SIZE) < 9
 RATES = (0.1, 0.05, 0.2, 0.1)
 
 
 def run(backend, name, rng, momentum=0.9, weight_decay=0.0, **options):
     """Parameters after four steps along given gradients."""
-    parameters = backend.from_host(rng.standard_normal(SIZE).astype(np.float64))
-    gradients = backend.xp.zeros_like(parameters)
-    optimizer = get_optimizer(
-        name, backend, parameters, gradients, WEIGHTS, SHAPES, momentum=momentum, weight_decay=weight_decay, **options
-    )
-    for step, rate in enumerate(RATES, start=1):
-        kept = optimizer.memory * backend.to_host(gradients)  # as the backward pass does it
-        gradients[...] = backend.from_host(kept + rng.standard_normal(SIZE))
-        optimizer.update(backend.from_host(np.array(optimizer.numbers(step, rate))))
+    parameters = backend.from_host(rng.standard_normal(SIZE))
+    gradients, scalars = backend.xp.zeros_like(parameters), Scalars(backend, parameters.dtype)
+    options |= {"momentum": momentum, "weight_decay": weight_decay}
+    optimizer = get_optimizer(name, backend, parameters, gradients, SHAPES, scalars, **options)
+    rates = scalars.table(0, RATES)
+    for step in range(len(RATES)):
+        old = optimizer.accumulate * backend.to_host(gradients)  # as the backward pass does it
+        gradients[...] = backend.from_host(old + rng.standard_normal(SIZE))
+        scalars.set(rates[step, :])
+        optimizer.update()
     return backend.to_host(parameters)
 
 
@@ -83,13 +85,62 @@ def test_steps_are_the_formula(backend, name, momentum, weight_decay):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_no_optimizer_whose_gradients_are_changed_has_its_memory_in_them(backend, name):
-    arguments = {"momentum": 0.9, "weight_decay": 0.01}
-    expected = formula(name, np.random.default_rng(1), **arguments)
-    found = run(backend, name, np.random.default_rng(1), **arguments, own_velocity=True)
+def test_steps_are_the_formula_without_accumulation_too(backend, name):
+    """As is needed where something changes the gradients before the update: the backward pass then keeps none."""
+    hyperparameters = {"momentum": 0.9, "weight_decay": 0.01}
+    expected = formula(name, np.random.default_rng(1), **hyperparameters)
+    found = run(backend, name, np.random.default_rng(1), **hyperparameters, accumulate=False)
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_the_backward_pass_may_accumulate_the_velocity_of_sgd_alone(backend):
     vectors = backend.from_host(np.zeros(SIZE)), backend.from_host(np.zeros(SIZE))
-    assert get_optimizer(name, backend, *vectors, WEIGHTS, SHAPES, **arguments, own_velocity=True).memory == 0
+    for name in OPTIMIZERS:
+        scalars = Scalars(backend, vectors[0].dtype)
+        optimizer = get_optimizer(name, backend, *vectors, SHAPES, scalars, momentum=0.9, weight_decay=0)
+        assert optimizer.accumulate == (0.9 if name == "sgd" else 0)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_members_of_a_committee_are_updated_as_if_alone(backend, name, rng):
+    p, g = rng.standard_normal((2, 3, SIZE))
+    results = []
+    for members in (slice(None), 0, 1, 2):
+        parameters, gradients = backend.from_host(p[members].copy()), backend.from_host(g[members].copy())
+        scalars = Scalars(backend, parameters.dtype)
+        vectors = parameters, gradients
+        optimizer = get_optimizer(name, backend, *vectors, SHAPES, scalars, momentum=0.9, weight_decay=0.1)
+        scalars.set(scalars.table(0, [0.1])[0, :])
+        optimizer.update()
+        results.append(backend.to_host(parameters))
+    np.testing.assert_allclose(results[0], np.stack(results[1:]), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_state_is_all_that_an_optimizer_remembers(backend, name, rng):
+    """A second optimizer with the state of the first takes the same next step."""
+    p, g = rng.standard_normal((2, SIZE))
+    results = []
+    for steps in (2, 1):
+        parameters, gradients = backend.from_host(p.copy()), backend.from_host(g.copy())
+        scalars = Scalars(backend, parameters.dtype)
+        vectors = parameters, gradients
+        optimizer = get_optimizer(name, backend, *vectors, SHAPES, scalars, momentum=0.9, weight_decay=0.1)
+        if results:
+            parameters[...], state = results.pop()
+            for key, vector in state.items():
+                optimizer.state[key][...] = vector
+        rates = scalars.table(2 - steps, [0.1] * steps)
+        for step in range(steps):
+            if step == 1:
+                saved = [backend.xp.asarray(v, copy=True) for v in (parameters, *optimizer.state.values())]
+                results.append((saved[0], dict(zip(optimizer.state, saved[1:], strict=True))))
+            old = optimizer.accumulate * backend.to_host(gradients)
+            gradients[...] = backend.from_host(old + g * (2 - steps + step + 1))
+            scalars.set(rates[step, :])
+            optimizer.update()
+        results.insert(0, parameters)
+    np.testing.assert_array_equal(*map(backend.to_host, results))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -100,7 +151,7 @@ def test_decay_leaves_biases_alone(backend, name):
 
 def test_unknown_optimizer():
     with pytest.raises(ValueError, match="unknown optimizer 'sdg'; known: sgd, nesterov, adam, adamw, rmsprop, muon"):
-        get_optimizer("sdg", ann.get_backend("cpu"), np.zeros(1), np.zeros(1), [], [], momentum=0, weight_decay=0)
+        get_optimizer("sdg", ann.get_backend("cpu"), np.zeros(1), np.zeros(1), [], None, momentum=0, weight_decay=0)
 
 
 @pytest.mark.parametrize("shape", [(30, 20), (20, 30), (5, 1), (1, 5), (16, 16)])
@@ -109,11 +160,11 @@ def test_orthogonalization(backend, shape, rng):
     left, _, right = np.linalg.svd(rng.standard_normal(shape), full_matrices=False)
     values = np.linspace(0.05, 1.0, min(shape))
     matrix = backend.from_host((left * values @ right).astype(np.float32))
-    Orthogonalization(backend, matrix).apply()
+    Orthogonalization(backend, matrix)()
     found = backend.to_host(matrix)
     np.testing.assert_allclose(found, orthogonal(left * values @ right), rtol=0, atol=1e-5)
     lengths = np.diag(left.T @ found @ right.T)
     assert lengths.min() > 0.5 and lengths.max() < 1.3
     zero = backend.xp.zeros_like(matrix)
-    Orthogonalization(backend, zero).apply()
+    Orthogonalization(backend, zero)()
     np.testing.assert_array_equal(backend.to_host(zero), 0)

@@ -25,6 +25,12 @@ def test_warmup_rises_in_a_line_and_then_nothing_rises(name):
     assert later == sorted(later, reverse=True)
 
 
+def test_the_shape_fills_the_steps_after_the_warmup():
+    rate = get_schedule("linear", 0.5, 100, 0.2)
+    expected = [0.5 * (1 - step / 81) for step in range(81)]
+    assert [rate(step) for step in range(19, 100)] == pytest.approx(expected)
+
+
 def test_shapes():
     assert [get_schedule("constant", 0.5, 4)(step) for step in range(4)] == [0.5] * 4
     assert [get_schedule("step", 1.0, 6)(step) for step in range(6)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
@@ -39,9 +45,11 @@ def test_one_cycle(steps):
     assert all(0 < rate <= 0.5 for rate in rates)
     top = rates.index(max(rates))
     assert rates[:top] == sorted(rates[:top]) and rates[top:] == sorted(rates[top:], reverse=True)
+    if steps >= 4:
+        assert rates[0] == pytest.approx(0.5 / 25)
     if steps >= 10:
         assert top == 0.3 * steps - 1 and rates[top] == pytest.approx(0.5)
-        assert rates[0] == pytest.approx(0.5 / 25) and rates[-1] == pytest.approx(0.5 / 250_000)
+        assert rates[-1] == pytest.approx(0.5 / 250_000)
 
 
 def test_unknown_schedule():

@@ -341,7 +341,7 @@ def test_without_mpi4py(tmp_path, small_data):
         "raise RuntimeError('cannot load MPI library\\nlibmpi.so.12: no such file')"
     )
     _, complaint = run("train", "--distributed", "--data", small_data, *FAST, cwd=tmp_path, env=env, code=1)
-    assert complaint.startswith("error: mpi4py finds no MPI: pip install -e '.[mpi]'; it says: cannot load MPI library")
+    assert complaint.startswith("error: mpi4py finds no MPI: pip install -e '.[mpi]'; its error: cannot load MPI")
 
 
 WITHOUT_NCCL = """

@@ -174,10 +174,13 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
 @pytest.mark.parametrize(
     ("change", "flags", "found"),
     [
-        ("import ann.backends.cpu\nann.backends.cpu.CpuRecorder.axpby = lambda *rest: None", [], "layer 1, weight"),
         (
-            "from ann.nn.activations import ACTIVATIONS\n"
-            "ACTIVATIONS['tanh']._chain = lambda backend, grad, kept, scratch: None",
+            "import ann.backends.recorder as r\nr.CpuRecorder.elementwise = lambda *rest, **options: None",
+            [],
+            "layer 1, weight",
+        ),
+        (
+            "from ann.nn.activations import ACTIVATIONS\nACTIVATIONS['tanh'].chain_rule = lambda xp, grad, y: grad",
             ["--gradients"],
             "hidden layers tanh",
         ),

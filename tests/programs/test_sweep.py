@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import ann
-from support import ROOT, begin, optional, postgres_server
+from support import ROOT, optional, postgres_server, programs
 from support.digits import write_mnist_like
 from support.programs import NO_GPU, run
 
@@ -96,8 +96,7 @@ def test_a_sweep_and_its_best_network(tmp_path, small_data):
 
 
 def start(*flags, cwd):
-    command = [sys.executable, str(ROOT / "scripts/sweep.py"), *map(str, flags)]
-    return begin(command, cwd=cwd, env=ENV)
+    return programs.start(ROOT / "scripts/sweep.py", *flags, cwd=cwd, env=ENV)
 
 
 def running(storage, process):

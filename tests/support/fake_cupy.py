@@ -16,12 +16,6 @@ class Memory:
         self.ptr = ptr
 
 
-class Array(np.ndarray):
-    @property
-    def data(self):
-        return Memory(self.ctypes.data)
-
-
 class Capture:
     """What is being recorded, if anything."""
 
@@ -42,7 +36,9 @@ class Capture:
             self.calls = calls
 
 
-CREATION = ("empty", "zeros", "ones", "full", "empty_like", "zeros_like", "asarray", "broadcast_to", "reshape")
+CREATION = {
+    *("empty", "zeros", "ones", "full", "empty_like", "zeros_like", "asarray", "broadcast_to", "reshape", "arange")
+}
 
 
 def pretend_cupy(count=1, capturable=True, **changes):
@@ -50,9 +46,26 @@ def pretend_cupy(count=1, capturable=True, **changes):
     capture = Capture()
     module = types.ModuleType("cupy")
     module.capture = capture
+    module.fusing = False
+
+    class Array(np.ndarray):
+        """Its operators are ufuncs, and so are recorded like other functions."""
+
+        @property
+        def data(self):
+            return Memory(self.ctypes.data)
+
+        def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
+            inputs, out = plain(inputs), plain(out or ())
+            return wrapped(getattr(ufunc, method), False)(*inputs, out=out[0] if out else None, **options)
+
+    def plain(arrays):
+        return [array.view(np.ndarray) if isinstance(array, Array) else array for array in arrays]
 
     def wrapped(function, creates):
         def call(*arguments, out=None, **options):
+            if module.fusing and "keepdims" in options:
+                raise NotImplementedError("not in fusion yet")
             if creates or out is None:
                 # while capturing, only for the shape: what memory holds then means nothing
                 heard = np.errstate() if capture.calls is None else np.errstate(all="ignore")
@@ -73,14 +86,26 @@ def pretend_cupy(count=1, capturable=True, **changes):
         attribute = getattr(np, name)
         if name.startswith("_") or name in ("copyto", "fuse"):
             continue
-        plain = not callable(attribute) or isinstance(attribute, type)
-        setattr(module, name, attribute if plain else wrapped(attribute, name in CREATION))
+        as_it_is = not callable(attribute) or isinstance(attribute, type)
+        setattr(module, name, attribute if as_it_is else wrapped(attribute, name in CREATION))
     module.copyto = lambda out, array, **options: capture.do(lambda: np.copyto(out, array, **options))
-    module.fuse = lambda function: lambda *arrays: capture.do(lambda: with_suspended(function, arrays))
 
-    def with_suspended(function, arrays):
-        with capture.suspended():
-            function(*arrays)
+    def fuse(function=None, *, kernel_name=None):
+        if function is None:
+            assert kernel_name.isidentifier()
+            return fuse
+
+        def run(arrays):
+            module.fusing = True
+            try:
+                with capture.suspended():
+                    function(*arrays)
+            finally:
+                module.fusing = False
+
+        return lambda *arrays: capture.do(lambda: run(arrays))
+
+    module.fuse = fuse
 
     class Graph:
         def __init__(self, calls):

@@ -5,22 +5,21 @@ import pytest
 
 import ann
 from ann.training.adversarial import Adversary
-from ann.training.images import Images
-from ann.training.trainer import Steps
+from ann.training.batches import ImageSet
+from ann.training.trainer import Trainer
 from support.backends import assert_device_array
 from support.networks import network_of
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (3, 6, 5)])
 def test_each_image_is_moved_so_far_along_its_gradient(backend, shape, rng):
-    x, g = rng.random(shape, dtype=np.float32), rng.standard_normal((*shape[:-1], 4)).astype(np.float32) * 1e-6
+    x, g = rng.random(shape, dtype=np.float32), rng.standard_normal(shape).astype(np.float32) * 1e-6
     before = x.copy()
     adversary = Adversary(backend, 2.5, backend.from_host(x))
     adversary.move(backend.from_host(g.copy()))
     assert_device_array(backend, adversary.images, shape)
     moved = backend.to_host(adversary.images)
-    np.testing.assert_array_equal(moved[..., -1], before[..., -1])  # the input of the biases
-    step = (moved - before)[..., :-1]
+    step = moved - before
     np.testing.assert_allclose(np.linalg.norm(step, axis=-1), 2.5, rtol=1e-5)
     np.testing.assert_allclose(step, 2.5 * g / np.linalg.norm(g, axis=-1, keepdims=True), rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(x, before)
@@ -29,20 +28,21 @@ def test_each_image_is_moved_so_far_along_its_gradient(backend, shape, rng):
 def test_without_a_gradient_nothing_moves(backend, rng):
     x = rng.random((6, 5), dtype=np.float32)
     adversary = Adversary(backend, 2.5, backend.from_host(x))
-    adversary.move(backend.from_host(np.zeros((6, 4), np.float32)))
+    adversary.move(backend.from_host(np.zeros((6, 5), np.float32)))
     np.testing.assert_array_equal(backend.to_host(adversary.images), x)
 
 
 def test_the_loss_grows_where_images_are_moved(backend, rng):
     """And more than by any other step of this length that is tried."""
     net = network_of(backend, 20, 8, 4, activation="tanh", output="softmax")
-    x, scale = net.inputs(backend.from_host(rng.random((50, 20), dtype=np.float32)))
+    net = net.network
+    x = backend.from_host(rng.random((50, 20), dtype=np.float32))
     targets = backend.from_host(np.eye(4, dtype=np.float32)[rng.integers(0, 4, 50)])
 
     def loss(images):
-        return float(net.loss.value(backend, net.logits(images, scale), targets))
+        return float(net.loss.value(backend, net.forward(images), targets))
 
-    logits = net.forward(x, scale)
+    logits = net.forward(x)
     grad = backend.xp.empty_like(logits)
     net.loss.gradient(backend, logits, targets, grad)
     adversary = Adversary(backend, 0.1, x)
@@ -60,24 +60,25 @@ def test_a_step_learns_half_from_each(backend, rng):
     recipe = ann.Recipe(optimizer="sgd", momentum=0.0, weight_decay=0.0, batch_size=10, adversarial=0.3)
     net = network_of(backend, 20, 8, 4, activation="tanh", output="softmax")
     twin = network_of(backend, 20, 8, 4, activation="tanh", output="softmax")
-    steps = Steps(net, Images(net, images, labels), recipe)
+    trainer = Trainer(net, ImageSet(net, images, labels), recipe)
     with backend.ignore_overflow():
-        steps.epoch(np.arange(10), 0, [0.5])
-    x, scale = twin.inputs(backend.from_host(images))
+        trainer.run_epoch(np.arange(10), 1, [0.5])
+    twin = twin.network
+    x = backend.from_host((images / 255).astype(np.float32))
     targets = backend.from_host(np.eye(4, dtype=np.float32)[labels])
-    adversary = Adversary(backend, 0.3 * 255.0, x)
-    logits = twin.forward(x, scale)
+    adversary = Adversary(backend, 0.3, x)
+    logits = twin.forward(x)
     grad = backend.xp.empty_like(logits)
     twin.loss.gradient(backend, logits, targets, grad)
     loss = float(twin.loss.value(backend, logits, targets))
     adversary.move(twin.backward(grad, input_gradient=True))
     total = backend.to_host(twin.gradients).copy()
-    twin.compute_gradients(adversary.images, targets, scale)
+    twin.compute_gradients(adversary.images, targets)
     total += backend.to_host(twin.gradients)
     expected = backend.to_host(twin.parameters) - 0.5 * total / 2.0
     np.testing.assert_allclose(backend.to_host(net.parameters), expected, rtol=1e-5, atol=1e-6)
     # what is reported is the loss of the images as they are
-    assert float(steps.loss(np.arange(10))) / 10 == pytest.approx(loss, rel=1e-5)
+    assert float(trainer.loss.sum(np.arange(10))) / 10 == pytest.approx(loss, rel=1e-5)
 
 
 def test_moved_images_have_the_dropout_of_theirs(backend, rng):
@@ -89,10 +90,10 @@ def test_moved_images_have_the_dropout_of_theirs(backend, rng):
             optimizer="sgd", weight_decay=0.0, batch_size=10, adversarial=length, dropout=0.4, input_dropout=0.2
         )
         net = network_of(backend, 20, 8, 6, 4, activation="tanh", output="softmax")
-        steps = Steps(net, Images(net, images, labels), recipe)
+        trainer = Trainer(net, ImageSet(net, images, labels), recipe)
         with backend.ignore_overflow():
-            for epoch in range(3):
-                steps.epoch(np.arange(10), epoch, [0.5])
+            for epoch in range(1, 4):
+                trainer.run_epoch(np.arange(10), epoch, [0.5])
         found.append(backend.to_host(net.parameters).copy())
     np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
 

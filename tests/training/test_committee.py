@@ -59,7 +59,9 @@ def test_each_member_is_what_it_would_be_alone(backend, dataset, optimizer, fiel
         assert report.validation.loss == pytest.approx(np.mean([found[epoch].validation.loss for _, found in alone]))
     outputs = np.mean([one.apply(dataset.test_images) for one, _ in alone], axis=0)
     np.testing.assert_allclose(net.apply(dataset.test_images), outputs, rtol=1e-4, atol=1e-6)
-    assert (net.predict(dataset.train_images[-20:]) != dataset.train_labels[-20:]).sum() == reports[-1].validation.wrong
+    assert (net.predict(dataset.train_images[-20:]) != dataset.train_labels[-20:]).sum() == reports[
+        -1
+    ].validation.errors
 
 
 def test_one_is_the_plain_network(backend, dataset):
@@ -101,7 +103,7 @@ def test_a_batch_trains_each_member(backend, rng):
 def test_gradients(backend, loss, output):
     layers = network_of(backend, 7, 6, 4, activation="tanh", output=output, loss=loss).layer_list
     net = ann.NeuralNetwork(layers, loss, backend, SEED, "float64", committee=MEMBERS)
-    assert network_gradient_error(net, np.random.default_rng(1)) < 1e-6
+    assert network_gradient_error(net.network, np.random.default_rng(1)) < 1e-6
 
 
 def test_the_mean_outvotes_its_members():
@@ -311,9 +313,9 @@ def test_what_cannot_be_joined():
     net = network_of(backend, 5, 4, 3)
     for others, message in [
         ([], "a committee needs at least two, got 1"),
-        ([net, network_of(backend, 5, 6, 3)], "network 3: layers other than network 1"),
-        ([network_of(backend, 5, 4, 3, loss="quadratic")], "network 2: a loss other than network 1"),
-        ([network_of(backend, 5, 4, 3, dtype="float64")], "network 2: a type other than network 1"),
+        ([net, network_of(backend, 5, 6, 3)], "network 3: its layers differ from network 1"),
+        ([network_of(backend, 5, 4, 3, loss="quadratic")], "network 2: its loss differs from network 1"),
+        ([network_of(backend, 5, 4, 3, dtype="float64")], "network 2: its type differs from network 1"),
     ]:
         with pytest.raises(ValueError, match=message):
             ann.committee_of([net, *others])
@@ -334,7 +336,7 @@ def test_join_on_the_command_line(tmp_path, small_data):
     ann.NeuralNetwork([{"input_dim": 9, "output_dim": 10, "activation": "sigmoid"}]).save(tmp_path / "d.pickle")
     before = (tmp_path / "c.pickle").read_bytes()
     _, error = run("join", "a.pickle", "d.pickle", "--output", "c.pickle", cwd=tmp_path, code=1)
-    assert "network 2: layers other than network 1" in error and "2 is d.pickle" in error
+    assert "network 2: its layers differ from network 1" in error and "2 is d.pickle" in error
     assert (tmp_path / "c.pickle").read_bytes() == before
     (tmp_path / "e.pickle").write_bytes((tmp_path / "b.pickle").read_bytes())
     for models, output, words in (

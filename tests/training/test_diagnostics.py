@@ -54,7 +54,7 @@ def train(backend, dataset, **changes):
         (same, {"activation": "scaled-tanh", "learning_rate": 20.0}, r"% of the scaled-tanh outputs of layer 1"),
         (same, {**SGD, "weight_decay": 0.1}, "has pulled all weights to 0 .* try weight decay 0.0001 \\(the default"),
         (same, {"learning_rate": 1e-7}, "learnt next to nothing: try learning rate 0.01 \\(the default"),
-        (shuffled, {}, "the labels look shuffled: see that images and labels are in the same order"),
+        (shuffled, {}, "the labels look shuffled: check that images and labels have the same order"),
         (dimmed, {}, "the brightest pixel is 1 of 255, so the network sees next to nothing"),
         (
             same,
@@ -104,7 +104,7 @@ def test_a_slow_start_gets_no_hint():
     data = dataclasses.replace(data, train_images=data.train_images[:5000], train_labels=data.train_labels[:5000])
     recipe = ann.Recipe(hidden=(32,), momentum=0.99, batch_size=20, epochs=10, validation=1000)
     net = ann.NeuralNetwork(recipe.layer_list(784, 10))
-    assert ann.fit(net, data, recipe)[-1].validation.wrong < 200
+    assert ann.fit(net, data, recipe)[-1].validation.errors < 200
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ def test_reports_and_callbacks(backend, dataset):
     assert batches == ([32] * 13 + [24]) * 4  # 440 images: the last batch is smaller
     for report in reports:
         assert report.epochs == 4 and report.seconds > 0 and report.images_per_second > 0
-        assert report.validation.total == 60 and 0 <= report.validation.wrong <= 60
+        assert report.validation.count == 60 and 0 <= report.validation.errors <= 60
     assert reports[0].learning_rate > reports[-1].learning_rate > 0
     assert str(reports[0]).startswith("epoch 1/4  loss ") and "held out: loss" in str(reports[0])
 
@@ -59,7 +59,7 @@ def test_reports_and_callbacks(backend, dataset):
 def test_the_last_report_s_validation_is_the_network_s(backend, dataset):
     net, reports = trained(backend, dataset, SMALL)
     held_images, held_labels = dataset.train_images[-60:], dataset.train_labels[-60:]
-    assert reports[-1].validation.wrong == (net.predict(held_images) != held_labels).sum()
+    assert reports[-1].validation.errors == (net.predict(held_images) != held_labels).sum()
     y = net.apply(held_images).astype(np.float64)
     t = np.eye(10)[held_labels]
     loss = -(t * np.log(y) + (1 - t) * np.log(1 - y)).sum(axis=1).mean()
@@ -116,7 +116,7 @@ def test_every_image_is_seen_once_an_epoch(backend, dataset):
     recipe = dataclasses.replace(recipe, schedule="constant", warmup=0)
     net = ann.NeuralNetwork(layers, device=backend, parameters=np.zeros(650))
     ann.fit(net, marked, recipe)
-    weight = backend.to_host(net.layers[0].weight)
+    weight = net.weights_and_biases()[0][0]
     sizes = np.where(np.eye(10)[np.arange(64) % 10] > 0, 0.5, -0.5)  # t - y, for y still about one half
     steps = weight / (1e-3 * sizes)  # 1 / the size of the batch in which the image was: 10, or 4 in the last
     np.testing.assert_allclose(steps, steps[:, :1] * np.ones(10), rtol=1e-2)
@@ -124,7 +124,7 @@ def test_every_image_is_seen_once_an_epoch(backend, dataset):
     last = [np.flatnonzero(np.rint(1 / steps[:, 0]) == 4).tolist()]
     again = ann.NeuralNetwork(layers, device=backend, seed=1, parameters=np.zeros(650))
     ann.fit(again, marked, recipe)
-    moved = backend.to_host(again.layers[0].weight)[:, 0] / (1e-3 * sizes[:, 0])
+    moved = again.weights_and_biases()[0][0][:, 0] / (1e-3 * sizes[:, 0])
     assert last != [np.flatnonzero(np.rint(1 / moved) == 4).tolist()]  # the order is the seed's
 
 
@@ -246,7 +246,7 @@ def test_early_stopping_restores_the_best(dataset):
     """Of a run that gets worse: the parameters are those of a run that ends with its best epoch."""
     recipe = dataclasses.replace(SMALL, learning_rate=3.0, epochs=12, schedule="constant", early_stopping=3)
     net, reports = trained(ann.get_backend("cpu"), dataset, recipe)
-    scores = [(report.validation.wrong, report.validation.loss) for report in reports]
+    scores = [(report.validation.errors, report.validation.loss) for report in reports]
     best = scores.index(min(scores))
     assert len(reports) == best + 4 < 12
     plain, _ = trained(
@@ -322,7 +322,7 @@ def test_floats_and_target_rows_train_like_pixels_and_labels(backend, dataset, r
     for one, other in zip(of_pixels, of_floats, strict=True):
         assert one.loss == pytest.approx(other.loss, rel=1e-3)
         assert one.validation.loss == pytest.approx(other.validation.loss, rel=1e-3)
-        assert abs(one.validation.wrong - other.validation.wrong) <= 1
+        assert abs(one.validation.errors - other.validation.errors) <= 1
     assert pixels.self_test_images is not None and floats.self_test_images is None
 
 

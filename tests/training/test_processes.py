@@ -81,7 +81,7 @@ def test_held_out_images_and_early_stopping(data):
         3, lambda processes: trained(processes, recipe, data, dtype="float64")
     ):
         np.testing.assert_allclose(parameters, expected, rtol=0, atol=1e-9)
-        assert [report.validation.wrong for report in found] == [report.validation.wrong for report in reports]
+        assert [report.validation.errors for report in found] == [report.validation.errors for report in reports]
         assert found[-1].validation.loss == pytest.approx(reports[-1].validation.loss, rel=1e-9)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ann
-from ann.data.distortion import Strengths, examples
+from ann.data.distortion import DistortionStrengths, examples
 from ann.training.named_recipes import RECIPES
 from support import ROOT, optional
 from support.digits import write_mnist_like
@@ -221,9 +221,9 @@ def test_a_sheet_of_distortions(tmp_path):
 
 def test_examples_of_distortions(backend, rng):
     image = rng.integers(0, 256, (9, 7), dtype=np.uint8)
-    found = examples(backend, image, Strengths(shift=1.0), 5, key=3)
+    found = examples(backend, image, DistortionStrengths(shift=1.0), 5, key=3)
     assert found.shape == (5, 9, 7) and len({one.tobytes() for one in found}) == 5
-    np.testing.assert_array_equal(examples(backend, image, Strengths(), 2), np.stack([image, image]))
+    np.testing.assert_array_equal(examples(backend, image, DistortionStrengths(), 2), np.stack([image, image]))
 
 
 def test_a_recipe_by_name_trains(tmp_path, small_data):

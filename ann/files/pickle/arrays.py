@@ -29,7 +29,7 @@ _NO_ARRAY = "an array whose data do not fit its shape, or are not plain numbers"
 
 
 class Symbol:
-    """Something on the stack that is not a value and must not end up in the result or a container."""
+    """Something on the stack that is not a value; a result or container cannot hold it."""
 
     __slots__ = ()
 

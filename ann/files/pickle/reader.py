@@ -1,7 +1,7 @@
-"""Reads pickles of plain values and arrays without executing them. A pickle is a program for a small
-stack machine, and Python's own reader lets it call any function. This one knows only the instructions
-that build plain values. It imports nothing, calls nothing, and allocates little more than the size of
-the file. ``arrays`` builds NumPy's arrays.
+"""Reads pickles of plain values and arrays without executing them. A pickle is a program for a
+small stack machine, and Python's own reader lets it call any function. This one knows only the
+instructions that build plain values. It imports nothing, calls nothing, and allocates little more
+than the size of the file. ``arrays`` builds NumPy's arrays.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _PROTOCOLS = (2, 3, 4, 5)
 def read_pickle(data: bytes) -> Any:
     """The value in a pickle of protocol 2 to 5.
 
-    It may hold None, bools, ints of up to 8 bytes, floats, strings, lists, tuples, dicts with string
-    keys, and arrays of float32, float64 or uint8, as NumPy 1 and 2 pickle them or written as
+    It may hold None, bools, ints of up to 8 bytes, floats, strings, lists, tuples, dicts with
+    string keys, and arrays of float32, float64 or uint8, as NumPy 1 and 2 pickle them or written as
     ``numpy.ndarray(shape, "<f4", bytes)``. The arrays are read-only views of ``data``.
 
     Raises:
@@ -77,7 +77,7 @@ class _Machine:
                 raise ValueError(f"broken pickle instruction 0x{opcode:02x} at byte {start}") from None
         raise ValueError(f"more than {_MAX_INSTRUCTIONS} pickle instructions")
 
-    # Bytes and the stack ---------------------------------------------------------------------------------------
+    # Bytes and the stack
 
     def _take(self, count: int) -> memoryview:
         chunk = self._data[self._position : self._position + count]
@@ -119,7 +119,7 @@ class _Machine:
         check_depth(value)
         return value
 
-    # Instructions ----------------------------------------------------------------------------------------------
+    # Instructions
 
     def frame(self) -> None:
         self._take(8)  # the number of bytes that follow: a hint for buffered readers
@@ -196,14 +196,14 @@ class _Machine:
         self._memo.append(self._stack[-1])
 
     def put(self, code: str) -> None:
-        if self._number(code) != len(self._memo):  # picklers count up; a large number would cost memory
+        if self._number(code) != len(self._memo):  # a large number would cost memory
             raise IndexError
         self.memoize()
 
     def recall(self, code: str) -> None:
         value = self._memo[self._number(code)]
         if type(value) not in (str, Name, Type) and not (type(value) is Data and len(value.view) == 1):
-            # containers could contain themselves or grow exponentially; arrays would be copied later
+            # containers could contain themselves or grow exponentially; arrays would be copied
             raise ValueError("something other than a string is used twice")
         if type(value) is str:
             self._count_text(len(value))
@@ -228,7 +228,8 @@ class _Machine:
         if type(module) is not str or type(name) is not str:
             raise TypeError
         if (module, name) not in NAMES:
-            raise ValueError(f"it names {printable(module)}, {printable(name)}, and only NumPy's arrays are allowed")
+            names = f"{printable(module)}, {printable(name)}"
+            raise ValueError(f"it names {names}, and only NumPy's arrays are allowed")
         self._push(Name(NAMES[module, name]))
 
     def _pop_arguments(self) -> tuple[Any, ...]:

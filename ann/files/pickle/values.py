@@ -1,6 +1,4 @@
-"""The plain values that a file may hold beside arrays: None, bools, numbers, strings, and lists, tuples
-and dicts of these.
-"""
+"""Plain values: None, bools, numbers, strings, and lists, tuples and dicts of these."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ _MAX_INT, _MAX_STRING = 2**63, 2**16  # what ``reader`` accepts
 
 
 def check_depth(value: Any) -> None:
-    """Raise ValueError if containers are nested so deeply that recursive code could fail on them."""
+    """Raise ValueError if containers are nested so deeply that recursion could fail."""
     level = [value]
     for _ in range(_MAX_DEPTH):
         level = [
@@ -30,8 +28,8 @@ def check_depth(value: Any) -> None:
 def is_plain(value: Any) -> bool:
     """Whether a file may hold this value. ``check_depth`` must have accepted it.
 
-    Not allowed are arrays, ints of more than 8 bytes, and strings that are longer than 64 KB in UTF-8
-    or not Unicode, at any level. Objects of other types fail when they are pickled.
+    Not allowed are arrays, ints of more than 8 bytes, and strings that are longer than 64 KB in
+    UTF-8 or not Unicode, at any level. Objects of other types fail when they are pickled.
     """
     if isinstance(value, dict):
         return all(map(is_plain, value)) and all(map(is_plain, value.values()))

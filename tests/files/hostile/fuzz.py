@@ -35,12 +35,13 @@ def try_model(path, data):
 def try_idx(path, data):
     """Read an IDX file; the first byte says of how many dimensions."""
     import ann
-    from ann.data.datasets import read_idx
+    from ann.data.idx import read_idx
 
     tried(path, data[1:], lambda path: read_idx(path, 1 if data[:1] > b"\x7f" else 3), ann.DataFileError)
 
 
 def tried(path, data, load, error):
+    path.unlink(missing_ok=True)
     path.write_bytes(data)
     try:
         load(path)
@@ -77,7 +78,7 @@ def fuzz(target, folders, options):
     import atheris
 
     with atheris.instrument_imports(include=["ann"]):
-        import ann.data.datasets
+        import ann.data.idx
         import ann.files.model_file
         import ann.neural_network  # noqa: F401
     path, function = Path(folders[0]).parent / "input", TARGETS[target]

@@ -1,0 +1,261 @@
+"""A formula as prepared calls: NumPy's functions with the arrays that they read and write, which
+exist already. Making the calls again costs little more than the arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ann.backends.blas import Call, prepare_axpby
+from ann.backends.tracer import Operation, Symbol, trace
+
+_LONG = 16  # rows for each part: then one more or less for one of them makes no difference
+
+_BY_NAME = (np.maximum, np.minimum)  # where NumPy wants out by name
+_REDUCTIONS = {np.sum: np.add.reduce, np.max: np.maximum.reduce}
+
+
+def prepare(
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+    outs: Sequence[np.ndarray],
+    spare: Sequence[np.ndarray] = (),
+    parts: int = 1,
+) -> list[list[Call]]:
+    """Calls that compute outs = function(np, *arguments), see ``Backend.elementwise``, in parts.
+
+    The parts may run at the same time. There is only one where elements depend on each other.
+    Raises an exception for a function that cannot be traced.
+    """
+    tape, results = trace(function, *arguments)
+    if len(results) != len(outs):
+        raise ValueError(f"{len(results)} results for {len(outs)} outs")
+    if parts == 1 or not all(operation.by_element for operation in tape):
+        return [_Schedule(tape, results, outs, spare).calls]
+    pieces = (_divided(arrays, parts, outs[0]) for arrays in (arguments, outs, spare))
+    return [prepare(function, *piece)[0] for piece in zip(*pieces, strict=True)]
+
+
+class _Schedule:
+    """Chooses where each result of a tape goes, and makes the calls.
+
+    A result goes to its out, or to an array whose contents are not needed any more. An out may be
+    an argument, too: nothing is written to it before all arguments that overlap with it have been
+    read for the last time. From then on it may hold other results, until it gets its own. So may
+    the ``spare`` arguments, which get none.
+    """
+
+    def __init__(
+        self,
+        tape: list[Operation],
+        results: Sequence[Any],
+        outs: Sequence[np.ndarray],
+        spare: Sequence[np.ndarray],
+    ) -> None:
+        self.calls: list[Call] = []
+        self._tape, self._results, self._outs = tape, results, outs
+        self._find_last_reads()
+        self._tape = _with_scaled_sums(tape, results, self._written_directly())
+        self._find_last_reads()
+        self._places: dict[Symbol, np.ndarray] = {}
+        ends = self._written_directly()
+        lent = [(out, end) for end, out in ends.items()]
+        lent += [(array, len(tape)) for array in spare]
+        starts = [self._first_write(array) for array, _ in lent]
+        free: list[tuple[np.ndarray, int]] = []  # arrays, and the operation up to which they are
+        held: dict[Symbol, tuple[np.ndarray, int]] = {}
+        for index, operation in enumerate(self._tape):
+            free += [one for one, start in zip(lent, starts, strict=True) if start == index]
+            dying = [
+                held.pop(symbol) for symbol in {*operation.symbols} if symbol in held and self._last[symbol] == index
+            ]
+            if _in_place(operation):
+                free += dying
+            if index in ends:
+                place = ends[index]
+                free = [(array, end) for array, end in free if array is not place]
+            else:
+                held[operation.result] = self._take(free, operation, index)
+                place = held[operation.result][0]
+            if not _in_place(operation):
+                free += dying
+            self._places[operation.result] = place
+            self._emit(operation, place)
+        for result, out in zip(results, outs, strict=True):
+            source = self._array(result) if isinstance(result, Symbol) else np.asarray(result)
+            if not _same(source, out):
+                self.calls.append(partial(np.copyto, out, source, casting="unsafe"))
+
+    def _find_last_reads(self) -> None:
+        """Set which operation is the last to read each symbol; results are read at the end."""
+        self._last: dict[Symbol, int] = {}
+        for index, operation in enumerate(self._tape):
+            self._last |= dict.fromkeys(operation.symbols, index)
+        kept = [result for result in self._results if isinstance(result, Symbol)]
+        self._last |= dict.fromkeys(kept, len(self._tape))
+
+    def _first_write(self, out: np.ndarray) -> int:
+        """The first operation that may write to an out."""
+        first = 0
+        for symbol, last in self._last.items():
+            if symbol.array is not None and np.may_share_memory(symbol.array, out):
+                in_place = last < len(self._tape) and _in_place(self._tape[last])
+                first = max(first, last if in_place and _same(symbol.array, out) else last + 1)
+        return first
+
+    def _written_directly(self) -> dict[int, np.ndarray]:
+        """The operations that can write to an out, which needs no copy then."""
+        made = {operation.result: index for index, operation in enumerate(self._tape)}
+        ends: dict[int, np.ndarray] = {}
+        for result, out in zip(self._results, self._outs, strict=True):
+            if isinstance(result, Symbol) and result in made:
+                index = made[result]
+                fits = (result.shape, result.dtype) == (out.shape, out.dtype)
+                if fits and index not in ends and self._first_write(out) <= index:
+                    ends[index] = out
+        return ends
+
+    def _take(self, free: list[tuple[np.ndarray, int]], operation: Operation, index: int) -> tuple[np.ndarray, int]:
+        """An array for a result: one that is free for long enough, or a new one."""
+        result, last = operation.result, self._last.get(operation.result, index)
+        inputs = map(self._array, operation.symbols)
+        like = next((array for array in inputs if array.shape == result.shape), None)
+        like = np.empty(result.shape) if like is None else like
+        new = np.empty_like(like, dtype=result.dtype)  # in the same order in memory
+        for number, (array, end) in enumerate(free):
+            alike = (array.shape, array.strides, array.dtype) == (new.shape, new.strides, new.dtype)
+            if alike and (last < end or (last == end < len(self._tape) and _in_place(self._tape[end]))):
+                return free.pop(number)
+        return new, len(self._tape)
+
+    def _array(self, symbol: Symbol) -> np.ndarray:
+        array: np.ndarray = self._places[symbol] if symbol.array is None else symbol.array
+        return array
+
+    def _emit(self, operation: Operation, place: np.ndarray) -> None:
+        """Add the calls that compute an operation's result."""
+        function = operation.function
+        values = [  # numbers as arrays, which NumPy would otherwise make of them in each call
+            self._array(value) if isinstance(value, Symbol) else np.asarray(value, dtype=kind)
+            for value, kind in zip(operation.inputs, operation.kinds, strict=True)
+        ]
+        if function is _axpby:
+            x, _, alpha, beta = (
+                array if isinstance(value, Symbol) else float(value)
+                for array, value in zip(values, operation.inputs, strict=True)
+            )
+            self.calls += _axpby(x, place, alpha, beta)
+        elif function is np.where:
+            condition, x, y = values
+            self.calls.append(partial(np.copyto, place, y))
+            self.calls.append(partial(np.copyto, place, x, where=condition))
+        elif function is np.astype:
+            self.calls.append(partial(np.copyto, place, values[0], casting="unsafe"))
+        elif function in _REDUCTIONS:
+            reduce = _REDUCTIONS[function]
+            self.calls.append(partial(reduce, *values, axis=-1, keepdims=True, out=place))
+        elif function in _BY_NAME:
+            self.calls.append(partial(function, *values, out=place))
+        else:
+            self.calls.append(partial(function, *values, place))
+
+
+def _with_scaled_sums(
+    tape: Sequence[Operation], results: Sequence[Any], ends: dict[int, np.ndarray]
+) -> list[Operation]:
+    """The tape with one operation for each alpha x + beta y that goes to y: one pass for BLAS."""
+    made = {operation.result: operation for operation in tape}
+    uses = Counter(symbol for operation in tape for symbol in operation.symbols)
+    uses.update(result for result in results if isinstance(result, Symbol))
+
+    def term(symbol: Any) -> tuple[Any, Any]:
+        """x, alpha for a product alpha x that nothing else reads, and symbol, 1 for others."""
+        operation = made.get(symbol)
+        if operation and operation.function is np.multiply and uses[symbol] == 1:
+            for alpha, x in (operation.inputs, operation.inputs[::-1]):
+                if getattr(alpha, "shape", ()) == ():
+                    return x, alpha
+        return symbol, 1.0
+
+    merged: list[Operation] = []
+    products: set[Any] = set()
+    for index, operation in enumerate(tape):
+        merged.append(operation)
+        if index not in ends or operation.function not in (np.add, np.subtract):
+            continue
+        out, dtype = ends[index], operation.result.dtype
+        (x, alpha), (y, beta) = map(term, operation.inputs)
+        read = {*operation.inputs} - {x, y}
+        alike = [getattr(value, "dtype", dtype) == dtype for value in (x, y, alpha, beta)]
+        whole = [getattr(value, "shape", ()) == out.shape for value in (x, y)]
+        if not read or not all(alike + whole) or not _at(out, x, y):
+            continue
+        if operation.function is np.subtract and isinstance(beta, Symbol):
+            negative = Operation(np.negative, (beta,), (dtype,), Symbol([], (), dtype))
+            merged.insert(-1, negative)
+            beta = negative.result
+        elif operation.function is np.subtract:
+            beta = -beta
+        inputs = (x, y, alpha, beta) if _at(out, y) else (y, x, beta, alpha)
+        merged[-1] = Operation(_axpby, inputs, (dtype,) * 4, operation.result)
+        products |= read
+    return [operation for operation in merged if operation.result not in products]
+
+
+def _axpby(x: Any, out: np.ndarray, alpha: Any, beta: Any) -> Sequence[Call]:
+    """Calls that compute out = alpha x + beta out; alpha and beta are numbers or 0-d arrays."""
+    calls = prepare_axpby(x, out, alpha, beta)
+    if calls is None:
+        scaled = np.empty_like(x)
+        return [
+            partial(np.multiply, x, alpha, scaled),
+            partial(np.multiply, out, beta, out),
+            partial(np.add, out, scaled, out),
+        ]
+    return calls
+
+
+def _at(out: np.ndarray, *symbols: Symbol) -> bool:
+    """Whether exactly one of these is the array ``out``, and the others do not overlap with it."""
+    arrays = [symbol.array for symbol in symbols if symbol.array is not None]
+    overlapping = [array for array in arrays if np.may_share_memory(array, out)]
+    return len(overlapping) == 1 and _same(overlapping[0], out)
+
+
+def _in_place(operation: Operation) -> bool:
+    """Whether the result may go to the memory of an input."""
+    return operation.function is _axpby or isinstance(operation.function, np.ufunc)
+
+
+def _same(array: np.ndarray, other: np.ndarray) -> bool:
+    """Whether they are the same numbers in the same memory."""
+    left, right = ((one.ctypes.data, one.shape, one.strides, one.dtype) for one in (array, other))
+    return left == right
+
+
+def _divided(arrays: Sequence[Any], parts: int, first: np.ndarray) -> list[tuple[Any, ...]]:
+    """The arrays in so many pieces, some of which may be empty.
+
+    They are divided along the axis that is outermost in the memory of ``first``, or along the next
+    if that is short, like the axis of members, and cannot be divided evenly. Numbers and arrays
+    that are broadcast along the axis are in each piece as they are.
+    """
+    axes = sorted(range(first.ndim), key=lambda axis: -first.strides[axis])
+    fair = (axis for axis in axes if first.shape[axis] % parts == 0 or first.shape[axis] >= _LONG * parts)
+    axis = next(fair, axes[0])
+    length, from_right = first.shape[axis], axis - first.ndim
+    edges = np.linspace(0, length, parts + 1).astype(int).tolist()
+    return [tuple(_piece(array, from_right, length, slice(*edge)) for array in arrays) for edge in pairwise(edges)]
+
+
+def _piece(array: Any, axis: int, length: int, part: slice) -> Any:
+    shape = getattr(array, "shape", ())
+    if len(shape) < -axis or shape[axis] != length:
+        return array
+    return array[(..., part, *(slice(None),) * (-axis - 1))]

@@ -1,0 +1,141 @@
+"""What a formula computes. Called once with symbols in place of arrays, a formula written with
+operators leaves a tape: the list of its operations. From the tape come prepared calls
+(``elementwise``), ONNX nodes and JavaScript (``ann.export``).
+
+Every operator is a ufunc, and NumPy hands ufuncs and functions of objects that are not arrays to
+their ``__array_ufunc__`` and ``__array_function__``. Nothing is computed meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+CLIP = np._core.umath.clip  # type: ignore[attr-defined]  # what np.clip calls, two microseconds later
+_POWERS = {2: np.square, 0.5: np.sqrt, -1: np.reciprocal}  # as NumPy computes them for arrays
+
+
+class UntraceableError(Exception):
+    """The formula does something else than operations on whole arrays."""
+
+
+@dataclass(eq=False)
+class Operation:
+    """One line of a tape.
+
+    Attributes:
+        function: a ufunc, ``np.where`` or ``np.astype``; ``np.sum`` or ``np.max`` along the last
+            axis, which stays with length 1.
+        inputs: symbols, and numbers of Python or NumPy.
+        kinds: the types in which the inputs are read.
+        result: stands for what it computes.
+    """
+
+    function: Any
+    inputs: tuple[Any, ...]
+    kinds: tuple[np.dtype, ...]
+    result: Symbol
+
+    @property
+    def symbols(self) -> list[Symbol]:
+        """The inputs that are no numbers."""
+        return [value for value in self.inputs if isinstance(value, Symbol)]
+
+    @property
+    def by_element(self) -> bool:
+        """Whether each element of the result depends on one element of each input."""
+        return self.function not in (np.sum, np.max)
+
+
+class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
+    """Stands for an array: an argument of the formula, or the result of an operation.
+
+    Attributes:
+        tape: the operations until now.
+        array: an argument's array.
+    """
+
+    def __init__(self, tape: list[Operation], shape: tuple[int, ...], dtype: Any, array: Any = None) -> None:
+        self.tape, self.array = tape, array
+        self.shape, self.ndim, self.dtype = shape, len(shape), np.dtype(dtype)
+
+    __hash__ = object.__hash__  # == is an operation, too
+
+    def __bool__(self) -> bool:
+        raise UntraceableError("a decision that depends on a value")
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Symbol:
+        if method != "__call__" or options or ufunc.nout != 1:
+            raise UntraceableError(f"the function {ufunc.__name__} with {[method, *options]}")
+        if ufunc is np.power and type(inputs[1]) in (int, float) and inputs[1] in _POWERS:
+            ufunc, inputs = _POWERS[inputs[1]], inputs[:1]
+        *kinds, dtype = ufunc.resolve_dtypes((*map(_kind, inputs), None))
+        return self.operation(ufunc, inputs, tuple(kinds), dtype)
+
+    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
+        if function not in _RULES:
+            raise UntraceableError(f"the function {function.__name__}")
+        return _RULES[function](*inputs, **options)
+
+    def operation(self, function: Any, inputs: Any, kinds: Any, dtype: Any) -> Symbol:
+        """Add an operation to the tape; its result."""
+        inputs = tuple(symbol_of(self.tape, value) for value in inputs)
+        shape = np.broadcast_shapes(*(getattr(value, "shape", ()) for value in inputs))
+        if function in (np.sum, np.max):
+            shape = (*shape[:-1], 1)
+        result = Symbol(self.tape, shape, dtype)
+        self.tape.append(Operation(function, inputs, kinds, result))
+        return result
+
+
+def symbol_of(tape: list[Operation], value: Any) -> Any:
+    """A symbol for an array, and numbers as they are."""
+    if isinstance(value, np.ndarray):
+        return Symbol(tape, value.shape, value.dtype, value)
+    return value
+
+
+def trace(function: Callable[..., Any], *arguments: Any) -> tuple[list[Operation], tuple[Any, ...]]:
+    """The tape of function(np, *arguments), and its results: symbols, or numbers.
+
+    Raises UntraceableError, or whatever the function raises when it meets symbols.
+    """
+    tape: list[Operation] = []
+    results = function(np, *(symbol_of(tape, argument) for argument in arguments))
+    return tape, results if isinstance(results, tuple) else (results,)
+
+
+def _kind(value: Any) -> Any:
+    """An input as NumPy sees it when it chooses a type: numbers of Python adapt to the arrays."""
+    if type(value) in (int, float):
+        return type(value)
+    return np.dtype(getattr(value, "dtype", type(value)))
+
+
+def _where(condition: Symbol, x: Any, y: Any) -> Symbol:
+    *_, dtype = np.add.resolve_dtypes((_kind(x), _kind(y), None))
+    return condition.operation(np.where, (condition, x, y), (np.dtype(bool), dtype, dtype), dtype)
+
+
+def _reduction(function: Any) -> Callable[..., Symbol]:
+    def rule(x: Symbol, axis: int, keepdims: bool) -> Symbol:
+        if axis != -1 or not keepdims or x.dtype.kind != "f" or x.ndim == 0:
+            raise UntraceableError(f"the function {function.__name__} along other axes than -1")
+        return x.operation(function, (x,), (x.dtype,), x.dtype)
+
+    return rule
+
+
+_RULES: dict[Any, Callable[..., Any]] = {
+    np.clip: lambda x, low, high: CLIP(x, low, high),
+    np.where: _where,
+    np.astype: lambda x, dtype: x.operation(np.astype, (x,), (x.dtype,), dtype),
+    np.sum: _reduction(np.sum),
+    np.max: _reduction(np.max),
+    np.ones_like: lambda x: x.dtype.type(1),
+    np.zeros_like: lambda x: x.dtype.type(0),
+    np.full_like: lambda x, value: x.dtype.type(value),
+}

@@ -1,0 +1,28 @@
+"""What a network consists of, for every format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ann.neural_network import NeuralNetwork
+from ann.nn.network import PIXEL_SCALE
+
+
+def weights_and_biases(network: NeuralNetwork) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The weights (..., I, O) and biases (..., O) of each layer, host arrays of float32."""
+    pairs = network.weights_and_biases()
+    return [(weight.astype(np.float32), bias.astype(np.float32)) for weight, bias in pairs]
+
+
+def about(network: NeuralNetwork) -> dict[str, Any]:
+    """Everything but the numbers."""
+    return {
+        "layers": network.layer_list,
+        "loss": network.loss_name,
+        "seed": network.seed,
+        "committee": network.committee,
+        "preprocessing": {"scale": PIXEL_SCALE},
+        "recipe": network.recipe,
+    }

@@ -1,0 +1,106 @@
+"""A network as an ONNX model, which other runtimes compute."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from ann.backends.tracer import Operation
+from ann.errors import require
+from ann.export.contents import about, weights_and_biases
+from ann.export.formula import OPERATIONS, translate
+from ann.neural_network import NeuralNetwork
+from ann.nn.activations import get_activation
+from ann.nn.network import PIXEL_SCALE
+
+_OPSET = 17  # of 2022, which old runtimes know
+
+
+def onnx_bytes(network: NeuralNetwork) -> bytes:
+    """An ONNX model: ``pixels``, uint8 (N, I), -> ``outputs`` (N, O), float32.
+
+    Raises:
+        ImportError: onnx is not installed.
+        ValueError: it has an activation that cannot be translated into ONNX nodes.
+    """
+    onnx = require("onnx", "export", "this format needs onnx")
+    graph = _Graph(onnx)
+    x = graph.node("Cast", "pixels", to=onnx.TensorProto.FLOAT)
+    x = graph.node("Mul", x, graph.number(PIXEL_SCALE))
+    for layer, (weight, bias) in zip(network.layer_list, weights_and_biases(network), strict=True):
+        x = graph.node("MatMul", x, graph.constant(weight))
+        x = graph.node("Add", x, graph.constant(bias[..., None, :]))
+        activation = get_activation(layer["activation"])
+        x = translate(activation, "ONNX", x, graph.number, graph.operation)
+    if network.committee > 1:
+        x = graph.node("ReduceMean", x, axes=[0], keepdims=0)
+    graph.node("Identity", x, output="outputs")
+    tensor = onnx.helper.make_tensor_value_info
+    pixels = tensor("pixels", onnx.TensorProto.UINT8, ["N", network.input_dim])
+    outputs = tensor("outputs", onnx.TensorProto.FLOAT, ["N", network.output_dim])
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(graph.nodes, "ann", [pixels], [outputs], graph.constants),
+        producer_name="ann",
+        opset_imports=[onnx.helper.make_opsetid("", _OPSET)],
+        ir_version=8,
+    )
+    onnx.helper.set_model_props(model, {"ann": json.dumps(about(network))})
+    onnx.checker.check_model(model, full_check=True)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+class _Graph:
+    """Nodes of an ONNX graph, each of which has one output, with a name of its own."""
+
+    def __init__(self, onnx: Any) -> None:
+        self._onnx, self._count = onnx, 0
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def node(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """Add a node; the name of its output."""
+        output = output or self._name()
+        self.nodes.append(self._onnx.helper.make_node(kind, list(inputs), [output], **attributes))
+        return output
+
+    def constant(self, array: np.ndarray) -> str:
+        """The name of an array."""
+        name = self._name()
+        array = np.ascontiguousarray(array).reshape(array.shape)
+        self.constants.append(self._onnx.numpy_helper.from_array(array, name))
+        return name
+
+    def number(self, value: float, kind: Any = np.float32) -> str:
+        """The name of a number."""
+        return self.constant(np.array(value, dtype=kind))
+
+    def operation(self, operation: Operation, inputs: list[str]) -> str:
+        """Add an operation of a formula; the name of its result."""
+        name = operation.function.__name__
+        sources = zip(inputs, operation.inputs, operation.kinds, strict=True)
+        inputs = [self._cast(x, getattr(source, "dtype", kind), kind) for x, source, kind in sources]
+        if name == "astype":
+            return self._cast(inputs[0], operation.kinds[0], operation.result.dtype)
+        if name == "square":
+            return self.node("Mul", *inputs, *inputs)
+        if name == "log1p":
+            return self.node("Log", self.node("Add", *inputs, self.number(1.0)))
+        if name == "expm1":
+            return self.node("Sub", self.node("Exp", *inputs), self.number(1.0))
+        if name == "sum":
+            return self.node("ReduceSum", *inputs, self.constant(np.array([-1])), keepdims=1)
+        if name == "max":
+            return self.node("ReduceMax", *inputs, axes=[-1], keepdims=1)
+        return self.node(OPERATIONS[name].onnx, *inputs)
+
+    def _cast(self, x: str, given: np.dtype, wanted: np.dtype) -> str:
+        if given == wanted:
+            return x
+        return self.node("Cast", x, to=self._onnx.helper.np_dtype_to_tensor_dtype(wanted))
+
+    def _name(self) -> str:
+        self._count += 1
+        return f"t{self._count}"

@@ -1,0 +1,121 @@
+"""What ``fit`` is given, checked: the network, the data and the recipe must fit each other before training begins."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ann.data.datasets import Dataset
+from ann.errors import TrainingWarning
+from ann.neural_network import NeuralNetwork
+from ann.training.distributed import Processes
+from ann.training.recipe import Recipe
+from ann.validation import check_images, check_labels, check_targets, check_weights, host_array
+
+_SURELY = 20  # if a class should have this many validation images, having none is no coincidence (1 in 10^8)
+_LISTED = 10  # how many classes a warning names
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Host arrays: the images to train on and the validation images.
+
+    Attributes:
+        images, labels: (N, I), and (N,) or (N, O): to train on.
+        validation_images, validation_labels: the same for validation; they may be empty.
+        shape: of an image.
+        weights: (N,): how much each training image counts; or None.
+    """
+
+    images: Any
+    labels: Any
+    validation_images: Any
+    validation_labels: Any
+    shape: tuple[int, ...]
+    weights: Any
+
+    @property
+    def arrays(self) -> list[Any]:
+        """All arrays, in a fixed order."""
+        arrays = [self.images, self.labels, self.validation_images, self.validation_labels]
+        return arrays if self.weights is None else [*arrays, self.weights]
+
+
+def check_training_data(
+    network: NeuralNetwork, dataset: Dataset, recipe: Recipe, weights: Any, processes: Processes
+) -> TrainingData:
+    """The data of a training, split into training and validation images. Raises ValueError if anything does not fit."""
+    kinds: dict[str, tuple[Any, type]] = {
+        "network": (network, NeuralNetwork),
+        "dataset": (dataset, Dataset),
+        "recipe": (recipe, Recipe),
+    }
+    for name, (value, kind) in kinds.items():
+        if not isinstance(value, kind):
+            hint = "; ann.load_dataset makes data sets" if kind is Dataset else ""
+            raise ValueError(f"{name}: expected an ann.{kind.__name__}, got {type(value).__name__}{hint}")
+    if recipe.committee not in (1, network.committee):
+        has = f"a committee of {network.committee}" if network.committee > 1 else "one network"
+        raise ValueError(f"committee: {recipe.committee} in the recipe, and this is {has}; hand committee= to both")
+    pictures = host_array("train_images", dataset.train_images)
+    images = check_images("train_images", pictures, network.input_dim, network.dtype_name)
+    labels = host_array("train_labels", dataset.train_labels)
+    if labels.ndim == 2:
+        targets = network.network.loss.targets
+        labels = check_targets("train_labels", labels, len(images), network.output_dim, targets)
+    else:
+        labels = check_labels("train_labels", labels, network.output_dim, len(images))
+    count = len(images) - recipe.validation
+    if count < 1:
+        raise ValueError(f"validation: {recipe.validation} images held out of {len(images)} leave none to train on")
+    if recipe.batch_size > count:
+        raise ValueError(f"batch_size: {recipe.batch_size} is more than the {count} training images")
+    if recipe.batch_size < processes.size:
+        raise ValueError(f"batch_size: {recipe.batch_size} images a batch are too few for {processes.size} processes")
+    weights = _checked_weights(weights, len(images), count)
+    network.warn_of_unscaled("train_images", images[:count], stacklevel=6)
+    if processes.rank == 0 and (problem := _sorted_labels(labels[:count], labels[count:])):
+        warnings.warn(f"validation: {problem}", TrainingWarning, stacklevel=5)
+    return TrainingData(images[:count], labels[:count], images[count:], labels[count:], pictures.shape[1:], weights)
+
+
+def _checked_weights(weights: Any, given: int, trained_on: int) -> Any:
+    """The weights of the images that are trained on, or None. Raises ValueError where they are none, or all 0."""
+    if weights is None:
+        return None
+    checked = check_weights("weights", weights, given)[:trained_on]
+    if not checked.any():
+        raise ValueError("weights: they are zero for all images that are trained on, so that nothing would be learnt")
+    return checked
+
+
+def _sorted_labels(trained_on: Any, held_out: Any) -> str:
+    """A warning if the validation images (the last ones) have different classes from the rest, otherwise ""."""
+    before, last = (_counts(labels) for labels in (trained_on, held_out))
+    advice = "if the images are sorted, shuffle them with their labels"
+    if unknown := sorted(last.keys() - before.keys()):
+        images = min(sum(last[label] for label in unknown), len(held_out))  # an image may have several labels
+        return (
+            f"{images} of {len(held_out)} validation images show classes that are not in the training images "
+            f"({_listed(unknown)}); {advice}"
+        )
+    share = len(held_out) / len(trained_on)
+    if absent := sorted(label for label in before.keys() - last.keys() if before[label] * share >= _SURELY):
+        return f"no validation image shows some classes that are in the training images ({_listed(absent)}); {advice}"
+    return ""
+
+
+def _counts(labels: Any) -> Counter[int]:
+    """How many images each class has. Empty for target rows with other values than 0 and 1, which have no classes."""
+    if labels.ndim == 1:
+        return Counter(labels.tolist())
+    if not ((labels == 0) | (labels == 1)).all():
+        return Counter()
+    return +Counter(dict(enumerate(labels.sum(axis=0).astype("int64").tolist())))
+
+
+def _listed(classes: Sequence[int]) -> str:
+    return ", ".join(map(str, classes[:_LISTED])) + ", ..." * (len(classes) > _LISTED)

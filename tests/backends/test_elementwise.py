@@ -1,0 +1,182 @@
+"""``elementwise`` computes the formula, however a backend does it."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ann
+import ann.backends.recorder
+
+UNARY = {
+    "negative": lambda xp, x: -x,
+    "exp": lambda xp, x: xp.exp(-x * x),
+    "tanh": lambda xp, x: xp.tanh(x),
+    "square": lambda xp, x: x**2,
+    "root": lambda xp, x: xp.sqrt(abs(x)) + 0.5,
+    "relu": lambda xp, x: xp.clip(x, 0.0, 100.0),
+    "step": lambda xp, x: xp.astype(x > 0.25, x.dtype),
+    "where": lambda xp, x: xp.where(x > 0.0, x, 0.01 * x),
+    "half": lambda xp, x: 0.5 * x,
+    "softmax": lambda xp, x: xp.exp(-abs(x)) / (1.0 + xp.sum(xp.exp(-abs(x)), axis=-1, keepdims=True)),
+}
+BINARY = {
+    "add": lambda xp, x, y: x + y,
+    "subtract": lambda xp, x, y: x - y,
+    "multiply": lambda xp, x, y: x * y,
+    "maximum": lambda xp, x, y: xp.maximum(x, y),
+    "choose": lambda xp, x, y: xp.where(x > y, x, y - x),
+    "scaled": lambda xp, x, y: 0.9 * x + y,
+    "scaled both": lambda xp, x, y: 0.9 * x - 0.1 * y,
+}
+SHAPES = [(3, 4), (3, 4), (3, 4), (1, 4), (3, 1), ()]  # of the arguments; the outs have (3, 4)
+
+
+@st.composite
+def formulas(draw):
+    """A program: lines (function, numbers of earlier values), and the values that are returned."""
+    values, lines = len(SHAPES), []
+    for _ in range(draw(st.integers(1, 12))):
+        if draw(st.booleans()):
+            lines.append((UNARY[draw(st.sampled_from(sorted(UNARY)))], draw(st.integers(0, values - 1))))
+        else:
+            places = [draw(st.integers(0, values - 1)) for _ in range(2)]
+            lines.append((BINARY[draw(st.sampled_from(sorted(BINARY)))], *places))
+        values += 1
+    returned = draw(st.lists(st.integers(len(SHAPES), values - 1), min_size=1, max_size=3))
+
+    def formula(xp, *arguments):
+        found = list(arguments)
+        for function, *places in lines:
+            found.append(function(xp, *(found[place] for place in places)))
+        return tuple(found[place] for place in returned)
+
+    return formula, len(returned)
+
+
+@given(formulas(), st.permutations(range(6)), st.booleans(), st.booleans(), st.booleans(), st.data())
+@settings(max_examples=300, deadline=None)
+def test_a_replay_is_the_formula(made, places, by_columns, spare, divided, data):
+    """Outs among the arguments, numbers that change between replays, several outs, broadcasting."""
+    formula, count = made
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    arguments = [rng.standard_normal(shape).astype(np.float32) for shape in SHAPES]
+    if by_columns:
+        arguments = [np.asfortranarray(array) for array in arguments]
+    outs = tuple(arguments[place] if place < 3 else np.full_like(arguments[0], np.nan) for place in places[:count])
+    used_up = tuple(arguments[place] for place in places[count:] if place < 3 and spare)
+    written = [id(array) for array in (*outs, *used_up)]
+    recorder = ann.get_backend("cpu").recorder()
+
+    def step():
+        recorder.elementwise(formula, *arguments, out=outs, spare=used_up)
+
+    with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
+        if divided:
+            patch.setattr(ann.backends.recorder, "SHARED", 1)
+            patch.setattr(ann.backends.recorder, "processors", lambda: 2)
+        run = partial(recorder.compile, step)  # and then the replay
+        for _ in range(3):
+            before = [array.copy() for array in arguments]
+            expected = [np.broadcast_to(one, (3, 4)) for one in formula(np, *before)]
+            run = run() or run
+            for out, right in zip(outs, expected, strict=True):
+                np.testing.assert_allclose(out, right, rtol=2e-5, atol=1e-5)
+            for array, other in zip(arguments, before, strict=True):
+                assert id(array) in written or (array == other).all()
+                array[...] = rng.standard_normal(array.shape)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_what_cannot_be_traced_is_the_formula_too(recorded):
+    """Decisions, in-place operators, reductions along other axes, shapes, NumPy's own functions."""
+
+    def formula(xp, x, y):
+        if float(x[0, 0]) > 0.0:
+            x = 2.0 * x
+        z = x + y
+        z += 1.0
+        return z - xp.mean(z, axis=0) + xp.cumsum(z, axis=1), z.T.T
+
+    backend = ann.get_backend("cpu")
+    backend = backend.recorder() if recorded else backend
+    x, y = np.arange(-3.0, 9.0).reshape(3, 4), np.full((3, 4), 0.5)
+    outs = np.empty((3, 4)), np.empty((3, 4))
+    run = backend.compile(lambda: backend.elementwise(formula, x, y, out=outs))
+    for start in (-3.0, 2.0):
+        x[...] = np.arange(start, start + 12).reshape(3, 4)
+        run()
+        for out, expected in zip(outs, formula(np, x, y), strict=True):
+            np.testing.assert_allclose(out, expected)
+
+
+def test_errors_of_a_formula_are_its_own():
+    recorder = ann.get_backend("cpu").recorder()
+    out = np.empty(3)
+    with pytest.raises(AttributeError, match="no_such"):
+        recorder.compile(lambda: recorder.elementwise(lambda xp, x: xp.no_such(x), out, out=out))
+
+
+def test_types(backend):
+    """Comparisons are 0 or 1, fractions of what becomes an integer are lost, integers wrap."""
+    xp = backend.xp
+    x = backend.from_host(np.array([-1.5, 0.0, 2.7], np.float32))
+    bits = backend.from_host(np.array([1, 2, 2**31], np.uint32))
+    floats, integers = xp.zeros(3, dtype=xp.float32), xp.zeros(3, dtype=xp.int64)
+    recorder = backend.recorder()
+
+    def step():
+        recorder.elementwise(lambda xp, x: x > 0.0, x, out=floats)
+        recorder.elementwise(lambda xp, x: 2.0 * x, x, out=integers)
+        recorder.elementwise(lambda xp, bits: (bits ^ (bits >> 1)) * 3, bits, out=bits)
+
+    recorder.compile(step)
+    assert backend.to_host(floats).tolist() == [0.0, 0.0, 1.0]
+    assert backend.to_host(integers).tolist() == [-3, 0, 5]
+    assert backend.to_host(bits).tolist() == [3, 9, (2**31 + 2**30) * 3 % 2**32]
+
+
+def test_numbers_keep_their_digits(backend):
+    for value in (0.9, 1e-8, 123456.7, 3):
+        x, out = backend.xp.ones(3, dtype=backend.xp.float64), backend.xp.zeros(3, dtype=backend.xp.float64)
+        backend.elementwise(lambda xp, x, number: x * number + 0.1, x, value, out=out)
+        np.testing.assert_allclose(backend.to_host(out), value + 0.1, rtol=1e-15)
+
+
+def test_several_results_and_numbers_that_change(backend):
+    """As an optimizer has it: one formula moves the parameters and their velocities."""
+    xp = backend.xp
+    p, v, g = (backend.from_host(np.full(6, value, np.float32)) for value in (1.0, 0.0, 1.0))
+    rates = backend.from_host(np.zeros(2, np.float32))
+    recorder = backend.recorder()
+
+    def formula(xp, p, v, g, rate, momentum):
+        v = momentum * v + g
+        return p - rate * v, v
+
+    def step():
+        recorder.elementwise(formula, p, v, g, rates[1, ...], 0.5, out=(p, v), spare=(g,))
+
+    rates[1] = 0.1
+    run = recorder.compile(step)
+    np.testing.assert_allclose(backend.to_host(p), 0.9)
+    g[...] = xp.ones_like(g)
+    rates[1] = 0.2
+    run()
+    np.testing.assert_allclose(backend.to_host(v), 1.5)
+    np.testing.assert_allclose(backend.to_host(p), 0.6, rtol=1e-6)
+
+
+def test_it_broadcasts(backend, rng):
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in ((3, 4), (1, 4), (3, 1), (4,), ())]
+    device = [backend.from_host(array) for array in arrays]
+    out = backend.xp.zeros((3, 4), dtype=backend.xp.float32)
+    recorder = backend.recorder()
+
+    def formula(xp, a, b, c, d, e):
+        return (a + b) * c - d * e
+
+    recorder.compile(lambda: recorder.elementwise(formula, *device, out=out))
+    np.testing.assert_allclose(backend.to_host(out), formula(np, *arrays), rtol=1e-5, atol=1e-6)
