@@ -178,7 +178,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         parameters = self.get_params()
         chosen = {name: parameters[name] for name in parameters if name not in _NOT_IN_RECIPE}
         recipe = Recipe(**chosen, output_activation="sigmoid" if self._several else "softmax")
-        # Default rates are of the full batch size, so duplicating a sample equals doubling its weight
+        # Default rates follow the full batch size: a duplicated sample equals a doubled weight
         return replace(recipe, batch_size=max(1, min(recipe.batch_size, count - recipe.validation)))
 
     def __sklearn_tags__(self) -> Any:

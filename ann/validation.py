@@ -24,10 +24,11 @@ class SetOnce:
     _settable: tuple[str, ...] = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_") and name not in self._settable and getattr(self, name, value) is not value:
+        settable = name.startswith("_") or name in self._settable
+        if not settable and getattr(self, name, value) is not value:
             raise AttributeError(
-                f"{name} cannot be replaced; change arrays in place, as in net.parameters[...] = values, or create "
-                "a new network"
+                f"{name} cannot be replaced; change arrays in place, as in "
+                "net.parameters[...] = values, or create a new network"
             )
         super().__setattr__(name, value)
 
@@ -48,14 +49,15 @@ def check_images(name: str, images: Any, input_dim: int, dtype: str = "float32")
     if array.ndim == 3:
         array = array.reshape(len(array), math.prod(array.shape[1:]))
     if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
-        hint = "; convert pixels from 0 to 255 with astype('uint8'), other numbers with astype('float32')"
+        hint = "; convert pixels from 0 to 255 with astype('uint8'), others with astype('float32')"
         hint = hint if array.dtype.kind in "iub" else ""
-        raise ValueError(f"{name}: expected floats, or uint8 pixels, got dtype {array.dtype}{hint}")
+        raise _wrong(name, "floats, or uint8 pixels", f"dtype {array.dtype}{hint}")
     hint = "; a single image x is x[None]" if array.size == input_dim else ""
     if array.ndim > 3 and math.prod(array.shape[1:]) == input_dim:
         hint = "; reshape images x with x.reshape(len(x), -1)"
     if array.ndim != 2 or array.shape[1] != input_dim or len(array) == 0:
-        raise ValueError(f"{name}: expected shape (N, {input_dim}) with N at least 1, got {np.shape(images)}{hint}")
+        shape = f"shape (N, {input_dim}) with N at least 1"
+        raise _wrong(name, shape, f"{np.shape(images)}{hint}")
     if array.dtype != np.uint8:
         _check_finite(name, array, dtype)
     return array
@@ -80,21 +82,20 @@ def check_targets(name: str, targets: Any, count: int, classes: int, allowed: st
         rows[np.arange(count), check_labels(name, array, classes, count)] = 1.0
         return rows
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{name}: expected integer labels or rows of numbers, got dtype {array.dtype}")
+        raise _wrong(name, "integer labels or rows of numbers", f"dtype {array.dtype}")
     if array.shape != (count, classes):
-        raise ValueError(
-            f"{name}: expected shape ({count}, {classes}), or ({count},) integer labels, "
-            f"got {array.shape} of {array.dtype}"
-        )
+        shapes = f"shape ({count}, {classes}), or ({count},) integer labels"
+        raise _wrong(name, shapes, f"{array.shape} of {array.dtype}")
     _check_finite(name, array, "float32")
     if allowed != "any" and not ((array >= 0).all() and (array <= 1).all()):
-        raise ValueError(f"{name}: expected rows of numbers from 0 to 1 for this loss, got {_extremes(array)}")
+        extremes = f"{array.min()} to {array.max()}"
+        raise _wrong(name, "rows of numbers from 0 to 1 for this loss", extremes)
     if allowed == "distribution":
         sums = array.sum(axis=1, dtype=np.float64)
         off = np.abs(sums - 1.0)
         if off.max() > 1e-3:
             row = int(off.argmax())
-            raise ValueError(f"{name}: expected rows that sum to 1 for this loss, got {sums[row]} in row {row}")
+            raise _wrong(name, "rows that sum to 1 for this loss", f"{sums[row]} in row {row}")
     return array.astype(np.float64)
 
 
@@ -106,12 +107,13 @@ def check_labels(name: str, labels: Any, classes: int, count: int) -> np.ndarray
     """
     array = host_array(name, labels)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(f"{name}: expected integers of shape ({count},), got {array.shape} of {array.dtype}")
+        found = f"{array.shape} of {array.dtype}"
+        raise _wrong(name, f"integers of shape ({count},)", found)
     if len(array) != count:
-        raise ValueError(f"{name}: expected {count} labels, one for each image, got {len(array)}")
+        raise _wrong(name, f"{count} labels, one for each image", len(array))
     if count and (array.min() < 0 or array.max() >= classes):
         wrong = int(np.flatnonzero((array < 0) | (array >= classes))[0])
-        raise ValueError(f"{name}: expected labels from 0 to {classes - 1}, got {array[wrong]} at index {wrong}")
+        raise _wrong(name, f"labels from 0 to {classes - 1}", f"{array[wrong]} at index {wrong}")
     result: np.ndarray = array.astype(np.int64)
     return result
 
@@ -120,7 +122,7 @@ def check_weights(name: str, weights: Any, count: int) -> np.ndarray:
     """Weights as a host array (count,), float64. Raises ValueError unless finite, >= 0."""
     array = check_vector(name, weights, (count,), "float32").astype(np.float64)
     if not (array >= 0).all():
-        raise ValueError(f"{name}: expected numbers of at least 0, got {array.min()} at index {array.argmin()}")
+        raise _wrong(name, "numbers of at least 0", f"{array.min()} at index {array.argmin()}")
     return array
 
 
@@ -128,13 +130,18 @@ def check_vector(name: str, values: Any, shape: tuple[int, ...], dtype: str) -> 
     """Numbers as a host array. Raises ValueError unless of this shape, and finite in this type."""
     array = host_array(name, values)
     if array.shape != shape or array.dtype.kind not in "fiu":
-        raise ValueError(f"{name}: expected numbers of shape {shape}, got {array.shape} of {array.dtype}")
+        raise _wrong(name, f"numbers of shape {shape}", f"{array.shape} of {array.dtype}")
     _check_finite(name, array, dtype)
     return array
 
 
 def check_number(
-    name: str, value: Any, *, above: float | None = None, at_least: float | None = None, below: float | None = None
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
 ) -> float:
     """A number as a Python float, since a NumPy number would promote arrays and end up in files.
 
@@ -150,7 +157,7 @@ def check_number(
         or (at_least is not None and number < at_least)
         or (below is not None and number >= below)
     ):
-        raise ValueError(f"{name}: expected a number {wanted}, got {printable(value)}")
+        raise _wrong(name, f"a number {wanted}", printable(value))
     return number
 
 
@@ -160,8 +167,9 @@ def check_count(name: str, value: Any, *, at_least: int) -> int:
     Raises:
         ValueError: it is not an integer from ``at_least`` to 2^63 - 1, or is a bool.
     """
-    if not isinstance(value, (int, np.integer)) or isinstance(value, _NOT_NUMBERS) or value < at_least:
-        raise ValueError(f"{name}: expected a whole number of at least {at_least}, got {printable(value)}")
+    is_int = isinstance(value, (int, np.integer)) and not isinstance(value, _NOT_NUMBERS)
+    if not is_int or value < at_least:
+        raise _wrong(name, f"a whole number of at least {at_least}", printable(value))
     if value >= 2**63:
         raise ValueError(f"{name}: expected a whole number below 2^63")
     return int(value)
@@ -170,13 +178,14 @@ def check_count(name: str, value: Any, *, at_least: int) -> int:
 def check_flag(name: str, value: Any) -> bool:
     """A bool as a Python bool. Raises ValueError for anything else."""
     if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{name}: expected True or False, got {printable(value)}")
+        raise _wrong(name, "True or False", printable(value))
     return bool(value)
 
 
 def _to_float(value: Any) -> float | None:
     """A real number as a finite float, or None."""
-    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, _NOT_NUMBERS):
+    numbers = (int, float, np.integer, np.floating)
+    if not isinstance(value, numbers) or isinstance(value, _NOT_NUMBERS):
         return None
     try:
         number = float(value)
@@ -190,16 +199,17 @@ def host_array(name: str, value: Any) -> np.ndarray:
     found = f"{type(value).__module__}.{type(value).__name__}"
     arrays = ("__array__", "__array_interface__")
     if not (isinstance(value, (list, tuple)) or any(hasattr(value, name) for name in arrays)):
-        raise ValueError(f"{name}: expected a NumPy array, got {found}")
+        raise _wrong(name, "a NumPy array", found)
     if isinstance(value, np.ma.MaskedArray):
-        raise ValueError(f"{name}: expected a NumPy array, got {found}; fill in the masked values with filled()")
+        hint = "; fill in the masked values with filled()"
+        raise _wrong(name, "a NumPy array", f"{found}{hint}")
     try:
         return np.asarray(value)
     except Exception as error:  # other libraries may raise anything
         reason = f"{found}, which cannot be converted: {' '.join(str(error).split())}"
         if isinstance(value, (list, tuple)):
             reason = "rows of unequal lengths"
-        raise ValueError(f"{name}: expected a NumPy array, got {reason}") from None
+        raise _wrong(name, "a NumPy array", reason) from None
 
 
 def _check_finite(name: str, array: np.ndarray, dtype: str) -> None:
@@ -209,11 +219,11 @@ def _check_finite(name: str, array: np.ndarray, dtype: str) -> None:
             return
     if not np.isfinite(small).all():
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(small))[0])
-        raise ValueError(f"{name}: expected finite {dtype} numbers, got {array[index]} at {list(index)}")
+        raise _wrong(name, f"finite {dtype} numbers", f"{array[index]} at {list(index)}")
 
 
-def _extremes(array: np.ndarray) -> str:
-    return f"{array.min()} to {array.max()}"
+def _wrong(name: str, expected: str, found: object) -> ValueError:
+    return ValueError(f"{name}: expected {expected}, got {found}")
 
 
 def check_curve(name: str, curve: Any, derivative: Any) -> None:
@@ -232,10 +242,12 @@ def _check_curve(name: str, curve: Any, derivative: Any) -> None:
         except Exception as error:  # a user's function may raise anything
             reason = f"{type(error).__name__}: {error}"
             raise ValueError(f"activation {name!r}: its {word} fails: {reason}") from error
-        if not (isinstance(found, np.ndarray) and found.shape == points.shape and found.dtype == np.float32):
+        same = isinstance(found, np.ndarray) and found.shape == points.shape
+        if not (same and found.dtype == np.float32):
             raise ValueError(
-                f"activation {name!r}: its {word} makes {_described(found)} from a float32 array of shape "
-                f"{points.shape}; expected the same shape and type (NumPy numbers in a formula give float64)"
+                f"activation {name!r}: its {word} makes {_described(found)} from a float32 array of "
+                f"shape {points.shape}; expected the same shape and type (NumPy numbers in a formula "
+                "give float64)"
             )
         if not np.isfinite(found).all():
             raise ValueError(f"activation {name!r}: its {word} is not finite between -3.1 and 2.9")

@@ -22,6 +22,12 @@ from support.fake_cupy import pretend_cublas, pretend_cupy
 os.environ["MPLBACKEND"] = "agg"  # no test opens a window
 
 
+def pytest_collection_modifyitems(items):
+    """Of several workers, none should be left with a long test at the end: the slow ones come first."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request):
     return make_backend(request.param)

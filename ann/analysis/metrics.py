@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-POOR = 0.75  # more than this fraction of the errors of a constant answer: next to nothing was learnt
+POOR = 0.75  # more than this fraction of a constant answer's errors: hardly anything was learnt
 
 
 def confusion_matrix(expected: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -55,8 +55,8 @@ def learnt_nothing(wrong: int, labels: np.ndarray) -> str:
     if wrong <= POOR * constant:
         return ""
     return (
-        f"this network has learnt next to nothing: it gets {wrong:,} of {count:,} images wrong; always giving "
-        f"the same answer would get {constant:,} wrong"
+        f"this network has learnt next to nothing: it gets {wrong:,} of {count:,} images wrong; "
+        f"always giving the same answer would get {constant:,} wrong"
     )
 
 

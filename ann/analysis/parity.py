@@ -8,7 +8,6 @@ import numpy as np
 
 from ann.backends.base import Backend
 from ann.data.datasets import Dataset
-from ann.neural_network import NeuralNetwork
 from ann.training.fit import fit
 from ann.training.recipe import Recipe
 
@@ -48,9 +47,7 @@ def training_differences(
 
 def _train(backend: Backend, dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, np.ndarray]:
     """Train a network; its mean loss and its parameters, float64 on the host."""
-    classes = int(dataset.train_labels.max()) + 1
-    layers = recipe.layer_list(dataset.train_images[0].size, max(classes, len(dataset.classes)))
-    network = NeuralNetwork(layers, recipe.loss, backend, seed)
+    network = recipe.network(dataset, backend, seed)
     values = {"mean loss": np.array(fit(network, dataset, recipe)[-1].loss)}
     for number, (weight, bias) in enumerate(network.weights_and_biases(), start=1):
         values[f"layer {number}, weight"] = weight

@@ -5,7 +5,7 @@ do the same faster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -66,18 +66,6 @@ class Backend:
     def copyto(self, array: Array, out: Array) -> None:
         """out = array, converted to the type of out; fractions of what becomes an integer are lost."""
         out[...] = self.xp.astype(array, out.dtype)
-
-    def fused(self, function: Callable[..., None], *arrays: Array) -> None:
-        """function(backend, *arrays), where it does nothing but elementwise arithmetic on arrays of one shape.
-
-        So a GPU can do it in one kernel, and processors can share it. Arrays of another shape are handed on whole.
-        """
-        function(self, *arrays)
-
-    def fused_each(self, jobs: Sequence[tuple[Callable[..., None], tuple[Array, ...]]]) -> None:
-        """``fused`` for several functions, each with arrays that no other one changes."""
-        for function, arrays in jobs:
-            self.fused(function, *arrays)
 
     def elementwise(
         self,

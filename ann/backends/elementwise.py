@@ -38,7 +38,7 @@ def prepare(
         raise ValueError(f"{len(results)} results for {len(outs)} outs")
     if parts == 1 or not all(operation.by_element for operation in tape):
         return [_Schedule(tape, results, outs, spare).calls]
-    pieces = (divided(arrays, parts, outs[0]) for arrays in (arguments, outs, spare))
+    pieces = (_divided(arrays, parts, outs[0]) for arrays in (arguments, outs, spare))
     return [prepare(function, *piece)[0] for piece in zip(*pieces, strict=True)]
 
 
@@ -239,7 +239,7 @@ def _same(array: np.ndarray, other: np.ndarray) -> bool:
     return left == right
 
 
-def divided(arrays: Sequence[Any], parts: int, first: np.ndarray) -> list[tuple[Any, ...]]:
+def _divided(arrays: Sequence[Any], parts: int, first: np.ndarray) -> list[tuple[Any, ...]]:
     """The arrays in so many pieces, some of which may be empty.
 
     They are divided along the axis that is outermost in the memory of ``first``, or along the next

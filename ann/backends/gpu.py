@@ -9,7 +9,7 @@ import importlib.util
 import re
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -29,8 +29,7 @@ class GpuBackend(Backend):
     def __init__(self, xp: Any, description: str, precision: str = "float32") -> None:
         super().__init__("gpu", xp, description)
         self.precision = precision
-        self._fused: dict[Callable[..., None], Callable[..., None]] = {}
-        self._kernels: dict[Callable[..., Any], Callable[..., None] | None] = {}
+        self._kernels: dict[Any, Callable[..., None] | None] = {}
 
     def from_host(self, array: np.ndarray) -> Array:
         """See ``Backend``."""
@@ -49,17 +48,6 @@ class GpuBackend(Backend):
         """See ``Backend``."""
         self.xp.copyto(out, array, casting="unsafe")
 
-    def fused(self, function: Callable[..., None], *arrays: Array) -> None:
-        """See ``Backend``."""
-        if function not in self._fused:
-            other = GpuBackend(self.xp, self.description)  # a kernel that refers to self would keep it alive
-
-            def kernel(*parameters: Array) -> None:
-                function(other, *parameters)
-
-            self._fused[function] = self.xp.fuse(kernel)
-        self._fused[function](*arrays)
-
     def elementwise(
         self,
         function: Callable[..., Any],
@@ -69,17 +57,18 @@ class GpuBackend(Backend):
     ) -> None:
         """See ``Backend``. It is one kernel, or several for what CuPy cannot put into one.
 
-        The backend keeps the kernel of each function for the next call. So a function should not
-        refer to arrays, but take them as arguments.
+        The kernel is kept for the next call with the same function and numbers. Numbers become part
+        of it: as arguments of a kernel, CuPy would round them to float16 (0.9 to 0.8999).
         """
         outs = out if isinstance(out, tuple) else (out,)
-        key = _kernel_key(function)
+        numbers = tuple(value if isinstance(value, int | float) else None for value in arrays)
+        key = (_function_key(function), numbers)
         if key not in self._kernels:
-            self._kernels[key] = _kernel(self.xp, function, len(arrays))
+            self._kernels[key] = _kernel(self.xp, function, numbers)
         kernel = self._kernels[key]
         if kernel is not None:
             try:
-                kernel(*arrays, *outs)
+                kernel(*outs, *(array for array in arrays if not isinstance(array, int | float)))
             except Exception:  # an error of the function's own is raised when it is called below
                 self._kernels[key] = None
             else:
@@ -216,13 +205,19 @@ class _Fusing:
         return array.astype(dtype)
 
 
-def _kernel(xp: Any, function: Callable[..., Any], inputs: int) -> Callable[..., None]:
-    """A function of the formula's arguments and its outs, which CuPy compiles when it is called."""
+def _kernel(xp: Any, function: Callable[..., Any], numbers: Sequence[float | None]) -> Callable[..., None]:
+    """A function of a formula's outs and arrays, which CuPy compiles when it is called.
+
+    numbers: the formula's arguments, with None for each array.
+    """
+    inputs = list(numbers).count(None)
 
     def kernel(*parameters: Array) -> None:
-        results = function(_Fusing(xp), *parameters[:inputs])
+        count = len(parameters) - inputs
+        outs, arrays = parameters[:count], iter(parameters[count:])
+        results = function(_Fusing(xp), *(next(arrays) if value is None else value for value in numbers))
         results = results if isinstance(results, tuple) else (results,)
-        for result, out in zip(results, parameters[inputs:], strict=True):
+        for result, out in zip(results, outs, strict=True):
             result = result.astype(out.dtype) if hasattr(result, "astype") else result
             xp.copyto(out, result)
 
@@ -231,7 +226,7 @@ def _kernel(xp: Any, function: Callable[..., Any], inputs: int) -> Callable[...,
     return fused
 
 
-def _kernel_key(function: Callable[..., Any]) -> Any:
+def _function_key(function: Callable[..., Any]) -> Any:
     """The function, or what is equal for functions that one line makes again with the same numbers."""
     if isinstance(function, FunctionType) and not function.__kwdefaults__:
         values = [cell.cell_contents for cell in function.__closure__ or ()]

@@ -18,7 +18,7 @@ import numpy as np
 
 from ann.backends.base import Array, Backend
 from ann.backends.blas import Call, prepare_axpby, prepare_matmul, processors
-from ann.backends.elementwise import divided, prepare
+from ann.backends.elementwise import prepare
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -42,24 +42,6 @@ class CpuRecorder(Backend):
         with self.xp.recording() as calls:
             function()
         return partial(_play, tuple(calls))
-
-    def fused(self, function: Callable[..., None], *arrays: Array) -> None:
-        """See ``Backend``."""
-        self.fused_each([(function, arrays)])
-
-    def fused_each(self, jobs: Sequence[tuple[Callable[..., None], tuple[Array, ...]]]) -> None:
-        """See ``Backend``."""
-        if sum(arrays[0].size for _, arrays in jobs) < SHARED:
-            for function, arrays in jobs:
-                function(self, *arrays)
-            return
-        shares: list[list[Call]] = [[] for _ in range(processors())]
-        for function, arrays in jobs:
-            for share, piece in zip(shares, divided(arrays, len(shares), arrays[0]), strict=True):
-                with self.xp.recording() as calls:
-                    function(self, *piece)
-                share += calls
-        self.xp.keep(partial(_play_together, *shares))
 
     def matmul(self, a: Array, b: Array, out: Array, alpha: float = 1.0, beta: float = 0.0) -> None:
         """See ``Backend``."""

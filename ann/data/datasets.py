@@ -110,8 +110,8 @@ def _check_folder(folder: Path) -> None:
         raise DataFileError(f"{printable_path(folder)}: cannot be read: {error.strerror}") from None
     except (OSError, ValueError):  # ValueError: a NUL byte in the path
         raise DataFileError(
-            f"{printable_path(folder)}: no such data folder; name a folder with the four IDX files of "
-            f"MNIST (see data/README.md), or one of {', '.join(SOURCES)}"
+            f"{printable_path(folder)}: no such data folder; name a folder with the four IDX files "
+            f"of MNIST (see data/README.md), or one of {', '.join(SOURCES)}"
         ) from None
     if not stat.S_ISDIR(mode):
         raise DataFileError(f"{printable_path(folder)}: this is a file; name the folder with the four IDX files")

@@ -22,7 +22,7 @@ from ann.errors import DataFileError, printable_path, printable_text, require
 from ann.files.atomic import locked, sync_folder
 
 _TIMEOUT = 20.0  # seconds without a byte
-_SLOWEST, _WINDOW = 1000, 30.0  # bytes per second over this many seconds; slower mirrors are skipped
+_SLOWEST, _WINDOW = 1000, 30.0  # slower mirrors are skipped: bytes per second, seconds
 _CHUNK = 2**16
 
 Progress = Callable[[str, int, int], object]

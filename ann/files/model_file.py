@@ -82,8 +82,8 @@ def to_bytes(
         check_depth(recipe)
         if not is_plain(recipe):
             raise ValueError(
-                "its recipe holds an array, an int of more than 8 bytes, or a string that is longer "
-                "than 64 KB or not Unicode"
+                "its recipe holds an array, an int of more than 8 bytes, or a string that is "
+                "longer than 64 KB or not Unicode"
             )
         contents["examples"] = record_self_test(contents, images)
         contents["sha256"] = checksum(contents)
@@ -119,8 +119,8 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ModelFileError(f"{name}: cannot be read: {error.strerror}") from None
     if data[:2] == b"PK":
         raise ModelFileError(
-            f"{name}: this is a zip file, such as a checkpoint or an exported .npz; load a .pickle or "
-            ".safetensors file instead (the model of a run is model.pickle in its folder)"
+            f"{name}: this is a zip file, such as a checkpoint or an exported .npz; load a .pickle "
+            "or .safetensors file instead (the model of a run is model.pickle in its folder)"
         )
     try:
         if data[8:9] == b"{":

@@ -63,7 +63,8 @@ def to_safetensors(contents: dict[str, Any]) -> bytes:
         found = from_safetensors(data)
     except ValueError as error:
         raise ValueError(f"this model cannot be saved as safetensors: {error}") from None
-    if found["examples"] and not passes_self_test(found):  # transposed weights are summed differently
+    # Transposed weights are summed in another order
+    if found["examples"] and not passes_self_test(found):
         return to_safetensors({**contents, "examples": None})
     return data
 

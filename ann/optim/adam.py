@@ -47,8 +47,8 @@ class Adam(Optimizer):
 
     def update(self) -> None:
         self.add_decay()
-        p, m, v = self.p, self.m, self.v
-        self.backend.elementwise(adam, p, self.g, m, v, *self.numbers, out=(p, m, v))
+        p, g, m, v = self.p, self.g, self.m, self.v
+        self.backend.elementwise(adam, p, g, m, v, *self.numbers, out=(p, m, v), spare=(g,))
 
 
 class AdamW(Adam):
@@ -64,9 +64,10 @@ class AdamW(Adam):
     def update(self) -> None:
         vectors, elementwise = (self.p, self.g, self.m, self.v), self.backend.elementwise
         p, g, m, v = map(self.weights, vectors)
-        elementwise(adamw, p, g, m, v, self.shrink, *self.numbers, out=(p, m, v))
+        numbers = self.shrink, *self.numbers
+        elementwise(adamw, p, g, m, v, *numbers, out=(p, m, v), spare=(g,))
         p, g, m, v = map(self.others, vectors)
-        elementwise(adam, p, g, m, v, *self.numbers, out=(p, m, v))
+        elementwise(adam, p, g, m, v, *self.numbers, out=(p, m, v), spare=(g,))
 
 
 def rmsprop(
@@ -90,5 +91,6 @@ class RMSProp(Optimizer):
 
     def update(self) -> None:
         self.add_decay()
-        p, m, v, numbers = self.p, self.m, self.v, (self.rate, self.momentum)
-        self.backend.elementwise(rmsprop, p, self.g, m, v, *numbers, out=(p, m, v))
+        p, g, m, v = self.p, self.g, self.m, self.v
+        numbers = self.rate, self.momentum
+        self.backend.elementwise(rmsprop, p, g, m, v, *numbers, out=(p, m, v), spare=(g,))

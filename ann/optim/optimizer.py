@@ -31,8 +31,8 @@ class Optimizer:
             not if something else changes the gradients before the update.
 
     Class attributes, for the default rates of recipes:
-        tuned: learning rate and weight decay that suit a sigmoid network, batches of 200 images and
-            24 epochs.
+        tuned: the learning rate and weight decay for a sigmoid network, batches of 200 images and 24
+            epochs.
         adaptive: it divides gradients by their own size.
         sums_gradients: momentum m makes steps 1 / (1 - m) times as long.
         decoupled_decay: each step shrinks weights by learning rate x weight decay.

@@ -46,10 +46,11 @@ class SGD(Optimizer):
         self.backend.elementwise(step, p, v, self.rate, out=p)
 
 
-def nesterov(xp: Any, p: Array, g: Array, v: Array, rate: Array, momentum: float, ahead: Array) -> tuple[Array, Array]:
-    """p - rate (g + momentum v) with the new v: Bengio et al. (2013), equation 7, rearranged."""
+def nesterov(xp: Any, p: Array, g: Array, v: Array, rate: Array, momentum: float) -> tuple[Array, Array, Array]:
+    """Bengio et al. (2013), equation 7, arranged as in PyTorch."""
     v = momentum * v + g
-    return p - rate * g - ahead * v, v
+    g = g + momentum * v
+    return p - rate * g, g, v
 
 
 class Nesterov(SGD):
@@ -58,9 +59,8 @@ class Nesterov(SGD):
     def prepare(self, scalars: Scalars) -> None:
         self.v = self.add_state("v", self.p)
         self.rate = scalars.add(lambda k, rate: rate)
-        self.ahead = scalars.add(lambda k, rate: rate * self.momentum)
 
     def update(self) -> None:
         self.add_decay()
-        p, v, numbers = self.p, self.v, (self.rate, self.momentum, self.ahead)
-        self.backend.elementwise(nesterov, p, self.g, v, *numbers, out=(p, v))
+        p, g, v, numbers = self.p, self.g, self.v, (self.rate, self.momentum)
+        self.backend.elementwise(nesterov, p, g, v, *numbers, out=(p, g, v))

@@ -59,7 +59,8 @@ class ImageSet:
         classes = classes_of(labels)
         self.labels = None if classes is None else upload(classes)
         pixels = images if images.dtype.name == "uint8" else images.astype(dtype, copy=False)
-        self.pixels = upload(pixels if lit is None else pixels[:, lit])
+        # pixels[:, lit] would be stored column by column, and copied whenever rows are taken
+        self.pixels = upload(pixels if lit is None else pixels.take(lit, axis=1))
         self.weights = None
         if weights is not None:
             self.weights = upload((weights / weights.mean()).astype(dtype)[:, None])

@@ -59,7 +59,7 @@ class RunFolder:
             self._lock = locked(self.path)
         except BlockingIOError:
             raise AnnError(f"{self.path}: another process is training in this folder") from None
-        for left_over in self.path.glob(".ann-*.part"):  # from a process that was killed while writing
+        for left_over in self.path.glob(".ann-*.part"):  # from a killed process
             if left_over.is_file():
                 left_over.unlink()
 

@@ -36,13 +36,15 @@ def play(calls):
 @pytest.mark.parametrize("inner", [10, 33, 785])
 def test_parts_in_which_threads_do_not_wait_for_each_other(rows, inner):
     for columns in (1, 10, 31, 32, 100, 127, 128, 200, 1000, 1025):
-        parts = blas._parts(rows, columns, inner)
-        covered = [column for part in parts for column in range(*part.indices(columns))]
-        assert covered == list(range(columns))
-        for part in parts:
-            width = len(range(*part.indices(columns)))
-            work = rows * width * inner
-            assert width < rows or work < 600_000 or work > 64_000_000, (columns, part)
+        a, b = np.ones((rows, inner), np.float32), np.ones((inner, columns), np.float32)
+        out = np.zeros((rows, columns), np.float32)
+        calls = blas.prepare_matmul(a, b, out, 1.0, 1.0)
+        play(calls)
+        assert (out == inner).all()  # each part once
+        for call in calls:
+            height, width, depth = (number.value for number in call.args[3:6])  # as cblas_sgemm takes them
+            work = height * width * depth
+            assert width < height or work < 600_000 or work > 64_000_000, (columns, width)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -138,6 +138,13 @@ def test_types(backend):
     assert backend.to_host(bits).tolist() == [3, 9, (2**31 + 2**30) * 3 % 2**32]
 
 
+def test_numbers_keep_their_digits(backend):
+    for value in (0.9, 1e-8, 123456.7, 3):
+        x, out = backend.xp.ones(3, dtype=backend.xp.float64), backend.xp.zeros(3, dtype=backend.xp.float64)
+        backend.elementwise(lambda xp, x, number: x * number + 0.1, x, value, out=out)
+        np.testing.assert_allclose(backend.to_host(out), value + 0.1, rtol=1e-15)
+
+
 def test_several_results_and_numbers_that_change(backend):
     """As an optimizer has it: one formula moves the parameters and their velocities."""
     xp = backend.xp

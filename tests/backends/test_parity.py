@@ -18,9 +18,10 @@ def dataset(tmp_path_factory):
     return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=160))
 
 
-@pytest.mark.parametrize(("activation", "output", "loss", "optimizer"), CASES)
-def test_twelve_steps(backend_pair, dataset, activation, output, loss, optimizer):
+@pytest.mark.parametrize("case", CASES)
+def test_twelve_steps(backend_pair, dataset, case):
     """Momentum, decay, a schedule and a smaller last batch; then losses, parameters and outputs agree."""
+    activation, output, loss, optimizer = case
     recipe = recipe_of(activation, output, loss, optimizer, epochs=3, validation=10)
     if activation == "tanh":
         recipe = dataclasses.replace(recipe, **REGULARIZED, batch_norm=optimizer != "adam")

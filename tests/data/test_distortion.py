@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ann
-from ann.data.distortion import DistortedBatch, Distorter, DistortionStrengths, elastic_patterns
+from ann.data.distortion import DistortedBatch, Distorter, DistortionStrengths, elastic_patterns, examples
 from ann.nn.random_bits import RandomBits
 from support.backends import assert_device_array
 from support.digits import write_mnist_like
@@ -188,3 +188,32 @@ def test_flat_images_cannot_be_distorted(dataset):
     recipe = recipe_of("sigmoid", "sigmoid", "cross-entropy", "adamw", shift=1.0)
     with pytest.raises(ValueError, match=r"distortions need images of shape \(N, height, width\)"):
         ann.fit(network_of(ann.get_backend("cpu"), 64, 12, 8, 10), flat, recipe)
+
+
+def test_a_compiled_batch_takes_the_present_images_and_key(backend, rng):
+    images = rng.integers(0, 256, (5, *SHAPE), dtype=np.uint8)
+    shares = np.array([1.0, 1.0, 0.5, 1.0, 0.0], dtype=np.float32)
+    flat = backend.from_host(images.reshape(5, -1))
+    distorter = Distorter(backend, flat, SHAPE, EVERYTHING, backend.from_host(shares))
+    recorder, out = backend.recorder(), backend.from_host(np.empty((2, math.prod(SHAPE)), np.float32))
+    indices, ids = backend.from_host(np.array([0, 1])), backend.from_host(np.array([0, 1], np.uint32))
+    key = backend.from_host(np.array([7], np.uint32))
+    fill = recorder.compile(DistortedBatch(distorter, recorder, indices, ids, key, out).fill)
+    indices[...] = backend.from_host(np.array([4, 2]))
+    ids[...] = backend.from_host(np.array([4, 2], np.uint32))
+    key[...] = backend.from_host(np.array([8], np.uint32))
+    fill()
+    for found, number in zip(backend.to_host(out).reshape(2, *SHAPE), (4, 2), strict=True):
+        expected = formula(images[number], EVERYTHING, number, 8, shares[number])
+        np.testing.assert_allclose(found, expected, rtol=0, atol=0.02)
+
+
+def test_examples_are_distortions_of_one_image(backend, rng):
+    """With different random numbers for each, which depend on the key."""
+    image = rng.integers(0, 256, SHAPE, dtype=np.uint8)
+    found = examples(backend, image, EVERYTHING, 3, key=99)
+    for number, example in enumerate(found):
+        np.testing.assert_allclose(example, formula(image, EVERYTHING, number, 99), rtol=0, atol=0.02)
+    np.testing.assert_array_equal(
+        examples(backend, image, EVERYTHING, 2), examples(backend, image, EVERYTHING, 2, key=0)
+    )

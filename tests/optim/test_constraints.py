@@ -44,6 +44,17 @@ def test_max_norm(backend, rng):
         np.testing.assert_allclose(backend.to_host(found), weight * 1.5 / norms, rtol=1e-10)
 
 
+def test_members_of_a_committee_are_limited_as_if_alone(backend, rng):
+    gradients, weights = rng.standard_normal((3, 20)), rng.standard_normal((3, 5, 4))
+    clipped, limited = backend.from_host(gradients.copy()), backend.from_host(weights.copy())
+    GradientClipping(backend, clipped, 2.0)()
+    MaxNorm(backend, [limited], 1.5)()
+    norms = np.linalg.norm(gradients, axis=1, keepdims=True)
+    np.testing.assert_allclose(backend.to_host(clipped), gradients * 2 / np.maximum(norms, 2))
+    norms = np.linalg.norm(weights, axis=1, keepdims=True)
+    np.testing.assert_allclose(backend.to_host(limited), weights * 1.5 / np.maximum(norms, 1.5))
+
+
 def test_moving_average(backend, rng):
     p = backend.from_host(rng.standard_normal(6))
     scalars = Scalars(backend, p.dtype)

@@ -3,7 +3,7 @@ import pytest
 
 import ann
 from ann.optim.muon import Orthogonalization
-from ann.optim.registry import OPTIMIZERS, get_optimizer
+from ann.optim.registry import CLASSES, OPTIMIZERS, get_optimizer
 from ann.optim.scalars import Scalars
 
 SHAPES, WEIGHTS, SIZE = [(2, 3), (3, 1)], [slice(0, 6), slice(6, 9)], 13  # the last four do not decay
@@ -93,6 +93,29 @@ def test_steps_are_the_formula_without_accumulation_too(backend, name):
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
+def test_the_backward_pass_may_accumulate_the_velocity_of_sgd_alone(backend):
+    vectors = backend.from_host(np.zeros(SIZE)), backend.from_host(np.zeros(SIZE))
+    for name in OPTIMIZERS:
+        scalars = Scalars(backend, vectors[0].dtype)
+        optimizer = get_optimizer(name, backend, *vectors, SHAPES, scalars, momentum=0.9, weight_decay=0)
+        assert optimizer.accumulate == (0.9 if name == "sgd" else 0)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_members_of_a_committee_are_updated_as_if_alone(backend, name, rng):
+    p, g = rng.standard_normal((2, 3, SIZE))
+    results = []
+    for members in (slice(None), 0, 1, 2):
+        parameters, gradients = backend.from_host(p[members].copy()), backend.from_host(g[members].copy())
+        scalars = Scalars(backend, parameters.dtype)
+        vectors = parameters, gradients
+        optimizer = get_optimizer(name, backend, *vectors, SHAPES, scalars, momentum=0.9, weight_decay=0.1)
+        scalars.set(scalars.table(0, [0.1])[0, :])
+        optimizer.update()
+        results.append(backend.to_host(parameters))
+    np.testing.assert_allclose(results[0], np.stack(results[1:]), rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_state_is_all_that_an_optimizer_remembers(backend, name, rng):
     """A second optimizer with the state of the first takes the same next step."""
@@ -145,3 +168,22 @@ def test_orthogonalization(backend, shape, rng):
     zero = backend.xp.zeros_like(matrix)
     Orthogonalization(backend, zero)()
     np.testing.assert_array_equal(backend.to_host(zero), 0)
+
+
+TUNED = {
+    "sgd": (0.5, 1e-4),
+    "nesterov": (0.5, 1e-4),
+    "adam": (0.015, 1e-4),
+    "adamw": (0.028, 0.08),
+    "rmsprop": (0.0015, 1e-4),
+    "muon": (0.028, 0.08),
+}
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_default_rates_do_not_change_by_accident(name):
+    """They decide what recipes without rates do, and were found by experiments."""
+    assert CLASSES[name].tuned == TUNED[name]
+    assert CLASSES[name].adaptive == (name not in ("sgd", "nesterov"))
+    assert CLASSES[name].sums_gradients == (name in ("sgd", "nesterov", "rmsprop"))
+    assert CLASSES[name].decoupled_decay == (name in ("adamw", "muon"))

@@ -57,6 +57,7 @@ def left_pipe():
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.slow
 def test_every_way_to_start_a_program(tmp_path, name):
     link = tmp_path / "a link"
     link.symlink_to(ROOT / "scripts" / f"{name}.py")
@@ -77,12 +78,17 @@ def test_printed_commands_of_a_program_started_by_a_link(tmp_path, small_data):
         subprocess.run(shlex.split(line), check=True, cwd=tmp_path, env=NO_GPU, capture_output=True, timeout=300)
 
 
+SLOW_WRITERS = (
+    *("test.py", "test.py --verbose", "doctor.py", "doctor.py --model mnist_ann.pickle"),
+    *("try_loader.py", "verify.py --device cpu --steps 1", "train.py --list-recipes"),
+)
+
+
 @pytest.mark.parametrize(
     "program",
     [
-        *("test.py --json", "test.py", "test.py --verbose", "doctor.py --model mnist_ann.pickle"),
-        *("train.py --list-recipes", "train.py --help", "train.py --version", "export.py --to page.html"),
-        *("try_loader.py", "doctor.py", "verify.py --device cpu --steps 1"),
+        *("test.py --json", "train.py --help", "train.py --version", "export.py --to page.html"),
+        *(pytest.param(program, marks=pytest.mark.slow) for program in SLOW_WRITERS),
     ],
 )
 def test_output_that_cannot_be_written(model, program, full_disk, left_pipe):
@@ -190,6 +196,7 @@ def test_what_cannot_be_written_is_found_before_the_work(model, program):
         ),
     ],
 )
+@pytest.mark.slow
 def test_no_program_ends_over_a_warning(model, program):
     """Not even with python -W error."""
     name, *words = program.split()

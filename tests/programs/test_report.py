@@ -10,6 +10,8 @@ import ann
 from support.digits import write_mnist_like
 from support.programs import FAST, run
 
+pytestmark = pytest.mark.slow
+
 TITLES = (
     "Confusion matrix",
     "Most confident mistakes",
@@ -25,7 +27,6 @@ def titles(page):
     return tuple(re.findall(r"<h2[^>]*>([^<]*)</h2>", page))
 
 
-@pytest.mark.slow
 def test_of_a_run(tmp_path, small_data):
     run("train", "--data", small_data, *FAST, "--validation", 60, "--run", "r", cwd=tmp_path)
     out, _ = run("report", "r", "--data", small_data, "--output", "p.html", cwd=tmp_path)
@@ -47,7 +48,6 @@ def test_of_a_model(tmp_path, small_data):
     assert titles((tmp_path / "report.html").read_text()) == TITLES
 
 
-@pytest.mark.slow
 def test_of_a_committee_with_more_outputs_and_a_name_of_markup(tmp_path, small_data):
     path = tmp_path / "<b>&amp;.pickle"
     layers = ann.Recipe(hidden=(7,), output_activation="softmax").layer_list(64, 12)
@@ -58,7 +58,6 @@ def test_of_a_committee_with_more_outputs_and_a_name_of_markup(tmp_path, small_d
     assert "<b>" not in page and "&lt;b&gt;&amp;amp;.pickle" in page
 
 
-@pytest.mark.slow
 def test_of_a_network_without_mistakes(tmp_path, small_data):
     """Nothing to show is said in words."""
     data = ann.load_dataset(small_data)
@@ -78,7 +77,6 @@ def test_of_a_network_without_mistakes(tmp_path, small_data):
 
 
 @pytest.mark.parametrize("committee", [1, 2])
-@pytest.mark.slow
 def test_of_few_classes_whose_outputs_may_be_negative(tmp_path, committee):
     """Labels from 0 to 2 alone, and a quadratic loss."""
     write_mnist_like(tmp_path / "three", classes=3)
@@ -88,7 +86,6 @@ def test_of_few_classes_whose_outputs_may_be_negative(tmp_path, committee):
     assert titles((tmp_path / "report.html").read_text()) == TITLES
 
 
-@pytest.mark.slow
 def test_of_many_classes(tmp_path, small_data):
     for outputs, code in ((300, 0), (1001, 1)):
         ann.NeuralNetwork(ann.Recipe(hidden=()).layer_list(64, outputs)).save(tmp_path / "m.pickle")
@@ -97,7 +94,6 @@ def test_of_many_classes(tmp_path, small_data):
     assert "For each class of the first 20 an image" in (tmp_path / "report.html").read_text()
 
 
-@pytest.mark.slow
 def test_of_a_run_whose_checkpoint_is_lost_or_whose_training_is_not_over(tmp_path, small_data):
     run("train", "--data", small_data, *FAST, "--run", "r", cwd=tmp_path)
     (tmp_path / "r/checkpoint.npz").write_bytes(b"lost")
@@ -111,7 +107,6 @@ def test_of_a_run_whose_checkpoint_is_lost_or_whose_training_is_not_over(tmp_pat
     assert re.search("so no training was finished in it; resume it: .*train.py --resume r$", error)
 
 
-@pytest.mark.slow
 def test_bad_sources(tmp_path, small_data):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text").write_text("no model")

@@ -46,7 +46,7 @@ def test_train_then_test(tmp_path, small_data):
     assert re.search(r"^device cpu: NumPy, because CuPy ", out, re.M)
     assert "network 64-16-10, 1,210 parameters, seed 0" in out
     epochs = re.findall(
-        r"^epoch (\d)/3  loss [\d.]+  held out: loss [\d.]+, \d+ wrong \([\d.]+ %\)  [\d,]+ images/s  \d s left$",
+        r"^epoch (\d)/3  loss [\d.]+  validation: loss [\d.]+, \d+ wrong \([\d.]+ %\)  [\d,]+ images/s  \d s left$",
         out,
         re.M,
     )

@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 
 import ann
-from support import ROOT, begin, optional, postgres_server
+from support import ROOT, optional, postgres_server, programs
 from support.digits import write_mnist_like
 from support.programs import NO_GPU, run
 
-optional("optuna")
+optuna = optional("optuna")
 optional("psycopg")
 
 pytestmark = pytest.mark.slow
@@ -49,13 +49,13 @@ def storage(request, tmp_path):
 
 
 def trials_in(storage, states=None, name="digits"):
-    import sweep_study
+    from sweeping.storage import open_storage
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that heartbeats are an experiment
-        opened = sweep_study.open_storage(storage, 100)
+        opened = open_storage(storage, 100)
         try:
-            return sweep_study.optuna.load_study(study_name=name, storage=opened).get_trials(states=states)
+            return optuna.load_study(study_name=name, storage=opened).get_trials(states=states)
         finally:
             opened.remove_session()
             if hasattr(opened, "engine"):
@@ -71,15 +71,15 @@ def test_a_sweep_and_its_best_network(tmp_path, small_data):
     flags = ["--data", small_data, *SMALL, "--trials", 4]
     out, _ = run("sweep", *flags, cwd=tmp_path, env=ENV)
     assert "study digits in sweep.db: trials done: 0" in out
-    assert len(re.findall(r"^trial \d: [^:]+: (\d+ wrong, \d+ s|hopeless after \d+ of \d+ epochs);", out, re.M)) == 4
+    assert len(re.findall(r"^trial \d: [^:]+: (\d+ wrong, \d+ s|pruned after \d+ of \d+ epochs);", out, re.M)) == 4
     page = (tmp_path / "sweep.html").read_text()
     assert "<title>Sweep: digits</title>" in page
     titles = re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
-    assert [title for title in titles if title != "What mattered"] == [
-        "The best",
+    assert [title for title in titles if title != "Importance"] == [
+        "Best trials",
         "History",
-        "Time against errors",
-        "Slices",
+        "Mistakes and cost",
+        "Single choices",
     ]
     assert not re.search(r'(src|href)="(?!data:|#)', page) and "<script" not in page
     wrong = int(re.search(r"network\n +\d+ +(\d+)", out)[1])
@@ -90,24 +90,22 @@ def test_a_sweep_and_its_best_network(tmp_path, small_data):
     assert f", {wrong} wrong (" in trained.splitlines()[-4]  # the very same network
     assert (tmp_path / "best.pickle").exists()
     again, _ = run("sweep", *flags, cwd=tmp_path, env=ENV)
-    assert "trials done: 4" in again and "nothing is left to try" in again and best in again
+    assert "trials done: 4" in again and "there is nothing to do" in again and best in again
     more, _ = run("sweep", *flags[:-1], 5, cwd=tmp_path, env=ENV)
     assert "trials done: 4" in more and re.search(r"^trial 4: ", more, re.M)
 
 
 def start(*flags, cwd):
-    command = [sys.executable, str(ROOT / "scripts/sweep.py"), *map(str, flags)]
-    return begin(command, cwd=cwd, env=ENV)
+    return programs.start(ROOT / "scripts/sweep.py", *flags, cwd=cwd, env=ENV)
 
 
 def running(storage, process):
     """The trial that a worker is making."""
-    import sweep_study
 
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            trials = trials_in(storage, (sweep_study.TrialState.RUNNING,))
+            trials = trials_in(storage, (optuna.trial.TrialState.RUNNING,))
         except Exception:  # the study is not there yet
             trials = []
         for trial in trials:
@@ -158,7 +156,7 @@ def test_two_workers_share_the_trials(tmp_path, small_data, storage):
     line = next(line for line in worker.stdout if line.startswith("trial "))
     worker.send_signal(signal.SIGINT)
     out, complaint = worker.communicate(timeout=300)
-    assert worker.returncode == 130 and "go on: " in complaint and "s3cret" not in line + out + complaint
+    assert worker.returncode == 130 and "continue: " in complaint and "s3cret" not in line + out + complaint
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -170,8 +168,8 @@ def test_interrupted_and_gone_on_with(tmp_path, small_data, number, code):
     worker.send_signal(number)
     out, complaint = worker.communicate(timeout=300)
     assert worker.returncode == code and "Traceback" not in complaint
-    assert re.search(r"^interrupted: the study is kept; go on: python .*sweep.py --data ", complaint)
-    assert "no trial was trained to its end yet" in out and (tmp_path / "sweep.html").exists()
+    assert re.search(r"^interrupted: the study is kept; continue: python .*sweep.py --data ", complaint)
+    assert "no trial has finished its training yet" in out and (tmp_path / "sweep.html").exists()
     out, _ = run("sweep", *flags, cwd=tmp_path, env=ENV)
     trials = trials_in(storage)
     assert [trial.state.name for trial in trials] == ["FAIL", "COMPLETE"]
@@ -200,16 +198,16 @@ def test_a_second_ctrl_c_keeps_the_trial_too(tmp_path, small_data):
 def test_another_space_is_refused(tmp_path, small_data):
     run("sweep", "--data", small_data, *SMALL, "--trials", 1, cwd=tmp_path, env=ENV)
     for flags, words in (
-        (("--width", "8-64"), "it was begun with --width 8-32, and this is --width 8-64"),
-        (("--seed", 1), "it was begun with --seed 0, and this is --seed 1"),
+        (("--width", "8-64"), "it was started with --width 8-32, and this is --width 8-64"),
+        (("--seed", 1), "it was started with --seed 0, and this is --seed 1"),
         (
             ("--seed", 1, "--distort", "no"),
-            "begun with --distort no,yes, --seed 0, and this is --distort no, --seed 1; say",
+            "started with --distort no,yes, --seed 0, and this is --distort no, --seed 1; use",
         ),
-        (("--data", write_mnist_like(tmp_path / "other", seed=1)), "it was begun with training data"),
+        (("--data", write_mnist_like(tmp_path / "other", seed=1)), "it was started with training data"),
     ):
         _, complaint = run("sweep", "--data", small_data, *SMALL, *flags, cwd=tmp_path, env=ENV, code=1)
-        assert words in complaint and "say the same, or give another --study" in complaint
+        assert words in complaint and "use the same, or another --study" in complaint
     out, _ = run(
         "sweep", "--data", small_data, *SMALL, "--seed", 1, "--trials", 1, "--study", "two", cwd=tmp_path, env=ENV
     )
@@ -240,11 +238,11 @@ def test_storages_that_do_not_work(tmp_path, small_data, database):
         ("object.journal", "not an Optuna journal, or is damaged"),
         ("number.journal", "not an Optuna journal, or is damaged"),
         ("binary.journal", "not an Optuna journal, or is damaged"),
-        ("postgresql://me:hidden@127.0.0.1:port/x", "no address of a database"),
+        ("postgresql://me:hidden@127.0.0.1:port/x", "not the address of a database"),
         ("postgresql://127.0.0.1:1/x?user=me&password=hidden", "[Cc]onnection refused"),
         ("postgresql:/me:hidden@h/x.db", "there is no folder"),
         ("", "expected a file, or the address of a database"),
-        ("sweep.html", "this is where the study is kept"),
+        ("sweep.html", "the study is kept there"),
         ("absent/study.db", "there is no folder"),
         ("absent/study.journal", "there is no folder"),
     ):
@@ -355,12 +353,12 @@ def test_a_worker_that_slept(tmp_path, small_data):
 
 
 def test_a_study_of_another_program(tmp_path, small_data):
-    import sweep_study
+    from sweeping.storage import open_storage
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        opened = sweep_study.open_storage(str(tmp_path / "sweep.db"), 100)
-        study = sweep_study.optuna.create_study(storage=opened, study_name="digits")
+        opened = open_storage(str(tmp_path / "sweep.db"), 100)
+        study = optuna.create_study(storage=opened, study_name="digits")
         study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
         opened.remove_session()
         opened.engine.dispose()
@@ -371,18 +369,19 @@ def test_a_study_of_another_program(tmp_path, small_data):
 @pytest.mark.filterwarnings("ignore")  # of Optuna, on what may change
 @pytest.mark.parametrize("name", ["sweep.db", "sweep.journal"])
 def test_of_workers_that_begin_together_one_makes_the_rules(tmp_path, monkeypatch, name):
-    import sweep_study
+    from sweeping.storage import open_storage
+    from sweeping.study import join
 
-    study = sweep_study.optuna.study.Study
+    study = optuna.study.Study
     said = study.set_user_attr
     monkeypatch.setattr(study, "set_user_attr", lambda *words: time.sleep(0.3) or said(*words))
     together = threading.Barrier(4)
 
     def joined(number):
-        opened = sweep_study.open_storage(str(tmp_path / name), 100)
+        opened = open_storage(str(tmp_path / name), 100)
         together.wait()
         try:
-            return dict(sweep_study.join(opened, "a", {"--width": str(number)}).user_attrs["rules"])
+            return dict(join(opened, "a", {"--width": str(number)}).user_attrs["rules"])
         except ValueError as error:
             return str(error)
 
@@ -390,29 +389,30 @@ def test_of_workers_that_begin_together_one_makes_the_rules(tmp_path, monkeypatc
         found = list(threads.map(joined, range(4)))
     (winner,) = (number for number, rules in enumerate(found) if isinstance(rules, dict))
     assert found[winner] == {"--width": str(winner)}
-    words = f"--study a: it was begun with --width {winner}, and this is "
+    words = f"--study a: it was started with --width {winner}, and this is "
     assert sum(str(other).startswith(words) for other in found) == 3
 
 
 @pytest.mark.filterwarnings("ignore")  # of Optuna, on what may change
 def test_a_study_whose_worker_says_its_rules_late_or_never(tmp_path, monkeypatch, capsys):
-    import sweep_study
+    from sweeping.storage import open_storage
+    from sweeping.study import join
 
-    monkeypatch.setattr(sweep_study, "_WAITS", 3)
-    kept, other = (sweep_study.open_storage(str(tmp_path / "sweep.journal"), 100) for _ in range(2))
-    late = sweep_study.optuna.create_study(storage=kept, study_name="late")
+    monkeypatch.setattr("sweeping.study._WAITS", 3)
+    kept, other = (open_storage(str(tmp_path / "sweep.journal"), 100) for _ in range(2))
+    late = optuna.create_study(storage=kept, study_name="late")
     timer = threading.Timer(0.5, late.set_user_attr, ("rules", {"--width": "5"}))
     timer.start()
-    assert sweep_study.join(other, "late", {"--width": "5"}).user_attrs["rules"] == {"--width": "5"}
+    assert join(other, "late", {"--width": "5"}).user_attrs["rules"] == {"--width": "5"}
     timer.join()
-    assert "study late was begun a moment ago: waiting for what its worker says" in capsys.readouterr().out
-    sweep_study.optuna.create_study(storage=kept, study_name="never")  # and its worker died
-    assert sweep_study.join(other, "never", {"--width": "6"}).user_attrs["rules"] == {"--width": "6"}
-    with pytest.raises(ValueError, match="--study never: it was begun with --width 6, and this is --width 7"):
-        sweep_study.join(kept, "never", {"--width": "7"})
-    sweep_study.optuna.create_study(storage=kept, study_name="most", direction="maximize")
+    assert "study late was created a moment ago: waiting for its worker's rules" in capsys.readouterr().out
+    optuna.create_study(storage=kept, study_name="never")  # and its worker died
+    assert join(other, "never", {"--width": "6"}).user_attrs["rules"] == {"--width": "6"}
+    with pytest.raises(ValueError, match="--study never: it was started with --width 6, and this is --width 7"):
+        join(kept, "never", {"--width": "7"})
+    optuna.create_study(storage=kept, study_name="most", direction="maximize")
     with pytest.raises(ValueError, match="--study most: this study was made by another program; give another name"):
-        sweep_study.join(other, "most", {})
+        join(other, "most", {})
 
 
 def test_a_database_that_goes_away(tmp_path, small_data):
@@ -460,7 +460,7 @@ def test_wrong_flags(tmp_path, flags, words):
         (["--rotation", "0-200"], "error: --rotation: "),
         (["--loss", "cross-entropy", "--output-activation", "relu,tanh"], "loss 'cross-entropy' needs outputs"),
         (["--batch-size", "20-201"], "error: --batch-size: 20-201 is more than the 200 training images"),
-        (["--validation", "300"], "error: --validation: 300 images held out of 300 leave none"),
+        (["--validation", "300"], "error: --validation: 300 validation images of 300 training images leave none"),
         (["--report", "absent/x.html"], "There is no folder"),
         (["--data", "absent"], "absent"),
     ],
@@ -479,7 +479,7 @@ def test_without_optuna(tmp_path, small_data):
 
 
 def test_ranges():
-    from sweep_space import Range, parse_range
+    from sweeping.space import Range, parse_range
 
     assert parse_range("1-4", int) == Range(1, 4)
     assert parse_range("7", int) == Range(7, 7)
@@ -540,8 +540,8 @@ def test_what_is_fixed_is_no_choice(tmp_path, small_data):
 
 
 def test_no_test_image_is_at_hand(small_data):
-    import sweep
+    from sweeping import study
 
-    data = sweep.without_test_images(ann.load_dataset(small_data))
+    data = study.without_test_images(ann.load_dataset(small_data))
     assert len(data.test_images) == len(data.test_labels) == 0 and len(data.train_images) == 300
     assert data.test_images.base is None and np.shape(data.test_images) == (0, 8, 8)

@@ -54,7 +54,7 @@ def picture(digit, kind, random):
     """PNG or JPEG bytes of a digit."""
     from PIL import Image, ImageDraw, ImageFilter
 
-    width, height = (int(random.integers(120, 900)) for _ in range(2))
+    width, height = (int(random.integers(120, 600)) for _ in range(2))
     share = random.uniform(0.2, 0.35) if kind == "small" else random.uniform(0.45, 0.85)
     size = share * min(width, height)
     pen = {"pencil": 0.025, "marker": 0.17}.get(kind, random.uniform(0.06, 0.13)) * size

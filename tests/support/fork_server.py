@@ -17,6 +17,7 @@ import sys
 import threading
 import types
 import warnings
+from contextlib import suppress
 
 AVAILABLE = sys.platform == "linux"
 _PR_SET_CHILD_SUBREAPER = 36  # of <sys/prctl.h>
@@ -137,7 +138,8 @@ def _become(arguments, cwd):
 
 if __name__ == "__main__":
     for _name in sys.argv[2:]:
-        importlib.import_module(_name)
+        with suppress(ImportError):  # some come with extras
+            importlib.import_module(_name)
     gc.freeze()  # what all forks share is not looked at, and thereby copied
     with socket.socket(fileno=int(sys.argv[1])) as _connection:
         os.set_inheritable(_connection.fileno(), False)

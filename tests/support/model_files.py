@@ -1,9 +1,7 @@
 """Changes to the contents of a model file."""
 
-import io
 import pickle
 
-from ann.files.model_file import _Pickler
 from ann.files.model_schema import checksum
 
 
@@ -12,6 +10,4 @@ def rewrite(path, change):
     contents = pickle.loads(path.read_bytes())
     change(contents)
     contents["sha256"] = checksum(contents)
-    buffer = io.BytesIO()
-    _Pickler(buffer, protocol=4).dump(contents)
-    path.write_bytes(buffer.getvalue())
+    path.write_bytes(pickle.dumps(contents, protocol=4))

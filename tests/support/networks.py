@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 import ann
 from ann.nn.activations import ACTIVATIONS
@@ -46,12 +47,23 @@ REGULARIZED = {
 }
 
 
-CASES = [
-    (activation, output, loss, optimizer)
-    for activation in ACTIVATIONS
-    for output, loss in (("sigmoid", "cross-entropy"), ("softmax", "cross-entropy"))
-    for optimizer in OPTIMIZERS
-] + [("tanh", output, "quadratic", "nesterov") for output in ACTIVATIONS]
+def _cases():
+    """Activation of the hidden layers and of the output, loss and optimizer: each with each.
+
+    The quick tests take each with some optimizer.
+    """
+    for number, activation in enumerate(ACTIVATIONS):
+        for output in ("sigmoid", "softmax"):
+            for other, optimizer in enumerate(OPTIMIZERS):
+                marks = () if other == number % len(OPTIMIZERS) else pytest.mark.slow
+                case = (activation, output, "cross-entropy", optimizer)
+                yield pytest.param(case, id="-".join(case), marks=marks)
+    for output in ACTIVATIONS:
+        case = ("tanh", output, "quadratic", "nesterov")
+        yield pytest.param(case, id="-".join(case))
+
+
+CASES = list(_cases())
 
 
 def known(reports):

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from support import ROOT, optional
+from support import ROOT, STARTED, optional
 from support.fork_server import AVAILABLE, ForkServer
 
 optional("tqdm")
@@ -17,7 +17,9 @@ ONE_THREAD = {**NO_GPU, "OPENBLAS_NUM_THREADS": "1"}  # where programs run side 
 FAST = ["--hidden", "16", "--epochs", "3", "--batch-size", "20", "--learning-rate", "0.3"]
 TIMEOUT = 300  # seconds
 
-_MODULES = ["ann", "tqdm", "argparse", "difflib"]
+# What programs import; those of extras that are not installed are left out
+_MODULES = ["ann", "tqdm", "argparse", "difflib", "scipy.ndimage", "PIL.Image", "matplotlib.pyplot"]
+_MODULES += ["optuna.importance", "sqlalchemy.orm"]
 _SERVERS = [ForkServer(env, _MODULES) for env in (NO_GPU, ONE_THREAD)]
 
 
@@ -27,6 +29,13 @@ def popen(arguments, env=NO_GPU, **options):
         if env == server.env:
             return server.popen(arguments, **options)
     return subprocess.Popen([sys.executable, *arguments], env=env, **options)
+
+
+def start(*arguments, cwd, env=NO_GPU):
+    """Begin Python with these arguments, and pipes; it is gone when the test is over, however it ends."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    STARTED.append(popen([str(argument) for argument in arguments], env, cwd=cwd, **pipes))
+    return STARTED[-1]
 
 
 def python(*arguments, cwd, env=NO_GPU):

@@ -196,14 +196,14 @@ class _Machine:
         self._memo.append(self._stack[-1])
 
     def put(self, code: str) -> None:
-        if self._number(code) != len(self._memo):  # picklers count up; a large number would cost memory
+        if self._number(code) != len(self._memo):  # a large number would cost memory
             raise IndexError
         self.memoize()
 
     def recall(self, code: str) -> None:
         value = self._memo[self._number(code)]
         if type(value) not in (str, Name, Type) and not (type(value) is Data and len(value.view) == 1):
-            # containers could contain themselves or grow exponentially; arrays would be copied later
+            # containers could contain themselves or grow exponentially; arrays would be copied
             raise ValueError("something other than a string is used twice")
         if type(value) is str:
             self._count_text(len(value))
@@ -228,7 +228,8 @@ class _Machine:
         if type(module) is not str or type(name) is not str:
             raise TypeError
         if (module, name) not in NAMES:
-            raise ValueError(f"it names {printable(module)}, {printable(name)}, and only NumPy's arrays are allowed")
+            names = f"{printable(module)}, {printable(name)}"
+            raise ValueError(f"it names {names}, and only NumPy's arrays are allowed")
         self._push(Name(NAMES[module, name]))
 
     def _pop_arguments(self) -> tuple[Any, ...]:

@@ -41,6 +41,7 @@ def try_idx(path, data):
 
 
 def tried(path, data, load, error):
+    path.unlink(missing_ok=True)
     path.write_bytes(data)
     try:
         load(path)

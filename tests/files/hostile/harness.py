@@ -41,6 +41,7 @@ def assert_refused(load, path, data, error, about=None):
     """``load(path)`` raises this error for a file of these bytes; its message is returned."""
     family = os.environ.get("PYTEST_CURRENT_TEST", "").split("::")[0].rpartition("/test_")[2].removesuffix(".py")
     tried[family.replace("_", " ")] += 1
+    path.unlink(missing_ok=True)  # a new file: some file systems make sure that one written over reaches the disk
     path.write_bytes(data)
     folder, environment, modules = os.listdir("."), dict(os.environ), set(sys.modules)
     with little_cost(len(data)), pytest.raises(ann.AnnError) as caught:

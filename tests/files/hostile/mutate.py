@@ -159,6 +159,7 @@ def main():
         data, kind = damaged(choice, files), choice.random()
         if kind < 0.7:
             data = with_its_checksum(changed(choice, files) if kind < 0.3 else data)
+        path.unlink(missing_ok=True)
         path.write_bytes(data)
         try:
             ann.load_model(path)

@@ -1,4 +1,4 @@
-"""A hundred thousand good files with random damage: each loads, or is refused in the one way."""
+"""Thousands of good files with random damage: each loads, or is refused in the one way. The gate tries 100,000."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from hostile import fuzz
 from support import ROOT
 
-COUNT = 100_000
+COUNT = 20_000
 
 
 @pytest.mark.parametrize("target", fuzz.TARGETS)
@@ -21,12 +21,12 @@ def test_what_fuzzing_found(tmp_path, target):
         fuzz.TARGETS[target](tmp_path / "input", data)
 
 
-@pytest.mark.parametrize(("options", "count"), [([], COUNT), (["-O"], COUNT // 50)], ids=["plain", "without asserts"])
+@pytest.mark.parametrize(("options", "count"), [([], COUNT), (["-O"], COUNT // 10)], ids=["plain", "without asserts"])
 @pytest.mark.slow
 def test_random_damage(tmp_path, options, count):
     program = str(ROOT / "tests/files/hostile/mutate.py")
     command = [sys.executable, *options, program, str(count), "0", str(tmp_path)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr + run.stdout
     found = re.fullmatch(r"(\d+) loaded, (\d+) refused, (\d+) of them by their self-test\n", run.stdout)
     loaded, refused, tests = map(int, found.groups())

@@ -188,7 +188,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("code", CASES.values(), ids=list(CASES))
+@pytest.mark.parametrize(
+    "code",
+    [pytest.param(code, id=name, marks=pytest.mark.slow if len(code) > 10**6 else ()) for name, code in CASES.items()],
+)
 def test_trick(tmp_path, monkeypatch, code):
     monkeypatch.chdir(tmp_path)
     places = in_a_model(code) if len(code) < 100_000 else {"alone": code}

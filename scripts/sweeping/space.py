@@ -1,0 +1,271 @@
+"""The search space of a sweep: a value, a choice or a range for each hyperparameter, each a flag.
+
+The flags and their bounds follow from the fields of a recipe. Unless they have a range, learning
+rates and weight decays are tried around the defaults for the rest of the recipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import ann
+from ann.nn.losses import get_loss
+from ann.spelling import did_you_mean
+
+_NUMBER = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?"
+_NO_YES = ("no", "yes")
+DISTORTIONS = ("rotation", "scaling", "shear", "shift", "elastic")
+_DISTORTION_FLAGS = ", ".join(f"--{name}" for name in DISTORTIONS)
+RATES = ("learning_rate", "weight_decay")
+_AROUND = 5.0  # without a range, rates go from default / 5 to default * 5
+_NEAR = "around the default"
+_LOGARITHMIC = ("batch_size", *RATES)
+# Fields of a recipe without a flag: other flags determine them
+_NOT_VARIED = ("hidden", "committee", "epochs", "validation", "early_stopping")
+# What a sweep varies by default; other fields keep their values unless a flag is given
+_VARIED = {
+    "activation": "sigmoid,tanh,relu,gelu",
+    "output_activation": "sigmoid,softmax",
+    "loss": "cross-entropy,quadratic",
+    "optimizer": "nesterov,adamw,muon",
+    "schedule": "linear,cosine,one-cycle",
+    "batch_size": "64-512",
+    "dropout": "0-0.3",
+    "rotation": "0-15",
+    "scaling": "0-0.2",
+    "shear": "0-15",
+    "shift": "0-1.5",
+    "elastic": "0-1.3",
+}
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from the lowest to the highest; ``log`` makes all powers of ten equally likely.
+
+    Raises:
+        ValueError: the range is empty, or it is logarithmic and does not start above 0.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.high < math.inf:
+            raise ValueError(f"{self.low} to {self.high} is not a range")
+        if self.log and self.low != self.high and self.low <= 0:
+            raise ValueError("a logarithmic range must start above 0")
+
+    def suggest(self, trial: Any, name: str) -> Any:
+        """The number that a trial of Optuna chooses, floats with three digits."""
+        if isinstance(self.low, int):
+            low, high = int(self.low), int(self.high)
+            return low if low == high else trial.suggest_int(name, low, high, log=self.log)
+        if self.low == self.high:
+            return _rounded(self.low)
+        return _rounded(trial.suggest_float(name, self.low, self.high, log=self.log))
+
+    def __str__(self) -> str:
+        return f"{self.low}-{self.high}" if self.low != self.high else str(self.low)
+
+
+def _rounded(value: float) -> float:
+    """With three digits, as a person would write it: what is printed is what was tried."""
+    return float(f"{value:.3g}")
+
+
+def parse_range(text: str, kind: type, *, log: bool = False) -> Range:
+    """A range from a text such as 1-4, 1e-4-0.1 or 7. Raises ValueError if it is not a range."""
+    found = re.fullmatch(rf"({_NUMBER})(?:-({_NUMBER}))?", text)
+    if not found:
+        raise ValueError(f"{text!r} is not a range")
+    return Range(kind(found[1]), kind(found[2] or found[1]), log)
+
+
+class Space:
+    """The values of all flags: a ``Range``, a tuple of names, or None for the recipe's default.
+
+    Raises:
+        ValueError: a corner of the space is not a recipe; the message begins with a flag's name.
+    """
+
+    def __init__(self, flags: argparse.Namespace) -> None:
+        self._values: dict[str, Any] = {name: getattr(flags, name) for name in _flags()}
+        self._outputs = self._output_layers()
+        for corner in (_Corner(first=True), _Corner(first=False)):
+            self.recipe(corner)
+
+    def _output_layers(self) -> tuple[str, ...]:
+        """Output activations and the losses that fit them, such as "softmax, cross-entropy"."""
+        outputs, reason = [], ValueError()
+        pairs = itertools.product(self._values["output_activation"], self._values["loss"])
+        for activation, loss in pairs:
+            try:
+                get_loss(loss, activation)
+                outputs.append(f"{activation}, {loss}")
+            except ValueError as error:
+                reason = error
+        if not outputs:
+            raise reason
+        return tuple(outputs)
+
+    def has_range(self, name: str) -> bool:
+        """Whether a hyperparameter has a range of its own."""
+        return self._values[name] is not None
+
+    def recipe(self, trial: Any) -> ann.Recipe:
+        """The recipe that a trial of Optuna chooses."""
+        layers = _suggest(trial, "hidden_layers", self._values["hidden_layers"])
+        widths = [f"width_{number}" for number in range(1, layers + 1)]
+        hidden = tuple(_suggest(trial, name, self._values["width"]) for name in widths)
+        output_activation, loss = _suggest(trial, "outputs", self._outputs).split(", ")
+        fields = {"hidden": hidden, "output_activation": output_activation, "loss": loss}
+        chosen_apart = {"hidden_layers", "width", "distort", *fields, *RATES}
+        if _suggest(trial, "distort", self._values["distort"]) == "no":
+            chosen_apart |= {*DISTORTIONS}
+        for name, values in self._values.items():
+            if values is not None and name not in chosen_apart:
+                value = _suggest(trial, name, values)
+                fields[name] = value == "yes" if value in _NO_YES else value
+        recipe = ann.Recipe(**fields)
+        rates = {name: self._rate(trial, name, getattr(recipe, name)) for name in RATES}
+        return recipe.changed(**rates)
+
+    def _rate(self, trial: Any, name: str, default: float) -> float:
+        if self.has_range(name):
+            rate: float = self._values[name].suggest(trial, name)
+            return rate
+        low, high = 1 / _AROUND, _AROUND
+        factor = trial.suggest_float(f"{name}_by_default", low, high, log=True)
+        return _rounded(default * factor)
+
+    def check_sizes(self, images: int, validation: int) -> None:
+        """Raise ValueError if there are too few training images for validation and a batch."""
+        left = images - validation
+        if left < 1:
+            few = f"{validation} validation images of {images} training images leave none"
+            raise ValueError(f"validation: {few} to train on")
+        batch = self._values["batch_size"]
+        if batch.high > left:
+            few = f"{batch} is more than the {left} training images; give a smaller range"
+            raise ValueError(f"batch_size: {few}")
+
+    def describe(self) -> dict[str, str]:
+        """The flags of the hyperparameters that vary or were given, with their values."""
+        texts = {}
+        for name, values in self._values.items():
+            if values is not None or name in RATES:
+                text = ",".join(values) if isinstance(values, tuple) else str(values or _NEAR)
+                texts[_flag(name)] = text
+        return texts
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _suggest(trial: Any, name: str, values: Range | tuple[str, ...]) -> Any:
+    """What a trial chooses; a single value is not a choice."""
+    if isinstance(values, Range):
+        return values.suggest(trial, name)
+    return values[0] if len(values) == 1 else trial.suggest_categorical(name, values)
+
+
+class _Corner:
+    """Chooses, like a trial, the first or the last of everything."""
+
+    def __init__(self, *, first: bool) -> None:
+        self._first = first
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
+        return low if self._first else high
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
+        return low if self._first else high
+
+    def suggest_categorical(self, name: str, choices: tuple[str, ...]) -> str:
+        return choices[0 if self._first else -1]
+
+
+class _RangeType:
+    """An argparse type for ranges."""
+
+    metavar = "A-B"
+
+    def __init__(self, kind: type, *, log: bool = False, least: int = 0) -> None:
+        self._kind, self._log, self._least = kind, log, least
+
+    def __call__(self, text: str) -> Range:
+        try:
+            found = parse_range(text, self._kind, log=self._log)
+            if found.low < self._least:
+                raise ValueError("too low")
+            return found
+        except ValueError:
+            is_int = self._kind is int
+            whole, example = ("whole ", "2 or 1-4") if is_int else ("", "0.1 or 0.01-0.5")
+            above = " above 0" if self._log or self._least else ""
+            expected = f"a {whole}number{above} or a range, the lower one first, such as {example}"
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}") from None
+
+
+class _Names:
+    """An argparse type for one or more of some names."""
+
+    metavar = "NAME,NAME,..."
+
+    def __init__(self, choices: tuple[str, ...]) -> None:
+        self.choices = choices
+
+    def __call__(self, text: str) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(text.split(",")))
+        for name in names:
+            if name not in self.choices:
+                known = f"{', '.join(self.choices)}{did_you_mean(name, self.choices)}"
+                raise argparse.ArgumentTypeError(f"unknown {name!r}; known: {known}")
+        return names
+
+
+def _flags() -> dict[str, tuple[Any, str | None, str]]:
+    """For each hyperparameter an argparse type, the default and the help text."""
+    flags: dict[str, tuple[Any, str | None, str]] = {
+        "hidden_layers": (_RangeType(int), "1-3", "number of hidden layers"),
+        "width": (_RangeType(int, log=True, least=1), "32-512", "width of each hidden layer"),
+        "distort": (_Names(_NO_YES), "no,yes", f"whether to distort images: {_DISTORTION_FLAGS}"),
+    }
+    for field in dataclasses.fields(ann.Recipe):
+        if field.name not in _NOT_VARIED:
+            kind = _type_of(field)
+            flags[field.name] = (kind, _VARIED.get(field.name), field.metadata["help"])
+    return flags
+
+
+def _type_of(field: dataclasses.Field[Any]) -> Any:
+    """The argparse type for a field of a recipe."""
+    bounds = field.metadata["bounds"]
+    match str(field.type):
+        case "str":
+            return _Names(tuple(bounds["choices"]))
+        case "bool":
+            return _Names(_NO_YES)
+        case kind:
+            is_log = field.name in _LOGARITHMIC
+            numbers = {"int": int, "float": float}
+            return _RangeType(numbers[kind], log=is_log, least=bounds.get("at_least", 0))
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for each hyperparameter."""
+    for name, (kind, default, text) in _flags().items():
+        if isinstance(kind, _Names) and kind.choices != _NO_YES:
+            text += f"; of {', '.join(kind.choices)}"
+        usual = "near the recipe's default" if name in RATES else "the recipe's default"
+        options: dict[str, Any] = {"type": kind, "default": default, "metavar": kind.metavar}
+        parser.add_argument(_flag(name), help=f"{text} (default: {default or usual})", **options)

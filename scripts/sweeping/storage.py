@@ -1,0 +1,222 @@
+"""Where a study is kept: a database or a journal file. Workers show there that they are alive."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import sqlite3
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.trial import TrialState
+
+from ann.cli.bootstrap import ROOT
+
+_RETRIES = 3  # of a trial whose workers die, since the trial may be what kills them
+_ATTEMPTS = 6  # to create the tables of a database
+_CONNECT_TIMEOUT = 10  # seconds
+_FIX = "restore a backup of it, or name another storage"
+
+
+def silence_optuna() -> None:
+    """Print only Optuna's errors: the worker prints the rest."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+
+
+class Journal(JournalStorage, BaseHeartbeat):
+    """A journal file with heartbeats, which Optuna itself only has in databases.
+
+    Args:
+        path: the file. It may be on a disk that machines share, if their clocks agree.
+        grace: seconds without a heartbeat after which a worker counts as dead.
+        retry: called with the trial of a dead worker.
+    """
+
+    def __init__(self, path: str, grace: int, retry: Callable[..., None]) -> None:
+        super().__init__(JournalFileBackend(path))
+        self._grace, self._retry = grace, retry
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Called in a thread of the worker."""
+        self.set_trial_user_attr(trial_id, "alive", time.time())
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        oldest = time.time() - self._grace
+        return [trial._trial_id for trial in running if _last_heartbeat(trial) < oldest]
+
+    def get_heartbeat_interval(self) -> int:
+        """Seconds between two heartbeats."""
+        return _interval(self._grace)
+
+    def get_heartbeat_stale_trial_callback(self) -> Callable[..., None]:
+        """What to call with the trial of a dead worker."""
+        return self._retry
+
+
+def _last_heartbeat(trial: Any) -> float:
+    started = float(trial.datetime_start.timestamp()) if trial.datetime_start else 0.0
+    return max(float(trial.user_attrs.get("alive", 0.0)), started)
+
+
+def _interval(grace: int) -> int:
+    """Three heartbeats within the grace."""
+    return max(1, grace // 3)
+
+
+def open_storage(storage: str, grace: int) -> Any:
+    """Open a database or a journal file, and create it if necessary.
+
+    Args:
+        storage: an address such as postgresql://user:password@host/database, a file that ends in
+            .journal, or a file for SQLite.
+        grace: seconds without a heartbeat after which a worker counts as dead.
+    """
+    retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=_RETRIES)
+    is_address = "://" in storage
+    if not is_address:
+        _check_file(storage)
+        if storage.endswith(".journal"):
+            return _open_journal(storage, grace, retry)
+    url = sqlalchemy.URL.create("sqlite", database=storage)
+    try:
+        if is_address:
+            url = sqlalchemy.make_url(storage)
+    except ValueError as error:  # such as a port that is not a number
+        problem = f"not the address of a database: {error}"
+        raise ValueError(f"--storage {without_passwords(storage)}: {problem}") from None
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    if url.drivername.startswith(("postgresql", "mysql")):
+        options["connect_args"] = {"connect_timeout": _CONNECT_TIMEOUT}
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return RDBStorage(
+                url.render_as_string(hide_password=False),
+                engine_kwargs=options,
+                heartbeat_interval=_interval(grace),
+                grace_period=grace,
+                heartbeat_stale_trial_callback=retry,
+            )
+        except sqlalchemy.exc.DBAPIError as error:
+            # Workers that start together all try to create the tables
+            is_duplicate = isinstance(error, sqlalchemy.exc.IntegrityError)
+            is_duplicate = is_duplicate or "already exists" in str(error)
+            if attempt == _ATTEMPTS or not is_duplicate:
+                raise
+        time.sleep(attempt * random.uniform(0.1, 0.5))
+    raise AssertionError
+
+
+def _check_file(storage: str) -> None:
+    """Raise ValueError if a file cannot be there."""
+    folder = Path(storage).absolute().parent
+    if not folder.is_dir():
+        # The "@" makes without_passwords recognise a password in an address without "//"
+        shown = without_passwords(f"{folder}@").rstrip("@")
+        problem = f"there is no folder {shown}; create it first"
+        raise ValueError(f"--storage {without_passwords(storage)}: {problem}")
+    if Path(storage).is_dir():
+        problem = "this is a folder; name a file in it"
+        raise ValueError(f"--storage {without_passwords(storage)}: {problem}")
+
+
+def _open_journal(path: str, grace: int, retry: Callable[..., None]) -> Journal:
+    """Open a journal. If a crash or a full disk has torn its last line, that line is removed."""
+    try:
+        if Path(path).exists():
+            lock = JournalFileSymlinkLock(path)
+            lock.acquire()
+            try:
+                _remove_torn_line(path)
+            finally:
+                lock.release()
+        return Journal(path, grace, retry)
+    except (OSError, MemoryError):
+        raise
+    except Exception:  # lines that are not JSON, or other JSON, raise many kinds of errors
+        problem = f"this file is not an Optuna journal, or is damaged; {_FIX}"
+        raise ValueError(f"--storage {path}: {problem}") from None
+
+
+def _remove_torn_line(path: str) -> None:
+    """Remove half a line at the end of what is otherwise a journal. No worker has read it."""
+    with open(path, "r+b") as file:
+        *lines, last = file.read().split(b"\n")
+        if last and lines and all("op_code" in json.loads(line) for line in lines):
+            file.truncate(sum(len(line) + 1 for line in lines))
+
+
+def without_passwords(text: str) -> str:
+    """The address of a storage, or any other word of a command, without passwords."""
+    text = re.sub(r"(:/{1,2}[^:@/]*):.*@", r"\1:***@", text)
+    return re.sub(r"(password=)[^&]*", r"\1***", text)
+
+
+@contextmanager
+def one_line_storage_errors(storage: str) -> Iterator[None]:
+    """Turn errors of a storage into a ValueError with one line."""
+    try:
+        yield
+    except Exception as error:
+        reason = _reason(error)
+        if reason is None:
+            raise
+        raise ValueError(f"--storage {without_passwords(storage)}: {reason}") from None
+
+
+def _reason(error: Exception) -> str | None:
+    """Why a storage failed; None if this is not an error of a storage."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ModuleNotFoundError):
+            other = "another can be named, as in mysql+pymysql://..."
+            return f"the driver {cause.name} is not installed; {other}"
+        if isinstance(cause, sqlalchemy.exc.DBAPIError):
+            reason = _shortened(str(cause.orig))
+            is_damaged = type(cause.orig) is sqlite3.DatabaseError  # or not a database
+            return f"{reason}; {_FIX}" if is_damaged else reason
+    libraries = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError)
+    if any(isinstance(cause, libraries) for cause in causes):
+        return _shortened(str(error))
+    if _is_from_libraries(error):  # because of what they read
+        problem = "it is damaged, or was made by another program"
+        return f"{problem}: {_shortened(repr(error))}; {_FIX}"
+    return None
+
+
+def _shortened(text: str) -> str:
+    return " ".join(text.split())[:300]
+
+
+def _is_from_libraries(error: Exception) -> bool:
+    """Did Optuna or SQLAlchemy raise it, and not our code that they call?"""
+    if isinstance(error, (OSError, MemoryError)):
+        return False
+    ours = [ROOT / "scripts", ROOT / "ann"]
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        if frame.f_globals.get("__name__", "").split(".")[0] in ("optuna", "sqlalchemy"):
+            return True
+        if any(Path(frame.f_code.co_filename).is_relative_to(folder) for folder in ours):
+            return False
+    return False
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and those that led to it: Optuna's own may hide a database's message."""
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,187 @@
+"""A worker of a sweep. It trains a network for each trial that Optuna gives it, and counts its
+mistakes on validation images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import os
+import socket
+import sys
+import threading
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from tqdm import tqdm
+
+import ann
+from ann.cli.output import echo
+from ann.cli.signals import Interruption
+from ann.training.fastest_device import seconds_an_epoch
+from sweeping.messages import describe_trial
+from sweeping.space import Space
+from sweeping.study import FINISHED, best_trials, finished
+
+_CHECKS = 10  # times in a training when a trial can be pruned
+
+
+class InterruptedTrialError(Exception):
+    """A signal came during a trial, which will be tried again."""
+
+
+@dataclass
+class Worker:
+    """What a worker works with.
+
+    Attributes:
+        flags: of the command line.
+        space: which networks to try.
+        backend: where to train.
+        dataset: without test images.
+        study: Optuna's study, which other workers may share.
+        interruption: notes signals.
+    """
+
+    flags: argparse.Namespace
+    space: Space
+    backend: ann.Backend
+    dataset: ann.Dataset
+    study: Any
+    interruption: Interruption
+
+    def work(self) -> None:
+        """Train until there are enough trials, time is up or a signal comes."""
+        threading.excepthook = _warn_of_lost_heartbeat
+        warnings.simplefilter("ignore", ann.TrainingWarning)  # many trials are poor networks
+        wanted, done = self.flags.trials, len(finished(self.study))
+        if done >= wanted:
+            echo(f"{done} trials are done, and --trials is {wanted}: there is nothing to do")
+            return
+        until = time.monotonic() + self.flags.hours * 3600 if self.flags.hours else math.inf
+        self._bar = tqdm(
+            total=wanted,
+            initial=done,
+            dynamic_ncols=True,
+            file=sys.stdout,
+            disable=not sys.stdout.isatty(),
+            bar_format="{n}/{total} trials|{bar}| {remaining} left{postfix}",
+        )
+        with self._bar:
+            while done < wanted and time.monotonic() < until and not self.interruption.signal:
+                self._run_trial()
+                done = len(finished(self.study))  # other workers' trials, too
+                self._bar.update(done - self._bar.n)
+            self._bar.leave = False
+
+    def _run_trial(self) -> None:
+        options: dict[str, Any] = {"n_trials": 1, "callbacks": [self._report]}
+        try:
+            self.study.optimize(self._measure, catch=(InterruptedTrialError,), **options)
+        except ValueError as error:
+            if "Cannot tell" not in str(error):  # Optuna's message about a reassigned trial
+                raise
+            reason = "this worker missed its heartbeat, so its trial was reassigned"
+            self._write(f"{reason}; continuing with the next one")
+
+    def _report(self, study: Any, trial: Any) -> None:
+        if trial.state in FINISHED:
+            self._write(describe_trial(trial, best_trials(study, 1)))
+        elif self.interruption.signal:
+            self._write(f"trial {trial.number}: interrupted; it will be tried again first")
+
+    def _write(self, line: str) -> None:
+        if self._bar.disable:
+            echo(line)
+        else:
+            self._bar.write(line, file=sys.stdout)
+
+    def _measure(self, trial: Any) -> int:
+        """Train one network; how many validation images it gets wrong."""
+        try:
+            network, recipe = self._network(trial)
+            started = time.perf_counter()
+            watch = _Watch(trial, recipe.epochs, self._bar)
+            reports = ann.fit(network, self.dataset, recipe, [watch], self._is_interrupted)
+        except ann.DivergenceError:
+            trial.set_user_attr("ended", "diverged")
+            raise optuna.TrialPruned from None
+        except MemoryError:
+            trial.set_user_attr("ended", "not enough memory")
+            raise optuna.TrialPruned from None
+        except KeyboardInterrupt:  # the second Ctrl-C, which does not wait for the step
+            trial.study.enqueue_trial(trial.params)
+            raise
+        trial.set_user_attr("seconds", round(time.perf_counter() - started, 1))
+        if watch.pruned:
+            trial.set_user_attr("ended", f"pruned after {len(reports)} of {recipe.epochs} epochs")
+            raise optuna.TrialPruned
+        if len(reports) < recipe.epochs:
+            trial.study.enqueue_trial(trial.params)
+            raise InterruptedTrialError
+        assert reports[-1].validation
+        return reports[-1].validation.errors
+
+    def _is_interrupted(self, images: int) -> bool:
+        return self.interruption.signal != 0
+
+    def _network(self, trial: Any) -> tuple[ann.NeuralNetwork, ann.Recipe]:
+        """The network of a trial, and its recipe with as many epochs as there is time for."""
+        flags, dataset = self.flags, self.dataset
+        recipe = dataclasses.replace(self.space.recipe(trial), validation=flags.validation)
+        _note(
+            trial,
+            worker=f"{socket.gethostname()}, process {os.getpid()}",
+            device=self.backend.name,
+            threads=os.environ.get("OPENBLAS_NUM_THREADS"),
+            recipe=recipe.to_json(),
+        )
+        epochs = int(flags.time_per_trial / seconds_an_epoch(self.backend, dataset, recipe))
+        epochs = max(1, min(flags.max_epochs, epochs))
+        rates = recipe.default_rates()
+        given = {name: getattr(recipe, name) for name in rates if self.space.has_range(name)}
+        recipe = recipe.changed(epochs=epochs, **given)
+        network = recipe.network(dataset, self.backend, flags.seed)
+        _note(trial, recipe=recipe.to_json(), parameters=network.parameters.size)
+        return network, recipe
+
+
+def _note(trial: Any, **values: Any) -> None:
+    """Store values with a trial."""
+    for name, value in values.items():
+        trial.set_user_attr(name, value)
+
+
+def _warn_of_lost_heartbeat(failure: threading.ExceptHookArgs) -> None:
+    """Called when the thread of the heartbeat has ended because of an error."""
+    text = f"heartbeats do not reach the storage ({failure.exc_type.__name__})"
+    text += "; another worker may repeat this trial"
+    warnings.warn(text, RuntimeWarning, stacklevel=1)
+
+
+class _Watch:
+    """Ends a training that does worse than half of the others did at the same point.
+
+    Attributes:
+        pruned: whether it has ended this one.
+    """
+
+    def __init__(self, trial: Any, epochs: int, bar: Any) -> None:
+        self._trial, self._epochs, self._bar = trial, epochs, bar
+        self.pruned = False
+
+    def __call__(self, report: ann.EpochReport) -> bool:
+        wrong = report.validation.errors if report.validation else 0
+        epoch = f"epoch {report.epoch}/{self._epochs}, {wrong} wrong"
+        self._bar.set_postfix_str(f"; trial {self._trial.number}: {epoch}")
+        # Trials have different numbers of epochs, so they are compared at tenths of them
+        tenth = _CHECKS * report.epoch // self._epochs
+        is_new = tenth > _CHECKS * (report.epoch - 1) // self._epochs
+        if is_new and report.epoch < self._epochs:
+            self._trial.report(wrong, tenth)
+            self.pruned = bool(self._trial.should_prune())
+        return self.pruned

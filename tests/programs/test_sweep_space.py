@@ -1,0 +1,150 @@
+"""The search space of a sweep, without Optuna: what a trial may choose, and the recipe that comes of it."""
+
+import argparse
+
+import pytest
+
+import ann
+from support import ROOT
+
+
+@pytest.fixture(autouse=True)
+def _scripts(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+
+
+class Trial:
+    """Chooses the last of everything, and remembers what there was to choose from."""
+
+    def __init__(self):
+        self.offered = {}
+
+    def suggest_int(self, name, low, high, *, log):
+        self.offered[name] = low, high, log
+        return high
+
+    suggest_float = suggest_int
+
+    def suggest_categorical(self, name, choices):
+        self.offered[name] = choices
+        return choices[-1]
+
+
+def space(*words):
+    from sweeping.space import Space, add_flags
+
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    return Space(parser.parse_args(words))
+
+
+def test_everything_may_vary():
+    trial = Trial()
+    recipe = space().recipe(trial)
+    around = 1 / 5, 5, True
+    assert trial.offered == {
+        "hidden_layers": (1, 3, False),
+        **dict.fromkeys(("width_1", "width_2", "width_3"), (32, 512, True)),
+        "activation": ("sigmoid", "tanh", "relu", "gelu"),
+        "outputs": (
+            *("sigmoid, cross-entropy", "sigmoid, quadratic"),
+            *("softmax, cross-entropy", "softmax, quadratic"),
+        ),
+        "optimizer": ("nesterov", "adamw", "muon"),
+        "schedule": ("linear", "cosine", "one-cycle"),
+        "batch_size": (64, 512, True),
+        "dropout": (0, 0.3, False),
+        "distort": ("no", "yes"),
+        "rotation": (0, 15, False),
+        "scaling": (0, 0.2, False),
+        "shear": (0, 15, False),
+        "shift": (0, 1.5, False),
+        "elastic": (0, 1.3, False),
+        "learning_rate_by_default": around,
+        "weight_decay_by_default": around,
+    }
+    assert (recipe.hidden, recipe.activation, recipe.batch_size) == ((512,) * 3, "gelu", 512)
+    assert (recipe.output_activation, recipe.loss) == ("softmax", "quadratic")
+    assert (recipe.rotation, recipe.elastic, recipe.dropout) == (15, 1.3, 0.3)
+
+
+def test_rates_are_around_the_default_for_the_rest_of_the_recipe():
+    for batch_size in (20, 200):
+        recipe = space("--batch-size", str(batch_size), "--optimizer", "sgd").recipe(Trial())
+        default = ann.Recipe().changed(
+            optimizer="sgd",
+            batch_size=batch_size,
+            **{name: getattr(recipe, name) for name in ("hidden", "activation", "output_activation", "loss")},
+        )
+        assert recipe.learning_rate == pytest.approx(5 * default.learning_rate, rel=5e-3)
+        assert float(f"{recipe.learning_rate:.3g}") == recipe.learning_rate  # as a person would write it
+
+
+def test_a_rate_with_a_range_is_what_the_range_says():
+    trial = Trial()
+    found = space("--learning-rate", "0.01-0.5", "--weight-decay", "0.12345")
+    recipe = found.recipe(trial)
+    assert trial.offered["learning_rate"] == (0.01, 0.5, True) and "weight_decay" not in trial.offered
+    assert (recipe.learning_rate, recipe.weight_decay) == (0.5, 0.123)
+    assert found.has_range("learning_rate") and not space().has_range("learning_rate")
+
+
+def test_without_distortions_there_is_nothing_to_choose_about_them():
+    trial = Trial()
+    recipe = space("--distort", "no", "--hidden-layers", "0").recipe(trial)
+    assert recipe.hidden == () and recipe.rotation == recipe.elastic == 0
+    assert not {"distort", "rotation", "elastic", "width_1"} & set(trial.offered)
+
+
+def test_every_other_field_of_a_recipe_can_vary_too():
+    trial = Trial()
+    words = ("--batch-norm", "no,yes", "--momentum", "0.5-0.95", "--max-norm", "3", "--warmup", "0.1-0.2")
+    recipe = space(*words).recipe(trial)
+    assert trial.offered["batch_norm"] == ("no", "yes") and trial.offered["momentum"] == (0.5, 0.95, False)
+    assert (recipe.batch_norm, recipe.momentum, recipe.max_norm, recipe.warmup) == (True, 0.95, 3, 0.2)
+    assert "momentum" not in Trial().offered and "--momentum" not in space().describe()
+
+
+def test_losses_that_do_not_fit_are_left_out():
+    trial = Trial()
+    space("--output-activation", "relu,softmax").recipe(trial)
+    assert trial.offered["outputs"] == ("relu, quadratic", "softmax, cross-entropy", "softmax, quadratic")
+
+
+def test_both_corners_must_be_recipes():
+    for words, message in (
+        (("--dropout", "0-1"), "dropout: expected a number"),
+        (("--rotation", "200-300"), "rotation: expected a number"),
+        (("--output-activation", "relu", "--loss", "cross-entropy"), "needs outputs"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            space(*words)
+
+
+def test_sizes_that_leave_too_few_training_images():
+    found = space("--batch-size", "20-50")
+    found.check_sizes(150, 100)
+    with pytest.raises(ValueError, match="batch_size: 20-50 is more than the 49 training images"):
+        found.check_sizes(149, 100)
+    with pytest.raises(ValueError, match="validation: 150 validation images of 150 training images leave none"):
+        found.check_sizes(150, 150)
+
+
+def test_its_description():
+    described = space("--width", "16", "--learning-rate", "0.1-1").describe()
+    assert described["--width"] == "16" and described["--learning-rate"] == "0.1-1.0"
+    assert described["--weight-decay"] == "around the default" and described["--distort"] == "no,yes"
+
+
+def test_passwords_are_not_shown():
+    pytest.importorskip("optuna")
+    pytest.importorskip("sqlalchemy")
+    from sweeping.storage import without_passwords
+
+    for text, shown in (
+        ("postgresql://me:secret@host/x", "postgresql://me:***@host/x"),
+        ("postgresql://me:a:b@c@host/x", "postgresql://me:***@host/x"),
+        ("postgresql://host/x?user=me&password=secret&ssl=1", "postgresql://host/x?user=me&password=***&ssl=1"),
+        ("sweep.db", "sweep.db"),
+    ):
+        assert without_passwords(text) == shown
