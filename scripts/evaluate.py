@@ -84,7 +84,8 @@ def parse_flags() -> argparse.Namespace:
     parser.add_common()
     text = "a named recipe; python scripts/train.py --list-recipes describes them"
     parser.add_argument("--recipe", choices=tuple(RECIPES), required=True, help=text)
-    text = "(default: 0-9); the members of committee S have their own seeds, from S K on for K members"
+    text = "seeds (default: 0-9); for a committee of K, seed S means its members' seeds, "
+    text += "S K to S K + K - 1"
     parser.add_argument("--seeds", type=seed_list, default=range(10), metavar="A-B", help=text)
     text = f"train without the last {VALIDATION:,} training images, and count errors on them"
     parser.add_argument("--validation", action="store_true", help=text)
