@@ -28,7 +28,7 @@ def committee_of(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
     for number, network in enumerate(networks, start=1):
         for name, part in parts.items():
             if getattr(network, name) != getattr(first, name):
-                both = f"{network!r}, {first!r}"
+                both = f"{network!r}, not {first!r}"
                 raise ValueError(f"network {number}: its {part} from network 1's: {both}")
     vectors = [network.backend.to_host(network.parameters) for network in networks]
     members = [vector.reshape(-1, vector.shape[-1]) for vector in vectors]

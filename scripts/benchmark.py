@@ -87,7 +87,7 @@ def measurements(flags: argparse.Namespace, backend: ann.Backend) -> Iterator[tu
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    description = "Measure speed beside other libraries, in 6 minutes on an idle machine."
+    description = "Measure speed beside other libraries; takes 6 minutes on an idle machine."
     parser = Parser(description, EXAMPLES)
     parser.add_common(device=False)
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="default: cpu")

@@ -12,6 +12,7 @@ from ann.cli import bootstrap
 
 bootstrap.start()
 
+from ann.cli.commands import localized
 from ann.cli.describe_model import describe_model
 from ann.cli.doctor_checks import check_all
 from ann.cli.errors import one_line_errors
@@ -35,7 +36,7 @@ def main() -> None:
             return
         problems = 0
         for finding in check_all(flags.device, flags.data):
-            echo(str(finding))
+            echo(localized(str(finding)))
             problems += bool(finding.fix)
         if problems:
             echo(f"\n{problems} problem{'s' * (problems != 1)} found")

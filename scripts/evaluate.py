@@ -82,13 +82,14 @@ def parse_flags() -> argparse.Namespace:
     """The command line."""
     parser = Parser(__doc__ or "", EXAMPLES)
     parser.add_common()
-    text = "a named recipe; see train.py --list-recipes"
+    text = "a named recipe; python scripts/train.py --list-recipes describes them"
     parser.add_argument("--recipe", choices=tuple(RECIPES), required=True, help=text)
-    text = "default: 0-9; committee S of K networks has the seeds S K to S K + K - 1"
+    text = "seeds (default: 0-9); for a committee of K, seed S means its members' seeds, "
+    text += "S K to S K + K - 1"
     parser.add_argument("--seeds", type=seed_list, default=range(10), metavar="A-B", help=text)
     text = f"train without the last {VALIDATION:,} training images, and count errors on them"
     parser.add_argument("--validation", action="store_true", help=text)
-    text = "keep trained networks there, and train none again; members of committees one by one"
+    text = "save trained networks there (of committees, each member), and reuse those that are there"
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help=text)
     text = "the results (default: data/results/RECIPE.jsonl)"
     parser.add_argument("--output", type=Path, metavar="FILE", help=text)

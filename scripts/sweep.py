@@ -94,10 +94,16 @@ def parse_flags() -> argparse.Namespace:
 
     add("--storage", os.path.expanduser, "sweep.db", "FILE|URL", "SQLite or .journal file, or URL")
     add("--study", str, "digits", "NAME", "one of several in a storage")
-    add("--trials", whole(1), 100, "N", "start no trial when all workers have finished N together")
-    add("--hours", number(above=0), None, "N", "start no trial after N hours")
-    add("--time-per-trial", number(above=0), 30.0, "SECONDS", "of training, at least 1 epoch")
-    add("--max-epochs", whole(1), 200, "N", "limit of epochs")
+    add("--trials", whole(1), 100, "N", "start no new trial after N have finished, of all workers")
+    add("--hours", number(above=0), None, "N", "start no new trial after N hours")
+    add(
+        "--time-per-trial",
+        number(above=0),
+        30.0,
+        "SECONDS",
+        "training time of each trial, which takes at least 1 epoch",
+    )
+    add("--max-epochs", whole(1), 200, "N", "the most epochs of a trial")
     add("--validation", whole(1), 10_000, "N", "validation images, from the training images")
     add("--seed", whole(0), 0, None, "random seed of every network")
     add("--grace", whole(2), 120, "SECONDS", "repeat a trial after this time without a heartbeat")

@@ -84,8 +84,9 @@ def parse_flags() -> argparse.Namespace:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--verbose", action="store_true", help="list all images, and mark the errors")
     form.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    text = "another model file: where only one of the two is wrong, whether this may be luck "
-    text += "(McNemar's test), and the images with different answers; all of them with --verbose"
+    text = "compare with another model file: count the images that only one of the two gets wrong, "
+    text += "test whether the difference may be luck (McNemar's test), and list images with different "
+    text += "answers (with --verbose, all of them)"
     parser.add_argument("--compare", type=Path, metavar="OTHER", help=text)
     text = "count the errors of each member of a committee"
     parser.add_argument("--report-members", action="store_true", help=text)

@@ -89,7 +89,7 @@ def parse_flags() -> argparse.Namespace:
     """The command line."""
     parser = Parser(__doc__ or "", EXAMPLES)
     parser.add_common(device=False)
-    text = "of the choice (default: another one each time)"
+    text = "chooses the images (default: other images each time)"
     parser.add_argument("--seed", type=whole(0), help=text)
     text = "show one training image and sixteen distortions of it instead"
     parser.add_argument("--distort", action="store_true", help=text)

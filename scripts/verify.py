@@ -66,8 +66,8 @@ def check_training(backend: ann.Backend, flags: argparse.Namespace) -> bool:
     images, labels = full.train_images[:count], full.train_labels[:count]
     dataset = dataclasses.replace(full, train_images=images, train_labels=labels)
     # The CPU replays recorded steps, so there the reference makes every call as it is written
-    reference = Backend("as written", np) if backend.name == "cpu" else ann.get_backend("cpu")
-    devices = f"{reference.name} and {backend.name}"
+    reference = Backend("unrecorded steps", np) if backend.name == "cpu" else ann.get_backend("cpu")
+    devices = f"{backend.name} compared with {reference.name}"
     steps = -(-count // recipe.batch_size)
     echo(f"\n{steps} steps of the default recipe, seed {flags.seed}: {devices}")
     echo(f"  {'':22}{'largest':>12}{'difference':>12}{'tolerance':>12}")

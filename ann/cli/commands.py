@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -23,8 +24,13 @@ def command(program: str, *words: object) -> str:
 
 
 def localized(text: str) -> str:
-    """Text whose commands can be run here: ``python -m ann`` if this package is installed."""
-    return text.replace("scripts/", "-m ann ").replace(".py", "") if INSTALLED else text
+    """Text whose commands can be run here: an installed package has no scripts/, and no folder to
+    install from.
+    """
+    if not INSTALLED:
+        return text
+    text = re.sub(r"(?:python\s+)?scripts/(\w+)\.py", r"python -m ann \1", text)
+    return text.replace("pip install -e '.[", "pip install 'ann[")
 
 
 def _python() -> str:

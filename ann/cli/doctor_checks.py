@@ -224,6 +224,10 @@ def check_data(folder: str | Path) -> Iterator[Finding]:
         restore = "delete its files, and the next program downloads them"
     try:
         dataset = load_dataset(folder)
+    except ImportError as error:
+        reason, _, fix = str(error).rpartition(": ")
+        yield wrong("data", reason, f"{fix}; or use --data FOLDER")
+        return
     except ann.DataFileError as error:
         fix = restore if is_default else "see data/README.md for what it needs"
         yield wrong("data", str(error), fix)

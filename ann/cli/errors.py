@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from ann.cli.commands import localized
 from ann.cli.output import warn
 from ann.cli.signals import Terminated, exit_with, ignore_signals, raise_on_signals
 from ann.errors import AnnError
@@ -52,7 +53,7 @@ def one_line_errors(kept: Callable[[], str] = lambda: "", names: Collection[str]
 
 
 def _end(line: str, code: int = 1) -> NoReturn:
-    warn(" ".join(line.split()))
+    warn(localized(" ".join(line.split())))
     sys.exit(code)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import platform
 import runpy
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -33,6 +34,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, description: str, examples: str) -> None:
         super().__init__(
+            prog=f"python -m ann {Path(sys.argv[0]).stem}" if INSTALLED else None,
             description=description,
             epilog=f"examples:\n{examples}",
             formatter_class=argparse.RawDescriptionHelpFormatter,

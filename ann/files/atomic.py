@@ -93,7 +93,8 @@ def _create_beside(target: Path, path: str | os.PathLike[str]) -> tuple[int, Pat
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         return os.open(temporary, flags, 0o666), temporary
     except FileNotFoundError:
-        reason = f"There is no folder {target.parent}"
+        is_folder = target.parent.is_dir()  # such as /proc, where no file can be created
+        reason = "Cannot be created there" if is_folder else f"There is no folder {target.parent}"
         raise FileNotFoundError(errno.ENOENT, reason, str(path)) from None
     except OSError as error:
         raise _about(path, error) from None

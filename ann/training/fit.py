@@ -39,14 +39,14 @@ def fit(
     """Train a network, in place, on a data set's training images. Its test images are not touched.
 
     From Python the images may also be finite floats, of shape (N, I), which are taken as they are, and the labels
-    target rows (N, O), as in ``NeuralNetwork.train_batch``. Where those are not one-hot, a held-out image is wrong
+    target rows (N, O), as in ``NeuralNetwork.train_batch``. Where those are not one-hot, a validation image is wrong
     unless each of its outputs is above 0.5 just where its target is.
 
     Args:
         network: any network whose inputs and outputs fit the data; all that is random comes from its seed. In a
             committee each member gets its own order and distortions, and becomes what it would have become alone; only
             what ends a training, early stopping, callbacks and divergence, looks at all together.
-        dataset: of its training images, the last ``recipe.validation`` are held out, and only measured.
+        dataset: of its training images, the last ``recipe.validation`` are validation images: they are only measured.
         recipe: how to train. The network keeps its own layers, loss and number of members. Give the recipe the same
             activation and loss anyway: its default rates depend on them.
         callbacks: each is called with every epoch's report. Where one returns True, training ends with this epoch.

@@ -61,6 +61,15 @@ def test_doctor_knows_when_the_default_data_are_not_mnist(checks, monkeypatch, s
     assert "train_images, train_labels, test_images, test_labels: not MNIST's" in out
 
 
+def test_doctor_continues_where_a_download_lacks_its_library(checks, monkeypatch):
+    def load_dataset(name):
+        raise ImportError("mnist: data sets by name need platformdirs: pip install -e '.[data]'")
+
+    monkeypatch.setattr(checks, "load_dataset", load_dataset)
+    out, wrong = lines(checks.check_data("mnist"))
+    assert wrong == 1 and "pip install -e '.[data]'; or use --data FOLDER" in out
+
+
 def test_doctor_compares_installed_versions_with_the_declared_ones(checks, monkeypatch):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert "numpy>=2.1" in project["dependencies"]

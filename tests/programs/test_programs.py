@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import ann
+from ann.cli.commands import localized
 from support import ROOT, optional
 from support.programs import FAST, NO_GPU, popen, run
 
@@ -257,3 +258,10 @@ def test_programs_by_name(tmp_path, small_data):
     wrong = subprocess.run([*command, "trian"], **options)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "error: no program 'trian'; did you mean train?; see python -m ann\n"
+
+
+def test_commands_in_messages_work_where_only_the_wheel_is_installed(monkeypatch):
+    text = "run python scripts/train.py --import my.py; scripts/test.py; pip install -e '.[data]'"
+    assert localized(text) == text
+    monkeypatch.setattr("ann.cli.commands.INSTALLED", True)
+    assert localized(text) == "run python -m ann train --import my.py; python -m ann test; pip install 'ann[data]'"
