@@ -11,13 +11,13 @@ _SCRIPTS = bootstrap.ROOT / "scripts"
 
 
 def programs() -> dict[str, Path]:
-    """The programs by name."""
+    """The files of the programs by name."""
     found = {path.stem: path for path in sorted(_SCRIPTS.glob("*.py"))}
     return {name: path for name, path in found.items() if "def main(" in path.read_text("utf-8")}
 
 
 def main() -> None:
-    """Run the program that the first word names, or list them all."""
+    """Run the program that the first argument names, or list the programs."""
     found = programs()
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in found:
