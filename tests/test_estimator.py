@@ -164,7 +164,7 @@ def test_a_committee(digits):
         ({"optimizer": "lbfgs"}, "optimizer: unknown 'lbfgs'"),
         ({"batch_size": 0}, "batch_size: expected a whole number of at least 1"),
         ({"epochs": 1.5}, "epochs: expected a whole number"),
-        ({"validation": 100}, "validation: 100 images held out of 100 leave none to train on"),
+        ({"validation": 100}, "validation: 100 of 100 images leave none to train on"),
         ({"early_stopping": 1}, "early_stopping: it needs validation images"),
         ({"dtype": "float16"}, "dtype: expected 'float32', 'float64' or None, got 'float16'"),
         ({"dtype": 3}, "dtype: expected 'float32', 'float64' or None, got 3"),
@@ -227,7 +227,7 @@ def test_pixels_that_were_not_scaled_are_warned_of_once(digits):
 
 def test_errors_name_the_arguments_that_were_given(digits):
     X, y = digits
-    with pytest.raises(ValueError, match=r"^sample_weight: they are zero for all images that are trained on"):
+    with pytest.raises(ValueError, match=r"^sample_weight: all training images have weight 0"):
         MLPClassifier(**SMALL).fit(X, y, np.zeros(len(y)))
     with pytest.raises(ValueError, match=r"^y: expected rows of numbers from 0 to 1 for this loss, got -1 to 1"):
         MLPClassifier(**SMALL).fit(X, 2 * np.eye(10, dtype=int)[y] - 1)
