@@ -22,8 +22,8 @@ _INT = ctypes.c_int64  # a BLAS with 32-bit integers reads the lower half
 _REALS: dict[str, Any] = {"float32": ctypes.c_float, "float64": ctypes.c_double}
 _LETTERS = {"float32": "s", "float64": "d"}
 
-# Multiplications in each part of a batched product, at least: with 1,000,000 OpenBLAS may crash (PR
-# 5980)
+# Multiplications in each part of a batched product, at least; with 1,000,000, OpenBLAS may crash:
+# OpenBLAS PR 5980
 _SAFE = 2_000_000
 _ONE_THREAD = 262_144  # OpenBLAS gives each thread at least this many multiplications
 _LARGE = 64_000_000  # for more multiplications, waiting hardly matters
@@ -70,7 +70,7 @@ def prepare_axpby(x: np.ndarray, out: np.ndarray, alpha: Any, beta: Any) -> list
     fits = x.shape == out.shape and x.dtype == out.dtype and out.flags.writeable
     if library is None or not fits or out.dtype.name not in _REALS:
         return None
-    if not (x.flags.c_contiguous and out.flags.c_contiguous):  # such as slices of a committee's vectors
+    if not (x.flags.c_contiguous and out.flags.c_contiguous):  # such as parts of a committee
         rows = [prepare_axpby(*row, alpha, beta) for row in zip(x, out, strict=True)] if x.ndim > 1 else [None]
         return None if None in rows else [call for calls in rows for call in calls or ()]
     letter, real = _LETTERS[out.dtype.name], _REALS[out.dtype.name]
@@ -210,8 +210,8 @@ def available() -> bool:
 
 @functools.cache
 def _library() -> dict[str, Any] | None:
-    """The functions of the BLAS that NumPy is linked with, by short name; None where it has not got
-    them all.
+    """The functions of the BLAS that NumPy is linked with, by short name; None unless it has all of
+    them.
     """
     try:
         core = importlib.import_module("numpy._core._multiarray_umath")
