@@ -219,11 +219,11 @@ def test_the_buttons(page, network):
 def test_not_sure(page, network):
     browser = page(network)
     draw(browser, [[(140, 140)]])
-    assert answer(browser) == "Not sure: too little to be anything"
+    assert answer(browser) == "Not sure: the drawing is too small"
     judge = "return judge(arguments[0], [[[0, 0], [100, 100]]]).text"
     for values, text in [
         ([0.9, 0.8, 0.0], "Not sure: 0 or 1"),
-        ([0.1, 0.4, 0.2], "Not sure: like nothing it knows, least unlike 1"),
+        ([0.1, 0.4, 0.2], "Not sure: it resembles no known class; the closest is 1"),
         ([0.1, 0.2, 0.7], "It is 2"),
     ]:
         assert browser.execute_script(judge, values) == text
