@@ -1,6 +1,6 @@
-"""Turns a photo, scan or drawing of a digit into an image like those of MNIST: white on black,
-cropped, in strokes of the usual width, with its centre of mass in the middle. Notes tell what was
-corrected.
+"""Converts a photo, scan or drawing of a digit into an image like those of MNIST: white on black,
+cropped, with strokes of the usual width and its centre of mass in the middle. Notes list the
+corrections.
 
 Reading files needs Pillow and finding the ink needs SciPy: the extra ``picture``.
 """
@@ -94,8 +94,8 @@ def _grey(image_module: Any, operations: Any, opened: Any) -> np.ndarray:
 
 
 def _with_8_bits(image_module: Any, picture: Any) -> Any:
-    """A picture of ints with more bits, or of floats, with 8 bits; Pillow would cut values off at
-    255.
+    """Convert a picture of floats, or of ints with more bits, to 8 bits; Pillow would cut off
+    values at 255.
 
     Files do not say how many of the bits they use, so 0 (or the least value, if that is lower)
     becomes black, and the brightest value white.
@@ -122,7 +122,7 @@ def _with_8_bits(image_module: Any, picture: Any) -> Any:
 
 
 def _smaller(image_module: Any, picture: Any) -> Any:
-    """A huge picture reduced to a few times ``_SIDE``, before it is copied."""
+    """Reduce a huge picture to a few times ``_SIDE`` before it is copied."""
     step = max(picture.size) // (4 * _SIDE)
     if step < 2:
         return picture
@@ -145,7 +145,7 @@ def _is_light(pixels: np.ndarray) -> bool:
 
 
 def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
-    """Find the digit in grey values (h, w), uint8, and turn it into an image (side, side).
+    """Find the digit in grey values (h, w), uint8, and convert it to an image (side, side).
 
     Raises:
         ImportError: SciPy is not installed.
@@ -192,9 +192,9 @@ def _bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
 
 
 def _ink(ndimage: Any, grey: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """How much each pixel differs from the paper around it in the ink's direction, and notes."""
+    """How far each pixel is, in the ink's direction, from the paper around it; and notes."""
     size = max(3, round(0.4 * max(grey.shape)))
-    # The paper is the median of the surroundings, of a few pixels since that filter is slow
+    # The paper is the median of the surroundings, computed on few pixels because the filter is slow
     step = max(1, max(grey.shape) // 48)
     coarse = ndimage.median_filter(grey[::step, ::step], size=max(3, size // step))
     paper = np.kron(coarse, np.ones((step, step), dtype=grey.dtype))
@@ -234,7 +234,9 @@ def _without_rules(ndimage: Any, mask: np.ndarray, notes: list[str]) -> np.ndarr
 
 
 def _opened(ndimage: Any, mask: np.ndarray, length: int, axis: int) -> np.ndarray:
-    """As ``binary_opening`` by a line of this length along the axis, in time that does not depend on the length."""
+    """``binary_opening`` by a line of this length along the axis, in time that does not depend on
+    the length.
+    """
     shift = -1 if length % 2 == 0 else 0  # the middle of an even length, seen from its other end
     eroded = ndimage.minimum_filter1d(mask.astype(np.uint8), length, axis, mode="constant")
     return np.asarray(ndimage.maximum_filter1d(eroded, length, axis, mode="constant", origin=shift) > 0)
@@ -282,7 +284,7 @@ def _centred(ndimage: Any, soft: np.ndarray, side: int) -> np.ndarray:
         return np.zeros((side, side), dtype=np.uint8)
     cut = soft[_bounding_box(inked)]
     scale = _BOX * side / max(cut.shape)
-    if scale < 1.0:  # against aliasing
+    if scale < 1.0:  # avoids aliasing
         cut = ndimage.gaussian_filter(cut, 0.4 / scale)
     height, width = (max(1, round(length * scale)) for length in cut.shape)
     ys, xs = (
