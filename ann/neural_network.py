@@ -197,9 +197,7 @@ class NeuralNetwork(SetOnce):
             return float(self.backend.xp.mean(loss))
 
     def apply(self, X: Any) -> Any:
-        """The outputs (N, O), a host array, for images X as in ``train_batch``. Threads may call it
-        at the same time.
-        """
+        """Outputs (N, O), a host array, for images X as in ``train_batch``. Thread-safe."""
         images = check_images("X", X, self.input_dim, self.dtype_name)
         self.warn_of_unscaled("X", images)
         outputs = self.backend.xp.empty((len(images), self.output_dim), dtype=self.network.dtype)
@@ -212,9 +210,7 @@ class NeuralNetwork(SetOnce):
         return self.backend.to_host(outputs)
 
     def predict(self, X: Any) -> Any:
-        """The label with the largest output for each image, a host array (N,); X as in
-        ``train_batch``.
-        """
+        """The label with the largest output, a host array (N,), for X as in ``train_batch``."""
         return self.apply(X).argmax(axis=-1)
 
     def evaluate(self, X: Any, Y: Any) -> Evaluation:
@@ -338,13 +334,11 @@ class NeuralNetwork(SetOnce):
             warnings.warn(text, TrainingWarning, stacklevel=stacklevel)
 
     def _room(self, count: int) -> Array:
-        """An array for the inputs of a chunk. Allocating one for every chunk would cost a tenth of
-        the time.
-        """
+        """An array for the inputs of a chunk. Reusing it saves a tenth of the time."""
         return self.backend.xp.empty((min(count, self.chunk), self.input_dim), dtype=self.network.dtype)
 
     def _inputs(self, images: Array, room: Array) -> Array:
-        """The network inputs for device images (N, I), written to the first rows of ``room``."""
+        """Network inputs for device images (N, I), in the first rows of ``room``."""
         x = room[: images.shape[0], :]
         fill_inputs(self.backend, images, out=x)
         return x
@@ -357,11 +351,9 @@ def slices(count: int, size: int) -> Iterator[slice]:
 
 
 def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> NeuralNetwork:
-    """Load a model file onto a device, wherever it was trained. Loading a file from a stranger is
-    safe.
+    """Load a model file onto a device, wherever it was trained. Untrusted files are safe to load.
 
-    The model's self-test is run, so a model that loads computes the same here as where it was
-    saved.
+    The self-test of the model is run: a model that loads computes the same as where it was saved.
 
     Raises:
         ModelFileError: the file is missing, unreadable, damaged or not a model of this format, or

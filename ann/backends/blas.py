@@ -75,7 +75,7 @@ def prepare_axpby(x: np.ndarray, out: np.ndarray, alpha: Any, beta: Any) -> list
         return None if None in rows else [call for calls in rows for call in calls or ()]
     letter, real = _LETTERS[out.dtype.name], _REALS[out.dtype.name]
     size, one = _INT(out.size), _INT(1)
-    if isinstance(beta, float) and beta == 1.0:  # this one uses all processors
+    if isinstance(beta, float) and beta == 1.0:  # axpy uses all processors
         arguments: tuple[Any, ...] = (size, _number(alpha, real), _address(x), one, _address(out), one)
         return [_Held(library[letter + "axpy"], arguments, x, out)]
     arguments = (size, _number(alpha, real), _address(x), one, _number(beta, real), _address(out), one)
@@ -215,7 +215,7 @@ def _library() -> dict[str, Any] | None:
     """
     try:
         core = importlib.import_module("numpy._core._multiarray_umath")
-        library = ctypes.CDLL(core.__file__)  # its symbols include those of what it is linked with
+        library = ctypes.CDLL(core.__file__)  # its symbols include those of its BLAS
     except (ImportError, OSError):
         return None
     for pattern in ("scipy_cblas_{}64_", "cblas_{}64_", "cblas_{}"):
@@ -226,7 +226,7 @@ def _library() -> dict[str, Any] | None:
             }
         except AttributeError:
             continue
-        if "64_" in pattern:  # integers in arrays are then known to have 64 bits
+        if "64_" in pattern:  # then arrays of integers are known to have 64 bits
             for name in ("sgemm_batch", "dgemm_batch"):
                 if hasattr(library, pattern.format(name)):
                     found[name] = getattr(library, pattern.format(name))

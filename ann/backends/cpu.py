@@ -19,6 +19,6 @@ class CpuBackend(Backend):
         np.copyto(out, array, casting="unsafe")
 
     def recorder(self) -> Backend:
-        from ann.backends.recorder import CpuRecorder  # which builds on this module
+        from ann.backends.recorder import CpuRecorder  # imported late: it is only for training
 
         return CpuRecorder(self.description)

@@ -68,7 +68,7 @@ class _Schedule:
         lent = [(out, end) for end, out in ends.items()]
         lent += [(array, len(tape)) for array in spare]
         starts = [self._first_write(array) for array, _ in lent]
-        free: list[tuple[np.ndarray, int]] = []  # arrays, and the operation until which they are free
+        free: list[tuple[np.ndarray, int]] = []  # with the operation until which it is free
         held: dict[Symbol, tuple[np.ndarray, int]] = {}
         for index, operation in enumerate(self._tape):
             free += [one for one, start in zip(lent, starts, strict=True) if start == index]

@@ -19,7 +19,8 @@ from ann.backends.base import Array, Backend
 from ann.backends.blas import by_columns, row_step
 from ann.errors import DeviceError
 
-OLDEST = {"numpy": "2.1", "cupy": "14.2"}  # the first with reshape(copy=); keep in step with pyproject.toml
+# The first with reshape(copy=); keep in step with pyproject.toml
+OLDEST = {"numpy": "2.1", "cupy": "14.2"}
 _INSTALL = "pip install -e '.[gpu]' (CUDA 13) or pip install -e '.[gpu-cuda12]'"
 
 
@@ -104,7 +105,7 @@ class GpuRecorder(GpuBackend):
         self._workspace = self.xp.empty(self._WORKSPACE, dtype=self.xp.uint8)
         self._handle = self._cublas.create()
         weakref.finalize(self, self._cublas.destroy, self._handle)
-        self._running: Callable[[Any, Array], Array] | None = None  # the user's activation function while it runs
+        self._running: Callable[[Any, Array], Array] | None = None  # the formula that runs now
         self._warned = False
 
     def compile(self, function: Callable[[], None]) -> Callable[[], object]:
@@ -161,7 +162,8 @@ class GpuRecorder(GpuBackend):
         xp, cublas = self.xp, self._cublas
         stream = xp.cuda.get_current_stream().ptr
         cublas.set_stream(self._handle, stream)
-        cublas.set_workspace(self._handle, self._workspace.data.ptr, self._WORKSPACE)  # set_stream resets it
+        # set_stream resets the workspace
+        cublas.set_workspace(self._handle, self._workspace.data.ptr, self._WORKSPACE)
         wide = out.dtype == xp.float64
         kind = self._REAL64 if wide else self._REAL32
         compute = cublas.ComputeType

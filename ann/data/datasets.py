@@ -67,7 +67,7 @@ def load_dataset(
             "./mnist" for a folder. A named data set is read from the ``data`` folder of this
             checkout or from the user's cache folder. If it is in neither, it is downloaded to the
             cache.
-        progress: called during a download with the name of a file, its bytes so far and its size.
+        progress: called during a download with the name of a file, the bytes received and its size.
 
     Raises:
         DataFileError: a file is missing, unreadable, damaged, does not fit the others or cannot be

@@ -47,7 +47,7 @@ def download(name: str, folder: Path, progress: Progress | None = None) -> None:
     Args:
         name: of the data set.
         folder: where the files go; it is created if necessary.
-        progress: called with the name of a file, its bytes so far and its size.
+        progress: called with the name of a file, the bytes received and its size.
 
     Raises:
         DataFileError: no mirror has one of the files, or it cannot be written.

@@ -19,7 +19,7 @@ from ann.errors import DataFileError, printable_path, printable_text, require
 from ann.files.atomic import read_regular
 
 _MAX_BYTES, _MAX_PIXELS = 2**26, 50_000_000
-_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # no others, which may need programs
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # others may need programs
 _HEIF_BRANDS = (b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 avif avis").split()
 _EDGE = 0.5  # a digit covers less than this fraction of each edge of the picture
 _SIDE = 256  # the longer side of a picture is reduced to this

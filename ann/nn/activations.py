@@ -113,11 +113,10 @@ def _is_positive(xp: Any, y: Array) -> Array:
 
 
 def _gelu_gate(xp: Any, z: Array) -> Array:
-    """sigmoid(scale (z + cube z^3)), close to the probability that a standard normal number is
-    below z.
+    """sigmoid(scale (z + cube z^3)), close to the standard normal distribution function at z.
 
-    Hendrycks & Gimpel (2016), section 2. Their form, (1 + tanh(u / 2)) / 2, loses its precision for
-    z < -4.
+    Hendrycks & Gimpel (2016), section 2. Their form, (1 + tanh(u / 2)) / 2, loses precision for z <
+    -4.
     """
     return 1 / (1 + xp.exp(-SCALE * z * (1 + CUBE * z * z)))
 
@@ -180,9 +179,7 @@ def known_activations() -> str:
 
 
 def get_activation(name: str) -> Activation:
-    """The activation with this name. Raises ValueError, which lists the known names, if there is
-    none.
-    """
+    """The activation with this name. Raises ValueError, with the known names, if it is unknown."""
     if not isinstance(name, str) or name not in ACTIVATIONS:
         meant = did_you_mean(name, ACTIVATIONS)
         raise ValueError(f"unknown activation {printable(name)}; known: {known_activations()}{meant}")

@@ -96,11 +96,11 @@ class BatchNorm(ann.nn.layers.Layer):
             self.backend.copyto(self.row, out=out)
 
     def fold(self, weight: Array, statistics: Array, gain: Array, shift: Array) -> tuple[Array, Array]:
-        """The weight and bias of a dense layer that equals x W followed by this layer with fixed
+        """The weight and bias that do the same as x W followed by this layer, with fixed
         statistics.
 
-        gain (x W - mean) / deviation + shift = x (W gain / deviation) + (shift - mean gain /
-        deviation).
+        gain (x W - mean) / deviation + shift = x (W gain / deviation) + shift - mean gain /
+        deviation.
         """
         factor = gain / _deviation(self.xp, statistics[..., 1:, :])
         return weight * factor, shift - statistics[..., :1, :] * factor

@@ -22,8 +22,7 @@ def _scaled(xp: Any, x: Array, factor: float) -> Array:
 
 
 class Mask:
-    """A mask (..., N, M): 0 with probability ``share``, otherwise 1 / (1 - share). Its expected
-    value is 1.
+    """A mask (..., N, M): 0 with probability ``share``, otherwise 1 / (1 - share). Its mean is 1.
 
     "Inverted" dropout: Srivastava et al. (2014), section 10, with the scaling moved into training.
 

@@ -33,8 +33,7 @@ class Parameter:
 
 
 class Layer:
-    """Maps rows to rows. The layer owns the arrays that it returns: the next call of the same
-    method overwrites them.
+    """Maps rows to rows. Results are in the layer's own arrays, which the next call overwrites.
 
     Attributes:
         parameters: what it learns. ``bind`` sets two attributes for each: the values and their
@@ -61,7 +60,7 @@ class Layer:
         raise NotImplementedError
 
     def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True) -> Array | None:
-        """dL/dy -> dL/dx, and compute the gradients of the parameters.
+        """dL/dy -> dL/dx; it also computes the gradients of the parameters.
 
         Args:
             grad: dL/dy. It may be overwritten.

@@ -80,9 +80,7 @@ class SoftmaxCrossEntropy(CrossEntropy):
     targets: TargetRange = "distribution"
 
     def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
-        """L = ln sum_o exp(z - m) - sum_o t (z - m). m, the largest z, keeps exp() from
-        overflowing.
-        """
+        """L = ln sum_o exp(z - m) - sum_o t (z - m). m = max z keeps exp() from overflowing."""
         xp = backend.xp
         z = logits - xp.max(logits, axis=-1, keepdims=True)
         log_sum = xp.sum(xp.log(xp.sum(xp.exp(z), axis=-1)), axis=-1)

@@ -52,9 +52,7 @@ class Network:
             layer.bind(backend, values[layer], grads[layer])
 
     def views(self, vector: Array) -> dict[Layer, dict[str, Array]]:
-        """Views of the parts of a vector like ``parameters``: for each layer, its parameters by
-        name.
-        """
+        """The parts of a vector like ``parameters``, as views: for each layer, parameters by name."""
         views: dict[Layer, dict[str, Array]] = {layer: {} for layer in self.layers}
         start = 0
         for decays in (True, False):
@@ -79,8 +77,7 @@ class Network:
         return x
 
     def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = False) -> Array | None:
-        """dL/d(logits) (..., N, O) -> ``gradients``: the chain rule, from the last layer to the
-        first.
+        """Backpropagation: dL/d(logits) (..., N, O) -> ``gradients``, by the chain rule.
 
         The new gradients are added to ``accumulate`` times the old ones. Returns dL/dx (..., N, I)
         if ``input_gradient``, otherwise None: computing it would be a third of a small network's
@@ -93,8 +90,7 @@ class Network:
     def compute_gradients(self, x: Array, targets: Array) -> Array:
         """One forward and one backward pass for x (N, I) and target rows (N, O).
 
-        Returns the batch's mean loss (...) as a device array, because reading it would wait for the
-        device.
+        Returns the batch's mean loss (...) as a device array: reading it would wait for the device.
         """
         logits = self.forward(x)
         grad = self.backend.xp.empty_like(logits)
@@ -103,16 +99,12 @@ class Network:
         return self.loss.value(self.backend, logits, targets)
 
     def outputs(self, logits: Array) -> Array:
-        """Logits (..., N, O), which are overwritten -> outputs (N, O), averaged over a committee's
-        members.
-        """
+        """Logits (..., N, O) -> outputs (N, O), averaged over members. Overwrites the logits."""
         self.loss.output.forward(self.backend, logits, out=logits)
         return self.backend.xp.mean(logits, axis=0) if self.leading else logits
 
     def with_own_arrays(self) -> Network:
-        """A copy that shares the parameters but not the working arrays, for another thread or batch
-        size.
-        """
+        """A copy with shared parameters and new working arrays: for a thread or batch size."""
         other = copy.copy(self)
         other.layers = tuple(copy.copy(layer) for layer in self.layers)
         for layer in other.layers:
@@ -129,9 +121,7 @@ PIXEL_SCALE = 1.0 / 255.0
 
 
 def fill_inputs(backend: Backend, images: Array, out: Array) -> None:
-    """Write the network inputs for device images to ``out``: uint8 pixels divided by 255, floats
-    unchanged.
-    """
+    """Write network inputs to ``out``: device images of uint8 divided by 255, floats unchanged."""
     backend.copyto(images, out=out)
     if images.dtype == backend.xp.uint8:
         backend.xp.multiply(out, PIXEL_SCALE, out=out)

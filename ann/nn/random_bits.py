@@ -41,7 +41,5 @@ class RandomBits:
         self.arguments = images[..., None], key[..., None], columns, width
 
     def fill(self, out: Array) -> None:
-        """Write the bits for the current images and key to ``out`` (..., N, M), converted to its
-        dtype.
-        """
+        """Write the current bits to ``out`` (..., N, M), converted to its dtype."""
         self._backend.elementwise(random_bits, *self.arguments, out=out)

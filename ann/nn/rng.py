@@ -28,8 +28,6 @@ def generator(seed: int, purpose: _Purpose, index: int = 0) -> np.random.Generat
 def drawn(
     seeds: Sequence[int], purpose: _Purpose, index: int, draw: Callable[[np.random.Generator], np.ndarray]
 ) -> np.ndarray:
-    """Call ``draw`` with the generator of each seed and stack the results: (K, ...), or (...) for
-    one seed.
-    """
+    """Call ``draw`` with the generator of each seed: (K, ...), or (...) for a single seed."""
     rows = [draw(generator(seed, purpose, index)) for seed in seeds]
     return rows[0] if len(rows) == 1 else np.stack(rows)

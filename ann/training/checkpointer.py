@@ -68,8 +68,9 @@ class Checkpointer:
     ) -> None:
         """Resume if there is a checkpoint.
 
-        ``run`` returns what identifies the run, as plain values: it must be equal to resume. With
-        several processes the first one reads and writes, and all get what it reads.
+        ``run`` returns plain values that identify the run; only a checkpoint with the same values
+        is resumed. With several processes, the first one reads and writes the file, and the others
+        get its contents.
         """
         self.state = TrainingState()
         self._checkpoints, self._processes = checkpoints, processes
@@ -114,8 +115,7 @@ class Checkpointer:
         self.state.seconds = self.seconds()
 
     def end(self) -> bool:
-        """Write the last checkpoint. Returns whether any step was done since the start or
-        resumption.
+        """Write the last checkpoint. Returns whether any step was made.
 
         Raises OSError if it is needed to resume and cannot be written.
         """

@@ -27,9 +27,7 @@ class Processes(Protocol):
     size: int
 
     def sum(self, array: Array) -> None:
-        """Replace a contiguous device array by its sum over all processes, identical in all of
-        them.
-        """
+        """Replace a contiguous device array by its sum over all processes, the same in all."""
 
     def gather(self, value: Any) -> list[Any]:
         """The plain value of every process, ordered by rank."""

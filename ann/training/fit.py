@@ -161,7 +161,7 @@ def _raise_if_diverged(network: NeuralNetwork, loss: float, epoch: int, recipe: 
     """Raise DivergenceError, naming the members that diverged, unless loss and parameters are
     finite.
     """
-    totals = network.backend.to_host(network.backend.xp.sum(network.parameters, axis=-1))  # finite only if each is
+    totals = network.backend.to_host(network.backend.xp.sum(network.parameters, axis=-1))  # finite if all are
     finite = [math.isfinite(total) for total in totals.reshape(-1).tolist()]
     if math.isfinite(loss) and all(finite):
         return

@@ -106,7 +106,7 @@ def _sorted_labels(trained_on: Any, held_out: Any) -> str:
     before, last = (_counts(labels) for labels in (trained_on, held_out))
     advice = "if the images are sorted, shuffle them with their labels"
     if unknown := sorted(last.keys() - before.keys()):
-        images = min(sum(last[label] for label in unknown), len(held_out))  # an image may have several labels
+        images = min(sum(last[label] for label in unknown), len(held_out))  # several labels per image
         return (
             f"{images} of {len(held_out)} validation images show classes that are not in the training images "
             f"({_listed(unknown)}); {advice}"
