@@ -11,8 +11,7 @@ from ann.neural_network import NeuralNetwork
 
 
 def committee_of(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
-    """A committee of copies of these networks. Of a committee among them, each member becomes a
-    member.
+    """A committee of copies of these networks. Committees among them contribute all their members.
 
     It has the device, the seed, the recipe and the self-test images of the first network.
 

@@ -74,8 +74,7 @@ def losses(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def ideal_inputs(network: NeuralNetwork, most: int = 1000) -> np.ndarray:
-    """For each class (at most ``most``), an image (C, I) of floats from 0 to 1 that maximises its
-    output.
+    """Images (C, I) of floats, 0 to 1, that maximise the output of each class (at most ``most``).
 
     Gradient ascent from dark grey, with steps of equal length, in which all pixels also fade a
     little: Simonyan et al. (2014), Deep inside convolutional networks, section 2, equation 1. The

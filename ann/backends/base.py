@@ -29,9 +29,7 @@ class Backend:
         self.name, self.xp, self.description = name, xp, description
 
     def from_host(self, array: np.ndarray) -> Array:
-        """Copy a host array to the device; on a CPU the result may share its memory. The only way
-        in.
-        """
+        """Copy a host array to the device (on a CPU, the memory may be shared). The only way in."""
         return array
 
     def to_host(self, array: Array) -> np.ndarray:
@@ -42,9 +40,7 @@ class Backend:
         """Wait until everything queued has been computed. Only timing needs this."""
 
     def ignore_overflow(self) -> AbstractContextManager[object]:
-        """A context without NumPy's floating-point warnings: exp(89) may be inf, and ``fit``
-        detects divergence.
-        """
+        """A context without NumPy's floating-point warnings: ``fit`` itself detects divergence."""
         return np.errstate(all="ignore")
 
     def matmul(self, a: Array, b: Array, out: Array, alpha: float = 1.0, beta: float = 0.0) -> None:
@@ -78,8 +74,7 @@ class Backend:
         out: Array | tuple[Array, ...],
         spare: tuple[Array, ...] = (),
     ) -> None:
-        """out = function(xp, *arrays), for a formula of elementwise operations, written with
-        operators.
+        """out = function(xp, *arrays), for a formula of elementwise operators and functions.
 
         A backend may compile a function once and keep the result. So a function should take
         hyperparameters and arrays as arguments, and be defined once, not anew in each training.
@@ -98,9 +93,7 @@ class Backend:
             self.copyto(result, out=target)
 
     def call(self, function: Callable[[], None]) -> None:
-        """Call a function that is not arithmetic, such as an all-reduce, and include it in the
-        recording.
-        """
+        """Call a function that is not arithmetic, such as an all-reduce, and record the call."""
         function()
 
     def recorder(self) -> Backend:
@@ -108,8 +101,7 @@ class Backend:
         return self
 
     def compile(self, function: Callable[[], None]) -> Callable[[], object]:
-        """Call the function, and return a function that does the same again, on the same arrays
-        with their current values.
+        """Call the function, and return one that repeats it on the same arrays, read anew.
 
         The function may call ``xp`` and the methods above, with results in arrays that persist:
         given as ``out``, or kept by the caller. Operators, such as a + b, and values read from

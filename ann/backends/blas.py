@@ -30,8 +30,7 @@ _LARGE = 64_000_000  # for more multiplications, waiting hardly matters
 
 
 def prepare_matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, beta: float) -> list[Call] | None:
-    """Calls that compute out = beta out + alpha (a @ b), or None if this BLAS or these arrays do
-    not allow it.
+    """Calls that compute out = beta out + alpha (a @ b), or None if that is not possible here.
 
     The arrays are (..., M, K), (..., K, N), (..., M, N), of one dtype, and each matrix is stored by
     rows or by columns. The calls keep the arrays alive.
@@ -61,8 +60,7 @@ def prepare_matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, 
 
 
 def prepare_axpby(x: np.ndarray, out: np.ndarray, alpha: Any, beta: Any) -> list[Call] | None:
-    """Calls that compute out = beta out + alpha x, or None if this BLAS or these arrays do not
-    allow it.
+    """Calls that compute out = beta out + alpha x, or None if that is not possible here.
 
     alpha and beta are numbers, or 0-d arrays of the same dtype, which every call reads again.
     """
@@ -176,9 +174,7 @@ def by_columns(matrix: Any) -> bool:
 
 
 def row_step(matrix: Any) -> int:
-    """The distance between rows (or columns, if stored by columns) in memory, in numbers; 0 if
-    these are not contiguous.
-    """
+    """The distance between rows (columns, if stored by columns) in numbers; 0 if they have gaps."""
     matrix = matrix.T if by_columns(matrix) else matrix
     (rows, columns), (outer, inner), size = matrix.shape, matrix.strides, matrix.itemsize
     if (columns > 1 and inner != size) or (rows > 1 and (outer < size * columns or outer % size)):
@@ -187,9 +183,7 @@ def row_step(matrix: Any) -> int:
 
 
 def processors() -> int:
-    """The number of processors to use: those that this process may use, at most 8, and at most the
-    limit set for BLAS.
-    """
+    """How many processors to use: all that this process may use, up to 8 or a limit set for BLAS."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     told = (os.environ.get(name, "") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"))
     return min(count, 8, *(int(number) for number in told if number.isdecimal() and int(number) > 0))
@@ -210,9 +204,7 @@ def available() -> bool:
 
 @functools.cache
 def _library() -> dict[str, Any] | None:
-    """The functions of the BLAS that NumPy is linked with, by short name; None unless it has all of
-    them.
-    """
+    """The functions of NumPy's BLAS by short name, or None if one is missing."""
     try:
         core = importlib.import_module("numpy._core._multiarray_umath")
         library = ctypes.CDLL(core.__file__)  # its symbols include those of its BLAS

@@ -101,7 +101,7 @@ class _Schedule:
         self._last |= dict.fromkeys(kept, len(self._tape))
 
     def _first_write(self, out: np.ndarray) -> int:
-        """The first operation that may write to an out."""
+        """The first operation that may write to an ``out``."""
         first = 0
         for symbol, last in self._last.items():
             if symbol.array is not None and np.may_share_memory(symbol.array, out):
@@ -169,9 +169,7 @@ class _Schedule:
 def _with_scaled_sums(
     tape: Sequence[Operation], results: Sequence[Any], ends: dict[int, np.ndarray]
 ) -> list[Operation]:
-    """The tape with one operation for each alpha x + beta y that is stored in y: a single pass in
-    BLAS.
-    """
+    """The tape with one operation, a pass of BLAS, for each alpha x + beta y that goes to y."""
     made = {operation.result: operation for operation in tape}
     uses = Counter(symbol for operation in tape for symbol in operation.symbols)
     uses.update(result for result in results if isinstance(result, Symbol))

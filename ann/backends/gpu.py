@@ -222,9 +222,7 @@ def _kernel(xp: Any, function: Callable[..., Any], numbers: Sequence[float | Non
 
 
 def _function_key(function: Callable[..., Any]) -> Any:
-    """The function, or a key that is equal for functions made from the same code with the same
-    numbers.
-    """
+    """The function, or a key that functions made by one line from the same numbers share."""
     if isinstance(function, FunctionType) and not function.__kwdefaults__:
         values = [cell.cell_contents for cell in function.__closure__ or ()]
         values += function.__defaults__ or ()

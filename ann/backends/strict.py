@@ -20,9 +20,7 @@ _CREATION = ("empty", "zeros", "ones", "full", "eye", "arange", "linspace", "asa
 
 
 class StrictNamespace:
-    """array-api-strict, extended by what NumPy and CuPy have beyond the standard: ``out=`` and
-    ``dtype=``.
-    """
+    """array-api-strict with ``out=`` and ``dtype=``, which NumPy and CuPy have beyond the standard."""
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(array_api_strict, name)
@@ -53,9 +51,7 @@ def _call(function: Callable[..., Array], *args: Any, out: Array = None, dtype: 
 
 
 class StrictBackend(Backend):
-    """A backend whose arrays are on the fake device. Only ``from_host`` and ``to_host`` transfer
-    them.
-    """
+    """Arrays are on the fake device. Only ``from_host`` and ``to_host`` transfer them."""
 
     def from_host(self, array: np.ndarray) -> Array:
         assert isinstance(array, np.ndarray)

@@ -119,8 +119,7 @@ def _uniform(xp: Any, bits: Array, largest: Array) -> Array:
 def _affine(
     xp: Any, dy: Array, angle: Array, k: Array, dx: Array, ds: Array, dt: Array, share: Array
 ) -> tuple[Array, ...]:
-    """Random numbers -> the factors of 1, y and x for the row that a pixel is sampled from, then
-    the column.
+    """Random numbers -> the factors of 1, y and x for the row to sample, then for the column.
 
     A pixel at (y, x) is sampled at (dy, dx) + R S D (y, x), with the rotation R = (cos, -sin; sin,
     cos), the shear S = (1, 0; k, 1) and the scaling D = (s, 0; 0, t). The factors are those of the
@@ -134,9 +133,7 @@ def _affine(
 
 
 def _corner(xp: Any, place: Array, home: Array, limit: float) -> tuple[Array, Array]:
-    """A displacement along one axis from home -> the pixel before that position, and the distance
-    to it.
-    """
+    """A displacement from home along one axis -> the pixel before that position; how far past it."""
     place = xp.clip(home + place, 0.0, limit)
     corner = xp.floor(place)
     return corner, place - corner

@@ -43,8 +43,7 @@ class Prepared:
 
 
 def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
-    """The grey values (h, w), uint8, of a picture file, with its longer side reduced to at most
-    256.
+    """The grey values (h, w), uint8, of a picture file, reduced to at most 256 a side.
 
     Transparent parts become white, or black if the visible parts are light.
 
@@ -94,8 +93,7 @@ def _grey(image_module: Any, operations: Any, opened: Any) -> np.ndarray:
 
 
 def _with_8_bits(image_module: Any, picture: Any) -> Any:
-    """Convert a picture of floats, or of ints with more bits, to 8 bits; Pillow would cut off
-    values at 255.
+    """Convert a picture of floats or wider ints to 8 bits; Pillow would cut off values at 255.
 
     Files do not say how many of the bits they use, so 0 (or the least value, if that is lower)
     becomes black, and the brightest value white.
@@ -234,9 +232,7 @@ def _without_rules(ndimage: Any, mask: np.ndarray, notes: list[str]) -> np.ndarr
 
 
 def _opened(ndimage: Any, mask: np.ndarray, length: int, axis: int) -> np.ndarray:
-    """``binary_opening`` by a line of this length along the axis, in time that does not depend on
-    the length.
-    """
+    """``binary_opening`` by a line along the axis; the time does not depend on its length."""
     shift = -1 if length % 2 == 0 else 0  # the middle of an even length, seen from its other end
     eroded = ndimage.minimum_filter1d(mask.astype(np.uint8), length, axis, mode="constant")
     return np.asarray(ndimage.maximum_filter1d(eroded, length, axis, mode="constant", origin=shift) > 0)

@@ -96,8 +96,7 @@ class BatchNorm(ann.nn.layers.Layer):
             self.backend.copyto(self.row, out=out)
 
     def fold(self, weight: Array, statistics: Array, gain: Array, shift: Array) -> tuple[Array, Array]:
-        """The weight and bias that do the same as x W followed by this layer, with fixed
-        statistics.
+        """A weight and bias that do the same as x W and this layer, with fixed statistics.
 
         gain (x W - mean) / deviation + shift = x (W gain / deviation) + shift - mean gain /
         deviation.

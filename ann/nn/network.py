@@ -1,5 +1,4 @@
-"""The mathematics of a network: a sequence of layers. Forward is a loop over them, and backward is
-the reversed loop.
+"""The mathematics of a network: layers in sequence. Forward is a loop, and backward its reverse.
 
 All parameters are in one flat vector and their gradients in another, so an update, a copy or a
 comparison is one operation. Parameters with weight decay (the weights) come first, then those

@@ -1,6 +1,4 @@
-"""Numbers that change from step to step, such as the learning rate, in arrays that compiled steps
-read.
-"""
+"""Numbers that change from step to step, such as the learning rate, for compiled steps to read."""
 
 from __future__ import annotations
 

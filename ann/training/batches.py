@@ -1,6 +1,4 @@
-"""The training images on their device, and the batches made from them: gathered, scaled, distorted
-and with input dropout.
-"""
+"""Training images on their device, and the batches made from them."""
 
 from __future__ import annotations
 
@@ -75,14 +73,14 @@ def training_set(
 
 
 def lit_pixels(network: NeuralNetwork, images: Any, recipe: Recipe) -> Any:
-    """Indices of the pixels that are not black in every training image, a host array; None to use
-    all.
+    """Indices of the pixels that training needs, a host array; None for all.
 
-    Black pixels add nothing to a sum, so skipping them is exact. For MNIST it saves 8 % of the
-    first layer. Their weights become 0, because nothing is learnt about them. All pixels are used
-    if training distorts the images or moves them, if the optimizer is Muon, whose steps depend on
-    the shape of the weights, or if the network was trained before and may use them. A few black
-    pixels are kept, because processors prefer multiples of 8.
+    These are the pixels that are not black in every training image. Black pixels add nothing to a
+    sum, so skipping them is exact. For MNIST it saves 8 % of the first layer. Their weights become
+    0, because nothing is learnt about them. All pixels are used if training distorts the images or
+    moves them, if the optimizer is Muon, whose steps depend on the shape of the weights, or if the
+    network was trained before and may use them. A few black pixels are kept, because processors
+    prefer multiples of 8.
     """
     changes = recipe.strengths.any or recipe.adversarial or recipe.optimizer == "muon"
     if changes or network.recipe is not None or not isinstance(network.network.layers[0], Dense):

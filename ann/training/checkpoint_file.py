@@ -74,8 +74,7 @@ def write_checkpoint(
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], TrainingState, dict[str, np.ndarray]]:
-    """The run, the state and the arrays of a checkpoint, as they were given to
-    ``write_checkpoint``.
+    """The arguments of ``write_checkpoint`` from its file: run, state and arrays.
 
     Raises:
         CheckpointError: it is missing, unreadable, damaged or of another version.

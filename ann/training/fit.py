@@ -158,9 +158,7 @@ def _run(network: NeuralNetwork, recipe: Recipe, data: TrainingData) -> Callable
 
 
 def _raise_if_diverged(network: NeuralNetwork, loss: float, epoch: int, recipe: Recipe) -> None:
-    """Raise DivergenceError, naming the members that diverged, unless loss and parameters are
-    finite.
-    """
+    """Raise DivergenceError, naming diverged members, unless loss and parameters are finite."""
     totals = network.backend.to_host(network.backend.xp.sum(network.parameters, axis=-1))  # finite if all are
     finite = [math.isfinite(total) for total in totals.reshape(-1).tolist()]
     if math.isfinite(loss) and all(finite):

@@ -208,7 +208,7 @@ class Trainer:
         return done
 
     def _run_step(self, indices: Array, share: float) -> Array:
-        """Make a step on the images with these indices; their logits."""
+        """Make a step on the images with these indices; returns their logits."""
         kind = indices.shape[-1], share
         if kind not in self._ready:
             own_indices = self._user.backend.xp.asarray(indices, copy=True)
@@ -259,27 +259,21 @@ class Trainer:
         self._keys[..., -1:] = upload(distortion.astype("uint32"))
 
     def _agree(self) -> None:
-        """Give all processes the state of the first: different machines may round differently, and
-        must not drift apart.
-        """
+        """Copy the first process's state to all: rounding differs by machine, and would add up."""
         for array in self._state.values():
             if self._processes.rank > 0:
                 array[...] = self._user.backend.xp.zeros_like(array)
             self._processes.sum(array)
 
     def state(self, done: int) -> dict[str, Array]:
-        """All arrays that last from step to step, after ``done`` steps of an epoch, to read or to
-        fill.
-        """
+        """The arrays that last from step to step, after ``done`` steps of an epoch."""
         if not done:
             return dict(self._state)
         seen = min(done * self._recipe.batch_size, self._images.count)
         return {**self._state, "logits": self.loss.logits[..., :seen, :]}
 
     def gather(self, done: int) -> None:
-        """Complete ``state`` after ``done`` steps of an epoch: give every process the logits of
-        all.
-        """
+        """Complete ``state`` after ``done`` steps of an epoch: gather the logits of all processes."""
         if done and self._processes.size > 1:
             with self._user.backend.ignore_overflow():
                 self.loss.gather()

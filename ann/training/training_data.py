@@ -48,9 +48,7 @@ class TrainingData:
 def check_training_data(
     network: NeuralNetwork, dataset: Dataset, recipe: Recipe, weights: Any, processes: Processes
 ) -> TrainingData:
-    """The data, split into training and validation images. Raises ValueError if something does not
-    fit.
-    """
+    """The training and validation data. Raises ValueError if something does not fit."""
     kinds: dict[str, tuple[Any, type]] = {
         "network": (network, NeuralNetwork),
         "dataset": (dataset, Dataset),
@@ -88,9 +86,7 @@ def check_training_data(
 
 
 def _checked_weights(weights: Any, given: int, trained_on: int) -> Any:
-    """The weights of the images to train on, or None. Raises ValueError if they are invalid, or all
-    0.
-    """
+    """The weights of the images to train on, or None. Raises ValueError if all are 0."""
     if weights is None:
         return None
     checked = check_weights("weights", weights, given)[:trained_on]
@@ -100,9 +96,7 @@ def _checked_weights(weights: Any, given: int, trained_on: int) -> Any:
 
 
 def _sorted_labels(trained_on: Any, held_out: Any) -> str:
-    """A warning if the validation images (the last ones) have different classes from the rest,
-    otherwise "".
-    """
+    """A warning if the classes of the validation images differ from the rest, otherwise ""."""
     before, last = (_counts(labels) for labels in (trained_on, held_out))
     advice = "if the images are sorted, shuffle them with their labels"
     if unknown := sorted(last.keys() - before.keys()):
@@ -118,9 +112,7 @@ def _sorted_labels(trained_on: Any, held_out: Any) -> str:
 
 
 def _counts(labels: Any) -> Counter[int]:
-    """The number of images in each class. Empty for target rows with values other than 0 and 1,
-    which have no classes.
-    """
+    """The number of images per class; empty for target rows other than 0 and 1, without classes."""
     if labels.ndim == 1:
         return Counter(labels.tolist())
     if not ((labels == 0) | (labels == 1)).all():

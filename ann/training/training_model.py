@@ -93,8 +93,7 @@ class TrainingModel:
             (norm.shift if norm else ours.bias)[...] = theirs.bias
 
     def export(self, parameters: Array, statistics: Array) -> None:
-        """Copy parameters, or averages of them, to the user's network, with normalisation folded
-        in.
+        """Copy parameters, or averages of them, to the user's network, with folded normalisation.
 
         All are written at once, so that neither Ctrl-C nor another thread leaves or finds the
         network half updated.
@@ -129,8 +128,6 @@ class _Columns:
         return self._xp.take(weight, self._kept, axis=-2)
 
     def into(self, rows: Array) -> Array:
-        """Weights (..., I, O) with these rows (..., kept, O) and 0 elsewhere: nothing was learnt
-        about the others.
-        """
+        """Weights (..., I, O) with these rows (..., kept, O), and 0 for inputs that are not kept."""
         rest = self._xp.zeros((*rows.shape[:-2], self._rest, rows.shape[-1]), dtype=rows.dtype)
         return self._xp.take(self._xp.concat([rows, rest], axis=-2), self._usual, axis=-2)
