@@ -164,7 +164,7 @@ def test_a_committee(digits):
         ({"optimizer": "lbfgs"}, "optimizer: unknown 'lbfgs'"),
         ({"batch_size": 0}, "batch_size: expected a whole number of at least 1"),
         ({"epochs": 1.5}, "epochs: expected a whole number"),
-        ({"validation": 100}, "validation: 100 of 100 images leave none to train on"),
+        ({"validation": 100}, "validation: 100 validation images of 100 leave none to train on"),
         ({"early_stopping": 1}, "early_stopping: it needs validation images"),
         ({"dtype": "float16"}, "dtype: expected 'float32', 'float64' or None, got 'float16'"),
         ({"dtype": 3}, "dtype: expected 'float32', 'float64' or None, got 3"),

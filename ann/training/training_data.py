@@ -73,7 +73,7 @@ def check_training_data(
         labels = check_labels("train_labels", labels, network.output_dim, len(images))
     count = len(images) - recipe.validation
     if count < 1:
-        raise ValueError(f"validation: {recipe.validation} of {len(images)} images leave none to train on")
+        raise ValueError(f"validation: {recipe.validation} validation images of {len(images)} leave none to train on")
     if recipe.batch_size > count:
         raise ValueError(f"batch_size: {recipe.batch_size} is more than the {count} training images")
     if recipe.batch_size < processes.size:

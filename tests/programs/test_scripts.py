@@ -245,7 +245,7 @@ def test_a_precision_that_needs_a_gpu(tmp_path):
 def test_bad_values_for_train(tmp_path, small_data):
     for arguments, message in [
         (["--batch-size", "301"], "error: --batch-size: 301 is more than the 300 training images"),
-        (["--validation", "300"], "error: --validation: 300 of 300 images leave none to train on"),
+        (["--validation", "300"], "error: --validation: 300 validation images of 300 leave none to train on"),
         (["--output-activation", "tanh"], "error: loss 'cross-entropy' needs outputs between 0 and 1"),
         (["--data", "absent"], "error: absent: no such data folder"),
         (["--output", "x" * 300], "File name too long"),

@@ -211,7 +211,7 @@ def test_data_sets_are_equal_where_they_are_the_same(dataset):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"validation": 500}, "validation: 500 of 500 images leave none to train on"),
+        ({"validation": 500}, "validation: 500 validation images of 500 leave none to train on"),
         ({"batch_size": 441}, "batch_size: 441 is more than the 440 training images"),
     ],
 )
