@@ -131,7 +131,7 @@ def test_an_activation_from_a_file(tmp_path, small_data):
         (
             "import ann\nann.register_activation('relu', abs, abs)\n",
             1,
-            "line 2: ValueError: activation 'relu' is there",
+            "line 2: ValueError: activation 'relu' is built in",
         ),
     ],
 )
