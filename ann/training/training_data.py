@@ -91,7 +91,7 @@ def _checked_weights(weights: Any, given: int, trained_on: int) -> Any:
         return None
     checked = check_weights("weights", weights, given)[:trained_on]
     if not checked.any():
-        raise ValueError("weights: all training images have weight 0, so nothing would be learnt")
+        raise ValueError("weights: all training images have weight zero, so nothing would be learnt")
     return checked
 
 

@@ -371,13 +371,13 @@ def test_weights_that_do_not_fit(dataset):
         (weights[1:], r"expected numbers of shape \(500,\), got \(499,\)"),
         (-weights, "expected numbers of at least 0, got -1.0 at index 0"),
         (weights * np.nan, "expected finite float32 numbers"),
-        (weights * 0, "all training images have weight 0"),
+        (weights * 0, "all training images have weight zero"),
         ("ones", "expected a NumPy array"),
     ):
         with pytest.raises(ValueError, match=f"weights: {message}"):
             trained(ann.get_backend("cpu"), dataset, SMALL, weights=wrong)
     weights[:440] = 0
-    with pytest.raises(ValueError, match="all training images have weight 0"):
+    with pytest.raises(ValueError, match="all training images have weight zero"):
         trained(ann.get_backend("cpu"), dataset, dataclasses.replace(SMALL, validation=60), weights=weights)
 
 
