@@ -1,7 +1,7 @@
-"""A multilayer perceptron written from scratch, on NumPy or, with the same source, on CuPy.
+"""A multilayer perceptron written from scratch, on NumPy and, with the same source, on CuPy.
 
-README.md beside this file is the map. A public name is imported when it is first used, so that a program can
-set up its process, with ``ann.cli.bootstrap``, before NumPy is imported.
+README.md in this folder is a map of the package. Public names are imported on first use, so that a
+program can set up its process with ``ann.cli.bootstrap`` before NumPy is imported.
 """
 
 from importlib import import_module

@@ -8,7 +8,7 @@ from ann.cli import bootstrap
 
 
 def main() -> None:
-    """Run the program that the first word names, or list them all."""
+    """Run the program that the first argument names, or list the programs."""
     found = {path.stem: path for path in sorted((bootstrap.ROOT / "scripts").glob("*.py"))}
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in found:

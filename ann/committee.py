@@ -11,13 +11,13 @@ from ann.neural_network import NeuralNetwork
 
 
 def committee_of(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
-    """A committee of copies of these networks, or of the members of committees.
+    """A committee of copies of these networks. Committees among them contribute all their members.
 
     It has the device, the seed, the recipe and the self-test images of the first network.
 
     Raises:
-        ValueError: there are fewer than two, or the layers, loss or type of one differ from those
-            of the first.
+        ValueError: there are fewer than two networks, or one differs from the first in layers, loss
+            or dtype.
     """
     if not isinstance(networks, Sequence) or not all(isinstance(network, NeuralNetwork) for network in networks):
         raise ValueError("networks: expected a list of ann.NeuralNetwork")

@@ -1,5 +1,5 @@
-"""The network for users: it is built from a list of layers, takes host arrays and checks them, is saved and pickled.
-The mathematics is in ``nn.network``.
+"""The network for users. It is built from a layer list, takes host arrays and checks them, and can
+be saved and pickled. The mathematics is in ``nn.network``.
 """
 
 from __future__ import annotations
@@ -34,20 +34,21 @@ from ann.validation import (
     host_array,
 )
 
-_UNSCALED, _STANDARD = 16.0, 1.0  # inputs above this, with a mean above that, are taken for pixels that were not scaled
-SELF_TEST_IMAGES = 16  # images that a model file carries
-CHUNK = 1000  # images that a network is applied to at a time, at most, so that many need little memory
-_NUMBERS = 2**22  # in any layer's outputs for them, at most, unless a single image has more
+# Inputs above the first number, with a mean above the second, are probably unscaled pixels
+_UNSCALED, _STANDARD = 16.0, 1.0
+SELF_TEST_IMAGES = 16  # stored in a model file, at most
+CHUNK = 1000  # images in a forward pass, at most, to limit memory
+_NUMBERS = 2**22  # outputs of a layer in a forward pass, at most, unless one image has more
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How well a network does on some images.
+    """The results of a network on some images.
 
     Attributes:
         loss: the mean over the images; for a committee, the mean of its members' losses.
-        errors: how many images got a wrong label.
-        count: how many images there are.
+        errors: the number of images with a wrong label.
+        count: the number of images.
     """
 
     loss: float
@@ -56,7 +57,7 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """The share of images that got the right label."""
+        """The fraction of images with the right label."""
         return 1.0 - self.errors / self.count
 
 
@@ -64,32 +65,36 @@ class NeuralNetwork(SetOnce):
     """A multilayer perceptron, or a committee of several.
 
     Args:
-        layers: one dict for each layer, ``{"input_dim": 784, "output_dim": 128, "activation": "sigmoid"}``.
-        loss: "cross-entropy" (outputs sigmoid or softmax) or "quadratic".
+        layers: one dict per layer, ``{"input_dim": 784, "output_dim": 128, "activation":
+            "sigmoid"}``.
+        loss: "cross-entropy" (for sigmoid or softmax outputs) or "quadratic".
         device: "cpu", "gpu", "auto" or a ``Backend``.
-        seed: of the initial weights and of everything random in training; at least 0.
+        seed: for the initial weights and everything random in training; at least 0.
         dtype: "float32", or "float64" for checking gradients.
-        parameters: a host vector (..., P) to start from, in the order of the attribute; None: random weights, no
-            biases.
-        committee: K, how many networks of these layers there are, whose outputs are averaged. The first has the seed,
-            the second the next one, and so on; each is what it would be alone.
+        parameters: host vector (..., P) of initial parameters, ordered like the attribute; None:
+            random weights, and biases of 0.
+        committee: K, the number of networks with these layers, whose outputs are averaged. The
+            first has this seed, the second the next one, and so on; each is the network that would
+            result from its seed alone.
 
     Attributes:
-        layer_list: the layers as above, as a copy: changing it does not change the network.
+        layer_list: a copy of the layers; changing it does not change the network.
         network: the mathematics: layers, loss and gradients.
-        parameters: (..., P) device vector: first all weights (I, O), layer by layer, and then all biases (O,).
-        input_dim, output_dim: how many inputs and outputs there are.
-        recipe: the hyperparameters that trained it, as a plain dict, or None.
-        self_test_images: (M, I) host array of at most 16 uint8 images. The model file stores them with the network's
-            outputs, and loading it checks that they are still the same. None: random images. ``fit`` sets the first
-            training images.
-        warned: whether there was a warning about inputs that look unscaled; there is only one.
+        parameters: (..., P) device vector: first all weights (I, O), layer by layer, then all
+            biases (O,).
+        input_dim, output_dim: the numbers of inputs and outputs.
+        recipe: the hyperparameters of its training, as a plain dict, or None.
+        self_test_images: (M, I) host array of at most 16 uint8 images. A model file stores them
+            with the network's outputs, and loading it checks that the outputs are still the same.
+            None: random images. ``fit`` sets the first training images.
+        warned: whether it has warned about inputs that look unscaled, which it does only once.
 
-    Only ``recipe``, ``self_test_images`` and ``warned`` can be replaced. Parameters can be changed in place.
+    Only ``recipe``, ``self_test_images`` and ``warned`` can be assigned. Parameters can be changed
+    in place.
 
     Raises:
-        ValueError: an argument is wrong; the message names the layer, counted from 1.
-        AttributeError: code tries to replace another attribute.
+        ValueError: an argument is wrong; the message gives the number of the layer, counted from 1.
+        AttributeError: another attribute is assigned.
         DeviceError: the device cannot be used.
     """
 
@@ -108,7 +113,7 @@ class NeuralNetwork(SetOnce):
         self._layer_list = check_layer_list(layers)
         self.seed = check_count("seed", seed, at_least=0)
         self.committee = check_count("committee", committee, at_least=1)
-        check_count("seed", self.seeds[-1], at_least=0)  # the last member's, too
+        check_count("seed", self.seeds[-1], at_least=0)  # the last member's seed
         if not isinstance(dtype, str) or dtype not in ("float32", "float64"):
             raise ValueError(f"dtype: expected 'float32' or 'float64', got {printable(dtype)}")
         fused_loss = get_loss(loss, self._layer_list[-1]["activation"])
@@ -137,7 +142,6 @@ class NeuralNetwork(SetOnce):
 
     @property
     def layer_list(self) -> list[dict[str, Any]]:
-        """See the class."""
         return copy.deepcopy(self._layer_list)
 
     def __repr__(self) -> str:
@@ -147,7 +151,7 @@ class NeuralNetwork(SetOnce):
 
     @property
     def chunk(self) -> int:
-        """How many images it is applied to at a time."""
+        """The number of images in a forward pass."""
         widest = max(self.input_dim, *(layer["output_dim"] for layer in self._layer_list))
         return max(1, min(CHUNK, _NUMBERS // (self.committee * int(widest))))
 
@@ -157,9 +161,9 @@ class NeuralNetwork(SetOnce):
         return range(self.seed, self.seed + self.committee)
 
     def member(self, number: int) -> NeuralNetwork:
-        """A copy of one network of a committee, counted from 0. Raises ValueError where there are not so many."""
+        """A copy of one network of a committee, counted from 0. Raises ValueError if there is none."""
         if check_count("number", number, at_least=0) >= self.committee:
-            raise ValueError(f"number: expected one from 0 to {self.committee - 1}, got {number}")
+            raise ValueError(f"number: expected 0 to {self.committee - 1}, got {number}")
         vector = self.backend.to_host(self.parameters).reshape(self.committee, -1)[number]
         seed = self.seeds[number]
         one = NeuralNetwork(self.layer_list, self.loss_name, self.backend, seed, self.dtype_name, vector)
@@ -167,19 +171,20 @@ class NeuralNetwork(SetOnce):
         return one
 
     def train_batch(self, X: Any, Y: Any, learning_rate: float) -> float:
-        """One forward pass, one backward pass and one step of plain gradient descent: p = p - learning_rate * dL/dp.
+        """Train on one batch with plain gradient descent: p = p - learning_rate dL/dp.
 
         Args:
-            X: images (N, I) or (N, height, width): uint8 pixels, which are divided by 255, or finite floats, which
-                are taken as they are, and should reach from 0 (black) to 1 (white).
+            X: images (N, I) or (N, height, width): uint8 pixels, which are divided by 255, or
+                finite floats, which are used unchanged and should be from 0 (black) to 1 (white).
             Y: (N,) integer labels, or (N, O) one-hot rows.
             learning_rate: above 0.
 
         Returns:
-            The batch's mean loss before the step; a committee's is the mean of its members'.
+            The mean loss of the batch before the update, averaged over a committee's members.
 
         Raises:
-            ValueError: an argument is wrong; the message names it, what was expected and what was given.
+            ValueError: an argument is wrong; the message names it, with the expected and the given
+                value.
         """
         learning_rate = check_number("learning_rate", learning_rate, above=0)
         images = check_images("X", X, self.input_dim, self.dtype_name)
@@ -192,7 +197,7 @@ class NeuralNetwork(SetOnce):
             return float(self.backend.xp.mean(loss))
 
     def apply(self, X: Any) -> Any:
-        """Images X, as in ``train_batch``, -> output rows (N, O), a host array. Any number of threads may call it."""
+        """Outputs (N, O), a host array, for images X as in ``train_batch``. Thread-safe."""
         images = check_images("X", X, self.input_dim, self.dtype_name)
         self.warn_of_unscaled("X", images)
         outputs = self.backend.xp.empty((len(images), self.output_dim), dtype=self.network.dtype)
@@ -205,14 +210,14 @@ class NeuralNetwork(SetOnce):
         return self.backend.to_host(outputs)
 
     def predict(self, X: Any) -> Any:
-        """Images X, as in ``train_batch``, -> the label (N,) of the largest output of each, a host array."""
+        """The label with the largest output, a host array (N,), for X as in ``train_batch``."""
         return self.apply(X).argmax(axis=-1)
 
     def evaluate(self, X: Any, Y: Any) -> Evaluation:
-        """Loss and accuracy on images X and labels Y, both as in ``train_batch``. Nothing is changed.
+        """Loss and accuracy on images X and labels Y, both as in ``train_batch``.
 
-        Where target rows are not one-hot, an image counts as an error unless each output is above 0.5 just where its
-        target is.
+        If target rows are not one-hot, an image is right if each output is above 0.5 exactly where
+        its target is.
         """
         images = check_images("X", X, self.input_dim, self.dtype_name)
         labels = host_array("Y", Y)
@@ -225,9 +230,12 @@ class NeuralNetwork(SetOnce):
         return Evaluation(loss / len(images), errors, len(images))
 
     def measure(self, images: Array, targets: Array, labels: Array | None) -> tuple[float, int]:
-        """The sum of the losses, and the number of errors, on device images (N, I) with targets (N, O) and labels (N,).
+        """The sum of the losses, and the number of errors, on device images (N, I).
 
-        labels: None for target rows that are not one-hot.
+        Args:
+            images: uint8 pixels or floats.
+            targets: (N, O) device array.
+            labels: (N,) device array; None for target rows that are not one-hot.
         """
         xp, network = self.backend.xp, self.network.with_own_arrays()
         loss_sum = xp.zeros((), dtype=network.dtype)
@@ -245,7 +253,7 @@ class NeuralNetwork(SetOnce):
         return float(loss_sum), int(errors)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a model file, wholly or not at all.
+        """Write a model file, completely or not at all.
 
         Raises:
             OSError: it cannot be written.
@@ -254,7 +262,7 @@ class NeuralNetwork(SetOnce):
         write_atomically(path, self.to_bytes())
 
     def to_bytes(self) -> bytes:
-        """The contents of its model file, known to be readable. Raises ValueError where they would not be."""
+        """The contents of its model file. Raises ValueError if ``load_model`` could not read them."""
         layers = []
         for spec, (weight, bias) in zip(self._layer_list, self.weights_and_biases(), strict=True):
             layers.append({**spec, "weight": weight, "bias": bias})
@@ -266,14 +274,13 @@ class NeuralNetwork(SetOnce):
         return model_file.to_bytes(layers, self.loss_name, PIXEL_SCALE, self.seed, self.recipe, images)
 
     def weights_and_biases(self) -> list[tuple[Any, Any]]:
-        """Host arrays for each layer: weights (..., I, O) and biases (..., O)."""
+        """For each layer, host arrays: weights (..., I, O) and biases (..., O)."""
         to_host = self.backend.to_host
         dense = [layer for layer in self.network.layers if isinstance(layer, Dense)]
         return [(to_host(layer.weight), to_host(layer.bias)[..., 0, :]) for layer in dense]
 
     @property
     def self_test_images(self) -> Any:
-        """See the class."""
         return self._self_test_images
 
     @self_test_images.setter
@@ -282,11 +289,11 @@ class NeuralNetwork(SetOnce):
             images = check_images("self_test_images", images, self.input_dim)
             if images.dtype.name != "uint8" or len(images) > SELF_TEST_IMAGES:
                 raise ValueError(f"self_test_images: expected at most {SELF_TEST_IMAGES} images of uint8 pixels")
-            images = images.copy()  # and not a view of a whole file, or data set
+            images = images.copy()  # a view would keep the whole data set in memory
         self._self_test_images = images
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a pickle holds: how to build the network, and host arrays."""
+        """The contents of a pickle: how to build the network, and host arrays."""
         parameters = self.backend.to_host(self.parameters).copy()
         return {
             "arguments": (
@@ -298,7 +305,7 @@ class NeuralNetwork(SetOnce):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Build it again, on the CPU: the machine that reads the pickle may have no GPU."""
+        """Rebuild the network on the CPU: the machine that reads the pickle may have no GPU."""
         self.__init__(*state["arguments"])  # type: ignore[misc]
         self.recipe, self.self_test_images = state["recipe"], state["self_test_images"]
 
@@ -311,7 +318,7 @@ class NeuralNetwork(SetOnce):
         return twin
 
     def _upload(self, array: Any) -> Array:
-        """Host pixels, or host floats of any type -> device pixels, or floats of the network's type."""
+        """Upload host pixels as they are, and host floats as the network's dtype."""
         return self.backend.from_host(
             array if array.dtype.name == "uint8" else array.astype(self.dtype_name, copy=False)
         )
@@ -327,30 +334,30 @@ class NeuralNetwork(SetOnce):
             warnings.warn(text, TrainingWarning, stacklevel=stacklevel)
 
     def _room(self, count: int) -> Array:
-        """An array for the inputs of a chunk: fresh memory for each would cost a tenth of the time."""
+        """An array for the inputs of a chunk. Reusing it saves a tenth of the time."""
         return self.backend.xp.empty((min(count, self.chunk), self.input_dim), dtype=self.network.dtype)
 
     def _inputs(self, images: Array, room: Array) -> Array:
-        """Device images (N, I) -> the inputs of the network, in the first rows of ``room``."""
+        """Network inputs for device images (N, I), in the first rows of ``room``."""
         x = room[: images.shape[0], :]
         fill_inputs(self.backend, images, out=x)
         return x
 
 
 def slices(count: int, size: int) -> Iterator[slice]:
-    """0 .. count in slices of ``size``, the last one smaller where it does not divide."""
+    """0 .. count in slices of ``size``; the last one may be smaller."""
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
 
 
 def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> NeuralNetwork:
-    """Read a model file, wherever it was trained, onto a device. It is safe to open a stranger's file.
+    """Load a model file onto a device, wherever it was trained. Untrusted files are safe to load.
 
-    Its self-test is run, so a model that loads computes here what it computed where it was saved.
+    The self-test of the model is run: a model that loads computes the same as where it was saved.
 
     Raises:
-        ModelFileError: the file is missing, unreadable, damaged or not a model of this format, or an output of its
-            self-test is off by more than ``self_test.TOLERANCE``.
+        ModelFileError: the file is missing, unreadable, damaged or not a model of this format, or
+            an output in its self-test differs by more than ``self_test.TOLERANCE``.
         DeviceError: the device cannot be used.
     """
     backend = get_backend(device)
@@ -358,14 +365,14 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
     test = contents["examples"]
     specs = [{key: layer[key] for key in LAYER_KEYS} for layer in contents["layers"]]
     try:
-        right = not test or self_test.passes_self_test(contents)  # before anything as large as the file is built
+        right = not test or self_test.passes_self_test(contents)  # before a large network is built
         if right:
             committee, parameters = model_file.parameter_vector(contents)
             network = NeuralNetwork(
                 specs, contents["loss"], backend, contents["seed"], parameters=parameters, committee=committee
             )
             network.recipe, network.self_test_images = contents["recipe"], test and test["images"]
-            if test and backend.name != "cpu":  # where the same was just computed
+            if test and backend.name != "cpu":  # on the CPU, the test was just done
                 found = self_test.safe_outputs(network.apply, network.self_test_images)
                 right = self_test.outputs_match(test["outputs"], found, self_test.TOLERANCE)
     except ValueError as error:
@@ -374,7 +381,7 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
         raise ModelFileError(f"{path}: there is not enough memory for its network") from None
     if not right:
         raise ModelFileError(
-            f"{path}: its self-test fails: on this machine it gives other outputs than where it was saved; if it uses "
-            "your own activation, import the one that it was trained with"
+            f"{path}: its self-test fails: its outputs here differ from those where it was saved; "
+            "if it uses your own activation, import the one that it was trained with"
         )
     return network

@@ -227,7 +227,7 @@ def test_pixels_that_were_not_scaled_are_warned_of_once(digits):
 
 def test_errors_name_the_arguments_that_were_given(digits):
     X, y = digits
-    with pytest.raises(ValueError, match=r"^sample_weight: they are zero for all images that are trained on"):
+    with pytest.raises(ValueError, match=r"^sample_weight: all training images have weight zero"):
         MLPClassifier(**SMALL).fit(X, y, np.zeros(len(y)))
     with pytest.raises(ValueError, match=r"^y: expected rows of numbers from 0 to 1 for this loss, got -1 to 1"):
         MLPClassifier(**SMALL).fit(X, 2 * np.eye(10, dtype=int)[y] - 1)

@@ -1,5 +1,5 @@
-"""What a trained network has learnt, in numbers for the figures of the report: calibration of its
-probabilities, ideal inputs, robustness to distortions, and labels that it doubts.
+"""What a trained network has learnt, in numbers for the figures of the report: calibration, ideal
+inputs, robustness to distortions, and nearest images.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ann.validation import check_labels
 _TINY = 1e-38  # smaller probabilities are raised to this before the logarithm
 _ASCENT, _STEP = 150, 0.25  # of an ideal input: the number of steps and their length
 _DARK, _FADE = 0.1, 0.01  # its initial pixels, and the fraction by which they fade in a step
-_ROWS = 10_000  # images that are compared at a time
+_ROWS = 10_000  # images compared at a time
 
 
 def probabilities(outputs: np.ndarray) -> np.ndarray:
@@ -31,11 +31,11 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """How confident a network was, and how often it was right then.
+    """How confident a network is, and how often it is right.
 
     Attributes:
         confidence: (B,) the mean probability of the predictions in each bin.
-        accuracy: (B,) the fraction of them that was right.
+        accuracy: (B,) the fraction of them that are right.
         counts: (B,) the number of predictions; empty bins are left out.
         expected_error: the mean of |accuracy - confidence| over predictions.
     """
@@ -74,11 +74,11 @@ def losses(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def ideal_inputs(network: NeuralNetwork, most: int = 1000) -> np.ndarray:
-    """For each class (at most ``most``), an image (C, I) of floats from 0 to 1 with a maximal output.
+    """Images (C, I) of floats, 0 to 1, that maximise the output of each class (at most ``most``).
 
-    Starts from dark grey and makes steps of equal length against dL/dx, in which all pixels fade a
-    little: Simonyan et al. (2014), Deep inside convolutional networks, section 2, equation 1. No
-    parameter changes.
+    Gradient ascent from dark grey, with steps of equal length, in which all pixels also fade a
+    little: Simonyan et al. (2014), Deep inside convolutional networks, section 2, equation 1. The
+    parameters do not change.
     """
     backend, classes = network.backend, min(most, network.output_dim)
     layers = network.network.with_own_arrays()
@@ -133,7 +133,7 @@ class Change:
 
 
 def changes() -> list[Change]:
-    """Distortions that digits meet in practice. Raises ImportError without SciPy."""
+    """Distortions that occur in practice. Raises ImportError without SciPy."""
     ndimage = require("scipy.ndimage", "report", "the report needs SciPy")
 
     def turned(images: np.ndarray, degrees: float) -> list[np.ndarray]:
@@ -164,7 +164,7 @@ def changes() -> list[Change]:
 
 
 def robustness(network: NeuralNetwork, images: np.ndarray, labels: np.ndarray, change: Change) -> list[float]:
-    """The error rate at each level of a change, on images (N, height, width)."""
+    """The error rate at each level of a distortion, on images (N, height, width)."""
     return [
         float(np.mean([(network.predict(stack) != labels).mean() for stack in change.make(images, level)]))
         for level in change.levels

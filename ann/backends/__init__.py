@@ -1,1 +1,1 @@
-"""What computes: each backend is an array library, a way in and a way out."""
+"""Devices: each backend is an array library, with transfers from and to the host."""

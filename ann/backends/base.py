@@ -1,6 +1,6 @@
-"""What the mathematics asks of a device: an array namespace ``xp``, a way in and a way out, and a few operations that
-devices do in their own ways. Here each is written with ``xp`` alone, which says what it means; ``cpu`` and ``gpu``
-do the same faster.
+"""What the mathematics needs from a device: an array namespace ``xp``, transfers from and to the
+host, and a few operations. They are written here with ``xp`` alone, which defines what they mean;
+``cpu`` and ``gpu`` do the same faster.
 """
 
 from __future__ import annotations
@@ -11,40 +11,40 @@ from typing import Any
 
 import numpy as np
 
-Array = Any  # an array of whichever library ``xp`` is
+Array = Any  # an array of the library ``xp``
 
 
 class Backend:
-    """An array library, its two doors, and the few operations that devices do in their own ways.
+    """An array library, transfers from and to the host, and a few operations.
 
-    This base computes everything with ``xp`` alone. Subclasses do the same faster.
+    This base class computes everything with ``xp`` alone. Subclasses do the same faster.
 
     Attributes:
         name: "cpu" or "gpu".
-        xp: the namespace that computes: NumPy, or one that speaks the same array API.
-        description: the device in words and, after "auto", why it was picked.
+        xp: the array library: NumPy, or one with the same array API.
+        description: the device in words and, after "auto", why it was chosen.
     """
 
     def __init__(self, name: str, xp: Any, description: str = "") -> None:
         self.name, self.xp, self.description = name, xp, description
 
     def from_host(self, array: np.ndarray) -> Array:
-        """The only way in: a host array -> an array of ``xp`` (which on a CPU may share its memory)."""
+        """Copy a host array to the device (on a CPU, the memory may be shared). The only way in."""
         return array
 
     def to_host(self, array: Array) -> np.ndarray:
-        """The only way out: an array of ``xp`` -> a host array, after everything queued before it."""
+        """Copy a device array to the host, once it has been computed. The only way out."""
         return np.asarray(array)
 
     def synchronize(self) -> None:
-        """Wait until all that was queued has been computed. Only clocks need this."""
+        """Wait until everything queued has been computed. Only timing needs this."""
 
     def ignore_overflow(self) -> AbstractContextManager[object]:
-        """A context without NumPy's floating-point warnings: exp(89) may be inf, and ``fit`` detects divergence."""
+        """A context without NumPy's floating-point warnings: ``fit`` itself detects divergence."""
         return np.errstate(all="ignore")
 
     def matmul(self, a: Array, b: Array, out: Array, alpha: float = 1.0, beta: float = 0.0) -> None:
-        """out = beta out + alpha (a @ b), for a (..., M, K), b (..., K, N)."""
+        """out = beta out + alpha (a @ b), for a (..., M, K), b (..., K, N), out (..., M, N)."""
         xp = self.xp
         if beta == 0.0:
             xp.matmul(a, b, out=out)
@@ -64,7 +64,7 @@ class Backend:
         xp.add(out, x if isinstance(alpha, float) and alpha == 1.0 else xp.multiply(x, alpha), out=out)
 
     def copyto(self, array: Array, out: Array) -> None:
-        """out = array, converted to the type of out; fractions of what becomes an integer are lost."""
+        """out = array, converted to the dtype of out. Conversion to integers truncates."""
         out[...] = self.xp.astype(array, out.dtype)
 
     def elementwise(
@@ -74,17 +74,17 @@ class Backend:
         out: Array | tuple[Array, ...],
         spare: tuple[Array, ...] = (),
     ) -> None:
-        """out = function(xp, *arrays), for a formula of elementwise operations with operators.
+        """out = function(xp, *arrays), for a formula of elementwise operators and functions.
 
-        A backend may prepare a function once and keep that for later. So a function should take
-        hyperparameters and arrays as arguments, and be defined once, not in each training.
+        A backend may compile a function once and keep the result. So a function should take
+        hyperparameters and arrays as arguments, and be defined once, not anew in each training.
 
         Args:
             function: (xp, *arrays) -> an array, or a tuple of arrays if ``out`` is a tuple. It has
                 no side effects. Sums and maxima along the last axis are possible, but slower.
             arrays: device arrays that broadcast to the shape of ``out``, and Python numbers. When a
                 compiled step is replayed, 0-d arrays are read again, like all arrays.
-            out: where the results go. These may be among ``arrays``: they are written last.
+            out: where the results go. These may be among ``arrays``, because they are written last.
             spare: those of ``arrays`` that may be overwritten, because nothing reads them later.
         """
         results = function(self.xp, *arrays)
@@ -93,7 +93,7 @@ class Backend:
             self.copyto(result, out=target)
 
     def call(self, function: Callable[[], None]) -> None:
-        """Call what is no arithmetic, such as sending arrays; a record has it in its place among the rest."""
+        """Call a function that is not arithmetic, such as an all-reduce, and record the call."""
         function()
 
     def recorder(self) -> Backend:
@@ -101,10 +101,11 @@ class Backend:
         return self
 
     def compile(self, function: Callable[[], None]) -> Callable[[], object]:
-        """Call the function, and return what does the same again, to the same arrays with whatever is then in them.
+        """Call the function, and return one that repeats it on the same arrays, read anew.
 
-        What may be recorded: calls of ``xp`` and of the methods above whose results go to arrays that last, by
-        ``out=`` or by being held on to. Operators, such as a + b, and values read from arrays escape the record.
+        The function may call ``xp`` and the methods above, with results in arrays that persist:
+        given as ``out``, or kept by the caller. Operators, such as a + b, and values read from
+        arrays are not recorded.
         """
         function()
         return function

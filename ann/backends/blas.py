@@ -1,6 +1,6 @@
-"""NumPy's own BLAS, called directly, because it can do in one pass over memory what NumPy does in three:
-C = beta C + alpha A B, and y = beta y + alpha x. This is the one place where speed on the CPU costs readability;
-``prepare_matmul`` and ``prepare_axpby`` give the meaning in their first lines.
+"""Direct calls of NumPy's own BLAS, which does in one pass over memory what NumPy does in three: C
+= beta C + alpha A B, and y = beta y + alpha x. Only here does speed on the CPU cost readability;
+the docstrings of ``prepare_matmul`` and ``prepare_axpby`` say what is computed.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ import numpy as np
 Call = Callable[[], object]
 
 _ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112  # from cblas.h
-_INT = ctypes.c_int64  # where a BLAS takes 32-bit integers, it reads the lower half
+_INT = ctypes.c_int64  # a BLAS with 32-bit integers reads the lower half
 _REALS: dict[str, Any] = {"float32": ctypes.c_float, "float64": ctypes.c_double}
 _LETTERS = {"float32": "s", "float64": "d"}
 
-_SAFE = 2_000_000  # multiplications in each part of a batched product; with 1,000,000 OpenBLAS may crash (PR 5980)
-_ONE_THREAD = 262_144  # multiplications for each thread, at least, in OpenBLAS
-_LARGE = 64_000_000  # multiplications from which on waiting is a small part
+# Multiplications in each part of a batched product, at least; with 1,000,000, OpenBLAS may crash:
+# OpenBLAS PR 5980
+_SAFE = 2_000_000
+_ONE_THREAD = 262_144  # OpenBLAS gives each thread at least this many multiplications
+_LARGE = 64_000_000  # for more multiplications, waiting hardly matters
 
 
 def prepare_matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, beta: float) -> list[Call] | None:
-    """Calls that compute out = beta out + alpha (a @ b), or None where this BLAS or these arrays do not allow it.
+    """Calls that compute out = beta out + alpha (a @ b), or None if that is not possible here.
 
-    The arrays are (..., M, K), (..., K, N), (..., M, N), of one type, and every matrix is stored by rows or by
-    columns. The calls hold on to the arrays.
+    The arrays are (..., M, K), (..., K, N), (..., M, N), of one dtype, and each matrix is stored by
+    rows or by columns. The calls keep the arrays alive.
     """
     library = _library()
     if library is None or not a.dtype == b.dtype == out.dtype or out.dtype.name not in _REALS:
@@ -58,20 +60,20 @@ def prepare_matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, 
 
 
 def prepare_axpby(x: np.ndarray, out: np.ndarray, alpha: Any, beta: Any) -> list[Call] | None:
-    """Calls that compute out = beta out + alpha x, or None where this BLAS or these arrays do not allow it.
+    """Calls that compute out = beta out + alpha x, or None if that is not possible here.
 
-    alpha and beta are numbers, or 0-d arrays of the same type, which are read anew by every call.
+    alpha and beta are numbers, or 0-d arrays of the same dtype, which every call reads again.
     """
     library = _library()
     fits = x.shape == out.shape and x.dtype == out.dtype and out.flags.writeable
     if library is None or not fits or out.dtype.name not in _REALS:
         return None
-    if not (x.flags.c_contiguous and out.flags.c_contiguous):  # such as parts of the vectors of a committee
+    if not (x.flags.c_contiguous and out.flags.c_contiguous):  # such as parts of a committee
         rows = [prepare_axpby(*row, alpha, beta) for row in zip(x, out, strict=True)] if x.ndim > 1 else [None]
         return None if None in rows else [call for calls in rows for call in calls or ()]
     letter, real = _LETTERS[out.dtype.name], _REALS[out.dtype.name]
     size, one = _INT(out.size), _INT(1)
-    if isinstance(beta, float) and beta == 1.0:  # this one uses all processors
+    if isinstance(beta, float) and beta == 1.0:  # axpy uses all processors
         arguments: tuple[Any, ...] = (size, _number(alpha, real), _address(x), one, _address(out), one)
         return [_Held(library[letter + "axpy"], arguments, x, out)]
     arguments = (size, _number(alpha, real), _address(x), one, _number(beta, real), _address(out), one)
@@ -79,7 +81,7 @@ def prepare_axpby(x: np.ndarray, out: np.ndarray, alpha: Any, beta: Any) -> list
 
 
 class _Held(functools.partial):  # type: ignore[type-arg]
-    """A call whose arguments are addresses, and the arrays that must live as long as it."""
+    """A call whose arguments are addresses. It keeps the arrays at these addresses alive."""
 
     arrays: tuple[np.ndarray, ...]
 
@@ -90,12 +92,13 @@ class _Held(functools.partial):  # type: ignore[type-arg]
 
 
 def _parts(rows: int, columns: int, inner: int) -> list[slice]:
-    """The columns of a product in as many parts as keep its threads from waiting for each other.
+    """Slices of the columns of a product, small enough that threads do not wait for each other.
 
-    OpenBLAS gives its threads a share of the columns each where there are at least as many as rows
-    (interface/level3_thread.c), and then they spin at every block until the others have read theirs. When another
-    program has one of the processors, that takes a time slice of the scheduler: two trainings at once were seen to take
-    thirty times as long. Parts of fewer columns than rows, or too small for a second thread, are free of it.
+    If there are at least as many columns as rows, OpenBLAS divides the columns among its threads
+    (interface/level3_thread.c), and after each block a thread spins until the others have read it.
+    If another program has one of the processors, that takes a time slice of the scheduler: two
+    trainings at once took up to thirty times as long. Slices with fewer columns than rows, or too
+    small for a second thread, avoid this.
     """
     products = rows * columns * inner
     if columns < rows or not 2 * _ONE_THREAD <= products <= _LARGE:
@@ -107,7 +110,7 @@ def _parts(rows: int, columns: int, inner: int) -> list[slice]:
 
 
 def _product(library: dict[str, Any], a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, beta: float) -> Call:
-    """One call, for an out that is stored by rows."""
+    """One call, for an ``out`` that is stored by rows."""
     (rows, inner), columns = a.shape, b.shape[1]
     real = _REALS[out.dtype.name]
     orders = (_TRANSPOSED if by_columns(matrix) else _PLAIN for matrix in (a, b))
@@ -120,11 +123,12 @@ def _product(library: dict[str, Any], a: np.ndarray, b: np.ndarray, out: np.ndar
 
 
 def _long(library: dict[str, Any], rows: int, columns: int, inner: int) -> bool:
-    """Whether a product is best cut along the sum that its elements are, a piece for each processor.
+    """Whether to split a product along its inner dimension, with one part for each processor.
 
-    Then each reads its own part of both factors, where OpenBLAS lets each read one of them whole. It saves an eighth
-    of the time of (100, 785) x (785, 128) on two processors. Adding up large results would take that back. More
-    processors than four are untried.
+    Each processor then reads only its own part of both factors; OpenBLAS makes each read one of
+    them completely. For (100, 785) x (785, 128) on two processors this saves an eighth of the time.
+    It does not pay for large results, which have to be added up. More than four processors are
+    untested.
     """
     count = processors()
     fits = rows * columns * inner >= count * _SAFE and rows * columns <= 2**16 and inner >= 2 * max(rows, columns)
@@ -134,8 +138,8 @@ def _long(library: dict[str, Any], rows: int, columns: int, inner: int) -> bool:
 def _sum_of_products(
     library: dict[str, Any], a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float
 ) -> list[Call]:
-    """out = sum over parts p of alpha (a_p @ b_p), with a's columns and b's rows in parts."""
-    if a.shape[0] > b.shape[1] > 1:  # long rows suit the kernels
+    """out = the sum over parts p of alpha (a_p @ b_p), for parts of a's columns and of b's rows."""
+    if a.shape[0] > b.shape[1] > 1:  # the kernels are faster on long rows
         a, b, out = b.T, a.T, out.T
     (rows, inner), columns = a.shape, b.shape[1]
     parts = processors()
@@ -165,12 +169,12 @@ def _sum_of_products(
 
 
 def by_columns(matrix: Any) -> bool:
-    """Whether a matrix is stored column after column (and not row after row)."""
+    """Whether a matrix is stored column by column, not row by row."""
     return bool(matrix.shape[0] > 1 and matrix.strides[0] == matrix.itemsize and matrix.strides[1] != matrix.itemsize)
 
 
 def row_step(matrix: Any) -> int:
-    """By how many numbers its rows, or columns, lie apart in memory; 0 where they are not whole in themselves."""
+    """The distance between rows (columns, if stored by columns) in numbers; 0 if they have gaps."""
     matrix = matrix.T if by_columns(matrix) else matrix
     (rows, columns), (outer, inner), size = matrix.shape, matrix.strides, matrix.itemsize
     if (columns > 1 and inner != size) or (rows > 1 and (outer < size * columns or outer % size)):
@@ -179,7 +183,7 @@ def row_step(matrix: Any) -> int:
 
 
 def processors() -> int:
-    """How many to share work among: those that this process may use, and no more than BLAS was told to use."""
+    """How many processors to use: all that this process may use, up to 8 or a limit set for BLAS."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     told = (os.environ.get(name, "") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"))
     return min(count, 8, *(int(number) for number in told if number.isdecimal() and int(number) > 0))
@@ -200,10 +204,10 @@ def available() -> bool:
 
 @functools.cache
 def _library() -> dict[str, Any] | None:
-    """The functions of the BLAS that NumPy is linked with, by short name; None where it has not got them all."""
+    """The functions of NumPy's BLAS by short name, or None if one is missing."""
     try:
         core = importlib.import_module("numpy._core._multiarray_umath")
-        library = ctypes.CDLL(core.__file__)  # its symbols include those of what it is linked with
+        library = ctypes.CDLL(core.__file__)  # its symbols include those of its BLAS
     except (ImportError, OSError):
         return None
     for pattern in ("scipy_cblas_{}64_", "cblas_{}64_", "cblas_{}"):
@@ -214,7 +218,7 @@ def _library() -> dict[str, Any] | None:
             }
         except AttributeError:
             continue
-        if "64_" in pattern:  # integers in arrays are then known to have 64 bits
+        if "64_" in pattern:  # then arrays of integers are known to have 64 bits
             for name in ("sgemm_batch", "dgemm_batch"):
                 if hasattr(library, pattern.format(name)):
                     found[name] = getattr(library, pattern.format(name))

@@ -16,11 +16,9 @@ class CpuBackend(Backend):
         super().__init__("cpu", xp, description)
 
     def copyto(self, array: Array, out: Array) -> None:
-        """See ``Backend``."""
         np.copyto(out, array, casting="unsafe")
 
     def recorder(self) -> Backend:
-        """See ``Backend``."""
-        from ann.backends.recorder import CpuRecorder  # which builds on this module
+        from ann.backends.recorder import CpuRecorder  # imported late: it is only for training
 
         return CpuRecorder(self.description)

@@ -1,5 +1,5 @@
-"""A formula as prepared calls: NumPy's functions with the arrays that they read and write, which
-exist already. Making the calls again costs little more than the arithmetic.
+"""Compiles a formula into prepared calls: NumPy's functions with the arrays that they read and
+write, which are allocated in advance. Repeating the calls costs little more than the arithmetic.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from ann.backends.blas import Call, prepare_axpby
 from ann.backends.tracer import Operation, Symbol, trace
 
-_LONG = 16  # rows for each part: then one more or less for one of them makes no difference
+_LONG = 16  # rows per part; then one row more in some parts makes no difference
 
-_BY_NAME = (np.maximum, np.minimum)  # where NumPy wants out by name
+_BY_NAME = (np.maximum, np.minimum)  # NumPy wants their ``out`` by name
 _REDUCTIONS = {np.sum: np.add.reduce, np.max: np.maximum.reduce}
 
 
@@ -30,8 +30,8 @@ def prepare(
 ) -> list[list[Call]]:
     """Calls that compute outs = function(np, *arguments), see ``Backend.elementwise``, in parts.
 
-    The parts may run at the same time. There is only one where elements depend on each other.
-    Raises an exception for a function that cannot be traced.
+    The parts may run at the same time. There is only one if elements depend on each other. Raises
+    an exception if the function cannot be traced.
     """
     tape, results = trace(function, *arguments)
     if len(results) != len(outs):
@@ -43,12 +43,12 @@ def prepare(
 
 
 class _Schedule:
-    """Chooses where each result of a tape goes, and makes the calls.
+    """Decides where each result of a tape is stored, and makes the calls.
 
-    A result goes to its out, or to an array whose contents are not needed any more. An out may be
-    an argument, too: nothing is written to it before all arguments that overlap with it have been
-    read for the last time. From then on it may hold other results, until it gets its own. So may
-    the ``spare`` arguments, which get none.
+    A result is stored in its ``out``, or in an array whose contents are no longer needed. An
+    ``out`` may also be an argument: nothing is written to it before all arguments that overlap with
+    it have been read for the last time. From then on it may hold other results, until its own is
+    written. The ``spare`` arguments may, too, and no final result is written to them.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class _Schedule:
         lent = [(out, end) for end, out in ends.items()]
         lent += [(array, len(tape)) for array in spare]
         starts = [self._first_write(array) for array, _ in lent]
-        free: list[tuple[np.ndarray, int]] = []  # arrays, and the operation up to which they are
+        free: list[tuple[np.ndarray, int]] = []  # with the operation until which it is free
         held: dict[Symbol, tuple[np.ndarray, int]] = {}
         for index, operation in enumerate(self._tape):
             free += [one for one, start in zip(lent, starts, strict=True) if start == index]
@@ -93,7 +93,7 @@ class _Schedule:
                 self.calls.append(partial(np.copyto, out, source, casting="unsafe"))
 
     def _find_last_reads(self) -> None:
-        """Set which operation is the last to read each symbol; results are read at the end."""
+        """Find the last operation to read each symbol; results are read at the end."""
         self._last: dict[Symbol, int] = {}
         for index, operation in enumerate(self._tape):
             self._last |= dict.fromkeys(operation.symbols, index)
@@ -101,7 +101,7 @@ class _Schedule:
         self._last |= dict.fromkeys(kept, len(self._tape))
 
     def _first_write(self, out: np.ndarray) -> int:
-        """The first operation that may write to an out."""
+        """The first operation that may write to an ``out``."""
         first = 0
         for symbol, last in self._last.items():
             if symbol.array is not None and np.may_share_memory(symbol.array, out):
@@ -110,7 +110,7 @@ class _Schedule:
         return first
 
     def _written_directly(self) -> dict[int, np.ndarray]:
-        """The operations that can write to an out, which needs no copy then."""
+        """The operations that can write to an ``out`` directly, without a copy."""
         made = {operation.result: index for index, operation in enumerate(self._tape)}
         ends: dict[int, np.ndarray] = {}
         for result, out in zip(self._results, self._outs, strict=True):
@@ -141,7 +141,7 @@ class _Schedule:
     def _emit(self, operation: Operation, place: np.ndarray) -> None:
         """Add the calls that compute an operation's result."""
         function = operation.function
-        values = [  # numbers as arrays, which NumPy would otherwise make of them in each call
+        values = [  # numbers as arrays, or NumPy would convert them in each call
             self._array(value) if isinstance(value, Symbol) else np.asarray(value, dtype=kind)
             for value, kind in zip(operation.inputs, operation.kinds, strict=True)
         ]
@@ -169,13 +169,13 @@ class _Schedule:
 def _with_scaled_sums(
     tape: Sequence[Operation], results: Sequence[Any], ends: dict[int, np.ndarray]
 ) -> list[Operation]:
-    """The tape with one operation for each alpha x + beta y that goes to y: one pass for BLAS."""
+    """The tape with one operation, a pass of BLAS, for each alpha x + beta y that goes to y."""
     made = {operation.result: operation for operation in tape}
     uses = Counter(symbol for operation in tape for symbol in operation.symbols)
     uses.update(result for result in results if isinstance(result, Symbol))
 
     def term(symbol: Any) -> tuple[Any, Any]:
-        """x, alpha for a product alpha x that nothing else reads, and symbol, 1 for others."""
+        """x, alpha for a product alpha x that is read only here; symbol, 1 for others."""
         operation = made.get(symbol)
         if operation and operation.function is np.multiply and uses[symbol] == 1:
             for alpha, x in (operation.inputs, operation.inputs[::-1]):
@@ -229,7 +229,7 @@ def _at(out: np.ndarray, *symbols: Symbol) -> bool:
 
 
 def _in_place(operation: Operation) -> bool:
-    """Whether the result may go to the memory of an input."""
+    """Whether the result may overwrite an input."""
     return operation.function is _axpby or isinstance(operation.function, np.ufunc)
 
 
@@ -240,11 +240,11 @@ def _same(array: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _divided(arrays: Sequence[Any], parts: int, first: np.ndarray) -> list[tuple[Any, ...]]:
-    """The arrays in so many pieces, some of which may be empty.
+    """Split the arrays into this many pieces, some of which may be empty.
 
-    They are divided along the axis that is outermost in the memory of ``first``, or along the next
-    if that is short, like the axis of members, and cannot be divided evenly. Numbers and arrays
-    that are broadcast along the axis are in each piece as they are.
+    They are split along the axis that is outermost in the memory of ``first``. If that is short,
+    like the axis of members, and cannot be split evenly, it is the next. Numbers, and arrays that
+    are broadcast along the axis, are the same in each piece.
     """
     axes = sorted(range(first.ndim), key=lambda axis: -first.strides[axis])
     fair = (axis for axis in axes if first.shape[axis] % parts == 0 or first.shape[axis] >= _LONG * parts)

@@ -1,4 +1,4 @@
-"""NumPy's counterpart on an NVIDIA GPU: CuPy, with steps as CUDA graphs. Apart from MPI's module, this is the
+"""NVIDIA GPUs: CuPy, with training steps as CUDA graphs. Apart from ``training.mpi``, this is the
 only file that imports CuPy.
 """
 
@@ -19,7 +19,8 @@ from ann.backends.base import Array, Backend
 from ann.backends.blas import by_columns, row_step
 from ann.errors import DeviceError
 
-OLDEST = {"numpy": "2.1", "cupy": "14.2"}  # the first with reshape(copy=); the same as in pyproject.toml
+# The first with reshape(copy=); keep in step with pyproject.toml
+OLDEST = {"numpy": "2.1", "cupy": "14.2"}
 _INSTALL = "pip install -e '.[gpu]' (CUDA 13) or pip install -e '.[gpu-cuda12]'"
 
 
@@ -32,20 +33,16 @@ class GpuBackend(Backend):
         self._kernels: dict[Any, Callable[..., None] | None] = {}
 
     def from_host(self, array: np.ndarray) -> Array:
-        """See ``Backend``."""
         return self.xp.asarray(array)
 
     def to_host(self, array: Array) -> np.ndarray:
-        """See ``Backend``."""
         host: np.ndarray = self.xp.asnumpy(array)
         return host
 
     def synchronize(self) -> None:
-        """See ``Backend``."""
         self.xp.cuda.get_current_stream().synchronize()
 
     def copyto(self, array: Array, out: Array) -> None:
-        """See ``Backend``."""
         self.xp.copyto(out, array, casting="unsafe")
 
     def elementwise(
@@ -55,10 +52,10 @@ class GpuBackend(Backend):
         out: Array | tuple[Array, ...],
         spare: tuple[Array, ...] = (),
     ) -> None:
-        """See ``Backend``. It is one kernel, or several for what CuPy cannot put into one.
+        """See ``Backend``. It is one kernel, or several if CuPy cannot fuse the formula into one.
 
-        The kernel is kept for the next call with the same function and numbers. Numbers become part
-        of it: as arguments of a kernel, CuPy would round them to float16 (0.9 to 0.8999).
+        The kernel is kept for later calls with the same function and numbers. Numbers are compiled
+        into it: as arguments of a kernel, CuPy would round them to float16 (0.9 to 0.8999).
         """
         outs = out if isinstance(out, tuple) else (out,)
         numbers = tuple(value if isinstance(value, int | float) else None for value in arrays)
@@ -69,17 +66,16 @@ class GpuBackend(Backend):
         if kernel is not None:
             try:
                 kernel(*outs, *(array for array in arrays if not isinstance(array, int | float)))
-            except Exception:  # an error of the function's own is raised when it is called below
+            except Exception:  # if the function is wrong, the call below raises its error
                 self._kernels[key] = None
             else:
                 return
         super().elementwise(function, *arrays, out=out)
 
     def recorder(self) -> Backend:
-        """See ``Backend``."""
         try:
             return GpuRecorder(self)
-        except Exception as error:  # of nvmath or CuPy, whose types cannot be named before they are imported
+        except Exception as error:  # types of nvmath and CuPy cannot be named before their import
             absent = isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("nvmath")
             reason = "nvmath-python is not installed" if absent else _line(error)
             if self.precision != "float32":
@@ -89,12 +85,12 @@ class GpuBackend(Backend):
 
 
 class GpuRecorder(GpuBackend):
-    """Puts a step into a CUDA graph, which is launched as one.
+    """Captures a step as a CUDA graph, which is launched as a whole.
 
-    CuPy refuses its own matrix products in a graph, since a product may want memory of its own. So they are done
-    here, by a cuBLAS handle that has been given its memory. What a step takes from CuPy's memory pool would be
-    handed to others when the step is recorded, while the graph still writes to it; so it comes from a pool that lives
-    as long as the graph.
+    CuPy refuses matrix products in a graph, because they may allocate memory. So this class makes
+    them, with a cuBLAS handle that has its own workspace. CuPy's memory pool would give the arrays
+    of a step to others after capture, while the graph still writes to them. So they come from a
+    pool that lives as long as the graph.
     """
 
     _WORKSPACE = 32 * 2**20  # bytes, as NVIDIA recommends for Hopper cards
@@ -109,11 +105,11 @@ class GpuRecorder(GpuBackend):
         self._workspace = self.xp.empty(self._WORKSPACE, dtype=self.xp.uint8)
         self._handle = self._cublas.create()
         weakref.finalize(self, self._cublas.destroy, self._handle)
-        self._running: Callable[[Any, Array], Array] | None = None  # the user's activation function while it runs
+        self._running: Callable[[Any, Array], Array] | None = None  # the formula that runs now
         self._warned = False
 
     def compile(self, function: Callable[[], None]) -> Callable[[], object]:
-        """See ``Backend``. The call now compiles and allocates; the next one captures the graph."""
+        """See ``Backend``. This call compiles and allocates; the next one captures the graph."""
         launch: Callable[[], object] | None = None
 
         def play() -> None:
@@ -146,13 +142,12 @@ class GpuRecorder(GpuBackend):
         out: Array | tuple[Array, ...],
         spare: tuple[Array, ...] = (),
     ) -> None:
-        """See ``Backend``."""
         self._running = function
         super().elementwise(function, *arrays, out=out)
         self._running = None
 
     def _warn(self, error: Exception) -> None:
-        """Warn once that steps cannot be captured: why, and what to do about it."""
+        """Warn once that steps cannot be captured: the reason, and what to do."""
         if self._warned:
             return
         self._warned = True
@@ -164,21 +159,21 @@ class GpuRecorder(GpuBackend):
         _warn_of_eager_steps(f"{reason}; {advice}")
 
     def matmul(self, a: Array, b: Array, out: Array, alpha: float = 1.0, beta: float = 0.0) -> None:
-        """See ``Backend``."""
         xp, cublas = self.xp, self._cublas
         stream = xp.cuda.get_current_stream().ptr
         cublas.set_stream(self._handle, stream)
-        cublas.set_workspace(self._handle, self._workspace.data.ptr, self._WORKSPACE)  # a new stream forgets it
+        # set_stream resets the workspace
+        cublas.set_workspace(self._handle, self._workspace.data.ptr, self._WORKSPACE)
         wide = out.dtype == xp.float64
         kind = self._REAL64 if wide else self._REAL32
         compute = cublas.ComputeType
         exact = compute.COMPUTE_64F if wide else compute.COMPUTE_32F
         precision = compute.COMPUTE_32F_FAST_TF32 if self.precision == "tf32" and not wide else exact
         factors = np.array([alpha, beta], dtype=np.float64 if wide else np.float32)  # on the host
-        # cuBLAS thinks in columns: what it takes for C = B A is our C^T = A^T B^T
+        # cuBLAS stores by columns: its C = B A is our C^T = A^T B^T
         if by_columns(_one(out)):
             a, b, out = b.mT, a.mT, out.mT
-        members = out.shape[:-2]  # whose products are done by one call
+        members = out.shape[:-2]  # one call makes the products of all
         (rows, inner), columns = a.shape[-2:], b.shape[-1]
         operations = (cublas.Operation.T if by_columns(_one(array)) else cublas.Operation.N for array in (b, a))
         right, left, result = (
@@ -193,7 +188,7 @@ class GpuRecorder(GpuBackend):
 
 
 class _Fusing:
-    """CuPy as ``cupy.fuse`` has it: there ``cupy.astype`` does not know the stand-ins for arrays."""
+    """CuPy inside ``cupy.fuse``, where ``cupy.astype`` does not accept the placeholders for arrays."""
 
     def __init__(self, cupy: Any) -> None:
         self._cupy = cupy
@@ -206,7 +201,7 @@ class _Fusing:
 
 
 def _kernel(xp: Any, function: Callable[..., Any], numbers: Sequence[float | None]) -> Callable[..., None]:
-    """A function of a formula's outs and arrays, which CuPy compiles when it is called.
+    """A function of a formula's outs and arrays, which CuPy compiles when it is first called.
 
     numbers: the formula's arguments, with None for each array.
     """
@@ -227,7 +222,7 @@ def _kernel(xp: Any, function: Callable[..., Any], numbers: Sequence[float | Non
 
 
 def _function_key(function: Callable[..., Any]) -> Any:
-    """The function, or what is equal for functions that one line makes again with the same numbers."""
+    """The function, or a key that functions made by one line from the same numbers share."""
     if isinstance(function, FunctionType) and not function.__kwdefaults__:
         values = [cell.cell_contents for cell in function.__closure__ or ()]
         values += function.__defaults__ or ()
@@ -237,12 +232,12 @@ def _function_key(function: Callable[..., Any]) -> Any:
 
 
 def _one(array: Array) -> Array:
-    """The matrix, or the first of a committee's."""
+    """The matrix, or that of a committee's first member."""
     return array[0] if array.ndim == 3 else array
 
 
 def _member_step(array: Array) -> int:
-    """By how many numbers the matrices of members lie apart; 0 where all have the same one."""
+    """The distance between members' matrices in memory, in numbers; 0 if all share one."""
     return int(array.strides[0] // array.itemsize) if array.ndim == 3 else 0
 
 
@@ -261,16 +256,16 @@ def too_old(library: Any) -> bool:
 
 
 def open_gpu(precision: str) -> Backend:
-    """Import CuPy and make the GPU do a product: an import alone proves nothing."""
+    """Import CuPy and compute a product on the GPU: a successful import alone proves nothing."""
     if importlib.util.find_spec("cupy") is None:
         raise DeviceError(f"CuPy is not installed: {_INSTALL}")
     try:
         cupy = importlib.import_module("cupy")
         if cupy.cuda.runtime.getDeviceCount() < 1:
             raise RuntimeError("no device")
-    except Exception as error:  # CuPy raises its own types, which cannot be named before it is imported
+    except Exception as error:  # CuPy's types cannot be named before its import
         raise DeviceError(
-            f"CuPy finds no usable NVIDIA GPU: {_line(error)}; see that nvidia-smi lists a GPU, "
+            f"CuPy finds no usable NVIDIA GPU: {_line(error)}; check that nvidia-smi lists a GPU, "
             f"then install the CuPy that fits its driver: {_INSTALL}"
         ) from error
     if too_old(cupy):
@@ -299,7 +294,7 @@ def check_tf32(backend: Backend) -> None:
 
 
 def _line(error: BaseException) -> str:
-    """The first line of an error's message, or its type where it has none."""
+    """The first line of an error's message, or its type if it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
@@ -311,5 +306,5 @@ def cuda_versions() -> tuple[str, int, int] | None:
         cupy: Any = importlib.import_module("cupy")
         runtime = cupy.cuda.runtime
         return cupy.__version__, int(runtime.runtimeGetVersion()), int(runtime.driverGetVersion())
-    except Exception:  # of CuPy's own types; get_backend explains what is wrong
+    except Exception:  # of CuPy's types; get_backend reports the reason
         return None

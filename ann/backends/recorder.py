@@ -1,6 +1,6 @@
-"""A step of training on the CPU, done again without Python's part in it. A step calls some forty
-functions on arrays of a few kilobytes, and finding the function, its arguments and their views takes
-as long as the arithmetic. So the first step is recorded as a list of prepared calls, and the others
+"""Replays a training step on the CPU without Python's overhead. A step calls some forty functions
+on arrays of a few kilobytes, and looking up the function, its arguments and their views takes as
+long as the arithmetic. So the first step is recorded as a list of prepared calls, and later steps
 replay it.
 """
 
@@ -23,28 +23,27 @@ from ann.backends.elementwise import prepare
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-# From so many elements on, elementwise work is divided among processors; handing it over takes 0.1 ms
+# Elementwise work on this many elements or more is split among processors; handing it over takes
+# 0.1 ms
 SHARED = 500_000
 
-_BY_NAME = (np.maximum, np.minimum)  # where NumPy wants out by name
+_BY_NAME = (np.maximum, np.minimum)  # NumPy wants their ``out`` by name
 
 _NEW = ("empty", "empty_like", "zeros", "zeros_like", "ones", "ones_like", "arange", "asarray", "reshape")
 
 
 class CpuRecorder(Backend):
-    """Keeps the calls that were made, with their arrays, and makes them again. Not for several threads at a time."""
+    """Records calls with their arrays, and replays them. Not thread-safe."""
 
     def __init__(self, description: str) -> None:
         super().__init__("cpu", _Namespace(), description)
 
     def compile(self, function: Callable[[], None]) -> Call:
-        """See ``Backend``."""
         with self.xp.recording() as calls:
             function()
         return partial(_play, tuple(calls))
 
     def matmul(self, a: Array, b: Array, out: Array, alpha: float = 1.0, beta: float = 0.0) -> None:
-        """See ``Backend``."""
         calls = prepare_matmul(a, b, out, alpha, beta)
         if calls is None:
             super().matmul(a, b, out, alpha, beta)
@@ -52,7 +51,6 @@ class CpuRecorder(Backend):
             self.xp.run(*calls)
 
     def axpby(self, x: Array, out: Array, alpha: Any, beta: Any = 1.0) -> None:
-        """See ``Backend``."""
         calls = prepare_axpby(x, out, alpha, beta)
         if calls is None:
             super().axpby(x, out, alpha, beta)
@@ -60,11 +58,9 @@ class CpuRecorder(Backend):
             self.xp.run(*calls)
 
     def copyto(self, array: Array, out: Array) -> None:
-        """See ``Backend``."""
         self.xp.run(partial(np.copyto, out, array, casting="unsafe"))
 
     def call(self, function: Callable[[], None]) -> None:
-        """See ``Backend``."""
         self.xp.run(function)
 
     def elementwise(
@@ -82,7 +78,7 @@ class CpuRecorder(Backend):
         parts = processors() if outs[0].size >= SHARED else 1
         try:
             shares = prepare(function, arrays, outs, spare, parts)
-        except Exception:  # an error of the function's own is raised when it is called below
+        except Exception:  # if the function is wrong, the call below raises its error
             self.xp.run(partial(Backend("cpu", np).elementwise, function, *arrays, out=out))
             return
         if len(shares) == 1:
@@ -92,7 +88,7 @@ class CpuRecorder(Backend):
 
 
 class _Namespace:
-    """NumPy, with a list of the calls made of it while it is ``recording``."""
+    """NumPy, with a list of the calls made while it is ``recording``."""
 
     def __init__(self) -> None:
         self._calls: list[Call] | None = None
@@ -125,15 +121,17 @@ class _Namespace:
         return partial(self._call, attribute)
 
     def _call(self, function: Callable[..., Any], *arguments: Any, out: Any = None, **options: Any) -> Any:
-        """Call it and keep a call that writes its result to the same place."""
+        """Call the function, and record a call that writes its result to the same array."""
         out = function(*arguments, **options) if out is None else out
         if not isinstance(out, np.ndarray):
-            raise TypeError(f"{function.__name__} gives a {type(out).__name__}: only arrays last, and can be recorded")
-        if function is np.take:  # with "raise", NumPy would work in a copy of out
+            raise TypeError(
+                f"{function.__name__} returns a {type(out).__name__}: only functions that return arrays can be recorded"
+            )
+        if function is np.take:  # with mode="raise", NumPy would write to a copy of out
             call = partial(arguments[0].take, *arguments[1:], **options, out=out, mode="clip")
         elif isinstance(function, np.ufunc) and not options and out.dtype.kind == "f" and function not in _BY_NAME:
-            # By position, and numbers as arrays, which NumPy would otherwise make of them in each call: for small
-            # arrays both are a good part of the time.
+            # By position, and with numbers as arrays, which NumPy would otherwise convert in each
+            # call: for small arrays both save much of the time
             call = partial(
                 function,
                 *(np.asarray(value, dtype=None if isinstance(value, np.ndarray) else out.dtype) for value in arguments),
@@ -151,11 +149,11 @@ def _play(calls: Sequence[Call]) -> None:
 
 
 def _play_together(first: Sequence[Call], *others: Sequence[Call]) -> None:
-    """Each in a thread of its own; NumPy lets others run while it computes."""
+    """Run each in its own thread; NumPy releases the GIL while it computes."""
     helpers = [_pool().submit(copy_context().run, _play, calls) for calls in others]
     try:
         _play(first)
-    finally:  # they write to arrays of the caller
+    finally:  # wait: they write to the caller's arrays
         for helper in helpers:
             helper.result()
 
@@ -168,4 +166,4 @@ def _pool() -> ThreadPoolExecutor:
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # whose threads a child process has not got
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child process does not have the threads

@@ -1,5 +1,5 @@
-"""A device's name -> a backend that computes there. Everything else is handed a ``Backend`` and computes with its
-``xp``, so one source of backpropagation runs on every device.
+"""Makes the backend for a device name. All other code is given a ``Backend`` and computes with its
+``xp``, so the same backpropagation runs on every device.
 """
 
 from __future__ import annotations
@@ -17,24 +17,26 @@ PRECISIONS = ("float32", "tf32")
 
 
 def get_backend(device: str | Backend = "cpu", precision: str = "float32") -> Backend:
-    """A device name -> a backend that has been seen to compute.
+    """The backend for a device, once a test computation has succeeded on it.
 
     Args:
-        device: "cpu"; "gpu", which never falls back; "auto", a GPU if one computes and else the CPU, with the
-            reason in ``description``; or a ``Backend``, which is returned as it is.
-        precision: of the matrix products in training: "float32", or "tf32", which rounds factors to 11 significant
-            bits and is several times as fast. It needs a GPU from 2020 or later and nvmath-python, and never falls back
-            to float32, not even with "auto".
+        device: "cpu"; "gpu", which never falls back; "auto", which uses a working GPU, otherwise
+            the CPU, with the reason in ``description``; or a ``Backend``, which is returned
+            unchanged.
+        precision: of the matrix products in training: "float32", or "tf32", which rounds factors to
+            11 significant bits and is several times as fast. It needs a GPU from 2020 or later and
+            nvmath-python, and never falls back to float32, not even with "auto".
 
     Raises:
-        DeviceError: the GPU or the precision cannot be used; the message says what is missing and how to install it.
+        DeviceError: the GPU or the precision cannot be used; the message says what is missing and
+            how to install it.
         ValueError: the name is unknown.
     """
     if isinstance(device, Backend):
         return device
     for name, value, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS)):
         if not isinstance(value, str) or value not in known:
-            meant = did_you_mean(str(value).split(":")[0], known)  # so that cuda:0 is taken for cuda
+            meant = did_you_mean(str(value).split(":")[0], known)  # cuda:0 -> cuda
             raise ValueError(f"{name}: unknown {printable(value)}; known: {', '.join(known)}{meant}")
     if device == "cpu" and precision != "float32":
         raise DeviceError(f"precision {precision} needs a GPU; use float32 on the CPU")
@@ -44,7 +46,7 @@ def get_backend(device: str | Backend = "cpu", precision: str = "float32") -> Ba
         backend = open_gpu(precision)
     except DeviceError as error:
         if precision != "float32":
-            raise DeviceError(f"precision {precision} needs a GPU, and none computes: {error}") from None
+            raise DeviceError(f"precision {precision} needs a working GPU: {error}") from None
         if device == "gpu":
             raise
         return _cpu(f"NumPy, because {str(error).split(':')[0]}")

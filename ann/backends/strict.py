@@ -1,7 +1,7 @@
-"""A stand-in for a GPU: array-api-strict on one of its fake devices. Mixing host and device arrays, implicit
-float64 and functions outside the standard all fail there, on any machine.
+"""A stand-in for a GPU: array-api-strict on one of its fake devices. It rejects mixing of host and
+device arrays, implicit float64 and functions outside the standard, on any machine.
 
-It needs the extra ``test``, and so nothing in the package imports it.
+It needs the extra ``test``, so nothing in the package imports it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CREATION = ("empty", "zeros", "ones", "full", "eye", "arange", "linspace", "asa
 
 
 class StrictNamespace:
-    """array-api-strict with what NumPy and CuPy have beyond the standard: ``out=`` and ``dtype=`` of functions."""
+    """array-api-strict with ``out=`` and ``dtype=``, which NumPy and CuPy have beyond the standard."""
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(array_api_strict, name)
@@ -51,15 +51,13 @@ def _call(function: Callable[..., Array], *args: Any, out: Array = None, dtype: 
 
 
 class StrictBackend(Backend):
-    """Arrays live on the fake device; only ``from_host`` and ``to_host`` cross over."""
+    """Arrays are on the fake device. Only ``from_host`` and ``to_host`` transfer them."""
 
     def from_host(self, array: np.ndarray) -> Array:
-        """See ``Backend``."""
         assert isinstance(array, np.ndarray)
         return array_api_strict.asarray(array.copy(), device=DEVICE)
 
     def to_host(self, array: Array) -> np.ndarray:
-        """See ``Backend``."""
         assert array.device == DEVICE
         host: np.ndarray = np.asarray(array.to_device(HOST)).copy()
         return host

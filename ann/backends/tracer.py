@@ -1,9 +1,9 @@
-"""What a formula computes. Called once with symbols in place of arrays, a formula written with
-operators leaves a tape: the list of its operations. From the tape come prepared calls
-(``elementwise``), ONNX nodes and JavaScript (``ann.export``).
+"""Traces formulas. Called once with symbols instead of arrays, a formula written with operators
+leaves a tape, the list of its operations. From the tape come prepared calls (``elementwise``), ONNX
+nodes and JavaScript (``ann.export``).
 
-Every operator is a ufunc, and NumPy hands ufuncs and functions of objects that are not arrays to
-their ``__array_ufunc__`` and ``__array_function__``. Nothing is computed meanwhile.
+Every operator is a ufunc. If an argument of a ufunc or function is not an array, NumPy calls the
+argument's ``__array_ufunc__`` or ``__array_function__`` instead. So nothing is computed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-CLIP = np._core.umath.clip  # type: ignore[attr-defined]  # what np.clip calls, two microseconds later
+CLIP = np._core.umath.clip  # type: ignore[attr-defined]  # np.clip without its overhead
 _POWERS = {2: np.square, 0.5: np.sqrt, -1: np.reciprocal}  # as NumPy computes them for arrays
 
 
 class UntraceableError(Exception):
-    """The formula does something else than operations on whole arrays."""
+    """The formula uses something other than operations on whole arrays."""
 
 
 @dataclass(eq=False)
@@ -27,11 +27,11 @@ class Operation:
     """One line of a tape.
 
     Attributes:
-        function: a ufunc, ``np.where`` or ``np.astype``; ``np.sum`` or ``np.max`` along the last
-            axis, which stays with length 1.
-        inputs: symbols, and numbers of Python or NumPy.
-        kinds: the types in which the inputs are read.
-        result: stands for what it computes.
+        function: a ufunc, ``np.where`` or ``np.astype``; or ``np.sum`` or ``np.max`` along the last
+            axis, with keepdims.
+        inputs: symbols, and Python or NumPy numbers.
+        kinds: the dtypes in which the inputs are read.
+        result: the symbol of the result.
     """
 
     function: Any
@@ -41,7 +41,7 @@ class Operation:
 
     @property
     def symbols(self) -> list[Symbol]:
-        """The inputs that are no numbers."""
+        """The inputs that are symbols."""
         return [value for value in self.inputs if isinstance(value, Symbol)]
 
     @property
@@ -54,8 +54,8 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
     """Stands for an array: an argument of the formula, or the result of an operation.
 
     Attributes:
-        tape: the operations until now.
-        array: an argument's array.
+        tape: the operations recorded until now.
+        array: the array, if it is an argument.
     """
 
     def __init__(self, tape: list[Operation], shape: tuple[int, ...], dtype: Any, array: Any = None) -> None:
@@ -81,7 +81,7 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
         return _RULES[function](*inputs, **options)
 
     def operation(self, function: Any, inputs: Any, kinds: Any, dtype: Any) -> Symbol:
-        """Add an operation to the tape; its result."""
+        """Add an operation to the tape; returns its result."""
         inputs = tuple(symbol_of(self.tape, value) for value in inputs)
         shape = np.broadcast_shapes(*(getattr(value, "shape", ()) for value in inputs))
         if function in (np.sum, np.max):
@@ -92,7 +92,7 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
 
 
 def symbol_of(tape: list[Operation], value: Any) -> Any:
-    """A symbol for an array, and numbers as they are."""
+    """A symbol for an array; numbers and symbols are returned unchanged."""
     if isinstance(value, np.ndarray):
         return Symbol(tape, value.shape, value.dtype, value)
     return value
@@ -101,7 +101,7 @@ def symbol_of(tape: list[Operation], value: Any) -> Any:
 def trace(function: Callable[..., Any], *arguments: Any) -> tuple[list[Operation], tuple[Any, ...]]:
     """The tape of function(np, *arguments), and its results: symbols, or numbers.
 
-    Raises UntraceableError, or whatever the function raises when it meets symbols.
+    Raises UntraceableError, or the exception that the function raises when it gets symbols.
     """
     tape: list[Operation] = []
     results = function(np, *(symbol_of(tape, argument) for argument in arguments))
@@ -109,7 +109,7 @@ def trace(function: Callable[..., Any], *arguments: Any) -> tuple[list[Operation
 
 
 def _kind(value: Any) -> Any:
-    """An input as NumPy sees it when it chooses a type: numbers of Python adapt to the arrays."""
+    """An input as NumPy's type promotion sees it: Python numbers adapt to the arrays."""
     if type(value) in (int, float):
         return type(value)
     return np.dtype(getattr(value, "dtype", type(value)))

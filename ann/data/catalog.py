@@ -1,6 +1,6 @@
-"""Data sets with a name: where to download them, their checksums, and what their labels mean.
-Listed are those whose checksums several independent projects publish. EMNIST (one archive of all
-its parts) and QMNIST (labels that are not IDX bytes) are not supported.
+"""The data sets that can be named: where to download them, their checksums and their classes.
+Included are those whose checksums several independent projects publish. EMNIST (one archive with
+all its parts) and QMNIST (labels that are not IDX bytes) are not supported.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Source:
     Attributes:
         mirrors: addresses of folders, tried in this order.
         files: name -> (size in bytes, SHA-256) of each of the four files as they are downloaded.
-        classes: what the labels mean.
+        classes: the names of the labels.
     """
 
     mirrors: tuple[str, ...]

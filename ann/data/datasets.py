@@ -1,4 +1,4 @@
-"""Data sets: four IDX files -> host arrays whose labels, counts and shapes were checked."""
+"""Data sets: four IDX files -> host arrays, with checked labels, counts and shapes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ _CHECKOUT_DATA = Path(__file__).resolve().parents[2] / "data"
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images and labels, read-only host arrays of uint8. Two data sets are equal if they are one
-    object.
+    """Images and labels, read-only host arrays of uint8. A data set is equal only to itself.
 
     In your own data sets images may also be floats, labels may be target rows, and all of them may
     be lists; see ``fit``.
@@ -37,7 +36,7 @@ class Dataset:
         train_labels: (N,), 0 to 9.
         test_images: (M, height, width); MNIST has M = 10,000.
         test_labels: (M,), 0 to 9.
-        classes: what the ten labels mean.
+        classes: the names of the ten labels.
     """
 
     train_images: np.ndarray
@@ -68,7 +67,7 @@ def load_dataset(
             "./mnist" for a folder. A named data set is read from the ``data`` folder of this
             checkout or from the user's cache folder. If it is in neither, it is downloaded to the
             cache.
-        progress: called during a download with the name of a file, its bytes so far and its size.
+        progress: called during a download with the name of a file, the bytes received and its size.
 
     Raises:
         DataFileError: a file is missing, unreadable, damaged, does not fit the others or cannot be

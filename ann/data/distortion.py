@@ -1,9 +1,10 @@
 """Distortions: in training, each image is rotated, scaled, sheared, shifted and warped a little,
-differently in every epoch. So a network learns what a digit is, and not just these images of it.
+differently in every epoch. So a network learns what digits have in common, and not only these
+images of them.
 
-All of it is one resampling: where a pixel looks is a sum of a few fixed patterns, with random
-factors that follow from the image and the epoch. Simard et al. (2003), section 2, and Ciresan et
-al. (2010).
+All of it is a single resampling: the displacement of each pixel is a sum of a few fixed patterns,
+with random factors that follow from the image and the epoch. Simard et al. (2003), section 2, and
+Ciresan et al. (2010).
 
 Letters: h, w height and width; N images in the batch; y counts rows and x columns.
 """
@@ -70,8 +71,8 @@ class Distorter:
         xp = backend.xp
         (height, width), count, dtype = shape, images.shape[0], rotation_shares.dtype
         self.rotation_shares = rotation_shares
-        # With a black border, places outside an image need no special case. It is one pixel wide
-        # before the image and two after it: a place is interpolated from a pixel and the next one.
+        # With a black border, positions outside an image need no special case. It is one pixel wide
+        # before the image and two after it: interpolation uses a pixel and the next one.
         self.rows, self.columns = height + 3, width + 3
         pixels = xp.zeros((count, self.rows, self.columns), dtype=xp.uint8)
         pixels[:, 1:-2, 1:-2] = xp.reshape(images, (count, height, width))
@@ -118,11 +119,11 @@ def _uniform(xp: Any, bits: Array, largest: Array) -> Array:
 def _affine(
     xp: Any, dy: Array, angle: Array, k: Array, dx: Array, ds: Array, dt: Array, share: Array
 ) -> tuple[Array, ...]:
-    """Random numbers -> the factors of 1, y and x for the row that a pixel looks at, then the column.
+    """Random numbers -> the factors of 1, y and x for the row to sample, then for the column.
 
-    A pixel at (y, x) looks at (dy, dx) + R S D (y, x), with the rotation R = (cos, -sin; sin, cos),
-    the shear S = (1, 0; k, 1) and the scaling D = (s, 0; 0, t). The factors are those of the
-    difference between both places. ``share``: of the angle.
+    A pixel at (y, x) is sampled at (dy, dx) + R S D (y, x), with the rotation R = (cos, -sin; sin,
+    cos), the shear S = (1, 0; k, 1) and the scaling D = (s, 0; 0, t). The factors are those of the
+    displacement from (y, x) to that position. ``share``: of the angle.
     """
     cos, sin = xp.cos(share * angle), xp.sin(share * angle)
     s, t = 1.0 + ds, 1.0 + dt
@@ -132,7 +133,7 @@ def _affine(
 
 
 def _corner(xp: Any, place: Array, home: Array, limit: float) -> tuple[Array, Array]:
-    """A place along one axis, relative to home -> the pixel before it, and the distance to that."""
+    """A displacement from home along one axis -> the pixel before that position; how far past it."""
     place = xp.clip(home + place, 0.0, limit)
     corner = xp.floor(place)
     return corner, place - corner
@@ -149,14 +150,14 @@ def _interpolated(xp: Any, y: Array, x: Array, a: Array, b: Array, c: Array, d: 
 
 
 class DistortedBatch:
-    """Distorted batches of one size. Its arrays are made once, so ``fill`` can be compiled.
+    """Distorted batches of one size. Its arrays are allocated once, so ``fill`` can be compiled.
 
     Args:
         distorter: holds the images.
         backend: the distorter's, or its recorder.
-        indices: (..., N) device array of integers: which images.
+        indices: (..., N) device array of integers: the images in the batch.
         image_ids: (..., N) device array, uint32: the same, for the random numbers.
-        key: (..., 1) device array, uint32: another key, as in each epoch, gives other distortions.
+        key: (..., 1) device array, uint32: selects the distortions; it changes every epoch.
         out: (N, h w) device array of floats for the pixels, from 0 to 255; for a committee, the
             images of one member after another.
     """
@@ -169,7 +170,8 @@ class DistortedBatch:
         self._indices = xp.reshape(indices, (-1,), copy=False)
         self._bits = RandomBits(backend, image_ids, key, 2 * patterns)
         self._random = xp.empty((*image_ids.shape, 2 * patterns), dtype=out.dtype)
-        # The factors of the patterns: for the rows that the pixels look at, then for the columns
+        # The factors of the patterns: for the rows that pixels are sampled from, then for the
+        # columns
         factors = xp.reshape(self._random, (count, -1), copy=False)
         self._factors = factors[:, :patterns], factors[:, patterns:]
         self._affine = tuple(part[:, n : n + 1] for part in self._factors for n in range(_AFFINE))
@@ -183,7 +185,7 @@ class DistortedBatch:
         self._flat_bytes = xp.reshape(self._bytes, (-1,), copy=False)
 
     def fill(self) -> None:
-        """Set ``out`` for the present images and key."""
+        """Compute ``out`` for the current images and key."""
         backend, distorter, elementwise = self._backend, self._distorter, self._backend.elementwise
         self._bits.fill(self._random)
         elementwise(_uniform, self._random, distorter.largest, out=self._random)
@@ -197,7 +199,7 @@ class DistortedBatch:
         self._resample()
 
     def _resample(self) -> None:
-        """Each pixel from the four around its place."""
+        """Interpolate each pixel from the four around its position."""
         xp, backend, distorter, index = self._xp, self._backend, self._distorter, self._index
         xp.take(distorter.starts, self._indices, axis=0, out=self._starts)
         place = self._squares[0]
@@ -212,9 +214,9 @@ class DistortedBatch:
 
 
 def examples(backend: Backend, image: Any, strengths: DistortionStrengths, count: int, key: int = 0) -> Any:
-    """An image (h, w), a uint8 host array -> distorted ones (count, h, w), host floats, 0 to 255.
+    """Distort an image (h, w), a uint8 host array -> (count, h, w), host floats from 0 to 255.
 
-    ``key``, below 2^32, selects them.
+    ``key``, below 2^32, selects the distortions.
     """
     xp, shape = backend.xp, image.shape
     shares = xp.ones(1, dtype=xp.float32)

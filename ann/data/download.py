@@ -1,6 +1,6 @@
-"""Downloads the files of a data set. A file is taken from the first mirror that has it, a download
-continues where an earlier one ended, and a file gets its name only after its SHA-256 was checked,
-so a folder never holds half a file.
+"""Downloads the files of a data set, each from the first mirror that has it. Interrupted downloads
+are resumed. A file gets its name only after its SHA-256 was checked, so a folder never holds an
+incomplete file.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def download(name: str, folder: Path, progress: Progress | None = None) -> None:
     Args:
         name: of the data set.
         folder: where the files go; it is created if necessary.
-        progress: called with the name of a file, its bytes so far and its size.
+        progress: called with the name of a file, the bytes received and its size.
 
     Raises:
         DataFileError: no mirror has one of the files, or it cannot be written.
@@ -114,7 +114,7 @@ def _download_from(address: str, path: Path, size: int, digest: str, progress: P
 
 
 def _open_regular(path: str, flags: int) -> int:
-    """Open a regular file: no pipe, which would never end, and no link, which leads elsewhere."""
+    """Open a regular file. A pipe would block forever, and a link would lead elsewhere."""
     flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     file = os.open(path, flags, 0o666)
     if not stat.S_ISREG(os.fstat(file).st_mode):
@@ -173,7 +173,7 @@ def _copy(read: Callable[[int], bytes], file: BinaryIO, done: int, size: int, pr
 
 
 def _ask(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Call a function that talks to a mirror. Any error is the mirror's; others are of writing."""
+    """Call a function that talks to a mirror. Its errors become ``_MirrorError``."""
     try:
         return function(*arguments, **options)
     except urllib.error.HTTPError as error:

@@ -1,6 +1,6 @@
-"""Turns a photo, scan or drawing of a digit into an image like those of MNIST: white on black,
-cropped, in strokes of the usual width, with its centre of mass in the middle. Notes tell what was
-corrected.
+"""Converts a photo, scan or drawing of a digit into an image like those of MNIST: white on black,
+cropped, with strokes of the usual width and its centre of mass in the middle. Notes list the
+corrections.
 
 Reading files needs Pillow and finding the ink needs SciPy: the extra ``picture``.
 """
@@ -19,7 +19,7 @@ from ann.errors import DataFileError, printable_path, printable_text, require
 from ann.files.atomic import read_regular
 
 _MAX_BYTES, _MAX_PIXELS = 2**26, 50_000_000
-_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # no others, which may need programs
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # others may need programs
 _HEIF_BRANDS = (b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 avif avis").split()
 _EDGE = 0.5  # a digit covers less than this fraction of each edge of the picture
 _SIDE = 256  # the longer side of a picture is reduced to this
@@ -43,8 +43,7 @@ class Prepared:
 
 
 def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
-    """The grey values (h, w), uint8, of a picture file, with its longer side reduced to at most
-    256.
+    """The grey values (h, w), uint8, of a picture file, reduced to at most 256 a side.
 
     Transparent parts become white, or black if the visible parts are light.
 
@@ -94,8 +93,7 @@ def _grey(image_module: Any, operations: Any, opened: Any) -> np.ndarray:
 
 
 def _with_8_bits(image_module: Any, picture: Any) -> Any:
-    """A picture of ints with more bits, or of floats, with 8 bits; Pillow would cut values off at
-    255.
+    """Convert a picture of floats or wider ints to 8 bits; Pillow would cut off values at 255.
 
     Files do not say how many of the bits they use, so 0 (or the least value, if that is lower)
     becomes black, and the brightest value white.
@@ -122,7 +120,7 @@ def _with_8_bits(image_module: Any, picture: Any) -> Any:
 
 
 def _smaller(image_module: Any, picture: Any) -> Any:
-    """A huge picture reduced to a few times ``_SIDE``, before it is copied."""
+    """Reduce a huge picture to a few times ``_SIDE`` before it is copied."""
     step = max(picture.size) // (4 * _SIDE)
     if step < 2:
         return picture
@@ -145,7 +143,7 @@ def _is_light(pixels: np.ndarray) -> bool:
 
 
 def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
-    """Find the digit in grey values (h, w), uint8, and turn it into an image (side, side).
+    """Find the digit in grey values (h, w), uint8, and convert it to an image (side, side).
 
     Raises:
         ImportError: SciPy is not installed.
@@ -192,9 +190,9 @@ def _bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
 
 
 def _ink(ndimage: Any, grey: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """How much each pixel differs from the paper around it in the ink's direction, and notes."""
+    """How far each pixel is, in the ink's direction, from the paper around it; and notes."""
     size = max(3, round(0.4 * max(grey.shape)))
-    # The paper is the median of the surroundings, of a few pixels since that filter is slow
+    # The paper is the median of the surroundings, computed on few pixels because the filter is slow
     step = max(1, max(grey.shape) // 48)
     coarse = ndimage.median_filter(grey[::step, ::step], size=max(3, size // step))
     paper = np.kron(coarse, np.ones((step, step), dtype=grey.dtype))
@@ -234,7 +232,7 @@ def _without_rules(ndimage: Any, mask: np.ndarray, notes: list[str]) -> np.ndarr
 
 
 def _opened(ndimage: Any, mask: np.ndarray, length: int, axis: int) -> np.ndarray:
-    """As ``binary_opening`` by a line of this length along the axis, in time that does not depend on the length."""
+    """``binary_opening`` by a line along the axis; the time does not depend on its length."""
     shift = -1 if length % 2 == 0 else 0  # the middle of an even length, seen from its other end
     eroded = ndimage.minimum_filter1d(mask.astype(np.uint8), length, axis, mode="constant")
     return np.asarray(ndimage.maximum_filter1d(eroded, length, axis, mode="constant", origin=shift) > 0)
@@ -282,7 +280,7 @@ def _centred(ndimage: Any, soft: np.ndarray, side: int) -> np.ndarray:
         return np.zeros((side, side), dtype=np.uint8)
     cut = soft[_bounding_box(inked)]
     scale = _BOX * side / max(cut.shape)
-    if scale < 1.0:  # against aliasing
+    if scale < 1.0:  # avoids aliasing
         cut = ndimage.gaussian_filter(cut, 0.4 / scale)
     height, width = (max(1, round(length * scale)) for length in cut.shape)
     ys, xs = (

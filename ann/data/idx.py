@@ -28,8 +28,7 @@ _OTHER_FORMATS = {
 
 
 def read_idx(path: str | os.PathLike[str], dimensions: int) -> np.ndarray:
-    """The unsigned bytes in an IDX file, gzipped or not, as a read-only array with ``dimensions``
-    axes.
+    """The unsigned bytes in an IDX file, gzipped or not: a read-only array with so many axes.
 
     Raises:
         DataFileError: it is unreadable, or its header, length or checksum is wrong.
@@ -49,8 +48,7 @@ def read_idx(path: str | os.PathLike[str], dimensions: int) -> np.ndarray:
 
 
 class _Unpacked:
-    """The contents of a file, unpacked if it is gzipped, read in pieces of at most the requested
-    size.
+    """The contents of a file, unpacked if it is gzipped, in pieces of at most the requested size.
 
     As in gunzip, several gzip members in a row are one file, and zeros after the last are padding.
     """

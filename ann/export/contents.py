@@ -1,4 +1,4 @@
-"""What a network consists of, for every format."""
+"""The contents of a network, for every export format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def weights_and_biases(network: NeuralNetwork) -> list[tuple[np.ndarray, np.ndar
 
 
 def about(network: NeuralNetwork) -> dict[str, Any]:
-    """Everything but the numbers."""
+    """Everything except the parameters."""
     return {
         "layers": network.layer_list,
         "loss": network.loss_name,

@@ -1,6 +1,5 @@
-"""A trained network in other programs' formats, by suffix: ONNX, which other runtimes compute,
-safetensors, which PyTorch loads, and NumPy's npz. All but the last need a library from the extra
-``export``.
+"""A trained network in the formats of other programs, by suffix: ONNX for other runtimes,
+safetensors for PyTorch, and NumPy's npz. All but npz need a library from the extra ``export``.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from ann.neural_network import NeuralNetwork
 
 
 def safetensors_bytes(network: NeuralNetwork) -> bytes:
-    """A safetensors file, as ``files.safetensors`` describes it, which ``load_model`` reads, too.
+    """A safetensors file as described in ``files.safetensors``; ``load_model`` reads it, too.
 
     Raises:
         ImportError: safetensors is not installed.

@@ -19,7 +19,7 @@ class InLanguages(NamedTuple):
     javascript: str
 
 
-OPERATIONS = {  # by the name of NumPy's function; without a node, ``onnx`` composes it of others
+OPERATIONS = {  # by the name of NumPy's function; if the node is empty, ``onnx`` uses several
     "add": InLanguages("Add", "{0} + {1}"),
     "subtract": InLanguages("Sub", "{0} - {1}"),
     "multiply": InLanguages("Mul", "{0} * {1}"),
@@ -70,12 +70,12 @@ def translate(
         activation: y = f(z).
         language: its name in messages.
         z: the name of the sums (..., O).
-        number: (value, type) -> a constant.
+        number: (value, dtype) -> a constant.
         operation: (operation, its inputs) -> the name of its result. It raises KeyError for an
             operation that the language does not have.
 
     Raises:
-        ValueError: the language cannot say the formula; the message names the operation.
+        ValueError: the formula cannot be translated; the message names the operation.
     """
     values: dict[Symbol, str] = {}
 
@@ -93,6 +93,6 @@ def translate(
         if not isinstance(result, Symbol):
             raise UntraceableError("outputs that do not depend on the sums")
         return translated(result, example.dtype)
-    except Exception as error:  # whatever a user's function raises
+    except Exception as error:  # a user's function may raise anything
         reason = f"the operation {error}" if isinstance(error, KeyError) else printable_text(error)
         raise ValueError(f"the activation {activation.name!r} cannot be exported to {language}: {reason}") from error

@@ -15,8 +15,8 @@ from ann.neural_network import NeuralNetwork
 def npz_bytes(network: NeuralNetwork) -> bytes:
     """An npz file with ``weight1`` (I, O), ``bias1`` (O,), ``weight2`` and so on.
 
-    In a committee they have one more axis, the first. ``about`` is JSON text with layers, loss,
-    seed, recipe and the scale of pixels.
+    For a committee they have a new first axis, its members. ``about`` is JSON text with the layers,
+    loss, seed, recipe and pixel scale.
     """
     arrays: dict[str, Any] = {"about": np.array(json.dumps(about(network)))}
     for number, (weight, bias) in enumerate(weights_and_biases(network), start=1):

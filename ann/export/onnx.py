@@ -1,4 +1,4 @@
-"""A network as an ONNX model, which other runtimes compute."""
+"""A network as an ONNX model, for other runtimes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ann.neural_network import NeuralNetwork
 from ann.nn.activations import get_activation
 from ann.nn.network import PIXEL_SCALE
 
-_OPSET = 17  # of 2022, which old runtimes know
+_OPSET = 17  # of 2022, which older runtimes support
 
 
 def onnx_bytes(network: NeuralNetwork) -> bytes:
@@ -23,7 +23,7 @@ def onnx_bytes(network: NeuralNetwork) -> bytes:
 
     Raises:
         ImportError: onnx is not installed.
-        ValueError: it has an activation that cannot be translated into ONNX nodes.
+        ValueError: an activation cannot be translated into ONNX nodes.
     """
     onnx = require("onnx", "export", "this format needs onnx")
     graph = _Graph(onnx)
@@ -53,7 +53,7 @@ def onnx_bytes(network: NeuralNetwork) -> bytes:
 
 
 class _Graph:
-    """Nodes of an ONNX graph, each of which has one output, with a name of its own."""
+    """Nodes of an ONNX graph. Each has one output with a unique name."""
 
     def __init__(self, onnx: Any) -> None:
         self._onnx, self._count = onnx, 0
@@ -61,24 +61,24 @@ class _Graph:
         self.constants: list[Any] = []
 
     def node(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """Add a node; the name of its output."""
+        """Add a node; returns the name of its output."""
         output = output or self._name()
         self.nodes.append(self._onnx.helper.make_node(kind, list(inputs), [output], **attributes))
         return output
 
     def constant(self, array: np.ndarray) -> str:
-        """The name of an array."""
+        """Add an array as a constant; returns its name."""
         name = self._name()
         array = np.ascontiguousarray(array).reshape(array.shape)
         self.constants.append(self._onnx.numpy_helper.from_array(array, name))
         return name
 
     def number(self, value: float, kind: Any = np.float32) -> str:
-        """The name of a number."""
+        """Add a number as a constant; returns its name."""
         return self.constant(np.array(value, dtype=kind))
 
     def operation(self, operation: Operation, inputs: list[str]) -> str:
-        """Add an operation of a formula; the name of its result."""
+        """Add an operation of a formula; returns the name of its result."""
         name = operation.function.__name__
         sources = zip(inputs, operation.inputs, operation.kinds, strict=True)
         inputs = [self._cast(x, getattr(source, "dtype", kind), kind) for x, source, kind in sources]

@@ -1,6 +1,5 @@
-"""A trained network as one web page: its weights, a place to draw on, and the forward pass in
-JavaScript, in a file that needs nothing else. The tests compare what the page computes with this
-package, in a real browser.
+"""A trained network as a web page in one self-contained file: its weights, a canvas to draw on, and
+the forward pass in JavaScript. The tests compare the page with this package, in a real browser.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ from ann.nn.network import PIXEL_SCALE
 
 
 def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
-    """HTML of a page on which one draws and the network, or committee, answers.
+    """The HTML of a page on which the user draws and the network, or committee, answers.
 
     Args:
         network: one for square images, white on black.
-        classes: what its outputs stand for; more outputs have their numbers.
+        classes: the names of its outputs; further outputs have their numbers as names.
 
     Raises:
-        ValueError: its images are not square, it has one output, or an activation that cannot be
+        ValueError: its images are not square, it has a single output, or an activation cannot be
             translated into JavaScript.
     """
     side = math.isqrt(network.input_dim)
     if side * side != network.input_dim:
-        raise ValueError(f"a page is for square images, and this network takes {network.input_dim} pixels")
+        raise ValueError(f"a page needs a network for square images, and this one takes {network.input_dim} pixels")
     if network.output_dim < 2:
-        raise ValueError("a page is for networks that tell classes apart, and this one has a single output")
+        raise ValueError("a page needs a network with several classes, and this one has a single output")
     names = [layer["activation"] for layer in network.layer_list]
     formulas = (f"  {json.dumps(name)}: {_javascript(name)},\n" for name in dict.fromkeys(names))
     shape = describe_shape(network.layer_list)
@@ -65,14 +64,14 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
         ],
     }
     template = files("ann.export").joinpath("page.html").read_text(encoding="utf-8")
-    text = json.dumps(model).replace("<", "\\u003c")  # so that no name ends the script
+    text = json.dumps(model).replace("<", "\\u003c")  # so that no name can end the script
     page = template.replace("{{weights}}", base64.b64encode(parameters.tobytes()).decode())
     page = page.replace("{{activations}}", f"{{\n{''.join(formulas)}}}")
-    return page.replace("{{model}}", text)  # last, since names may be anything
+    return page.replace("{{model}}", text)  # last, since names may contain placeholders
 
 
 def _javascript(name: str) -> str:
-    """An activation as a JavaScript function of the sums of a layer, which are an array."""
+    """An activation as a JavaScript function of an array, the sums of a layer."""
     lines: list[str] = []
 
     def number(value: Any, kind: Any) -> str:

@@ -1,1 +1,1 @@
-"""The mathematics: activations, losses and layers, and the network that they form."""
+"""The mathematics: activations, losses, layers and networks."""

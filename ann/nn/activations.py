@@ -1,8 +1,7 @@
-"""Activations: what a neuron does with its weighted sum. Each formula is written once, with
-operators, beside its derivative, which takes the *output* of the activation where that suffices, so
-that the sum need not be kept.
+"""Activation functions. Each formula is written once, with operators, next to its derivative. Where
+possible, the derivative is computed from the *output* y, so the input z need not be stored.
 
-All of them stay finite for sums of +-1e4. Numbers are Python's, so that float32 stays float32.
+All of them stay finite for inputs of +-1e4. Constants are Python numbers, so float32 stays float32.
 Letters: z (..., N, O) weighted sums, y (..., N, O) outputs, for N images and O neurons.
 """
 
@@ -29,9 +28,9 @@ class Activation:
         name: as in a layer list.
         function: (xp, z) -> y.
         derivative: (xp, y) -> dy/dz, or (xp, z) -> dy/dz if ``derivative_of`` is "input".
-        derivative_of: what ``derivative``, ``chain_rule`` and ``backward`` take: the output y, or
+        derivative_of: whether ``derivative``, ``chain_rule`` and ``backward`` take the output y or
             the input z.
-        init: the standard deviation of the initial weights; see ``initializers``.
+        init: gives the standard deviation of the initial weights; see ``initializers``.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Activation:
         backend.elementwise(self.function, z, out=out)
 
     def backward(self, backend: Backend, grad: Array, saved: Array) -> None:
-        """Turn ``grad`` from dL/dy into dL/dz, in place; ``saved`` is what ``derivative`` takes."""
+        """Change ``grad`` in place from dL/dy to dL/dz. ``saved`` is y or z; see ``derivative_of``."""
         backend.elementwise(self.chain_rule, grad, saved, out=grad)
 
 
@@ -78,7 +77,7 @@ class Identity(Activation):
             backend.copyto(z, out=out)
 
     def backward(self, backend: Backend, grad: Array, saved: Array) -> None:
-        """Nothing changes."""
+        """dL/dz = dL/dy, so nothing changes."""
 
 
 class Softmax(Activation):
@@ -93,7 +92,7 @@ class Softmax(Activation):
 
 
 def _softmax(xp: Any, z: Array) -> Array:
-    # Subtracting the largest sum changes nothing in the ratio and keeps exp() at 1 or below.
+    # Subtracting the largest z leaves the ratios unchanged and keeps exp() from overflowing.
     powers = xp.exp(z - xp.max(z, axis=-1, keepdims=True))
     return powers / xp.sum(powers, axis=-1, keepdims=True)
 
@@ -105,7 +104,7 @@ SCALE, CUBE = 2 * math.sqrt(2 / math.pi), 0.044715
 
 
 def _sigmoid(xp: Any, z: Array) -> Array:
-    # where exp(-z) overflows, y is 1 / inf = 0, as it should be
+    # where exp(-z) overflows, y = 1 / inf = 0, which is the correct limit
     return 1 / (1 + xp.exp(-z))
 
 
@@ -114,10 +113,10 @@ def _is_positive(xp: Any, y: Array) -> Array:
 
 
 def _gelu_gate(xp: Any, z: Array) -> Array:
-    """sigmoid(scale (z + cube z^3)): about the probability that a normal random number is below z.
+    """sigmoid(scale (z + cube z^3)), close to the standard normal distribution function at z.
 
-    Hendrycks & Gimpel (2016), section 2, who write (1 + tanh(u / 2)) / 2, which loses its digits
-    for z < -4.
+    Hendrycks & Gimpel (2016), section 2. Their form, (1 + tanh(u / 2)) / 2, loses precision for z <
+    -4.
     """
     return 1 / (1 + xp.exp(-SCALE * z * (1 + CUBE * z * z)))
 
@@ -133,7 +132,7 @@ def _swish_derivative(xp: Any, z: Array) -> Array:
 
 
 def _softplus(xp: Any, z: Array) -> Array:
-    # ln(1 + exp(z)), written so that nothing overflows
+    # ln(1 + exp(z)) in a form that does not overflow
     return xp.clip(z, 0, LARGEST) + xp.log(1 + xp.exp(-xp.abs(z)))
 
 
@@ -175,40 +174,36 @@ BUILT_IN = frozenset(ACTIVATIONS)
 
 
 def known_activations() -> str:
-    """A list of their names, and how to add others."""
-    return f"{', '.join(ACTIVATIONS)}; your own after ann.register_activation (--import FILE)"
+    """The known names and how to add others, for messages."""
+    return f"{', '.join(ACTIVATIONS)}; add your own with ann.register_activation (--import FILE)"
 
 
 def get_activation(name: str) -> Activation:
-    """The activation of this name. Raises ValueError for an unknown one, with the known names."""
+    """The activation with this name. Raises ValueError, with the known names, if it is unknown."""
     if not isinstance(name, str) or name not in ACTIVATIONS:
         meant = did_you_mean(name, ACTIVATIONS)
-        raise ValueError(
-            f"unknown activation {printable(name)}; known: {known_activations()}{meant}"
-        )
+        raise ValueError(f"unknown activation {printable(name)}; known: {known_activations()}{meant}")
     return ACTIVATIONS[name]
 
 
 def register_activation(name: str, function: Formula, derivative: Formula) -> None:
-    """Add an activation of your own, for use in layer lists, recipes and model files.
+    """Add a custom activation, for use in layer lists, recipes and model files.
 
     Args:
-        name: a word of letters, digits and dashes. Registering it again replaces it; the built-in
-            ones stay.
-        function: (xp, z) -> y, an array of the shape and type of z, computed element by element
-            with operators and functions of the array library ``xp``. It must not change z.
-        derivative: (xp, z) -> dy/dz, in the same way.
+        name: a word of letters, digits and dashes. Registering a name again replaces its
+            activation; built-in activations cannot be replaced.
+        function: (xp, z) -> y, of the shape and dtype of z, computed element by element with
+            operators and functions of the array library ``xp``. It must not change z.
+        derivative: (xp, z) -> dy/dz, likewise.
 
     Raises:
-        ValueError: the name is taken or not such a word, or the functions, tried on a few numbers,
-            do not return what they should: float32 for float32, and a derivative that is the slope
-            of the function.
+        ValueError: the name is not allowed or is that of a built-in activation, or the functions
+            fail a test on a few numbers: they must return float32 for float32, and the derivative
+            must be the slope of the function.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
-        raise ValueError(
-            f"activation name: expected a word of letters, digits and dashes, got {printable(name)}"
-        )
+        raise ValueError(f"activation name: expected a word of letters, digits and dashes, got {printable(name)}")
     if name in BUILT_IN:
-        raise ValueError(f"activation {name!r} is there already; take another name")
+        raise ValueError(f"activation {name!r} is built in; choose another name")
     check_curve(name, function, derivative)
     ACTIVATIONS[name] = Activation(str(name), function, derivative, derivative_of="input")

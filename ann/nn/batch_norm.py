@@ -1,7 +1,8 @@
-"""Batch normalisation: in training, each neuron's sums get mean 0 and variance 1 over the batch, which makes larger
-learning rates possible. After training it is folded into the weights, so a trained network has no such layer.
+"""Batch normalisation. In training, each neuron's weighted sums are normalised to mean 0 and
+variance 1 over the batch, which allows larger learning rates. After training it is folded into the
+weights, so a trained network has no such layer.
 
-Ioffe & Szegedy (2015), algorithm 1, and its gradients in section 3.
+Ioffe & Szegedy (2015), algorithm 1; the gradients are in section 3.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ _EPSILON = 1e-5  # avoids a division by 0
 
 
 class BatchNorm(ann.nn.layers.Layer):
-    """y = gain u + shift, where u = (x - mean) / deviation and the mean and the deviation are the batch's.
+    """y = gain u + shift, where u = (x - mean) / deviation normalises x over the batch.
 
     Args:
-        dim: O, how many columns x has.
-        all_reduce: replaces an array, in place, by its sum over all processes that share a batch; None if there is one.
+        dim: O, the number of columns of x.
+        all_reduce: replaces an array in place by its sum over all processes that share a batch;
+            None for a single process.
 
     Attributes:
-        share: which part of the batch the rows of this process are.
-        statistics: (..., 2, O) device array: the mean and the variance of each column over the last batch.
+        share: the fraction of the batch that this process has.
+        statistics: (..., 2, O) device array: the mean and the variance of each column over the last
+            batch.
     """
 
     gain: Array
@@ -44,7 +47,7 @@ class BatchNorm(ann.nn.layers.Layer):
         return f"<BatchNorm {self.dim}>"
 
     def use(self, statistics: Array) -> None:
-        """Write the batch's statistics to this (..., 2, O) device array."""
+        """Write the statistics of each batch to this (..., 2, O) device array."""
         self.statistics = statistics
         self.mean = statistics[..., :1, :]
         self.variance = statistics[..., 1:, :]
@@ -85,7 +88,7 @@ class BatchNorm(ann.nn.layers.Layer):
         return grad
 
     def sum_rows(self, rows: Array, out: Array, alpha: float) -> None:
-        """alpha times the sum of the rows (..., N, O) of all processes, for each column (..., 1, O)."""
+        """out (..., 1, O) = alpha times the sum of the rows (..., N, O) over all processes."""
         self.backend.matmul(self.ones, rows, out=out, alpha=alpha)
         if self.all_reduce:
             self.backend.copyto(out, out=self.row)
@@ -93,16 +96,17 @@ class BatchNorm(ann.nn.layers.Layer):
             self.backend.copyto(self.row, out=out)
 
     def fold(self, weight: Array, statistics: Array, gain: Array, shift: Array) -> tuple[Array, Array]:
-        """The weight and bias that do the same as x W followed by this layer, with fixed statistics.
+        """A weight and bias that do the same as x W and this layer, with fixed statistics.
 
-        gain (x W - mean) / deviation + shift is x (W gain / deviation) + (shift - mean gain / deviation).
+        gain (x W - mean) / deviation + shift = x (W gain / deviation) + shift - mean gain /
+        deviation.
         """
         factor = gain / _deviation(self.xp, statistics[..., 1:, :])
         return weight * factor, shift - statistics[..., :1, :] * factor
 
 
 def _centred(xp: Any, x: Array, mean: Array) -> tuple[Array, Array]:
-    """The rows with mean 0, and their squares."""
+    """x - mean, and its square."""
     centred = x - mean
     return centred, centred * centred
 

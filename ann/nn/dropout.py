@@ -1,7 +1,7 @@
-"""Dropout: in training, random neurons are set to 0, so that none relies on another.
+"""Dropout: training zeroes random neurons, so that none relies on another.
 
-The mask is a hash of image, epoch and neuron, so every backend computes the same one and nothing is
-stored.
+The mask is a hash of image, epoch and neuron, so every backend computes the same one and
+checkpoints need not store it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Mask:
 
     Args:
         backend: computes the mask.
-        share: the share of zeros.
+        share: the probability of 0.
         images: (..., N) device array, uint32: ids of the images.
-        key: (..., 1) device array, uint32: another key, as in each epoch, gives another mask.
-        like: an array (..., N, M) with the type and memory order that the mask gets.
+        key: (..., 1) device array, uint32: selects the mask; it changes every epoch.
+        like: (..., N, M) device array: the mask gets its dtype and memory order.
 
     Attributes:
         values: the mask.
@@ -43,21 +43,21 @@ class Mask:
         self.values = backend.xp.empty_like(like)
 
     def fill(self) -> None:
-        """Set ``values`` for the present images and key."""
+        """Compute ``values`` for the current images and key."""
         limit = int(self._kept * 2**32)
         self._backend.elementwise(_is_kept, *self._bits.arguments, limit, out=self.values)
         self._backend.elementwise(_scaled, self.values, 1.0 / self._kept, out=self.values)
 
 
 class Dropout(Layer):
-    """y = mask x. Only a network in training has such a layer.
+    """y = mask x. Only networks in training have this layer.
 
     Args:
-        share: of the inputs that become 0.
+        share: the fraction of inputs that are zeroed.
         key: (..., 1) device array, uint32; see ``Mask``.
 
     Attributes:
-        images: (..., N) device array, uint32: the numbers of the batch's images.
+        images: (..., N) device array, uint32: ids of the batch's images.
     """
 
     images: Array

@@ -1,6 +1,6 @@
-"""Initial weights: how large the random numbers are from which learning starts. Weights that are
-too large saturate a layer, weights that are too small pass no signal on, and the right size depends
-on the activation.
+"""Initial weights: the standard deviation of the random numbers that training starts from. Weights
+that are too large saturate a layer, and weights that are too small pass on no signal. The right
+size depends on the activation.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-Deviation = Callable[[int, int], float]  # (inputs I, outputs O of a layer) -> standard deviation of its weights
+Deviation = Callable[[int, int], float]  # (I, O) -> standard deviation of the weights
 
 
 def glorot(gain: float) -> Deviation:
     """Glorot & Bengio (2010), equation 12: gain sqrt(2 / (I + O)).
 
-    The gain is 4 for the sigmoid, whose slope is at most 1/4 (the end of section 4.2.1).
+    The gain is 4 for the sigmoid, whose slope is at most 1/4 (end of section 4.2.1).
     """
     return lambda inputs, outputs: gain * math.sqrt(2.0 / (inputs + outputs))
 

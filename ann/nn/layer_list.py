@@ -1,5 +1,5 @@
-"""The list of dicts that describes a network. It comes from users and from files, so it is checked before anything is
-built from it.
+"""The layer list: the dicts that describe a network. It comes from users and from files, so it is
+checked before a network is built from it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ LAYER_KEYS = ("input_dim", "output_dim", "activation")
 
 
 def check_layer_list(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A copy of a layer list, in plain values, after checking that the layers fit each other.
+    """Check a layer list and return a copy with plain Python values.
 
     Raises:
-        ValueError: the message names the layer, counted from 1, and what is wrong with it.
+        ValueError: a layer is wrong or does not fit the one before it; the message gives its
+            number, counted from 1.
     """
     if not isinstance(layers, Sequence) or isinstance(layers, str) or len(layers) == 0:
         raise ValueError(f"layers: expected a list of at least one layer, got {printable(layers)}")

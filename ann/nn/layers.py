@@ -1,9 +1,10 @@
-"""Layers: each turns rows into rows, and hands the gradient back. A network is layers in a row, and backpropagation
-calls their backward methods in reverse.
+"""Layers: each maps rows to rows, and propagates gradients back. A network is a sequence of layers,
+and backpropagation calls their backward methods in reverse order.
 
-Letters and shapes: x (..., N, I) inputs and y (..., N, O) outputs, one row for each of N images; W (..., I, O) weights
-and b (..., 1, O) biases. ``...`` stands for the members of a committee, or for nothing. ``grad`` is the derivative of
-the mean loss with respect to the layer's output, dL/dy, and has the shape of y.
+Letters and shapes: x (..., N, I) inputs and y (..., N, O) outputs, one row for each of N images; W
+(..., I, O) weights and b (..., 1, O) biases. ``...`` is the axis of a committee's members; a single
+network does not have it. ``grad`` is the derivative of the mean loss with respect to the layer's
+output, dL/dy, and has the shape of y.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from ann.nn.initializers import Deviation
 
 @dataclass(frozen=True)
 class Parameter:
-    """Numbers that a layer learns.
+    """A parameter that a layer learns.
 
     Attributes:
-        name: of the attribute that holds them, such as "weight".
+        name: of the attribute that holds it, such as "weight".
         shape: without the axis of a committee's members.
-        decays: whether weight decay applies to them. It does to weights, and not to biases.
+        decays: whether weight decay applies to it, as it does to weights but not to biases.
     """
 
     name: str
@@ -32,21 +33,21 @@ class Parameter:
 
 
 class Layer:
-    """Rows in, rows out. A layer writes to arrays of its own, which are valid until the same method is called again.
+    """Maps rows to rows. Results are in the layer's own arrays, which the next call overwrites.
 
     Attributes:
-        parameters: what it learns. ``bind`` makes each an attribute, and its gradient another: ``weight`` and
-            ``weight_gradient``.
+        parameters: what it learns. ``bind`` sets two attributes for each: the values and their
+            gradient, such as ``weight`` and ``weight_gradient``.
     """
 
     parameters: tuple[Parameter, ...] = ()
 
     def initial_values(self, random: Any) -> dict[str, Any]:
-        """Host arrays by name, drawn from a NumPy generator. Parameters that are not among them start at 0."""
+        """Random host arrays by name, from a NumPy generator. Parameters without one start at 0."""
         return {}
 
     def bind(self, backend: Backend, values: dict[str, Array], gradients: dict[str, Array]) -> None:
-        """Take a backend, and views of the parameters and of their gradients, by name."""
+        """Attach a backend, and views of the parameters and their gradients by name."""
         self.backend = backend
         self.xp = backend.xp
         self.count = 0
@@ -55,21 +56,21 @@ class Layer:
             setattr(self, f"{parameter.name}_gradient", gradients[parameter.name])
 
     def forward(self, x: Array) -> Array:
-        """x -> y. ``backward`` needs x unchanged."""
+        """x -> y. ``backward`` reads x again, so it must not change in between."""
         raise NotImplementedError
 
     def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True) -> Array | None:
-        """dL/dy -> dL/dx, and the gradients of the parameters.
+        """dL/dy -> dL/dx; it also computes the gradients of the parameters.
 
         Args:
             grad: dL/dy. It may be overwritten.
-            accumulate: the new gradients are added to this times the old ones.
-            input_gradient: False if dL/dx is not needed; the result is then None.
+            accumulate: the new gradients are added to the old ones times this factor.
+            input_gradient: False if dL/dx is not needed; the result may then be None.
         """
         raise NotImplementedError
 
     def reserve(self, x: Array) -> None:
-        """Allocate the working arrays, unless they fit the batch already."""
+        """Allocate the working arrays if the batch size has changed."""
         if x.shape[-2] != self.count:
             self.count = x.shape[-2]
             self.allocate(x)
@@ -84,7 +85,7 @@ class Dense(Layer):
     Args:
         input_dim, output_dim: I and O.
         init: (I, O) -> the standard deviation of the initial weights. Biases start at 0.
-        bias: False to leave out b.
+        bias: False for a layer without b.
     """
 
     weight: Array
@@ -134,7 +135,7 @@ class Dense(Layer):
 
 
 class Activation(Layer):
-    """y = f(x), for an activation function f by name."""
+    """y = f(x), where f is the activation with this name."""
 
     def __init__(self, name: str) -> None:
         self.f = activations.get_activation(name)
@@ -153,6 +154,6 @@ class Activation(Layer):
         return self.y
 
     def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True) -> Array | None:
-        """dL/dx = dL/dy f'(x). The derivative is computed from y where that suffices."""
+        """dL/dx = dL/dy f'(x). The derivative is computed from y where possible."""
         self.f.backward(self.backend, grad, self.y if self.f.derivative_of == "output" else self.x)
         return grad

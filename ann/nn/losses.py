@@ -1,6 +1,5 @@
-"""Losses: how wrong the outputs are, and in which direction to change them. A loss is combined with
-the output activation and takes the *logits* (the last layer's weighted sums), because the composed
-formulas are simple, and stable where their parts overflow.
+"""Loss functions. A loss includes the output activation and takes the *logits*, the last layer's
+weighted sums: the combined formulas are simple, and stable where their parts would overflow.
 
 Letters: z (..., N, O) logits, y (..., N, O) outputs, t (..., N, O) target rows. A value is a mean
 over the N images.
@@ -21,13 +20,13 @@ TargetRange = Literal["any", "unit", "distribution"]
 
 
 class Loss:
-    """A loss of an output activation's outputs.
+    """A loss combined with an output activation.
 
     Attributes:
         output: the output activation: logits -> outputs.
-        output_name: the only output activation for which the loss is made, or "" for any.
-        targets: which target rows make sense: "any" numbers, each in the "unit" interval, or a
-            "distribution", in [0, 1] and summing to one. One-hot rows are all three.
+        output_name: the only output activation that the loss supports, or "" if it supports all.
+        targets: which target rows are valid: "any" numbers, numbers in the "unit" interval, or a
+            "distribution": numbers in the unit interval that sum to 1. One-hot rows are all three.
     """
 
     output_name = ""
@@ -37,20 +36,20 @@ class Loss:
         self.output = output
 
     def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
-        """The mean loss of the batch, an array (...) on the device. Changes nothing."""
+        """The mean loss of the batch, a device array (...). The arguments are not changed."""
         raise NotImplementedError
 
     def gradient(self, backend: Backend, logits: Array, targets: Array, out: Array) -> None:
-        """Write dL/dz of the mean loss into ``out``."""
+        """Write dL/dz, for the mean loss, to ``out``."""
         backend.elementwise(self.slope, logits, targets, 1.0 / logits.shape[-2], out=out)
 
     def slope(self, xp: Any, z: Array, t: Array, share: float) -> Array:
-        """dL/dz, times the ``share`` 1 / N of an image in the mean."""
+        """dL/dz for the loss of each image, times ``share``, which is 1 / N."""
         raise NotImplementedError
 
 
 class CrossEntropy(Loss):
-    """Minus the logarithm of the probability that the outputs give the targets."""
+    """The negative logarithm of the probability that the outputs assign to the targets."""
 
     def slope(self, xp: Any, z: Array, t: Array, share: float) -> Array:
         """dL/dz = y - t: the derivative of the output activation cancels."""
@@ -58,7 +57,7 @@ class CrossEntropy(Loss):
 
 
 class SigmoidCrossEntropy(CrossEntropy):
-    """L = -sum_o [t ln y + (1 - t) ln(1 - y)], y = sigmoid(z): each output answers yes or no.
+    """L = -sum_o [t ln y + (1 - t) ln(1 - y)], y = sigmoid(z): each output is a separate yes or no.
 
     Nielsen, Neural Networks and Deep Learning, chapter 3, equation 63.
     """
@@ -67,7 +66,7 @@ class SigmoidCrossEntropy(CrossEntropy):
     targets: TargetRange = "unit"
 
     def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
-        """L = sum_o [max(z, 0) - t z + ln(1 + exp(-|z|))], the same without a logarithm of 0."""
+        """L = sum_o [max(z, 0) - t z + ln(1 + exp(-|z|))], which is equal but never takes ln(0)."""
         # log(1 + e), not log1p(e): it takes a third of the time and loses less than 1e-7 per output
         xp = backend.xp
         tail = xp.log(1.0 + xp.exp(-xp.abs(logits)))
@@ -75,13 +74,13 @@ class SigmoidCrossEntropy(CrossEntropy):
 
 
 class SoftmaxCrossEntropy(CrossEntropy):
-    """L = -sum_o t ln y, y = softmax(z): probabilities of classes that exclude each other."""
+    """L = -sum_o t ln y, y = softmax(z): probabilities of mutually exclusive classes."""
 
     output_name = "softmax"
     targets: TargetRange = "distribution"
 
     def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
-        """L = ln sum_o exp(z - m) - sum_o t (z - m); m, the largest z, keeps exp() from overflow."""
+        """L = ln sum_o exp(z - m) - sum_o t (z - m). m = max z keeps exp() from overflowing."""
         xp = backend.xp
         z = logits - xp.max(logits, axis=-1, keepdims=True)
         log_sum = xp.sum(xp.log(xp.sum(xp.exp(z), axis=-1)), axis=-1)
@@ -92,7 +91,6 @@ class Quadratic(Loss):
     """L = 1/2 sum_o (y - t)^2, for any output activation. Nielsen, chapter 1, equation 6."""
 
     def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
-        """The formula above."""
         xp = backend.xp
         difference = self.output.function(xp, logits) - targets
         return xp.sum(difference * difference, axis=(-2, -1)) * (0.5 / logits.shape[-2])
@@ -111,10 +109,10 @@ LOSSES: dict[str, tuple[type[Loss], ...]] = {
 
 
 def get_loss(name: str, output_activation: str) -> Loss:
-    """The loss of this name over outputs of this activation.
+    """The loss with this name, combined with this output activation.
 
     Raises:
-        ValueError: an unknown name, or cross-entropy over outputs that are not probabilities.
+        ValueError: the name is unknown, or the loss does not support the output activation.
     """
     output = get_activation(output_activation)
     if not isinstance(name, str) or name not in LOSSES:
@@ -131,6 +129,6 @@ def get_loss(name: str, output_activation: str) -> Loss:
     )
 
 
-@functools.cache  # since a GPU compiles a kernel for each
+@functools.cache  # a GPU compiles kernels for each object
 def _loss(kind: Callable[[Activation], Loss], output: Activation) -> Loss:
     return kind(output)

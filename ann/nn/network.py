@@ -1,11 +1,12 @@
-"""A network as mathematics: layers in a row. Forward is a loop over them, and backward is the reversed loop.
+"""The mathematics of a network: layers in sequence. Forward is a loop, and backward its reverse.
 
-All parameters lie in one flat vector and their gradients in another, so an update, a copy or a comparison is one
-operation. The parameters that decay, the weights, come first; biases and whatever else does not decay come after them.
+All parameters are in one flat vector and their gradients in another, so an update, a copy or a
+comparison is one operation. Parameters with weight decay (the weights) come first, then those
+without (such as biases).
 
-A committee is K networks side by side. Every array gets one more axis, the first: parameters (K, P), logits (K, N, O).
-Nothing else changes: every product is K products, and members know nothing of each other. In shapes, ``...`` stands for
-this axis, or for none.
+A committee is K networks side by side. Every array gets a new first axis: parameters (K, P), logits
+(K, N, O). Otherwise nothing changes: each product becomes K products, and members do not influence
+each other. In shapes, ``...`` is this axis; a single network does not have it.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from ann.nn.losses import Loss
 
 
 class Network:
-    """Layers on two flat vectors.
+    """Layers whose parameters and gradients are views of two flat vectors.
 
     Args:
-        backend: what computes.
-        layers: new layers, which this network binds to its vectors. They end before the last activation, which belongs
-            to the loss.
+        backend: computes.
+        layers: new layers, which are bound to the vectors. The last activation is not among them:
+            it belongs to the loss.
         loss: the loss, which includes the last activation.
         parameters, gradients: (..., P) device vectors, where P is ``size_of(layers)``.
 
     Attributes:
-        decaying: how many of the parameters decay: the first ones.
+        decaying: the number of parameters with weight decay, which come first.
         leading: the shape of ``...``: () for one network, (K,) for a committee.
     """
 
@@ -50,7 +51,7 @@ class Network:
             layer.bind(backend, values[layer], grads[layer])
 
     def views(self, vector: Array) -> dict[Layer, dict[str, Array]]:
-        """The parts of a vector like ``parameters``, without copying: for each layer its parameters by name."""
+        """The parts of a vector like ``parameters``, as views: for each layer, parameters by name."""
         views: dict[Layer, dict[str, Array]] = {layer: {} for layer in self.layers}
         start = 0
         for decays in (True, False):
@@ -65,7 +66,7 @@ class Network:
         return views
 
     def weights(self) -> list[Array]:
-        """The parameters that decay, matrices (..., I, O), in their order in the vector."""
+        """The parameters with weight decay, matrices (..., I, O), in the order of the vector."""
         return [getattr(layer, p.name) for layer in self.layers for p in layer.parameters if p.decays]
 
     def forward(self, x: Array) -> Array:
@@ -75,10 +76,11 @@ class Network:
         return x
 
     def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = False) -> Array | None:
-        """dL/d(logits) (..., N, O) -> ``gradients``: the chain rule, from the last layer to the first.
+        """Backpropagation: dL/d(logits) (..., N, O) -> ``gradients``, by the chain rule.
 
-        The new gradients are added to ``accumulate`` times the old ones. Returns dL/dx (..., N, I), or None: it would
-        be a third of a small network's arithmetic.
+        The new gradients are added to ``accumulate`` times the old ones. Returns dL/dx (..., N, I)
+        if ``input_gradient``, otherwise None: computing it would be a third of a small network's
+        arithmetic.
         """
         for layer in reversed(self.layers[1:]):
             grad = layer.backward(grad, accumulate=accumulate)
@@ -87,7 +89,7 @@ class Network:
     def compute_gradients(self, x: Array, targets: Array) -> Array:
         """One forward and one backward pass for x (N, I) and target rows (N, O).
 
-        Returns the batch's mean loss (...), an array that is still on the device: reading it would wait for the device.
+        Returns the batch's mean loss (...) as a device array: reading it would wait for the device.
         """
         logits = self.forward(x)
         grad = self.backend.xp.empty_like(logits)
@@ -96,12 +98,12 @@ class Network:
         return self.loss.value(self.backend, logits, targets)
 
     def outputs(self, logits: Array) -> Array:
-        """Logits (..., N, O), which are overwritten -> outputs (N, O): for a committee, the mean of its members'."""
+        """Logits (..., N, O) -> outputs (N, O), averaged over members. Overwrites the logits."""
         self.loss.output.forward(self.backend, logits, out=logits)
         return self.backend.xp.mean(logits, axis=0) if self.leading else logits
 
     def with_own_arrays(self) -> Network:
-        """The same layers on the same parameters with other working arrays: for another thread or batch size."""
+        """A copy with shared parameters and new working arrays: for a thread or batch size."""
         other = copy.copy(self)
         other.layers = tuple(copy.copy(layer) for layer in self.layers)
         for layer in other.layers:
@@ -110,7 +112,7 @@ class Network:
 
 
 def size_of(layers: Sequence[Layer]) -> int:
-    """P, how many parameters the layers have."""
+    """P, the number of parameters of the layers."""
     return sum(math.prod(parameter.shape) for layer in layers for parameter in layer.parameters)
 
 
@@ -118,7 +120,7 @@ PIXEL_SCALE = 1.0 / 255.0
 
 
 def fill_inputs(backend: Backend, images: Array, out: Array) -> None:
-    """Device images -> inputs of a network: uint8 pixels, divided by 255, or floats, as they are."""
+    """Write network inputs to ``out``: device images of uint8 divided by 255, floats unchanged."""
     backend.copyto(images, out=out)
     if images.dtype == backend.xp.uint8:
         backend.xp.multiply(out, PIXEL_SCALE, out=out)

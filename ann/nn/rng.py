@@ -1,5 +1,6 @@
-"""Random numbers: one seeded host generator for each purpose, so that no purpose disturbs another. Drawing them
-on the host makes them the same on every device, and evaluating a network never draws any.
+"""Random numbers: one seeded host generator for each purpose, so that purposes do not affect each
+other. The host generates the numbers, so they are the same for every device. Evaluating a network
+uses none.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ _Purpose = Literal["weights", "order", "dropout", "distortion", "examples"]
 
 
 def generator(seed: int, purpose: _Purpose, index: int = 0) -> np.random.Generator:
-    """The generator for a purpose, independent of the others.
+    """The generator for a purpose, independent of those for other purposes.
 
     Args:
         seed: the user's seed, at least 0.
         purpose: what the numbers are for.
-        index: which one of a row, such as the epoch.
+        index: selects one of several generators for this purpose; the epoch, for example.
     """
     return np.random.default_rng([seed, _PURPOSES[purpose], index])
 
@@ -27,6 +28,6 @@ def generator(seed: int, purpose: _Purpose, index: int = 0) -> np.random.Generat
 def drawn(
     seeds: Sequence[int], purpose: _Purpose, index: int, draw: Callable[[np.random.Generator], np.ndarray]
 ) -> np.ndarray:
-    """What ``draw`` makes of the generators of some seeds, side by side: (K, ...), or (...) for one seed alone."""
+    """Call ``draw`` with the generator of each seed: (K, ...), or (...) for a single seed."""
     rows = [draw(generator(seed, purpose, index)) for seed in seeds]
     return rows[0] if len(rows) == 1 else np.stack(rows)

@@ -1,1 +1,1 @@
-"""From a gradient to a step: optimizers, learning rate schedules and constraints."""
+"""From gradients to updates: optimizers, learning rate schedules and constraints."""

@@ -1,5 +1,5 @@
-"""Optimizers that divide the gradients by their own recent size, so that all parameters move about
-equally fast. Here m is a running mean of the gradients and v one of their squares.
+"""Optimizers that divide gradients by a running measure of their size, so that all parameters move
+about equally fast. Here m is a running mean of the gradients and v one of their squares.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def rmsprop(
 
 
 class RMSProp(Optimizer):
-    """Gradients divided by their recent size, and then momentum. Weight decay as in SGD."""
+    """Gradients divided by their recent size, then momentum. Weight decay as in SGD."""
 
     tuned = (0.0015, 1e-4)
     sums_gradients = True

@@ -1,6 +1,6 @@
 """Limits for gradients and weights, and averaged parameters.
 
-Each is a callable that does its part of a training step.
+Each is a callable that a training step calls before or after the update.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def shortened(xp: Any, x: Array, squares: Array, limit: float) -> Array:
 class GradientClipping:
     """Before the update: g = g limit / max(|g|, limit) for the gradients g (..., P).
 
-    Pascanu et al. (2013), algorithm 1. The direction stays.
+    Pascanu et al. (2013), algorithm 1. The direction does not change.
     """
 
     def __init__(self, backend: Backend, gradients: Array, limit: float) -> None:
@@ -38,9 +38,9 @@ class GradientClipping:
 
 
 class MaxNorm:
-    """After the update: the weights (I,) into each hidden neuron get a norm of at most ``limit``.
+    """After the update: limit the norm of the weights (I,) into each hidden neuron.
 
-    Srivastava et al. (2014), section 5.1, with limits of 3 to 4. Biases are not limited, nor is the
+    Srivastava et al. (2014), section 5.1, with limits of 3 to 4. Biases are not limited. Nor is the
     output layer, which needs large weights to be confident.
     """
 
@@ -72,8 +72,8 @@ def _square(xp: Any, x: Array) -> Array:
 class MovingAverage:
     """After the update: a = d a + (1 - d) p, an average over about the last 1 / (1 - decay) steps.
 
-    Polyak & Juditsky (1992) give all steps the same weight; to give recent ones more is usual
-    today. In step k, d = min(decay, (k - 1) / (k + 8)), so that the random start is soon forgotten.
+    Polyak & Juditsky (1992) weight all steps equally; today it is usual to weight recent steps
+    more. In step k, d = min(decay, (k - 1) / (k + 8)), so that the random start is soon forgotten.
 
     Attributes:
         parameters: a, a vector (..., P).

@@ -1,7 +1,7 @@
-"""Muon: a step for matrices of weights in which every direction counts equally.
+"""Muon: matrices of weights take steps in which every direction counts equally.
 
-Most of the gradient of a matrix lies in a few directions. Muon replaces it by the nearest matrix
-with orthonormal rows or columns.
+Most of a matrix's gradient lies in a few directions. Muon replaces the gradient by the nearest
+matrix with orthonormal rows or columns.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from ann.optim.optimizer import Optimizer
 from ann.optim.scalars import Scalars
 
 _A, _B, _C = 3.4445, -4.7750, 2.0315  # the coefficients of Jordan et al. (2024)
-_ITERATIONS = 5  # an odd number, so that the result ends where the matrix was
-_EPSILON = 1e-7  # against a gradient of 0
-_SIZE = 0.2  # about the root mean square of AdamW's steps, so that learning rates mean the same
+_ITERATIONS = 5  # odd, so that the result is written over the matrix
+_EPSILON = 1e-7  # avoids a division by 0
+_SIZE = 0.2  # about the root mean square of AdamW's steps, for similar learning rates
 
 
 class Orthogonalization:
     """Replaces a matrix X = U S V^T (its singular value decomposition) by about U V^T.
 
     This is the Newton-Schulz iteration of Jordan et al. (2024), Muon: an optimizer for hidden
-    layers in neural networks. It needs products only, and brings all singular values to between 0.7
+    layers in neural networks. It uses products only, and brings all singular values to between 0.7
     and 1.2.
     """
 
@@ -78,7 +78,7 @@ class Muon(Optimizer):
     p = (1 - rate weight_decay) p - 0.2 sqrt(max(I, O)) rate d.
 
     Jordan et al. (2024), with the factor and the decay of Liu et al. (2025), so that learning rates
-    are about AdamW's. What does not decay, such as biases, follows Adam.
+    are similar to AdamW's. Parameters without weight decay, such as biases, are trained with Adam.
     """
 
     tuned = (0.028, 0.08)

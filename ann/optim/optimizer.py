@@ -1,4 +1,4 @@
-"""What all optimizers share: the vectors they are bound to, and weight decay.
+"""The base class of all optimizers: the vectors they update, and weight decay.
 
 All parameters of a network are one flat vector, so an optimizer is a formula of a few lines. The
 formulas use the letters of the papers: p parameters, g gradients, m and v running means, all of
@@ -16,13 +16,16 @@ from ann.optim.scalars import Scalars
 
 
 class Optimizer:
-    """An update rule, bound to the parameters and gradients of one network.
+    """An update rule for the parameters and gradients of one network.
 
-    A rule implements ``prepare`` and ``update``, and may set the class attributes for default rates.
+    Subclasses implement ``prepare`` and ``update``, and may set the class attributes for default
+    rates.
 
-    Args: backend: computes the step. parameters, gradients: device vectors (..., P). First come all
-        weights, which decay: one matrix (I, O) after another. Then comes everything that does not
-        decay: biases, gains and shifts.
+    Args:
+        backend: computes the step.
+        parameters, gradients: device vectors (..., P). First come all weights, which decay: one
+            matrix (I, O) after another. Then comes everything that does not decay: biases, gains
+            and shifts.
         shapes: (I, O) of each matrix.
         scalars: provides the numbers that change from step to step, such as the learning rate.
         momentum: the decay of the running mean of gradients.
@@ -31,11 +34,11 @@ class Optimizer:
             not if something else changes the gradients before the update.
 
     Class attributes, for the default rates of recipes:
-        tuned: the learning rate and weight decay for a sigmoid network, batches of 200 images and 24
-            epochs.
-        adaptive: it divides gradients by their own size.
-        sums_gradients: momentum m makes steps 1 / (1 - m) times as long.
-        decoupled_decay: each step shrinks weights by learning rate x weight decay.
+        tuned: the learning rate and weight decay for a sigmoid network, batches of 200 images and
+            24 epochs.
+        adaptive: whether it divides gradients by their own size.
+        sums_gradients: whether momentum m makes steps 1 / (1 - m) times as long.
+        decoupled_decay: whether each step shrinks weights by learning rate x weight decay.
 
     Attributes:
         accumulate: what the backward pass multiplies the old gradients by before it adds new ones.
@@ -70,13 +73,13 @@ class Optimizer:
     def prepare(self, scalars: Scalars) -> None:
         """Create vectors with ``add_state``, and numbers with ``scalars.add``.
 
-        Keep no reference to ``scalars``, which holds functions that refer to the rule: such a cycle
-        would keep the vectors alive after training.
+        Keep no reference to ``scalars``: it holds functions that refer to the optimizer, and this
+        cycle would keep the vectors alive after training.
         """
         raise NotImplementedError
 
     def update(self) -> None:
-        """Take one step along the present gradients, which may be overwritten."""
+        """Take one step with the current gradients, which may be overwritten."""
         raise NotImplementedError
 
     def add_state(self, name: str, like: Array) -> Array:

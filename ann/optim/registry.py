@@ -22,7 +22,7 @@ OPTIMIZERS = tuple(CLASSES)
 
 
 def get_optimizer(name: str, *args: Any, **hyperparameters: Any) -> Optimizer:
-    """The optimizer of this name, bound to a network's vectors. Arguments: see ``Optimizer``.
+    """The optimizer with this name, for a network's vectors. Arguments: see ``Optimizer``.
 
     Raises:
         ValueError: the name is unknown.

@@ -13,9 +13,9 @@ _CAPACITY = 16
 class Scalars:
     """A device vector of numbers that change from step to step.
 
-    An optimizer or constraint adds a function for each number that it needs, and reads the 0-d
-    array that it gets. Before each step, ``set`` replaces all numbers at once by a row of a
-    ``table`` that was computed on the host and uploaded for many steps.
+    An optimizer or constraint adds a function for each number that it needs, and gets a 0-d array
+    to read. Before each step, ``set`` replaces all numbers at once by a row of a ``table``, which
+    is computed on the host and uploaded for many steps.
     """
 
     def __init__(self, backend: Backend, dtype: Any) -> None:
@@ -24,7 +24,7 @@ class Scalars:
         self._vector = backend.xp.zeros(_CAPACITY, dtype=dtype)
 
     def add(self, function: Callable[[int, float], float]) -> Array:
-        """The 0-d array that holds ``function(step, learning rate)`` in a step, counted from 1."""
+        """A 0-d array that holds ``function(k, learning rate)`` in step k, counted from 1."""
         self._functions.append(function)
         return self._vector[len(self._functions) - 1, ...]
 
@@ -37,5 +37,5 @@ class Scalars:
         return self._backend.xp.asarray(rows, dtype=self._vector.dtype)
 
     def set(self, row: Array) -> None:
-        """Make a row of a table the present numbers."""
+        """Copy a row of a table to the vector."""
         self._vector[...] = row

@@ -1,7 +1,7 @@
 """Schedules: the learning rate of each step.
 
-Large steps early find a good region, and small ones at the end settle in it. A warm-up avoids
-throwing away the random start before the gradients mean anything.
+Large steps early on find a good region, and small ones at the end settle in it. A warm-up keeps the
+first, unreliable gradients from causing large steps.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ann.spelling import did_you_mean
 
-# Each maps the share of the steps that are done, 0 <= t <= 1, to a factor of the learning rate.
+# Each maps the fraction of steps done, 0 <= t <= 1, to a factor of the learning rate.
 _SHAPES: dict[str, Callable[[float], float]] = {
     "constant": lambda t: 1.0,
     "step": lambda t: 0.1 ** math.floor(3.0 * t),  # a tenth after each third
@@ -39,11 +39,13 @@ def _one_cycle(step: int, steps: int) -> float:
 def get_schedule(name: str, learning_rate: float, steps: int, warmup: float = 0.0) -> Callable[[int], float]:
     """A function that maps a step, 0 .. steps - 1, to its learning rate, which is always above 0.
 
-    Args: name: one of ``SCHEDULES``: constant; step, a tenth after each third; linear or cosine,
-        down towards 0; one-cycle, up and then down, which has its own warm-up.
+    Args:
+        name: one of ``SCHEDULES``: constant; step, a tenth after each third; linear or cosine, down
+            towards 0; one-cycle, up and then down, which has its own warm-up.
         learning_rate: the largest value.
-        steps: how many there will be, at least 1.
-        warmup: the share of the steps, from 0 to below 1, in which the rate first rises linearly.
+        steps: the number of steps, at least 1.
+        warmup: the fraction of the steps, from 0 to below 1, in which the rate first rises
+            linearly.
 
     Raises:
         ValueError: the name is unknown.

@@ -1,10 +1,10 @@
-"""Adversarial training: a network sees each image a second time, moved a short way in the direction
-in which its loss grows fastest. So it learns to give the same answer everywhere around an image.
+"""Adversarial training: the network also sees each image moved a short way in the direction in
+which its loss grows fastest. It learns to give the same answer around each image.
 
 Goodfellow et al. (2015), Explaining and harnessing adversarial examples, section 6: the objective
 is the mean of both losses. As in Miyato et al. (2018), Virtual adversarial training, section 3.1,
-the length of the step is given, not the change of each input. A moved image keeps the targets and
-the dropout of the image; pixels that dropout set to 0 are moved like the others.
+the length of the step is fixed, not the change of each input. A moved image keeps the targets and
+the dropout of the image; inputs that dropout zeroed are moved like the others.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from ann.backends.base import Array, Backend
 
-_TINY = 1e-20  # against a gradient of 0; less than any gradient that moves something
+_TINY = 1e-20  # avoids a division by 0; far below any gradient that matters
 
 
 def _square(xp: Any, gradient: Array) -> Array:

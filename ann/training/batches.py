@@ -1,6 +1,4 @@
-"""The images of a training on their device, and the batches that are made of them: gathered, scaled, distorted, with
-some pixels dropped.
-"""
+"""Training images on their device, and the batches made from them."""
 
 from __future__ import annotations
 
@@ -20,13 +18,12 @@ class ImageSet:
     """Images and targets on the device.
 
     Args:
-        network: what is trained on them or applied to them.
+        network: is trained on them or applied to them.
         images: (N, I) host array: uint8 pixels, or floats.
         labels: (N,) integers or (N, O) target rows, a host array.
-        label_smoothing: a target is this share of 1 / classes, and the rest of what the label says: Szegedy et al.
-            (2016), section 7.
-        weights: (N,) host array: how much each image counts. None: all alike.
-        lit: a host array of indices: which columns of the images to keep. None: all of them.
+        label_smoothing: s; targets t become (1 - s) t + s / O: Szegedy et al. (2016), section 7.
+        weights: (N,) host array: the weight of each image in the loss. None: equal weights.
+        lit: host array of indices: the columns of the images to keep. None: all of them.
         shape: of an image, for distortions.
 
     Attributes:
@@ -69,20 +66,21 @@ class ImageSet:
 def training_set(
     network: NeuralNetwork, images: Any, labels: Any, recipe: Recipe, shape: tuple[int, ...] = (), weights: Any = None
 ) -> ImageSet:
-    """The images to train on, as the recipe wants them."""
+    """The training images, prepared for the recipe."""
     lit = lit_pixels(network, images, recipe)
     smoothing = recipe.label_smoothing
     return ImageSet(network, images, labels, label_smoothing=smoothing, weights=weights, lit=lit, shape=shape)
 
 
 def lit_pixels(network: NeuralNetwork, images: Any, recipe: Recipe) -> Any:
-    """Indices of the columns that training needs, a host array: the pixels that are not black in every image.
+    """Indices of the pixels that training needs, a host array; None for all.
 
-    Black pixels add nothing to a sum, so training without them is exact, and for MNIST saves a twelfth of the first
-    layer. Their weights become 0, because nothing is learnt about them. All pixels are needed (the result is None) if
-    training distorts or moves the images, if the optimizer is Muon, whose steps depend on the shape of the weights, or
-    if the network has been trained before and may use them. A few black pixels stay, because processors prefer
-    multiples of 8.
+    These are the pixels that are not black in every training image. Black pixels add nothing to a
+    sum, so skipping them is exact. For MNIST it saves 8 % of the first layer. Their weights become
+    0, because nothing is learnt about them. All pixels are used if training distorts the images or
+    moves them, if the optimizer is Muon, whose steps depend on the shape of the weights, or if the
+    network was trained before and may use them. A few black pixels are kept, because processors
+    prefer multiples of 8.
     """
     changes = recipe.strengths.any or recipe.adversarial or recipe.optimizer == "muon"
     if changes or network.recipe is not None or not isinstance(network.network.layers[0], Dense):
@@ -99,10 +97,10 @@ def distorter(network: NeuralNetwork, images: ImageSet, recipe: Recipe) -> Disto
         return None
     xp = network.backend.xp
     if len(images.shape) != 2 or images.pixels.dtype != xp.uint8:
-        raise ValueError("train_images: distortions need images of shape (N, height, width), of uint8 pixels")
+        raise ValueError("train_images: distortions need images of shape (N, height, width) with uint8 pixels")
     rotation_shares = xp.ones(images.count, dtype=network.network.dtype)
     if images.labels is not None:
-        rotated_less = (images.labels == 1) | (images.labels == 7)  # otherwise they would become other digits
+        rotated_less = (images.labels == 1) | (images.labels == 7)  # or they become other digits
         rotation_shares = 1.0 - 0.5 * xp.astype(rotated_less, network.network.dtype)
     return Distorter(network.backend, images.pixels, images.shape, recipe.strengths, rotation_shares)
 
@@ -111,19 +109,19 @@ class BatchBuffer:
     """Arrays for batches of one size. ``fill`` makes a batch, and can be compiled.
 
     Args:
-        backend: what computes.
-        images: what the batches are made of.
+        backend: computes.
+        images: the images to choose from.
         distorter: distorts them, or None.
-        input_dropout: the share of inputs that become 0.
-        random: whether anything random depends on the image, so that ``image_ids`` is needed.
-        indices: (..., N) device array: which images.
-        pixel_key, distortion_key: (..., 1) device arrays, uint32. With the image, they determine what is dropped and
-            how it is distorted. They change from epoch to epoch.
+        input_dropout: the fraction of inputs that are zeroed.
+        random: whether anything random depends on ``image_ids``.
+        indices: (..., N) device array: the images in the batch.
+        pixel_key, distortion_key: (..., 1) device arrays, uint32. With the image, they determine
+            its input dropout and its distortion. They change every epoch.
 
     Attributes:
         x: (..., N, I) device array: the inputs.
         targets: (..., N, O) device array: the target rows.
-        weights: (..., N, 1) device array: how much each image counts; or None.
+        weights: (..., N, 1) device array: the weight of each image; or None.
         image_ids: (..., N) device array, uint32: the same as ``indices``, for random bits.
     """
 
@@ -148,7 +146,7 @@ class BatchBuffer:
         self.targets = xp.empty((*indices.shape, images.targets.shape[1]), dtype=dtype)
         self.weights = None if images.weights is None else xp.empty((*indices.shape, 1), dtype=dtype)
         self.image_ids = xp.empty_like(indices, dtype=xp.uint32)
-        # The same arrays with all members' images in a row
+        # The same arrays, with the images of all members one after another
         self.flat_x, self.flat_targets = (self._flat(array) for array in (self.x, self.targets))
         self.flat_weights = None if self.weights is None else self._flat(self.weights)
         is_float = images.pixels.dtype == dtype
@@ -163,7 +161,7 @@ class BatchBuffer:
         return self.backend.xp.reshape(array, (self.indices.shape[0], -1), copy=False)
 
     def fill(self) -> None:
-        """Make the batch of the images whose indices are now in their array."""
+        """Make the batch for the current ``indices``."""
         backend, images = self.backend, self.images
         xp = backend.xp
         xp.take(images.targets, self.indices, axis=0, out=self.flat_targets)

@@ -58,12 +58,12 @@ def write_checkpoint(
 
     Args:
         path: of the file.
-        run: what identifies the run: plain values that JSON can hold.
+        run: identifies the run, in plain values that JSON can hold.
         state: how far the run has come.
         arrays: host arrays by name.
 
     Raises:
-        OSError: it cannot be written; an old one is unchanged.
+        OSError: it cannot be written; an existing checkpoint is unchanged.
     """
     about = {"format": FORMAT, "version": VERSION, "run": dict(run), **asdict(state)}
     text = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
@@ -74,8 +74,7 @@ def write_checkpoint(
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], TrainingState, dict[str, np.ndarray]]:
-    """The run, the state and the arrays of a checkpoint, as they were given to
-    ``write_checkpoint``.
+    """The arguments of ``write_checkpoint`` from its file: run, state and arrays.
 
     Raises:
         CheckpointError: it is missing, unreadable, damaged or of another version.
@@ -116,7 +115,7 @@ def _parse(data: bytes) -> tuple[dict[str, Any], TrainingState, dict[str, np.nda
 
 
 def _check_state(state: TrainingState) -> None:
-    """Raise ValueError if the state cannot be right."""
+    """Raise ValueError if the state is inconsistent."""
     _check_types(state)
     numbers = [report.epoch for report in state.reports]
     if state.step < 0 or numbers != list(range(1, state.epoch)):
@@ -132,7 +131,7 @@ def _check_state(state: TrainingState) -> None:
 
 
 def _check_types(record: Any) -> None:
-    """Raise ValueError unless all fields of a dataclass, but optional ones, have their types."""
+    """Raise ValueError unless each field of a dataclass, except optional ones, has its type."""
     for name, hint in get_type_hints(type(record)).items():
         kind, value = get_origin(hint) or hint, getattr(record, name)
         if kind is not UnionType and type(value) is not kind:
@@ -158,7 +157,7 @@ def _differences(name: str, there: Any, here: Any) -> list[str]:
 
 
 def fingerprints(names: Iterable[str]) -> dict[str, str]:
-    """A checksum of the values and slopes of each of these activations that is a user's."""
+    """A checksum of the values and slopes of each custom activation among these."""
     z = np.linspace(-3.0, 3.0, 25)
     own = [ACTIVATIONS[name] for name in {*names} - BUILT_IN]
     with np.errstate(all="ignore"):

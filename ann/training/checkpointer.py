@@ -1,5 +1,5 @@
-"""Checkpoints of a run: when to write one, what goes into it, and how to resume from it. The order
-of images and the dropout masks are not in it: they follow from the seed and the epoch.
+"""Checkpoints of a run: when to write one, its contents, and how to resume from it. It does not
+need the order of images and the dropout masks, which follow from the seed and the epoch.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ann.validation import check_count, check_number
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where ``fit`` keeps its checkpoint, and how often it writes one besides at the end.
+    """Where ``fit`` keeps its checkpoint, and how often it writes one before the end.
 
     If the file exists, ``fit`` resumes from it.
 
     Attributes:
         path: of the file.
-        epochs: write one after every so many epochs, or None.
-        seconds: write one after a step when so many seconds have passed, or None.
+        epochs: write one every this many epochs, or None.
+        seconds: write one after a step if this many seconds have passed since the last, or None.
 
     Raises:
         ValueError: a number is out of range.
@@ -68,8 +68,9 @@ class Checkpointer:
     ) -> None:
         """Resume if there is a checkpoint.
 
-        ``run`` returns what identifies the run, as plain values: it must be equal to resume. With
-        several processes the first one reads and writes, and all get what it reads.
+        ``run`` returns plain values that identify the run; only a checkpoint with the same values
+        is resumed. With several processes, the first one reads and writes the file, and the others
+        get its contents.
         """
         self.state = TrainingState()
         self._checkpoints, self._processes = checkpoints, processes
@@ -114,8 +115,7 @@ class Checkpointer:
         self.state.seconds = self.seconds()
 
     def end(self) -> bool:
-        """Write the last checkpoint. Returns whether any step was done since the start or
-        resumption.
+        """Write the last checkpoint. Returns whether any step was made.
 
         Raises OSError if it is needed to resume and cannot be written.
         """

@@ -1,9 +1,9 @@
 """Default learning rate, weight decay and warm-up, derived from the rest of a recipe.
 
 With them, a recipe trains well when only its optimizer, activation, batch size, schedule or number
-of epochs is changed. Each optimizer has values for a sigmoid network trained for 24 epochs in batches
-of 200. They and the factors below were tuned with the last 10,000 training images of MNIST as
-validation images.
+of epochs is changed. Each optimizer has values for a sigmoid network trained for 24 epochs in
+batches of 200. They and the factors below were tuned with the last 10,000 training images of MNIST
+as validation images.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def default_rates(
     return {
         "learning_rate": _rounded(learning_rate * factor),
         "weight_decay": 0.0 if max_norm else _rounded(weight_decay),
-        "warmup": 0.0 if schedule == "one-cycle" else _rounded(warmup),  # which rises by itself
+        "warmup": 0.0 if schedule == "one-cycle" else _rounded(warmup),  # one-cycle rises by itself
     }
 
 

@@ -20,13 +20,13 @@ from ann.nn.network import fill_inputs
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
 
-_SAMPLE = 1000  # images that are used
-_STEPS = 100  # nothing is checked earlier
-_POOR = 0.75  # a larger fraction of the error rate of a constant answer is poor
-_WELL = 0.25  # a smaller error rate is fine
-_DEAD = 0.6  # a larger fraction of a layer's neurons is wrong; good relu networks had up to 0.48
-_FLAT = 0.9  # a larger fraction of a layer's outputs is wrong; good networks had up to 0.75
-_GROWN = 2.0  # times the least loss
+_SAMPLE = 1000  # images in the checks
+_STEPS = 100  # no checks before this step
+_POOR = 0.75  # poor: more than this fraction of the error rate of a constant answer
+_WELL = 0.25  # good: a smaller error rate
+_DEAD = 0.6  # more dead neurons in a layer are a problem; good relu networks had up to 0.48
+_FLAT = 0.9  # more saturated outputs of a layer are a problem; good networks had up to 0.75
+_GROWN = 2.0  # diverging: more than this many times the smallest loss
 
 
 class Diagnostics:

@@ -1,5 +1,5 @@
-"""Several processes that train one network together, each on its shard of every batch. This is what
-training needs from them; ``mpi`` implements it. With a single process it costs nothing.
+"""Several processes that train one network together, each on its shard of every batch. This is the
+interface that training needs; ``mpi`` implements it. A single process pays nothing for it.
 
 All processes make the same calls in the same order, and each call waits for all of them.
 """
@@ -27,7 +27,7 @@ class Processes(Protocol):
     size: int
 
     def sum(self, array: Array) -> None:
-        """Replace a contiguous device array by its sum over all processes, in all the same bits."""
+        """Replace a contiguous device array by its sum over all processes, the same in all."""
 
     def gather(self, value: Any) -> list[Any]:
         """The plain value of every process, ordered by rank."""
@@ -45,11 +45,9 @@ class SingleProcess:
         """The array is the sum already."""
 
     def gather(self, value: Any) -> list[Any]:
-        """The value, in a list."""
         return [value]
 
     def any_process(self, bit: bool) -> bool:
-        """The bit itself."""
         return bit
 
 
@@ -101,7 +99,7 @@ def check_same(processes: Processes, values: dict[str, Any]) -> None:
         for rank, other in enumerate(everywhere):
             if other.get(name) != value:
                 found, expected = str(other.get(name))[:60], str(value)[:60]
-                raise ValueError(f"process {rank} has another {name} than process 0: {found}, not {expected}")
+                raise ValueError(f"process {rank} differs from process 0 in its {name}: {found}, not {expected}")
 
 
 def shard(processes: Processes, batch: slice) -> tuple[slice, float]:

@@ -1,5 +1,5 @@
-"""Early stopping: training ends when the validation images have not been classified any better for
-some epochs, and the network gets the parameters of the best epoch instead of the last.
+"""Early stopping: training ends when the errors on validation images have not improved for some
+epochs, and the network gets the parameters of the best epoch instead of the last.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class EarlyStopping:
         return report.epoch - self.best.epoch >= self._patience
 
     def resume(self, reports: Sequence[EpochReport]) -> None:
-        """Continue after these epochs; ``parameters`` have been set to the best already."""
+        """Continue after these epochs; ``parameters`` already have the best values."""
         self.best = min(reports, key=best_first, default=None)
 
     def restore(self) -> None:

@@ -1,5 +1,5 @@
-"""The training loss of an epoch. Each step leaves its logits here, and the loss is computed from them all at once when
-the epoch is done: in every step it would take a tenth of a small network's time.
+"""The training loss of an epoch. Each step stores its logits here, and the loss is computed from
+all of them at the end of the epoch: in every step it would take a tenth of a small network's time.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from ann.neural_network import NeuralNetwork, slices
 from ann.training.batches import ImageSet
 from ann.training.distributed import Processes, shard
 
-_NUMBERS = 16_000  # logits of a chunk: arrays of 64 kB stay in the cache
+_NUMBERS = 16_000  # logits in a chunk: arrays of 64 kB stay in the cache
 
 
 class EpochLoss:
-    """Collects logits, and computes the loss.
+    """Stores logits, and computes the loss.
 
     Attributes:
-        logits: (..., count, O) device array, in the order in which the epoch takes the images. Of several processes,
-            each fills the rows of its own images.
+        logits: (..., count, O) device array, in training order. With several processes, each fills
+            the rows of its own images.
     """
 
     def __init__(self, network: NeuralNetwork, images: ImageSet, batch_size: int, processes: Processes) -> None:
@@ -27,7 +27,7 @@ class EpochLoss:
         self._network = network
         self._images = images
         self._processes = processes
-        # zeros, because rows of other processes are multiplied by 0, which would keep a NaN
+        # zeros: rows of other processes are multiplied by 0, and 0 times NaN is NaN
         self.logits = xp.zeros(
             (*network.network.leading, images.count, network.output_dim), dtype=network.network.dtype
         )
@@ -40,9 +40,9 @@ class EpochLoss:
             self._own_rows = xp.concat([xp.arange(part.start, part.stop, dtype=xp.int64) for part in parts])
 
     def sum(self, order: Any) -> Array:
-        """The sum of the losses of an epoch's images, a 0-d array on the device; for a committee, its members' mean.
+        """The sum of the losses of an epoch's images, averaged over members: a 0-d device array.
 
-        order: a host array (..., count), the indices of the images in the order in which the epoch took them.
+        order: host array (..., count): the indices of the images in training order.
         """
         network, xp = self._network, self._network.backend.xp
         order = network.backend.from_host(order)

@@ -20,9 +20,9 @@ _FEW, _MANY, _ROUNDS = 2, 7, 3
 
 
 def choose_backend(dataset: Dataset, recipe: Recipe, precision: str = "float32") -> Backend:
-    """The faster device for this training run; its ``description`` gains the result.
+    """The faster device for this training run; the result is added to its ``description``.
 
-    Without a working GPU it is the CPU, and nothing is timed. This has no effect on the run itself.
+    Without a working GPU it is the CPU, and nothing is timed. The timing does not affect the run.
 
     Raises:
         ValueError: the data do not fit the recipe.

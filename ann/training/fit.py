@@ -1,5 +1,5 @@
-"""Training: the loop over epochs. The images go to the device once. Within an epoch nothing comes back from it but
-checkpoints, and everything random follows from the network's seed.
+"""The training loop. The images are uploaded to the device once, and within an epoch only
+checkpoints are read back. Everything random follows from the network's seed.
 """
 
 from __future__ import annotations
@@ -36,45 +36,50 @@ def fit(
     weights: Any = None,
     processes: Processes = SINGLE_PROCESS,
 ) -> list[EpochReport]:
-    """Train a network, in place, on a data set's training images. Its test images are not touched.
+    """Train a network in place on a data set's training images. The test images are not used.
 
-    From Python the images may also be finite floats, of shape (N, I), which are taken as they are, and the labels
-    target rows (N, O), as in ``NeuralNetwork.train_batch``. Where those are not one-hot, a validation image is wrong
-    unless each of its outputs is above 0.5 just where its target is.
+    From Python, images may also be finite floats (N, I), which are used unchanged, and labels may
+    be target rows (N, O), as in ``NeuralNetwork.train_batch``. If these are not one-hot, a
+    validation image is right if each output is above 0.5 exactly where its target is.
 
     Args:
-        network: any network whose inputs and outputs fit the data; all that is random comes from its seed. In a
-            committee each member gets its own order and distortions, and becomes what it would have become alone; only
-            what ends a training, early stopping, callbacks and divergence, looks at all together.
-        dataset: of its training images, the last ``recipe.validation`` are validation images: they are only measured.
-        recipe: how to train. The network keeps its own layers, loss and number of members. Give the recipe the same
-            activation and loss anyway: its default rates depend on them.
-        callbacks: each is called with every epoch's report. Where one returns True, training ends with this epoch.
-            Training goes on from the parameters that they leave, unless those are others than training has, as averages
-            and with batch normalisation.
-        on_batch: called after each batch with its number of images; on a GPU the batch may still be queued. Where it
-            returns True, training stops there, in the middle of the run: a checkpoint is written, and the network has
-            the parameters at that moment. At the end of an epoch they replace what is then in it.
-        checkpoints: where to keep a checkpoint. Where there is one already, training goes on from it and ends with the
-            very parameters that it would have had without a stop, and callbacks see the epochs that are left.
-        weights: (N,) numbers of at least 0, one for each training image: how much it counts in what is learnt, next to
-            the others; None: all alike. Losses that are reported count all alike.
-        processes: those that train together, each with a network and a data set of its own that are the same as all
-            others', and each on its share of every batch; see ``mpi``. It becomes the training that one process would
-            have made, to rounding, for any number of them. All must call this alike; the first one writes checkpoints.
+        network: a network whose inputs and outputs fit the data. Everything random follows from its
+            seed. Each member of a committee has its own order and distortions, and becomes the
+            network that it would become alone. Only early stopping, callbacks and divergence
+            concern all members at once.
+        dataset: its last ``recipe.validation`` training images are the validation images, which are
+            not trained on.
+        recipe: how to train. The network keeps its own layers, loss and number of members. Give the
+            recipe the same activation and loss anyway: its default rates depend on them.
+        callbacks: each is called with the report of every epoch. If one returns True, training
+            ends. Training continues from parameters that a callback changes, except with averaging
+            or batch normalisation: then it continues from its own copy.
+        on_batch: called after each batch with its number of images; on a GPU the batch may still be
+            queued. If it returns True, training stops in the middle of the epoch: a checkpoint is
+            written, and the network gets the current parameters. Otherwise the network gets them at
+            the end of each epoch.
+        checkpoints: where to keep a checkpoint. If it exists, training resumes from it, and ends
+            with exactly the parameters that it would have had without the stop. Callbacks are
+            called for the remaining epochs.
+        weights: (N,) numbers of at least 0, one for each training image: its relative weight in the
+            loss; None: equal weights. Reported losses are not weighted.
+        processes: those that train together, each on its share of every batch; see ``mpi``. Each
+            has its own network and data set, which must be the same in all. The result is that of a
+            single process, up to rounding. All must make the same call; the first one writes
+            checkpoints.
 
-    Where something looks wrong, there is one ``TrainingWarning`` that says what to try; see ``diagnostics``. There is
-    also one if the validation images have different classes from the rest, which happens when the data are sorted.
+    If something looks wrong, a ``TrainingWarning`` says what to try; see ``diagnostics``. There is
+    also one if the validation images have different classes from the rest, as in sorted data.
 
     Returns:
-        The reports of all epochs, those before a checkpoint included.
+        The reports of all epochs, including those before a checkpoint.
 
     Raises:
-        ValueError: the recipe does not fit the data, or the data not the network.
-        DivergenceError: the loss or a parameter is no longer finite; the network is then of no use.
-        CheckpointError: the checkpoint is damaged, or of another network, recipe or data.
-        OSError: training was stopped, and no checkpoint can be written. Otherwise that is a warning, and training goes
-            on.
+        ValueError: the network, the data and the recipe do not fit together.
+        DivergenceError: the loss or a parameter is no longer finite, and the network is useless.
+        CheckpointError: the checkpoint is damaged, or from a different network, recipe or data set.
+        OSError: training was stopped, and its checkpoint cannot be written. At other times that is
+            only a warning, and training continues.
     """
     functions = isinstance(callbacks, Sequence) and all(map(callable, callbacks))
     if not functions or not (checkpoints is None or isinstance(checkpoints, Checkpoints)):
@@ -136,7 +141,7 @@ def fit(
 
 
 def _run(network: NeuralNetwork, recipe: Recipe, data: TrainingData) -> Callable[[], dict[str, Any]]:
-    """What must be the same for a run to be this one. Calling it takes a moment."""
+    """A function that returns what identifies the run, as plain values. It takes a moment."""
     return lambda: {
         "network": {
             "layers": network.layer_list,
@@ -153,8 +158,8 @@ def _run(network: NeuralNetwork, recipe: Recipe, data: TrainingData) -> Callable
 
 
 def _raise_if_diverged(network: NeuralNetwork, loss: float, epoch: int, recipe: Recipe) -> None:
-    """Raise DivergenceError unless the loss and all parameters are finite; it names the members that diverged."""
-    totals = network.backend.to_host(network.backend.xp.sum(network.parameters, axis=-1))  # finite only if each is
+    """Raise DivergenceError, naming diverged members, unless loss and parameters are finite."""
+    totals = network.backend.to_host(network.backend.xp.sum(network.parameters, axis=-1))  # finite if all are
     finite = [math.isfinite(total) for total in totals.reshape(-1).tolist()]
     if math.isfinite(loss) and all(finite):
         return
@@ -167,7 +172,7 @@ def _raise_if_diverged(network: NeuralNetwork, loss: float, epoch: int, recipe: 
 
 
 def _evaluate(network: NeuralNetwork, images: ImageSet, processes: Processes) -> Evaluation:
-    """Loss and errors, where each process measures its share of the images."""
+    """Loss and errors on the images, of which each process measures its share."""
     part, share = shard(processes, slice(0, images.count))
     labels = None if images.labels is None else images.labels[part]
     found = network.measure(images.pixels[part, :], images.targets[part, :], labels) if share else (0.0, 0)

@@ -1,6 +1,5 @@
-"""Processes on one or more machines that ``mpiexec`` started, using mpi4py. MPI sums arrays on
-CPUs. NVIDIA's NCCL, through CuPy, sums those on GPUs, one per process; a CUDA graph can record
-that.
+"""Processes started by ``mpiexec`` on one or more machines, through mpi4py. MPI sums arrays on
+CPUs. On GPUs, one per process, NVIDIA's NCCL sums them through CuPy; a CUDA graph can record that.
 """
 
 from __future__ import annotations
@@ -98,7 +97,7 @@ class MpiProcesses:
         return bool(self._bit[0])
 
     def all_leave(self, seconds: float | None) -> bool:
-        """Wait until all processes have called this, at most so many seconds; whether they have."""
+        """Wait up to ``seconds`` until all processes have called this. Returns whether they have."""
         request = self._farewell.Ibarrier()
         deadline = None if seconds is None else time.monotonic() + seconds
         while not request.Test():
@@ -108,5 +107,5 @@ class MpiProcesses:
         return True
 
     def abort(self, code: int) -> None:
-        """End all processes, whatever they are doing. Does not return."""
+        """End all processes at once. Does not return."""
         self._world.Abort(code)

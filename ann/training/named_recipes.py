@@ -1,5 +1,4 @@
-"""Named recipes: hyperparameters that were chosen by their errors on validation images and then
-fixed.
+"""Named recipes: hyperparameters chosen by their errors on validation images, then fixed.
 
 All but "classroom" set their learning rate, weight decay and warm-up, so changes to the defaults do
 not affect them. Their results on the test images are in data/results.

@@ -165,7 +165,7 @@ class Recipe:
     def changed(self, **fields: Any) -> Recipe:
         """A copy with new values for these fields.
 
-        If they do not include the learning rate, weight decay or warm-up, it keeps its ratio to the
+        A learning rate, weight decay or warm-up that is not among them keeps its ratio to the
         default: if the default for the new fields is half as large, the copy has half of this
         recipe's value.
         """
@@ -216,7 +216,7 @@ class Recipe:
         return cls(**fields)
 
     def __str__(self) -> str:
-        """The command that trains by this recipe, for the present defaults."""
+        """The command that trains with this recipe, given the current defaults."""
         return shlex.join(["python", "scripts/train.py", *self.flags()])
 
     def flags(self) -> list[str]:
@@ -246,7 +246,7 @@ def _in_proportion(value: float, before: float, after: float) -> float:
 
 
 def _check_choice(name: str, value: Any, choices: Collection[str]) -> str:
-    """One of these names, as a plain str: NumPy's subclass of it must not end up in files."""
+    """Check a name and return it as a plain str: NumPy's str type must not end up in files."""
     if not isinstance(value, str) or value not in choices:
         meant = did_you_mean(value, choices)
         raise ValueError(f"{name}: unknown {value!r}; known: {', '.join(choices)}{meant}")

@@ -1,5 +1,6 @@
-"""One step of training, on the device: make a batch, forward, backward, update. The first step of each batch size is
-recorded while it runs, and the others replay it, which is where small networks get their speed.
+"""One step of training, on the device: make a batch, forward, backward, update. The first step of
+each batch size is recorded while it runs, and later steps replay the recording, which makes small
+networks fast.
 """
 
 from __future__ import annotations
@@ -26,23 +27,23 @@ from ann.training.recipe import Recipe
 from ann.training.training_model import TrainingModel
 
 Hook = Callable[[], None]
-_STATISTICS_DECAY = 0.9  # of the running means of batch normalisation, as is usual: about the last ten batches
+_STATISTICS_DECAY = 0.9  # of batch normalisation's running means: about ten batches, as is usual
 
 
 class Step:
-    """A step of training on batches of one size. Calling it makes the step; it can be compiled.
+    """A training step on batches of one size. Calling it makes the step; it can be compiled.
 
     Args:
-        backend: what computes.
-        network: as it is in training.
-        batch: where batches are made.
+        backend: computes.
+        network: in its training form.
+        batch: makes the batches.
         optimizer: updates the parameters.
         before_update, after_update: called before and after the update.
-        share: which part of the batch this process has.
+        share: the fraction of the batch that this process has.
         adversarial: how far each image is moved for a second pass; 0 for no second pass.
 
     Attributes:
-        logits: (..., N, O) device array: of the last batch.
+        logits: (..., N, O) device array: the logits of the last batch.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Step:
     def __call__(self) -> None:
         self.batch.fill()
         accumulate = self.optimizer.accumulate
-        if self.adversary:  # half of the gradient is that of the images, and half that of moved images
+        if self.adversary:  # the gradient is the mean for images and moved images
             input_gradient = self.backpropagate(self.batch.x, accumulate, input_gradient=True)
             self.backend.copyto(self.outputs, out=self.logits)
             self.adversary.move(input_gradient)
@@ -100,8 +101,8 @@ class Step:
 class Trainer:
     """Trains a network on images, an epoch at a time.
 
-    Each of several processes trains on its share of every batch. The gradients are summed between the backward pass and
-    the update, so all processes always have the same parameters.
+    With several processes, each trains on its share of every batch. The gradients are summed
+    between the backward pass and the update, so all processes always have the same parameters.
 
     Args:
         network: gets the trained parameters after each epoch.
@@ -110,8 +111,8 @@ class Trainer:
         processes: those that train together.
 
     Attributes:
-        steps: how many steps an epoch has. The last batch may be smaller than the others.
-        loss: collects what the loss of an epoch is computed from.
+        steps: the number of steps in an epoch. The last batch may be smaller than the others.
+        loss: computes the loss of an epoch.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class Trainer:
         self._user, self._images, self._recipe, self._processes = network, images, recipe, processes
         backend = self._backend = network.backend.recorder()
         all_reduce = processes.sum if processes.size > 1 else None
-        # One for the inputs of each layer, and one for distortions; they change from epoch to epoch
+        # One for the inputs of each layer, and one for distortions; they change every epoch
         self._keys = xp.zeros((*network.network.leading, len(network.layer_list) + 1), dtype=xp.uint32)
         self._model = TrainingModel(network, backend, recipe, self._keys, images.lit, all_reduce)
         model = self._model.network
@@ -158,7 +159,8 @@ class Trainer:
             running = MovingAverage(backend, self._model.statistics, _STATISTICS_DECAY, scalars)
             self._after_update.append(running)
             self._state["statistics"] = running.parameters
-        # What the user's network has then are averages, or normalisation is folded into it
+        # Training cannot continue from the user's network if that has averages or folded
+        # normalisation
         self._keeps_its_own = bool(recipe.average) or "statistics" in self._state
         self._ready: dict[tuple[int, float], tuple[Array, Step, Callable[[], object]]] = {}
 
@@ -170,14 +172,18 @@ class Trainer:
         on_step: Callable[[int, int], object] | None = None,
         start: int = 0,
     ) -> int:
-        """Train on all images once, or until ``on_step`` returns True. Returns how many of the steps are then done.
+        """Train on all images once, or until ``on_step`` returns True.
 
         Args:
-            order: (..., count) host array: the indices of the images in the order in which they are taken.
+            order: (..., count) host array: the indices of the images in training order.
             epoch: counted from 1.
             rates: the learning rate of each step.
-            on_step: called after each step with the number of steps done and the number of images in the step.
-            start: how many steps of the epoch are already done, with what is now in ``state``.
+            on_step: called after each step with the number of steps done and the number of images
+                in the step.
+            start: the number of steps of the epoch that are done already, as ``state`` has them.
+
+        Returns:
+            The number of steps of the epoch that are done.
         """
         order = self._user.backend.from_host(order)
         self._set_keys(epoch)
@@ -202,7 +208,7 @@ class Trainer:
         return done
 
     def _run_step(self, indices: Array, share: float) -> Array:
-        """Make a step on the images of these indices; their logits."""
+        """Make a step on the images with these indices; returns their logits."""
         kind = indices.shape[-1], share
         if kind not in self._ready:
             own_indices = self._user.backend.xp.asarray(indices, copy=True)
@@ -245,7 +251,7 @@ class Trainer:
         )
 
     def _set_keys(self, epoch: int) -> None:
-        """Draw the keys of an epoch's dropout and distortions."""
+        """Set the keys of an epoch's dropout and distortions."""
         upload, seeds, count = self._user.backend.from_host, self._user.seeds, self._keys.shape[-1] - 1
         dropout = drawn(seeds, "dropout", epoch - 1, lambda random: random.integers(2**32, size=count))
         distortion = drawn(seeds, "distortion", epoch - 1, lambda random: random.integers(2**32, size=1))
@@ -253,21 +259,21 @@ class Trainer:
         self._keys[..., -1:] = upload(distortion.astype("uint32"))
 
     def _agree(self) -> None:
-        """Take what the first process has: machines that differ may round differently, and must not drift apart."""
+        """Copy the first process's state to all: rounding differs by machine, and would add up."""
         for array in self._state.values():
             if self._processes.rank > 0:
                 array[...] = self._user.backend.xp.zeros_like(array)
             self._processes.sum(array)
 
     def state(self, done: int) -> dict[str, Array]:
-        """Everything that lasts from one step to the next, after ``done`` steps of an epoch: arrays to read or fill."""
+        """The arrays that last from step to step, after ``done`` steps of an epoch."""
         if not done:
             return dict(self._state)
         seen = min(done * self._recipe.batch_size, self._images.count)
         return {**self._state, "logits": self.loss.logits[..., :seen, :]}
 
     def gather(self, done: int) -> None:
-        """Make ``state`` complete after ``done`` steps of an epoch: give every process the logits of all."""
+        """Complete ``state`` after ``done`` steps of an epoch: gather the logits of all processes."""
         if done and self._processes.size > 1:
             with self._user.backend.ignore_overflow():
                 self.loss.gather()

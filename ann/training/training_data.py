@@ -1,4 +1,4 @@
-"""What ``fit`` is given, checked: the network, the data and the recipe must fit each other before training begins."""
+"""Checks the arguments of ``fit``: the network, the data and the recipe must fit together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ann.training.distributed import Processes
 from ann.training.recipe import Recipe
 from ann.validation import check_images, check_labels, check_targets, check_weights, host_array
 
-_SURELY = 20  # if a class should have this many validation images, having none is no coincidence (1 in 10^8)
+# If a class should have this many validation images, having none is not a coincidence (1 in 10^8)
+_SURELY = 20
 _LISTED = 10  # how many classes a warning names
 
 
@@ -27,7 +28,7 @@ class TrainingData:
         images, labels: (N, I), and (N,) or (N, O): to train on.
         validation_images, validation_labels: the same for validation; they may be empty.
         shape: of an image.
-        weights: (N,): how much each training image counts; or None.
+        weights: (N,): the weight of each training image in the loss; or None.
     """
 
     images: Any
@@ -47,7 +48,7 @@ class TrainingData:
 def check_training_data(
     network: NeuralNetwork, dataset: Dataset, recipe: Recipe, weights: Any, processes: Processes
 ) -> TrainingData:
-    """The data of a training, split into training and validation images. Raises ValueError if anything does not fit."""
+    """The training and validation data. Raises ValueError if something does not fit."""
     kinds: dict[str, tuple[Any, type]] = {
         "network": (network, NeuralNetwork),
         "dataset": (dataset, Dataset),
@@ -58,8 +59,10 @@ def check_training_data(
             hint = "; ann.load_dataset makes data sets" if kind is Dataset else ""
             raise ValueError(f"{name}: expected an ann.{kind.__name__}, got {type(value).__name__}{hint}")
     if recipe.committee not in (1, network.committee):
-        has = f"a committee of {network.committee}" if network.committee > 1 else "one network"
-        raise ValueError(f"committee: {recipe.committee} in the recipe, and this is {has}; hand committee= to both")
+        has = f"a committee of {network.committee}" if network.committee > 1 else "not a committee"
+        raise ValueError(
+            f"committee: {recipe.committee} in the recipe, but the network is {has}; pass the same committee to both"
+        )
     pictures = host_array("train_images", dataset.train_images)
     images = check_images("train_images", pictures, network.input_dim, network.dtype_name)
     labels = host_array("train_labels", dataset.train_labels)
@@ -83,21 +86,21 @@ def check_training_data(
 
 
 def _checked_weights(weights: Any, given: int, trained_on: int) -> Any:
-    """The weights of the images that are trained on, or None. Raises ValueError where they are none, or all 0."""
+    """The weights of the images to train on, or None. Raises ValueError if all are 0."""
     if weights is None:
         return None
     checked = check_weights("weights", weights, given)[:trained_on]
     if not checked.any():
-        raise ValueError("weights: they are zero for all images that are trained on, so that nothing would be learnt")
+        raise ValueError("weights: all training images have weight zero, so nothing would be learnt")
     return checked
 
 
 def _sorted_labels(trained_on: Any, held_out: Any) -> str:
-    """A warning if the validation images (the last ones) have different classes from the rest, otherwise ""."""
+    """A warning if the classes of the validation images differ from the rest, otherwise ""."""
     before, last = (_counts(labels) for labels in (trained_on, held_out))
     advice = "if the images are sorted, shuffle them with their labels"
     if unknown := sorted(last.keys() - before.keys()):
-        images = min(sum(last[label] for label in unknown), len(held_out))  # an image may have several labels
+        images = min(sum(last[label] for label in unknown), len(held_out))  # several labels per image
         return (
             f"{images} of {len(held_out)} validation images show classes that are not in the training images "
             f"({_listed(unknown)}); {advice}"
@@ -109,7 +112,7 @@ def _sorted_labels(trained_on: Any, held_out: Any) -> str:
 
 
 def _counts(labels: Any) -> Counter[int]:
-    """How many images each class has. Empty for target rows with other values than 0 and 1, which have no classes."""
+    """The number of images per class; empty for target rows other than 0 and 1, without classes."""
     if labels.ndim == 1:
         return Counter(labels.tolist())
     if not ((labels == 0) | (labels == 1)).all():

@@ -1,5 +1,5 @@
-"""The network as it is while it is trained: on vectors of its own, with batch normalisation and dropout, and without
-the inputs that are black in every image.
+"""The network in its training form: on its own vectors, with batch normalisation and dropout, and
+without the inputs that are black in every image.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from ann.training.recipe import Recipe
 
 
 class TrainingModel:
-    """The network for training, and the way of its parameters from the user's network and back.
+    """Makes the network for training, and copies parameters from the user's network and back.
 
     Args:
         user: the user's network.
-        backend: what computes.
-        recipe: its ``dropout`` and ``batch_norm`` say which layers are added.
-        keys: (..., L) device array, uint32: the key of the dropout before each layer that has weights.
-        lit: a host array: the columns of the images that training needs; None: all of them.
+        backend: computes.
+        recipe: its ``dropout`` and ``batch_norm`` decide which layers are added.
+        keys: device array, uint32: column l is the key of the dropout before dense layer l, counted
+            from 0.
+        lit: host array: the columns of the images that training needs; None: all of them.
         all_reduce: see ``BatchNorm``; None for a single process.
 
     Attributes:
         network: for training.
-        statistics: (..., S) device vector: the means and variances of the last batch, for batch normalisation; or None.
+        statistics: (..., S) device vector: the means and variances of the last batch, for batch
+            normalisation; or None.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class TrainingModel:
         self._xp = xp
         self._lit = None if lit is None else _Columns(user, lit)
         layers: list[Layer] = []
-        self._rows: list[tuple[Dense, Dense, BatchNorm | None]] = []  # layers here, the user's, and what normalises
+        self._rows: list[tuple[Dense, Dense, BatchNorm | None]] = []  # (ours, the user's, norm)
         for theirs in user.network.layers:
             if isinstance(theirs, Activation):
                 layers.append(Activation(theirs.f.name))
@@ -74,7 +76,7 @@ class TrainingModel:
                 norm.gain[...] = xp.ones_like(norm.gain)
 
     def _parts(self, statistics: Array) -> list[Array]:
-        """Each normalisation's part (..., 2, O) of a vector like ``statistics``."""
+        """The part (..., 2, O) of each batch normalisation in a vector like ``statistics``."""
         parts, start = [], 0
         for norm in self._norms:
             stop = start + 2 * norm.dim
@@ -84,16 +86,17 @@ class TrainingModel:
         return parts
 
     def fetch(self) -> None:
-        """Take the weights and biases of the user's network."""
+        """Copy the weights and biases of the user's network."""
         for ours, theirs, norm in self._rows:
             first = theirs is self._user.network.layers[0]
             ours.weight[...] = self._lit.of(theirs.weight) if self._lit and first else theirs.weight
             (norm.shift if norm else ours.bias)[...] = theirs.bias
 
     def export(self, parameters: Array, statistics: Array) -> None:
-        """Give the user's network these parameters, or averages of them, with normalisation folded into its weights.
+        """Copy parameters, or averages of them, to the user's network, with folded normalisation.
 
-        It gets all of them at once, so that neither Ctrl-C nor another thread finds half of them.
+        All are written at once, so that neither Ctrl-C nor another thread leaves or finds the
+        network half updated.
         """
         whole = self._xp.asarray(self._user.parameters, copy=True)
         found, wanted = self.network.views(parameters), self._user.network.views(whole)
@@ -109,7 +112,7 @@ class TrainingModel:
 
 
 class _Columns:
-    """Some inputs of a network, and the rows of its first weights that belong to them."""
+    """Some inputs of a network, and the corresponding rows of its first weights."""
 
     def __init__(self, network: NeuralNetwork, kept: Any) -> None:
         self._xp = network.backend.xp
@@ -125,6 +128,6 @@ class _Columns:
         return self._xp.take(weight, self._kept, axis=-2)
 
     def into(self, rows: Array) -> Array:
-        """Weights (..., I, O) with these rows (..., kept, O). The others are 0: nothing was learnt about them."""
+        """Weights (..., I, O) with these rows (..., kept, O), and 0 for inputs that are not kept."""
         rest = self._xp.zeros((*rows.shape[:-2], self._rest, rows.shape[-1]), dtype=rows.dtype)
         return self._xp.take(self._xp.concat([rows, rest], axis=-2), self._usual, axis=-2)

@@ -57,7 +57,7 @@ def test_absent(pretend):
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (pretend_cupy(count=0), "CuPy finds no usable NVIDIA GPU: no device; see that nvidia-smi"),
+        (pretend_cupy(count=0), "CuPy finds no usable NVIDIA GPU: no device; check that nvidia-smi"),
         (pretend_cupy(__version__="14.1.1"), "CuPy 14.1.1 is too old; 14.2 or later is needed: pip install -e"),
         (pretend_cupy(ones=broken), "the GPU is there but does not compute: cudaErrorNoKernelImageForDevice"),
         (pretend_cupy(tanh=lambda x: x * 0), "does not compute: a test product gave 0.0, expected 256"),

@@ -112,7 +112,7 @@ def test_numbers_are_read_anew_and_results_stay_in_place():
 
 def test_what_does_not_last_cannot_be_recorded():
     recorder = ann.get_backend("cpu").recorder()
-    with pytest.raises(TypeError, match="sum gives a float64: only arrays last"):
+    with pytest.raises(TypeError, match="sum returns a float64: only functions that return arrays"):
         recorder.compile(lambda: recorder.xp.sum(np.ones(3)))
     assert recorder.xp.add is np.add  # and nothing is recorded any more
 

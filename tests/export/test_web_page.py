@@ -219,11 +219,11 @@ def test_the_buttons(page, network):
 def test_not_sure(page, network):
     browser = page(network)
     draw(browser, [[(140, 140)]])
-    assert answer(browser) == "Not sure: too little to be anything"
+    assert answer(browser) == "Not sure: the drawing is too small"
     judge = "return judge(arguments[0], [[[0, 0], [100, 100]]]).text"
     for values, text in [
         ([0.9, 0.8, 0.0], "Not sure: 0 or 1"),
-        ([0.1, 0.4, 0.2], "Not sure: like nothing it knows, least unlike 1"),
+        ([0.1, 0.4, 0.2], "Not sure: it resembles no known class; the closest is 1"),
         ([0.1, 0.2, 0.7], "It is 2"),
     ]:
         assert browser.execute_script(judge, values) == text
@@ -286,7 +286,7 @@ def test_the_classroom_s_page_is_small():
 
 def test_networks_that_make_no_page(monkeypatch):
     backend = ann.get_backend("cpu")
-    with pytest.raises(ValueError, match="a page is for square images, and this network takes 15 pixels"):
+    with pytest.raises(ValueError, match="a page needs a network for square images, and this one takes 15 pixels"):
         web_page(network_of(backend, 15, 2))
     for reason, function in UNTRANSLATABLE.items():
         monkeypatch.setitem(ACTIVATIONS, "own", Activation("own", function, none))
@@ -365,7 +365,7 @@ def test_what_the_page_says_of_a_committee(page, network):
 
 
 def test_a_page_of_one_output():
-    with pytest.raises(ValueError, match="a page is for networks that tell classes apart"):
+    with pytest.raises(ValueError, match="a page needs a network with several classes"):
         web_page(network_of(ann.get_backend("cpu"), 784, 1))
 
 

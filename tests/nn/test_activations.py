@@ -155,7 +155,7 @@ def test_registering_again_replaces(registry):
 @pytest.mark.parametrize(
     ("name", "curve", "derivative", "message"),
     [
-        ("relu", softsign, softsign_derivative, "activation 'relu' is there already"),
+        ("relu", softsign, softsign_derivative, "activation 'relu' is built in"),
         ("two words", softsign, softsign_derivative, "expected a word of letters"),
         (7, softsign, softsign_derivative, "expected a word of letters"),
         ("mine", 3, softsign_derivative, "'mine': its function cannot be called"),

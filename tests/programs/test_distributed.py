@@ -241,10 +241,10 @@ runpy.run_path({train!r}, run_name="__main__")
     ("what", "words"),
     [
         ("sys.argv[sys.argv.index('--data') + 1] = 'absent'", "process 1: .*absent"),
-        ("sys.argv[sys.argv.index('--data') + 1] = 'other'", "process 1 has another data than process 0"),
-        ("import ann; ann._version.__version__ = '9.9'", "process 1 has another version of ann than process 0: 9.9"),
-        ("import numpy; numpy.__version__ = '9.9'", "process 1 has another version of numpy than process 0: 9.9"),
-        ("sys.argv += ['--epochs', '9']", "process 1 has another recipe than process 0"),
+        ("sys.argv[sys.argv.index('--data') + 1] = 'other'", "process 1 differs from process 0 in its data"),
+        ("import ann; ann._version.__version__ = '9.9'", "process 1 differs from process 0 in its version of ann: 9.9"),
+        ("import numpy; numpy.__version__ = '9.9'", "process 1 differs from process 0 in its version of numpy: 9.9"),
+        ("sys.argv += ['--epochs', '9']", "process 1 differs from process 0 in its recipe"),
         ("sys.argv += ['--hidden', 'x']", "process 1: .*--hidden: expected widths"),
         (
             "import ann.training.fit as t\n    def broken(*rest): raise MemoryError\n    t._evaluate = broken",

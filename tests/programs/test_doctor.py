@@ -140,7 +140,7 @@ def test_doctor_finds_a_full_machine(checks, monkeypatch, tmp_path):
     [
         (13020, 0, "install NVIDIA's driver"),
         (13020, 12040, "or use an older CUDA: pip install -e '.[gpu-cuda12]'"),
-        (12040, 13000, "see that nvidia-smi lists a GPU"),
+        (12040, 13000, "check that nvidia-smi lists a GPU"),
     ],
 )
 def test_doctor_says_how_to_fix_a_gpu(checks, monkeypatch, cuda, driver, cure):

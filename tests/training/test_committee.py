@@ -213,11 +213,11 @@ def test_senseless_members_and_parameters(dataset):
     with pytest.raises(ValueError, match=r"seed: expected a whole number below 2\^63"):
         ann.NeuralNetwork(layers, seed=2**63 - 2, committee=3)
     recipe = dataclasses.replace(recipe_of("tanh", "softmax", "cross-entropy", "sgd"), committee=3)
-    with pytest.raises(ValueError, match="committee: 3 in the recipe, and this is one network"):
+    with pytest.raises(ValueError, match="committee: 3 in the recipe, but the network is not a committee"):
         trained(make_backend("numpy"), dataset, recipe, committee=1)
-    with pytest.raises(ValueError, match="committee: 3 in the recipe, and this is a committee of 2"):
+    with pytest.raises(ValueError, match="committee: 3 in the recipe, but the network is a committee of 2"):
         trained(make_backend("numpy"), dataset, recipe, committee=2)
-    with pytest.raises(ValueError, match="number: expected one from 0 to 1, got 2"):
+    with pytest.raises(ValueError, match="number: expected 0 to 1, got 2"):
         ann.NeuralNetwork(layers, committee=2).member(2)
     with pytest.raises(ValueError, match=r"parameters: expected numbers of shape \(2, 39\), got \(39,\)"):
         ann.NeuralNetwork(layers, committee=2, parameters=np.zeros(39))

@@ -328,7 +328,7 @@ def test_floats_and_target_rows_train_like_pixels_and_labels(backend, dataset, r
 
 def test_floats_that_cannot_be_trained_on(dataset):
     cpu, floats = ann.get_backend("cpu"), floats_of(dataset)
-    with pytest.raises(ValueError, match=r"distortions need images of shape .* of uint8 pixels"):
+    with pytest.raises(ValueError, match=r"distortions need images of shape .* with uint8 pixels"):
         trained(cpu, floats, dataclasses.replace(SMALL, rotation=5.0))
     images = floats.train_images.copy()
     images[3, 2, 1] = np.inf
@@ -371,13 +371,13 @@ def test_weights_that_do_not_fit(dataset):
         (weights[1:], r"expected numbers of shape \(500,\), got \(499,\)"),
         (-weights, "expected numbers of at least 0, got -1.0 at index 0"),
         (weights * np.nan, "expected finite float32 numbers"),
-        (weights * 0, "they are zero for all images that are trained on"),
+        (weights * 0, "all training images have weight zero"),
         ("ones", "expected a NumPy array"),
     ):
         with pytest.raises(ValueError, match=f"weights: {message}"):
             trained(ann.get_backend("cpu"), dataset, SMALL, weights=wrong)
     weights[:440] = 0
-    with pytest.raises(ValueError, match="they are zero for all images that are trained on"):
+    with pytest.raises(ValueError, match="all training images have weight zero"):
         trained(ann.get_backend("cpu"), dataset, dataclasses.replace(SMALL, validation=60), weights=weights)
 
 

@@ -197,9 +197,9 @@ def test_one_line_for_what_differs(data, tmp_path):
         return trained(processes, ann.Recipe(hidden=(4,), batch_size=400 if processes.rank == 1 else 40), data)
 
     for work, words in (
-        (with_other_data, "process 2 has another data than process 0"),
-        (with_another_seed, "process 1 has another seed than process 0: 4, not 3"),
-        (with_another_recipe, "process 1 has another recipe than process 0"),
+        (with_other_data, "process 2 differs from process 0 in its data"),
+        (with_another_seed, "process 1 differs from process 0 in its seed: 4, not 3"),
+        (with_another_recipe, "process 1 differs from process 0 in its recipe"),
         (with_too_few, "batch_size: 2 images a batch are too few for 3 processes"),
         (with_an_error_in_one, "process 1: batch_size: 400 is more than the 300 training images"),
     ):
