@@ -14,6 +14,7 @@ import ann.backends.recorder
 from ann.backends import blas
 from ann.backends.gpu import GpuBackend, GpuRecorder
 from ann.backends.recorder import CpuRecorder
+from ann.backends.tracer import Symbol
 from ann.nn.activations import ACTIVATIONS
 from ann.optim.optimizer import Optimizer
 from ann.optim.registry import OPTIMIZERS
@@ -154,7 +155,7 @@ def test_all_of_a_step_is_seen_by_a_recorder(monkeypatch, dataset):
     monkeypatch.setattr(type(backend), "elementwise", in_formula)
     monkeypatch.setattr(type(backend), "compile", lambda self, function: compile(function))
     for case in CASES:
-        trained(backend, dataset, case)
+        trained(backend, dataset, *case.values)
     with pytest.raises(AssertionError, match="operator"):
         backend.compile(lambda: backend.xp.ones(1) + 1.0)()
 
@@ -415,7 +416,8 @@ def test_a_training_frees_its_memory_when_it_returns(dataset, pretended, where, 
 def live_trainings():
     """How many objects of trainings are alive; a GPU's recorder holds most of the memory."""
     # not isinstance, which reads attributes of other libraries' objects, and some of those warn
-    return sum(issubclass(type(thing), (Trainer, Optimizer, GpuRecorder, CpuRecorder)) for thing in gc.get_objects())
+    kinds = Trainer, Optimizer, GpuRecorder, CpuRecorder, Symbol
+    return sum(issubclass(type(thing), kinds) for thing in gc.get_objects())
 
 
 def live_optimizers():
