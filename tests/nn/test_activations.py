@@ -164,6 +164,7 @@ def test_registering_again_replaces(registry):
         ("mine", softsign, lambda xp, z: 1.0, "its derivative makes a float from a float32 array"),
         ("mine", lambda xp, z: xp.sum(z, axis=-1), softsign_derivative, r"makes float32 of shape \(1,\)"),
         ("mine", lambda xp, z: z / xp.zeros_like(z), softsign_derivative, "its function is not finite"),
+        ("mine", lambda xp, z: xp.multiply(z, 2.0, out=z), softsign_derivative, "its function changes its argument"),
         ("mine", softsign, lambda xp, z: z * (1 if z.dtype == xp.float32 else xp.nan), "its derivative gives nan"),
         ("mine", softsign, softsign, r"at z = -3.1 the slope is 0\.059\d*, its derivative gives -0\.756"),
     ],
