@@ -4,6 +4,7 @@ the inputs that are black in every image.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +50,7 @@ class TrainingModel:
         self._rows: list[tuple[Dense, Dense, BatchNorm | None]] = []  # layers here, the user's, and what normalises
         for theirs in user.network.layers:
             if isinstance(theirs, Activation):
-                layers.append(Activation(theirs.f.name))
+                layers.append(copy.copy(theirs))  # its name may have been registered again since
             if not isinstance(theirs, Dense):
                 continue
             if recipe.dropout and layers:
