@@ -72,7 +72,7 @@ def test_work_shared_among_processors_is_the_same(monkeypatch, dataset, optimize
     assert_same(shared, alone, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("case", CASES, ids="-".join)
+@pytest.mark.parametrize("case", CASES)
 def test_every_formula_of_a_step_can_be_traced(monkeypatch, case, dataset):
     """Otherwise it would be called again in each step, which is correct but slow."""
     prepare = ann.backends.recorder.prepare
