@@ -274,10 +274,10 @@ class NeuralNetwork(SetOnce):
         return model_file.to_bytes(layers, self.loss_name, PIXEL_SCALE, self.seed, self.recipe, images)
 
     def weights_and_biases(self) -> list[tuple[Any, Any]]:
-        """For each layer, host arrays: weights (..., I, O) and biases (..., O)."""
+        """Copies, as host arrays, for each layer: weights (..., I, O) and biases (..., O)."""
         to_host = self.backend.to_host
         dense = [layer for layer in self.network.layers if isinstance(layer, Dense)]
-        return [(to_host(layer.weight), to_host(layer.bias)[..., 0, :]) for layer in dense]
+        return [(to_host(layer.weight).copy(), to_host(layer.bias)[..., 0, :].copy()) for layer in dense]
 
     @property
     def self_test_images(self) -> Any:

@@ -237,8 +237,9 @@ def _check_curve(name: str, curve: Any, derivative: Any) -> None:
     for word, function in (("function", curve), ("derivative", derivative)):
         if not callable(function):
             raise ValueError(f"activation {name!r}: its {word} cannot be called")
+        sums = points.astype(np.float32)
         try:
-            found = function(np, points.astype(np.float32))
+            found = function(np, sums)
         except Exception as error:  # a user's function may raise anything
             reason = f"{type(error).__name__}: {error}"
             raise ValueError(f"activation {name!r}: its {word} fails: {reason}") from error
@@ -249,6 +250,8 @@ def _check_curve(name: str, curve: Any, derivative: Any) -> None:
                 f"shape {points.shape}; expected the same shape and type (NumPy numbers in a formula "
                 "give float64)"
             )
+        if not (sums == points.astype(np.float32)).all():
+            raise ValueError(f"activation {name!r}: its {word} changes its argument; return a new array")
         if not np.isfinite(found).all():
             raise ValueError(f"activation {name!r}: its {word} is not finite between -3.1 and 2.9")
     slope = (curve(np, points + 1e-6) - curve(np, points - 1e-6)) / 2e-6

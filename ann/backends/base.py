@@ -88,9 +88,13 @@ class Backend:
             spare: those of ``arrays`` that may be overwritten, because nothing reads them later.
         """
         results = function(self.xp, *arrays)
-        pairs = zip(results, out, strict=True) if isinstance(out, tuple) else [(results, out)]
-        for result, target in pairs:
-            self.copyto(result, out=target)
+        if not isinstance(out, tuple):
+            self.copyto(results, out=out)
+            return
+        # copies, because a result may be an argument, which lies where another result goes
+        copies = [self.xp.asarray(result, copy=True) for result in results]
+        for copy, target in zip(copies, out, strict=True):
+            self.copyto(copy, out=target)
 
     def call(self, function: Callable[[], None]) -> None:
         """Call a function that is not arithmetic, such as an all-reduce, and record the call."""

@@ -36,10 +36,21 @@ def prepare(
     tape, results = trace(function, *arguments)
     if len(results) != len(outs):
         raise ValueError(f"{len(results)} results for {len(outs)} outs")
+    if len(outs) > 1:
+        results = tuple(_copied(tape, result) for result in results)
     if parts == 1 or not all(operation.by_element for operation in tape):
         return [_Schedule(tape, results, outs, spare).calls]
     pieces = (_divided(arrays, parts, outs[0]) for arrays in (arguments, outs, spare))
     return [prepare(function, *piece)[0] for piece in zip(*pieces, strict=True)]
+
+
+def _copied(tape: list[Operation], result: Any) -> Any:
+    """A copy of an argument that is returned: another result may go to where it lies."""
+    if not isinstance(result, Symbol) or result.array is None:
+        return result
+    copy = Symbol([], result.shape, result.dtype)
+    tape.append(Operation(np.astype, (result,), (result.dtype,), copy))
+    return copy
 
 
 class _Schedule:
@@ -63,6 +74,9 @@ class _Schedule:
         self._find_last_reads()
         self._tape = _with_scaled_sums(tape, results, self._written_directly())
         self._find_last_reads()
+        if not self._sums_fit():  # they read later, so that another result may not go to its out now
+            self._tape = tape
+            self._find_last_reads()
         self._places: dict[Symbol, np.ndarray] = {}
         ends = self._written_directly()
         lent = [(out, end) for end, out in ends.items()]
@@ -120,6 +134,15 @@ class _Schedule:
                 if fits and index not in ends and self._first_write(out) <= index:
                     ends[index] = out
         return ends
+
+    def _sums_fit(self) -> bool:
+        """Whether all scaled sums go to where their y is."""
+        ends = self._written_directly()
+        return all(
+            index in ends and _same(ends[index], operation.inputs[1].array)
+            for index, operation in enumerate(self._tape)
+            if operation.function is _axpby
+        )
 
     def _take(self, free: list[tuple[np.ndarray, int]], operation: Operation, index: int) -> tuple[np.ndarray, int]:
         """An array for a result: one that is free for long enough, or a new one."""
@@ -187,9 +210,10 @@ def _with_scaled_sums(
     products: set[Any] = set()
     for index, operation in enumerate(tape):
         merged.append(operation)
-        if index not in ends or operation.function not in (np.add, np.subtract):
+        dtype = operation.result.dtype
+        if index not in ends or dtype.kind != "f" or operation.function not in (np.add, np.subtract):
             continue
-        out, dtype = ends[index], operation.result.dtype
+        out = ends[index]
         (x, alpha), (y, beta) = map(term, operation.inputs)
         read = {*operation.inputs} - {x, y}
         alike = [getattr(value, "dtype", dtype) == dtype for value in (x, y, alpha, beta)]

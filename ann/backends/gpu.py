@@ -212,9 +212,11 @@ def _kernel(xp: Any, function: Callable[..., Any], numbers: Sequence[float | Non
         outs, arrays = parameters[:count], iter(parameters[count:])
         results = function(_Fusing(xp), *(next(arrays) if value is None else value for value in numbers))
         results = results if isinstance(results, tuple) else (results,)
-        for result, out in zip(results, outs, strict=True):
-            result = result.astype(out.dtype) if hasattr(result, "astype") else result
-            xp.copyto(out, result)
+        pairs = list(zip(results, outs, strict=True))
+        # all are copied before the first is written, because a result may be an argument
+        copies = [one.astype(out.dtype) if hasattr(one, "astype") else one for one, out in pairs]
+        for copy, out in zip(copies, outs, strict=True):
+            xp.copyto(out, copy)
 
     name = re.sub(r"\W", "_", getattr(function, "__name__", "formula"))
     fused: Callable[..., None] = xp.fuse(kernel_name=f"ann_{name}")(kernel)

@@ -17,6 +17,8 @@ import numpy as np
 CLIP = np._core.umath.clip  # type: ignore[attr-defined]  # np.clip without its overhead
 _POWERS = {2: np.square, 0.5: np.sqrt, -1: np.reciprocal}  # as NumPy computes them for arrays
 
+_NUMERIC = "biuf"  # the kinds of types that hold real numbers
+
 
 class UntraceableError(Exception):
     """The formula uses something other than operations on whole arrays."""
@@ -58,6 +60,8 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
         array: the array, if it is an argument.
     """
 
+    __slots__ = ("array", "dtype", "ndim", "shape", "tape")  # y.flat = 0 is an error
+
     def __init__(self, tape: list[Operation], shape: tuple[int, ...], dtype: Any, array: Any = None) -> None:
         self.tape, self.array = tape, array
         self.shape, self.ndim, self.dtype = shape, len(shape), np.dtype(dtype)
@@ -68,7 +72,7 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
         raise UntraceableError("a decision that depends on a value")
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Symbol:
-        if method != "__call__" or options or ufunc.nout != 1:
+        if method != "__call__" or options or ufunc.nout != 1 or ufunc.signature:
             raise UntraceableError(f"the function {ufunc.__name__} with {[method, *options]}")
         if ufunc is np.power and type(inputs[1]) in (int, float) and inputs[1] in _POWERS:
             ufunc, inputs = _POWERS[inputs[1]], inputs[:1]
@@ -83,6 +87,8 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
     def operation(self, function: Any, inputs: Any, kinds: Any, dtype: Any) -> Symbol:
         """Add an operation to the tape; returns its result."""
         inputs = tuple(symbol_of(self.tape, value) for value in inputs)
+        if not all(map(_is_numeric, inputs)) or np.dtype(dtype).kind not in _NUMERIC:
+            raise UntraceableError(f"the function {function.__name__} of what is neither array nor number")
         shape = np.broadcast_shapes(*(getattr(value, "shape", ()) for value in inputs))
         if function in (np.sum, np.max):
             shape = (*shape[:-1], 1)
@@ -104,8 +110,20 @@ def trace(function: Callable[..., Any], *arguments: Any) -> tuple[list[Operation
     Raises UntraceableError, or the exception that the function raises when it gets symbols.
     """
     tape: list[Operation] = []
-    results = function(np, *(symbol_of(tape, argument) for argument in arguments))
-    return tape, results if isinstance(results, tuple) else (results,)
+    try:
+        results = function(np, *(symbol_of(tape, argument) for argument in arguments))
+        results = results if isinstance(results, tuple) else (results,)
+        results = tuple(symbol_of(tape, result) for result in results)
+        if not all(map(_is_numeric, results)):
+            raise UntraceableError("a result that is neither array nor number")
+        return tape.copy(), results
+    finally:  # symbols refer to the tape, and such a cycle would keep the arrays alive
+        tape.clear()
+
+
+def _is_numeric(value: Any) -> bool:
+    """Whether it is a number, or a symbol for an array of numbers."""
+    return isinstance(value, int | float) or getattr(value, "dtype", np.dtype(object)).kind in _NUMERIC
 
 
 def _kind(value: Any) -> Any:
@@ -115,9 +133,22 @@ def _kind(value: Any) -> Any:
     return np.dtype(getattr(value, "dtype", type(value)))
 
 
+def _clip(x: Any, low: Any, high: Any) -> Any:
+    if high is None:
+        return np.maximum(x, low)
+    return np.minimum(x, high) if low is None else CLIP(x, low, high)
+
+
 def _where(condition: Symbol, x: Any, y: Any) -> Symbol:
+    if condition.dtype != bool:
+        raise UntraceableError("the function where with a condition that is not true or false")
     *_, dtype = np.add.resolve_dtypes((_kind(x), _kind(y), None))
     return condition.operation(np.where, (condition, x, y), (np.dtype(bool), dtype, dtype), dtype)
+
+
+def _constant(x: Symbol, value: Any) -> Symbol:
+    """For an array like x with one value everywhere, a 0-d array; it has no sum along an axis."""
+    return Symbol(x.tape, (), x.dtype, np.asarray(value, dtype=x.dtype))
 
 
 def _reduction(function: Any) -> Callable[..., Symbol]:
@@ -130,12 +161,12 @@ def _reduction(function: Any) -> Callable[..., Symbol]:
 
 
 _RULES: dict[Any, Callable[..., Any]] = {
-    np.clip: lambda x, low, high: CLIP(x, low, high),
+    np.clip: _clip,
     np.where: _where,
     np.astype: lambda x, dtype: x.operation(np.astype, (x,), (x.dtype,), dtype),
     np.sum: _reduction(np.sum),
     np.max: _reduction(np.max),
-    np.ones_like: lambda x: x.dtype.type(1),
-    np.zeros_like: lambda x: x.dtype.type(0),
-    np.full_like: lambda x, value: x.dtype.type(value),
+    np.ones_like: lambda x: _constant(x, 1),
+    np.zeros_like: lambda x: _constant(x, 0),
+    np.full_like: _constant,
 }

@@ -82,7 +82,11 @@ def translate(
     def translated(value: Any, kind: np.dtype) -> str:
         if not isinstance(value, Symbol):
             return number(value, kind)
-        return values[value] if value.array is None else z
+        if value.array is None or value.array is example:
+            return values.get(value, z)
+        if value.shape:
+            raise UntraceableError("an array of numbers")
+        return number(value.array[()], kind)
 
     example = np.zeros((2, 2), np.float32)
     try:
@@ -90,7 +94,7 @@ def translate(
         for one in tape:
             inputs = map(translated, one.inputs, one.kinds)
             values[one.result] = operation(one, list(inputs))
-        if not isinstance(result, Symbol):
+        if not isinstance(result, Symbol) or result.shape != example.shape:
             raise UntraceableError("outputs that do not depend on the sums")
         return translated(result, example.dtype)
     except Exception as error:  # a user's function may raise anything

@@ -85,11 +85,11 @@ def _javascript(name: str) -> str:
             value = f"largest({inputs[0]})"
         else:
             each = [
-                f"{name}[i]" if isinstance(source, Symbol) and source.shape[-1] > 1 else name
+                f"{name}[i]" if isinstance(source, Symbol) and source.shape[-1:] > (1,) else name
                 for name, source in zip(inputs, operation.inputs, strict=True)
             ]
             value = OPERATIONS[function].javascript.format(*each)
-            if operation.result.shape[-1] > 1:
+            if operation.result.shape[-1:] > (1,):  # a constant has no axis
                 value = f"z.map((_, i) => {value})"
         lines.append(f"const {result} = {value};")
         return result

@@ -8,8 +8,8 @@ from ann.backends.base import Array, Backend
 from ann.data.distortion import DistortedBatch, Distorter
 from ann.neural_network import NeuralNetwork
 from ann.nn.dropout import Mask
-from ann.nn.layers import Dense
 from ann.nn.network import PIXEL_SCALE, fill_inputs
+from ann.nn.rng import drawn
 from ann.training.recipe import Recipe
 from ann.validation import check_targets, classes_of
 
@@ -79,16 +79,25 @@ def lit_pixels(network: NeuralNetwork, images: Any, recipe: Recipe) -> Any:
     sum, so skipping them is exact. For MNIST it saves 8 % of the first layer. Their weights become
     0, because nothing is learnt about them. All pixels are used if training distorts the images or
     moves them, if the optimizer is Muon, whose steps depend on the shape of the weights, or if the
-    network was trained before and may use them. A few black pixels are kept, because processors
-    prefer multiples of 8.
+    network's first weights are not its initial ones: they may have learnt about these pixels. A few
+    black pixels are kept, because processors prefer multiples of 8.
     """
     changes = recipe.strengths.any or recipe.adversarial or recipe.optimizer == "muon"
-    if changes or network.recipe is not None or not isinstance(network.network.layers[0], Dense):
+    if changes or not _is_new(network):
         return None
     lit = images.any(axis=0)
     black, count = (~lit).nonzero()[0], int(lit.sum())
     lit[black[: max(8, -(-count // 8) * 8) - count]] = True
     return None if lit.all() else lit.nonzero()[0]
+
+
+def _is_new(network: NeuralNetwork) -> bool:
+    """Whether the first weights are still the random ones of the seed. Who changed them is not known: training that
+    was stopped, ``train_batch``, or the user.
+    """
+    first: Any = network.network.layers[0]
+    initial = drawn(network.seeds, "weights", 0, lambda random: first.initial_values(random)["weight"])
+    return bool((network.backend.to_host(first.weight) == initial.astype(network.dtype_name)).all())
 
 
 def distorter(network: NeuralNetwork, images: ImageSet, recipe: Recipe) -> Distorter | None:

@@ -19,7 +19,7 @@ from typing import Any, get_origin, get_type_hints
 
 import numpy as np
 
-from ann.errors import CheckpointError
+from ann.errors import CheckpointError, printable
 from ann.files.atomic import read_regular, write_atomically
 from ann.files.digest import digest
 from ann.nn.activations import ACTIVATIONS, BUILT_IN
@@ -103,7 +103,10 @@ def _parse(data: bytes) -> tuple[dict[str, Any], TrainingState, dict[str, np.nda
     if about["format"] != FORMAT:
         raise ValueError(f"its format is not {FORMAT!r}")
     if about["version"] != VERSION:
-        raise CheckpointError(f"a checkpoint of version {about['version']}, expected {VERSION}")
+        raise CheckpointError(
+            f"a checkpoint of version {printable(about['version'])}, expected {VERSION}; "
+            "name another path for a new run"
+        )
     if set(about) != _FIELDS:
         raise ValueError(f"its fields are not {', '.join(sorted(_FIELDS))}")
     state = TrainingState(

@@ -4,6 +4,7 @@ without the inputs that are black in every image.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +52,7 @@ class TrainingModel:
         self._rows: list[tuple[Dense, Dense, BatchNorm | None]] = []  # (ours, the user's, norm)
         for theirs in user.network.layers:
             if isinstance(theirs, Activation):
-                layers.append(Activation(theirs.f.name))
+                layers.append(copy.copy(theirs))  # its name may have been registered again since
             if not isinstance(theirs, Dense):
                 continue
             if recipe.dropout and layers:

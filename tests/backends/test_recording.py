@@ -14,6 +14,7 @@ import ann.backends.recorder
 from ann.backends import blas
 from ann.backends.gpu import GpuBackend, GpuRecorder
 from ann.backends.recorder import CpuRecorder
+from ann.backends.tracer import Symbol
 from ann.nn.activations import ACTIVATIONS
 from ann.optim.optimizer import Optimizer
 from ann.optim.registry import OPTIMIZERS
@@ -347,7 +348,6 @@ def test_a_second_training_of_a_network_starts_its_optimizer_anew(dataset, optim
     net = network_of(ann.get_backend("cpu"), 64, 12, 10)
     ann.fit(net, dataset, dataclasses.replace(recipe, batch_size=32))
     again = ann.NeuralNetwork(net.layer_list, parameters=net.parameters.copy())
-    again.recipe = net.recipe  # it was trained before
     for one in (net, again):
         ann.fit(one, dataset, recipe)
     np.testing.assert_array_equal(net.parameters, again.parameters)
@@ -415,7 +415,8 @@ def test_a_training_frees_its_memory_when_it_returns(dataset, pretended, where, 
 def live_trainings():
     """How many objects of trainings are alive; a GPU's recorder holds most of the memory."""
     # not isinstance, which reads attributes of other libraries' objects, and some of those warn
-    return sum(issubclass(type(thing), (Trainer, Optimizer, GpuRecorder, CpuRecorder)) for thing in gc.get_objects())
+    kinds = Trainer, Optimizer, GpuRecorder, CpuRecorder, Symbol
+    return sum(issubclass(type(thing), kinds) for thing in gc.get_objects())
 
 
 def live_optimizers():
@@ -431,7 +432,7 @@ def left_out(net, size=64):
 @pytest.mark.parametrize("decay", [0.0, 0.01])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_training_without_black_pixels_is_exact(dataset, backend, optimizer, decay):
-    """Against a network that is trained with all pixels, because it says that it was trained before."""
+    """Against a network that is trained with all pixels, because its first weights are not its initial ones."""
     recipe = ann.Recipe(
         hidden=(12,), optimizer=optimizer, weight_decay=decay, learning_rate=0.01, batch_size=45, epochs=3
     )
@@ -442,7 +443,6 @@ def test_training_without_black_pixels_is_exact(dataset, backend, optimizer, dec
         assert not left_out(net).any()
         return
     assert (black >= left_out(net)).all() and left_out(net).sum() > black.sum() - 8
-    other.recipe = {}
     first = other.network.layers[0].weight
     first[...] = backend.from_host(np.where(left_out(net)[:, None], 0, backend.to_host(first)))
     expected = ann.fit(other, dataset, recipe)
@@ -465,8 +465,23 @@ def test_lit_pixels(rng):
         assert len(kept) % 8 == 0 and len(kept) <= max(8, 64 - count + 7)
     for fields in ({"rotation": 5.0}, {"adversarial": 0.1}):
         assert lit_pixels(net, pixels, ann.Recipe(**fields)) is None
-    net.recipe = {}
+    net.train_batch(np.full((5, 64), 255, np.uint8), np.zeros(5, np.int64), 1.0)
     assert lit_pixels(net, pixels, recipe) is None
+
+
+@pytest.mark.parametrize("committee", [1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_that_something_was_learnt_about_are_kept(dataset, backend, dtype, committee):
+    """By a training that was stopped, so that the network has no recipe."""
+    recipe = ann.Recipe(hidden=(12,), weight_decay=0.0, batch_size=45, epochs=1)
+    bright = dataclasses.replace(dataset, train_images=255 - dataset.train_images)
+    net = network_of(backend, 64, 12, 10, dtype=dtype, committee=committee)
+    ann.fit(net, bright, recipe, on_batch=lambda size: True)
+    black = ~dataset.train_images.reshape(-1, 64).any(axis=0)
+    assert black.any() and net.recipe is None
+    before = net.weights_and_biases()[0][0][..., black, :].copy()
+    ann.fit(net, dataset, recipe)
+    np.testing.assert_array_equal(net.weights_and_biases()[0][0][..., black, :], before)
 
 
 def test_what_stops_an_epoch_leaves_the_steps_that_were_made(backend, dataset):

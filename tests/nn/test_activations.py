@@ -152,6 +152,18 @@ def test_registering_again_replaces(registry):
     assert outputs(ann.get_backend("cpu"), "mine", np.ones((1, 1))) == 2
 
 
+def test_a_network_keeps_its_activation(registry, tmp_path):
+    """In training, too, when another one has got its name."""
+    dataset = ann.load_dataset(write_mnist_like(tmp_path / "data", train=170))
+    recipe = recipe_of("tanh", "softmax", "cross-entropy", "sgd", epochs=1)
+    ann.register_activation("mine", softsign, softsign_derivative)
+    nets = [network_of(ann.get_backend("cpu"), 64, 5, 10, activation="mine", output="softmax") for _ in range(2)]
+    ann.fit(nets[0], dataset, recipe)
+    ann.register_activation("mine", lambda xp, z: 2 * z, lambda xp, z: xp.full_like(z, 2))
+    ann.fit(nets[1], dataset, recipe)
+    np.testing.assert_array_equal(*(net.parameters for net in nets))
+
+
 @pytest.mark.parametrize(
     ("name", "curve", "derivative", "message"),
     [
@@ -164,6 +176,7 @@ def test_registering_again_replaces(registry):
         ("mine", softsign, lambda xp, z: 1.0, "its derivative makes a float from a float32 array"),
         ("mine", lambda xp, z: xp.sum(z, axis=-1), softsign_derivative, r"makes float32 of shape \(1,\)"),
         ("mine", lambda xp, z: z / xp.zeros_like(z), softsign_derivative, "its function is not finite"),
+        ("mine", lambda xp, z: xp.multiply(z, 2.0, out=z), softsign_derivative, "its function changes its argument"),
         ("mine", softsign, lambda xp, z: z * (1 if z.dtype == xp.float32 else xp.nan), "its derivative gives nan"),
         ("mine", softsign, softsign, r"at z = -3.1 the slope is 0\.059\d*, its derivative gives -0\.756"),
     ],

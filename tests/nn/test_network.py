@@ -90,6 +90,9 @@ def test_layers_are_views_of_one_vector(backend):
     np.testing.assert_array_equal(weight2, np.arange(20, 32).reshape(4, 3))
     np.testing.assert_array_equal(bias1, [32, 33, 34, 35])
     np.testing.assert_array_equal(bias2, [36, 37, 38])
+    before = backend.to_host(net.parameters).copy()
+    weight1[...] = bias2[...] = 0  # copies
+    np.testing.assert_array_equal(backend.to_host(net.parameters), before)
 
 
 def test_arguments_are_not_changed(backend, rng):

@@ -13,6 +13,8 @@ OWN = {
     "curves": lambda xp, z: xp.atan(z) + xp.sinh(z / 4) - xp.cosh(z / 4) + xp.expm1(-(z**2)),
     "rational": lambda xp, z: xp.where((z > 1) == (z < 2), xp.tan(z / 9), xp.log(2 + z * z)),
     "relative": lambda xp, z: z - xp.max(z, axis=-1, keepdims=True),
+    "one bound": lambda xp, z: xp.clip(z, 0, None) + 0.1 * xp.clip(z, None, 0),
+    "constants": lambda xp, z: np.array(0.5, np.float32) * z + xp.full_like(z, 0.25),
     "share": lambda xp, z: abs(z) / (1 + xp.sum(abs(z), axis=-1, keepdims=True)),
 }
 
@@ -20,6 +22,7 @@ UNTRANSLATABLE = {
     "the operation 'arctan2'": lambda xp, z: xp.atan2(z, xp.ones_like(z)),
     "the function cumsum": lambda xp, z: xp.cumsum(z, axis=-1),
     "a decision that depends on a value": lambda xp, z: z if z > 0 else -z,
+    "an array of numbers": lambda xp, z: z * np.ones(z.shape[-1], z.dtype),
     "modulo by zero": lambda xp, z: z / (1 // 0),
     "outputs that do not depend on the sums": lambda xp, z: xp.full_like(z, 0.5),
 }

@@ -207,7 +207,7 @@ def rewritten(path, change, compression=zipfile.ZIP_STORED):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda about, arrays: about.update(version=1), "version 1, expected 2"),
+        (lambda about, arrays: about.update(version=1), "version 1, expected 2; name another path"),
         (lambda about, arrays: about.update(format="x"), "its format is not"),
         (lambda about, arrays: about.pop("step"), "its fields are not"),
         (lambda about, arrays: about.update(step=99), "step 99"),
