@@ -182,7 +182,7 @@ def _train(processes: TimedProcesses, name: str, task: Task) -> dict[str, float]
     images = dataset.train_images.reshape(len(dataset.train_images), -1)[: task.count]
     labels = dataset.train_labels[: task.count]
     random = np.random.default_rng(0)
-    weights = starting_weights(task, random)
+    weights = starting_weights(task)
     os.environ |= {"RANK": str(processes.rank), "WORLD_SIZE": str(processes.size)}
     contender: Contender
     if name == "PyTorch":

@@ -49,7 +49,7 @@ def measure_training(
     images = images.reshape(len(images), -1)
     echo(f"\n{task}, batch {task.batch}, {task.optimizer}")
     random = np.random.default_rng(0)
-    weights = starting_weights(task, random)
+    weights = starting_weights(task)
     checked = min(task.count, CHECKED_STEPS * task.batch)
     short_task = dataclasses.replace(task, count=checked)
     order = random.permutation(checked)
@@ -91,7 +91,7 @@ def measure_predicting(
     images, labels = dataset.test_images[:count].reshape(count, -1), dataset.test_labels[:count]
     echo(f"\n{task}, {count:,} images")
     random = np.random.default_rng(0)
-    weights = starting_weights(task, random)
+    weights = starting_weights(task)
     contenders, _ = admit(task, images, labels, weights, random.permutation(task.count))
     expected = contenders["ann"].predict()
     for name, contender in contenders.items():

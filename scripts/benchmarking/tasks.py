@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+import ann
 from ann.nn.layer_list import describe_shape
 
 Weights = list[tuple[np.ndarray, np.ndarray]]  # for each layer (I, O) and (O,)
@@ -88,11 +89,6 @@ TASKS = (
 )
 
 
-def starting_weights(task: Task, random: np.random.Generator) -> Weights:
-    """The same for all contenders: small random weights, and biases of 0."""
-    weights = []
-    for shape in itertools.pairwise(task.widths):
-        scale = (2 / sum(shape)) ** 0.5
-        weight = (random.standard_normal(shape) * scale).astype(np.float32)
-        weights.append((weight, np.zeros(shape[1], np.float32)))
-    return weights
+def starting_weights(task: Task) -> Weights:
+    """The same for all contenders: the initial weights and biases of this package, for seed 0."""
+    return ann.NeuralNetwork(task.layers).weights_and_biases()
