@@ -101,24 +101,28 @@ def _softmax(xp: Any, z: Array) -> Array:
 LARGEST = 3.4e38  # about the largest float32: clip(z, 0, LARGEST) is faster than maximum(z, 0)
 LEAK = 0.01
 SIZE, STEEPNESS = 1.7159, 2.0 / 3.0  # LeCun et al. (1998), section 4.4: maps 1 to 1 and -1 to -1
-SCALE, CUBE = 2.0 * math.sqrt(2.0 / math.pi), 0.044715
+GELU_SCALE, GELU_CUBE = 2.0 * math.sqrt(2.0 / math.pi), 0.044715
 
 
 def _gelu_gate(xp: Any, z: Array) -> Array:
-    """sigmoid(scale (z + cube z^3)): about the probability that a normal random number is below z.
+    """sigmoid(u), u = scale (z + cube z^3).
 
-    Hendrycks & Gimpel (2016), section 2, who write (1 + tanh(u / 2)) / 2, which loses its digits
-    for z < -4.
+    It is about the probability that a normal random number is below z. Hendrycks & Gimpel (2016),
+    section 2. They write (1 + tanh(u / 2)) / 2, which is the same, but
+    loses its digits for z < -4.
     """
-    return 1.0 / (1.0 + xp.exp(-SCALE * z * (1.0 + CUBE * z * z)))
+    return 1.0 / (1.0 + xp.exp(-GELU_SCALE * z * (1.0 + GELU_CUBE * z * z)))
 
 
 def _gelu_derivative(xp: Any, z: Array) -> Array:
-    gate, slope = _gelu_gate(xp, z), SCALE * (1.0 + 3.0 * CUBE * z * z)
+    """The derivative of z gate(z): gate + z gate (1 - gate) du/dz."""
+    gate = _gelu_gate(xp, z)
+    slope = GELU_SCALE * (1.0 + 3.0 * GELU_CUBE * z * z)  # du/dz
     return gate * (1.0 + z * (1.0 - gate) * slope)
 
 
 def _swish_derivative(xp: Any, z: Array) -> Array:
+    """The derivative of z sigmoid(z): sigmoid + z sigmoid (1 - sigmoid)."""
     gate = 1.0 / (1.0 + xp.exp(-z))
     return gate * (1.0 + z * (1.0 - gate))
 
@@ -144,19 +148,21 @@ ACTIVATIONS: dict[str, Activation] = {
             lambda xp, y: xp.astype(y > 0.0, y.dtype),
             init=he,
         ),
-        Activation(
+        Activation(  # the derivative is 1 for y > 0, and the leak otherwise
             "leaky-relu",
             lambda xp, z: xp.maximum(z, LEAK * z),
             lambda xp, y: xp.clip(xp.astype(y > 0.0, y.dtype), LEAK, 1.0),
             init=he,
         ),
-        Activation(  # ln(1 + exp(z)), so that nothing overflows; the derivative is sigmoid(z)
+        # ln(1 + exp(z)) = max(z, 0) + ln(1 + exp(-|z|)), which cannot overflow. The derivative is
+        # sigmoid(z) = 1 - exp(-y).
+        Activation(
             "softplus",
             lambda xp, z: xp.clip(z, 0.0, LARGEST) + xp.log(1.0 + xp.exp(-xp.abs(z))),
             lambda xp, y: 1.0 - xp.exp(-y),
             init=he,
         ),
-        Activation(
+        Activation(  # z times the probability that a normal random number is below z, approximately
             "gelu",
             lambda xp, z: z * _gelu_gate(xp, z),
             _gelu_derivative,

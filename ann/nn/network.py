@@ -1,4 +1,5 @@
-"""A network as mathematics: layers in a row. Forward is a loop over them, and backward is the reversed loop.
+"""A network as mathematics: a sequence of layers. Forward is a loop over them, and backward is the
+reversed loop.
 
 All parameters lie in one flat vector and their gradients in another, so an update, a copy or a comparison is one
 operation. The parameters that decay, the weights, come first; biases and whatever else does not decay come after them.
@@ -77,8 +78,9 @@ class Network:
     def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = False) -> Array | None:
         """dL/d(logits) (..., N, O) -> ``gradients``: the chain rule, from the last layer to the first.
 
-        The new gradients are added to ``accumulate`` times the old ones. Returns dL/dx (..., N, I), or None: it would
-        be a third of a small network's arithmetic.
+        The new gradients are added to ``accumulate`` times the old ones. Returns dL/dx (..., N, I),
+        or None without ``input_gradient``: only adversarial training needs it, and it takes a third
+        of a small network's arithmetic.
         """
         for layer in reversed(self.layers[1:]):
             grad = layer.backward(grad, accumulate=accumulate)

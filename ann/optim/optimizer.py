@@ -20,9 +20,11 @@ class Optimizer:
 
     A rule implements ``prepare`` and ``update``, and may set the class attributes for default rates.
 
-    Args: backend: computes the step. parameters, gradients: device vectors (..., P). First come all
-        weights, which decay: one matrix (I, O) after another. Then comes everything that does not
-        decay: biases, gains and shifts.
+    Args:
+        backend: computes the step.
+        parameters, gradients: device vectors (..., P). First come all weights, which decay: one
+            matrix (I, O) after another. Then comes everything that does not decay: biases, gains
+            and shifts.
         shapes: (I, O) of each matrix.
         scalars: provides the numbers that change from step to step, such as the learning rate.
         momentum: the decay of the running mean of gradients.
@@ -43,7 +45,9 @@ class Optimizer:
     """
 
     tuned = (0.003, 1e-4)
-    adaptive, sums_gradients, decoupled_decay = True, False, False
+    adaptive = True
+    sums_gradients = False
+    decoupled_decay = False
     accumulate = 0.0
 
     def __init__(
@@ -76,7 +80,7 @@ class Optimizer:
         raise NotImplementedError
 
     def update(self) -> None:
-        """Take one step along the present gradients, which may be overwritten."""
+        """Take one step with the current gradients, which may be overwritten."""
         raise NotImplementedError
 
     def add_state(self, name: str, like: Array) -> Array:
@@ -94,9 +98,11 @@ class Optimizer:
 
     def matrices(self, vector: Array) -> list[Array]:
         """The weights (..., I, O) of each layer, as views."""
-        views, start = [], 0
+        views = []
+        start = 0
         for shape in self.shapes:
-            stop, full = start + math.prod(shape), (*vector.shape[:-1], *shape)
+            stop = start + math.prod(shape)
+            full = (*vector.shape[:-1], *shape)
             views.append(self.backend.xp.reshape(vector[..., start:stop], full, copy=False))
             start = stop
         return views

@@ -39,7 +39,8 @@ def _one_cycle(step: int, steps: int) -> float:
 def get_schedule(name: str, learning_rate: float, steps: int, warmup: float = 0.0) -> Callable[[int], float]:
     """A function that maps a step, 0 .. steps - 1, to its learning rate, which is always above 0.
 
-    Args: name: one of ``SCHEDULES``: constant; step, a tenth after each third; linear or cosine,
+    Args:
+        name: one of ``SCHEDULES``: constant; step, a tenth after each third; linear or cosine,
         down towards 0; one-cycle, up and then down, which has its own warm-up.
         learning_rate: the largest value.
         steps: how many there will be, at least 1.
@@ -53,11 +54,13 @@ def get_schedule(name: str, learning_rate: float, steps: int, warmup: float = 0.
     if name not in _SHAPES:
         known, hint = ", ".join(SCHEDULES), did_you_mean(name, SCHEDULES)
         raise ValueError(f"unknown schedule {name!r}; known: {known}{hint}")
-    shape, rising = _SHAPES[name], warmup * steps
+    shape = _SHAPES[name]
+    rising = warmup * steps
+    top = max(rising - 1, 0)  # the step at which the warm-up ends
 
     def rate(step: int) -> float:
         if step + 1 < rising:
             return learning_rate * (step + 1) / rising
-        return learning_rate * shape((step - max(rising - 1, 0)) / (steps - max(rising - 1, 0)))
+        return learning_rate * shape((step - top) / (steps - top))
 
     return rate

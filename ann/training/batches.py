@@ -1,5 +1,5 @@
-"""The images of a training on their device, and the batches that are made of them: gathered, scaled, distorted, with
-some pixels dropped.
+"""The training images on the device, and the batches made of them: gathered, scaled, distorted, with
+some pixels set to 0 by dropout.
 """
 
 from __future__ import annotations

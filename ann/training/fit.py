@@ -1,5 +1,5 @@
-"""Training: the loop over epochs. The images go to the device once. Within an epoch nothing comes back from it but
-checkpoints, and everything random follows from the network's seed.
+"""Training: the loop over epochs. The images go to the device once, and within an epoch only
+checkpoints come back from it. All random numbers derive from the network's seed.
 """
 
 from __future__ import annotations
@@ -38,43 +38,49 @@ def fit(
 ) -> list[EpochReport]:
     """Train a network, in place, on a data set's training images. Its test images are not touched.
 
-    From Python the images may also be finite floats, of shape (N, I), which are taken as they are, and the labels
-    target rows (N, O), as in ``NeuralNetwork.train_batch``. Where those are not one-hot, a held-out image is wrong
-    unless each of its outputs is above 0.5 just where its target is.
+    The images may also be finite floats (N, I), which are used as they are, and the labels target
+    rows (N, O), as in ``NeuralNetwork.train_batch``. If those are not one-hot, a validation image
+    counts as correct if its outputs are above 0.5 exactly where its targets are.
 
     Args:
-        network: any network whose inputs and outputs fit the data; all that is random comes from its seed. In a
-            committee each member gets its own order and distortions, and becomes what it would have become alone; only
-            what ends a training, early stopping, callbacks and divergence, looks at all together.
-        dataset: of its training images, the last ``recipe.validation`` are held out, and only measured.
-        recipe: how to train. The network keeps its own layers, loss and number of members. Give the recipe the same
-            activation and loss anyway: its default rates depend on them.
-        callbacks: each is called with every epoch's report. Where one returns True, training ends with this epoch.
-            Training goes on from the parameters that they leave, unless those are others than training has, as averages
-            and with batch normalisation.
-        on_batch: called after each batch with its number of images; on a GPU the batch may still be queued. Where it
-            returns True, training stops there, in the middle of the run: a checkpoint is written, and the network has
-            the parameters at that moment. At the end of an epoch they replace what is then in it.
-        checkpoints: where to keep a checkpoint. Where there is one already, training goes on from it and ends with the
-            very parameters that it would have had without a stop, and callbacks see the epochs that are left.
-        weights: (N,) numbers of at least 0, one for each training image: how much it counts in what is learnt, next to
-            the others; None: all alike. Losses that are reported count all alike.
-        processes: those that train together, each with a network and a data set of its own that are the same as all
-            others', and each on its share of every batch; see ``mpi``. It becomes the training that one process would
-            have made, to rounding, for any number of them. All must call this alike; the first one writes checkpoints.
+        network: its inputs and outputs must fit the data. All random numbers derive from its seed.
+            Each member of a committee has its own order and distortions, and learns as it would
+            alone. Only early stopping, callbacks and divergence look at all members together.
+        dataset: its last ``recipe.validation`` training images are the validation images: the
+            network is tested on them, and never trained.
+        recipe: how to train. The network keeps its own layers, loss and number of members. Give the
+            recipe the same activation and loss all the same: its default rates depend on them.
+        callbacks: each is called with every epoch's report. If one returns True, training ends
+            after this epoch. If callbacks change the parameters, training continues from the
+            changed ones, except with averaged parameters or batch normalisation.
+        on_batch: called after each batch with its number of images; on a GPU the batch may still be
+            queued. If it returns True, training stops at once: a checkpoint is written, and the
+            network has the parameters of that moment. If it changes the network's parameters, the
+            trained ones replace them at the end of the epoch.
+        checkpoints: where to keep a checkpoint. If there is one already, training continues from it
+            and ends with exactly the parameters of a training without a stop. Callbacks see the
+            remaining epochs.
+        weights: (N,) numbers, at least 0: how much each training image counts in the gradient.
+            None: all the same. Reported losses ignore them.
+        processes: those that train together. Each has the same network and data, and trains on its
+            share of every batch; see ``mpi``. Up to rounding, the result is that of a single
+            process. All must call this function with the same arguments; the first one writes
+            checkpoints.
 
-    Where something looks wrong, there is one ``TrainingWarning`` that says what to try; see ``diagnostics``. There is
-    also one if the validation images have different classes from the rest, which happens when the data are sorted.
+    If something looks wrong, one ``TrainingWarning`` suggests what to try; see ``diagnostics``.
+    Another warns if the validation images have different classes from the rest, which happens when
+    the data are sorted.
 
     Returns:
-        The reports of all epochs, those before a checkpoint included.
+        The reports of all epochs, including those before a checkpoint.
 
     Raises:
-        ValueError: the recipe does not fit the data, or the data not the network.
-        DivergenceError: the loss or a parameter is no longer finite; the network is then of no use.
-        CheckpointError: the checkpoint is damaged, or of another network, recipe or data.
-        OSError: training was stopped, and no checkpoint can be written. Otherwise that is a warning, and training goes
-            on.
+        ValueError: the recipe does not fit the data, or the data do not fit the network.
+        DivergenceError: the loss or a parameter is no longer finite; the network is then useless.
+        CheckpointError: the checkpoint is damaged, or belongs to another network, recipe or data
+            set.
+        OSError: training was stopped, and the checkpoint cannot be written. Without a stop that is
+            only a warning.
     """
     functions = isinstance(callbacks, Sequence) and all(map(callable, callbacks))
     if not functions or not (checkpoints is None or isinstance(checkpoints, Checkpoints)):
@@ -136,7 +142,10 @@ def fit(
 
 
 def _run(network: NeuralNetwork, recipe: Recipe, data: TrainingData) -> Callable[[], dict[str, Any]]:
-    """What must be the same for a run to be this one. Calling it takes a moment."""
+    """A function that returns what identifies this run: other checkpoints are refused.
+
+    Calling it takes a moment.
+    """
     return lambda: {
         "network": {
             "layers": network.layer_list,
