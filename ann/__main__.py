@@ -3,22 +3,13 @@
 import ast
 import runpy
 import sys
-from pathlib import Path
 
 from ann.cli import bootstrap
-
-_SCRIPTS = bootstrap.ROOT / "scripts"
-
-
-def programs() -> dict[str, Path]:
-    """The programs by name."""
-    found = {path.stem: path for path in sorted(_SCRIPTS.glob("*.py"))}
-    return {name: path for name, path in found.items() if "def main(" in path.read_text("utf-8")}
 
 
 def main() -> None:
     """Run the program that the first word names, or list them all."""
-    found = programs()
+    found = {path.stem: path for path in sorted((bootstrap.ROOT / "scripts").glob("*.py"))}
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in found:
         sys.argv = [str(found[name]), *sys.argv[2:]]

@@ -1,8 +1,8 @@
 """The exceptions of this package, and what makes text safe to quote in their messages.
 
-Each message is one line that says what is wrong, where, and what to do. Wrong arguments raise plain ``ValueError``.
-Errors about files are subclasses of ``ValueError`` too, like ``json.JSONDecodeError``. An optional library that is not
-installed is an ``ImportError``.
+Each message is one line that says what is wrong, where, and what to do. Wrong arguments raise plain
+``ValueError``. Errors about files are subclasses of ``ValueError`` too, like
+``json.JSONDecodeError``. An optional library that is not installed is an ``ImportError``.
 """
 
 from __future__ import annotations

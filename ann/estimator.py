@@ -6,12 +6,14 @@ ann.estimator``.
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from dataclasses import fields, replace
+from inspect import Parameter, Signature
 from typing import Any
 
 import numpy as np
 
 from ann.data.datasets import Dataset
+from ann.data.distortion import DistortionStrengths
 from ann.neural_network import NeuralNetwork
 from ann.training.fit import fit
 from ann.training.recipe import Recipe
@@ -26,7 +28,27 @@ except ModuleNotFoundError:
     raise ImportError("ann.estimator needs scikit-learn: pip install -e '.[sklearn]'") from None
 
 
-_NOT_IN_RECIPE = ("device", "dtype", "random_state")
+# Hyperparameters that inputs other than images do not have, or that ``fit`` chooses
+_LEFT_OUT = {
+    *("loss", "output_activation"),
+    *(field.name for field in fields(DistortionStrengths)),
+}
+_NOT_IN_RECIPE = {"device": "cpu", "dtype": None, "random_state": None}
+_DEFAULTS = {field.name: field.default for field in fields(Recipe) if field.name not in _LEFT_OUT}
+_DEFAULTS |= {"activation": "relu", "batch_size": 50, "epochs": 100, **_NOT_IN_RECIPE}
+_SIGNATURE = Signature(
+    [
+        Parameter("self", Parameter.POSITIONAL_OR_KEYWORD),
+        *(
+            Parameter(
+                name,
+                Parameter.POSITIONAL_OR_KEYWORD if name == "hidden" else Parameter.KEYWORD_ONLY,
+                default=default,
+            )
+            for name, default in _DEFAULTS.items()
+        ),
+    ]
+)
 # the name of an argument in an error of ``ann.fit`` -> its name here
 _OUR_NAMES = {"train_images": "X", "train_labels": "y", "weights": "sample_weight"}
 
@@ -46,11 +68,10 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: the most samples in a step; fewer if X has fewer.
         validation: the number of randomly chosen samples that ``early_stopping`` watches. They are
             not trained on, and their weights are ignored.
-        hidden, activation, committee, optimizer, learning_rate, momentum, weight_decay,
-            label_smoothing, dropout,
-            input_dropout, adversarial, clip, max_norm, average, batch_norm, epochs, schedule,
-            warmup, early_stopping:
-            as in ``Recipe``. None for learning_rate, weight_decay or warmup: the recipe's default.
+        hidden: the widths of the hidden layers, the only positional argument.
+        parameters: the above, and the other fields of ``Recipe`` except for the loss, the output
+            activation and distortions. Defaults are a ``Recipe``'s, except for 100 epochs, batches
+            of 50 samples and the activation "relu".
 
     Attributes:
         classes_: (C,) the labels, sorted; probabilities have this order.
@@ -61,37 +82,13 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         network_: the trained ``NeuralNetwork``, which can be saved.
     """
 
-    def __init__(
-        self,
-        hidden: tuple[int, ...] = (128, 32),
-        *,
-        activation: str = "relu",
-        committee: int = 1,
-        optimizer: str = "adamw",
-        learning_rate: float | None = None,
-        momentum: float = 0.9,
-        weight_decay: float | None = None,
-        label_smoothing: float = 0.0,
-        dropout: float = 0.0,
-        input_dropout: float = 0.0,
-        adversarial: float = 0.0,
-        clip: float = 0.0,
-        max_norm: float = 0.0,
-        average: float = 0.0,
-        batch_norm: bool = False,
-        batch_size: int = 50,
-        epochs: int = 100,
-        schedule: str = "linear",
-        warmup: float | None = None,
-        validation: int = 0,
-        early_stopping: int = 0,
-        device: str = "cpu",
-        dtype: str | None = None,
-        random_state: Any = None,
-    ) -> None:
-        parameters = locals().copy()
-        del parameters["self"]
-        self.__dict__.update(parameters)  # unchanged, as scikit-learn requires
+    def __init__(self, *hidden: Any, **parameters: Any) -> None:
+        arguments = _SIGNATURE.bind(self, *hidden, **parameters)
+        arguments.apply_defaults()
+        del arguments.arguments["self"]
+        self.__dict__.update(arguments.arguments)  # unchanged, as scikit-learn requires
+
+    __init__.__signature__ = _SIGNATURE  # type: ignore[attr-defined]  # read by scikit-learn
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPClassifier:
         """Train a new network. If training fails, the estimator does not change.

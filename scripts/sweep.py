@@ -92,8 +92,7 @@ def parse_flags() -> argparse.Namespace:
         shown = f" (default: {default})" if default is not None else ""
         parser.add_argument(flag, type=kind, default=default, metavar=metavar, help=text + shown)
 
-    text = "keeps the study: a file for SQLite, a .journal file, or the address of a database"
-    add("--storage", os.path.expanduser, "sweep.db", "FILE|URL", text)
+    add("--storage", os.path.expanduser, "sweep.db", "FILE|URL", "SQLite or .journal file, or URL")
     add("--study", str, "digits", "NAME", "one of several in a storage")
     add("--trials", whole(1), 100, "N", "start no trial when all workers have finished N together")
     add("--hours", number(above=0), None, "N", "start no trial after N hours")

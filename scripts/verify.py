@@ -28,7 +28,6 @@ from ann.errors import require
 EXAMPLES = """\
   python scripts/verify.py --device gpu
   python scripts/verify.py --gradients
-  # check your own activation too
   python scripts/verify.py --gradients --import my_activation.py"""
 TOLERANCE = 1e-6  # of gradients
 

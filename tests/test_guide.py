@@ -9,11 +9,11 @@ from support.digits import write_mnist_like
 from support.programs import NO_GPU, python
 
 ELU = """\
-        Activation(  # Clevert et al. (2016), with alpha = 1
-            "elu",
-            lambda xp, z: xp.where(z > 0.0, z, xp.exp(xp.minimum(z, 0.0)) - 1.0),
-            lambda xp, y: xp.where(y > 0.0, 1.0, y + 1.0),
-        ),
+    Activation(  # Clevert et al. (2016), with alpha = 1
+        "elu",
+        lambda xp, z: xp.where(z > 0.0, z, xp.exp(xp.minimum(z, 0.0)) - 1.0),
+        lambda xp, y: xp.where(y > 0.0, 1.0, y + 1.0),
+    ),
 """
 LION = """\
 from ann.optim.optimizer import Optimizer
@@ -54,7 +54,7 @@ def insert(path, before, text):
 def test_an_added_activation_and_optimizer_work_everywhere(tmp_path):
     for name in ("ann", "scripts"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    insert(tmp_path / "ann/nn/activations.py", "        Softmax(),\n", ELU)
+    insert(tmp_path / "ann/nn/activations.py", "    Softmax(),\n", ELU)
     (tmp_path / "ann/optim/lion.py").write_text(LION, "utf-8")
     insert(tmp_path / "ann/optim/registry.py", "from ann.optim.muon", "from ann.optim.lion import Lion\n")
     insert(tmp_path / "ann/optim/registry.py", '    "muon": Muon,\n', '    "lion": Lion,\n')

@@ -74,11 +74,11 @@ def losses(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def ideal_inputs(network: NeuralNetwork, most: int = 1000) -> np.ndarray:
-    """For each class, or the first ``most`` of them, an image (C, I) of floats from 0 to 1 that the
-    network takes for it as surely as it can.
+    """For each class (at most ``most``), an image (C, I) of floats from 0 to 1 with a maximal output.
 
-    From dark grey, where no neuron is asleep, steps of one length against dL/dx, in which all pixels fade a little:
-    Simonyan et al. (2014), Deep inside convolutional networks, section 2, equation 1. No parameter changes.
+    Starts from dark grey and makes steps of equal length against dL/dx, in which all pixels fade a
+    little: Simonyan et al. (2014), Deep inside convolutional networks, section 2, equation 1. No
+    parameter changes.
     """
     backend, classes = network.backend, min(most, network.output_dim)
     layers = network.network.with_own_arrays()

@@ -17,7 +17,7 @@ def confusion_matrix(expected: np.ndarray, predicted: np.ndarray, classes: int) 
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
-def surest_mistakes(expected: np.ndarray, outputs: np.ndarray, most: int) -> np.ndarray:
+def most_confident_mistakes(expected: np.ndarray, outputs: np.ndarray, most: int) -> np.ndarray:
     """Indices of the up to ``most`` misclassified images with the largest outputs, largest first.
 
     Args:
@@ -69,7 +69,7 @@ _STUDENT = (
 
 
 @dataclass(frozen=True)
-class Spread:
+class SeedStatistics:
     """Statistics of a sample, such as the errors with several seeds.
 
     Attributes:
@@ -85,12 +85,12 @@ class Spread:
 
     def __str__(self) -> str:
         return (
-            f"mean {self.mean:.1f}, deviation {self.deviation:.1f}, "
+            f"mean {self.mean:.1f}, standard deviation {self.deviation:.1f}, "
             f"95 % interval of the mean {self.low:.1f} to {self.high:.1f}"
         )
 
 
-def spread(values: Sequence[float]) -> Spread:
+def summarize(values: Sequence[float]) -> SeedStatistics:
     """Statistics of at least two values. Raises ValueError for fewer."""
     count = len(values)
     if count < 2:
@@ -99,7 +99,7 @@ def spread(values: Sequence[float]) -> Spread:
     deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1))
     quantile = _STUDENT[count - 2] if count - 2 < len(_STUDENT) else 2.0
     half = quantile * deviation / math.sqrt(count)
-    return Spread(mean, deviation, mean - half, mean + half)
+    return SeedStatistics(mean, deviation, mean - half, mean + half)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

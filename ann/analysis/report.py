@@ -25,7 +25,7 @@ from ann.analysis.figures import (
     figure_of_weights,
 )
 from ann.analysis.html_page import Section, html_page
-from ann.analysis.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
+from ann.analysis.metrics import confusion_matrix, learnt_nothing, most_confident_mistakes, wilson_interval
 from ann.data.catalog import class_names
 from ann.data.datasets import Dataset
 from ann.neural_network import NeuralNetwork
@@ -139,7 +139,7 @@ def confusion_section(tested: Tested) -> Section:
 def mistakes_section(tested: Tested) -> Section:
     """The most confident mistakes."""
     labels, predicted, names = tested.dataset.test_labels, tested.predicted, tested.names
-    chosen = surest_mistakes(labels, tested.outputs, _MISTAKES)
+    chosen = most_confident_mistakes(labels, tested.outputs, _MISTAKES)
     captions = []
     for index in chosen:
         label, answer = names[labels[index]], names[predicted[index]]

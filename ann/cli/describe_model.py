@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ann.analysis.metrics import spread
+from ann.analysis.metrics import summarize
 from ann.errors import printable_text
 from ann.files.model_file import read_model
 from ann.neural_network import NeuralNetwork
@@ -65,4 +65,4 @@ def describe_members(wrong: list[int], total: int) -> str:
     """The errors of each member, and their spread."""
     counts = enumerate(wrong, start=1)
     lines = [f"member {number}: {count} of {total:,} wrong" for number, count in counts]
-    return "\n".join([*lines, f"members: {spread(wrong)}"])
+    return "\n".join([*lines, f"members: {summarize(wrong)}"])

@@ -23,6 +23,7 @@ import ann
 from ann.backends import blas
 from ann.backends.gpu import cuda_versions
 from ann.cli.bootstrap import INSTALLED, ROOT
+from ann.cli.download_bar import load_dataset
 from ann.cli.parser import DATA, MODEL
 from ann.data.datasets import Dataset
 from ann.files.atomic import check_writable
@@ -222,7 +223,7 @@ def check_data(folder: str | Path) -> Iterator[Finding]:
     if INSTALLED:
         restore = "delete its files, and the next program downloads them"
     try:
-        dataset = ann.load_dataset(folder)
+        dataset = load_dataset(folder)
     except ann.DataFileError as error:
         fix = restore if is_default else "see data/README.md for what it needs"
         yield wrong("data", str(error), fix)

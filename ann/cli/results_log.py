@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ann._version import __version__
-from ann.analysis.metrics import spread
+from ann.analysis.metrics import summarize
 from ann.backends.base import Backend
 from ann.cli.bootstrap import INSTALLED, ROOT
 from ann.data.datasets import Dataset
@@ -125,7 +125,7 @@ def describe_results(name: str, rows: list[dict[str, Any]]) -> str:
     mean = sum(wrong) / len(wrong)
     seconds = sorted(row["seconds"] for row in rows)[len(rows) // 2]
     images = f"{rows[0]['total']:,} {'test' if rows[0]['on'] == 'test' else 'validation'} images"
-    text = str(spread(wrong)) if len(wrong) > 1 else f"mean {mean:.1f}"
+    text = str(summarize(wrong)) if len(wrong) > 1 else f"mean {mean:.1f}"
     count = f"{len(wrong)} seed{'s' * (len(wrong) > 1)}"
     lines = [
         f"{name}: wrong of {images}: {text}; {count}, {seconds} s each",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ann.analysis.figures import figure_of_images
-from ann.analysis.metrics import confusion_matrix, learnt_nothing, surest_mistakes, wilson_interval
+from ann.analysis.metrics import confusion_matrix, learnt_nothing, most_confident_mistakes, wilson_interval
 from ann.data.catalog import DIGITS
 
 _PICTURED = 40  # errors in the picture
@@ -80,7 +80,7 @@ class TestResult:
 
     def figure_of_errors(self, images: np.ndarray) -> Any:
         """A matplotlib figure of the errors, those with the largest outputs first."""
-        chosen = surest_mistakes(self.labels, self.outputs, _PICTURED)
+        chosen = most_confident_mistakes(self.labels, self.outputs, _PICTURED)
         between = " seen as " if max(map(len, self.names)) < 3 else "\nas "
         pairs = zip(self.labels[chosen], self.predicted[chosen], strict=True)
         captions = [self.names[label] + between + self.names[guess] for label, guess in pairs]

@@ -100,87 +100,83 @@ def _softmax(xp: Any, z: Array) -> Array:
 
 LARGEST = 3.4e38  # about the largest float32: clip(z, 0, LARGEST) is faster than maximum(z, 0)
 LEAK = 0.01
-SIZE, STEEPNESS = 1.7159, 2.0 / 3.0  # LeCun et al. (1998), section 4.4: maps 1 to 1 and -1 to -1
-GELU_SCALE, GELU_CUBE = 2.0 * math.sqrt(2.0 / math.pi), 0.044715
+SIZE, STEEPNESS = 1.7159, 2 / 3  # LeCun et al. (1998), section 4.4: maps 1 to 1 and -1 to -1
+GELU_SCALE, GELU_CUBE = 2 * math.sqrt(2 / math.pi), 0.044715
+
+
+def _sigmoid(xp: Any, z: Array) -> Array:
+    # where exp(-z) overflows, y is 1 / inf = 0, as it should be
+    return 1 / (1 + xp.exp(-z))
+
+
+def _is_positive(xp: Any, y: Array) -> Array:
+    return xp.astype(y > 0, y.dtype)
 
 
 def _gelu_gate(xp: Any, z: Array) -> Array:
-    """sigmoid(u), u = scale (z + cube z^3).
+    """sigmoid(u), u = scale (z + cube z^3): about the probability that a normal number is below z.
 
-    It is about the probability that a normal random number is below z. Hendrycks & Gimpel (2016),
-    section 2. They write (1 + tanh(u / 2)) / 2, which is the same, but
+    Hendrycks & Gimpel (2016), section 2. They write (1 + tanh(u / 2)) / 2, which is the same, but
     loses its digits for z < -4.
     """
-    return 1.0 / (1.0 + xp.exp(-GELU_SCALE * z * (1.0 + GELU_CUBE * z * z)))
+    return 1 / (1 + xp.exp(-GELU_SCALE * z * (1 + GELU_CUBE * z * z)))
 
 
 def _gelu_derivative(xp: Any, z: Array) -> Array:
     """The derivative of z gate(z): gate + z gate (1 - gate) du/dz."""
     gate = _gelu_gate(xp, z)
-    slope = GELU_SCALE * (1.0 + 3.0 * GELU_CUBE * z * z)  # du/dz
-    return gate * (1.0 + z * (1.0 - gate) * slope)
+    slope = GELU_SCALE * (1 + 3 * GELU_CUBE * z * z)  # du/dz
+    return gate * (1 + z * (1 - gate) * slope)
 
 
 def _swish_derivative(xp: Any, z: Array) -> Array:
     """The derivative of z sigmoid(z): sigmoid + z sigmoid (1 - sigmoid)."""
-    gate = 1.0 / (1.0 + xp.exp(-z))
-    return gate * (1.0 + z * (1.0 - gate))
+    gate = _sigmoid(xp, z)
+    return gate * (1 + z * (1 - gate))
 
 
-ACTIVATIONS: dict[str, Activation] = {
-    activation.name: activation
-    for activation in (
-        Activation(
-            "sigmoid",
-            lambda xp, z: 1.0 / (1.0 + xp.exp(-z)),
-            lambda xp, y: y * (1.0 - y),
-            init=glorot(4.0),
-        ),
-        Activation("tanh", lambda xp, z: xp.tanh(z), lambda xp, y: 1.0 - y * y),
-        Activation(
-            "scaled-tanh",
-            lambda xp, z: SIZE * xp.tanh(STEEPNESS * z),
-            lambda xp, y: STEEPNESS * (SIZE - y * y / SIZE),
-        ),
-        Activation(
-            "relu",
-            lambda xp, z: xp.clip(z, 0.0, LARGEST),
-            lambda xp, y: xp.astype(y > 0.0, y.dtype),
-            init=he,
-        ),
-        Activation(  # the derivative is 1 for y > 0, and the leak otherwise
-            "leaky-relu",
-            lambda xp, z: xp.maximum(z, LEAK * z),
-            lambda xp, y: xp.clip(xp.astype(y > 0.0, y.dtype), LEAK, 1.0),
-            init=he,
-        ),
-        # ln(1 + exp(z)) = max(z, 0) + ln(1 + exp(-|z|)), which cannot overflow. The derivative is
-        # sigmoid(z) = 1 - exp(-y).
-        Activation(
-            "softplus",
-            lambda xp, z: xp.clip(z, 0.0, LARGEST) + xp.log(1.0 + xp.exp(-xp.abs(z))),
-            lambda xp, y: 1.0 - xp.exp(-y),
-            init=he,
-        ),
-        Activation(  # z times the probability that a normal random number is below z, approximately
-            "gelu",
-            lambda xp, z: z * _gelu_gate(xp, z),
-            _gelu_derivative,
-            derivative_of="input",
-            init=he,
-        ),
-        # Ramachandran et al. (2017), with beta = 1; also called SiLU
-        Activation(
-            "swish",
-            lambda xp, z: z / (1.0 + xp.exp(-z)),
-            _swish_derivative,
-            derivative_of="input",
-            init=he,
-        ),
-        Softmax(),
-        Identity(),
-    )
-}
+def _softplus(xp: Any, z: Array) -> Array:
+    """ln(1 + exp(z)) = max(z, 0) + ln(1 + exp(-|z|)), which cannot overflow.
+
+    Its derivative is sigmoid(z) = 1 - exp(-y).
+    """
+    return xp.clip(z, 0, LARGEST) + xp.log(1 + xp.exp(-xp.abs(z)))
+
+
+_ALL = (
+    Activation("sigmoid", _sigmoid, lambda xp, y: y * (1 - y), init=glorot(4)),
+    Activation("tanh", lambda xp, z: xp.tanh(z), lambda xp, y: 1 - y * y),
+    Activation(
+        "scaled-tanh",
+        lambda xp, z: SIZE * xp.tanh(STEEPNESS * z),
+        lambda xp, y: STEEPNESS * (SIZE - y * y / SIZE),
+    ),
+    Activation("relu", lambda xp, z: xp.clip(z, 0, LARGEST), _is_positive, init=he),
+    Activation(  # the derivative is 1 for y > 0, and the leak otherwise
+        "leaky-relu",
+        lambda xp, z: xp.maximum(z, LEAK * z),
+        lambda xp, y: xp.clip(_is_positive(xp, y), LEAK, 1),
+        init=he,
+    ),
+    Activation("softplus", _softplus, lambda xp, y: 1 - xp.exp(-y), init=he),
+    Activation(
+        "gelu",
+        lambda xp, z: z * _gelu_gate(xp, z),
+        _gelu_derivative,
+        derivative_of="input",
+        init=he,
+    ),
+    Activation(  # Ramachandran et al. (2017), with beta = 1; also called SiLU
+        "swish",
+        lambda xp, z: z / (1 + xp.exp(-z)),  # z sigmoid(z)
+        _swish_derivative,
+        derivative_of="input",
+        init=he,
+    ),
+    Softmax(),
+    Identity(),
+)
+ACTIVATIONS = {activation.name: activation for activation in _ALL}
 BUILT_IN = frozenset(ACTIVATIONS)
 
 

@@ -14,7 +14,8 @@ import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from types import UnionType
+from typing import Any, get_origin, get_type_hints
 
 import numpy as np
 
@@ -116,26 +117,25 @@ def _parse(data: bytes) -> tuple[dict[str, Any], TrainingState, dict[str, np.nda
 
 def _check_state(state: TrainingState) -> None:
     """Raise ValueError if the state cannot be right."""
-    kinds = {"epoch": int, "step": int, "seconds": float, "finished": bool, "warned_of": list}
-    _check_kinds(state, kinds)
+    _check_types(state)
     numbers = [report.epoch for report in state.reports]
     if state.step < 0 or numbers != list(range(1, state.epoch)):
         raise ValueError(f"epoch {state.epoch}, step {state.step}, {len(numbers)} reports")
     if state.finished and not numbers:
         raise ValueError("finished without an epoch")
     for report in state.reports:
-        _check_kinds(report, dict.fromkeys(("loss", "learning_rate", "seconds", "images_per_second"), float))
-        _check_kinds(report, {"epochs": int})
-        if report.validation:
-            _check_kinds(report.validation, {"loss": float, "errors": int, "count": int})
-            if not 0 <= report.validation.errors <= report.validation.count or report.validation.count == 0:
-                raise ValueError(f"validation {report.validation}")
+        _check_types(report)
+        if found := report.validation:
+            _check_types(found)
+            if not 0 <= found.errors <= found.count or found.count == 0:
+                raise ValueError(f"validation {found}")
 
 
-def _check_kinds(thing: Any, kinds: Mapping[str, Any]) -> None:
-    for name, kind in kinds.items():
-        value = getattr(thing, name)
-        if type(value) is not kind:
+def _check_types(record: Any) -> None:
+    """Raise ValueError unless all fields of a dataclass, but optional ones, have their types."""
+    for name, hint in get_type_hints(type(record)).items():
+        kind, value = get_origin(hint) or hint, getattr(record, name)
+        if kind is not UnionType and type(value) is not kind:
             raise ValueError(f"{name} {value!r}")
 
 
@@ -158,9 +158,7 @@ def _differences(name: str, there: Any, here: Any) -> list[str]:
 
 
 def fingerprints(names: Iterable[str]) -> dict[str, str]:
-    """For each of these that is a user's own, what tells it from another of the same name: its
-    values and slopes.
-    """
+    """A checksum of the values and slopes of each of these activations that is a user's."""
     z = np.linspace(-3.0, 3.0, 25)
     own = [ACTIVATIONS[name] for name in {*names} - BUILT_IN]
     with np.errstate(all="ignore"):

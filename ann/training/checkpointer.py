@@ -53,8 +53,8 @@ class Checkpointer:
     """Tracks the state of a run and, if wanted, keeps it in a checkpoint.
 
     Attributes:
-        state: how far it is. Where there was a checkpoint, the network, the trainer and this are as
-            they were then.
+        state: how far the run has come. After resuming, this, the network and the trainer are as
+            they were when the checkpoint was written.
     """
 
     def __init__(
@@ -71,9 +71,11 @@ class Checkpointer:
         ``run`` returns what identifies the run, as plain values: it must be equal to resume. With
         several processes the first one reads and writes, and all get what it reads.
         """
-        self.state, self._processes = TrainingState(), processes
-        self._checkpoints, self._network, self._trainer, self._stopping = checkpoints, network, trainer, stopping
-        self._written, self._started, self._changed = time.monotonic(), time.perf_counter(), True
+        self.state = TrainingState()
+        self._checkpoints, self._processes = checkpoints, processes
+        self._network, self._trainer, self._stopping = network, trainer, stopping
+        self._written, self._started = time.monotonic(), time.perf_counter()
+        self._changed = True  # since the last checkpoint
         self._trained = False  # whether any step was done
         if checkpoints:
             self._run = run()

@@ -100,7 +100,7 @@ class _Findings:
 
     @cached_property
     def hidden_outputs(self) -> list[tuple[int, Any, np.ndarray]]:
-        """(number of the layer, its activation, outputs (N, O)) for each hidden layer."""
+        """(number, activation, outputs (N, O)) of each hidden layer."""
         x = np.empty(self.images.shape, dtype=self.host.dtype_name)
         fill_inputs(self.host.backend, self.images, out=x)
         found: list[tuple[int, Any, np.ndarray]] = []
@@ -163,15 +163,16 @@ def _vanished_weights(found: _Findings) -> str:
     if decay and largest < 0.5 * found.largest_at_start and found.learns_poorly and not found.warned_before:
         advice = _defaults(found.recipe) or "try weight decay 0"
         return (
-            f"weight decay has pulled all weights to 0 (the largest is {largest:.2g}), so the network learns nothing: "
-            f"{advice}"
+            f"weight decay has pulled all weights to 0 (the largest is {largest:.2g}), so the "
+            f"network learns nothing: {advice}"
         )
     return ""
 
 
 def _largest_weight(network: NeuralNetwork) -> float:
     """The largest absolute value of a weight of the first member."""
-    weights = [weight[0] if network.committee > 1 else weight for weight, _ in network.weights_and_biases()]
+    several = network.committee > 1
+    weights = [weight[0] if several else weight for weight, _ in network.weights_and_biases()]
     return max(float(np.abs(weight).max()) for weight in weights)
 
 

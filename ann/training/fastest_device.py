@@ -65,7 +65,7 @@ def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> floa
 
     many, few = trainer.steps, min(_FEW, trainer.steps - 1)
     with backend.ignore_overflow():
-        for _ in range(2):  # the first records the steps, the second captures the CUDA graph on a GPU
+        for _ in range(2):  # records the steps; then, on a GPU, captures the CUDA graph
             seconds(many)
         of_many = min(seconds(many) for _ in range(_ROUNDS))
         of_few = min(seconds(few) for _ in range(_ROUNDS)) if few else 0.0

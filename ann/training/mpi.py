@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ann.backends.base import Array, Backend
-from ann.errors import DeviceError
+from ann.errors import DeviceError, printable_text
 from ann.training.distributed import on_all
 
 _INSTALL = "pip install -e '.[mpi]'"
@@ -36,7 +36,7 @@ class MpiProcesses:
         except ModuleNotFoundError:
             raise ImportError(f"several processes need mpi4py and an MPI: {_INSTALL}") from None
         except (ImportError, RuntimeError) as error:  # mpi4py found no MPI library
-            reason = " ".join(str(error).split())
+            reason = printable_text(error, 300)
             raise ImportError(f"mpi4py finds no MPI: {_INSTALL}; its error: {reason}") from None
         self._world = self._mpi.COMM_WORLD
         self._farewell = self._world.Dup()
@@ -68,7 +68,7 @@ class MpiProcesses:
             warnings.simplefilter("always")
             nccl: Any = importlib.import_module("cupy.cuda.nccl")
         if not nccl.available:
-            reason = " ".join(str(caught[-1].message).split()) if caught else ""
+            reason = printable_text(caught[-1].message, 300) if caught else ""
             raise DeviceError(
                 "several GPUs need NCCL: pip install nvidia-nccl-cu13 (or -cu12)"
                 + (f"; CuPy's reason: {reason}" if reason else "")

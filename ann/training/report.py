@@ -35,8 +35,9 @@ class EpochReport:
         """The losses and errors as text."""
         text = f"loss {self.loss:.4f}"
         if self.validation:
-            loss, errors, count = self.validation.loss, self.validation.errors, self.validation.count
-            text += f"  held out: loss {loss:.4f}, {errors} wrong ({100 * errors / count:.2f} %)"
+            found = self.validation
+            share = 100 * found.errors / found.count
+            text += f"  validation: loss {found.loss:.4f}, {found.errors} wrong ({share:.2f} %)"
         return text
 
     def to_json(self) -> str:

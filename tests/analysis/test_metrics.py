@@ -5,8 +5,8 @@ from ann.analysis.metrics import (
     confusion_matrix,
     learnt_nothing,
     mcnemar,
-    spread,
-    surest_mistakes,
+    most_confident_mistakes,
+    summarize,
     wilson_interval,
 )
 from support import optional
@@ -30,16 +30,16 @@ def test_wilson_of_a_published_example():
 
 def test_spread(rng):
     """By hand, and by how often the interval holds the mean."""
-    found = spread([1.0, 3.0])
+    found = summarize([1.0, 3.0])
     assert (found.mean, found.deviation) == pytest.approx((2, 2**0.5))
     assert (found.low, found.high) == pytest.approx((2 - 12.706, 2 + 12.706))
-    assert str(spread([5] * 50)) == "mean 5.0, deviation 0.0, 95 % interval of the mean 5.0 to 5.0"
+    assert str(summarize([5] * 50)) == "mean 5.0, standard deviation 0.0, 95 % interval of the mean 5.0 to 5.0"
     for count in (3, 10, 40):
-        rows = [spread(row) for row in rng.standard_normal((4000, count))]
+        rows = [summarize(row) for row in rng.standard_normal((4000, count))]
         held = np.mean([row.low < 0 < row.high for row in rows])
         assert held == pytest.approx(0.95, abs=0.015)
     with pytest.raises(ValueError, match="expected at least two"):
-        spread([1.0])
+        summarize([1.0])
 
 
 def test_the_quantiles_of_student_s_t_are_scipy_s():
@@ -47,7 +47,7 @@ def test_the_quantiles_of_student_s_t_are_scipy_s():
     stats = optional("scipy.stats")
     for count in range(2, 200):
         values = np.arange(count, dtype=float)
-        found = spread(values)
+        found = summarize(values)
         quantile = (found.high - found.mean) * count**0.5 / np.std(values, ddof=1)
         exact = stats.t.ppf(0.975, count - 1)
         assert quantile == pytest.approx(exact, abs=6e-4 if count <= 31 else 0.045)
@@ -66,8 +66,8 @@ def test_wilson_is_scipy_s(rate):
 def test_the_most_confident_mistakes_come_first():
     outputs = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.2, 0.8], [0.2, 0.8]])
     labels = np.array([0, 1, 0, 0, 0])
-    np.testing.assert_array_equal(surest_mistakes(labels, outputs, 9), [3, 4, 2, 1])
-    np.testing.assert_array_equal(surest_mistakes(labels, outputs, 2), [3, 4])
+    np.testing.assert_array_equal(most_confident_mistakes(labels, outputs, 9), [3, 4, 2, 1])
+    np.testing.assert_array_equal(most_confident_mistakes(labels, outputs, 2), [3, 4])
 
 
 def test_a_network_that_has_learnt_nothing():

@@ -71,7 +71,7 @@ def test_work_shared_among_processors_is_the_same(monkeypatch, dataset, optimize
     assert_same(shared, alone, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("case", CASES, ids="-".join)
+@pytest.mark.parametrize("case", CASES)
 def test_every_formula_of_a_step_can_be_traced(monkeypatch, case, dataset):
     """Otherwise it would be called again in each step, which is correct but slow."""
     prepare = ann.backends.recorder.prepare
@@ -154,7 +154,7 @@ def test_all_of_a_step_is_seen_by_a_recorder(monkeypatch, dataset):
     monkeypatch.setattr(type(backend), "elementwise", in_formula)
     monkeypatch.setattr(type(backend), "compile", lambda self, function: compile(function))
     for case in CASES:
-        trained(backend, dataset, case)
+        trained(backend, dataset, *case.values)
     with pytest.raises(AssertionError, match="operator"):
         backend.compile(lambda: backend.xp.ones(1) + 1.0)()
 

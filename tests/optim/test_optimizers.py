@@ -3,7 +3,7 @@ import pytest
 
 import ann
 from ann.optim.muon import Orthogonalization
-from ann.optim.registry import OPTIMIZERS, get_optimizer
+from ann.optim.registry import CLASSES, OPTIMIZERS, get_optimizer
 from ann.optim.scalars import Scalars
 
 SHAPES, WEIGHTS, SIZE = [(2, 3), (3, 1)], [slice(0, 6), slice(6, 9)], 13  # the last four do not decay
@@ -168,3 +168,22 @@ def test_orthogonalization(backend, shape, rng):
     zero = backend.xp.zeros_like(matrix)
     Orthogonalization(backend, zero)()
     np.testing.assert_array_equal(backend.to_host(zero), 0)
+
+
+TUNED = {
+    "sgd": (0.5, 1e-4),
+    "nesterov": (0.5, 1e-4),
+    "adam": (0.015, 1e-4),
+    "adamw": (0.028, 0.08),
+    "rmsprop": (0.0015, 1e-4),
+    "muon": (0.028, 0.08),
+}
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_default_rates_do_not_change_by_accident(name):
+    """They decide what recipes without rates do, and were found by experiments."""
+    assert CLASSES[name].tuned == TUNED[name]
+    assert CLASSES[name].adaptive == (name not in ("sgd", "nesterov"))
+    assert CLASSES[name].sums_gradients == (name in ("sgd", "nesterov", "rmsprop"))
+    assert CLASSES[name].decoupled_decay == (name in ("adamw", "muon"))

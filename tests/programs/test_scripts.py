@@ -46,7 +46,7 @@ def test_train_then_test(tmp_path, small_data):
     assert re.search(r"^device cpu: NumPy, because CuPy ", out, re.M)
     assert "network 64-16-10, 1,210 parameters, seed 0" in out
     epochs = re.findall(
-        r"^epoch (\d)/3  loss [\d.]+  held out: loss [\d.]+, \d+ wrong \([\d.]+ %\)  [\d,]+ images/s  \d s left$",
+        r"^epoch (\d)/3  loss [\d.]+  validation: loss [\d.]+, \d+ wrong \([\d.]+ %\)  [\d,]+ images/s  \d s left$",
         out,
         re.M,
     )
@@ -144,7 +144,7 @@ def test_a_file_that_cannot_be_imported(tmp_path, contents, code, message):
 
 def test_no_hidden_layer(tmp_path, small_data):
     run("train", "--data", small_data, *FAST, "--hidden", "none", cwd=tmp_path)
-    assert len(ann.load_model(tmp_path / "mnist_ann.pickle").layers) == 1
+    assert len(ann.load_model(tmp_path / "mnist_ann.pickle").layer_list) == 1
 
 
 def test_try_loader(tmp_path, small_data):
@@ -435,7 +435,7 @@ def test_a_picture_of_no_mistakes(tmp_path, small_data):
     (small_data / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(np.zeros(100, np.uint8))))
     net = ann.NeuralNetwork([{"input_dim": 64, "output_dim": 10, "activation": "sigmoid"}])
     net.parameters[:] = 0
-    net.layers[0].bias[0, 0] = 1
+    net.network.layers[0].bias[0, 0] = 1
     net.save(tmp_path / "mnist_ann.pickle")
     out, _ = run("test", "--data", small_data, "--picture", "x.png", cwd=tmp_path)
     assert "0 of 100 wrong, error rate 0.00 %" in out
@@ -452,7 +452,7 @@ def test_a_model_that_cannot_be_put_there_is_put_elsewhere(tmp_path, small_data)
     process = run_changed(change, small_data, tmp_path)
     assert process.returncode == 1
     pattern = r"error: mnist_ann.pickle: No space left on device; the model is in (.*) instead\n"
-    assert len(ann.load_model(re.fullmatch(pattern, process.stderr)[1]).layers) == 2
+    assert len(ann.load_model(re.fullmatch(pattern, process.stderr)[1]).layer_list) == 2
 
 
 def test_a_model_that_cannot_be_put_anywhere(tmp_path, small_data):

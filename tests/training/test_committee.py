@@ -11,7 +11,7 @@ import pytest
 
 import ann
 from ann.analysis.gradient_check import network_gradient_error
-from ann.analysis.metrics import spread
+from ann.analysis.metrics import summarize
 from ann.optim.registry import OPTIMIZERS
 from ann.training.fastest_device import choose_backend
 from support import optional
@@ -252,11 +252,11 @@ def test_on_the_command_line(tmp_path, small_data):
     out, _ = run("train", *flags, "--validation", 50, "--report-members", cwd=tmp_path)
     assert "committee of 3 networks 64-16-10, 1,210 parameters each, seeds 5 to 7" in out
     held_out = [int(count) for count in re.findall(r"member \d: (\d+) of 50 wrong", out)]
-    assert len(held_out) == 3 and f"members: {spread(held_out)}" in out
+    assert len(held_out) == 3 and f"members: {summarize(held_out)}" in out
     assert "--committee 3" in out.splitlines()[-1]
     out, _ = run("test", "--data", small_data, "--report-members", cwd=tmp_path)
     wrong = [int(count) for count in re.findall(r"member \d: (\d+) of 100 wrong", out)]
-    assert len(wrong) == 3 and f"members: {spread(wrong)}" in out
+    assert len(wrong) == 3 and f"members: {summarize(wrong)}" in out
     fields = json.loads(run("test", "--data", small_data, "--json", "--report-members", cwd=tmp_path)[0])
     assert fields["members"] == wrong
     net, data = ann.load_model(tmp_path / "mnist_ann.pickle"), ann.load_dataset(small_data)

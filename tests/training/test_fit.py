@@ -53,7 +53,7 @@ def test_reports_and_callbacks(backend, dataset):
         assert report.epochs == 4 and report.seconds > 0 and report.images_per_second > 0
         assert report.validation.count == 60 and 0 <= report.validation.errors <= 60
     assert reports[0].learning_rate > reports[-1].learning_rate > 0
-    assert str(reports[0]).startswith("epoch 1/4  loss ") and "held out: loss" in str(reports[0])
+    assert str(reports[0]).startswith("epoch 1/4  loss ") and "validation: loss" in str(reports[0])
 
 
 def test_the_last_report_s_validation_is_the_network_s(backend, dataset):

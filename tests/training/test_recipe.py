@@ -82,7 +82,7 @@ def test_evaluate_reads_the_test_images_once_for_each_seed(evaluate, monkeypatch
         assert row["wrong"] == (net.predict(data.test_images) != data.test_labels).sum() and row["total"] == 100
         assert row["device"] == "cpu" and row["version"] == ann.__version__ and row["seconds"] >= 0
     wrong = [row["wrong"] for row in rows]
-    expected = f"wrong of 100 test images: mean {np.mean(wrong):.1f}, deviation {np.std(wrong, ddof=1):.1f}"
+    expected = f"wrong of 100 test images: mean {np.mean(wrong):.1f}, standard deviation {np.std(wrong, ddof=1):.1f}"
     assert expected in out
     assert f"| wrong | {' | '.join(map(str, wrong))} | **{np.mean(wrong):.1f}** |" in out.splitlines()
     again = call(evaluate, monkeypatch, capsys, *flags, "--seeds", "1,3").out
