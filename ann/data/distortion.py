@@ -69,7 +69,9 @@ class Distorter:
         rotation_shares: Array,
     ) -> None:
         xp = backend.xp
-        (height, width), count, dtype = shape, images.shape[0], rotation_shares.dtype
+        height, width = shape
+        count = images.shape[0]
+        dtype = rotation_shares.dtype
         self.rotation_shares = rotation_shares
         # With a black border, positions outside an image need no special case. It is one pixel wide
         # before the image and two after it: interpolation uses a pixel and the next one.
@@ -87,10 +89,13 @@ class Distorter:
             patterns.append(elastic_patterns(xp, y, x, shape, strengths.smoothness))
         self.patterns = xp.concat(patterns, axis=0)
         warp = [_ROOT3 * strengths.elastic] * (self.patterns.shape[0] - _AFFINE)
-        angle, k = math.radians(strengths.rotation), math.tan(math.radians(strengths.shear))
+        angle = math.radians(strengths.rotation)
+        k = math.tan(math.radians(strengths.shear))
+        # The largest random numbers. ``_affine`` then replaces the first three of each list, (dy,
+        # angle, k) and (dx, ds, dt), by the factors of the patterns 1, y and x.
         of_rows = [strengths.shift, angle, k, *warp]
         of_columns = [strengths.shift, strengths.scaling, strengths.scaling, *warp]
-        self.largest = xp.asarray([of_rows + of_columns], dtype=dtype)  # of the random numbers
+        self.largest = xp.asarray([of_rows + of_columns], dtype=dtype)
 
 
 def elastic_patterns(xp: Any, y: Array, x: Array, shape: tuple[int, int], smoothness: float) -> Array:
@@ -140,6 +145,7 @@ def _corner(xp: Any, place: Array, home: Array, limit: float) -> tuple[Array, Ar
 
 
 def _place(xp: Any, row: Array, column: Array, width: float) -> Array:
+    """The index of a pixel in a flat image."""
     return row * width + column
 
 
@@ -165,8 +171,13 @@ class DistortedBatch:
     def __init__(
         self, distorter: Distorter, backend: Backend, indices: Array, image_ids: Array, key: Array, out: Array
     ) -> None:
-        xp, count, patterns = backend.xp, out.shape[0], distorter.patterns.shape[0]
-        self._xp, self._backend, self._distorter, self._out = xp, backend, distorter, out
+        xp = backend.xp
+        count = out.shape[0]
+        patterns = distorter.patterns.shape[0]
+        self._xp = xp
+        self._backend = backend
+        self._distorter = distorter
+        self._out = out
         self._indices = xp.reshape(indices, (-1,), copy=False)
         self._bits = RandomBits(backend, image_ids, key, 2 * patterns)
         self._random = xp.empty((*image_ids.shape, 2 * patterns), dtype=out.dtype)
@@ -186,7 +197,8 @@ class DistortedBatch:
 
     def fill(self) -> None:
         """Compute ``out`` for the current images and key."""
-        backend, distorter, elementwise = self._backend, self._distorter, self._backend.elementwise
+        backend, distorter = self._backend, self._distorter
+        elementwise = backend.elementwise
         self._bits.fill(self._random)
         elementwise(_uniform, self._random, distorter.largest, out=self._random)
         self._xp.take(distorter.rotation_shares, self._indices, axis=0, out=self._rotation_share)
@@ -200,7 +212,9 @@ class DistortedBatch:
 
     def _resample(self) -> None:
         """Interpolate each pixel from the four around its position."""
-        xp, backend, distorter, index = self._xp, self._backend, self._distorter, self._index
+        xp, backend = self._xp, self._backend
+        distorter = self._distorter
+        index = self._index
         xp.take(distorter.starts, self._indices, axis=0, out=self._starts)
         place = self._squares[0]
         backend.elementwise(_place, *self._corners, float(distorter.columns), out=place)

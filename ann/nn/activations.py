@@ -100,7 +100,7 @@ def _softmax(xp: Any, z: Array) -> Array:
 LARGEST = 3.4e38  # about the largest float32: clip(z, 0, LARGEST) is faster than maximum(z, 0)
 LEAK = 0.01
 SIZE, STEEPNESS = 1.7159, 2 / 3  # LeCun et al. (1998), section 4.4: maps 1 to 1 and -1 to -1
-SCALE, CUBE = 2 * math.sqrt(2 / math.pi), 0.044715
+GELU_SCALE, GELU_CUBE = 2 * math.sqrt(2 / math.pi), 0.044715
 
 
 def _sigmoid(xp: Any, z: Array) -> Array:
@@ -113,26 +113,32 @@ def _is_positive(xp: Any, y: Array) -> Array:
 
 
 def _gelu_gate(xp: Any, z: Array) -> Array:
-    """sigmoid(scale (z + cube z^3)), close to the standard normal distribution function at z.
+    """sigmoid(u), u = scale (z + cube z^3): about the probability that a normal number is below z.
 
-    Hendrycks & Gimpel (2016), section 2. Their form, (1 + tanh(u / 2)) / 2, loses precision for z <
-    -4.
+    Hendrycks & Gimpel (2016), section 2. They write (1 + tanh(u / 2)) / 2, which is the same, but
+    loses its digits for z < -4.
     """
-    return 1 / (1 + xp.exp(-SCALE * z * (1 + CUBE * z * z)))
+    return 1 / (1 + xp.exp(-GELU_SCALE * z * (1 + GELU_CUBE * z * z)))
 
 
 def _gelu_derivative(xp: Any, z: Array) -> Array:
-    gate, slope = _gelu_gate(xp, z), SCALE * (1 + 3 * CUBE * z * z)
+    """The derivative of z gate(z): gate + z gate (1 - gate) du/dz."""
+    gate = _gelu_gate(xp, z)
+    slope = GELU_SCALE * (1 + 3 * GELU_CUBE * z * z)  # du/dz
     return gate * (1 + z * (1 - gate) * slope)
 
 
 def _swish_derivative(xp: Any, z: Array) -> Array:
+    """The derivative of z sigmoid(z): sigmoid + z sigmoid (1 - sigmoid)."""
     gate = _sigmoid(xp, z)
     return gate * (1 + z * (1 - gate))
 
 
 def _softplus(xp: Any, z: Array) -> Array:
-    # ln(1 + exp(z)) in a form that does not overflow
+    """ln(1 + exp(z)) = max(z, 0) + ln(1 + exp(-|z|)), which cannot overflow.
+
+    Its derivative is sigmoid(z) = 1 - exp(-y).
+    """
     return xp.clip(z, 0, LARGEST) + xp.log(1 + xp.exp(-xp.abs(z)))
 
 
@@ -145,7 +151,7 @@ _ALL = (
         lambda xp, y: STEEPNESS * (SIZE - y * y / SIZE),
     ),
     Activation("relu", lambda xp, z: xp.clip(z, 0, LARGEST), _is_positive, init=he),
-    Activation(
+    Activation(  # the derivative is 1 for y > 0, and the leak otherwise
         "leaky-relu",
         lambda xp, z: xp.maximum(z, LEAK * z),
         lambda xp, y: xp.clip(_is_positive(xp, y), LEAK, 1),
@@ -161,7 +167,7 @@ _ALL = (
     ),
     Activation(  # Ramachandran et al. (2017), with beta = 1; also called SiLU
         "swish",
-        lambda xp, z: z / (1 + xp.exp(-z)),
+        lambda xp, z: z / (1 + xp.exp(-z)),  # z sigmoid(z)
         _swish_derivative,
         derivative_of="input",
         init=he,

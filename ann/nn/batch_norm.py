@@ -76,14 +76,18 @@ class BatchNorm(ann.nn.layers.Layer):
         """dL/dshift = sum dL/dy; dL/dgain = sum dL/dy u;
         dL/dx = gain / deviation (dL/dy - mean(dL/dy) - u mean(dL/dy u))
         """
-        backend, sums = self.backend, (self.sums[..., :1, :], self.sums[..., 1:, :])
-        backend.elementwise(_product, grad, self.unit, out=self.y)
-        for rows, total, gradient in zip((grad, self.y), sums, (self.shift_gradient, self.gain_gradient), strict=True):
-            backend.matmul(self.ones, rows, out=total)
-            backend.axpby(total, out=gradient, alpha=1.0, beta=accumulate)
+        backend = self.backend
+        sum_grad = self.sums[..., :1, :]
+        sum_product = self.sums[..., 1:, :]
+        product = self.y  # nothing reads y any more
+        backend.elementwise(_product, grad, self.unit, out=product)
+        backend.matmul(self.ones, grad, out=sum_grad)
+        backend.axpby(sum_grad, out=self.shift_gradient, alpha=1.0, beta=accumulate)
+        backend.matmul(self.ones, product, out=sum_product)
+        backend.axpby(sum_product, out=self.gain_gradient, alpha=1.0, beta=accumulate)
         if self.all_reduce:
             backend.call(partial(self.all_reduce, self.sums))
-        arrays = (grad, self.unit, *sums, self.gain, self.deviation)
+        arrays = (grad, self.unit, sum_grad, sum_product, self.gain, self.deviation)
         backend.elementwise(_gradient, *arrays, self.share / self.count, out=grad)
         return grad
 
@@ -125,6 +129,10 @@ def _product(xp: Any, grad: Array, unit: Array) -> Array:
 
 
 def _gradient(
-    xp: Any, grad: Array, unit: Array, sum_grad: Array, sum_product: Array, gain: Array, deviation: Array, share: float
+    xp: Any, grad: Array, unit: Array, sum_grad: Array, sum_product: Array, gain: Array, deviation: Array, factor: float
 ) -> Array:
-    return gain / deviation * (grad - share * sum_grad - unit * (share * sum_product))
+    """dL/dx as in ``BatchNorm.backward``.
+
+    The factor, 1 / (images in the whole batch), turns sums into means.
+    """
+    return gain / deviation * (grad - factor * sum_grad - unit * (factor * sum_product))

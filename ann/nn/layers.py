@@ -1,10 +1,11 @@
-"""Layers: each maps rows to rows, and propagates gradients back. A network is a sequence of layers,
-and backpropagation calls their backward methods in reverse order.
+"""Layers. Forward, a layer computes outputs from inputs. Backward, it computes the gradient with
+respect to its inputs from that with respect to its outputs. A network is a sequence of layers;
+backpropagation is their backward methods in reverse order.
 
-Letters and shapes: x (..., N, I) inputs and y (..., N, O) outputs, one row for each of N images; W
-(..., I, O) weights and b (..., 1, O) biases. ``...`` is the axis of a committee's members; a single
-network does not have it. ``grad`` is the derivative of the mean loss with respect to the layer's
-output, dL/dy, and has the shape of y.
+Letters and shapes: x (..., N, I) inputs and y (..., N, O) outputs, one row for each of N images; W (..., I, O) weights
+and b (..., 1, O) biases. ``...`` stands for the members of a committee, or for nothing. ``grad`` is the derivative of
+the mean loss with respect to the layer's output, dL/dy, and has the shape of y. It already contains
+the 1 / N of the mean, so the gradients of parameters are sums over the batch.
 """
 
 from __future__ import annotations
@@ -64,8 +65,9 @@ class Layer:
 
         Args:
             grad: dL/dy. It may be overwritten.
-            accumulate: the new gradients are added to the old ones times this factor.
-            input_gradient: False if dL/dx is not needed; the result may then be None.
+            accumulate: parameter gradient = new gradient + accumulate * old one. SGD's momentum
+                and the second pass of adversarial training use it.
+            input_gradient: False if dL/dx is not needed; the result is then None.
         """
         raise NotImplementedError
 
@@ -112,12 +114,13 @@ class Dense(Layer):
         leading = self.weight.shape[:-2]
         self.y = self.xp.empty((*leading, self.count, self.output_dim), dtype=x.dtype)
         self.dx = self.xp.empty((*leading, self.count, self.input_dim), dtype=x.dtype)
+        # ones @ rows is the sum of the rows
         self.ones = self.xp.ones((1, self.count), dtype=x.dtype)
 
     def forward(self, x: Array) -> Array:
         """y = x W + b"""
         self.reserve(x)
-        self.x = x
+        self.x = x  # for backward
         self.backend.matmul(x, self.weight, out=self.y)
         if self.has_bias:
             self.xp.add(self.y, self.bias, out=self.y)
@@ -149,11 +152,12 @@ class Activation(Layer):
     def forward(self, x: Array) -> Array:
         """y = f(x)"""
         self.reserve(x)
-        self.x = x
+        self.x = x  # for backward
         self.f.forward(self.backend, x, out=self.y)
         return self.y
 
     def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True) -> Array | None:
-        """dL/dx = dL/dy f'(x). The derivative is computed from y where possible."""
-        self.f.backward(self.backend, grad, self.y if self.f.derivative_of == "output" else self.x)
+        """dL/dx = dL/dy f'(x). The derivative is computed from y where that suffices."""
+        saved = self.y if self.f.derivative_of == "output" else self.x
+        self.f.backward(self.backend, grad, saved)  # in place
         return grad

@@ -52,7 +52,10 @@ class CrossEntropy(Loss):
     """The negative logarithm of the probability that the outputs assign to the targets."""
 
     def slope(self, xp: Any, z: Array, t: Array, share: float) -> Array:
-        """dL/dz = y - t: the derivative of the output activation cancels."""
+        """dL/dz = y - t: the derivative of the output activation cancels.
+
+        For softmax it does because the targets of an image sum to 1.
+        """
         return (self.output.function(xp, z) - t) * share
 
 

@@ -78,9 +78,9 @@ class Network:
     def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = False) -> Array | None:
         """Backpropagation: dL/d(logits) (..., N, O) -> ``gradients``, by the chain rule.
 
-        The new gradients are added to ``accumulate`` times the old ones. Returns dL/dx (..., N, I)
-        if ``input_gradient``, otherwise None: computing it would be a third of a small network's
-        arithmetic.
+        The new gradients are added to ``accumulate`` times the old ones. Returns dL/dx (..., N, I),
+        or None without ``input_gradient``: only adversarial training needs it, and it takes a third
+        of a small network's arithmetic.
         """
         for layer in reversed(self.layers[1:]):
             grad = layer.backward(grad, accumulate=accumulate)

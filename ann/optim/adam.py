@@ -20,14 +20,22 @@ EPSILON = 1e-8  # keeps the division finite, as in the paper
 def adam(
     xp: Any, p: Array, g: Array, m: Array, v: Array, size: Array, epsilon: Array, beta1: float
 ) -> tuple[Array, Array, Array]:
-    """Kingma & Ba (2015), algorithm 1. size and epsilon hold the bias corrections, as in section 2."""
+    """Kingma & Ba (2015), algorithm 1, in the order of operations at the end of section 2.
+
+    size = rate sqrt(1 - beta2^k) / (1 - beta1^k) and epsilon = 1e-8 sqrt(1 - beta2^k) hold the bias
+    corrections of m and v: the step is rate m' / (sqrt(v') + 1e-8), for m' = m / (1 - beta1^k) and
+    v' = v / (1 - beta2^k).
+    """
     m = beta1 * m + (1 - beta1) * g
     v = BETA2 * v + (1 - BETA2) * (g * g)
     return p - size * (m / (xp.sqrt(v) + epsilon)), m, v
 
 
 def adamw(xp: Any, p: Array, g: Array, m: Array, v: Array, shrink: Array, *numbers: Any) -> tuple[Array, Array, Array]:
-    """Loshchilov & Hutter (2019), algorithm 2: Adam, and p shrinks by 1 - rate weight_decay."""
+    """Loshchilov & Hutter (2019), algorithm 2: Adam on p (1 - rate weight_decay).
+
+    As in PyTorch, this rate is the whole learning rate. In the paper it is the schedule's factor.
+    """
     return adam(xp, shrink * p, g, m, v, *numbers)
 
 
@@ -52,7 +60,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay: it does not depend on the size of the gradients."""
+    """Adam with decoupled weight decay, which the size of the gradients does not influence."""
 
     tuned = (0.028, 0.08)
     decoupled_decay = True
@@ -62,10 +70,10 @@ class AdamW(Adam):
         self.shrink = scalars.add(lambda k, rate: 1 - rate * self.weight_decay)
 
     def update(self) -> None:
-        vectors, elementwise = (self.p, self.g, self.m, self.v), self.backend.elementwise
+        vectors = (self.p, self.g, self.m, self.v)
+        elementwise = self.backend.elementwise
         p, g, m, v = map(self.weights, vectors)
-        numbers = self.shrink, *self.numbers
-        elementwise(adamw, p, g, m, v, *numbers, out=(p, m, v), spare=(g,))
+        elementwise(adamw, p, g, m, v, self.shrink, *self.numbers, out=(p, m, v), spare=(g,))
         p, g, m, v = map(self.others, vectors)
         elementwise(adam, p, g, m, v, *self.numbers, out=(p, m, v), spare=(g,))
 

@@ -30,26 +30,30 @@ class Orthogonalization:
 
     def __init__(self, backend: Backend, matrix: Array) -> None:
         """``matrix``: (..., I, O), read and overwritten by each call."""
-        xp, leading, rows = backend.xp, matrix.shape[:-2], min(matrix.shape[-2:])
+        xp = backend.xp
+        leading = matrix.shape[:-2]
+        rows = min(matrix.shape[-2:])
         self._backend = backend
-        self._matrix, self._other = matrix, xp.empty_like(matrix)
+        self._matrix = matrix
+        self._other = xp.empty_like(matrix)
         self._flat = xp.reshape(matrix, (*leading, 1, -1), copy=False)
         self._squared_norm = xp.empty((*leading, 1, 1), dtype=matrix.dtype)
-        self._a, self._b = (xp.empty((*leading, rows, rows), dtype=matrix.dtype) for _ in "ab")
+        self._a = xp.empty((*leading, rows, rows), dtype=matrix.dtype)
+        self._b = xp.empty_like(self._a)
 
     def __call__(self) -> None:
         """X = X / |X|; then five times A = X X^T, B = b A + c A A, X = a X + B X."""
-        a, b, squared_norm = self._a, self._b, self._squared_norm
+        a, b = self._a, self._b
         matmul, axpby = self._backend.matmul, self._backend.axpby
-        matmul(self._flat, self._flat.mT, out=squared_norm)
-        self._backend.elementwise(_normalized, self._matrix, squared_norm, out=self._other)
+        matmul(self._flat, self._flat.mT, out=self._squared_norm)
+        self._backend.elementwise(_normalized, self._matrix, self._squared_norm, out=self._other)
         x, y = _wide(self._other), _wide(self._matrix)
         for _ in range(_ITERATIONS):
             matmul(x, x.mT, out=a)
             matmul(a, a, out=b, alpha=_C)
-            axpby(a, out=b, alpha=_B)
+            axpby(a, out=b, alpha=_B)  # B = c A A + b A
             matmul(b, x, out=y)
-            axpby(x, out=y, alpha=_A)
+            axpby(x, out=y, alpha=_A)  # y = B X + a X
             x, y = y, x
 
 
@@ -63,7 +67,7 @@ def _wide(matrix: Array) -> Array:
 
 
 def direction(xp: Any, g: Array, v: Array, momentum: float) -> tuple[Array, Array]:
-    """Nesterov's direction g + momentum v with the new v, and the new v."""
+    """(Nesterov's direction g + momentum v, v), where v = momentum v + g is already the new one."""
     v = momentum * v + g
     return g + momentum * v, v
 

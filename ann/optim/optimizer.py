@@ -46,7 +46,9 @@ class Optimizer:
     """
 
     tuned = (0.003, 1e-4)
-    adaptive, sums_gradients, decoupled_decay = True, False, False
+    adaptive = True
+    sums_gradients = False
+    decoupled_decay = False
     accumulate = 0.0
 
     def __init__(
@@ -97,9 +99,11 @@ class Optimizer:
 
     def matrices(self, vector: Array) -> list[Array]:
         """The weights (..., I, O) of each layer, as views."""
-        views, start = [], 0
+        views = []
+        start = 0
         for shape in self.shapes:
-            stop, full = start + math.prod(shape), (*vector.shape[:-1], *shape)
+            stop = start + math.prod(shape)
+            full = (*vector.shape[:-1], *shape)
             views.append(self.backend.xp.reshape(vector[..., start:stop], full, copy=False))
             start = stop
         return views

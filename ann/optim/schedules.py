@@ -55,11 +55,13 @@ def get_schedule(name: str, learning_rate: float, steps: int, warmup: float = 0.
     if name not in _SHAPES:
         known, hint = ", ".join(SCHEDULES), did_you_mean(name, SCHEDULES)
         raise ValueError(f"unknown schedule {name!r}; known: {known}{hint}")
-    shape, rising = _SHAPES[name], warmup * steps
+    shape = _SHAPES[name]
+    rising = warmup * steps
+    top = max(rising - 1, 0)  # the step at which the warm-up ends
 
     def rate(step: int) -> float:
         if step + 1 < rising:
             return learning_rate * (step + 1) / rising
-        return learning_rate * shape((step - max(rising - 1, 0)) / (steps - max(rising - 1, 0)))
+        return learning_rate * shape((step - top) / (steps - top))
 
     return rate

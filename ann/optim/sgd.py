@@ -10,7 +10,7 @@ from ann.optim.scalars import Scalars
 
 
 def velocity(xp: Any, v: Array, g: Array, momentum: float) -> Array:
-    """Sutskever et al. (2013), equation 1, with the learning rate moved to equation 2."""
+    """Sutskever et al. (2013), equation 1, with learning rate and sign moved to equation 2."""
     return momentum * v + g
 
 
@@ -62,5 +62,5 @@ class Nesterov(SGD):
 
     def update(self) -> None:
         self.add_decay()
-        p, g, v, numbers = self.p, self.g, self.v, (self.rate, self.momentum)
-        self.backend.elementwise(nesterov, p, g, v, *numbers, out=(p, g, v))
+        vectors = (self.p, self.g, self.v)
+        self.backend.elementwise(nesterov, *vectors, self.rate, self.momentum, out=vectors)

@@ -5,6 +5,7 @@ networks fast.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -67,6 +68,8 @@ class Step:
         self.grad = backend.xp.empty_like(batch.targets)
         self.logits = backend.xp.empty_like(batch.targets)
         self.adversary = Adversary(backend, adversarial, batch.x) if adversarial else None
+        # The loss's gradient is a mean over this process's part of the batch. Two adversarial
+        # passes count half each.
         self.factor = share * (0.5 if adversarial else 1.0)
 
     def __call__(self) -> None:
@@ -119,9 +122,12 @@ class Trainer:
         self, network: NeuralNetwork, images: ImageSet, recipe: Recipe, processes: Processes = SINGLE_PROCESS
     ) -> None:
         xp = network.backend.xp
-        self.steps = -(-images.count // recipe.batch_size)
+        self.steps = math.ceil(images.count / recipe.batch_size)
         self.loss = EpochLoss(network, images, recipe.batch_size, processes)
-        self._user, self._images, self._recipe, self._processes = network, images, recipe, processes
+        self._user = network
+        self._images = images
+        self._recipe = recipe
+        self._processes = processes
         backend = self._backend = network.backend.recorder()
         all_reduce = processes.sum if processes.size > 1 else None
         # One for the inputs of each layer, and one for distortions; they change every epoch
@@ -159,8 +165,8 @@ class Trainer:
             running = MovingAverage(backend, self._model.statistics, _STATISTICS_DECAY, scalars)
             self._after_update.append(running)
             self._state["statistics"] = running.parameters
-        # Training cannot continue from the user's network if that has averages or folded
-        # normalisation
+        # The user's network then holds averages, or normalisation is folded into it, so training
+        # keeps its own parameters from epoch to epoch
         self._keeps_its_own = bool(recipe.average) or "statistics" in self._state
         self._ready: dict[tuple[int, float], tuple[Array, Step, Callable[[], object]]] = {}
 
@@ -189,7 +195,7 @@ class Trainer:
         self._set_keys(epoch)
         table = self._scalars.table((epoch - 1) * self.steps, rates)
         if start == 0 and not (self._keeps_its_own and epoch > 1):
-            self._model.fetch()
+            self._model.fetch()  # a callback may have changed the user's parameters
         if start == 0 and self._processes.size > 1:
             self._agree()
         done = start
@@ -252,7 +258,9 @@ class Trainer:
 
     def _set_keys(self, epoch: int) -> None:
         """Set the keys of an epoch's dropout and distortions."""
-        upload, seeds, count = self._user.backend.from_host, self._user.seeds, self._keys.shape[-1] - 1
+        upload = self._user.backend.from_host
+        seeds = self._user.seeds
+        count = self._keys.shape[-1] - 1
         dropout = drawn(seeds, "dropout", epoch - 1, lambda random: random.integers(2**32, size=count))
         distortion = drawn(seeds, "distortion", epoch - 1, lambda random: random.integers(2**32, size=1))
         self._keys[..., :-1] = upload(dropout.astype("uint32"))

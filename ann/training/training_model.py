@@ -49,7 +49,8 @@ class TrainingModel:
         self._xp = xp
         self._lit = None if lit is None else _Columns(user, lit)
         layers: list[Layer] = []
-        self._rows: list[tuple[Dense, Dense, BatchNorm | None]] = []  # (ours, the user's, norm)
+        # For each dense layer: the one here, the user's, and the normalisation after it
+        self._rows: list[tuple[Dense, Dense, BatchNorm | None]] = []
         for theirs in user.network.layers:
             if isinstance(theirs, Activation):
                 layers.append(copy.copy(theirs))  # its name may have been registered again since
@@ -65,8 +66,9 @@ class TrainingModel:
             layers += [ours] if norm is None else [ours, norm]
             self._rows.append((ours, theirs, norm))
         shape = (*user.network.leading, size_of(layers))
-        vectors = (xp.zeros(shape, dtype=user.network.dtype) for _ in range(2))
-        self.network = Network(backend, layers, user.network.loss, *vectors)
+        parameters = xp.zeros(shape, dtype=user.network.dtype)
+        gradients = xp.zeros(shape, dtype=user.network.dtype)
+        self.network = Network(backend, layers, user.network.loss, parameters, gradients)
         self._norms = [layer for layer in layers if isinstance(layer, BatchNorm)]
         self.statistics: Array = None
         if self._norms:
@@ -78,7 +80,8 @@ class TrainingModel:
 
     def _parts(self, statistics: Array) -> list[Array]:
         """The part (..., 2, O) of each batch normalisation in a vector like ``statistics``."""
-        parts, start = [], 0
+        parts = []
+        start = 0
         for norm in self._norms:
             stop = start + 2 * norm.dim
             shape = (*self._user.network.leading, 2, norm.dim)
@@ -91,7 +94,8 @@ class TrainingModel:
         for ours, theirs, norm in self._rows:
             first = theirs is self._user.network.layers[0]
             ours.weight[...] = self._lit.of(theirs.weight) if self._lit and first else theirs.weight
-            (norm.shift if norm else ours.bias)[...] = theirs.bias
+            bias = norm.shift if norm else ours.bias
+            bias[...] = theirs.bias
 
     def export(self, parameters: Array, statistics: Array) -> None:
         """Copy parameters, or averages of them, to the user's network, with folded normalisation.
@@ -104,7 +108,11 @@ class TrainingModel:
         parts = iter(self._parts(statistics))
         for ours, theirs, norm in self._rows:
             values = found[ours]
-            weight, bias = norm.fold(values["weight"], next(parts), **found[norm]) if norm else values.values()
+            weight = values["weight"]
+            if norm:
+                weight, bias = norm.fold(weight, next(parts), **found[norm])
+            else:
+                bias = values["bias"]
             target = wanted[theirs]
             first = theirs is self._user.network.layers[0]
             target["weight"][...] = self._lit.into(weight) if self._lit and first else weight
@@ -121,6 +129,7 @@ class _Columns:
         rest = sorted({*range(network.input_dim)} - {*kept})
         order = [*kept, *rest]
         self._kept = self._xp.asarray(kept)
+        # The inverse permutation: where each input of the network is in ``order``
         self._usual = self._xp.asarray(sorted(range(len(order)), key=order.__getitem__))
         self._rest = len(rest)
 
