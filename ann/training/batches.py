@@ -92,12 +92,14 @@ def lit_pixels(network: NeuralNetwork, images: Any, recipe: Recipe) -> Any:
 
 
 def _is_new(network: NeuralNetwork) -> bool:
-    """Whether the first weights are still the random ones of the seed. Who changed them is not known: training that
-    was stopped, ``train_batch``, or the user.
+    """Whether the first weights are still the random ones of the seed.
+
+    ``recipe`` does not tell: training that was stopped sets none, nor does ``train_batch``.
     """
     first: Any = network.network.layers[0]
     initial = drawn(network.seeds, "weights", 0, lambda random: first.initial_values(random)["weight"])
-    return bool((network.backend.to_host(first.weight) == initial.astype(network.dtype_name)).all())
+    weight = network.backend.to_host(first.weight)
+    return bool((weight == initial.astype(network.dtype_name)).all())
 
 
 def distorter(network: NeuralNetwork, images: ImageSet, recipe: Recipe) -> Distorter | None:
