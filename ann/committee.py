@@ -19,12 +19,18 @@ def committee_of(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
         ValueError: there are fewer than two networks, or one differs from the first in layers, loss
             or dtype.
     """
-    if not isinstance(networks, Sequence) or not all(isinstance(network, NeuralNetwork) for network in networks):
+    if not isinstance(networks, Sequence) or not all(
+        isinstance(network, NeuralNetwork) for network in networks
+    ):
         raise ValueError("networks: expected a list of ann.NeuralNetwork")
     if len(networks) < 2:
         raise ValueError(f"networks: a committee needs at least two, got {len(networks)}")
     first = networks[0]
-    parts = {"layer_list": "layers differ", "loss_name": "loss differs", "dtype_name": "type differs"}
+    parts = {
+        "layer_list": "layers differ",
+        "loss_name": "loss differs",
+        "dtype_name": "type differs",
+    }
     for number, network in enumerate(networks, start=1):
         for name, part in parts.items():
             if getattr(network, name) != getattr(first, name):

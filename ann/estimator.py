@@ -128,7 +128,9 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             weights = None if weights is None else weights[order]
         layers = recipe.layer_list(images.shape[1], len(self.classes_))
         dtype = images.dtype.name
-        network = NeuralNetwork(layers, recipe.loss, self.device, seed, dtype, committee=recipe.committee)
+        network = NeuralNetwork(
+            layers, recipe.loss, self.device, seed, dtype, committee=recipe.committee
+        )
         dataset = Dataset(images, targets, images[:0], targets[:0])  # no test images
         network.warn_of_unscaled("X", images, stacklevel=4)
         try:
@@ -175,7 +177,9 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _recipe(self, count: int) -> Recipe:
         """The recipe for this many samples."""
-        fields = {name: value for name, value in self.get_params().items() if name not in _NOT_IN_RECIPE}
+        fields = {
+            name: value for name, value in self.get_params().items() if name not in _NOT_IN_RECIPE
+        }
         recipe = Recipe(**fields, output_activation="sigmoid" if self._several else "softmax")
         # Default rates follow the full batch size: a duplicated sample equals a doubled weight
         return replace(recipe, batch_size=max(1, min(recipe.batch_size, count - recipe.validation)))

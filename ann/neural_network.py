@@ -131,22 +131,32 @@ class NeuralNetwork(SetOnce):
         self.network = Network(self.backend, new_layers, fused_loss, *vectors)
         self.parameters = self.network.parameters
         if parameters is not None:
-            self.parameters[...] = self._upload(check_vector("parameters", parameters, shape, dtype))
+            self.parameters[...] = self._upload(
+                check_vector("parameters", parameters, shape, dtype)
+            )
             return
         for member, seed in enumerate(self.seeds):
             random = generator(seed, "weights")
             for layer in self.network.layers:
                 for name, values in layer.initial_values(random).items():
                     array = getattr(layer, name)
-                    (array[member, ...] if self.committee > 1 else array)[...] = self._upload(values)
+                    (array[member, ...] if self.committee > 1 else array)[...] = self._upload(
+                        values
+                    )
 
     @property
     def layer_list(self) -> list[dict[str, Any]]:
         return copy.deepcopy(self._layer_list)
 
     def __repr__(self) -> str:
-        row = " -> ".join(f"{layer['output_dim']} {layer['activation']}" for layer in self.layer_list)
-        name = f"committee of {self.committee} NeuralNetworks" if self.committee > 1 else "NeuralNetwork"
+        row = " -> ".join(
+            f"{layer['output_dim']} {layer['activation']}" for layer in self.layer_list
+        )
+        name = (
+            f"committee of {self.committee} NeuralNetworks"
+            if self.committee > 1
+            else "NeuralNetwork"
+        )
         return f"<{name} {self.input_dim} -> {row}, {self.loss_name}, on {self.backend.name}>"
 
     @property
@@ -166,7 +176,9 @@ class NeuralNetwork(SetOnce):
             raise ValueError(f"number: expected 0 to {self.committee - 1}, got {number}")
         vector = self.backend.to_host(self.parameters).reshape(self.committee, -1)[number]
         seed = self.seeds[number]
-        one = NeuralNetwork(self.layer_list, self.loss_name, self.backend, seed, self.dtype_name, vector)
+        one = NeuralNetwork(
+            self.layer_list, self.loss_name, self.backend, seed, self.dtype_name, vector
+        )
         one.recipe, one.self_test_images = copy.deepcopy(self.recipe), self.self_test_images
         return one
 
@@ -221,7 +233,9 @@ class NeuralNetwork(SetOnce):
         """
         images = check_images("X", X, self.input_dim, self.dtype_name)
         labels = host_array("Y", Y)
-        targets = check_targets("Y", labels, len(images), self.output_dim, self.network.loss.targets)
+        targets = check_targets(
+            "Y", labels, len(images), self.output_dim, self.network.loss.targets
+        )
         self.warn_of_unscaled("X", images)
         classes = classes_of(labels)
         device_classes = None if classes is None else self.backend.from_host(classes)
@@ -247,7 +261,9 @@ class NeuralNetwork(SetOnce):
             loss_sum += xp.mean(loss) * float(logits.shape[-2])
             outputs = network.outputs(logits)
             if labels is None:
-                errors += xp.count_nonzero(xp.any((outputs > 0.5) != (targets[chunk, :] > 0.5), axis=-1))
+                errors += xp.count_nonzero(
+                    xp.any((outputs > 0.5) != (targets[chunk, :] > 0.5), axis=-1)
+                )
             else:
                 errors += xp.count_nonzero(xp.argmax(outputs, axis=-1) != labels[chunk])
         return float(loss_sum), int(errors)
@@ -271,13 +287,17 @@ class NeuralNetwork(SetOnce):
             random, shape = generator(self.seed, "examples"), (SELF_TEST_IMAGES, self.input_dim)
             images = random.integers(0, 256, shape, dtype="uint8")
         images = images[: max_self_test_images(self._layer_list, self.committee)]
-        return model_file.to_bytes(layers, self.loss_name, PIXEL_SCALE, self.seed, self.recipe, images)
+        return model_file.to_bytes(
+            layers, self.loss_name, PIXEL_SCALE, self.seed, self.recipe, images
+        )
 
     def weights_and_biases(self) -> list[tuple[Any, Any]]:
         """Copies, as host arrays, for each layer: weights (..., I, O) and biases (..., O)."""
         to_host = self.backend.to_host
         dense = [layer for layer in self.network.layers if isinstance(layer, Dense)]
-        return [(to_host(layer.weight).copy(), to_host(layer.bias)[..., 0, :].copy()) for layer in dense]
+        return [
+            (to_host(layer.weight).copy(), to_host(layer.bias)[..., 0, :].copy()) for layer in dense
+        ]
 
     @property
     def self_test_images(self) -> Any:
@@ -288,7 +308,9 @@ class NeuralNetwork(SetOnce):
         if images is not None:
             images = check_images("self_test_images", images, self.input_dim)
             if images.dtype.name != "uint8" or len(images) > SELF_TEST_IMAGES:
-                raise ValueError(f"self_test_images: expected at most {SELF_TEST_IMAGES} images of uint8 pixels")
+                raise ValueError(
+                    f"self_test_images: expected at most {SELF_TEST_IMAGES} images of uint8 pixels"
+                )
             images = images.copy()  # a view would keep the whole data set in memory
         self._self_test_images = images
 
@@ -314,7 +336,10 @@ class NeuralNetwork(SetOnce):
         state = self.__getstate__()
         layers, loss, _, *rest = state["arguments"]
         twin = NeuralNetwork(layers, loss, self.backend, *rest)
-        twin.recipe, twin.self_test_images = copy.deepcopy(state["recipe"], memo), self.self_test_images
+        twin.recipe, twin.self_test_images = (
+            copy.deepcopy(state["recipe"], memo),
+            self.self_test_images,
+        )
         return twin
 
     def _upload(self, array: Any) -> Array:
@@ -335,7 +360,9 @@ class NeuralNetwork(SetOnce):
 
     def _room(self, count: int) -> Array:
         """An array for the inputs of a chunk. Reusing it saves a tenth of the time."""
-        return self.backend.xp.empty((min(count, self.chunk), self.input_dim), dtype=self.network.dtype)
+        return self.backend.xp.empty(
+            (min(count, self.chunk), self.input_dim), dtype=self.network.dtype
+        )
 
     def _inputs(self, images: Array, room: Array) -> Array:
         """Network inputs for device images (N, I), in the first rows of ``room``."""
@@ -369,7 +396,12 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
         if right:
             committee, parameters = model_file.parameter_vector(contents)
             network = NeuralNetwork(
-                specs, contents["loss"], backend, contents["seed"], parameters=parameters, committee=committee
+                specs,
+                contents["loss"],
+                backend,
+                contents["seed"],
+                parameters=parameters,
+                committee=committee,
             )
             network.recipe, network.self_test_images = contents["recipe"], test and test["images"]
             if test and backend.name != "cpu":  # on the CPU, the test was just done

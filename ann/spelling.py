@@ -15,9 +15,12 @@ _OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "silu": ("swish",),
     "lrelu": ("leaky-relu",),
     # losses
-    **dict.fromkeys(("mse", "l2", "sse", "squarederror", "meansquarederror", "mseloss"), ("quadratic",)),
     **dict.fromkeys(
-        ("ce", "bce", "nll", "xent", "logloss", "categoricalcrossentropy", "binarycrossentropy"), ("cross-entropy",)
+        ("mse", "l2", "sse", "squarederror", "meansquarederror", "mseloss"), ("quadratic",)
+    ),
+    **dict.fromkeys(
+        ("ce", "bce", "nll", "xent", "logloss", "categoricalcrossentropy", "binarycrossentropy"),
+        ("cross-entropy",),
     ),
     # optimizers
     **dict.fromkeys(("momentum", "sgdm", "sgdmomentum", "heavyball"), ("sgd", "nesterov")),

@@ -251,7 +251,9 @@ def _check_curve(name: str, curve: Any, derivative: Any) -> None:
                 "give float64)"
             )
         if not (sums == points.astype(np.float32)).all():
-            raise ValueError(f"activation {name!r}: its {word} changes its argument; return a new array")
+            raise ValueError(
+                f"activation {name!r}: its {word} changes its argument; return a new array"
+            )
         if not np.isfinite(found).all():
             raise ValueError(f"activation {name!r}: its {word} is not finite between -3.1 and 2.9")
     slope = (curve(np, points + 1e-6) - curve(np, points - 1e-6)) / 2e-6

@@ -6,7 +6,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # several at a time share the processors; read when NumPy is imported
+if (
+    "PYTEST_XDIST_WORKER_COUNT" in os.environ
+):  # several at a time share the processors; read when NumPy is imported
     share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(max(1, share)))
 

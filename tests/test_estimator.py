@@ -45,7 +45,9 @@ def checked(estimator):
 def test_all_of_scikit_learn_s_checks_that_its_own_passes():
     ours, results = checked(MLPClassifier())
     for result in results:
-        assert result["status"] in ("passed", "skipped"), f"{result['check_name']}: {result['exception']}"
+        assert result["status"] in ("passed", "skipped"), (
+            f"{result['check_name']}: {result['exception']}"
+        )
     theirs, _ = checked(Theirs(max_iter=100))
     assert not theirs - ours
     assert sum(count for (_, status), count in ours.items() if status == "passed") >= 60
@@ -54,8 +56,14 @@ def test_all_of_scikit_learn_s_checks_that_its_own_passes():
 def test_float32_stays_float32(digits):
     X, y = digits
     classifier = MLPClassifier(**SMALL).fit(X, y)
-    assert classifier.network_.dtype_name == "float32" and classifier.predict_proba(X).dtype == np.float32
-    assert MLPClassifier(**SMALL, dtype="float32").fit(X.astype(float), y).network_.dtype_name == "float32"
+    assert (
+        classifier.network_.dtype_name == "float32"
+        and classifier.predict_proba(X).dtype == np.float32
+    )
+    assert (
+        MLPClassifier(**SMALL, dtype="float32").fit(X.astype(float), y).network_.dtype_name
+        == "float32"
+    )
     assert MLPClassifier(**SMALL).fit(X.astype(float), y).network_.dtype_name == "float64"
 
 
@@ -63,11 +71,15 @@ def test_it_is_fit(digits):
     X, y = digits
     classifier = MLPClassifier(**SMALL).fit(X, y)
     network = classifier.network_
-    recipe = ann.Recipe(hidden=(16,), activation="relu", output_activation="softmax", epochs=30, batch_size=50)
+    recipe = ann.Recipe(
+        hidden=(16,), activation="relu", output_activation="softmax", epochs=30, batch_size=50
+    )
     twin = ann.NeuralNetwork(recipe.layer_list(64, 10), seed=network.seed)
     reports = ann.fit(twin, ann.Dataset(X, y, X, y), recipe)
     np.testing.assert_array_equal(twin.parameters, network.parameters)
-    assert classifier.loss_curve_ == [report.loss for report in reports] and classifier.n_iter_ == 30
+    assert (
+        classifier.loss_curve_ == [report.loss for report in reports] and classifier.n_iter_ == 30
+    )
     np.testing.assert_array_equal(classifier.predict(X), twin.predict(X))
 
 
@@ -85,9 +97,13 @@ def test_as_good_as_scikit_learn_s_own(digits):
 
 def test_pipelines_and_searches(digits):
     X, y = digits
-    names = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])[y]
+    names = np.array(
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    )[y]
     pipeline = make_pipeline(MinMaxScaler(), MLPClassifier(**SMALL))
-    search = GridSearchCV(pipeline, {"mlpclassifier__hidden": [(), (16,)], "mlpclassifier__dropout": [0.0, 0.1]}, cv=2)
+    search = GridSearchCV(
+        pipeline, {"mlpclassifier__hidden": [(), (16,)], "mlpclassifier__dropout": [0.0, 0.1]}, cv=2
+    )
     search.fit(255 * X[:600], names[:600])
     assert search.best_params_["mlpclassifier__hidden"] == (16,)
     assert search.score(255 * X[600:], names[600:]) > 0.8
@@ -123,7 +139,9 @@ def test_several_labels_a_sample():
 def test_early_stopping_holds_samples_of_all_classes_out(digits):
     X, y = digits
     order = y.argsort()  # the last ones are all nines
-    classifier = MLPClassifier(**{**SMALL, "epochs": 200}, validation=300, early_stopping=5).fit(X[order], y[order])
+    classifier = MLPClassifier(**{**SMALL, "epochs": 200}, validation=300, early_stopping=5).fit(
+        X[order], y[order]
+    )
     assert classifier.n_iter_ < 200
     assert classifier.score(X, y) > 0.9
 
@@ -133,7 +151,13 @@ def test_early_stopping_with_several_labels(rng):
     X = rng.normal(size=(600, 5))
     Y = (X[:, :3] > 0).astype(int)
     Y[:, 0] = 1
-    options = {"hidden": (8,), "epochs": 40, "learning_rate": 0.01, "weight_decay": 0.01, "random_state": 0}
+    options = {
+        "hidden": (8,),
+        "epochs": 40,
+        "learning_rate": 0.01,
+        "weight_decay": 0.01,
+        "random_state": 0,
+    }
     whole = MLPClassifier(**options).fit(X, Y)
     stopped = MLPClassifier(**options, validation=100, early_stopping=5).fit(X, Y)
     assert stopped.score(X, Y) > whole.score(X, Y) - 0.03
@@ -180,7 +204,11 @@ def test_parameters_that_make_no_sense(digits, parameters, message):
 
 def test_weights_that_make_no_sense(digits):
     X, y = digits
-    for weights, message in ((-np.ones(100), "at least 0"), (np.ones(99), "shape"), (np.full(100, np.nan), "finite")):
+    for weights, message in (
+        (-np.ones(100), "at least 0"),
+        (np.ones(99), "shape"),
+        (np.full(100, np.nan), "finite"),
+    ):
         with pytest.raises(ValueError, match=f"sample_weight: .*{message}"):
             MLPClassifier(**SMALL).fit(X[:100], y[:100], weights)
 
@@ -229,7 +257,9 @@ def test_errors_name_the_arguments_that_were_given(digits):
     X, y = digits
     with pytest.raises(ValueError, match=r"^sample_weight: all training images have weight zero"):
         MLPClassifier(**SMALL).fit(X, y, np.zeros(len(y)))
-    with pytest.raises(ValueError, match=r"^y: expected rows of numbers from 0 to 1 for this loss, got -1 to 1"):
+    with pytest.raises(
+        ValueError, match=r"^y: expected rows of numbers from 0 to 1 for this loss, got -1 to 1"
+    ):
         MLPClassifier(**SMALL).fit(X, 2 * np.eye(10, dtype=int)[y] - 1)
 
 
@@ -242,7 +272,9 @@ def test_regression_is_refused(digits):
 def test_without_scikit_learn(monkeypatch):
     module = sys.modules["ann.estimator"]
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
-    with pytest.raises(ImportError, match=r"ann.estimator needs scikit-learn: pip install -e '.\[sklearn\]'"):
+    with pytest.raises(
+        ImportError, match=r"ann.estimator needs scikit-learn: pip install -e '.\[sklearn\]'"
+    ):
         importlib.reload(module)
 
 

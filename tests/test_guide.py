@@ -56,7 +56,11 @@ def test_an_added_activation_and_optimizer_work_everywhere(tmp_path):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     insert(tmp_path / "ann/nn/activations.py", "    Softmax(),\n", ELU)
     (tmp_path / "ann/optim/lion.py").write_text(LION, "utf-8")
-    insert(tmp_path / "ann/optim/registry.py", "from ann.optim.muon", "from ann.optim.lion import Lion\n")
+    insert(
+        tmp_path / "ann/optim/registry.py",
+        "from ann.optim.muon",
+        "from ann.optim.lion import Lion\n",
+    )
     insert(tmp_path / "ann/optim/registry.py", '    "muon": Muon,\n', '    "lion": Lion,\n')
     write_mnist_like(tmp_path / "data", train=1000)
 

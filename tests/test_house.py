@@ -44,8 +44,20 @@ MAY_IMPORT = {
 
 # Code for every device: it computes with the backend's xp, and never with NumPy or CuPy themselves.
 DEVICE_CODE = (
-    *("nn", "optim", "data.distortion", "neural_network", "training.adversarial", "training.batches"),
-    *("training.checkpointer", "training.distributed", "training.early_stopping", "training.epoch_loss"),
+    *(
+        "nn",
+        "optim",
+        "data.distortion",
+        "neural_network",
+        "training.adversarial",
+        "training.batches",
+    ),
+    *(
+        "training.checkpointer",
+        "training.distributed",
+        "training.early_stopping",
+        "training.epoch_loss",
+    ),
     *("training.fit", "training.trainer", "training.training_data", "training.training_model"),
 )
 ON_THE_HOST = {"nn.initializers", "nn.rng"}  # draw random numbers, the same for every device
@@ -58,7 +70,9 @@ def module_of(path):
     return ".".join(path.relative_to(ROOT / "ann").with_suffix("").parts).removesuffix(".__init__")
 
 
-SOURCES = {module_of(path): ast.parse(path.read_text()) for path in sorted((ROOT / "ann").rglob("*.py"))}
+SOURCES = {
+    module_of(path): ast.parse(path.read_text()) for path in sorted((ROOT / "ann").rglob("*.py"))
+}
 
 
 def imports(tree):
@@ -75,7 +89,9 @@ def imports(tree):
 
 def imports_within(module):
     """The modules of ann that a module of ann imports."""
-    return {name.removeprefix("ann.") for name in imports(SOURCES[module]) if name.startswith("ann.")}
+    return {
+        name.removeprefix("ann.") for name in imports(SOURCES[module]) if name.startswith("ann.")
+    }
 
 
 def within(module, places):
@@ -95,9 +111,13 @@ def test_a_room_imports_only_what_the_table_says(room):
 def test_the_table_is_complete_and_needed():
     assert {module.split(".")[0] for module in SOURCES} == set(MAY_IMPORT)
     for room, others in MAY_IMPORT.items():
-        used = set().union(*(imports_within(module) for module in SOURCES if within(module, [room])))
+        used = set().union(
+            *(imports_within(module) for module in SOURCES if within(module, [room]))
+        )
         for other in others.split():
-            assert any(within(module, [other]) for module in used), f"{room} no longer imports {other}"
+            assert any(within(module, [other]) for module in used), (
+                f"{room} no longer imports {other}"
+            )
 
 
 def test_no_import_goes_in_a_circle():
@@ -126,8 +146,12 @@ def test_device_code_imports_no_array_library(module):
 def test_only_the_gpu_s_backend_and_mpi_import_cupy():
     for module, tree in SOURCES.items():
         words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-        words = {word for word in words if isinstance(word, str)} | set(imports(tree))  # as import_module has them
-        assert module in IMPORT_CUPY or not any(re.match(r"cupy(\.|$)", word) for word in words), module
+        words = {word for word in words if isinstance(word, str)} | set(
+            imports(tree)
+        )  # as import_module has them
+        assert module in IMPORT_CUPY or not any(re.match(r"cupy(\.|$)", word) for word in words), (
+            module
+        )
 
 
 def test_the_library_prints_nothing():
@@ -139,30 +163,39 @@ def test_the_library_prints_nothing():
 
 
 def test_the_library_the_programs_and_the_tests_keep_apart():
-    programs = {path.stem for path in (ROOT / "scripts").glob("*.py") if "def main(" in path.read_text()}
+    programs = {
+        path.stem for path in (ROOT / "scripts").glob("*.py") if "def main(" in path.read_text()
+    }
     tests = {"support", "hostile", "tests", "conftest"}
     for module, tree in SOURCES.items():
-        assert not {name.split(".")[0] for name in imports(tree)} & (programs | tests | {"scripts"}), module
+        assert not {name.split(".")[0] for name in imports(tree)} & (
+            programs | tests | {"scripts"}
+        ), module
     for path in (ROOT / "scripts").rglob("*.py"):
         tree = ast.parse(path.read_text())
         assert not {name.split(".")[0] for name in imports(tree)} & (tests | programs), path
-        assert not any(isinstance(node, ast.Constant) and node.value == "tests" for node in ast.walk(tree)), path
+        assert not any(
+            isinstance(node, ast.Constant) and node.value == "tests" for node in ast.walk(tree)
+        ), path
     for path in (ROOT / "tests").rglob("*.py"):
         for name in imports(ast.parse(path.read_text())):
             assert not re.search(r"(^|\.)(test_\w+|conftest)$", name), f"{path} imports {name}"
 
 
 def test_importing_is_light():
-    program = (
-        "import sys, ann; print([name for name in ('cupy', 'matplotlib', 'tqdm', 'torch') if name in sys.modules])"
+    heavy = ("cupy", "matplotlib", "tqdm", "torch")
+    program = f"import sys, ann; print([name for name in {heavy} if name in sys.modules])"
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert run.stdout.strip() == "[]"
 
 
 def test_a_program_starts_before_numpy_is_imported():
     program = "import sys, ann.cli.bootstrap; print('numpy' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert run.stdout.strip() == "False"
 
 
@@ -172,16 +205,30 @@ def test_a_step_reads_nothing_back(monkeypatch, optimizer, output):
     """On the strict device, where whatever would wait for a GPU is made to fail."""
     backend = make_backend("strict")
     net = network_of(backend, 5, 4, 3, output=output).network
-    x, t = (backend.from_host(array) for array in (np.ones((4, 5), np.float32), np.eye(4, 3, dtype=np.float32)))
+    x, t = (
+        backend.from_host(array)
+        for array in (np.ones((4, 5), np.float32), np.eye(4, 3, dtype=np.float32))
+    )
     scalars = Scalars(backend, net.dtype)
     vectors = net.parameters, net.gradients
-    rule = get_optimizer(optimizer, backend, *vectors, [(5, 4), (4, 3)], scalars, momentum=0.9, weight_decay=0.1)
+    rule = get_optimizer(
+        optimizer, backend, *vectors, [(5, 4), (4, 3)], scalars, momentum=0.9, weight_decay=0.1
+    )
     rates = scalars.table(0, [0.1])
 
     def read(self, *args):
         raise AssertionError("an array was read back from the device")
 
-    for name in ("__float__", "__int__", "__bool__", "__index__", "__complex__", "__array__", "__iter__", "to_device"):
+    for name in (
+        "__float__",
+        "__int__",
+        "__bool__",
+        "__index__",
+        "__complex__",
+        "__array__",
+        "__iter__",
+        "to_device",
+    ):
         monkeypatch.setattr(type(x), name, read, raising=False)
     for _ in range(3):
         loss = net.compute_gradients(x, t)
@@ -202,7 +249,9 @@ def test_an_epoch_reads_back_at_its_end_only(monkeypatch, small_data):
         monkeypatch.setattr(
             array_type,
             name,
-            lambda self, *args, original=original, name=name: events.append(name) or original(self, *args),
+            lambda self, *args, original=original, name=name: (
+                events.append(name) or original(self, *args)
+            ),
         )
     ann.fit(
         net,
@@ -222,6 +271,9 @@ def test_float32_throughout(activation):
     """No float64 array is made in a step: NumPy would promote silently, the strict device refuses."""
     backend = make_backend("strict")
     net = network_of(backend, 5, 4, 3, activation=activation).network
-    x, t = (backend.from_host(array) for array in (np.ones((4, 5), np.float32), np.eye(4, 3, dtype=np.float32)))
+    x, t = (
+        backend.from_host(array)
+        for array in (np.ones((4, 5), np.float32), np.eye(4, 3, dtype=np.float32))
+    )
     assert net.compute_gradients(x, t).dtype == backend.xp.float32
     assert net.forward(x).dtype == net.gradients.dtype == backend.xp.float32

@@ -9,7 +9,7 @@ import ann
 from ann.analysis.metrics import mcnemar
 from ann.nn.batch_norm import BatchNorm
 from ann.nn.initializers import he
-from ann.nn.layers import Activation, Dense
+from ann.nn.layers import ActivationLayer, Dense
 from ann.nn.network import Network, size_of
 from ann.optim.constraints import GradientClipping
 from ann.optim.registry import get_optimizer
@@ -61,7 +61,11 @@ def torch_loss(logits, targets, output, loss):
         return 0.5 * (ACTIVATIONS[output]()(logits) - targets).square().sum(dim=1).mean()
     if output == "softmax":
         return torch.nn.functional.cross_entropy(logits, targets)
-    return torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1).mean()
+    return (
+        torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        .sum(dim=1)
+        .mean()
+    )
 
 
 def vector(twin):
@@ -94,7 +98,9 @@ def data(rng, count=20, inputs=30, classes=10):
 
 @pytest.mark.parametrize(("activation", "output", "loss"), CASES)
 def test_one_training_step_is_pytorch_s(activation, output, loss, rng):
-    net = network_of(ann.get_backend("cpu"), 30, 16, 12, 10, activation=activation, output=output, loss=loss)
+    net = network_of(
+        ann.get_backend("cpu"), 30, 16, 12, 10, activation=activation, output=output, loss=loss
+    )
     twin = torch_twin(net, activation, output)
     x, t = data(rng)
     torch_value = torch_loss(twin(torch.from_numpy(x)), torch.from_numpy(t), output, loss)
@@ -139,14 +145,20 @@ def along_pytorch_s_gradients(name, rule, tensors, rate, **hyperparameters):
 
 def tensors():
     random = torch.Generator().manual_seed(0)
-    return [torch.randn(shape, generator=random).requires_grad_() for shape in ((30, 16), (16, 10), (16,))]
+    return [
+        torch.randn(shape, generator=random).requires_grad_()
+        for shape in ((30, 16), (16, 10), (16,))
+    ]
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_twenty_steps_of_each_optimizer_are_pytorch_s(optimizer, weight_decay):
     *weights, bias = parts = tensors()
-    groups = [{"params": weights, "weight_decay": weight_decay}, {"params": [bias], "weight_decay": 0.0}]
+    groups = [
+        {"params": weights, "weight_decay": weight_decay},
+        {"params": [bias], "weight_decay": 0.0},
+    ]
     rule = OPTIMIZERS[optimizer](groups)
     ours, theirs = along_pytorch_s_gradients(
         optimizer, rule, parts, rule.defaults["lr"], momentum=0.9, weight_decay=weight_decay
@@ -158,12 +170,17 @@ def test_muon_is_pytorch_s():
     """PyTorch computes in bfloat16, of three digits, so the steps point the same way rather than being the same."""
     *weights, bias = parts = tensors()
     start = torch.cat([part.detach().ravel() for part in weights]).numpy().astype(np.float64)
-    rule = torch.optim.Muon(weights, lr=0.01, momentum=0.9, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    rule = torch.optim.Muon(
+        weights, lr=0.01, momentum=0.9, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"
+    )
     biases = torch.optim.Adam([bias], lr=0.01, betas=(0.9, 0.99))
     both = SimpleNamespace(
-        step=lambda: (rule.step(), biases.step()), zero_grad=lambda: (rule.zero_grad(), biases.zero_grad())
+        step=lambda: (rule.step(), biases.step()),
+        zero_grad=lambda: (rule.zero_grad(), biases.zero_grad()),
     )
-    ours, theirs = along_pytorch_s_gradients("muon", both, parts, 0.01, momentum=0.9, weight_decay=0.1)
+    ours, theirs = along_pytorch_s_gradients(
+        "muon", both, parts, 0.01, momentum=0.9, weight_decay=0.1
+    )
     np.testing.assert_allclose(ours[-16:], theirs[-16:], rtol=0, atol=0.02)
     for place in (slice(0, 480), slice(480, 640)):
         our_step, their_step = ((vector[: len(start)] - start)[place] for vector in (ours, theirs))
@@ -203,11 +220,18 @@ def test_batch_normalisation_is_pytorch_s(rng):
     (weight, bias), (last_weight, last_bias) = net.weights_and_biases()
     norm = BatchNorm(16)
     norm.use(np.zeros((2, 16), np.float32))
-    layers = [Dense(30, 16, he, bias=False), norm, Activation("tanh"), Dense(16, 10, he)]
-    ours = Network(net.backend, layers, net.network.loss, *(np.zeros(size_of(layers), np.float32) for _ in range(2)))
+    layers = [Dense(30, 16, he, bias=False), norm, ActivationLayer("tanh"), Dense(16, 10, he)]
+    ours = Network(
+        net.backend,
+        layers,
+        net.network.loss,
+        *(np.zeros(size_of(layers), np.float32) for _ in range(2)),
+    )
     values = {"gain": np.ones(16), "shift": bias}
     for layer, arrays in zip(
-        layers, ({"weight": weight}, values, {}, {"weight": last_weight, "bias": last_bias}), strict=True
+        layers,
+        ({"weight": weight}, values, {}, {"weight": last_weight, "bias": last_bias}),
+        strict=True,
     ):
         for name, array in arrays.items():
             getattr(layer, name)[...] = array
@@ -241,7 +265,9 @@ def test_label_smoothing_is_pytorch_s(rng):
     expected = torch.nn.functional.cross_entropy(
         torch.from_numpy(logits), torch.from_numpy(labels), label_smoothing=0.1
     )
-    assert float(net.network.loss.value(net.backend, logits, targets)) == pytest.approx(expected.item(), rel=1e-6)
+    assert float(net.network.loss.value(net.backend, logits, targets)) == pytest.approx(
+        expected.item(), rel=1e-6
+    )
 
 
 def test_adversarial_training_is_pytorch_s(rng):
@@ -254,10 +280,15 @@ def test_adversarial_training_is_pytorch_s(rng):
     targets = torch.from_numpy(np.eye(10, dtype=np.float32)[labels])
     for _ in range(3):
         x = torch.from_numpy(pixels / np.float32(255)).requires_grad_()
-        (direction,) = torch.autograd.grad(torch_loss(twin(x), targets, "softmax", "cross-entropy"), x)
+        (direction,) = torch.autograd.grad(
+            torch_loss(twin(x), targets, "softmax", "cross-entropy"), x
+        )
         moved = (x + 0.4 * direction / direction.norm(dim=1, keepdim=True)).detach()
         rule.zero_grad()
-        losses = [torch_loss(twin(images), targets, "softmax", "cross-entropy") for images in (x.detach(), moved)]
+        losses = [
+            torch_loss(twin(images), targets, "softmax", "cross-entropy")
+            for images in (x.detach(), moved)
+        ]
         (sum(losses) / 2).backward()
         rule.step()
     recipe = ann.Recipe(optimizer="sgd", weight_decay=0.0, batch_size=20, adversarial=0.4)

@@ -16,14 +16,18 @@ hypothesis = optional("hypothesis")
 st, hnp = optional("hypothesis.strategies"), optional("hypothesis.extra.numpy")
 
 # a folder that examples share is what is wanted here, and a busy machine is no failure
-RELAXED = {"suppress_health_check": [hypothesis.HealthCheck.function_scoped_fixture], "deadline": None}
+RELAXED = {
+    "suppress_health_check": [hypothesis.HealthCheck.function_scoped_fixture],
+    "deadline": None,
+}
 
 IMAGES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 
 
 @hypothesis.settings(**RELAXED, max_examples=100)
 @hypothesis.given(
-    array=hnp.arrays(np.uint8, hnp.array_shapes(min_dims=1, max_dims=3, max_side=9)), zipped=st.booleans()
+    array=hnp.arrays(np.uint8, hnp.array_shapes(min_dims=1, max_dims=3, max_side=9)),
+    zipped=st.booleans(),
 )
 def test_idx_files_that_are_written_are_read(tmp_path, array, zipped):
     path = tmp_path / "file"
@@ -59,7 +63,9 @@ def test_a_damaged_idx_file_gives_the_one_exception(tmp_path, zipped, changes, c
 @pytest.mark.slow
 def test_a_damaged_model_gives_a_network_or_the_one_exception(tmp_path, changes, cut):
     path = tmp_path / "damaged"
-    network_of(ann.get_backend("cpu"), 5, 4, 3, activation="tanh", output="softmax", seed=9).save(path)
+    network_of(ann.get_backend("cpu"), 5, 4, 3, activation="tanh", output="softmax", seed=9).save(
+        path
+    )
     data = bytearray(path.read_bytes())
     for place, value in changes:
         data[place % len(data)] = value
@@ -84,7 +90,9 @@ def test_models_that_are_saved_are_loaded(tmp_path, dims, activation, seed):
     np.testing.assert_array_equal(twin.parameters, net.parameters)
 
 
-@hypothesis.given(st.integers(1, 10**6).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))
+@hypothesis.given(
+    st.integers(1, 10**6).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total)))
+)
 def test_wilson_holds_the_rate_and_is_symmetric(pair):
     wrong, total = pair
     low, high = wilson_interval(wrong, total)

@@ -16,7 +16,9 @@ from support import ROOT
 from support.programs import run
 from support.readme import GUIDES, blocks, prose, text_of
 
-PROGRAMS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if "__main__" in path.read_text())
+PROGRAMS = sorted(
+    path.stem for path in (ROOT / "scripts").glob("*.py") if "__main__" in path.read_text()
+)
 LANGUAGES = {
     *("sh", "sh setup", "text", "console", "pycon"),
     *("python", "python tutorial", "python scikit-learn"),

@@ -15,7 +15,7 @@ from ann.nn.activations import ACTIVATIONS
 from ann.nn.batch_norm import BatchNorm
 from ann.nn.dropout import Dropout
 from ann.nn.initializers import he
-from ann.nn.layers import Activation, Dense, Layer
+from ann.nn.layers import ActivationLayer, Dense, Layer
 from ann.nn.losses import LOSSES, get_loss
 from ann.nn.network import Network, size_of
 
@@ -108,14 +108,21 @@ def _cases(backend: Backend) -> Iterator[tuple[str, Network]]:
     xp = backend.xp
     dropout = Dropout(0.4, xp.zeros(1, dtype=xp.uint32))
     dropout.images = xp.arange(6, dtype=xp.uint32)
-    yield "dropout", _training_network(backend, Dense(7, 6, he), Activation("tanh"), dropout)
+    yield "dropout", _training_network(backend, Dense(7, 6, he), ActivationLayer("tanh"), dropout)
     norm = BatchNorm(6)
     norm.use(xp.zeros((2, 6), dtype=xp.float64))
-    yield "batch normalisation", _training_network(backend, Dense(7, 6, he, bias=False), norm, Activation("tanh"))
+    yield (
+        "batch normalisation",
+        _training_network(backend, Dense(7, 6, he, bias=False), norm, ActivationLayer("tanh")),
+    )
 
 
 def _network(
-    backend: Backend, hidden: str, output: str = "sigmoid", loss: str = "cross-entropy", committee: int = 1
+    backend: Backend,
+    hidden: str,
+    output: str = "sigmoid",
+    loss: str = "cross-entropy",
+    committee: int = 1,
 ) -> Network:
     layers = [
         {"input_dim": 7, "output_dim": 6, "activation": hidden},

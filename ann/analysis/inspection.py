@@ -60,7 +60,9 @@ def calibration(outputs: np.ndarray, labels: np.ndarray, bins: int = 15) -> Cali
     confidence, right = rows.max(axis=1).astype(np.float64), rows.argmax(axis=1) == labels
     places = np.minimum((confidence * bins).astype(int), bins - 1)
     counts = np.bincount(places, minlength=bins)
-    sure, correct = (np.bincount(places, weights=values, minlength=bins) for values in (confidence, right))
+    sure, correct = (
+        np.bincount(places, weights=values, minlength=bins) for values in (confidence, right)
+    )
     some = counts > 0
     error = float(np.abs(sure - correct).sum()) / len(labels)
     return Calibration(sure[some] / counts[some], correct[some] / counts[some], counts[some], error)
@@ -69,7 +71,9 @@ def calibration(outputs: np.ndarray, labels: np.ndarray, bins: int = 15) -> Cali
 def losses(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(N,) -ln of each label's probability. Raises ValueError if labels do not fit outputs."""
     labels = check_labels("labels", labels, outputs.shape[1], len(outputs))
-    found: np.ndarray = -np.log(np.maximum(probabilities(outputs)[np.arange(len(labels)), labels], _TINY))
+    found: np.ndarray = -np.log(
+        np.maximum(probabilities(outputs)[np.arange(len(labels)), labels], _TINY)
+    )
     return found
 
 
@@ -148,7 +152,9 @@ def changes() -> list[Change]:
         return [np.clip(np.rint(images + 255.0 * deviation * noise), 0, 255).astype(np.uint8)]
 
     def blurred(images: np.ndarray, deviation: float) -> list[np.ndarray]:
-        return [ndimage.gaussian_filter(images, (0, deviation, deviation))] if deviation else [images]
+        return (
+            [ndimage.gaussian_filter(images, (0, deviation, deviation))] if deviation else [images]
+        )
 
     def thicker(images: np.ndarray, pixels: float) -> list[np.ndarray]:
         size = (1, 1 + abs(int(pixels)), 1 + abs(int(pixels)))
@@ -157,15 +163,23 @@ def changes() -> list[Change]:
     return [
         Change("rotation, degrees clockwise", tuple(range(-60, 61, 15)), turned),
         Change("shift, pixels in any direction", (0, 1, 2, 3, 4, 5, 6), shifted),
-        Change("noise, standard deviation as a share of white", (0, 0.1, 0.2, 0.3, 0.4, 0.5), noisy),
+        Change(
+            "noise, standard deviation as a share of white", (0, 0.1, 0.2, 0.3, 0.4, 0.5), noisy
+        ),
         Change("blur, standard deviation in pixels", (0, 0.5, 1, 1.5, 2, 2.5), blurred),
         Change("stroke thickening, pixels", (-2, -1, 0, 1, 2, 3), thicker),
     ]
 
 
-def robustness(network: NeuralNetwork, images: np.ndarray, labels: np.ndarray, change: Change) -> list[float]:
+def robustness(
+    network: NeuralNetwork, images: np.ndarray, labels: np.ndarray, change: Change
+) -> list[float]:
     """The error rate at each level of a distortion, on images (N, height, width)."""
     return [
-        float(np.mean([(network.predict(stack) != labels).mean() for stack in change.make(images, level)]))
+        float(
+            np.mean(
+                [(network.predict(stack) != labels).mean() for stack in change.make(images, level)]
+            )
+        )
         for level in change.levels
     ]

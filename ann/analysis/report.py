@@ -25,7 +25,12 @@ from ann.analysis.figures import (
     figure_of_weights,
 )
 from ann.analysis.html_page import Section, html_page
-from ann.analysis.metrics import confusion_matrix, learnt_nothing, most_confident_mistakes, wilson_interval
+from ann.analysis.metrics import (
+    confusion_matrix,
+    learnt_nothing,
+    most_confident_mistakes,
+    wilson_interval,
+)
 from ann.data.catalog import class_names
 from ann.data.datasets import Dataset
 from ann.neural_network import NeuralNetwork

@@ -25,7 +25,9 @@ def text_picture(image: np.ndarray, unicode: bool = True) -> list[str]:
     height, width = image.shape
     padded = np.zeros((-(-height // 4) * 4, -(-width // 2) * 2), dtype=np.uint8)
     padded[:height, :width] = image
-    cells = padded.reshape(padded.shape[0] // 4, 4, padded.shape[1] // 2, 2).swapaxes(1, 2)  # (rows, columns, 4, 2)
+    cells = padded.reshape(padded.shape[0] // 4, 4, padded.shape[1] // 2, 2).swapaxes(
+        1, 2
+    )  # (rows, columns, 4, 2)
     if unicode:
         codes = 0x2800 + ((cells >= 96) * np.array(_BRAILLE_DOTS)).sum(axis=(2, 3))
         return ["".join(map(chr, row)) for row in codes.tolist()]
@@ -33,13 +35,24 @@ def text_picture(image: np.ndarray, unicode: bool = True) -> list[str]:
     return ["".join(_SHADES[shade] for shade in row) for row in shades.astype(int).tolist()]
 
 
-def text_sheet(images: np.ndarray, captions: Sequence[str], columns: int = 5, unicode: bool = True) -> str:
+def text_sheet(
+    images: np.ndarray, captions: Sequence[str], columns: int = 5, unicode: bool = True
+) -> str:
     """Several images (N, height, width) side by side, each under its caption."""
     lines = []
     for start in range(0, len(images), columns):
         pictures = [text_picture(image, unicode) for image in images[start : start + columns]]
-        width = max(len(pictures[0][0]), *(len(caption) for caption in captions[start : start + columns])) + 1
-        for row in ([caption] for caption in captions[start : start + columns]), *zip(*pictures, strict=True):
+        width = (
+            max(
+                len(pictures[0][0]),
+                *(len(caption) for caption in captions[start : start + columns]),
+            )
+            + 1
+        )
+        for row in (
+            ([caption] for caption in captions[start : start + columns]),
+            *zip(*pictures, strict=True),
+        ):
             cells = (cell[0] if isinstance(cell, list) else cell for cell in row)
             lines.append("".join(f"{cell:{width}}" for cell in cells).rstrip())
     return "\n".join(lines)

@@ -61,7 +61,9 @@ class Backend:
         xp = self.xp
         if not (isinstance(beta, float) and beta == 1.0):
             xp.multiply(out, beta, out=out)
-        xp.add(out, x if isinstance(alpha, float) and alpha == 1.0 else xp.multiply(x, alpha), out=out)
+        xp.add(
+            out, x if isinstance(alpha, float) and alpha == 1.0 else xp.multiply(x, alpha), out=out
+        )
 
     def copyto(self, array: Array, out: Array) -> None:
         """out = array, converted to the dtype of out. Conversion to integers truncates."""

@@ -29,7 +29,9 @@ _ONE_THREAD = 262_144  # OpenBLAS gives each thread at least this many multiplic
 _LARGE = 64_000_000  # for more multiplications, waiting hardly matters
 
 
-def prepare_matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, beta: float) -> list[Call] | None:
+def prepare_matmul(
+    a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, beta: float
+) -> list[Call] | None:
     """Calls that compute out = beta out + alpha (a @ b), or None if that is not possible here.
 
     The arrays are (..., M, K), (..., K, N), (..., M, N), of one dtype, and each matrix is stored by
@@ -55,7 +57,9 @@ def prepare_matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, 
             calls += _sum_of_products(library, left, right, result, alpha)
             continue
         parts = _parts(rows, columns, inner)
-        calls += [_product(library, left, right[:, part], result[:, part], alpha, beta) for part in parts]
+        calls += [
+            _product(library, left, right[:, part], result[:, part], alpha, beta) for part in parts
+        ]
     return calls
 
 
@@ -69,14 +73,33 @@ def prepare_axpby(x: np.ndarray, out: np.ndarray, alpha: Any, beta: Any) -> list
     if library is None or not fits or out.dtype.name not in _REALS:
         return None
     if not (x.flags.c_contiguous and out.flags.c_contiguous):  # such as parts of a committee
-        rows = [prepare_axpby(*row, alpha, beta) for row in zip(x, out, strict=True)] if x.ndim > 1 else [None]
+        rows = (
+            [prepare_axpby(*row, alpha, beta) for row in zip(x, out, strict=True)]
+            if x.ndim > 1
+            else [None]
+        )
         return None if None in rows else [call for calls in rows for call in calls or ()]
     letter, real = _LETTERS[out.dtype.name], _REALS[out.dtype.name]
     size, one = _INT(out.size), _INT(1)
     if isinstance(beta, float) and beta == 1.0:  # axpy uses all processors
-        arguments: tuple[Any, ...] = (size, _number(alpha, real), _address(x), one, _address(out), one)
+        arguments: tuple[Any, ...] = (
+            size,
+            _number(alpha, real),
+            _address(x),
+            one,
+            _address(out),
+            one,
+        )
         return [_Held(library[letter + "axpy"], arguments, x, out)]
-    arguments = (size, _number(alpha, real), _address(x), one, _number(beta, real), _address(out), one)
+    arguments = (
+        size,
+        _number(alpha, real),
+        _address(x),
+        one,
+        _number(beta, real),
+        _address(out),
+        one,
+    )
     return [_Held(library[letter + "axpby"], arguments, x, out)]
 
 
@@ -109,7 +132,14 @@ def _parts(rows: int, columns: int, inner: int) -> list[slice]:
     return [slice(*edge) for edge in itertools.pairwise(edges)]
 
 
-def _product(library: dict[str, Any], a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, beta: float) -> Call:
+def _product(
+    library: dict[str, Any],
+    a: np.ndarray,
+    b: np.ndarray,
+    out: np.ndarray,
+    alpha: float,
+    beta: float,
+) -> Call:
     """One call, for an ``out`` that is stored by rows."""
     (rows, inner), columns = a.shape, b.shape[1]
     real = _REALS[out.dtype.name]
@@ -131,7 +161,11 @@ def _long(library: dict[str, Any], rows: int, columns: int, inner: int) -> bool:
     untested.
     """
     count = processors()
-    fits = rows * columns * inner >= count * _SAFE and rows * columns <= 2**16 and inner >= 2 * max(rows, columns)
+    fits = (
+        rows * columns * inner >= count * _SAFE
+        and rows * columns <= 2**16
+        and inner >= 2 * max(rows, columns)
+    )
     return "sgemm_batch" in library and 2 <= count <= 4 and fits
 
 
@@ -154,7 +188,10 @@ def _sum_of_products(
     def addresses(arrays: Sequence[np.ndarray]) -> Any:
         return each(ctypes.c_void_p, [array.ctypes.data for array in arrays])
 
-    orders = (each(ctypes.c_int, [_TRANSPOSED if by_columns(matrix) else _PLAIN] * parts) for matrix in (a, b))
+    orders = (
+        each(ctypes.c_int, [_TRANSPOSED if by_columns(matrix) else _PLAIN] * parts)
+        for matrix in (a, b)
+    )
     arguments = (
         *(_ROW_MAJOR, *orders, each(_INT, [rows] * parts), each(_INT, [columns] * parts)),
         *(each(_INT, [place.stop - place.start for place in places]), each(real, [alpha] * parts)),
@@ -170,7 +207,11 @@ def _sum_of_products(
 
 def by_columns(matrix: Any) -> bool:
     """Whether a matrix is stored column by column, not row by row."""
-    return bool(matrix.shape[0] > 1 and matrix.strides[0] == matrix.itemsize and matrix.strides[1] != matrix.itemsize)
+    return bool(
+        matrix.shape[0] > 1
+        and matrix.strides[0] == matrix.itemsize
+        and matrix.strides[1] != matrix.itemsize
+    )
 
 
 def row_step(matrix: Any) -> int:
@@ -184,9 +225,13 @@ def row_step(matrix: Any) -> int:
 
 def processors() -> int:
     """How many processors to use: all that this process may use, up to 8 or a limit set for BLAS."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     told = (os.environ.get(name, "") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"))
-    return min(count, 8, *(int(number) for number in told if number.isdecimal() and int(number) > 0))
+    return min(
+        count, 8, *(int(number) for number in told if number.isdecimal() and int(number) > 0)
+    )
 
 
 def _number(value: Any, real: Any) -> Any:
@@ -231,7 +276,18 @@ def _library() -> dict[str, Any] | None:
 def _declare(function: Any, real: Any, kind: str) -> None:
     function.restype, pointer = None, ctypes.c_void_p
     function.argtypes = {
-        "gemm": [*[ctypes.c_int] * 3, *[_INT] * 3, real, pointer, _INT, pointer, _INT, real, pointer, _INT],
+        "gemm": [
+            *[ctypes.c_int] * 3,
+            *[_INT] * 3,
+            real,
+            pointer,
+            _INT,
+            pointer,
+            _INT,
+            real,
+            pointer,
+            _INT,
+        ],
         "axpy": [_INT, real, pointer, _INT, pointer, _INT],
         "axpby": [_INT, real, pointer, _INT, real, pointer, _INT],
         "gemm_batch": [ctypes.c_int, *[pointer] * 13, _INT, pointer],

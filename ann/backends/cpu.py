@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ann.backends.base import Array, Backend
+from ann.backends.recorder import CpuRecorder
 
 
 class CpuBackend(Backend):
@@ -19,6 +20,4 @@ class CpuBackend(Backend):
         np.copyto(out, array, casting="unsafe")
 
     def recorder(self) -> Backend:
-        from ann.backends.recorder import CpuRecorder  # imported late: it is only for training
-
         return CpuRecorder(self.description)

@@ -74,7 +74,9 @@ class _Schedule:
         self._find_last_reads()
         self._tape = _with_scaled_sums(tape, results, self._written_directly())
         self._find_last_reads()
-        if not self._sums_fit():  # they read later, so that another result may not go to its out now
+        if (
+            not self._sums_fit()
+        ):  # they read later, so that another result may not go to its out now
             self._tape = tape
             self._find_last_reads()
         self._places: dict[Symbol, np.ndarray] = {}
@@ -87,7 +89,9 @@ class _Schedule:
         for index, operation in enumerate(self._tape):
             free += [one for one, start in zip(lent, starts, strict=True) if start == index]
             dying = [
-                held.pop(symbol) for symbol in {*operation.symbols} if symbol in held and self._last[symbol] == index
+                held.pop(symbol)
+                for symbol in {*operation.symbols}
+                if symbol in held and self._last[symbol] == index
             ]
             if _in_place(operation):
                 free += dying
@@ -144,7 +148,9 @@ class _Schedule:
             if operation.function is _axpby
         )
 
-    def _take(self, free: list[tuple[np.ndarray, int]], operation: Operation, index: int) -> tuple[np.ndarray, int]:
+    def _take(
+        self, free: list[tuple[np.ndarray, int]], operation: Operation, index: int
+    ) -> tuple[np.ndarray, int]:
         """An array for a result: one that is free for long enough, or a new one."""
         result, last = operation.result, self._last.get(operation.result, index)
         inputs = map(self._array, operation.symbols)
@@ -153,7 +159,9 @@ class _Schedule:
         new = np.empty_like(like, dtype=result.dtype)  # in the same order in memory
         for number, (array, end) in enumerate(free):
             alike = (array.shape, array.strides, array.dtype) == (new.shape, new.strides, new.dtype)
-            if alike and (last < end or (last == end < len(self._tape) and _in_place(self._tape[end]))):
+            if alike and (
+                last < end or (last == end < len(self._tape) and _in_place(self._tape[end]))
+            ):
                 return free.pop(number)
         return new, len(self._tape)
 
@@ -211,7 +219,11 @@ def _with_scaled_sums(
     for index, operation in enumerate(tape):
         merged.append(operation)
         dtype = operation.result.dtype
-        if index not in ends or dtype.kind != "f" or operation.function not in (np.add, np.subtract):
+        if (
+            index not in ends
+            or dtype.kind != "f"
+            or operation.function not in (np.add, np.subtract)
+        ):
             continue
         out = ends[index]
         (x, alpha), (y, beta) = map(term, operation.inputs)
@@ -271,11 +283,18 @@ def _divided(arrays: Sequence[Any], parts: int, first: np.ndarray) -> list[tuple
     are broadcast along the axis, are the same in each piece.
     """
     axes = sorted(range(first.ndim), key=lambda axis: -first.strides[axis])
-    fair = (axis for axis in axes if first.shape[axis] % parts == 0 or first.shape[axis] >= _LONG * parts)
+    fair = (
+        axis
+        for axis in axes
+        if first.shape[axis] % parts == 0 or first.shape[axis] >= _LONG * parts
+    )
     axis = next(fair, axes[0])
     length, from_right = first.shape[axis], axis - first.ndim
     edges = np.linspace(0, length, parts + 1).astype(int).tolist()
-    return [tuple(_piece(array, from_right, length, slice(*edge)) for array in arrays) for edge in pairwise(edges)]
+    return [
+        tuple(_piece(array, from_right, length, slice(*edge)) for array in arrays)
+        for edge in pairwise(edges)
+    ]
 
 
 def _piece(array: Any, axis: int, length: int, part: slice) -> Any:

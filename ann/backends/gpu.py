@@ -76,10 +76,14 @@ class GpuBackend(Backend):
         try:
             return GpuRecorder(self)
         except Exception as error:  # types of nvmath and CuPy cannot be named before their import
-            absent = isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("nvmath")
+            absent = isinstance(error, ModuleNotFoundError) and (error.name or "").startswith(
+                "nvmath"
+            )
             reason = "nvmath-python is not installed" if absent else _line(error)
             if self.precision != "float32":
-                raise DeviceError(f"precision {self.precision} cannot be used: {reason}; {_INSTALL}") from None
+                raise DeviceError(
+                    f"precision {self.precision} cannot be used: {reason}; {_INSTALL}"
+                ) from None
             _warn_of_eager_steps(f"{reason}; {_INSTALL}")
             return self
 
@@ -155,7 +159,9 @@ class GpuRecorder(GpuBackend):
         if self._running:
             name = getattr(self._running, "__name__", repr(self._running))
             reason = f"your activation function {name} cannot be captured ({reason})"
-            advice = "use functions of xp, such as xp.where; avoid float(), y[z > 1] and NumPy arrays"
+            advice = (
+                "use functions of xp, such as xp.where; avoid float(), y[z > 1] and NumPy arrays"
+            )
         _warn_of_eager_steps(f"{reason}; {advice}")
 
     def matmul(self, a: Array, b: Array, out: Array, alpha: float = 1.0, beta: float = 0.0) -> None:
@@ -168,16 +174,26 @@ class GpuRecorder(GpuBackend):
         kind = self._REAL64 if wide else self._REAL32
         compute = cublas.ComputeType
         exact = compute.COMPUTE_64F if wide else compute.COMPUTE_32F
-        precision = compute.COMPUTE_32F_FAST_TF32 if self.precision == "tf32" and not wide else exact
+        precision = (
+            compute.COMPUTE_32F_FAST_TF32 if self.precision == "tf32" and not wide else exact
+        )
         factors = np.array([alpha, beta], dtype=np.float64 if wide else np.float32)  # on the host
         # cuBLAS stores by columns: its C = B A is our C^T = A^T B^T
         if by_columns(_one(out)):
             a, b, out = b.mT, a.mT, out.mT
         members = out.shape[:-2]  # one call makes the products of all
         (rows, inner), columns = a.shape[-2:], b.shape[-1]
-        operations = (cublas.Operation.T if by_columns(_one(array)) else cublas.Operation.N for array in (b, a))
+        operations = (
+            cublas.Operation.T if by_columns(_one(array)) else cublas.Operation.N
+            for array in (b, a)
+        )
         right, left, result = (
-            (array.data.ptr, kind, row_step(_one(array)), *([_member_step(array)] if members else []))
+            (
+                array.data.ptr,
+                kind,
+                row_step(_one(array)),
+                *([_member_step(array)] if members else []),
+            )
             for array in (b, a, out)
         )
         gemm = cublas.gemm_strided_batched_ex if members else cublas.gemm_ex
@@ -200,7 +216,9 @@ class _Fusing:
         return array.astype(dtype)
 
 
-def _kernel(xp: Any, function: Callable[..., Any], numbers: Sequence[float | None]) -> Callable[..., None]:
+def _kernel(
+    xp: Any, function: Callable[..., Any], numbers: Sequence[float | None]
+) -> Callable[..., None]:
     """A function of a formula's outs and arrays, which CuPy compiles when it is first called.
 
     numbers: the formula's arguments, with None for each array.
@@ -210,7 +228,9 @@ def _kernel(xp: Any, function: Callable[..., Any], numbers: Sequence[float | Non
     def kernel(*parameters: Array) -> None:
         count = len(parameters) - inputs
         outs, arrays = parameters[:count], iter(parameters[count:])
-        results = function(_Fusing(xp), *(next(arrays) if value is None else value for value in numbers))
+        results = function(
+            _Fusing(xp), *(next(arrays) if value is None else value for value in numbers)
+        )
         results = results if isinstance(results, tuple) else (results,)
         pairs = list(zip(results, outs, strict=True))
         # all are copied before the first is written, because a result may be an argument
@@ -253,7 +273,10 @@ def _warn_of_eager_steps(reason: str) -> None:
 
 def too_old(library: Any) -> bool:
     """Whether NumPy or CuPy is older than this package needs."""
-    found, oldest = (re.findall(r"\d+", version)[:2] for version in (library.__version__, OLDEST[library.__name__]))
+    found, oldest = (
+        re.findall(r"\d+", version)[:2]
+        for version in (library.__version__, OLDEST[library.__name__])
+    )
     return list(map(int, found)) < list(map(int, oldest))
 
 
@@ -271,7 +294,9 @@ def open_gpu(precision: str) -> Backend:
             f"then install the CuPy that fits its driver: {_INSTALL}"
         ) from error
     if too_old(cupy):
-        raise DeviceError(f"CuPy {cupy.__version__} is too old; {OLDEST['cupy']} or later is needed: {_INSTALL}")
+        raise DeviceError(
+            f"CuPy {cupy.__version__} is too old; {OLDEST['cupy']} or later is needed: {_INSTALL}"
+        )
     try:
         ones = cupy.ones((16, 16), dtype=cupy.float32)
         total = float(cupy.sum(cupy.tanh(ones @ ones)))  # float() waits for the result
@@ -284,14 +309,18 @@ def open_gpu(precision: str) -> Backend:
         ) from error
     properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
     name = properties["name"].decode()
-    return GpuBackend(cupy, f"{name}, CuPy {cupy.__version__}, which computed a test product", precision)
+    return GpuBackend(
+        cupy, f"{name}, CuPy {cupy.__version__}, which computed a test product", precision
+    )
 
 
 def check_tf32(backend: Backend) -> None:
     """Raise DeviceError if the GPU would silently compute products in float32 instead."""
     device = backend.xp.cuda.Device()
     if int(device.compute_capability) < 80:
-        raise DeviceError(f"precision tf32 needs a GPU from 2020 or later; this is {backend.description.split(',')[0]}")
+        raise DeviceError(
+            f"precision tf32 needs a GPU from 2020 or later; this is {backend.description.split(',')[0]}"
+        )
     backend.recorder()  # raises an error without nvmath-python
 
 

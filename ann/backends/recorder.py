@@ -29,7 +29,17 @@ SHARED = 500_000
 
 _BY_NAME = (np.maximum, np.minimum)  # NumPy wants their ``out`` by name
 
-_NEW = ("empty", "empty_like", "zeros", "zeros_like", "ones", "ones_like", "arange", "asarray", "reshape")
+_NEW = (
+    "empty",
+    "empty_like",
+    "zeros",
+    "zeros_like",
+    "ones",
+    "ones_like",
+    "arange",
+    "asarray",
+    "reshape",
+)
 
 
 class CpuRecorder(Backend):
@@ -116,11 +126,18 @@ class _Namespace:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(np, name)
-        if self._calls is None or not callable(attribute) or isinstance(attribute, type) or name in _NEW:
+        if (
+            self._calls is None
+            or not callable(attribute)
+            or isinstance(attribute, type)
+            or name in _NEW
+        ):
             return attribute
         return partial(self._call, attribute)
 
-    def _call(self, function: Callable[..., Any], *arguments: Any, out: Any = None, **options: Any) -> Any:
+    def _call(
+        self, function: Callable[..., Any], *arguments: Any, out: Any = None, **options: Any
+    ) -> Any:
         """Call the function, and record a call that writes its result to the same array."""
         out = function(*arguments, **options) if out is None else out
         if not isinstance(out, np.ndarray):
@@ -129,12 +146,20 @@ class _Namespace:
             )
         if function is np.take:  # with mode="raise", NumPy would write to a copy of out
             call = partial(arguments[0].take, *arguments[1:], **options, out=out, mode="clip")
-        elif isinstance(function, np.ufunc) and not options and out.dtype.kind == "f" and function not in _BY_NAME:
+        elif (
+            isinstance(function, np.ufunc)
+            and not options
+            and out.dtype.kind == "f"
+            and function not in _BY_NAME
+        ):
             # By position, and with numbers as arrays, which NumPy would otherwise convert in each
             # call: for small arrays both save much of the time
             call = partial(
                 function,
-                *(np.asarray(value, dtype=None if isinstance(value, np.ndarray) else out.dtype) for value in arguments),
+                *(
+                    np.asarray(value, dtype=None if isinstance(value, np.ndarray) else out.dtype)
+                    for value in arguments
+                ),
                 out,
             )
         else:
@@ -166,4 +191,6 @@ def _pool() -> ThreadPoolExecutor:
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child process does not have the threads
+    os.register_at_fork(
+        after_in_child=_pool.cache_clear
+    )  # a child process does not have the threads

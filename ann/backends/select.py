@@ -37,7 +37,9 @@ def get_backend(device: str | Backend = "cpu", precision: str = "float32") -> Ba
     for name, value, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS)):
         if not isinstance(value, str) or value not in known:
             meant = did_you_mean(str(value).split(":")[0], known)  # cuda:0 -> cuda
-            raise ValueError(f"{name}: unknown {printable(value)}; known: {', '.join(known)}{meant}")
+            raise ValueError(
+                f"{name}: unknown {printable(value)}; known: {', '.join(known)}{meant}"
+            )
     if device == "cpu" and precision != "float32":
         raise DeviceError(f"precision {precision} needs a GPU; use float32 on the CPU")
     if device == "cpu":
@@ -57,5 +59,7 @@ def get_backend(device: str | Backend = "cpu", precision: str = "float32") -> Ba
 
 def _cpu(description: str) -> Backend:
     if too_old(np):
-        raise DeviceError(f"NumPy {np.__version__} is too old: pip install 'numpy>={OLDEST['numpy']}'")
+        raise DeviceError(
+            f"NumPy {np.__version__} is too old: pip install 'numpy>={OLDEST['numpy']}'"
+        )
     return CpuBackend(np, description)

@@ -31,10 +31,14 @@ class StrictNamespace:
         return lambda *args, **kwargs: _call(attribute, *args, **kwargs)
 
 
-def _call(function: Callable[..., Array], *args: Any, out: Array = None, dtype: Any = None, **kwargs: Any) -> Array:
+def _call(
+    function: Callable[..., Array], *args: Any, out: Array = None, dtype: Any = None, **kwargs: Any
+) -> Array:
     if dtype is not None and out is not None:  # a ufunc's dtype: the type to compute in
         args = tuple(
-            array_api_strict.astype(arg, dtype) if isinstance(arg, array_api_strict._array_object.Array) else arg
+            array_api_strict.astype(arg, dtype)
+            if isinstance(arg, array_api_strict._array_object.Array)
+            else arg
             for arg in args
         )
     elif dtype is not None:
@@ -42,10 +46,14 @@ def _call(function: Callable[..., Array], *args: Any, out: Array = None, dtype: 
     result = function(*args, **kwargs)
     if out is None:
         return result
-    assert result.shape == out.shape, f"{function.__name__}: out has shape {out.shape}, expected {result.shape}"
+    assert result.shape == out.shape, (
+        f"{function.__name__}: out has shape {out.shape}, expected {result.shape}"
+    )
     if result.dtype == array_api_strict.bool:  # true and false are written as 1 and 0
         result = array_api_strict.astype(result, out.dtype)
-    assert result.dtype == out.dtype, f"{function.__name__}: out has type {out.dtype}, expected {result.dtype}"
+    assert result.dtype == out.dtype, (
+        f"{function.__name__}: out has type {out.dtype}, expected {result.dtype}"
+    )
     out[...] = result
     return out
 

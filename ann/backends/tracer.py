@@ -62,7 +62,9 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
 
     __slots__ = ("array", "dtype", "ndim", "shape", "tape")  # y.flat = 0 is an error
 
-    def __init__(self, tape: list[Operation], shape: tuple[int, ...], dtype: Any, array: Any = None) -> None:
+    def __init__(
+        self, tape: list[Operation], shape: tuple[int, ...], dtype: Any, array: Any = None
+    ) -> None:
         self.tape, self.array = tape, array
         self.shape, self.ndim, self.dtype = shape, len(shape), np.dtype(dtype)
 
@@ -88,7 +90,9 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
         """Add an operation to the tape; returns its result."""
         inputs = tuple(symbol_of(self.tape, value) for value in inputs)
         if not all(map(_is_numeric, inputs)) or np.dtype(dtype).kind not in _NUMERIC:
-            raise UntraceableError(f"the function {function.__name__} of what is neither array nor number")
+            raise UntraceableError(
+                f"the function {function.__name__} of what is neither array nor number"
+            )
         shape = np.broadcast_shapes(*(getattr(value, "shape", ()) for value in inputs))
         if function in (np.sum, np.max):
             shape = (*shape[:-1], 1)
@@ -123,7 +127,9 @@ def trace(function: Callable[..., Any], *arguments: Any) -> tuple[list[Operation
 
 def _is_numeric(value: Any) -> bool:
     """Whether it is a number, or a symbol for an array of numbers."""
-    return isinstance(value, int | float) or getattr(value, "dtype", np.dtype(object)).kind in _NUMERIC
+    return (
+        isinstance(value, int | float) or getattr(value, "dtype", np.dtype(object)).kind in _NUMERIC
+    )
 
 
 def _kind(value: Any) -> Any:

@@ -42,7 +42,9 @@ class Answer:
     unsure: str
 
     @classmethod
-    def of(cls, network: NeuralNetwork, names: Sequence[str], path: Path, picture: np.ndarray) -> Answer:
+    def of(
+        cls, network: NeuralNetwork, names: Sequence[str], path: Path, picture: np.ndarray
+    ) -> Answer:
         """Prepare a picture, and apply a network of square images to it."""
         prepared = prepare(picture, math.isqrt(network.input_dim))
         outputs = network.apply(prepared.image[None])[0]

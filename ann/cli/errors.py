@@ -20,7 +20,9 @@ from ann.errors import AnnError
 
 
 @contextmanager
-def one_line_errors(kept: Callable[[], str] = lambda: "", names: Collection[str] = ()) -> Iterator[None]:
+def one_line_errors(
+    kept: Callable[[], str] = lambda: "", names: Collection[str] = ()
+) -> Iterator[None]:
     """Turn errors that a user can cause into one line on standard error and exit code 1.
 
     Ctrl-C exits with 130, SIGTERM with 143.

@@ -163,7 +163,9 @@ def data_set(text: str) -> str | Path:
     return text if text in SOURCES else user_path(text)
 
 
-def checked(check: Callable[[Any], object], convert: Callable[[str], Any], expected: str) -> Callable[[str], Any]:
+def checked(
+    check: Callable[[Any], object], convert: Callable[[str], Any], expected: str
+) -> Callable[[str], Any]:
     """An argparse type: convert the text, then check the value; either may raise ValueError."""
 
     def parse(text: str) -> Any:

@@ -74,7 +74,9 @@ def add_named_recipes(parser: Parser) -> None:
         default="classroom",
         help="a named recipe; other flags change it (default: classroom); see --list-recipes",
     )
-    parser.add_argument("--list-recipes", action=_ListRecipes, nargs=0, help="print the named recipes and exit")
+    parser.add_argument(
+        "--list-recipes", action=_ListRecipes, nargs=0, help="print the named recipes and exit"
+    )
 
 
 class _ListRecipes(argparse.Action):

@@ -44,7 +44,9 @@ def data_of(dataset: Dataset) -> str:
     return digest(*dataset.arrays().values())[:12]
 
 
-def new_row(name: str, recipe: Recipe, backend: Backend, dataset: Dataset, seconds: float) -> dict[str, Any]:
+def new_row(
+    name: str, recipe: Recipe, backend: Backend, dataset: Dataset, seconds: float
+) -> dict[str, Any]:
     """The fields of a result that describe the training: a recipe's name, the recipe, and so on."""
     return {
         "recipe": name,
@@ -68,7 +70,9 @@ def _commit() -> str:
         return "unknown"
 
 
-def matching(rows: list[dict[str, Any]], recipe: Recipe, on: str, data: str = _MNIST) -> list[dict[str, Any]]:
+def matching(
+    rows: list[dict[str, Any]], recipe: Recipe, on: str, data: str = _MNIST
+) -> list[dict[str, Any]]:
     """The results of exactly this recipe.
 
     Args:

@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 
 from ann.analysis.figures import figure_of_images
-from ann.analysis.metrics import confusion_matrix, learnt_nothing, most_confident_mistakes, wilson_interval
+from ann.analysis.metrics import (
+    confusion_matrix,
+    learnt_nothing,
+    most_confident_mistakes,
+    wilson_interval,
+)
 from ann.data.catalog import DIGITS
 
 _PICTURED = 40  # errors in the picture

@@ -41,7 +41,9 @@ def parse_flags(description: str, examples: str) -> argparse.Namespace:
         help="train one network with all processes that mpiexec started, each with its share of "
         "every batch: mpiexec -n 4 python scripts/train.py --distributed",
     )
-    parser.add_argument("--seed", type=whole(0), default=0, help="of all random numbers (default: 0)")
+    parser.add_argument(
+        "--seed", type=whole(0), default=0, help="of all random numbers (default: 0)"
+    )
     add_recipe_flags(parser)
     parser.add_argument(
         "--report-members",
@@ -61,7 +63,9 @@ def parse_flags(description: str, examples: str) -> argparse.Namespace:
 def _add_places(parser: Parser) -> None:
     """Add the flags that say where results are written."""
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--output", type=Path, metavar="FILE", help=f"the model file (default: {MODEL})")
+    group.add_argument(
+        "--output", type=Path, metavar="FILE", help=f"the model file (default: {MODEL})"
+    )
     group.add_argument(
         "--run",
         type=Path,
@@ -91,7 +95,9 @@ def _complete(flags: argparse.Namespace, parser: Parser) -> None:
     if flags.report_members and (flags.recipe.committee == 1 or not flags.recipe.validation):
         needs = "members, --committee 10, and validation images, --validation 10000"
         parser.error(f"--report-members needs {needs}")
-    flags.checkpoint_every = flags.checkpoint_every or flags.config.get("checkpoint_every") or _EVERY
+    flags.checkpoint_every = (
+        flags.checkpoint_every or flags.config.get("checkpoint_every") or _EVERY
+    )
     flags.output = flags.output or (folder / "model.pickle" if folder else MODEL)
 
 

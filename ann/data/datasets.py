@@ -113,7 +113,9 @@ def _check_folder(folder: Path) -> None:
             f"of MNIST (see data/README.md), or one of {', '.join(SOURCES)}"
         ) from None
     if not stat.S_ISDIR(mode):
-        raise DataFileError(f"{printable_path(folder)}: this is a file; name the folder with the four IDX files")
+        raise DataFileError(
+            f"{printable_path(folder)}: this is a file; name the folder with the four IDX files"
+        )
 
 
 def _read_part(folder: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:

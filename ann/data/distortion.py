@@ -98,7 +98,9 @@ class Distorter:
         self.largest = xp.asarray([of_rows + of_columns], dtype=dtype)
 
 
-def elastic_patterns(xp: Any, y: Array, x: Array, shape: tuple[int, int], smoothness: float) -> Array:
+def elastic_patterns(
+    xp: Any, y: Array, x: Array, shape: tuple[int, int], smoothness: float
+) -> Array:
     """Smooth patterns (K, h w). Sums of them with random factors of variance 1 have variance 1.
 
     They are Gaussians around the points of a lattice that reaches beyond the image. So a sum is
@@ -169,7 +171,13 @@ class DistortedBatch:
     """
 
     def __init__(
-        self, distorter: Distorter, backend: Backend, indices: Array, image_ids: Array, key: Array, out: Array
+        self,
+        distorter: Distorter,
+        backend: Backend,
+        indices: Array,
+        image_ids: Array,
+        key: Array,
+        out: Array,
     ) -> None:
         xp = backend.xp
         count = out.shape[0]
@@ -227,7 +235,9 @@ class DistortedBatch:
         backend.elementwise(_interpolated, *self._places, *self._squares, out=self._out)
 
 
-def examples(backend: Backend, image: Any, strengths: DistortionStrengths, count: int, key: int = 0) -> Any:
+def examples(
+    backend: Backend, image: Any, strengths: DistortionStrengths, count: int, key: int = 0
+) -> Any:
     """Distort an image (h, w), a uint8 host array -> (count, h, w), host floats from 0 to 255.
 
     ``key``, below 2^32, selects the distortions.

@@ -64,7 +64,9 @@ def download(name: str, folder: Path, progress: Progress | None = None) -> None:
         raise DataFileError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _download_file(source: Source, path: Path, size: int, digest: str, progress: Progress | None) -> None:
+def _download_file(
+    source: Source, path: Path, size: int, digest: str, progress: Progress | None
+) -> None:
     """Download one file from the first mirror that has it."""
     reasons = []
     for mirror in source.mirrors:
@@ -83,7 +85,9 @@ def _download_file(source: Source, path: Path, size: int, digest: str, progress:
     )
 
 
-def _download_from(address: str, path: Path, size: int, digest: str, progress: Progress | None) -> None:
+def _download_from(
+    address: str, path: Path, size: int, digest: str, progress: Progress | None
+) -> None:
     """Download a file from one address. If that fails, a .part file may remain."""
     part = path.with_name(f"{path.name}.part")
     for _ in range(2):  # a second time if the old .part file was not the beginning of this file
@@ -123,7 +127,9 @@ def _open_regular(path: str, flags: int) -> int:
     return file
 
 
-def _receive(address: str, file: BinaryIO, begun: int, size: int, progress: Progress | None) -> None:
+def _receive(
+    address: str, file: BinaryIO, begun: int, size: int, progress: Progress | None
+) -> None:
     """Append the bytes from ``begun`` on, or write all of them if the server ignores the range."""
     headers = {"User-Agent": "ann", "Accept-Encoding": "identity"}
     if begun:
@@ -138,7 +144,9 @@ def _receive(address: str, file: BinaryIO, begun: int, size: int, progress: Prog
         start = begun if resumes else 0
         promised = answer.headers.get("Content-Length")
         if promised is not None and promised != str(size - start):
-            raise _MirrorError(f"has {printable_text(promised)} bytes of it, expected {size - start}")
+            raise _MirrorError(
+                f"has {printable_text(promised)} bytes of it, expected {size - start}"
+            )
         file.truncate(start)
         _copy(answer.read1, file, start, size, progress)
 
@@ -155,7 +163,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _copy(read: Callable[[int], bytes], file: BinaryIO, done: int, size: int, progress: Progress | None) -> None:
+def _copy(
+    read: Callable[[int], bytes], file: BinaryIO, done: int, size: int, progress: Progress | None
+) -> None:
     since, before = time.monotonic(), done
     while done < size:
         chunk = _ask(read, min(_CHUNK, size - done))

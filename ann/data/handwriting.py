@@ -174,7 +174,9 @@ def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
         return Prepared(blank, tuple(notes), "the digit is too small")
     if length < 0.4 * max(picture.shape):
         notes.append("small")
-    centre = [(part.start + part.stop) / 2 / of for part, of in zip(box, picture.shape, strict=True)]
+    centre = [
+        (part.start + part.stop) / 2 / of for part, of in zip(box, picture.shape, strict=True)
+    ]
     if max(abs(place - 0.5) for place in centre) > 0.12:
         notes.append("off centre")
     near = ndimage.binary_dilation(mask, iterations=2)
@@ -235,7 +237,9 @@ def _opened(ndimage: Any, mask: np.ndarray, length: int, axis: int) -> np.ndarra
     """``binary_opening`` by a line along the axis; the time does not depend on its length."""
     shift = -1 if length % 2 == 0 else 0  # the middle of an even length, seen from its other end
     eroded = ndimage.minimum_filter1d(mask.astype(np.uint8), length, axis, mode="constant")
-    return np.asarray(ndimage.maximum_filter1d(eroded, length, axis, mode="constant", origin=shift) > 0)
+    return np.asarray(
+        ndimage.maximum_filter1d(eroded, length, axis, mode="constant", origin=shift) > 0
+    )
 
 
 def _without_specks(ndimage: Any, mask: np.ndarray) -> np.ndarray:
@@ -248,7 +252,9 @@ def _without_specks(ndimage: Any, mask: np.ndarray) -> np.ndarray:
     return np.isin(labels, good)
 
 
-def _with_usual_strokes(ndimage: Any, soft: np.ndarray, mask: np.ndarray, length: int, notes: list[str]) -> np.ndarray:
+def _with_usual_strokes(
+    ndimage: Any, soft: np.ndarray, mask: np.ndarray, length: int, notes: list[str]
+) -> np.ndarray:
     """The digit with strokes about as wide as those of MNIST."""
     inside = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     ridge = inside[(inside == ndimage.maximum_filter(inside, 3)) & mask]
@@ -287,7 +293,9 @@ def _centred(ndimage: Any, soft: np.ndarray, side: int) -> np.ndarray:
         (np.arange(count) + 0.5) * length / count - 0.5
         for count, length in zip((height, width), cut.shape, strict=True)
     )
-    small = ndimage.map_coordinates(cut, np.meshgrid(ys, xs, indexing="ij"), order=1, mode="nearest")
+    small = ndimage.map_coordinates(
+        cut, np.meshgrid(ys, xs, indexing="ij"), order=1, mode="nearest"
+    )
     small = np.clip(small / max(1e-6, float(np.percentile(small, 99))), 0.0, 1.0)
     mass = small.sum() or 1.0
     image = np.zeros((side, side), dtype=np.float32)

@@ -119,6 +119,8 @@ def _parse(unpacked: _Unpacked, dimensions: int) -> np.ndarray:
         raise ValueError(f"dimensions {shape} are {size} bytes, expected 1 to {_MAX_BYTES}")
     body = unpacked.read(size)
     if len(body) < size:
-        raise ValueError(f"truncated: {len(body)} bytes of data, expected {size} for dimensions {shape}")
+        raise ValueError(
+            f"truncated: {len(body)} bytes of data, expected {size} for dimensions {shape}"
+        )
     unpacked.check_end()
     return np.frombuffer(body, dtype=np.uint8).reshape(shape)

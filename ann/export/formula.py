@@ -99,4 +99,6 @@ def translate(
         return translated(result, example.dtype)
     except Exception as error:  # a user's function may raise anything
         reason = f"the operation {error}" if isinstance(error, KeyError) else printable_text(error)
-        raise ValueError(f"the activation {activation.name!r} cannot be exported to {language}: {reason}") from error
+        raise ValueError(
+            f"the activation {activation.name!r} cannot be exported to {language}: {reason}"
+        ) from error

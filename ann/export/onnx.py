@@ -81,7 +81,9 @@ class _Graph:
         """Add an operation of a formula; returns the name of its result."""
         name = operation.function.__name__
         sources = zip(inputs, operation.inputs, operation.kinds, strict=True)
-        inputs = [self._cast(x, getattr(source, "dtype", kind), kind) for x, source, kind in sources]
+        inputs = [
+            self._cast(x, getattr(source, "dtype", kind), kind) for x, source, kind in sources
+        ]
         if name == "astype":
             return self._cast(inputs[0], operation.kinds[0], operation.result.dtype)
         if name == "square":

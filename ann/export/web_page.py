@@ -35,13 +35,19 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
     """
     side = math.isqrt(network.input_dim)
     if side * side != network.input_dim:
-        raise ValueError(f"a page needs a network for square images, and this one takes {network.input_dim} pixels")
+        raise ValueError(
+            f"a page needs a network for square images, and this one takes {network.input_dim} pixels"
+        )
     if network.output_dim < 2:
-        raise ValueError("a page needs a network with several classes, and this one has a single output")
+        raise ValueError(
+            "a page needs a network with several classes, and this one has a single output"
+        )
     names = [layer["activation"] for layer in network.layer_list]
     formulas = (f"  {json.dumps(name)}: {_javascript(name)},\n" for name in dict.fromkeys(names))
     shape = describe_shape(network.layer_list)
-    members = f"A committee of {network.committee} networks " if network.committee > 1 else "A network "
+    members = (
+        f"A committee of {network.committee} networks " if network.committee > 1 else "A network "
+    )
     drawn = "a digit" if tuple(classes) == DIGITS else "something"
     arrays = [array for pair in network.weights_and_biases() for array in pair]
     rows = [array.reshape(network.committee, -1) for array in arrays]

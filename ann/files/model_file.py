@@ -110,7 +110,9 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         data = read_regular(path, _MAX_BYTES)
     except IsADirectoryError:
-        raise ModelFileError(f"{name}: this is a folder; the model of a run is model.pickle in it") from None
+        raise ModelFileError(
+            f"{name}: this is a folder; the model of a run is model.pickle in it"
+        ) from None
     except FileNotFoundError:
         raise ModelFileError(
             f"{name}: no such model file; scripts/train.py makes one in the folder where it is run"

@@ -63,7 +63,9 @@ def check_contents(contents: Any, *, with_checksum: bool = True) -> None:
     expect(named and contents["format"] == FORMAT, f"its format is not {FORMAT!r}")
     version = contents.get("version")
     known = type(version) is int and version == VERSION
-    expect(known, f"its version is {printable(version)}, expected {VERSION}; update ann if it is later")
+    expect(
+        known, f"its version is {printable(version)}, expected {VERSION}; update ann if it is later"
+    )
     check_keys("it", contents, {*_FIELDS, "sha256"})
     if with_checksum:
         check_checksum(contents, contents)
@@ -73,7 +75,9 @@ def check_contents(contents: Any, *, with_checksum: bool = True) -> None:
     except ModelContentsError:
         raise
     except ValueError as error:
-        raise ValueError(f"{error}; its SHA-256 is right, so it was not damaged but written like that") from None
+        raise ValueError(
+            f"{error}; its SHA-256 is right, so it was not damaged but written like that"
+        ) from None
 
 
 def check_checksum(found: dict[str, Any], contents: dict[str, Any]) -> None:
@@ -130,7 +134,9 @@ def _check_layer(name: str, layer: Any, members: set[tuple[int, ...]]) -> None:
     activation = layer["activation"]
     expect(type(activation) is str, f"{name}: its activation is {printable(activation)}")
     if activation not in ACTIVATIONS:
-        raise ModelContentsError(f"{name}: unknown activation {printable(activation)}; known: {known_activations()}")
+        raise ModelContentsError(
+            f"{name}: unknown activation {printable(activation)}; known: {known_activations()}"
+        )
     sizes = (layer["input_dim"], layer["output_dim"])
     whole = all(type(size) is int for size in sizes)
     expect(whole, f"{name}: input_dim or output_dim is not a whole number")
@@ -178,7 +184,9 @@ def _check_self_test(contents: dict[str, Any]) -> None:
         right = isinstance(array, np.ndarray) and array.ndim == 2 and array.dtype.str == kind
         expect(right, f"examples: {name} is not an array of {np.dtype(kind)} with two axes")
         count = len(test["images"])
-        expect(0 < count <= most, f"examples: {count} images, expected 1 to {most} for this network")
+        expect(
+            0 < count <= most, f"examples: {count} images, expected 1 to {most} for this network"
+        )
         fits = array.shape == (count, size)
         expect(fits, f"examples: {name} has shape {array.shape}, expected ({count}, {size})")
     finite = bool(np.isfinite(test["outputs"]).all())

@@ -142,7 +142,7 @@ def _softplus(xp: Any, z: Array) -> Array:
     return xp.clip(z, 0, LARGEST) + xp.log(1 + xp.exp(-xp.abs(z)))
 
 
-_ALL = (
+_BUILT_IN = (
     Activation("sigmoid", _sigmoid, lambda xp, y: y * (1 - y), init=glorot(4)),
     Activation("tanh", lambda xp, z: xp.tanh(z), lambda xp, y: 1 - y * y),
     Activation(
@@ -175,7 +175,7 @@ _ALL = (
     Softmax(),
     Identity(),
 )
-ACTIVATIONS = {activation.name: activation for activation in _ALL}
+ACTIVATIONS = {activation.name: activation for activation in _BUILT_IN}
 BUILT_IN = frozenset(ACTIVATIONS)
 
 
@@ -188,7 +188,9 @@ def get_activation(name: str) -> Activation:
     """The activation with this name. Raises ValueError, with the known names, if it is unknown."""
     if not isinstance(name, str) or name not in ACTIVATIONS:
         meant = did_you_mean(name, ACTIVATIONS)
-        raise ValueError(f"unknown activation {printable(name)}; known: {known_activations()}{meant}")
+        raise ValueError(
+            f"unknown activation {printable(name)}; known: {known_activations()}{meant}"
+        )
     return ACTIVATIONS[name]
 
 
@@ -208,7 +210,9 @@ def register_activation(name: str, function: Formula, derivative: Formula) -> No
             must be the slope of the function.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
-        raise ValueError(f"activation name: expected a word of letters, digits and dashes, got {printable(name)}")
+        raise ValueError(
+            f"activation name: expected a word of letters, digits and dashes, got {printable(name)}"
+        )
     if name in BUILT_IN:
         raise ValueError(f"activation {name!r} is built in; choose another name")
     check_curve(name, function, derivative)

@@ -69,10 +69,14 @@ class BatchNorm(ann.nn.layers.Layer):
         elementwise(_centred, x, self.mean, out=(self.unit, self.y))
         self.sum_rows(self.y, out=self.variance, alpha=self.share / self.count)
         elementwise(_deviation, self.variance, out=self.deviation)
-        elementwise(_normalised, self.unit, self.deviation, self.gain, self.shift, out=(self.unit, self.y))
+        elementwise(
+            _normalised, self.unit, self.deviation, self.gain, self.shift, out=(self.unit, self.y)
+        )
         return self.y
 
-    def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True) -> Array | None:
+    def backward(
+        self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
+    ) -> Array | None:
         """dL/dshift = sum dL/dy; dL/dgain = sum dL/dy u;
         dL/dx = gain / deviation (dL/dy - mean(dL/dy) - u mean(dL/dy u))
         """
@@ -99,7 +103,9 @@ class BatchNorm(ann.nn.layers.Layer):
             self.backend.call(partial(self.all_reduce, self.row))
             self.backend.copyto(self.row, out=out)
 
-    def fold(self, weight: Array, statistics: Array, gain: Array, shift: Array) -> tuple[Array, Array]:
+    def fold(
+        self, weight: Array, statistics: Array, gain: Array, shift: Array
+    ) -> tuple[Array, Array]:
         """A weight and bias that do the same as x W and this layer, with fixed statistics.
 
         gain (x W - mean) / deviation + shift = x (W gain / deviation) + shift - mean gain /
@@ -119,7 +125,9 @@ def _deviation(xp: Any, variance: Array) -> Array:
     return xp.sqrt(variance + _EPSILON)
 
 
-def _normalised(xp: Any, centred: Array, deviation: Array, gain: Array, shift: Array) -> tuple[Array, Array]:
+def _normalised(
+    xp: Any, centred: Array, deviation: Array, gain: Array, shift: Array
+) -> tuple[Array, Array]:
     unit = centred / deviation
     return unit, gain * unit + shift
 
@@ -129,7 +137,14 @@ def _product(xp: Any, grad: Array, unit: Array) -> Array:
 
 
 def _gradient(
-    xp: Any, grad: Array, unit: Array, sum_grad: Array, sum_product: Array, gain: Array, deviation: Array, factor: float
+    xp: Any,
+    grad: Array,
+    unit: Array,
+    sum_grad: Array,
+    sum_product: Array,
+    gain: Array,
+    deviation: Array,
+    factor: float,
 ) -> Array:
     """dL/dx as in ``BatchNorm.backward``.
 

@@ -37,7 +37,9 @@ class Mask:
         values: the mask.
     """
 
-    def __init__(self, backend: Backend, share: float, images: Array, key: Array, like: Array) -> None:
+    def __init__(
+        self, backend: Backend, share: float, images: Array, key: Array, like: Array
+    ) -> None:
         self._backend, self._kept = backend, 1.0 - share
         self._bits = RandomBits(backend, images, key, like.shape[-1])
         self.values = backend.xp.empty_like(like)
@@ -80,7 +82,9 @@ class Dropout(Layer):
         self.xp.multiply(x, self.mask.values, out=self.y)
         return self.y
 
-    def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True) -> Array | None:
+    def backward(
+        self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
+    ) -> Array | None:
         """dL/dx = mask dL/dy"""
         self.xp.multiply(grad, self.mask.values, out=grad)
         return grad

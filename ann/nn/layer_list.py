@@ -9,7 +9,7 @@ from typing import Any
 
 from ann.errors import printable
 from ann.nn.activations import get_activation
-from ann.nn.layers import Activation, Dense, Layer
+from ann.nn.layers import ActivationLayer, Dense, Layer
 from ann.validation import check_count
 
 LAYER_KEYS = ("input_dim", "output_dim", "activation")
@@ -27,9 +27,12 @@ def check_layer_list(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     checked: list[dict[str, Any]] = []
     for number, layer in enumerate(layers, start=1):
         if not isinstance(layer, dict) or set(layer) != set(LAYER_KEYS):
-            raise ValueError(f"layer {number}: expected a dict with {', '.join(LAYER_KEYS)}, got {printable(layer)}")
+            raise ValueError(
+                f"layer {number}: expected a dict with {', '.join(LAYER_KEYS)}, got {printable(layer)}"
+            )
         input_dim, output_dim = (
-            check_count(f"layer {number}: {key}", layer[key], at_least=1) for key in ("input_dim", "output_dim")
+            check_count(f"layer {number}: {key}", layer[key], at_least=1)
+            for key in ("input_dim", "output_dim")
         )
         try:
             get_activation(layer["activation"])
@@ -40,7 +43,13 @@ def check_layer_list(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 f"layer {number}: input_dim is {input_dim}, "
                 f"but layer {number - 1} has output_dim {checked[-1]['output_dim']}"
             )
-        checked.append({"input_dim": input_dim, "output_dim": output_dim, "activation": str(layer["activation"])})
+        checked.append(
+            {
+                "input_dim": input_dim,
+                "output_dim": output_dim,
+                "activation": str(layer["activation"]),
+            }
+        )
     return checked
 
 
@@ -50,7 +59,10 @@ def build_layers(layer_list: Sequence[dict[str, Any]]) -> list[Layer]:
     *hidden, last = layer_list
     for spec in hidden:
         init = get_activation(spec["activation"]).init
-        layers += [Dense(spec["input_dim"], spec["output_dim"], init), Activation(spec["activation"])]
+        layers += [
+            Dense(spec["input_dim"], spec["output_dim"], init),
+            ActivationLayer(spec["activation"]),
+        ]
     layers.append(Dense(last["input_dim"], last["output_dim"], get_activation("identity").init))
     return layers
 

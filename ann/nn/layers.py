@@ -60,7 +60,9 @@ class Layer:
         """x -> y. ``backward`` reads x again, so it must not change in between."""
         raise NotImplementedError
 
-    def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True) -> Array | None:
+    def backward(
+        self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
+    ) -> Array | None:
         """dL/dy -> dL/dx; it also computes the gradients of the parameters.
 
         Args:
@@ -95,7 +97,9 @@ class Dense(Layer):
     weight_gradient: Array
     bias_gradient: Array
 
-    def __init__(self, input_dim: int, output_dim: int, init: Deviation, *, bias: bool = True) -> None:
+    def __init__(
+        self, input_dim: int, output_dim: int, init: Deviation, *, bias: bool = True
+    ) -> None:
         self.input_dim = input_dim
         self.output_dim = output_dim
         self.init = init
@@ -126,7 +130,9 @@ class Dense(Layer):
             self.xp.add(self.y, self.bias, out=self.y)
         return self.y
 
-    def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True) -> Array | None:
+    def backward(
+        self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
+    ) -> Array | None:
         """dL/dW = x^T dL/dy; dL/db = the sum of dL/dy over the batch; dL/dx = dL/dy W^T"""
         self.backend.matmul(self.x.mT, grad, out=self.weight_gradient, beta=accumulate)
         if self.has_bias:
@@ -137,7 +143,7 @@ class Dense(Layer):
         return self.dx
 
 
-class Activation(Layer):
+class ActivationLayer(Layer):
     """y = f(x), where f is the activation with this name."""
 
     def __init__(self, name: str) -> None:
@@ -156,7 +162,9 @@ class Activation(Layer):
         self.f.forward(self.backend, x, out=self.y)
         return self.y
 
-    def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True) -> Array | None:
+    def backward(
+        self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
+    ) -> Array | None:
         """dL/dx = dL/dy f'(x). The derivative is computed from y where that suffices."""
         saved = self.y if self.f.derivative_of == "output" else self.x
         self.f.backward(self.backend, grad, saved)  # in place

@@ -73,7 +73,9 @@ class SigmoidCrossEntropy(CrossEntropy):
         # log(1 + e), not log1p(e): it takes a third of the time and loses less than 1e-7 per output
         xp = backend.xp
         tail = xp.log(1.0 + xp.exp(-xp.abs(logits)))
-        return xp.sum(xp.maximum(logits, 0.0) - targets * logits + tail, axis=(-2, -1)) * (1.0 / logits.shape[-2])
+        return xp.sum(xp.maximum(logits, 0.0) - targets * logits + tail, axis=(-2, -1)) * (
+            1.0 / logits.shape[-2]
+        )
 
 
 class SoftmaxCrossEntropy(CrossEntropy):

@@ -36,7 +36,12 @@ class Network:
     """
 
     def __init__(
-        self, backend: Backend, layers: Sequence[Layer], loss: Loss, parameters: Array, gradients: Array
+        self,
+        backend: Backend,
+        layers: Sequence[Layer],
+        loss: Loss,
+        parameters: Array,
+        gradients: Array,
     ) -> None:
         self.backend = backend
         self.layers = tuple(layers)
@@ -45,7 +50,9 @@ class Network:
         self.gradients = gradients
         self.leading = tuple(parameters.shape[:-1])
         self.dtype = parameters.dtype
-        self.decaying = sum(math.prod(p.shape) for layer in layers for p in layer.parameters if p.decays)
+        self.decaying = sum(
+            math.prod(p.shape) for layer in layers for p in layer.parameters if p.decays
+        )
         values, grads = self.views(parameters), self.views(gradients)
         for layer in self.layers:
             layer.bind(backend, values[layer], grads[layer])
@@ -67,7 +74,9 @@ class Network:
 
     def weights(self) -> list[Array]:
         """The parameters with weight decay, matrices (..., I, O), in the order of the vector."""
-        return [getattr(layer, p.name) for layer in self.layers for p in layer.parameters if p.decays]
+        return [
+            getattr(layer, p.name) for layer in self.layers for p in layer.parameters if p.decays
+        ]
 
     def forward(self, x: Array) -> Array:
         """x (N, I) or (..., N, I) -> logits (..., N, O)."""
@@ -75,7 +84,9 @@ class Network:
             x = layer.forward(x)
         return x
 
-    def backward(self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = False) -> Array | None:
+    def backward(
+        self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = False
+    ) -> Array | None:
         """Backpropagation: dL/d(logits) (..., N, O) -> ``gradients``, by the chain rule.
 
         The new gradients are added to ``accumulate`` times the old ones. Returns dL/dx (..., N, I),

@@ -26,7 +26,10 @@ def generator(seed: int, purpose: _Purpose, index: int = 0) -> np.random.Generat
 
 
 def drawn(
-    seeds: Sequence[int], purpose: _Purpose, index: int, draw: Callable[[np.random.Generator], np.ndarray]
+    seeds: Sequence[int],
+    purpose: _Purpose,
+    index: int,
+    draw: Callable[[np.random.Generator], np.ndarray],
 ) -> np.ndarray:
     """Call ``draw`` with the generator of each seed: (K, ...), or (...) for a single seed."""
     rows = [draw(generator(seed, purpose, index)) for seed in seeds]

@@ -31,7 +31,9 @@ def adam(
     return p - size * (m / (xp.sqrt(v) + epsilon)), m, v
 
 
-def adamw(xp: Any, p: Array, g: Array, m: Array, v: Array, shrink: Array, *numbers: Any) -> tuple[Array, Array, Array]:
+def adamw(
+    xp: Any, p: Array, g: Array, m: Array, v: Array, shrink: Array, *numbers: Any
+) -> tuple[Array, Array, Array]:
     """Loshchilov & Hutter (2019), algorithm 2: Adam on p (1 - rate weight_decay).
 
     As in PyTorch, this rate is the whole learning rate. In the paper it is the schedule's factor.

@@ -31,7 +31,8 @@ class Scalars:
     def table(self, first: int, learning_rates: Sequence[float]) -> Array:
         """A device array with one row for each step after the ``first`` ones."""
         rows = [
-            [function(step, rate) for function in self._functions] + [0.0] * (_CAPACITY - len(self._functions))
+            [function(step, rate) for function in self._functions]
+            + [0.0] * (_CAPACITY - len(self._functions))
             for step, rate in enumerate(learning_rates, start=first + 1)
         ]
         return self._backend.xp.asarray(rows, dtype=self._vector.dtype)

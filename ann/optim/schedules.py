@@ -36,7 +36,9 @@ def _one_cycle(step: int, steps: int) -> float:
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
-def get_schedule(name: str, learning_rate: float, steps: int, warmup: float = 0.0) -> Callable[[int], float]:
+def get_schedule(
+    name: str, learning_rate: float, steps: int, warmup: float = 0.0
+) -> Callable[[int], float]:
     """A function that maps a step, 0 .. steps - 1, to its learning rate, which is always above 0.
 
     Args:

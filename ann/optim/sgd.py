@@ -46,7 +46,9 @@ class SGD(Optimizer):
         self.backend.elementwise(step, p, v, self.rate, out=p)
 
 
-def nesterov(xp: Any, p: Array, g: Array, v: Array, rate: Array, momentum: float) -> tuple[Array, Array, Array]:
+def nesterov(
+    xp: Any, p: Array, g: Array, v: Array, rate: Array, momentum: float
+) -> tuple[Array, Array, Array]:
     """Bengio et al. (2013), equation 7, arranged as in PyTorch."""
     v = momentum * v + g
     g = g + momentum * v

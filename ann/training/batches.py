@@ -50,7 +50,9 @@ class ImageSet:
         upload = network.backend.from_host
         dtype = network.dtype_name
         self.count = len(images)
-        targets = check_targets("labels", labels, self.count, network.output_dim, network.network.loss.targets)
+        targets = check_targets(
+            "labels", labels, self.count, network.output_dim, network.network.loss.targets
+        )
         targets = (1.0 - label_smoothing) * targets + label_smoothing / network.output_dim
         self.targets = upload(targets.astype(dtype))
         classes = classes_of(labels)
@@ -64,12 +66,19 @@ class ImageSet:
 
 
 def training_set(
-    network: NeuralNetwork, images: Any, labels: Any, recipe: Recipe, shape: tuple[int, ...] = (), weights: Any = None
+    network: NeuralNetwork,
+    images: Any,
+    labels: Any,
+    recipe: Recipe,
+    shape: tuple[int, ...] = (),
+    weights: Any = None,
 ) -> ImageSet:
     """The training images, prepared for the recipe."""
     lit = lit_pixels(network, images, recipe)
     smoothing = recipe.label_smoothing
-    return ImageSet(network, images, labels, label_smoothing=smoothing, weights=weights, lit=lit, shape=shape)
+    return ImageSet(
+        network, images, labels, label_smoothing=smoothing, weights=weights, lit=lit, shape=shape
+    )
 
 
 def lit_pixels(network: NeuralNetwork, images: Any, recipe: Recipe) -> Any:
@@ -97,7 +106,9 @@ def _is_new(network: NeuralNetwork) -> bool:
     ``recipe`` does not tell: training that was stopped sets none, nor does ``train_batch``.
     """
     first: Any = network.network.layers[0]
-    initial = drawn(network.seeds, "weights", 0, lambda random: first.initial_values(random)["weight"])
+    initial = drawn(
+        network.seeds, "weights", 0, lambda random: first.initial_values(random)["weight"]
+    )
     weight = network.backend.to_host(first.weight)
     return bool((weight == initial.astype(network.dtype_name)).all())
 
@@ -108,12 +119,16 @@ def distorter(network: NeuralNetwork, images: ImageSet, recipe: Recipe) -> Disto
         return None
     xp = network.backend.xp
     if len(images.shape) != 2 or images.pixels.dtype != xp.uint8:
-        raise ValueError("train_images: distortions need images of shape (N, height, width) with uint8 pixels")
+        raise ValueError(
+            "train_images: distortions need images of shape (N, height, width) with uint8 pixels"
+        )
     rotation_shares = xp.ones(images.count, dtype=network.network.dtype)
     if images.labels is not None:
         rotated_less = (images.labels == 1) | (images.labels == 7)  # or they become other digits
         rotation_shares = 1.0 - 0.5 * xp.astype(rotated_less, network.network.dtype)
-    return Distorter(network.backend, images.pixels, images.shape, recipe.strengths, rotation_shares)
+    return Distorter(
+        network.backend, images.pixels, images.shape, recipe.strengths, rotation_shares
+    )
 
 
 class BatchBuffer:
@@ -155,18 +170,28 @@ class BatchBuffer:
         self.indices = xp.reshape(indices, (-1,), copy=False)
         self.x = xp.empty((*indices.shape, images.pixels.shape[1]), dtype=dtype)
         self.targets = xp.empty((*indices.shape, images.targets.shape[1]), dtype=dtype)
-        self.weights = None if images.weights is None else xp.empty((*indices.shape, 1), dtype=dtype)
+        self.weights = (
+            None if images.weights is None else xp.empty((*indices.shape, 1), dtype=dtype)
+        )
         self.image_ids = xp.empty_like(indices, dtype=xp.uint32)
         # The same arrays, with the images of all members one after another
         self.flat_x, self.flat_targets = (self._flat(array) for array in (self.x, self.targets))
         self.flat_weights = None if self.weights is None else self._flat(self.weights)
         is_float = images.pixels.dtype == dtype
-        self.gathered = self.flat_x if is_float else xp.empty_like(self.flat_x, dtype=images.pixels.dtype)
+        self.gathered = (
+            self.flat_x if is_float else xp.empty_like(self.flat_x, dtype=images.pixels.dtype)
+        )
         self.distorted = None
         if distorter:
             ids = self.image_ids
-            self.distorted = DistortedBatch(distorter, backend, indices, ids, distortion_key, self.flat_x)
-        self.mask = Mask(backend, input_dropout, self.image_ids, pixel_key, self.x) if input_dropout else None
+            self.distorted = DistortedBatch(
+                distorter, backend, indices, ids, distortion_key, self.flat_x
+            )
+        self.mask = (
+            Mask(backend, input_dropout, self.image_ids, pixel_key, self.x)
+            if input_dropout
+            else None
+        )
 
     def _flat(self, array: Array) -> Array:
         return self.backend.xp.reshape(array, (self.indices.shape[0], -1), copy=False)
@@ -179,7 +204,9 @@ class BatchBuffer:
         if images.weights is not None:
             xp.take(images.weights, self.indices, axis=0, out=self.flat_weights)
         if self.random:
-            backend.copyto(xp.reshape(self.indices, self.image_ids.shape, copy=False), out=self.image_ids)
+            backend.copyto(
+                xp.reshape(self.indices, self.image_ids.shape, copy=False), out=self.image_ids
+            )
         if self.distorted:
             self.distorted.fill()
             xp.multiply(self.x, PIXEL_SCALE, out=self.x)

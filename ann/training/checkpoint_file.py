@@ -27,7 +27,17 @@ from ann.training.report import EpochReport
 
 FORMAT, VERSION = "ann-checkpoint", 2
 _MAX_BYTES = 2**34
-_FIELDS = {"format", "version", "run", "epoch", "step", "seconds", "finished", "warned_of", "reports"}
+_FIELDS = {
+    "format",
+    "version",
+    "run",
+    "epoch",
+    "step",
+    "seconds",
+    "finished",
+    "warned_of",
+    "reports",
+}
 
 
 @dataclass
@@ -52,7 +62,10 @@ class TrainingState:
 
 
 def write_checkpoint(
-    path: str | os.PathLike[str], run: Mapping[str, Any], state: TrainingState, arrays: Mapping[str, np.ndarray]
+    path: str | os.PathLike[str],
+    run: Mapping[str, Any],
+    state: TrainingState,
+    arrays: Mapping[str, np.ndarray],
 ) -> None:
     """Write a checkpoint completely or not at all.
 
@@ -73,7 +86,9 @@ def write_checkpoint(
     write_atomically(path, buffer.getbuffer())
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], TrainingState, dict[str, np.ndarray]]:
+def read_checkpoint(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, Any], TrainingState, dict[str, np.ndarray]]:
     """The arguments of ``write_checkpoint`` from its file: run, state and arrays.
 
     Raises:
@@ -88,7 +103,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Train
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except Exception as error:  # zipfile, NumPy and the tokenizer that it uses raise many types
-        raise CheckpointError(f"{path}: not a checkpoint, or damaged: {' '.join(str(error).split())}") from None
+        raise CheckpointError(
+            f"{path}: not a checkpoint, or damaged: {' '.join(str(error).split())}"
+        ) from None
 
 
 def _parse(data: bytes) -> tuple[dict[str, Any], TrainingState, dict[str, np.ndarray]]:

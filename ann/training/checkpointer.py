@@ -15,7 +15,12 @@ from ann.backends.base import Array
 from ann.errors import CheckpointError
 from ann.files.atomic import check_writable, user_path
 from ann.neural_network import NeuralNetwork
-from ann.training.checkpoint_file import TrainingState, check_same_run, read_checkpoint, write_checkpoint
+from ann.training.checkpoint_file import (
+    TrainingState,
+    check_same_run,
+    read_checkpoint,
+    write_checkpoint,
+)
 from ann.training.distributed import SINGLE_PROCESS, Processes, on_first
 from ann.training.early_stopping import EarlyStopping
 from ann.training.report import EpochReport
@@ -175,12 +180,16 @@ class Checkpointer:
         check_same_run(path, run, self._run)
         state, epochs = self.state, self._run["recipe"]["epochs"]
         if state.step > self._trainer.steps or state.epoch > epochs + state.finished:
-            raise CheckpointError(f"{path}: not a checkpoint, or damaged: epoch {state.epoch}, step {state.step}")
+            raise CheckpointError(
+                f"{path}: not a checkpoint, or damaged: epoch {state.epoch}, step {state.step}"
+            )
         wanted = self._arrays()
         for name, array in wanted.items():
             expected = (array.shape, self._network.dtype_name)
             if name not in found or (found[name].shape, found[name].dtype.name) != expected:
-                raise CheckpointError(f"{path}: not a checkpoint of this run, or damaged: wrong {name}")
+                raise CheckpointError(
+                    f"{path}: not a checkpoint of this run, or damaged: wrong {name}"
+                )
         for name, array in wanted.items():
             array[...] = self._network.backend.from_host(found[name])
         if self._stopping:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ann.errors import TrainingWarning
 from ann.neural_network import NeuralNetwork
-from ann.nn.layers import Activation
+from ann.nn.layers import ActivationLayer
 from ann.nn.network import fill_inputs
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
@@ -32,7 +32,9 @@ _GROWN = 2.0  # diverging: more than this many times the smallest loss
 class Diagnostics:
     """Checks a run after each epoch and warns if something looks wrong, once per problem."""
 
-    def __init__(self, network: NeuralNetwork, images: np.ndarray, labels: np.ndarray, recipe: Recipe) -> None:
+    def __init__(
+        self, network: NeuralNetwork, images: np.ndarray, labels: np.ndarray, recipe: Recipe
+    ) -> None:
         """``images`` (N, I) and ``labels`` (N,), or target rows, are the training data."""
         # Random, since data may be sorted or periodic; a separate generator changes nothing else
         chosen = np.random.default_rng(0).permutation(len(images))[:_SAMPLE]
@@ -68,16 +70,24 @@ class Diagnostics:
 class _Findings:
     """The evidence for the checks, computed when it is first needed."""
 
-    def __init__(self, run: Diagnostics, reports: Sequence[EpochReport], warned_of: Sequence[str]) -> None:
+    def __init__(
+        self, run: Diagnostics, reports: Sequence[EpochReport], warned_of: Sequence[str]
+    ) -> None:
         self.images, self.labels, self.recipe = run.images, run.labels, run.recipe
-        self.reports, self.largest_at_start, self._network = reports, run.largest_weight, run.network
+        self.reports, self.largest_at_start, self._network = (
+            reports,
+            run.largest_weight,
+            run.network,
+        )
         self.warned_before = bool(warned_of)
 
     @cached_property
     def host(self) -> NeuralNetwork:
         """A copy of the network on the host."""
         net = self._network
-        host = NeuralNetwork(net.layer_list, net.loss_name, "cpu", 0, net.dtype_name, _first_member(net))
+        host = NeuralNetwork(
+            net.layer_list, net.loss_name, "cpu", 0, net.dtype_name, _first_member(net)
+        )
         host.warned = True  # ``fit`` has checked the images already
         return host
 
@@ -106,7 +116,7 @@ class _Findings:
         found: list[tuple[int, Any, np.ndarray]] = []
         for layer in self.host.network.layers:
             x = layer.forward(x)
-            if isinstance(layer, Activation):
+            if isinstance(layer, ActivationLayer):
                 found.append((len(found) + 1, layer.f, x))
         return found
 
@@ -160,7 +170,12 @@ def _shuffled_labels(found: _Findings) -> str:
 
 def _vanished_weights(found: _Findings) -> str:
     decay, largest = found.recipe.weight_decay, _largest_weight(found.host)
-    if decay and largest < 0.5 * found.largest_at_start and found.learns_poorly and not found.warned_before:
+    if (
+        decay
+        and largest < 0.5 * found.largest_at_start
+        and found.learns_poorly
+        and not found.warned_before
+    ):
         advice = _defaults(found.recipe) or "try weight decay 0"
         return (
             f"weight decay has pulled all weights to 0 (the largest is {largest:.2g}), so the "

@@ -99,7 +99,9 @@ def check_same(processes: Processes, values: dict[str, Any]) -> None:
         for rank, other in enumerate(everywhere):
             if other.get(name) != value:
                 found, expected = str(other.get(name))[:60], str(value)[:60]
-                raise ValueError(f"process {rank} differs from process 0 in its {name}: {found}, not {expected}")
+                raise ValueError(
+                    f"process {rank} differs from process 0 in its {name}: {found}, not {expected}"
+                )
 
 
 def shard(processes: Processes, batch: slice) -> tuple[slice, float]:

@@ -22,22 +22,29 @@ class EpochLoss:
             the rows of its own images.
     """
 
-    def __init__(self, network: NeuralNetwork, images: ImageSet, batch_size: int, processes: Processes) -> None:
+    def __init__(
+        self, network: NeuralNetwork, images: ImageSet, batch_size: int, processes: Processes
+    ) -> None:
         xp = network.backend.xp
         self._network = network
         self._images = images
         self._processes = processes
         # zeros: rows of other processes are multiplied by 0, and 0 times NaN is NaN
         self.logits = xp.zeros(
-            (*network.network.leading, images.count, network.output_dim), dtype=network.network.dtype
+            (*network.network.leading, images.count, network.output_dim),
+            dtype=network.network.dtype,
         )
         if processes.size > 1:
             shares = [shard(processes, batch) for batch in slices(images.count, batch_size)]
             parts = [part for part, share in shares if share]
             self._own = xp.zeros((images.count, 1), dtype=network.network.dtype)
             for part in parts:
-                self._own[part, :] = xp.ones((part.stop - part.start, 1), dtype=network.network.dtype)
-            self._own_rows = xp.concat([xp.arange(part.start, part.stop, dtype=xp.int64) for part in parts])
+                self._own[part, :] = xp.ones(
+                    (part.stop - part.start, 1), dtype=network.network.dtype
+                )
+            self._own_rows = xp.concat(
+                [xp.arange(part.start, part.stop, dtype=xp.int64) for part in parts]
+            )
 
     def sum(self, order: Any) -> Array:
         """The sum of the losses of an epoch's images, averaged over members: a 0-d device array.
@@ -54,7 +61,9 @@ class EpochLoss:
         for chunk in slices(order.shape[-1], max(1, _NUMBERS // network.output_dim)):
             logits = all_logits[..., chunk, :]
             targets = xp.take(self._images.targets, xp.reshape(order[..., chunk], (-1,)), axis=0)
-            loss = network.network.loss.value(network.backend, logits, xp.reshape(targets, logits.shape, copy=False))
+            loss = network.network.loss.value(
+                network.backend, logits, xp.reshape(targets, logits.shape, copy=False)
+            )
             total += loss * float(logits.shape[-2])
         if self._processes.size == 1:
             return xp.mean(total)

@@ -83,21 +83,37 @@ def fit(
     """
     functions = isinstance(callbacks, Sequence) and all(map(callable, callbacks))
     if not functions or not (checkpoints is None or isinstance(checkpoints, Checkpoints)):
-        raise ValueError("callbacks: expected a list of functions, and for checkpoints ann.Checkpoints(path) or None")
-    data = on_all(processes, lambda: check_training_data(network, dataset, recipe, weights, processes))
+        raise ValueError(
+            "callbacks: expected a list of functions, and for checkpoints ann.Checkpoints(path) or None"
+        )
+    data = on_all(
+        processes, lambda: check_training_data(network, dataset, recipe, weights, processes)
+    )
     with network.backend.ignore_overflow():
         images = training_set(network, data.images, data.labels, recipe, data.shape, data.weights)
-        validation = ImageSet(network, data.validation_images, data.validation_labels) if recipe.validation else None
+        validation = (
+            ImageSet(network, data.validation_images, data.validation_labels)
+            if recipe.validation
+            else None
+        )
         trainer = Trainer(network, images, recipe, processes)
-        early_stopping = EarlyStopping(network, recipe.early_stopping) if recipe.early_stopping else None
-        diagnostics = Diagnostics(network, data.images, data.labels, recipe) if processes.rank == 0 else None
+        early_stopping = (
+            EarlyStopping(network, recipe.early_stopping) if recipe.early_stopping else None
+        )
+        diagnostics = (
+            Diagnostics(network, data.images, data.labels, recipe) if processes.rank == 0 else None
+        )
         run = _run(network, recipe, data)
         if processes.size > 1:
             check_same(processes, run())
         checkpointer = Checkpointer(checkpoints, network, trainer, early_stopping, run, processes)
     state = checkpointer.state
-    network.self_test_images = data.images[:SELF_TEST_IMAGES] if data.images.dtype.name == "uint8" else None
-    rate = get_schedule(recipe.schedule, recipe.learning_rate, trainer.steps * recipe.epochs, recipe.warmup)
+    network.self_test_images = (
+        data.images[:SELF_TEST_IMAGES] if data.images.dtype.name == "uint8" else None
+    )
+    rate = get_schedule(
+        recipe.schedule, recipe.learning_rate, trainer.steps * recipe.epochs, recipe.warmup
+    )
     interrupted = False
 
     def on_step(done: int, size: int) -> bool:
@@ -111,7 +127,9 @@ def fit(
         checkpointer.start_clock()
         first = (epoch - 1) * trainer.steps
         rates = [rate(step) for step in range(first, first + trainer.steps)]
-        order = drawn(network.seeds, "order", epoch, lambda random: random.permutation(images.count))
+        order = drawn(
+            network.seeds, "order", epoch, lambda random: random.permutation(images.count)
+        )
         with network.backend.ignore_overflow():
             done = trainer.run_epoch(order, epoch, rates, on_step, start=state.step)
             if done < trainer.steps:
@@ -140,7 +158,9 @@ def fit(
     return state.reports
 
 
-def _run(network: NeuralNetwork, recipe: Recipe, data: TrainingData) -> Callable[[], dict[str, Any]]:
+def _run(
+    network: NeuralNetwork, recipe: Recipe, data: TrainingData
+) -> Callable[[], dict[str, Any]]:
     """A function that returns what identifies the run, as plain values. It takes a moment."""
     return lambda: {
         "network": {
@@ -159,13 +179,19 @@ def _run(network: NeuralNetwork, recipe: Recipe, data: TrainingData) -> Callable
 
 def _raise_if_diverged(network: NeuralNetwork, loss: float, epoch: int, recipe: Recipe) -> None:
     """Raise DivergenceError, naming diverged members, unless loss and parameters are finite."""
-    totals = network.backend.to_host(network.backend.xp.sum(network.parameters, axis=-1))  # finite if all are
+    totals = network.backend.to_host(
+        network.backend.xp.sum(network.parameters, axis=-1)
+    )  # finite if all are
     finite = [math.isfinite(total) for total in totals.reshape(-1).tolist()]
     if math.isfinite(loss) and all(finite):
         return
     seeds = [str(seed) for seed, good in zip(network.seeds, finite, strict=True) if not good]
     plural = "s" * (len(seeds) > 1)
-    whose = f", the member{plural} with seed{plural} {', '.join(seeds)}" if network.committee > 1 and seeds else ""
+    whose = (
+        f", the member{plural} with seed{plural} {', '.join(seeds)}"
+        if network.committee > 1 and seeds
+        else ""
+    )
     raise DivergenceError(
         f"training diverged in epoch {epoch} of {recipe.epochs}{whose}: the numbers overflowed; {lower_rate(recipe)}"
     )
@@ -175,6 +201,10 @@ def _evaluate(network: NeuralNetwork, images: ImageSet, processes: Processes) ->
     """Loss and errors on the images, of which each process measures its share."""
     part, share = shard(processes, slice(0, images.count))
     labels = None if images.labels is None else images.labels[part]
-    found = network.measure(images.pixels[part, :], images.targets[part, :], labels) if share else (0.0, 0)
+    found = (
+        network.measure(images.pixels[part, :], images.targets[part, :], labels)
+        if share
+        else (0.0, 0)
+    )
     losses, errors = zip(*processes.gather(found), strict=True)
     return Evaluation(sum(losses) / images.count, sum(errors), images.count)

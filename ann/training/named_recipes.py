@@ -42,10 +42,20 @@ _QUICK = Recipe(
     elastic=1.0,
 )
 
-_RECORD = replace(_QUICK, hidden=(1500, 1000, 500), epochs=300, rotation=15.0, scaling=0.2, shear=15.0, elastic=1.2)
+_RECORD = replace(
+    _QUICK,
+    hidden=(1500, 1000, 500),
+    epochs=300,
+    rotation=15.0,
+    scaling=0.2,
+    shear=15.0,
+    elastic=1.2,
+)
 
 RECIPES = {
-    "classroom": NamedRecipe(Recipe(), "the network of the README, on undistorted images", "7 s on two cores"),
+    "classroom": NamedRecipe(
+        Recipe(), "the network of the README, on undistorted images", "7 s on two cores"
+    ),
     "classroom-distorted": NamedRecipe(
         Recipe(
             epochs=120,

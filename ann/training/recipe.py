@@ -63,10 +63,18 @@ class Recipe:
         ValueError: a value is out of bounds, or two do not fit together; the error names the field.
     """
 
-    hidden: tuple[int, ...] = _field((128, 32), "widths of the hidden layers, or none", "N,N,...", at_least=1)
-    activation: str = _field("sigmoid", "activation of the hidden layers", "NAME", choices=ACTIVATIONS)
-    output_activation: str = _field("sigmoid", "activation of the output layer", "NAME", choices=ACTIVATIONS)
-    loss: str = _field("cross-entropy", "cross-entropy needs sigmoid or softmax outputs", choices=LOSSES)
+    hidden: tuple[int, ...] = _field(
+        (128, 32), "widths of the hidden layers, or none", "N,N,...", at_least=1
+    )
+    activation: str = _field(
+        "sigmoid", "activation of the hidden layers", "NAME", choices=ACTIVATIONS
+    )
+    output_activation: str = _field(
+        "sigmoid", "activation of the output layer", "NAME", choices=ACTIVATIONS
+    )
+    loss: str = _field(
+        "cross-entropy", "cross-entropy needs sigmoid or softmax outputs", choices=LOSSES
+    )
     committee: int = _field(
         1,
         "networks trained side by side, each with its own seed; their outputs are averaged",
@@ -76,7 +84,9 @@ class Recipe:
     optimizer: str = _field("adamw", "how a gradient becomes an update", choices=OPTIMIZERS)
     learning_rate: float = _field(BY_RULE, "largest learning rate; see --schedule", "RATE", above=0)
     momentum: float = _field(0.9, "decay of the running mean of gradients", **_SHARE)
-    weight_decay: float = _field(BY_RULE, "how strongly weights (not biases) shrink towards 0", "RATE", at_least=0)
+    weight_decay: float = _field(
+        BY_RULE, "how strongly weights (not biases) shrink towards 0", "RATE", at_least=0
+    )
     label_smoothing: float = _field(0.0, "share of each target, spread over all classes", **_SHARE)
     dropout: float = _field(0.0, "share of hidden neurons that training zeroes", **_SHARE)
     input_dropout: float = _field(0.0, "share of pixels that training zeroes", **_SHARE)
@@ -88,9 +98,13 @@ class Recipe:
         below=180,
     )
     scaling: float = _field(0.0, "scale their height and width by up to this share", **_SHARE)
-    shear: float = _field(0.0, "shear them by up to this many degrees", "DEGREES", at_least=0, below=90)
+    shear: float = _field(
+        0.0, "shear them by up to this many degrees", "DEGREES", at_least=0, below=90
+    )
     shift: float = _field(0.0, "shift them by up to this many pixels along each axis", **_PIXELS)
-    elastic: float = _field(0.0, "warp them: pixels move by this standard deviation; try 1.2", **_PIXELS)
+    elastic: float = _field(
+        0.0, "warp them: pixels move by this standard deviation; try 1.2", **_PIXELS
+    )
     adversarial: float = _field(
         0.0,
         "also train on each image moved this far (in inputs from 0 to 1) to where its loss is "
@@ -99,9 +113,15 @@ class Recipe:
         at_least=0,
     )
     clip: float = _field(0.0, "limit for the norm of the gradient, 0 for none", **_NORM)
-    max_norm: float = _field(0.0, "limit for the norm of each hidden neuron's weights, 0 for none", **_NORM)
-    average: float = _field(0.0, "decay of the moving average of the parameters, 0 for none", **_SHARE)
-    batch_norm: bool = _field(False, "normalise the sums of hidden neurons over each batch, which should be large")
+    max_norm: float = _field(
+        0.0, "limit for the norm of each hidden neuron's weights, 0 for none", **_NORM
+    )
+    average: float = _field(
+        0.0, "decay of the moving average of the parameters, 0 for none", **_SHARE
+    )
+    batch_norm: bool = _field(
+        False, "normalise the sums of hidden neurons over each batch, which should be large"
+    )
     batch_size: int = _field(200, "images in each step", **_COUNT)
     epochs: int = _field(24, "passes over the training images", **_COUNT)
     schedule: str = _field(
@@ -110,7 +130,9 @@ class Recipe:
         "cosine, down to 0; one-cycle, up and down",
         choices=SCHEDULES,
     )
-    warmup: float = _field(BY_RULE, "share of the steps in which the learning rate first rises", **_SHARE)
+    warmup: float = _field(
+        BY_RULE, "share of the steps in which the learning rate first rises", **_SHARE
+    )
     validation: int = _field(
         0,
         "use the last N training images as validation images, and do not train on them",
@@ -171,16 +193,22 @@ class Recipe:
         """
         copy = dataclasses.replace(self, **fields)
         before, after = self.default_rates(), copy.default_rates()
-        rates = {name: _in_proportion(getattr(self, name), before[name], after[name]) for name in after}
+        rates = {
+            name: _in_proportion(getattr(self, name), before[name], after[name]) for name in after
+        }
         rates["warmup"] = min(rates["warmup"], max(0.5, self.warmup))  # it is a share of the steps
         return dataclasses.replace(copy, **{**rates, **fields})
 
     @property
     def strengths(self) -> DistortionStrengths:
         """How far training images are distorted."""
-        return DistortionStrengths(self.rotation, self.scaling, self.shear, self.shift, self.elastic)
+        return DistortionStrengths(
+            self.rotation, self.scaling, self.shear, self.shift, self.elastic
+        )
 
-    def network(self, dataset: Dataset, device: str | Backend = "cpu", seed: int = 0) -> NeuralNetwork:
+    def network(
+        self, dataset: Dataset, device: str | Backend = "cpu", seed: int = 0
+    ) -> NeuralNetwork:
         """A new network for the images and classes of a data set."""
         layers = self.layer_list(dataset.train_images[0].size, len(dataset.classes))
         return NeuralNetwork(layers, self.loss, device, seed, committee=self.committee)
@@ -191,7 +219,9 @@ class Recipe:
         activations = [self.activation] * len(self.hidden) + [self.output_activation]
         return [
             {"input_dim": inputs, "output_dim": outputs, "activation": activation}
-            for (inputs, outputs), activation in zip(itertools.pairwise(widths), activations, strict=True)
+            for (inputs, outputs), activation in zip(
+                itertools.pairwise(widths), activations, strict=True
+            )
         ]
 
     def training_fields(self) -> dict[str, Any]:

@@ -125,7 +125,9 @@ def _use_of(folder: Path) -> str:
     return f"continue its run with --resume {quote(str(folder))}, or "
 
 
-def run_config(recipe: Recipe, seed: int, dataset: Dataset, backend: Backend, **flags: Any) -> dict[str, Any]:
+def run_config(
+    recipe: Recipe, seed: int, dataset: Dataset, backend: Backend, **flags: Any
+) -> dict[str, Any]:
     """What it takes to repeat a run, as plain values: recipe, seed, device, checksums and versions.
 
     ``flags``: the other flags of scripts/train.py; see ``_TYPES``.
@@ -175,5 +177,7 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise AnnError(f"{file}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise AnnError(f"{file}: not the config of a run: {reason}; start a new run in another folder") from None
+        raise AnnError(
+            f"{file}: not the config of a run: {reason}; start a new run in another folder"
+        ) from None
     return config

@@ -89,7 +89,9 @@ class Step:
         for hook in self.after_update:
             hook()
 
-    def backpropagate(self, x: Array, accumulate: float, *, input_gradient: bool = False) -> Array | None:
+    def backpropagate(
+        self, x: Array, accumulate: float, *, input_gradient: bool = False
+    ) -> Array | None:
         """Forward and backward; the new gradients are added to ``accumulate`` times the old ones."""
         xp, batch = self.backend.xp, self.batch
         self.outputs = self.network.forward(x)
@@ -98,7 +100,9 @@ class Step:
             xp.multiply(self.grad, batch.weights, out=self.grad)
         if self.factor != 1.0:
             xp.multiply(self.grad, self.factor, out=self.grad)
-        return self.network.backward(self.grad, accumulate=accumulate, input_gradient=input_gradient)
+        return self.network.backward(
+            self.grad, accumulate=accumulate, input_gradient=input_gradient
+        )
 
 
 class Trainer:
@@ -119,7 +123,11 @@ class Trainer:
     """
 
     def __init__(
-        self, network: NeuralNetwork, images: ImageSet, recipe: Recipe, processes: Processes = SINGLE_PROCESS
+        self,
+        network: NeuralNetwork,
+        images: ImageSet,
+        recipe: Recipe,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         xp = network.backend.xp
         self.steps = math.ceil(images.count / recipe.batch_size)
@@ -131,7 +139,9 @@ class Trainer:
         backend = self._backend = network.backend.recorder()
         all_reduce = processes.sum if processes.size > 1 else None
         # One for the inputs of each layer, and one for distortions; they change every epoch
-        self._keys = xp.zeros((*network.network.leading, len(network.layer_list) + 1), dtype=xp.uint32)
+        self._keys = xp.zeros(
+            (*network.network.leading, len(network.layer_list) + 1), dtype=xp.uint32
+        )
         self._model = TrainingModel(network, backend, recipe, self._keys, images.lit, all_reduce)
         model = self._model.network
         self._distorter = distorter(network, images, recipe)
@@ -261,8 +271,12 @@ class Trainer:
         upload = self._user.backend.from_host
         seeds = self._user.seeds
         count = self._keys.shape[-1] - 1
-        dropout = drawn(seeds, "dropout", epoch - 1, lambda random: random.integers(2**32, size=count))
-        distortion = drawn(seeds, "distortion", epoch - 1, lambda random: random.integers(2**32, size=1))
+        dropout = drawn(
+            seeds, "dropout", epoch - 1, lambda random: random.integers(2**32, size=count)
+        )
+        distortion = drawn(
+            seeds, "distortion", epoch - 1, lambda random: random.integers(2**32, size=1)
+        )
         self._keys[..., :-1] = upload(dropout.astype("uint32"))
         self._keys[..., -1:] = upload(distortion.astype("uint32"))
 

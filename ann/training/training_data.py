@@ -57,7 +57,9 @@ def check_training_data(
     for name, (value, kind) in kinds.items():
         if not isinstance(value, kind):
             hint = "; ann.load_dataset makes data sets" if kind is Dataset else ""
-            raise ValueError(f"{name}: expected an ann.{kind.__name__}, got {type(value).__name__}{hint}")
+            raise ValueError(
+                f"{name}: expected an ann.{kind.__name__}, got {type(value).__name__}{hint}"
+            )
     if recipe.committee not in (1, network.committee):
         has = f"a committee of {network.committee}" if network.committee > 1 else "not a committee"
         raise ValueError(
@@ -73,16 +75,24 @@ def check_training_data(
         labels = check_labels("train_labels", labels, network.output_dim, len(images))
     count = len(images) - recipe.validation
     if count < 1:
-        raise ValueError(f"validation: {recipe.validation} validation images of {len(images)} leave none to train on")
+        raise ValueError(
+            f"validation: {recipe.validation} validation images of {len(images)} leave none to train on"
+        )
     if recipe.batch_size > count:
-        raise ValueError(f"batch_size: {recipe.batch_size} is more than the {count} training images")
+        raise ValueError(
+            f"batch_size: {recipe.batch_size} is more than the {count} training images"
+        )
     if recipe.batch_size < processes.size:
-        raise ValueError(f"batch_size: {recipe.batch_size} images a batch are too few for {processes.size} processes")
+        raise ValueError(
+            f"batch_size: {recipe.batch_size} images a batch are too few for {processes.size} processes"
+        )
     weights = _checked_weights(weights, len(images), count)
     network.warn_of_unscaled("train_images", images[:count], stacklevel=6)
     if processes.rank == 0 and (problem := _sorted_labels(labels[:count], labels[count:])):
         warnings.warn(f"validation: {problem}", TrainingWarning, stacklevel=5)
-    return TrainingData(images[:count], labels[:count], images[count:], labels[count:], pictures.shape[1:], weights)
+    return TrainingData(
+        images[:count], labels[:count], images[count:], labels[count:], pictures.shape[1:], weights
+    )
 
 
 def _checked_weights(weights: Any, given: int, trained_on: int) -> Any:
@@ -91,7 +101,9 @@ def _checked_weights(weights: Any, given: int, trained_on: int) -> Any:
         return None
     checked = check_weights("weights", weights, given)[:trained_on]
     if not checked.any():
-        raise ValueError("weights: all training images have weight zero, so nothing would be learnt")
+        raise ValueError(
+            "weights: all training images have weight zero, so nothing would be learnt"
+        )
     return checked
 
 
@@ -100,13 +112,17 @@ def _sorted_labels(trained_on: Any, held_out: Any) -> str:
     before, last = (_counts(labels) for labels in (trained_on, held_out))
     advice = "if the images are sorted, shuffle them with their labels"
     if unknown := sorted(last.keys() - before.keys()):
-        images = min(sum(last[label] for label in unknown), len(held_out))  # several labels per image
+        images = min(
+            sum(last[label] for label in unknown), len(held_out)
+        )  # several labels per image
         return (
             f"{images} of {len(held_out)} validation images show classes that are not in the training images "
             f"({_listed(unknown)}); {advice}"
         )
     share = len(held_out) / len(trained_on)
-    if absent := sorted(label for label in before.keys() - last.keys() if before[label] * share >= _SURELY):
+    if absent := sorted(
+        label for label in before.keys() - last.keys() if before[label] * share >= _SURELY
+    ):
         return f"no validation image shows some classes that are in the training images ({_listed(absent)}); {advice}"
     return ""
 

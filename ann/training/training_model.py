@@ -12,7 +12,7 @@ from ann.backends.base import Array, Backend
 from ann.neural_network import NeuralNetwork
 from ann.nn.batch_norm import BatchNorm
 from ann.nn.dropout import Dropout
-from ann.nn.layers import Activation, Dense, Layer
+from ann.nn.layers import ActivationLayer, Dense, Layer
 from ann.nn.network import Network, size_of
 from ann.training.recipe import Recipe
 
@@ -52,7 +52,7 @@ class TrainingModel:
         # For each dense layer: the one here, the user's, and the normalisation after it
         self._rows: list[tuple[Dense, Dense, BatchNorm | None]] = []
         for theirs in user.network.layers:
-            if isinstance(theirs, Activation):
+            if isinstance(theirs, ActivationLayer):
                 layers.append(copy.copy(theirs))  # its name may have been registered again since
             if not isinstance(theirs, Dense):
                 continue

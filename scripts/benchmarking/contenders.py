@@ -42,12 +42,13 @@ class Ours:
             weight_decay=task.weight_decay,
             batch_size=task.batch,
         )
-        vector = np.concatenate([part.ravel() for parts in zip(*weights, strict=True) for part in parts])
+        vector = np.concatenate(
+            [part.ravel() for parts in zip(*weights, strict=True) for part in parts]
+        )
         backend = ann.get_backend(task.device, self.precision)
-        self._network = ann.NeuralNetwork(task.layers, device=backend)
+        self._network = ann.NeuralNetwork(task.layers, device=backend, parameters=vector)
         self._images = images
-        images_and_labels = training_set(self._network, images, labels, recipe)  # of a new network: lit pixels only
-        self._network.parameters[...] = backend.from_host(vector)
+        images_and_labels = training_set(self._network, images, labels, recipe)
         self._trainer = Trainer(self._network, images_and_labels, recipe, processes)
         self._rate, self._epochs = task.rate, 0
 

@@ -8,7 +8,12 @@ from ann.analysis.figures import check_figure_path, figure_of_images, save_figur
 
 def test_figures(tmp_path):
     images = np.arange(3 * 16, dtype=np.uint8).reshape(3, 4, 4)
-    for name, start in (("a.png", b"\x89PNG"), ("a", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.pdf", b"%PDF")):
+    for name, start in (
+        ("a.png", b"\x89PNG"),
+        ("a", b"\x89PNG"),
+        ("a.svg", b"<?xml"),
+        ("a.pdf", b"%PDF"),
+    ):
         save_figure(figure_of_images(images, ["1", "2", "3"]), tmp_path / name)
         assert (tmp_path / name).read_bytes().startswith(start)
     with pytest.raises(ValueError, match="not supported"):
@@ -19,10 +24,14 @@ def test_figures(tmp_path):
 def test_what_cannot_be_written_is_said_before(tmp_path):
     for name in ("a", "a.png", "a.PNG", "a.svg"):
         check_figure_path(tmp_path / name)
-    with pytest.raises(ValueError, match=r"a\.foo: pictures cannot be written as \.foo, only as .*\.png, "):
+    with pytest.raises(
+        ValueError, match=r"a\.foo: pictures cannot be written as \.foo, only as .*\.png, "
+    ):
         check_figure_path(tmp_path / "a.foo")
     for ending in ("pgf", "raw"):
-        with pytest.raises(ValueError, match=rf"cannot be written as \.{ending}, only as \.avif|\.eps"):
+        with pytest.raises(
+            ValueError, match=rf"cannot be written as \.{ending}, only as \.avif|\.eps"
+        ):
             check_figure_path(tmp_path / f"a.{ending}")
     with pytest.raises(OSError, match="There is no folder"):
         check_figure_path(tmp_path / "absent" / "a.png")

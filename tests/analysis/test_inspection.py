@@ -30,13 +30,19 @@ def test_calibration_against_a_loop(seed):
 
 def test_calibration_of_what_is_known():
     sure = np.eye(3)[[0, 1, 2, 0]]
-    assert inspection.calibration(sure, np.array([0, 1, 2, 0])).expected_error == pytest.approx(0, abs=1e-9)
-    assert inspection.calibration(sure, np.array([1, 2, 0, 1])).expected_error == pytest.approx(1, abs=1e-9)
+    assert inspection.calibration(sure, np.array([0, 1, 2, 0])).expected_error == pytest.approx(
+        0, abs=1e-9
+    )
+    assert inspection.calibration(sure, np.array([1, 2, 0, 1])).expected_error == pytest.approx(
+        1, abs=1e-9
+    )
     with pytest.raises(ValueError, match="labels: expected labels from 0 to 2"):
         inspection.calibration(sure, np.array([0, 1, 2, 3]))
 
 
-@pytest.mark.parametrize("outputs", [np.zeros((2, 3)), -np.ones((2, 3)), np.array([[-1, 2.0, 0], [1, 1, 2]])])
+@pytest.mark.parametrize(
+    "outputs", [np.zeros((2, 3)), -np.ones((2, 3)), np.array([[-1, 2.0, 0], [1, 1, 2]])]
+)
 def test_outputs_of_any_kind_become_probabilities(outputs):
     rows = inspection.probabilities(outputs)
     np.testing.assert_allclose(rows.sum(axis=1), 1)
@@ -50,7 +56,9 @@ def test_answers_stay_the_largest_outputs(rng):
     np.testing.assert_array_equal(rows.argmax(axis=1), outputs.argmax(axis=1))
     found = inspection.calibration(outputs, outputs.argmax(axis=1))
     assert (found.accuracy == 1).all()
-    assert (inspection.losses(outputs, outputs.argmax(axis=1)) <= inspection.losses(outputs, labels)).all()
+    assert (
+        inspection.losses(outputs, outputs.argmax(axis=1)) <= inspection.losses(outputs, labels)
+    ).all()
 
 
 def test_losses_are_cross_entropies():
@@ -62,14 +70,18 @@ def test_nearest_against_a_loop(rng, monkeypatch):
     monkeypatch.setattr(inspection, "_ROWS", 7)
     images = rng.integers(0, 256, (30, 5), dtype=np.uint8)
     for place, found in zip((3, 29), inspection.nearest(images, [3, 29], 4), strict=True):
-        distances = [(((images[place].astype(int) - image) ** 2).sum(), n) for n, image in enumerate(images)]
+        distances = [
+            (((images[place].astype(int) - image) ** 2).sum(), n) for n, image in enumerate(images)
+        ]
         assert list(found) == [n for _, n in sorted(distances) if n != place][:4]
 
 
 @pytest.mark.parametrize("committee", [1, 3])
 @pytest.mark.parametrize("activation", ["sigmoid", "relu", "gelu"])
 def test_ideal_inputs_are_taken_for_their_classes(backend, activation, committee):
-    net = network_of(backend, 30, 20, 5, activation=activation, output="softmax", committee=committee)
+    net = network_of(
+        backend, 30, 20, 5, activation=activation, output="softmax", committee=committee
+    )
     before = backend.to_host(net.parameters).copy()
     ideals = inspection.ideal_inputs(net)
     assert ideals.shape == (5, 30) and ideals.min() >= 0 and ideals.max() <= 1
@@ -100,7 +112,12 @@ def test_what_changes_do(changes):
     (turned,) = changes["rotation"].make(image, 90)
     assert turned[0, 4, 7] == 200  # to the right of it
     moved = changes["shift"].make(image, 1)
-    assert sorted(tuple(np.argwhere(stack[0])[0]) for stack in moved) == [(0, 4), (1, 3), (1, 5), (2, 4)]
+    assert sorted(tuple(np.argwhere(stack[0])[0]) for stack in moved) == [
+        (0, 4),
+        (1, 3),
+        (1, 5),
+        (2, 4),
+    ]
     thick, thin = (changes["stroke thickening"].make(image, level)[0] for level in (2, -1))
     assert np.count_nonzero(thick) == 9 and not thin.any()
     (blurred,) = changes["blur"].make(image, 1.0)

@@ -33,7 +33,10 @@ def test_spread(rng):
     found = summarize([1.0, 3.0])
     assert (found.mean, found.deviation) == pytest.approx((2, 2**0.5))
     assert (found.low, found.high) == pytest.approx((2 - 12.706, 2 + 12.706))
-    assert str(summarize([5] * 50)) == "mean 5.0, standard deviation 0.0, 95 % interval of the mean 5.0 to 5.0"
+    assert (
+        str(summarize([5] * 50))
+        == "mean 5.0, standard deviation 0.0, 95 % interval of the mean 5.0 to 5.0"
+    )
     for count in (3, 10, 40):
         rows = [summarize(row) for row in rng.standard_normal((4000, count))]
         held = np.mean([row.low < 0 < row.high for row in rows])
@@ -60,7 +63,9 @@ def test_wilson_is_scipy_s(rate):
     for total in (1, 100, 10_000):
         wrong = round(rate * total)
         expected = stats.binomtest(wrong, total).proportion_ci(0.95, "wilson")
-        assert wilson_interval(wrong, total) == pytest.approx((expected.low, expected.high), abs=1e-7)
+        assert wilson_interval(wrong, total) == pytest.approx(
+            (expected.low, expected.high), abs=1e-7
+        )
 
 
 def test_the_most_confident_mistakes_come_first():
@@ -74,11 +79,16 @@ def test_a_network_that_has_learnt_nothing():
     """More than three quarters of the mistakes of always giving the most frequent answer."""
     labels = np.array([0] * 60 + [1] * 40)
     assert learnt_nothing(30, labels) == ""
-    assert "it gets 31 of 100 images wrong; always giving the same answer would get 40" in learnt_nothing(31, labels)
+    assert (
+        "it gets 31 of 100 images wrong; always giving the same answer would get 40"
+        in learnt_nothing(31, labels)
+    )
 
 
 def test_mcnemar_by_hand():
-    assert mcnemar(0, 0) == mcnemar(7, 7) == mcnemar(7, 8) == 1.0  # 7 of 15 is as near to a half as can be
+    assert (
+        mcnemar(0, 0) == mcnemar(7, 7) == mcnemar(7, 8) == 1.0
+    )  # 7 of 15 is as near to a half as can be
     assert mcnemar(0, 5) == mcnemar(5, 0) == 2 / 32
     assert mcnemar(1, 9) == 2 * (1 + 10) / 1024
     assert (

@@ -21,7 +21,8 @@ def pretend(monkeypatch):
         find_spec = importlib.util.find_spec
         spec = module and importlib.machinery.ModuleSpec("cupy", None)
         monkeypatch.setattr(
-            "importlib.util.find_spec", lambda name, *rest: spec if name == "cupy" else find_spec(name, *rest)
+            "importlib.util.find_spec",
+            lambda name, *rest: spec if name == "cupy" else find_spec(name, *rest),
         )
         monkeypatch.setitem(sys.modules, "cupy", module)
 
@@ -57,11 +58,26 @@ def test_absent(pretend):
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (pretend_cupy(count=0), "CuPy finds no usable NVIDIA GPU: no device; check that nvidia-smi"),
-        (pretend_cupy(__version__="14.1.1"), "CuPy 14.1.1 is too old; 14.2 or later is needed: pip install -e"),
-        (pretend_cupy(ones=broken), "the GPU is there but does not compute: cudaErrorNoKernelImageForDevice"),
-        (pretend_cupy(tanh=lambda x: x * 0), "does not compute: a test product gave 0.0, expected 256"),
-        (pretend_cupy(tanh=lambda x: x * np.nan), "does not compute: a test product gave nan, expected 256"),
+        (
+            pretend_cupy(count=0),
+            "CuPy finds no usable NVIDIA GPU: no device; check that nvidia-smi",
+        ),
+        (
+            pretend_cupy(__version__="14.1.1"),
+            "CuPy 14.1.1 is too old; 14.2 or later is needed: pip install -e",
+        ),
+        (
+            pretend_cupy(ones=broken),
+            "the GPU is there but does not compute: cudaErrorNoKernelImageForDevice",
+        ),
+        (
+            pretend_cupy(tanh=lambda x: x * 0),
+            "does not compute: a test product gave 0.0, expected 256",
+        ),
+        (
+            pretend_cupy(tanh=lambda x: x * np.nan),
+            "does not compute: a test product gave nan, expected 256",
+        ),
     ],
 )
 def test_a_gpu_that_does_not_compute(pretend, module, message):
@@ -100,7 +116,9 @@ def test_a_gpu_that_computes(pretend, tmp_path, device):
 
 def test_an_old_numpy(monkeypatch):
     monkeypatch.setattr(np, "__version__", "2.0.2")
-    with pytest.raises(ann.DeviceError, match=r"NumPy 2\.0\.2 is too old: pip install 'numpy>=2\.1'"):
+    with pytest.raises(
+        ann.DeviceError, match=r"NumPy 2\.0\.2 is too old: pip install 'numpy>=2\.1'"
+    ):
         ann.get_backend("cpu")
 
 
@@ -117,10 +135,14 @@ def test_tf32_is_refused_where_it_would_be_float32(pretend, monkeypatch, device)
     monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", pretend_cublas(cupy))
     assert ann.get_backend(device, "tf32").precision == "tf32"
     monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
-    with pytest.raises(ann.DeviceError, match="tf32 cannot be used: nvmath-python is not installed; pip install -e"):
+    with pytest.raises(
+        ann.DeviceError, match="tf32 cannot be used: nvmath-python is not installed; pip install -e"
+    ):
         ann.get_backend(device, "tf32")
     cupy.cuda.Device.compute_capability = "75"
-    with pytest.raises(ann.DeviceError, match="precision tf32 needs a GPU from 2020 or later; this is Pretend GPU"):
+    with pytest.raises(
+        ann.DeviceError, match="precision tf32 needs a GPU from 2020 or later; this is Pretend GPU"
+    ):
         ann.get_backend(device, "tf32")
 
 

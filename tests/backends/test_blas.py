@@ -42,7 +42,9 @@ def test_parts_in_which_threads_do_not_wait_for_each_other(rows, inner):
         play(calls)
         assert (out == inner).all()  # each part once
         for call in calls:
-            height, width, depth = (number.value for number in call.args[3:6])  # as cblas_sgemm takes them
+            height, width, depth = (
+                number.value for number in call.args[3:6]
+            )  # as cblas_sgemm takes them
             work = height * width * depth
             assert width < height or work < 600_000 or work > 64_000_000, (columns, width)
 
@@ -68,7 +70,8 @@ def test_products(dtype, orders, rng):
 def test_parts_of_matrices(columns, rng):
     """As the layers have them: a last row or column left out."""
     whole = [
-        np.asarray(rng.random(shape), np.float32, order="F" if columns else "C") for shape in ((6, 8), (8, 5), (7, 6))
+        np.asarray(rng.random(shape), np.float32, order="F" if columns else "C")
+        for shape in ((6, 8), (8, 5), (7, 6))
     ]
     a, b, out = whole[0][:, :-1], whole[1][:-1], whole[2][:-1, :-1]
     rest = whole[2][-1].copy(), whole[2][:, -1].copy()
@@ -108,7 +111,9 @@ def test_a_long_product_with_one_column_of_many(monkeypatch, rng):
     np.testing.assert_allclose(out, a @ b, rtol=1e-12)
 
 
-@pytest.mark.parametrize("sizes", [(100, 785, 128), (20, 785, 128), (100, 300, 128), (10, 10_000, 10), (200, 785, 128)])
+@pytest.mark.parametrize(
+    "sizes", [(100, 785, 128), (20, 785, 128), (100, 300, 128), (10, 10_000, 10), (200, 785, 128)]
+)
 def test_no_part_of_a_batched_product_is_small(monkeypatch, sizes):
     rows, inner, columns = sizes
     for processors in range(1, 20):
@@ -142,7 +147,9 @@ def test_what_it_leaves_to_numpy(rng):
 @pytest.mark.parametrize("shape", [(1000,), (3, 40), (2, 3, 7)])
 @pytest.mark.parametrize("whole", [True, False])
 def test_sums(dtype, keep, shape, whole, rng):
-    x, out = (rng.random((*shape[:-1], 1100)).astype(dtype)[..., 5 : shape[-1] + 5] for _ in range(2))
+    x, out = (
+        rng.random((*shape[:-1], 1100)).astype(dtype)[..., 5 : shape[-1] + 5] for _ in range(2)
+    )
     if whole:
         x, out = x.copy(), out.copy()
     scales = np.array([9.0, -2.0], dtype)

@@ -20,7 +20,9 @@ UNARY = {
     "step": lambda xp, x: xp.astype(x > 0.25, x.dtype),
     "where": lambda xp, x: xp.where(x > 0.0, x, 0.01 * x),
     "half": lambda xp, x: 0.5 * x,
-    "softmax": lambda xp, x: xp.exp(-abs(x)) / (1.0 + xp.sum(xp.exp(-abs(x)), axis=-1, keepdims=True)),
+    "softmax": lambda xp, x: (
+        xp.exp(-abs(x)) / (1.0 + xp.sum(xp.exp(-abs(x)), axis=-1, keepdims=True))
+    ),
 }
 BINARY = {
     "add": lambda xp, x, y: x + y,
@@ -40,7 +42,9 @@ def formulas(draw):
     values, lines = len(SHAPES), []
     for _ in range(draw(st.integers(1, 12))):
         if draw(st.booleans()):
-            lines.append((UNARY[draw(st.sampled_from(sorted(UNARY)))], draw(st.integers(0, values - 1))))
+            lines.append(
+                (UNARY[draw(st.sampled_from(sorted(UNARY)))], draw(st.integers(0, values - 1)))
+            )
         else:
             places = [draw(st.integers(0, values - 1)) for _ in range(2)]
             lines.append((BINARY[draw(st.sampled_from(sorted(BINARY)))], *places))
@@ -56,7 +60,9 @@ def formulas(draw):
     return formula, len(returned)
 
 
-@given(formulas(), st.permutations(range(6)), st.booleans(), st.booleans(), st.booleans(), st.data())
+@given(
+    formulas(), st.permutations(range(6)), st.booleans(), st.booleans(), st.booleans(), st.data()
+)
 @settings(max_examples=300, deadline=None)
 def test_a_replay_is_the_formula(made, places, by_columns, spare, divided, data):
     """Outs among the arguments, numbers that change between replays, several outs, broadcasting."""
@@ -65,7 +71,10 @@ def test_a_replay_is_the_formula(made, places, by_columns, spare, divided, data)
     arguments = [rng.standard_normal(shape).astype(np.float32) for shape in SHAPES]
     if by_columns:
         arguments = [np.asfortranarray(array) for array in arguments]
-    outs = tuple(arguments[place] if place < 3 else np.full_like(arguments[0], np.nan) for place in places[:count])
+    outs = tuple(
+        arguments[place] if place < 3 else np.full_like(arguments[0], np.nan)
+        for place in places[:count]
+    )
     used_up = tuple(arguments[place] for place in places[count:] if place < 3 and spare)
     written = [id(array) for array in (*outs, *used_up)]
     recorder = ann.get_backend("cpu").recorder()
@@ -136,13 +145,17 @@ def assigned(xp, z):
 UNUSUAL = {
     "one bound": lambda xp, z: xp.clip(z, 0.0, None) - xp.clip(z, None, -1.0),
     "condition of numbers": lambda xp, z: xp.where(xp.sign(z) + 1.0, z, 0.1 * z),
-    "mean": lambda xp, z: xp.sum(z, axis=-1, keepdims=True) / xp.sum(xp.ones_like(z), axis=-1, keepdims=True) + z,
+    "mean": lambda xp, z: (
+        xp.sum(z, axis=-1, keepdims=True) / xp.sum(xp.ones_like(z), axis=-1, keepdims=True) + z
+    ),
     "conversion": lambda xp, z: xp.asarray(z),
     "filled": filled,
     "assigned": assigned,
     "list": lambda xp, z: z * [1.0, 2.0, 3.0, 4.0],
     "product": lambda xp, z: z @ xp.ones((4, 4), dtype=z.dtype),
-    "function of numbers": lambda xp, z: np.frompyfunc(lambda one: max(one, 0.0), 1, 1)(z).astype(z.dtype),
+    "function of numbers": lambda xp, z: np.frompyfunc(lambda one: max(one, 0.0), 1, 1)(z).astype(
+        z.dtype
+    ),
 }
 
 
@@ -151,7 +164,10 @@ def test_unusual_formulas_of_users(monkeypatch, formula):
     """What a trace would misunderstand."""
     monkeypatch.setattr(ann.backends.recorder, "SHARED", 1)
     monkeypatch.setattr(ann.backends.recorder, "processors", lambda: 2)
-    z, out = np.linspace(-3.0, 3.0, 16, dtype=np.float32).reshape(4, 4), np.empty((4, 4), np.float32)
+    z, out = (
+        np.linspace(-3.0, 3.0, 16, dtype=np.float32).reshape(4, 4),
+        np.empty((4, 4), np.float32),
+    )
     recorder = ann.get_backend("cpu").recorder()
     run = recorder.compile(lambda: recorder.elementwise(formula, z, out=out))
     for _ in range(2):
@@ -211,7 +227,10 @@ def test_types(backend):
 
 def test_numbers_keep_their_digits(backend):
     for value in (0.9, 1e-8, 123456.7, 3):
-        x, out = backend.xp.ones(3, dtype=backend.xp.float64), backend.xp.zeros(3, dtype=backend.xp.float64)
+        x, out = (
+            backend.xp.ones(3, dtype=backend.xp.float64),
+            backend.xp.zeros(3, dtype=backend.xp.float64),
+        )
         backend.elementwise(lambda xp, x, number: x * number + 0.1, x, value, out=out)
         np.testing.assert_allclose(backend.to_host(out), value + 0.1, rtol=1e-15)
 
@@ -241,7 +260,10 @@ def test_several_results_and_numbers_that_change(backend):
 
 
 def test_it_broadcasts(backend, rng):
-    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in ((3, 4), (1, 4), (3, 1), (4,), ())]
+    arrays = [
+        rng.standard_normal(shape).astype(np.float32)
+        for shape in ((3, 4), (1, 4), (3, 1), (4,), ())
+    ]
     device = [backend.from_host(array) for array in arrays]
     out = backend.xp.zeros((3, 4), dtype=backend.xp.float32)
     recorder = backend.recorder()

@@ -29,7 +29,9 @@ def kernel(function, *arrays):
     history = fusion._FusionHistory()
     fusion._thread_local.history, fusion._thread_local.is_old_fusing = history, True
     try:
-        made, options = history.get_fusion(lambda *parameters: function(backend, *parameters), arrays, "kernel")
+        made, options = history.get_fusion(
+            lambda *parameters: function(backend, *parameters), arrays, "kernel"
+        )
     finally:
         fusion._thread_local.history, fusion._thread_local.is_old_fusing = None, False
     assert options == {} and len(history.op_list) > 0
@@ -96,7 +98,17 @@ def test_a_function_that_is_no_kernel_is_refused():
 
 
 def test_the_names_exist():
-    for name in ("astype", "broadcast_to", "clip", "copyto", "empty_like", "full", "fuse", "reshape", "take"):
+    for name in (
+        "astype",
+        "broadcast_to",
+        "clip",
+        "copyto",
+        "empty_like",
+        "full",
+        "fuse",
+        "reshape",
+        "take",
+    ):
         assert callable(getattr(cupy, name)), name
     for name in ("MemoryPool", "Stream", "get_current_stream", "using_allocator"):
         assert callable(getattr(cupy.cuda, name)), name
@@ -116,11 +128,52 @@ def test_the_product_s_names_exist():
     assert [found.COMPUTE_32F, found.COMPUTE_32F_FAST_TF32, found.COMPUTE_64F] == [68, 77, 70]
     words = inspect.getdoc(cublas.gemm_ex).split("(", 1)[1].split(")")[0].split(", ")
     assert [word.split()[-1] for word in words] == [
-        *("handle", "transa", "transb", "m", "n", "k", "alpha", "a", "atype", "lda", "b", "btype", "ldb"),
+        *(
+            "handle",
+            "transa",
+            "transb",
+            "m",
+            "n",
+            "k",
+            "alpha",
+            "a",
+            "atype",
+            "lda",
+            "b",
+            "btype",
+            "ldb",
+        ),
         *("beta", "c", "ctype", "ldc", "compute_type", "algo"),
     ]
-    words = inspect.getdoc(cublas.gemm_strided_batched_ex).split("(", 1)[1].split(")")[0].split(", ")
+    words = (
+        inspect.getdoc(cublas.gemm_strided_batched_ex).split("(", 1)[1].split(")")[0].split(", ")
+    )
     assert [word.split()[-1] for word in words] == [
-        *("handle", "transa", "transb", "m", "n", "k", "alpha", "a", "atype", "lda", "stride_a", "b", "btype", "ldb"),
-        *("stride_b", "beta", "c", "ctype", "ldc", "stride_c", "batch_count", "compute_type", "algo"),
+        *(
+            "handle",
+            "transa",
+            "transb",
+            "m",
+            "n",
+            "k",
+            "alpha",
+            "a",
+            "atype",
+            "lda",
+            "stride_a",
+            "b",
+            "btype",
+            "ldb",
+        ),
+        *(
+            "stride_b",
+            "beta",
+            "c",
+            "ctype",
+            "ldc",
+            "stride_c",
+            "batch_count",
+            "compute_type",
+            "algo",
+        ),
     ]

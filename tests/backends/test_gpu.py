@@ -21,7 +21,10 @@ def test_an_epoch_never_waits_for_the_gpu(rng):
     backend = make_backend("cupy")
     recipe = ann.Recipe(batch_size=50)
     net = network_of(backend, 784, 128, 32, 10)
-    images, labels = rng.integers(0, 256, (1000, 784), dtype=np.uint8), rng.integers(0, 10, 1000, dtype=np.uint8)
+    images, labels = (
+        rng.integers(0, 256, (1000, 784), dtype=np.uint8),
+        rng.integers(0, 10, 1000, dtype=np.uint8),
+    )
     trainer = Trainer(net, ImageSet(net, images, labels), recipe)
     order, rates = np.arange(1000), [1e-3] * 20
     for _ in range(2):

@@ -40,7 +40,9 @@ def test_twelve_steps(backend_pair, dataset, case):
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations(backend_pair, name, rng):
-    z = np.concatenate([rng.standard_normal((20, 5)) * scale for scale in (0.1, 1, 10, 1e4)]).astype(np.float32)
+    z = np.concatenate(
+        [rng.standard_normal((20, 5)) * scale for scale in (0.1, 1, 10, 1e4)]
+    ).astype(np.float32)
     results = []
     for backend in backend_pair:
         out = backend.xp.empty_like(backend.from_host(z))
@@ -66,7 +68,10 @@ def test_losses(backend_pair, output, rng):
 
 
 def test_seeded_start_is_the_same(backend_pair):
-    vectors = [backend.to_host(network_of(backend, 64, 12, 10, seed=5).parameters) for backend in backend_pair]
+    vectors = [
+        backend.to_host(network_of(backend, 64, 12, 10, seed=5).parameters)
+        for backend in backend_pair
+    ]
     np.testing.assert_array_equal(*vectors)
 
 
@@ -78,4 +83,6 @@ def test_models_move_between_devices(backend_pair, dataset, tmp_path):
     net.save(tmp_path / "model")
     moved = ann.load_model(tmp_path / "model", second)
     np.testing.assert_array_equal(second.to_host(moved.parameters), first.to_host(net.parameters))
-    np.testing.assert_allclose(moved.apply(dataset.test_images), net.apply(dataset.test_images), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        moved.apply(dataset.test_images), net.apply(dataset.test_images), rtol=1e-5, atol=1e-7
+    )

@@ -32,12 +32,16 @@ def dataset(tmp_path_factory):
     return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=170))
 
 
-def trained(backend, dataset, case=("sigmoid", "sigmoid", "cross-entropy", "adamw"), dtype="float32"):
+def trained(
+    backend, dataset, case=("sigmoid", "sigmoid", "cross-entropy", "adamw"), dtype="float32"
+):
     activation, output, loss, _ = case
     recipe = recipe_of(*case, epochs=4)  # 170 images: the last batch is smaller
     if activation == "tanh":
         recipe = dataclasses.replace(recipe, **REGULARIZED, batch_norm=True)
-    net = network_of(backend, 64, 12, 8, 10, activation=activation, output=output, loss=loss, dtype=dtype)
+    net = network_of(
+        backend, 64, 12, 8, 10, activation=activation, output=output, loss=loss, dtype=dtype
+    )
     reports = ann.fit(net, dataset, recipe)
     return [report.loss for report in reports], backend.to_host(net.parameters).copy()
 
@@ -57,7 +61,9 @@ def test_graphs_are_the_steps(case, dataset, pretended):
 def test_without_a_blas_of_ours(monkeypatch, dataset):
     expected = trained(ann.get_backend("cpu"), dataset, dtype="float64")
     monkeypatch.setattr(blas, "_library", lambda: None)
-    assert_same(trained(ann.get_backend("cpu"), dataset, dtype="float64"), expected, rtol=1e-9, atol=1e-12)
+    assert_same(
+        trained(ann.get_backend("cpu"), dataset, dtype="float64"), expected, rtol=1e-9, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw"])
@@ -108,7 +114,9 @@ def test_numbers_are_read_anew_and_results_stay_in_place():
     x *= 2
     play()
     np.testing.assert_array_equal(out, x / 2 + 6)
-    assert recorder.xp.float32 is np.float32 and recorder.xp.add is np.add  # outside of a record it is NumPy
+    assert (
+        recorder.xp.float32 is np.float32 and recorder.xp.add is np.add
+    )  # outside of a record it is NumPy
 
 
 def test_what_does_not_last_cannot_be_recorded():
@@ -144,7 +152,19 @@ def test_all_of_a_step_is_seen_by_a_recorder(monkeypatch, dataset):
             with monkeypatch.context() as context:
                 # A formula, which is traced, may have operators
                 context.setattr(type(backend), "elementwise", lambda *arguments, **options: None)
-                for name in ("add", "sub", "mul", "truediv", "pow", "matmul", "neg", "abs", "gt", "lt", "eq"):
+                for name in (
+                    "add",
+                    "sub",
+                    "mul",
+                    "truediv",
+                    "pow",
+                    "matmul",
+                    "neg",
+                    "abs",
+                    "gt",
+                    "lt",
+                    "eq",
+                ):
                     for full in (f"__{prefix}{name}__" for prefix in ("", "r", "i")):
                         if hasattr(array_type, full):
                             context.setattr(array_type, full, guarded(getattr(array_type, full)))
@@ -193,7 +213,8 @@ def test_steps_without_graphs_are_said_and_done(monkeypatch, dataset):
     monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
     backend = GpuBackend(pretend_cupy(), "pretended")
     with pytest.warns(
-        RuntimeWarning, match=r"without CUDA graphs.*nvmath-python is not installed; pip install -e '\.\[gpu\]'"
+        RuntimeWarning,
+        match=r"without CUDA graphs.*nvmath-python is not installed; pip install -e '\.\[gpu\]'",
     ):
         found = trained(backend, dataset)
     assert_same(found, trained(Plain(), dataset))
@@ -204,7 +225,9 @@ def test_a_graph_that_cannot_be_captured_is_said_and_done_without(pretended, dat
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = trained(backend, dataset)
-    assert len(caught) == 1 and "cudaErrorStreamCaptureUnsupported; a newer NVIDIA driver" in str(caught[0].message)
+    assert len(caught) == 1 and "cudaErrorStreamCaptureUnsupported; a newer NVIDIA driver" in str(
+        caught[0].message
+    )
     assert_same(found, trained(Plain(), dataset))
 
 
@@ -223,10 +246,14 @@ def test_an_activation_that_cannot_be_captured_is_named_once(pretended, dataset,
     ann.register_activation("reading", reads_values, lambda xp, z: 1.0 - xp.tanh(z) ** 2)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = trained(backend, dataset, ("reading", "sigmoid", "cross-entropy", "adamw"))  # two sizes of batches
+        found = trained(
+            backend, dataset, ("reading", "sigmoid", "cross-entropy", "adamw")
+        )  # two sizes of batches
     assert_same(found, trained(Plain(), dataset, ("reading", "sigmoid", "cross-entropy", "adamw")))
     (warning,) = caught
-    assert "your activation function reads_values cannot be captured (the current stream" in str(warning.message)
+    assert "your activation function reads_values cannot be captured (the current stream" in str(
+        warning.message
+    )
     assert "xp.where" in str(warning.message) and "pip" not in str(warning.message)
 
 
@@ -245,8 +272,12 @@ def test_products_have_the_precision_asked_for(pretended, dataset, precision, dt
     assert cublas.products == {kind: 11 * 2 * 2}
 
 
-@pytest.mark.parametrize("fields", [{"shift": 1.0, "rotation": 9.0, "elastic": 0.5}, {"batch_norm": True}], ids=str)
-def test_every_kind_of_training_chooses_a_device_and_runs_as_a_graph(monkeypatch, dataset, pretended, fields):
+@pytest.mark.parametrize(
+    "fields", [{"shift": 1.0, "rotation": 9.0, "elastic": 0.5}, {"batch_norm": True}], ids=str
+)
+def test_every_kind_of_training_chooses_a_device_and_runs_as_a_graph(
+    monkeypatch, dataset, pretended, fields
+):
     backend, _ = pretended()
     found = {"auto": backend, "cpu": ann.get_backend("cpu")}
     monkeypatch.setattr("ann.training.fastest_device.get_backend", lambda name, *rest: found[name])
@@ -261,7 +292,9 @@ def test_every_kind_of_training_chooses_a_device_and_runs_as_a_graph(monkeypatch
 
 
 @pytest.mark.parametrize("gpu_is_slow", [False, True])
-def test_the_faster_device_is_chosen_and_nothing_changed(monkeypatch, dataset, pretended, gpu_is_slow):
+def test_the_faster_device_is_chosen_and_nothing_changed(
+    monkeypatch, dataset, pretended, gpu_is_slow
+):
     backend, _ = pretended()
     synchronize = backend.synchronize
     seconds = iter(range(10_000))
@@ -273,7 +306,8 @@ def test_the_faster_device_is_chosen_and_nothing_changed(monkeypatch, dataset, p
 
     cpu = ann.get_backend("cpu")
     monkeypatch.setattr(
-        "ann.training.fastest_device.get_backend", lambda name, *rest: {"auto": backend, "cpu": cpu}[name]
+        "ann.training.fastest_device.get_backend",
+        lambda name, *rest: {"auto": backend, "cpu": cpu}[name],
     )
 
     def wait():
@@ -289,7 +323,10 @@ def test_the_faster_device_is_chosen_and_nothing_changed(monkeypatch, dataset, p
     factor, rest = chosen.description.split("x faster on this network; ")
     assert float(factor) > 1 and rest in ("NumPy", "pretended")
     results = []
-    for net in (network_of(chosen, 64, 12, 10), network_of(type(chosen)(chosen.xp, "again"), 64, 12, 10)):
+    for net in (
+        network_of(chosen, 64, 12, 10),
+        network_of(type(chosen)(chosen.xp, "again"), 64, 12, 10),
+    ):
         ann.fit(net, dataset, recipe)
         results.append(chosen.to_host(net.parameters))
     np.testing.assert_array_equal(*results)
@@ -314,9 +351,13 @@ def test_what_an_epoch_costs_once_does_not_count_as_each_step_s(monkeypatch, dat
     monkeypatch.setattr("ann.training.fastest_device.Trainer", Timed)
     monkeypatch.setattr("ann.training.fastest_device.time.perf_counter", lambda: now[0])
     monkeypatch.setattr(
-        "ann.training.fastest_device.get_backend", lambda name, *rest: {"auto": backend, "cpu": cpu}[name]
+        "ann.training.fastest_device.get_backend",
+        lambda name, *rest: {"auto": backend, "cpu": cpu}[name],
     )
-    for size, faster in ((1, backend), (2, cpu)):  # 170 and 85 steps: 1.17 against 1.7 s, 1.085 against 0.85
+    for size, faster in (
+        (1, backend),
+        (2, cpu),
+    ):  # 170 and 85 steps: 1.17 against 1.7 s, 1.085 against 0.85
         chosen = choose_backend(dataset, ann.Recipe(hidden=(12,), batch_size=size))
         assert chosen is faster
         assert chosen.description.startswith({1: "1.5x", 2: "1.3x"}[size])
@@ -332,7 +373,9 @@ def test_a_choice_where_an_epoch_is_a_step_or_two(monkeypatch, dataset, pretende
 def test_a_choice_without_a_gpu_tries_nothing(monkeypatch, dataset):
     monkeypatch.setattr("ann.training.fastest_device.seconds_an_epoch", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert choose_backend(dataset, ann.Recipe()).description == "NumPy, because CuPy is not installed"
+    assert (
+        choose_backend(dataset, ann.Recipe()).description == "NumPy, because CuPy is not installed"
+    )
 
 
 def test_precisions_are_checked():
@@ -344,7 +387,14 @@ def test_precisions_are_checked():
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_second_training_of_a_network_starts_its_optimizer_anew(dataset, optimizer):
-    recipe = ann.Recipe(hidden=(12,), optimizer=optimizer, learning_rate=0.01, weight_decay=0, batch_size=45, epochs=2)
+    recipe = ann.Recipe(
+        hidden=(12,),
+        optimizer=optimizer,
+        learning_rate=0.01,
+        weight_decay=0,
+        batch_size=45,
+        epochs=2,
+    )
     net = network_of(ann.get_backend("cpu"), 64, 12, 10)
     ann.fit(net, dataset, dataclasses.replace(recipe, batch_size=32))
     again = ann.NeuralNetwork(net.layer_list, parameters=net.parameters.copy())
@@ -355,7 +405,9 @@ def test_a_second_training_of_a_network_starts_its_optimizer_anew(dataset, optim
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_looking_at_gradients_in_a_callback_changes_nothing(dataset, optimizer):
-    recipe = ann.Recipe(hidden=(12,), optimizer=optimizer, learning_rate=0.01, batch_size=45, epochs=3)
+    recipe = ann.Recipe(
+        hidden=(12,), optimizer=optimizer, learning_rate=0.01, batch_size=45, epochs=3
+    )
     results = []
     for look in (False, True):
         net = network_of(ann.get_backend("cpu"), 64, 12, 10)
@@ -388,7 +440,9 @@ def test_a_gpu_without_graphs_lets_go_of_optimizers(monkeypatch, dataset):
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, REGULARIZED, {"batch_norm": True}, {"adversarial": 0.1}, {"rotation": 5.0}], ids=str
+    "fields",
+    [{}, REGULARIZED, {"batch_norm": True}, {"adversarial": 0.1}, {"rotation": 5.0}],
+    ids=str,
 )
 @pytest.mark.parametrize("where", ["as written", "recorded", "graphs", "no graphs"])
 def test_a_training_frees_its_memory_when_it_returns(dataset, pretended, where, fields):
@@ -434,7 +488,12 @@ def left_out(net, size=64):
 def test_training_without_black_pixels_is_exact(dataset, backend, optimizer, decay):
     """Against a network that is trained with all pixels, because its first weights are not its initial ones."""
     recipe = ann.Recipe(
-        hidden=(12,), optimizer=optimizer, weight_decay=decay, learning_rate=0.01, batch_size=45, epochs=3
+        hidden=(12,),
+        optimizer=optimizer,
+        weight_decay=decay,
+        learning_rate=0.01,
+        batch_size=45,
+        epochs=3,
     )
     net, other = (network_of(backend, 64, 12, 10, dtype="float64") for _ in range(2))
     reports = ann.fit(net, dataset, recipe)
@@ -496,7 +555,9 @@ def test_what_stops_an_epoch_leaves_the_steps_that_were_made(backend, dataset):
     net = network_of(backend, 64, 12, 10)
     start = backend.to_host(net.parameters).copy()
     with pytest.raises(StopError):
-        ann.fit(net, dataset, ann.Recipe(hidden=(12,), batch_size=45, weight_decay=0.0), on_batch=stop)
+        ann.fit(
+            net, dataset, ann.Recipe(hidden=(12,), batch_size=45, weight_decay=0.0), on_batch=stop
+        )
     moved = backend.to_host(net.parameters) != start
     assert moved[: 48 * 12].any() and np.isfinite(backend.to_host(net.parameters)).all()
     assert left_out(net).any()

@@ -19,7 +19,11 @@ def mnist():
 
 
 def test_mnist_is_what_its_readme_says(mnist):
-    assert mnist.train_images.shape == (60000, 28, 28) and mnist.test_images.shape == (10000, 28, 28)
+    assert mnist.train_images.shape == (60000, 28, 28) and mnist.test_images.shape == (
+        10000,
+        28,
+        28,
+    )
     assert mnist.train_labels.shape == (60000,) and mnist.test_labels.shape == (10000,)
     for array in mnist.arrays().values():
         assert array.dtype == np.uint8 and isinstance(array, np.ndarray)
@@ -60,16 +64,28 @@ GOOD = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     [
         (b"", "the file is empty, expected an IDX header of 16 bytes"),
         (idx_bytes(GOOD)[:15], "truncated: 15 bytes, expected an IDX header of 16"),
-        (idx_bytes(GOOD)[:-1], r"truncated: 23 bytes of data, expected 24 for dimensions \[2, 3, 4\]"),
+        (
+            idx_bytes(GOOD)[:-1],
+            r"truncated: 23 bytes of data, expected 24 for dimensions \[2, 3, 4\]",
+        ),
         (idx_bytes(GOOD) + b"\0", "bytes are left over after the data that its header promises"),
-        (b"PK" + idx_bytes(GOOD)[2:], "begins with 50 4b, expected 00 00; this is a zip archive: unpack it"),
+        (
+            b"PK" + idx_bytes(GOOD)[2:],
+            "begins with 50 4b, expected 00 00; this is a zip archive: unpack it",
+        ),
         (b"<!DOCTYPE html><title>404</title>", "this is a web page: download the file again"),
         (b"version https://git-lfs.github.com/spec/v1", "run git lfs pull"),
         (b"GIF89a, a picture", "begins with 47 49, expected 00 00$"),
         (idx_bytes(GOOD, kind=13), "IDX type 0x0d, expected 0x08"),
         (struct.pack(">HBB4I", 0, 8, 4, 1, 2, 3, 4) + bytes(24), "4 dimensions, expected 3"),
-        (struct.pack(">HBB3I", 0, 8, 3, 0, 3, 4), r"dimensions \[0, 3, 4\] are 0 bytes, expected 1 to"),
-        (struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3), "dimensions .* bytes, expected 1 to 268435456"),
+        (
+            struct.pack(">HBB3I", 0, 8, 3, 0, 3, 4),
+            r"dimensions \[0, 3, 4\] are 0 bytes, expected 1 to",
+        ),
+        (
+            struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3),
+            "dimensions .* bytes, expected 1 to 268435456",
+        ),
     ],
 )
 @pytest.mark.parametrize("zipped", [True, False])
@@ -94,7 +110,10 @@ def test_bad_idx_files(tmp_path, data, message, zipped):
         (lambda data: data + data[:1], "bytes are left over after the gzip data"),
         (lambda data: data + bytes(100_000) + b"x", "bytes are left over after the gzip data"),
         (lambda data: gzip.compress(data), "it was gzipped twice: run gunzip on it"),
-        (lambda data: data[:10] + b"\xff" * 20 + data[30:], "damaged gzip data.*; download the file again$"),
+        (
+            lambda data: data[:10] + b"\xff" * 20 + data[30:],
+            "damaged gzip data.*; download the file again$",
+        ),
     ],
 )
 def test_bad_gzip(tmp_path, damage, message):
@@ -124,7 +143,10 @@ def test_the_checksum_of_every_member_counts(tmp_path):
 
 @pytest.mark.parametrize(
     "bomb",
-    [gzip.compress(idx_bytes(GOOD) + bytes(200_000_000)), gzip.compress(idx_bytes(GOOD)) + gzip.compress(bytes(10**8))],
+    [
+        gzip.compress(idx_bytes(GOOD) + bytes(200_000_000)),
+        gzip.compress(idx_bytes(GOOD)) + gzip.compress(bytes(10**8)),
+    ],
     ids=["one member", "two members"],
 )
 def test_a_bomb_is_not_unpacked(tmp_path, bomb):
@@ -164,13 +186,17 @@ def test_a_file_comes_before_a_folder_of_any_spelling(small_data):
     expected = ann.load_dataset(small_data)
     _into_folders(small_data, ["train-images-idx3-ubyte.gz"])
     inside = small_data / "train-images-idx3-ubyte" / "train-images-idx3-ubyte"
-    (small_data / "train-images.idx3-ubyte").write_bytes(inside.read_bytes())  # as one archive unpacks it
+    (small_data / "train-images.idx3-ubyte").write_bytes(
+        inside.read_bytes()
+    )  # as one archive unpacks it
     inside.write_bytes(b"not this one")
     np.testing.assert_array_equal(ann.load_dataset(small_data).train_images, expected.train_images)
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o600])
-@pytest.mark.parametrize("place", [".", "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte.gz", ".."])
+@pytest.mark.parametrize(
+    "place", [".", "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte.gz", ".."]
+)
 def test_what_may_not_be_read(folder_without_root, mode, place):
     top = folder_without_root / "top"
     top.mkdir()
@@ -192,30 +218,42 @@ def test_links(small_data):
     ann.load_dataset(small_data)
     path.unlink()
     path.symlink_to("nowhere")
-    with pytest.raises(ann.DataFileError, match=f"{path}: this is a link to 'nowhere', which does not exist"):
+    with pytest.raises(
+        ann.DataFileError, match=f"{path}: this is a link to 'nowhere', which does not exist"
+    ):
         ann.load_dataset(small_data)
     aside.rename(small_data / "t10k-labels.idx1-ubyte.gz")  # another spelling is there
     ann.load_dataset(small_data)
     path.unlink()
     path.symlink_to(path)
-    with pytest.raises(ann.DataFileError, match=f"{path}: cannot be read: Too many levels of symbolic links"):
+    with pytest.raises(
+        ann.DataFileError, match=f"{path}: cannot be read: Too many levels of symbolic links"
+    ):
         ann.load_dataset(small_data)
 
 
 @pytest.mark.parametrize("name", ["TRAIN-IMAGES-IDX3-UBYTE.GZ", "train-images-idx3-ubyte.gz.gz"])
 def test_a_similar_name_is_suggested(small_data, name):
     (small_data / "train-images-idx3-ubyte.gz").rename(small_data / name)
-    if not (small_data / "train-images-idx3-ubyte.gz").exists():  # false if the file system ignores case
-        with pytest.raises(ann.DataFileError, match=rf"it has no train-images.*; if {name} is that file, rename it"):
+    if not (
+        small_data / "train-images-idx3-ubyte.gz"
+    ).exists():  # false if the file system ignores case
+        with pytest.raises(
+            ann.DataFileError, match=rf"it has no train-images.*; if {name} is that file, rename it"
+        ):
             ann.load_dataset(small_data)
 
 
 def test_images_and_labels_mixed_up(small_data):
-    images, labels = (small_data / f"train-{name}-ubyte.gz" for name in ("images-idx3", "labels-idx1"))
+    images, labels = (
+        small_data / f"train-{name}-ubyte.gz" for name in ("images-idx3", "labels-idx1")
+    )
     images.rename(small_data / "aside")
     labels.rename(images)
     (small_data / "aside").rename(labels)
-    with pytest.raises(ann.DataFileError, match="1 dimensions, expected 3; images and labels are mixed up"):
+    with pytest.raises(
+        ann.DataFileError, match="1 dimensions, expected 3; images and labels are mixed up"
+    ):
         ann.load_dataset(small_data)
 
 
@@ -237,8 +275,16 @@ def test_what_is_no_file(tmp_path):
     ("name", "array", "message"),
     [
         ("train-labels-idx1", np.zeros(299, np.uint8), "299 labels for the 300 images"),
-        ("t10k-labels-idx1", np.full(100, 10, np.uint8), "labels: expected labels from 0 to 9, got 10 at index 0"),
-        ("t10k-images-idx3", np.zeros((100, 8, 7), np.uint8), "training images are 8 x 8 pixels, test images 8 x 7"),
+        (
+            "t10k-labels-idx1",
+            np.full(100, 10, np.uint8),
+            "labels: expected labels from 0 to 9, got 10 at index 0",
+        ),
+        (
+            "t10k-images-idx3",
+            np.zeros((100, 8, 7), np.uint8),
+            "training images are 8 x 8 pixels, test images 8 x 7",
+        ),
         ("t10k-images-idx3", np.zeros(100, np.uint8), "1 dimensions, expected 3"),
     ],
 )
@@ -252,7 +298,9 @@ def test_a_file_in_place_of_a_folder(small_data):
     path = small_data / "t10k-labels-idx1-ubyte.gz"
     os.mkfifo(small_data / "pipe")
     for place in (path, small_data / "pipe", "/dev/zero"):
-        with pytest.raises(ann.DataFileError, match="this is a file; name the folder with the four IDX files"):
+        with pytest.raises(
+            ann.DataFileError, match="this is a file; name the folder with the four IDX files"
+        ):
             ann.load_dataset(place)
     with pytest.raises(ann.DataFileError, match="no such data folder"):
         ann.load_dataset(path / "through-a-file")

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 import ann
-from ann.data.distortion import DistortedBatch, Distorter, DistortionStrengths, elastic_patterns, examples
+from ann.data.distortion import (
+    DistortedBatch,
+    Distorter,
+    DistortionStrengths,
+    elastic_patterns,
+    examples,
+)
 from ann.nn.random_bits import RandomBits
 from support.backends import assert_device_array
 from support.digits import write_mnist_like
@@ -27,14 +33,18 @@ def blobs(rng, count=5):
     """Smooth images, black at the border."""
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     middles = rng.uniform(4, 6, (count, 2, 1, 1))
-    return np.rint(250 * np.exp(-((y - middles[:, :1]) ** 2 + (x - middles[:, 1:]) ** 2) / 4))[:, 0].astype(np.uint8)
+    return np.rint(250 * np.exp(-((y - middles[:, :1]) ** 2 + (x - middles[:, 1:]) ** 2) / 4))[
+        :, 0
+    ].astype(np.uint8)
 
 
 def distorted(backend, images, strengths, indices, key=7, rotation_shares=None):
     """The images with these numbers, distorted, through the recorder, as training does it."""
     rotation_shares = np.ones(len(images)) if rotation_shares is None else rotation_shares
     flat = backend.from_host(images.reshape(len(images), -1))
-    distorter = Distorter(backend, flat, SHAPE, strengths, backend.from_host(rotation_shares.astype(np.float32)))
+    distorter = Distorter(
+        backend, flat, SHAPE, strengths, backend.from_host(rotation_shares.astype(np.float32))
+    )
     recorder, numbers = backend.recorder(), np.array(indices)
     room = backend.from_host(np.full((len(indices), math.prod(SHAPE) + 1), 255, dtype=np.float32))
     batch = DistortedBatch(
@@ -85,7 +95,10 @@ def formula(image, strengths, number, key, rotation_shares=1.0):
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     matrix = turn @ [[1, 0], [k, 1]] @ [[s, 0], [0, t]]
     middle = np.array([(height - 1) / 2, (width - 1) / 2])
-    places = np.einsum("ij,jhw->ihw", matrix, np.stack([y, x]) - middle[:, None, None]) + middle[:, None, None]
+    places = (
+        np.einsum("ij,jhw->ihw", matrix, np.stack([y, x]) - middle[:, None, None])
+        + middle[:, None, None]
+    )
     places += strengths.shift * share[[0, half]][:, None, None]
     if strengths.elastic:
         for axis, factors in enumerate((u[3:half], u[half + 3 :])):
@@ -95,14 +108,18 @@ def formula(image, strengths, number, key, rotation_shares=1.0):
         for column in range(width):
             for i in range(height):
                 for j in range(width):
-                    near_row, near_column = np.maximum(0, 1 - np.abs(places[:, row, column] - (i, j)))
+                    near_row, near_column = np.maximum(
+                        0, 1 - np.abs(places[:, row, column] - (i, j))
+                    )
                     result[row, column] += near_row * near_column * image[i, j]
     return result
 
 
 def test_is_the_formula(backend, rng):
     images = rng.integers(0, 256, (3, *SHAPE), dtype=np.uint8)
-    found = distorted(backend, images, EVERYTHING, [2, 0], key=99, rotation_shares=np.array([1.0, 1.0, 0.5]))
+    found = distorted(
+        backend, images, EVERYTHING, [2, 0], key=99, rotation_shares=np.array([1.0, 1.0, 0.5])
+    )
     for image, number, rotation_shares in zip(found, (2, 0), (0.5, 1.0), strict=True):
         expected = formula(images[number], EVERYTHING, number, 99, rotation_shares)
         np.testing.assert_allclose(image, expected, rtol=0, atol=0.02)
@@ -110,7 +127,9 @@ def test_is_the_formula(backend, rng):
 
 def test_no_strength_is_the_identity(backend, rng):
     images = rng.integers(0, 256, (4, *SHAPE), dtype=np.uint8)
-    np.testing.assert_array_equal(distorted(backend, images, DistortionStrengths(), [3, 1]), images[[3, 1]])
+    np.testing.assert_array_equal(
+        distorted(backend, images, DistortionStrengths(), [3, 1]), images[[3, 1]]
+    )
 
 
 @pytest.mark.parametrize(("bits", "step"), [(0, 2), (2**32 - 1, -2)])
@@ -195,8 +214,14 @@ def test_a_compiled_batch_takes_the_present_images_and_key(backend, rng):
     shares = np.array([1.0, 1.0, 0.5, 1.0, 0.0], dtype=np.float32)
     flat = backend.from_host(images.reshape(5, -1))
     distorter = Distorter(backend, flat, SHAPE, EVERYTHING, backend.from_host(shares))
-    recorder, out = backend.recorder(), backend.from_host(np.empty((2, math.prod(SHAPE)), np.float32))
-    indices, ids = backend.from_host(np.array([0, 1])), backend.from_host(np.array([0, 1], np.uint32))
+    recorder, out = (
+        backend.recorder(),
+        backend.from_host(np.empty((2, math.prod(SHAPE)), np.float32)),
+    )
+    indices, ids = (
+        backend.from_host(np.array([0, 1])),
+        backend.from_host(np.array([0, 1], np.uint32)),
+    )
     key = backend.from_host(np.array([7], np.uint32))
     fill = recorder.compile(DistortedBatch(distorter, recorder, indices, ids, key, out).fill)
     indices[...] = backend.from_host(np.array([4, 2]))
@@ -213,7 +238,9 @@ def test_examples_are_distortions_of_one_image(backend, rng):
     image = rng.integers(0, 256, SHAPE, dtype=np.uint8)
     found = examples(backend, image, EVERYTHING, 3, key=99)
     for number, example in enumerate(found):
-        np.testing.assert_allclose(example, formula(image, EVERYTHING, number, 99), rtol=0, atol=0.02)
+        np.testing.assert_allclose(
+            example, formula(image, EVERYTHING, number, 99), rtol=0, atol=0.02
+        )
     np.testing.assert_array_equal(
         examples(backend, image, EVERYTHING, 2), examples(backend, image, EVERYTHING, 2, key=0)
     )

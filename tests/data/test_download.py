@@ -54,7 +54,9 @@ class Mirror(http.server.BaseHTTPRequestHandler):
 
     def good(self, data, start):
         if start:
-            self.answer(data[start:], 206, Content_Range=f"bytes {start}-{len(data) - 1}/{len(data)}")
+            self.answer(
+                data[start:], 206, Content_Range=f"bytes {start}-{len(data) - 1}/{len(data)}"
+            )
         else:
             self.answer(data)
 
@@ -144,7 +146,9 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         self.answer(bytes(50_000_000), 302, Location=f"/good/{self.path.split('/')[-1]}")
 
     def strange_length(self, data, start):
-        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: \x1b[2J" + b"9" * 50_000 + b"\r\n\r\n")
+        self.wfile.write(
+            b"HTTP/1.1 200 OK\r\nContent-Length: \x1b[2J" + b"9" * 50_000 + b"\r\n\r\n"
+        )
         self.close_connection = True
 
     def dripping(self, data, start):
@@ -174,8 +178,12 @@ def mirror(monkeypatch, tmp_path, files):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
     def behave(*behaviours):
-        mirrors = tuple(f"http://127.0.0.1:{server.server_port}/{behaviour}/" for behaviour in behaviours)
-        known = {name: (len(data), hashlib.sha256(data).hexdigest()) for name, data in files.items()}
+        mirrors = tuple(
+            f"http://127.0.0.1:{server.server_port}/{behaviour}/" for behaviour in behaviours
+        )
+        known = {
+            name: (len(data), hashlib.sha256(data).hexdigest()) for name, data in files.items()
+        }
         monkeypatch.setitem(SOURCES, NAME, Source(mirrors, known, CLASSES))
         return tmp_path / "cache/ann" / NAME
 
@@ -189,7 +197,9 @@ def whole(folder, files):
     return {path.name: path.read_bytes() for path in folder.iterdir()} == files
 
 
-@pytest.mark.parametrize("behaviour", ["good", "no-ranges", "no-length", "chunked", "redirected", "heavy-redirect"])
+@pytest.mark.parametrize(
+    "behaviour", ["good", "no-ranges", "no-length", "chunked", "redirected", "heavy-redirect"]
+)
 def test_a_mirror_that_behaves(mirror, files, behaviour, capsys):
     folder, calls = mirror(behaviour), []
     data = ann.load_dataset(NAME, lambda *call: calls.append(call))
@@ -231,7 +241,9 @@ def test_a_mirror_that_does_not(monkeypatch, mirror, files, behaviour):
     receive = download._receive
 
     def limited(address, *rest):
-        monkeypatch.setattr(download, "_TIMEOUT", 0.5 if "/silent/" in address else 20)  # a busy machine is slow
+        monkeypatch.setattr(
+            download, "_TIMEOUT", 0.5 if "/silent/" in address else 20
+        )  # a busy machine is slow
         return receive(address, *rest)
 
     monkeypatch.setattr(download, "_receive", limited)
@@ -255,7 +267,8 @@ def test_no_server_at_all(monkeypatch, mirror, files):
     nowhere = ("http://127.0.0.1:9/", "http://nowhere.invalid/", "nonsense:", source.mirrors[0])
     monkeypatch.setitem(SOURCES, NAME, Source(nowhere[:3], source.files))
     with pytest.raises(
-        ann.DataFileError, match=r"127.0.0.1:9/ cannot be reached.*invalid/ cannot be reached.*nonsense:"
+        ann.DataFileError,
+        match=r"127.0.0.1:9/ cannot be reached.*invalid/ cannot be reached.*nonsense:",
     ):
         ann.load_dataset(NAME)
     monkeypatch.setitem(SOURCES, NAME, Source(nowhere, source.files))
@@ -269,8 +282,17 @@ def test_a_download_goes_on(mirror, files):
     ann.load_dataset(NAME)
     name = "train-images-idx3-ubyte.gz"
     half = len(files[name]) // 2
-    assert [ask for ask in Mirror.asked if ask[1] == name] == [("short", name, 0), ("good", name, half)]
-    for part in (b"nonsense", files[name][:100], files[name], files[name] + b"x", bytes(len(files[name]))):
+    assert [ask for ask in Mirror.asked if ask[1] == name] == [
+        ("short", name, 0),
+        ("good", name, half),
+    ]
+    for part in (
+        b"nonsense",
+        files[name][:100],
+        files[name],
+        files[name] + b"x",
+        bytes(len(files[name])),
+    ):
         for behaviour in ("good", "no-ranges", "other-range"):
             mirror(behaviour, "good")
             (folder / name).unlink()
@@ -303,7 +325,11 @@ def test_a_part_that_is_no_file(mirror, tmp_path, kind):
     folder.mkdir(parents=True)
     part, precious = folder / "train-images-idx3-ubyte.gz.part", tmp_path / "precious"
     precious.write_bytes(b"precious")
-    {"link": lambda: part.symlink_to(precious), "pipe": lambda: os.mkfifo(part), "folder": part.mkdir}[kind]()
+    {
+        "link": lambda: part.symlink_to(precious),
+        "pipe": lambda: os.mkfifo(part),
+        "folder": part.mkdir,
+    }[kind]()
     with pytest.raises(ann.DataFileError, match="cannot be written: "):
         ann.load_dataset(NAME)
     assert precious.read_bytes() == b"precious"
@@ -339,7 +365,9 @@ def test_where_nothing_can_be_written(monkeypatch, mirror, tmp_path):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(download.os, "fsync", full)
-    with pytest.raises(ann.DataFileError, match=f"{folder}: cannot be written: No space left on device"):
+    with pytest.raises(
+        ann.DataFileError, match=f"{folder}: cannot be written: No space left on device"
+    ):
         ann.load_dataset(NAME)
 
 
@@ -349,14 +377,18 @@ def test_a_name_is_looked_for_in_the_checkout_first(monkeypatch, mirror, tmp_pat
     write_mnist_like(tmp_path / NAME, train=250)
     assert len(ann.load_dataset(NAME).train_images) == 250 and not Mirror.asked
     monkeypatch.undo()
-    assert ann.load_dataset("mnist").classes == DIGITS and len(ann.load_dataset("mnist").train_images) == 60_000
+    assert (
+        ann.load_dataset("mnist").classes == DIGITS
+        and len(ann.load_dataset("mnist").train_images) == 60_000
+    )
 
 
 def test_without_platformdirs(monkeypatch, mirror):
     mirror("good")
     monkeypatch.setitem(sys.modules, "platformdirs", None)
     with pytest.raises(
-        ImportError, match=r"fashion-mnist: data sets by name need platformdirs.*pip install -e '.\[data\]'"
+        ImportError,
+        match=r"fashion-mnist: data sets by name need platformdirs.*pip install -e '.\[data\]'",
     ):
         ann.load_dataset(NAME)
     ann.load_dataset("mnist")
@@ -374,15 +406,24 @@ def test_what_is_known_of_the_data_sets(name):
 def test_on_the_command_line(tmp_path):
     """A folder of another data set, with names for its labels; a name as a folder; a mirror that is not there."""
     write_mnist_like(tmp_path / NAME)
-    environment = {**NO_GPU, "XDG_CACHE_HOME": str(tmp_path / "cache"), "https_proxy": "http://127.0.0.1:9"}
+    environment = {
+        **NO_GPU,
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "https_proxy": "http://127.0.0.1:9",
+    }
     command = [sys.executable, str(ROOT / "scripts/train.py"), "--epochs", "1", "--data"]
     for place, code in ((f"./{NAME}", 0), (NAME, 1)):
-        found = subprocess.run([*command, place], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        found = subprocess.run(
+            [*command, place], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
         assert found.returncode == code
     lines = found.stderr.splitlines()
     assert lines[0] == "downloading train-images-idx3-ubyte.gz, 26.4 MB" and len(lines) == 2
     assert lines[1].startswith("error: fashion-mnist: https://raw.githubusercontent.com/")
-    assert "is this machine on the internet? If not, put the four files train-images-idx3-ubyte.gz, " in lines[1]
+    assert (
+        "is this machine on the internet? If not, put the four files train-images-idx3-ubyte.gz, "
+        in lines[1]
+    )
     assert not list((tmp_path / "cache").rglob("*.part"))
 
 
@@ -390,5 +431,7 @@ def test_a_folder_of_a_data_set_that_is_known(monkeypatch, small_data):
     """By its test labels, such as the folder of Debian's package of Fashion-MNIST."""
     data = ann.load_dataset(small_data)
     assert data.classes == DIGITS
-    monkeypatch.setattr("ann.data.datasets._FASHION_LABELS", hashlib.sha256(data.test_labels.tobytes()).hexdigest())
+    monkeypatch.setattr(
+        "ann.data.datasets._FASHION_LABELS", hashlib.sha256(data.test_labels.tobytes()).hexdigest()
+    )
     assert ann.load_dataset(small_data).classes == SOURCES[NAME].classes

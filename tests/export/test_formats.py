@@ -61,7 +61,9 @@ def test_onnx_runtime_computes_activations_of_one_s_own(monkeypatch, name, image
     optional("onnx")
     monkeypatch.setitem(ACTIVATIONS, "own", Activation("own", OWN[name], none))
     net = small("own")
-    np.testing.assert_allclose(onnx_outputs(onnx_bytes(net), images), net.apply(images), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        onnx_outputs(onnx_bytes(net), images), net.apply(images), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_a_thousand_images_in_onnx_runtime():
@@ -79,7 +81,14 @@ def test_pytorch_loads_the_state(images):
     net = small("relu", "softmax")
     linear = torch.nn.Linear
     twin = torch.nn.Sequential(
-        *(linear(12, 9), torch.nn.ReLU(), linear(9, 7), torch.nn.ReLU(), linear(7, 4), torch.nn.Softmax(dim=1))
+        *(
+            linear(12, 9),
+            torch.nn.ReLU(),
+            linear(9, 7),
+            torch.nn.ReLU(),
+            linear(7, 4),
+            torch.nn.Softmax(dim=1),
+        )
     )
     twin.load_state_dict(tensors.load(safetensors_bytes(net)))
     with torch.no_grad():
@@ -107,7 +116,9 @@ def changed(data, change, right=True):
         tensors = {}
         for name, entry in header.items():
             if name != "__metadata__":
-                with suppress(ValueError, TypeError):  # of a place or shape that is wrong, found before the checksum
+                with suppress(
+                    ValueError, TypeError
+                ):  # of a place or shape that is wrong, found before the checksum
                     start, stop = entry["data_offsets"]
                     numbers = np.frombuffer(data[8 + length :][start:stop], "<f4")
                     tensors[name] = numbers.reshape(entry["shape"])
@@ -143,14 +154,23 @@ def cut_in_two(header, about):
         (lambda header, about: about.pop("loss"), "its metadata lacks 'loss'"),
         (lambda header, about: about.update(more=3), "has an unknown field, 'more'"),
         (lambda header, about: about["layers"][0].update(more=3), "has an unknown field, 'more'"),
-        (lambda header, about: about["layers"][0].update(input_dim=13), r"shape \(12, 9\), expected \(13, 9\)"),
+        (
+            lambda header, about: about["layers"][0].update(input_dim=13),
+            r"shape \(12, 9\), expected \(13, 9\)",
+        ),
         (lambda header, about: about["layers"][0].update(activation="x"), "unknown activation 'x'"),
         (lambda header, about: about.update(loss="hinge"), "unknown loss 'hinge'"),
         (lambda header, about: about.update(seed=2**70), "seed"),
         (lambda header, about: about.update(recipe=DEEP), "nested more than 20 deep"),
-        (lambda header, about: about.update(preprocessing={"scale": 1}), "preprocessing is not a scale of 1/255"),
+        (
+            lambda header, about: about.update(preprocessing={"scale": 1}),
+            "preprocessing is not a scale of 1/255",
+        ),
         (lambda header, about: about.update(recipe="x" * 2**20), "the limit is 1048576"),
-        (lambda header, about: about.update(examples={"count": 3}), "its set of examples lacks 'images'"),
+        (
+            lambda header, about: about.update(examples={"count": 3}),
+            "its set of examples lacks 'images'",
+        ),
         (lambda header, about: about.update(examples=3), "not a safetensors file"),
         (lambda header, about: about["examples"].update(count=5), "not a safetensors file"),
         (lambda header, about: about["examples"].update(images="?"), "not a safetensors file"),
@@ -161,9 +181,18 @@ def cut_in_two(header, about):
             )
             for count in (0, -1, True, 1.9, " 1 ", math.inf, math.nan)
         ),
-        (lambda header, about: about["layers"][0].update(weight=3), "layer 1 has an unknown field, 'weight'"),
-        (lambda header, about: about["layers"][0].update(input_dim=0), "input_dim or output_dim is not from 1 to"),
-        (lambda header, about: about["layers"][0].update(input_dim=10**400), "not from 1 to 1048576"),
+        (
+            lambda header, about: about["layers"][0].update(weight=3),
+            "layer 1 has an unknown field, 'weight'",
+        ),
+        (
+            lambda header, about: about["layers"][0].update(input_dim=0),
+            "input_dim or output_dim is not from 1 to",
+        ),
+        (
+            lambda header, about: about["layers"][0].update(input_dim=10**400),
+            "not from 1 to 1048576",
+        ),
         (lambda header, about: about.update(seed=10**400), "seed"),
         (lambda header, about: about.update(recipe={"a": 10**400}), "recipe"),
         (lambda header, about: about.update(recipe={"a": "\ud800"}), "recipe"),
@@ -173,16 +202,30 @@ def cut_in_two(header, about):
         (lambda header, about: header["0.bias"].update(shape="99"), "is not an F32 tensor"),
         (lambda header, about: header["0.bias"].update(shape=[1, 1, 1, 9]), "is not an F32 tensor"),
         (lambda header, about: header["0.bias"].update(data_offsets=3), "not a safetensors file"),
-        (lambda header, about: header["0.bias"].update(data_offsets=["a", 3]), "not a safetensors file"),
+        (
+            lambda header, about: header["0.bias"].update(data_offsets=["a", 3]),
+            "not a safetensors file",
+        ),
         (lambda header, about: about["examples"].update(count=1), "examples: images has shape"),
         (lambda header, about: header["0.bias"].update(dtype="I32"), "is not an F32 tensor"),
         (lambda header, about: header["0.bias"].update(dtype="F16"), "is not an F32 tensor"),
-        (lambda header, about: header["0.bias"].update(data_offsets=[0, 2**60]), "is not an F32 tensor"),
-        (lambda header, about: header["0.bias"].update(data_offsets=[-36, 0]), "is not an F32 tensor"),
-        (lambda header, about: header["0.bias"].update(shape=[3, 3]), "it lacks|not a safetensors file|has shape"),
+        (
+            lambda header, about: header["0.bias"].update(data_offsets=[0, 2**60]),
+            "is not an F32 tensor",
+        ),
+        (
+            lambda header, about: header["0.bias"].update(data_offsets=[-36, 0]),
+            "is not an F32 tensor",
+        ),
+        (
+            lambda header, about: header["0.bias"].update(shape=[3, 3]),
+            "it lacks|not a safetensors file|has shape",
+        ),
         (lambda header, about: header["0.bias"].update(shape=[9.0]), "is not an F32 tensor"),
         (
-            lambda header, about: header["2.bias"].update(data_offsets=header["4.bias"]["data_offsets"]),
+            lambda header, about: header["2.bias"].update(
+                data_offsets=header["4.bias"]["data_offsets"]
+            ),
             "where it should",
         ),
     ],
@@ -229,7 +272,9 @@ def test_weights_that_cancel_are_saved_and_read_back(tmp_path, rng, form, commit
     layers = network_of(ann.get_backend("cpu"), 784, 600, 10).layer_list
     net = ann.NeuralNetwork(layers, "quadratic", committee=committee)
     net.parameters[:] = rng.choice([-1e7, 1e7], net.parameters.shape)
-    (tmp_path / f"x{form}").write_bytes(net.to_bytes() if form == ".pickle" else safetensors_bytes(net))
+    (tmp_path / f"x{form}").write_bytes(
+        net.to_bytes() if form == ".pickle" else safetensors_bytes(net)
+    )
     twin = ann.load_model(tmp_path / f"x{form}")
     np.testing.assert_array_equal(twin.parameters, net.parameters)
 
@@ -240,7 +285,9 @@ def test_safetensors_with_a_name_twice(tmp_path):
     length = struct.unpack("<Q", data[:8])[0]
     text = data[8 : 8 + length].rstrip()
     twice = text[:-1] + b',"0.bias":' + json.dumps(json.loads(text)["0.bias"]).encode() + b"}"
-    found = assert_no_model(tmp_path / "x", struct.pack("<Q", len(twice)) + twice + data[8 + length :])
+    found = assert_no_model(
+        tmp_path / "x", struct.pack("<Q", len(twice)) + twice + data[8 + length :]
+    )
     assert "a name appears twice in an object" in found
 
 
@@ -282,10 +329,14 @@ def test_safetensors_have_the_examples_and_a_checksum(tmp_path):
     assert "it was damaged or edited after it was saved" in message
 
     def lie(header, about):
-        outputs = np.frombuffer(base64.b64decode(about["examples"]["outputs"]), "<f4") + np.float32(0.1)
+        outputs = np.frombuffer(base64.b64decode(about["examples"]["outputs"]), "<f4") + np.float32(
+            0.1
+        )
         about["examples"]["outputs"] = base64.b64encode(outputs.tobytes()).decode()
 
-    assert "its self-test fails" in assert_no_model(tmp_path / "x", changed(safetensors_bytes(net), lie))
+    assert "its self-test fails" in assert_no_model(
+        tmp_path / "x", changed(safetensors_bytes(net), lie)
+    )
 
 
 @pytest.mark.parametrize("widths", [(4, 4000), (784, 4096), (4, *[4] * 1500), (70_000, 2)])
@@ -300,7 +351,9 @@ def test_too_much_for_a_header():
     optional("safetensors.numpy")
     net = small()
     net.recipe = {f"value {number}": "\u00e9" * 1000 for number in range(200)}
-    with pytest.raises(ValueError, match="cannot be saved as safetensors: its safetensors header has"):
+    with pytest.raises(
+        ValueError, match="cannot be saved as safetensors: its safetensors header has"
+    ):
         safetensors_bytes(net)
 
 
@@ -314,7 +367,9 @@ def test_large_safetensors_are_refused_at_little_cost(tmp_path):
     del net
 
     def lie(header, about):
-        about["examples"]["outputs"] = base64.b64encode(np.full((16, 2), 0.1, "<f4").tobytes()).decode()
+        about["examples"]["outputs"] = base64.b64encode(
+            np.full((16, 2), 0.1, "<f4").tobytes()
+        ).decode()
 
     def break_off(header, about):
         about["loss"] = "hinge"
@@ -334,7 +389,9 @@ def test_names_in_safetensors_are_harmless(tmp_path, text):
         lambda header, about: header["0.bias"].update(dtype=text),
         lambda header, about: header.update({text: header.pop("0.bias")}),
     ):
-        assert assert_no_model(tmp_path / "x", changed(safetensors_bytes(small()), change)).isprintable()
+        assert assert_no_model(
+            tmp_path / "x", changed(safetensors_bytes(small()), change)
+        ).isprintable()
 
 
 @pytest.mark.parametrize("committee", [1, 3])
@@ -342,7 +399,11 @@ def test_npz(committee):
     net = small(committee=committee)
     found = np.load(io.BytesIO(npz_bytes(net)), allow_pickle=False)
     about = json.loads(str(found["about"]))
-    assert about["layers"] == net.layer_list and about["recipe"] == net.recipe and about["committee"] == committee
+    assert (
+        about["layers"] == net.layer_list
+        and about["recipe"] == net.recipe
+        and about["committee"] == committee
+    )
     for number, (weight, bias) in enumerate(net.weights_and_biases(), start=1):
         np.testing.assert_array_equal(found[f"weight{number}"], weight)
         np.testing.assert_array_equal(found[f"bias{number}"], bias)
@@ -364,7 +425,9 @@ def test_on_the_command_line(tmp_path, small_data, form):
         assert test == run("test", "--data", small_data, cwd=tmp_path)[0]
 
 
-@pytest.mark.parametrize(("form", "module"), [(".onnx", "onnx"), (".safetensors", "safetensors.numpy")])
+@pytest.mark.parametrize(
+    ("form", "module"), [(".onnx", "onnx"), (".safetensors", "safetensors.numpy")]
+)
 def test_without_the_libraries(monkeypatch, tmp_path, form, module):
     real = importlib.import_module
 
@@ -373,9 +436,16 @@ def test_without_the_libraries(monkeypatch, tmp_path, form, module):
             raise ModuleNotFoundError(name)
         return real(name, *rest)
 
-    data = safetensors_bytes(small()) if form == ".safetensors" and optional("safetensors.numpy") else b""
+    data = (
+        safetensors_bytes(small())
+        if form == ".safetensors" and optional("safetensors.numpy")
+        else b""
+    )
     monkeypatch.setattr(importlib, "import_module", without)
-    with pytest.raises(ImportError, match=rf"this format needs {module.split('.')[0]}: pip install -e '.\[export\]'"):
+    with pytest.raises(
+        ImportError,
+        match=rf"this format needs {module.split('.')[0]}: pip install -e '.\[export\]'",
+    ):
         FORMS[form](small())
     if data:
         (tmp_path / "x").write_bytes(data)
@@ -386,5 +456,7 @@ def test_without_the_libraries(monkeypatch, tmp_path, form, module):
 def test_what_onnx_cannot_say(monkeypatch, reason):
     optional("onnx")
     monkeypatch.setitem(ACTIVATIONS, "own", Activation("own", UNTRANSLATABLE[reason], none))
-    with pytest.raises(ValueError, match=f"the activation 'own' cannot be exported to ONNX: .*{reason}"):
+    with pytest.raises(
+        ValueError, match=f"the activation 'own' cannot be exported to ONNX: .*{reason}"
+    ):
         onnx_bytes(small("own"))

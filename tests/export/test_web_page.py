@@ -22,7 +22,10 @@ pytestmark = pytest.mark.slow
 # Round a circle, for the curves of digits; angles in degrees
 def arc(x, y, wide, high, start, end, step=15):
     turns = range(start, end + 1, step) if end > start else range(start, end - 1, -step)
-    return [(x + wide * math.cos(math.radians(turn)), y + high * math.sin(math.radians(turn))) for turn in turns]
+    return [
+        (x + wide * math.cos(math.radians(turn)), y + high * math.sin(math.radians(turn)))
+        for turn in turns
+    ]
 
 
 DIGITS = {
@@ -46,7 +49,14 @@ def browser():
 
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for word in ("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"):
+    for word in (
+        "headless=new",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-quic",
+        "no-first-run",
+        "disable-sync",
+    ):
         options.add_argument(f"--{word}")
     for word in ("disable-background-networking", "disable-component-update", "hide-scrollbars"):
         options.add_argument(f"--{word}")
@@ -125,7 +135,9 @@ def outputs(browser, images):
         const bytes = Uint8Array.from(text, letter => letter.charCodeAt(0));
         for (let i = 0; i < bytes.length; i += size) found.push(Array.from(run(bytes.subarray(i, i + size)).outputs));
         return found;"""
-    return np.array(browser.execute_script(script, base64.b64encode(images.tobytes()).decode(), images.shape[1]))
+    return np.array(
+        browser.execute_script(script, base64.b64encode(images.tobytes()).decode(), images.shape[1])
+    )
 
 
 def test_a_thousand_images_as_in_python(page, network):
@@ -166,7 +178,10 @@ def test_a_drawn_digit(page, network, digit, kind):
 @pytest.mark.parametrize("shift", [-40, 40])
 def test_large_and_small_and_anywhere(page, network, factor, shift):
     browser = page(network)
-    strokes = [[((x - 140) * factor + 140 + shift, (y - 140) * factor + 140) for x, y in line] for line in DIGITS["3"]]
+    strokes = [
+        [((x - 140) * factor + 140 + shift, (y - 140) * factor + 140) for x, y in line]
+        for line in DIGITS["3"]
+    ]
     draw(browser, strokes)
     assert answer(browser) == "It is 3"
 
@@ -178,9 +193,12 @@ def test_what_it_sees_is_as_mnist_was_made(page, network):
     for factor in (0.4, 1.0):
         for digit in ("0", "2", "3", "7"):
             strokes = [
-                [[(x - 140) * factor + 100, (y - 140) * factor + 170] for x, y in line] for line in DIGITS[digit]
+                [[(x - 140) * factor + 100, (y - 140) * factor + 170] for x, y in line]
+                for line in DIGITS[digit]
             ]
-            seen = np.array(browser.execute_script("return Array.from(see(arguments[0]))", strokes)).reshape(28, 28)
+            seen = np.array(
+                browser.execute_script("return Array.from(see(arguments[0]))", strokes)
+            ).reshape(28, 28)
             rows, columns = (np.flatnonzero(seen.sum(axis=axis)) for axis in (1, 0))
             assert max(np.ptp(rows), np.ptp(columns)) + 1 in (20, 21)
             for axis in (0, 1):
@@ -202,7 +220,9 @@ def test_the_keyboard(page, network):
     pad.send_keys(Keys.SPACE, Keys.SHIFT + Keys.ARROW_RIGHT + Keys.SHIFT)
     pad.send_keys(Keys.SPACE, Keys.ESCAPE)
     assert answer(browser) == ""
-    focus = browser.execute_script("document.getElementById('clear').focus(); return document.activeElement.id")
+    focus = browser.execute_script(
+        "document.getElementById('clear').focus(); return document.activeElement.id"
+    )
     assert focus == "clear"
 
 
@@ -243,7 +263,9 @@ def test_on_a_phone(page, network, dark, tmp_path):
     draw(browser, DIGITS["2"], "touch")
     assert answer(browser) == "It is 2"
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
-    bottom = browser.execute_script("return document.getElementById('answer').getBoundingClientRect().bottom")
+    bottom = browser.execute_script(
+        "return document.getElementById('answer').getBoundingClientRect().bottom"
+    )
     assert bottom < 740  # it is seen without scrolling
     colour = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (max(map(int, re.findall(r"\d+", colour)[:3])) < 60) == dark
@@ -267,11 +289,28 @@ def test_on_the_command_line(tmp_path, small_data):
     out, _ = run("export", "--to", "page.html", cwd=tmp_path)
     assert f"saved {tmp_path / 'page.html'}, 0.0" in out
     text = (tmp_path / "page.html").read_text()
-    assert text.startswith("<!DOCTYPE html>") and "{{" not in text and "http:" not in text and "https:" not in text
-    run("export", "--to", "clothes.html", "--classes", "fashion-mnist", "mnist_ann.pickle", cwd=tmp_path)
+    assert (
+        text.startswith("<!DOCTYPE html>")
+        and "{{" not in text
+        and "http:" not in text
+        and "https:" not in text
+    )
+    run(
+        "export",
+        "--to",
+        "clothes.html",
+        "--classes",
+        "fashion-mnist",
+        "mnist_ann.pickle",
+        cwd=tmp_path,
+    )
     assert '"sneaker"' in (tmp_path / "clothes.html").read_text()
     for words, code, message in [
-        (["--to", "page.doc"], 2, "expected a name that ends in .html, .npz, .safetensors, .onnx, got 'page.doc'"),
+        (
+            ["--to", "page.doc"],
+            2,
+            "expected a name that ends in .html, .npz, .safetensors, .onnx, got 'page.doc'",
+        ),
         ([], 2, "--to FILE is required: it names the file to write"),
         (["--to", "page.html", "absent"], 1, "absent: no such model file"),
         (["--to", "no/page.html"], 1, "no/page.html: There is no folder"),
@@ -286,12 +325,16 @@ def test_the_classroom_s_page_is_small():
 
 def test_networks_that_make_no_page(monkeypatch):
     backend = ann.get_backend("cpu")
-    with pytest.raises(ValueError, match="a page needs a network for square images, and this one takes 15 pixels"):
+    with pytest.raises(
+        ValueError, match="a page needs a network for square images, and this one takes 15 pixels"
+    ):
         web_page(network_of(backend, 15, 2))
     for reason, function in UNTRANSLATABLE.items():
         monkeypatch.setitem(ACTIVATIONS, "own", Activation("own", function, none))
         net = network_of(backend, 16, 4, 2, activation="own")
-        with pytest.raises(ValueError, match=f"the activation 'own' cannot be exported to JavaScript: .*{reason}"):
+        with pytest.raises(
+            ValueError, match=f"the activation 'own' cannot be exported to JavaScript: .*{reason}"
+        ):
             web_page(net)
 
 
@@ -353,7 +396,11 @@ def test_what_is_drawn_outside_the_frame_ends_at_it(page, network):
     press(browser, "move", 140, -300)
     press(browser, "up", 140, 140)
     (line,) = strokes(browser)
-    assert [[round(value) for value in point] for point in line] == [[140, 140], [280, 140], [140, 0]]
+    assert [[round(value) for value in point] for point in line] == [
+        [140, 140],
+        [280, 140],
+        [140, 0],
+    ]
 
 
 def test_what_the_page_says_of_a_committee(page, network):
@@ -361,7 +408,10 @@ def test_what_the_page_says_of_a_committee(page, network):
     browser = page(ann.NeuralNetwork(layers, committee=3))
     assert f"{3 * (785 * 12 + 13 * 10):,} numbers" in browser.find_element("id", "what").text
     captions = [one.text for one in browser.find_elements("css selector", ".layer figcaption")]
-    assert captions == ["Layer 1 of the first network: 12 sigmoid", "Layer 2 of the first network: 10 sigmoid"]
+    assert captions == [
+        "Layer 1 of the first network: 12 sigmoid",
+        "Layer 2 of the first network: 10 sigmoid",
+    ]
 
 
 def test_a_page_of_one_output():

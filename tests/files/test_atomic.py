@@ -42,7 +42,10 @@ def test_a_file_that_is_replaced_keeps_its_mode(tmp_path, mode):
     assert path.read_bytes() == b"new"
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can change the owner of files")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0,
+    reason="only root can change the owner of files",
+)
 def test_a_file_that_root_replaces_keeps_its_owner(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
@@ -105,7 +108,9 @@ def test_what_cannot_be_a_file(tmp_path):
 
 def test_file_and_folder_are_flushed_before_it_returns(tmp_path, monkeypatch):
     flushed = []
-    monkeypatch.setattr("os.fsync", lambda descriptor: flushed.append(stat.S_ISDIR(os.fstat(descriptor).st_mode)))
+    monkeypatch.setattr(
+        "os.fsync", lambda descriptor: flushed.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+    )
     write_atomically(tmp_path / "file", b"new")
     assert flushed == [False, True]
 
@@ -219,7 +224,16 @@ write_atomically(path, b"new" * 1000)
 @pytest.mark.parametrize("how", ["kill", "fail"])
 @pytest.mark.parametrize(
     ("point", "operation"),
-    [(1, "open"), (2, "write"), (3, "write"), (4, "write"), (5, "fsync"), (6, "replace"), (7, "open"), (8, "fsync")],
+    [
+        (1, "open"),
+        (2, "write"),
+        (3, "write"),
+        (4, "write"),
+        (5, "fsync"),
+        (6, "replace"),
+        (7, "open"),
+        (8, "fsync"),
+    ],
 )
 @pytest.mark.slow
 def test_a_crash_or_failure_at_every_operation_of_a_save(tmp_path, how, point, operation):
@@ -236,7 +250,9 @@ def test_a_crash_or_failure_at_every_operation_of_a_save(tmp_path, how, point, o
         assert process.returncode == -signal.SIGKILL
         assert len(left_over) == (0 if in_place or point == 1 else 1)
     else:
-        assert (process.returncode == 0) == in_place  # a folder that cannot be flushed is no failure
+        assert (
+            process.returncode == 0
+        ) == in_place  # a folder that cannot be flushed is no failure
         assert not left_over
 
 
@@ -244,7 +260,16 @@ def test_a_save_has_no_other_operations(tmp_path):
     """So that the list above stays complete."""
     command = [sys.executable, "-c", FAULTY + "\nprint(*done)", str(tmp_path / "file"), "kill", "0"]
     process = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
-    assert process.stdout.split() == ["open", "write", "write", "write", "fsync", "replace", "open", "fsync"]
+    assert process.stdout.split() == [
+        "open",
+        "write",
+        "write",
+        "write",
+        "fsync",
+        "replace",
+        "open",
+        "fsync",
+    ]
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
@@ -258,10 +283,29 @@ def test_a_crash_at_every_system_call_of_a_save(tmp_path, call):
     for number in range(1, 4):
         path.write_bytes(b"old")
         inject = f"inject={call}:signal=SIGKILL:when={number}"
-        command = ["strace", "-f", "-q", "-o", "/dev/null", "-P", str(tmp_path), "-P", str(path), "-e", inject]
+        command = [
+            "strace",
+            "-f",
+            "-q",
+            "-o",
+            "/dev/null",
+            "-P",
+            str(tmp_path),
+            "-P",
+            str(path),
+            "-e",
+            inject,
+        ]
         # the name of the temporary file is known, so that its calls can be picked
         known = "import secrets; secrets.token_hex = lambda count: 'known'; "
-        command += ["-P", str(tmp_path / ".ann-known.part"), sys.executable, "-c", known + program, str(path)]
+        command += [
+            "-P",
+            str(tmp_path / ".ann-known.part"),
+            sys.executable,
+            "-c",
+            known + program,
+            str(path),
+        ]
         process = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
         if process.returncode not in (0, -signal.SIGKILL, 128 + signal.SIGKILL):
             pytest.skip(f"strace cannot trace here: {process.stderr.strip()}")
@@ -279,7 +323,10 @@ def test_two_savers_at_once(tmp_path):
         "import sys; from ann.files.atomic import write_atomically\n"
         "for turn in range(60): write_atomically(sys.argv[1], sys.argv[2].encode() * 200_000)"
     )
-    savers = [subprocess.Popen([sys.executable, "-c", program, str(path), word], cwd=ROOT) for word in "ab"]
+    savers = [
+        subprocess.Popen([sys.executable, "-c", program, str(path), word], cwd=ROOT)
+        for word in "ab"
+    ]
     seen = set()
     while any(saver.poll() is None for saver in savers):
         if path.exists():
@@ -302,7 +349,12 @@ def test_a_tilde_is_the_home_folder(tmp_path, small_data, monkeypatch):
         ann.fit(network, data, ann.Recipe(epochs=1), checkpoints=checkpoints)
     network.save(Path("~/model.pickle"))
     assert ann.load_model("~/model.pickle").predict(data.test_images).shape == (100,)
-    assert {path.name for path in home.iterdir()} == {"small", "here", "checkpoint.npz", "model.pickle"}
+    assert {path.name for path in home.iterdir()} == {
+        "small",
+        "here",
+        "checkpoint.npz",
+        "model.pickle",
+    }
     assert list(here.iterdir()) == []
     with pytest.raises(ann.DataFileError, match="~no-such-user/small: no such data folder"):
         ann.load_dataset("~no-such-user/small")

@@ -38,7 +38,12 @@ def test_round_trip(backend, tmp_path, rng):
     twin = ann.load_model(tmp_path / "one", backend)
     np.testing.assert_array_equal(backend.to_host(twin.parameters), backend.to_host(net.parameters))
     np.testing.assert_array_equal(twin.apply(x), net.apply(x))
-    assert (twin.layer_list, twin.loss_name, twin.seed, twin.recipe) == (net.layer_list, "cross-entropy", 9, net.recipe)
+    assert (twin.layer_list, twin.loss_name, twin.seed, twin.recipe) == (
+        net.layer_list,
+        "cross-entropy",
+        9,
+        net.recipe,
+    )
     twin.save(tmp_path / "two")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
@@ -58,8 +63,20 @@ def test_plain_pickle_reads_it_without_this_package(saved):
         "print(model['format'], model['version'], model['loss'], layer['activation'], type(layer['weight']).__name__,\n"
         "      layer['weight'].dtype, (layer['weight'] @ layer['weight'].T).shape, layer['bias'].shape)"
     )
-    run = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["ann-mlp", "3", "cross-entropy", "tanh", "ndarray", "float32", "(5,", "5)", "(4,)"]
+    run = subprocess.run(
+        [sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == [
+        "ann-mlp",
+        "3",
+        "cross-entropy",
+        "tanh",
+        "ndarray",
+        "float32",
+        "(5,",
+        "5)",
+        "(4,)",
+    ]
 
 
 def test_its_only_global_is_ndarray(saved):
@@ -69,7 +86,16 @@ def test_its_only_global_is_ndarray(saved):
             strings.append(argument)
         if opcode.name == "STACK_GLOBAL":
             names.add(tuple(strings[-2:]))
-        assert opcode.name not in ("GLOBAL", "INST", "OBJ", "NEWOBJ", "BUILD", "EXT1", "PERSID", "BINPERSID")
+        assert opcode.name not in (
+            "GLOBAL",
+            "INST",
+            "OBJ",
+            "NEWOBJ",
+            "BUILD",
+            "EXT1",
+            "PERSID",
+            "BINPERSID",
+        )
     assert names == {("numpy", "ndarray")}
 
 
@@ -99,7 +125,9 @@ class Shell:
 @pytest.mark.parametrize("protocol", range(6))
 def test_a_pickle_that_calls_is_refused(tmp_path, monkeypatch, protocol):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "model").write_bytes(pickle.dumps({"format": FORMAT, "layers": Shell()}, protocol=protocol))
+    (tmp_path / "model").write_bytes(
+        pickle.dumps({"format": FORMAT, "layers": Shell()}, protocol=protocol)
+    )
     with pytest.raises(ann.ModelFileError):
         ann.load_model("model")
     assert not (tmp_path / "hacked").exists()
@@ -108,7 +136,10 @@ def test_a_pickle_that_calls_is_refused(tmp_path, monkeypatch, protocol):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.zeros(3).reshape, "it names 'builtins', 'getattr', and only NumPy's arrays are allowed"),
+        (
+            np.zeros(3).reshape,
+            "it names 'builtins', 'getattr', and only NumPy's arrays are allowed",
+        ),
         (np.dtype("f4"), "broken pickle instruction 0x2e"),
         (np.dtype("i4"), "an array of 'i4'; known: f4, f8, u1"),
         (np.zeros(3, dtype="M8[s]"), "an array of 'M8'; known: f4, f8, u1"),
@@ -119,7 +150,10 @@ def test_a_pickle_that_calls_is_refused(tmp_path, monkeypatch, protocol):
         (np.ndarray, "broken pickle instruction 0x2e"),
         (b"bytes", "broken pickle instruction 0x2e"),
         ("x" * 70_000, "broken pickle instruction 0x2e"),
-        (["x" * 60_000 + str(number) for number in range(80)], "strings of more than 1048576 bytes in all"),
+        (
+            ["x" * 60_000 + str(number) for number in range(80)],
+            "strings of more than 1048576 bytes in all",
+        ),
         (np.float64(1), "it names 'numpy._core.multiarray', 'scalar'"),
         (print, "it names 'builtins', 'print'"),
         ({1, 2}, "forbidden pickle instruction 0x8f"),
@@ -179,7 +213,9 @@ def test_arrays_as_other_versions_of_numpy_pickle_them(protocol):
         if protocol < 4:
             data = data.replace(b"c" + old, b"c" + new)
         else:
-            data = data.replace(b"\x8c" + bytes([len(old)]) + old, b"\x8c" + bytes([len(new)]) + new)
+            data = data.replace(
+                b"\x8c" + bytes([len(old)]) + old, b"\x8c" + bytes([len(new)]) + new
+            )
     assert there in data and here not in data.replace(there, b"")
     np.testing.assert_array_equal(read_pickle(data), array)
 
@@ -228,16 +264,34 @@ def test_malformed_streams(data, message):
         (lambda c: c.update(seed=True), "seed is not a whole number"),
         (lambda c: c.update(examples=3), "examples: expected images, outputs"),
         (lambda c: c["examples"].pop("images"), "examples: expected images, outputs"),
-        (lambda c: c["examples"].update(images=None), "examples: images is not an array of uint8 with two axes"),
-        (lambda c: c["examples"].update(images=np.ones((16, 5), "f4")), "examples: images is not an array of uint8"),
-        (lambda c: c["examples"].update(images=np.ones((16, 6), "u1")), r"shape \(16, 6\), expected \(16, 5\)"),
+        (
+            lambda c: c["examples"].update(images=None),
+            "examples: images is not an array of uint8 with two axes",
+        ),
+        (
+            lambda c: c["examples"].update(images=np.ones((16, 5), "f4")),
+            "examples: images is not an array of uint8",
+        ),
+        (
+            lambda c: c["examples"].update(images=np.ones((16, 6), "u1")),
+            r"shape \(16, 6\), expected \(16, 5\)",
+        ),
         (
             lambda c: c["examples"].update(images=np.ones((999, 5), "u1")),
             "examples: 999 images, expected 1 to 16 for this network",
         ),
-        (lambda c: c["examples"].update(outputs=np.ones((15, 3), "f4")), r"shape \(15, 3\), expected \(16, 3\)"),
-        (lambda c: c["examples"].update(outputs=np.full((16, 3), np.inf, "f4")), "outputs holds numbers that are not"),
-        (lambda c: c["layers"][0].update(weight=np.ones((5, 4), "u1")), "layer 1: weight is an array of uint8"),
+        (
+            lambda c: c["examples"].update(outputs=np.ones((15, 3), "f4")),
+            r"shape \(15, 3\), expected \(16, 3\)",
+        ),
+        (
+            lambda c: c["examples"].update(outputs=np.full((16, 3), np.inf, "f4")),
+            "outputs holds numbers that are not",
+        ),
+        (
+            lambda c: c["layers"][0].update(weight=np.ones((5, 4), "u1")),
+            "layer 1: weight is an array of uint8",
+        ),
         (lambda c: c.update(loss=3), "unknown loss 3; known: cross-entropy, quadratic"),
         (lambda c: c.update(loss="hinge"), "unknown loss 'hinge'"),
         (lambda c: c.update(preprocessing={"scale": 1.0}), "preprocessing is not a scale of 1/255"),
@@ -245,8 +299,14 @@ def test_malformed_streams(data, message):
         (lambda c: c.update(layers=5), "layers is not a list"),
         (lambda c: c["layers"].append(5), "layer 3: expected activation"),
         (lambda c: c["layers"][0].update(weight=[1.0]), "layer 1: weight is not an array"),
-        (lambda c: c["layers"][0].update(input_dim=6), r"layer 1: weight has shape \(5, 4\), expected \(6, 4\)"),
-        (lambda c: c["layers"][0].update(input_dim="5"), "layer 1: input_dim or output_dim is not a whole number"),
+        (
+            lambda c: c["layers"][0].update(input_dim=6),
+            r"layer 1: weight has shape \(5, 4\), expected \(6, 4\)",
+        ),
+        (
+            lambda c: c["layers"][0].update(input_dim="5"),
+            "layer 1: input_dim or output_dim is not a whole number",
+        ),
         (
             lambda c: c["layers"][1].update(bias=np.full(3, np.nan, "f4")),
             "layer 2: bias holds numbers that are not finite",
@@ -256,7 +316,10 @@ def test_malformed_streams(data, message):
             lambda c: c["layers"].insert(0, copy.deepcopy(c["layers"][1])),
             "layer 2: input_dim is 5, but layer 1 has output_dim 3",
         ),
-        (lambda c: c["layers"].append(c["layers"][0]), "something other than a string is used twice"),
+        (
+            lambda c: c["layers"].append(c["layers"][0]),
+            "something other than a string is used twice",
+        ),
         (lambda c: c.update(recipe=7), "recipe is not a dict"),
     ],
 )
@@ -283,7 +346,10 @@ def test_files_that_are_none(tmp_path, saved):
         ("short", "it ends at byte"),
         ("pipe", "cannot be read: not a regular file"),
         ("nul\0", "cannot be read"),
-        ("checkpoint.npz", "this is a zip file, such as a checkpoint or an exported .npz; load a .pickle or"),
+        (
+            "checkpoint.npz",
+            "this is a zip file, such as a checkpoint or an exported .npz; load a .pickle or",
+        ),
     ]:
         with pytest.raises(ann.ModelFileError, match=message):
             ann.load_model(tmp_path / name)
@@ -310,11 +376,15 @@ def doubling(levels):
 def with_value(key, code):
     """A pickle of a dict that looks like a model and has these instructions as one of its values."""
     items = {"format": pickle.dumps(FORMAT, protocol=4)[11:-2], "version": b"K\x01", key: code}
-    pairs = b"".join(b"\x8c" + bytes([len(name)]) + name.encode() + value for name, value in items.items())
+    pairs = b"".join(
+        b"\x8c" + bytes([len(name)]) + name.encode() + value for name, value in items.items()
+    )
     return b"\x80\x04}(" + pairs + b"u."
 
 
-@pytest.mark.parametrize("key", ["version", "format", "recipe", "layers", "loss", "seed", "preprocessing"])
+@pytest.mark.parametrize(
+    "key", ["version", "format", "recipe", "layers", "loss", "seed", "preprocessing"]
+)
 @pytest.mark.parametrize("code", [NESTED, doubling(60), b"\x8c\x05numpy" + NESTED + b"\x93"])
 def test_deep_and_doubling_values(tmp_path, key, code):
     (tmp_path / "model").write_bytes(with_value(key, code))
@@ -338,7 +408,13 @@ def test_messages_show_no_raw_value(tmp_path, saved, value):
             ann.load_model(path)
         message = str(caught.value)
         assert len(message) < 500 and message.isprintable()
-    name = "\x8c\x05numpy".encode("latin1") + b"X" + len(value).to_bytes(4, "little") + value.encode() + b"\x93."
+    name = (
+        "\x8c\x05numpy".encode("latin1")
+        + b"X"
+        + len(value).to_bytes(4, "little")
+        + value.encode()
+        + b"\x93."
+    )
     with pytest.raises(ValueError, match=r"it names 'numpy'|broken") as caught:
         read_pickle(b"\x80\x04" + name)
     assert len(str(caught.value)) < 500 and str(caught.value).isprintable()
@@ -380,7 +456,13 @@ def test_recipes_that_no_file_may_hold(tmp_path):
     deep = []
     for _ in range(5000):
         deep = [deep]
-    for recipe in (endless, {"deep": deep}, {"x": Unwilling()}, {"x": np.zeros(3)}, {"x": [{"y": np.zeros(3)}]}):
+    for recipe in (
+        endless,
+        {"deep": deep},
+        {"x": Unwilling()},
+        {"x": np.zeros(3)},
+        {"x": [{"y": np.zeros(3)}]},
+    ):
         net.recipe = recipe
         with pytest.raises(
             ValueError,
@@ -421,7 +503,14 @@ def test_recipes_that_files_may_hold(tmp_path, recipe, form):
 @pytest.mark.parametrize(
     "value",
     [2**63, -(2**63) - 1, 10**5000, "\ud800", "x" * (2**16 + 1), "\u00e9" * (2**15 + 1)],
-    ids=["an int", "a negative int", "a huge int", "half a character", "a long string", "many bytes"],
+    ids=[
+        "an int",
+        "a negative int",
+        "a huge int",
+        "half a character",
+        "a long string",
+        "many bytes",
+    ],
 )
 def test_values_in_a_recipe_that_are_too_much(tmp_path, value):
     net = network_of(ann.get_backend("cpu"), 5, 4, 3)
@@ -478,7 +567,8 @@ def test_models_that_other_programs_wrote(saved):
     for protocol in range(2, 6):
         for kind in ("<f4", ">f4", "<f8"):
             layers = [
-                layer | {name: layer[name].astype(kind) for name in ("weight", "bias")} for layer in contents["layers"]
+                layer | {name: layer[name].astype(kind) for name in ("weight", "bias")}
+                for layer in contents["layers"]
             ]
             write(layers, protocol)
             np.testing.assert_array_equal(ann.load_model(saved).parameters, expected.parameters)
@@ -501,13 +591,20 @@ def test_damage_is_told_from_what_was_made_so(saved):
     whole = saved.read_bytes()
     weights = pickle.loads(whole)["layers"][0]["weight"]
     place = whole.index(weights.tobytes())
-    for changed in (whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :], whole.replace(b"tanh", b"relu", 1)):
+    for changed in (
+        whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :],
+        whole.replace(b"tanh", b"relu", 1),
+    ):
         saved.write_bytes(changed)
-        with pytest.raises(ann.ModelFileError, match="damaged or edited after it was saved: its SHA-256 does not"):
+        with pytest.raises(
+            ann.ModelFileError, match="damaged or edited after it was saved: its SHA-256 does not"
+        ):
             ann.load_model(saved)
     saved.write_bytes(whole)
     rewrite(saved, lambda contents: contents.update(loss="hinge"))
-    with pytest.raises(ann.ModelFileError, match=r"unknown .*; its SHA-256 is right, so it was not damaged"):
+    with pytest.raises(
+        ann.ModelFileError, match=r"unknown .*; its SHA-256 is right, so it was not damaged"
+    ):
         ann.load_model(saved)
     rewrite(saved, lambda contents: contents.update(loss="cross-entropy"))
     rewrite(saved, lambda contents: contents["layers"][0].update(activation="mine"))
@@ -537,7 +634,9 @@ def test_fit_takes_the_first_training_images_for_examples(backend, tmp_path):
     ann.fit(net, data, ann.Recipe(epochs=1, batch_size=100))
     net.save(tmp_path / "model")
     contents = pickle.loads((tmp_path / "model").read_bytes())
-    np.testing.assert_array_equal(contents["examples"]["images"], data.train_images[:16].reshape(16, 64))
+    np.testing.assert_array_equal(
+        contents["examples"]["images"], data.train_images[:16].reshape(16, 64)
+    )
     for twin in (
         ann.load_model(tmp_path / "model"),
         copy.deepcopy(net),
@@ -551,7 +650,8 @@ def test_outputs_that_hang_on_rounding_are_not_examples(tmp_path):
     """Such a network can be saved, and loads on any machine all the same."""
     layers = [{"input_dim": 4, "output_dim": 2, "activation": "sigmoid"}]
     net = ann.NeuralNetwork(
-        layers, parameters=np.array([1e9, -1e9, 1e9, -1e9, 0, 0, 0, 0, -1, 1], dtype=np.float32) * 1e4
+        layers,
+        parameters=np.array([1e9, -1e9, 1e9, -1e9, 0, 0, 0, 0, -1, 1], dtype=np.float32) * 1e4,
     )
     net.self_test_images = np.full((16, 4), 100, dtype=np.uint8)
     net.save(tmp_path / "model")
@@ -563,7 +663,10 @@ def test_outputs_that_hang_on_rounding_are_not_examples(tmp_path):
 
 
 def test_weights_that_overflow_are_nobody_s_warning(tmp_path):
-    layers = [{"input_dim": 2, "output_dim": 2, "activation": name} for name in ("relu", "relu", "softmax")]
+    layers = [
+        {"input_dim": 2, "output_dim": 2, "activation": name}
+        for name in ("relu", "relu", "softmax")
+    ]
     net = ann.NeuralNetwork(layers, parameters=np.full(18, 3e38, dtype=np.float32))
     net.save(tmp_path / "model")
     assert pickle.loads((tmp_path / "model").read_bytes())["examples"] is None
@@ -597,7 +700,10 @@ def test_networks_of_many_inputs_carry_fewer_random_examples():
     net = ann.NeuralNetwork([{**layers[0], "input_dim": 2**20}])
     assert len(pickle.loads(net.to_bytes())["examples"]["images"]) == 1
     net = ann.NeuralNetwork([{**layers[0], "input_dim": 2**20 + 1}])
-    with pytest.raises(ValueError, match=r"cannot be saved: layer 1: input_dim or output_dim is not from 1 to 1048576"):
+    with pytest.raises(
+        ValueError,
+        match=r"cannot be saved: layer 1: input_dim or output_dim is not from 1 to 1048576",
+    ):
         net.to_bytes()
 
 
@@ -608,7 +714,14 @@ def test_examples_of_one_s_own(saved):
     net.self_test_images = images
     images[:] = 0
     assert net.self_test_images.sum() == sum(range(20))
-    for wrong in (images / 255.0, np.zeros((17, 5), np.uint8), np.zeros((4, 6), np.uint8), [[1] * 5], "x", 3):
+    for wrong in (
+        images / 255.0,
+        np.zeros((17, 5), np.uint8),
+        np.zeros((4, 6), np.uint8),
+        [[1] * 5],
+        "x",
+        3,
+    ):
         with pytest.raises(ValueError, match="self_test_images: expected"):
             net.self_test_images = wrong
     net.self_test_images = None
@@ -645,7 +758,10 @@ def test_without_memory_for_its_network(monkeypatch, saved):
     with pytest.raises(ann.ModelFileError, match="there is not enough memory for its network"):
         ann.load_model(saved)
     monkeypatch.setattr("ann.files.model_file.read_pickle", fail)
-    with pytest.raises(ann.ModelFileError, match="not a model file of this program: there is not enough memory for it"):
+    with pytest.raises(
+        ann.ModelFileError,
+        match="not a model file of this program: there is not enough memory for it",
+    ):
         ann.load_model(saved)
 
 

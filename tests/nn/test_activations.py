@@ -38,7 +38,9 @@ def outputs(backend, name, z):
 @pytest.mark.parametrize("name", NAMES)
 def test_function_is_the_formula(backend, name, rng):
     z = rng.standard_normal((5, 4)) * 3
-    np.testing.assert_allclose(backend.to_host(outputs(backend, name, z)), FORMULAS[name](z), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(
+        backend.to_host(outputs(backend, name, z)), FORMULAS[name](z), rtol=1e-12, atol=1e-14
+    )
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "gelu"])
@@ -84,7 +86,9 @@ def test_large_sums_stay_finite(backend, name, size):
     y = outputs(backend, name, z)
     grad = backend.from_host(np.ones_like(z))
     with backend.ignore_overflow():
-        activation.backward(backend, grad, y if activation.derivative_of == "output" else backend.from_host(z))
+        activation.backward(
+            backend, grad, y if activation.derivative_of == "output" else backend.from_host(z)
+        )
     assert np.isfinite(backend.to_host(y)).all()
     assert np.isfinite(backend.to_host(grad)).all()
 
@@ -98,7 +102,9 @@ def test_sigmoid_has_hardly_a_denormal_tail():
 
 
 def test_unknown_name_lists_the_known():
-    with pytest.raises(ValueError, match=r"unknown activation 'sigmoyd'; known: sigmoid, tanh, scaled-tanh, relu"):
+    with pytest.raises(
+        ValueError, match=r"unknown activation 'sigmoyd'; known: sigmoid, tanh, scaled-tanh, relu"
+    ):
         get_activation("sigmoyd")
 
 
@@ -124,18 +130,25 @@ def test_an_activation_of_one_s_own(registry, backend, rng, tmp_path):
     test_float32_stays_and_out_may_be_the_input(backend, "softsign", rng)
     dataset = ann.load_dataset(write_mnist_like(tmp_path / "data", train=170))
     recipe = recipe_of("softsign", "softmax", "cross-entropy", "nesterov", epochs=3)
-    nets = [network_of(each, 64, 12, 8, 10, activation="softsign", output="softmax") for each in (backend, Plain())]
+    nets = [
+        network_of(each, 64, 12, 8, 10, activation="softsign", output="softmax")
+        for each in (backend, Plain())
+    ]
     for net in nets:
         reports = ann.fit(net, dataset, recipe)
         assert reports[-1].loss < reports[0].loss
-    np.testing.assert_allclose(backend.to_host(nets[0].parameters), nets[1].parameters, rtol=1e-3, atol=2e-5)
+    np.testing.assert_allclose(
+        backend.to_host(nets[0].parameters), nets[1].parameters, rtol=1e-3, atol=2e-5
+    )
     nets[0].save(tmp_path / "model")
     loaded = ann.load_model(tmp_path / "model")
     np.testing.assert_allclose(
         loaded.apply(dataset.test_images), nets[0].apply(dataset.test_images), rtol=1e-5, atol=1e-7
     )
     del ACTIVATIONS["softsign"]
-    with pytest.raises(ann.ModelFileError, match=r"layer 1: unknown activation 'softsign'.*register_activation"):
+    with pytest.raises(
+        ann.ModelFileError, match=r"layer 1: unknown activation 'softsign'.*register_activation"
+    ):
         ann.load_model(tmp_path / "model")
 
 
@@ -157,7 +170,10 @@ def test_a_network_keeps_its_activation(registry, tmp_path):
     dataset = ann.load_dataset(write_mnist_like(tmp_path / "data", train=170))
     recipe = recipe_of("tanh", "softmax", "cross-entropy", "sgd", epochs=1)
     ann.register_activation("mine", softsign, softsign_derivative)
-    nets = [network_of(ann.get_backend("cpu"), 64, 5, 10, activation="mine", output="softmax") for _ in range(2)]
+    nets = [
+        network_of(ann.get_backend("cpu"), 64, 5, 10, activation="mine", output="softmax")
+        for _ in range(2)
+    ]
     ann.fit(nets[0], dataset, recipe)
     ann.register_activation("mine", lambda xp, z: 2 * z, lambda xp, z: xp.full_like(z, 2))
     ann.fit(nets[1], dataset, recipe)
@@ -172,13 +188,43 @@ def test_a_network_keeps_its_activation(registry, tmp_path):
         (7, softsign, softsign_derivative, "expected a word of letters"),
         ("mine", 3, softsign_derivative, "'mine': its function cannot be called"),
         ("mine", softsign, lambda xp, z: xp.no_such(z), "its derivative fails: AttributeError"),
-        ("mine", lambda xp, z: z * np.float64(2), softsign_derivative, "its function makes float64 of shape"),
+        (
+            "mine",
+            lambda xp, z: z * np.float64(2),
+            softsign_derivative,
+            "its function makes float64 of shape",
+        ),
         ("mine", softsign, lambda xp, z: 1.0, "its derivative makes a float from a float32 array"),
-        ("mine", lambda xp, z: xp.sum(z, axis=-1), softsign_derivative, r"makes float32 of shape \(1,\)"),
-        ("mine", lambda xp, z: z / xp.zeros_like(z), softsign_derivative, "its function is not finite"),
-        ("mine", lambda xp, z: xp.multiply(z, 2.0, out=z), softsign_derivative, "its function changes its argument"),
-        ("mine", softsign, lambda xp, z: z * (1 if z.dtype == xp.float32 else xp.nan), "its derivative gives nan"),
-        ("mine", softsign, softsign, r"at z = -3.1 the slope is 0\.059\d*, its derivative gives -0\.756"),
+        (
+            "mine",
+            lambda xp, z: xp.sum(z, axis=-1),
+            softsign_derivative,
+            r"makes float32 of shape \(1,\)",
+        ),
+        (
+            "mine",
+            lambda xp, z: z / xp.zeros_like(z),
+            softsign_derivative,
+            "its function is not finite",
+        ),
+        (
+            "mine",
+            lambda xp, z: xp.multiply(z, 2.0, out=z),
+            softsign_derivative,
+            "its function changes its argument",
+        ),
+        (
+            "mine",
+            softsign,
+            lambda xp, z: z * (1 if z.dtype == xp.float32 else xp.nan),
+            "its derivative gives nan",
+        ),
+        (
+            "mine",
+            softsign,
+            softsign,
+            r"at z = -3.1 the slope is 0\.059\d*, its derivative gives -0\.756",
+        ),
     ],
 )
 def test_what_is_no_activation(registry, name, curve, derivative, message):

@@ -10,7 +10,7 @@ import ann
 from ann.nn.activations import ACTIVATIONS
 from ann.nn.batch_norm import BatchNorm
 from ann.nn.initializers import he
-from ann.nn.layers import Activation, Dense
+from ann.nn.layers import ActivationLayer, Dense
 from support.digits import write_mnist_like
 from support.gradients import assert_gradient
 from support.networks import network_of, network_on, recipe_of, without_black_pixels
@@ -27,14 +27,17 @@ def normalised(backend, rng, *dims, activation="sigmoid", dtype="float64"):
     for inputs, outputs in itertools.pairwise(dims[:-1]):
         norm = BatchNorm(outputs)
         norm.use(backend.xp.zeros((2, outputs), dtype=getattr(backend.xp, dtype)))
-        layers += [Dense(inputs, outputs, he, bias=False), norm, Activation(activation)]
+        layers += [Dense(inputs, outputs, he, bias=False), norm, ActivationLayer(activation)]
     return network_on(backend, [*layers, Dense(*dims[-2:], he)], rng, dtype=dtype)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients(backend, activation, rng):
     net = normalised(backend, rng, 5, 6, 4, 3, activation=activation)
-    x, targets = backend.from_host(rng.random((7, 5))), backend.from_host(np.eye(3)[rng.integers(0, 3, 7)])
+    x, targets = (
+        backend.from_host(rng.random((7, 5))),
+        backend.from_host(np.eye(3)[rng.integers(0, 3, 7)]),
+    )
     start = backend.to_host(net.parameters).copy()
 
     def loss(vector):
@@ -49,20 +52,28 @@ def test_gradients_of_the_inputs(backend, rng):
     norm = BatchNorm(4)
     norm.use(backend.xp.zeros((2, 4), dtype=backend.xp.float64))
     values = {name: backend.from_host(rng.standard_normal((1, 4))) for name in ("gain", "shift")}
-    norm.bind(backend, values, {name: backend.xp.zeros_like(array) for name, array in values.items()})
+    norm.bind(
+        backend, values, {name: backend.xp.zeros_like(array) for name, array in values.items()}
+    )
     x, weights = rng.standard_normal((7, 4)), rng.standard_normal((7, 4))
 
     def total(inputs):
-        return float((weights * backend.to_host(norm.forward(backend.from_host(inputs.copy())))).sum())
+        return float(
+            (weights * backend.to_host(norm.forward(backend.from_host(inputs.copy())))).sum()
+        )
 
     norm.forward(backend.from_host(x.copy()))
-    assert_gradient(total, backend.to_host(norm.backward(backend.from_host(weights.copy()))).copy(), x, rng)
+    assert_gradient(
+        total, backend.to_host(norm.backward(backend.from_host(weights.copy()))).copy(), x, rng
+    )
 
 
 def test_outputs_have_mean_shift_and_deviation_gain(backend, rng):
     net = normalised(backend, rng, 5, 6, 3, dtype="float32")
     dense, norm = net.layers[:2]
-    y = backend.to_host(norm.forward(dense.forward(backend.from_host(rng.random((50, 5), dtype=np.float32)))))
+    y = backend.to_host(
+        norm.forward(dense.forward(backend.from_host(rng.random((50, 5), dtype=np.float32))))
+    )
     np.testing.assert_allclose(y.mean(axis=0), backend.to_host(norm.shift)[0], atol=1e-5)
     np.testing.assert_allclose(y.std(axis=0), np.abs(backend.to_host(norm.gain)[0]), rtol=1e-2)
     one = norm.forward(dense.forward(backend.from_host(rng.random((1, 5), dtype=np.float32))))
@@ -88,7 +99,9 @@ def test_backward_adds_to_the_last_gradients(backend, accumulate, rng):
         net.forward(x)
         net.backward(backend.from_host(grad.copy()), accumulate=accumulate)
         results.append(backend.to_host(net.gradients).copy())
-    np.testing.assert_allclose(results[1], results[0] + accumulate * (results[0] - before), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        results[1], results[0] + accumulate * (results[0] - before), rtol=1e-9, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("black", [True, False])
@@ -102,7 +115,8 @@ def test_training_is_the_formula(backend, dataset, black):
     )  # fmt: skip
     net = network_of(backend, 64, 12, 10, activation="tanh", output="softmax")
     (w, v), (b, c) = (
-        [part.astype(np.float64) for part in parts] for parts in zip(*net.weights_and_biases(), strict=True)
+        [part.astype(np.float64) for part in parts]
+        for parts in zip(*net.weights_and_biases(), strict=True)
     )
     w = without_black_pixels(w, net, dataset, recipe)
     gain, mean, variance = np.ones(12), 0.0, 0.0
@@ -118,12 +132,23 @@ def test_training_is_the_formula(backend, dataset, black):
         o /= o.sum(axis=1, keepdims=True)
         loss -= (t * np.log(o)).sum()
         decay = min(0.9, (k - 1) / (k + 8))
-        mean, variance = (decay * a + (1 - decay) * n for a, n in ((mean, z.mean(axis=0)), (variance, z.var(axis=0))))
+        mean, variance = (
+            decay * a + (1 - decay) * n
+            for a, n in ((mean, z.mean(axis=0)), (variance, z.var(axis=0)))
+        )
         d2 = (o - t) / len(x)
         d = (d2 @ v.T) * (1 - y * y)
-        dz = gain / np.sqrt(z.var(axis=0) + 1e-5) * (d - d.mean(axis=0) - unit * (d * unit).mean(axis=0))
+        dz = (
+            gain
+            / np.sqrt(z.var(axis=0) + 1e-5)
+            * (d - d.mean(axis=0) - unit * (d * unit).mean(axis=0))
+        )
         v, c = v - 0.1 * y.T @ d2, c - 0.1 * d2.sum(axis=0)
-        w, b, gain = w - 0.1 * x.T @ dz, b - 0.1 * d.sum(axis=0), gain - 0.1 * (d * unit).sum(axis=0)
+        w, b, gain = (
+            w - 0.1 * x.T @ dz,
+            b - 0.1 * d.sum(axis=0),
+            gain - 0.1 * (d * unit).sum(axis=0),
+        )
     reports = ann.fit(net, dataset, recipe)
     assert reports[0].loss == pytest.approx(loss / 160, rel=1e-5)
     factor = gain / np.sqrt(variance + 1e-5)
@@ -138,18 +163,24 @@ def test_training_is_the_formula(backend, dataset, black):
 
 def test_an_ordinary_model_is_saved(dataset, tmp_path):
     net = network_of(ann.get_backend("cpu"), 64, 12, 8, 10)
-    ann.fit(net, dataset, recipe_of("sigmoid", "sigmoid", "cross-entropy", "adamw", epochs=4, batch_norm=True))
+    ann.fit(
+        net,
+        dataset,
+        recipe_of("sigmoid", "sigmoid", "cross-entropy", "adamw", epochs=4, batch_norm=True),
+    )
     net.save(tmp_path / "model")
     again = ann.load_model(tmp_path / "model")
     np.testing.assert_array_equal(again.apply(dataset.test_images), net.apply(dataset.test_images))
     assert again.recipe["batch_norm"] is True
-    assert {type(layer).__name__ for layer in net.network.layers} == {"Dense", "Activation"}
+    assert {type(layer).__name__ for layer in net.network.layers} == {"Dense", "ActivationLayer"}
 
 
 def test_without_hidden_layers_there_is_nothing_to_normalise(backend, dataset):
     nets = []
     for batch_norm in (False, True):
-        recipe = recipe_of("sigmoid", "sigmoid", "cross-entropy", "nesterov", epochs=2, batch_norm=batch_norm)
+        recipe = recipe_of(
+            "sigmoid", "sigmoid", "cross-entropy", "nesterov", epochs=2, batch_norm=batch_norm
+        )
         nets.append(network_of(backend, 64, 10))
         ann.fit(nets[-1], dataset, recipe)
     np.testing.assert_array_equal(*(backend.to_host(net.parameters) for net in nets))

@@ -8,7 +8,7 @@ import pytest
 import ann
 from ann.nn.dropout import Dropout, Mask
 from ann.nn.initializers import he
-from ann.nn.layers import Activation, Dense
+from ann.nn.layers import ActivationLayer, Dense
 from ann.nn.rng import generator
 from support.digits import write_mnist_like
 from support.gradients import assert_gradient
@@ -48,7 +48,8 @@ def test_masks_look_random():
     """Means of rows and columns, and of products of neighbours, are within five deviations of what chance gives."""
     cpu = ann.get_backend("cpu")
     first, second = (
-        drawn(cpu, range(1000), key, 128, 0.3) > 0 for key in generator(0, "dropout", 1).integers(2**32, size=2)
+        drawn(cpu, range(1000), key, 128, 0.3) > 0
+        for key in generator(0, "dropout", 1).integers(2**32, size=2)
     )
     for axis, count in ((0, 1000), (1, 128), (None, 128_000)):
         assert np.abs(first.mean(axis=axis) - 0.7).max() < 5 * np.sqrt(0.7 * 0.3 / count)
@@ -60,10 +61,14 @@ def test_masks_look_random():
 
 def test_gradient(backend, rng):
     """Of a network with dropout, for a mask that stays."""
-    images, key = (backend.from_host(np.array(values, dtype=np.uint32)) for values in ([3, 1, 4], [9]))
+    images, key = (
+        backend.from_host(np.array(values, dtype=np.uint32)) for values in ([3, 1, 4], [9])
+    )
     dropout = Dropout(0.4, key)
     dropout.images = images
-    net = network_on(backend, [Dense(5, 6, he), Activation("tanh"), dropout, Dense(6, 3, he)], rng)
+    net = network_on(
+        backend, [Dense(5, 6, he), ActivationLayer("tanh"), dropout, Dense(6, 3, he)], rng
+    )
     x, targets = backend.from_host(rng.random((3, 5))), backend.from_host(np.eye(3))
     start = backend.to_host(net.parameters).copy()
 
@@ -113,7 +118,10 @@ def test_training_is_the_formula(backend, dataset, black):
             tanh = np.tanh(x @ w1 + b1)
             y = tanh * mask
             z = y @ w2 + b2
-            d2 = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) - np.eye(10)[dataset.train_labels[chosen]]
+            d2 = (
+                np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+                - np.eye(10)[dataset.train_labels[chosen]]
+            )
             d1 = (d2 @ w2.T) * mask * (1 - tanh**2)
             step = recipe.learning_rate / len(chosen)
             w2, b2, w1, b1 = (
@@ -129,7 +137,9 @@ def test_training_is_the_formula(backend, dataset, black):
 
 def test_none_outside_training(backend, dataset):
     """The network itself has no such layer, so neither applying nor measuring it can use one."""
-    recipe = ann.Recipe(hidden=(12,), batch_size=45, epochs=2, dropout=0.5, input_dropout=0.5, validation=40)
+    recipe = ann.Recipe(
+        hidden=(12,), batch_size=45, epochs=2, dropout=0.5, input_dropout=0.5, validation=40
+    )
     net = network_of(backend, 64, 12, 10)
     reports = ann.fit(net, dataset, recipe)
     assert not any(isinstance(layer, Dropout) for layer in net.network.layers)

@@ -12,7 +12,9 @@ DEVIATIONS = {
         ("tanh", "scaled-tanh", "softmax", "identity", "your-own"), math.sqrt(2 / 500)
     ),  # Glorot: 2 / (I + O)
     "sigmoid": 4 * math.sqrt(2 / 500),
-    **dict.fromkeys(("relu", "leaky-relu", "softplus", "gelu", "swish"), math.sqrt(2 / 400)),  # He: 2 / I
+    **dict.fromkeys(
+        ("relu", "leaky-relu", "softplus", "gelu", "swish"), math.sqrt(2 / 400)
+    ),  # He: 2 / I
 }
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from ann.nn.activations import ACTIVATIONS
 from ann.nn.initializers import he
-from ann.nn.layers import Activation, Dense
+from ann.nn.layers import ActivationLayer, Dense
 from support.backends import assert_device_array
 from support.gradients import assert_gradient
 
@@ -12,7 +12,9 @@ def bound(backend, layer, rng, dtype="float64", leading=()):
     """The layer bound to random parameters, and these and their gradients by name."""
     values, gradients = (
         {
-            parameter.name: backend.from_host(rng.standard_normal((*leading, *parameter.shape)).astype(dtype))
+            parameter.name: backend.from_host(
+                rng.standard_normal((*leading, *parameter.shape)).astype(dtype)
+            )
             for parameter in layer.parameters
         }
         for _ in range(2)
@@ -28,17 +30,22 @@ def dense(backend, rng, dtype="float64", leading=(), **options):
 LAYERS = {
     "dense": lambda: Dense(5, 5, he),
     "dense without bias": lambda: Dense(5, 5, he, bias=False),
-    **{name: lambda name=name: Activation(name) for name in ACTIVATIONS},
+    **{name: lambda name=name: ActivationLayer(name) for name in ACTIVATIONS},
 }
 
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_gradients_of_inputs_and_parameters(backend, kind, rng):
     layer, values, gradients = bound(backend, LAYERS[kind](), rng)
-    x, weights = rng.standard_normal((3, 5)), rng.standard_normal((3, 5))  # checked: sum(weights * layer(x))
+    x, weights = (
+        rng.standard_normal((3, 5)),
+        rng.standard_normal((3, 5)),
+    )  # checked: sum(weights * layer(x))
 
     def total(inputs):
-        return float((weights * backend.to_host(layer.forward(backend.from_host(inputs.copy())))).sum())
+        return float(
+            (weights * backend.to_host(layer.forward(backend.from_host(inputs.copy())))).sum()
+        )
 
     layer.forward(backend.from_host(x.copy()))
     x_gradient = backend.to_host(layer.backward(backend.from_host(weights.copy()))).copy()
@@ -61,7 +68,9 @@ def test_dense_is_the_formula(backend, bias, rng):
     expected = x @ backend.to_host(values["weight"])
     if bias:
         expected = expected + backend.to_host(values["bias"])
-    np.testing.assert_allclose(backend.to_host(layer.forward(backend.from_host(x))), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        backend.to_host(layer.forward(backend.from_host(x))), expected, rtol=1e-12
+    )
     assert ("bias" in values) is bias
 
 
@@ -107,7 +116,9 @@ def test_without_an_input_gradient_the_others_are_the_same(backend, rng):
     results = []
     for wanted in (True, False):
         layer.forward(backend.from_host(np.ones((3, 5), dtype=np.float32)))
-        grad = layer.backward(backend.from_host(np.ones((3, 4), dtype=np.float32)), input_gradient=wanted)
+        grad = layer.backward(
+            backend.from_host(np.ones((3, 4), dtype=np.float32)), input_gradient=wanted
+        )
         assert (grad is not None) is wanted
         results.append([backend.to_host(array).copy() for array in gradients.values()])
     for one, other in zip(*results, strict=True):
@@ -141,10 +152,15 @@ def test_a_leading_axis_is_as_many_layers_side_by_side(backend, recorded, rng):
         results = []
         for index in (slice(None), 0, 1):
             layer = Dense(5, 4, he)
-            values = {"weight": backend.from_host(weight[index].copy()), "bias": backend.from_host(bias[index].copy())}
+            values = {
+                "weight": backend.from_host(weight[index].copy()),
+                "bias": backend.from_host(bias[index].copy()),
+            }
             gradients = {name: backend.xp.zeros_like(array) for name, array in values.items()}
             layer.bind(backend, values, gradients)
-            y = backend.to_host(layer.forward(backend.from_host(x[0] if shared else x[index]))).copy()
+            y = backend.to_host(
+                layer.forward(backend.from_host(x[0] if shared else x[index]))
+            ).copy()
             grad = backend.to_host(layer.backward(backend.from_host(np.cos(y)))).copy()
             results.append([y, grad, *map(backend.to_host, gradients.values())])
         for together, first, second in zip(*results, strict=True):

@@ -6,7 +6,9 @@ from ann.nn.losses import get_loss
 from support.backends import assert_device_array
 from support.gradients import assert_gradient
 
-PAIRS = [("cross-entropy", "sigmoid"), ("cross-entropy", "softmax")] + [("quadratic", name) for name in ACTIVATIONS]
+PAIRS = [("cross-entropy", "sigmoid"), ("cross-entropy", "softmax")] + [
+    ("quadratic", name) for name in ACTIVATIONS
+]
 
 
 def value(backend, loss, logits, targets):
@@ -34,14 +36,19 @@ def test_gradient(backend, name, output, rng):
     loss = get_loss(name, output)
     logits, targets = rng.standard_normal((6, 4)) * 2, one_hot(rng, 6)
     found = gradient(backend, loss, logits, targets)
-    assert_gradient(lambda point: value(backend, loss, point, targets), backend.to_host(found), logits, rng)
+    assert_gradient(
+        lambda point: value(backend, loss, point, targets), backend.to_host(found), logits, rng
+    )
 
 
 @pytest.mark.parametrize(("name", "output"), PAIRS)
 def test_value_leaves_its_arguments_and_float32_alone(backend, name, output, rng):
     loss = get_loss(name, output)
     logits, targets = rng.standard_normal((6, 4)).astype(np.float32), one_hot(rng, 6, np.float32)
-    device_logits, device_targets = backend.from_host(logits.copy()), backend.from_host(targets.copy())
+    device_logits, device_targets = (
+        backend.from_host(logits.copy()),
+        backend.from_host(targets.copy()),
+    )
     assert_device_array(backend, loss.value(backend, device_logits, device_targets), ())
     np.testing.assert_array_equal(backend.to_host(device_logits), logits)
     assert_device_array(backend, gradient(backend, loss, logits, targets), (6, 4))
@@ -52,14 +59,18 @@ def test_sigmoid_cross_entropy_is_the_textbook_formula(backend, rng):
     z, t = rng.standard_normal((6, 4)), one_hot(rng, 6)
     y = 1 / (1 + np.exp(-z))
     expected = -(t * np.log(y) + (1 - t) * np.log(1 - y)).sum() / 6
-    assert value(backend, get_loss("cross-entropy", "sigmoid"), z, t) == pytest.approx(expected, rel=1e-12)
+    assert value(backend, get_loss("cross-entropy", "sigmoid"), z, t) == pytest.approx(
+        expected, rel=1e-12
+    )
 
 
 def test_softmax_cross_entropy_is_the_textbook_formula(backend, rng):
     z, t = rng.standard_normal((6, 4)), one_hot(rng, 6)
     y = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
     expected = -(t * np.log(y)).sum() / 6
-    assert value(backend, get_loss("cross-entropy", "softmax"), z, t) == pytest.approx(expected, rel=1e-12)
+    assert value(backend, get_loss("cross-entropy", "softmax"), z, t) == pytest.approx(
+        expected, rel=1e-12
+    )
 
 
 def test_quadratic_is_the_textbook_formula(backend, rng):

@@ -31,7 +31,9 @@ def batch(rng, count=6, inputs=5, classes=3, dtype=np.float64):
     + [("tanh", name, "quadratic") for name in ACTIVATIONS],
 )
 def test_gradient_of_whole_networks(backend, activation, output, loss, rng):
-    net = network_of(backend, 5, 6, 4, 3, activation=activation, output=output, loss=loss, dtype="float64")
+    net = network_of(
+        backend, 5, 6, 4, 3, activation=activation, output=output, loss=loss, dtype="float64"
+    )
     x, labels = batch(rng)
     targets = np.eye(3)[labels]
     start = backend.to_host(net.parameters).copy()
@@ -62,22 +64,32 @@ def test_the_public_example():
 def test_pixels_are_inputs_times_255(backend, activation, rng):
     pixels, labels = rng.integers(0, 256, (7, 5), dtype=np.uint8), rng.integers(0, 3, 7)
     nets = [network_of(backend, 5, 4, 3, activation=activation, dtype="float64") for _ in range(2)]
-    losses = [net.train_batch(x, labels, 0.5) for net, x in zip(nets, (pixels, pixels / 255), strict=True)]
+    losses = [
+        net.train_batch(x, labels, 0.5) for net, x in zip(nets, (pixels, pixels / 255), strict=True)
+    ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)
-    np.testing.assert_allclose(*(backend.to_host(net.parameters) for net in nets), rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(
+        *(backend.to_host(net.parameters) for net in nets), rtol=1e-10, atol=1e-14
+    )
     np.testing.assert_allclose(nets[0].apply(pixels), nets[0].apply(pixels / 255), rtol=1e-12)
 
 
 def test_train_batch_is_one_plain_gradient_step(backend, rng):
     net = network_of(backend, 5, 4, 3)
     x, labels = batch(rng, dtype=np.float32)
-    net.network.compute_gradients(backend.from_host(x), backend.from_host(np.eye(3, dtype=np.float32)[labels]))
-    expected = backend.to_host(net.parameters) - np.float32(0.25) * backend.to_host(net.network.gradients)
+    net.network.compute_gradients(
+        backend.from_host(x), backend.from_host(np.eye(3, dtype=np.float32)[labels])
+    )
+    expected = backend.to_host(net.parameters) - np.float32(0.25) * backend.to_host(
+        net.network.gradients
+    )
     parameters, gradients = net.parameters, net.network.gradients
     loss = net.train_batch(x, labels, 0.25)
     assert type(loss) is float
     np.testing.assert_allclose(backend.to_host(net.parameters), expected, rtol=0, atol=1e-7)
-    assert net.parameters is parameters and net.network.gradients is gradients  # views of the layers stay true
+    assert (
+        net.parameters is parameters and net.network.gradients is gradients
+    )  # views of the layers stay true
     assert_device_array(backend, net.parameters, (5 * 4 + 4 * 3 + 4 + 3,))
 
 
@@ -115,7 +127,9 @@ def test_pixels_are_scaled(backend, rng):
 
 def test_float64_networks_take_what_float64_holds(backend):
     net = network_of(backend, 5, 4, 3, dtype="float64")
-    with pytest.warns(ann.TrainingWarning, match=r"X: inputs reach 1e\+100"):  # which is large for an input
+    with pytest.warns(
+        ann.TrainingWarning, match=r"X: inputs reach 1e\+100"
+    ):  # which is large for an input
         assert np.isfinite(net.apply(np.full((1, 5), 1e100))).all()
 
 
@@ -133,11 +147,16 @@ def test_float_images_may_have_rows_and_columns(backend, rng):
 
 def test_it_says_what_it_is():
     text = repr(ann.NeuralNetwork(CLASSROOM))
-    assert text == "<NeuralNetwork 784 -> 128 sigmoid -> 32 sigmoid -> 10 sigmoid, cross-entropy, on cpu>"
+    assert (
+        text
+        == "<NeuralNetwork 784 -> 128 sigmoid -> 32 sigmoid -> 10 sigmoid, cross-entropy, on cpu>"
+    )
 
 
 def test_seeds(backend):
-    vectors = [backend.to_host(network_of(backend, 5, 4, 3, seed=seed).parameters) for seed in (0, 0, 1)]
+    vectors = [
+        backend.to_host(network_of(backend, 5, 4, 3, seed=seed).parameters) for seed in (0, 0, 1)
+    ]
     np.testing.assert_array_equal(vectors[0], vectors[1])
     assert (vectors[0] != vectors[2]).any()
 
@@ -174,7 +193,9 @@ def test_copies_are_whole_and_apart(backend, duplicate, rng):
     net.train_batch(x, labels, 0.1)
     twin = duplicate(net)
     assert twin.backend.name == (backend.name if duplicate is copy.deepcopy else "cpu")
-    np.testing.assert_array_equal(twin.backend.to_host(twin.parameters), backend.to_host(net.parameters))
+    np.testing.assert_array_equal(
+        twin.backend.to_host(twin.parameters), backend.to_host(net.parameters)
+    )
     np.testing.assert_allclose(twin.apply(x), net.apply(x), rtol=1e-6)
     twin.train_batch(x, labels, 0.1)
     assert (twin.backend.to_host(twin.parameters) != backend.to_host(net.parameters)).any()
@@ -197,14 +218,29 @@ LAYER = {"input_dim": 5, "output_dim": 3, "activation": "sigmoid"}
             np.zeros((99, 99)),
             r"layers: expected a list of at least one layer, got array\(\[\[0\., .*\.\.\.$",
         ),
-        ([LAYER, {**LAYER, "input_dim": 4}], "layer 2: input_dim is 4, but layer 1 has output_dim 3"),
+        (
+            [LAYER, {**LAYER, "input_dim": 4}],
+            "layer 2: input_dim is 4, but layer 1 has output_dim 3",
+        ),
         ([{**LAYER, "activation": "sigmoyd"}], "layer 1: unknown activation 'sigmoyd'"),
         ([{**LAYER, "activation": None}], "layer 1: unknown activation None"),
-        ([LAYER, {"input_dim": 3}], "layer 2: expected a dict with input_dim, output_dim, activation"),
+        (
+            [LAYER, {"input_dim": 3}],
+            "layer 2: expected a dict with input_dim, output_dim, activation",
+        ),
         ([{**LAYER, "colour": 1}], "layer 1: expected a dict with"),
-        ([{**LAYER, "output_dim": 0}], "layer 1: output_dim: expected a whole number of at least 1, got 0"),
-        ([{**LAYER, "output_dim": 2.0}], r"layer 1: output_dim: expected a whole number of at least 1, got 2\.0"),
-        ([{**LAYER, "output_dim": True}], "layer 1: output_dim: expected a whole number of at least 1, got True"),
+        (
+            [{**LAYER, "output_dim": 0}],
+            "layer 1: output_dim: expected a whole number of at least 1, got 0",
+        ),
+        (
+            [{**LAYER, "output_dim": 2.0}],
+            r"layer 1: output_dim: expected a whole number of at least 1, got 2\.0",
+        ),
+        (
+            [{**LAYER, "output_dim": True}],
+            "layer 1: output_dim: expected a whole number of at least 1, got True",
+        ),
     ],
 )
 def test_bad_layer_lists(layers, message):
@@ -221,13 +257,25 @@ def test_bad_layer_lists(layers, message):
         ({"seed": -1}, "seed: expected a whole number of at least 0, got -1"),
         ({"seed": 1.5}, "seed: expected a whole number"),
         ({"seed": 2**63}, r"seed: expected a whole number below 2\^63"),
-        ({"parameters": np.zeros(1)}, r"parameters: expected numbers of shape \(18,\), got \(1,\) of float64"),
-        ({"parameters": np.full(18, np.nan)}, "parameters: expected finite float32 numbers, got nan"),
+        (
+            {"parameters": np.zeros(1)},
+            r"parameters: expected numbers of shape \(18,\), got \(1,\) of float64",
+        ),
+        (
+            {"parameters": np.full(18, np.nan)},
+            "parameters: expected finite float32 numbers, got nan",
+        ),
         ({"parameters": "zero"}, "parameters: expected a NumPy array, got builtins.str"),
         ({"dtype": "float16"}, "dtype: expected 'float32' or 'float64', got 'float16'"),
-        ({"dtype": np.dtype("float64")}, r"dtype: expected 'float32' or 'float64', got dtype\('float64'\)"),
+        (
+            {"dtype": np.dtype("float64")},
+            r"dtype: expected 'float32' or 'float64', got dtype\('float64'\)",
+        ),
         ({"device": "tpu"}, "device: unknown 'tpu'; known: auto, cpu, gpu; did you mean gpu\\?$"),
-        ({"device": "cuda:0"}, "device: unknown 'cuda:0'; known: auto, cpu, gpu; did you mean gpu\\?$"),
+        (
+            {"device": "cuda:0"},
+            "device: unknown 'cuda:0'; known: auto, cpu, gpu; did you mean gpu\\?$",
+        ),
         ({"device": np.array(["cpu", "gpu"])}, "device: unknown array"),
     ],
 )
@@ -249,9 +297,15 @@ class Stranger:
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.zeros((4, 6), np.float32), r"X: expected shape \(N, 5\) with N at least 1, got \(4, 6\)"),
+        (
+            np.zeros((4, 6), np.float32),
+            r"X: expected shape \(N, 5\) with N at least 1, got \(4, 6\)",
+        ),
         (np.zeros((0, 5), np.float32), r"X: expected shape .* got \(0, 5\)"),
-        (np.zeros(5, np.float32), r"X: expected shape .* got \(5,\); a single image x is x\[None\]"),
+        (
+            np.zeros(5, np.float32),
+            r"X: expected shape .* got \(5,\); a single image x is x\[None\]",
+        ),
         (np.zeros((0, 5, 1), np.uint8), r"X: expected shape .* got \(0, 5, 1\)"),
         (
             np.zeros((4, 5), np.int64),
@@ -260,16 +314,28 @@ class Stranger:
         (np.zeros((4, 5), bool), "X: expected floats, or uint8 pixels, got dtype bool"),
         (np.full((4, 5), "a"), "X: expected floats, or uint8 pixels, got dtype <U1"),
         (np.full((4, 5), None), "X: expected floats, or uint8 pixels, got dtype object"),
-        (np.full((4, 5), np.nan, np.float32), r"X: expected finite float32 numbers, got nan at \[0, 0\]"),
-        (np.where(np.eye(4, 5) > 0, np.inf, 0), r"X: expected finite float32 numbers, got inf at \[0, 0\]"),
+        (
+            np.full((4, 5), np.nan, np.float32),
+            r"X: expected finite float32 numbers, got nan at \[0, 0\]",
+        ),
+        (
+            np.where(np.eye(4, 5) > 0, np.inf, 0),
+            r"X: expected finite float32 numbers, got inf at \[0, 0\]",
+        ),
         (np.full((4, 5), 1e300), r"X: expected finite float32 numbers, got 1e\+300 at"),
-        (np.zeros((4, 5, 1, 1), np.uint8), r"X: expected shape .* got \(4, 5, 1, 1\); reshape images x with x.reshape"),
+        (
+            np.zeros((4, 5, 1, 1), np.uint8),
+            r"X: expected shape .* got \(4, 5, 1, 1\); reshape images x with x.reshape",
+        ),
         (
             Stranger(),
             r"X: expected a NumPy array, got test_network\.Stranger, which cannot be converted: use get\(\) instead",
         ),
         (None, "X: expected a NumPy array, got builtins.NoneType"),
-        (np.ma.array(np.zeros((4, 5)), mask=True), "got numpy.ma.MaskedArray; fill in the masked values"),
+        (
+            np.ma.array(np.zeros((4, 5)), mask=True),
+            "got numpy.ma.MaskedArray; fill in the masked values",
+        ),
         ([[1.0], [1.0, 2.0]], "X: expected a NumPy array, got rows of unequal lengths"),
     ],
 )
@@ -291,9 +357,15 @@ def test_bad_inputs(backend, x, message):
             r"Y: expected shape \(4, 3\), or \(4,\) integer labels, got \(4,\) of float64",
         ),
         (np.zeros((4, 2)), r"Y: expected shape \(4, 3\)"),
-        (np.zeros(4, "m8[s]"), "Y: expected integer labels or rows of numbers, got dtype timedelta64"),
+        (
+            np.zeros(4, "m8[s]"),
+            "Y: expected integer labels or rows of numbers, got dtype timedelta64",
+        ),
         (np.full((4, 3), np.nan), "Y: expected finite float32 numbers, got nan"),
-        (np.full((4, 3), 2.0), "Y: expected rows of numbers from 0 to 1 for this loss, got 2.0 to 2.0"),
+        (
+            np.full((4, 3), 2.0),
+            "Y: expected rows of numbers from 0 to 1 for this loss, got 2.0 to 2.0",
+        ),
         (np.full((4, 3), "a"), "Y: expected integer labels or rows of numbers, got dtype <U1"),
         (None, "Y: expected a NumPy array"),
     ],
@@ -308,11 +380,15 @@ def test_bad_targets(backend, y, message):
 
 def test_numpy_numbers_are_taken_as_python_s(backend, tmp_path, rng):
     """They would promote arrays to float64, and files that hold them could not be read."""
-    layers = [{"input_dim": np.int64(5), "output_dim": np.uint8(3), "activation": np.str_("sigmoid")}]
+    layers = [
+        {"input_dim": np.int64(5), "output_dim": np.uint8(3), "activation": np.str_("sigmoid")}
+    ]
     net = ann.NeuralNetwork(layers, loss=np.str_("quadratic"), device=backend, seed=np.int32(7))
     net.train_batch(X, np.eye(4, 3, dtype=bool), np.float64(0.1))
     net.train_batch(X, Y, np.float32(0.1))
-    recipe = ann.Recipe(learning_rate=np.float64(0.1), batch_size=np.int64(3), optimizer=np.str_("adam"))
+    recipe = ann.Recipe(
+        learning_rate=np.float64(0.1), batch_size=np.int64(3), optimizer=np.str_("adam")
+    )
     net.recipe = recipe.training_fields()
     net.save(tmp_path / "model")
     assert ann.load_model(tmp_path / "model").recipe == net.recipe
@@ -320,7 +396,9 @@ def test_numpy_numbers_are_taken_as_python_s(backend, tmp_path, rng):
 
 def test_softmax_targets_sum_to_one(backend):
     net = network_of(backend, 5, 4, 3, output="softmax")
-    with pytest.raises(ValueError, match=r"Y: expected rows that sum to 1 for this loss, got 0\.0 in row 0"):
+    with pytest.raises(
+        ValueError, match=r"Y: expected rows that sum to 1 for this loss, got 0\.0 in row 0"
+    ):
         net.train_batch(X, np.zeros((4, 3)), 0.1)
 
 
@@ -346,7 +424,9 @@ def test_bad_learning_rates(rate):
 
 
 def test_quadratic_loss_takes_any_targets(rng):
-    net = ann.NeuralNetwork([{"input_dim": 2, "output_dim": 1, "activation": "identity"}], loss="quadratic")
+    net = ann.NeuralNetwork(
+        [{"input_dim": 2, "output_dim": 1, "activation": "identity"}], loss="quadratic"
+    )
     x = rng.standard_normal((50, 2))
     for _ in range(300):
         net.train_batch(x, x @ [[2.0], [-3.0]] + 5, 0.3)
@@ -377,9 +457,20 @@ def test_what_a_network_says_of_itself_is_what_it_computes(rng):
     net.layer_list[0]["activation"] = "relu"
     net.layer_list.pop()
     assert isinstance(net.network.layers, tuple)
-    names = ("layer_list", "loss_name", "seed", "seeds", "committee", "dtype_name", "input_dim", "output_dim")
+    names = (
+        "layer_list",
+        "loss_name",
+        "seed",
+        "seeds",
+        "committee",
+        "dtype_name",
+        "input_dim",
+        "output_dim",
+    )
     for name in (*names, "backend", "parameters", "network"):
-        with pytest.raises(AttributeError, match=f"^{name} cannot be replaced; change arrays in place"):
+        with pytest.raises(
+            AttributeError, match=f"^{name} cannot be replaced; change arrays in place"
+        ):
             setattr(net, name, None)
     assert (repr(net), net.to_bytes(), net.layer_list) == (before, file, expected)
     assert json.loads(json.dumps(net.layer_list)) == expected
@@ -388,8 +479,13 @@ def test_what_a_network_says_of_itself_is_what_it_computes(rng):
 def test_numbers_that_overflow_are_no_warning(backend, rng):
     """Warnings are errors in the tests, and would hide the error that ``fit`` raises when training diverges."""
     x, labels = batch(rng, dtype=np.float32)
-    for activation, output, loss in (("relu", "softmax", "cross-entropy"), ("gelu", "identity", "quadratic")):
-        net = network_of(backend, 5, 4, 3, activation=activation, output=output, loss=loss, committee=2)
+    for activation, output, loss in (
+        ("relu", "softmax", "cross-entropy"),
+        ("gelu", "identity", "quadratic"),
+    ):
+        net = network_of(
+            backend, 5, 4, 3, activation=activation, output=output, loss=loss, committee=2
+        )
         net.parameters[...] = net.parameters * 1e30
         net.predict(x)
         losses = [net.train_batch(x, np.eye(3)[labels], 1e38) for _ in range(4)]
@@ -441,6 +537,11 @@ def test_evaluate(backend, committee, rng):
 def test_evaluate_with_several_labels(backend, rng):
     net = network_of(backend, 5, 4, 3)
     x, targets = rng.random((50, 5), dtype=np.float32), (rng.random((50, 3)) < 0.5).astype(float)
-    assert net.evaluate(x, targets).errors == ((net.apply(x) > 0.5) != (targets > 0.5)).any(axis=1).sum()
-    with pytest.raises(ValueError, match=r"^Y: expected shape \(50, 3\), or \(50,\) integer labels"):
+    assert (
+        net.evaluate(x, targets).errors
+        == ((net.apply(x) > 0.5) != (targets > 0.5)).any(axis=1).sum()
+    )
+    with pytest.raises(
+        ValueError, match=r"^Y: expected shape \(50, 3\), or \(50,\) integer labels"
+    ):
         net.evaluate(x, targets[:4])

@@ -11,7 +11,9 @@ from ann.optim.scalars import Scalars
 from support.digits import write_mnist_like
 from support.networks import REGULARIZED, network_of, recipe_of, without_black_pixels
 
-ALL = {name: value for name, value in REGULARIZED.items() if "dropout" not in name}  # which has tests of its own
+ALL = {
+    name: value for name, value in REGULARIZED.items() if "dropout" not in name
+}  # which has tests of its own
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +77,15 @@ def test_moving_average(backend, rng):
 def test_training_with_all_of_them_is_the_formulas(backend, dataset, optimizer):
     """Against steps made one by one with the network's own gradients."""
     recipe = dataclasses.replace(
-        recipe_of("tanh", "softmax", "cross-entropy", optimizer, epochs=3), **ALL, schedule="constant", warmup=0.0
+        recipe_of("tanh", "softmax", "cross-entropy", optimizer, epochs=3),
+        **ALL,
+        schedule="constant",
+        warmup=0.0,
     )
-    net, twin = (network_of(backend, 64, 12, 8, 10, activation="tanh", output="softmax", dtype="float64") for _ in "ab")
+    net, twin = (
+        network_of(backend, 64, 12, 8, 10, activation="tanh", output="softmax", dtype="float64")
+        for _ in "ab"
+    )
     ann.fit(net, dataset, recipe)
     expected = by_hand(twin, dataset, recipe)
     np.testing.assert_allclose(backend.to_host(net.parameters), expected, rtol=1e-7, atol=1e-9)
@@ -114,9 +122,13 @@ def by_hand(net, dataset, recipe):
                 s = 0.99 * s + 0.01 * g**2
                 v = m * v + (g / (np.sqrt(s) + 1e-8) if recipe.optimizer == "rmsprop" else g)
                 p = p - rate * (g + m * v if recipe.optimizer == "nesterov" else v)
-            for place, (inputs, outputs) in zip(places[:-1], ((64, 12), (12, 8)), strict=True):  # the hidden layers
+            for place, (inputs, outputs) in zip(
+                places[:-1], ((64, 12), (12, 8)), strict=True
+            ):  # the hidden layers
                 w = p[place].reshape(inputs, outputs)
-                p[place] = (w * recipe.max_norm / np.maximum(np.linalg.norm(w, axis=0), recipe.max_norm)).ravel()
+                p[place] = (
+                    w * recipe.max_norm / np.maximum(np.linalg.norm(w, axis=0), recipe.max_norm)
+                ).ravel()
             decay = min(recipe.average, (k - 1) / (k + 8))
             average = decay * average + (1 - decay) * p
     return average
@@ -128,7 +140,9 @@ def test_they_matter(dataset):
     results = set()
     for name in (None, *REGULARIZED):
         net = network_of(ann.get_backend("cpu"), 64, 12, 8, 10, activation="tanh", output="softmax")
-        ann.fit(net, dataset, dataclasses.replace(recipe, **({name: REGULARIZED[name]} if name else {})))
+        ann.fit(
+            net, dataset, dataclasses.replace(recipe, **({name: REGULARIZED[name]} if name else {}))
+        )
         results.add(net.parameters.tobytes())
     assert len(results) == 7
 

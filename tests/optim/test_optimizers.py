@@ -6,7 +6,11 @@ from ann.optim.muon import Orthogonalization
 from ann.optim.registry import CLASSES, OPTIMIZERS, get_optimizer
 from ann.optim.scalars import Scalars
 
-SHAPES, WEIGHTS, SIZE = [(2, 3), (3, 1)], [slice(0, 6), slice(6, 9)], 13  # the last four do not decay
+SHAPES, WEIGHTS, SIZE = (
+    [(2, 3), (3, 1)],
+    [slice(0, 6), slice(6, 9)],
+    13,
+)  # the last four do not decay
 DECAYING = np.arange(SIZE) < 9
 RATES = (0.1, 0.05, 0.2, 0.1)
 
@@ -43,7 +47,9 @@ def muon_formula(rng, momentum, weight_decay):
         v = momentum * v + g
         for place, shape in zip(WEIGHTS, SHAPES, strict=True):
             step = orthogonal((g + momentum * v)[place].reshape(shape)).ravel()
-            p[place] = (1 - rate * weight_decay) * p[place] - rate * 0.2 * np.sqrt(max(shape)) * step
+            p[place] = (1 - rate * weight_decay) * p[place] - rate * 0.2 * np.sqrt(
+                max(shape)
+            ) * step
     return p
 
 
@@ -97,7 +103,9 @@ def test_the_backward_pass_may_accumulate_the_velocity_of_sgd_alone(backend):
     vectors = backend.from_host(np.zeros(SIZE)), backend.from_host(np.zeros(SIZE))
     for name in OPTIMIZERS:
         scalars = Scalars(backend, vectors[0].dtype)
-        optimizer = get_optimizer(name, backend, *vectors, SHAPES, scalars, momentum=0.9, weight_decay=0)
+        optimizer = get_optimizer(
+            name, backend, *vectors, SHAPES, scalars, momentum=0.9, weight_decay=0
+        )
         assert optimizer.accumulate == (0.9 if name == "sgd" else 0)
 
 
@@ -106,10 +114,15 @@ def test_members_of_a_committee_are_updated_as_if_alone(backend, name, rng):
     p, g = rng.standard_normal((2, 3, SIZE))
     results = []
     for members in (slice(None), 0, 1, 2):
-        parameters, gradients = backend.from_host(p[members].copy()), backend.from_host(g[members].copy())
+        parameters, gradients = (
+            backend.from_host(p[members].copy()),
+            backend.from_host(g[members].copy()),
+        )
         scalars = Scalars(backend, parameters.dtype)
         vectors = parameters, gradients
-        optimizer = get_optimizer(name, backend, *vectors, SHAPES, scalars, momentum=0.9, weight_decay=0.1)
+        optimizer = get_optimizer(
+            name, backend, *vectors, SHAPES, scalars, momentum=0.9, weight_decay=0.1
+        )
         scalars.set(scalars.table(0, [0.1])[0, :])
         optimizer.update()
         results.append(backend.to_host(parameters))
@@ -125,7 +138,9 @@ def test_state_is_all_that_an_optimizer_remembers(backend, name, rng):
         parameters, gradients = backend.from_host(p.copy()), backend.from_host(g.copy())
         scalars = Scalars(backend, parameters.dtype)
         vectors = parameters, gradients
-        optimizer = get_optimizer(name, backend, *vectors, SHAPES, scalars, momentum=0.9, weight_decay=0.1)
+        optimizer = get_optimizer(
+            name, backend, *vectors, SHAPES, scalars, momentum=0.9, weight_decay=0.1
+        )
         if results:
             parameters[...], state = results.pop()
             for key, vector in state.items():
@@ -133,7 +148,10 @@ def test_state_is_all_that_an_optimizer_remembers(backend, name, rng):
         rates = scalars.table(2 - steps, [0.1] * steps)
         for step in range(steps):
             if step == 1:
-                saved = [backend.xp.asarray(v, copy=True) for v in (parameters, *optimizer.state.values())]
+                saved = [
+                    backend.xp.asarray(v, copy=True)
+                    for v in (parameters, *optimizer.state.values())
+                ]
                 results.append((saved[0], dict(zip(optimizer.state, saved[1:], strict=True))))
             old = optimizer.accumulate * backend.to_host(gradients)
             gradients[...] = backend.from_host(old + g * (2 - steps + step + 1))
@@ -145,13 +163,27 @@ def test_state_is_all_that_an_optimizer_remembers(backend, name, rng):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_decay_leaves_biases_alone(backend, name):
-    plain, decayed = (run(backend, name, np.random.default_rng(1), weight_decay=decay) for decay in (0.0, 0.1))
+    plain, decayed = (
+        run(backend, name, np.random.default_rng(1), weight_decay=decay) for decay in (0.0, 0.1)
+    )
     np.testing.assert_array_equal(plain != decayed, DECAYING)
 
 
 def test_unknown_optimizer():
-    with pytest.raises(ValueError, match="unknown optimizer 'sdg'; known: sgd, nesterov, adam, adamw, rmsprop, muon"):
-        get_optimizer("sdg", ann.get_backend("cpu"), np.zeros(1), np.zeros(1), [], None, momentum=0, weight_decay=0)
+    with pytest.raises(
+        ValueError,
+        match="unknown optimizer 'sdg'; known: sgd, nesterov, adam, adamw, rmsprop, muon",
+    ):
+        get_optimizer(
+            "sdg",
+            ann.get_backend("cpu"),
+            np.zeros(1),
+            np.zeros(1),
+            [],
+            None,
+            momentum=0,
+            weight_decay=0,
+        )
 
 
 @pytest.mark.parametrize("shape", [(30, 20), (20, 30), (5, 1), (1, 5), (16, 16)])

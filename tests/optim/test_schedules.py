@@ -20,7 +20,9 @@ def test_rates_lie_above_zero_and_reach_but_never_pass_the_largest(name, steps, 
 @pytest.mark.parametrize("name", FALLING)
 def test_warmup_rises_in_a_line_and_then_nothing_rises(name):
     rate = get_schedule(name, 0.5, 100, 0.2)
-    assert [rate(step) for step in range(20)] == pytest.approx([0.5 * (step + 1) / 20 for step in range(20)])
+    assert [rate(step) for step in range(20)] == pytest.approx(
+        [0.5 * (step + 1) / 20 for step in range(20)]
+    )
     later = [rate(step) for step in range(19, 100)]
     assert later == sorted(later, reverse=True)
 
@@ -33,8 +35,12 @@ def test_the_shape_fills_the_steps_after_the_warmup():
 
 def test_shapes():
     assert [get_schedule("constant", 0.5, 4)(step) for step in range(4)] == [0.5] * 4
-    assert [get_schedule("step", 1.0, 6)(step) for step in range(6)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
-    assert [get_schedule("linear", 1.0, 4)(step) for step in range(4)] == pytest.approx([1, 0.75, 0.5, 0.25])
+    assert [get_schedule("step", 1.0, 6)(step) for step in range(6)] == pytest.approx(
+        [1, 1, 0.1, 0.1, 0.01, 0.01]
+    )
+    assert [get_schedule("linear", 1.0, 4)(step) for step in range(4)] == pytest.approx(
+        [1, 0.75, 0.5, 0.25]
+    )
     cosine = [get_schedule("cosine", 1.0, 4)(step) for step in range(4)]
     assert cosine == pytest.approx([0.5 + 0.5 * math.cos(math.pi * step / 4) for step in range(4)])
 
@@ -53,5 +59,8 @@ def test_one_cycle(steps):
 
 
 def test_unknown_schedule():
-    with pytest.raises(ValueError, match="unknown schedule 'cosin'; known: constant, step, linear, cosine, one-cycle"):
+    with pytest.raises(
+        ValueError,
+        match="unknown schedule 'cosin'; known: constant, step, linear, cosine, one-cycle",
+    ):
         get_schedule("cosin", 0.1, 10)

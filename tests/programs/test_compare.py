@@ -23,13 +23,28 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare")
     write_mnist_like(folder / "small")
     run("train", "--data", "small", *FAST, "--epochs", 15, "--output", "good.pickle", cwd=folder)
-    run("train", "--data", "small", *FAST, "--epochs", 1, "--seed", 1, "--output", "poor.pickle", cwd=folder)
+    run(
+        "train",
+        "--data",
+        "small",
+        *FAST,
+        "--epochs",
+        1,
+        "--seed",
+        1,
+        "--output",
+        "poor.pickle",
+        cwd=folder,
+    )
     return folder
 
 
 def answers(folder):
     data = ann.load_dataset(folder / "small")
-    found = [ann.load_model(folder / name).predict(data.test_images) for name in ("good.pickle", "poor.pickle")]
+    found = [
+        ann.load_model(folder / name).predict(data.test_images)
+        for name in ("good.pickle", "poor.pickle")
+    ]
     return data.test_labels, *found
 
 
@@ -65,9 +80,13 @@ def test_counts_and_probability(folder):
 
 
 def test_the_other_way_round_and_the_same(folder):
-    out, _ = run("test", "--data", "small", "--model", "poor.pickle", "--compare", "good.pickle", cwd=folder)
+    out, _ = run(
+        "test", "--data", "small", "--model", "poor.pickle", "--compare", "good.pickle", cwd=folder
+    )
     assert "so the second is better" in out
-    out, _ = run("test", "--data", "small", "--model", "good.pickle", "--compare", "good.pickle", cwd=folder)
+    out, _ = run(
+        "test", "--data", "small", "--model", "good.pickle", "--compare", "good.pickle", cwd=folder
+    )
     assert "p = 1, so equally good networks would often differ as much: this may be luck" in out
     assert "they give the same answer for all images" in out and "more, which" not in out
 
@@ -76,9 +95,13 @@ def test_what_cannot_be_compared(folder):
     flags = ["--data", "small", "--model", "good.pickle", "--compare"]
     _, error = run("test", *flags, "absent.pickle", cwd=folder, code=1)
     assert "absent.pickle: no such model file" in error
-    ann.NeuralNetwork([{"input_dim": 9, "output_dim": 10, "activation": "sigmoid"}]).save(folder / "narrow.pickle")
+    ann.NeuralNetwork([{"input_dim": 9, "output_dim": 10, "activation": "sigmoid"}]).save(
+        folder / "narrow.pickle"
+    )
     _, error = run("test", *flags, "narrow.pickle", cwd=folder, code=1)
     assert "images of 64 pixels; narrow.pickle takes 9" in error
-    ann.NeuralNetwork([{"input_dim": 64, "output_dim": 4, "activation": "sigmoid"}]).save(folder / "few.pickle")
+    ann.NeuralNetwork([{"input_dim": 64, "output_dim": 4, "activation": "sigmoid"}]).save(
+        folder / "few.pickle"
+    )
     _, error = run("test", *flags, "few.pickle", cwd=folder, code=1)
     assert "labels up to 9; few.pickle has 4 outputs" in error

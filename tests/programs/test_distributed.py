@@ -30,13 +30,19 @@ TRAIN = str(ROOT / "scripts/train.py")
 @pytest.fixture(scope="module")
 def mpiexec():
     """That of the MPI which came with the extra, beside Python, or the system's."""
-    found = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    found = shutil.which(
+        "mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    )
     if found is None:
         if os.environ.get("ANN_REQUIRE_PEERS") == "1":
             pytest.fail("no mpiexec")
         pytest.skip("no mpiexec")
     version = subprocess.run([found, "--version"], capture_output=True, text=True).stdout
-    more = ["--allow-run-as-root", "--oversubscribe"] if "Open MPI" in version or "OpenRTE" in version else []
+    more = (
+        ["--allow-run-as-root", "--oversubscribe"]
+        if "Open MPI" in version or "OpenRTE" in version
+        else []
+    )
     return [found, *more]
 
 
@@ -82,7 +88,9 @@ def test_two_hundred_steps_of_every_kind_of_layer(mpiexec, tmp_path):
     found = []
     for size in (1, 2, 3):
         flags = (ROOT, ROOT / "tests", data, tmp_path / f"{size}.npz")
-        out, complaint = mpirun(mpiexec, size, *flags, cwd=tmp_path, program=str(tmp_path / "parity.py"))
+        out, complaint = mpirun(
+            mpiexec, size, *flags, cwd=tmp_path, program=str(tmp_path / "parity.py")
+        )
         assert (out, complaint) == ("", "")
         found.append(np.load(tmp_path / f"{size}.npz"))
     for name in CASES:
@@ -95,7 +103,9 @@ def test_two_hundred_steps_of_every_kind_of_layer(mpiexec, tmp_path):
 
 
 def test_train_by_two(mpiexec, tmp_path, small_data):
-    out, complaint = mpirun(mpiexec, 2, "--distributed", "--data", small_data, *FAST, "--validation", 60, cwd=tmp_path)
+    out, complaint = mpirun(
+        mpiexec, 2, "--distributed", "--data", small_data, *FAST, "--validation", 60, cwd=tmp_path
+    )
     assert complaint == "" and out.count("network 64-16-10") == 1
     assert "2 processes, each with its share of every batch of 20 images" in out
     assert [line[:9] for line in out.splitlines() if line.startswith("epoch")] == [
@@ -106,15 +116,41 @@ def test_train_by_two(mpiexec, tmp_path, small_data):
     repeat = re.search(r"^repeat it: mpiexec -n 2 (.*) --distributed$", out, re.M)
     assert repeat
     net = ann.load_model(tmp_path / "mnist_ann.pickle")
-    run("train", "--data", small_data, *FAST, "--validation", 60, "--output", "alone.pickle", cwd=tmp_path, env=ENV)
+    run(
+        "train",
+        "--data",
+        small_data,
+        *FAST,
+        "--validation",
+        60,
+        "--output",
+        "alone.pickle",
+        cwd=tmp_path,
+        env=ENV,
+    )
     alone = ann.load_model(tmp_path / "alone.pickle")
     np.testing.assert_allclose(net.parameters, alone.parameters, atol=1e-4)
-    again, _ = mpirun(mpiexec, 1, "--distributed", "--data", small_data, *FAST, "--validation", 60, cwd=tmp_path)
+    again, _ = mpirun(
+        mpiexec, 1, "--distributed", "--data", small_data, *FAST, "--validation", 60, cwd=tmp_path
+    )
     assert "processes" not in again
-    np.testing.assert_array_equal(ann.load_model(tmp_path / "mnist_ann.pickle").parameters, alone.parameters)
+    np.testing.assert_array_equal(
+        ann.load_model(tmp_path / "mnist_ann.pickle").parameters, alone.parameters
+    )
 
 
-LONG = ["--hidden", "16", "--epochs", "100000", "--batch-size", "20", "--schedule", "constant", "--validation", 60]
+LONG = [
+    "--hidden",
+    "16",
+    "--epochs",
+    "100000",
+    "--batch-size",
+    "20",
+    "--schedule",
+    "constant",
+    "--validation",
+    60,
+]
 
 
 def wait_for(path, process):
@@ -177,7 +213,16 @@ def test_a_checkpoint_that_takes_long_is_waited_for(mpiexec, tmp_path, small_dat
     folders = [str(ROOT / "scripts"), str(ROOT)]
     (tmp_path / "slow.py").write_text(SLOW.format(train=TRAIN, folders=folders))
     flags = ["--data", small_data, *LONG, "--checkpoint-every", "1000s"]
-    process = start(mpiexec, 2, "--distributed", *flags, "--run", "r", cwd=tmp_path, program=str(tmp_path / "slow.py"))
+    process = start(
+        mpiexec,
+        2,
+        "--distributed",
+        *flags,
+        "--run",
+        "r",
+        cwd=tmp_path,
+        program=str(tmp_path / "slow.py"),
+    )
     next(line for line in process.stdout if line.startswith("epoch"))
     process.send_signal(signal.SIGINT)
     out, complaint = process.communicate(timeout=300)
@@ -206,7 +251,9 @@ def test_a_process_that_dies_ends_all(mpiexec, tmp_path, small_data):
     process = start(mpiexec, 3, "--distributed", *flags, "--run", "r", cwd=tmp_path)
     wait_for(tmp_path / "r/checkpoint.npz", process)
     found = subprocess.run(
-        ["pgrep", "-f", f"{TRAIN} --distributed --data {small_data}"], capture_output=True, text=True
+        ["pgrep", "-f", f"{TRAIN} --distributed --data {small_data}"],
+        capture_output=True,
+        text=True,
     )
     workers = [int(word) for word in found.stdout.split() if int(word) != process.pid]
     os.kill(max(workers), signal.SIGKILL)
@@ -219,7 +266,11 @@ def test_a_process_that_dies_ends_all(mpiexec, tmp_path, small_data):
     )  # another number of epochs is another run, and says so before it trains
     assert "epoch" not in out
     alone = subprocess.Popen(
-        [sys.executable, TRAIN, "--resume", "r"], cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, text=True
+        [sys.executable, TRAIN, "--resume", "r"],
+        cwd=tmp_path,
+        env=ENV,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert any(line.startswith("continuing ") for line in alone.stdout)
     alone.kill()
@@ -241,9 +292,18 @@ runpy.run_path({train!r}, run_name="__main__")
     ("what", "words"),
     [
         ("sys.argv[sys.argv.index('--data') + 1] = 'absent'", "process 1: .*absent"),
-        ("sys.argv[sys.argv.index('--data') + 1] = 'other'", "process 1 differs from process 0 in its data"),
-        ("import ann; ann._version.__version__ = '9.9'", "process 1 differs from process 0 in its version of ann: 9.9"),
-        ("import numpy; numpy.__version__ = '9.9'", "process 1 differs from process 0 in its version of numpy: 9.9"),
+        (
+            "sys.argv[sys.argv.index('--data') + 1] = 'other'",
+            "process 1 differs from process 0 in its data",
+        ),
+        (
+            "import ann; ann._version.__version__ = '9.9'",
+            "process 1 differs from process 0 in its version of ann: 9.9",
+        ),
+        (
+            "import numpy; numpy.__version__ = '9.9'",
+            "process 1 differs from process 0 in its version of numpy: 9.9",
+        ),
         ("sys.argv += ['--epochs', '9']", "process 1 differs from process 0 in its recipe"),
         ("sys.argv += ['--hidden', 'x']", "process 1: .*--hidden: expected widths"),
         (
@@ -251,7 +311,15 @@ runpy.run_path({train!r}, run_name="__main__")
             "process 1: error: not enough memory",
         ),
     ],
-    ids=["no data", "other data", "other ann", "other numpy", "other recipe", "a wrong flag", "no memory"],
+    ids=[
+        "no data",
+        "other data",
+        "other ann",
+        "other numpy",
+        "other recipe",
+        "a wrong flag",
+        "no memory",
+    ],
 )
 def test_one_line_where_one_process_fails(mpiexec, tmp_path, small_data, what, words):
     write_mnist_like(tmp_path / "other", seed=1)
@@ -273,28 +341,65 @@ def test_one_line_where_one_process_fails(mpiexec, tmp_path, small_data, what, w
             1,
             "error: --batch-size: 2 images per batch are too few for 3 processes",
         ),
-        (["--distributed", "--learning-rate", "x"], 2, "--learning-rate: expected a number above 0"),
+        (
+            ["--distributed", "--learning-rate", "x"],
+            2,
+            "--learning-rate: expected a number above 0",
+        ),
         (["--distributed", "--data", "absent"], 1, "absent"),
-        (["--distributed", "--learning-rate", "1e30", "--activation", "relu", "--optimizer", "sgd"], 1, "diverged"),
-        ([], 1, "started by mpiexec, but without --distributed every process would train its own network"),
+        (
+            [
+                "--distributed",
+                "--learning-rate",
+                "1e30",
+                "--activation",
+                "relu",
+                "--optimizer",
+                "sgd",
+            ],
+            1,
+            "diverged",
+        ),
+        (
+            [],
+            1,
+            "started by mpiexec, but without --distributed every process would train its own network",
+        ),
     ],
 )
 def test_one_line_for_what_is_wrong_everywhere(mpiexec, tmp_path, small_data, flags, code, words):
-    program = tmp_path / "program.py"  # gives all processes time to report the same error, however busy the machine
+    program = (
+        tmp_path / "program.py"
+    )  # gives all processes time to report the same error, however busy the machine
     program.write_text(
         f"import runpy, sys\nsys.argv[0] = {TRAIN!r}\nsys.path[:0] = [{str(ROOT / 'scripts')!r}]\n"
         f"from ann.cli import launch\nlaunch._PATIENCE = 300\nrunpy.run_path({TRAIN!r}, run_name='__main__')\n"
     )
     command = [*FAST, *flags]
-    _, complaint = mpirun(mpiexec, 3, "--data", small_data, *command, cwd=tmp_path, code=code, program=str(program))
+    _, complaint = mpirun(
+        mpiexec, 3, "--data", small_data, *command, cwd=tmp_path, code=code, program=str(program)
+    )
     assert words in complaint
     assert len(complaint.splitlines()) == 1, complaint
 
 
 def test_a_committee_and_its_members(mpiexec, tmp_path, small_data):
-    flags = ["--committee", 2, "--validation", 60, "--report-members", "--early-stopping", 2, "--rotation", 5]
+    flags = [
+        "--committee",
+        2,
+        "--validation",
+        60,
+        "--report-members",
+        "--early-stopping",
+        2,
+        "--rotation",
+        5,
+    ]
     out, _ = mpirun(mpiexec, 2, "--distributed", "--data", small_data, *FAST, *flags, cwd=tmp_path)
-    assert out.count("member 1: ") == 1 and ann.load_model(tmp_path / "mnist_ann.pickle").committee == 2
+    assert (
+        out.count("member 1: ") == 1
+        and ann.load_model(tmp_path / "mnist_ann.pickle").committee == 2
+    )
 
 
 def test_the_benchmark_measures_the_same_training(mpiexec, tmp_path):
@@ -304,9 +409,15 @@ def test_the_benchmark_measures_the_same_training(mpiexec, tmp_path):
     found = json.loads((tmp_path / "x.json").read_text())["tasks"]["classroom, distributed"]
     for name in ("ann", "PyTorch"):
         for size in ("1 process", "2 processes"):
-            assert len(found[f"{name}, {size}"]["images_a_second"]) == 1 and f"  {name}, {size}  " in out
+            assert (
+                len(found[f"{name}, {size}"]["images_a_second"]) == 1
+                and f"  {name}, {size}  " in out
+            )
     assert found["parameters"] == 104_938 and found["ann, 2 processes"]["share_in_sums"] > 0
-    assert "measures on the CPU" in run("benchmark", "--distributed", "--only", "wide", cwd=tmp_path, code=2)[1]
+    assert (
+        "measures on the CPU"
+        in run("benchmark", "--distributed", "--only", "wide", cwd=tmp_path, code=2)[1]
+    )
 
 
 def test_a_process_of_the_benchmark_that_fails(mpiexec, monkeypatch, tmp_path):
@@ -324,7 +435,10 @@ def test_a_process_of_the_benchmark_that_fails(mpiexec, monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     task = dataclasses.replace(TASKS[0], count=200)
     monkeypatch.setattr(distributed, "_TIMEOUT", 300)
-    with pytest.raises(ValueError, match=r"^PyTorch with 2 processes does not run here \(.*\): RuntimeError: no luck$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^PyTorch with 2 processes does not run here \(.*\): RuntimeError: no luck$",
+    ):
         distributed._run("PyTorch", 2, task)
     monkeypatch.setattr(distributed, "_TIMEOUT", 1)
     with pytest.raises(ValueError, match=r"^PyTorch with 1 processes did not end in 1 seconds$"):
@@ -335,14 +449,20 @@ def test_without_mpi4py(tmp_path, small_data):
     (tmp_path / "mpi4py").mkdir()
     (tmp_path / "mpi4py/__init__.py").write_text("raise ModuleNotFoundError('no', name='mpi4py')")
     env = {**ENV, "PYTHONPATH": str(tmp_path)}
-    _, complaint = run("train", "--distributed", "--data", small_data, *FAST, cwd=tmp_path, env=env, code=1)
+    _, complaint = run(
+        "train", "--distributed", "--data", small_data, *FAST, cwd=tmp_path, env=env, code=1
+    )
     assert complaint == "error: several processes need mpi4py and an MPI: pip install -e '.[mpi]'\n"
     (tmp_path / "mpi4py/__init__.py").write_text("")
     (tmp_path / "mpi4py/MPI.py").write_text(
         "raise RuntimeError('cannot load MPI library\\nlibmpi.so.12: no such file')"
     )
-    _, complaint = run("train", "--distributed", "--data", small_data, *FAST, cwd=tmp_path, env=env, code=1)
-    assert complaint.startswith("error: mpi4py finds no MPI: pip install -e '.[mpi]'; its error: cannot load MPI")
+    _, complaint = run(
+        "train", "--distributed", "--data", small_data, *FAST, cwd=tmp_path, env=env, code=1
+    )
+    assert complaint.startswith(
+        "error: mpi4py finds no MPI: pip install -e '.[mpi]'; its error: cannot load MPI"
+    )
 
 
 WITHOUT_NCCL = """

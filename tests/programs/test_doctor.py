@@ -46,8 +46,17 @@ def test_doctor_says_what_is_wrong_and_ends_so(tmp_path, small_data):
     out, _ = run("doctor", "--data", small_data, cwd=tmp_path)
     assert "<Dataset of 300 training and 100 test images>, valid, but not MNIST" in out
     (small_data / "t10k-labels-idx1-ubyte.gz").write_bytes(b"")
-    command = [sys.executable, str(ROOT / "scripts/doctor.py"), "--data", "small", "--device", "gpu"]
-    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300)
+    command = [
+        sys.executable,
+        str(ROOT / "scripts/doctor.py"),
+        "--data",
+        "small",
+        "--device",
+        "gpu",
+    ]
+    process = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300
+    )
     assert (process.returncode, process.stderr) == (1, "")
     assert "WRONG  data" in process.stdout and "fix it: see data/README.md" in process.stdout
     assert "WRONG  GPU" in process.stdout and "or train with --device cpu" in process.stdout
@@ -73,7 +82,13 @@ def test_doctor_continues_where_a_download_lacks_its_library(checks, monkeypatch
 def test_doctor_compares_installed_versions_with_the_declared_ones(checks, monkeypatch):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert "numpy>=2.1" in project["dependencies"]
-    installed = {"numpy": "2.0.2", "tqdm": "99.0", "nvmath-python": "0.6.0", "optuna": "6.0", "pillow": "99rc1"}
+    installed = {
+        "numpy": "2.0.2",
+        "tqdm": "99.0",
+        "nvmath-python": "0.6.0",
+        "optuna": "6.0",
+        "pillow": "99rc1",
+    }
 
     def version(name):
         if name in installed:
@@ -82,9 +97,19 @@ def test_doctor_compares_installed_versions_with_the_declared_ones(checks, monke
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     out, wrong = lines(checks.check_versions())
-    assert wrong == out.count("WRONG") == 3 and "tqdm" not in out and "pillow" not in out and "torch" not in out
-    assert "numpy 2.0.2 is installed, not numpy>=2.1" in out and "fix it: pip install 'numpy>=2.1'" in out
-    assert re.search(r"fix it: pip install 'nvmath-python>=0\.\d+'", out)  # without the CUDA version of an extra
+    assert (
+        wrong == out.count("WRONG") == 3
+        and "tqdm" not in out
+        and "pillow" not in out
+        and "torch" not in out
+    )
+    assert (
+        "numpy 2.0.2 is installed, not numpy>=2.1" in out
+        and "fix it: pip install 'numpy>=2.1'" in out
+    )
+    assert re.search(
+        r"fix it: pip install 'nvmath-python>=0\.\d+'", out
+    )  # without the CUDA version of an extra
     assert "optuna 6.0 is installed, not optuna>=5,<6" in out
     installed.clear()
     installed["scipy"] = None  # as after an interrupted installation
@@ -170,7 +195,9 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
     (tmp_path / "own.py").write_text(
         "import ann\nann.register_activation('cube', lambda xp, z: z**3, lambda xp, z: 3 * z**2)\n"
     )
-    out, _ = run("verify", "--device", "cpu", "--gradients", "--steps", 1, "--import", "own.py", cwd=tmp_path)
+    out, _ = run(
+        "verify", "--device", "cpu", "--gradients", "--steps", 1, "--import", "own.py", cwd=tmp_path
+    )
     assert (
         "hidden layers cube " in out
         and "dropout" in out
@@ -199,9 +226,14 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
 def test_verify_can_fail(tmp_path, change, flags, found):
     command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/verify.py")]
     command += ["--device", "cpu", "--steps", "2", *flags]
-    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300)
+    process = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300
+    )
     assert (process.returncode, process.stderr) == (1, "")
-    assert any(line.strip().startswith(found) and line.endswith("WRONG") for line in process.stdout.splitlines())
+    assert any(
+        line.strip().startswith(found) and line.endswith("WRONG")
+        for line in process.stdout.splitlines()
+    )
     assert process.stdout.splitlines()[-1].startswith("FAIL: cpu")
 
 
@@ -225,19 +257,32 @@ def test_what_a_model_file_holds(tmp_path, small_data):
     contents = pickle.loads((tmp_path / "mnist_ann.pickle").read_bytes())
     weights = [array for layer in contents["layers"] for array in (layer["weight"], layer["bias"])]
     least, most = min(array.min() for array in weights), max(array.max() for array in weights)
-    assert lines["format"] == "ann-mlp, version 3" and lines["network"] == "64-16-10, sigmoid, sigmoid"
+    assert (
+        lines["format"] == "ann-mlp, version 3" and lines["network"] == "64-16-10, sigmoid, sigmoid"
+    )
     assert lines["numbers"] == f"1,210, from {least:.4g} to {most:.4g}" and lines["seed"] == "7"
-    assert "optimizer adamw, learning_rate 0.3" in lines["recipe"] and lines["loss"] == "cross-entropy"
+    assert (
+        "optimizer adamw, learning_rate 0.3" in lines["recipe"] and lines["loss"] == "cross-entropy"
+    )
     assert lines["examples"] == "16 images and their outputs"
     assert lines["SHA-256"] == f"{contents['sha256']}, right"
 
 
 def test_what_strange_model_files_hold(tmp_path):
-    net = ann.NeuralNetwork([{"input_dim": 2, "output_dim": 3, "activation": "softmax"}], committee=2)
+    net = ann.NeuralNetwork(
+        [{"input_dim": 2, "output_dim": 3, "activation": "softmax"}], committee=2
+    )
     net.recipe = {"\x1b[2J": "x" * 5000}
     net.save(tmp_path / "x")
     out, _ = run("doctor", "--model", "x", cwd=tmp_path)
-    assert "network   committee of 2, each 2-3, softmax" in out and "\x1b" not in out and len(out) < 2000
+    assert (
+        "network   committee of 2, each 2-3, softmax" in out
+        and "\x1b" not in out
+        and len(out) < 2000
+    )
     (tmp_path / "x").write_bytes(b"no")
     _, error = run("doctor", "--model", "x", cwd=tmp_path, code=1)
-    assert error == "error: x: not a model file of this program: it is not a pickle of protocol 2 to 5\n"
+    assert (
+        error
+        == "error: x: not a model file of this program: it is not a pickle of protocol 2 to 5\n"
+    )

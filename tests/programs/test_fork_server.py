@@ -18,7 +18,10 @@ from support.programs import NO_GPU, python
         ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", -15),
         ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", -2),
         ("import os, signal; print(signal.getsignal(signal.SIGINT), flush=True); os.abort()", -6),
-        ("import sys; print(sys.stdout.isatty(), sys.stdout.encoding, sys.stdout.errors, sys.stdin.readable())", 0),
+        (
+            "import sys; print(sys.stdout.isatty(), sys.stdout.encoding, sys.stdout.errors, sys.stdin.readable())",
+            0,
+        ),
     ],
 )
 def test_a_fork_ends_as_a_new_process_does(tmp_path, program, code):
@@ -26,7 +29,9 @@ def test_a_fork_ends_as_a_new_process_does(tmp_path, program, code):
     new = python("-c", program, "a word", "-x", cwd=tmp_path, env={**NO_GPU, "ANN_OTHER": "1"})
     assert (fork.returncode, new.returncode) == (code, code), fork.stderr
     assert fork.stdout == new.stdout
-    assert fork.stderr.splitlines()[-1:] == new.stderr.splitlines()[-1:]  # a traceback shows where the program is
+    assert (
+        fork.stderr.splitlines()[-1:] == new.stderr.splitlines()[-1:]
+    )  # a traceback shows where the program is
 
 
 @pytest.mark.skipif(not AVAILABLE, reason="forks are for Linux")

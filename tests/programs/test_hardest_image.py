@@ -45,7 +45,11 @@ def test_the_closest_answers_are_shown(monkeypatch, validation, kind):
 
 def test_only_validation_images_are_looked_at_where_there_are_such():
     lines = hardest_image.hardest_image(Known(), dataset_of([1, 1, 0, 2]), 2)
-    assert "least certain of 2 validation images:" in lines[0] and "bee" in lines[1] and "70 %" in lines[1]
+    assert (
+        "least certain of 2 validation images:" in lines[0]
+        and "bee" in lines[1]
+        and "70 %" in lines[1]
+    )
 
 
 def test_in_ascii(monkeypatch):

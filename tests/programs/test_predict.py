@@ -65,14 +65,27 @@ def test_what_is_made_is_as_mnist_is():
     """White on black, 20 of 28 pixels long, its mass in the middle, whatever it was."""
     images = [
         prepare(one).image
-        for one in (ring(), ring(paper=0, ink=255), ring(paper=120, ink=80), ring(at=(0.3, 0.65), radius=0.2), ring(90))
+        for one in (
+            ring(),
+            ring(paper=0, ink=255),
+            ring(paper=120, ink=80),
+            ring(at=(0.3, 0.65), radius=0.2),
+            ring(90),
+        )
     ]
     for image in images:
-        assert image.shape == (28, 28) and image.dtype == np.uint8 and image.max() == 255 and image[0].max() == 0
+        assert (
+            image.shape == (28, 28)
+            and image.dtype == np.uint8
+            and image.max() == 255
+            and image[0].max() == 0
+        )
         rows, columns = (np.flatnonzero(image.max(axis=axis) > 60) for axis in (1, 0))
         assert 18 <= np.ptp(rows) + 1 <= 21 and 18 <= np.ptp(columns) + 1 <= 21
         for axis in (0, 1):
-            assert (image.sum(axis=1 - axis) * np.arange(28)).sum() / image.sum() == pytest.approx(13.5, abs=0.6)
+            assert (image.sum(axis=1 - axis) * np.arange(28)).sum() / image.sum() == pytest.approx(
+                13.5, abs=0.6
+            )
     for image in images[1:]:
         assert np.abs(image.astype(float) - images[0]).mean() < 25
 
@@ -90,7 +103,9 @@ def test_what_is_made_is_as_mnist_is():
 )
 def test_what_is_noted(image, note):
     assert note in prepare(image).notes and not prepare(image).problem
-    assert ("dark on light" in prepare(255 - image).notes) != ("dark on light" in prepare(image).notes)
+    assert ("dark on light" in prepare(255 - image).notes) != (
+        "dark on light" in prepare(image).notes
+    )
 
 
 def test_strokes_become_as_wide_as_usual():
@@ -104,8 +119,14 @@ def test_strokes_become_as_wide_as_usual():
         (np.full((100, 80), 200, np.uint8), "it is blank"),
         (np.full((5, 300), 0, np.uint8), "it is blank"),
         (np.zeros((1, 1), np.uint8), "it is blank"),
-        (np.hstack([np.full((200, 10), 60, np.uint8), np.full((200, 190), 220, np.uint8)]), "something other than a"),
-        (np.tile(np.repeat(np.array([250] * 11 + [120], np.uint8), 2), (240, 10)), "there are only specks or lines"),
+        (
+            np.hstack([np.full((200, 10), 60, np.uint8), np.full((200, 190), 220, np.uint8)]),
+            "something other than a",
+        ),
+        (
+            np.tile(np.repeat(np.array([250] * 11 + [120], np.uint8), 2), (240, 10)),
+            "there are only specks or lines",
+        ),
     ],
 )
 def test_what_is_no_digit(image, problem):
@@ -152,7 +173,10 @@ def test_files_of_all_kinds(tmp_path):
     assert found[0, 0] == 0 and found.max() > 200  # and where the ink is light, the board
     for mode in ("1", "P", "RGB", "CMYK", "I;16"):
         form = "TIFF" if mode == "CMYK" else "PNG"
-        assert read_picture(written(tmp_path / "x", encoded(grey.convert(mode), form))).shape == (256, 256)
+        assert read_picture(written(tmp_path / "x", encoded(grey.convert(mode), form))).shape == (
+            256,
+            256,
+        )
     usual = prepare(read_picture(written(tmp_path / "x", encoded(grey, "PNG")))).image.astype(int)
     for values in (
         ring(400).astype(np.uint16) * 257,
@@ -160,7 +184,8 @@ def test_files_of_all_kinds(tmp_path):
         ring(400).astype(np.int32) * 10_000,
         ring(400).astype(np.uint16) * 4,
         ring(400).astype(np.uint16) * 16,
-        ring(400).astype(np.uint16) * 16 + 60_000 * (np.indices((400, 400)).sum(axis=0) == 9).astype(np.uint16),
+        ring(400).astype(np.uint16) * 16
+        + 60_000 * (np.indices((400, 400)).sum(axis=0) == 9).astype(np.uint16),
         ring(400).astype(np.int32) * 257 - 32_768,
         ring(400).astype(np.float32) / 255,
         ring(400).astype(np.float32) / 250 - 0.01,
@@ -178,7 +203,10 @@ def test_files_of_all_kinds(tmp_path):
     turned = Image.fromarray(np.vstack([ring(100), np.full((100, 100), 255, np.uint8)]))
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held on its side
-    assert read_picture(written(tmp_path / "x", encoded(turned, "JPEG", exif=exif))).shape == (100, 200)
+    assert read_picture(written(tmp_path / "x", encoded(turned, "JPEG", exif=exif))).shape == (
+        100,
+        200,
+    )
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "LA", "1", "I;16", "RGB"])
@@ -194,17 +222,27 @@ def test_huge_pictures(tmp_path, mode):
     exif[0x0112] = 6
     if mode == "RGB":
         turned = large.crop((0, 0, 5000, 2500))
-        assert read_picture(written(tmp_path / "x", encoded(turned, "JPEG", exif=exif))).shape == (256, 128)
+        assert read_picture(written(tmp_path / "x", encoded(turned, "JPEG", exif=exif))).shape == (
+            256,
+            128,
+        )
 
 
 def bomb(width, height):
     """A PNG of a few bytes that says it is huge."""
 
     def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize(
@@ -212,8 +250,14 @@ def bomb(width, height):
     [
         (b"", "not a picture in a known format: PNG, JPEG"),
         (b"hello", "not a picture in a known format"),
-        (b"\0\0\0\x24ftypheic\0\0\0\0", "a HEIC or AVIF picture, as phones take them: save it as JPEG first"),
-        (encoded(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF"), "some of its values are not finite"),
+        (
+            b"\0\0\0\x24ftypheic\0\0\0\0",
+            "a HEIC or AVIF picture, as phones take them: save it as JPEG first",
+        ),
+        (
+            encoded(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF"),
+            "some of its values are not finite",
+        ),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture in a known format"),
         (bomb(60_000, 60_000), "not a readable picture: "),
         (bomb(9000, 9000), "81000000|9000 x 9000 pixels"),
@@ -229,7 +273,11 @@ def test_files_that_are_no_pictures(tmp_path, data, message):
 
 def test_no_files(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for name, message in (("absent", "No such file"), ("", "cannot be read"), ("pipe", "not a regular file")):
+    for name, message in (
+        ("absent", "No such file"),
+        ("", "cannot be read"),
+        ("pipe", "not a regular file"),
+    ):
         with pytest.raises(ann.DataFileError, match=message):
             read_picture(tmp_path / name)
 
@@ -237,29 +285,56 @@ def test_no_files(tmp_path):
 @pytest.mark.slow
 def test_on_the_command_line(tmp_path, model):
     for digit in (0, 3):
-        (tmp_path / f"{digit}.png").write_bytes(picture(digit, "dark on light", np.random.default_rng(digit)))
+        (tmp_path / f"{digit}.png").write_bytes(
+            picture(digit, "dark on light", np.random.default_rng(digit))
+        )
     (tmp_path / "blank.png").write_bytes(encoded(Image.new("L", (50, 50), 255), "PNG"))
     (tmp_path / "bad.png").write_bytes(b"bad")
-    out, _ = run("predict", "--model", model, "0.png", "3.png", "blank.png", "--picture", "seen.png", cwd=tmp_path)
+    out, _ = run(
+        "predict",
+        "--model",
+        model,
+        "0.png",
+        "3.png",
+        "blank.png",
+        "--picture",
+        "seen.png",
+        cwd=tmp_path,
+    )
     lines = [line for line in out.splitlines() if ".png: " in line]
-    assert lines[0].startswith("0.png: 0 (") and "dark on light" in lines[0] and ", next " in lines[0]
-    assert lines[1].startswith("3.png: 3 (") and lines[2].startswith("blank.png: not sure: it is blank")
+    assert (
+        lines[0].startswith("0.png: 0 (") and "dark on light" in lines[0] and ", next " in lines[0]
+    )
+    assert lines[1].startswith("3.png: 3 (") and lines[2].startswith(
+        "blank.png: not sure: it is blank"
+    )
     assert out.count("before") == 3 and "picture: " in out
     with Image.open(tmp_path / "seen.png") as seen:
         assert seen.size[0] > 300
-    out, error = run("predict", "--model", model, "bad.png", "3.png", "--json", cwd=tmp_path, code=1)
+    out, error = run(
+        "predict", "--model", model, "bad.png", "3.png", "--json", cwd=tmp_path, code=1
+    )
     (found,) = json.loads(out)
-    assert (found["file"], found["label"], found["unsure"]) == ("3.png", "3", "") and found["output"] > 0.5
-    assert error == "error: bad.png: not a picture in a known format: PNG, JPEG, WEBP, GIF, BMP, TIFF, PPM\n"
+    assert (found["file"], found["label"], found["unsure"]) == ("3.png", "3", "") and found[
+        "output"
+    ] > 0.5
+    assert (
+        error
+        == "error: bad.png: not a picture in a known format: PNG, JPEG, WEBP, GIF, BMP, TIFF, PPM\n"
+    )
     before = (tmp_path / "3.png").read_bytes()
-    _, error = run("predict", "--model", model, "0.png", "3.png", "--picture", "./3.png", cwd=tmp_path, code=1)
+    _, error = run(
+        "predict", "--model", model, "0.png", "3.png", "--picture", "./3.png", cwd=tmp_path, code=1
+    )
     assert error == "error: 3.png: one of the pictures to read; draw to another file\n"
     assert (tmp_path / "3.png").read_bytes() == before
     if folder := os.environ.get("ANN_PICTURES"):
         names = []
         for number, kind in enumerate(KINDS):
             names.append(f"{kind.replace(' ', '-')}.png")
-            (tmp_path / names[-1]).write_bytes(picture(number, kind, np.random.default_rng([8, number])))
+            (tmp_path / names[-1]).write_bytes(
+                picture(number, kind, np.random.default_rng([8, number]))
+            )
         run("predict", "--model", model, *names, "--picture", f"{folder}/own.png", cwd=tmp_path)
 
 
@@ -271,7 +346,9 @@ def test_names_of_any_kind(tmp_path, model, name):
     path = os.fsencode(tmp_path) + b"/" + name
     with open(path, "wb") as file:
         file.write(picture(3, "dark on light", np.random.default_rng(0)))
-    out, _ = run("predict", "--model", model, os.fsdecode(name), "--picture", "seen.png", cwd=tmp_path)
+    out, _ = run(
+        "predict", "--model", model, os.fsdecode(name), "--picture", "seen.png", cwd=tmp_path
+    )
     assert out.count(": 3 (") == 1 and (tmp_path / "seen.png").exists()
     assert all(line.isprintable() for line in out.splitlines())
 
@@ -291,6 +368,8 @@ def test_not_sure(tmp_path):
 
 
 def test_networks_for_other_images(tmp_path):
-    ann.NeuralNetwork([{"input_dim": 15, "output_dim": 10, "activation": "sigmoid"}]).save(tmp_path / "x")
+    ann.NeuralNetwork([{"input_dim": 15, "output_dim": 10, "activation": "sigmoid"}]).save(
+        tmp_path / "x"
+    )
     _, error = run("predict", "--model", "x", "y.png", cwd=tmp_path, code=1)
     assert "x: this model does not classify square images" in error

@@ -37,7 +37,9 @@ def run_with(program, cwd, **streams):
     """Its exit code, and what it writes to standard error unless that is one of the streams."""
     name, *words = shlex.split(program)
     arguments = [str(ROOT / "scripts" / name), *words]
-    with popen(arguments, cwd=cwd, text=True, **{"stdout": PIPE, "stderr": PIPE, **streams}) as process:
+    with popen(
+        arguments, cwd=cwd, text=True, **{"stdout": PIPE, "stderr": PIPE, **streams}
+    ) as process:
         _, error = process.communicate(timeout=300)
     return process.returncode, error
 
@@ -65,7 +67,9 @@ def test_every_way_to_start_a_program(tmp_path, name):
     expected = f"ann {ann.__version__}, NumPy {np.__version__}, Python {sys.version.split()[0]}\n"
     for flags, folder in ([["-I", str(link)], tmp_path], [["-m", f"scripts.{name}"], ROOT]):
         command = [sys.executable, *flags, "--version"]
-        process = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=NO_GPU, timeout=300)
+        process = subprocess.run(
+            command, capture_output=True, text=True, cwd=folder, env=NO_GPU, timeout=300
+        )
         assert (process.returncode, process.stdout, process.stderr) == (0, expected, "")
 
 
@@ -73,10 +77,19 @@ def test_printed_commands_of_a_program_started_by_a_link(tmp_path, small_data):
     link = tmp_path / "learn"
     link.symlink_to(ROOT / "scripts" / "train.py")
     command = [sys.executable, "-P", str(link), "--data", str(small_data), *FAST]
-    out = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU).stdout
+    out = subprocess.run(
+        command, check=True, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU
+    ).stdout
     for name in ("test", "repeat"):
         line = re.search(rf"^{name} it: +(.*)$", out, re.M)[1]
-        subprocess.run(shlex.split(line), check=True, cwd=tmp_path, env=NO_GPU, capture_output=True, timeout=300)
+        subprocess.run(
+            shlex.split(line),
+            check=True,
+            cwd=tmp_path,
+            env=NO_GPU,
+            capture_output=True,
+            timeout=300,
+        )
 
 
 SLOW_WRITERS = (
@@ -133,7 +146,11 @@ def test_the_default_device_is_what_help_says(tmp_path):
         ("join", "--model a --output b", "; give MODEL without a flag"),
         ("train", "--model a", "; did you mean --output?"),
         ("report", "--model a b", "argument RUN_OR_MODEL: not allowed with argument --model"),
-        ("export", "page.html", "--to FILE is required: it names the file to write, such as --to page.html"),
+        (
+            "export",
+            "page.html",
+            "--to FILE is required: it names the file to write, such as --to page.html",
+        ),
         ("export", "", "--to FILE is required: it names the file to write, such as --to page.html"),
         ("train", "--loss mse", "; did you mean quadratic?"),
         ("train", "--optimizer momentum", "; did you mean sgd or nesterov?"),
@@ -148,7 +165,13 @@ def test_what_was_probably_meant(tmp_path, name, words, message):
     assert message in error
 
 
-ENDINGS = {"train": ".pickle", "join": ".pickle", "export": ".npz", "report": ".html", "sweep": ".html"}
+ENDINGS = {
+    "train": ".pickle",
+    "join": ".pickle",
+    "export": ".npz",
+    "report": ".html",
+    "sweep": ".html",
+}
 
 
 @pytest.mark.parametrize(
@@ -181,14 +204,22 @@ def test_what_cannot_be_written_is_found_before_the_work(model, program):
     target.chmod(0o444)
     for path in (target.name, f"{target.name}/x{ending}"):
         out, error = run(name, *words, path, cwd=model, code=1)
-        assert error.startswith(f"error: {path.split('/')[0]}") and not re.search("epoch|seed|trial", out)
+        assert error.startswith(f"error: {path.split('/')[0]}") and not re.search(
+            "epoch|seed|trial", out
+        )
     assert target.read_text() == "as it was"
 
 
 @pytest.mark.parametrize(
     "program",
     [
-        *("test --verbose", "doctor", "verify --device cpu --steps 2", "export --to page.html", "export --to a.npz"),
+        *(
+            "test --verbose",
+            "doctor",
+            "verify --device cpu --steps 2",
+            "export --to page.html",
+            "export --to a.npz",
+        ),
         *(
             "try_loader --output x.png",
             "report",
@@ -204,10 +235,18 @@ def test_no_program_ends_over_a_warning(model, program):
     if name in ("try_loader", "report", "predict"):
         optional("matplotlib")
         optional("scipy")
-        optional("PIL.Image").fromarray(ann.load_dataset(ROOT / "data").test_images[0]).save(model / "seven.png")
+        optional("PIL.Image").fromarray(ann.load_dataset(ROOT / "data").test_images[0]).save(
+            model / "seven.png"
+        )
     layers = ann.load_model(model / "mnist_ann.pickle").layer_list
     ann.NeuralNetwork(layers, seed=2).save(model / "b.pickle")
-    run(name, *words, cwd=model, env={**NO_GPU, "PYTHONWARNINGS": "error"}, code=None if name == "doctor" else 0)
+    run(
+        name,
+        *words,
+        cwd=model,
+        env={**NO_GPU, "PYTHONWARNINGS": "error"},
+        code=None if name == "doctor" else 0,
+    )
 
 
 @pytest.mark.parametrize("words", ["--model mnist_ann.pickle", "mnist_ann.pickle", ""])
@@ -215,9 +254,14 @@ def test_a_model_with_or_without_its_flag(model, words):
     run("export", "--to", "a.npz", *words.split(), cwd=model)
     assert (model / "a.npz").exists()
     _, error = run(
-        "report", *[word.replace("mnist", "no") for word in words.split() or ["no_ann.pickle"]], cwd=model, code=1
+        "report",
+        *[word.replace("mnist", "no") for word in words.split() or ["no_ann.pickle"]],
+        cwd=model,
+        code=1,
     )
-    assert "no_ann.pickle: no such model file" in error or "need" in error  # without the extra report
+    assert (
+        "no_ann.pickle: no such model file" in error or "need" in error
+    )  # without the extra report
 
 
 @pytest.mark.parametrize(
@@ -244,7 +288,11 @@ def test_a_name_like_no_other_has_no_suggestion():
 
 
 def test_the_list_of_programs_is_complete():
-    found = {path.stem for path in Path(ROOT / "scripts").glob("*.py") if "bootstrap.start()" in path.read_text()}
+    found = {
+        path.stem
+        for path in Path(ROOT / "scripts").glob("*.py")
+        if "bootstrap.start()" in path.read_text()
+    }
     assert found == {*PROGRAMS}
 
 
@@ -253,7 +301,9 @@ def test_programs_by_name(tmp_path, small_data):
     options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": NO_GPU, "timeout": 300}
     listed = subprocess.run(command, **options, check=True).stdout
     assert re.findall(r"^(\w+) +[A-Z].*\.$", listed, re.M) == sorted(PROGRAMS)
-    trained = subprocess.run([*command, "train", "--data", small_data, *FAST], **options, check=True)
+    trained = subprocess.run(
+        [*command, "train", "--data", small_data, *FAST], **options, check=True
+    )
     assert "saved mnist_ann.pickle" in trained.stdout and trained.stderr == ""
     wrong = subprocess.run([*command, "trian"], **options)
     assert (wrong.returncode, wrong.stdout) == (2, "")
@@ -264,4 +314,7 @@ def test_commands_in_messages_work_where_only_the_wheel_is_installed(monkeypatch
     text = "run python scripts/train.py --import my.py; scripts/test.py; pip install -e '.[data]'"
     assert localized(text) == text
     monkeypatch.setattr("ann.cli.commands.INSTALLED", True)
-    assert localized(text) == "run python -m ann train --import my.py; python -m ann test; pip install 'ann[data]'"
+    assert (
+        localized(text)
+        == "run python -m ann train --import my.py; python -m ann test; pip install 'ann[data]'"
+    )

@@ -52,7 +52,9 @@ def test_every_field_has_a_flag_with_its_help_and_default(parser, field):
 
 
 @pytest.mark.parametrize(
-    "field", [each for each in FIELDS if each.type in ("int", "float")], ids=lambda field: field.name
+    "field",
+    [each for each in FIELDS if each.type in ("int", "float")],
+    ids=lambda field: field.name,
 )
 @pytest.mark.parametrize("bound", ["above", "at_least", "below"])
 def test_flags_and_recipes_have_the_same_bounds(parser, capsys, field, bound):

@@ -30,13 +30,17 @@ def titles(page):
 def test_of_a_run(tmp_path, small_data):
     run("train", "--data", small_data, *FAST, "--validation", 60, "--run", "r", cwd=tmp_path)
     out, _ = run("report", "r", "--data", small_data, "--output", "p.html", cwd=tmp_path)
-    assert out.startswith(f"saved {tmp_path / 'p.html'}, ") and out.endswith(": open it in a browser\n")
+    assert out.startswith(f"saved {tmp_path / 'p.html'}, ") and out.endswith(
+        ": open it in a browser\n"
+    )
     page = (tmp_path / "p.html").read_text()
     assert titles(page) == ("Learning curves", *TITLES)
     pictures = re.findall(r'<img alt="[^"]+" src="data:image/png;base64,([^"]+)">', page)
     assert len(pictures) >= 6
     assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
-    assert not re.search(r'(src|href)="(?!data:|#)', page) and "<script" not in page  # it needs nothing else
+    assert (
+        not re.search(r'(src|href)="(?!data:|#)', page) and "<script" not in page
+    )  # it needs nothing else
     net, data = ann.load_model(tmp_path / "r/model.pickle"), ann.load_dataset(small_data)
     wrong = (net.predict(data.test_images) != data.test_labels).sum()
     assert f"{wrong} of {len(data.test_labels)} test images are wrong" in page
@@ -80,7 +84,9 @@ def test_of_a_network_without_mistakes(tmp_path, small_data):
 def test_of_few_classes_whose_outputs_may_be_negative(tmp_path, committee):
     """Labels from 0 to 2 alone, and a quadratic loss."""
     write_mnist_like(tmp_path / "three", classes=3)
-    layers = ann.Recipe(hidden=(7,), activation="tanh", output_activation="tanh", loss="quadratic").layer_list(64, 3)
+    layers = ann.Recipe(
+        hidden=(7,), activation="tanh", output_activation="tanh", loss="quadratic"
+    ).layer_list(64, 3)
     ann.NeuralNetwork(layers, "quadratic", seed=3, committee=committee).save(tmp_path / "m.pickle")
     run("report", "m.pickle", "--data", "three", "--device", "cpu", cwd=tmp_path)
     assert titles((tmp_path / "report.html").read_text()) == TITLES
@@ -89,19 +95,32 @@ def test_of_few_classes_whose_outputs_may_be_negative(tmp_path, committee):
 def test_of_many_classes(tmp_path, small_data):
     for outputs, code in ((300, 0), (1001, 1)):
         ann.NeuralNetwork(ann.Recipe(hidden=()).layer_list(64, outputs)).save(tmp_path / "m.pickle")
-        _, error = run("report", "m.pickle", "--data", small_data, "--device", "cpu", cwd=tmp_path, code=code)
-        assert ("m.pickle: it has 1001 outputs, and a report is for up to 1000" in error) == bool(code)
+        _, error = run(
+            "report", "m.pickle", "--data", small_data, "--device", "cpu", cwd=tmp_path, code=code
+        )
+        assert ("m.pickle: it has 1001 outputs, and a report is for up to 1000" in error) == bool(
+            code
+        )
     assert "For each class of the first 20 an image" in (tmp_path / "report.html").read_text()
 
 
 def test_of_a_run_whose_checkpoint_is_lost_or_whose_training_is_not_over(tmp_path, small_data):
     run("train", "--data", small_data, *FAST, "--run", "r", cwd=tmp_path)
     (tmp_path / "r/checkpoint.npz").write_bytes(b"lost")
-    _, error = run("report", "r", "--data", small_data, cwd=tmp_path, complaint="warning: no learning curves: r/")
+    _, error = run(
+        "report",
+        "r",
+        "--data",
+        small_data,
+        cwd=tmp_path,
+        complaint="warning: no learning curves: r/",
+    )
     assert titles((tmp_path / "report.html").read_text()) == TITLES and len(error.splitlines()) == 1
     (tmp_path / "r/model.pickle").unlink()
     _, error = run("report", "r", "--data", small_data, cwd=tmp_path, code=1)
-    assert error.endswith("so no training was finished in it\n")  # --resume would refuse the damaged checkpoint
+    assert error.endswith(
+        "so no training was finished in it\n"
+    )  # --resume would refuse the damaged checkpoint
     (tmp_path / "r/checkpoint.npz").unlink()
     _, error = run("report", "r", "--data", small_data, cwd=tmp_path, code=1)
     assert re.search("so no training was finished in it; resume it: .*train.py --resume r$", error)
@@ -112,7 +131,10 @@ def test_bad_sources(tmp_path, small_data):
     (tmp_path / "text").write_text("no model")
     data = ["--data", small_data]
     for source, complaint in (
-        ("empty", "error: empty: this folder holds no model.pickle, so no training was finished in it"),
+        (
+            "empty",
+            "error: empty: this folder holds no model.pickle, so no training was finished in it",
+        ),
         ("text", "error: text: not a model file of this program"),
         ("nowhere", "error: nowhere: no such model file"),
     ):

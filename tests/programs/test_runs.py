@@ -29,16 +29,43 @@ pytestmark = pytest.mark.slow
 RUNS = 16  # to be killed
 # With all that has a state, and long enough to be killed in the middle
 LONG = [
-    *("--hidden", "16,8", "--optimizer", "adamw", "--batch-size", "20", "--epochs", "250", "--validation", "60"),
-    *("--early-stopping", "200", "--dropout", "0.1", "--average", "0.9", "--schedule", "cosine", "--clip", "1"),
+    *(
+        "--hidden",
+        "16,8",
+        "--optimizer",
+        "adamw",
+        "--batch-size",
+        "20",
+        "--epochs",
+        "250",
+        "--validation",
+        "60",
+    ),
+    *(
+        "--early-stopping",
+        "200",
+        "--dropout",
+        "0.1",
+        "--average",
+        "0.9",
+        "--schedule",
+        "cosine",
+        "--clip",
+        "1",
+    ),
 ]
 TRAIN = [str(ROOT / "scripts/train.py")]
 
 
 def digests(folder):
     """Of what must not depend on stops: the model, and the log but for the times."""
-    reports = [EpochReport.from_fields(json.loads(line)) for line in (folder / "log.jsonl").read_text().splitlines()]
-    log = [(report.epoch, report.loss, report.learning_rate, report.validation) for report in reports]
+    reports = [
+        EpochReport.from_fields(json.loads(line))
+        for line in (folder / "log.jsonl").read_text().splitlines()
+    ]
+    log = [
+        (report.epoch, report.loss, report.learning_rate, report.validation) for report in reports
+    ]
     return (folder / "model.pickle").read_bytes(), log
 
 
@@ -62,24 +89,48 @@ def begin(folder, *flags):
 
 def test_what_is_in_the_folder(tmp_path, small_data):
     optional("matplotlib")
-    out, _ = run("train", "--data", small_data, *FAST, "--validation", 60, "--run", "runs/one", cwd=tmp_path)
+    out, _ = run(
+        "train", "--data", small_data, *FAST, "--validation", 60, "--run", "runs/one", cwd=tmp_path
+    )
     folder = tmp_path / "runs/one"
     names = {"config.json", "log.jsonl", "curves.png", "checkpoint.npz", "model.pickle"}
     assert {path.name for path in folder.iterdir()} == names
     assert f"saved {folder.relative_to(tmp_path) / 'model.pickle'}" in out and "curves.png" in out
     config = json.loads((folder / "config.json").read_text())
-    assert config["recipe"]["hidden"] == [16] and config["recipe"]["validation"] == 60 and config["seed"] == 0
+    assert (
+        config["recipe"]["hidden"] == [16]
+        and config["recipe"]["validation"] == 60
+        and config["seed"] == 0
+    )
     assert (config["device"], config["data"]) == ("cpu", str(small_data))
-    assert config["versions"]["numpy"] == np.__version__ and len(config["data_sha256"]["train_images"]) == 64
-    log = [EpochReport.from_fields(json.loads(line)) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert (
+        config["versions"]["numpy"] == np.__version__
+        and len(config["data_sha256"]["train_images"]) == 64
+    )
+    log = [
+        EpochReport.from_fields(json.loads(line))
+        for line in (folder / "log.jsonl").read_text().splitlines()
+    ]
     assert [report.epoch for report in log] == [1, 2, 3] and log[0].validation.count == 60
     assert read_checkpoint(folder / "checkpoint.npz")[1].reports == log
     assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
-    run("train", "--data", small_data, *FAST, "--validation", 60, "--output", "x.pickle", cwd=tmp_path)
+    run(
+        "train",
+        "--data",
+        small_data,
+        *FAST,
+        "--validation",
+        60,
+        "--output",
+        "x.pickle",
+        cwd=tmp_path,
+    )
     assert (folder / "model.pickle").read_bytes() == (tmp_path / "x.pickle").read_bytes()
     again = re.search("^repeat it: (.*)$", out, re.M)[1]
     assert f"{folder}-again" in again
-    out, _ = run("train", "--resume", "runs/one", cwd=tmp_path)  # of a finished run: the same once more
+    out, _ = run(
+        "train", "--resume", "runs/one", cwd=tmp_path
+    )  # of a finished run: the same once more
     assert "this run finished after 3 epochs" in out
     assert (folder / "model.pickle").read_bytes() == (tmp_path / "x.pickle").read_bytes()
 
@@ -93,7 +144,13 @@ def test_runs_killed_at_random_moments(tmp_path, small_data, uninterrupted):
 
     def one(number):
         folder = tmp_path / f"run{number}"
-        flags = ["--data", str(small_data), *LONG, "--checkpoint-every", "1" if number % 2 else "0.05s"]
+        flags = [
+            "--data",
+            str(small_data),
+            *LONG,
+            "--checkpoint-every",
+            "1" if number % 2 else "0.05s",
+        ]
         for moment in moments[number]:
             process = begin(folder, *flags)
             try:
@@ -122,8 +179,14 @@ def test_a_signal_ends_after_the_step(tmp_path, small_data, uninterrupted, numbe
     seen = []
     while True:
         begun = (folder / "config.json").exists()
-        words = ["--resume", str(folder)] if begun else ["--run", str(folder), "--data", str(small_data), *LONG]
-        process = popen([*TRAIN, *words], ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        words = (
+            ["--resume", str(folder)]
+            if begun
+            else ["--run", str(folder), "--data", str(small_data), *LONG]
+        )
+        process = popen(
+            [*TRAIN, *words], ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         for line in process.stdout:  # wait for some epochs
             if len(seen) < 2 and line.startswith(b"epoch") and b"0/250" in line:
                 process.send_signal(number)
@@ -132,11 +195,15 @@ def test_a_signal_ends_after_the_step(tmp_path, small_data, uninterrupted, numbe
         if process.returncode == 0:
             break
         assert process.returncode == code
-        found = re.fullmatch(r"interrupted after (\d+) of 250 epochs; continue: (.*)\n", error.decode())
+        found = re.fullmatch(
+            r"interrupted after (\d+) of 250 epochs; continue: (.*)\n", error.decode()
+        )
         seen.append(int(found[1]))
         assert f"--resume {folder}" in found[2]
         state = read_checkpoint(folder / "checkpoint.npz")[1]
-        assert len(state.reports) == seen[-1] == len((folder / "log.jsonl").read_text().splitlines())
+        assert (
+            len(state.reports) == seen[-1] == len((folder / "log.jsonl").read_text().splitlines())
+        )
         assert not (folder / "model.pickle").exists()
     assert len(seen) == 2 and 0 < seen[0] < seen[1]
     assert digests(folder) == uninterrupted[0]
@@ -157,7 +224,14 @@ def test_the_commands_that_it_prints(tmp_path, small_data):
     process = subprocess.run(["bash", "-c", line], **options)
     assert process.returncode == 0 and "continuing after 2 of 3 epochs" in process.stdout
     again = re.search("^repeat it: (.*)$", process.stdout, re.M)[1]
-    subprocess.run(["bash", "-c", again], check=True, capture_output=True, cwd=tmp_path, env=NO_GPU, timeout=300)
+    subprocess.run(
+        ["bash", "-c", again],
+        check=True,
+        capture_output=True,
+        cwd=tmp_path,
+        env=NO_GPU,
+        timeout=300,
+    )
     assert digests(tmp_path / "a run") == digests(tmp_path / "a run-again")
 
 
@@ -192,15 +266,23 @@ def stopped(tmp_path, stopped_once):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--epochs", "4"], "error: run: cannot resume a different run: recipe epochs is 4 and was 3"),
+        (
+            ["--epochs", "4"],
+            "error: run: cannot resume a different run: recipe epochs is 4 and was 3",
+        ),
         (["--hidden", "16,8"], "recipe hidden is [16, 8] and was [16]"),
-        (["--seed", "1", "--activation", "relu"], "recipe activation is 'relu' and was 'sigmoid'; seed is 1 and was 0"),
+        (
+            ["--seed", "1", "--activation", "relu"],
+            "recipe activation is 'relu' and was 'sigmoid'; seed is 1 and was 0",
+        ),
     ],
 )
 def test_flags_that_differ(stopped, flags, message):
     _, error = run("train", "--resume", "run", *flags, cwd=stopped.parent, code=1)
     assert message in error
-    run("train", "--resume", "run", "--epochs", 3, "--checkpoint-every", 1, cwd=stopped.parent)  # which agree
+    run(
+        "train", "--resume", "run", "--epochs", 3, "--checkpoint-every", 1, cwd=stopped.parent
+    )  # which agree
 
 
 def test_data_that_differ(stopped, tmp_path):
@@ -220,7 +302,10 @@ def test_other_versions_are_said(stopped):
     config["device"] = "gpu"
     path.write_text(json.dumps(config))
     out, _ = run("train", "--resume", "run", "--device", "cpu", cwd=stopped.parent)
-    assert f"note: started with numpy 1.0, continuing with {np.__version__}; last digits may differ" in out
+    assert (
+        f"note: started with numpy 1.0, continuing with {np.__version__}; last digits may differ"
+        in out
+    )
     assert "note: started with device gpu, continuing with cpu" in out
 
 
@@ -278,7 +363,9 @@ def test_resume_is_proposed_only_where_it_works(stopped):
     assert proposal() == "continue its run with --resume run, or name a new folder\n"
     if "pip install" not in proposal_of_report():
         command = proposal_of_report().partition("resume it: ")[2]
-        subprocess.run(shlex.split(command), check=True, capture_output=True, cwd=stopped.parent, env=NO_GPU)
+        subprocess.run(
+            shlex.split(command), check=True, capture_output=True, cwd=stopped.parent, env=NO_GPU
+        )
     else:
         run("train", "--resume", "run", cwd=stopped.parent)
     assert proposal() == "its run is finished; name a new folder\n"
@@ -309,15 +396,27 @@ def test_a_read_only_file_of_a_run_is_found_before_training(stopped, name):
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
-        (["--run", "run"], 1, "The folder is not empty; continue its run with --resume run, or name a new folder"),
+        (
+            ["--run", "run"],
+            1,
+            "The folder is not empty; continue its run with --resume run, or name a new folder",
+        ),
         (["--run", "small"], 1, "small: The folder is not empty; name a new folder\n"),
         (["--run", "file"], 1, "error: file: File exists"),
         (["--run", "file/x"], 1, "error: file/x: Not a directory"),
         (["--resume", "absent"], 1, "absent: no run in this folder"),
         (["--run", "a", "--output", "b"], 2, "not allowed with argument"),
         (["--run", "a", "--resume", "run"], 2, "not allowed with argument"),
-        (["--checkpoint-every", "1"], 2, "--checkpoint-every needs a folder to write to: --run FOLDER"),
-        (["--run", "a", "--checkpoint-every", "0"], 2, "expected a number of epochs above 0, such as 2, of seconds"),
+        (
+            ["--checkpoint-every", "1"],
+            2,
+            "--checkpoint-every needs a folder to write to: --run FOLDER",
+        ),
+        (
+            ["--run", "a", "--checkpoint-every", "0"],
+            2,
+            "expected a number of epochs above 0, such as 2, of seconds",
+        ),
         (["--run", "a", "--checkpoint-every", "0s"], 2, "or of minutes, such as 5m, got '0s'"),
         (["--run", "a", "--checkpoint-every", "5ms"], 2, "such as 5m, got '5ms'"),
         (["--run", "a", "--checkpoint-every", "m"], 2, "such as 5m, got 'm'"),
@@ -353,14 +452,25 @@ def test_a_disk_that_fills_up(tmp_path, small_data):
     )
     flags = ["--data", str(small_data), *FAST]
     run("train", *flags, "--run", "good", cwd=tmp_path)
-    assert (tmp_path / "good/model.pickle").stat().st_size < 12_000 < (tmp_path / "good/checkpoint.npz").stat().st_size
+    assert (
+        (tmp_path / "good/model.pickle").stat().st_size
+        < 12_000
+        < (tmp_path / "good/checkpoint.npz").stat().st_size
+    )
     process = run_changed(change, small_data, tmp_path, "--run", "full", "--checkpoint-every", "2")
     assert process.returncode == 0, process.stderr
     warned = "warning: no checkpoint was written: full/checkpoint.npz: File too large; training continues\n"
     assert process.stderr == warned  # once is enough
-    assert "no curves: full/curves.png: File too large" in process.stdout or "pictures need" in process.stdout
+    assert (
+        "no curves: full/curves.png: File too large" in process.stdout
+        or "pictures need" in process.stdout
+    )
     assert digests(tmp_path / "full") == digests(tmp_path / "good")
-    assert {path.name for path in (tmp_path / "full").iterdir()} == {"config.json", "log.jsonl", "model.pickle"}
+    assert {path.name for path in (tmp_path / "full").iterdir()} == {
+        "config.json",
+        "log.jsonl",
+        "model.pickle",
+    }
 
 
 def test_a_folder_that_cannot_be_written(tmp_path, small_data):
@@ -373,7 +483,10 @@ def test_a_folder_that_cannot_be_written(tmp_path, small_data):
         "os.open = read_only\n"
     )
     process = run_changed(change, small_data, tmp_path, "--run", "run")
-    assert (process.returncode, process.stderr) == (1, "error: run/config.json: Read-only file system\n")
+    assert (process.returncode, process.stderr) == (
+        1,
+        "error: run/config.json: Read-only file system\n",
+    )
 
 
 def test_a_stop_whose_checkpoint_cannot_be_written(tmp_path, small_data):
@@ -412,7 +525,9 @@ def test_a_second_ctrl_c(tmp_path, small_data, patience):
     )
     process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert process.returncode == 130
-    expected = "after 1 of 3 epochs" if patience > 0 else ": no checkpoint was written yet; start again: "
+    expected = (
+        "after 1 of 3 epochs" if patience > 0 else ": no checkpoint was written yet; start again: "
+    )
     assert process.stderr.startswith(f"interrupted{' ' * (patience > 0)}{expected}")
 
 
@@ -433,18 +548,38 @@ def test_sigterm_without_a_folder(tmp_path, small_data):
         "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, stop], *rest, **o)"
     )
     process = run_changed(change, small_data, tmp_path)
-    assert (process.returncode, process.stderr) == (143, f"interrupted: nothing was saved; {WITH_RUN}\n")
+    assert (process.returncode, process.stderr) == (
+        143,
+        f"interrupted: nothing was saved; {WITH_RUN}\n",
+    )
 
 
 # enough weight decay to make a warning certain
-SGD = ["--optimizer", "sgd", "--weight-decay", "0.3", "--batch-size", "20", "--epochs", "12", "--hidden", "16"]
+SGD = [
+    "--optimizer",
+    "sgd",
+    "--weight-decay",
+    "0.3",
+    "--batch-size",
+    "20",
+    "--epochs",
+    "12",
+    "--hidden",
+    "16",
+]
 
 
-@pytest.mark.parametrize(("stream", "code"), [("2>/dev/full", 1), ("2>&-", 0), ("2> >(exec 0<&-; true)", 0)])
+@pytest.mark.parametrize(
+    ("stream", "code"), [("2>/dev/full", 1), ("2>&-", 0), ("2> >(exec 0<&-; true)", 0)]
+)
 @pytest.mark.parametrize("place", ["--output model.pickle", "--run run"])
 def test_a_warning_that_nobody_reads_costs_no_model(tmp_path, small_data, stream, code, place):
-    command = f"{shlex.join([sys.executable, *TRAIN, '--data', str(small_data), *SGD])} {place} {stream}"
-    process = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=NO_GPU, timeout=300, stdout=subprocess.DEVNULL)
+    command = (
+        f"{shlex.join([sys.executable, *TRAIN, '--data', str(small_data), *SGD])} {place} {stream}"
+    )
+    process = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=NO_GPU, timeout=300, stdout=subprocess.DEVNULL
+    )
     assert process.returncode == code
     assert (tmp_path / ("run/model.pickle" if "run" in place else "model.pickle")).exists()
 
@@ -452,11 +587,23 @@ def test_a_warning_that_nobody_reads_costs_no_model(tmp_path, small_data, stream
 def test_warnings_as_errors_come_last(tmp_path, small_data):
     """Even then the model is there, and so is the checkpoint."""
     env = {**NO_GPU, "PYTHONWARNINGS": "error"}
-    run("train", "--data", small_data, *SGD, "--run", "run", cwd=tmp_path, env=env, complaint="warning: weight decay")
+    run(
+        "train",
+        "--data",
+        small_data,
+        *SGD,
+        "--run",
+        "run",
+        cwd=tmp_path,
+        env=env,
+        complaint="warning: weight decay",
+    )
     assert (tmp_path / "run/model.pickle").exists() and (tmp_path / "run/checkpoint.npz").exists()
 
 
-@pytest.mark.parametrize("lost", ["os.rename('run', 'gone')", "os.remove('run/log.jsonl'); os.mkdir('run/log.jsonl')"])
+@pytest.mark.parametrize(
+    "lost", ["os.rename('run', 'gone')", "os.remove('run/log.jsonl'); os.mkdir('run/log.jsonl')"]
+)
 def test_a_folder_or_a_log_that_is_lost_costs_no_model(tmp_path, small_data, lost):
     change = (
         "import os\n"
@@ -480,9 +627,14 @@ def test_memory_that_runs_out_while_a_checkpoint_is_written(tmp_path, small_data
     """Even with python -W error, the warning does not end the training."""
     change = "import ann.training.checkpointer as c\ndef fail(*rest): raise MemoryError\nc.write_checkpoint = fail"
     env = {**NO_GPU, "PYTHONWARNINGS": action}
-    process = run_changed(change, small_data, tmp_path, "--run", "run", "--checkpoint-every", "1", env=env)
+    process = run_changed(
+        change, small_data, tmp_path, "--run", "run", "--checkpoint-every", "1", env=env
+    )
     assert process.returncode == 0 and (tmp_path / "run/model.pickle").exists()
-    assert process.stderr == "warning: no checkpoint was written: not enough memory; training continues\n"
+    assert (
+        process.stderr
+        == "warning: no checkpoint was written: not enough memory; training continues\n"
+    )
 
 
 def test_a_drawing_library_that_is_set_up_wrongly(tmp_path, small_data):
@@ -511,9 +663,12 @@ def test_a_config_that_imports_no_names(stopped):
     path.write_text(json.dumps({**json.loads(path.read_text()), "imported": [5]}))
     _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
     assert (
-        error == "error: run/config.json: not the config of a run: imported is [5]; start a new run in another folder\n"
+        error
+        == "error: run/config.json: not the config of a run: imported is [5]; start a new run in another folder\n"
     )
-    path.write_text(json.dumps({**json.loads(path.read_text()), "imported": [], "checkpoint_every": "x"}))
+    path.write_text(
+        json.dumps({**json.loads(path.read_text()), "imported": [], "checkpoint_every": "x"})
+    )
     _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
     assert "checkpoint_every in the run's config.json: expected a number of epochs" in error
 
@@ -524,7 +679,9 @@ def test_another_number_of_threads_is_said(stopped):
     config["versions"]["threads"] = "77"
     path.write_text(json.dumps(config))
     out, _ = run("train", "--resume", "run", cwd=stopped.parent)
-    assert re.search(r"note: started with threads 77, continuing with \d; last digits may differ", out)
+    assert re.search(
+        r"note: started with threads 77, continuing with \d; last digits may differ", out
+    )
 
 
 def test_a_config_from_before_a_field_was_there(stopped):

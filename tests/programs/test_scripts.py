@@ -53,7 +53,9 @@ def test_train_then_test(tmp_path, small_data):
     assert epochs == ["1", "2", "3"]
     assert "\r" not in out  # no bar where there is no terminal
     out, _ = run("test", "--device", "cpu", "--data", small_data, cwd=tmp_path)
-    wrong = int(re.search(r"^(\d+) of 100 wrong, error rate [\d.]+ % \(95 % interval", out, re.M)[1])
+    wrong = int(
+        re.search(r"^(\d+) of 100 wrong, error rate [\d.]+ % \(95 % interval", out, re.M)[1]
+    )
     out, _ = run("test", "--json", "--data", small_data, cwd=tmp_path)
     result = json.loads(out)
     assert set(result) == {"wrong", "total", "error_rate", "interval", "confusion", "device"}
@@ -76,11 +78,27 @@ def test_the_printed_commands_work_as_they_stand(tmp_path, small_data, folder):
     """Pasted into a shell, in the folder where they were printed."""
     (tmp_path / folder).mkdir()
     output = f"{folder}/x.pickle"
-    out, _ = run("train", "--data", small_data, *FAST, "--optimizer", "adam", f"--output={output}", cwd=tmp_path)
+    out, _ = run(
+        "train",
+        "--data",
+        small_data,
+        *FAST,
+        "--optimizer",
+        "adam",
+        f"--output={output}",
+        cwd=tmp_path,
+    )
     first = (tmp_path / output).read_bytes()
     for name in ("test", "repeat"):
         line = re.search(rf"^{name} it: +(.*)$", out, re.M)[1]
-        subprocess.run(["bash", "-c", line], check=True, cwd=tmp_path, env=NO_GPU, capture_output=True, timeout=300)
+        subprocess.run(
+            ["bash", "-c", line],
+            check=True,
+            cwd=tmp_path,
+            env=NO_GPU,
+            capture_output=True,
+            timeout=300,
+        )
     assert (tmp_path / output).read_bytes() == first
 
 
@@ -91,15 +109,50 @@ def test_every_flag_reaches_the_model(tmp_path, small_data):
         "elastic": 0.5, "adversarial": 0.0, "clip": 3.0, "max-norm": 4.0, "average": 0.9, "batch-size": 30,
         "epochs": 2, "schedule": "step", "warmup": 0.25, "validation": 50, "early-stopping": 2,
     }  # fmt: skip
-    words = [word for name, value in flags.items() for word in (f"--{name}", value)] + ["--batch-norm"]
-    network = ["--hidden", "9,7", "--activation", "gelu", "--output-activation", "softmax", "--loss", "cross-entropy"]
-    run("train", "--data", small_data, "--seed", 5, *network, *words, "--output", "x.pickle", cwd=tmp_path)
+    words = [word for name, value in flags.items() for word in (f"--{name}", value)] + [
+        "--batch-norm"
+    ]
+    network = [
+        "--hidden",
+        "9,7",
+        "--activation",
+        "gelu",
+        "--output-activation",
+        "softmax",
+        "--loss",
+        "cross-entropy",
+    ]
+    run(
+        "train",
+        "--data",
+        small_data,
+        "--seed",
+        5,
+        *network,
+        *words,
+        "--output",
+        "x.pickle",
+        cwd=tmp_path,
+    )
     model = pickle.loads((tmp_path / "x.pickle").read_bytes())
-    assert model["recipe"] == {"batch_norm": True, **{name.replace("-", "_"): value for name, value in flags.items()}}
+    assert model["recipe"] == {
+        "batch_norm": True,
+        **{name.replace("-", "_"): value for name, value in flags.items()},
+    }
     assert model["seed"] == 5 and model["loss"] == "cross-entropy"
     shapes = [(layer["weight"].shape, layer["activation"]) for layer in model["layers"]]
     assert shapes == [((64, 9), "gelu"), ((9, 7), "gelu"), ((7, 10), "softmax")]
-    run("train", "--data", small_data, *FAST, "--adversarial", 0.5, "--output", "x.pickle", cwd=tmp_path)
+    run(
+        "train",
+        "--data",
+        small_data,
+        *FAST,
+        "--adversarial",
+        0.5,
+        "--output",
+        "x.pickle",
+        cwd=tmp_path,
+    )
     assert pickle.loads((tmp_path / "x.pickle").read_bytes())["recipe"]["adversarial"] == 0.5
 
 
@@ -153,12 +206,23 @@ def test_try_loader(tmp_path, small_data):
     assert "train: 300 images of 8 x 8 pixels, labels 0 to 9" in out
     assert len(re.findall(r"\d train \d+", out)) == 10 and len(re.findall(r"\d test \d+", out)) == 5
     path = re.search(r"^picture: (.*)$", out, re.M)[1]
-    assert path == str(tmp_path / "mnist_images.png") and (tmp_path / "mnist_images.png").stat().st_size > 1000
-    again, _ = run("try_loader", "--data", small_data, "--seed", 1, "--output", "x.svg", cwd=tmp_path)
+    assert (
+        path == str(tmp_path / "mnist_images.png")
+        and (tmp_path / "mnist_images.png").stat().st_size > 1000
+    )
+    again, _ = run(
+        "try_loader", "--data", small_data, "--seed", 1, "--output", "x.svg", cwd=tmp_path
+    )
     assert again.splitlines()[:-1] == out.splitlines()[:-1]
     other, _ = run("try_loader", "--data", small_data, "--seed", 2, cwd=tmp_path)
     assert other.splitlines()[2:-1] != out.splitlines()[2:-1]
-    plain, _ = run("try_loader", "--data", small_data, cwd=tmp_path, env={**NO_GPU, "PYTHONIOENCODING": "ascii"})
+    plain, _ = run(
+        "try_loader",
+        "--data",
+        small_data,
+        cwd=tmp_path,
+        env={**NO_GPU, "PYTHONIOENCODING": "ascii"},
+    )
     assert plain.isascii()
 
 
@@ -168,7 +232,9 @@ def test_from_another_folder_the_default_data_are_found(tmp_path):
     assert "train: 60,000 images of 28 x 28 pixels" in out
 
 
-@pytest.mark.parametrize("name", ["train", "test", "try_loader", "benchmark", "verify", "doctor", "evaluate", "join"])
+@pytest.mark.parametrize(
+    "name", ["train", "test", "try_loader", "benchmark", "verify", "doctor", "evaluate", "join"]
+)
 def test_help(tmp_path, name):
     out, _ = run(name, "--help", cwd=tmp_path)
     assert "examples:" in out and f"python scripts/{name}.py" in out
@@ -179,20 +245,44 @@ def test_help(tmp_path, name):
     [
         (["--epochs", "0"], "argument --epochs: expected a whole number of at least 1, got '0'"),
         (["--epochs", "-3"], "argument --epochs: expected a whole number"),
-        (["--epochs", "many"], "argument --epochs: expected a whole number of at least 1, got 'many'"),
+        (
+            ["--epochs", "many"],
+            "argument --epochs: expected a whole number of at least 1, got 'many'",
+        ),
         (["--epochs", "nan"], "argument --epochs: expected a whole number"),
         (["--epochs", "1.5"], "argument --epochs: expected a whole number"),
-        (["--batch-size", "0"], "argument --batch-size: expected a whole number of at least 1, got '0'"),
+        (
+            ["--batch-size", "0"],
+            "argument --batch-size: expected a whole number of at least 1, got '0'",
+        ),
         (["--batch-size", "x"], "argument --batch-size: expected a whole number"),
         (["--learning-rate", "0"], "argument --learning-rate: expected a number above 0, got '0'"),
-        (["--learning-rate", "-0.1"], "argument --learning-rate: expected a number above 0, got '-0.1'"),
-        (["--learning-rate", "nan"], "argument --learning-rate: expected a number above 0, got 'nan'"),
+        (
+            ["--learning-rate", "-0.1"],
+            "argument --learning-rate: expected a number above 0, got '-0.1'",
+        ),
+        (
+            ["--learning-rate", "nan"],
+            "argument --learning-rate: expected a number above 0, got 'nan'",
+        ),
         (["--learning-rate", "inf"], "argument --learning-rate: expected a number"),
-        (["--learning-rate", "fast"], "argument --learning-rate: expected a number above 0, got 'fast'"),
-        (["--momentum", "1"], "argument --momentum: expected a number of at least 0 and below 1, got '1'"),
-        (["--weight-decay", "-1"], "argument --weight-decay: expected a number of at least 0, got '-1'"),
+        (
+            ["--learning-rate", "fast"],
+            "argument --learning-rate: expected a number above 0, got 'fast'",
+        ),
+        (
+            ["--momentum", "1"],
+            "argument --momentum: expected a number of at least 0 and below 1, got '1'",
+        ),
+        (
+            ["--weight-decay", "-1"],
+            "argument --weight-decay: expected a number of at least 0, got '-1'",
+        ),
         (["--warmup", "1"], "argument --warmup: expected a number"),
-        (["--validation", "-1"], "argument --validation: expected a whole number of at least 0, got '-1'"),
+        (
+            ["--validation", "-1"],
+            "argument --validation: expected a whole number of at least 0, got '-1'",
+        ),
         (["--seed", str(2**64)], "argument --seed: expected a whole number of at least 0"),
         (["--seed", "-1"], "argument --seed: expected a whole number of at least 0, got '-1'"),
         (["--hidden", "128,0"], "argument --hidden: expected widths such as 128,32"),
@@ -209,7 +299,10 @@ def test_help(tmp_path, name):
         (["--activation", "Relu"], "; did you mean relu?"),
         (["--lr", "3"], "unrecognized arguments: --lr 3; did you mean --learning-rate?"),
         (["--layers=3"], "unrecognized arguments: --layers=3; did you mean --hidden?"),
-        (["--batch_size", "3"], "unrecognized arguments: --batch_size 3; did you mean --batch-size?"),
+        (
+            ["--batch_size", "3"],
+            "unrecognized arguments: --batch_size 3; did you mean --batch-size?",
+        ),
         (
             ["--hidden", "128", "32"],
             "unrecognized arguments: 32; a value stands after its flag",
@@ -224,7 +317,10 @@ def test_wrong_usage_of_train(tmp_path, arguments, message):
 
 def test_wrong_usage_of_the_others(tmp_path):
     assert "not allowed with" in run("test", "--json", "--verbose", cwd=tmp_path, code=2)[1]
-    assert "expected a whole number of at least 0" in run("try_loader", "--seed", "x", cwd=tmp_path, code=2)[1]
+    assert (
+        "expected a whole number of at least 0"
+        in run("try_loader", "--seed", "x", cwd=tmp_path, code=2)[1]
+    )
 
 
 @pytest.mark.parametrize("name", ["train", "test"])
@@ -237,7 +333,10 @@ def test_a_precision_that_needs_a_gpu(tmp_path):
     _, error = run("train", "--device", "cpu", "--precision", "tf32", cwd=tmp_path, code=1)
     assert error == "error: precision tf32 needs a GPU; use float32 on the CPU\n"
     _, error = run("train", "--precision", "tf32", cwd=tmp_path, code=1)
-    assert error.startswith("error: precision tf32 needs a working GPU: CuPy ") and error.count("\n") == 1
+    assert (
+        error.startswith("error: precision tf32 needs a working GPU: CuPy ")
+        and error.count("\n") == 1
+    )
     _, error = run("train", "--precision", "half", cwd=tmp_path, code=2)
     assert "argument --precision: invalid choice: 'half'" in error
 
@@ -245,8 +344,14 @@ def test_a_precision_that_needs_a_gpu(tmp_path):
 def test_bad_values_for_train(tmp_path, small_data):
     for arguments, message in [
         (["--batch-size", "301"], "error: --batch-size: 301 is more than the 300 training images"),
-        (["--validation", "300"], "error: --validation: 300 validation images of 300 leave none to train on"),
-        (["--output-activation", "tanh"], "error: loss 'cross-entropy' needs outputs between 0 and 1"),
+        (
+            ["--validation", "300"],
+            "error: --validation: 300 validation images of 300 leave none to train on",
+        ),
+        (
+            ["--output-activation", "tanh"],
+            "error: loss 'cross-entropy' needs outputs between 0 and 1",
+        ),
         (["--data", "absent"], "error: absent: no such data folder"),
         (["--output", "x" * 300], "File name too long"),
         (["--hidden", "1000000"], "error: this model cannot be saved: it has"),
@@ -264,10 +369,16 @@ DAMAGE = {
     "truncated": (lambda data: data[:-20], "truncated"),
     "magic": (lambda data: gzip.compress(b"\1" + gzip.decompress(data)[1:]), "not an IDX file"),
     "type": (lambda data: gzip.compress(b"\0\0\x0d" + gzip.decompress(data)[3:]), "IDX type 0x0d"),
-    "dimensions": (lambda data: gzip.compress(b"\0\0\x08\x02" + gzip.decompress(data)[4:]), "2 dimensions, expected 3"),
+    "dimensions": (
+        lambda data: gzip.compress(b"\0\0\x08\x02" + gzip.decompress(data)[4:]),
+        "2 dimensions, expected 3",
+    ),
     "trailing": (lambda data: gzip.compress(gzip.decompress(data) + b"x"), "left over"),
     "checksum": (lambda data: data[:-8] + bytes(8), "incorrect data check"),
-    "count": (lambda data: gzip.compress(idx_bytes(np.zeros((299, 8, 8), np.uint8))), "300 labels for the 299 images"),
+    "count": (
+        lambda data: gzip.compress(idx_bytes(np.zeros((299, 8, 8), np.uint8))),
+        "300 labels for the 299 images",
+    ),
 }
 
 
@@ -315,7 +426,16 @@ def test_a_model_that_does_not_fit_the_data(trained):
 
 def test_divergence_keeps_the_old_model(trained, small_data):
     before = (trained / "mnist_ann.pickle").read_bytes()
-    wild = ["--activation", "relu", "--output-activation", "identity", "--loss", "quadratic", "--learning-rate", "1e30"]
+    wild = [
+        "--activation",
+        "relu",
+        "--output-activation",
+        "identity",
+        "--loss",
+        "quadratic",
+        "--learning-rate",
+        "1e30",
+    ]
     _, error = run("train", "--data", small_data, *FAST, *wild, cwd=trained, code=1)
     assert "diverged in epoch 1 of 3" in error and "try learning rate 0.0" in error
     assert (trained / "mnist_ann.pickle").read_bytes() == before
@@ -325,7 +445,15 @@ def test_divergence_keeps_the_old_model(trained, small_data):
 def test_ctrl_c(tmp_path, small_data, old):
     if old:
         (tmp_path / "mnist_ann.pickle").write_bytes(b"old")
-    command = [sys.executable, "-u", str(ROOT / "scripts/train.py"), "--data", str(small_data), "--epochs", "100000"]
+    command = [
+        sys.executable,
+        "-u",
+        str(ROOT / "scripts/train.py"),
+        "--data",
+        str(small_data),
+        "--epochs",
+        "100000",
+    ]
     process = subprocess.Popen(
         command, cwd=tmp_path, env=NO_GPU, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -342,21 +470,31 @@ def test_ctrl_c(tmp_path, small_data, old):
 
 
 @pytest.mark.parametrize(
-    "program", ["train.py --epochs 9 --batch-size 20 --learning-rate 0.003 --output x", "try_loader.py --output x"]
+    "program",
+    [
+        "train.py --epochs 9 --batch-size 20 --learning-rate 0.003 --output x",
+        "try_loader.py --output x",
+    ],
 )
 def test_a_reader_that_leaves_early_costs_nothing(tmp_path, small_data, program):
     if "loader" in program:
         optional("matplotlib")
-    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/scripts/{program} --data small"
+    command = (
+        f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/scripts/{program} --data small"
+    )
     script = f"set -o pipefail; {command} | head -1"
-    process = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path, env=NO_GPU)
+    process = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path, env=NO_GPU
+    )
     assert (process.returncode, process.stderr) == (0, "")
     assert (tmp_path / "x").exists()
 
 
 def test_output_to_a_closed_pipe(trained, small_data):
     command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/scripts/test.py --verbose --data small | head -1"
-    process = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=trained, env=NO_GPU)
+    process = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, cwd=trained, env=NO_GPU
+    )
     assert process.stdout.startswith("image     0") and process.stderr == ""
 
 
@@ -369,7 +507,9 @@ def test_a_bar_on_a_terminal(tmp_path, small_data):
     primary, secondary = pty.openpty()
     fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))
     command = [sys.executable, str(ROOT / "scripts/train.py"), "--data", str(small_data), *FAST]
-    process = subprocess.Popen(command, cwd=tmp_path, env=NO_GPU, stdout=secondary, stderr=secondary)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=NO_GPU, stdout=secondary, stderr=secondary
+    )
     os.close(secondary)
     shown = b""
     while True:
@@ -402,7 +542,9 @@ def test_picture_of_the_mistakes(trained, small_data):
     assert "There is no folder" in run("test", "--picture", "absent/x.png", cwd=trained, code=1)[1]
     for program, flag in (("test", "--picture"), ("try_loader", "--output")):
         out, complaint = run(program, flag, "x.foo", cwd=trained, code=1)
-        assert out == "" and complaint.startswith("error: x.foo: pictures cannot be written as .foo, only as .")
+        assert out == "" and complaint.startswith(
+            "error: x.foo: pictures cannot be written as .foo, only as ."
+        )
 
 
 def test_a_read_only_model_is_not_replaced(trained, small_data):
@@ -410,8 +552,15 @@ def test_a_read_only_model_is_not_replaced(trained, small_data):
     before = model.read_bytes()
     model.chmod(0o444)
     out, error = run("train", "--data", small_data, *FAST, "--seed", 1, cwd=trained, code=1)
-    assert error == "error: mnist_ann.pickle: It is read-only; make it writable, or name another file\n"
-    assert "epoch" not in out and model.read_bytes() == before and model.stat().st_mode & 0o777 == 0o444
+    assert (
+        error
+        == "error: mnist_ann.pickle: It is read-only; make it writable, or name another file\n"
+    )
+    assert (
+        "epoch" not in out
+        and model.read_bytes() == before
+        and model.stat().st_mode & 0o777 == 0o444
+    )
     model.chmod(0o600)
     run("train", "--data", small_data, *FAST, "--seed", 1, cwd=trained)
     assert model.read_bytes() != before and model.stat().st_mode & 0o777 == 0o600
@@ -432,7 +581,9 @@ def test_a_model_that_becomes_read_only_in_training_is_put_elsewhere(trained, sm
 def test_a_picture_of_no_mistakes(tmp_path, small_data):
     """A network that is always right has an empty gallery."""
     optional("matplotlib")
-    (small_data / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(np.zeros(100, np.uint8))))
+    (small_data / "t10k-labels-idx1-ubyte.gz").write_bytes(
+        gzip.compress(idx_bytes(np.zeros(100, np.uint8)))
+    )
     net = ann.NeuralNetwork([{"input_dim": 64, "output_dim": 10, "activation": "sigmoid"}])
     net.parameters[:] = 0
     net.network.layers[0].bias[0, 0] = 1
@@ -456,16 +607,24 @@ def test_a_model_that_cannot_be_put_there_is_put_elsewhere(tmp_path, small_data)
 
 
 def test_a_model_that_cannot_be_put_anywhere(tmp_path, small_data):
-    change = (
-        "def full(net, path): raise OSError(28, 'No space left on device', str(path))\nann.NeuralNetwork.save = full"
-    )
+    fails = "def full(net, path): raise OSError(28, 'No space left on device', str(path))"
+    change = f"{fails}\nann.NeuralNetwork.save = full"
     process = run_changed(change, small_data, tmp_path)
-    assert (process.returncode, process.stderr) == (1, "error: mnist_ann.pickle: No space left on device\n")
+    assert (process.returncode, process.stderr) == (
+        1,
+        "error: mnist_ann.pickle: No space left on device\n",
+    )
 
 
 def test_a_log_on_a_full_disk_costs_no_model(tmp_path, small_data):
     command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/scripts/train.py --data small --batch-size 20"
-    options = {"cwd": tmp_path, "env": NO_GPU, "timeout": 300, "stderr": subprocess.PIPE, "text": True}
+    options = {
+        "cwd": tmp_path,
+        "env": NO_GPU,
+        "timeout": 300,
+        "stderr": subprocess.PIPE,
+        "text": True,
+    }
     process = subprocess.run(["bash", "-c", f"{command} > /dev/full"], **options)
     assert process.returncode == 1 and (tmp_path / "mnist_ann.pickle").exists()
     expected = "error: cannot write to standard output: No space left on device; everything else was done\n"
@@ -484,13 +643,17 @@ def test_names_that_cannot_be_shown(tmp_path, small_data, name, encoding):
 def test_closed_output(trained, small_data):
     for program in ("train.py --epochs 1 --batch-size 20", "test.py"):
         command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/scripts/{program} --data small >&-"
-        process = subprocess.run(["bash", "-c", command], stderr=subprocess.PIPE, text=True, cwd=trained, env=NO_GPU)
+        process = subprocess.run(
+            ["bash", "-c", command], stderr=subprocess.PIPE, text=True, cwd=trained, env=NO_GPU
+        )
         assert (process.returncode, process.stderr) == (0, "")
 
 
 def test_what_is_said_to_be_kept_is_what_is_there(tmp_path, small_data):
     """Interrupted between the moment when the new file is in place and the end of saving it."""
-    change = "def interrupt(folder): raise KeyboardInterrupt\nann.files.atomic.sync_folder = interrupt"
+    change = (
+        "def interrupt(folder): raise KeyboardInterrupt\nann.files.atomic.sync_folder = interrupt"
+    )
     process = run_changed(change, small_data, tmp_path)
     assert process.returncode == 130
     assert process.stderr == "interrupted: the new model is in mnist_ann.pickle\n"
@@ -502,7 +665,11 @@ def test_ctrl_c_stays_ignored_where_it_was(tmp_path, small_data):
     change = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)"
     command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py")]
     process = subprocess.run(
-        ["bash", "-c", f"trap '' INT; exec {shlex.join([*command, '--data', str(small_data), *FAST])}"],
+        [
+            "bash",
+            "-c",
+            f"trap '' INT; exec {shlex.join([*command, '--data', str(small_data), *FAST])}",
+        ],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -525,7 +692,9 @@ def test_ctrl_c_while_importing(tmp_path, module):
         "runpy.run_path(sys.argv[1] + '/train.py', run_name='__main__')"
     )
     command = [sys.executable, "-c", program, str(ROOT / "scripts"), module]
-    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300)
+    process = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300
+    )
     assert (process.returncode, process.stdout) == (130, "")
     assert process.stderr == "interrupted: nothing was changed\n"
 
@@ -549,7 +718,9 @@ def test_benchmark_checks_what_it_times(tmp_path):
     process = subprocess.run([*command, "Absent", *flags], **options)
     assert process.returncode == 0, process.stderr
     assert "left out: No module named 'no_such_peer': pip install -e '.[bench]'" in process.stdout
-    figures = json.loads((tmp_path / "x.json").read_text())["tasks"]["classroom"]["microseconds_a_step"]
+    figures = json.loads((tmp_path / "x.json").read_text())["tasks"]["classroom"][
+        "microseconds_a_step"
+    ]
     assert set(figures) == {"ann", "its matrix products alone", "its FLOPs at peak speed"}
     assert all(value > 0 for values in figures.values() for value in values)
     (tmp_path / "x.json").unlink()
@@ -558,10 +729,14 @@ def test_benchmark_checks_what_it_times(tmp_path):
         ("distort", "milliseconds_a_batch", {"ann"}),
         ("start-up", "seconds", {"import ann", "import numpy", "train.py, one epoch, save"}),
     ]:
-        process = subprocess.run([*command, "Absent", "--quick", "--only", task, "--output", "y.json"], **options)
+        process = subprocess.run(
+            [*command, "Absent", "--quick", "--only", task, "--output", "y.json"], **options
+        )
         assert process.returncode == 0, process.stderr
         figures = json.loads((tmp_path / "y.json").read_text())["tasks"][task][unit]
-        assert rows <= set(figures) and all(value > 0 for values in figures.values() for value in values)
+        assert rows <= set(figures) and all(
+            value > 0 for values in figures.values() for value in values
+        )
     process = subprocess.run([*command, "Wrong", *flags], **options)
     assert process.returncode == 1 and not (tmp_path / "x.json").exists()
     assert re.search(r"^error: Wrong: mean loss .* not the same training$", process.stderr)

@@ -27,7 +27,18 @@ optional("psycopg")
 
 pytestmark = pytest.mark.slow
 
-SMALL = ["--validation", 100, "--batch-size", "20-60", "--width", "8-32", "--time-per-trial", 0.3, "--max-epochs", 20]
+SMALL = [
+    "--validation",
+    100,
+    "--batch-size",
+    "20-60",
+    "--width",
+    "8-32",
+    "--time-per-trial",
+    0.3,
+    "--max-epochs",
+    20,
+]
 ENV = {**NO_GPU, "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -71,7 +82,14 @@ def test_a_sweep_and_its_best_network(tmp_path, small_data):
     flags = ["--data", small_data, *SMALL, "--trials", 4]
     out, _ = run("sweep", *flags, cwd=tmp_path, env=ENV)
     assert "study digits in sweep.db: trials done: 0" in out
-    assert len(re.findall(r"^trial \d: [^:]+: (\d+ wrong, \d+ s|pruned after \d+ of \d+ epochs);", out, re.M)) == 4
+    assert (
+        len(
+            re.findall(
+                r"^trial \d: [^:]+: (\d+ wrong, \d+ s|pruned after \d+ of \d+ epochs);", out, re.M
+            )
+        )
+        == 4
+    )
     page = (tmp_path / "sweep.html").read_text()
     assert "<title>Sweep: digits</title>" in page
     titles = re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
@@ -86,7 +104,9 @@ def test_a_sweep_and_its_best_network(tmp_path, small_data):
     best = re.search(r"^the best: OPENBLAS_NUM_THREADS=1 \S+ \S+train.py (.*)$", out, re.M)[1]
     trained, warning = run("train", *shlex.split(best), cwd=tmp_path, env=ENV, complaint=None)
     # The best of four networks drawn by chance may have learnt little; then training says so.
-    assert warning == "" or re.fullmatch(r"warning: the network has learnt next to nothing: .*\n", warning)
+    assert warning == "" or re.fullmatch(
+        r"warning: the network has learnt next to nothing: .*\n", warning
+    )
     assert f", {wrong} wrong (" in trained.splitlines()[-4]  # the very same network
     assert (tmp_path / "best.pickle").exists()
     again, _ = run("sweep", *flags, cwd=tmp_path, env=ENV)
@@ -115,7 +135,18 @@ def running(storage, process):
     raise AssertionError(process.communicate())
 
 
-LONG = ["--validation", 100, "--batch-size", "20-60", "--width", "8-32", "--time-per-trial", 2, "--max-epochs", 9999]
+LONG = [
+    "--validation",
+    100,
+    "--batch-size",
+    "20-60",
+    "--width",
+    "8-32",
+    "--time-per-trial",
+    2,
+    "--max-epochs",
+    9999,
+]
 
 
 @pytest.mark.parametrize("storage", ["journal", "db", "postgresql"], indirect=True)
@@ -144,7 +175,18 @@ def test_two_workers_one_of_them_killed(tmp_path, small_data, storage):
 @pytest.mark.parametrize("storage", ["postgresql"], indirect=True)
 def test_two_workers_share_the_trials(tmp_path, small_data, storage):
     slow = ["--time-per-trial", 1]  # so that neither has made all before the other has begun
-    flags = ["--data", small_data, *SMALL, *slow, "--trials", 12, "--study", "shared", "--storage", storage]
+    flags = [
+        "--data",
+        small_data,
+        *SMALL,
+        *slow,
+        "--trials",
+        12,
+        "--study",
+        "shared",
+        "--storage",
+        storage,
+    ]
     workers = [start(*flags, "--report", f"{number}.html", cwd=tmp_path) for number in range(2)]
     found = [worker.communicate(timeout=300) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], found
@@ -152,11 +194,17 @@ def test_two_workers_share_the_trials(tmp_path, small_data, storage):
     assert min(counts) > 0 and 12 <= sum(counts) <= 13
     leader = [re.search(r"^the best: (.*)$", out, re.M)[1] for out, _ in found]
     assert leader[0] == leader[1] or sum(counts) == 13  # which one of them has not seen
-    worker = start(*flags[:-4], "--trials", 99, "--study", "shared", "--storage", storage, cwd=tmp_path)
+    worker = start(
+        *flags[:-4], "--trials", 99, "--study", "shared", "--storage", storage, cwd=tmp_path
+    )
     line = next(line for line in worker.stdout if line.startswith("trial "))
     worker.send_signal(signal.SIGINT)
     out, complaint = worker.communicate(timeout=300)
-    assert worker.returncode == 130 and "continue: " in complaint and "s3cret" not in line + out + complaint
+    assert (
+        worker.returncode == 130
+        and "continue: " in complaint
+        and "s3cret" not in line + out + complaint
+    )
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -168,7 +216,9 @@ def test_interrupted_and_gone_on_with(tmp_path, small_data, number, code):
     worker.send_signal(number)
     out, complaint = worker.communicate(timeout=300)
     assert worker.returncode == code and "Traceback" not in complaint
-    assert re.search(r"^interrupted: the study is kept; continue: python .*sweep.py --data ", complaint)
+    assert re.search(
+        r"^interrupted: the study is kept; continue: python .*sweep.py --data ", complaint
+    )
     assert "no trial has finished its training yet" in out and (tmp_path / "sweep.html").exists()
     out, _ = run("sweep", *flags, cwd=tmp_path, env=ENV)
     trials = trials_in(storage)
@@ -185,9 +235,22 @@ def test_a_second_ctrl_c_keeps_the_trial_too(tmp_path, small_data):
         "ann.fit = fit\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
-    command = [sys.executable, "-c", program, str(ROOT / "scripts/sweep.py"), "--data", small_data, *SMALL]
+    command = [
+        sys.executable,
+        "-c",
+        program,
+        str(ROOT / "scripts/sweep.py"),
+        "--data",
+        small_data,
+        *SMALL,
+    ]
     process = subprocess.run(
-        [str(word) for word in command], cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=300
+        [str(word) for word in command],
+        cwd=tmp_path,
+        env=ENV,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert process.returncode == 130 and "interrupted: the study is kept" in process.stderr
     failed, waiting = trials_in(str(tmp_path / "sweep.db"))
@@ -204,12 +267,28 @@ def test_another_space_is_refused(tmp_path, small_data):
             ("--seed", 1, "--distort", "no"),
             "started with --distort no,yes, --seed 0, and this is --distort no, --seed 1; use",
         ),
-        (("--data", write_mnist_like(tmp_path / "other", seed=1)), "it was started with training data"),
+        (
+            ("--data", write_mnist_like(tmp_path / "other", seed=1)),
+            "it was started with training data",
+        ),
     ):
-        _, complaint = run("sweep", "--data", small_data, *SMALL, *flags, cwd=tmp_path, env=ENV, code=1)
+        _, complaint = run(
+            "sweep", "--data", small_data, *SMALL, *flags, cwd=tmp_path, env=ENV, code=1
+        )
         assert words in complaint and "use the same, or another --study" in complaint
     out, _ = run(
-        "sweep", "--data", small_data, *SMALL, "--seed", 1, "--trials", 1, "--study", "two", cwd=tmp_path, env=ENV
+        "sweep",
+        "--data",
+        small_data,
+        *SMALL,
+        "--seed",
+        1,
+        "--trials",
+        1,
+        "--study",
+        "two",
+        cwd=tmp_path,
+        env=ENV,
     )
     assert "study two in sweep.db: trials done: 0" in out
 
@@ -246,14 +325,30 @@ def test_storages_that_do_not_work(tmp_path, small_data, database):
         ("absent/study.db", "there is no folder"),
         ("absent/study.journal", "there is no folder"),
     ):
-        _, complaint = run("sweep", "--data", small_data, *SMALL, "--storage", storage, cwd=tmp_path, env=ENV, code=1)
+        _, complaint = run(
+            "sweep",
+            "--data",
+            small_data,
+            *SMALL,
+            "--storage",
+            storage,
+            cwd=tmp_path,
+            env=ENV,
+            code=1,
+        )
         assert re.search(words, complaint), complaint
-        assert "hidden" not in complaint and "wrong%20one" not in complaint and "wrong one" not in complaint
+        assert (
+            "hidden" not in complaint
+            and "wrong%20one" not in complaint
+            and "wrong one" not in complaint
+        )
         assert len(complaint) < 500
     assert all(path.read_bytes() == data for path, data in before.items())
 
 
-@pytest.mark.parametrize("damage", ["an unknown operation", "a line of something else", "a value in a database"])
+@pytest.mark.parametrize(
+    "damage", ["an unknown operation", "a line of something else", "a value in a database"]
+)
 def test_a_damaged_study_is_named(tmp_path, small_data, damage):
     name = "x.db" if "database" in damage else "x.journal"
     flags = ["--data", small_data, *SMALL, "--trials", 1, "--storage", name]
@@ -310,7 +405,13 @@ def test_too_large_for_the_memory(tmp_path, small_data):
         resource.setrlimit(resource.RLIMIT_AS, (2 * 10**9, 2 * 10**9))
 
     process = subprocess.run(
-        command, cwd=tmp_path, env=ENV, capture_output=True, text=True, preexec_fn=little, timeout=300
+        command,
+        cwd=tmp_path,
+        env=ENV,
+        capture_output=True,
+        text=True,
+        preexec_fn=little,
+        timeout=300,
     )
     assert process.returncode == 0 and process.stderr == ""
     assert "trial 0: 9000-9000-9000 " in process.stdout and ": not enough memory" in process.stdout
@@ -405,13 +506,20 @@ def test_a_study_whose_worker_says_its_rules_late_or_never(tmp_path, monkeypatch
     timer.start()
     assert join(other, "late", {"--width": "5"}).user_attrs["rules"] == {"--width": "5"}
     timer.join()
-    assert "study late was created a moment ago: waiting for its worker's rules" in capsys.readouterr().out
+    assert (
+        "study late was created a moment ago: waiting for its worker's rules"
+        in capsys.readouterr().out
+    )
     optuna.create_study(storage=kept, study_name="never")  # and its worker died
     assert join(other, "never", {"--width": "6"}).user_attrs["rules"] == {"--width": "6"}
-    with pytest.raises(ValueError, match="--study never: it was started with --width 6, and this is --width 7"):
+    with pytest.raises(
+        ValueError, match="--study never: it was started with --width 6, and this is --width 7"
+    ):
         join(kept, "never", {"--width": "7"})
     optuna.create_study(storage=kept, study_name="most", direction="maximize")
-    with pytest.raises(ValueError, match="--study most: this study was made by another program; give another name"):
+    with pytest.raises(
+        ValueError, match="--study most: this study was made by another program; give another name"
+    ):
         join(other, "most", {})
 
 
@@ -423,7 +531,9 @@ def test_a_database_that_goes_away(tmp_path, small_data):
         worker = start("--data", small_data, *LONG, "--storage", storage, cwd=tmp_path)
         running(storage, worker)
     _, complaint = worker.communicate(timeout=300)
-    assert worker.returncode == 1 and complaint.startswith("error: --storage postgresql://ann:***@127.0.0.1:")
+    assert worker.returncode == 1 and complaint.startswith(
+        "error: --storage postgresql://ann:***@127.0.0.1:"
+    )
     assert len(complaint.splitlines()) == 1 and "s3cret" not in complaint
 
 
@@ -458,9 +568,18 @@ def test_wrong_flags(tmp_path, flags, words):
     [
         (["--dropout", "0-1"], "error: --dropout: "),
         (["--rotation", "0-200"], "error: --rotation: "),
-        (["--loss", "cross-entropy", "--output-activation", "relu,tanh"], "loss 'cross-entropy' needs outputs"),
-        (["--batch-size", "20-201"], "error: --batch-size: 20-201 is more than the 200 training images"),
-        (["--validation", "300"], "error: --validation: 300 validation images of 300 training images leave none"),
+        (
+            ["--loss", "cross-entropy", "--output-activation", "relu,tanh"],
+            "loss 'cross-entropy' needs outputs",
+        ),
+        (
+            ["--batch-size", "20-201"],
+            "error: --batch-size: 20-201 is more than the 200 training images",
+        ),
+        (
+            ["--validation", "300"],
+            "error: --validation: 300 validation images of 300 training images leave none",
+        ),
         (["--report", "absent/x.html"], "There is no folder"),
         (["--data", "absent"], "absent"),
     ],
@@ -513,7 +632,17 @@ def test_what_is_fixed_is_no_choice(tmp_path, small_data):
         "--elastic": "0.5",
     }
     words = [word for pair in fixed.items() for word in pair]
-    flags = ["--data", small_data, "--validation", 100, "--time-per-trial", 0.2, "--max-epochs", 3, *words]
+    flags = [
+        "--data",
+        small_data,
+        "--validation",
+        100,
+        "--time-per-trial",
+        0.2,
+        "--max-epochs",
+        3,
+        *words,
+    ]
     run("sweep", *flags, "--trials", 1, cwd=tmp_path, env=ENV)
     (trial,) = trials_in(str(tmp_path / "sweep.db"))
     recipe = ann.Recipe.from_json(trial.user_attrs["recipe"])

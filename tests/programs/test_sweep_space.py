@@ -74,17 +74,24 @@ def test_rates_are_around_the_default_for_the_rest_of_the_recipe():
         default = ann.Recipe().changed(
             optimizer="sgd",
             batch_size=batch_size,
-            **{name: getattr(recipe, name) for name in ("hidden", "activation", "output_activation", "loss")},
+            **{
+                name: getattr(recipe, name)
+                for name in ("hidden", "activation", "output_activation", "loss")
+            },
         )
         assert recipe.learning_rate == pytest.approx(5 * default.learning_rate, rel=5e-3)
-        assert float(f"{recipe.learning_rate:.3g}") == recipe.learning_rate  # as a person would write it
+        assert (
+            float(f"{recipe.learning_rate:.3g}") == recipe.learning_rate
+        )  # as a person would write it
 
 
 def test_a_rate_with_a_range_is_what_the_range_says():
     trial = Trial()
     found = space("--learning-rate", "0.01-0.5", "--weight-decay", "0.12345")
     recipe = found.recipe(trial)
-    assert trial.offered["learning_rate"] == (0.01, 0.5, True) and "weight_decay" not in trial.offered
+    assert (
+        trial.offered["learning_rate"] == (0.01, 0.5, True) and "weight_decay" not in trial.offered
+    )
     assert (recipe.learning_rate, recipe.weight_decay) == (0.5, 0.123)
     assert found.has_range("learning_rate") and not space().has_range("learning_rate")
 
@@ -98,17 +105,39 @@ def test_without_distortions_there_is_nothing_to_choose_about_them():
 
 def test_every_other_field_of_a_recipe_can_vary_too():
     trial = Trial()
-    words = ("--batch-norm", "no,yes", "--momentum", "0.5-0.95", "--max-norm", "3", "--warmup", "0.1-0.2")
+    words = (
+        "--batch-norm",
+        "no,yes",
+        "--momentum",
+        "0.5-0.95",
+        "--max-norm",
+        "3",
+        "--warmup",
+        "0.1-0.2",
+    )
     recipe = space(*words).recipe(trial)
-    assert trial.offered["batch_norm"] == ("no", "yes") and trial.offered["momentum"] == (0.5, 0.95, False)
-    assert (recipe.batch_norm, recipe.momentum, recipe.max_norm, recipe.warmup) == (True, 0.95, 3, 0.2)
+    assert trial.offered["batch_norm"] == ("no", "yes") and trial.offered["momentum"] == (
+        0.5,
+        0.95,
+        False,
+    )
+    assert (recipe.batch_norm, recipe.momentum, recipe.max_norm, recipe.warmup) == (
+        True,
+        0.95,
+        3,
+        0.2,
+    )
     assert "momentum" not in Trial().offered and "--momentum" not in space().describe()
 
 
 def test_losses_that_do_not_fit_are_left_out():
     trial = Trial()
     space("--output-activation", "relu,softmax").recipe(trial)
-    assert trial.offered["outputs"] == ("relu, quadratic", "softmax, cross-entropy", "softmax, quadratic")
+    assert trial.offered["outputs"] == (
+        "relu, quadratic",
+        "softmax, cross-entropy",
+        "softmax, quadratic",
+    )
 
 
 def test_both_corners_must_be_recipes():
@@ -126,14 +155,18 @@ def test_sizes_that_leave_too_few_training_images():
     found.check_sizes(150, 100)
     with pytest.raises(ValueError, match="batch_size: 20-50 is more than the 49 training images"):
         found.check_sizes(149, 100)
-    with pytest.raises(ValueError, match="validation: 150 validation images of 150 training images leave none"):
+    with pytest.raises(
+        ValueError, match="validation: 150 validation images of 150 training images leave none"
+    ):
         found.check_sizes(150, 150)
 
 
 def test_its_description():
     described = space("--width", "16", "--learning-rate", "0.1-1").describe()
     assert described["--width"] == "16" and described["--learning-rate"] == "0.1-1.0"
-    assert described["--weight-decay"] == "around the default" and described["--distort"] == "no,yes"
+    assert (
+        described["--weight-decay"] == "around the default" and described["--distort"] == "no,yes"
+    )
 
 
 def test_passwords_are_not_shown():
@@ -144,7 +177,10 @@ def test_passwords_are_not_shown():
     for text, shown in (
         ("postgresql://me:secret@host/x", "postgresql://me:***@host/x"),
         ("postgresql://me:a:b@c@host/x", "postgresql://me:***@host/x"),
-        ("postgresql://host/x?user=me&password=secret&ssl=1", "postgresql://host/x?user=me&password=***&ssl=1"),
+        (
+            "postgresql://host/x?user=me&password=secret&ssl=1",
+            "postgresql://host/x?user=me&password=***&ssl=1",
+        ),
         ("sweep.db", "sweep.db"),
     ):
         assert without_passwords(text) == shown

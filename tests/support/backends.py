@@ -31,7 +31,9 @@ def make_backend(name):
 def assert_device_array(backend, array, shape, dtype="float32"):
     """The array lives on the backend, with this shape and type."""
     template = backend.from_host(np.zeros(1, dtype=dtype))
-    if shape == () and isinstance(array, np.generic):  # NumPy's reductions return scalars, which compute alike
+    if shape == () and isinstance(
+        array, np.generic
+    ):  # NumPy's reductions return scalars, which compute alike
         array = np.asarray(array)
     assert type(array) is type(template)
     assert array.shape == shape

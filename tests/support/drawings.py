@@ -6,13 +6,27 @@ import math
 import numpy as np
 
 KINDS = (
-    *("dark on light", "light on dark", "colours", "pencil", "marker", "small", "photo", "ruled", "squared", "jpeg"),
+    *(
+        "dark on light",
+        "light on dark",
+        "colours",
+        "pencil",
+        "marker",
+        "small",
+        "photo",
+        "ruled",
+        "squared",
+        "jpeg",
+    ),
 )
 
 
 def arc(x, y, wide, high, start, end):
     """Angles in degrees, clockwise from the right, as y goes down."""
-    return [(x + wide * math.cos(t), y + high * math.sin(t)) for t in np.radians(np.linspace(start, end, 24))]
+    return [
+        (x + wide * math.cos(t), y + high * math.sin(t))
+        for t in np.radians(np.linspace(start, end, 24))
+    ]
 
 
 STROKES = {
@@ -20,7 +34,13 @@ STROKES = {
     1: [[[(0.5, 0.03), (0.5, 0.97)]], [[(0.33, 0.2), (0.55, 0.03), (0.53, 0.97)]]],
     2: [
         [[*arc(0.48, 0.29, 0.3, 0.26, -165, 40), (0.2, 0.95), (0.82, 0.95)]],
-        [[*arc(0.5, 0.28, 0.28, 0.25, -150, 60), *arc(0.3, 0.88, 0.1, 0.07, 90, 300), (0.85, 0.93)]],
+        [
+            [
+                *arc(0.5, 0.28, 0.28, 0.25, -150, 60),
+                *arc(0.3, 0.88, 0.1, 0.07, 90, 300),
+                (0.85, 0.93),
+            ]
+        ],
     ],
     3: [
         [[*arc(0.48, 0.27, 0.27, 0.24, -150, 90), *arc(0.48, 0.73, 0.31, 0.24, -90, 150)]],
@@ -32,16 +52,34 @@ STROKES = {
     ],
     5: [
         [[(0.75, 0.05), (0.3, 0.05), (0.27, 0.45), *arc(0.45, 0.68, 0.31, 0.27, -110, 140)]],
-        [[(0.3, 0.06), (0.27, 0.42), *arc(0.45, 0.68, 0.3, 0.27, -105, 130)], [(0.3, 0.06), (0.8, 0.05)]],
+        [
+            [(0.3, 0.06), (0.27, 0.42), *arc(0.45, 0.68, 0.3, 0.27, -105, 130)],
+            [(0.3, 0.06), (0.8, 0.05)],
+        ],
     ],
     6: [
-        [[(0.68, 0.04), *arc(0.62, 0.6, 0.38, 0.55, -115, -180), *arc(0.5, 0.71, 0.26, 0.25, 180, -175)]],
+        [
+            [
+                (0.68, 0.04),
+                *arc(0.62, 0.6, 0.38, 0.55, -115, -180),
+                *arc(0.5, 0.71, 0.26, 0.25, 180, -175),
+            ]
+        ],
         [[(0.6, 0.03), (0.35, 0.4), *arc(0.5, 0.72, 0.25, 0.24, 190, -150)]],
     ],
-    7: [[[(0.17, 0.06), (0.82, 0.06), (0.4, 0.97)]], [[(0.2, 0.1), (0.8, 0.06), (0.6, 0.45), (0.45, 0.97)]]],
+    7: [
+        [[(0.17, 0.06), (0.82, 0.06), (0.4, 0.97)]],
+        [[(0.2, 0.1), (0.8, 0.06), (0.6, 0.45), (0.45, 0.97)]],
+    ],
     8: [
         [[*arc(0.5, 0.27, 0.24, 0.23, 90, -270), *arc(0.5, 0.74, 0.29, 0.24, -90, 270)]],
-        [[*arc(0.5, 0.27, 0.25, 0.23, -40, -270), *arc(0.5, 0.73, 0.27, 0.24, -90, 215), (0.68, 0.12)]],
+        [
+            [
+                *arc(0.5, 0.27, 0.25, 0.23, -40, -270),
+                *arc(0.5, 0.73, 0.27, 0.24, -90, 215),
+                (0.68, 0.12),
+            ]
+        ],
     ],
     9: [
         [[*arc(0.5, 0.29, 0.26, 0.25, -10, -370), (0.72, 0.6), (0.62, 0.97)]],
@@ -58,7 +96,11 @@ def picture(digit, kind, random):
     share = random.uniform(0.2, 0.35) if kind == "small" else random.uniform(0.45, 0.85)
     size = share * min(width, height)
     pen = {"pencil": 0.025, "marker": 0.17}.get(kind, random.uniform(0.06, 0.13)) * size
-    turn, lean, narrow = random.uniform(-0.17, 0.17), random.uniform(-0.15, 0.2), random.uniform(0.75, 1.1)
+    turn, lean, narrow = (
+        random.uniform(-0.17, 0.17),
+        random.uniform(-0.15, 0.2),
+        random.uniform(0.75, 1.1),
+    )
     x0 = random.uniform(size / 2 + pen, max(size / 2 + pen + 1, width - size / 2 - pen))
     y0 = random.uniform(size / 2 + pen, max(size / 2 + pen + 1, height - size / 2 - pen))
 
@@ -91,7 +133,10 @@ def picture(digit, kind, random):
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j][..., None]
     ground = np.broadcast_to(paper, (height, width, 3)).astype(float).copy()
     if kind in ("ruled", "squared"):
-        step, shade = max(12, int(random.uniform(0.09, 0.2) * min(width, height))), random.uniform(150, 205)
+        step, shade = (
+            max(12, int(random.uniform(0.09, 0.2) * min(width, height))),
+            random.uniform(150, 205),
+        )
         start = int(random.integers(step))
         thick = max(1, round(min(width, height) / 250))
         for line in range(start, height, step):

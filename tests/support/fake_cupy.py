@@ -37,7 +37,18 @@ class Capture:
 
 
 CREATION = {
-    *("empty", "zeros", "ones", "full", "empty_like", "zeros_like", "asarray", "broadcast_to", "reshape", "arange")
+    *(
+        "empty",
+        "zeros",
+        "ones",
+        "full",
+        "empty_like",
+        "zeros_like",
+        "asarray",
+        "broadcast_to",
+        "reshape",
+        "arange",
+    )
 }
 
 
@@ -57,7 +68,9 @@ def pretend_cupy(count=1, capturable=True, **changes):
 
         def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
             inputs, out = plain(inputs), plain(out or ())
-            return wrapped(getattr(ufunc, method), False)(*inputs, out=out[0] if out else None, **options)
+            return wrapped(getattr(ufunc, method), False)(
+                *inputs, out=out[0] if out else None, **options
+            )
 
     def plain(arrays):
         return [array.view(np.ndarray) if isinstance(array, Array) else array for array in arrays]
@@ -88,7 +101,9 @@ def pretend_cupy(count=1, capturable=True, **changes):
             continue
         as_it_is = not callable(attribute) or isinstance(attribute, type)
         setattr(module, name, attribute if as_it_is else wrapped(attribute, name in CREATION))
-    module.copyto = lambda out, array, **options: capture.do(lambda: np.copyto(out, array, **options))
+    module.copyto = lambda out, array, **options: capture.do(
+        lambda: np.copyto(out, array, **options)
+    )
 
     def fuse(function=None, *, kernel_name=None):
         if function is None:
@@ -172,11 +187,31 @@ def pretend_cublas(cupy):
         return np.frombuffer(buffer, dtype=real).reshape(columns, step)[:, :rows].T
 
     def gemm_ex(
-        handle, op_a, op_b, m, n, k, alpha, a, a_type, a_step, b, b_type, b_step, beta, c, c_type, c_step, compute, algo
+        handle,
+        op_a,
+        op_b,
+        m,
+        n,
+        k,
+        alpha,
+        a,
+        a_type,
+        a_step,
+        b,
+        b_type,
+        b_step,
+        beta,
+        c,
+        c_type,
+        c_step,
+        compute,
+        algo,
     ):
         assert handle == 7 and a_type == b_type == c_type and algo == -1
         real = {0: ctypes.c_float, 1: ctypes.c_double}[c_type]
-        alpha, beta = (real.from_address(pointer).value for pointer in (alpha, beta))  # read when the call is made
+        alpha, beta = (
+            real.from_address(pointer).value for pointer in (alpha, beta)
+        )  # read when the call is made
         left = matrix(a, real, *((m, k) if op_a == 0 else (k, m)), a_step)
         right = matrix(b, real, *((k, n) if op_b == 0 else (n, k)), b_step)
         out = matrix(c, real, m, n, c_step)
@@ -189,12 +224,29 @@ def pretend_cublas(cupy):
         cupy.capture.do(product)
 
     def gemm_strided_batched_ex(handle, op_a, op_b, m, n, k, alpha, *rest):
-        a, a_type, a_step, a_apart, b, b_type, b_step, b_apart, beta, c, c_type, c_step, c_apart, count, *how = rest
+        (
+            a,
+            a_type,
+            a_step,
+            a_apart,
+            b,
+            b_type,
+            b_step,
+            b_apart,
+            beta,
+            c,
+            c_type,
+            c_step,
+            c_apart,
+            count,
+            *how,
+        ) = rest
         size = {0: 4, 1: 8}[c_type]
         assert count > 1 and c_apart >= m * n, "results of members would overlap"
         for member in range(count):
             left, right, out = (
-                place + member * apart * size for place, apart in ((a, a_apart), (b, b_apart), (c, c_apart))
+                place + member * apart * size
+                for place, apart in ((a, a_apart), (b, b_apart), (c, c_apart))
             )
             sources = (left, a_type, a_step, right, b_type, b_step)
             gemm_ex(handle, op_a, op_b, m, n, k, alpha, *sources, beta, out, c_type, c_step, *how)

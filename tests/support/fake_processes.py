@@ -23,13 +23,17 @@ class Member:
         return found
 
     def gather(self, value):
-        return [pickle.loads(data) for data in self._exchange(pickle.dumps(value))]  # nothing is shared
+        return [
+            pickle.loads(data) for data in self._exchange(pickle.dumps(value))
+        ]  # nothing is shared
 
     def any_process(self, bit):
         return any(self._exchange(bool(bit)))
 
     def sum(self, array):
-        copies = self._exchange(array + 0 * array if not isinstance(array, np.ndarray) else array.copy())
+        copies = self._exchange(
+            array + 0 * array if not isinstance(array, np.ndarray) else array.copy()
+        )
         total = copies[0]
         for other in copies[1:]:
             total = total + other
@@ -62,9 +66,15 @@ CASES = {
     "rmsprop": recipe_of("gelu", "identity", "quadratic", "rmsprop", **PLAIN),
     "muon": recipe_of("leaky-relu", "softmax", "cross-entropy", "muon", **PLAIN),
     "regularized": recipe_of("tanh", "softmax", "cross-entropy", "adamw", **PLAIN, **REGULARIZED),
-    "batch norm": recipe_of("relu", "softmax", "cross-entropy", "adamw", **PLAIN, batch_norm=True, average=0.9),
-    "distorted": recipe_of("relu", "softmax", "cross-entropy", "adamw", epochs=3, rotation=20.0, elastic=0.5),
-    "adversarial": recipe_of("relu", "softmax", "cross-entropy", "adamw", epochs=3, adversarial=0.5),
+    "batch norm": recipe_of(
+        "relu", "softmax", "cross-entropy", "adamw", **PLAIN, batch_norm=True, average=0.9
+    ),
+    "distorted": recipe_of(
+        "relu", "softmax", "cross-entropy", "adamw", epochs=3, rotation=20.0, elastic=0.5
+    ),
+    "adversarial": recipe_of(
+        "relu", "softmax", "cross-entropy", "adamw", epochs=3, adversarial=0.5
+    ),
     "committee": recipe_of("tanh", "softmax", "cross-entropy", "sgd", **PLAIN, committee=3),
     "normalised committee": recipe_of(
         "tanh", "softmax", "cross-entropy", "sgd", epochs=3, committee=2, batch_norm=True

@@ -57,7 +57,12 @@ class ForkServer:
         with theirs:
             command = [sys.executable, __file__, str(theirs.fileno()), *self._modules]
             null = subprocess.DEVNULL
-            options = {"pass_fds": [theirs.fileno()], "stdin": null, "stdout": null, "env": self.env}
+            options = {
+                "pass_fds": [theirs.fileno()],
+                "stdin": null,
+                "stdout": null,
+                "env": self.env,
+            }
             self._process = subprocess.Popen(command, **options)
         atexit.register(self._stop)
 
@@ -80,7 +85,9 @@ class _Fork(subprocess.Popen):
     def _execute_child(self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, *rest):
         pipes = rest[3:9]  # after startupinfo, creationflags and shell
         theirs = pipes[0], pipes[3], pipes[5]
-        self.pid = self._server.fork(args, cwd, [ours if pipe == -1 else pipe for ours, pipe in enumerate(theirs)])
+        self.pid = self._server.fork(
+            args, cwd, [ours if pipe == -1 else pipe for ours, pipe in enumerate(theirs)]
+        )
         self._child_created = True
         self._close_pipe_fds(*pipes)
 
@@ -118,10 +125,17 @@ def _serve(connection):
 def _become(arguments, cwd):
     """Run the program as ``__main__``. An exception that leaves it ends this process, as it would any other."""
     os.chdir(cwd)
-    for number, (name, mode) in enumerate([("stdin", "r"), ("stdout", "w"), ("stderr", "w")]):  # as Python opens them
+    for number, (name, mode) in enumerate(
+        [("stdin", "r"), ("stdout", "w"), ("stderr", "w")]
+    ):  # as Python opens them
         old = getattr(sys, name)
         by_line = 1 if name == "stderr" or os.isatty(number) else -1
-        options = {"buffering": by_line, "encoding": old.encoding, "errors": old.errors, "closefd": False}
+        options = {
+            "buffering": by_line,
+            "encoding": old.encoding,
+            "errors": old.errors,
+            "closefd": False,
+        }
         new = open(number, mode, **options)  # noqa: SIM115
         setattr(sys, name, new)
         setattr(sys, f"__{name}__", new)

@@ -14,11 +14,18 @@ from ann.training.batches import lit_pixels
 
 
 def network_of(
-    backend, *widths, activation="sigmoid", output="sigmoid", loss="cross-entropy", seed=0, dtype="float32", committee=1
+    backend,
+    *widths,
+    activation="sigmoid",
+    output="sigmoid",
+    loss="cross-entropy",
+    seed=0,
+    dtype="float32",
+    committee=1,
 ):
-    layers = ann.Recipe(hidden=widths[1:-1], activation=activation, output_activation=output, loss=loss).layer_list(
-        widths[0], widths[-1]
-    )
+    layers = ann.Recipe(
+        hidden=widths[1:-1], activation=activation, output_activation=output, loss=loss
+    ).layer_list(widths[0], widths[-1])
     return ann.NeuralNetwork(layers, loss, backend, seed, dtype, committee=committee)
 
 

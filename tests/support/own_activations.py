@@ -9,7 +9,9 @@ OWN = {
     "mish": lambda xp, z: z * xp.tanh(xp.log1p(xp.exp(z))),
     "step": lambda xp, z: xp.astype(z >= 0, z.dtype) + (z < -1) * z + (z <= 1) * z * 0.1,
     "waves": lambda xp, z: xp.sin(z) + 0.1 * xp.cos(z) ** 2 - xp.floor(z) / 8 + xp.ceil(z) / 8,
-    "powers": lambda xp, z: xp.sqrt(1 + z**2) + abs(z) ** 1.5 - 0.1 * xp.sign(z) + (2 + z * z) ** -1,
+    "powers": lambda xp, z: (
+        xp.sqrt(1 + z**2) + abs(z) ** 1.5 - 0.1 * xp.sign(z) + (2 + z * z) ** -1
+    ),
     "curves": lambda xp, z: xp.atan(z) + xp.sinh(z / 4) - xp.cosh(z / 4) + xp.expm1(-(z**2)),
     "rational": lambda xp, z: xp.where((z > 1) == (z < 2), xp.tan(z / 9), xp.log(2 + z * z)),
     "relative": lambda xp, z: z - xp.max(z, axis=-1, keepdims=True),

@@ -39,8 +39,19 @@ def server():
         subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder, timeout=300)
 
     data = os.path.join(folder, "data")
-    call("initdb", "-D", data, "-U", "ann", "--auth=scram-sha-256", f"--pwfile={password}", "--no-sync")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    call(
+        "initdb",
+        "-D",
+        data,
+        "-U",
+        "ann",
+        "--auth=scram-sha-256",
+        f"--pwfile={password}",
+        "--no-sync",
+    )
+    options = (
+        f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    )
     call("pg_ctl", "-D", data, "-w", "-l", os.path.join(folder, "log"), "-o", options, "start")
     try:
         psycopg = __import__("psycopg")

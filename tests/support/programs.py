@@ -12,7 +12,12 @@ optional("tqdm")
 
 # PATH keeps the interpreter's own; the rest of the environment must not matter. CUDA_VISIBLE_DEVICES hides a GPU
 # from the runs that are about a machine without one.
-NO_GPU = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "MPLBACKEND": "agg", "PYTHONIOENCODING": "utf-8"}
+NO_GPU = {
+    **os.environ,
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "MPLBACKEND": "agg",
+    "PYTHONIOENCODING": "utf-8",
+}
 ONE_THREAD = {**NO_GPU, "OPENBLAS_NUM_THREADS": "1"}  # where programs run side by side
 FAST = ["--hidden", "16", "--epochs", "3", "--batch-size", "20", "--learning-rate", "0.3"]
 TIMEOUT = 300  # seconds
@@ -41,7 +46,9 @@ def start(*arguments, cwd, env=NO_GPU):
 def python(*arguments, cwd, env=NO_GPU):
     """Run Python with these arguments to its end."""
     arguments = [str(argument) for argument in arguments]
-    with popen(arguments, env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with popen(
+        arguments, env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
             out, error = process.communicate(timeout=TIMEOUT)
         except BaseException:
@@ -80,5 +87,13 @@ HARNESS = (
 
 
 def run_changed(change, small_data, cwd, *flags, env=NO_GPU):
-    arguments = ["-c", HARNESS.format(change=change), ROOT / "scripts/train.py", "--data", small_data, *FAST, *flags]
+    arguments = [
+        "-c",
+        HARNESS.format(change=change),
+        ROOT / "scripts/train.py",
+        "--data",
+        small_data,
+        *FAST,
+        *flags,
+    ]
     return python(*arguments, cwd=cwd, env=env)

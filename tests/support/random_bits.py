@@ -11,5 +11,8 @@ def hashed(images, key, columns):
             number = (number ^ (number >> shift)) * factor % 2**32
         return number
 
-    rows = [[mixed((int(image) * columns + int(key) + j) % 2**32) for j in range(columns)] for image in images]
+    rows = [
+        [mixed((int(image) * columns + int(key) + j) % 2**32) for j in range(columns)]
+        for image in images
+    ]
     return np.array(rows)

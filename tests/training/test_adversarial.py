@@ -21,7 +21,9 @@ def test_each_image_is_moved_so_far_along_its_gradient(backend, shape, rng):
     moved = backend.to_host(adversary.images)
     step = moved - before
     np.testing.assert_allclose(np.linalg.norm(step, axis=-1), 2.5, rtol=1e-5)
-    np.testing.assert_allclose(step, 2.5 * g / np.linalg.norm(g, axis=-1, keepdims=True), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        step, 2.5 * g / np.linalg.norm(g, axis=-1, keepdims=True), rtol=1e-4, atol=1e-5
+    )
     np.testing.assert_array_equal(x, before)
 
 
@@ -57,7 +59,9 @@ def test_a_step_learns_half_from_each(backend, rng):
     """One step of plain gradient descent, by two of ``compute_gradients``."""
     images, labels = rng.integers(0, 256, (10, 20), dtype=np.uint8), rng.integers(0, 4, 10)
     images[:, ::2] = 0  # which moves light up
-    recipe = ann.Recipe(optimizer="sgd", momentum=0.0, weight_decay=0.0, batch_size=10, adversarial=0.3)
+    recipe = ann.Recipe(
+        optimizer="sgd", momentum=0.0, weight_decay=0.0, batch_size=10, adversarial=0.3
+    )
     net = network_of(backend, 20, 8, 4, activation="tanh", output="softmax")
     twin = network_of(backend, 20, 8, 4, activation="tanh", output="softmax")
     trainer = Trainer(net, ImageSet(net, images, labels), recipe)
@@ -87,7 +91,12 @@ def test_moved_images_have_the_dropout_of_theirs(backend, rng):
     found = []
     for length in (0.0, 1e-12):
         recipe = ann.Recipe(
-            optimizer="sgd", weight_decay=0.0, batch_size=10, adversarial=length, dropout=0.4, input_dropout=0.2
+            optimizer="sgd",
+            weight_decay=0.0,
+            batch_size=10,
+            adversarial=length,
+            dropout=0.4,
+            input_dropout=0.2,
         )
         net = network_of(backend, 20, 8, 6, 4, activation="tanh", output="softmax")
         trainer = Trainer(net, ImageSet(net, images, labels), recipe)
@@ -99,5 +108,7 @@ def test_moved_images_have_the_dropout_of_theirs(backend, rng):
 
 
 def test_not_with_batch_normalisation():
-    with pytest.raises(ValueError, match="adversarial: moved images would distort the statistics of batch_norm"):
+    with pytest.raises(
+        ValueError, match="adversarial: moved images would distort the statistics of batch_norm"
+    ):
         ann.Recipe(adversarial=1.0, batch_norm=True)

@@ -128,7 +128,14 @@ def test_how_often_it_is_written(monkeypatch, dataset, tmp_path):
 
     def write(**options):
         written.clear()
-        ann.fit(network(backend), dataset, recipe(), (), None, ann.Checkpoints(tmp_path / "x", **options))
+        ann.fit(
+            network(backend),
+            dataset,
+            recipe(),
+            (),
+            None,
+            ann.Checkpoints(tmp_path / "x", **options),
+        )
         return list(written)
 
     end = (4, 0, True)
@@ -142,7 +149,14 @@ def test_how_often_it_is_written(monkeypatch, dataset, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("epochs", 0), ("epochs", 1.5), ("epochs", True), ("seconds", 0), ("seconds", "1"), ("seconds", float("nan"))],
+    [
+        ("epochs", 0),
+        ("epochs", 1.5),
+        ("epochs", True),
+        ("seconds", 0),
+        ("seconds", "1"),
+        ("seconds", float("nan")),
+    ],
 )
 def test_senseless_intervals(name, value):
     with pytest.raises(ValueError, match=f"{name}: expected a"):
@@ -153,7 +167,14 @@ def test_senseless_intervals(name, value):
 def stopped(dataset, tmp_path):
     """The path of a checkpoint of a run stopped after six steps."""
     path = tmp_path / "checkpoint"
-    ann.fit(network(ann.get_backend("cpu")), dataset, recipe(), (), stopping_at(6), ann.Checkpoints(path))
+    ann.fit(
+        network(ann.get_backend("cpu")),
+        dataset,
+        recipe(),
+        (),
+        stopping_at(6),
+        ann.Checkpoints(path),
+    )
     return path
 
 
@@ -184,7 +205,14 @@ def test_another_run_is_refused_and_named(dataset, stopped, change, message):
     how = dataclasses.replace(recipe(), **change.get("recipe", {}))
     before = stopped.read_bytes()
     with pytest.raises(ann.CheckpointError, match=message) as caught:
-        ann.fit(network(ann.get_backend("cpu"), **options), dataset, how, (), None, ann.Checkpoints(stopped))
+        ann.fit(
+            network(ann.get_backend("cpu"), **options),
+            dataset,
+            how,
+            (),
+            None,
+            ann.Checkpoints(stopped),
+        )
     assert str(stopped) in str(caught.value) and "\n" not in str(caught.value)
     assert str(caught.value).endswith("; name another path for a new run")
     assert stopped.read_bytes() == before
@@ -198,7 +226,10 @@ def rewritten(path, change, compression=zipfile.ZIP_STORED):
     changed = change(about, arrays)
     arrays = changed if isinstance(changed, dict) else arrays
     with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, array in {**arrays, "about": np.frombuffer(json.dumps(about).encode(), np.uint8)}.items():
+        for name, array in {
+            **arrays,
+            "about": np.frombuffer(json.dumps(about).encode(), np.uint8),
+        }.items():
             buffer = io.BytesIO()
             np.save(buffer, array)
             archive.writestr(f"{name}.npy", buffer.getvalue())
@@ -222,20 +253,31 @@ def rewritten(path, change, compression=zipfile.ZIP_STORED):
         (lambda about, arrays: about.update(run=7), "cannot resume a different run"),
         (lambda about, arrays: about["run"].update(recipe=None), "cannot resume a different run"),
         (lambda about, arrays: about.update(reports=[]), "0 reports"),
-        (lambda about, arrays: about.update(reports=[], epoch=1, finished=True, step=0), "finished without an epoch"),
+        (
+            lambda about, arrays: about.update(reports=[], epoch=1, finished=True, step=0),
+            "finished without an epoch",
+        ),
         (lambda about, arrays: about["reports"][0].update(loss=None), "loss None"),
         (lambda about, arrays: about["reports"][0].update(epoch="1"), "1 reports"),
         (lambda about, arrays: about["reports"][0]["validation"].update(count=0), "validation"),
-        (lambda about, arrays: about.update(epoch=4, step=0, reports=3 * about["reports"]), "3 reports"),
+        (
+            lambda about, arrays: about.update(epoch=4, step=0, reports=3 * about["reports"]),
+            "3 reports",
+        ),
         (
             lambda about, arrays: about.update(
-                epoch=4, step=0, reports=[{**about["reports"][0], "epoch": number} for number in (1, 2, 3)]
+                epoch=4,
+                step=0,
+                reports=[{**about["reports"][0], "epoch": number} for number in (1, 2, 3)],
             ),
             "epoch 4, step 0",
         ),
         (lambda about, arrays: {**arrays, "v": arrays["v"][:-1]}, "damaged: wrong v"),
         (lambda about, arrays: {**arrays, "v": arrays["v"].astype(np.float64)}, "damaged: wrong v"),
-        (lambda about, arrays: {key: value for key, value in arrays.items() if key != "m"}, "damaged: wrong m"),
+        (
+            lambda about, arrays: {key: value for key, value in arrays.items() if key != "m"},
+            "damaged: wrong m",
+        ),
     ],
 )
 def test_a_checkpoint_that_is_not_one(dataset, stopped, change, message):
@@ -254,7 +296,9 @@ def test_damage_and_danger(dataset, stopped, tmp_path):
     np.savez(buffer, **harmless)
     bomb = tmp_path / "bomb"
     bomb.write_bytes(whole)
-    rewritten(bomb, lambda about, arrays: {**arrays, "zeros": np.zeros(10**7)}, zipfile.ZIP_DEFLATED)
+    rewritten(
+        bomb, lambda about, arrays: {**arrays, "zeros": np.zeros(10**7)}, zipfile.ZIP_DEFLATED
+    )
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
     others = []
@@ -286,8 +330,17 @@ def test_damage_and_danger(dataset, stopped, tmp_path):
     ):
         stopped.write_bytes(data)
         with pytest.raises(ann.CheckpointError, match="not a checkpoint, or damaged"):
-            ann.fit(network(ann.get_backend("cpu")), dataset, recipe(), (), None, ann.Checkpoints(stopped))
+            ann.fit(
+                network(ann.get_backend("cpu")),
+                dataset,
+                recipe(),
+                (),
+                None,
+                ann.Checkpoints(stopped),
+            )
     stopped.unlink()
     stopped.mkdir()
     with pytest.raises(ann.CheckpointError, match="cannot be read"):
-        ann.fit(network(ann.get_backend("cpu")), dataset, recipe(), (), None, ann.Checkpoints(stopped))
+        ann.fit(
+            network(ann.get_backend("cpu")), dataset, recipe(), (), None, ann.Checkpoints(stopped)
+        )

@@ -56,7 +56,9 @@ def test_every_choice_has_rates_that_make_a_recipe(fields):
         assert recipe.learning_rate * recipe.weight_decay < 0.5
     assert recipe.default_rates() == dict(zip(RATES, rates(recipe), strict=True))
     again = ann.Recipe.from_json(recipe.to_json())
-    assert again == recipe and not {"--learning-rate", "--weight-decay", "--warmup"} & set(recipe.flags())
+    assert again == recipe and not {"--learning-rate", "--weight-decay", "--warmup"} & set(
+        recipe.flags()
+    )
 
 
 @given(st.fixed_dictionaries({}, optional=CHOICES), st.fixed_dictionaries({}, optional=CHOICES))
@@ -72,12 +74,17 @@ def test_given_values_win(name):
 
 
 def test_a_tuned_rate_keeps_its_ratio_to_the_default():
-    default, tuned = ann.Recipe(activation="relu"), ann.Recipe(activation="relu", learning_rate=0.0042)
+    default, tuned = (
+        ann.Recipe(activation="relu"),
+        ann.Recipe(activation="relu", learning_rate=0.0042),
+    )
     half = tuned.learning_rate / default.learning_rate
     changed = tuned.changed(optimizer="sgd", batch_size=50)
     expected = ann.Recipe(activation="relu", optimizer="sgd", batch_size=50)
     assert changed.learning_rate == pytest.approx(half * expected.learning_rate, rel=0.05)
-    assert dataclasses.replace(tuned, optimizer="sgd").learning_rate == 0.0042  # replace does not adapt it
+    assert (
+        dataclasses.replace(tuned, optimizer="sgd").learning_rate == 0.0042
+    )  # replace does not adapt it
     assert tuned.changed(hidden=(8,)) == dataclasses.replace(tuned, hidden=(8,))
 
 
@@ -94,7 +101,12 @@ def dataset(tmp_path_factory):
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
 def test_every_optimizer_learns_with_its_defaults(dataset, optimizer, activation):
     recipe = ann.Recipe(
-        hidden=(32,), optimizer=optimizer, activation=activation, batch_size=20, epochs=10, validation=300
+        hidden=(32,),
+        optimizer=optimizer,
+        activation=activation,
+        batch_size=20,
+        epochs=10,
+        validation=300,
     )
     net = network_of(ann.get_backend("cpu"), 64, 32, 10, activation=activation)
     assert ann.fit(net, dataset, recipe)[-1].validation.errors < 30
@@ -107,10 +119,30 @@ def test_train_prints_and_saves_them(tmp_path, small_data):
     recipe = ann.Recipe(optimizer="sgd", epochs=2, batch_size=50)
     chosen = f"learning rate {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}, warmup {recipe.warmup:g}"
     assert f"\nsgd; defaults for these flags: {chosen}\n" in out
-    assert json.loads((tmp_path / "run/config.json").read_text())["recipe"] == json.loads(recipe.to_json())
-    assert ann.load_model(tmp_path / "run/model.pickle").recipe["learning_rate"] == recipe.learning_rate
+    assert json.loads((tmp_path / "run/config.json").read_text())["recipe"] == json.loads(
+        recipe.to_json()
+    )
+    assert (
+        ann.load_model(tmp_path / "run/model.pickle").recipe["learning_rate"]
+        == recipe.learning_rate
+    )
     out, _ = run("train", *flags, "--learning-rate", 0.01, "--weight-decay", 0, cwd=tmp_path)
-    assert f"\nsgd, learning rate 0.01, weight decay 0; defaults for these flags: warmup {recipe.warmup:g}\n" in out
-    out, _ = run("train", *FAST, "--data", small_data, "--recipe", "quick", "--optimizer", "sgd", cwd=tmp_path)
-    quick = RECIPES["quick"].recipe.changed(hidden=(16,), epochs=3, batch_size=20, optimizer="sgd", learning_rate=0.3)
+    assert (
+        f"\nsgd, learning rate 0.01, weight decay 0; defaults for these flags: warmup {recipe.warmup:g}\n"
+        in out
+    )
+    out, _ = run(
+        "train",
+        *FAST,
+        "--data",
+        small_data,
+        "--recipe",
+        "quick",
+        "--optimizer",
+        "sgd",
+        cwd=tmp_path,
+    )
+    quick = RECIPES["quick"].recipe.changed(
+        hidden=(16,), epochs=3, batch_size=20, optimizer="sgd", learning_rate=0.3
+    )
     assert f"\nsgd, learning rate 0.3, weight decay {quick.weight_decay:g}" in out

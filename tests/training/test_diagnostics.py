@@ -83,7 +83,9 @@ def test_following_the_advice_works(dataset, optimizer):
     assert advice
     good = {name.replace(" ", "_"): float(value) for name, value in advice}
     alive, _ = train(ann.get_backend("cpu"), dataset, **{**bad, **good})
-    wrong = [(net.predict(dataset.test_images) != dataset.test_labels).mean() for net in (dead, alive)]
+    wrong = [
+        (net.predict(dataset.test_images) != dataset.test_labels).mean() for net in (dead, alive)
+    ]
     assert wrong[0] > 0.5 and wrong[1] < 0.1
 
 
@@ -101,7 +103,9 @@ def test_a_run_that_goes_well_gets_no_hint(backend, dataset, recipe):
 def test_a_slow_start_gets_no_hint():
     """With so much momentum, most outputs are saturated at first, but the network learns."""
     data = ann.load_dataset("mnist")
-    data = dataclasses.replace(data, train_images=data.train_images[:5000], train_labels=data.train_labels[:5000])
+    data = dataclasses.replace(
+        data, train_images=data.train_images[:5000], train_labels=data.train_labels[:5000]
+    )
     recipe = ann.Recipe(hidden=(32,), momentum=0.99, batch_size=20, epochs=10, validation=1000)
     net = ann.NeuralNetwork(recipe.layer_list(784, 10))
     assert ann.fit(net, data, recipe)[-1].validation.errors < 200
@@ -110,7 +114,9 @@ def test_a_slow_start_gets_no_hint():
 @pytest.mark.slow
 def test_hints_change_nothing(monkeypatch, backend, dataset):
     nets = [train(backend, dataset)[0]]
-    monkeypatch.setattr("ann.training.diagnostics.Diagnostics.after_epoch", lambda self, reports, warned_of: None)
+    monkeypatch.setattr(
+        "ann.training.diagnostics.Diagnostics.after_epoch", lambda self, reports, warned_of: None
+    )
     nets.append(train(backend, dataset)[0])
     assert nets[0].to_bytes() == nets[1].to_bytes()
 
@@ -156,10 +162,25 @@ def test_inputs_that_are_not_scaled(backend, rng):
 
 
 def test_the_programs_show_it_in_one_line(tmp_path, small_data):
-    flags = ["--data", small_data, "--hidden", 16, "--epochs", 10, "--batch-size", 20, "--learning-rate", "1e-7"]
+    flags = [
+        "--data",
+        small_data,
+        "--hidden",
+        16,
+        "--epochs",
+        10,
+        "--batch-size",
+        20,
+        "--learning-rate",
+        "1e-7",
+    ]
     command = [sys.executable, str(ROOT / "scripts/train.py"), *map(str, flags)]
-    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300)
+    process = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300
+    )
     assert process.returncode == 0
-    assert process.stderr.startswith("warning: the network has learnt next to nothing: try learning rate 0.01")
+    assert process.stderr.startswith(
+        "warning: the network has learnt next to nothing: try learning rate 0.01"
+    )
     assert len(process.stderr.splitlines()) == 1
     run("test", "--data", small_data, cwd=tmp_path)

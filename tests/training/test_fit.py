@@ -27,7 +27,15 @@ def dataset(tmp_path_factory):
 
 
 def trained(backend, dataset, recipe, **options):
-    net = network_of(backend, 64, *recipe.hidden, 10, activation=recipe.activation, seed=4, committee=recipe.committee)
+    net = network_of(
+        backend,
+        64,
+        *recipe.hidden,
+        10,
+        activation=recipe.activation,
+        seed=4,
+        committee=recipe.committee,
+    )
     return net, ann.fit(net, dataset, recipe, **options)
 
 
@@ -83,8 +91,12 @@ def test_measuring_changes_nothing(backend, dataset):
     recipe = dataclasses.replace(SMALL, **REGULARIZED)
     plain, _ = trained(backend, shorter, dataclasses.replace(recipe, validation=0))
     net = network_of(backend, 64, 16, 10, seed=4)
-    ann.fit(net, dataset, recipe, [lambda report: net.apply(dataset.test_images)], lambda size: None)
-    np.testing.assert_array_equal(backend.to_host(net.parameters), backend.to_host(plain.parameters))
+    ann.fit(
+        net, dataset, recipe, [lambda report: net.apply(dataset.test_images)], lambda size: None
+    )
+    np.testing.assert_array_equal(
+        backend.to_host(net.parameters), backend.to_host(plain.parameters)
+    )
 
 
 def test_held_out_images_are_not_trained_on(backend, dataset):
@@ -108,17 +120,29 @@ def test_every_image_is_seen_once_an_epoch(backend, dataset):
     a second epoch of another order moves it as far again.
     """
     images = (255 * np.eye(64, dtype=np.uint8)).reshape(64, 8, 8)
-    marked = dataclasses.replace(dataset, train_images=images, train_labels=np.arange(64, dtype=np.uint8) % 10)
+    marked = dataclasses.replace(
+        dataset, train_images=images, train_labels=np.arange(64, dtype=np.uint8) % 10
+    )
     layers = [{"input_dim": 64, "output_dim": 10, "activation": "sigmoid"}]
     recipe = ann.Recipe(
-        hidden=(), optimizer="sgd", momentum=0, learning_rate=1e-3, weight_decay=0, batch_size=10, epochs=1
+        hidden=(),
+        optimizer="sgd",
+        momentum=0,
+        learning_rate=1e-3,
+        weight_decay=0,
+        batch_size=10,
+        epochs=1,
     )
     recipe = dataclasses.replace(recipe, schedule="constant", warmup=0)
     net = ann.NeuralNetwork(layers, device=backend, parameters=np.zeros(650))
     ann.fit(net, marked, recipe)
     weight = net.weights_and_biases()[0][0]
-    sizes = np.where(np.eye(10)[np.arange(64) % 10] > 0, 0.5, -0.5)  # t - y, for y still about one half
-    steps = weight / (1e-3 * sizes)  # 1 / the size of the batch in which the image was: 10, or 4 in the last
+    sizes = np.where(
+        np.eye(10)[np.arange(64) % 10] > 0, 0.5, -0.5
+    )  # t - y, for y still about one half
+    steps = weight / (
+        1e-3 * sizes
+    )  # 1 / the size of the batch in which the image was: 10, or 4 in the last
     np.testing.assert_allclose(steps, steps[:, :1] * np.ones(10), rtol=1e-2)
     assert sorted(np.rint(1 / steps[:, 0])) == [4] * 4 + [10] * 60
     last = [np.flatnonzero(np.rint(1 / steps[:, 0]) == 4).tolist()]
@@ -131,7 +155,9 @@ def test_every_image_is_seen_once_an_epoch(backend, dataset):
 def test_divergence_is_found_and_said(backend, dataset):
     wild = dataclasses.replace(SMALL, activation="relu", loss="quadratic", learning_rate=1e30)
     net = network_of(backend, 64, 16, 10, activation="relu", output="identity", loss="quadratic")
-    with pytest.raises(ann.DivergenceError, match=r"diverged in epoch 1 of 4.*try learning rate 0\.00"):
+    with pytest.raises(
+        ann.DivergenceError, match=r"diverged in epoch 1 of 4.*try learning rate 0\.00"
+    ):
         ann.fit(net, dataset, wild)
 
 
@@ -156,12 +182,20 @@ def test_validation_images_of_other_classes_than_the_rest(backend, dataset, rows
     nines = int((dataset.train_labels == 9).sum())
     labels = np.eye(10)[ordered.train_labels] if rows else ordered.train_labels
     many = dataclasses.replace(
-        ordered, train_images=ordered.train_images.repeat(9, axis=0), train_labels=labels.repeat(9, axis=0)
+        ordered,
+        train_images=ordered.train_images.repeat(9, axis=0),
+        train_labels=labels.repeat(9, axis=0),
     )
     nines *= 9
     for validation, message in (
-        (nines, f"{nines} of {nines} validation images show classes that are not in the training images (9)"),
-        (nines + 1, f"{nines} of {nines + 1} validation images show classes that are not in the training images (9)"),
+        (
+            nines,
+            f"{nines} of {nines} validation images show classes that are not in the training images (9)",
+        ),
+        (
+            nines + 1,
+            f"{nines} of {nines + 1} validation images show classes that are not in the training images (9)",
+        ),
         (
             nines - 1,
             "no validation image shows some classes that are in the training images (0, 1, 2, 3, 4, 5, 6, 7, 8)",
@@ -169,12 +203,20 @@ def test_validation_images_of_other_classes_than_the_rest(backend, dataset, rows
     ):
         message = f"validation: {message}; if the images are sorted, shuffle them with their labels"
         with pytest.warns(ann.TrainingWarning, match=f"^{re.escape(message)}$") as caught:
-            trained(backend, many, dataclasses.replace(SMALL, epochs=1, committee=2, validation=validation))
+            trained(
+                backend,
+                many,
+                dataclasses.replace(SMALL, epochs=1, committee=2, validation=validation),
+            )
         assert len(caught) == 1 and caught[0].filename == trained.__code__.co_filename
 
 
 def test_validation_images_that_lack_a_class_by_chance_are_no_warning(dataset):
-    for labels in (dataset.train_labels, np.eye(10)[dataset.train_labels], np.eye(10)[dataset.train_labels] * 0.9):
+    for labels in (
+        dataset.train_labels,
+        np.eye(10)[dataset.train_labels],
+        np.eye(10)[dataset.train_labels] * 0.9,
+    ):
         trained(
             ann.get_backend("cpu"),
             dataclasses.replace(dataset, train_labels=labels),
@@ -192,10 +234,14 @@ class Column:
         return self._array if dtype is None else self._array.astype(dtype)
 
 
-@pytest.mark.parametrize("wrapped", [np.ndarray.tolist, Column, np.asfortranarray, lambda x: x[::-1][::-1]])
+@pytest.mark.parametrize(
+    "wrapped", [np.ndarray.tolist, Column, np.asfortranarray, lambda x: x[::-1][::-1]]
+)
 def test_arrays_of_other_kinds_train_alike(dataset, wrapped):
     images, labels = floats_of(dataset).train_images, dataset.train_labels
-    plain, _ = trained(ann.get_backend("cpu"), dataclasses.replace(dataset, train_images=images), SMALL)
+    plain, _ = trained(
+        ann.get_backend("cpu"), dataclasses.replace(dataset, train_images=images), SMALL
+    )
     for rows in (labels, np.eye(10)[labels]):
         other = ann.Dataset(wrapped(images), wrapped(rows), None, None)
         net, _ = trained(ann.get_backend("cpu"), other, SMALL, weights=wrapped(np.ones(500)))
@@ -222,7 +268,9 @@ def test_a_recipe_that_does_not_fit(dataset, changes, message):
 
 def test_other_things_than_a_data_set_and_a_recipe(dataset):
     net = network_of(ann.get_backend("cpu"), 64, 10)
-    with pytest.raises(ValueError, match=r"dataset: expected an ann.Dataset, got ndarray; ann.load_dataset makes"):
+    with pytest.raises(
+        ValueError, match=r"dataset: expected an ann.Dataset, got ndarray; ann.load_dataset makes"
+    ):
         ann.fit(net, dataset.train_images, dataset.train_labels)
     with pytest.raises(ValueError, match=r"recipe: expected an ann.Recipe, got int"):
         ann.fit(net, dataset, 3)
@@ -231,8 +279,15 @@ def test_other_things_than_a_data_set_and_a_recipe(dataset):
 
 
 def test_callbacks_and_checkpoints_of_the_wrong_kind(dataset):
-    for wrong in ({"callbacks": print}, {"callbacks": None}, {"callbacks": [3]}, {"checkpoints": "x.npz"}):
-        with pytest.raises(ValueError, match=r"callbacks: expected a list of functions, .* ann.Checkpoints\(path\)"):
+    for wrong in (
+        {"callbacks": print},
+        {"callbacks": None},
+        {"callbacks": [3]},
+        {"checkpoints": "x.npz"},
+    ):
+        with pytest.raises(
+            ValueError, match=r"callbacks: expected a list of functions, .* ann.Checkpoints\(path\)"
+        ):
             ann.fit(network_of(ann.get_backend("cpu"), 64, 10), dataset, SMALL, **wrong)
 
 
@@ -244,7 +299,9 @@ def test_a_callback_ends_training(dataset):
 
 def test_early_stopping_restores_the_best(dataset):
     """Of a run that gets worse: the parameters are those of a run that ends with its best epoch."""
-    recipe = dataclasses.replace(SMALL, learning_rate=3.0, epochs=12, schedule="constant", early_stopping=3)
+    recipe = dataclasses.replace(
+        SMALL, learning_rate=3.0, epochs=12, schedule="constant", early_stopping=3
+    )
     net, reports = trained(ann.get_backend("cpu"), dataset, recipe)
     scores = [(report.validation.errors, report.validation.loss) for report in reports]
     best = scores.index(min(scores))
@@ -256,7 +313,9 @@ def test_early_stopping_restores_the_best(dataset):
         callbacks=[lambda r: r.epoch == best + 1],
     )
     np.testing.assert_array_equal(net.parameters, plain.parameters)
-    assert (net.predict(dataset.train_images[-60:]) != dataset.train_labels[-60:]).sum() == scores[best][0]
+    assert (net.predict(dataset.train_images[-60:]) != dataset.train_labels[-60:]).sum() == scores[
+        best
+    ][0]
 
 
 def test_recipes_as_json(dataset):
@@ -272,7 +331,9 @@ def test_recipes_as_json(dataset):
 def test_combinations_that_make_no_sense():
     with pytest.raises(ValueError, match="early_stopping: it needs validation images"):
         ann.Recipe(early_stopping=1)
-    with pytest.raises(ValueError, match="batch_norm: it needs batches of several images, and batch_size is 1"):
+    with pytest.raises(
+        ValueError, match="batch_norm: it needs batches of several images, and batch_size is 1"
+    ):
         ann.Recipe(batch_norm=True, batch_size=1)
 
 
@@ -287,8 +348,14 @@ def test_data_that_do_not_fit(dataset):
     ("labels", "message"),
     [
         (np.zeros(501, np.uint8), "expected 500 labels, one for each image, got 501"),
-        (np.zeros((500, 11), np.uint8), r"expected shape \(500, 10\), or \(500,\) integer labels, got \(500, 11\)"),
-        (np.full((500, 10), 2.0), "expected rows of numbers from 0 to 1 for this loss, got 2.0 to 2.0"),
+        (
+            np.zeros((500, 11), np.uint8),
+            r"expected shape \(500, 10\), or \(500,\) integer labels, got \(500, 11\)",
+        ),
+        (
+            np.full((500, 10), 2.0),
+            "expected rows of numbers from 0 to 1 for this loss, got 2.0 to 2.0",
+        ),
         (np.zeros(500), "expected integers of shape"),
         (None, "expected a NumPy array"),
     ],
@@ -307,7 +374,9 @@ def floats_of(dataset):
     return dataclasses.replace(dataset, train_images=dataset.train_images / np.float32(255.0))
 
 
-EVERYTHING = dataclasses.replace(SMALL, input_dropout=0.1, dropout=0.1, label_smoothing=0.1, batch_norm=True)
+EVERYTHING = dataclasses.replace(
+    SMALL, input_dropout=0.1, dropout=0.1, label_smoothing=0.1, batch_norm=True
+)
 
 
 @pytest.mark.parametrize("recipe", [SMALL, EVERYTHING, dataclasses.replace(SMALL, adversarial=0.5)])
@@ -317,7 +386,9 @@ def test_floats_and_target_rows_train_like_pixels_and_labels(backend, dataset, r
     recipe = dataclasses.replace(recipe, committee=committee, validation=60)
     pixels, of_pixels = trained(backend, dataset, recipe)
     rows = np.eye(10)[dataset.train_labels]
-    floats, of_floats = trained(backend, dataclasses.replace(floats_of(dataset), train_labels=rows), recipe)
+    floats, of_floats = trained(
+        backend, dataclasses.replace(floats_of(dataset), train_labels=rows), recipe
+    )
     close(floats, pixels, 1e-3)
     for one, other in zip(of_pixels, of_floats, strict=True):
         assert one.loss == pytest.approx(other.loss, rel=1e-3)
@@ -332,15 +403,31 @@ def test_floats_that_cannot_be_trained_on(dataset):
         trained(cpu, floats, dataclasses.replace(SMALL, rotation=5.0))
     images = floats.train_images.copy()
     images[3, 2, 1] = np.inf
-    with pytest.raises(ValueError, match="train_images: expected finite float32 numbers, got inf at"):
+    with pytest.raises(
+        ValueError, match="train_images: expected finite float32 numbers, got inf at"
+    ):
         trained(cpu, dataclasses.replace(dataset, train_images=images), SMALL)
-    with pytest.raises(ValueError, match="train_images: expected floats, or uint8 pixels, got dtype int64"):
-        trained(cpu, dataclasses.replace(dataset, train_images=dataset.train_images.astype(np.int64)), SMALL)
-    with pytest.warns(ann.TrainingWarning, match="train_images: inputs reach 2.. but should lie between 0 and 1"):
-        trained(cpu, dataclasses.replace(dataset, train_images=dataset.train_images.astype(np.float32)), SMALL)
+    with pytest.raises(
+        ValueError, match="train_images: expected floats, or uint8 pixels, got dtype int64"
+    ):
+        trained(
+            cpu,
+            dataclasses.replace(dataset, train_images=dataset.train_images.astype(np.int64)),
+            SMALL,
+        )
+    with pytest.warns(
+        ann.TrainingWarning, match="train_images: inputs reach 2.. but should lie between 0 and 1"
+    ):
+        trained(
+            cpu,
+            dataclasses.replace(dataset, train_images=dataset.train_images.astype(np.float32)),
+            SMALL,
+        )
 
 
-@pytest.mark.parametrize("recipe", [SMALL, EVERYTHING, dataclasses.replace(SMALL, adversarial=0.5, committee=2)])
+@pytest.mark.parametrize(
+    "recipe", [SMALL, EVERYTHING, dataclasses.replace(SMALL, adversarial=0.5, committee=2)]
+)
 @pytest.mark.slow
 def test_equal_weights_change_nothing(backend, dataset, recipe):
     plain, _ = trained(backend, dataset, recipe)
@@ -357,7 +444,9 @@ def test_a_weight_counts_like_so_many_images(backend, dataset):
         train_images=dataset.train_images.repeat(times, axis=0),
         train_labels=dataset.train_labels.repeat(times),
     )
-    one, _ = trained(backend, repeated, dataclasses.replace(whole, batch_size=len(repeated.train_labels)))
+    one, _ = trained(
+        backend, repeated, dataclasses.replace(whole, batch_size=len(repeated.train_labels))
+    )
     other, _ = trained(backend, dataset, dataclasses.replace(whole, batch_size=500), weights=times)
     plain, _ = trained(backend, dataset, dataclasses.replace(whole, batch_size=500))
     close(other, one, 1e-4)
@@ -378,7 +467,12 @@ def test_weights_that_do_not_fit(dataset):
             trained(ann.get_backend("cpu"), dataset, SMALL, weights=wrong)
     weights[:440] = 0
     with pytest.raises(ValueError, match="all training images have weight zero"):
-        trained(ann.get_backend("cpu"), dataset, dataclasses.replace(SMALL, validation=60), weights=weights)
+        trained(
+            ann.get_backend("cpu"),
+            dataset,
+            dataclasses.replace(SMALL, validation=60),
+            weights=weights,
+        )
 
 
 def test_weights_belong_to_the_run(dataset, tmp_path):
@@ -387,7 +481,14 @@ def test_weights_belong_to_the_run(dataset, tmp_path):
     cpu, weights = ann.get_backend("cpu"), np.linspace(0.5, 2, 500)
     whole, _ = trained(cpu, dataset, SMALL, weights=weights)
     batches = iter(range(1000))
-    trained(cpu, dataset, SMALL, weights=weights, checkpoints=place, on_batch=lambda size: next(batches) == 20)
+    trained(
+        cpu,
+        dataset,
+        SMALL,
+        weights=weights,
+        checkpoints=place,
+        on_batch=lambda size: next(batches) == 20,
+    )
     for other in (None, weights[::-1]):
         with pytest.raises(ann.CheckpointError):
             trained(cpu, dataset, SMALL, weights=other, checkpoints=place)
@@ -454,10 +555,17 @@ def test_recipes_are_checked(field, value):
 def test_recipe_flags_name_every_field_that_is_not_as_by_default():
     assert ann.Recipe().flags() == []
     other = {
-        field.name: {float: 0.25, int: 3, str: "tanh", bool: True, tuple: ()}[type(getattr(ann.Recipe(), field.name))]
+        field.name: {float: 0.25, int: 3, str: "tanh", bool: True, tuple: ()}[
+            type(getattr(ann.Recipe(), field.name))
+        ]
         for field in dataclasses.fields(ann.Recipe)
     }
-    other |= {"output_activation": "softmax", "loss": "quadratic", "optimizer": "sgd", "schedule": "step"}
+    other |= {
+        "output_activation": "softmax",
+        "loss": "quadratic",
+        "optimizer": "sgd",
+        "schedule": "step",
+    }
     words = ann.Recipe(**other | {"adversarial": 0.0}).flags()  # which batch_norm excludes
     assert words[:2] == ["--hidden", "none"]
     names = [word.removeprefix("--") for word in words if word.startswith("--")]

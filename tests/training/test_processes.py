@@ -23,7 +23,10 @@ def data(tmp_path_factory):
 
 def trained(processes, recipe, data, backend=None, **options):
     network = network_for(
-        recipe, backend or ann.get_backend("cpu"), options.pop("seed", 3), options.pop("dtype", "float32")
+        recipe,
+        backend or ann.get_backend("cpu"),
+        options.pop("seed", 3),
+        options.pop("dtype", "float32"),
     )
     reports = ann.fit(network, data, recipe, processes=processes, **options)
     return network.backend.to_host(network.parameters).copy(), reports
@@ -34,10 +37,14 @@ def trained(processes, recipe, data, backend=None, **options):
 def test_the_same_training_as_alone(data, name, size):
     recipe = CASES[name]
     expected, reports = trained(SINGLE_PROCESS, recipe, data)
-    for parameters, found in fake_processes.together(size, lambda processes: trained(processes, recipe, data)):
+    for parameters, found in fake_processes.together(
+        size, lambda processes: trained(processes, recipe, data)
+    ):
         # in float32, after tens of steps, of sums in another order
         np.testing.assert_allclose(parameters, expected, rtol=0, atol=2e-3 * np.abs(expected).max())
-        assert [report.loss for report in found] == pytest.approx([report.loss for report in reports], rel=1e-3)
+        assert [report.loss for report in found] == pytest.approx(
+            [report.loss for report in reports], rel=1e-3
+        )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -45,11 +52,15 @@ def test_the_same_training_as_alone_to_rounding(data, name):
     """In float64 nothing but rounding is left to differ."""
     recipe = CASES[name]
     expected, reports = trained(SINGLE_PROCESS, recipe, data, dtype="float64")
-    members = fake_processes.together(3, lambda processes: trained(processes, recipe, data, dtype="float64"))
+    members = fake_processes.together(
+        3, lambda processes: trained(processes, recipe, data, dtype="float64")
+    )
     for parameters, found in members:
         np.testing.assert_allclose(parameters, expected, rtol=0, atol=1e-9)
         np.testing.assert_array_equal(parameters, members[0][0])  # the very same in all
-        assert [report.loss for report in found] == pytest.approx([report.loss for report in reports], rel=1e-9)
+        assert [report.loss for report in found] == pytest.approx(
+            [report.loss for report in reports], rel=1e-9
+        )
 
 
 @pytest.mark.parametrize("name", ["sgd", "regularized", "batch norm", "committee"])
@@ -81,7 +92,9 @@ def test_held_out_images_and_early_stopping(data):
         3, lambda processes: trained(processes, recipe, data, dtype="float64")
     ):
         np.testing.assert_allclose(parameters, expected, rtol=0, atol=1e-9)
-        assert [report.validation.errors for report in found] == [report.validation.errors for report in reports]
+        assert [report.validation.errors for report in found] == [
+            report.validation.errors for report in reports
+        ]
         assert found[-1].validation.loss == pytest.approx(reports[-1].validation.loss, rel=1e-9)
 
 
@@ -99,7 +112,9 @@ def test_weights_of_images(data, rng):
 @pytest.mark.parametrize("batches", [5, 10])
 def test_resumed_with_another_number(data, tmp_path, before, after, batches):
     """Stopped by one process alone, in the middle of an epoch; gone on with by others."""
-    recipe = ann.Recipe(hidden=(9,), batch_size=45, epochs=4, batch_norm=True, average=0.9, validation=30)
+    recipe = ann.Recipe(
+        hidden=(9,), batch_size=45, epochs=4, batch_norm=True, average=0.9, validation=30
+    )
     expected, reports = trained(SINGLE_PROCESS, recipe, data, dtype="float64")
     checkpoints = ann.Checkpoints(tmp_path / "run.npz", seconds=None)
 
@@ -111,16 +126,23 @@ def test_resumed_with_another_number(data, tmp_path, before, after, batches):
             count += 1
             return processes.rank == processes.size - 1 and count == batches
 
-        return trained(processes, recipe, data, dtype="float64", on_batch=on_batch, checkpoints=checkpoints)
+        return trained(
+            processes, recipe, data, dtype="float64", on_batch=on_batch, checkpoints=checkpoints
+        )
 
     for _, found in fake_processes.together(before, stopped):
         assert len(found) == (batches - 1) // 6
     members = fake_processes.together(
-        after, lambda processes: trained(processes, recipe, data, dtype="float64", checkpoints=checkpoints)
+        after,
+        lambda processes: trained(
+            processes, recipe, data, dtype="float64", checkpoints=checkpoints
+        ),
     )
     for parameters, found in members:
         np.testing.assert_allclose(parameters, expected, rtol=0, atol=1e-9)
-        assert [report.loss for report in found] == pytest.approx([report.loss for report in reports], rel=1e-9)
+        assert [report.loss for report in found] == pytest.approx(
+            [report.loss for report in reports], rel=1e-9
+        )
 
 
 def test_a_stop_after_a_checkpoint_that_could_not_be_written(data, tmp_path, monkeypatch):
@@ -147,7 +169,9 @@ def test_a_stop_after_a_checkpoint_that_could_not_be_written(data, tmp_path, mon
             return count == 3
 
         once = ann.Checkpoints(path, seconds=3600)
-        return trained(processes, recipe, data, dtype="float64", on_batch=on_batch, checkpoints=once)
+        return trained(
+            processes, recipe, data, dtype="float64", on_batch=on_batch, checkpoints=once
+        )
 
     # time is up after the third step, the last one, and not before
     passed = ann.training.checkpointer.Checkpointer._seconds_have_passed
@@ -163,7 +187,10 @@ def test_a_stop_after_a_checkpoint_that_could_not_be_written(data, tmp_path, mon
     monkeypatch.undo()
     checkpoints = ann.Checkpoints(path, seconds=None)
     members = fake_processes.together(
-        3, lambda processes: trained(processes, recipe, data, dtype="float64", checkpoints=checkpoints)
+        3,
+        lambda processes: trained(
+            processes, recipe, data, dtype="float64", checkpoints=checkpoints
+        ),
     )
     for parameters, _ in members:
         np.testing.assert_allclose(parameters, expected, rtol=0, atol=1e-9)
@@ -188,13 +215,17 @@ def test_one_line_for_what_differs(data, tmp_path):
         return trained(processes, recipe, data, seed=3 + processes.rank)
 
     def with_another_recipe(processes):
-        return trained(processes, dataclasses.replace(recipe, momentum=0.5) if processes.rank else recipe, data)
+        return trained(
+            processes, dataclasses.replace(recipe, momentum=0.5) if processes.rank else recipe, data
+        )
 
     def with_too_few(processes):
         return trained(processes, ann.Recipe(hidden=(4,), batch_size=2), data)
 
     def with_an_error_in_one(processes):
-        return trained(processes, ann.Recipe(hidden=(4,), batch_size=400 if processes.rank == 1 else 40), data)
+        return trained(
+            processes, ann.Recipe(hidden=(4,), batch_size=400 if processes.rank == 1 else 40), data
+        )
 
     for work, words in (
         (with_other_data, "process 2 differs from process 0 in its data"),
@@ -204,11 +235,15 @@ def test_one_line_for_what_differs(data, tmp_path):
         (with_an_error_in_one, "process 1: batch_size: 400 is more than the 300 training images"),
     ):
         found = fake_processes.together(3, work)
-        assert all(isinstance(error, (ValueError, ann.AnnError)) and words in str(error) for error in found), found
+        assert all(
+            isinstance(error, (ValueError, ann.AnnError)) and words in str(error) for error in found
+        ), found
 
 
 def test_divergence_is_the_same_in_all(data):
-    recipe = ann.Recipe(hidden=(9,), activation="relu", optimizer="sgd", learning_rate=1e30, batch_size=50, epochs=5)
+    recipe = ann.Recipe(
+        hidden=(9,), activation="relu", optimizer="sgd", learning_rate=1e30, batch_size=50, epochs=5
+    )
 
     def work(processes):
         return trained(processes, recipe, data)
@@ -220,7 +255,8 @@ def test_shares_are_all_of_a_batch():
     for size in (1, 2, 3, 7):
         for images in range(1, 25):
             parts = [
-                shard(fake_processes.Member(rank, size, None, None), slice(100, 100 + images)) for rank in range(size)
+                shard(fake_processes.Member(rank, size, None, None), slice(100, 100 + images))
+                for rank in range(size)
             ]
             counted = [part for part, share in parts if share]
             assert counted[0].start == 100 and counted[-1].stop == 100 + images

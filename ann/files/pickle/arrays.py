@@ -96,7 +96,12 @@ class ArrayCalls:
                 raise ValueError("a number type that is not plain")
             target.order = state[1]
             return target
-        if type(target) is Unbuilt and len(state) == 5 and state[0] == 1 and type(state[3]) in (bool, int):
+        if (
+            type(target) is Unbuilt
+            and len(state) == 5
+            and state[0] == 1
+            and type(state[3]) in (bool, int)
+        ):
             _, shape, kind, fortran, data = state
             return _array(shape, kind, data, "F" if fortran else "C")
         raise TypeError
@@ -107,13 +112,23 @@ class ArrayCalls:
         return _array(shape, Type(dtype[1:], dtype[0]), data, "C")
 
     def _dtype(self, code: Any, align: Any, copy: Any) -> Type:
-        if type(code) is not str or code not in _TYPES or align not in (False, 0) or copy not in (True, 1):
+        if (
+            type(code) is not str
+            or code not in _TYPES
+            or align not in (False, 0)
+            or copy not in (True, 1)
+        ):
             raise ValueError(f"an array of {printable(code)}; known: {', '.join(_TYPES)}")
         return Type(code)
 
     def _reconstruct(self, kind: Any, shape: Any, code: Any) -> Unbuilt:
         empty = type(shape) is tuple and len(shape) == 1 and type(shape[0]) is int and shape[0] == 0
-        if kind != Name("ndarray") or not empty or type(code) is not Data or bytes(code.view) != b"b":
+        if (
+            kind != Name("ndarray")
+            or not empty
+            or type(code) is not Data
+            or bytes(code.view) != b"b"
+        ):
             raise TypeError
         return Unbuilt()
 
@@ -148,5 +163,7 @@ def _array(shape: Any, kind: Any, data: Any, order: Any) -> np.ndarray:
         or math.prod(shape) * int(kind.code[1]) != len(data.view)
     ):
         raise ValueError(_NO_ARRAY)
-    array: np.ndarray = np.frombuffer(data.view, dtype=kind.order + kind.code).reshape(shape, order=order)
+    array: np.ndarray = np.frombuffer(data.view, dtype=kind.order + kind.code).reshape(
+        shape, order=order
+    )
     return array

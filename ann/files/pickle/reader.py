@@ -61,7 +61,11 @@ class _Machine:
         self._text, self._arrays = 0, ArrayCalls()
 
     def run(self) -> Any:
-        if bytes(self._data[:1]) != b"\x80" or len(self._data) < 2 or self._data[1] not in _PROTOCOLS:
+        if (
+            bytes(self._data[:1]) != b"\x80"
+            or len(self._data) < 2
+            or self._data[1] not in _PROTOCOLS
+        ):
             raise ValueError(f"it is not a pickle of protocol {_PROTOCOLS[0]} to {_PROTOCOLS[-1]}")
         self._position = 2
         for _ in range(_MAX_INSTRUCTIONS):
@@ -74,7 +78,9 @@ class _Machine:
                     return self.result()
                 _INSTRUCTIONS[opcode](self)
             except (IndexError, TypeError, UnicodeError):
-                raise ValueError(f"broken pickle instruction 0x{opcode:02x} at byte {start}") from None
+                raise ValueError(
+                    f"broken pickle instruction 0x{opcode:02x} at byte {start}"
+                ) from None
         raise ValueError(f"more than {_MAX_INSTRUCTIONS} pickle instructions")
 
     # Bytes and the stack
@@ -202,7 +208,9 @@ class _Machine:
 
     def recall(self, code: str) -> None:
         value = self._memo[self._number(code)]
-        if type(value) not in (str, Name, Type) and not (type(value) is Data and len(value.view) == 1):
+        if type(value) not in (str, Name, Type) and not (
+            type(value) is Data and len(value.view) == 1
+        ):
             # containers could contain themselves or grow exponentially; arrays would be copied
             raise ValueError("something other than a string is used twice")
         if type(value) is str:

@@ -15,4 +15,6 @@ def pytest_terminal_summary(terminalreporter):
     if tried:
         families = ", ".join(f"{count:,} {name}" for name, count in tried.items())
         most = f"with at most {worst['calls']:,} calls and {worst['MB']:.0f} MB beyond the file"
-        terminalreporter.write_line(f"hostile files, each refused in the one way: {families}; {most}")
+        terminalreporter.write_line(
+            f"hostile files, each refused in the one way: {families}; {most}"
+        )

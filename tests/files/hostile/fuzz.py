@@ -37,7 +37,12 @@ def try_idx(path, data):
     import ann
     from ann.data.idx import read_idx
 
-    tried(path, data[1:], lambda path: read_idx(path, 1 if data[:1] > b"\x7f" else 3), ann.DataFileError)
+    tried(
+        path,
+        data[1:],
+        lambda path: read_idx(path, 1 if data[:1] > b"\x7f" else 3),
+        ann.DataFileError,
+    )
 
 
 def tried(path, data, load, error):
@@ -47,7 +52,9 @@ def tried(path, data, load, error):
         load(path)
     except error as refusal:
         text = str(refusal)
-        assert text.startswith(f"{path}: ") and text.isprintable() and len(text) < 500 + len(str(path))
+        assert (
+            text.startswith(f"{path}: ") and text.isprintable() and len(text) < 500 + len(str(path))
+        )
 
 
 TARGETS = {"model": try_model, "idx": try_idx}
@@ -69,7 +76,9 @@ def save(target, *folders):
     inputs = {path.read_bytes() for folder in folders for path in folder.iterdir()}
     inputs = sorted(inputs, key=lambda data: (len(data), data))
     CORPUS.mkdir(exist_ok=True)
-    (CORPUS / f"{target}.txt").write_text("".join(base64.b85encode(data).decode() + "\n" for data in inputs))
+    (CORPUS / f"{target}.txt").write_text(
+        "".join(base64.b85encode(data).decode() + "\n" for data in inputs)
+    )
     return len(inputs)
 
 
@@ -88,7 +97,10 @@ def fuzz(target, folders, options):
 
 def run(*words):
     """This program in a process of its own; what libFuzzer said."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parents[2]), str(HERE.parent)])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(HERE.parents[2]), str(HERE.parent)]),
+    }
     command = [sys.executable, str(HERE / "fuzz.py"), *map(str, words)]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
@@ -97,7 +109,9 @@ def main():
     parser = argparse.ArgumentParser(description="Fuzz a reader of files.")
     parser.add_argument("target", choices=tuple(TARGETS))
     parser.add_argument("--seconds", type=int, default=60)
-    parser.add_argument("--save", action="store_true", help="keep the inputs that reached something new, in corpus/")
+    parser.add_argument(
+        "--save", action="store_true", help="keep the inputs that reached something new, in corpus/"
+    )
     parser.add_argument("--child", nargs="*", help=argparse.SUPPRESS)
     flags, options = parser.parse_known_args()
     if flags.child is not None:
@@ -119,7 +133,9 @@ def main():
         if result.returncode or not executions:
             for path in Path(name).glob("*-*"):
                 print(f"{path.name}: {base64.b85encode(path.read_bytes()).decode()}")
-            sys.exit(f"{result.stderr[-3000:]}\nan input was neither read nor refused in the one way")
+            sys.exit(
+                f"{result.stderr[-3000:]}\nan input was neither read nor refused in the one way"
+            )
         coverage = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)", result.stderr)[-1]
         print(
             f"{flags.target}: {int(executions[1]):,} inputs, none escaped; "

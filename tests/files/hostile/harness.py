@@ -14,7 +14,10 @@ import ann
 
 tried = collections.Counter()  # how many files, by test module
 worst = {"calls": 0, "MB": 0.0}  # the most function calls and the most memory that any file took
-CALLS, BYTES = 4_000_000, 64 * 2**20  # limits for a refusal; the bytes do not include the file itself
+CALLS, BYTES = (
+    4_000_000,
+    64 * 2**20,
+)  # limits for a refusal; the bytes do not include the file itself
 HANG = 60  # seconds of processor time, many times what the slowest file takes on an idle machine
 
 
@@ -39,16 +42,27 @@ def little_cost(size):
 
 def assert_refused(load, path, data, error, about=None):
     """``load(path)`` raises this error for a file of these bytes; its message is returned."""
-    family = os.environ.get("PYTEST_CURRENT_TEST", "").split("::")[0].rpartition("/test_")[2].removesuffix(".py")
+    family = (
+        os.environ.get("PYTEST_CURRENT_TEST", "")
+        .split("::")[0]
+        .rpartition("/test_")[2]
+        .removesuffix(".py")
+    )
     tried[family.replace("_", " ")] += 1
-    path.unlink(missing_ok=True)  # a new file: some file systems make sure that one written over reaches the disk
+    path.unlink(
+        missing_ok=True
+    )  # a new file: some file systems make sure that one written over reaches the disk
     path.write_bytes(data)
     folder, environment, modules = os.listdir("."), dict(os.environ), set(sys.modules)
     with little_cost(len(data)), pytest.raises(ann.AnnError) as caught:
         load(path)
     message = str(caught.value)
     assert type(caught.value) is error and caught.value.__cause__ is None
-    assert message.startswith(f"{about or path}: ") and len(message) < 500 + len(str(path)) and message.isprintable()
+    assert (
+        message.startswith(f"{about or path}: ")
+        and len(message) < 500 + len(str(path))
+        and message.isprintable()
+    )
     assert (os.listdir("."), dict(os.environ), set(sys.modules)) == (folder, environment, modules)
     return message
 

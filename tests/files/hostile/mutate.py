@@ -31,7 +31,12 @@ def good_files():
     files = []
     for committee in (1, 2):
         net = ann.NeuralNetwork(layers, committee=committee)
-        net.recipe = {"optimizer": "sgd", "learning_rate": 0.1, "hidden": [3], "deep": {"a": [None, True, "text"]}}
+        net.recipe = {
+            "optimizer": "sgd",
+            "learning_rate": 0.1,
+            "hidden": [3],
+            "deep": {"a": [None, True, "text"]},
+        }
         net.self_test_images = np.arange(4, dtype=np.uint8).reshape(2, 2)
         files.append(net.to_bytes())
         contents = pickle.loads(files[-1])
@@ -101,7 +106,17 @@ VALUES = (
     "\n",
     "x" * 99,
 )
-VALUES += ([], {}, (), [1], {"a": 1}, {"scale": 1}, np.zeros((2, 2), "f4"), np.zeros(3, "f8"), np.ones((16, 2), "u1"))
+VALUES += (
+    [],
+    {},
+    (),
+    [1],
+    {"a": 1},
+    {"scale": 1},
+    np.zeros((2, 2), "f4"),
+    np.zeros(3, "f8"),
+    np.ones((16, 2), "u1"),
+)
 
 
 def changed(choice, files):
@@ -167,7 +182,11 @@ def main():
         except ann.ModelFileError as error:
             message = str(error)
             tests += "self-test" in message or "examples:" in message
-            if not message.isprintable() or len(message) > 500 + len(str(path)) or not message.startswith(f"{path}: "):
+            if (
+                not message.isprintable()
+                or len(message) > 500 + len(str(path))
+                or not message.startswith(f"{path}: ")
+            ):
                 sys.exit(f"number {number} of seed {seed}: {message!r}: {data!r}")
         except BaseException as error:
             sys.exit(f"number {number} of seed {seed}: {type(error).__name__}: {error}: {data!r}")

@@ -45,9 +45,17 @@ def called(function, module, name, *values):
         "BUILD": function + b"}" + text("x") + plain + b"sb",
         "BUILD of slots": function + b"N}" + text("x") + plain + b"s\x86b",
         "REDUCE in a call of what is allowed": b"cnumpy\nndarray\n" + function + plain + b"R\x85R",
-        "in place of an array's bytes": b"cnumpy\nndarray\n(K\x01\x85" + text("<f4") + function + plain + b"RtR",
+        "in place of an array's bytes": b"cnumpy\nndarray\n(K\x01\x85"
+        + text("<f4")
+        + function
+        + plain
+        + b"RtR",
         "as the state of an array": RECONSTRUCT + function + plain + b"Rb",
-        "as the type of an array": RECONSTRUCT + b"(K\x01K\x01\x85" + function + plain + b"R\x89C\x04\0\0\0\0tb",
+        "as the type of an array": RECONSTRUCT
+        + b"(K\x01K\x01\x85"
+        + function
+        + plain
+        + b"R\x89C\x04\0\0\0\0tb",
         "as a key": b"}" + function + plain + b"RNs",
         "in a set": b"\x8f(" + function + plain + b"R\x90",
         "of a name of what is allowed": b"cnumpy\nndarray\n" + function + b"\x85R",
@@ -76,10 +84,21 @@ def in_a_model(code):
     from ann.files.model_schema import FORMAT
 
     places = {"alone": code, "in a list": b"](" + code + b"e", "in a tuple": b"(" + code + b"t"}
-    for key in ("version", "layers", "loss", "recipe", "seed", "preprocessing", "examples", "sha256"):
+    for key in (
+        "version",
+        "layers",
+        "loss",
+        "recipe",
+        "seed",
+        "preprocessing",
+        "examples",
+        "sha256",
+    ):
         pairs = {"format": text(FORMAT), "version": b"K\x03", key: code}
         places[key] = b"}(" + b"".join(text(name) + value for name, value in pairs.items()) + b"u"
     layer = b"}(" + text("activation") + code + text("weight") + code + b"u"
-    places["layer"] = b"}(" + text("format") + text(FORMAT) + text("version") + b"K\x03" + text("layers") + b"]("
+    places["layer"] = (
+        b"}(" + text("format") + text(FORMAT) + text("version") + b"K\x03" + text("layers") + b"]("
+    )
     places["layer"] += layer + b"eu"
     return places

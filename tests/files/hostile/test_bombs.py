@@ -108,8 +108,18 @@ def doubling(levels):
 
 def layers_of(count):
     """A model with so many layers of one weight each."""
-    weight = pickle.dumps({"weight": np.ones((1, 1), "f4"), "bias": np.ones(1, "f4")}, protocol=4)[2:-1]
-    layer = b"}(" + text("input_dim") + b"K\x01" + text("output_dim") + b"K\x01" + text("activation") + text("relu")
+    weight = pickle.dumps({"weight": np.ones((1, 1), "f4"), "bias": np.ones(1, "f4")}, protocol=4)[
+        2:-1
+    ]
+    layer = (
+        b"}("
+        + text("input_dim")
+        + b"K\x01"
+        + text("output_dim")
+        + b"K\x01"
+        + text("activation")
+        + text("relu")
+    )
     return b"](" + (layer + weight + b"u") * count + b"e"
 
 
@@ -132,12 +142,16 @@ LARGE = {
     "one text used often": b"](" + text("\x01" * 60_000) + b"\x94" + b"h\x00" * 99_000 + b"e",
     "a short text used often": b"](" + text("\x01" * 200) + b"\x94" + b"h\x00" * 99_000 + b"e",
     "texts as bytes": ENCODED,
-    "an array as a shape": b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\n" + ZEROS + b"\x85C\x01btR",
+    "an array as a shape": b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\n"
+    + ZEROS
+    + b"\x85C\x01btR",
     "memoized": b"N" + b"\x94" * 99_000,
     "names": b"](" + b"cnumpy\nndarray\n0" * 30_000 + b"e",
     "types": b"](" + b"cnumpy\ndtype\n(" * 10_000 + b"e",
     "keys": b"}(" + b"".join(text(str(number)) + b"N" for number in range(40_000)) + b"u",
-    "keys of one hash": b"}(" + b"".join(text("a" * number) + b"N" for number in range(2000)) + b"u",
+    "keys of one hash": b"}("
+    + b"".join(text("a" * number) + b"N" for number in range(2000))
+    + b"u",
     "many layers": layers_of(2000),
     "bytes": b"B" + struct.pack("<I", 20 * 2**20) + bytes(20 * 2**20),
     "bytes in pieces": b"](" + (b"B" + struct.pack("<I", 2**20) + bytes(2**20)) * 20 + b"e",
@@ -164,7 +178,8 @@ def test_large_streams(tmp_path, code):
 
 
 @pytest.mark.parametrize(
-    "first", [b"\x80", b"\x80\x00", b"\x80\x01", b"\x80\x06", b"\x80\xff", b"", b"PK\x03\x04", b"\x93NUMPY"]
+    "first",
+    [b"\x80", b"\x80\x00", b"\x80\x01", b"\x80\x06", b"\x80\xff", b"", b"PK\x03\x04", b"\x93NUMPY"],
 )
 def test_other_beginnings(tmp_path, first):
     assert_no_model(tmp_path / "model", first + b"N.")
@@ -177,7 +192,9 @@ def test_the_largest_files(tmp_path):
     for data in (bytes(2**28), b"\x80\x04" + b"N" * (2**28 - 2)):
         assert_no_model(tmp_path / "model", data)
     size = 2**28 - 200
-    head = b"\x80\x04}(" + text("format") + text(FORMAT) + text("version") + b"K\x03" + text("layers")
+    head = (
+        b"\x80\x04}(" + text("format") + text(FORMAT) + text("version") + b"K\x03" + text("layers")
+    )
     array = b"cnumpy\nndarray\n(J" + struct.pack("<i", size // 4) + b"\x85" + text("<f4")
     array += b"B" + struct.pack("<I", size // 4 * 4) + bytes(size // 4 * 4) + b"tR"
     assert_no_model(tmp_path / "model", head + array + b"u.")
@@ -187,7 +204,14 @@ def test_the_largest_files(tmp_path):
 
 def model(layers, **more):
     """The bytes of a version 3 file of these layers, with its right checksum."""
-    contents = {"format": FORMAT, "version": 3, "layers": layers, "loss": "quadratic", "seed": 0, "recipe": None}
+    contents = {
+        "format": FORMAT,
+        "version": 3,
+        "layers": layers,
+        "loss": "quadratic",
+        "seed": 0,
+        "recipe": None,
+    }
     contents |= {"preprocessing": {"scale": 1 / 255}, "examples": None, **more}
     contents["sha256"] = checksum(contents)
     return pickle.dumps(contents, protocol=4)
@@ -196,7 +220,13 @@ def model(layers, **more):
 def layer(*shape, activation="identity", **options):
     """Of weights of this shape, (I, O) or (K, I, O)."""
     weight, bias = np.zeros(shape, "f4", **options), np.zeros((*shape[:-2], shape[-1]), "f4")
-    return {"input_dim": shape[-2], "output_dim": shape[-1], "activation": activation, "weight": weight, "bias": bias}
+    return {
+        "input_dim": shape[-2],
+        "output_dim": shape[-1],
+        "activation": activation,
+        "weight": weight,
+        "bias": bias,
+    }
 
 
 def wrong_examples(inputs, outputs, count=16):
@@ -226,14 +256,23 @@ MODELS = {
     ),
     "of many inputs": ([layer(10**6, 1)], wrong_examples(10**6, 1, 1)),
     "of many outputs": ([layer(1, 10**6)], wrong_examples(1, 10**6, 1)),
-    "of wide members": ([layer(20, 1, 10**5, activation="swish"), layer(20, 10**5, 1)], wrong_examples(1, 1, 1)),
+    "of wide members": (
+        [layer(20, 1, 10**5, activation="swish"), layer(20, 10**5, 1)],
+        wrong_examples(1, 1, 1),
+    ),
     "large": ([layer(8000, 7800)], wrong_examples(8000, 7800)),
-    "of the widest layers": ([layer(1, WIDEST, activation="gelu"), layer(WIDEST, 60)], wrong_examples(1, 60, 1)),
+    "of the widest layers": (
+        [layer(1, WIDEST, activation="gelu"), layer(WIDEST, 60)],
+        wrong_examples(1, 60, 1),
+    ),
     "of most inputs": ([layer(WIDEST, 60)], wrong_examples(WIDEST, 60, 1)),
     "of most outputs": ([layer(58, WIDEST)], wrong_examples(58, WIDEST, 1)),
     "of the widest layers, again and again": (pairs(20, WIDEST, "gelu"), wrong_examples(1, 1, 1)),
     "of wide layers, again and again": (pairs(300, 2**16, "softplus"), wrong_examples(1, 1, 1)),
-    "of many tiny members": ([layer(2**19, 2, 2, activation="softmax") for _ in range(8)], wrong_examples(2, 2, 1)),
+    "of many tiny members": (
+        [layer(2**19, 2, 2, activation="softmax") for _ in range(8)],
+        wrong_examples(2, 2, 1),
+    ),
 }
 
 
@@ -250,9 +289,13 @@ def test_models_that_are_refused_for_their_examples_alone(tmp_path, name):
 
 
 def test_too_many_examples(tmp_path):
-    message = assert_no_model(tmp_path / "model", model([layer(1, 1)], examples=wrong_examples(1, 1, 17)))
+    message = assert_no_model(
+        tmp_path / "model", model([layer(1, 1)], examples=wrong_examples(1, 1, 17))
+    )
     assert "examples: 17 images, expected 1 to 16 for this network" in message
-    message = assert_no_model(tmp_path / "model", model([layer(100, 1, 4000)], examples=wrong_examples(1, 4000, 3)))
+    message = assert_no_model(
+        tmp_path / "model", model([layer(100, 1, 4000)], examples=wrong_examples(1, 4000, 3))
+    )
     assert "examples: 3 images, expected 1 to 2 for this network" in message
 
 
@@ -260,7 +303,9 @@ def test_arrays_in_columns(tmp_path):
     """What hashes and multiplies them would have to jump about in memory."""
     columns = [layer(2000, 1000)]
     columns[0]["weight"] = np.asfortranarray(columns[0]["weight"])
-    data = model([layer(2000, 1000)], examples=None).replace(b"\x89", b"\x88")  # NumPy's sign for such an array
+    data = model([layer(2000, 1000)], examples=None).replace(
+        b"\x89", b"\x88"
+    )  # NumPy's sign for such an array
     assert_no_model(tmp_path / "model", data)
     with pytest.raises(ValueError, match="not in C order"):
         model(columns, examples=None)
@@ -273,7 +318,9 @@ def test_members_that_are_too_wide_together(tmp_path):
 
 def test_tiny_members_with_many_layers(tmp_path):
     """Softmax takes its time for each row, however short."""
-    message = assert_no_model(tmp_path / "model", model([layer(2**19, 2, 2, activation="softmax") for _ in range(9)]))
+    message = assert_no_model(
+        tmp_path / "model", model([layer(2**19, 2, 2, activation="softmax") for _ in range(9)])
+    )
     assert "its members together have more than 4194304 layers" in message
 
 
@@ -284,7 +331,9 @@ def test_outputs_that_depend_on_the_order_of_a_sum(tmp_path):
     images = np.full((1, 3000), 255, "u1")
     contents = {"layers": [weights], "loss": "quadratic", "preprocessing": {"scale": 1 / 255}}
     outputs = self_test._outputs(contents, images)
-    (tmp_path / "model").write_bytes(model([weights], examples={"images": images, "outputs": outputs}))
+    (tmp_path / "model").write_bytes(
+        model([weights], examples={"images": images, "outputs": outputs})
+    )
     net = ann.load_model(tmp_path / "model")
     assert abs(net.apply(images) - outputs).max() > 0.5
 

@@ -26,7 +26,12 @@ TARGETS = {
     "getattr": ("builtins", "getattr", "x", "__class__"),
     "import": ("importlib", "import_module", "antigravity"),
     "numpy": ("numpy", "load", "hacked"),
-    "numpy, deep": ("numpy.testing._private.utils", "runstring", "import os; os.mkdir('hacked')", {}),
+    "numpy, deep": (
+        "numpy.testing._private.utils",
+        "runstring",
+        "import os; os.mkdir('hacked')",
+        {},
+    ),
     "numpy scalar": ("numpy._core.multiarray", "scalar", "x"),
     "dotted": ("numpy", "ndarray.__class__", "x"),
     "dunder": ("numpy", "__builtins__", "x"),
@@ -75,9 +80,16 @@ print(json.dumps(done))
 
 def test_the_attacks_are_real(tmp_path):
     """Python's own reader, in a process of its own, is harmed by them."""
-    cases = [(name, whole(code).hex()) for name, code in WAYS if name.startswith(("os,", "builtins,"))]
+    cases = [
+        (name, whole(code).hex()) for name, code in WAYS if name.startswith(("os,", "builtins,"))
+    ]
     child = subprocess.run(
-        [sys.executable, "-c", CHILD], input=json.dumps(cases), cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", CHILD],
+        input=json.dumps(cases),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     done = json.loads(child.stdout)
     for way in ("REDUCE", "OBJ", "INST", "in place of an array's bytes", "as a key", "in a set"):

@@ -138,7 +138,9 @@ CASES = {
     "a type of an order with no effect": built(dtype=state(order="|")),
     "a type of a long order": built(dtype=state(order="<<")),
     "a type with a list for an order": built(dtype=state(order=["<"])),
-    "a type with a short state": built(dtype=DTYPE + b"(" + text("f4") + b"\x89\x88tR" + b"K\x03\x85b"),
+    "a type with a short state": built(
+        dtype=DTYPE + b"(" + text("f4") + b"\x89\x88tR" + b"K\x03\x85b"
+    ),
     "a type with no state": built(dtype=DTYPE + b"(" + text("f4") + b"\x89\x88tR" + b")b"),
     "reconstruct of a subclass": b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nmemmap\nK\x00\x85C\x01btR",
     "reconstruct of a matrix": b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nmatrix\nK\x00\x85C\x01btR",
@@ -160,7 +162,12 @@ CASES = {
     "state of a list": b"]}b",
     "state of an array": array() + b"}b",
     "bytes used twice": b"\x80\x04"[2:] + FOUR + b"\x940" + array(data=b"h\x00") + b"\x85",
-    "an unbuilt array used twice": RECONSTRUCT + b"\x94(K\x01K\x01\x85" + F4 + b"\x89" + FOUR + b"tb0h\x00",
+    "an unbuilt array used twice": RECONSTRUCT
+    + b"\x94(K\x01K\x01\x85"
+    + F4
+    + b"\x89"
+    + FOUR
+    + b"tb0h\x00",
     "an array used twice": b"(" + array() + b"\x94h\x00t",
     "arguments used twice": b"(K\x01\x85" + text("<f4") + FOUR + b"t\x940" + NDARRAY + b"h\x00R",
     "arguments left over": b"(K\x01\x85" + text("<f4") + FOUR + b"t",
@@ -169,12 +176,20 @@ CASES = {
     "buffer without an order": FROM + b"(" + FOUR + F4 + b"K\x01\x85tR",
     "buffer over an array": frombuffer(data=array()),
     "encode to another codec": ENCODE + text("abcd") + text("zip") + b"\x86R",
-    "encode with an error handler": ENCODE + b"(" + text("abcd") + text("latin1") + text("x") + b"tR",
+    "encode with an error handler": ENCODE
+    + b"("
+    + text("abcd")
+    + text("latin1")
+    + text("x")
+    + b"tR",
     "encode of bytes": ENCODE + FOUR + text("latin1") + b"\x86R",
     "encode of what is not latin1": ENCODE + text("a€") + text("latin1") + b"\x86R",
     "encode left over": ENCODE + text("abcd") + text("latin1") + b"\x86R",
     "a long text that is not latin1": ENCODE + text("a" * 70_000 + "€") + text("latin1") + b"\x86R",
-    "a long text with one wide character": ENCODE + text("a" * 20_000_000 + "\U0001f600") + text("latin1") + b"\x86R",
+    "a long text with one wide character": ENCODE
+    + text("a" * 20_000_000 + "\U0001f600")
+    + text("latin1")
+    + b"\x86R",
     "a long text that is broken": ENCODE
     + b"X"
     + struct.pack("<I", 70_000)
@@ -182,15 +197,21 @@ CASES = {
     + text("latin1")
     + b"\x86R",
     "a long text alone": text("a" * 70_000),
-    "more text than there may be": (ENCODE + text("a" * 20_000_000) + text("latin1") + b"\x86R") * 2,
+    "more text than there may be": (ENCODE + text("a" * 20_000_000) + text("latin1") + b"\x86R")
+    * 2,
     "scalar": b"cnumpy._core.multiarray\nscalar\n(" + F4 + FOUR + b"tR",
-    "an unpickler of ufuncs": b"cnumpy._core\n_ufunc_reconstruct\n" + arguments("os", "system") + b"R",
+    "an unpickler of ufuncs": b"cnumpy._core\n_ufunc_reconstruct\n"
+    + arguments("os", "system")
+    + b"R",
 }
 
 
 @pytest.mark.parametrize(
     "code",
-    [pytest.param(code, id=name, marks=pytest.mark.slow if len(code) > 10**6 else ()) for name, code in CASES.items()],
+    [
+        pytest.param(code, id=name, marks=pytest.mark.slow if len(code) > 10**6 else ())
+        for name, code in CASES.items()
+    ],
 )
 def test_trick(tmp_path, monkeypatch, code):
     monkeypatch.chdir(tmp_path)
@@ -202,6 +223,11 @@ def test_trick(tmp_path, monkeypatch, code):
 def test_the_tricks_begin_with_what_is_allowed():
     """So that they are refused for what is wrong with them."""
     zero = np.zeros(1, dtype="f4")
-    for code in (array(), built(), frombuffer(), array(data=ENCODE + text("abcd") + text("latin1") + b"\x86R")):
+    for code in (
+        array(),
+        built(),
+        frombuffer(),
+        array(data=ENCODE + text("abcd") + text("latin1") + b"\x86R"),
+    ):
         found = read_pickle(whole(code))
         assert found.dtype == zero.dtype and found.shape == (1,)
