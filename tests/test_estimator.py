@@ -42,6 +42,7 @@ def checked(estimator):
     return Counter((result["check_name"], result["status"]) for result in results), results
 
 
+@pytest.mark.slow
 def test_all_of_scikit_learn_s_checks_that_its_own_passes():
     ours, results = checked(MLPClassifier())
     for result in results:

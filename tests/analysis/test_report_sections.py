@@ -12,6 +12,7 @@ optional("matplotlib")
 optional("scipy")
 
 
+@pytest.mark.slow
 def test_a_page_from_python(small_data):
     dataset = ann.load_dataset(small_data)
     recipe = ann.Recipe(hidden=(8,), epochs=2, batch_size=50)
