@@ -22,10 +22,10 @@ import ann
 from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
-from ann.cli.parser import Parser, check_suffix, number, whole
+from ann.cli.parser import Parser, number, whole
 from ann.cli.signals import Interruption, exit_with
 from ann.errors import require
-from ann.files.atomic import check_writable, write_atomically
+from ann.files.atomic import write_atomically
 
 EXAMPLES = """\
   python scripts/sweep.py
@@ -47,7 +47,7 @@ def main() -> None:
         from sweeping import page, storage, study, worker
 
         space = Space(flags)
-        check_files(flags)
+        storage.check_files(flags)
         backend = ann.get_backend(flags.device)
         dataset = study.without_test_images(load_dataset(flags.data))
         space.check_sizes(len(dataset.train_images), flags.validation)
@@ -70,16 +70,6 @@ def main() -> None:
         if interruption.signal:
             again = shlex.join(["python", *map(storage.without_passwords, sys.argv)])
             exit_with(interruption.signal, f"interrupted: the study is kept; continue: {again}")
-
-
-def check_files(flags: argparse.Namespace) -> None:
-    """Raise ValueError or OSError if the study or the page cannot be written."""
-    if not flags.storage:
-        raise ValueError("--storage: expected a file, or the address of a database")
-    check_suffix(flags.report, ".html")
-    check_writable(flags.report)
-    if os.path.abspath(flags.storage) == os.path.abspath(flags.report):
-        raise ValueError(f"--report {flags.report}: the study is kept there; name another file")
 
 
 def parse_flags() -> argparse.Namespace:

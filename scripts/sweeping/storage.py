@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import random
 import re
 import sqlite3
@@ -22,6 +24,8 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import TrialState
 
 from ann.cli.bootstrap import ROOT
+from ann.cli.parser import check_suffix
+from ann.files.atomic import check_writable
 
 _RETRIES = 3  # of a trial whose workers die, since the trial may be what kills them
 _ATTEMPTS = 6  # to create the tables of a database
@@ -220,3 +224,13 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def check_files(flags: argparse.Namespace) -> None:
+    """Raise ValueError or OSError if the study or the page cannot be written."""
+    if not flags.storage:
+        raise ValueError("--storage: expected a file, or the address of a database")
+    check_suffix(flags.report, ".html")
+    check_writable(flags.report)
+    if os.path.abspath(flags.storage) == os.path.abspath(flags.report):
+        raise ValueError(f"--report {flags.report}: the study is kept there; name another file")
