@@ -139,7 +139,7 @@ def _softplus(xp: Any, z: Array) -> Array:
 
     Its derivative is sigmoid(z) = 1 - exp(-y).
     """
-    return xp.clip(z, 0, LARGEST) + xp.log(1 + xp.exp(-xp.abs(z)))
+    return xp.clip(z, 0.0, LARGEST) + xp.log(1 + xp.exp(-xp.abs(z)))
 
 
 _BUILT_IN = (
@@ -150,11 +150,11 @@ _BUILT_IN = (
         lambda xp, z: SIZE * xp.tanh(STEEPNESS * z),
         lambda xp, y: STEEPNESS * (SIZE - y * y / SIZE),
     ),
-    Activation("relu", lambda xp, z: xp.clip(z, 0, LARGEST), _is_positive, init=he),
+    Activation("relu", lambda xp, z: xp.clip(z, 0.0, LARGEST), _is_positive, init=he),
     Activation(  # the derivative is 1 for y > 0, and the leak otherwise
         "leaky-relu",
         lambda xp, z: xp.maximum(z, LEAK * z),
-        lambda xp, y: xp.clip(_is_positive(xp, y), LEAK, 1),
+        lambda xp, y: xp.clip(_is_positive(xp, y), LEAK, 1.0),
         init=he,
     ),
     Activation("softplus", _softplus, lambda xp, y: 1 - xp.exp(-y), init=he),
