@@ -10,6 +10,7 @@ the 1 / N of the mean, so the gradients of parameters are sums over the batch.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,7 @@ class Parameter:
     decays: bool = False
 
 
-class Layer:
+class Layer(ABC):
     """Maps rows to rows. Results are in the layer's own arrays, which the next call overwrites.
 
     Attributes:
@@ -56,10 +57,11 @@ class Layer:
             setattr(self, parameter.name, values[parameter.name])
             setattr(self, f"{parameter.name}_gradient", gradients[parameter.name])
 
+    @abstractmethod
     def forward(self, x: Array) -> Array:
         """x -> y. ``backward`` reads x again, so it must not change in between."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backward(
         self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
     ) -> Array | None:
@@ -69,9 +71,8 @@ class Layer:
             grad: dL/dy. It may be overwritten.
             accumulate: parameter gradient = new gradient + accumulate * old one. SGD's momentum
                 and the second pass of adversarial training use it.
-            input_gradient: False if dL/dx is not needed; the result is then None.
+            input_gradient: False if dL/dx is not needed; the result may then be None.
         """
-        raise NotImplementedError
 
     def reserve(self, x: Array) -> None:
         """Allocate the working arrays if the batch size has changed."""
@@ -79,6 +80,7 @@ class Layer:
             self.count = x.shape[-2]
             self.allocate(x)
 
+    @abstractmethod
     def allocate(self, x: Array) -> None:
         """Allocate the working arrays for batches like x."""
 

@@ -8,6 +8,7 @@ over the N images.
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from ann.spelling import did_you_mean
 TargetRange = Literal["any", "unit", "distribution"]
 
 
-class Loss:
+class Loss(ABC):
     """A loss combined with an output activation.
 
     Attributes:
@@ -35,17 +36,17 @@ class Loss:
     def __init__(self, output: Activation) -> None:
         self.output = output
 
+    @abstractmethod
     def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
         """The mean loss of the batch, a device array (...). The arguments are not changed."""
-        raise NotImplementedError
 
     def gradient(self, backend: Backend, logits: Array, targets: Array, out: Array) -> None:
         """Write dL/dz, for the mean loss, to ``out``."""
         backend.elementwise(self.slope, logits, targets, 1.0 / logits.shape[-2], out=out)
 
+    @abstractmethod
     def slope(self, xp: Any, z: Array, t: Array, share: float) -> Array:
         """dL/dz for the loss of each image, times ``share``, which is 1 / N."""
-        raise NotImplementedError
 
 
 class CrossEntropy(Loss):

@@ -8,6 +8,7 @@ them vectors (..., P), and k for the number of the step, from 1.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from ann.backends.base import Array, Backend
 from ann.optim.scalars import Scalars
 
 
-class Optimizer:
+class Optimizer(ABC):
     """An update rule for the parameters and gradients of one network.
 
     Subclasses implement ``prepare`` and ``update``, and may set the class attributes for default
@@ -72,14 +73,15 @@ class Optimizer:
         self.state: dict[str, Array] = {}
         self.prepare(scalars)
 
+    @abstractmethod
     def prepare(self, scalars: Scalars) -> None:
         """Create vectors with ``add_state``, and numbers with ``scalars.add``.
 
         Keep no reference to ``scalars``: it holds functions that refer to the optimizer, and this
         cycle would keep the vectors alive after training.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def update(self) -> None:
         """Take one step with the current gradients, which may be overwritten."""
         raise NotImplementedError
