@@ -1,7 +1,5 @@
 """Joins networks that were trained separately into a committee, which is used like a network."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 

@@ -5,8 +5,6 @@ Each message is one line that says what is wrong, where, and what to do. Wrong a
 ``json.JSONDecodeError``. An optional library that is not installed is an ``ImportError``.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 from typing import Any

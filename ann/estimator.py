@@ -3,12 +3,10 @@ also on a GPU. It needs the extra ``sklearn``, so it must be imported explicitly
 ann.estimator``.
 """
 
-from __future__ import annotations
-
 import copy
 from dataclasses import fields, replace
 from inspect import Parameter, Signature
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -90,7 +88,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     __init__.__signature__ = _SIGNATURE  # type: ignore[attr-defined]  # read by scikit-learn
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPClassifier:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a new network. If training fails, the estimator does not change.
 
         Args:

@@ -2,8 +2,6 @@
 be saved and pickled. The mathematics is in ``nn.network``.
 """
 
-from __future__ import annotations
-
 import copy
 import os
 import warnings
@@ -170,7 +168,7 @@ class NeuralNetwork(SetOnce):
         """The members' seeds."""
         return range(self.seed, self.seed + self.committee)
 
-    def member(self, number: int) -> NeuralNetwork:
+    def member(self, number: int) -> "NeuralNetwork":
         """A copy of one network of a committee, counted from 0. Raises ValueError if there is none."""
         if check_count("number", number, at_least=0) >= self.committee:
             raise ValueError(f"number: expected 0 to {self.committee - 1}, got {number}")
@@ -331,7 +329,7 @@ class NeuralNetwork(SetOnce):
         self.__init__(*state["arguments"])  # type: ignore[misc]
         self.recipe, self.self_test_images = state["recipe"], state["self_test_images"]
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> NeuralNetwork:
+    def __deepcopy__(self, memo: dict[int, Any]) -> "NeuralNetwork":
         """A copy on the same device."""
         state = self.__getstate__()
         layers, loss, _, *rest = state["arguments"]

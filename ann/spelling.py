@@ -1,7 +1,5 @@
 """Suggests names instead of an unknown one: its spelling here, a synonym, or a similar name."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Collection
 from typing import Any

@@ -3,8 +3,6 @@ is out of range instead of rejecting it. Every message names the argument, what 
 what was given.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

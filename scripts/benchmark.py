@@ -1,7 +1,5 @@
 """Measure the speed of training, prediction, distortion and start-up beside other libraries."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json

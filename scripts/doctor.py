@@ -1,7 +1,5 @@
 """Check this machine and print, for each problem, how to fix it; or describe a model file."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

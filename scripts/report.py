@@ -1,7 +1,5 @@
 """Write a report on a trained network: one page of figures, which opens in any browser."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 import warnings

@@ -1,7 +1,5 @@
 """Try many networks, on one machine or many, and report which makes the fewest mistakes."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import shlex

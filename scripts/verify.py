@@ -1,7 +1,5 @@
 """Check that a device trains like the CPU, and that its gradients are right."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import sys

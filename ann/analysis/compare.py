@@ -1,7 +1,5 @@
 """Two networks on the same images: is one better or just luckier, and where do they differ?"""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -4,8 +4,6 @@ They need matplotlib (the extra ``plot``), which is imported when the first one 
 colours are ones that colour-blind readers can tell apart.
 """
 
-from __future__ import annotations
-
 import base64
 import html
 import importlib

@@ -3,8 +3,6 @@
 Every activation, loss and layer is tested this way, on any device.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import numpy as np

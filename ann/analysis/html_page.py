@@ -1,7 +1,5 @@
 """A self-contained HTML page: a list of facts, then sections with a title, a text and figures."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

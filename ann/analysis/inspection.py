@@ -2,8 +2,6 @@
 inputs, robustness to distortions, and nearest images.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

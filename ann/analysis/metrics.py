@@ -1,7 +1,5 @@
 """How good a network is, and how certain that is, computed on the host."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Does a device train like another one? The same training on both, value by value."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

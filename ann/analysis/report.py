@@ -6,8 +6,6 @@
 It needs matplotlib and SciPy (the extra ``report``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -105,7 +103,7 @@ class Tested(NamedTuple):
     predicted: np.ndarray
 
     @classmethod
-    def of(cls, network: NeuralNetwork, dataset: Dataset) -> Tested:
+    def of(cls, network: NeuralNetwork, dataset: Dataset) -> "Tested":
         """Apply the network to the test images."""
         outputs = network.apply(dataset.test_images)
         names = class_names(dataset.classes, network.output_dim)

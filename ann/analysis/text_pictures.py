@@ -1,7 +1,5 @@
 """Images as text, for terminals."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import TextIO
 

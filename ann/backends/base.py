@@ -3,8 +3,6 @@ host, and a few operations. They are written here with ``xp`` alone, which defin
 ``cpu`` and ``gpu`` do the same faster.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -102,7 +100,7 @@ class Backend:
         """Call a function that is not arithmetic, such as an all-reduce, and record the call."""
         function()
 
-    def recorder(self) -> Backend:
+    def recorder(self) -> "Backend":
         """A backend for the same device that can compile a step: record it and replay it."""
         return self
 

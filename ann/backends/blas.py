@@ -3,8 +3,6 @@
 the docstrings of ``prepare_matmul`` and ``prepare_axpby`` say what is computed.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import importlib
@@ -108,7 +106,7 @@ class _Held(functools.partial):  # type: ignore[type-arg]
 
     arrays: tuple[np.ndarray, ...]
 
-    def __new__(cls, function: Any, arguments: tuple[Any, ...], *arrays: np.ndarray) -> _Held:
+    def __new__(cls, function: Any, arguments: tuple[Any, ...], *arrays: np.ndarray) -> "_Held":
         held = super().__new__(cls, function, *arguments)
         held.arrays = arrays
         return held

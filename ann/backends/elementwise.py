@@ -2,8 +2,6 @@
 write, which are allocated in advance. Repeating the calls costs little more than the arithmetic.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial

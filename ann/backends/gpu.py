@@ -2,8 +2,6 @@
 only file that imports CuPy.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import re

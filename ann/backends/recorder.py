@@ -4,8 +4,6 @@ long as the arithmetic. So the first step is recorded as a list of prepared call
 replay it.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -184,7 +182,7 @@ def _play_together(first: Sequence[Call], *others: Sequence[Call]) -> None:
 
 
 @functools.cache
-def _pool() -> ThreadPoolExecutor:
+def _pool() -> "ThreadPoolExecutor":
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(processors(), "ann")

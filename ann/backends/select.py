@@ -2,8 +2,6 @@
 ``xp``, so the same backpropagation runs on every device.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from ann.backends.base import Backend

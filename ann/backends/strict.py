@@ -4,8 +4,6 @@ device arrays, implicit float64 and functions outside the standard, on any machi
 It needs the extra ``test``, so nothing in the package imports it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -6,8 +6,6 @@ Every operator is a ufunc. If an argument of a ufunc or function is not an array
 argument's ``__array_ufunc__`` or ``__array_function__`` instead. So nothing is computed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -39,10 +37,10 @@ class Operation:
     function: Any
     inputs: tuple[Any, ...]
     kinds: tuple[np.dtype, ...]
-    result: Symbol
+    result: "Symbol"
 
     @property
-    def symbols(self) -> list[Symbol]:
+    def symbols(self) -> list["Symbol"]:
         """The inputs that are symbols."""
         return [value for value in self.inputs if isinstance(value, Symbol)]
 
@@ -73,7 +71,9 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
     def __bool__(self) -> bool:
         raise UntraceableError("a decision that depends on a value")
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Symbol:
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any
+    ) -> "Symbol":
         if method != "__call__" or options or ufunc.nout != 1 or ufunc.signature:
             raise UntraceableError(f"the function {ufunc.__name__} with {[method, *options]}")
         if ufunc is np.power and type(inputs[1]) in (int, float) and inputs[1] in _POWERS:
@@ -86,7 +86,7 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
             raise UntraceableError(f"the function {function.__name__}")
         return _RULES[function](*inputs, **options)
 
-    def operation(self, function: Any, inputs: Any, kinds: Any, dtype: Any) -> Symbol:
+    def operation(self, function: Any, inputs: Any, kinds: Any, dtype: Any) -> "Symbol":
         """Add an operation to the tape; returns its result."""
         inputs = tuple(symbol_of(self.tape, value) for value in inputs)
         if not all(map(_is_numeric, inputs)) or np.dtype(dtype).kind not in _NUMERIC:

@@ -1,13 +1,11 @@
 """A network's answer for a picture: as text, as plain values and as a drawing."""
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -44,7 +42,7 @@ class Answer:
     @classmethod
     def of(
         cls, network: NeuralNetwork, names: Sequence[str], path: Path, picture: np.ndarray
-    ) -> Answer:
+    ) -> Self:
         """Prepare a picture, and apply a network of square images to it."""
         prepared = prepare(picture, math.isqrt(network.input_dim))
         outputs = network.apply(prepared.image[None])[0]

@@ -1,7 +1,5 @@
 """The start of every program, before NumPy is imported; it needs only the standard library."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

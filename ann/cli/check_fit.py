@@ -1,7 +1,5 @@
 """Whether a data set can be given to a network, with error messages that name the files of both."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import ann

@@ -1,7 +1,5 @@
 """Commands that a program prints for its user to run next."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

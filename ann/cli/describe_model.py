@@ -1,7 +1,5 @@
 """Networks and model files in words."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A training in words: its rates, and what came out of it."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ann.analysis.metrics import learnt_nothing

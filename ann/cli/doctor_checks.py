@@ -1,7 +1,5 @@
 """What scripts/doctor.py checks. Each check yields findings: what works, is absent or is wrong."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import importlib.util

@@ -1,9 +1,8 @@
 """Loads a data set and shows its download: a bar on a terminal, elsewhere one line per file."""
 
-from __future__ import annotations
-
 import os
 import sys
+from typing import Self
 
 from tqdm import tqdm
 
@@ -23,7 +22,7 @@ class DownloadBar:
     def __init__(self) -> None:
         self._name, self._bar = "", tqdm(disable=True)
 
-    def __enter__(self) -> DownloadBar:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -5,8 +5,6 @@ is worth more than its progress lines. At the end it reports on standard error t
 lost, and its exit code is 1. If a reader such as ``head`` closes its pipe, the rest is dropped without a message.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterator

@@ -3,8 +3,6 @@
 Looking at it does not change the training.
 """
 
-from __future__ import annotations
-
 import itertools
 import sys
 

@@ -1,7 +1,5 @@
 """Networks trained by a recipe, which are kept in a folder and not trained again."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

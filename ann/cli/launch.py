@@ -1,7 +1,5 @@
 """A program that several processes run together: the first one prints, and all end together."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys

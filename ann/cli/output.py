@@ -1,7 +1,5 @@
 """Printing: a line on standard output or standard error, and streams that never end a program."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The command line: a parser, the flags that several programs have, and types of arguments."""
 
-from __future__ import annotations
-
 import argparse
 import platform
 import runpy

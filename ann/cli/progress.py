@@ -1,8 +1,7 @@
 """The progress of a training on the screen."""
 
-from __future__ import annotations
-
 import sys
+from typing import Self
 
 from tqdm import tqdm
 
@@ -46,7 +45,7 @@ class Progress:
         if state:
             self._skip(state)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:

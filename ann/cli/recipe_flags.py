@@ -1,10 +1,9 @@
 """A flag for each field of a recipe, made from its help and bounds; ``--recipe`` and its list."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from ann.cli.errors import one_line_errors
@@ -21,7 +20,7 @@ def add_recipe_flags(parser: Parser) -> None:
     """Add a flag for each field of a recipe; a flag that is not given leaves no attribute."""
     default = Recipe()
     for field in dataclasses.fields(Recipe):
-        options = _options(str(field.type), **field.metadata["bounds"])
+        options = _options(field.type, **field.metadata["bounds"])
         metavar, explanation = field.metadata["metavar"], field.metadata["help"]
         if metavar:
             options["metavar"] = metavar
@@ -36,19 +35,14 @@ def add_recipe_flags(parser: Parser) -> None:
         parser.add_argument(flag, default=argparse.SUPPRESS, **options)
 
 
-def _options(type_name: str, **bounds: Any) -> dict[str, Any]:
+def _options(kind: Any, **bounds: Any) -> dict[str, Any]:
     """How argparse reads a value of this type."""
-    match type_name:
-        case "bool":
-            return {"action": argparse.BooleanOptionalAction}
-        case "str":
-            return {"choices": tuple(bounds["choices"])}
-        case "int":
-            return {"type": whole(**bounds)}
-        case "float":
-            return {"type": number(**bounds)}
-        case _:
-            return {"type": widths}
+    if kind is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    if kind is str:
+        return {"choices": tuple(bounds["choices"])}
+    readers: dict[Any, Callable[..., Any]] = {int: whole, float: number}
+    return {"type": readers[kind](**bounds) if kind in readers else widths}
 
 
 def widths(text: str) -> tuple[int, ...]:

@@ -3,8 +3,6 @@
 With them, the test images are used only once for each recipe and seed.
 """
 
-from __future__ import annotations
-
 import datetime
 import json
 import subprocess

@@ -1,11 +1,9 @@
 """Ctrl-C and SIGTERM. A training finishes its step first; exit codes are those of shells."""
 
-from __future__ import annotations
-
 import signal
 import sys
 import time
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from ann.cli.bootstrap import HEEDS_CTRL_C
 from ann.cli.output import warn
@@ -24,7 +22,7 @@ class Interruption:
     # seconds: a shaky finger, or a program that passes on the terminal's signal, means one Ctrl-C
     _PATIENCE = 2.0
 
-    def __enter__(self) -> Interruption:
+    def __enter__(self) -> Self:
         self._before = {signal.SIGTERM: signal.signal(signal.SIGTERM, self._note)}
         if HEEDS_CTRL_C:
             self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._note)

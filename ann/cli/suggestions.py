@@ -1,7 +1,5 @@
 """What a user probably meant by an unknown flag or value."""
 
-from __future__ import annotations
-
 import argparse
 import difflib
 import re

@@ -1,7 +1,5 @@
 """The result of a test: as text, as plain values and as a picture."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

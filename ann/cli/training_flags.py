@@ -1,7 +1,5 @@
 """The flags of scripts/train.py. A run that is resumed brings its own."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json

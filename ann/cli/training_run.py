@@ -1,7 +1,5 @@
 """The files of a training: its model and, in a run folder, its log, checkpoints and curves."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import shlex

@@ -3,8 +3,6 @@ Included are those whose checksums several independent projects publish. EMNIST 
 all its parts) and QMNIST (labels that are not IDX bytes) are not supported.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

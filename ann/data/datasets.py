@@ -1,7 +1,5 @@
 """Data sets: four IDX files -> host arrays, with checked labels, counts and shapes."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat

@@ -9,8 +9,6 @@ Ciresan et al. (2010).
 Letters: h, w height and width; N images in the batch; y counts rows and x columns.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

@@ -3,8 +3,6 @@ are resumed. A file gets its name only after its SHA-256 was checked, so a folde
 incomplete file.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib

@@ -5,8 +5,6 @@ corrections.
 Reading files needs Pillow and finding the ink needs SciPy: the extra ``picture``.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import warnings

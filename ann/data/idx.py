@@ -3,8 +3,6 @@ number of dimensions, each dimension as a big-endian 32-bit number, then the byt
 gzipped.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import struct

@@ -1,7 +1,5 @@
 """The contents of a network, for every export format."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -2,8 +2,6 @@
 safetensors for PyTorch, and NumPy's npz. All but npz need a library from the extra ``export``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from ann.export.npz import npz_bytes

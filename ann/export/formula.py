@@ -1,7 +1,5 @@
 """The formula of an activation in another language, from its trace (``backends.tracer``)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

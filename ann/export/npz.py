@@ -1,7 +1,5 @@
 """A network as NumPy's npz file."""
 
-from __future__ import annotations
-
 import io
 import json
 from typing import Any

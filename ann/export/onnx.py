@@ -1,7 +1,5 @@
 """A network as an ONNX model, for other runtimes."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -2,8 +2,6 @@
 the forward pass in JavaScript. The tests compare the page with this package, in a real browser.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import math

@@ -3,8 +3,6 @@ renamed, so a crash, a full disk or a power cut leaves the old file or the new o
 one. Also bounded reading of files, and locks on folders.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import importlib
@@ -12,7 +10,7 @@ import os
 import secrets
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
@@ -154,7 +152,7 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def locked(folder: Path, *, wait: bool = False) -> Lock:
+def locked(folder: Path, *, wait: bool = False) -> "Lock":
     """Lock a folder against other processes. The lock ends with the process, even if it is killed.
 
     Raises:
@@ -179,7 +177,7 @@ class Lock:
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
 
-    def __enter__(self) -> Lock:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:

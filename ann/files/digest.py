@@ -1,7 +1,5 @@
 """A checksum of arrays."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

@@ -15,8 +15,6 @@ The dict has these keys:
 ``read_model`` also reads what ``safetensors`` writes. ``model_schema`` checks the fields.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import os

@@ -3,8 +3,6 @@ the numbers, the self-test and the checksum. Everything that a stranger may have
 here; nothing is built.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -9,8 +9,6 @@ of the self-test are Base64, and ``sha256``, the checksum of the tensors and of 
 itself.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import math

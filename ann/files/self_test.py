@@ -2,8 +2,6 @@
 computes the outputs again, so a model that loads is a model that works on this machine.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any

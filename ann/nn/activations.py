@@ -5,8 +5,6 @@ All of them stay finite for inputs of +-1e4. Constants are Python numbers, so fl
 Letters: z (..., N, O) weighted sums, y (..., N, O) outputs, for N images and O neurons.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable

@@ -5,8 +5,6 @@ weights, so a trained network has no such layer.
 Ioffe & Szegedy (2015), algorithm 1; the gradients are in section 3.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

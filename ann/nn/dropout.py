@@ -4,8 +4,6 @@ The mask is a hash of image, epoch and neuron, so every backend computes the sam
 checkpoints need not store it.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from ann.backends.base import Array, Backend

@@ -3,8 +3,6 @@ that are too large saturate a layer, and weights that are too small pass on no s
 size depends on the activation.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

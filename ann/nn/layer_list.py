@@ -2,8 +2,6 @@
 checked before a network is built from it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

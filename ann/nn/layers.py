@@ -8,8 +8,6 @@ the mean loss with respect to the layer's output, dL/dy, and has the shape of y.
 the 1 / N of the mean, so the gradients of parameters are sums over the batch.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any

@@ -5,8 +5,6 @@ Letters: z (..., N, O) logits, y (..., N, O) outputs, t (..., N, O) target rows.
 over the N images.
 """
 
-from __future__ import annotations
-
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable

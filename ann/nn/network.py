@@ -9,11 +9,10 @@ A committee is K networks side by side. Every array gets a new first axis: param
 each other. In shapes, ``...`` is this axis; a single network does not have it.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Sequence
+from typing import Self
 
 from ann.backends.base import Array, Backend
 from ann.nn.layers import Layer
@@ -113,7 +112,7 @@ class Network:
         self.loss.output.forward(self.backend, logits, out=logits)
         return self.backend.xp.mean(logits, axis=0) if self.leading else logits
 
-    def with_own_arrays(self) -> Network:
+    def with_own_arrays(self) -> Self:
         """A copy with shared parameters and new working arrays: for a thread or batch size."""
         other = copy.copy(self)
         other.layers = tuple(copy.copy(layer) for layer in self.layers)

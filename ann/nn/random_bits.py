@@ -3,8 +3,6 @@
 Every backend gets the same bits, in any order, and none have to be stored or sent.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from ann.backends.base import Array, Backend

@@ -3,8 +3,6 @@ other. The host generates the numbers, so they are the same for every device. Ev
 uses none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Literal
 

@@ -2,8 +2,6 @@
 about equally fast. Here m is a running mean of the gradients and v one of their squares.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -3,8 +3,6 @@
 Each is a callable that a training step calls before or after the update.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

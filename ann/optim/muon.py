@@ -4,8 +4,6 @@ Most of a matrix's gradient lies in a few directions. Muon replaces the gradient
 matrix with orthonormal rows or columns.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

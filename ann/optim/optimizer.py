@@ -5,8 +5,6 @@ formulas use the letters of the papers: p parameters, g gradients, m and v runni
 them vectors (..., P), and k for the number of the step, from 1.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Optimizers by name."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ann.optim.adam import Adam, AdamW, RMSProp

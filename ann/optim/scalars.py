@@ -1,7 +1,5 @@
 """Numbers that change from step to step, such as the learning rate, for compiled steps to read."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ Large steps early on find a good region, and small ones at the end settle in it.
 first, unreliable gradients from causing large steps.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -7,8 +7,6 @@ the length of the step is fixed, not the change of each input. A moved image kee
 the dropout of the image; inputs that dropout zeroed are moved like the others.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from ann.backends.base import Array, Backend

@@ -1,7 +1,5 @@
 """Training images on their device, and the batches made from them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ann.backends.base import Array, Backend

@@ -6,8 +6,6 @@ It is an ``.npz`` file with one array per vector, and ``about``: UTF-8 JSON text
 run and holds its state.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

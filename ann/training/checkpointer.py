@@ -2,8 +2,6 @@
 need the order of images and the dropout masks, which follow from the seed and the epoch.
 """
 
-from __future__ import annotations
-
 import os
 import time
 import warnings

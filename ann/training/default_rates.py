@@ -6,8 +6,6 @@ batches of 200. They and the factors below were tuned with the last 10,000 train
 as validation images.
 """
 
-from __future__ import annotations
-
 import math
 
 from ann.optim.registry import CLASSES

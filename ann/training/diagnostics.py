@@ -4,8 +4,6 @@ times in a run, what the network computes for some images. They change nothing. 
 look at the first member.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from functools import cached_property

@@ -4,8 +4,6 @@ interface that training needs; ``mpi`` implements it. A single process pays noth
 All processes make the same calls in the same order, and each call waits for all of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 

@@ -2,8 +2,6 @@
 epochs, and the network gets the parameters of the best epoch instead of the last.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ann.backends.base import Array

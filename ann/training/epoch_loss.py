@@ -2,8 +2,6 @@
 all of them at the end of the epoch: in every step it would take a tenth of a small network's time.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from ann.backends.base import Array

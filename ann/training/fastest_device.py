@@ -2,8 +2,6 @@
 GPU, so a few steps of the run are timed on both, with a temporary network.
 """
 
-from __future__ import annotations
-
 import time
 
 import numpy as np

@@ -2,8 +2,6 @@
 checkpoints are read back. Everything random follows from the network's seed.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

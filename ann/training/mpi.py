@@ -2,8 +2,6 @@
 CPUs. On GPUs, one per process, NVIDIA's NCCL sums them through CuPy; a CUDA graph can record that.
 """
 
-from __future__ import annotations
-
 import importlib
 import time
 import warnings

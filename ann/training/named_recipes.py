@@ -4,8 +4,6 @@ All but "classroom" set their learning rate, weight decay and warm-up, so change
 not affect them. Their results on the test images are in data/results.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from ann.training.recipe import Recipe

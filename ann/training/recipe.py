@@ -5,15 +5,13 @@ repeats the training. Each field has its help text and its bounds: the check, th
 scripts/train.py and the JSON follow from them.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import json
 import shlex
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -154,7 +152,7 @@ class Recipe:
             value = getattr(self, field.name)
             if value is BY_RULE and field.default is BY_RULE:
                 continue
-            check = _CHECKS[str(field.type)]
+            check = _CHECKS[field.type]
             self._set(field.name, check(field.name, value, **field.metadata["bounds"]))
         for name, value in self.default_rates().items():
             if getattr(self, name) is BY_RULE:
@@ -184,7 +182,7 @@ class Recipe:
             max_norm=self.max_norm,
         )
 
-    def changed(self, **fields: Any) -> Recipe:
+    def changed(self, **fields: Any) -> Self:
         """A copy with new values for these fields.
 
         A learning rate, weight decay or warm-up that is not among them keeps its ratio to the
@@ -233,7 +231,7 @@ class Recipe:
         return json.dumps(vars(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Recipe:
+    def from_json(cls, text: str) -> Self:
         """The recipe in a JSON text; missing fields have their defaults.
 
         Raises:
@@ -292,10 +290,10 @@ def _check_widths(name: str, value: Any, at_least: int) -> tuple[int, ...]:
 
 
 # The type of a field -> its check
-_CHECKS: dict[str, Callable[..., Any]] = {
-    "float": check_number,
-    "int": check_count,
-    "bool": check_flag,
-    "str": _check_choice,
-    "tuple[int, ...]": _check_widths,
+_CHECKS: dict[Any, Callable[..., Any]] = {
+    float: check_number,
+    int: check_count,
+    bool: check_flag,
+    str: _check_choice,
+    tuple[int, ...]: _check_widths,
 }

@@ -1,10 +1,8 @@
 """The report of an epoch of training, for callbacks, the screen and the log."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 from ann.neural_network import Evaluation
 
@@ -45,7 +43,7 @@ class EpochReport:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_fields(cls, fields: dict[str, Any]) -> EpochReport:
+    def from_fields(cls, fields: dict[str, Any]) -> Self:
         """The report with the fields of a JSON line. Raises TypeError if they are other fields."""
         validation = fields.get("validation")
         return cls(**{**fields, "validation": Evaluation(**validation) if validation else None})

@@ -3,8 +3,6 @@ checkpoint and the model. One process at a time trains in a folder. A log that e
 is rewritten.
 """
 
-from __future__ import annotations
-
 import errno
 import importlib
 import json
@@ -14,7 +12,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, Self
 
 from ann import _version
 from ann.backends.base import Backend
@@ -64,7 +62,7 @@ class RunFolder:
                 left_over.unlink()
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], config: Mapping[str, Any]) -> RunFolder:
+    def create(cls, path: str | os.PathLike[str], config: Mapping[str, Any]) -> Self:
         """Start a run in a new or empty folder. Raises OSError if that is not possible."""
         folder = user_path(path)
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +74,7 @@ class RunFolder:
         return run
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> RunFolder:
+    def open(cls, path: str | os.PathLike[str]) -> Self:
         """Open the folder of an existing run. Raises OSError or AnnError if there is none."""
         return cls(path, read_config(path))
 

@@ -3,8 +3,6 @@ each batch size is recorded while it runs, and later steps replay the recording,
 networks fast.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from functools import partial

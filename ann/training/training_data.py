@@ -1,7 +1,5 @@
 """Checks the arguments of ``fit``: the network, the data and the recipe must fit together."""
 
-from __future__ import annotations
-
 import warnings
 from collections import Counter
 from collections.abc import Sequence

@@ -2,8 +2,6 @@
 without the inputs that are black in every image.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import Any

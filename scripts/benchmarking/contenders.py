@@ -2,8 +2,6 @@
 that they do the same training.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -2,8 +2,6 @@
 grid, a blurred field of random numbers and ``grid_sample``.
 """
 
-from __future__ import annotations
-
 import math
 from functools import partial
 from typing import Any, Protocol

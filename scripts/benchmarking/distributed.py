@@ -4,8 +4,6 @@ DistributedDataParallel with gloo.
 This file is also run as a program: it is one of the processes of one contender.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

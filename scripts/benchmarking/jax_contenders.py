@@ -1,7 +1,5 @@
 """The contenders of the benchmark that are JAX."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the benchmark measures: training, prediction and start-up. Distortion has its own file."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import statistics

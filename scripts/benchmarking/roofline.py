@@ -1,7 +1,5 @@
 """Limits that no contender can beat by much: a step's matrix products, and the device's speed."""
 
-from __future__ import annotations
-
 import itertools
 import time
 from collections.abc import Callable

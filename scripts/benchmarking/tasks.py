@@ -6,8 +6,6 @@ the result. Hidden layers are sigmoid or relu, and outputs are sigmoids with cro
 optimizers are SGD with momentum, and AdamW, which does not decay biases.
 """
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 from typing import Any, Protocol

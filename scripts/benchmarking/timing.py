@@ -1,7 +1,5 @@
 """How the benchmark takes times and prints them."""
 
-from __future__ import annotations
-
 import os
 import platform
 import statistics

@@ -1,7 +1,5 @@
 """The contenders of the benchmark that are PyTorch."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a sweep prints: a line for each trial, a table of the best, and a command to repeat one."""
 
-from __future__ import annotations
-
 import argparse
 from typing import Any
 

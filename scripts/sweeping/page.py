@@ -1,7 +1,5 @@
 """The results of a sweep as a page of figures."""
 
-from __future__ import annotations
-
 import html
 import warnings
 from typing import Any

@@ -4,8 +4,6 @@ The flags and their bounds follow from the fields of a recipe. Unless they have 
 rates and weight decays are tried around the defaults for the rest of the recipe.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import itertools
@@ -250,15 +248,13 @@ def _flags() -> dict[str, tuple[Any, str | None, str]]:
 def _type_of(field: dataclasses.Field[Any]) -> Any:
     """The argparse type for a field of a recipe."""
     bounds = field.metadata["bounds"]
-    match str(field.type):
-        case "str":
-            return _Names(tuple(bounds["choices"]))
-        case "bool":
-            return _Names(_NO_YES)
-        case kind:
-            is_log = field.name in _LOGARITHMIC
-            numbers = {"int": int, "float": float}
-            return _RangeType(numbers[kind], log=is_log, least=bounds.get("at_least", 0))
+    kind: Any = field.type
+    if kind is str:
+        return _Names(tuple(bounds["choices"]))
+    if kind is bool:
+        return _Names(_NO_YES)
+    is_log = field.name in _LOGARITHMIC
+    return _RangeType(kind, log=is_log, least=bounds.get("at_least", 0))
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

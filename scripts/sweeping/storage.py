@@ -1,7 +1,5 @@
 """Where a study is kept: a database or a journal file. Workers show there that they are alive."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

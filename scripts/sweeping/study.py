@@ -1,7 +1,5 @@
 """A study of Optuna, in which many workers may take part: its rules and its trials."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import hashlib

@@ -2,8 +2,6 @@
 mistakes on validation images.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import math

@@ -11,7 +11,7 @@ from support import optional
 
 optional("tqdm")
 FIELDS = dataclasses.fields(ann.Recipe)
-NUMBERS = [field for field in FIELDS if field.type in ("int", "float")]
+NUMBERS = [field for field in FIELDS if field.type in (int, float)]
 OTHER = ann.Recipe(
     hidden=(7, 5),
     activation="relu",

@@ -2,8 +2,6 @@
 names are compared with a list, and the code here builds the array from bytes instead.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ instructions that build plain values. It imports nothing, calls nothing, and all
 than the size of the file. ``arrays`` builds NumPy's arrays.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Plain values: None, bools, numbers, strings, and lists, tuples and dicts of these."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
