@@ -73,13 +73,7 @@ def train(flags: argparse.Namespace, processes: Processes) -> None:
 
             callbacks = [*run.callbacks, progress.on_epoch]
             reports = ann.fit(
-                network,
-                dataset,
-                recipe,
-                callbacks,
-                on_batch,
-                run.checkpoints,
-                processes=processes,
+                network, dataset, recipe, callbacks, on_batch, run.checkpoints, processes=processes
             )
             run.write_log(reports)
             if network.recipe is None:  # not finished: a signal came to this process or another
