@@ -90,7 +90,8 @@ class TrainingRun:
         before = {"device": config["device"], **config["versions"]}
         now = {"device": backend.name, **versions(backend)}
         return [
-            f"note: started with {name} {before[name]}, continuing with {value}; last digits may differ"
+            f"note: started with {name} {before[name]}, continuing with {value}; "
+            "last digits may differ"
             for name, value in now.items()
             if before.get(name) not in (None, value)
         ]
