@@ -66,19 +66,12 @@ def train(flags: argparse.Namespace, processes: Processes) -> None:
             echo(change)
         echo(describe_setup(network, recipe, processes.size))
         with Progress(recipe, network, dataset, run.state) as progress, Interruption() as stop:
-
-            def on_batch(images: int) -> bool:
-                progress.on_batch(images)
-                return stop.signal != 0
-
-            callbacks = [*run.callbacks, progress.on_epoch]
             reports = ann.fit(
                 network,
                 dataset,
                 recipe,
-                callbacks,
-                on_batch,
-                run.checkpoints,
+                callbacks=[*run.callbacks, progress, stop],
+                checkpoints=run.checkpoints,
                 processes=processes,
             )
             run.write_log(reports)
