@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
 
@@ -66,14 +67,9 @@ def train(flags: argparse.Namespace, processes: Processes) -> None:
             echo(change)
         echo(describe_setup(network, recipe, processes.size))
         with Progress(recipe, network, dataset, run.state) as progress, Interruption() as stop:
-            reports = ann.fit(
-                network,
-                dataset,
-                recipe,
-                callbacks=[*run.callbacks, progress, stop],
-                checkpoints=run.checkpoints,
-                processes=processes,
-            )
+            callbacks = [*run.callbacks, progress, stop]
+            options: dict[str, Any] = {"checkpoints": run.checkpoints, "processes": processes}
+            reports = ann.fit(network, dataset, recipe, callbacks, **options)
             run.write_log(reports)
             if network.recipe is None:  # not finished: a signal came to this process or another
                 exit_with(stop.signal or signal.SIGINT, run.interrupted(reports))
