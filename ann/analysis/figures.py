@@ -33,9 +33,7 @@ def pyplot() -> Any:
 
 
 def figure_of_images(
-    images: Sequence[np.ndarray] | np.ndarray,
-    captions: Sequence[str],
-    columns: int = 5,
+    images: Sequence[np.ndarray] | np.ndarray, captions: Sequence[str], columns: int = 5
 ) -> Any:
     """A matplotlib figure of images (height, width), each under its caption.
 
@@ -149,9 +147,7 @@ def figure_of_calibration(found: Calibration) -> Any:
 
 
 def figure_of_robustness(
-    changes: Sequence[Change],
-    error_rates: Sequence[Sequence[float]],
-    constant: float,
+    changes: Sequence[Change], error_rates: Sequence[Sequence[float]], constant: float
 ) -> Any:
     """The error rate against the strength of up to five changes of the images, one panel each.
 

@@ -248,10 +248,7 @@ def doubtful_labels_section(tested: Tested) -> Section:
 
 
 def _sheet(
-    images: np.ndarray | Sequence[np.ndarray],
-    captions: Sequence[str],
-    columns: int,
-    alt: str,
+    images: np.ndarray | Sequence[np.ndarray], captions: Sequence[str], columns: int, alt: str
 ) -> str:
     """Images, each under its caption, as HTML."""
     if len(images) == 0:
