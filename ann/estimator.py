@@ -27,10 +27,7 @@ except ModuleNotFoundError:
 
 
 # Hyperparameters that inputs other than images do not have, or that ``fit`` chooses
-_LEFT_OUT = {
-    *("loss", "output_activation"),
-    *(field.name for field in fields(DistortionStrengths)),
-}
+_LEFT_OUT = {*("loss", "output_activation"), *(field.name for field in fields(DistortionStrengths))}
 _NOT_IN_RECIPE = {"device": "cpu", "dtype": None, "random_state": None}
 _DEFAULTS = {field.name: field.default for field in fields(Recipe) if field.name not in _LEFT_OUT}
 _DEFAULTS |= {"activation": "relu", "batch_size": 50, "epochs": 100, **_NOT_IN_RECIPE}

@@ -26,13 +26,7 @@ import numpy as np
 
 from ann.errors import ModelFileError, printable_path
 from ann.files.atomic import read_regular
-from ann.files.model_schema import (
-    FORMAT,
-    VERSION,
-    ModelContentsError,
-    check_contents,
-    checksum,
-)
+from ann.files.model_schema import FORMAT, VERSION, ModelContentsError, check_contents, checksum
 from ann.files.pickle.reader import read_pickle
 from ann.files.pickle.values import check_depth, is_plain
 from ann.files.safetensors import from_safetensors
