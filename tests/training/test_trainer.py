@@ -11,8 +11,8 @@ from ann.training.trainer import Trainer
 from support.networks import network_of
 
 
-def trainer_of(backend, rng, images=11, **fields):
-    net = network_of(backend, 5, 4, 3, activation="tanh", output="softmax", dtype="float64")
+def trainer_of(backend, rng, images=11, hidden=(4,), **fields):
+    net = network_of(backend, 5, *hidden, 3, activation="tanh", output="softmax", dtype="float64")
     pixels = rng.integers(0, 256, (images, 5), dtype=np.uint8)
     labels = rng.integers(0, 3, images)
     plain = {"optimizer": "sgd", "momentum": 0.5, "weight_decay": 0.01, "batch_size": 3}
@@ -62,6 +62,15 @@ def test_the_network_may_be_changed_between_epochs(backend, rng):
         trainer.run_epoch(np.arange(11), 2, [1e-12] * 4)
         after = backend.to_host(trainer.state(0)["parameters"])
         np.testing.assert_allclose(after, before * (not taken), rtol=1e-9, atol=1e-10)
+
+
+def test_max_norm_limits_every_layer_but_the_last(backend, rng):
+    net, trainer, _ = trainer_of(backend, rng, hidden=(4, 6), max_norm=0.1)
+    trainer.run_epoch(np.arange(11), 1, [0.1] * 4)
+    *hidden, last = [np.linalg.norm(weight, axis=0) for weight, _ in net.weights_and_biases()]
+    assert len(hidden) == 2 and last.min() > 0.2
+    for norms in hidden:
+        np.testing.assert_allclose(norms, 0.1, rtol=1e-6)
 
 
 def test_running_statistics_are_means_over_about_ten_batches(backend, rng):
