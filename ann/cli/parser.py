@@ -157,6 +157,12 @@ def data_set(text: str) -> str | Path:
     return text if text in SOURCES else user_path(text)
 
 
+def data_flags(flags: argparse.Namespace) -> list[object]:
+    """The words ``--data`` and ``--import`` of a command that repeats these flags."""
+    data = [] if flags.data == DATA else ["--data", flags.data]
+    return [*data, *(word for path in flags.imported for word in ("--import", path))]
+
+
 def checked(
     check: Callable[[Any], object], convert: Callable[[str], Any], expected: str
 ) -> Callable[[str], Any]:
