@@ -139,8 +139,7 @@ def _classes_by_labels(test_labels: np.ndarray) -> tuple[str, ...]:
 
 def _find(folder: Path, stem: str, dimensions: int) -> Path:
     """The path of one of the four files, in any spelling, directly in the folder first."""
-    suffixes = (".gz", "")
-    names = [f"{stem}{dash}idx{dimensions}-ubyte{suffix}" for dash in "-." for suffix in suffixes]
+    names = [f"{stem}{dash}idx{dimensions}-ubyte{end}" for dash in "-." for end in (".gz", "")]
     # a widely used archive unpacks each file into a subfolder with the same name
     folders = (folder, *map(folder.joinpath, names))
     for path in (place / name for place in folders for name in names):

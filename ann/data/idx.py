@@ -117,8 +117,7 @@ def _parse(unpacked: _Unpacked, dimensions: int) -> np.ndarray:
         raise ValueError(f"dimensions {shape} are {size} bytes, expected 1 to {_MAX_BYTES}")
     body = unpacked.read(size)
     if len(body) < size:
-        raise ValueError(
-            f"truncated: {len(body)} bytes of data, expected {size} for dimensions {shape}"
-        )
+        expected = f"expected {size} for dimensions {shape}"
+        raise ValueError(f"truncated: {len(body)} bytes of data, {expected}")
     unpacked.check_end()
     return np.frombuffer(body, dtype=np.uint8).reshape(shape)

@@ -152,30 +152,20 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def locked(folder: Path, *, wait: bool = False) -> "Lock":
-    """Lock a folder against other processes. The lock ends with the process, even if it is killed.
+class Lock:
+    """A lock on a folder against other processes, released at the end of ``with``, when the object is
+    deleted, or with the process, even if it is killed. On Windows nothing is locked.
 
     Raises:
         BlockingIOError: another process holds the lock, and ``wait`` is False.
     """
-    try:
-        fcntl: Any = importlib.import_module("fcntl")
-    except ModuleNotFoundError:  # Windows: nothing is locked
-        return Lock(None)
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BaseException:
-        os.close(file)
-        raise
-    return Lock(file)
 
-
-class Lock:
-    """A lock on a folder, released at the end of ``with`` or when the object is deleted."""
-
-    def __init__(self, descriptor: int | None) -> None:
-        self._descriptor = descriptor
+    def __init__(self, folder: Path, *, wait: bool = False) -> None:
+        self._descriptor: int | None = None
+        with contextlib.suppress(ModuleNotFoundError):
+            fcntl: Any = importlib.import_module("fcntl")
+            self._descriptor = os.open(folder, os.O_RDONLY)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
     def __enter__(self) -> Self:
         return self
