@@ -50,7 +50,7 @@ class Distorter:
     """Images on a device, ready to be distorted. Pixels from outside an image are black.
 
     Args:
-        backend: computes the distortions.
+        backend: of the device arrays.
         images: (M, h w) uint8 device array.
         shape: (h, w).
         strengths: how far images are distorted.
@@ -67,8 +67,7 @@ class Distorter:
         rotation_shares: Array,
     ) -> None:
         xp = backend.xp
-        height, width = shape
-        count = images.shape[0]
+        (height, width), count = shape, images.shape[0]
         dtype = rotation_shares.dtype
         self.rotation_shares = rotation_shares
         # With a black border, positions outside an image need no special case. It is one pixel wide

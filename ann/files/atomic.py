@@ -46,10 +46,8 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     target = _target(path)
     _check_replaceable(target, path)
     descriptor, probe = _create_beside(target, path)
-    try:
-        os.close(descriptor)
-    finally:
-        probe.unlink()
+    os.close(descriptor)
+    probe.unlink()
 
 
 def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
