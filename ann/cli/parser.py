@@ -133,11 +133,7 @@ class _IfGiven(argparse.Action):
     """Stores a positional argument; if it is not given, keeps the value of the flag."""
 
     def __call__(
-        self,
-        parser: object,
-        namespace: argparse.Namespace,
-        values: object,
-        option: object = None,
+        self, parser: object, namespace: argparse.Namespace, values: object, option: object = None
     ) -> None:
         if values is not None:
             setattr(namespace, self.dest, values)

@@ -29,6 +29,11 @@ def in_turns(
     return seconds
 
 
+def scaled(seconds: Mapping[str, list[float]], factor: float) -> dict[str, list[float]]:
+    """Times in another unit."""
+    return {name: [factor * value for value in values] for name, values in seconds.items()}
+
+
 def print_table(figures: Mapping[str, list[float]], unit: str, digits: int = 0) -> None:
     """A table of medians, extremes, and ratios to the first row."""
     ours = statistics.median(next(iter(figures.values())))
