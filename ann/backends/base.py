@@ -3,7 +3,8 @@ host, and a few operations. They are written here with ``xp`` alone, which defin
 ``cpu`` and ``gpu`` do the same faster.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -67,6 +68,24 @@ class Backend:
         """out = array, converted to the dtype of out. Conversion to integers truncates."""
         out[...] = self.xp.astype(array, out.dtype)
 
+    def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
+        """out[..., i, j, a, b, :, :] = pictures[..., i stride + a, j stride + b, :, :].
+
+        These are the windows (..., rows, columns, k, k, C, N) of pictures (..., H, W, C, N).
+        """
+        for a, b in _pixels(out):
+            self.copyto(_seen(pictures, out, stride, a, b), out=out[..., a, b, :, :])
+
+    def add_windows(self, windows: Array, stride: int, out: Array) -> None:
+        """out = 0, then out[..., i stride + a, j stride + b, :, :] += windows[..., i, j, a, b, :, :].
+
+        The adjoint of ``copy_windows``: each pixel becomes the sum over the windows that contain it.
+        """
+        self.copyto(self.xp.zeros((), dtype=out.dtype), out=out)
+        for a, b in _pixels(windows):
+            part = _seen(out, windows, stride, a, b)
+            self.xp.add(part, windows[..., a, b, :, :], out=part)
+
     def elementwise(
         self,
         function: Callable[..., Any],
@@ -113,3 +132,14 @@ class Backend:
         """
         function()
         return function
+
+
+def _pixels(windows: Array) -> Iterator[tuple[int, int]]:
+    """The rows and columns (a, b) of the pixels of a window."""
+    return itertools.product(range(windows.shape[-4]), range(windows.shape[-3]))
+
+
+def _seen(pictures: Array, windows: Array, stride: int, a: int, b: int) -> Array:
+    """The pixels (..., rows, columns, C, N) of pictures that are pixel (a, b) of a window: a view."""
+    rows, columns = (stride * (count - 1) + 1 for count in windows.shape[-6:-4])
+    return pictures[..., a : a + rows : stride, b : b + columns : stride, :, :]
