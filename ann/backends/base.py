@@ -68,23 +68,32 @@ class Backend:
         """out = array, converted to the dtype of out. Conversion to integers truncates."""
         out[...] = self.xp.astype(array, out.dtype)
 
-    def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
-        """out[..., i, j, a, b, :, :] = pictures[..., i stride + a, j stride + b, :, :].
+    def contiguous(self, array: Array, room: Array) -> Array:
+        """The array, or a copy of it in ``room`` if its numbers are not in order in memory."""
+        flags = getattr(array, "flags", None)
+        if flags is not None and flags.c_contiguous:
+            return array
+        self.copyto(array, out=room)
+        return room
 
-        These are the windows (..., rows, columns, k, k, C, N) of pictures (..., H, W, C, N).
+    def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
+        """out[..., a, b, i, j, :] = pictures[..., i stride + a, j stride + b, :].
+
+        These are the windows (..., k, k, rows, columns, N) of pictures (..., H, W, N): each pixel
+        (a, b) of a window, at all positions (i, j).
         """
         for a, b in _pixels(out):
-            self.copyto(_seen(pictures, out, stride, a, b), out=out[..., a, b, :, :])
+            self.copyto(_seen(pictures, out, stride, a, b), out=out[..., a, b, :, :, :])
 
     def add_windows(self, windows: Array, stride: int, out: Array) -> None:
-        """out = 0, then out[..., i stride + a, j stride + b, :, :] += windows[..., i, j, a, b, :, :].
+        """out = 0, then out[..., i stride + a, j stride + b, :] += windows[..., a, b, i, j, :].
 
-        The adjoint of ``copy_windows``: each pixel becomes the sum over the windows that contain it.
+        The adjoint of ``copy_windows``: a pixel becomes the sum over the windows that contain it.
         """
         self.copyto(self.xp.zeros((), dtype=out.dtype), out=out)
         for a, b in _pixels(windows):
             part = _seen(out, windows, stride, a, b)
-            self.xp.add(part, windows[..., a, b, :, :], out=part)
+            self.xp.add(part, windows[..., a, b, :, :, :], out=part)
 
     def elementwise(
         self,
@@ -136,10 +145,11 @@ class Backend:
 
 def _pixels(windows: Array) -> Iterator[tuple[int, int]]:
     """The rows and columns (a, b) of the pixels of a window."""
-    return itertools.product(range(windows.shape[-4]), range(windows.shape[-3]))
+    rows, columns = windows.shape[-5:-3]
+    return itertools.product(range(rows), range(columns))
 
 
 def _seen(pictures: Array, windows: Array, stride: int, a: int, b: int) -> Array:
-    """The pixels (..., rows, columns, C, N) of pictures that are pixel (a, b) of a window: a view."""
-    rows, columns = (stride * (count - 1) + 1 for count in windows.shape[-6:-4])
-    return pictures[..., a : a + rows : stride, b : b + columns : stride, :, :]
+    """The pixels (..., rows, columns, N) that are pixel (a, b) of a window: a view."""
+    rows, columns = (stride * (count - 1) + 1 for count in windows.shape[-3:-1])
+    return pictures[..., a : a + rows : stride, b : b + columns : stride, :]

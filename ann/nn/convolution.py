@@ -1,11 +1,13 @@
 """Convolution: a small window slides over each picture, and at each position the same weights turn
 its pixels into one number per filter.
 
-Letters and shapes: pictures (..., H, W, C, N): height, width, channels and, innermost in memory,
-images, so that windows are long runs of numbers. A layer's inputs and outputs are the same arrays
-as rows, (..., N, H W C). A window is k x k pixels; it has P positions. There are F filters.
+Letters and shapes: pictures (..., C, H, W, N): channels, height, width and, innermost in memory,
+images, so that parts of pictures are long runs of numbers. A layer's inputs and outputs are the
+same arrays as rows, (..., N, C H W). A window is k x k pixels; it has P positions in a picture.
+There are F filters.
 """
 
+import math
 from typing import Any
 
 from ann.backends.base import Array
@@ -16,29 +18,28 @@ Shape = tuple[int, ...]
 
 
 def as_pictures(xp: Any, rows: Array, shape: Shape) -> Array:
-    """Rows (..., N, H W C) as pictures (..., H, W, C, N) of this shape (H, W, C): a view."""
+    """Rows (..., N, C H W) as pictures (..., C, H, W, N) of this shape (C, H, W): a view."""
     return xp.reshape(rows.mT, (*rows.shape[:-2], *shape, rows.shape[-2]), copy=False)
 
 
 def empty_rows(xp: Any, leading: Shape, shape: Shape, count: int, dtype: Any) -> Array:
-    """A new array for rows (..., N, H W C), stored as pictures of this shape (H, W, C)."""
-    height, width, channels = shape
-    return xp.empty((*leading, height * width * channels, count), dtype=dtype).mT
+    """A new array for rows (..., N, C H W), stored as pictures of this shape (C, H, W)."""
+    return xp.empty((*leading, math.prod(shape), count), dtype=dtype).mT
 
 
 def size_text(shape: Shape) -> str:
-    """A shape in words, such as "28x28" or "12x12x16"."""
-    return "x".join(map(str, shape[:2] if shape[2:] == (1,) else shape))
+    """A shape in words, such as "28x28" or "16x12x12"."""
+    return "x".join(map(str, shape[1:] if len(shape) > 1 and shape[0] == 1 else shape))
 
 
 class Conv2D(Layer):
     """y = W^T window + b at each position of the window.
 
-    For each position, this is a product of matrices: W^T (F, k k C) times the pixels of the window
-    in all images, (k k C, N). The filters are not flipped, so strictly it is cross-correlation.
+    This is a product of matrices: W^T (F, C k k) times the pixels of the windows, (C k k, P N): a
+    column for each position in each image. As in most libraries, filters are not flipped.
 
     Args:
-        input_shape: (H, W, C).
+        input_shape: (C, H, W).
         filters: F, the number of channels of the outputs.
         kernel: k.
         init: (inputs, outputs) -> the standard deviation of the initial weights.
@@ -67,7 +68,7 @@ class Conv2D(Layer):
         padding: str = "valid",
         bias: bool = True,
     ) -> None:
-        *sides, channels = input_shape
+        channels, *sides = input_shape
         if kernel > min(sides):
             raise ValueError(f"kernel {kernel} is larger than its image, {size_text(input_shape)}")
         self.input_shape = input_shape
@@ -84,9 +85,9 @@ class Conv2D(Layer):
             for side, count in zip(sides, steps, strict=True)
         ]
         self.is_padded = self.padded != sides
-        self.output_shape = (*steps, filters)
+        self.output_shape = (filters, *steps)
         self.positions = steps[0] * steps[1]
-        self.inputs = kernel * kernel * channels
+        self.inputs = channels * kernel * kernel
         self.width = self.positions * max(self.inputs, filters)
         weight = Parameter("weight", (self.inputs, filters), decays=True)
         self.parameters = (weight, Parameter("bias", (1, filters))) if bias else (weight,)
@@ -96,77 +97,77 @@ class Conv2D(Layer):
         return f"<Conv2D {self.kernel}x{self.kernel}, {shapes}>"
 
     def initial_values(self, random: Any) -> dict[str, Any]:
-        deviation = self.init(self.inputs, self.kernel * self.kernel * self.filters)
+        deviation = self.init(self.inputs, self.filters * self.kernel * self.kernel)
         return {"weight": random.standard_normal((self.inputs, self.filters)) * deviation}
 
     def allocate(self, x: Array) -> None:
         xp, dtype = self.xp, x.dtype
         own, leading = x.shape[:-2], self.weight.shape[:-2]  # a committee may share its inputs
-        last = self.input_shape[-1], self.count
-        windows = (*self.output_shape[:2], self.kernel, self.kernel, *last)
-        matrices = self.positions, self.inputs, self.count
-        self.pictures = xp.zeros((*own, *self.padded, *last), dtype=dtype)
+        channels, (_, rows, columns) = self.input_shape[0], self.output_shape
+        windows = channels, self.kernel, self.kernel, rows, columns, self.count
+        padded = channels, *self.padded, self.count
+        self.pictures = xp.zeros((*own, *padded), dtype=dtype)
         self.windows = xp.empty((*own, *windows), dtype=dtype)
-        self.pixels = xp.reshape(self.windows, (*own, *matrices), copy=False)
         self.y = empty_rows(xp, leading, self.output_shape, self.count, dtype)
-        # for backward; the gradients of the pixels may overwrite the pixels, if these are as many
-        self.dwindows = self.windows
-        if own != leading:
-            self.dwindows = xp.empty((*leading, *windows), dtype=dtype)
-        self.dpixels = xp.reshape(self.dwindows, (*leading, *matrices), copy=False)
+        # for backward; the gradient of the windows may overwrite the windows, if it is as large
+        self.dy = xp.empty_like(self.y.mT)
+        self.dwindows = (
+            self.windows if own == leading else xp.empty((*leading, *windows), dtype=dtype)
+        )
         self.dx = empty_rows(xp, leading, self.input_shape, self.count, dtype)
         self.dpictures = as_pictures(xp, self.dx, self.input_shape)
         if self.is_padded:
-            self.dpictures = xp.empty((*leading, *self.padded, *last), dtype=dtype)
-        self.dweights = xp.empty((*leading, self.positions, *self.weight.shape[-2:]), dtype=dtype)
-        self.dbiases = xp.empty((*leading, self.positions, self.filters, 1), dtype=dtype)
-        self.dweight = xp.empty_like(self.weight)
-        self.dbias = xp.empty((*leading, self.filters, 1), dtype=dtype)
-        self.ones = xp.ones((self.count, 1), dtype=dtype)
+            self.dpictures = xp.empty((*leading, *padded), dtype=dtype)
+        self.ones = xp.ones((1, self.positions * self.count), dtype=dtype)
 
     def forward(self, x: Array) -> Array:
         """y = W^T window + b"""
         self.reserve(x)
-        backend, weight = self.backend, self.weight[..., None, :, :]  # one for all positions
-        backend.copyto(as_pictures(self.xp, x, self.input_shape), out=self.inside(self.pictures))
-        backend.copy_windows(self.pictures, self.stride, out=self.windows)
-        y = self.by_position(self.y)
-        backend.matmul(weight.mT, self.pixels, out=y)
+        backend, y = self.backend, self.as_matrix(self.y)
+        pictures = as_pictures(self.xp, x, self.input_shape)
+        if self.is_padded:
+            backend.copyto(pictures, out=self.inside(self.pictures))
+            pictures = self.pictures
+        else:
+            pictures = backend.contiguous(pictures, room=self.pictures)
+        backend.copy_windows(pictures, self.stride, out=self.windows)
+        backend.matmul(self.weight.mT, self.as_columns(self.windows), out=y)
         if self.has_bias:
-            self.xp.add(y, self.bias.mT[..., None, :, :], out=y)
+            self.xp.add(y, self.bias.mT, out=y)
         return self.y
 
     def backward(
         self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
     ) -> Array | None:
-        """dL/dW = the sum of window dL/dy^T over the positions; dL/db = the sum of dL/dy;
+        """dL/dW = window dL/dy^T; dL/db = the sum of dL/dy over the positions and the batch;
         dL/dwindow = W dL/dy. dL/dx of a pixel is the sum over the windows that contain it.
         """
-        xp, backend, weight = self.xp, self.backend, self.weight[..., None, :, :]
-        dy = self.by_position(grad)
-        backend.matmul(self.pixels, dy.mT, out=self.dweights)
-        xp.sum(self.dweights, axis=-3, out=self.dweight)
-        backend.axpby(self.dweight, out=self.weight_gradient, alpha=1.0, beta=accumulate)
+        backend = self.backend
+        dy = self.as_matrix(backend.contiguous(grad.mT, room=self.dy).mT)
+        backend.matmul(
+            self.as_columns(self.windows), dy.mT, out=self.weight_gradient, beta=accumulate
+        )
         if self.has_bias:
-            backend.matmul(dy, self.ones, out=self.dbiases)
-            xp.sum(self.dbiases, axis=-3, out=self.dbias)
-            backend.axpby(self.dbias.mT, out=self.bias_gradient, alpha=1.0, beta=accumulate)
+            backend.matmul(self.ones, dy.mT, out=self.bias_gradient, beta=accumulate)
         if not input_gradient:
             return None
-        backend.matmul(weight, dy, out=self.dpixels)
+        backend.matmul(self.weight, dy, out=self.as_columns(self.dwindows))
         backend.add_windows(self.dwindows, self.stride, out=self.dpictures)
         if self.is_padded:
-            dx = as_pictures(xp, self.dx, self.input_shape)
+            dx = as_pictures(self.xp, self.dx, self.input_shape)
             backend.copyto(self.inside(self.dpictures), out=dx)
         return self.dx
 
-    def by_position(self, rows: Array) -> Array:
-        """Rows (..., N, O) of outputs as matrices (..., P, F, N): a view."""
-        shape = (*rows.shape[:-2], self.positions, self.filters, rows.shape[-2])
-        return self.xp.reshape(rows.mT, shape, copy=False)
+    def as_columns(self, windows: Array) -> Array:
+        """Windows (..., C, k, k, rows, columns, N) as a matrix (..., C k k, P N): a view."""
+        return self.xp.reshape(windows, (*windows.shape[:-6], self.inputs, -1), copy=False)
+
+    def as_matrix(self, rows: Array) -> Array:
+        """Rows (..., N, F P) that are stored as pictures, as a matrix (..., F, P N): a view."""
+        return self.xp.reshape(rows.mT, (*rows.shape[:-2], self.filters, -1), copy=False)
 
     def inside(self, padded: Array) -> Array:
-        """Padded pictures (..., H', W', C, N) without the zeros around them: a view."""
-        height, width, _ = self.input_shape
+        """Padded pictures (..., C, H', W', N) without the zeros around them: a view."""
+        _, height, width = self.input_shape
         top, left = (self.padded[0] - height) // 2, (self.padded[1] - width) // 2
-        return padded[..., top : top + height, left : left + width, :, :]
+        return padded[..., top : top + height, left : left + width, :]

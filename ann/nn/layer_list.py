@@ -3,7 +3,7 @@ checked before a network is built from it.
 
 ``{"input_dim": 784, "output_dim": 128, "activation": "sigmoid"}`` is a dense layer. Dicts with a
 "type" are layers for pictures, which come before the dense layers; see ``LAYER_TYPES``. The first
-of them may have an "input_shape", [height, width] or [height, width, channels].
+of them may have an "input_shape", [height, width] or [channels, height, width].
 """
 
 import math
@@ -21,7 +21,7 @@ from ann.nn.pooling import AveragePool2D, MaxPool2D
 from ann.spelling import did_you_mean
 from ann.validation import check_count
 
-MNIST = (28, 28, 1)
+MNIST = (1, 28, 28)
 
 
 @dataclass(frozen=True)
@@ -154,12 +154,12 @@ def _check_order(spec: dict[str, Any], shape: Shape, before: str) -> None:
 
 
 def _check_input_shape(name: str, value: Any) -> list[int]:
-    """[height, width, channels], from these or from [height, width]."""
+    """[channels, height, width], from these or from [height, width]."""
     if not isinstance(value, Sequence) or len(value) not in (2, 3):
         raise ValueError(
-            f"{name}: expected [height, width] or [height, width, channels], got {printable(value)}"
+            f"{name}: expected [height, width] or [channels, height, width], got {printable(value)}"
         )
-    return [check_count(name, number, at_least=1) for number in (*value, 1)[:3]]
+    return [check_count(name, number, at_least=1) for number in (1, *value)[-3:]]
 
 
 def _type_of(layer: Any) -> LayerType:
@@ -174,7 +174,7 @@ def _type_of(layer: Any) -> LayerType:
 
 
 def input_shape(layer_list: Sequence[dict[str, Any]]) -> Shape:
-    """The shape of an input of a checked layer list: (784,), or (28, 28, 1) for pictures."""
+    """The shape of an input of a checked layer list: (784,), or (1, 28, 28) for pictures."""
     first = layer_list[0]
     return tuple(first["input_shape"]) if "type" in first else (first["input_dim"],)
 

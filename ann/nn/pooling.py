@@ -1,6 +1,6 @@
 """Pooling: each square of pixels becomes one pixel, channel by channel. There is nothing to learn.
 
-Shapes as in ``convolution``: pictures (..., H, W, C, N), and the same arrays as rows.
+Shapes as in ``convolution``: pictures (..., C, H, W, N), and the same arrays as rows.
 """
 
 from abc import abstractmethod
@@ -16,7 +16,7 @@ class Pool2D(Layer):
     """Each square of pixels becomes one pixel.
 
     Args:
-        input_shape: (H, W, C).
+        input_shape: (C, H, W).
         size: the side of a square; the squares do not overlap.
 
     Raises:
@@ -24,13 +24,13 @@ class Pool2D(Layer):
     """
 
     def __init__(self, input_shape: Shape, size: int) -> None:
-        height, width, channels = input_shape
+        channels, height, width = input_shape
         if height % size or width % size:
             raise ValueError(f"size {size} does not divide its image, {size_text(input_shape)}")
         self.input_shape = input_shape
         self.size = size
-        self.output_shape = (height // size, width // size, channels)
-        self.width = height * width * channels
+        self.output_shape = (channels, height // size, width // size)
+        self.width = channels * height * width
 
     def __repr__(self) -> str:
         shapes = f"{size_text(self.input_shape)} -> {size_text(self.output_shape)}"
@@ -39,6 +39,7 @@ class Pool2D(Layer):
     def allocate(self, x: Array) -> None:
         leading = x.shape[:-2]
         self.y = empty_rows(self.xp, leading, self.output_shape, self.count, x.dtype)
+        self.dy = self.xp.empty_like(self.y.mT)
         self.dx = empty_rows(self.xp, leading, self.input_shape, self.count, x.dtype)
 
     def forward(self, x: Array) -> Array:
@@ -51,6 +52,7 @@ class Pool2D(Layer):
     def backward(
         self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
     ) -> Array | None:
+        grad = self.backend.contiguous(grad.mT, room=self.dy).mT
         y, dy = (as_pictures(self.xp, rows, self.output_shape) for rows in (self.y, grad))
         dx = tuple(self.pixels(self.dx))
         self.backend.elementwise(self.shares, dy, y, *self.pixels(self.x), out=dx)
@@ -59,7 +61,7 @@ class Pool2D(Layer):
     def pixels(self, rows: Array) -> list[Array]:
         """The first pixels of all squares, the second ones, and so on: views."""
         pictures, size = as_pictures(self.xp, rows, self.input_shape), self.size
-        return [pictures[..., a::size, b::size, :, :] for a in range(size) for b in range(size)]
+        return [pictures[..., a::size, b::size, :] for a in range(size) for b in range(size)]
 
     @staticmethod
     @abstractmethod

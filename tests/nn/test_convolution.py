@@ -13,19 +13,19 @@ from ann.nn.layers import Dense
 from support import optional
 from support.backends import assert_device_array, make_backend
 from support.gradients import assert_gradient
-from support.pictures import CONV_LIST, bound, channels_first, rows_of
+from support.pictures import CONV_LIST, bound
 
-SHAPE = 6, 5, 2  # height, width, channels
+SHAPE = 2, 6, 5  # channels, height, width
 # (kernel, stride, padding) -> the shape of the outputs for three filters
 CASES = {
-    (1, 1, "valid"): (6, 5, 3),
-    (3, 1, "valid"): (4, 3, 3),
-    (3, 2, "valid"): (2, 2, 3),
-    (5, 1, "valid"): (2, 1, 3),
-    (3, 1, "same"): (6, 5, 3),
-    (4, 1, "same"): (6, 5, 3),
+    (1, 1, "valid"): (3, 6, 5),
+    (3, 1, "valid"): (3, 4, 3),
+    (3, 2, "valid"): (3, 2, 2),
+    (5, 1, "valid"): (3, 2, 1),
+    (3, 1, "same"): (3, 6, 5),
+    (4, 1, "same"): (3, 6, 5),
     (3, 2, "same"): (3, 3, 3),
-    (2, 3, "same"): (2, 2, 3),
+    (2, 3, "same"): (3, 2, 2),
 }
 cases = pytest.mark.parametrize(("kernel", "stride", "padding"), CASES)
 
@@ -37,20 +37,20 @@ def convolution(kernel=3, stride=1, padding="valid", **options):
 def by_hand(x, weight, bias, layer):
     """The convolution of rows x, pixel by pixel: the definition."""
     pictures = x.reshape(len(x), *SHAPE)
-    kernel, stride, (rows, columns, filters) = layer.kernel, layer.stride, layer.output_shape
+    kernel, stride, (filters, rows, columns) = layer.kernel, layer.stride, layer.output_shape
     if layer.padding == "same":
         zeros = [
             max(0, (n - 1) * stride + kernel - side)
-            for n, side in zip((rows, columns), SHAPE[:2], strict=True)
+            for n, side in zip((rows, columns), SHAPE[1:], strict=True)
         ]
         sides = [(n // 2, n - n // 2) for n in zeros]
-        pictures = np.pad(pictures, [(0, 0), *sides, (0, 0)])
-    y = np.empty((len(x), rows, columns, filters))
+        pictures = np.pad(pictures, [(0, 0), (0, 0), *sides])
+    y = np.empty((len(x), filters, rows, columns))
     for i in range(rows):
         for j in range(columns):
             top, left = i * stride, j * stride
-            window = pictures[:, top : top + kernel, left : left + kernel]
-            y[:, i, j] = window.reshape(len(x), -1) @ weight + bias
+            window = pictures[:, :, top : top + kernel, left : left + kernel]
+            y[:, :, i, j] = window.reshape(len(x), -1) @ weight + bias
     return y.reshape(len(x), -1)
 
 
@@ -74,21 +74,21 @@ def test_it_is_what_pytorch_computes(backend, recorded, kernel, stride, padding,
     layer, values, gradients = bound(backend, convolution(kernel, stride, padding), rng)
     x = rng.standard_normal((4, 60))
     tensors = [
-        channels_first(x, SHAPE),
-        channels_first(backend.to_host(values["weight"]).T.copy(), (kernel, kernel, SHAPE[-1])),
+        x.reshape(4, *SHAPE),
+        backend.to_host(values["weight"]).T.reshape(3, SHAPE[0], kernel, kernel).copy(),
         backend.to_host(values["bias"])[0].copy(),
     ]
     theirs = [torch.tensor(array, requires_grad=True) for array in tensors]
     zeros = kernel // 2 if padding == "same" else 0
     expected = torch.nn.functional.conv2d(*theirs, stride=stride, padding=zeros)
     y = backend.to_host(layer.forward(backend.from_host(x)))
-    np.testing.assert_allclose(y, rows_of(expected.detach().numpy()), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(y, expected.detach().numpy().reshape(4, -1), rtol=1e-6, atol=1e-9)
     grad = rng.standard_normal(y.shape)
-    expected.backward(torch.tensor(channels_first(grad, layer.output_shape)))
+    expected.backward(torch.tensor(grad.reshape(4, *layer.output_shape)))
     dx = backend.to_host(layer.backward(backend.from_host(grad)))
-    dweight = rows_of(theirs[1].grad.numpy()).T
+    dweight = theirs[1].grad.numpy().reshape(3, -1).T
     for found, wanted in (
-        (dx, rows_of(theirs[0].grad.numpy())),
+        (dx, theirs[0].grad.numpy().reshape(4, -1)),
         (backend.to_host(gradients["weight"]), dweight),
         (backend.to_host(gradients["bias"])[0], theirs[2].grad.numpy()),
     ):
@@ -184,7 +184,7 @@ def test_batch_sizes_may_change(backend, rng):
 
 def test_what_decays_and_how_it_starts():
     seen = []
-    layer = Conv2D((9, 9, 40), 30, 5, lambda *sizes: seen.append(sizes) or 0.5)
+    layer = Conv2D((40, 9, 9), 30, 5, lambda *sizes: seen.append(sizes) or 0.5)
     assert {p.name: (p.shape, p.decays) for p in layer.parameters} == {
         "weight": ((1000, 30), True),
         "bias": ((1, 30), False),
@@ -204,15 +204,19 @@ def test_what_decays_and_how_it_starts():
 @settings(deadline=None, max_examples=30)
 def test_a_window_of_one_pixel_is_a_dense_layer_at_each_pixel(sides, channels, filters, seed):
     backend, rng = make_backend("numpy"), np.random.default_rng(seed)
-    layer, values, gradients = bound(backend, Conv2D((*sides, channels), filters, 1, he), rng)
+    layer, values, gradients = bound(backend, Conv2D((channels, *sides), filters, 1, he), rng)
     dense, own = Dense(channels, filters, he), {k: v.copy() for k, v in gradients.items()}
     dense.bind(backend, values, own)
-    x = rng.standard_normal((4, *sides, channels))
-    y = layer.forward(x.reshape(4, -1))
-    np.testing.assert_allclose(y.reshape(-1, filters), dense.forward(x.reshape(-1, channels)))
+
+    def pixels(rows):  # (4, C H W) -> one row of C numbers per pixel
+        return np.concatenate(rows.reshape(4, -1, sides[0] * sides[1]).swapaxes(1, 2))
+
+    x = rng.standard_normal((4, channels * sides[0] * sides[1]))
+    y = layer.forward(x)
+    np.testing.assert_allclose(pixels(y), dense.forward(pixels(x)), atol=1e-12)
     grad = rng.standard_normal(y.shape)
-    dx = dense.backward(grad.reshape(-1, filters))
-    np.testing.assert_allclose(layer.backward(grad.copy()).reshape(-1, channels), dx)
+    dx = layer.backward(grad.copy())
+    np.testing.assert_allclose(pixels(dx), dense.backward(pixels(grad)), atol=1e-12)
     for name, gradient in gradients.items():
         np.testing.assert_allclose(gradient, own[name], atol=1e-12)
 
@@ -226,17 +230,16 @@ def test_a_window_of_one_pixel_is_a_dense_layer_at_each_pixel(sides, channels, f
 @settings(deadline=None, max_examples=30)
 def test_a_shifted_picture_has_shifted_outputs(kernel, down, right, seed):
     backend, rng = make_backend("numpy"), np.random.default_rng(seed)
-    layer, *_ = bound(backend, Conv2D((7, 7, 2), 3, kernel, he), rng)
-    large = rng.standard_normal((2, 10, 10, 2))
-    whole, *_ = bound(backend, Conv2D((10, 10, 2), 3, kernel, he), rng)
+    layer, *_ = bound(backend, Conv2D((2, 7, 7), 3, kernel, he), rng)
+    large = rng.standard_normal((2, 2, 10, 10))
+    whole, *_ = bound(backend, Conv2D((2, 10, 10), 3, kernel, he), rng)
     whole.weight, whole.bias = layer.weight, layer.bias
-    part = large[:, down : down + 7, right : right + 7]
+    part = large[:, :, down : down + 7, right : right + 7]
     side = 8 - kernel
-    found = layer.forward(part.reshape(2, -1)).reshape(2, side, side, 3)
-    everything = whole.forward(large.reshape(2, -1)).reshape(2, side + 3, side + 3, 3)
-    np.testing.assert_allclose(
-        found, everything[:, down : down + side, right : right + side], atol=1e-12
-    )
+    found = layer.forward(part.reshape(2, -1)).reshape(2, 3, side, side)
+    everything = whole.forward(large.reshape(2, -1)).reshape(2, 3, side + 3, side + 3)
+    expected = everything[:, :, down : down + side, right : right + side]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def test_backends_agree(backend, rng):

@@ -24,7 +24,7 @@ def test_the_checked_list_is_complete():
     checked = check_layer_list(NETWORK)
     conv = {"stride": 1, "padding": "valid"}
     assert checked == [
-        {**CONV, **conv, "input_shape": [28, 28, 1]},
+        {**CONV, **conv, "input_shape": [1, 28, 28]},
         POOL,
         {**CONV, **conv, "filters": 32},
         POOL,
@@ -37,12 +37,12 @@ def test_the_checked_list_is_complete():
 
 @pytest.mark.parametrize(
     ("shape", "text", "inputs"),
-    [([9, 6], "9x6", 54), ([9, 6, 1], "9x6", 54), ([9, 6, 3], "9x6x3", 162)],
+    [([9, 6], "9x6", 54), ([1, 9, 6], "9x6", 54), ([3, 9, 6], "3x9x6", 162)],
 )
 def test_pictures_of_other_sizes(shape, text, inputs):
     pool = {"type": "average_pool2d", "size": 3, "input_shape": shape}
     checked = check_layer_list([pool, DENSE])
-    assert checked[0]["input_shape"] == [*shape, 1][:3]
+    assert checked[0]["input_shape"] == [1, *shape][-3:]
     assert checked[1]["input_dim"] * 9 == inputs
     assert describe_shape(checked) == f"{text}-average3-10"
 
@@ -59,10 +59,10 @@ def test_layers_are_what_the_list_says():
     checked = check_layer_list([CONV, POOL, {**POOL, "type": "average_pool2d"}, DENSE])
     layers = build_layers(checked)
     expected = [
-        "<Conv2D 5x5, 28x28 -> 24x24x16>",
+        "<Conv2D 5x5, 28x28 -> 16x24x24>",
         "<Activation relu>",
-        "<MaxPool2D 2x2, 24x24x16 -> 12x12x16>",
-        "<AveragePool2D 2x2, 12x12x16 -> 6x6x16>",
+        "<MaxPool2D 2x2, 16x24x24 -> 16x12x12>",
+        "<AveragePool2D 2x2, 16x12x12 -> 16x6x6>",
         "<Dense 576 -> 10>",
     ]
     assert list(map(repr, layers)) == expected
@@ -75,11 +75,11 @@ def test_layers_are_what_the_list_says():
         ([{**CONV, "kernel": 29}, DENSE], "layer 1: kernel 29 is larger than its image, 28x28"),
         (
             [CONV, POOL, {**CONV, "kernel": 13}, DENSE],
-            "layer 3: kernel 13 is larger than its image, 12x12x16",
+            "layer 3: kernel 13 is larger than its image, 16x12x12",
         ),
         (
             [CONV, {**POOL, "size": 5}, DENSE],
-            "layer 2: size 5 does not divide its image, 24x24x16",
+            "layer 2: size 5 does not divide its image, 16x24x24",
         ),
         (
             [{"input_dim": 784, **DENSE}, CONV, DENSE],
@@ -91,7 +91,7 @@ def test_layers_are_what_the_list_says():
         ),
         (
             [CONV, {"input_dim": 500, **DENSE}],
-            "layer 2: input_dim is 500, but layer 1 gives 24x24x16 = 9216 numbers",
+            "layer 2: input_dim is 500, but layer 1 gives 16x24x24 = 9216 numbers",
         ),
         (
             [{"input_dim": 784, **DENSE}, {"input_dim": 9, **DENSE}],

@@ -7,9 +7,9 @@ from ann.nn.pooling import AveragePool2D, MaxPool2D
 from support import optional
 from support.backends import assert_device_array, make_backend
 from support.gradients import assert_gradient
-from support.pictures import bound, channels_first, rows_of
+from support.pictures import bound
 
-SHAPE = 6, 4, 3
+SHAPE = 3, 6, 4
 pools = pytest.mark.parametrize("pool", [MaxPool2D, AveragePool2D])
 
 
@@ -25,14 +25,14 @@ def test_it_is_what_pytorch_computes(backend, pool, recorded, size, ties, rng):
     layer, *_ = bound(backend, pool(SHAPE, size), rng)
     x = rng.standard_normal((5, 72))
     x = np.round(x) if ties else x
-    inputs = torch.tensor(channels_first(x, SHAPE), requires_grad=True)
+    inputs = torch.tensor(x.reshape(5, *SHAPE), requires_grad=True)
     expected = theirs(inputs, size)
     y = backend.to_host(layer.forward(backend.from_host(x)))
-    np.testing.assert_allclose(y, rows_of(expected.detach().numpy()), rtol=1e-6)
+    np.testing.assert_allclose(y, expected.detach().numpy().reshape(5, -1), rtol=1e-6)
     grad = rng.standard_normal(y.shape)
-    expected.backward(torch.tensor(channels_first(grad, layer.output_shape)))
+    expected.backward(torch.tensor(grad.reshape(5, *layer.output_shape)))
     dx = backend.to_host(layer.backward(backend.from_host(grad)))
-    np.testing.assert_allclose(dx, rows_of(inputs.grad.numpy()), rtol=1e-6)
+    np.testing.assert_allclose(dx, inputs.grad.numpy().reshape(5, -1), rtol=1e-6)
 
 
 @pools
@@ -78,7 +78,7 @@ def test_committees_and_batch_sizes(backend, pool, rng):
 )
 @settings(deadline=None, max_examples=30)
 def test_a_constant_stays_the_same(pool, size, squares, value):
-    shape = squares[0] * size, squares[1] * size, 2
+    shape = 2, squares[0] * size, squares[1] * size
     layer, *_ = bound(make_backend("numpy"), pool(shape, size), np.random.default_rng(0))
     y = layer.forward(np.full((3, np.prod(shape)), value))
     np.testing.assert_allclose(y, np.full((3, squares[0] * squares[1] * 2), value))

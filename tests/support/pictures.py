@@ -1,6 +1,4 @@
-"""Layers for pictures, and pictures in PyTorch's order."""
-
-import numpy as np
+"""Layers for pictures."""
 
 CONV_LIST = [
     {"type": "conv2d", "input_shape": [8, 8], "filters": 4, "kernel": 3, "activation": "relu"},
@@ -23,13 +21,3 @@ def bound(backend, layer, rng, dtype="float64", leading=()):
     )
     layer.bind(backend, values, gradients)
     return layer, values, gradients
-
-
-def channels_first(rows, shape):
-    """Rows (N, H W C) as an array (N, C, H, W)."""
-    return np.ascontiguousarray(rows.reshape(len(rows), *shape).transpose(0, 3, 1, 2))
-
-
-def rows_of(pictures):
-    """An array (N, C, H, W) as rows (N, H W C)."""
-    return pictures.transpose(0, 2, 3, 1).reshape(len(pictures), -1)
