@@ -6,7 +6,6 @@ import shlex
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 from ann.analysis.figures import figure_of_curves, save_figure
@@ -20,6 +19,7 @@ from ann.cli.training_flags import checkpoints_in, recipe_of
 from ann.data.datasets import Dataset
 from ann.files.atomic import check_writable
 from ann.neural_network import NeuralNetwork
+from ann.training.callback import Callback
 from ann.training.checkpoint_file import TrainingState, check_same_run
 from ann.training.checkpointer import Checkpoints
 from ann.training.distributed import Processes
@@ -97,9 +97,9 @@ class TrainingRun:
         ]
 
     @property
-    def callbacks(self) -> list[Callable[[EpochReport], None]]:
+    def callbacks(self) -> list[Callback]:
         """For ``ann.fit``: the run's log."""
-        return [self._folder.on_epoch] if self._folder else []
+        return [self._folder] if self._folder else []
 
     @property
     def checkpoints(self) -> Checkpoints | None:
