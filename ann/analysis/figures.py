@@ -17,7 +17,7 @@ import numpy as np
 
 from ann.analysis.inspection import Calibration, Change
 from ann.analysis.metrics import wilson_interval
-from ann.errors import require
+from ann.errors import printable_path, printable_text, require
 from ann.files.atomic import check_writable, write_atomically
 from ann.training.report import EpochReport
 
@@ -207,8 +207,8 @@ def check_figure_path(path: str | os.PathLike[str]) -> None:
     known = set(canvas.get_supported_filetypes()) - _NOT_PICTURES
     suffix = _suffix(path)
     if suffix.lower() not in known:
-        formats = ", .".join(sorted(known))
-        raise ValueError(f"{path}: pictures cannot be written as .{suffix}, only as .{formats}")
+        wanted = f"pictures cannot be written as .{printable_text(suffix)}, only as ."
+        raise ValueError(f"{printable_path(path)}: {wanted}{', .'.join(sorted(known))}")
     check_writable(path)
 
 
@@ -227,7 +227,7 @@ def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
     try:
         figure.savefig(buffer, format=_suffix(path), dpi=110)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{printable_path(path)}: {printable_text(error, 500)}") from None
     finally:
         pyplot().close(figure)
     write_atomically(path, buffer.getvalue())

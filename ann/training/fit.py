@@ -155,7 +155,9 @@ def identity(network: NeuralNetwork, recipe: Recipe, data: TrainingData) -> dict
             "loss": network.loss_name,
             "committee": network.committee,
             "dtype": network.dtype_name,
-            "own activations": fingerprints(layer["activation"] for layer in network.layer_list),
+            "own activations": fingerprints(
+                layer["activation"] for layer in network.layer_list if "activation" in layer
+            ),
         },
         "seed": network.seed,
         "first parameters": {"SHA-256": digest(network.backend.to_host(network.parameters))},

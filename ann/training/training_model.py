@@ -3,6 +3,7 @@ without the inputs that are black in every image.
 """
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from ann.backends.base import Array, Backend
 from ann.neural_network import NeuralNetwork
 from ann.nn.batch_norm import BatchNorm
 from ann.nn.dropout import Dropout
-from ann.nn.layers import ActivationLayer, Dense, Layer
+from ann.nn.layers import Dense, Layer
 from ann.nn.network import Network, size_of
 from ann.training.recipe import Recipe
 
@@ -22,8 +23,8 @@ class TrainingModel:
         user: the user's network.
         backend: computes.
         recipe: its ``dropout`` and ``batch_norm`` decide which layers are added.
-        keys: (..., L) device array, uint32: column l is the key of the dropout before dense layer l,
-            counted from 0.
+        keys: (..., L) device array, uint32: column l is the key of the dropout before the layer with
+            weights l, counted from 0. Only dense layers have one.
         lit: host array: the columns of the images that training needs; None: all of them.
         all_reduce: see ``BatchNorm``; None for a single process.
 
@@ -51,22 +52,28 @@ class TrainingModel:
             positions = [rows.get(pixel, len(lit)) for pixel in range(user.input_dim)]
             self._lit, self._positions = xp.asarray(lit.tolist()), xp.asarray(positions)
         layers: list[Layer] = []
-        # For each dense layer: the user's, the one here, and the normalisation after it
-        self._dense: list[tuple[Dense, Dense, BatchNorm | None]] = []
+        # For each layer with weights: the user's, the one here, and the normalisation after it
+        self._trained: list[tuple[Any, Any, BatchNorm | None]] = []
         for layer in user.network.layers:
-            if isinstance(layer, ActivationLayer):
-                layers.append(copy.copy(layer))  # its name may have been registered again since
-            if not isinstance(layer, Dense):
+            own: Any = copy.copy(layer)  # an activation's name may be registered again later
+            if not layer.parameters:
+                layers.append(own)
                 continue
-            if recipe.dropout and layers:
-                key = len(self._dense)
-                layers.append(Dropout(recipe.dropout, keys[..., key : key + 1]))
-            normalised = recipe.batch_norm and layer is not user.network.layers[-1]
-            norm = BatchNorm(layer.output_dim, all_reduce) if normalised else None
-            inputs = layer.input_dim if layers or lit is None else len(lit)
-            dense = Dense(inputs, layer.output_dim, layer.init, bias=norm is None)
-            layers += [dense] if norm is None else [dense, norm]
-            self._dense.append((layer, dense, norm))
+            if isinstance(layer, Dense):
+                if recipe.dropout and layers:
+                    key = len(self._trained)
+                    layers.append(Dropout(recipe.dropout, keys[..., key : key + 1]))
+                if lit is not None and not layers:
+                    own = Dense(len(lit), layer.output_dim, layer.init)
+            layers.append(own)
+            norm = None
+            if recipe.batch_norm and layer is not user.network.layers[-1]:
+                own.parameters = own.parameters[:1]  # the normalisation's shift is the bias
+                own.has_bias = False
+                columns, *sides = layer.output_shape
+                norm = BatchNorm(columns, all_reduce, positions=math.prod(sides))
+                layers.append(norm)
+            self._trained.append((layer, own, norm))
         shape = (*user.network.leading, size_of(layers))
         vectors = [xp.zeros(shape, dtype=user.network.dtype) for _ in range(2)]
         self.network = Network(backend, layers, user.network.loss, *vectors)
@@ -92,12 +99,12 @@ class TrainingModel:
 
     def fetch(self) -> None:
         """Copy the weights and biases of the user's network."""
-        for users, dense, norm in self._dense:
+        for users, own, norm in self._trained:
             weight = users.weight
             if self._lit is not None and users is self._user.network.layers[0]:
                 weight = self._xp.take(weight, self._lit, axis=-2)
-            dense.weight[...] = weight
-            bias = norm.shift if norm else dense.bias
+            own.weight[...] = weight
+            bias = norm.shift if norm else own.bias
             bias[...] = users.bias
 
     def export(self, parameters: Array, statistics: Array) -> None:
@@ -110,12 +117,12 @@ class TrainingModel:
         result = xp.asarray(self._user.parameters, copy=True)
         trained, results = self.network.views(parameters), self._user.network.views(result)
         parts = iter(self._parts(statistics))
-        for users, dense, norm in self._dense:
-            weight = trained[dense]["weight"]
+        for users, own, norm in self._trained:
+            weight = trained[own]["weight"]
             if norm:
                 weight, bias = norm.fold(weight, next(parts), **trained[norm])
             else:
-                bias = trained[dense]["bias"]
+                bias = trained[own]["bias"]
             if self._lit is not None and users is self._user.network.layers[0]:
                 weight = xp.concat([weight, xp.zeros_like(bias)], axis=-2)
                 weight = xp.take(weight, self._positions, axis=-2)
