@@ -32,12 +32,12 @@ def normalised(backend, rng, *dims, activation="sigmoid", dtype="float64"):
 
 
 def bound(backend, values):
-    """A layer with these gains and shifts, and their gradients by name."""
+    """A layer with these gains and shifts, and their gradients by name, of an earlier batch."""
     norm = BatchNorm(values["gain"].shape[-1])
     leading = values["gain"].shape[:-2]
     norm.use(backend.xp.zeros((*leading, 2, norm.dim), dtype=backend.xp.float64))
     device = {name: backend.from_host(array) for name, array in values.items()}
-    gradients = {name: backend.xp.zeros_like(array) for name, array in device.items()}
+    gradients = {name: backend.xp.ones_like(array) for name, array in device.items()}
     norm.bind(backend, device, gradients)
     return norm, gradients
 
@@ -98,11 +98,16 @@ def test_the_statistics_are_those_of_the_batch(backend, rng):
 def test_normalising_is_the_formula(backend, rng):
     """Columns that hardly vary show what is added to the variance."""
     values = {name: rng.standard_normal((1, 4)) for name in ("gain", "shift")}
-    norm, _ = bound(backend, values)
+    norm, gradients = bound(backend, values)
     x = rng.standard_normal((7, 4)) * [1.0, 1e-2, 1e-3, 0.0]
     unit = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-5)
     found = backend.to_host(norm.forward(backend.from_host(x)))
     np.testing.assert_allclose(found, values["gain"] * unit + values["shift"], rtol=1e-10)
+    grad = rng.standard_normal((7, 4))
+    norm.backward(backend.from_host(grad.copy()))
+    for name, expected in (("gain", grad * unit), ("shift", grad)):
+        found = backend.to_host(gradients[name])[0]
+        np.testing.assert_allclose(found, expected.sum(axis=0), rtol=1e-9, atol=1e-12)
 
 
 def test_members_of_a_committee_are_normalised_as_if_alone(backend, rng):
