@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from ann.neural_network import NeuralNetwork, load_model
     from ann.nn.activations import register_activation
+    from ann.training.callback import Callback
     from ann.training.checkpointer import Checkpoints
     from ann.training.fit import fit
     from ann.training.recipe import Recipe
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AnnError",
     "Backend",
+    "Callback",
     "CheckpointError",
     "Checkpoints",
     "DataFileError",
@@ -60,6 +62,7 @@ _MODULES = {
     "NeuralNetwork": "neural_network",
     "load_model": "neural_network",
     "register_activation": "nn.activations",
+    "Callback": "training.callback",
     "Checkpoints": "training.checkpointer",
     "fit": "training.fit",
     "Recipe": "training.recipe",

@@ -3,6 +3,7 @@ be saved and pickled. The mathematics is in ``nn.network``.
 """
 
 import copy
+import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,14 @@ from ann.files import model_file, self_test
 from ann.files.atomic import write_atomically
 from ann.files.model_file import read_model
 from ann.files.model_schema import max_self_test_images
-from ann.nn.layer_list import LAYER_KEYS, build_layers, check_layer_list
+from ann.nn.layer_list import (
+    LAYER_KEYS,
+    build_layers,
+    check_layer_list,
+    describe_layers,
+    input_shape,
+    widest,
+)
 from ann.nn.layers import Dense
 from ann.nn.losses import get_loss
 from ann.nn.network import PIXEL_SCALE, Network, fill_inputs, size_of
@@ -121,7 +129,7 @@ class NeuralNetwork(SetOnce):
         self.warned = False
         self.backend = get_backend(device)
         xp = self.backend.xp
-        self.input_dim: int = self._layer_list[0]["input_dim"]
+        self.input_dim = math.prod(input_shape(self._layer_list))
         self.output_dim: int = self._layer_list[-1]["output_dim"]
         new_layers = build_layers(self._layer_list)
         shape = (*(() if self.committee == 1 else (self.committee,)), size_of(new_layers))
@@ -147,21 +155,22 @@ class NeuralNetwork(SetOnce):
         return copy.deepcopy(self._layer_list)
 
     def __repr__(self) -> str:
+        inputs, *texts = describe_layers(self._layer_list)
         row = " -> ".join(
-            f"{layer['output_dim']} {layer['activation']}" for layer in self.layer_list
+            f"{text} {layer['activation']}" if "activation" in layer else text
+            for text, layer in zip(texts, self._layer_list, strict=True)
         )
         name = (
             f"committee of {self.committee} NeuralNetworks"
             if self.committee > 1
             else "NeuralNetwork"
         )
-        return f"<{name} {self.input_dim} -> {row}, {self.loss_name}, on {self.backend.name}>"
+        return f"<{name} {inputs} -> {row}, {self.loss_name}, on {self.backend.name}>"
 
     @property
     def chunk(self) -> int:
         """The number of images in a forward pass."""
-        widest = max(self.input_dim, *(layer["output_dim"] for layer in self._layer_list))
-        return max(1, min(CHUNK, _NUMBERS // (self.committee * int(widest))))
+        return max(1, min(CHUNK, _NUMBERS // (self.committee * widest(self._layer_list))))
 
     @property
     def seeds(self) -> range:
@@ -212,7 +221,7 @@ class NeuralNetwork(SetOnce):
         self.warn_of_unscaled("X", images)
         outputs = self.backend.xp.empty((len(images), self.output_dim), dtype=self.network.dtype)
         network = self.network.with_own_arrays()
-        room = self._room(len(images))
+        room = self._room(min(len(images), self.chunk))
         with self.backend.ignore_overflow():
             for chunk in slices(len(images), self.chunk):
                 x = self._inputs(self._upload(images[chunk]), room)
@@ -252,7 +261,7 @@ class NeuralNetwork(SetOnce):
         xp, network = self.backend.xp, self.network.with_own_arrays()
         loss_sum = xp.zeros((), dtype=network.dtype)
         errors = xp.zeros((), dtype=xp.int64)
-        room = self._room(images.shape[0])
+        room = self._room(min(images.shape[0], self.chunk))
         for chunk in slices(images.shape[0], self.chunk):
             logits = network.forward(self._inputs(images[chunk, :], room))
             loss = network.loss.value(self.backend, logits, targets[chunk, :])
@@ -277,6 +286,8 @@ class NeuralNetwork(SetOnce):
 
     def to_bytes(self) -> bytes:
         """The contents of its model file. Raises ValueError if ``load_model`` could not read them."""
+        if any("type" in spec for spec in self._layer_list):
+            raise ValueError("model files cannot hold convolutional networks yet")
         layers = []
         for spec, (weight, bias) in zip(self._layer_list, self.weights_and_biases(), strict=True):
             layers.append({**spec, "weight": weight, "bias": bias})
@@ -357,10 +368,8 @@ class NeuralNetwork(SetOnce):
             warnings.warn(text, TrainingWarning, stacklevel=stacklevel)
 
     def _room(self, count: int) -> Array:
-        """An array for the inputs of a chunk. Reusing it saves a tenth of the time."""
-        return self.backend.xp.empty(
-            (min(count, self.chunk), self.input_dim), dtype=self.network.dtype
-        )
+        """An array for the inputs of ``count`` images. Reusing it saves a tenth of the time."""
+        return self.backend.xp.empty((count, self.input_dim), dtype=self.network.dtype)
 
     def _inputs(self, images: Array, room: Array) -> Array:
         """Network inputs for device images (N, I), in the first rows of ``room``."""

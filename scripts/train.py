@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
 
@@ -66,21 +67,9 @@ def train(flags: argparse.Namespace, processes: Processes) -> None:
             echo(change)
         echo(describe_setup(network, recipe, processes.size))
         with Progress(recipe, network, dataset, run.state) as progress, Interruption() as stop:
-
-            def on_batch(images: int) -> bool:
-                progress.on_batch(images)
-                return stop.signal != 0
-
-            callbacks = [*run.callbacks, progress.on_epoch]
-            reports = ann.fit(
-                network,
-                dataset,
-                recipe,
-                callbacks,
-                on_batch,
-                run.checkpoints,
-                processes=processes,
-            )
+            callbacks = [*run.callbacks, progress, stop]
+            options: dict[str, Any] = {"checkpoints": run.checkpoints, "processes": processes}
+            reports = ann.fit(network, dataset, recipe, callbacks, **options)
             run.write_log(reports)
             if network.recipe is None:  # not finished: a signal came to this process or another
                 exit_with(stop.signal or signal.SIGINT, run.interrupted(reports))

@@ -3,7 +3,8 @@ host, and a few operations. They are written here with ``xp`` alone, which defin
 ``cpu`` and ``gpu`` do the same faster.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -67,6 +68,33 @@ class Backend:
         """out = array, converted to the dtype of out. Conversion to integers truncates."""
         out[...] = self.xp.astype(array, out.dtype)
 
+    def contiguous(self, array: Array, room: Array) -> Array:
+        """The array, or a copy of it in ``room`` if its numbers are not in order in memory."""
+        flags = getattr(array, "flags", None)
+        if flags is not None and flags.c_contiguous:
+            return array
+        self.copyto(array, out=room)
+        return room
+
+    def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
+        """out[..., a, b, i, j, :] = pictures[..., i stride + a, j stride + b, :].
+
+        These are the windows (..., k, k, rows, columns, N) of pictures (..., H, W, N): each pixel
+        (a, b) of a window, at all positions (i, j).
+        """
+        for a, b in _pixels(out):
+            self.copyto(_seen(pictures, out, stride, a, b), out=out[..., a, b, :, :, :])
+
+    def add_windows(self, windows: Array, stride: int, out: Array) -> None:
+        """out = 0, then out[..., i stride + a, j stride + b, :] += windows[..., a, b, i, j, :].
+
+        The adjoint of ``copy_windows``: a pixel becomes the sum over the windows that contain it.
+        """
+        self.copyto(self.xp.zeros((), dtype=out.dtype), out=out)
+        for a, b in _pixels(windows):
+            part = _seen(out, windows, stride, a, b)
+            self.xp.add(part, windows[..., a, b, :, :, :], out=part)
+
     def elementwise(
         self,
         function: Callable[..., Any],
@@ -113,3 +141,15 @@ class Backend:
         """
         function()
         return function
+
+
+def _pixels(windows: Array) -> Iterator[tuple[int, int]]:
+    """The rows and columns (a, b) of the pixels of a window."""
+    rows, columns = windows.shape[-5:-3]
+    return itertools.product(range(rows), range(columns))
+
+
+def _seen(pictures: Array, windows: Array, stride: int, a: int, b: int) -> Array:
+    """The pixels (..., rows, columns, N) that are pixel (a, b) of a window: a view."""
+    rows, columns = (stride * (count - 1) + 1 for count in windows.shape[-3:-1])
+    return pictures[..., a : a + rows : stride, b : b + columns : stride, :]

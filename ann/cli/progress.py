@@ -9,12 +9,13 @@ from ann.cli.hardest_image import hardest_image, is_due
 from ann.cli.output import echo
 from ann.data.datasets import Dataset
 from ann.neural_network import NeuralNetwork
+from ann.training.callback import Callback
 from ann.training.checkpoint_file import TrainingState
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
 
 
-class Progress:
+class Progress(Callback):
     """On a terminal, a bar with the time left, and images; elsewhere, a line for each epoch.
 
     Args:
@@ -64,11 +65,11 @@ class Progress:
         self._bar.update(done * self._images + steps_done)
         self._bar.unpause()
 
-    def on_batch(self, images: int) -> None:
+    def after_step(self, images: int) -> None:
         """Move the bar."""
         self._bar.update(images)
 
-    def on_epoch(self, report: EpochReport) -> None:
+    def after_epoch(self, report: EpochReport) -> None:
         """Print the epoch's line, above the bar if there is one."""
         if self._bar.disable:
             left = (report.epochs - report.epoch) * report.seconds

@@ -10,7 +10,7 @@ from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, checked, number, whole
 from ann.cli.results_log import matching, read_rows, results_of
-from ann.nn.layer_list import describe_shape
+from ann.nn.layer_list import describe_shape, layer_from
 from ann.training.named_recipes import RECIPES
 from ann.training.recipe import BY_RULE, Recipe
 from ann.validation import check_count
@@ -42,16 +42,19 @@ def _options(kind: Any, **bounds: Any) -> dict[str, Any]:
     if kind is str:
         return {"choices": tuple(bounds["choices"])}
     readers: dict[Any, Callable[..., Any]] = {int: whole, float: number}
-    return {"type": readers[kind](**bounds) if kind in readers else widths}
+    return {"type": readers[kind](**bounds) if kind in readers else hidden_layers}
 
 
-def widths(text: str) -> tuple[int, ...]:
-    """An argparse type for hidden layers: "128,32", or "none"."""
+def hidden_layers(text: str) -> tuple[int | str, ...]:
+    """An argparse type for hidden layers: "128,32", "conv16x5,pool2,128", or "none"."""
     if text == "none":
         return ()
-    expected = "widths such as 128,32, each at least 1, or none"
+    expected = "widths such as 128,32, each at least 1, layers such as conv16x5 and pool2, or none"
     one = checked(lambda width: check_count("", width, at_least=1), int, expected)
-    return tuple(one(width) for width in text.removesuffix(",").split(","))
+    return tuple(
+        layer if layer_from(layer, "identity") else one(layer)
+        for layer in text.removesuffix(",").split(",")
+    )
 
 
 def given_fields(flags: argparse.Namespace) -> dict[str, Any]:

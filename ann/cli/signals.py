@@ -7,10 +7,11 @@ from typing import NoReturn, Self
 
 from ann.cli.bootstrap import HEEDS_CTRL_C
 from ann.cli.output import warn
+from ann.training.callback import Callback
 
 
-class Interruption:
-    """Within it, Ctrl-C and SIGTERM are only noted, so that training can finish its step.
+class Interruption(Callback):
+    """Within it, Ctrl-C and SIGTERM are only noted: training finishes its step, and then stops.
 
     A second Ctrl-C, some time after the first, raises KeyboardInterrupt at once.
 
@@ -31,6 +32,9 @@ class Interruption:
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def after_step(self, images: int) -> bool:
+        return self.signal != 0
 
     def _note(self, number: int, frame: object) -> None:
         now = time.monotonic()

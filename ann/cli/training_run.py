@@ -6,7 +6,6 @@ import shlex
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 from ann.analysis.figures import figure_of_curves, save_figure
@@ -15,11 +14,12 @@ from ann.cli.bootstrap import PROCESSES
 from ann.cli.commands import command
 from ann.cli.launch import FLAG
 from ann.cli.output import echo
-from ann.cli.parser import DATA, OTHER_FORMATS, check_suffix
+from ann.cli.parser import OTHER_FORMATS, check_suffix, data_flags
 from ann.cli.training_flags import checkpoints_in, recipe_of
 from ann.data.datasets import Dataset
 from ann.files.atomic import check_writable
 from ann.neural_network import NeuralNetwork
+from ann.training.callback import Callback
 from ann.training.checkpoint_file import TrainingState, check_same_run
 from ann.training.checkpointer import Checkpoints
 from ann.training.distributed import Processes
@@ -90,15 +90,16 @@ class TrainingRun:
         before = {"device": config["device"], **config["versions"]}
         now = {"device": backend.name, **versions(backend)}
         return [
-            f"note: started with {name} {before[name]}, continuing with {value}; last digits may differ"
+            f"note: started with {name} {before[name]}, continuing with {value}; "
+            "last digits may differ"
             for name, value in now.items()
             if before.get(name) not in (None, value)
         ]
 
     @property
-    def callbacks(self) -> list[Callable[[EpochReport], None]]:
+    def callbacks(self) -> list[Callback]:
         """For ``ann.fit``: the run's log."""
-        return [self._folder.on_epoch] if self._folder else []
+        return [self._folder] if self._folder else []
 
     @property
     def checkpoints(self) -> Checkpoints | None:
@@ -167,9 +168,7 @@ class TrainingRun:
     def echo_commands(self, backend: Backend) -> None:
         """Print the commands that test this model and repeat this training."""
         flags = self._flags
-        data: list[object] = [] if flags.data == DATA else ["--data", flags.data]
-        for path in flags.imported:
-            data += ["--import", path]
+        data = data_flags(flags)
         echo(f"test it:   {command('test', '--model', flags.output, *data)}")
         precision = [] if flags.precision == "float32" else ["--precision", flags.precision]
         words = ["--device", backend.name, *precision, "--seed", flags.seed]

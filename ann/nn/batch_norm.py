@@ -20,9 +20,11 @@ class BatchNorm(ann.nn.layers.Layer):
     """y = gain u + shift, where u = (x - mean) / deviation normalises x over the batch.
 
     Args:
-        dim: O, the number of columns of x.
+        dim: O, the number of columns of x; with positions, that of channels.
         all_reduce: replaces an array in place by its sum over all processes that share a batch;
             None for a single process.
+        positions: P, the number of pixels of a picture, whose channels are normalised over the
+            batch and all positions: x (..., N, O P) is seen as (..., N P, O).
 
     Attributes:
         share: the fraction of the batch that this process has.
@@ -35,9 +37,16 @@ class BatchNorm(ann.nn.layers.Layer):
     gain_gradient: Array
     shift_gradient: Array
 
-    def __init__(self, dim: int, all_reduce: Callable[[Array], None] | None = None) -> None:
+    def __init__(
+        self,
+        dim: int,
+        all_reduce: Callable[[Array], None] | None = None,
+        *,
+        positions: int = 1,
+    ) -> None:
         self.dim = dim
         self.all_reduce = all_reduce
+        self.positions = positions
         self.share = 1.0
         self.parameters = (Parameter("gain", (1, dim)), Parameter("shift", (1, dim)))
 
@@ -52,25 +61,30 @@ class BatchNorm(ann.nn.layers.Layer):
 
     def allocate(self, x: Array) -> None:
         xp = self.xp
+        if self.positions > 1:
+            self.room = xp.empty_like(x.mT)
+        x = self.by_column(x)
+        self.scale = 1.0 / x.shape[-2]
         self.y = xp.empty_like(x)
         self.unit = xp.empty_like(x)
         self.deviation = xp.empty_like(self.gain)
         # contiguous, for all_reduce
         self.row = xp.empty_like(self.gain)
         self.sums = xp.empty((*self.gain.shape[:-2], 2, self.dim), dtype=x.dtype)
-        self.ones = xp.ones((1, self.count), dtype=x.dtype)
+        self.ones = xp.ones((1, x.shape[-2]), dtype=x.dtype)
 
     def forward(self, x: Array) -> Array:
         self.reserve(x)
+        x = self.by_column(x)
         elementwise = self.backend.elementwise
-        self.sum_rows(x, out=self.mean, alpha=self.share / self.count)
+        self.sum_rows(x, out=self.mean, alpha=self.share * self.scale)
         elementwise(_centred, x, self.mean, out=(self.unit, self.y))
-        self.sum_rows(self.y, out=self.variance, alpha=self.share / self.count)
+        self.sum_rows(self.y, out=self.variance, alpha=self.share * self.scale)
         elementwise(_deviation, self.variance, out=self.deviation)
         elementwise(
             _normalised, self.unit, self.deviation, self.gain, self.shift, out=(self.unit, self.y)
         )
-        return self.y
+        return self.as_rows(self.y)
 
     def backward(
         self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
@@ -79,6 +93,9 @@ class BatchNorm(ann.nn.layers.Layer):
         dL/dx = gain / deviation (dL/dy - mean(dL/dy) - u mean(dL/dy u))
         """
         backend = self.backend
+        if self.positions > 1:
+            grad = backend.contiguous(grad.mT, room=self.room).mT
+        grad = self.by_column(grad)
         sum_grad = self.sums[..., :1, :]
         sum_product = self.sums[..., 1:, :]
         product = self.y  # nothing reads y any more
@@ -90,8 +107,17 @@ class BatchNorm(ann.nn.layers.Layer):
         if self.all_reduce:
             backend.call(partial(self.all_reduce, self.sums))
         arrays = (grad, self.unit, sum_grad, sum_product, self.gain, self.deviation)
-        backend.elementwise(_gradient, *arrays, self.share / self.count, out=grad)
-        return grad
+        backend.elementwise(_gradient, *arrays, self.share * self.scale, out=grad)
+        return self.as_rows(grad)
+
+    def by_column(self, rows: Array) -> Array:
+        """Rows (..., N, O P) as (..., N P, O): a view. Pictures must be stored as such."""
+        return self.xp.reshape(rows.mT, (*rows.shape[:-2], self.dim, -1), copy=False).mT
+
+    def as_rows(self, columns: Array) -> Array:
+        """The inverse of ``by_column``."""
+        shape = *columns.shape[:-2], self.dim * self.positions, self.count
+        return self.xp.reshape(columns.mT, shape, copy=False).mT
 
     def sum_rows(self, rows: Array, out: Array, alpha: float) -> None:
         """out (..., 1, O) = alpha times the sum of the rows (..., N, O) over all processes."""

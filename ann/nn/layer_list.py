@@ -1,20 +1,99 @@
 """The layer list: the dicts that describe a network. It comes from users and from files, so it is
 checked before a network is built from it.
+
+``{"input_dim": 784, "output_dim": 128, "activation": "sigmoid"}`` is a dense layer. Dicts with a
+"type" are layers for pictures, which come before the dense layers; see ``LAYER_TYPES``. The first
+of them may have an "input_shape", [height, width] or [channels, height, width].
 """
 
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ann.errors import printable
 from ann.nn.activations import get_activation
+from ann.nn.convolution import Conv2D, Shape, size_text
 from ann.nn.layers import ActivationLayer, Dense, Layer
+from ann.nn.pooling import AveragePool2D, MaxPool2D
+from ann.spelling import did_you_mean
 from ann.validation import check_count
 
-LAYER_KEYS = ("input_dim", "output_dim", "activation")
+MNIST = (1, 28, 28)
+
+
+@dataclass(frozen=True)
+class LayerType:
+    """A type of layer: how a layer list describes it, and how it is built.
+
+    Attributes:
+        checks: for each key of its dict, (name, value) -> the value as a plain Python value.
+        text: a short description; values are in braces.
+        build: (spec, input shape, init) -> the layer. Raises ValueError if they do not fit.
+        defaults: the values of keys that may be omitted.
+    """
+
+    checks: Mapping[str, Callable[[str, Any], Any]]
+    text: str
+    build: Callable[..., Any]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _check_activation(name: str, value: Any) -> str:
+    return get_activation(value).name
+
+
+def _check_padding(name: str, value: Any) -> str:
+    if value not in ("valid", "same"):
+        raise ValueError(f"{name}: expected 'valid' or 'same', got {printable(value)}")
+    return str(value)
+
+
+_at_least_1 = partial(check_count, at_least=1)
+
+DENSE = LayerType(
+    {"input_dim": _at_least_1, "output_dim": _at_least_1, "activation": _check_activation},
+    "{output_dim}",
+    lambda spec, shape, init: Dense(spec["input_dim"], spec["output_dim"], init),
+)
+LAYER_KEYS = tuple(DENSE.checks)
+LAYER_TYPES = {
+    "conv2d": LayerType(
+        {
+            "filters": _at_least_1,
+            "kernel": _at_least_1,
+            "stride": _at_least_1,
+            "padding": _check_padding,
+            "activation": _check_activation,
+        },
+        "conv{filters}x{kernel}",
+        lambda spec, shape, init: Conv2D(
+            shape,
+            spec["filters"],
+            spec["kernel"],
+            init,
+            stride=spec["stride"],
+            padding=spec["padding"],
+        ),
+        defaults={"stride": 1, "padding": "valid"},
+    ),
+    "max_pool2d": LayerType(
+        {"size": _at_least_1},
+        "pool{size}",
+        lambda spec, shape, init: MaxPool2D(shape, spec["size"]),
+    ),
+    "average_pool2d": LayerType(
+        {"size": _at_least_1},
+        "average{size}",
+        lambda spec, shape, init: AveragePool2D(shape, spec["size"]),
+    ),
+}
 
 
 def check_layer_list(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Check a layer list and return a copy with plain Python values.
+    """Check a layer list and return a complete copy with plain Python values.
 
     Raises:
         ValueError: a layer is wrong or does not fit the one before it; the message gives its
@@ -23,48 +102,131 @@ def check_layer_list(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     if not isinstance(layers, Sequence) or isinstance(layers, str) or len(layers) == 0:
         raise ValueError(f"layers: expected a list of at least one layer, got {printable(layers)}")
     checked: list[dict[str, Any]] = []
+    shape: Shape = ()  # of the outputs of the layer before
     for number, layer in enumerate(layers, start=1):
-        if not isinstance(layer, dict) or set(layer) != set(LAYER_KEYS):
-            raise ValueError(
-                f"layer {number}: expected a dict with {', '.join(LAYER_KEYS)}, got {printable(layer)}"
-            )
-        input_dim, output_dim = (
-            check_count(f"layer {number}: {key}", layer[key], at_least=1)
-            for key in ("input_dim", "output_dim")
-        )
         try:
-            get_activation(layer["activation"])
+            spec = _check_keys(layer, shape)
+            _check_order(spec, shape, f"layer {number - 1}")
+            shape = _build(spec, shape or input_shape([spec])).output_shape
         except ValueError as error:
             raise ValueError(f"layer {number}: {error}") from None
-        if checked and input_dim != checked[-1]["output_dim"]:
-            raise ValueError(
-                f"layer {number}: input_dim is {input_dim}, "
-                f"but layer {number - 1} has output_dim {checked[-1]['output_dim']}"
-            )
-        checked.append(
-            {
-                "input_dim": input_dim,
-                "output_dim": output_dim,
-                "activation": str(layer["activation"]),
-            }
+        checked.append(spec)
+    if "type" in spec:
+        raise ValueError(
+            f"layer {number}: the last layer is {spec['type']}; end with a dense layer, "
+            "such as {'output_dim': 10, 'activation': 'softmax'}"
         )
     return checked
+
+
+def _check_keys(layer: Any, shape: Shape) -> dict[str, Any]:
+    """A complete layer with plain values. ``shape`` is that of its inputs; () if not known."""
+    kind = _type_of(layer)
+    checks, defaults = dict(kind.checks), dict(kind.defaults)
+    if kind is DENSE and shape:
+        defaults["input_dim"] = math.prod(shape)
+    elif kind is not DENSE:
+        if not shape:
+            checks = {"input_shape": _check_input_shape, **checks}
+            defaults["input_shape"] = MNIST
+        checks = {"type": lambda name, value: str(value), **checks}
+    given = layer if isinstance(layer, dict) else {}
+    wrong = [f"{key} is missing" for key in checks if key not in {**defaults, **given}]
+    wrong += [f"{printable(key)} is unknown" for key in given if key not in checks]
+    if given is not layer or wrong:
+        got = wrong[0] if given is layer else f"got {printable(layer)}"
+        raise ValueError(f"expected a dict with {', '.join(checks)}; {got}")
+    return {key: check(key, {**defaults, **layer}[key]) for key, check in checks.items()}
+
+
+def _check_order(spec: dict[str, Any], shape: Shape, before: str) -> None:
+    """Raise ValueError unless a layer fits outputs of this shape; () if there are none."""
+    if "type" in spec:
+        if len(shape) == 1:
+            raise ValueError(
+                f"{spec['type']} needs pictures, but {before} is dense; dense layers come last"
+            )
+    elif shape and spec["input_dim"] != math.prod(shape):
+        text = f"has output_dim {shape[0]}"
+        if len(shape) > 1:
+            text = f"gives {size_text(shape)} = {math.prod(shape)} numbers"
+        raise ValueError(f"input_dim is {spec['input_dim']}, but {before} {text}")
+
+
+def _check_input_shape(name: str, value: Any) -> list[int]:
+    """[channels, height, width], from these or from [height, width]."""
+    if not isinstance(value, Sequence) or len(value) not in (2, 3):
+        raise ValueError(
+            f"{name}: expected [height, width] or [channels, height, width], got {printable(value)}"
+        )
+    return [check_count(name, number, at_least=1) for number in (1, *value)[-3:]]
+
+
+def _type_of(layer: Any) -> LayerType:
+    if not isinstance(layer, dict) or "type" not in layer:
+        return DENSE
+    name = layer["type"]
+    if not isinstance(name, str) or name not in LAYER_TYPES:
+        meant = did_you_mean(name, LAYER_TYPES)
+        known = f"{', '.join(LAYER_TYPES)}; a dense layer has no type"
+        raise ValueError(f"unknown type {printable(name)}; known: {known}{meant}")
+    return LAYER_TYPES[name]
+
+
+def input_shape(layer_list: Sequence[dict[str, Any]]) -> Shape:
+    """The shape of an input of a checked layer list: (784,), or (1, 28, 28) for pictures."""
+    first = layer_list[0]
+    return tuple(first["input_shape"]) if "type" in first else (first["input_dim"],)
+
+
+def _build(spec: dict[str, Any], shape: Shape, activation: str = "identity") -> Any:
+    return _type_of(spec).build(spec, shape, get_activation(activation).init)
 
 
 def build_layers(layer_list: Sequence[dict[str, Any]]) -> list[Layer]:
     """New layers for a checked layer list. The last activation is left out: it belongs to the loss."""
     layers: list[Layer] = []
+    shape = input_shape(layer_list)
     *hidden, last = layer_list
     for spec in hidden:
-        init = get_activation(spec["activation"]).init
-        layers += [
-            Dense(spec["input_dim"], spec["output_dim"], init),
-            ActivationLayer(spec["activation"]),
-        ]
-    layers.append(Dense(last["input_dim"], last["output_dim"], get_activation("identity").init))
+        activation = spec.get("activation", "identity")
+        layer = _build(spec, shape, activation)
+        shape = layer.output_shape
+        layers.append(layer)
+        if "activation" in spec:
+            layers.append(ActivationLayer(activation))
+    layers.append(_build(last, shape))
     return layers
 
 
-def describe_shape(layers: Sequence[dict[str, Any]]) -> str:
-    """The widths of a checked layer list, such as "784-128-32-10"."""
-    return "-".join(map(str, (layers[0]["input_dim"], *(layer["output_dim"] for layer in layers))))
+def widest(layer_list: Sequence[dict[str, Any]]) -> int:
+    """The most numbers that a layer of a checked layer list stores for one image."""
+    layers = build_layers(layer_list)
+    widths = [layer.width for layer in layers if not isinstance(layer, ActivationLayer)]
+    return max(math.prod(input_shape(layer_list)), *widths)
+
+
+def describe_layers(layer_list: Sequence[dict[str, Any]]) -> list[str]:
+    """The inputs and the layers of a checked layer list, such as "784", "128", "32", "10"."""
+    texts = [size_text(input_shape(layer_list))]
+    for spec in layer_list:
+        kind = _type_of(spec)
+        unusual = [f"{key}={spec[key]}" for key in kind.defaults if spec[key] != kind.defaults[key]]
+        options = f"({','.join(unusual)})" if unusual else ""
+        texts.append(kind.text.format(**spec) + options)
+    return texts
+
+
+def describe_shape(layer_list: Sequence[dict[str, Any]]) -> str:
+    """A checked layer list in a few characters: "784-128-32-10", "28x28-conv16x5-pool2-128-10"."""
+    return "-".join(describe_layers(layer_list))
+
+
+def layer_from(text: str, activation: str) -> dict[str, Any] | None:
+    """The layer for a text such as "conv16x5" or "pool2", or None if it describes none."""
+    for name, kind in LAYER_TYPES.items():
+        pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[0-9]{1,9})", kind.text)
+        if found := re.fullmatch(pattern, text):
+            spec = {"type": name, **{key: int(value) for key, value in found.groupdict().items()}}
+            return {**spec, "activation": activation} if "activation" in kind.checks else spec
+    return None

@@ -38,9 +38,14 @@ class Layer(ABC):
     Attributes:
         parameters: what it learns. ``bind`` sets two attributes for each: the values and their
             gradient, such as ``weight`` and ``weight_gradient``.
+        output_shape: of an output: (O,), or (channels, height, width) for a picture. Only layers
+            of a layer list have it, and ``width``.
+        width: the most numbers that the layer stores for one image.
     """
 
     parameters: tuple[Parameter, ...] = ()
+    output_shape: tuple[int, ...]
+    width: int
 
     def initial_values(self, random: Any) -> dict[str, Any]:
         """Random host arrays by name, from a NumPy generator. Parameters without one start at 0."""
@@ -104,6 +109,8 @@ class Dense(Layer):
         self.output_dim = output_dim
         self.init = init
         self.has_bias = bias
+        self.output_shape = (output_dim,)
+        self.width = output_dim
         weight = Parameter("weight", (input_dim, output_dim), decays=True)
         self.parameters = (weight, Parameter("bias", (1, output_dim))) if bias else (weight,)
 

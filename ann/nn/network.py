@@ -49,6 +49,7 @@ class Network:
         self.gradients = gradients
         self.leading = tuple(parameters.shape[:-1])
         self.dtype = parameters.dtype
+        self.grad: Array = None  # dL/d(logits); a compiled step needs it to last
         self.decaying = sum(
             math.prod(p.shape) for layer in layers for p in layer.parameters if p.decays
         )
@@ -86,7 +87,7 @@ class Network:
     def backward(
         self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = False
     ) -> Array | None:
-        """Backpropagation: dL/d(logits) (..., N, O) -> ``gradients``, by the chain rule.
+        """dL/d(logits) (..., N, O) -> ``gradients``, by the chain rule.
 
         The new gradients are added to ``accumulate`` times the old ones. Returns dL/dx (..., N, I),
         or None without ``input_gradient``: only adversarial training needs it, and it takes a third
@@ -96,15 +97,36 @@ class Network:
             grad = layer.backward(grad, accumulate=accumulate)
         return self.layers[0].backward(grad, accumulate=accumulate, input_gradient=input_gradient)
 
+    def backpropagate(
+        self,
+        x: Array,
+        targets: Array,
+        *,
+        scales: Sequence[Array | float] = (),
+        accumulate: float = 0.0,
+        input_gradient: bool = False,
+    ) -> tuple[Array, Array | None]:
+        """Forward and backward for x (..., N, I) and target rows (..., N, O).
+
+        dL/d(logits) is multiplied by each of the ``scales``, such as weights (..., N, 1) of the
+        images. For the others see ``backward``. Returns the logits, and the result of ``backward``.
+        """
+        xp = self.backend.xp
+        logits = self.forward(x)
+        if self.grad is None or self.grad.shape != logits.shape:
+            self.grad = xp.empty_like(logits)
+        grad = self.grad
+        self.loss.gradient(self.backend, logits, targets, out=grad)
+        for scale in scales:
+            xp.multiply(grad, scale, out=grad)
+        return logits, self.backward(grad, accumulate=accumulate, input_gradient=input_gradient)
+
     def compute_gradients(self, x: Array, targets: Array) -> Array:
-        """One forward and one backward pass for x (N, I) and target rows (N, O).
+        """Set ``gradients`` for x (N, I) and target rows (N, O).
 
         Returns the batch's mean loss (...) as a device array: reading it would wait for the device.
         """
-        logits = self.forward(x)
-        grad = self.backend.xp.empty_like(logits)
-        self.loss.gradient(self.backend, logits, targets, out=grad)
-        self.backward(grad)
+        logits, _ = self.backpropagate(x, targets)
         return self.loss.value(self.backend, logits, targets)
 
     def outputs(self, logits: Array) -> Array:
@@ -118,6 +140,7 @@ class Network:
         other.layers = tuple(copy.copy(layer) for layer in self.layers)
         for layer in other.layers:
             layer.count = 0
+        other.grad = None
         return other
 
 

@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 
 _PURPOSES = {"weights": 0, "order": 1, "dropout": 2, "distortion": 3, "examples": 4}
-_Purpose = Literal["weights", "order", "dropout", "distortion", "examples"]
+Purpose = Literal["weights", "order", "dropout", "distortion", "examples"]
 
 
-def generator(seed: int, purpose: _Purpose, index: int = 0) -> np.random.Generator:
+def generator(seed: int, purpose: Purpose, index: int = 0) -> np.random.Generator:
     """The generator for a purpose, independent of those for other purposes.
 
     Args:
@@ -25,7 +25,7 @@ def generator(seed: int, purpose: _Purpose, index: int = 0) -> np.random.Generat
 
 def drawn(
     seeds: Sequence[int],
-    purpose: _Purpose,
+    purpose: Purpose,
     index: int,
     draw: Callable[[np.random.Generator], np.ndarray],
 ) -> np.ndarray:

@@ -3,23 +3,23 @@ need the order of images and the dropout masks, which follow from the seed and t
 """
 
 import os
-import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from ann.backends.base import Array
 from ann.errors import CheckpointError
 from ann.files.atomic import check_writable, user_path
 from ann.neural_network import NeuralNetwork
+from ann.training.callback import Callback
 from ann.training.checkpoint_file import (
     TrainingState,
     check_same_run,
     read_checkpoint,
     write_checkpoint,
 )
-from ann.training.distributed import SINGLE_PROCESS, Processes, on_first
+from ann.training.distributed import Processes, on_first
 from ann.training.early_stopping import EarlyStopping
 from ann.training.report import EpochReport
 from ann.training.trainer import Trainer
@@ -52,84 +52,77 @@ class Checkpoints:
             check_number("seconds", self.seconds, above=0)
 
 
-class Checkpointer:
-    """Tracks the state of a run and, if wanted, keeps it in a checkpoint.
+class Checkpointer(Callback):
+    """Resumes from the checkpoint if there is one, and keeps it up to date.
 
-    Attributes:
-        state: how far the run has come. After resuming, this, the network and the trainer are as
-            they were when the checkpoint was written.
+    Of several processes, the first one reads and writes the file, and the others get its contents.
+
+    Args:
+        checkpoints: the file, and when to write it.
+        network: is trained.
+        trainer: trains it.
+        state: of the run. After resuming, this, the network and the trainer are as they were when
+            the checkpoint was written.
+        run: plain values that identify the run; only a checkpoint with the same values is resumed.
+        early_stopping: of the run, or None.
+        processes: train together.
     """
 
     def __init__(
         self,
-        checkpoints: Checkpoints | None,
+        checkpoints: Checkpoints,
         network: NeuralNetwork,
         trainer: Trainer,
-        stopping: EarlyStopping | None,
-        run: Callable[[], dict[str, Any]],
-        processes: Processes = SINGLE_PROCESS,
+        state: TrainingState,
+        run: dict[str, Any],
+        early_stopping: EarlyStopping | None,
+        processes: Processes,
     ) -> None:
-        """Resume if there is a checkpoint.
-
-        ``run`` returns plain values that identify the run; only a checkpoint with the same values
-        is resumed. With several processes, the first one reads and writes the file, and the others
-        get its contents.
-        """
-        self.state = TrainingState()
-        self._checkpoints, self._processes = checkpoints, processes
-        self._network, self._trainer, self._stopping = network, trainer, stopping
-        self._written, self._started = time.monotonic(), time.perf_counter()
+        self._path = checkpoints.path
+        self._every = checkpoints
+        self._network = network
+        self._trainer = trainer
+        self._state = state
+        self._run = run
+        self._early_stopping = early_stopping
+        self._processes = processes
+        self._written = monotonic()
         self._changed = True  # since the last checkpoint
-        self._trained = False  # whether any step was done
-        if checkpoints:
-            self._run = run()
-            if on_first(processes, user_path(checkpoints.path).exists):
-                self._resume(checkpoints.path)
-            on_first(processes, lambda: check_writable(checkpoints.path))
 
-    def start_clock(self) -> None:
-        """Begin to measure training time."""
-        self._started = time.perf_counter()
+    def at_start(self) -> None:
+        """Resume.
 
-    def seconds(self) -> float:
-        """How long the current epoch has been trained."""
-        return self.state.seconds + time.perf_counter() - self._started
+        Raises:
+            CheckpointError: the checkpoint is damaged or of another run.
+            OSError: it cannot be written.
+        """
+        if on_first(self._processes, user_path(self._path).exists):
+            self._resume()
+        on_first(self._processes, lambda: check_writable(self._path))
 
-    def after_step(self, done: int) -> None:
-        """Record that ``done`` steps of the epoch are done; write a checkpoint if it is time."""
-        self.state.step = done
-        self._changed = self._trained = True
-        if self._checkpoints and self._seconds_have_passed():
-            self.state.seconds = self.seconds()
+    def before_epoch(self) -> None:
+        """Write a checkpoint if it is time."""
+        done, every = self._state.epoch - 1, self._every.epochs
+        if (every and done and done % every == 0) or self._seconds_have_passed():
             self._write_or_warn()
-            self.start_clock()
+
+    def after_step(self, images: int) -> None:
+        """Write a checkpoint if it is time."""
+        self._changed = True
+        if self._seconds_have_passed():
+            self._write_or_warn()
 
     def after_epoch(self, report: EpochReport) -> None:
-        """Record that an epoch is done; write a checkpoint if it is time."""
-        state, self._changed = self.state, True
-        state.reports.append(report)
-        state.epoch, state.step, state.seconds = report.epoch + 1, 0, 0.0
-        every = self._checkpoints.epochs if self._checkpoints else None
-        if (every and report.epoch % every == 0) or self._seconds_have_passed():
-            self._write_or_warn()
+        self._changed = True
 
-    def stopped(self) -> None:
-        """Record that training stops in the middle of an epoch."""
-        self.state.seconds = self.seconds()
-
-    def end(self) -> bool:
-        """Write the last checkpoint. Returns whether any step was made.
-
-        Raises OSError if it is needed to resume and cannot be written.
-        """
-        trained, self._trained = self._trained, False
-        if self.state.finished:
+    def at_end(self) -> None:
+        """Write the last checkpoint. Raises OSError if it is needed to resume."""
+        if self._state.finished:
             self._write_or_warn()
         else:
             self._gather()
             self._write()
         self._processes.any_process(False)  # all wait until it is written
-        return trained
 
     def _write_or_warn(self) -> None:
         """Write a checkpoint; a full disk must not end a run that may take hours more."""
@@ -137,7 +130,7 @@ class Checkpointer:
         try:
             self._write()
         except (OSError, MemoryError) as error:
-            self._written = time.monotonic()  # do not try again after every step
+            self._written = monotonic()  # do not try again after every step
             reason = "not enough memory"
             if isinstance(error, OSError):
                 reason = f"{error.filename}: {error.strerror}"
@@ -146,50 +139,47 @@ class Checkpointer:
 
     def _gather(self) -> None:
         """Collect what the first process writes, if anything has changed in any process."""
-        if self._checkpoints and self._processes.any_process(self._changed):
-            self._trainer.gather(self.state.step)
+        if self._processes.any_process(self._changed):
+            self._trainer.gather(self._state.step)
 
     def _write(self) -> None:
-        """Write a checkpoint if one is wanted and anything has changed since the last."""
-        if self._processes.rank > 0:
-            self._written, self._changed = time.monotonic(), False
-        elif self._checkpoints and self._changed:
+        """Write a checkpoint if anything has changed since the last."""
+        if self._processes.rank == 0 and self._changed:
             to_host = self._network.backend.to_host
             arrays = {name: to_host(array) for name, array in self._arrays().items()}
-            write_checkpoint(self._checkpoints.path, self._run, self.state, arrays)
-            self._written, self._changed = time.monotonic(), False
+            write_checkpoint(self._path, self._run, self._state, arrays)
+        self._written, self._changed = monotonic(), False
 
     def _seconds_have_passed(self) -> bool:
-        every = self._checkpoints.seconds if self._checkpoints else None
+        every = self._every.seconds
         if every is None:
             return False
-        due = self._processes.rank == 0 and time.monotonic() - self._written >= every
+        due = self._processes.rank == 0 and monotonic() - self._written >= every
         return self._processes.any_process(due)
 
     def _arrays(self) -> dict[str, Array]:
         """The device arrays in a checkpoint by name, to read or to fill."""
-        arrays = {"network": self._network.parameters, **self._trainer.state(self.state.step)}
-        if self._stopping:
-            arrays["best"] = self._stopping.parameters
+        arrays = {"network": self._network.parameters, **self._trainer.state(self._state.step)}
+        if self._early_stopping:
+            arrays["best"] = self._early_stopping.parameters
         return arrays
 
-    def _resume(self, path: str | os.PathLike[str]) -> None:
-        run, self.state, found = on_first(self._processes, lambda: read_checkpoint(path))
-        check_same_run(path, run, self._run)
-        state, epochs = self.state, self._run["recipe"]["epochs"]
+    def _resume(self) -> None:
+        run, state, found = on_first(self._processes, lambda: read_checkpoint(self._path))
+        check_same_run(self._path, run, self._run)
+        epochs = self._run["recipe"]["epochs"]
         if state.step > self._trainer.steps or state.epoch > epochs + state.finished:
             raise CheckpointError(
-                f"{path}: not a checkpoint, or damaged: epoch {state.epoch}, step {state.step}"
+                f"{self._path}: not a checkpoint, or damaged: epoch {state.epoch}, step {state.step}"
             )
+        vars(self._state).update(vars(state))
         wanted = self._arrays()
         for name, array in wanted.items():
             expected = (array.shape, self._network.dtype_name)
             if name not in found or (found[name].shape, found[name].dtype.name) != expected:
                 raise CheckpointError(
-                    f"{path}: not a checkpoint of this run, or damaged: wrong {name}"
+                    f"{self._path}: not a checkpoint of this run, or damaged: wrong {name}"
                 )
         for name, array in wanted.items():
             array[...] = self._network.backend.from_host(found[name])
-        if self._stopping:
-            self._stopping.resume(self.state.reports)
         self._changed = False

@@ -5,7 +5,6 @@ look at the first member.
 """
 
 import warnings
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +14,8 @@ from ann.errors import TrainingWarning
 from ann.neural_network import NeuralNetwork
 from ann.nn.layers import ActivationLayer
 from ann.nn.network import fill_inputs
+from ann.training.callback import Callback
+from ann.training.checkpoint_file import TrainingState
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
 
@@ -27,25 +28,46 @@ _FLAT = 0.9  # more saturated outputs of a layer are a problem; good networks ha
 _GROWN = 2.0  # diverging: more than this many times the smallest loss
 
 
-class Diagnostics:
-    """Checks a run after each epoch and warns if something looks wrong, once per problem."""
+class Diagnostics(Callback):
+    """Checks a run after each epoch and warns if something looks wrong, once per problem.
+
+    Args:
+        network: is trained, and still has its first weights.
+        images, labels: (N, I), and (N,) or target rows: the training data.
+        recipe: of the run.
+        state: of the run. The names of failed checks are added to its ``warned_of``.
+    """
 
     def __init__(
-        self, network: NeuralNetwork, images: np.ndarray, labels: np.ndarray, recipe: Recipe
+        self,
+        network: NeuralNetwork,
+        images: np.ndarray,
+        labels: np.ndarray,
+        recipe: Recipe,
+        state: TrainingState,
     ) -> None:
-        """``images`` (N, I) and ``labels`` (N,), or target rows, are the training data."""
         # Random, since data may be sorted or periodic; a separate generator changes nothing else
         chosen = np.random.default_rng(0).permutation(len(images))[:_SAMPLE]
         self.images, self.labels = images[chosen], labels[chosen]
         self.network, self.recipe = network, recipe
-        self._steps = -(-len(images) // recipe.batch_size)
+        self.state = state
         self.largest_weight = _largest_weight(network)
+        self._steps = -(-len(images) // recipe.batch_size)
+        self._unchecked: EpochReport | None = None
 
-    def after_epoch(self, reports: Sequence[EpochReport], warned_of: list[str]) -> None:
-        """Check the run after the last of these epochs; adds failed checks to ``warned_of``."""
-        epoch = reports[-1].epoch
-        if epoch * self._steps < _STEPS:
-            return
+    def after_epoch(self, report: EpochReport) -> None:
+        self._unchecked = report
+
+    def before_epoch(self) -> None:
+        """Check the last epoch: now its checkpoint is written."""
+        report, self._unchecked = self._unchecked, None
+        if report and report.epoch * self._steps >= _STEPS:
+            self._check(report.epoch)
+
+    at_end = before_epoch
+
+    def _check(self, epoch: int) -> None:
+        warned_of = self.state.warned_of
         epochs = self.recipe.epochs
         checks = [_growing_loss]
         if epoch in (epochs // 10 + 1, (epochs + 1) // 2, epochs):
@@ -56,7 +78,7 @@ class Diagnostics:
         for check in checks:
             if check.__name__ in warned_of:
                 continue
-            found = found or _Findings(self, reports, warned_of)
+            found = found or _Findings(self)
             with self.network.backend.ignore_overflow():
                 hint = check(found)
             if hint:
@@ -68,16 +90,14 @@ class Diagnostics:
 class _Findings:
     """The evidence for the checks, computed when it is first needed."""
 
-    def __init__(
-        self, run: Diagnostics, reports: Sequence[EpochReport], warned_of: Sequence[str]
-    ) -> None:
-        self.images, self.labels, self.recipe = run.images, run.labels, run.recipe
-        self.reports, self.largest_at_start, self._network = (
-            reports,
-            run.largest_weight,
-            run.network,
-        )
-        self.warned_before = bool(warned_of)
+    def __init__(self, run: Diagnostics) -> None:
+        self.images = run.images
+        self.labels = run.labels
+        self.recipe = run.recipe
+        self.reports = run.state.reports
+        self.largest_at_start = run.largest_weight
+        self.warned_before = bool(run.state.warned_of)
+        self._network = run.network
 
     @cached_property
     def host(self) -> NeuralNetwork:

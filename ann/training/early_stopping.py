@@ -2,10 +2,10 @@
 epochs, and the network gets the parameters of the best epoch instead of the last.
 """
 
-from collections.abc import Sequence
-
 from ann.backends.base import Array
 from ann.neural_network import NeuralNetwork
+from ann.training.callback import Callback
+from ann.training.checkpoint_file import TrainingState
 from ann.training.report import EpochReport
 
 
@@ -16,33 +16,32 @@ def best_first(report: EpochReport) -> tuple[float, float]:
     return report.validation.errors, report.validation.loss
 
 
-class EarlyStopping:
+class EarlyStopping(Callback):
     """Keeps the best parameters: fewest errors on the validation images, then smallest loss.
 
     Prechelt (1998), Early stopping - but when?: its UP criterion, with errors instead of the loss.
 
+    Args:
+        network: is trained, and gets the best parameters at the end.
+        patience: the number of epochs without improvement after which training ends.
+        state: of the run; its reports tell which epoch was the best.
+
     Attributes:
-        parameters: (..., P) device vector, the best.
-        best: the report of their epoch, or None before the first.
+        parameters: (..., P) device vector, the best. A checkpoint stores it.
     """
 
-    def __init__(self, network: NeuralNetwork, patience: int) -> None:
-        """``patience``: the number of epochs without improvement after which training ends."""
+    def __init__(self, network: NeuralNetwork, patience: int, state: TrainingState) -> None:
         self.parameters: Array = network.backend.xp.asarray(network.parameters, copy=True)
-        self.best: EpochReport | None = None
-        self._network, self._patience = network, patience
+        self._network = network
+        self._patience = patience
+        self._state = state
 
-    def update(self, report: EpochReport) -> bool:
-        """Compare an epoch with the best one. Returns whether training should end."""
-        if self.best is None or best_first(report) < best_first(self.best):
-            self.best = report
+    def after_epoch(self, report: EpochReport) -> bool:
+        best = min(self._state.reports, key=best_first)  # the first one of equally good epochs
+        if best is report:
             self.parameters[...] = self._network.parameters
-        return report.epoch - self.best.epoch >= self._patience
+        return report.epoch - best.epoch >= self._patience
 
-    def resume(self, reports: Sequence[EpochReport]) -> None:
-        """Continue after these epochs; ``parameters`` already have the best values."""
-        self.best = min(reports, key=best_first, default=None)
-
-    def restore(self) -> None:
-        """Give the network the best parameters."""
-        self._network.parameters[...] = self.parameters
+    def at_end(self) -> None:
+        if self._state.finished:
+            self._network.parameters[...] = self.parameters

@@ -6,8 +6,8 @@ scripts/train.py and the JSON follow from them.
 """
 
 import dataclasses
-import itertools
 import json
+import math
 import shlex
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -18,8 +18,10 @@ import numpy as np
 from ann.backends.base import Backend
 from ann.data.datasets import Dataset
 from ann.data.distortion import DistortionStrengths
+from ann.errors import printable
 from ann.neural_network import NeuralNetwork
 from ann.nn.activations import ACTIVATIONS, get_activation
+from ann.nn.layer_list import check_layer_list, layer_from
 from ann.nn.losses import LOSSES, get_loss
 from ann.optim.registry import OPTIMIZERS
 from ann.optim.schedules import SCHEDULES
@@ -61,8 +63,12 @@ class Recipe:
         ValueError: a value is out of bounds, or two do not fit together; the error names the field.
     """
 
-    hidden: tuple[int, ...] = _field(
-        (128, 32), "widths of the hidden layers, or none", "N,N,...", at_least=1
+    hidden: tuple[int | str, ...] = _field(
+        (128, 32),
+        "widths of the hidden layers, or none; before them, for pictures, convolutions such as "
+        "conv16x5 (16 filters, 5 x 5 pixels), pool2 (the largest of 2 x 2) and average2",
+        "N,N,...",
+        at_least=1,
     )
     activation: str = _field(
         "sigmoid", "activation of the hidden layers", "NAME", choices=ACTIVATIONS
@@ -208,19 +214,43 @@ class Recipe:
         self, dataset: Dataset, device: str | Backend = "cpu", seed: int = 0
     ) -> NeuralNetwork:
         """A new network for the images and classes of a data set."""
-        layers = self.layer_list(dataset.train_images[0].size, len(dataset.classes))
+        shape = dataset.train_images.shape[1:]
+        layers = self.layer_list(math.prod(shape), len(dataset.classes), shape)
         return NeuralNetwork(layers, self.loss, device, seed, committee=self.committee)
 
-    def layer_list(self, input_dim: int, output_dim: int) -> list[dict[str, Any]]:
-        """The layers from ``input_dim`` inputs to ``output_dim`` outputs, for ``NeuralNetwork``."""
-        widths = [input_dim, *self.hidden, output_dim]
-        activations = [self.activation] * len(self.hidden) + [self.output_activation]
-        return [
-            {"input_dim": inputs, "output_dim": outputs, "activation": activation}
-            for (inputs, outputs), activation in zip(
-                itertools.pairwise(widths), activations, strict=True
-            )
+    def layer_list(
+        self, input_dim: int, output_dim: int, shape: tuple[int, ...] = ()
+    ) -> list[dict[str, Any]]:
+        """The layers from ``input_dim`` inputs to ``output_dim`` outputs, for ``NeuralNetwork``.
+
+        Args:
+            input_dim: the number of pixels.
+            output_dim: the number of classes.
+            shape: of an image, which convolution needs. By default, images are square.
+
+        Raises:
+            ValueError: the layers do not fit each other or the images.
+        """
+        last = {"output_dim": output_dim, "activation": self.output_activation}
+        layers: list[dict[str, Any]] = [
+            {"output_dim": layer, "activation": self.activation}
+            if isinstance(layer, int)
+            else layer_from(layer, self.activation) or {}
+            for layer in self.hidden
         ]
+        layers.append(last)
+        if "type" in layers[0]:
+            side = math.isqrt(input_dim)
+            sides = shape if len(shape) > 1 else (side, side)
+            if math.prod(sides) != input_dim:
+                raise ValueError(
+                    f"hidden: {self.hidden[0]} needs pictures, but images of {input_dim} pixels "
+                    "are not square"
+                )
+            layers[0]["input_shape"] = list(sides)
+        else:
+            layers[0]["input_dim"] = input_dim
+        return check_layer_list(layers)
 
     def training_fields(self) -> dict[str, Any]:
         """The fields that describe the training, not the network, as plain values."""
@@ -281,12 +311,21 @@ def _check_choice(name: str, value: Any, choices: Collection[str]) -> str:
     return str(value)
 
 
-def _check_widths(name: str, value: Any, at_least: int) -> tuple[int, ...]:
-    widths = value.tolist() if isinstance(value, np.ndarray) else value
-    if not isinstance(widths, (tuple, list)):
+def _check_hidden(name: str, value: Any, at_least: int) -> tuple[int | str, ...]:
+    layers = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(layers, (tuple, list)):
         example = "such as (300,) for one layer"
         raise ValueError(f"{name}: expected a tuple of widths, {example}, got {value!r}")
-    return tuple(check_count(name, width, at_least=at_least) for width in widths)
+    checked: list[int | str] = []
+    for layer in layers:
+        if not isinstance(layer, str):
+            checked.append(check_count(name, layer, at_least=at_least))
+        elif layer_from(layer, "identity") is None:
+            examples = "conv16x5, pool2 or average2"
+            raise ValueError(f"{name}: expected a width, {examples}, got {printable(layer)}")
+        else:
+            checked.append(str(layer))
+    return tuple(checked)
 
 
 # The type of a field -> its check
@@ -295,5 +334,5 @@ _CHECKS: dict[Any, Callable[..., Any]] = {
     int: check_count,
     bool: check_flag,
     str: _check_choice,
-    tuple[int, ...]: _check_widths,
+    tuple[int | str, ...]: _check_hidden,
 }

@@ -19,8 +19,9 @@ from ann.backends.base import Backend
 from ann.backends.blas import processors
 from ann.data.datasets import Dataset
 from ann.errors import AnnError, CheckpointError
-from ann.files.atomic import locked, read_regular, user_path, write_atomically
+from ann.files.atomic import Lock, read_regular, user_path, write_atomically
 from ann.files.digest import digest
+from ann.training.callback import Callback
 from ann.training.checkpoint_file import TrainingState, read_checkpoint
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
@@ -40,7 +41,7 @@ _TYPES = {
 }
 
 
-class RunFolder:
+class RunFolder(Callback):
     """The folder of one run, locked against other processes.
 
     Attributes:
@@ -54,7 +55,7 @@ class RunFolder:
         self.checkpoint, self.model = self.path / _CHECKPOINT, self.path / "model.pickle"
         self._log = self.path / "log.jsonl"
         try:
-            self._lock = locked(self.path)
+            self._lock = Lock(self.path)
         except BlockingIOError:
             raise AnnError(f"{self.path}: another process is training in this folder") from None
         for left_over in self.path.glob(".ann-*.part"):  # from a killed process
@@ -88,8 +89,8 @@ class RunFolder:
         """Replace the log by these reports, a line each."""
         write_atomically(self._log, "".join(report.to_json() + "\n" for report in reports).encode())
 
-    def on_epoch(self, report: EpochReport) -> None:
-        """Add a line to the log: a callback for ``fit``."""
+    def after_epoch(self, report: EpochReport) -> None:
+        """Add a line to the log."""
         try:
             if self._before is not None:  # the first epoch since begin(): rewrite the log
                 self.write_log([*self._before, report])

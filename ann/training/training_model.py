@@ -3,6 +3,7 @@ without the inputs that are black in every image.
 """
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from ann.backends.base import Array, Backend
 from ann.neural_network import NeuralNetwork
 from ann.nn.batch_norm import BatchNorm
 from ann.nn.dropout import Dropout
-from ann.nn.layers import ActivationLayer, Dense, Layer
+from ann.nn.layers import Dense, Layer
 from ann.nn.network import Network, size_of
 from ann.training.recipe import Recipe
 
@@ -22,8 +23,8 @@ class TrainingModel:
         user: the user's network.
         backend: computes.
         recipe: its ``dropout`` and ``batch_norm`` decide which layers are added.
-        keys: device array, uint32: column l is the key of the dropout before dense layer l, counted
-            from 0.
+        keys: (..., L) device array, uint32: column l is the key of the dropout before the layer with
+            weights l, counted from 0. Only dense layers have one.
         lit: host array: the columns of the images that training needs; None: all of them.
         all_reduce: see ``BatchNorm``; None for a single process.
 
@@ -42,31 +43,40 @@ class TrainingModel:
         lit: Any,
         all_reduce: Callable[[Array], None] | None,
     ) -> None:
-        xp = backend.xp
+        xp = self._xp = backend.xp
         self._user = user
-        self._xp = xp
-        self._lit = None if lit is None else _Columns(user, lit)
+        self._lit = None
+        if lit is not None:
+            # Row p of the user's weights is row positions[p] here; the last row is of zeros
+            rows = {pixel: row for row, pixel in enumerate(lit.tolist())}
+            positions = [rows.get(pixel, len(lit)) for pixel in range(user.input_dim)]
+            self._lit, self._positions = xp.asarray(lit.tolist()), xp.asarray(positions)
         layers: list[Layer] = []
-        # For each dense layer: the one here, the user's, and the normalisation after it
-        self._rows: list[tuple[Dense, Dense, BatchNorm | None]] = []
-        for theirs in user.network.layers:
-            if isinstance(theirs, ActivationLayer):
-                layers.append(copy.copy(theirs))  # its name may have been registered again since
-            if not isinstance(theirs, Dense):
+        # For each layer with weights: the user's, the one here, and the normalisation after it
+        self._trained: list[tuple[Any, Any, BatchNorm | None]] = []
+        for layer in user.network.layers:
+            own: Any = copy.copy(layer)  # an activation's name may be registered again later
+            if not layer.parameters:
+                layers.append(own)
                 continue
-            if recipe.dropout and layers:
-                key = len(self._rows)
-                layers.append(Dropout(recipe.dropout, keys[..., key : key + 1]))
-            normalised = recipe.batch_norm and theirs is not user.network.layers[-1]
-            norm = BatchNorm(theirs.output_dim, all_reduce) if normalised else None
-            inputs = theirs.input_dim if layers or lit is None else len(lit)
-            ours = Dense(inputs, theirs.output_dim, theirs.init, bias=norm is None)
-            layers += [ours] if norm is None else [ours, norm]
-            self._rows.append((ours, theirs, norm))
+            if isinstance(layer, Dense):
+                if recipe.dropout and layers:
+                    key = len(self._trained)
+                    layers.append(Dropout(recipe.dropout, keys[..., key : key + 1]))
+                if lit is not None and not layers:
+                    own = Dense(len(lit), layer.output_dim, layer.init)
+            layers.append(own)
+            norm = None
+            if recipe.batch_norm and layer is not user.network.layers[-1]:
+                own.parameters = own.parameters[:1]  # the normalisation's shift is the bias
+                own.has_bias = False
+                columns, *sides = layer.output_shape
+                norm = BatchNorm(columns, all_reduce, positions=math.prod(sides))
+                layers.append(norm)
+            self._trained.append((layer, own, norm))
         shape = (*user.network.leading, size_of(layers))
-        parameters = xp.zeros(shape, dtype=user.network.dtype)
-        gradients = xp.zeros(shape, dtype=user.network.dtype)
-        self.network = Network(backend, layers, user.network.loss, parameters, gradients)
+        vectors = [xp.zeros(shape, dtype=user.network.dtype) for _ in range(2)]
+        self.network = Network(backend, layers, user.network.loss, *vectors)
         self._norms = [layer for layer in layers if isinstance(layer, BatchNorm)]
         self.statistics: Array = None
         if self._norms:
@@ -89,53 +99,33 @@ class TrainingModel:
 
     def fetch(self) -> None:
         """Copy the weights and biases of the user's network."""
-        for ours, theirs, norm in self._rows:
-            first = theirs is self._user.network.layers[0]
-            ours.weight[...] = self._lit.of(theirs.weight) if self._lit and first else theirs.weight
-            bias = norm.shift if norm else ours.bias
-            bias[...] = theirs.bias
+        for users, own, norm in self._trained:
+            weight = users.weight
+            if self._lit is not None and users is self._user.network.layers[0]:
+                weight = self._xp.take(weight, self._lit, axis=-2)
+            own.weight[...] = weight
+            bias = norm.shift if norm else own.bias
+            bias[...] = users.bias
 
     def export(self, parameters: Array, statistics: Array) -> None:
         """Copy parameters, or averages of them, to the user's network, with folded normalisation.
 
-        All are written at once, so that neither Ctrl-C nor another thread leaves or finds the
-        network half updated.
+        Weights of pixels that were not trained on become 0. All parameters are written at once, so
+        that neither Ctrl-C nor another thread leaves or finds the network half updated.
         """
-        whole = self._xp.asarray(self._user.parameters, copy=True)
-        found, wanted = self.network.views(parameters), self._user.network.views(whole)
+        xp = self._xp
+        result = xp.asarray(self._user.parameters, copy=True)
+        trained, results = self.network.views(parameters), self._user.network.views(result)
         parts = iter(self._parts(statistics))
-        for ours, theirs, norm in self._rows:
-            values = found[ours]
-            weight = values["weight"]
+        for users, own, norm in self._trained:
+            weight = trained[own]["weight"]
             if norm:
-                weight, bias = norm.fold(weight, next(parts), **found[norm])
+                weight, bias = norm.fold(weight, next(parts), **trained[norm])
             else:
-                bias = values["bias"]
-            target = wanted[theirs]
-            first = theirs is self._user.network.layers[0]
-            target["weight"][...] = self._lit.into(weight) if self._lit and first else weight
-            target["bias"][...] = bias
-        self._user.parameters[...] = whole
-
-
-class _Columns:
-    """Some inputs of a network, and the corresponding rows of its first weights."""
-
-    def __init__(self, network: NeuralNetwork, kept: Any) -> None:
-        self._xp = network.backend.xp
-        kept = kept.tolist()
-        rest = sorted({*range(network.input_dim)} - {*kept})
-        order = [*kept, *rest]
-        self._kept = self._xp.asarray(kept)
-        # The inverse permutation: where each input of the network is in ``order``
-        self._usual = self._xp.asarray(sorted(range(len(order)), key=order.__getitem__))
-        self._rest = len(rest)
-
-    def of(self, weight: Array) -> Array:
-        """The rows (..., kept, O) of weights (..., I, O)."""
-        return self._xp.take(weight, self._kept, axis=-2)
-
-    def into(self, rows: Array) -> Array:
-        """Weights (..., I, O) with these rows (..., kept, O), and 0 for inputs that are not kept."""
-        rest = self._xp.zeros((*rows.shape[:-2], self._rest, rows.shape[-1]), dtype=rows.dtype)
-        return self._xp.take(self._xp.concat([rows, rest], axis=-2), self._usual, axis=-2)
+                bias = trained[own]["bias"]
+            if self._lit is not None and users is self._user.network.layers[0]:
+                weight = xp.concat([weight, xp.zeros_like(bias)], axis=-2)
+                weight = xp.take(weight, self._positions, axis=-2)
+            results[users]["weight"][...] = weight
+            results[users]["bias"][...] = bias
+        self._user.parameters[...] = result

@@ -307,7 +307,7 @@ runpy.run_path({train!r}, run_name="__main__")
         ("sys.argv += ['--epochs', '9']", "process 1 differs from process 0 in its recipe"),
         ("sys.argv += ['--hidden', 'x']", "process 1: .*--hidden: expected widths"),
         (
-            "import ann.training.fit as t\n    def broken(*rest): raise MemoryError\n    t._evaluate = broken",
+            "import ann.training.fit as t\n    def broken(*rest): raise MemoryError\n    t.evaluate = broken",
             "process 1: error: not enough memory",
         ),
     ],

@@ -115,7 +115,7 @@ def test_a_slow_start_gets_no_hint():
 def test_hints_change_nothing(monkeypatch, backend, dataset):
     nets = [train(backend, dataset)[0]]
     monkeypatch.setattr(
-        "ann.training.diagnostics.Diagnostics.after_epoch", lambda self, reports, warned_of: None
+        "ann.training.diagnostics.Diagnostics.after_epoch", lambda self, report: None
     )
     nets.append(train(backend, dataset)[0])
     assert nets[0].to_bytes() == nets[1].to_bytes()

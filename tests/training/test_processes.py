@@ -166,6 +166,8 @@ def test_a_stop_after_a_checkpoint_that_could_not_be_written(data, tmp_path, mon
         def on_batch(images):
             nonlocal count
             count += 1
+            if count == 3:  # an hour passes in the third step, the last one
+                clock.append(3600.0)
             return count == 3
 
         once = ann.Checkpoints(path, seconds=3600)
@@ -173,13 +175,8 @@ def test_a_stop_after_a_checkpoint_that_could_not_be_written(data, tmp_path, mon
             processes, recipe, data, dtype="float64", on_batch=on_batch, checkpoints=once
         )
 
-    # time is up after the third step, the last one, and not before
-    passed = ann.training.checkpointer.Checkpointer._seconds_have_passed
-    monkeypatch.setattr(
-        "ann.training.checkpointer.Checkpointer._seconds_have_passed",
-        lambda checkpointer: checkpointer.state.step == 3 or passed(checkpointer),
-    )
-
+    clock = [0.0]
+    monkeypatch.setattr("ann.training.checkpointer.monotonic", lambda: clock[-1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert [reports for _, reports in fake_processes.together(2, stopped)] == [[], []]

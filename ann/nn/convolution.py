@@ -1,0 +1,173 @@
+"""Convolution: a small window slides over each picture, and at each position the same weights turn
+its pixels into one number per filter.
+
+Letters and shapes: pictures (..., C, H, W, N): channels, height, width and, innermost in memory,
+images, so that parts of pictures are long runs of numbers. A layer's inputs and outputs are the
+same arrays as rows, (..., N, C H W). A window is k x k pixels; it has P positions in a picture.
+There are F filters.
+"""
+
+import math
+from typing import Any
+
+from ann.backends.base import Array
+from ann.nn.initializers import Deviation
+from ann.nn.layers import Layer, Parameter
+
+Shape = tuple[int, ...]
+
+
+def as_pictures(xp: Any, rows: Array, shape: Shape) -> Array:
+    """Rows (..., N, C H W) as pictures (..., C, H, W, N) of this shape (C, H, W): a view."""
+    return xp.reshape(rows.mT, (*rows.shape[:-2], *shape, rows.shape[-2]), copy=False)
+
+
+def empty_rows(xp: Any, leading: Shape, shape: Shape, count: int, dtype: Any) -> Array:
+    """A new array for rows (..., N, C H W), stored as pictures of this shape (C, H, W)."""
+    return xp.empty((*leading, math.prod(shape), count), dtype=dtype).mT
+
+
+def size_text(shape: Shape) -> str:
+    """A shape in words, such as "28x28" or "16x12x12"."""
+    return "x".join(map(str, shape[1:] if len(shape) > 1 and shape[0] == 1 else shape))
+
+
+class Conv2D(Layer):
+    """y = W^T window + b at each position of the window.
+
+    This is a product of matrices: W^T (F, C k k) times the pixels of the windows, (C k k, P N): a
+    column for each position in each image. As in most libraries, filters are not flipped.
+
+    Args:
+        input_shape: (C, H, W).
+        filters: F, the number of channels of the outputs.
+        kernel: k.
+        init: (inputs, outputs) -> the standard deviation of the initial weights.
+        stride: the distance between positions.
+        padding: "valid": windows lie inside the picture. "same": zeros around the picture make room
+            for ceil(H / stride) x ceil(W / stride) positions.
+        bias: False for a layer without b.
+
+    Raises:
+        ValueError: the window is larger than the picture.
+    """
+
+    weight: Array
+    bias: Array
+    weight_gradient: Array
+    bias_gradient: Array
+
+    def __init__(
+        self,
+        input_shape: Shape,
+        filters: int,
+        kernel: int,
+        init: Deviation,
+        *,
+        stride: int = 1,
+        padding: str = "valid",
+        bias: bool = True,
+    ) -> None:
+        channels, *sides = input_shape
+        if kernel > min(sides):
+            raise ValueError(f"kernel {kernel} is larger than its image, {size_text(input_shape)}")
+        self.input_shape = input_shape
+        self.filters = filters
+        self.kernel = kernel
+        self.stride = stride
+        self.padding = padding
+        self.init = init
+        self.has_bias = bias
+        room = kernel - 1 if padding == "same" else 0
+        steps = [(side + room - kernel) // stride + 1 for side in sides]
+        self.padded = [
+            max(side, (count - 1) * stride + kernel)
+            for side, count in zip(sides, steps, strict=True)
+        ]
+        self.is_padded = self.padded != sides
+        self.output_shape = (filters, *steps)
+        self.positions = steps[0] * steps[1]
+        self.inputs = channels * kernel * kernel
+        self.width = self.positions * max(self.inputs, filters)
+        weight = Parameter("weight", (self.inputs, filters), decays=True)
+        self.parameters = (weight, Parameter("bias", (1, filters))) if bias else (weight,)
+
+    def __repr__(self) -> str:
+        shapes = f"{size_text(self.input_shape)} -> {size_text(self.output_shape)}"
+        return f"<Conv2D {self.kernel}x{self.kernel}, {shapes}>"
+
+    def initial_values(self, random: Any) -> dict[str, Any]:
+        deviation = self.init(self.inputs, self.filters * self.kernel * self.kernel)
+        return {"weight": random.standard_normal((self.inputs, self.filters)) * deviation}
+
+    def allocate(self, x: Array) -> None:
+        xp, dtype = self.xp, x.dtype
+        own, leading = x.shape[:-2], self.weight.shape[:-2]  # a committee may share its inputs
+        channels, (_, rows, columns) = self.input_shape[0], self.output_shape
+        windows = channels, self.kernel, self.kernel, rows, columns, self.count
+        padded = channels, *self.padded, self.count
+        self.pictures = xp.zeros((*own, *padded), dtype=dtype)
+        self.windows = xp.empty((*own, *windows), dtype=dtype)
+        self.y = empty_rows(xp, leading, self.output_shape, self.count, dtype)
+        # for backward; the gradient of the windows may overwrite the windows, if it is as large
+        self.dy = xp.empty_like(self.y.mT)
+        self.dwindows = (
+            self.windows if own == leading else xp.empty((*leading, *windows), dtype=dtype)
+        )
+        self.dx = empty_rows(xp, leading, self.input_shape, self.count, dtype)
+        self.dpictures = as_pictures(xp, self.dx, self.input_shape)
+        if self.is_padded:
+            self.dpictures = xp.empty((*leading, *padded), dtype=dtype)
+        self.ones = xp.ones((1, self.positions * self.count), dtype=dtype)
+
+    def forward(self, x: Array) -> Array:
+        """y = W^T window + b"""
+        self.reserve(x)
+        backend, y = self.backend, self.as_matrix(self.y)
+        pictures = as_pictures(self.xp, x, self.input_shape)
+        if self.is_padded:
+            backend.copyto(pictures, out=self.inside(self.pictures))
+            pictures = self.pictures
+        else:
+            pictures = backend.contiguous(pictures, room=self.pictures)
+        backend.copy_windows(pictures, self.stride, out=self.windows)
+        backend.matmul(self.weight.mT, self.as_columns(self.windows), out=y)
+        if self.has_bias:
+            self.xp.add(y, self.bias.mT, out=y)
+        return self.y
+
+    def backward(
+        self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
+    ) -> Array | None:
+        """dL/dW = window dL/dy^T; dL/db = the sum of dL/dy over the positions and the batch;
+        dL/dwindow = W dL/dy. dL/dx of a pixel is the sum over the windows that contain it.
+        """
+        backend = self.backend
+        dy = self.as_matrix(backend.contiguous(grad.mT, room=self.dy).mT)
+        backend.matmul(
+            self.as_columns(self.windows), dy.mT, out=self.weight_gradient, beta=accumulate
+        )
+        if self.has_bias:
+            backend.matmul(self.ones, dy.mT, out=self.bias_gradient, beta=accumulate)
+        if not input_gradient:
+            return None
+        backend.matmul(self.weight, dy, out=self.as_columns(self.dwindows))
+        backend.add_windows(self.dwindows, self.stride, out=self.dpictures)
+        if self.is_padded:
+            dx = as_pictures(self.xp, self.dx, self.input_shape)
+            backend.copyto(self.inside(self.dpictures), out=dx)
+        return self.dx
+
+    def as_columns(self, windows: Array) -> Array:
+        """Windows (..., C, k, k, rows, columns, N) as a matrix (..., C k k, P N): a view."""
+        return self.xp.reshape(windows, (*windows.shape[:-6], self.inputs, -1), copy=False)
+
+    def as_matrix(self, rows: Array) -> Array:
+        """Rows (..., N, F P) that are stored as pictures, as a matrix (..., F, P N): a view."""
+        return self.xp.reshape(rows.mT, (*rows.shape[:-2], self.filters, -1), copy=False)
+
+    def inside(self, padded: Array) -> Array:
+        """Padded pictures (..., C, H', W', N) without the zeros around them: a view."""
+        _, height, width = self.input_shape
+        top, left = (self.padded[0] - height) // 2, (self.padded[1] - width) // 2
+        return padded[..., top : top + height, left : left + width, :]

@@ -1,0 +1,103 @@
+"""Pooling: each square of pixels becomes one pixel, channel by channel. There is nothing to learn.
+
+Shapes as in ``convolution``: pictures (..., C, H, W, N), and the same arrays as rows.
+"""
+
+from abc import abstractmethod
+from functools import reduce
+from typing import Any
+
+from ann.backends.base import Array
+from ann.nn.convolution import Shape, as_pictures, empty_rows, size_text
+from ann.nn.layers import Layer
+
+
+class Pool2D(Layer):
+    """Each square of pixels becomes one pixel.
+
+    Args:
+        input_shape: (C, H, W).
+        size: the side of a square; the squares do not overlap.
+
+    Raises:
+        ValueError: the squares do not fill the picture.
+    """
+
+    def __init__(self, input_shape: Shape, size: int) -> None:
+        channels, height, width = input_shape
+        if height % size or width % size:
+            raise ValueError(f"size {size} does not divide its image, {size_text(input_shape)}")
+        self.input_shape = input_shape
+        self.size = size
+        self.output_shape = (channels, height // size, width // size)
+        self.width = channels * height * width
+
+    def __repr__(self) -> str:
+        shapes = f"{size_text(self.input_shape)} -> {size_text(self.output_shape)}"
+        return f"<{type(self).__name__} {self.size}x{self.size}, {shapes}>"
+
+    def allocate(self, x: Array) -> None:
+        leading = x.shape[:-2]
+        self.y = empty_rows(self.xp, leading, self.output_shape, self.count, x.dtype)
+        self.dy = self.xp.empty_like(self.y.mT)
+        self.dx = empty_rows(self.xp, leading, self.input_shape, self.count, x.dtype)
+
+    def forward(self, x: Array) -> Array:
+        self.reserve(x)
+        self.x = x  # for backward
+        y = as_pictures(self.xp, self.y, self.output_shape)
+        self.backend.elementwise(self.pooled, *self.pixels(x), out=y)
+        return self.y
+
+    def backward(
+        self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
+    ) -> Array | None:
+        grad = self.backend.contiguous(grad.mT, room=self.dy).mT
+        y, dy = (as_pictures(self.xp, rows, self.output_shape) for rows in (self.y, grad))
+        dx = tuple(self.pixels(self.dx))
+        self.backend.elementwise(self.shares, dy, y, *self.pixels(self.x), out=dx)
+        return self.dx
+
+    def pixels(self, rows: Array) -> list[Array]:
+        """The first pixels of all squares, the second ones, and so on: views."""
+        pictures, size = as_pictures(self.xp, rows, self.input_shape), self.size
+        return [pictures[..., a::size, b::size, :] for a in range(size) for b in range(size)]
+
+    @staticmethod
+    @abstractmethod
+    def pooled(xp: Any, *pixels: Array) -> Array:
+        """y, the pixel that a square becomes."""
+
+    @staticmethod
+    @abstractmethod
+    def shares(xp: Any, dy: Array, y: Array, *pixels: Array) -> tuple[Array, ...]:
+        """dL/dx for each pixel of a square."""
+
+
+class MaxPool2D(Pool2D):
+    """y = the largest pixel of a square. It gets the whole gradient; of several, the first does."""
+
+    @staticmethod
+    def pooled(xp: Any, *pixels: Array) -> Array:
+        return reduce(xp.maximum, pixels)
+
+    @staticmethod
+    def shares(xp: Any, dy: Array, y: Array, *pixels: Array) -> tuple[Array, ...]:
+        shares = []
+        for x in pixels:
+            share = dy * xp.astype(x == y, dy.dtype)
+            dy = dy - share  # 0 for the pixels after the largest
+            shares.append(share)
+        return tuple(shares)
+
+
+class AveragePool2D(Pool2D):
+    """y = the mean of a square. Each pixel gets the same share of the gradient."""
+
+    @staticmethod
+    def pooled(xp: Any, *pixels: Array) -> Array:
+        return sum(pixels[1:], start=pixels[0]) / len(pixels)
+
+    @staticmethod
+    def shares(xp: Any, dy: Array, y: Array, *pixels: Array) -> tuple[Array, ...]:
+        return (dy / len(pixels),) * len(pixels)

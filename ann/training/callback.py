@@ -1,0 +1,62 @@
+"""How other code takes part in a training: early stopping, checkpoints, diagnostics, the progress
+bar and a run folder's log are callbacks, and users can write their own.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ann.training.report import EpochReport
+
+
+class Callback:
+    """``fit`` calls these methods. Here they do nothing; override those that you need.
+
+    An exception in a method ends the training and reaches the caller of ``fit``.
+    """
+
+    def at_start(self) -> object:
+        """Called once, before a training starts or resumes."""
+
+    def before_epoch(self) -> object:
+        """Called before each epoch, and when training resumes within one."""
+
+    def after_step(self, images: int) -> object:
+        """Called after each step with the number of images in its batch.
+
+        If it returns True, training stops in the middle of the epoch. On a GPU the step may still
+        be queued.
+        """
+
+    def after_epoch(self, report: EpochReport) -> object:
+        """Called after each epoch. If it returns True, training ends."""
+
+    def at_end(self) -> object:
+        """Called once, when the training has ended or was stopped by a callback."""
+
+
+class FunctionCallback(Callback):
+    """Calls a function after each epoch, another one after each step, or both."""
+
+    def __init__(
+        self,
+        on_epoch: Callable[[EpochReport], object] | None = None,
+        on_batch: Callable[[int], object] | None = None,
+    ) -> None:
+        self.on_epoch = on_epoch
+        self.on_batch = on_batch
+
+    def after_step(self, images: int) -> object:
+        return self.on_batch and self.on_batch(images)
+
+    def after_epoch(self, report: EpochReport) -> object:
+        return self.on_epoch and self.on_epoch(report)
+
+
+def checked_callbacks(callbacks: Any, on_batch: Any) -> list[Callback]:
+    """The callbacks of a call to ``fit``. Raises ValueError if one is not a callback."""
+    if not isinstance(callbacks, Sequence) or not all(
+        isinstance(one, Callback) or callable(one) for one in callbacks
+    ):
+        raise ValueError("callbacks: expected a list of functions or ann.Callback objects")
+    objects = [one if isinstance(one, Callback) else FunctionCallback(one) for one in callbacks]
+    return [*objects, FunctionCallback(on_batch=on_batch)] if on_batch else objects

@@ -1,0 +1,32 @@
+"""The keys of an epoch's random bits: another key, another dropout and other distortions."""
+
+from ann.backends.base import Array
+from ann.neural_network import NeuralNetwork
+from ann.nn.rng import Purpose, drawn
+
+
+class EpochKeys:
+    """Device arrays of uint32, each with a row for each member of a committee.
+
+    Attributes:
+        dropout: (..., L): column l is for the inputs of dense layer l, counted from 0.
+        distortion: (..., 1).
+    """
+
+    def __init__(self, network: NeuralNetwork) -> None:
+        xp, leading = network.backend.xp, network.network.leading
+        self._network = network
+        self.dropout = xp.zeros((*leading, len(network.layer_list)), dtype=xp.uint32)
+        self.distortion = xp.zeros((*leading, 1), dtype=xp.uint32)
+
+    def set(self, epoch: int) -> None:
+        """Replace all keys by those of an epoch, counted from 1."""
+        self._draw("dropout", self.dropout, epoch)
+        self._draw("distortion", self.distortion, epoch)
+
+    def _draw(self, purpose: Purpose, keys: Array, epoch: int) -> None:
+        size = keys.shape[-1]
+        numbers = drawn(
+            self._network.seeds, purpose, epoch - 1, lambda rng: rng.integers(2**32, size=size)
+        )
+        keys[...] = self._network.backend.from_host(numbers.astype("uint32"))

@@ -1,0 +1,135 @@
+"""Networks with convolution in ``fit``: every option, the folded normalisation, and resuming."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import ann
+from ann.nn.batch_norm import BatchNorm
+from support.backends import make_backend
+from support.digits import write_mnist_like
+from support.gradients import assert_gradient
+from support.networks import REGULARIZED, recipe_of
+from support.pictures import CONV_LIST, bound
+
+OPTIONS = {
+    "plain": {},
+    "regularized": REGULARIZED,
+    "distorted": {"rotation": 10.0, "elastic": 0.5},
+    "normalised": {"batch_norm": True},
+    "adversarial": {"adversarial": 0.5},
+    "muon": {"optimizer": "muon"},
+}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=160))
+
+
+def recipe_with(**fields):
+    fields = {"optimizer": "adamw", "epochs": 2, **fields}
+    return recipe_of("relu", "softmax", "cross-entropy", **fields)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_backends_train_alike(backend, dataset, options):
+    nets = [ann.NeuralNetwork(CONV_LIST, device=device) for device in ("cpu", backend)]
+    losses = [
+        [report.loss for report in ann.fit(net, dataset, recipe_with(**OPTIONS[options]))]
+        for net in nets
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-3)
+    images = dataset.test_images
+    np.testing.assert_allclose(*(net.apply(images) for net in nets), rtol=5e-3, atol=1e-3)
+
+
+def test_a_committee_is_its_members(dataset):
+    recipe = recipe_with(dropout=0.2, batch_norm=True)
+    both = ann.NeuralNetwork(CONV_LIST, committee=2)
+    ann.fit(both, dataset, dataclasses.replace(recipe, committee=2))
+    for seed in (0, 1):
+        one = ann.NeuralNetwork(CONV_LIST, seed=seed)
+        ann.fit(one, dataset, recipe)
+        expected, found = (net.apply(dataset.test_images) for net in (one, both.member(seed)))
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_it_learns(dataset):
+    net = ann.NeuralNetwork(CONV_LIST)
+    reports = ann.fit(net, dataset, recipe_with(epochs=40, batch_norm=True))
+    assert reports[-1].loss < 0.3 * reports[0].loss
+    assert net.evaluate(dataset.train_images, dataset.train_labels).accuracy > 0.9
+
+
+def test_resuming_changes_nothing(dataset, tmp_path):
+    recipe = recipe_with(epochs=3, dropout=0.2)
+    nets = [ann.NeuralNetwork(CONV_LIST) for _ in range(2)]
+    ann.fit(nets[0], dataset, recipe)
+    checkpoints = ann.Checkpoints(tmp_path / "checkpoint")
+    batches = iter(range(6))
+    ann.fit(
+        nets[1], dataset, recipe, on_batch=lambda _: next(batches) == 5, checkpoints=checkpoints
+    )
+    again = ann.NeuralNetwork(CONV_LIST)
+    ann.fit(again, dataset, recipe, checkpoints=checkpoints)
+    np.testing.assert_array_equal(again.parameters, nets[0].parameters)
+
+
+def test_a_recipe_makes_the_network(dataset):
+    recipe = ann.Recipe(hidden=("conv4x3", "pool2", 6), activation="relu", batch_size=40, epochs=1)
+    net = recipe.network(dataset)
+    assert [layer.get("type", "dense") for layer in net.layer_list] == [
+        *("conv2d", "max_pool2d", "dense", "dense")
+    ]
+    assert net.layer_list[0]["input_shape"] == [1, 8, 8]
+    assert ann.Recipe.from_json(recipe.to_json()) == recipe
+    assert "--hidden conv4x3,pool2,6" in str(recipe)
+    ann.fit(net, dataset, recipe)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "inputs", "message"),
+    [
+        (("conv4x3", 6), 63, "hidden: conv4x3 needs pictures, but images of 63 pixels are not"),
+        ((6, "conv4x3"), 64, "layer 2: conv2d needs pictures, but layer 1 is dense"),
+        (("conv4x9",), 64, "layer 1: kernel 9 is larger than its image, 8x8"),
+        (("pool3",), 64, "layer 1: size 3 does not divide its image, 8x8"),
+    ],
+)
+def test_recipes_that_do_not_fit(hidden, inputs, message):
+    with pytest.raises(ValueError, match=message):
+        ann.Recipe(hidden=hidden).layer_list(inputs, 10)
+
+
+@pytest.mark.parametrize("hidden", [("conv",), ("128",), ("conv4x3,pool2",), ("pool",)])
+def test_unknown_layers(hidden):
+    with pytest.raises(ValueError, match="hidden: expected a width, conv16x5, pool2 or average2"):
+        ann.Recipe(hidden=hidden)
+
+
+@pytest.mark.parametrize("stored_as_rows", [False, True])
+def test_channels_are_normalised_over_all_positions(stored_as_rows, rng):
+    backend = make_backend("numpy")
+    norm, values, gradients = bound(backend, BatchNorm(3, positions=4), rng)
+    norm.use(np.zeros((2, 3)))
+    x, weights = rng.standard_normal((7, 12)), rng.standard_normal((7, 12))
+
+    def total(inputs):
+        return float((weights * norm.forward(np.asfortranarray(inputs))).sum())
+
+    y = norm.forward(np.asfortranarray(x)).reshape(7, 3, 4)
+    np.testing.assert_allclose(y.mean(axis=(0, 2)), values["shift"][0], atol=1e-12)
+    np.testing.assert_allclose(y.std(axis=(0, 2)), np.abs(values["gain"][0]), rtol=1e-3)
+    grad = weights.copy() if stored_as_rows else np.asfortranarray(weights)
+    assert_gradient(total, norm.backward(grad).copy(), x, rng)
+    for name, array in values.items():
+        start = array.copy()
+
+        def total_at(point, array=array):
+            array[...] = point
+            return total(x)
+
+        assert_gradient(total_at, gradients[name].copy(), start, rng)
+        array[...] = start
