@@ -465,7 +465,6 @@ def test_a_training_frees_its_memory_when_it_returns(dataset, pretended, where, 
         assert live_trainings() == 0
     finally:
         gc.enable()
-        gc.unfreeze()
 
 
 def live_trainings():
