@@ -76,7 +76,6 @@ class Parser(argparse.ArgumentParser):
         options: dict[str, Any] = {
             "dest": "imported",
             "action": "append",
-            "default": None,
             "type": Path,
             "metavar": "FILE",
             "help": "run this Python file first; it may call ann.register_activation",
