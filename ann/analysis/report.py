@@ -160,6 +160,10 @@ def weights_section(tested: Tested) -> Section:
     network = tested.network
     weight, _ = network.weights_and_biases()[0]
     weight = weight.reshape(-1, *weight.shape[-2:])[0]
+    shape = tested.dataset.test_images.shape[1:]
+    if "type" in network.layer_list[0]:  # kernels; those of several channels, one below the other
+        side = network.layer_list[0].get("kernel", weight.shape[0])
+        shape = (weight.shape[0] // side, side)
     member = " of the first member" if network.committee > 1 else ""
     return Section(
         "First-layer weights",
@@ -167,7 +171,7 @@ def weights_section(tested: Tested) -> Section:
         f"first layer{member}, each as an image. A lit pixel raises a neuron's input where the "
         "image is orange, lowers it where it is violet, and has no effect where it is white.",
         figure_as_html(
-            figure_of_weights(weight, tested.dataset.test_images.shape[1:]),
+            figure_of_weights(weight, shape),
             "weights of the first layer",
         ),
     )

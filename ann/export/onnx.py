@@ -7,7 +7,7 @@ import numpy as np
 
 from ann.backends.tracer import Operation
 from ann.errors import require
-from ann.export.contents import about, weights_and_biases
+from ann.export.contents import about, refuse_pictures, weights_and_biases
 from ann.export.formula import OPERATIONS, translate
 from ann.neural_network import NeuralNetwork
 from ann.nn.activations import get_activation
@@ -21,8 +21,10 @@ def onnx_bytes(network: NeuralNetwork) -> bytes:
 
     Raises:
         ImportError: onnx is not installed.
-        ValueError: an activation cannot be translated into ONNX nodes.
+        ValueError: an activation cannot be translated into ONNX nodes, or there are layers for
+            pictures.
     """
+    refuse_pictures(network, "ONNX")
     onnx = require("onnx", "export", "this format needs onnx")
     graph = _Graph(onnx)
     x = graph.node("Cast", "pixels", to=onnx.TensorProto.FLOAT)
