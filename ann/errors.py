@@ -59,15 +59,10 @@ def printable_path(path: str | os.PathLike[str]) -> str:
 
 
 def require(module: str, extra: str, use: str) -> Any:
-    """Import a module of an optional library.
+    """Import a module of an optional library, which an extra of this project installs.
 
-    Args:
-        module: its full name.
-        extra: the extra of this project that installs it.
-        use: what needs it, such as "figures need matplotlib": the error message begins with it.
-
-    Raises:
-        ImportError: it is not installed.
+    Raises ImportError without it, with a message that begins with ``use``, such as "figures need
+    matplotlib".
     """
     try:
         return importlib.import_module(module)

@@ -27,26 +27,20 @@ except ModuleNotFoundError:
 
 
 # Hyperparameters that inputs other than images do not have, or that ``fit`` chooses
-_LEFT_OUT = {
-    *("loss", "output_activation"),
-    *(field.name for field in fields(DistortionStrengths)),
-}
+_LEFT_OUT = {*("loss", "output_activation"), *(field.name for field in fields(DistortionStrengths))}
 _NOT_IN_RECIPE = {"device": "cpu", "dtype": None, "random_state": None}
 _DEFAULTS = {field.name: field.default for field in fields(Recipe) if field.name not in _LEFT_OUT}
 _DEFAULTS |= {"activation": "relu", "batch_size": 50, "epochs": 100, **_NOT_IN_RECIPE}
-_SIGNATURE = Signature(
-    [
-        Parameter("self", Parameter.POSITIONAL_OR_KEYWORD),
-        *(
-            Parameter(
-                name,
-                Parameter.POSITIONAL_OR_KEYWORD if name == "hidden" else Parameter.KEYWORD_ONLY,
-                default=default,
-            )
-            for name, default in _DEFAULTS.items()
-        ),
-    ]
-)
+
+
+def _parameter(name: str, default: Any) -> Parameter:
+    positional = name in ("self", "hidden")
+    kind = Parameter.POSITIONAL_OR_KEYWORD if positional else Parameter.KEYWORD_ONLY
+    return Parameter(name, kind, default=default)
+
+
+_ARGUMENTS = {"self": Parameter.empty, **_DEFAULTS}
+_SIGNATURE = Signature([_parameter(name, default) for name, default in _ARGUMENTS.items()])
 # the name of an argument in an error of ``ann.fit`` -> its name here
 _OUR_NAMES = {"train_images": "X", "train_labels": "y", "weights": "sample_weight"}
 
@@ -151,16 +145,14 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """The logarithms of ``predict_proba``."""
         with np.errstate(divide="ignore"):
-            logarithms: np.ndarray = np.log(self.predict_proba(X))
-        return logarithms
+            return np.asarray(np.log(self.predict_proba(X)))
 
     def predict(self, X: Any) -> np.ndarray:
         """X (N, I) -> the most probable label (N,) of each sample, or rows (N, C) of 0 and 1."""
         probabilities = self.predict_proba(X)
         if self._several:
             return (probabilities > 0.5).astype(int)
-        labels: np.ndarray = self.classes_[probabilities.argmax(axis=1)]
-        return labels
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
     def _targets(self, y: Any) -> np.ndarray:
         """Labels -> what ``ann.fit`` takes: indices into ``classes_``, or rows."""
@@ -191,5 +183,4 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 def _dense(array: Any) -> np.ndarray:
     """A sparse or dense array as a NumPy array."""
-    dense: np.ndarray = array.toarray() if hasattr(array, "toarray") else np.asarray(array)
-    return dense
+    return np.asarray(array.toarray() if hasattr(array, "toarray") else array)

@@ -1,6 +1,6 @@
 """Checks of arguments, on the host and before anything is uploaded: a GPU would wrap a label that
-is out of range instead of rejecting it. Every message names the argument, what was expected and
-what was given.
+is out of range instead of rejecting it. Every message gives the name of the argument, what was
+expected and what was found.
 """
 
 import math
@@ -32,16 +32,9 @@ class SetOnce:
 
 
 def check_images(name: str, images: Any, input_dim: int, dtype: str = "float32") -> np.ndarray:
-    """Images -> a host array (N, input_dim), N >= 1, of uint8 pixels or finite floats.
+    """Images (N, input_dim) or (N, height, width) -> a host array (N, input_dim), N >= 1.
 
-    Args:
-        name: the argument's name, for messages.
-        images: finite floats or uint8 pixels, of shape (N, input_dim) or (N, height, width).
-        input_dim: the number of inputs of the network.
-        dtype: the type in which floats must be finite.
-
-    Raises:
-        ValueError: the type, shape or a value is wrong.
+    Raises ValueError unless they are uint8 pixels, or floats that are finite in this dtype.
     """
     array = host_array(name, images)
     if array.ndim == 3:
@@ -62,17 +55,10 @@ def check_images(name: str, images: Any, input_dim: int, dtype: str = "float32")
 
 
 def check_targets(name: str, targets: Any, count: int, classes: int, allowed: str) -> np.ndarray:
-    """Labels or target rows -> a host array of target rows (count, classes), float64.
+    """Integer labels (count,) or target rows (count, classes) -> rows, a host array of float64.
 
-    Args:
-        name: the argument's name, for messages.
-        targets: (count,) integer labels, which become one-hot rows, or (count, classes) rows.
-        count: the number of images.
-        classes: the number of outputs of the network.
-        allowed: the rows that the loss accepts, ``Loss.targets``.
-
-    Raises:
-        ValueError: the type, shape or a value is wrong.
+    Labels become one-hot rows. Raises ValueError unless the loss accepts the rows; ``allowed`` is
+    its ``Loss.targets``.
     """
     array = host_array(name, targets)
     if array.ndim == 1 and array.dtype.kind in "iu":
@@ -100,8 +86,7 @@ def check_targets(name: str, targets: Any, count: int, classes: int, allowed: st
 def check_labels(name: str, labels: Any, classes: int, count: int) -> np.ndarray:
     """Labels as a host array (count,) of int64.
 
-    Raises:
-        ValueError: they are not ``count`` integers from 0 to classes - 1.
+    Raises ValueError unless they are ``count`` integers from 0 to classes - 1.
     """
     array = host_array(name, labels)
     if array.ndim != 1 or array.dtype.kind not in "iu":
@@ -112,8 +97,7 @@ def check_labels(name: str, labels: Any, classes: int, count: int) -> np.ndarray
     if count and (array.min() < 0 or array.max() >= classes):
         wrong = int(np.flatnonzero((array < 0) | (array >= classes))[0])
         raise _wrong(name, f"labels from 0 to {classes - 1}", f"{array[wrong]} at index {wrong}")
-    result: np.ndarray = array.astype(np.int64)
-    return result
+    return array.astype(np.int64)
 
 
 def check_weights(name: str, weights: Any, count: int) -> np.ndarray:
@@ -143,8 +127,7 @@ def check_number(
 ) -> float:
     """A number as a Python float, since a NumPy number would promote arrays and end up in files.
 
-    Raises:
-        ValueError: it is not a finite number within the bounds, or is a bool.
+    Raises ValueError unless it is a finite number within the bounds; a bool is not a number.
     """
     number = _to_float(value)
     bounds = [(above, "above"), (at_least, "of at least"), (below, "below")]
@@ -162,8 +145,7 @@ def check_number(
 def check_count(name: str, value: Any, *, at_least: int) -> int:
     """An integer as a Python int, for the reason of ``check_number``.
 
-    Raises:
-        ValueError: it is not an integer from ``at_least`` to 2^63 - 1, or is a bool.
+    Raises ValueError unless it is an integer from ``at_least`` to 2^63 - 1; a bool is not one.
     """
     is_int = isinstance(value, (int, np.integer)) and not isinstance(value, _NOT_NUMBERS)
     if not is_int or value < at_least:
@@ -224,50 +206,40 @@ def _wrong(name: str, expected: str, found: object) -> ValueError:
     return ValueError(f"{name}: expected {expected}, got {found}")
 
 
+@np.errstate(all="ignore")
 def check_curve(name: str, curve: Any, derivative: Any) -> None:
     """Raise ValueError unless an activation's function and derivative agree at a few points."""
-    with np.errstate(all="ignore"):
-        _check_curve(name, curve, derivative)
-
-
-def _check_curve(name: str, curve: Any, derivative: Any) -> None:
     points = np.array([[-3.1, -1.3, -0.37, 0.41, 1.7, 2.9]])
     for word, function in (("function", curve), ("derivative", derivative)):
+        its = f"activation {name!r}: its {word}"
         if not callable(function):
-            raise ValueError(f"activation {name!r}: its {word} cannot be called")
+            raise ValueError(f"{its} cannot be called")
         sums = points.astype(np.float32)
         try:
             found = function(np, sums)
         except Exception as error:  # a user's function may raise anything
-            reason = f"{type(error).__name__}: {error}"
-            raise ValueError(f"activation {name!r}: its {word} fails: {reason}") from error
-        same = isinstance(found, np.ndarray) and found.shape == points.shape
-        if not (same and found.dtype == np.float32):
+            raise ValueError(f"{its} fails: {type(error).__name__}: {error}") from error
+        made = f"a {type(found).__name__}"
+        if isinstance(found, np.ndarray):
+            made = f"{found.dtype} of shape {found.shape}"
+        if made != f"float32 of shape {points.shape}":
             raise ValueError(
-                f"activation {name!r}: its {word} makes {_described(found)} from a float32 array of "
-                f"shape {points.shape}; expected the same shape and type (NumPy numbers in a formula "
-                "give float64)"
+                f"{its} makes {made} from a float32 array of shape {points.shape}; expected the same "
+                "shape and type (NumPy numbers in a formula give float64)"
             )
         if not (sums == points.astype(np.float32)).all():
-            raise ValueError(
-                f"activation {name!r}: its {word} changes its argument; return a new array"
-            )
+            raise ValueError(f"{its} changes its argument; return a new array")
         if not np.isfinite(found).all():
-            raise ValueError(f"activation {name!r}: its {word} is not finite between -3.1 and 2.9")
+            raise ValueError(f"{its} is not finite between -3.1 and 2.9")
     slope = (curve(np, points + 1e-6) - curve(np, points - 1e-6)) / 2e-6
     given = derivative(np, points)
     wrong = ~(np.abs(given - slope) <= 1e-4 * np.maximum(1.0, np.abs(slope)))  # NaN is wrong, too
     if wrong.any():
         z, right, found = (float(row[wrong][0]) for row in (points, slope, given))
         raise ValueError(
-            f"activation {name!r}: at z = {z:g} the slope is {right:.6g}, its derivative gives {found:.6g}"
+            f"activation {name!r}: at z = {z:g} the slope is {right:.6g}, its derivative gives "
+            f"{found:.6g}"
         )
-
-
-def _described(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype} of shape {value.shape}"
-    return f"a {type(value).__name__}"
 
 
 def classes_of(labels: Any) -> Any:

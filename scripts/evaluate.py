@@ -93,9 +93,7 @@ def parse_flags() -> argparse.Namespace:
     parser.add_argument("--seeds", type=seed_list, default=range(10), metavar="A-B", help=text)
     text = f"train without the last {VALIDATION:,} training images, and count errors on them"
     parser.add_argument("--validation", action="store_true", help=text)
-    text = (
-        "save trained networks there (of committees, each member), and reuse those that are there"
-    )
+    text = "save trained networks there (of committees, each member), and reuse those already there"
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help=text)
     text = "the results (default: data/results/RECIPE.jsonl)"
     parser.add_argument("--output", type=Path, metavar="FILE", help=text)

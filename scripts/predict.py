@@ -15,6 +15,7 @@ bootstrap.start()
 import ann
 from ann.analysis.figures import check_figure_path, save_figure
 from ann.cli.answer import Answer, figure_of_answers
+from ann.cli.commands import localized
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo, warn
 from ann.cli.parser import Parser
@@ -47,7 +48,7 @@ def main() -> None:
             try:
                 picture = read_picture(path)
             except ann.DataFileError as error:
-                warn(f"error: {error}")
+                warn(localized(f"error: {error}"))
                 failed = True
                 continue
             answer = Answer.of(network, names, path, picture)

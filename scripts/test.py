@@ -85,10 +85,8 @@ def parse_flags() -> argparse.Namespace:
     form.add_argument("--verbose", action="store_true", help="list all images, and mark the errors")
     form.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     text = "compare with another model file: count the images that only one of the two gets wrong, "
-    text += (
-        "test whether the difference may be luck (McNemar's test), and list images with different "
-    )
-    text += "answers (with --verbose, all of them)"
+    text += "test whether the difference may be luck (McNemar's test), and list images with "
+    text += "different answers (with --verbose, all of them)"
     parser.add_argument("--compare", type=Path, metavar="OTHER", help=text)
     text = "count the errors of each member of a committee"
     parser.add_argument("--report-members", action="store_true", help=text)

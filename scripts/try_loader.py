@@ -15,6 +15,7 @@ import numpy as np
 import ann
 from ann.analysis.figures import check_figure_path, figure_of_images, save_figure, show_figure
 from ann.analysis.text_pictures import speaks_unicode, text_sheet
+from ann.cli.commands import localized
 from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
@@ -76,7 +77,7 @@ def show(images: np.ndarray, captions: list[str], flags: argparse.Namespace) -> 
     except ImportError as error:
         if flags.output:
             raise
-        echo(str(error))
+        echo(localized(str(error)))
         return
     if flags.output is None and show_figure(figure):
         return

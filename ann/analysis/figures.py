@@ -1,12 +1,12 @@
-"""Figures of images, and of what training and testing found.
+"""Figures of images, and of what training and testing found. Their colours are ones that
+colour-blind readers can tell apart.
 
-They need matplotlib (the extra ``plot``), which is imported when the first one is made. Their
-colours are ones that colour-blind readers can tell apart.
+They need matplotlib (the extra ``plot``), which is imported when the first one is made; without it,
+each raises ImportError.
 """
 
 import base64
 import html
-import importlib
 import io
 import os
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ import numpy as np
 
 from ann.analysis.inspection import Calibration, Change
 from ann.analysis.metrics import wilson_interval
-from ann.errors import require
+from ann.errors import printable_path, printable_text, require
 from ann.files.atomic import check_writable, write_atomically
 from ann.training.report import EpochReport
 
@@ -28,46 +28,34 @@ _MOST_NEURONS = 64
 
 
 def pyplot() -> Any:
-    """The part of matplotlib that makes figures. Raises ImportError without it."""
+    """The part of matplotlib that makes figures."""
     return require("matplotlib.pyplot", "plot", "pictures need matplotlib")
 
 
 def figure_of_images(
-    images: Sequence[np.ndarray] | np.ndarray,
-    captions: Sequence[str],
-    columns: int = 5,
+    images: Sequence[np.ndarray] | np.ndarray, captions: Sequence[str], columns: int = 5
 ) -> Any:
-    """A matplotlib figure of images (height, width), each under its caption.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-    """
+    """A matplotlib figure of images (height, width), each under its caption."""
     rows = max(1, -(-len(images) // columns))
     lines = max((caption.count("\n") for caption in captions), default=0)
     size = 1.5 * columns, (1.75 + 0.2 * lines) * rows
-    figure, axes = pyplot().subplots(rows, columns, figsize=size, squeeze=False)
+    figure, axes = _panels(rows, columns, size, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, image, caption in zip(axes.flat, images, captions, strict=False):
         axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axis.set_title(caption, fontsize=11, parse_math=False)  # a $ is a $
-    figure.tight_layout()
     return figure
 
 
 def figure_of_curves(reports: Sequence[EpochReport]) -> Any:
-    """A matplotlib figure of the loss after each epoch, and of the errors on validation images.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-    """
+    """A figure of the loss after each epoch, and of the errors on validation images."""
     epochs = [report.epoch for report in reports]
     measured = [report.validation for report in reports if report.validation]
     panels = 2 if measured else 1
-    size = 7, 3.2 * panels
-    figure, axes = pyplot().subplots(panels, 1, figsize=size, sharex=True, squeeze=False)
+    figure, axes = _panels(panels, 1, (7, 3.2 * panels), sharex=True, squeeze=False)
+    top, bottom = axes[0, 0], axes[-1, 0]
     marks = {"marker": ".", "markersize": 5, "linewidth": 1.5}
-    top = axes[0, 0]
     losses = [report.loss for report in reports]
     validation_losses = [found.loss for found in measured]
     top.plot(epochs, losses, color=BLUE, label="training images", **marks)
@@ -75,27 +63,25 @@ def figure_of_curves(reports: Sequence[EpochReport]) -> Any:
         top.plot(epochs, validation_losses, color=ORANGE, label="validation images", **marks)
         wrong = [found.errors for found in measured]
         best = min(range(len(wrong)), key=lambda index: (wrong[index], validation_losses[index]))
-        bottom = axes[1, 0]
         bottom.plot(epochs, wrong, color=ORANGE, **marks)
         bottom.plot(epochs[best], wrong[best], "o", color="black", markersize=9, fillstyle="none")
         text = f"circle: fewest errors, {wrong[best]:,} in epoch {epochs[best]}"
         bottom.set_title(text, fontsize="medium")
         log_scale(bottom, "y", wrong)
-        bottom.grid(True, alpha=0.3)
+        bottom.grid(alpha=0.3)
         bottom.set_ylabel(f"errors on {measured[-1].count:,} validation images")
     log_scale(top, "y", losses + validation_losses)
-    top.grid(True, alpha=0.3)
+    top.grid(alpha=0.3)
     top.set_ylabel("mean loss")
     top.legend()
-    axes[-1, 0].set_xlabel("epoch")
-    axes[-1, 0].xaxis.get_major_locator().set_params(integer=True)
-    figure.tight_layout()
+    bottom.set_xlabel("epoch")
+    bottom.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
 
 def figure_of_confusion(matrix: np.ndarray, names: Sequence[str]) -> Any:
     """A confusion matrix, shaded by errors alone: correct answers would outshine them."""
-    figure, axis = pyplot().subplots(figsize=(7.2, 6.4))
+    figure, axis = _panels(1, 1, (7.2, 6.4))
     errors = matrix - np.diag(np.diag(matrix))
     picture = axis.imshow(errors, cmap="Blues", vmin=0, vmax=max(1, errors.max()))
     if len(matrix) <= _LEGIBLE:
@@ -103,17 +89,14 @@ def figure_of_confusion(matrix: np.ndarray, names: Sequence[str]) -> Any:
         angle = 45 if max(map(len, names)) > 2 else 0
         axis.set_xticks(range(len(names)), names, rotation=angle, ha="right" if angle else "center")
         axis.set_yticks(range(len(names)), names)
-    axis.set_xlabel("predicted class")
-    axis.set_ylabel("label")
+    axis.set(xlabel="predicted class", ylabel="label")
     figure.colorbar(picture, ax=axis, label="errors", fraction=0.046)
-    figure.tight_layout()
     return figure
 
 
 def _write_counts(axis: Any, matrix: np.ndarray, dark_above: float) -> None:
     """Write each count of a confusion matrix in a colour that shows on its cell's shade."""
-    for row, column in np.ndindex(*matrix.shape):
-        count = int(matrix[row, column])
+    for (row, column), count in np.ndenumerate(matrix):
         colour = "black" if count else "#999999"
         if row != column and count > dark_above:
             colour = "white"
@@ -124,8 +107,7 @@ def _write_counts(axis: Any, matrix: np.ndarray, dark_above: float) -> None:
 
 def figure_of_calibration(found: Calibration) -> Any:
     """A reliability diagram: accuracy against probability, above a histogram of the answers."""
-    panels = {"figsize": (6, 6.4), "sharex": True, "height_ratios": (3, 1)}
-    figure, (top, bottom) = pyplot().subplots(2, 1, **panels)
+    figure, (top, bottom) = _panels(2, 1, (6, 6.4), sharex=True, height_ratios=(3, 1))
     top.plot([0, 1], [0, 1], "--", color="gray", label="perfectly calibrated")
     right = np.rint(found.accuracy * found.counts).astype(int)
     pairs = zip(right.tolist(), found.counts.tolist(), strict=True)
@@ -134,24 +116,18 @@ def figure_of_calibration(found: Calibration) -> Any:
     label = "this network, with 95 % intervals"
     style = {"fmt": "o-", "capsize": 3, "color": BLUE, "label": label}
     top.errorbar(found.confidence, found.accuracy, reach, **style)
-    top.set_ylabel("accuracy")
-    top.set_ylim(-0.03, 1.03)
+    top.set(ylabel="accuracy", ylim=(-0.03, 1.03))
     top.legend(loc="lower right")
-    top.grid(True, alpha=0.3)
+    top.grid(alpha=0.3)
     bottom.bar(found.confidence, found.counts, width=0.03, color=ORANGE)
-    bottom.set_yscale("log")
-    bottom.set_ylabel("answers")
-    bottom.set_xlabel("probability of the predicted class")
-    bottom.set_xlim(0, 1.03)
-    bottom.grid(True, alpha=0.3)
-    figure.tight_layout()
+    bottom.set(xlabel="probability of the predicted class", xlim=(0, 1.03))
+    bottom.set(ylabel="answers", yscale="log")
+    bottom.grid(alpha=0.3)
     return figure
 
 
 def figure_of_robustness(
-    changes: Sequence[Change],
-    error_rates: Sequence[Sequence[float]],
-    constant: float,
+    changes: Sequence[Change], error_rates: Sequence[Sequence[float]], constant: float
 ) -> Any:
     """The error rate against the strength of up to five changes of the images, one panel each.
 
@@ -160,20 +136,18 @@ def figure_of_robustness(
         error_rates: for each change, the error rate at each of its levels.
         constant: the error rate of always giving the most frequent answer, for comparison.
     """
-    figure, axes = pyplot().subplots(2, 3, figsize=(10, 6), sharey=True)
+    figure, axes = _panels(2, 3, (10, 6), sharey=True)
     for axis, change, rates in zip(axes.flat, changes, error_rates, strict=False):
         axis.plot(change.levels, [100 * rate for rate in rates], "o-", color=BLUE)
         axis.axhline(100 * constant, linestyle="--", color="gray")
-        axis.set_xlabel(change.name)
-        axis.set_ylim(0, 100)
-        axis.grid(True, alpha=0.3)
+        axis.set(xlabel=change.name, ylim=(0, 100))
+        axis.grid(alpha=0.3)
     for axis in axes[:, 0]:
         axis.set_ylabel("errors (%)")
     rest = axes.flat[len(changes)]
     rest.set_axis_off()
     text = "dashed: always giving the\nmost frequent answer"
     rest.text(0.1, 0.5, text, color="gray", transform=rest.transAxes)
-    figure.tight_layout()
     return figure
 
 
@@ -182,37 +156,40 @@ def figure_of_weights(weight: np.ndarray, shape: tuple[int, int]) -> Any:
     count = min(_MOST_NEURONS, weight.shape[1])
     columns = min(16, count)
     rows = -(-count // columns)
-    size = 0.66 * columns + 0.8, 0.66 * rows + 0.4
-    figure, axes = pyplot().subplots(rows, columns, figsize=size, squeeze=False)
+    figure, axes = _panels(rows, columns, (0.66 * columns + 0.8, 0.66 * rows + 0.4), squeeze=False)
     limit = float(np.quantile(np.abs(weight), 0.995)) or 1.0
     style = {"cmap": "PuOr_r", "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
-    picture = None
-    for neuron, axis in enumerate(axes.flat):
+    for axis in axes.flat:
         axis.set_axis_off()
-        if neuron < count:
-            picture = axis.imshow(weight[:, neuron].reshape(shape), **style)
+    for axis, column in zip(axes.flat, weight.T[:count], strict=False):
+        picture = axis.imshow(column.reshape(shape), **style)
     figure.tight_layout(pad=0.3, rect=(0, 0, 0.94, 1))
     bar = figure.add_axes((0.95, 0.1, 0.012, 0.8))
     figure.colorbar(picture, cax=bar).ax.tick_params(labelsize=7)
     return figure
 
 
+def _panels(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Any, Any]:
+    """A figure of this size, in inches, and its axes."""
+    panels: tuple[Any, Any] = pyplot().subplots(
+        rows, columns, figsize=size, layout="tight", **options
+    )
+    return panels
+
+
 def log_scale(axis: Any, direction: str, values: Sequence[float]) -> None:
     """Make the x or y axis logarithmic, with plain numbers, if all values are above 0."""
     if min(values) <= 0:
         return
-    ticker = importlib.import_module("matplotlib.ticker")
+    from matplotlib import ticker
+
     wide = max(values) > 8 * min(values)
     marked = (1, 2, 5) if wide else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
     getattr(axis, f"set_{direction}scale")("log")
     line = getattr(axis, f"{direction}axis")
     line.set_major_locator(ticker.LogLocator(subs=marked, numticks=6))
-    line.set_major_formatter(ticker.FuncFormatter(lambda value, _: _plain(value)))
+    line.set_major_formatter(lambda x, _: f"{x:,.0f}" if x >= 100 else f"{x:.3g}")
     line.set_minor_locator(ticker.NullLocator())
-
-
-def _plain(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def figure_as_html(figure: Any, alt: str) -> str:
@@ -221,24 +198,17 @@ def figure_as_html(figure: Any, alt: str) -> str:
     figure.savefig(buffer, format="png", dpi=120)
     pyplot().close(figure)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{data}">'
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
 
 
 def check_figure_path(path: str | os.PathLike[str]) -> None:
-    """Raise now, before long work, what ``save_figure`` would raise after it.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-        OSError: the file cannot be written.
-        ValueError: its name ends in an unknown format.
-    """
-    pyplot()
-    canvas = importlib.import_module("matplotlib.backend_bases").FigureCanvasBase
+    """Raise now, before long work, what ``save_figure`` would raise after it."""
+    canvas = pyplot().Figure().canvas
     known = set(canvas.get_supported_filetypes()) - _NOT_PICTURES
     suffix = _suffix(path)
     if suffix.lower() not in known:
-        formats = ", .".join(sorted(known))
-        raise ValueError(f"{path}: pictures cannot be written as .{suffix}, only as .{formats}")
+        wanted = f"pictures cannot be written as .{printable_text(suffix)}, only as ."
+        raise ValueError(f"{printable_path(path)}: {wanted}{', .'.join(sorted(known))}")
     check_writable(path)
 
 
@@ -257,7 +227,7 @@ def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
     try:
         figure.savefig(buffer, format=_suffix(path), dpi=110)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{printable_path(path)}: {printable_text(error, 500)}") from None
     finally:
         pyplot().close(figure)
     write_atomically(path, buffer.getvalue())

@@ -18,6 +18,7 @@ from ann.nn.losses import LOSSES, get_loss
 from ann.nn.network import Network, size_of
 
 _STEP = 1e-5  # about the cube root of float64's precision: rounding and curvature err alike
+_IMAGES = 6
 
 
 def gradient_error(
@@ -25,19 +26,14 @@ def gradient_error(
     gradient: np.ndarray,
     point: np.ndarray,
     random: np.random.Generator,
-    directions: int = 3,
 ) -> float:
-    """Compare <v, gradient> with a central difference of the function along random directions v.
+    """Compare <v, gradient> with central differences of the function along three random vectors v.
 
     One random direction tests all partial derivatives at once, as in autograd's check_vjp: only a
     vanishing share of directions would hide a wrong one.
 
-    Args:
-        function: point -> a number.
-        gradient: its supposed gradient there, a float64 host array of the point's shape.
-        point: a float64 host array.
-        random: draws the directions.
-        directions: how many are tried.
+    ``gradient`` is the function's supposed gradient at ``point``, a host array of its shape; both
+    are float64.
 
     Returns:
         The largest |difference - <v, gradient>| / max(1, |difference|). It is below 1e-6 if the
@@ -50,7 +46,7 @@ def gradient_error(
         found = f"{gradient.dtype} {gradient.shape}"
         raise ValueError(f"gradient: expected float64 of shape {point.shape}, got {found}")
     worst = 0.0
-    for _ in range(directions):
+    for _ in range(3):
         v = random.standard_normal(point.shape)
         ahead, behind = function(point + _STEP * v), function(point - _STEP * v)
         difference = (ahead - behind) / (2.0 * _STEP)
@@ -59,8 +55,8 @@ def gradient_error(
     return worst
 
 
-def network_gradient_error(network: Network, random: np.random.Generator, images: int = 6) -> float:
-    """``gradient_error`` of a network's mean loss on some random images, for all its parameters.
+def network_gradient_error(network: Network, random: np.random.Generator) -> float:
+    """``gradient_error`` of a network's mean loss on random images, for all its parameters.
 
     Raises:
         ValueError: the network is not float64; float32 rounds too much for finite differences.
@@ -70,8 +66,8 @@ def network_gradient_error(network: Network, random: np.random.Generator, images
         raise ValueError("network: expected one made with dtype='float64'")
     weights = network.weights()
     inputs, classes = weights[0].shape[-2], weights[-1].shape[-1]
-    x = backend.from_host(random.random((images, inputs)))
-    targets = backend.from_host(np.eye(classes)[random.integers(0, classes, images)])
+    x = backend.from_host(random.random((_IMAGES, inputs)))
+    targets = backend.from_host(np.eye(classes)[random.integers(0, classes, _IMAGES)])
     start = backend.to_host(network.parameters).copy()
 
     def mean_loss(parameters: np.ndarray) -> float:
@@ -105,14 +101,12 @@ def _cases(backend: Backend) -> Iterator[tuple[str, Network]]:
     yield "a committee of three", _network(backend, "tanh", committee=3)
     xp = backend.xp
     dropout = Dropout(0.4, xp.zeros(1, dtype=xp.uint32))
-    dropout.images = xp.arange(6, dtype=xp.uint32)
+    dropout.images = xp.arange(_IMAGES, dtype=xp.uint32)
     yield "dropout", _training_network(backend, Dense(7, 6, he), ActivationLayer("tanh"), dropout)
     norm = BatchNorm(6)
     norm.use(xp.zeros((2, 6), dtype=xp.float64))
-    yield (
-        "batch normalisation",
-        _training_network(backend, Dense(7, 6, he, bias=False), norm, ActivationLayer("tanh")),
-    )
+    hidden = Dense(7, 6, he, bias=False), norm, ActivationLayer("tanh")
+    yield "batch normalisation", _training_network(backend, *hidden)
 
 
 def _network(
@@ -120,14 +114,14 @@ def _network(
     hidden: str,
     output: str = "sigmoid",
     loss: str = "cross-entropy",
-    committee: int = 1,
+    **options: int,
 ) -> Network:
     layers = [
         {"input_dim": 7, "output_dim": 6, "activation": hidden},
         {"input_dim": 6, "output_dim": 5, "activation": hidden},
         {"input_dim": 5, "output_dim": 4, "activation": output},
     ]
-    return NeuralNetwork(layers, loss, backend, 1, "float64", committee=committee).network
+    return NeuralNetwork(layers, loss, backend, 1, "float64", **options).network
 
 
 def _training_network(backend: Backend, *hidden: Layer) -> Network:

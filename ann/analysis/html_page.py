@@ -31,8 +31,7 @@ class Section(NamedTuple):
 def html_page(title: str, facts: Mapping[str, str], sections: Sequence[Section]) -> str:
     """The page as HTML. Everything is escaped except ``figures``."""
     title = html.escape(title)
-    items = (f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in facts.items())
-    listed = "\n".join(items)
+    items = [f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in facts.items()]
     links, body = [], []
     for number, section in enumerate(sections, start=1):
         heading = html.escape(section.title)
@@ -43,6 +42,6 @@ def html_page(title: str, facts: Mapping[str, str], sections: Sequence[Section])
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f"<title>{title}</title>\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<dl>\n{listed}\n</dl>\n"
+        f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<dl>\n{chr(10).join(items)}\n</dl>\n"
         f"<nav>\n{chr(10).join(links)}\n</nav>\n{chr(10).join(body)}\n</body>\n</html>\n"
     )

@@ -23,8 +23,7 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
     Each row is divided by its sum, after subtracting its least value if that is negative.
     """
     above = np.maximum(outputs - np.minimum(outputs.min(axis=1, keepdims=True), 0), _TINY)
-    rows: np.ndarray = above / above.sum(axis=1, keepdims=True)
-    return rows
+    return np.asarray(above / above.sum(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,19 +47,14 @@ def calibration(outputs: np.ndarray, labels: np.ndarray, bins: int = 15) -> Cali
     """Compare the probabilities (N, C) of predictions with how often they are right.
 
     Guo et al. (2017), On calibration of modern neural networks, section 2: bins of equal width,
-    equation 3.
-
-    Raises:
-        ValueError: labels do not fit the outputs.
+    equation 3. Raises ValueError if labels do not fit outputs.
     """
     labels = check_labels("labels", labels, outputs.shape[1], len(outputs))
     rows = probabilities(outputs)
     confidence, right = rows.max(axis=1).astype(np.float64), rows.argmax(axis=1) == labels
     places = np.minimum((confidence * bins).astype(int), bins - 1)
     counts = np.bincount(places, minlength=bins)
-    sure, correct = (
-        np.bincount(places, weights=values, minlength=bins) for values in (confidence, right)
-    )
+    sure, correct = (np.bincount(places, each, minlength=bins) for each in (confidence, right))
     some = counts > 0
     error = float(np.abs(sure - correct).sum()) / len(labels)
     return Calibration(sure[some] / counts[some], correct[some] / counts[some], counts[some], error)
@@ -69,10 +63,8 @@ def calibration(outputs: np.ndarray, labels: np.ndarray, bins: int = 15) -> Cali
 def losses(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(N,) -ln of each label's probability. Raises ValueError if labels do not fit outputs."""
     labels = check_labels("labels", labels, outputs.shape[1], len(outputs))
-    found: np.ndarray = -np.log(
-        np.maximum(probabilities(outputs)[np.arange(len(labels)), labels], _TINY)
-    )
-    return found
+    rows = probabilities(outputs)[np.arange(len(labels)), labels]
+    return np.asarray(-np.log(np.maximum(rows, _TINY)))
 
 
 def ideal_inputs(network: NeuralNetwork, most: int = 1000) -> np.ndarray:
@@ -101,22 +93,17 @@ def ideal_inputs(network: NeuralNetwork, most: int = 1000) -> np.ndarray:
 def nearest(images: np.ndarray, chosen: Sequence[int] | np.ndarray, count: int = 3) -> np.ndarray:
     """Indices (Q, count) of the images nearest to each chosen one, which is itself left out.
 
-    Args:
-        images: (N, I), uint8.
-        chosen: (Q,) indices of images.
-        count: the number of neighbours of each.
-
-    |a - b|^2 = |a|^2 - 2 a b + |b|^2, where |a|^2 is the same for all b.
+    ``images`` are (N, I), uint8; ``chosen`` are (Q,) indices of some.
     """
     chosen = np.asarray(chosen, dtype=np.int64)
     queries = images[chosen].astype(np.float32)
+    # |a - b|^2 = |a|^2 - 2 a b + |b|^2, where |a|^2 is the same for all b
     distances = np.empty((len(chosen), len(images)), dtype=np.float32)
     for rows in slices(len(images), _ROWS):
         part = images[rows].astype(np.float32)
         distances[:, rows] = (part * part).sum(axis=1) - 2.0 * queries @ part.T
     distances[np.arange(len(chosen)), chosen] = np.inf
-    found: np.ndarray = distances.argsort(axis=1, kind="stable")[:, :count]
-    return found
+    return distances.argsort(axis=1, kind="stable")[:, :count]
 
 
 @dataclass(frozen=True)
@@ -138,7 +125,7 @@ def changes() -> list[Change]:
     """Distortions that occur in practice. Raises ImportError without SciPy."""
     ndimage = require("scipy.ndimage", "report", "the report needs SciPy")
 
-    def turned(images: np.ndarray, degrees: float) -> list[np.ndarray]:
+    def rotated(images: np.ndarray, degrees: float) -> list[np.ndarray]:
         return [ndimage.rotate(images, -degrees, axes=(1, 2), reshape=False, order=1)]
 
     def shifted(images: np.ndarray, pixels: float) -> list[np.ndarray]:
@@ -150,16 +137,15 @@ def changes() -> list[Change]:
         return [np.clip(np.rint(images + 255.0 * deviation * noise), 0, 255).astype(np.uint8)]
 
     def blurred(images: np.ndarray, deviation: float) -> list[np.ndarray]:
-        return (
-            [ndimage.gaussian_filter(images, (0, deviation, deviation))] if deviation else [images]
-        )
+        return [ndimage.gaussian_filter(images, (0, deviation, deviation))]
 
     def thicker(images: np.ndarray, pixels: float) -> list[np.ndarray]:
-        size = (1, 1 + abs(int(pixels)), 1 + abs(int(pixels)))
-        return [(ndimage.grey_dilation if pixels > 0 else ndimage.grey_erosion)(images, size=size)]
+        size = 1 + abs(int(pixels))
+        filtered = ndimage.grey_dilation if pixels > 0 else ndimage.grey_erosion
+        return [filtered(images, size=(1, size, size))]
 
     return [
-        Change("rotation, degrees clockwise", tuple(range(-60, 61, 15)), turned),
+        Change("rotation, degrees clockwise", tuple(range(-60, 61, 15)), rotated),
         Change("shift, pixels in any direction", (0, 1, 2, 3, 4, 5, 6), shifted),
         Change(
             "noise, standard deviation as a share of white", (0, 0.1, 0.2, 0.3, 0.4, 0.5), noisy
@@ -173,11 +159,8 @@ def robustness(
     network: NeuralNetwork, images: np.ndarray, labels: np.ndarray, change: Change
 ) -> list[float]:
     """The error rate at each level of a distortion, on images (N, height, width)."""
-    return [
-        float(
-            np.mean(
-                [(network.predict(stack) != labels).mean() for stack in change.make(images, level)]
-            )
-        )
-        for level in change.levels
-    ]
+    rates = []
+    for level in change.levels:
+        stacks = change.make(images, level)
+        rates.append(float(np.mean([network.predict(stack) != labels for stack in stacks])))
+    return rates

@@ -16,17 +16,13 @@ def confusion_matrix(expected: np.ndarray, predicted: np.ndarray, classes: int) 
 
 
 def most_confident_mistakes(expected: np.ndarray, outputs: np.ndarray, most: int) -> np.ndarray:
-    """Indices of the up to ``most`` misclassified images with the largest outputs, largest first.
-
-    Args:
-        expected: (N,) labels.
-        outputs: (N, C); the largest of each row is the prediction.
-        most: the most indices to return.
+    """Labels (N,), outputs (N, C) -> the indices of up to ``most`` misclassified images: those with
+    the largest outputs, largest first.
     """
     predicted = outputs.argmax(axis=1)
     wrong = np.flatnonzero(predicted != expected)
-    found: np.ndarray = wrong[np.argsort(-outputs[wrong, predicted[wrong]], kind="stable")][:most]
-    return found
+    order = np.argsort(-outputs[wrong, predicted[wrong]], kind="stable")
+    return wrong[order][:most]
 
 
 def wilson_interval(wrong: int, total: int, z: float = 1.959964) -> tuple[float, float]:
@@ -45,9 +41,7 @@ def wilson_interval(wrong: int, total: int, z: float = 1.959964) -> tuple[float,
 def learnt_nothing(wrong: int, labels: np.ndarray) -> str:
     """A warning if a network is hardly better than always giving the same answer, otherwise "".
 
-    Args:
-        wrong: the number of misclassified images.
-        labels: (N,) the labels of all images.
+    ``labels`` are those of all images (N,), of which ``wrong`` were misclassified.
     """
     count, constant = len(labels), len(labels) - int(np.bincount(labels).max())
     if wrong <= POOR * constant:
@@ -93,8 +87,7 @@ def summarize(values: Sequence[float]) -> SeedStatistics:
     count = len(values)
     if count < 2:
         raise ValueError("values: expected at least two")
-    mean = sum(values) / count
-    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1))
+    mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
     quantile = _STUDENT[count - 2] if count - 2 < len(_STUDENT) else 2.0
     half = quantile * deviation / math.sqrt(count)
     return SeedStatistics(mean, deviation, mean - half, mean + half)
@@ -102,13 +95,9 @@ def summarize(values: Sequence[float]) -> SeedStatistics:
 
 def mcnemar(only_first: int, only_second: int) -> float:
     """McNemar's test (1947), exact and two-sided: the probability that two equally good networks
-    differ at least this much.
+    differ at least this much. The arguments count the images that only one of them got wrong.
 
-    Each image that exactly one of them gets wrong is then a coin toss. Other images do not count.
-
-    Args:
-        only_first: the number of images that only the first network got wrong.
-        only_second: the same for the second.
+    Each of these images is then a coin toss. Other images do not count.
     """
     tosses, fewer = only_first + only_second, min(only_first, only_second)
     tail = ways = 1  # the number of outcomes with 0, 1, ... heads, exactly

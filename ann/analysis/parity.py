@@ -37,9 +37,8 @@ def training_differences(
     found = _train(backend, dataset, recipe, seed)
     differences = []
     for name, values in expected.items():
-        largest, difference = np.abs(values).max(), np.abs(values - found[name]).max()
-        numbers = float(largest), float(difference), _SHARE * float(largest)
-        differences.append(Difference(name, *numbers))
+        largest, difference = float(abs(values).max()), float(abs(values - found[name]).max())
+        differences.append(Difference(name, largest, difference, _SHARE * largest))
     return differences
 
 

@@ -34,7 +34,7 @@ from ann.data.datasets import Dataset
 from ann.neural_network import NeuralNetwork
 from ann.training.report import EpochReport
 
-MAX_CLASSES = 1000  # that a network may have
+_MAX_CLASSES = 1000  # that a network may have
 _MISTAKES = 40  # that are shown
 _IDEAL_INPUTS = 20
 _DOUBTFUL = 8  # training images
@@ -64,23 +64,18 @@ def report(
         ImportError: matplotlib or SciPy is not installed.
         ValueError: there are too many outputs, or the data set does not fit the network.
     """
-    outputs = network.output_dim
-    if outputs > MAX_CLASSES:
-        limit = f"a report is for up to {MAX_CLASSES}"
-        raise ValueError(f"{name}: it has {outputs} outputs, and {limit}")
+    if network.output_dim > _MAX_CLASSES:
+        limit = f"{network.output_dim} outputs, and a report is for up to {_MAX_CLASSES}"
+        raise ValueError(f"{name}: it has {limit}")
     changes = inspection.changes()
-    tested = Tested.of(network, dataset)
-    makers: list[Maker] = [
-        partial(confusion_section, tested),
-        partial(mistakes_section, tested),
-        partial(weights_section, tested),
-        partial(ideal_inputs_section, tested),
-        partial(calibration_section, tested),
-        partial(robustness_section, tested, changes),
-        partial(doubtful_labels_section, tested),
-    ]
+    outputs = network.apply(dataset.test_images)
+    names = class_names(dataset.classes, network.output_dim)
+    tested = _Tested(network, dataset, names, outputs, outputs.argmax(axis=1))
+    first = (_confusion, _mistakes, _weights, _ideal_inputs, _calibration)
+    makers: list[Maker] = [partial(section, tested) for section in first]
+    makers += [partial(_robustness, tested, changes), partial(_doubtful_labels, tested)]
     if epochs:
-        makers.insert(0, partial(curves_section, epochs))
+        makers.insert(0, partial(_curves, epochs))
     sections = [make() for make in progress(makers)]
     recipe = [f"{key} {value}" for key, value in (network.recipe or {}).items() if value]
     facts = {
@@ -93,7 +88,7 @@ def report(
     return html_page(f"Report on {name}", facts, sections)
 
 
-class Tested(NamedTuple):
+class _Tested(NamedTuple):
     """A network, its class names, and its outputs (N, C) and answers (N,) for the test images."""
 
     network: NeuralNetwork
@@ -102,16 +97,8 @@ class Tested(NamedTuple):
     outputs: np.ndarray
     predicted: np.ndarray
 
-    @classmethod
-    def of(cls, network: NeuralNetwork, dataset: Dataset) -> "Tested":
-        """Apply the network to the test images."""
-        outputs = network.apply(dataset.test_images)
-        names = class_names(dataset.classes, network.output_dim)
-        return cls(network, dataset, names, outputs, outputs.argmax(axis=1))
 
-
-def curves_section(epochs: Sequence[EpochReport]) -> Section:
-    """The loss and the validation errors after each epoch."""
+def _curves(epochs: Sequence[EpochReport]) -> Section:
     return Section(
         "Learning curves",
         "The mean loss after each epoch and, if there were validation images, the errors on them. "
@@ -121,14 +108,13 @@ def curves_section(epochs: Sequence[EpochReport]) -> Section:
     )
 
 
-def confusion_section(tested: Tested) -> Section:
-    """The error rate and the confusion matrix."""
+def _confusion(tested: _Tested) -> Section:
     labels, predicted = tested.dataset.test_labels, tested.predicted
     wrong, total = int((predicted != labels).sum()), len(labels)
     low, high = wilson_interval(wrong, total)
     matrix = confusion_matrix(labels, predicted, tested.network.output_dim)
     warning = learnt_nothing(wrong, labels)
-    warning = f"{warning[0].upper()}{warning[1:]}. " if warning else ""
+    warning = warning and f"{warning[0].upper()}{warning[1:]}. "
     return Section(
         "Confusion matrix",
         f"{wrong:,} of {total:,} test images are wrong, {100 * wrong / total:.2f} % "
@@ -139,8 +125,7 @@ def confusion_section(tested: Tested) -> Section:
     )
 
 
-def mistakes_section(tested: Tested) -> Section:
-    """The most confident mistakes."""
+def _mistakes(tested: _Tested) -> Section:
     labels, predicted, names = tested.dataset.test_labels, tested.predicted, tested.names
     chosen = most_confident_mistakes(labels, tested.outputs, _MISTAKES)
     captions = []
@@ -155,8 +140,7 @@ def mistakes_section(tested: Tested) -> Section:
     )
 
 
-def weights_section(tested: Tested) -> Section:
-    """The weights of the first layer as images."""
+def _weights(tested: _Tested) -> Section:
     network = tested.network
     weight, _ = network.weights_and_biases()[0]
     weight = weight.reshape(-1, *weight.shape[-2:])[0]
@@ -165,20 +149,17 @@ def weights_section(tested: Tested) -> Section:
         side = network.layer_list[0].get("kernel", weight.shape[0])
         shape = (weight.shape[0] // side, side)
     member = " of the first member" if network.committee > 1 else ""
+    figure = figure_of_weights(weight, shape)
     return Section(
         "First-layer weights",
         f"The weights of {min(64, weight.shape[1])} of the {weight.shape[1]:,} neurons in the "
         f"first layer{member}, each as an image. A lit pixel raises a neuron's input where the "
         "image is orange, lowers it where it is violet, and has no effect where it is white.",
-        figure_as_html(
-            figure_of_weights(weight, shape),
-            "weights of the first layer",
-        ),
+        figure_as_html(figure, "weights of the first layer"),
     )
 
 
-def ideal_inputs_section(tested: Tested) -> Section:
-    """For each class, the input that the network is most sure of."""
+def _ideal_inputs(tested: _Tested) -> Section:
     images = inspection.ideal_inputs(tested.network, _IDEAL_INPUTS)
     shares = inspection.probabilities(tested.network.apply(images)).diagonal()
     named = zip(tested.names, shares, strict=False)
@@ -197,8 +178,7 @@ def ideal_inputs_section(tested: Tested) -> Section:
     )
 
 
-def calibration_section(tested: Tested) -> Section:
-    """Whether probabilities agree with accuracy."""
+def _calibration(tested: _Tested) -> Section:
     found = inspection.calibration(tested.outputs, tested.dataset.test_labels)
     return Section(
         "Calibration",
@@ -210,14 +190,13 @@ def calibration_section(tested: Tested) -> Section:
     )
 
 
-def robustness_section(tested: Tested, changes: Sequence[inspection.Change]) -> Section:
-    """The error rate on changed images."""
+def _robustness(tested: _Tested, changes: Sequence[inspection.Change]) -> Section:
     images, labels = tested.dataset.test_images, tested.dataset.test_labels
+    constant = 1 - np.bincount(labels).max() / len(labels)
     # Not the first ones: the first half of MNIST's test images is easier
     step = max(1, len(labels) // _CHANGED)
     images, labels = images[::step], labels[::step]
     rates = [inspection.robustness(tested.network, images, labels, change) for change in changes]
-    constant = 1 - np.bincount(tested.dataset.test_labels).max() / len(tested.dataset.test_labels)
     return Section(
         "Robustness",
         f"Errors on {len(labels):,} changed test images against the strength of the change. A "
@@ -227,8 +206,7 @@ def robustness_section(tested: Tested, changes: Sequence[inspection.Change]) -> 
     )
 
 
-def doubtful_labels_section(tested: Tested) -> Section:
-    """The training images with the highest losses, each beside its nearest neighbours."""
+def _doubtful_labels(tested: _Tested) -> Section:
     dataset, names = tested.dataset, tested.names
     images, labels = dataset.train_images, dataset.train_labels
     outputs = tested.network.apply(images)
@@ -252,10 +230,7 @@ def doubtful_labels_section(tested: Tested) -> Section:
 
 
 def _sheet(
-    images: np.ndarray | Sequence[np.ndarray],
-    captions: Sequence[str],
-    columns: int,
-    alt: str,
+    images: np.ndarray | Sequence[np.ndarray], captions: Sequence[str], columns: int, alt: str
 ) -> str:
     """Images, each under its caption, as HTML."""
     if len(images) == 0:

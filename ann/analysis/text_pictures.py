@@ -18,14 +18,14 @@ def speaks_unicode(stream: TextIO) -> bool:
 def text_picture(image: np.ndarray, unicode: bool = True) -> list[str]:
     """A uint8 image (height, width) as lines of text, white on black.
 
-    With ``unicode``, each character is 2 x 4 dots of Braille; without, ASCII, each 2 x 4 pixels' mean shade.
+    Each character stands for 2 x 4 pixels: with ``unicode`` as dots of Braille, otherwise as their
+    mean shade in ASCII.
     """
     height, width = image.shape
     padded = np.zeros((-(-height // 4) * 4, -(-width // 2) * 2), dtype=np.uint8)
     padded[:height, :width] = image
-    cells = padded.reshape(padded.shape[0] // 4, 4, padded.shape[1] // 2, 2).swapaxes(
-        1, 2
-    )  # (rows, columns, 4, 2)
+    rows, columns = padded.shape[0] // 4, padded.shape[1] // 2
+    cells = padded.reshape(rows, 4, columns, 2).swapaxes(1, 2)
     if unicode:
         codes = 0x2800 + ((cells >= 96) * np.array(_BRAILLE_DOTS)).sum(axis=(2, 3))
         return ["".join(map(chr, row)) for row in codes.tolist()]
@@ -37,20 +37,11 @@ def text_sheet(
     images: np.ndarray, captions: Sequence[str], columns: int = 5, unicode: bool = True
 ) -> str:
     """Several images (N, height, width) side by side, each under its caption."""
-    lines = []
+    lines: list[str] = []
     for start in range(0, len(images), columns):
-        pictures = [text_picture(image, unicode) for image in images[start : start + columns]]
-        width = (
-            max(
-                len(pictures[0][0]),
-                *(len(caption) for caption in captions[start : start + columns]),
-            )
-            + 1
-        )
-        for row in (
-            ([caption] for caption in captions[start : start + columns]),
-            *zip(*pictures, strict=True),
-        ):
-            cells = (cell[0] if isinstance(cell, list) else cell for cell in row)
-            lines.append("".join(f"{cell:{width}}" for cell in cells).rstrip())
+        chosen = slice(start, start + columns)
+        pictures = [text_picture(image, unicode) for image in images[chosen]]
+        width = 1 + max(len(pictures[0][0]), *map(len, captions[chosen]))
+        rows = (captions[chosen], *zip(*pictures, strict=True))
+        lines += ["".join(f"{cell:{width}}" for cell in row).rstrip() for row in rows]
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from ann.backends.tracer import Operation, Symbol, trace
 
 _LONG = 16  # rows per part; then one row more in some parts makes no difference
 
-_BY_NAME = (np.maximum, np.minimum)  # NumPy wants their ``out`` by name
+BY_NAME = (np.maximum, np.minimum)  # NumPy wants their ``out`` by name
 _REDUCTIONS = {np.sum: np.add.reduce, np.max: np.maximum.reduce}
 
 
@@ -189,7 +189,7 @@ class _Schedule:
         elif function in _REDUCTIONS:
             reduce = _REDUCTIONS[function]
             self.calls.append(partial(reduce, *values, axis=-1, keepdims=True, out=place))
-        elif function in _BY_NAME:
+        elif function in BY_NAME:
             self.calls.append(partial(function, *values, out=place))
         else:
             self.calls.append(partial(function, *values, place))

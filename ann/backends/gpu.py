@@ -160,7 +160,7 @@ class GpuRecorder(GpuBackend):
         reason, advice = _line(error), "a newer NVIDIA driver or CuPy may help"
         if self._running:
             name = getattr(self._running, "__name__", repr(self._running))
-            reason = f"your activation function {name} cannot be captured ({reason})"
+            reason = f"the formula {name} cannot be captured ({reason})"
             advice = (
                 "use functions of xp, such as xp.where; avoid float(), y[z > 1] and NumPy arrays"
             )

@@ -16,7 +16,7 @@ import numpy as np
 
 from ann.backends.base import Array, Backend
 from ann.backends.blas import Call, prepare_axpby, prepare_matmul, processors
-from ann.backends.elementwise import prepare
+from ann.backends.elementwise import BY_NAME, prepare
 from ann.backends.windows import windows_of
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 # Elementwise work on this many elements or more is split among processors; handing it over takes
 # 0.1 ms
 SHARED = 500_000
-
-_BY_NAME = (np.maximum, np.minimum)  # NumPy wants their ``out`` by name
 
 _NEW = (
     "empty",
@@ -152,7 +150,7 @@ class _Namespace:
             isinstance(function, np.ufunc)
             and not options
             and out.dtype.kind == "f"
-            and function not in _BY_NAME
+            and function not in BY_NAME
         ):
             # By position, and with numbers as arrays, which NumPy would otherwise convert in each
             # call: for small arrays both save much of the time

@@ -15,7 +15,7 @@ from ann.data.handwriting import Prepared, prepare
 from ann.errors import printable_path
 from ann.neural_network import NeuralNetwork
 
-# An answer is sure from this output and this lead over the next on; the web page has the same values
+# A sure answer has at least this output and leads the next one by this much, as on the web page
 _SURE, _LEAD = 0.5, 0.3
 
 
@@ -50,9 +50,9 @@ class Answer:
         most, next_most = float(outputs[first]), float(outputs[second])
         unsure = ""
         if most < _SURE:
-            unsure = "since it is like nothing that the network knows"
+            unsure = "because it resembles no known class"
         elif most - next_most < _LEAD:
-            unsure = "since two answers are close"
+            unsure = "because two answers are close"
         chosen = names[first], names[second]
         return cls(path, picture, prepared, chosen, (most, next_most), unsure)
 

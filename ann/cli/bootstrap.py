@@ -32,7 +32,7 @@ def start() -> None:
     _share_processors()
     if str(ROOT / "scripts") not in sys.path:  # python -P, -I and -m omit it
         sys.path.insert(0, str(ROOT / "scripts"))
-    warnings.showwarning = lambda message, *rest, **options: warn(f"warning: {message}")
+    warnings.showwarning = _show_warning
     # Even with python -W error, our warnings are printed and never end a training
     warnings.simplefilter("default", RuntimeWarning)
     warnings.simplefilter("always", TrainingWarning)
@@ -56,6 +56,12 @@ def exit_early(line: str, code: int = 1) -> NoReturn:
     if PROCESSES > 1 and hasattr(signal, "SIGKILL"):
         os.kill(os.getpid(), signal.SIGKILL)
     os._exit(code)
+
+
+def _show_warning(message: Warning | str, *rest: object, **options: object) -> None:
+    from ann.cli.commands import localized  # which needs this module
+
+    warn(localized(f"warning: {message}"))
 
 
 def _interrupted(*signal_and_frame: object) -> NoReturn:

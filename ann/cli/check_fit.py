@@ -6,10 +6,7 @@ import ann
 
 
 def check_fit(
-    network: ann.NeuralNetwork,
-    model: Path,
-    dataset: ann.Dataset,
-    data: str | Path,
+    network: ann.NeuralNetwork, model: Path, dataset: ann.Dataset, data: str | Path
 ) -> None:
     """Raise DataFileError if the images have another size or labels have no output."""
     pixels, largest = dataset.test_images[0].size, dataset.test_labels.max()

@@ -12,6 +12,7 @@ import sys
 import tomllib
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,19 +63,9 @@ class Finding(NamedTuple):
         return f"{line}\n       {'':9} fix it: {self.fix}" if self.fix else line
 
 
-def ok(name: str, text: str) -> Finding:
-    """Something that works."""
-    return Finding("ok", name, text)
-
-
-def absent(name: str, text: str) -> Finding:
-    """Something optional that is not here."""
-    return Finding("-", name, text)
-
-
-def wrong(name: str, text: str, fix: str) -> Finding:
-    """A problem and how to fix it."""
-    return Finding("WRONG", name, text, fix)
+ok = partial(Finding, "ok")
+absent = partial(Finding, "-")  # something optional
+wrong = partial(Finding, "WRONG")
 
 
 def check_all(device: str, data: str | Path) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Self
+from contextlib import ExitStack
 
 from tqdm import tqdm
 
@@ -12,37 +12,20 @@ from ann.cli.output import warn
 
 def load_dataset(folder_or_name: str | os.PathLike[str]) -> ann.Dataset:
     """``ann.load_dataset``, with the progress of a download on standard error."""
-    with DownloadBar() as bar:
-        return ann.load_dataset(folder_or_name, bar.update)
+    terminal = sys.stderr.isatty()
+    bars: dict[str, tqdm] = {}
 
-
-class DownloadBar:
-    """The bar of one file at a time; see ``update``."""
-
-    def __init__(self) -> None:
-        self._name, self._bar = "", tqdm(disable=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.close()
-
-    def update(self, name: str, done: int, size: int) -> None:
+    def update(name: str, done: int, size: int) -> None:
         """Show that ``done`` of ``size`` bytes of a file are there."""
-        if name != self._name:
-            self._bar.close()
-            self._name = name
-            terminal = sys.stderr.isatty()
+        if name not in bars:
             if not terminal:
                 warn(f"downloading {name}, {size / 1e6:.1f} MB")
-            self._bar = tqdm(
-                desc=name,
-                total=size,
-                unit="B",
-                unit_scale=True,
-                file=sys.stderr,
-                leave=False,
-                disable=not terminal,
+            options = {"unit": "B", "unit_scale": True, "leave": False, "disable": not terminal}
+            shown.close()  # the bar of the file before
+            bars[name] = shown.enter_context(
+                tqdm(desc=name, total=size, file=sys.stderr, **options)
             )
-        self._bar.update(done - self._bar.n)
+        bars[name].update(done - bars[name].n)
+
+    with ExitStack() as shown:
+        return ann.load_dataset(folder_or_name, update)

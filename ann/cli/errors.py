@@ -1,8 +1,8 @@
 """Errors that a user can cause end a program with one line.
 
 If output cannot be written, for example on a full disk, the program continues, because a training
-is worth more than its progress lines. At the end it reports on standard error that output was
-lost, and its exit code is 1. If a reader such as ``head`` closes its pipe, the rest is dropped without a message.
+is worth more than its progress lines. At the end it reports on standard error that output was lost,
+and its exit code is 1. If a reader such as ``head`` closes its pipe, the rest is dropped silently.
 """
 
 import signal

@@ -18,11 +18,7 @@ from ann.training.recipe import Recipe
 
 
 def train_or_load(
-    recipe: Recipe,
-    dataset: Dataset,
-    backend: Backend,
-    seed: int,
-    folder: Path | None,
+    recipe: Recipe, dataset: Dataset, backend: Backend, seed: int, folder: Path | None
 ) -> tuple[NeuralNetwork, float]:
     """A trained network, and the seconds that its training took.
 

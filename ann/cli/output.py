@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any
 
 
 def echo(text: str) -> None:
@@ -23,9 +23,9 @@ class Stream:
         error: the first failure; None if there was none, or if the reader closed its pipe.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]  # for file names
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
+        stream.reconfigure(errors="backslashreplace")  # for file names
         self.error: OSError | None = None
 
     def write(self, text: str) -> int:

@@ -76,7 +76,6 @@ class Parser(argparse.ArgumentParser):
         options: dict[str, Any] = {
             "dest": "imported",
             "action": "append",
-            "default": None,
             "type": Path,
             "metavar": "FILE",
             "help": "run this Python file first; it may call ann.register_activation",
@@ -133,11 +132,7 @@ class _IfGiven(argparse.Action):
     """Stores a positional argument; if it is not given, keeps the value of the flag."""
 
     def __call__(
-        self,
-        parser: object,
-        namespace: argparse.Namespace,
-        values: object,
-        option: object = None,
+        self, parser: object, namespace: argparse.Namespace, values: object, option: object = None
     ) -> None:
         if values is not None:
             setattr(namespace, self.dest, values)
@@ -159,6 +154,12 @@ def _run(path: Path) -> None:
 def data_set(text: str) -> str | Path:
     """An argparse type: the name of a data set, or a folder, such as ./mnist."""
     return text if text in SOURCES else user_path(text)
+
+
+def data_flags(flags: argparse.Namespace) -> list[object]:
+    """The words ``--data`` and ``--import`` of a command that repeats these flags."""
+    data = [] if flags.data == DATA else ["--data", flags.data]
+    return [*data, *(word for path in flags.imported for word in ("--import", path))]
 
 
 def checked(

@@ -74,7 +74,7 @@ def _add_places(parser: Parser) -> None:
         "--resume",
         type=Path,
         metavar="FOLDER",
-        help="continue the interrupted run in this folder, with the same result; it knows its flags",
+        help="continue the interrupted run in this folder, with the same flags and the same result",
     )
     parser.add_argument(
         "--checkpoint-every",

@@ -14,7 +14,7 @@ from ann.cli.bootstrap import PROCESSES
 from ann.cli.commands import command
 from ann.cli.launch import FLAG
 from ann.cli.output import echo
-from ann.cli.parser import DATA, OTHER_FORMATS, check_suffix
+from ann.cli.parser import OTHER_FORMATS, check_suffix, data_flags
 from ann.cli.training_flags import checkpoints_in, recipe_of
 from ann.data.datasets import Dataset
 from ann.files.atomic import check_writable
@@ -90,7 +90,8 @@ class TrainingRun:
         before = {"device": config["device"], **config["versions"]}
         now = {"device": backend.name, **versions(backend)}
         return [
-            f"note: started with {name} {before[name]}, continuing with {value}; last digits may differ"
+            f"note: started with {name} {before[name]}, continuing with {value}; "
+            "last digits may differ"
             for name, value in now.items()
             if before.get(name) not in (None, value)
         ]
@@ -167,9 +168,7 @@ class TrainingRun:
     def echo_commands(self, backend: Backend) -> None:
         """Print the commands that test this model and repeat this training."""
         flags = self._flags
-        data: list[object] = [] if flags.data == DATA else ["--data", flags.data]
-        for path in flags.imported:
-            data += ["--import", path]
+        data = data_flags(flags)
         echo(f"test it:   {command('test', '--model', flags.output, *data)}")
         precision = [] if flags.precision == "float32" else ["--precision", flags.precision]
         words = ["--device", backend.name, *precision, "--seed", flags.seed]

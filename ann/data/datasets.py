@@ -80,7 +80,7 @@ def load_dataset(
     test_images, test_labels = _read_part(folder, "t10k")
     if train_images.shape[1:] != test_images.shape[1:]:
         sizes = f"{_size(train_images)} pixels, test images {_size(test_images)}"
-        raise DataFileError(f"{folder}: training images are {sizes}")
+        raise DataFileError(f"{printable_path(folder)}: training images are {sizes}")
     classes = SOURCES[name].classes if name else _classes_by_labels(test_labels)
     return Dataset(train_images, train_labels, test_images, test_labels, classes)
 
@@ -101,19 +101,18 @@ def _folder_of(name: str, progress: Callable[[str, int, int], object] | None) ->
 
 
 def _check_folder(folder: Path) -> None:
+    name = printable_path(folder)
     try:
         mode = os.stat(folder).st_mode
     except PermissionError as error:
-        raise DataFileError(f"{printable_path(folder)}: cannot be read: {error.strerror}") from None
+        raise DataFileError(f"{name}: cannot be read: {error.strerror}") from None
     except (OSError, ValueError):  # ValueError: a NUL byte in the path
         raise DataFileError(
-            f"{printable_path(folder)}: no such data folder; name a folder with the four IDX files "
-            f"of MNIST (see data/README.md), or one of {', '.join(SOURCES)}"
+            f"{name}: no such data folder; name a folder with the four IDX files of MNIST (see "
+            f"data/README.md), or one of {', '.join(SOURCES)}"
         ) from None
     if not stat.S_ISDIR(mode):
-        raise DataFileError(
-            f"{printable_path(folder)}: this is a file; name the folder with the four IDX files"
-        )
+        raise DataFileError(f"{name}: this is a file; name the folder with the four IDX files")
 
 
 def _read_part(folder: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
@@ -121,13 +120,14 @@ def _read_part(folder: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
     images_path = _find(folder, f"{prefix}-images", 3)
     labels_path = _find(folder, f"{prefix}-labels", 1)
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
+    name = printable_path(labels_path)
     if len(images) != len(labels):
         counts = f"{len(labels)} labels for the {len(images)} images of {images_path.name}"
-        raise DataFileError(f"{labels_path}: {counts}")
+        raise DataFileError(f"{name}: {counts}")
     try:
         check_labels("labels", labels, CLASSES, len(images))
     except ValueError as error:
-        raise DataFileError(f"{labels_path}: {error}") from None
+        raise DataFileError(f"{name}: {error}") from None
     return images, labels
 
 
@@ -139,8 +139,7 @@ def _classes_by_labels(test_labels: np.ndarray) -> tuple[str, ...]:
 
 def _find(folder: Path, stem: str, dimensions: int) -> Path:
     """The path of one of the four files, in any spelling, directly in the folder first."""
-    suffixes = (".gz", "")
-    names = [f"{stem}{dash}idx{dimensions}-ubyte{suffix}" for dash in "-." for suffix in suffixes]
+    names = [f"{stem}{dash}idx{dimensions}-ubyte{end}" for dash in "-." for end in (".gz", "")]
     # a widely used archive unpacks each file into a subfolder with the same name
     folders = (folder, *map(folder.joinpath, names))
     for path in (place / name for place in folders for name in names):

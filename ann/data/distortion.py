@@ -50,7 +50,7 @@ class Distorter:
     """Images on a device, ready to be distorted. Pixels from outside an image are black.
 
     Args:
-        backend: computes the distortions.
+        backend: of the device arrays.
         images: (M, h w) uint8 device array.
         shape: (h, w).
         strengths: how far images are distorted.
@@ -67,8 +67,7 @@ class Distorter:
         rotation_shares: Array,
     ) -> None:
         xp = backend.xp
-        height, width = shape
-        count = images.shape[0]
+        (height, width), count = shape, images.shape[0]
         dtype = rotation_shares.dtype
         self.rotation_shares = rotation_shares
         # With a black border, positions outside an image need no special case. It is one pixel wide
@@ -138,7 +137,7 @@ def _affine(
 
 
 def _corner(xp: Any, place: Array, home: Array, limit: float) -> tuple[Array, Array]:
-    """A displacement from home along one axis -> the pixel before that position; how far past it."""
+    """A displacement from home along one axis -> the pixel before that position, and the rest."""
     place = xp.clip(home + place, 0.0, limit)
     corner = xp.floor(place)
     return corner, place - corner
@@ -187,8 +186,7 @@ class DistortedBatch:
         self._indices = xp.reshape(indices, (-1,), copy=False)
         self._bits = RandomBits(backend, image_ids, key, 2 * patterns)
         self._random = xp.empty((*image_ids.shape, 2 * patterns), dtype=out.dtype)
-        # The factors of the patterns: for the rows that pixels are sampled from, then for the
-        # columns
+        # The factors of the patterns, for the rows that pixels are sampled from and the columns
         factors = xp.reshape(self._random, (count, -1), copy=False)
         self._factors = factors[:, :patterns], factors[:, patterns:]
         self._affine = tuple(part[:, n : n + 1] for part in self._factors for n in range(_AFFINE))

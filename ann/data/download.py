@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from ann.data.catalog import SOURCES, Source
 from ann.errors import DataFileError, printable_path, printable_text, require
-from ann.files.atomic import locked, sync_folder
+from ann.files.atomic import Lock, sync_folder
 
 _TIMEOUT = 20.0  # seconds without a byte
 _SLOWEST, _WINDOW = 1000, 30.0  # slower mirrors are skipped: bytes per second, seconds
@@ -38,14 +38,10 @@ def cache_folder(name: str) -> Path:
 
 
 def download(name: str, folder: Path, progress: Progress | None = None) -> None:
-    """Download those files of a named data set that are not in the folder.
+    """Download those files of a named data set that are not in the folder, which may not exist yet.
 
-    A second process that does the same waits for the first.
-
-    Args:
-        name: of the data set.
-        folder: where the files go; it is created if necessary.
-        progress: called with the name of a file, the bytes received and its size.
+    A second process that does the same waits for the first. ``progress`` is called with the name of
+    a file, the bytes received and its size.
 
     Raises:
         DataFileError: no mirror has one of the files, or it cannot be written.
@@ -53,7 +49,7 @@ def download(name: str, folder: Path, progress: Progress | None = None) -> None:
     source = SOURCES[name]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder, wait=True):  # two processes would write to the same .part file
+        with Lock(folder, wait=True):  # two processes would write to the same .part file
             for file, (size, digest) in source.files.items():
                 if not (folder / file).exists():
                     _download_file(source, folder / file, size, digest, progress)
@@ -78,9 +74,8 @@ def _download_file(
             f"{path.parent.name}: {'; '.join(reasons)}: is this machine on the internet? "
             f"If not, put the four files {', '.join(source.files)} into {folder}"
         )
-    raise DataFileError(
-        f"{path.name}: no mirror has it: {'; '.join(reasons)}; try again, or put the file into {folder}"
-    )
+    advice = f"try again, or put the file into {folder}"
+    raise DataFileError(f"{path.name}: no mirror has it: {'; '.join(reasons)}; {advice}")
 
 
 def _download_from(
@@ -142,9 +137,8 @@ def _receive(
         start = begun if resumes else 0
         promised = answer.headers.get("Content-Length")
         if promised is not None and promised != str(size - start):
-            raise _MirrorError(
-                f"has {printable_text(promised)} bytes of it, expected {size - start}"
-            )
+            found = printable_text(promised)
+            raise _MirrorError(f"has {found} bytes of it, expected {size - start}")
         file.truncate(start)
         _copy(answer.read1, file, start, size, progress)
 

@@ -18,7 +18,7 @@ from ann.files.atomic import read_regular
 
 _MAX_BYTES, _MAX_PIXELS = 2**26, 50_000_000
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # others may need programs
-_HEIF_BRANDS = (b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 avif avis").split()
+_HEIF_BRANDS = b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 avif avis".split()
 _EDGE = 0.5  # a digit covers less than this fraction of each edge of the picture
 _SIDE = 256  # the longer side of a picture is reduced to this
 _FAINT = 18.0  # of 255: a smaller difference from the paper is not ink
@@ -58,8 +58,8 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about what is handled here
-            opened = image_module.open(io.BytesIO(data), formats=_FORMATS)
-            return _grey(image_module, operations, opened)
+            with image_module.open(io.BytesIO(data), formats=_FORMATS) as picture:
+                return _grey(image_module, operations, picture)
     except image_module.UnidentifiedImageError:
         if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
             reason = "a HEIC or AVIF picture, as phones take them: save it as JPEG first"
@@ -71,33 +71,29 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
         raise DataFileError(f"{name}: not a readable picture: {reason}") from None
 
 
-def _grey(image_module: Any, operations: Any, opened: Any) -> np.ndarray:
-    with opened as picture:
-        if picture.width * picture.height > _MAX_PIXELS:
-            size = f"{picture.width} x {picture.height} pixels"
-            raise ValueError(f"it has {size}; the limit is {_MAX_PIXELS:,}")
-        picture.draft("L", (2 * _SIDE, 2 * _SIDE))
-        picture = operations.exif_transpose(_smaller(image_module, picture))
-        if picture.mode.startswith(("I", "F")):
-            picture = _with_8_bits(image_module, picture)
-        if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-            picture = picture.convert("RGBA")
-            colour = "black" if _is_light(np.asarray(picture)) else "white"
-            paper = image_module.new("RGBA", picture.size, colour)
-            picture = image_module.alpha_composite(paper, picture)
-        grey = picture.convert("L")
-        grey.thumbnail((_SIDE, _SIDE), image_module.Resampling.BOX)
-        return np.asarray(grey, dtype=np.uint8)
+def _grey(image_module: Any, operations: Any, picture: Any) -> np.ndarray:
+    if picture.width * picture.height > _MAX_PIXELS:
+        size = f"{picture.width} x {picture.height} pixels"
+        raise ValueError(f"it has {size}; the limit is {_MAX_PIXELS:,}")
+    picture.draft("L", (2 * _SIDE, 2 * _SIDE))
+    picture = operations.exif_transpose(_smaller(image_module, picture))
+    if picture.mode.startswith(("I", "F")):
+        picture = _with_8_bits(image_module, picture)
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        colour = "black" if _is_light(np.asarray(picture)) else "white"
+        paper = image_module.new("RGBA", picture.size, colour)
+        picture = image_module.alpha_composite(paper, picture)
+    grey = picture.convert("L")
+    grey.thumbnail((_SIDE, _SIDE), image_module.Resampling.BOX)
+    return np.asarray(grey, dtype=np.uint8)
 
 
 def _with_8_bits(image_module: Any, picture: Any) -> Any:
     """Convert a picture of floats or wider ints to 8 bits; Pillow would cut off values at 255.
 
     Files do not say how many of the bits they use, so 0 (or the least value, if that is lower)
-    becomes black, and the brightest value white.
-
-    Raises:
-        ValueError: a value is not finite.
+    becomes black, and the brightest value white. Raises ValueError if a value is not finite.
     """
     values, clear = np.asarray(picture), picture.info.get("transparency")
     if not np.isfinite(values).all():
@@ -148,34 +144,32 @@ def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
     """
     ndimage = _library("scipy.ndimage", "scipy")
     grey = ndimage.gaussian_filter(picture.astype(np.float32), 0.7)
-    blank = np.zeros((side, side), dtype=np.uint8)
     ink, notes = _ink(ndimage, grey)
-    strength = float(np.percentile(ink, 99.9)) if ink.size else 0.0
+
+    def failed(problem: str) -> Prepared:
+        return Prepared(np.zeros((side, side), dtype=np.uint8), tuple(notes), problem)
+
+    strength = float(np.percentile(ink, 99.9))
     if strength < _FAINT:
-        return Prepared(blank, tuple(notes), "it is blank: nothing differs from the paper")
+        return failed("it is blank: nothing differs from the paper")
     if strength < 3 * _FAINT:
         notes.append("faint")
     mask = _without_rules(ndimage, ink > 0.45 * strength, notes)
     mask = _without_specks(ndimage, mask)
-    share = mask.mean()
     if not mask.any():
-        return Prepared(blank, tuple(notes), "there are only specks or lines on it")
-    sides = (mask[0], mask[-1], mask[:, 0], mask[:, -1])
-    if max(float(edge.mean()) for edge in sides) > _EDGE:
-        problem = "something other than a digit covers its edge: crop that"
-        return Prepared(blank, tuple(notes), problem)
-    if share > 0.6:
-        return Prepared(blank, tuple(notes), "most of it is ink, so no digit can be found")
+        return failed("there are only specks or lines on it")
+    if max(edge.mean() for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1])) > _EDGE:
+        return failed("something other than a digit covers its edge: crop that")
+    if mask.mean() > 0.6:
+        return failed("most of it is ink, so no digit can be found")
     box = _bounding_box(mask)
     length = max(part.stop - part.start for part in box)
     if length < 6:
-        return Prepared(blank, tuple(notes), "the digit is too small")
+        return failed("the digit is too small")
     if length < 0.4 * max(picture.shape):
         notes.append("small")
-    centre = [
-        (part.start + part.stop) / 2 / of for part, of in zip(box, picture.shape, strict=True)
-    ]
-    if max(abs(place - 0.5) for place in centre) > 0.12:
+    pairs = zip(box, picture.shape, strict=True)
+    if any(abs((part.start + part.stop) / 2 / of - 0.5) > 0.12 for part, of in pairs):
         notes.append("off centre")
     near = ndimage.binary_dilation(mask, iterations=2)
     soft = np.clip(ink / (0.8 * strength), 0.0, 1.0) * near
@@ -213,19 +207,15 @@ def _ink(ndimage: Any, grey: np.ndarray) -> tuple[np.ndarray, list[str]]:
 def _without_rules(ndimage: Any, mask: np.ndarray, notes: list[str]) -> np.ndarray:
     """The mask without the lines of ruled paper: thin, straight and nearly as long as a side."""
     found = mask.copy()
-    for axis in (0, 1):
-        long = max(5, round(0.9 * mask.shape[1 - axis]))
-        closed = ndimage.binary_closing(mask, np.ones((1, 9) if axis == 0 else (9, 1)))
-        whole = mask | closed  # lines may have gaps
-        lines = _opened(ndimage, whole, long, 1 - axis)
-        lines &= mask
-        thick = ndimage.binary_opening(lines, np.ones((7, 1) if axis == 0 else (1, 7)))
-        lines &= ~thick
+    for axis, along, across in ((1, (1, 9), (7, 1)), (0, (9, 1), (1, 7))):
+        long = max(5, round(0.9 * mask.shape[axis]))
+        whole = mask | ndimage.binary_closing(mask, np.ones(along))  # lines may have gaps
+        lines = _opened(ndimage, whole, long, axis) & mask
+        lines &= ~ndimage.binary_opening(lines, np.ones(across))  # too thick
         if lines.any():
             found &= ~lines
             # where a stroke crossed a line, there is ink on both sides of it
-            closed = ndimage.binary_closing(found, np.ones((7, 1) if axis == 0 else (1, 7)))
-            found |= closed & mask
+            found |= ndimage.binary_closing(found, np.ones(across)) & mask
             if "ruled paper" not in notes:
                 notes.append("ruled paper")
     return found
@@ -234,10 +224,9 @@ def _without_rules(ndimage: Any, mask: np.ndarray, notes: list[str]) -> np.ndarr
 def _opened(ndimage: Any, mask: np.ndarray, length: int, axis: int) -> np.ndarray:
     """``binary_opening`` by a line along the axis; the time does not depend on its length."""
     shift = -1 if length % 2 == 0 else 0  # the middle of an even length, seen from its other end
-    eroded = ndimage.minimum_filter1d(mask.astype(np.uint8), length, axis, mode="constant")
-    return np.asarray(
-        ndimage.maximum_filter1d(eroded, length, axis, mode="constant", origin=shift) > 0
-    )
+    eroded = ndimage.minimum_filter1d(mask, length, axis, mode="constant")
+    opened = ndimage.maximum_filter1d(eroded, length, axis, mode="constant", origin=shift)
+    return np.asarray(opened)
 
 
 def _without_specks(ndimage: Any, mask: np.ndarray) -> np.ndarray:
@@ -256,13 +245,12 @@ def _with_usual_strokes(
     """The digit with strokes about as wide as those of MNIST."""
     inside = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     ridge = inside[(inside == ndimage.maximum_filter(inside, 3)) & mask]
-    width = 2.0 * float(np.median(ridge)) if ridge.size else 1.0
+    width = 2.0 * float(np.median(ridge))
     usual = _STROKE / _BOX * length
     if width < 0.7 * usual:
         notes.append("thin")
         size = round(usual - width) // 2 * 2 + 1
-        padded = np.pad(soft, size)
-        return np.asarray(ndimage.grey_dilation(padded, footprint=_disc(size)))
+        return np.asarray(ndimage.grey_dilation(np.pad(soft, size), footprint=_disc(size)))
     if width > 1.8 * usual:
         notes.append("thick")
         size = round((width - 1.6 * usual) / 2) * 2 + 1
@@ -273,8 +261,7 @@ def _with_usual_strokes(
 def _disc(size: int) -> np.ndarray:
     """A disc with an odd diameter, as a mask (size, size)."""
     places = np.arange(size) - size // 2
-    disc: np.ndarray = np.hypot(places[:, None], places) <= size / 2
-    return disc
+    return np.asarray(np.hypot(places[:, None], places) <= size / 2)
 
 
 def _centred(ndimage: Any, soft: np.ndarray, side: int) -> np.ndarray:
@@ -286,24 +273,19 @@ def _centred(ndimage: Any, soft: np.ndarray, side: int) -> np.ndarray:
     scale = _BOX * side / max(cut.shape)
     if scale < 1.0:  # avoids aliasing
         cut = ndimage.gaussian_filter(cut, 0.4 / scale)
-    height, width = (max(1, round(length * scale)) for length in cut.shape)
-    ys, xs = (
-        (np.arange(count) + 0.5) * length / count - 0.5
-        for count, length in zip((height, width), cut.shape, strict=True)
-    )
-    small = ndimage.map_coordinates(
-        cut, np.meshgrid(ys, xs, indexing="ij"), order=1, mode="nearest"
-    )
+    # From the middles of the new pixels to positions between the old ones
+    sizes = [max(1, round(length * scale)) for length in cut.shape]
+    pairs = zip(sizes, cut.shape, strict=True)
+    places = [(np.arange(size) + 0.5) * length / size - 0.5 for size, length in pairs]
+    grid = np.meshgrid(*places, indexing="ij")
+    small = ndimage.map_coordinates(cut, grid, order=1, mode="nearest")
     small = np.clip(small / max(1e-6, float(np.percentile(small, 99))), 0.0, 1.0)
-    mass = small.sum() or 1.0
     image = np.zeros((side, side), dtype=np.float32)
-    starts = []
-    for axis, count in ((0, height), (1, width)):
-        centre = float((small.sum(axis=1 - axis) * (np.arange(count) + 0.5)).sum() / mass)
-        starts.append(min(max(round(side / 2 - centre), 0), side - count))
-    image[starts[0] : starts[0] + height, starts[1] : starts[1] + width] = small
-    whole: np.ndarray = np.rint(255.0 * image).astype(np.uint8)
-    return whole
+    corners = zip(ndimage.center_of_mass(small), sizes, strict=True)
+    starts = [min(max(round(side / 2 - centre - 0.5), 0), side - size) for centre, size in corners]
+    (top, left), (height, width) = starts, sizes
+    image[top : top + height, left : left + width] = small
+    return np.asarray(np.rint(255.0 * image), dtype=np.uint8)
 
 
 def _library(module: str, package: str) -> Any:

@@ -7,7 +7,6 @@ import math
 import os
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 
@@ -31,18 +30,16 @@ def read_idx(path: str | os.PathLike[str], dimensions: int) -> np.ndarray:
     Raises:
         DataFileError: it is unreadable, or its header, length or checksum is wrong.
     """
-    path = Path(path)
+    name = printable_path(path)
     try:
-        data = read_regular(path, _MAX_BYTES)
+        return _parse(_Unpacked(read_regular(path, _MAX_BYTES)), dimensions)
     except OSError as error:
-        raise DataFileError(f"{printable_path(path)}: cannot be read: {error.strerror}") from None
-    try:
-        return _parse(_Unpacked(data), dimensions)
+        raise DataFileError(f"{name}: cannot be read: {error.strerror}") from None
     except zlib.error as error:
         reason = f"damaged gzip data: {error}; download the file again"
-        raise DataFileError(f"{path}: {reason}") from None
+        raise DataFileError(f"{name}: {reason}") from None
     except ValueError as error:
-        raise DataFileError(f"{path}: {error}") from None
+        raise DataFileError(f"{name}: {error}") from None
 
 
 class _Unpacked:
@@ -117,8 +114,7 @@ def _parse(unpacked: _Unpacked, dimensions: int) -> np.ndarray:
         raise ValueError(f"dimensions {shape} are {size} bytes, expected 1 to {_MAX_BYTES}")
     body = unpacked.read(size)
     if len(body) < size:
-        raise ValueError(
-            f"truncated: {len(body)} bytes of data, expected {size} for dimensions {shape}"
-        )
+        expected = f"expected {size} for dimensions {shape}"
+        raise ValueError(f"truncated: {len(body)} bytes of data, {expected}")
     unpacked.check_end()
     return np.frombuffer(body, dtype=np.uint8).reshape(shape)

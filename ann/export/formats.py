@@ -2,13 +2,31 @@
 safetensors for PyTorch, and NumPy's npz. All but npz need a library from the extra ``export``.
 """
 
+import io
+import json
 from collections.abc import Callable
 
-from ann.export.npz import npz_bytes
+import numpy as np
+
+from ann.export.contents import about, weights_and_biases
 from ann.export.onnx import onnx_bytes
 from ann.files.pickle.reader import read_pickle
 from ann.files.safetensors import to_safetensors
 from ann.neural_network import NeuralNetwork
+
+
+def npz_bytes(network: NeuralNetwork) -> bytes:
+    """An npz file with ``weight1`` (I, O), ``bias1`` (O,), ``weight2`` and so on.
+
+    For a committee they have a new first axis, its members. ``about`` is JSON text with the layers,
+    loss, seed, recipe and pixel scale.
+    """
+    arrays = {"about": np.array(json.dumps(about(network)))}
+    for number, (weight, bias) in enumerate(weights_and_biases(network), start=1):
+        arrays |= {f"weight{number}": weight, f"bias{number}": bias}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # no array is named like an option
+    return buffer.getvalue()
 
 
 def safetensors_bytes(network: NeuralNetwork) -> bytes:

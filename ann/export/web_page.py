@@ -35,9 +35,8 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
     refuse_pictures(network, "a page")
     side = math.isqrt(network.input_dim)
     if side * side != network.input_dim:
-        raise ValueError(
-            f"a page needs a network for square images, and this one takes {network.input_dim} pixels"
-        )
+        found = f"{network.input_dim} pixels"
+        raise ValueError(f"a page needs a network for square images, and this one takes {found}")
     if network.output_dim < 2:
         raise ValueError(
             "a page needs a network with several classes, and this one has a single output"
@@ -45,29 +44,21 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
     names = [layer["activation"] for layer in network.layer_list]
     formulas = (f"  {json.dumps(name)}: {_javascript(name)},\n" for name in dict.fromkeys(names))
     shape = describe_shape(network.layer_list)
-    members = (
-        f"A committee of {network.committee} networks " if network.committee > 1 else "A network "
-    )
+    kind = f"A committee of {network.committee} networks" if network.committee > 1 else "A network"
     drawn = "a digit" if tuple(classes) == DIGITS else "something"
     arrays = [array for pair in network.weights_and_biases() for array in pair]
     rows = [array.reshape(network.committee, -1) for array in arrays]
     parameters = np.concatenate(rows, axis=1).astype("<f4")
     model = {
         "title": f"Draw {drawn}",
-        "what": f"{members}{shape} ({', '.join(names)}), {parameters.size:,} numbers, all in this file.",
+        "what": f"{kind} {shape} ({', '.join(names)}), {parameters.size:,} numbers, "
+        "all in this file.",
         "side": side,
         "scale": PIXEL_SCALE,
         "classes": class_names(classes, network.output_dim),
         "committee": network.committee,
         "size": parameters.shape[-1],
-        "layers": [
-            {
-                "inputs": layer["input_dim"],
-                "outputs": layer["output_dim"],
-                "activation": layer["activation"],
-            }
-            for layer in network.layer_list
-        ],
+        "layers": network.layer_list,
     }
     template = files("ann.export").joinpath("page.html").read_text(encoding="utf-8")
     text = json.dumps(model).replace("<", "\\u003c")  # so that no name can end the script

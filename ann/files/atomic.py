@@ -46,10 +46,8 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     target = _target(path)
     _check_replaceable(target, path)
     descriptor, probe = _create_beside(target, path)
-    try:
-        os.close(descriptor)
-    finally:
-        probe.unlink()
+    os.close(descriptor)
+    probe.unlink()
 
 
 def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
@@ -152,30 +150,20 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def locked(folder: Path, *, wait: bool = False) -> "Lock":
-    """Lock a folder against other processes. The lock ends with the process, even if it is killed.
+class Lock:
+    """A lock on a folder against other processes, released at the end of ``with``, when the object is
+    deleted, or with the process, even if it is killed. On Windows nothing is locked.
 
     Raises:
         BlockingIOError: another process holds the lock, and ``wait`` is False.
     """
-    try:
-        fcntl: Any = importlib.import_module("fcntl")
-    except ModuleNotFoundError:  # Windows: nothing is locked
-        return Lock(None)
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BaseException:
-        os.close(file)
-        raise
-    return Lock(file)
 
-
-class Lock:
-    """A lock on a folder, released at the end of ``with`` or when the object is deleted."""
-
-    def __init__(self, descriptor: int | None) -> None:
-        self._descriptor = descriptor
+    def __init__(self, folder: Path, *, wait: bool = False) -> None:
+        self._descriptor: int | None = None
+        with contextlib.suppress(ModuleNotFoundError):
+            fcntl: Any = importlib.import_module("fcntl")
+            self._descriptor = os.open(folder, os.O_RDONLY)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
     def __enter__(self) -> Self:
         return self

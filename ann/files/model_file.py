@@ -67,10 +67,11 @@ def to_bytes(
         ValueError: the model could not be read back: it is too large or not finite, or its recipe
             holds values that are not plain.
     """
-    layers = [
-        layer | {key: _float32(layer[key]) for key in ("weight", "bias") if key in layer}
-        for layer in layers
-    ]
+    with np.errstate(all="ignore"):  # too large numbers become infinite and are refused below
+        layers = [
+            layer | {key: layer[key].astype("<f4") for key in ("weight", "bias") if key in layer}
+            for layer in layers
+        ]
     contents = {
         "format": FORMAT,
         "version": version_of(layers),
@@ -112,13 +113,11 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         data = read_regular(path, _MAX_BYTES)
     except IsADirectoryError:
-        raise ModelFileError(
-            f"{name}: this is a folder; the model of a run is model.pickle in it"
-        ) from None
+        reason = "this is a folder; the model of a run is model.pickle in it"
+        raise ModelFileError(f"{name}: {reason}") from None
     except FileNotFoundError:
-        raise ModelFileError(
-            f"{name}: no such model file; scripts/train.py makes one in the folder where it is run"
-        ) from None
+        reason = "no such model file; scripts/train.py makes one in the folder where it is run"
+        raise ModelFileError(f"{name}: {reason}") from None
     except OSError as error:
         raise ModelFileError(f"{name}: cannot be read: {error.strerror}") from None
     if data[:2] == b"PK":
@@ -139,12 +138,6 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     return contents
 
 
-def _float32(array: np.ndarray) -> np.ndarray:
-    """An array as a file stores it. Too large numbers become infinite and are refused later."""
-    with np.errstate(all="ignore"):
-        return array.astype("<f4")
-
-
 def _interned(value: Any) -> Any:
     """A copy in which equal strings are one object and no tuple appears twice.
 
@@ -161,7 +154,7 @@ def _interned(value: Any) -> Any:
 
 
 def parameter_vector(contents: dict[str, Any]) -> tuple[int, np.ndarray]:
-    """How many members there are, and their parameters in the order of ``NeuralNetwork.parameters``."""
+    """The number of members, and their parameters in the order of ``NeuralNetwork.parameters``."""
     leading = contents["layers"][-1]["bias"].shape[:-1]
     layers = [layer for layer in contents["layers"] if "weight" in layer]
     arrays = [layer[key] for key in ("weight", "bias") for layer in layers]

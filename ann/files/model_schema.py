@@ -76,11 +76,8 @@ def check_contents(contents: Any, *, with_checksum: bool = True) -> None:
     expect(named and contents["format"] == FORMAT, f"its format is not {FORMAT!r}")
     version = contents.get("version")
     expected = version_of(contents.get("layers"))
-    known = type(version) is int and version == expected
-    expect(
-        known,
-        f"its version is {printable(version)}, expected {expected}; update ann if it is later",
-    )
+    found = f"its version is {printable(version)}, expected {expected}; update ann if it is later"
+    expect(type(version) is int and version == expected, found)
     check_keys("it", contents, {*_FIELDS, "sha256"})
     if with_checksum:
         check_checksum(contents, contents)
@@ -90,9 +87,8 @@ def check_contents(contents: Any, *, with_checksum: bool = True) -> None:
     except ModelContentsError:
         raise
     except ValueError as error:
-        raise ValueError(
-            f"{error}; its SHA-256 is right, so it was not damaged but written like that"
-        ) from None
+        reason = "its SHA-256 is right, so it was not damaged but written like that"
+        raise ValueError(f"{error}; {reason}") from None
 
 
 def check_checksum(found: dict[str, Any], contents: dict[str, Any]) -> None:
@@ -142,16 +138,12 @@ def _check_fields(contents: dict[str, Any]) -> None:
                 sizes = shapes["weight"]
                 _check_arrays(f"layer {number}", found, sizes, members)
     committee = math.prod(*members)
-    pictures = version_of(layers) == PICTURE_VERSION
-    most = _MAX_WINDOWS if pictures else _MAX_WIDTH
-    expect(
-        max(widths(specs)) * committee <= most,
-        f"its members together have layers of more than {most} numbers",
-    )
-    expect(
-        committee * len(layers) <= _MAX_MEMBER_LAYERS,
-        f"its members together have more than {_MAX_MEMBER_LAYERS} layers",
-    )
+    most = _MAX_WIDTH if version_of(layers) == VERSION else _MAX_WINDOWS
+    together = "its members together have"
+    too_wide = f"{together} layers of more than {most} numbers"
+    expect(max(widths(specs)) * committee <= most, too_wide)
+    too_many = f"{together} more than {_MAX_MEMBER_LAYERS} layers"
+    expect(committee * len(layers) <= _MAX_MEMBER_LAYERS, too_many)
     expect(seed + committee - 1 < 2**63, "the seed of its last member is not below 2^63")
 
 
@@ -232,9 +224,8 @@ def _check_self_test(contents: dict[str, Any]) -> None:
         right = isinstance(array, np.ndarray) and array.ndim == 2 and array.dtype.str == kind
         expect(right, f"examples: {name} is not an array of {np.dtype(kind)} with two axes")
         count = len(test["images"])
-        expect(
-            0 < count <= most, f"examples: {count} images, expected 1 to {most} for this network"
-        )
+        wanted = f"expected 1 to {most} for this network"
+        expect(0 < count <= most, f"examples: {count} images, {wanted}")
         fits = array.shape == (count, size)
         expect(fits, f"examples: {name} has shape {array.shape}, expected ({count}, {size})")
     finite = bool(np.isfinite(test["outputs"]).all())

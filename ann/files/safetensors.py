@@ -82,10 +82,8 @@ def from_safetensors(data: bytes) -> dict[str, Any]:
         ValueError: it is not such a file.
     """
     length = int.from_bytes(data[:8], "little")
-    expect(
-        length <= _MAX_HEADER,
-        f"its safetensors header has {length} bytes; the limit is {_MAX_HEADER}",
-    )
+    too_long = f"its safetensors header has {length} bytes; the limit is {_MAX_HEADER}"
+    expect(length <= _MAX_HEADER, too_long)
     try:
         header = json.loads(str(data[8 : 8 + length], "utf-8"), object_pairs_hook=_unique_names)
         about = json.loads(header.pop("__metadata__")["ann"], object_pairs_hook=_unique_names)
@@ -128,10 +126,8 @@ def _tensors(header: dict[str, Any], body: memoryview) -> dict[str, np.ndarray]:
         sizes = (*shape, start, stop) if plain else ()
         plain = plain and all(type(size) is int and 0 <= size <= len(body) for size in sizes)
         expect(plain, f"{printable(name)} is not an F32 tensor within the file")
-        expect(
-            start == end and stop - start == 4 * math.prod(shape),
-            f"{printable(name)} is not where it should be",
-        )
+        fits = start == end and stop - start == 4 * math.prod(shape)
+        expect(fits, f"{printable(name)} is not where it should be")
         tensors[name], end = np.frombuffer(body[start:stop], "<f4").reshape(shape), stop
     expect(end == len(body), f"its tensors have {end} bytes, the file has {len(body)} for them")
     return tensors

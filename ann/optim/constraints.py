@@ -9,12 +9,10 @@ from typing import Any
 from ann.backends.base import Array, Backend
 from ann.optim.scalars import Scalars
 
-_LARGEST = 3.4e38  # about the largest float32
-
 
 def shortened(xp: Any, x: Array, squares: Array, limit: float) -> Array:
     """x limit / max(|x|, limit), where ``squares`` is |x|^2."""
-    return x * (limit / xp.clip(xp.sqrt(squares), limit, _LARGEST))
+    return x * (limit / xp.maximum(xp.sqrt(squares), limit))
 
 
 class GradientClipping:

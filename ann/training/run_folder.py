@@ -19,7 +19,7 @@ from ann.backends.base import Backend
 from ann.backends.blas import processors
 from ann.data.datasets import Dataset
 from ann.errors import AnnError, CheckpointError
-from ann.files.atomic import locked, read_regular, user_path, write_atomically
+from ann.files.atomic import Lock, read_regular, user_path, write_atomically
 from ann.files.digest import digest
 from ann.training.callback import Callback
 from ann.training.checkpoint_file import TrainingState, read_checkpoint
@@ -55,7 +55,7 @@ class RunFolder(Callback):
         self.checkpoint, self.model = self.path / _CHECKPOINT, self.path / "model.pickle"
         self._log = self.path / "log.jsonl"
         try:
-            self._lock = locked(self.path)
+            self._lock = Lock(self.path)
         except BlockingIOError:
             raise AnnError(f"{self.path}: another process is training in this folder") from None
         for left_over in self.path.glob(".ann-*.part"):  # from a killed process

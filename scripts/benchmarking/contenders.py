@@ -12,7 +12,7 @@ from ann.training.batches import training_set
 from ann.training.distributed import SINGLE_PROCESS, Processes
 from ann.training.trainer import Trainer
 from benchmarking.jax_contenders import JaxScan, JaxStep
-from benchmarking.tasks import MOMENTUM, Contender, Task, UnsuitedError, Weights
+from benchmarking.tasks import MOMENTUM, Contender, Data, Task, UnsuitedError
 from benchmarking.timing import print_left_out
 from benchmarking.torch_contenders import Torch, TorchCompiled, TorchGraph, TorchTF32
 
@@ -24,14 +24,7 @@ class Ours:
 
     precision = "float32"
 
-    def __init__(
-        self,
-        task: Task,
-        images: np.ndarray,
-        labels: np.ndarray,
-        weights: Weights,
-        processes: Processes = SINGLE_PROCESS,
-    ) -> None:
+    def __init__(self, task: Task, data: Data, processes: Processes = SINGLE_PROCESS) -> None:
         recipe = ann.Recipe(
             hidden=task.widths[1:-1],
             activation=task.activation,
@@ -40,13 +33,10 @@ class Ours:
             weight_decay=task.weight_decay,
             batch_size=task.batch,
         )
-        vector = np.concatenate(
-            [part.ravel() for parts in zip(*weights, strict=True) for part in parts]
-        )
         backend = ann.get_backend(task.device, self.precision)
-        self._network = ann.NeuralNetwork(task.layers, device=backend, parameters=vector)
-        self._images = images
-        images_and_labels = training_set(self._network, images, labels, recipe)
+        self._network = ann.NeuralNetwork(task.layers, device=backend)  # has the weights for seed 0
+        self._images = data.images
+        images_and_labels = training_set(self._network, data.images, data.labels, recipe)
         self._trainer = Trainer(self._network, images_and_labels, recipe, processes)
         self._rate, self._epochs = task.rate, 0
 
@@ -67,29 +57,19 @@ class OursTF32(Ours):
 
     precision = "tf32"
 
-    def __init__(self, task: Task, *arguments: Any) -> None:
-        if task.device != "gpu":
-            raise UnsuitedError("TF32 needs a GPU")
-        super().__init__(task, *arguments)
-
 
 class ScikitLearn:
     """scikit-learn's MLPClassifier, with one-hot rows so that its outputs are sigmoids."""
 
-    def __init__(
-        self,
-        task: Task,
-        images: np.ndarray,
-        labels: np.ndarray,
-        weights: Weights,
-    ) -> None:
+    def __init__(self, task: Task, data: Data) -> None:
         from sklearn.neural_network import MLPClassifier
 
         if task.device != "cpu":
             raise UnsuitedError("it only computes on the CPU")
         if task.optimizer != "sgd":
             raise UnsuitedError("it has no AdamW")
-        self._images, self._targets = images, np.eye(task.widths[-1], dtype=np.int64)[labels]
+        self._images = data.images
+        self._targets = np.eye(task.widths[-1], dtype=np.int64)[data.labels]
         self._model = MLPClassifier(
             task.widths[1:-1],
             activation={"sigmoid": "logistic", "relu": "relu"}[task.activation],
@@ -103,7 +83,7 @@ class ScikitLearn:
         )
         first, classes = slice(0, task.batch), np.arange(task.widths[-1])
         self._model.partial_fit(self._pixels(first), self._targets[first], classes=classes)
-        for layer, (weight, bias) in enumerate(weights):
+        for layer, (weight, bias) in enumerate(data.weights):
             self._model.coefs_[layer][...] = weight
             self._model.intercepts_[layer][...] = bias
         del self._model._optimizer  # its velocity remembers the step above
@@ -135,9 +115,7 @@ CONTENDERS: dict[str, Callable[..., Contender]] = {
 GPU_ONLY = ("ann, TF32", "PyTorch CUDA graph", "PyTorch TF32")
 
 
-def admit(
-    task: Task, images: np.ndarray, labels: np.ndarray, weights: Weights, order: np.ndarray
-) -> tuple[dict[str, Contender], float]:
+def admit(task: Task, data: Data, order: np.ndarray) -> tuple[dict[str, Contender], float]:
     """The contenders that work here, after an epoch each, and the mean loss of ours.
 
     Raises:
@@ -149,7 +127,7 @@ def admit(
         if task.device == "cpu" and name in GPU_ONLY:
             continue
         try:
-            contender = make(task, images, labels, weights)
+            contender = make(task, data)
             loss = contender.epoch(order)
         except Exception as error:  # another library need not work here
             if name == "ann":

@@ -4,7 +4,7 @@ grid, a blurred field of random numbers and ``grid_sample``.
 
 import math
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -13,49 +13,29 @@ from ann.cli.output import echo
 from ann.data.distortion import DistortedBatch, Distorter, DistortionStrengths
 from ann.training.named_recipes import RECIPES
 from benchmarking.tasks import UnsuitedError
-from benchmarking.timing import in_turns, print_left_out, print_table
+from benchmarking.timing import in_turns, print_left_out, print_table, scaled
 
 _BATCH, _BATCHES = 256, 40
 
 
-class Distorting(Protocol):
-    """One library's way of distorting batches of square images."""
-
-    def __init__(
-        self,
-        device: str,
-        images: np.ndarray,
-        strengths: DistortionStrengths,
-        batch: int,
-    ) -> None: ...
-
-    def distort(self, batches: int) -> np.ndarray:
-        """Distort this many batches; the last one (N, h, w), from 0 to 1, on the host."""
-
-
 class Ours:
-    """This package, with the batches that ``ann.fit`` makes."""
+    """This package, with the batches that ``ann.fit`` makes from square images (N, h, w)."""
 
-    def __init__(
-        self,
-        device: str,
-        images: np.ndarray,
-        strengths: DistortionStrengths,
-        batch: int,
-    ) -> None:
+    def __init__(self, device: str, images: np.ndarray, strengths: DistortionStrengths) -> None:
         self._backend = ann.get_backend(device)
         recorder, xp = self._backend.recorder(), self._backend.xp
         count, self._shape = len(images), images.shape[1:]
         pixels = self._backend.from_host(images.reshape(count, -1))
         ones = xp.ones(count, dtype=xp.float32)
         distorter = Distorter(self._backend, pixels, self._shape, strengths, ones)
-        self._indices = xp.arange(batch, dtype=xp.int64)
-        self._numbers, self._key = xp.arange(batch, dtype=xp.uint32), xp.zeros(1, dtype=xp.uint32)
-        self._out = xp.empty((batch, pixels.shape[1]), dtype=xp.float32)
-        arrays = self._indices, self._numbers, self._key, self._out
+        indices, numbers = (xp.arange(count, dtype=dtype) for dtype in (xp.int64, xp.uint32))
+        self._key = xp.zeros(1, dtype=xp.uint32)
+        self._out = xp.empty(pixels.shape, dtype=xp.float32)
+        arrays = indices, numbers, self._key, self._out
         self._draw = recorder.compile(DistortedBatch(distorter, recorder, *arrays).fill)
 
     def distort(self, batches: int) -> np.ndarray:
+        """Distort this many batches; the last one (N, h, w), from 0 to 1, on the host."""
         for number in range(batches):
             self._key[...] = number
             self._draw()
@@ -65,20 +45,14 @@ class Ours:
 class Torch:
     """PyTorch, eager."""
 
-    def __init__(
-        self,
-        device: str,
-        images: np.ndarray,
-        strengths: DistortionStrengths,
-        batch: int,
-    ) -> None:
+    def __init__(self, device: str, images: np.ndarray, strengths: DistortionStrengths) -> None:
         import torch
 
         self._torch, self._device = torch, {"cpu": "cpu", "gpu": "cuda"}[device]
         if self._device == "cuda" and not torch.cuda.is_available():
             raise UnsuitedError("PyTorch finds no GPU")
-        self._strengths, self._batch, self._size = strengths, batch, images.shape[1]
-        self._images = torch.from_numpy(images[:batch].copy()).to(self._device)
+        self._strengths, self._size = strengths, images.shape[1]
+        self._images = torch.from_numpy(images.copy()).to(self._device)
         pixels = np.arange(self._size)
         band = np.exp(-0.5 * ((pixels[:, None] - pixels) / strengths.smoothness) ** 2)
         # A blurred field of normal numbers then has standard deviation 1 everywhere
@@ -92,7 +66,7 @@ class Torch:
         return result
 
     def _one(self) -> Any:
-        torch, strengths, size, count = self._torch, self._strengths, self._size, self._batch
+        torch, strengths, size, count = self._torch, self._strengths, self._size, len(self._images)
 
         def uniform(largest: float) -> Any:
             return (2 * torch.rand(count, device=self._device) - 1) * largest
@@ -114,23 +88,20 @@ class Torch:
         return torch.nn.functional.grid_sample(images, grid, align_corners=False)
 
 
-DISTORTING: dict[str, type[Distorting]] = {"ann": Ours, "PyTorch grid_sample": Torch}
+DISTORTING: dict[str, type[Ours | Torch]] = {"ann": Ours, "PyTorch grid_sample": Torch}
 
 
 def measure(
-    dataset: ann.Dataset,
-    backend: ann.Backend,
-    repetitions: int,
-    quick: bool,
+    dataset: ann.Dataset, backend: ann.Backend, repetitions: int, quick: bool
 ) -> dict[str, Any]:
     """Milliseconds for a batch of images, distorted as strongly as in the recipe "quick"."""
     echo(f"\ndistort: batches of {_BATCH} images: rotation, scaling, shear, shift, elastic")
     images = dataset.train_images[:_BATCH]
     strengths, batches = RECIPES["quick"].recipe.strengths, 2 if quick else _BATCHES
-    found: dict[str, Distorting] = {}
+    found: dict[str, Ours | Torch] = {}
     for name, kind in DISTORTING.items():
         try:
-            found[name] = kind(backend.name, images, strengths, _BATCH)
+            found[name] = kind(backend.name, images, strengths)
         except Exception as error:  # another library need not work here
             if name == "ann":
                 raise
@@ -143,7 +114,6 @@ def measure(
             change = f"pixels change by {changes[name]:.3f} on average"
             raise ValueError(f"{name}: {change}, ann's by {changes['ann']:.3f}")
     runs = {name: partial(distorting.distort, batches) for name, distorting in found.items()}
-    seconds = in_turns(runs, repetitions)
-    millis = {name: [1e3 * value / batches for value in values] for name, values in seconds.items()}
+    millis = scaled(in_turns(runs, repetitions), 1e3 / batches)
     print_table(millis, "ms a batch", digits=2)
     return {"milliseconds_a_batch": millis}

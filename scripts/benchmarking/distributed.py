@@ -33,7 +33,7 @@ from ann.cli.output import echo
 from ann.cli.parser import DATA
 from ann.training.mpi import MpiProcesses
 from benchmarking.contenders import Ours
-from benchmarking.tasks import TASKS, Contender, Task, Weights, starting_weights
+from benchmarking.tasks import TASKS, Data, Task
 from benchmarking.torch_contenders import Torch
 
 SIZES = (1, 2)
@@ -48,7 +48,6 @@ class TimedProcesses(MpiProcesses):
     seconds = 0.0
 
     def sum(self, array: Array) -> None:
-        """See ``Processes``."""
         started = time.perf_counter()
         super().sum(array)
         self.seconds += time.perf_counter() - started
@@ -57,45 +56,32 @@ class TimedProcesses(MpiProcesses):
 class TorchDistributed(Torch):
     """PyTorch, as in the documentation of DistributedDataParallel: processes share each batch."""
 
-    def __init__(
-        self,
-        task: Task,
-        images: np.ndarray,
-        labels: np.ndarray,
-        weights: Weights,
-    ) -> None:
-        super().__init__(task, images, labels, weights)
+    def __init__(self, task: Task, data: Data) -> None:
+        super().__init__(task, data)
         self._torch.set_num_threads(1)
         self._group: Any = self._torch.distributed
         self._group.init_process_group("gloo")
         self._rank, self._size = self._group.get_rank(), self._group.get_world_size()
         self._model = self._torch.nn.parallel.DistributedDataParallel(self._model)
 
-    def _step(self, indices: Any) -> Any:
+    def _loss(self, indices: Any) -> Any:
         first, last = (len(indices) * rank // self._size for rank in (self._rank, self._rank + 1))
         # Gradients are averaged over the processes, so losses are multiplied by their number
-        loss = self._loss_sum(indices[first:last]) * (self._size / self._task.batch)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self._optimizer.step()
-        return loss.detach() / self._size
+        return super()._loss(indices[first:last]) * self._size
 
     def epoch(self, order: np.ndarray) -> float:
-        """Losses are summed over the processes."""
-        total = self._torch.tensor(super().epoch(order))
-        self._group.all_reduce(total)
-        return float(total)
+        """Losses are averaged over the processes."""
+        mean = self._torch.tensor(super().epoch(order) / self._size)
+        self._group.all_reduce(mean)
+        return float(mean)
 
 
 def measure(repetitions: int, quick: bool, only: str | None) -> Iterator[tuple[str, Any]]:
     """Names of tasks, and images a second for each contender and number of processes."""
     for task in TASKS:
         if task.name in MEASURED and only in (None, task.name):
-            yield f"{task.name}, distributed", _measure(_shortened(task, quick), repetitions)
-
-
-def _shortened(task: Task, quick: bool) -> Task:
-    return dataclasses.replace(task, count=2 * task.batch) if quick else task
+            shortened = dataclasses.replace(task, count=2 * task.batch) if quick else task
+            yield f"{task.name}, distributed", _measure(shortened, repetitions)
 
 
 def _measure(task: Task, repetitions: int) -> dict[str, Any]:
@@ -122,8 +108,7 @@ def _measure(task: Task, repetitions: int) -> dict[str, Any]:
         numbers = f"{median:10,.0f} {min(speeds):10,.0f} {max(speeds):10,.0f} {median / alone:9.2f}"
         sums = f"{100 * share:6.1f} %" if name == "ann" else ""
         echo(f"  {label:28} {numbers}  {sums}")
-        share_in_sums = share if name == "ann" else None
-        table[label] = {"images_a_second": speeds, "share_in_sums": share_in_sums}
+        table[label] = {"images_a_second": speeds, "share_in_sums": share if sums else None}
     return table
 
 
@@ -177,21 +162,16 @@ def _work(name: str, task: Task) -> None:
 def _train(processes: TimedProcesses, name: str, task: Task) -> dict[str, float]:
     """Train an epoch to warm up and one that counts."""
     dataset = ann.load_dataset(DATA)
-    images = dataset.train_images.reshape(len(dataset.train_images), -1)[: task.count]
-    labels = dataset.train_labels[: task.count]
+    data = task.data(dataset.train_images, dataset.train_labels)
     random = np.random.default_rng(0)
-    weights = starting_weights(task)
     os.environ |= {"RANK": str(processes.rank), "WORLD_SIZE": str(processes.size)}
-    contender: Contender
-    if name == "PyTorch":
-        contender = TorchDistributed(task, images, labels, weights)
-    else:
-        contender = Ours(task, images, labels, weights, processes)
+    is_torch = name == "PyTorch"
+    contender = TorchDistributed(task, data) if is_torch else Ours(task, data, processes)
     contender.epoch(random.permutation(task.count))
     processes.seconds, started = 0.0, time.perf_counter()
     loss = contender.epoch(random.permutation(task.count))
     seconds = time.perf_counter() - started
-    parameters = sum(weight.size + bias.size for weight, bias in weights)
+    parameters = sum(weight.size + bias.size for weight, bias in data.weights)
     times = {"seconds": seconds, "in sums": processes.seconds}
     return {**times, "loss": loss, "parameters": parameters}
 

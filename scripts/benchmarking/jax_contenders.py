@@ -5,19 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarking.tasks import BETA2, EPSILON, MOMENTUM, Task, UnsuitedError, Weights
+from benchmarking.tasks import BETA2, EPSILON, MOMENTUM, Data, Task, UnsuitedError
 
 
 class JaxStep:
     """JAX with a jitted step."""
 
-    def __init__(
-        self,
-        task: Task,
-        images: np.ndarray,
-        labels: np.ndarray,
-        weights: Weights,
-    ) -> None:
+    def __init__(self, task: Task, data: Data) -> None:
         import jax
         import jax.numpy as jnp
 
@@ -26,7 +20,8 @@ class JaxStep:
         settings: Any = jax.config
         settings.update("jax_default_matmul_precision", "float32")  # on a GPU it would be TF32
         activation = {"sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu}[task.activation]
-        pixels, targets = jnp.asarray(images), jnp.eye(task.widths[-1])[jnp.asarray(labels)]
+        pixels = jnp.asarray(data.images)
+        targets = jnp.eye(task.widths[-1])[jnp.asarray(data.labels)]
 
         def logits_of(parameters: Any, x: Any) -> Any:
             for weight, bias in parameters[:-1]:
@@ -60,26 +55,23 @@ class JaxStep:
                 )
             return (parameters, v, s, k), loss
 
-        start = [(jnp.asarray(weight), jnp.asarray(bias)) for weight, bias in weights]
+        start = [(jnp.asarray(weight), jnp.asarray(bias)) for weight, bias in data.weights]
         zeros = functools.partial(jax.tree.map, jnp.zeros_like)
         squares = zeros(start) if task.optimizer != "sgd" else ()
         self._state = (start, zeros(start), squares, jnp.zeros((), jnp.float32))
-        self._jax, self._task, self._step, self._images = jax, task, step, images
+        self._jax, self._task, self._images = jax, task, data.images
 
         def predict(state: Any, pixels: Any) -> Any:
             return logits_of(state[0], pixels.astype(jnp.float32) / 255).argmax(1)
 
         self._predict = jax.jit(predict)
-        self._prepare()
-
-    def _prepare(self) -> None:
-        self._jitted = self._jax.jit(self._step, donate_argnums=0)
+        self._step = jax.jit(step, donate_argnums=0)
 
     def epoch(self, order: np.ndarray) -> float:
         batches = self._jax.numpy.asarray(order.reshape(-1, self._task.batch))
         total = 0.0
         for batch in batches:
-            self._state, loss = self._jitted(self._state, batch)
+            self._state, loss = self._step(self._state, batch)
             total = total + loss
         return float(total) / self._task.steps
 
@@ -90,15 +82,12 @@ class JaxStep:
 class JaxScan(JaxStep):
     """JAX with a whole epoch in one jitted ``lax.scan``."""
 
-    def _prepare(self) -> None:
-        jax = self._jax
-
-        def epoch(state: Any, batches: Any) -> Any:
-            return jax.lax.scan(self._step, state, batches)
-
-        self._jitted = jax.jit(epoch, donate_argnums=0)
+    def __init__(self, task: Task, data: Data) -> None:
+        super().__init__(task, data)
+        scan = functools.partial(self._jax.lax.scan, self._step)
+        self._epoch = self._jax.jit(scan, donate_argnums=0)
 
     def epoch(self, order: np.ndarray) -> float:
         batches = self._jax.numpy.asarray(order.reshape(-1, self._task.batch))
-        self._state, losses = self._jitted(self._state, batches)
+        self._state, losses = self._epoch(self._state, batches)
         return float(losses.mean())

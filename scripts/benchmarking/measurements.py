@@ -19,8 +19,8 @@ from ann.cli.output import echo
 from ann.data.datasets import Dataset
 from benchmarking.contenders import CONTENDERS, admit
 from benchmarking.roofline import matrix_products, peak_gflops
-from benchmarking.tasks import Contender, Task, starting_weights
-from benchmarking.timing import in_turns, print_table
+from benchmarking.tasks import Contender, Task
+from benchmarking.timing import in_turns, print_table, scaled
 
 CHECKED_STEPS = 20
 _DIFFERENT_LABELS = 20  # of images with two nearly equal outputs, where rounding decides
@@ -36,35 +36,28 @@ START_UP = {
 
 
 def measure_training(
-    task: Task,
-    backend: Backend,
-    dataset: Dataset,
-    repetitions: int,
-    quick: bool,
+    task: Task, backend: Backend, dataset: Dataset, repetitions: int, quick: bool
 ) -> dict[str, Any]:
     """Microseconds a step for each contender, for the matrix products alone and at peak speed."""
-    images, labels = dataset.train_images, dataset.train_labels
-    images = images.reshape(len(images), -1)
+    images_and_labels = dataset.train_images, dataset.train_labels
     echo(f"\n{task}, batch {task.batch}, {task.optimizer}")
     random = np.random.default_rng(0)
-    weights = starting_weights(task)
     checked = min(task.count, CHECKED_STEPS * task.batch)
     short_task = dataclasses.replace(task, count=checked)
     order = random.permutation(checked)
-    data = images[:checked], labels[:checked], weights
-    contenders, loss = admit(short_task, *data, order)
-    count = checked if quick else task.count
-    if not quick:
-        data = images[:count], labels[:count], weights
-        contenders = {name: CONTENDERS[name](task, *data) for name in contenders}
+    contenders, loss = admit(short_task, short_task.data(*images_and_labels), order)
+    if quick:
+        task = short_task
+    else:
+        data = task.data(*images_and_labels)
+        contenders = {name: CONTENDERS[name](task, data) for name in contenders}
     runs: dict[str, Callable[[], object]] = {}
     for name, contender in contenders.items():
-        runs[name] = partial(_epoch, contender, count, random)
-    runs[PRODUCTS] = matrix_products(task, backend, count // task.batch)
+        runs[name] = partial(_epoch, contender, task.count, random)
+    runs[PRODUCTS] = matrix_products(task, backend)
     peaks: list[float] = []
     seconds = in_turns(runs, repetitions, lambda: peaks.append(peak_gflops(backend)))
-    steps = count / task.batch
-    micros = {name: [1e6 * value / steps for value in values] for name, values in seconds.items()}
+    micros = scaled(seconds, 1e6 / task.steps)
     micros["its FLOPs at peak speed"] = [task.flops / peak / 1e3 for peak in peaks]
     print_table(micros, "us a step")
     products, ours = (statistics.median(micros[name]) for name in (PRODUCTS, "ann"))
@@ -78,26 +71,20 @@ def _epoch(contender: Contender, count: int, random: np.random.Generator) -> Non
     contender.epoch(random.permutation(count))
 
 
-def measure_predicting(
-    task: Task,
-    dataset: Dataset,
-    repetitions: int,
-) -> dict[str, Any]:
+def measure_predicting(task: Task, dataset: Dataset, repetitions: int) -> dict[str, Any]:
     """Milliseconds to classify the test images, from uint8 pixels to labels on the host."""
     count = len(dataset.test_images) // task.batch * task.batch
     task = dataclasses.replace(task, name="predict", count=count)
-    images, labels = dataset.test_images[:count].reshape(count, -1), dataset.test_labels[:count]
+    data = task.data(dataset.test_images, dataset.test_labels)
     echo(f"\n{task}, {count:,} images")
     random = np.random.default_rng(0)
-    weights = starting_weights(task)
-    contenders, _ = admit(task, images, labels, weights, random.permutation(task.count))
+    contenders, _ = admit(task, data, random.permutation(count))
     expected = contenders["ann"].predict()
     for name, contender in contenders.items():
         if (contender.predict() != expected).sum() > _DIFFERENT_LABELS:
             raise ValueError(f"{name}: labels the images differently from ann")
     runs = {name: contender.predict for name, contender in contenders.items()}
-    seconds = in_turns(runs, 3 * repetitions)
-    millis = {name: [1e3 * value for value in values] for name, values in seconds.items()}
+    millis = scaled(in_turns(runs, 3 * repetitions), 1e3)
     print_table(millis, "ms", digits=1)
     return {"milliseconds": millis}
 

@@ -10,8 +10,8 @@ from ann.backends.base import Backend
 from benchmarking.tasks import Task
 
 
-def matrix_products(task: Task, backend: Backend, steps: int) -> Callable[[], None]:
-    """A function that computes the matrix products of some steps, and nothing else."""
+def matrix_products(task: Task, backend: Backend) -> Callable[[], None]:
+    """A function that computes the matrix products of an epoch, and nothing else."""
     random, xp = np.random.default_rng(1), backend.xp
     shapes = list(itertools.pairwise(task.widths))
     rows = [(task.batch, width) for width in task.widths]
@@ -20,7 +20,7 @@ def matrix_products(task: Task, backend: Backend, steps: int) -> Callable[[], No
     z, dw, dy = ([xp.empty_like(array) for array in arrays] for arrays in (y, w, y))
 
     def run() -> None:
-        for _ in range(steps):
+        for _ in range(task.steps):
             for layer, weight in enumerate(w):
                 xp.matmul(y[layer], weight, out=z[layer + 1])
             for layer in reversed(range(len(w))):

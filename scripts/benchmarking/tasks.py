@@ -8,16 +8,24 @@ optimizers are SGD with momentum, and AdamW, which does not decay biases.
 
 import itertools
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 import ann
 from ann.nn.layer_list import describe_shape
 
-Weights = list[tuple[np.ndarray, np.ndarray]]  # for each layer (I, O) and (O,)
-
 MOMENTUM, BETA2, EPSILON = 0.9, 0.99, 1e-8
+
+
+class Data(NamedTuple):
+    """What all contenders start from: uint8 images (N, I), labels (N,), and the initial weights
+    (I, O) and biases (O,) of each layer.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    weights: list[tuple[np.ndarray, np.ndarray]]
 
 
 class UnsuitedError(Exception):
@@ -44,9 +52,8 @@ class Task:
     @property
     def layers(self) -> list[dict[str, Any]]:
         """The layer list of the network."""
-        activations = [self.activation] * (len(self.widths) - 2) + ["sigmoid"]
-        parts = zip(itertools.pairwise(self.widths), activations, strict=True)
-        return [{"input_dim": i, "output_dim": o, "activation": name} for (i, o), name in parts]
+        recipe = ann.Recipe(hidden=self.widths[1:-1], activation=self.activation)
+        return recipe.layer_list(self.widths[0], self.widths[-1])
 
     @property
     def steps(self) -> int:
@@ -59,17 +66,16 @@ class Task:
         sizes = [inputs * outputs for inputs, outputs in itertools.pairwise(self.widths)]
         return 2 * self.batch * (3 * sum(sizes) - sizes[0])
 
+    def data(self, images: np.ndarray, labels: np.ndarray) -> Data:
+        """The first of these images, and the initial weights of this package for seed 0."""
+        weights = ann.NeuralNetwork(self.layers).weights_and_biases()
+        return Data(images[: self.count].reshape(self.count, -1), labels[: self.count], weights)
+
 
 class Contender(Protocol):
     """One library's way of training a task."""
 
-    def __init__(
-        self,
-        task: Task,
-        images: np.ndarray,
-        labels: np.ndarray,
-        weights: Weights,
-    ) -> None: ...
+    def __init__(self, task: Task, data: Data) -> None: ...
 
     def epoch(self, order: np.ndarray) -> float:
         """Train on the images in this order; the mean loss over the epoch."""
@@ -85,8 +91,3 @@ TASKS = (
     Task("wide", (784, 1024, 1024, 10), "relu", 256, "adamw", 0.001, 0.01, 12_800),
     Task("big", BIG, "relu", 512, "sgd", 0.005, 0.0, 2_048),
 )
-
-
-def starting_weights(task: Task) -> Weights:
-    """The same for all contenders: the initial weights and biases of this package, for seed 0."""
-    return ann.NeuralNetwork(task.layers).weights_and_biases()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 from ann.backends.base import Backend
+from ann.cli.commands import localized
 from ann.cli.output import echo
 
 
@@ -29,6 +30,11 @@ def in_turns(
     return seconds
 
 
+def scaled(seconds: Mapping[str, list[float]], factor: float) -> dict[str, list[float]]:
+    """Times in another unit."""
+    return {name: [factor * value for value in values] for name, values in seconds.items()}
+
+
 def print_table(figures: Mapping[str, list[float]], unit: str, digits: int = 0) -> None:
     """A table of medians, extremes, and ratios to the first row."""
     ours = statistics.median(next(iter(figures.values())))
@@ -42,7 +48,7 @@ def print_table(figures: Mapping[str, list[float]], unit: str, digits: int = 0) 
 def print_left_out(name: str, error: Exception) -> None:
     """Say why a library is not measured, and how to install it if that is the reason."""
     fix = ": pip install -e '.[bench]'" if isinstance(error, ModuleNotFoundError) else ""
-    echo(f"  {name:25} left out: {' '.join(str(error).split())[:200]}{fix}")
+    echo(localized(f"  {name:25} left out: {' '.join(str(error).split())[:200]}{fix}"))
 
 
 def describe_machine(backend: Backend) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarking.tasks import BETA2, EPSILON, MOMENTUM, Task, UnsuitedError, Weights
+from benchmarking.tasks import BETA2, EPSILON, MOMENTUM, Data, Task, UnsuitedError
 
 
 class Torch:
@@ -12,24 +12,16 @@ class Torch:
 
     compiled, tf32, in_graph = False, False, False
 
-    def __init__(
-        self,
-        task: Task,
-        images: np.ndarray,
-        labels: np.ndarray,
-        weights: Weights,
-    ) -> None:
+    def __init__(self, task: Task, data: Data) -> None:
         import torch
 
         self._torch, self._task = torch, task
         self._device = {"cpu": "cpu", "gpu": "cuda"}[task.device]
         if self._device == "cuda" and not torch.cuda.is_available():
             raise UnsuitedError("PyTorch finds no GPU")
-        if self.tf32 and self._device == "cpu":
-            raise UnsuitedError("TF32 needs a GPU")
         activation = {"sigmoid": torch.nn.Sigmoid, "relu": torch.nn.ReLU}[task.activation]
         modules: list[Any] = []
-        for weight, bias in weights:
+        for weight, bias in data.weights:
             linear = torch.nn.Linear(*weight.shape)
             with torch.no_grad():
                 linear.weight.copy_(torch.from_numpy(weight.T.copy()))
@@ -49,9 +41,9 @@ class Torch:
             self._optimizer = torch.optim.AdamW(
                 groups, lr=task.rate, betas=(MOMENTUM, BETA2), eps=EPSILON, capturable=self.in_graph
             )
-        self._host_images = torch.from_numpy(images.copy())
+        self._host_images = torch.from_numpy(data.images.copy())
         self._images = self._host_images.to(self._device)
-        one_hot = torch.eye(task.widths[-1])[torch.from_numpy(labels.astype(np.int64))]
+        one_hot = torch.eye(task.widths[-1])[torch.from_numpy(data.labels.astype(np.int64))]
         self._targets = one_hot.to(self._device)
 
     def epoch(self, order: np.ndarray) -> float:
@@ -68,16 +60,17 @@ class Torch:
         self._torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
 
     def _step(self, indices: Any) -> Any:
-        loss = self._loss_sum(indices) / self._task.batch
+        loss = self._loss(indices)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._optimizer.step()
         return loss.detach()
 
-    def _loss_sum(self, indices: Any) -> Any:
+    def _loss(self, indices: Any) -> Any:
         x = self._images[indices].float() / 255
         loss_of = self._torch.nn.functional.binary_cross_entropy_with_logits
-        return loss_of(self._model(x), self._targets[indices], reduction="sum")
+        loss_sum = loss_of(self._model(x), self._targets[indices], reduction="sum")
+        return loss_sum / self._task.batch
 
     def predict(self) -> np.ndarray:
         self._set_precision()
@@ -104,10 +97,8 @@ class TorchGraph(Torch):
 
     in_graph = True
 
-    def __init__(self, task: Task, *arguments: Any) -> None:
-        if task.device != "gpu":
-            raise UnsuitedError("CUDA graphs need a GPU")
-        super().__init__(task, *arguments)
+    def __init__(self, task: Task, data: Data) -> None:
+        super().__init__(task, data)
         self._set_precision()
         torch = self._torch
         self._indices = torch.arange(task.batch, device="cuda")
@@ -120,7 +111,7 @@ class TorchGraph(Torch):
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            self._loss = self._eager_step()
+            self._graph_loss = self._eager_step()
         with torch.no_grad():  # undo the steps made so far
             for parameter, value in zip(self._parameters, before, strict=True):
                 parameter.copy_(value)
@@ -135,4 +126,4 @@ class TorchGraph(Torch):
     def _step(self, indices: Any) -> Any:
         self._indices.copy_(indices)
         self._graph.replay()
-        return self._loss
+        return self._graph_loss

@@ -5,7 +5,7 @@ from typing import Any
 
 import ann
 from ann.cli.commands import command
-from ann.cli.parser import DATA
+from ann.cli.parser import data_flags
 from sweeping.space import DISTORTIONS
 
 
@@ -26,8 +26,7 @@ def recipe_of(trial: Any) -> ann.Recipe:
 def summary(recipe: ann.Recipe) -> str:
     """A recipe in a few words."""
     hidden = "-".join(map(str, recipe.hidden)) or "no hidden layer"
-    is_distorted = any(getattr(recipe, name) for name in DISTORTIONS)
-    distorted = ", distorted" if is_distorted else ""
+    distorted = ", distorted" if any(getattr(recipe, name) for name in DISTORTIONS) else ""
     outputs = f"{recipe.output_activation}, {recipe.loss}"
     optimizer = f"{recipe.optimizer} {recipe.learning_rate:g}"
     return f"{hidden} {recipe.activation}, {outputs}, {optimizer}{distorted}"
@@ -48,9 +47,7 @@ def leaderboard(best: list[Any]) -> str:
 def training_command(flags: argparse.Namespace, trial: Any) -> str:
     """The command that trains a trial's network again, with as many threads, and saves it."""
     threads = trial.user_attrs["threads"]
-    data = [] if flags.data == DATA else ["--data", flags.data]
-    imported = [word for path in flags.imported for word in ("--import", path)]
-    device = ["--device", trial.user_attrs["device"], "--seed", flags.seed]
-    words = [*device, *recipe_of(trial).flags(), *data, *imported]
-    text = command("train", *words, "--output", "best.pickle")
+    words = ["--device", trial.user_attrs["device"], "--seed", flags.seed]
+    words += [*recipe_of(trial).flags(), *data_flags(flags), "--output", "best.pickle"]
+    text = command("train", *words)
     return f"OPENBLAS_NUM_THREADS={threads} {text}" if threads else text

@@ -19,7 +19,6 @@ from ann.spelling import did_you_mean
 _NUMBER = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?"
 _NO_YES = ("no", "yes")
 DISTORTIONS = ("rotation", "scaling", "shear", "shift", "elastic")
-_DISTORTION_FLAGS = ", ".join(f"--{name}" for name in DISTORTIONS)
 RATES = ("learning_rate", "weight_decay")
 _AROUND = 5.0  # without a range, rates go from default / 5 to default * 5
 _NEAR = "around the default"
@@ -63,12 +62,12 @@ class Range:
 
     def suggest(self, trial: Any, name: str) -> Any:
         """The number that a trial of Optuna chooses, floats with three digits."""
-        if isinstance(self.low, int):
-            low, high = int(self.low), int(self.high)
-            return low if low == high else trial.suggest_int(name, low, high, log=self.log)
-        if self.low == self.high:
-            return _rounded(self.low)
-        return _rounded(trial.suggest_float(name, self.low, self.high, log=self.log))
+        is_int = isinstance(self.low, int)
+        value = self.low
+        if self.low != self.high:
+            suggest = trial.suggest_int if is_int else trial.suggest_float
+            value = suggest(name, self.low, self.high, log=self.log)
+        return value if is_int else _rounded(value)
 
     def __str__(self) -> str:
         return f"{self.low}-{self.high}" if self.low != self.high else str(self.low)
@@ -97,8 +96,8 @@ class Space:
     def __init__(self, flags: argparse.Namespace) -> None:
         self._values: dict[str, Any] = {name: getattr(flags, name) for name in _flags()}
         self._outputs = self._output_layers()
-        for corner in (_Corner(first=True), _Corner(first=False)):
-            self.recipe(corner)
+        for index in (0, -1):
+            self.recipe(_Corner(index))
 
     def _output_layers(self) -> tuple[str, ...]:
         """Output activations and the losses that fit them, such as "softmax, cross-entropy"."""
@@ -140,8 +139,7 @@ class Space:
         if self.has_range(name):
             rate: float = self._values[name].suggest(trial, name)
             return rate
-        low, high = 1 / _AROUND, _AROUND
-        factor = trial.suggest_float(f"{name}_by_default", low, high, log=True)
+        factor = trial.suggest_float(f"{name}_by_default", 1 / _AROUND, _AROUND, log=True)
         return _rounded(default * factor)
 
     def check_sizes(self, images: int, validation: int) -> None:
@@ -177,19 +175,18 @@ def _suggest(trial: Any, name: str, values: Range | tuple[str, ...]) -> Any:
 
 
 class _Corner:
-    """Chooses, like a trial, the first or the last of everything."""
+    """Chooses, like a trial, the first of everything (index 0) or the last (-1)."""
 
-    def __init__(self, *, first: bool) -> None:
-        self._first = first
+    def __init__(self, index: int) -> None:
+        self._index = index
 
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
-        return low if self._first else high
+    def suggest_categorical(self, name: str, choices: tuple[Any, ...]) -> Any:
+        return choices[self._index]
 
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
-        return low if self._first else high
+    def suggest_float(self, name: str, *bounds: float, log: bool) -> float:
+        return bounds[self._index]
 
-    def suggest_categorical(self, name: str, choices: tuple[str, ...]) -> str:
-        return choices[0 if self._first else -1]
+    suggest_int = suggest_float
 
 
 class _RangeType:
@@ -233,10 +230,11 @@ class _Names:
 
 def _flags() -> dict[str, tuple[Any, str | None, str]]:
     """For each hyperparameter an argparse type, the default and the help text."""
+    distortions = ", ".join(map(_flag, DISTORTIONS))
     flags: dict[str, tuple[Any, str | None, str]] = {
         "hidden_layers": (_RangeType(int), "1-3", "number of hidden layers"),
         "width": (_RangeType(int, log=True, least=1), "32-512", "width of each hidden layer"),
-        "distort": (_Names(_NO_YES), "no,yes", f"whether to distort images: {_DISTORTION_FLAGS}"),
+        "distort": (_Names(_NO_YES), "no,yes", f"whether to distort images: {distortions}"),
     }
     for field in dataclasses.fields(ann.Recipe):
         if field.name not in _NOT_VARIED:
@@ -253,8 +251,7 @@ def _type_of(field: dataclasses.Field[Any]) -> Any:
         return _Names(tuple(bounds["choices"]))
     if kind is bool:
         return _Names(_NO_YES)
-    is_log = field.name in _LOGARITHMIC
-    return _RangeType(kind, log=is_log, least=bounds.get("at_least", 0))
+    return _RangeType(kind, log=field.name in _LOGARITHMIC, least=bounds.get("at_least", 0))
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

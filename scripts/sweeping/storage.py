@@ -21,7 +21,6 @@ from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import TrialState
 
-from ann.cli.bootstrap import ROOT
 from ann.cli.parser import check_suffix
 from ann.files.atomic import check_writable
 
@@ -60,17 +59,15 @@ class Journal(JournalStorage, BaseHeartbeat):
         return [trial._trial_id for trial in running if _last_heartbeat(trial) < oldest]
 
     def get_heartbeat_interval(self) -> int:
-        """Seconds between two heartbeats."""
         return _interval(self._grace)
 
     def get_heartbeat_stale_trial_callback(self) -> Callable[..., None]:
-        """What to call with the trial of a dead worker."""
         return self._retry
 
 
 def _last_heartbeat(trial: Any) -> float:
-    started = float(trial.datetime_start.timestamp()) if trial.datetime_start else 0.0
-    return max(float(trial.user_attrs.get("alive", 0.0)), started)
+    started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+    return float(max(trial.user_attrs.get("alive", 0.0), started))
 
 
 def _interval(grace: int) -> int:
@@ -87,18 +84,16 @@ def open_storage(storage: str, grace: int) -> Any:
         grace: seconds without a heartbeat after which a worker counts as dead.
     """
     retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=_RETRIES)
-    is_address = "://" in storage
-    if not is_address:
+    if "://" in storage:
+        try:
+            url = sqlalchemy.make_url(storage)
+        except ValueError as error:  # such as a port that is not a number
+            raise _error(storage, f"not the address of a database: {error}") from None
+    else:
         _check_file(storage)
         if storage.endswith(".journal"):
             return _open_journal(storage, grace, retry)
-    url = sqlalchemy.URL.create("sqlite", database=storage)
-    try:
-        if is_address:
-            url = sqlalchemy.make_url(storage)
-    except ValueError as error:  # such as a port that is not a number
-        problem = f"not the address of a database: {error}"
-        raise ValueError(f"--storage {without_passwords(storage)}: {problem}") from None
+        url = sqlalchemy.URL.create("sqlite", database=storage)
     options: dict[str, Any] = {"pool_pre_ping": True}
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
@@ -115,12 +110,15 @@ def open_storage(storage: str, grace: int) -> Any:
             )
         except sqlalchemy.exc.DBAPIError as error:
             # Workers that start together all try to create the tables
-            is_duplicate = isinstance(error, sqlalchemy.exc.IntegrityError)
-            is_duplicate = is_duplicate or "already exists" in str(error)
-            if attempt == _ATTEMPTS or not is_duplicate:
+            is_integrity = isinstance(error, sqlalchemy.exc.IntegrityError)
+            if attempt == _ATTEMPTS or not (is_integrity or "already exists" in str(error)):
                 raise
         time.sleep(attempt * random.uniform(0.1, 0.5))
     raise AssertionError
+
+
+def _error(storage: str, problem: str) -> ValueError:
+    return ValueError(f"--storage {without_passwords(storage)}: {problem}")
 
 
 def _check_file(storage: str) -> None:
@@ -129,11 +127,9 @@ def _check_file(storage: str) -> None:
     if not folder.is_dir():
         # The "@" makes without_passwords recognise a password in an address without "//"
         shown = without_passwords(f"{folder}@").rstrip("@")
-        problem = f"there is no folder {shown}; create it first"
-        raise ValueError(f"--storage {without_passwords(storage)}: {problem}")
+        raise _error(storage, f"there is no folder {shown}; create it first")
     if Path(storage).is_dir():
-        problem = "this is a folder; name a file in it"
-        raise ValueError(f"--storage {without_passwords(storage)}: {problem}")
+        raise _error(storage, "this is a folder; name a file in it")
 
 
 def _open_journal(path: str, grace: int, retry: Callable[..., None]) -> Journal:
@@ -150,8 +146,7 @@ def _open_journal(path: str, grace: int, retry: Callable[..., None]) -> Journal:
     except (OSError, MemoryError):
         raise
     except Exception:  # lines that are not JSON, or other JSON, raise many kinds of errors
-        problem = f"this file is not an Optuna journal, or is damaged; {_FIX}"
-        raise ValueError(f"--storage {path}: {problem}") from None
+        raise _error(path, f"this file is not an Optuna journal, or is damaged; {_FIX}") from None
 
 
 def _remove_torn_line(path: str) -> None:
@@ -174,10 +169,9 @@ def one_line_storage_errors(storage: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = _reason(error)
-        if reason is None:
-            raise
-        raise ValueError(f"--storage {without_passwords(storage)}: {reason}") from None
+        if reason := _reason(error):
+            raise _error(storage, reason) from None
+        raise
 
 
 def _reason(error: Exception) -> str | None:
@@ -208,12 +202,12 @@ def _is_from_libraries(error: Exception) -> bool:
     """Did Optuna or SQLAlchemy raise it, and not our code that they call?"""
     if isinstance(error, (OSError, MemoryError)):
         return False
-    ours = [ROOT / "scripts", ROOT / "ann"]
     for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
-        if frame.f_globals.get("__name__", "").split(".")[0] in ("optuna", "sqlalchemy"):
-            return True
-        if any(Path(frame.f_code.co_filename).is_relative_to(folder) for folder in ours):
-            return False
+        match frame.f_globals.get("__name__", "").split(".")[0]:
+            case "optuna" | "sqlalchemy":
+                return True
+            case "ann" | "sweeping":
+                return False
     return False
 
 

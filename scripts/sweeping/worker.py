@@ -105,11 +105,9 @@ class Worker:
             started = time.perf_counter()
             watch = _Watch(trial, recipe.epochs, self._bar)
             reports = ann.fit(network, self.dataset, recipe, [watch], self._is_interrupted)
-        except ann.DivergenceError:
-            trial.set_user_attr("ended", "diverged")
-            raise optuna.TrialPruned from None
-        except MemoryError:
-            trial.set_user_attr("ended", "not enough memory")
+        except (ann.DivergenceError, MemoryError) as error:
+            is_memory = isinstance(error, MemoryError)
+            trial.set_user_attr("ended", "not enough memory" if is_memory else "diverged")
             raise optuna.TrialPruned from None
         except KeyboardInterrupt:  # the second Ctrl-C, which does not wait for the step
             trial.study.enqueue_trial(trial.params)
@@ -131,27 +129,19 @@ class Worker:
         """The network of a trial, and its recipe with as many epochs as there is time for."""
         flags, dataset = self.flags, self.dataset
         recipe = dataclasses.replace(self.space.recipe(trial), validation=flags.validation)
-        _note(
-            trial,
-            worker=f"{socket.gethostname()}, process {os.getpid()}",
-            device=self.backend.name,
-            threads=os.environ.get("OPENBLAS_NUM_THREADS"),
-            recipe=recipe.to_json(),
-        )
+        trial.set_user_attr("worker", f"{socket.gethostname()}, process {os.getpid()}")
+        trial.set_user_attr("device", self.backend.name)
+        trial.set_user_attr("threads", os.environ.get("OPENBLAS_NUM_THREADS"))
+        trial.set_user_attr("recipe", recipe.to_json())
         epochs = int(flags.time_per_trial / seconds_an_epoch(self.backend, dataset, recipe))
         epochs = max(1, min(flags.max_epochs, epochs))
         rates = recipe.default_rates()
         given = {name: getattr(recipe, name) for name in rates if self.space.has_range(name)}
         recipe = recipe.changed(epochs=epochs, **given)
         network = recipe.network(dataset, self.backend, flags.seed)
-        _note(trial, recipe=recipe.to_json(), parameters=network.parameters.size)
+        trial.set_user_attr("recipe", recipe.to_json())
+        trial.set_user_attr("parameters", network.parameters.size)
         return network, recipe
-
-
-def _note(trial: Any, **values: Any) -> None:
-    """Store values with a trial."""
-    for name, value in values.items():
-        trial.set_user_attr(name, value)
 
 
 def _warn_of_lost_heartbeat(failure: threading.ExceptHookArgs) -> None:
@@ -161,6 +151,7 @@ def _warn_of_lost_heartbeat(failure: threading.ExceptHookArgs) -> None:
     warnings.warn(text, RuntimeWarning, stacklevel=1)
 
 
+@dataclass
 class _Watch:
     """Ends a training that does worse than half of the others did at the same point.
 
@@ -168,18 +159,19 @@ class _Watch:
         pruned: whether it has ended this one.
     """
 
-    def __init__(self, trial: Any, epochs: int, bar: Any) -> None:
-        self._trial, self._epochs, self._bar = trial, epochs, bar
-        self.pruned = False
+    trial: Any
+    epochs: int
+    bar: Any
+    pruned: bool = False
 
     def __call__(self, report: ann.EpochReport) -> bool:
         wrong = report.validation.errors if report.validation else 0
-        epoch = f"epoch {report.epoch}/{self._epochs}, {wrong} wrong"
-        self._bar.set_postfix_str(f"; trial {self._trial.number}: {epoch}")
+        epoch = f"epoch {report.epoch}/{self.epochs}, {wrong} wrong"
+        self.bar.set_postfix_str(f"; trial {self.trial.number}: {epoch}")
         # Trials have different numbers of epochs, so they are compared at tenths of them
-        tenth = _CHECKS * report.epoch // self._epochs
-        is_new = tenth > _CHECKS * (report.epoch - 1) // self._epochs
-        if is_new and report.epoch < self._epochs:
-            self._trial.report(wrong, tenth)
-            self.pruned = bool(self._trial.should_prune())
+        tenth = _CHECKS * report.epoch // self.epochs
+        is_new = tenth > _CHECKS * (report.epoch - 1) // self.epochs
+        if is_new and report.epoch < self.epochs:
+            self.trial.report(wrong, tenth)
+            self.pruned = bool(self.trial.should_prune())
         return self.pruned

@@ -251,7 +251,7 @@ def test_an_activation_that_cannot_be_captured_is_named_once(pretended, dataset,
         )  # two sizes of batches
     assert_same(found, trained(Plain(), dataset, ("reading", "sigmoid", "cross-entropy", "adamw")))
     (warning,) = caught
-    assert "your activation function reads_values cannot be captured (the current stream" in str(
+    assert "the formula reads_values cannot be captured (the current stream" in str(
         warning.message
     )
     assert "xp.where" in str(warning.message) and "pip" not in str(warning.message)

@@ -97,6 +97,22 @@ def test_bad_idx_files(tmp_path, data, message, zipped):
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_message_about_any_folder_is_one_line(tmp_path):
+    folder = tmp_path / "a\n\x1b[31mfolder"
+    folder.mkdir()
+    write_mnist_like(folder)
+    labels = next(folder.glob("train-labels*"))
+    for data in (
+        b"no labels",
+        idx_bytes(np.zeros(1, np.uint8)),
+        idx_bytes(np.full(300, 77, np.uint8)),
+    ):
+        labels.write_bytes(data)
+        with pytest.raises(ann.DataFileError, match="train-labels") as caught:
+            ann.load_dataset(folder)
+        assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -125,6 +125,17 @@ def test_is_the_formula(backend, rng):
         np.testing.assert_allclose(image, expected, rtol=0, atol=0.02)
 
 
+def test_strengths():
+    """By default nothing is distorted; the smoothness alone distorts nothing either."""
+    none = DistortionStrengths()
+    assert none == DistortionStrengths(0.0, 0.0, 0.0, 0.0, 0.0, smoothness=5.0)
+    assert not none.any and not dataclasses.replace(none, smoothness=1.0).any
+    for kind in ("rotation", "scaling", "shear", "shift", "elastic"):
+        assert dataclasses.replace(none, **{kind: 0.1}).any
+    with pytest.raises(AttributeError):
+        none.shift = 1.0
+
+
 def test_no_strength_is_the_identity(backend, rng):
     images = rng.integers(0, 256, (4, *SHAPE), dtype=np.uint8)
     np.testing.assert_array_equal(

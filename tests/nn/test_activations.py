@@ -79,6 +79,19 @@ def test_derivative(backend, name, rng):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_derivative_is_the_slope_of_each_output_along_its_own_input(backend, name, rng):
+    activation = get_activation(name)
+    z = rng.standard_normal((5, 4))
+    y = outputs(backend, name, z)
+    saved = y if activation.derivative_of == "output" else backend.from_host(z)
+    found = backend.to_host(activation.derivative(backend.xp, saved))
+    for column in range(4):
+        step = 1e-6 * (np.arange(4) == column)
+        slope = (FORMULAS[name](z + step) - FORMULAS[name](z - step)) / 2e-6
+        np.testing.assert_allclose(found[:, column], slope[:, column], rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [1e4, 88.0, 20.0])
 def test_large_sums_stay_finite(backend, name, size):
     z = np.array([[-size, size, 0.0, 1.0]], dtype=np.float32)

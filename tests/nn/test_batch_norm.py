@@ -31,6 +31,17 @@ def normalised(backend, rng, *dims, activation="sigmoid", dtype="float64"):
     return network_on(backend, [*layers, Dense(*dims[-2:], he)], rng, dtype=dtype)
 
 
+def bound(backend, values):
+    """A layer with these gains and shifts, and their gradients by name, of an earlier batch."""
+    norm = BatchNorm(values["gain"].shape[-1])
+    leading = values["gain"].shape[:-2]
+    norm.use(backend.xp.zeros((*leading, 2, norm.dim), dtype=backend.xp.float64))
+    device = {name: backend.from_host(array) for name, array in values.items()}
+    gradients = {name: backend.xp.ones_like(array) for name, array in device.items()}
+    norm.bind(backend, device, gradients)
+    return norm, gradients
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients(backend, activation, rng):
     net = normalised(backend, rng, 5, 6, 4, 3, activation=activation)
@@ -49,12 +60,7 @@ def test_gradients(backend, activation, rng):
 
 
 def test_gradients_of_the_inputs(backend, rng):
-    norm = BatchNorm(4)
-    norm.use(backend.xp.zeros((2, 4), dtype=backend.xp.float64))
-    values = {name: backend.from_host(rng.standard_normal((1, 4))) for name in ("gain", "shift")}
-    norm.bind(
-        backend, values, {name: backend.xp.zeros_like(array) for name, array in values.items()}
-    )
+    norm, _ = bound(backend, {name: rng.standard_normal((1, 4)) for name in ("gain", "shift")})
     x, weights = rng.standard_normal((7, 4)), rng.standard_normal((7, 4))
 
     def total(inputs):
@@ -89,6 +95,35 @@ def test_the_statistics_are_those_of_the_batch(backend, rng):
     np.testing.assert_allclose(found, np.stack([z.mean(axis=0), z.var(axis=0)]), rtol=1e-10)
 
 
+def test_normalising_is_the_formula(backend, rng):
+    """Columns that hardly vary show what is added to the variance."""
+    values = {name: rng.standard_normal((1, 4)) for name in ("gain", "shift")}
+    norm, gradients = bound(backend, values)
+    x = rng.standard_normal((7, 4)) * [1.0, 1e-2, 1e-3, 0.0]
+    unit = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-5)
+    found = backend.to_host(norm.forward(backend.from_host(x)))
+    np.testing.assert_allclose(found, values["gain"] * unit + values["shift"], rtol=1e-10)
+    grad = rng.standard_normal((7, 4))
+    norm.backward(backend.from_host(grad.copy()))
+    for name, expected in (("gain", grad * unit), ("shift", grad)):
+        found = backend.to_host(gradients[name])[0]
+        np.testing.assert_allclose(found, expected.sum(axis=0), rtol=1e-9, atol=1e-12)
+
+
+def test_members_of_a_committee_are_normalised_as_if_alone(backend, rng):
+    x, grad = rng.standard_normal((2, 3, 7, 4))
+    values = {name: rng.standard_normal((3, 1, 4)) for name in ("gain", "shift")}
+    results = []
+    for member in (slice(None), 0, 1, 2):
+        norm, gradients = bound(backend, {name: array[member] for name, array in values.items()})
+        y = backend.to_host(norm.forward(backend.from_host(x[member]))).copy()
+        dx = norm.backward(backend.from_host(grad[member].copy()))
+        arrays = norm.statistics, dx, *gradients.values()
+        results.append([y, *(backend.to_host(array) for array in arrays)])
+    for together, *alone in zip(*results, strict=True):
+        np.testing.assert_allclose(together, np.stack(alone), rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("accumulate", [0.0, 0.5])
 def test_backward_adds_to_the_last_gradients(backend, accumulate, rng):
     net = normalised(backend, rng, 5, 6, 3)
@@ -97,7 +132,8 @@ def test_backward_adds_to_the_last_gradients(backend, accumulate, rng):
     results = []
     for _ in range(2):
         net.forward(x)
-        net.backward(backend.from_host(grad.copy()), accumulate=accumulate)
+        options = {"accumulate": accumulate} if accumulate else {}  # 0 is the default
+        assert net.backward(backend.from_host(grad.copy()), **options) is None
         results.append(backend.to_host(net.gradients).copy())
     np.testing.assert_allclose(
         results[1], results[0] + accumulate * (results[0] - before), rtol=1e-9, atol=1e-12

@@ -44,6 +44,14 @@ def test_masks(backend, key, share, order):
     np.testing.assert_allclose(found, mask_of(images, key, 11, share), rtol=1e-6)
 
 
+def test_the_share_that_is_kept_ends_below_its_limit(backend):
+    """Of the bits 0 .. 2^32 - 1, those below (1 - share) 2^32 are kept: exactly that share."""
+    bits = int(hashed([7], 9, 1)[0, 0])
+    kept = [bits / 2**32, (bits + 1) / 2**32]
+    found = [drawn(backend, [7], 9, 1, 1 - share)[0, 0] for share in kept]
+    assert found == pytest.approx([0, 1 / kept[1]])
+
+
 def test_masks_look_random():
     """Means of rows and columns, and of products of neighbours, are within five deviations of what chance gives."""
     cpu = ann.get_backend("cpu")

@@ -80,6 +80,8 @@ def test_dense_says_what_decays_and_how_it_starts():
         "weight": ((5, 400), True),
         "bias": ((1, 400), False),
     }
+    with pytest.raises(AttributeError):
+        layer.parameters[0].decays = False
     found = layer.initial_values(np.random.default_rng(0))
     assert set(found) == {"weight"} and found["weight"].shape == (5, 400)
     assert found["weight"].std() == pytest.approx(5 / 400, rel=0.05)
@@ -103,7 +105,8 @@ def test_backward_adds_to_the_last_gradients(backend, accumulate, rng):
     results = []
     for _ in range(2):
         layer.forward(x)
-        layer.backward(backend.from_host(np.ones((3, 4), dtype=np.float32)), accumulate=accumulate)
+        options = {"accumulate": accumulate} if accumulate else {}  # 0 is the default
+        layer.backward(backend.from_host(np.ones((3, 4), dtype=np.float32)), **options)
         results.append({name: backend.to_host(array).copy() for name, array in gradients.items()})
     for name, first in results[0].items():
         expected = first + accumulate * (first - before[name])

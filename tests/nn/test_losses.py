@@ -55,6 +55,21 @@ def test_value_leaves_its_arguments_and_float32_alone(backend, name, output, rng
     np.testing.assert_array_equal(backend.to_host(device_targets), targets)
 
 
+@pytest.mark.parametrize(("name", "output"), PAIRS)
+def test_each_member_of_a_committee_has_the_loss_it_has_alone(backend, name, output, rng):
+    loss = get_loss(name, output)
+    logits = rng.standard_normal((3, 6, 4))
+    targets = np.stack([one_hot(rng, 6) for _ in range(3)])
+    arrays = backend.from_host(logits), backend.from_host(targets)
+    losses = backend.to_host(loss.value(backend, *arrays))
+    gradients = backend.to_host(gradient(backend, loss, logits, targets))
+    alone = [value(backend, loss, *member) for member in zip(logits, targets, strict=True)]
+    np.testing.assert_allclose(losses, alone, rtol=1e-12)
+    for found, *member in zip(gradients, logits, targets, strict=True):
+        expected = backend.to_host(gradient(backend, loss, *member))
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)
+
+
 def test_sigmoid_cross_entropy_is_the_textbook_formula(backend, rng):
     z, t = rng.standard_normal((6, 4)), one_hot(rng, 6)
     y = 1 / (1 + np.exp(-z))

@@ -8,6 +8,7 @@ import pytest
 
 import ann
 from ann.nn.activations import ACTIVATIONS
+from ann.nn.layer_list import describe_shape
 from ann.nn.losses import get_loss
 from support.backends import assert_device_array
 from support.gradients import assert_gradient
@@ -151,6 +152,11 @@ def test_it_says_what_it_is():
         text
         == "<NeuralNetwork 784 -> 128 sigmoid -> 32 sigmoid -> 10 sigmoid, cross-entropy, on cpu>"
     )
+
+
+def test_shapes_are_described():
+    assert describe_shape(CLASSROOM) == "784-128-32-10"
+    assert describe_shape(CLASSROOM[:1]) == "784-128"
 
 
 def test_seeds(backend):

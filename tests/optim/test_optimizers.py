@@ -3,6 +3,7 @@ import pytest
 
 import ann
 from ann.optim.muon import Orthogonalization
+from ann.optim.optimizer import Optimizer
 from ann.optim.registry import CLASSES, OPTIMIZERS, get_optimizer
 from ann.optim.scalars import Scalars
 
@@ -219,3 +220,9 @@ def test_default_rates_do_not_change_by_accident(name):
     assert CLASSES[name].adaptive == (name not in ("sgd", "nesterov"))
     assert CLASSES[name].sums_gradients == (name in ("sgd", "nesterov", "rmsprop"))
     assert CLASSES[name].decoupled_decay == (name in ("adamw", "muon"))
+
+
+def test_an_optimizer_without_rates_of_its_own_has_cautious_ones():
+    """As a new optimizer has until its rates are tuned."""
+    assert Optimizer.tuned == (0.003, 1e-4) and Optimizer.adaptive
+    assert not (Optimizer.sums_gradients or Optimizer.decoupled_decay or Optimizer.accumulate)

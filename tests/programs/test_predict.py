@@ -354,12 +354,12 @@ def test_names_of_any_kind(tmp_path, model, name):
 
 
 def test_not_sure(tmp_path):
-    """Networks that find two answers alike, and that know nothing like it."""
+    """Networks that find two answers alike, and that recognise no class."""
     layers = [{"input_dim": 784, "output_dim": 10, "activation": "sigmoid"}]
     (tmp_path / "x.png").write_bytes(picture(3, "dark on light", np.random.default_rng(0)))
     for biases, text in (
-        ([2.0, 2.1] + [-9] * 8, "not sure, since two answers are close: 1 (89 %), next 0 (88 %)"),
-        ([-9] * 10, "like nothing"),
+        ([2.0, 2.1] + [-9] * 8, "not sure, because two answers are close: 1 (89 %), next 0 (88 %)"),
+        ([-9] * 10, "not sure, because it resembles no known class: "),
     ):
         parameters = np.zeros(7850, dtype=np.float32)
         parameters[-10:] = biases

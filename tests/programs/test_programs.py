@@ -318,3 +318,17 @@ def test_commands_in_messages_work_where_only_the_wheel_is_installed(monkeypatch
         localized(text)
         == "run python -m ann train --import my.py; python -m ann test; pip install 'ann[data]'"
     )
+
+
+def test_commands_in_warnings_work_where_only_the_wheel_is_installed():
+    program = (
+        "import warnings\n"
+        "from ann.cli import bootstrap, commands\n"
+        "bootstrap.start()\n"
+        "commands.INSTALLED = True\n"
+        "warnings.warn('see python scripts/try_loader.py', RuntimeWarning)\n"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=300
+    )
+    assert process.stderr == "warning: see python -m ann try_loader\n"

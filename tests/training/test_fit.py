@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import ann
-from ann.nn.rng import generator
 from support.digits import write_mnist_like
 from support.networks import REGULARIZED, network_of
 
@@ -493,17 +492,6 @@ def test_weights_belong_to_the_run(dataset, tmp_path):
             trained(cpu, dataset, SMALL, weights=other, checkpoints=place)
     again, _ = trained(cpu, dataset, SMALL, weights=weights, checkpoints=place)
     np.testing.assert_array_equal(again.parameters, whole.parameters)
-
-
-def test_streams_are_apart():
-    draws = [
-        generator(seed, purpose, index).random()
-        for seed in (0, 1)
-        for purpose in ("weights", "order", "dropout", "distortion")
-        for index in (0, 1)
-    ]
-    assert len(set(draws)) == len(draws)
-    assert generator(3, "order", 2).random() == generator(3, "order", 2).random()
 
 
 def test_the_recipe_is_kept_in_the_network(dataset):

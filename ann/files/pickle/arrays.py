@@ -77,7 +77,7 @@ class ArrayCalls:
             "ndarray": self._ndarray,
             "dtype": self._dtype,
             "reconstruct": self._reconstruct,
-            "frombuffer": self._frombuffer,
+            "frombuffer": lambda data, kind, shape, order: _array(shape, kind, data, order),
             "encode": self._encode,
         }
 
@@ -110,28 +110,17 @@ class ArrayCalls:
         return _array(shape, Type(dtype[1:], dtype[0]), data, "C")
 
     def _dtype(self, code: Any, align: Any, copy: Any) -> Type:
-        if (
-            type(code) is not str
-            or code not in _TYPES
-            or align not in (False, 0)
-            or copy not in (True, 1)
-        ):
+        known = type(code) is str and code in _TYPES
+        if not known or align not in (False, 0) or copy not in (True, 1):
             raise ValueError(f"an array of {printable(code)}; known: {', '.join(_TYPES)}")
         return Type(code)
 
     def _reconstruct(self, kind: Any, shape: Any, code: Any) -> Unbuilt:
         empty = type(shape) is tuple and len(shape) == 1 and type(shape[0]) is int and shape[0] == 0
-        if (
-            kind != Name("ndarray")
-            or not empty
-            or type(code) is not Data
-            or bytes(code.view) != b"b"
-        ):
+        is_byte = type(code) is Data and bytes(code.view) == b"b"
+        if kind != Name("ndarray") or not empty or not is_byte:
             raise TypeError
         return Unbuilt()
-
-    def _frombuffer(self, data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
-        return _array(shape, kind, data, order)
 
     def _encode(self, text: Any, codec: Any) -> Data:
         if codec != "latin1" or type(text) not in (str, Text):
@@ -161,7 +150,5 @@ def _array(shape: Any, kind: Any, data: Any, order: Any) -> np.ndarray:
         or math.prod(shape) * int(kind.code[1]) != len(data.view)
     ):
         raise ValueError(_NO_ARRAY)
-    array: np.ndarray = np.frombuffer(data.view, dtype=kind.order + kind.code).reshape(
-        shape, order=order
-    )
-    return array
+    array = np.frombuffer(data.view, dtype=kind.order + kind.code)
+    return array.reshape(shape, order=order)

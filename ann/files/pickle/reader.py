@@ -59,26 +59,21 @@ class _Machine:
         self._text, self._arrays = 0, ArrayCalls()
 
     def run(self) -> Any:
-        if (
-            bytes(self._data[:1]) != b"\x80"
-            or len(self._data) < 2
-            or self._data[1] not in _PROTOCOLS
-        ):
+        if bytes(self._data[:2]) not in (bytes((0x80, protocol)) for protocol in _PROTOCOLS):
             raise ValueError(f"it is not a pickle of protocol {_PROTOCOLS[0]} to {_PROTOCOLS[-1]}")
         self._position = 2
         for _ in range(_MAX_INSTRUCTIONS):
             start = self._position
             opcode = self._take(1)[0]
+            instruction = f"pickle instruction 0x{opcode:02x} at byte {start}"
             if opcode != _STOP and opcode not in _INSTRUCTIONS:
-                raise ValueError(f"forbidden pickle instruction 0x{opcode:02x} at byte {start}")
+                raise ValueError(f"forbidden {instruction}")
             try:
                 if opcode == _STOP:
                     return self.result()
                 _INSTRUCTIONS[opcode](self)
             except (IndexError, TypeError, UnicodeError):
-                raise ValueError(
-                    f"broken pickle instruction 0x{opcode:02x} at byte {start}"
-                ) from None
+                raise ValueError(f"broken {instruction}") from None
         raise ValueError(f"more than {_MAX_INSTRUCTIONS} pickle instructions")
 
     # Bytes and the stack
@@ -92,9 +87,6 @@ class _Machine:
 
     def _number(self, code: str) -> Any:
         return struct.unpack(code, self._take(struct.calcsize(code)))[0]
-
-    def _push(self, value: Any) -> None:
-        self._stack.append(value)
 
     def _pop(self, *symbols: type[Symbol]) -> Any:
         """Pop a value, or a symbol of one of these types."""
@@ -128,28 +120,26 @@ class _Machine:
     def frame(self) -> None:
         self._take(8)  # the number of bytes that follow: a hint for buffered readers
 
-    def constant(self, value: Any) -> None:
-        self._push(value)
+    def push(self, value: Any) -> None:
+        self._stack.append(value)
 
     def number(self, code: str) -> None:
-        self._push(self._number(code))
+        self.push(self._number(code))
 
     def long(self) -> None:
         length = self._number("<B")
         if length > 8:
             raise ValueError("an integer of more than 8 bytes")
-        self._push(int.from_bytes(self._take(length), "little", signed=True))
+        self.push(int.from_bytes(self._take(length), "little", signed=True))
 
     def string(self, length_code: str) -> None:
         length = self._number(length_code)
+        view = self._take(length)
         if length > _MAX_STRING:
-            self._push(Text(self._take(length)))
+            self.push(Text(view))
         else:
-            self._push(self._decoded(self._take(length)))
-
-    def _decoded(self, view: memoryview) -> str:
-        self._count_text(len(view))
-        return str(view, "utf-8")
+            self._count_text(length)
+            self.push(str(view, "utf-8"))
 
     def _count_text(self, length: int) -> None:
         self._text += length
@@ -157,18 +147,19 @@ class _Machine:
             raise ValueError(f"strings of more than {_MAX_TEXT} bytes in all")
 
     def bytes(self, length_code: str) -> None:
-        self._push(Data(self._take(self._number(length_code))))
-
-    def container(self, kind: type) -> None:
-        self._push(kind())
+        self.push(Data(self._take(self._number(length_code))))
 
     # A tuple that holds symbols is only an argument of a call
 
     def tuple_of(self, count: int) -> None:
-        self._push(_tuple([self._pop(*_FOR_CALLS) for _ in range(count)][::-1]))
+        self._push_tuple([self._pop(*_FOR_CALLS) for _ in range(count)][::-1])
 
     def tuple_to_mark(self) -> None:
-        self._push(_tuple(self._pop_to_mark(*_FOR_CALLS)))
+        self._push_tuple(self._pop_to_mark(*_FOR_CALLS))
+
+    def _push_tuple(self, items: list[Any]) -> None:
+        symbols = any(isinstance(item, Symbol) for item in items)
+        self.push(_Arguments(tuple(items)) if symbols else tuple(items))
 
     def append(self) -> None:
         item = self._pop()
@@ -206,14 +197,13 @@ class _Machine:
 
     def recall(self, code: str) -> None:
         value = self._memo[self._number(code)]
-        if type(value) not in (str, Name, Type) and not (
-            type(value) is Data and len(value.view) == 1
-        ):
+        is_byte = type(value) is Data and len(value.view) == 1
+        if type(value) not in (str, Name, Type) and not is_byte:
             # containers could contain themselves or grow exponentially; arrays would be copied
             raise ValueError("something other than a string is used twice")
         if type(value) is str:
             self._count_text(len(value))
-        self._push(value)
+        self.push(value)
 
     def name(self) -> None:
         name, module = self._pop(), self._pop()
@@ -223,12 +213,12 @@ class _Machine:
         self._named(self._line(), self._line())
 
     def _line(self) -> str:
-        line = bytes(self._data[self._position : self._position + 100])
-        length = line.index(b"\n") if b"\n" in line else -1
-        if length < 0:
+        ahead = bytes(self._data[self._position : self._position + 100])
+        line, end, _ = ahead.partition(b"\n")
+        if not end:
             raise ValueError(f"a name without an end at byte {self._position}")
-        self._position += length + 1
-        return line[:length].decode("utf-8")
+        self._position += len(line) + 1
+        return line.decode("utf-8")
 
     def _named(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:
@@ -236,7 +226,7 @@ class _Machine:
         if (module, name) not in NAMES:
             names = f"{printable(module)}, {printable(name)}"
             raise ValueError(f"it names {names}, and only NumPy's arrays are allowed")
-        self._push(Name(NAMES[module, name]))
+        self.push(Name(NAMES[module, name]))
 
     def _pop_arguments(self) -> tuple[Any, ...]:
         value = self._pop(_Arguments)
@@ -247,27 +237,20 @@ class _Machine:
 
     def call(self) -> None:
         arguments, function = self._pop_arguments(), self._pop(Name)
-        self._push(self._arrays.call(function, arguments))
+        self.push(self._arrays.call(function, arguments))
 
     def build(self) -> None:
         state = self._pop_arguments()
         self._stack[-1] = self._arrays.build(self._stack[-1], state)
 
 
-def _tuple(items: list[Any]) -> Any:
-    """A tuple, or ``_Arguments`` if it holds symbols."""
-    symbols = any(isinstance(item, Symbol) for item in items)
-    return _Arguments(tuple(items)) if symbols else tuple(items)
-
-
 _STOP = ord(".")
-_Instruction = Callable[[_Machine], None]
-_INSTRUCTIONS: dict[int, _Instruction] = {
+_INSTRUCTIONS: dict[int, Callable[[_Machine], None]] = {
     0x95: _Machine.frame,
-    ord("("): lambda machine: machine.constant(_MARK),
-    ord("N"): lambda machine: machine.constant(None),
-    0x88: lambda machine: machine.constant(True),
-    0x89: lambda machine: machine.constant(False),
+    ord("("): lambda machine: machine.push(_MARK),
+    ord("N"): lambda machine: machine.push(None),
+    0x88: lambda machine: machine.push(True),
+    0x89: lambda machine: machine.push(False),
     ord("K"): lambda machine: machine.number("<B"),
     ord("M"): lambda machine: machine.number("<H"),
     ord("J"): lambda machine: machine.number("<i"),
@@ -279,9 +262,9 @@ _INSTRUCTIONS: dict[int, _Instruction] = {
     ord("B"): lambda machine: machine.bytes("<I"),
     0x8E: lambda machine: machine.bytes("<Q"),
     0x96: lambda machine: machine.bytes("<Q"),
-    ord("}"): lambda machine: machine.container(dict),
-    ord("]"): lambda machine: machine.container(list),
-    ord(")"): lambda machine: machine.container(tuple),
+    ord("}"): lambda machine: machine.push({}),
+    ord("]"): lambda machine: machine.push([]),
+    ord(")"): lambda machine: machine.push(()),
     0x85: lambda machine: machine.tuple_of(1),
     0x86: lambda machine: machine.tuple_of(2),
     0x87: lambda machine: machine.tuple_of(3),
