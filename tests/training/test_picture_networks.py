@@ -143,6 +143,7 @@ def test_black_borders_are_no_dead_neurons(dataset):
     framed = dataclasses.replace(dataset, train_images=pictures)
     first = {**CONV_LIST[0], "input_shape": [24, 24]}
     net = ann.NeuralNetwork([first, *CONV_LIST[1:]])
+    net.network.layers[0].bias[...] = -0.01
     recipe = dataclasses.replace(recipe_with(epochs=1), batch_size=1, learning_rate=1e-9)
     with pytest.warns(ann.TrainingWarning, match="learnt next to nothing"):
         ann.fit(net, framed, recipe)
@@ -173,3 +174,13 @@ def test_the_checks_need_little_memory(dataset):
         assert tracemalloc.get_traced_memory()[1] < 100e6
     finally:
         tracemalloc.stop()
+
+
+def test_pictures_of_other_sides_are_refused(dataset):
+    """They have as many pixels, but the network would see them sheared."""
+    net = ann.NeuralNetwork([{**CONV_LIST[0], "input_shape": [4, 16]}, *CONV_LIST[2:]])
+    expected = "^train_images: expected images of 4x16 pixels, the input_shape of the network, got"
+    with pytest.raises(ValueError, match=f"{expected} 8x8$"):
+        ann.fit(net, dataset, recipe_with())
+    rows = dataset.train_images.reshape(len(dataset.train_images), -1)
+    ann.fit(net, dataclasses.replace(dataset, train_images=rows), recipe_with(epochs=1))
