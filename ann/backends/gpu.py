@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ann.backends.base import Array, Backend
+from ann.backends.base import Array, Backend, Formula
 from ann.backends.blas import by_columns, row_step
 from ann.errors import DeviceError
 
@@ -43,13 +43,7 @@ class GpuBackend(Backend):
     def copyto(self, array: Array, out: Array) -> None:
         self.xp.copyto(out, array, casting="unsafe")
 
-    def elementwise(
-        self,
-        function: Callable[..., Any],
-        *arrays: Any,
-        out: Array | tuple[Array, ...],
-        spare: tuple[Array, ...] = (),
-    ) -> None:
+    def elementwise(self, function: Formula, *arrays: Any, out: Any, spare: Any = ()) -> None:
         """See ``Backend``. It is one kernel, or several if CuPy cannot fuse the formula into one.
 
         The kernel is kept for later calls with the same function and numbers. Numbers are compiled
@@ -137,13 +131,7 @@ class GpuRecorder(GpuBackend):
                 graph = self._stream.end_capture()
         return graph
 
-    def elementwise(
-        self,
-        function: Callable[..., Any],
-        *arrays: Any,
-        out: Array | tuple[Array, ...],
-        spare: tuple[Array, ...] = (),
-    ) -> None:
+    def elementwise(self, function: Formula, *arrays: Any, out: Any, spare: Any = ()) -> None:
         self._running = function
         super().elementwise(function, *arrays, out=out)
         self._running = None
@@ -214,9 +202,7 @@ class _Fusing:
         return array.astype(dtype)
 
 
-def _kernel(
-    xp: Any, function: Callable[..., Any], numbers: Sequence[float | None]
-) -> Callable[..., None]:
+def _kernel(xp: Any, function: Formula, numbers: Sequence[float | None]) -> Callable[..., None]:
     """A function of a formula's outs and arrays, which CuPy compiles when it is first called.
 
     numbers: the formula's arguments, with None for each array.
@@ -241,7 +227,7 @@ def _kernel(
     return fused
 
 
-def _function_key(function: Callable[..., Any]) -> Any:
+def _function_key(function: Formula) -> Any:
     """The function, or a key that functions made by one line from the same numbers share."""
     if isinstance(function, FunctionType) and not function.__kwdefaults__:
         values = [cell.cell_contents for cell in function.__closure__ or ()]
