@@ -1,7 +1,8 @@
 """What the mathematics needs from a device. ``cpu`` and ``gpu`` do the same faster."""
 
 import itertools
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -65,6 +66,16 @@ class Backend:
     def copyto(self, array: Array, out: Array) -> None:
         """out = array, converted to the dtype of out. Conversion to integers truncates."""
         out[...] = self.xp.astype(array, out.dtype)
+
+    def split(self, vector: Array, shapes: Iterable[tuple[int, ...]]) -> list[Array]:
+        """A view (..., *shape) of the next numbers of a vector (..., P), for each shape."""
+        views, start = [], 0
+        for shape in shapes:
+            stop = start + math.prod(shape)
+            full = (*vector.shape[:-1], *shape)
+            views.append(self.xp.reshape(vector[..., start:stop], full, copy=False))
+            start = stop
+        return views
 
     def contiguous(self, array: Array, room: Array) -> Array:
         """The array, or a copy of it in ``room`` if its numbers are not in order in memory."""
