@@ -25,7 +25,6 @@ from ann.nn.layer_list import (
     input_shape,
     widest,
 )
-from ann.nn.layers import Dense
 from ann.nn.losses import get_loss
 from ann.nn.network import PIXEL_SCALE, Network, fill_inputs, size_of
 from ann.nn.rng import generator
@@ -301,11 +300,15 @@ class NeuralNetwork(SetOnce):
         )
 
     def weights_and_biases(self) -> list[tuple[Any, Any]]:
-        """Copies, as host arrays, for each layer: weights (..., I, O) and biases (..., O)."""
+        """Copies of the weights (..., I, O) and biases (..., O) of the layers that have them.
+
+        They are host arrays. The inputs of a convolution are ordered (channels, k, k).
+        """
         to_host = self.backend.to_host
-        dense = [layer for layer in self.network.layers if isinstance(layer, Dense)]
+        layers: list[Any] = [layer for layer in self.network.layers if layer.parameters]
         return [
-            (to_host(layer.weight).copy(), to_host(layer.bias)[..., 0, :].copy()) for layer in dense
+            (to_host(layer.weight).copy(), to_host(layer.bias)[..., 0, :].copy())
+            for layer in layers
         ]
 
     @property

@@ -91,6 +91,30 @@ def test_ideal_inputs_are_taken_for_their_classes(backend, activation, committee
     np.testing.assert_array_equal(backend.to_host(net.parameters), before)
 
 
+@pytest.mark.parametrize("committee", [1, 3])
+def test_feature_maps_by_their_formula(backend, committee, rng):
+    layers = [
+        {"type": "conv2d", "filters": 4, "kernel": 3, "activation": "relu", "input_shape": [8, 8]},
+        {"type": "max_pool2d", "size": 2},
+        {"type": "conv2d", "filters": 5, "kernel": 2, "activation": "tanh"},
+        {"output_dim": 3, "activation": "softmax"},
+    ]
+    net = ann.NeuralNetwork(layers, device=backend, committee=committee)
+    image = rng.integers(0, 256, 64, dtype=np.uint8)
+    first, second = inspection.feature_maps(net, image)
+    weight = net.weights_and_biases()[0][0].reshape(-1, 9, 4)[0]
+    for row, column in np.ndindex(6, 6):
+        window = image.reshape(8, 8)[row : row + 3, column : column + 3].reshape(9) / 255
+        expected = np.maximum(window @ weight, 0)
+        np.testing.assert_allclose(first[:, row, column], expected, rtol=1e-4, atol=1e-6)
+    assert second.shape == (5, 2, 2) and np.abs(second).max() < 1
+
+
+def test_a_dense_network_has_no_feature_maps():
+    net = network_of(ann.get_backend("cpu"), 64, 5, 3)
+    assert inspection.feature_maps(net, np.zeros(64, np.uint8)) == []
+
+
 @pytest.fixture
 def changes():
     return {change.name.split(",")[0]: change for change in inspection.changes()}
