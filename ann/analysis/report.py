@@ -144,8 +144,12 @@ def _weights(tested: _Tested) -> Section:
     network = tested.network
     weight, _ = network.weights_and_biases()[0]
     weight = weight.reshape(-1, *weight.shape[-2:])[0]
+    shape = tested.dataset.test_images.shape[1:]
+    if "type" in network.layer_list[0]:  # kernels; those of several channels, one below the other
+        side = network.layer_list[0].get("kernel", weight.shape[0])
+        shape = (weight.shape[0] // side, side)
     member = " of the first member" if network.committee > 1 else ""
-    figure = figure_of_weights(weight, tested.dataset.test_images.shape[1:])
+    figure = figure_of_weights(weight, shape)
     return Section(
         "First-layer weights",
         f"The weights of {min(64, weight.shape[1])} of the {weight.shape[1]:,} neurons in the "

@@ -17,6 +17,7 @@ import numpy as np
 from ann.backends.base import Array, Backend
 from ann.backends.blas import Call, prepare_axpby, prepare_matmul, processors
 from ann.backends.elementwise import BY_NAME, prepare
+from ann.backends.windows import windows_of
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -65,6 +66,9 @@ class CpuRecorder(Backend):
 
     def copyto(self, array: Array, out: Array) -> None:
         self.xp.run(partial(np.copyto, out, array, casting="unsafe"))
+
+    def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
+        self.copyto(windows_of(np, pictures, stride, like=out), out=out)
 
     def call(self, function: Callable[[], None]) -> None:
         self.xp.run(function)

@@ -32,7 +32,7 @@ def trained(processes, recipe, data, backend=None, **options):
     return network.backend.to_host(network.parameters).copy(), reports
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [pytest.param(2, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("name", CASES)
 def test_the_same_training_as_alone(data, name, size):
     recipe = CASES[name]
