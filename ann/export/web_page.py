@@ -13,7 +13,6 @@ import numpy as np
 
 from ann.backends.tracer import Operation, Symbol
 from ann.data.catalog import DIGITS, class_names
-from ann.export.contents import refuse_pictures
 from ann.export.formula import OPERATIONS, translate
 from ann.neural_network import NeuralNetwork
 from ann.nn.activations import get_activation
@@ -37,7 +36,6 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
         ValueError: its images are not square, it has a single output, or an activation cannot be
             translated into JavaScript.
     """
-    refuse_pictures(network, "a page")
     side = math.isqrt(network.input_dim)
     shape = input_shape(network.layer_list)
     if shape not in ((side * side,), (1, side, side)):

@@ -7,7 +7,6 @@ import pytest
 
 import ann
 from ann.export.onnx import onnx_bytes
-from ann.export.web_page import web_page
 from ann.files.model_file import read_model
 from ann.files.model_schema import check_contents, checksum
 from ann.files.safetensors import to_safetensors
@@ -97,11 +96,8 @@ def test_a_network_too_wide_for_the_self_test_is_refused(contents):
 
 
 def test_what_cannot_hold_convolution_says_so(contents):
-    net = ann.NeuralNetwork(CONV_LIST)
     with pytest.raises(ValueError, match="layer 1: ONNX, for a committee, cannot hold conv2d yet"):
         onnx_bytes(ann.NeuralNetwork(CONV_LIST, committee=2))
-    with pytest.raises(ValueError, match="layer 1: a page cannot hold conv2d yet"):
-        web_page(net)
     with pytest.raises(ValueError, match="safetensors files cannot hold layers for pictures yet"):
         to_safetensors(contents)
 
