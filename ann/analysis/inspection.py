@@ -93,6 +93,23 @@ def ideal_inputs(network: NeuralNetwork, most: int = 1000) -> np.ndarray:
     return images
 
 
+def first_weights(network: NeuralNetwork, shape: tuple[int, ...]) -> np.ndarray:
+    """The weights of the first layer that has any, as pictures (N, height, width).
+
+    There is one for each neuron of a dense layer, or for each channel of each filter of a
+    convolution; for a committee, those of the first network. ``shape`` is that of an image.
+    """
+    for layer in network.network.layers:
+        if layer.parameters:
+            break
+        shape = layer.output_shape[1:]  # of pooling
+    if isinstance(layer, Conv2D):
+        shape = layer.kernel, layer.kernel
+    weight, _ = network.weights_and_biases()[0]
+    matrix = weight.reshape(-1, *weight.shape[-2:])[0]
+    return np.asarray(matrix.T.reshape(-1, *shape))
+
+
 def feature_maps(network: NeuralNetwork, image: np.ndarray) -> list[np.ndarray]:
     """What each filter of each convolution sees in an image (I,) of uint8 pixels.
 

@@ -9,6 +9,8 @@ import ann
 from ann.analysis import inspection
 from support.networks import network_of
 
+CONV = {"type": "conv2d", "filters": 4, "kernel": 3, "activation": "relu"}
+
 
 @given(st.integers(0, 10**6))
 def test_calibration_against_a_loop(seed):
@@ -94,7 +96,7 @@ def test_ideal_inputs_are_taken_for_their_classes(backend, activation, committee
 @pytest.mark.parametrize("committee", [1, 3])
 def test_feature_maps_by_their_formula(backend, committee, rng):
     layers = [
-        {"type": "conv2d", "filters": 4, "kernel": 3, "activation": "relu", "input_shape": [8, 8]},
+        CONV | {"input_shape": [8, 8]},
         {"type": "max_pool2d", "size": 2},
         {"type": "conv2d", "filters": 5, "kernel": 2, "activation": "tanh"},
         {"output_dim": 3, "activation": "softmax"},
@@ -108,6 +110,28 @@ def test_feature_maps_by_their_formula(backend, committee, rng):
         expected = np.maximum(window @ weight, 0)
         np.testing.assert_allclose(first[:, row, column], expected, rtol=1e-4, atol=1e-6)
     assert second.shape == (5, 2, 2) and np.abs(second).max() < 1
+
+
+@pytest.mark.parametrize("committee", [1, 3])
+@pytest.mark.parametrize(
+    ("first", "shape", "count"),
+    [
+        ({"output_dim": 7, "activation": "relu", "input_dim": 96}, (8, 12), 7),
+        ({"type": "average_pool2d", "size": 2, "input_shape": [8, 12]}, (4, 6), 2),
+        (CONV | {"input_shape": [8, 12]}, (3, 3), 4),
+        (CONV | {"input_shape": [2, 6, 8]}, (3, 3), 8),  # two channels for each filter
+    ],
+    ids=["dense", "pooled", "convolution", "channels"],
+)
+def test_first_weights_are_pictures(first, shape, count, committee):
+    layers = [first, {"output_dim": 2, "activation": "softmax"}]
+    net = ann.NeuralNetwork(layers, committee=committee)
+    weights = inspection.first_weights(net, (8, 12))
+    assert weights.shape == (count, *shape)
+    matrix, _ = net.member(0).weights_and_biases()[0]
+    size = weights[0].size
+    np.testing.assert_array_equal(weights[0].ravel(), matrix[:size, 0])
+    np.testing.assert_array_equal(weights[-1].ravel(), matrix[-size:, -1])
 
 
 def test_a_dense_network_has_no_feature_maps():

@@ -81,7 +81,7 @@ def network():
 def convolutional():
     """Trained for a few seconds."""
     data = ann.load_dataset("mnist")
-    hidden = ("conv8x5", "pool2", "conv12x3", "average2", 32)
+    hidden = ("conv8x5", "pool2", "conv16x3", "average2", 32)
     recipe = ann.Recipe(hidden=hidden, activation="relu", output_activation="softmax", epochs=1)
     net = ann.NeuralNetwork(recipe.layer_list(784, 10), recipe.loss)
     part = data.train_images[:20_000], data.train_labels[:20_000]
@@ -211,7 +211,7 @@ def test_feature_maps_while_drawing(page, convolutional):
             Array.from(layer.querySelectorAll("canvas"), canvas => [canvas.width, canvas.height])])"""
     assert browser.execute_script(sizes) == [
         ["Layer 1: 8 relu filters, and where each responds", [[24, 24]] * 8],
-        ["Layer 3: 12 relu filters, and where each responds", [[10, 10]] * 12],
+        ["Layer 3: 16 relu filters, and where each responds", [[10, 10]] * 16],
         ["Layer 5: 32 relu", [[8, 4]]],
         ["Layer 6: 10 softmax", [[6, 2]]],
     ]
@@ -234,8 +234,9 @@ def test_feature_maps_while_drawing(page, convolutional):
     frame(browser)
     assert not any(map(any, browser.execute_script(opacity)))
     if folder := os.environ.get("ANN_PICTURES"):
-        draw(browser, DIGITS["3"])
-        browser.save_screenshot(f"{folder}/feature_maps.png")
+        wide(browser, height=1150)
+        draw(browser, DIGITS["2"])
+        browser.find_element("class name", "inside").screenshot(f"{folder}/feature_maps.png")
 
 
 @pytest.mark.parametrize("kind", ["mouse", "touch"])
