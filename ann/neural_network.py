@@ -18,14 +18,13 @@ from ann.files.atomic import write_atomically
 from ann.files.model_file import read_model
 from ann.files.model_schema import max_self_test_images
 from ann.nn.layer_list import (
-    LAYER_KEYS,
     build_layers,
     check_layer_list,
     describe_layers,
     input_shape,
-    widest,
+    widths,
+    without_arrays,
 )
-from ann.nn.layers import Dense
 from ann.nn.losses import get_loss
 from ann.nn.network import PIXEL_SCALE, Network, fill_inputs, size_of
 from ann.nn.rng import generator
@@ -170,7 +169,7 @@ class NeuralNetwork(SetOnce):
     @property
     def chunk(self) -> int:
         """The number of images in a forward pass."""
-        return max(1, min(CHUNK, _NUMBERS // (self.committee * widest(self._layer_list))))
+        return max(1, min(CHUNK, _NUMBERS // (self.committee * max(widths(self._layer_list)))))
 
     @property
     def seeds(self) -> range:
@@ -286,11 +285,12 @@ class NeuralNetwork(SetOnce):
 
     def to_bytes(self) -> bytes:
         """The contents of its model file. Raises ValueError if ``load_model`` could not read them."""
-        if any("type" in spec for spec in self._layer_list):
-            raise ValueError("model files cannot hold convolutional networks yet")
+        arrays = iter(self.weights_and_biases())
         layers = []
-        for spec, (weight, bias) in zip(self._layer_list, self.weights_and_biases(), strict=True):
-            layers.append({**spec, "weight": weight, "bias": bias})
+        for spec in self._layer_list:
+            layers.append(dict(spec))
+            if "activation" in spec:  # pooling has none, and no weights
+                layers[-1]["weight"], layers[-1]["bias"] = next(arrays)
         images = self.self_test_images
         if images is None:
             random, shape = generator(self.seed, "examples"), (SELF_TEST_IMAGES, self.input_dim)
@@ -301,11 +301,15 @@ class NeuralNetwork(SetOnce):
         )
 
     def weights_and_biases(self) -> list[tuple[Any, Any]]:
-        """Copies, as host arrays, for each layer: weights (..., I, O) and biases (..., O)."""
+        """Copies of the weights (..., I, O) and biases (..., O) of the layers that have them.
+
+        They are host arrays. The inputs of a convolution are ordered (channels, k, k).
+        """
         to_host = self.backend.to_host
-        dense = [layer for layer in self.network.layers if isinstance(layer, Dense)]
+        layers: list[Any] = [layer for layer in self.network.layers if layer.parameters]
         return [
-            (to_host(layer.weight).copy(), to_host(layer.bias)[..., 0, :].copy()) for layer in dense
+            (to_host(layer.weight).copy(), to_host(layer.bias)[..., 0, :].copy())
+            for layer in layers
         ]
 
     @property
@@ -397,7 +401,7 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
     backend = get_backend(device)
     contents, path = read_model(path), printable_path(path)
     test = contents["examples"]
-    specs = [{key: layer[key] for key in LAYER_KEYS} for layer in contents["layers"]]
+    specs = [without_arrays(layer) for layer in contents["layers"]]
     try:
         right = not test or self_test.passes_self_test(contents)  # before a large network is built
         if right:

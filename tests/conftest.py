@@ -1,5 +1,6 @@
 """The fixtures that tests of several rooms use."""
 
+import gc
 import os
 import signal
 import sys
@@ -28,6 +29,12 @@ def pytest_collection_modifyitems(items):
     """Of several workers, none should be left with a long test at the end: the slow ones come first."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_collection_finish():
+    """The garbage collector need not look again at what is imported; some tests call it often."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=BACKENDS)

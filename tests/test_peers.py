@@ -21,6 +21,7 @@ from support import optional
 from support.networks import network_of
 
 torch = optional("torch")
+torch.set_num_threads(1)  # for products this small, threads that wait cost the most
 
 
 class ScaledTanh(torch.nn.Module):

@@ -6,6 +6,7 @@ import numpy as np
 
 from ann.backends.base import Array, Backend
 from ann.backends.recorder import CpuRecorder
+from ann.backends.windows import windows_of
 
 
 class CpuBackend(Backend):
@@ -16,6 +17,9 @@ class CpuBackend(Backend):
 
     def copyto(self, array: Array, out: Array) -> None:
         np.copyto(out, array, casting="unsafe")
+
+    def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
+        self.copyto(windows_of(np, pictures, stride, like=out), out=out)
 
     def recorder(self) -> Backend:
         return CpuRecorder(self.description)

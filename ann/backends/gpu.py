@@ -13,6 +13,7 @@ import numpy as np
 
 from ann.backends.base import Array, Backend, Formula
 from ann.backends.blas import by_columns, row_step
+from ann.backends.windows import windows_of
 from ann.errors import DeviceError
 
 # The first with reshape(copy=); keep in step with pyproject.toml
@@ -40,6 +41,9 @@ class GpuBackend(Backend):
 
     def copyto(self, array: Array, out: Array) -> None:
         self.xp.copyto(out, array, casting="unsafe")
+
+    def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
+        self.copyto(windows_of(self.xp, pictures, stride, like=out), out=out)
 
     def elementwise(self, function: Formula, *arrays: Any, out: Any, spare: Any = ()) -> None:
         """See ``Backend``. It is one kernel, or several if CuPy cannot fuse the formula into one.

@@ -17,6 +17,7 @@ import numpy as np
 from ann.backends.base import Array, Backend, Formula
 from ann.backends.blas import Call, prepare_axpby, prepare_matmul, processors
 from ann.backends.elementwise import BY_NAME, prepare
+from ann.backends.windows import windows_of
 
 # Elementwise work on this many elements is split among processors; handing it over takes 0.1 ms
 SHARED = 500_000
@@ -51,6 +52,9 @@ class CpuRecorder(Backend):
 
     def copyto(self, array: Array, out: Array) -> None:
         self.xp.run(partial(np.copyto, out, array, casting="unsafe"))
+
+    def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
+        self.copyto(windows_of(np, pictures, stride, like=out), out=out)
 
     def call(self, function: Callable[[], None]) -> None:
         self.xp.run(function)

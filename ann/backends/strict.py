@@ -60,7 +60,7 @@ class StrictBackend(Backend):
 
     def to_host(self, array: Array) -> np.ndarray:
         assert array.device == DEVICE
-        return np.array(array.to_device(HOST), copy=True)
+        return np.asarray(array.to_device(HOST)).copy()
 
 
 def strict_backend() -> StrictBackend:

@@ -5,15 +5,11 @@ import signal
 import sys
 import warnings
 from contextlib import suppress
-from pathlib import Path
 from typing import NoReturn
 
+from ann.cli.commands import INSTALLED, ROOT, localized
 from ann.cli.output import protect_streams, warn
 from ann.errors import TrainingWarning
-
-_PACKAGE = Path(__file__).resolve().parent.parent
-INSTALLED = (_PACKAGE / "share").is_dir()  # from a wheel, which has the programs there
-ROOT = _PACKAGE / "share" if INSTALLED else _PACKAGE.parent  # has scripts/ and data/results/
 
 # The number of processes, as MPICH and Open MPI tell each of them
 _SIZES = (os.environ.get(name, "") for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE"))
@@ -32,7 +28,7 @@ def start() -> None:
     _share_processors()
     if str(ROOT / "scripts") not in sys.path:  # python -P, -I and -m omit it
         sys.path.insert(0, str(ROOT / "scripts"))
-    warnings.showwarning = _show_warning
+    warnings.showwarning = lambda message, *rest, **options: warn(localized(f"warning: {message}"))
     # Even with python -W error, our warnings are printed and never end a training
     warnings.simplefilter("default", RuntimeWarning)
     warnings.simplefilter("always", TrainingWarning)
@@ -56,12 +52,6 @@ def exit_early(line: str, code: int = 1) -> NoReturn:
     if PROCESSES > 1 and hasattr(signal, "SIGKILL"):
         os.kill(os.getpid(), signal.SIGKILL)
     os._exit(code)
-
-
-def _show_warning(message: Warning | str, *rest: object, **options: object) -> None:
-    from ann.cli.commands import localized  # which needs this module
-
-    warn(localized(f"warning: {message}"))
 
 
 def _interrupted(*signal_and_frame: object) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Commands that a program prints for its user to run next."""
+"""Commands that a program prints for its user to run next. It needs only the standard library."""
 
 import os
 import re
@@ -7,7 +7,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from ann.cli.bootstrap import INSTALLED, ROOT
+_PACKAGE = Path(__file__).resolve().parent.parent
+INSTALLED = (_PACKAGE / "share").is_dir()  # from a wheel, which has the programs there
+ROOT = _PACKAGE / "share" if INSTALLED else _PACKAGE.parent  # has scripts/ and data/results/
 
 
 def command(program: str, *words: object) -> str:

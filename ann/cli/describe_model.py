@@ -31,10 +31,10 @@ def describe_model(path: Path) -> str:
     """
     contents = read_model(path)
     layers, recipe, examples = contents["layers"], contents["recipe"], contents["examples"]
-    leading = layers[0]["bias"].shape[:-1]
+    leading = layers[-1]["bias"].shape[:-1]
     committee = f"committee of {leading[0]}, each " if leading else ""
-    activations = ", ".join(layer["activation"] for layer in layers)
-    arrays = [layer[key] for layer in layers for key in ("weight", "bias")]
+    activations = ", ".join(layer["activation"] for layer in layers if "activation" in layer)
+    arrays = [layer[key] for layer in layers for key in ("weight", "bias") if key in layer]
     size = sum(array.size for array in arrays)
     smallest = min(array.min() for array in arrays)
     largest = max(array.max() for array in arrays)

@@ -13,8 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ann._version import __version__
-from ann.cli.bootstrap import INSTALLED, ROOT
-from ann.cli.commands import localized
+from ann.cli.commands import INSTALLED, ROOT, localized
 from ann.cli.errors import one_line_errors
 from ann.cli.suggestions import suggestion
 from ann.data.catalog import SOURCES

@@ -12,7 +12,7 @@ from typing import Any
 from ann._version import __version__
 from ann.analysis.metrics import summarize
 from ann.backends.base import Backend
-from ann.cli.bootstrap import INSTALLED, ROOT
+from ann.cli.commands import INSTALLED, ROOT
 from ann.data.datasets import Dataset
 from ann.errors import AnnError
 from ann.files.atomic import read_regular, write_atomically

@@ -9,7 +9,7 @@ from ann.nn.network import PIXEL_SCALE
 
 
 def weights_and_biases(network: NeuralNetwork) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The weights (..., I, O) and biases (..., O) of each layer, host arrays of float32."""
+    """The weights (..., I, O) and biases (..., O) of the layers with weights, host arrays of float32."""
     pairs = network.weights_and_biases()
     return [(weight.astype(np.float32), bias.astype(np.float32)) for weight, bias in pairs]
 
@@ -24,3 +24,10 @@ def about(network: NeuralNetwork) -> dict[str, Any]:
         "preprocessing": {"scale": PIXEL_SCALE},
         "recipe": network.recipe,
     }
+
+
+def refuse_pictures(network: NeuralNetwork, what: str) -> None:
+    """Raise ValueError if a network has layers for pictures, which ``what`` cannot hold."""
+    for number, layer in enumerate(network.layer_list, start=1):
+        if "type" in layer:
+            raise ValueError(f"layer {number}: {what} cannot hold {layer['type']} yet")

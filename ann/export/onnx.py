@@ -1,17 +1,21 @@
 """A network as an ONNX model, for other runtimes."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ann.backends.tracer import Operation
 from ann.errors import require
-from ann.export.contents import about, weights_and_biases
+from ann.export.contents import about, refuse_pictures, weights_and_biases
 from ann.export.formula import OPERATIONS, translate
 from ann.neural_network import NeuralNetwork
 from ann.nn.activations import get_activation
+from ann.nn.convolution import Conv2D
+from ann.nn.layers import ActivationLayer
 from ann.nn.network import PIXEL_SCALE
+from ann.nn.pooling import MaxPool2D
 
 _OPSET = 17  # of 2022, which older runtimes support
 
@@ -21,17 +25,27 @@ def onnx_bytes(network: NeuralNetwork) -> bytes:
 
     Raises:
         ImportError: onnx is not installed.
-        ValueError: an activation cannot be translated into ONNX nodes.
+        ValueError: an activation cannot be translated into ONNX nodes, or it is a committee of
+            networks with layers for pictures.
     """
+    if network.committee > 1:
+        refuse_pictures(network, "ONNX, for a committee,")
     onnx = require("onnx", "export", "this format needs onnx")
     graph = _Graph(onnx)
     x = graph.node("Cast", "pixels", to=onnx.TensorProto.FLOAT)
     x = graph.node("Mul", x, graph.number(PIXEL_SCALE))
-    for layer, (weight, bias) in zip(network.layer_list, weights_and_biases(network), strict=True):
-        x = graph.node("MatMul", x, graph.constant(weight))
-        x = graph.node("Add", x, graph.constant(bias[..., None, :]))
-        activation = get_activation(layer["activation"])
-        x = translate(activation, "ONNX", x, graph.number, graph.operation)
+    arrays = iter(weights_and_biases(network))
+    built = [layer for layer in network.network.layers if not isinstance(layer, ActivationLayer)]
+    for spec, layer in zip(network.layer_list, built, strict=True):
+        if "type" in spec:
+            x = _picture_layer(graph, layer, x, arrays)
+        else:
+            weight, bias = next(arrays)
+            x = graph.node("MatMul", x, graph.constant(weight))
+            x = graph.node("Add", x, graph.constant(bias[..., None, :]))
+        if "activation" in spec:
+            activation = get_activation(spec["activation"])
+            x = translate(activation, "ONNX", x, graph.number, graph.operation)
     if network.committee > 1:
         x = graph.node("ReduceMean", x, axes=[0], keepdims=0)
     graph.node("Identity", x, output="outputs")
@@ -48,6 +62,31 @@ def onnx_bytes(network: NeuralNetwork) -> bytes:
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
     return data
+
+
+def _picture_layer(graph: "_Graph", layer: Any, x: str, arrays: Iterator[Any]) -> str:
+    """Nodes for convolution or pooling, from rows to rows; returns the name of the result."""
+    x = graph.node("Reshape", x, graph.constant(np.array([-1, *layer.input_shape])))
+    if isinstance(layer, Conv2D):
+        weight, bias = next(arrays)
+        channels, *sides = layer.input_shape
+        zeros = [padded - side for padded, side in zip(layer.padded, sides, strict=True)]
+        before = [count // 2 for count in zeros]
+        after = [count - first for count, first in zip(zeros, before, strict=True)]
+        shape = layer.filters, channels, layer.kernel, layer.kernel
+        x = graph.node(
+            "Conv",
+            x,
+            graph.constant(np.ascontiguousarray(weight.T).reshape(shape)),
+            graph.constant(bias),
+            strides=[layer.stride] * 2,
+            pads=[*before, *after],
+        )
+    else:
+        kind = "MaxPool" if isinstance(layer, MaxPool2D) else "AveragePool"
+        sides = [layer.size] * 2
+        x = graph.node(kind, x, kernel_shape=sides, strides=sides)
+    return graph.node("Flatten", x)
 
 
 class _Graph:

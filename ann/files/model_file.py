@@ -3,10 +3,11 @@ Writing it is atomic. Reading it executes nothing (see ``pickle.reader``) and ch
 
 The dict has these keys:
 
-- ``format``: "ann-mlp"; ``version``: 3;
+- ``format``: "ann-mlp"; ``version``: 3, or 4 for networks with convolution or pooling;
 - ``layers``: a list of dicts with ``input_dim``, ``output_dim``, ``activation``, ``weight`` (I, O)
   and ``bias`` (O,), little-endian float32; in a committee of K networks, K at least 2, ``weight``
-  is (K, I, O) and ``bias`` (K, O);
+  is (K, I, O) and ``bias`` (K, O); layers for pictures are as in a layer list, with ``weight`` and
+  ``bias`` if they learn;
 - ``loss``; ``preprocessing``, a dict whose ``scale`` times a uint8 pixel is an input; ``seed``;
 - ``recipe``: a dict of the hyperparameters, or None;
 - ``examples``: the self-test, a dict of ``images`` (M, I), uint8, and ``outputs`` (M, O), or None;
@@ -26,7 +27,13 @@ import numpy as np
 
 from ann.errors import ModelFileError, printable_path
 from ann.files.atomic import read_regular
-from ann.files.model_schema import FORMAT, VERSION, ModelContentsError, check_contents, checksum
+from ann.files.model_schema import (
+    FORMAT,
+    ModelContentsError,
+    check_contents,
+    checksum,
+    version_of,
+)
 from ann.files.pickle.reader import read_pickle
 from ann.files.pickle.values import check_depth, is_plain
 from ann.files.safetensors import from_safetensors
@@ -61,11 +68,14 @@ def to_bytes(
             holds values that are not plain.
     """
     with np.errstate(all="ignore"):  # too large numbers become infinite and are refused below
-        arrays = [{key: layer[key].astype("<f4") for key in ("weight", "bias")} for layer in layers]
+        layers = [
+            layer | {key: layer[key].astype("<f4") for key in ("weight", "bias") if key in layer}
+            for layer in layers
+        ]
     contents = {
         "format": FORMAT,
-        "version": VERSION,
-        "layers": [layer | each for layer, each in zip(layers, arrays, strict=True)],
+        "version": version_of(layers),
+        "layers": layers,
         "loss": loss,
         "preprocessing": {"scale": pixel_scale},
         "seed": seed,
@@ -145,8 +155,9 @@ def _interned(value: Any) -> Any:
 
 def parameter_vector(contents: dict[str, Any]) -> tuple[int, np.ndarray]:
     """The number of members, and their parameters in the order of ``NeuralNetwork.parameters``."""
-    leading = contents["layers"][0]["bias"].shape[:-1]
-    arrays = [layer[key] for key in ("weight", "bias") for layer in contents["layers"]]
+    leading = contents["layers"][-1]["bias"].shape[:-1]
+    layers = [layer for layer in contents["layers"] if "weight" in layer]
+    arrays = [layer[key] for key in ("weight", "bias") for layer in layers]
     rows = [array.reshape(*leading, -1) for array in arrays]
     with np.errstate(all="ignore"):
         vector = np.concatenate(rows, axis=-1, dtype=np.float32, casting="same_kind")

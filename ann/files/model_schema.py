@@ -13,13 +13,22 @@ import numpy as np
 from ann.errors import printable
 from ann.files.pickle.values import is_plain
 from ann.nn.activations import ACTIVATIONS, known_activations
-from ann.nn.layer_list import LAYER_KEYS, check_layer_list
+from ann.nn.layer_list import (
+    build_layers,
+    check_layer_list,
+    input_shape,
+    widths,
+    without_arrays,
+)
+from ann.nn.layers import ActivationLayer
 from ann.nn.losses import LOSSES, get_loss
 
 FORMAT, VERSION = "ann-mlp", 3
+PICTURE_VERSION = 4  # of networks with convolution or pooling
 _MAX_IMAGES = 16  # of the self-test
 _MAX_DIM = 2**20  # inputs or outputs of a layer
 _MAX_WIDTH = 2**21  # the same, summed over a committee's members
+_MAX_WINDOWS = 2**24  # numbers that a layer for pictures stores for one image, for all members
 _MAX_MEMBER_LAYERS = 2**22  # layers, summed over a committee's members
 _MAX_LAYER_OUTPUTS = 2**20  # numbers that one layer computes in the self-test
 _MAX_OUTPUTS = 2**23  # numbers that all layers compute in the self-test
@@ -30,6 +39,12 @@ _PREPROCESSING = repr({"scale": 1.0 / 255.0})
 
 class ModelContentsError(ValueError):
     """A file of this program cannot be used, because of its contents or its checksum."""
+
+
+def version_of(layers: Any) -> int:
+    """The version of a model file with these layers."""
+    pictures = type(layers) is list and any(type(one) is dict and "type" in one for one in layers)
+    return PICTURE_VERSION if pictures else VERSION
 
 
 def checksum(contents: dict[str, Any]) -> str:
@@ -60,8 +75,9 @@ def check_contents(contents: Any, *, with_checksum: bool = True) -> None:
     named = type(contents) is dict and type(contents.get("format")) is str
     expect(named and contents["format"] == FORMAT, f"its format is not {FORMAT!r}")
     version = contents.get("version")
-    found = f"its version is {printable(version)}, expected {VERSION}; update ann if it is later"
-    expect(type(version) is int and version == VERSION, found)
+    expected = version_of(contents.get("layers"))
+    found = f"its version is {printable(version)}, expected {expected}; update ann if it is later"
+    expect(type(version) is int and version == expected, found)
     check_keys("it", contents, {*_FIELDS, "sha256"})
     if with_checksum:
         check_checksum(contents, contents)
@@ -107,14 +123,25 @@ def _check_fields(contents: dict[str, Any]) -> None:
     expect(type(layers) is list, "layers is not a list")
     members: set[tuple[int, ...]] = set()
     for number, layer in enumerate(layers, start=1):
-        _check_layer(f"layer {number}", layer, members)
-    specs = check_layer_list([{key: layer[key] for key in LAYER_KEYS} for layer in layers])
+        if type(layer) is dict and "type" in layer:
+            _check_values(f"layer {number}", layer)
+        else:
+            _check_layer(f"layer {number}", layer, members)
+    specs = check_layer_list([without_arrays(layer) for layer in layers])
     get_loss(loss, specs[-1]["activation"])
+    built = [layer for layer in build_layers(specs) if not isinstance(layer, ActivationLayer)]
+    for number, (layer, spec, found) in enumerate(zip(built, specs, layers, strict=True), start=1):
+        if "type" in spec:
+            shapes = {one.name: one.shape for one in layer.parameters}
+            check_keys(f"layer {number}", found, {*spec, *shapes})
+            if shapes:
+                sizes = shapes["weight"]
+                _check_arrays(f"layer {number}", found, sizes, members)
     committee = math.prod(*members)
-    widest = max(max(layer["input_dim"], layer["output_dim"]) for layer in layers)
+    most = _MAX_WIDTH if version_of(layers) == VERSION else _MAX_WINDOWS
     together = "its members together have"
-    too_wide = f"{together} layers of more than {_MAX_WIDTH} numbers"
-    expect(widest * committee <= _MAX_WIDTH, too_wide)
+    too_wide = f"{together} layers of more than {most} numbers"
+    expect(max(widths(specs)) * committee <= most, too_wide)
     too_many = f"{together} more than {_MAX_MEMBER_LAYERS} layers"
     expect(committee * len(layers) <= _MAX_MEMBER_LAYERS, too_many)
     expect(seed + committee - 1 < 2**63, "the seed of its last member is not below 2^63")
@@ -134,6 +161,27 @@ def _check_layer(name: str, layer: Any, members: set[tuple[int, ...]]) -> None:
     expect(whole, f"{name}: input_dim or output_dim is not a whole number")
     in_range = min(sizes) >= 1 and max(sizes) <= _MAX_DIM
     expect(in_range, f"{name}: input_dim or output_dim is not from 1 to {_MAX_DIM}")
+    _check_arrays(name, layer, sizes, members)
+
+
+def _check_values(name: str, layer: dict[str, Any]) -> None:
+    """Check the values of a layer for pictures, as far as ``check_layer_list`` does not."""
+    for key, value in without_arrays(layer).items():
+        shape = key == "input_shape" and type(value) is list and len(value) <= 3
+        for one in value if shape else [value]:
+            plain = type(one) is str or (type(one) is int and 1 <= one <= _MAX_DIM)
+            expect(plain, f"{name}: {printable(key)} is {printable(one)}")
+    activation = layer.get("activation", "identity")
+    if activation not in ACTIVATIONS:
+        raise ModelContentsError(
+            f"{name}: unknown activation {printable(activation)}; known: {known_activations()}"
+        )
+
+
+def _check_arrays(
+    name: str, layer: dict[str, Any], sizes: tuple[int, ...], members: set[tuple[int, ...]]
+) -> None:
+    """Check the weights and biases of a layer, (..., I, O) and (..., O) for sizes (I, O)."""
     for key, shape in (("weight", sizes), ("bias", sizes[1:])):
         array = layer[key]
         expect(isinstance(array, np.ndarray), f"{name}: {key} is not an array")
@@ -156,8 +204,8 @@ def _check_layer(name: str, layer: Any, members: set[tuple[int, ...]]) -> None:
 
 def max_self_test_images(layers: list[dict[str, Any]], committee: int) -> int:
     """The most images in the self-test of these layers: 16, or fewer where they would take long."""
-    outputs = [layer["output_dim"] for layer in layers]
-    widest: int = max(layers[0]["input_dim"], *outputs)
+    inputs, *outputs = widths(layers)
+    widest: int = max(inputs, *outputs)
     by_layer: int = _MAX_LAYER_OUTPUTS // (committee * widest)
     by_network: int = _MAX_OUTPUTS // (committee * sum(outputs))
     return max(1, min(_MAX_IMAGES, by_layer, by_network))
@@ -169,8 +217,8 @@ def _check_self_test(contents: dict[str, Any]) -> None:
         return
     keys = {"images", "outputs"}
     expect(type(test) is dict and set(test) == keys, "examples: expected images, outputs")
-    most = max_self_test_images(layers, math.prod(layers[0]["bias"].shape[:-1]))
-    inputs, outputs = layers[0]["input_dim"], layers[-1]["output_dim"]
+    most = max_self_test_images(layers, math.prod(layers[-1]["bias"].shape[:-1]))
+    inputs, outputs = math.prod(input_shape(layers)), layers[-1]["output_dim"]
     for name, kind, size in (("images", "|u1", inputs), ("outputs", "<f4", outputs)):
         array = test[name]
         right = isinstance(array, np.ndarray) and array.ndim == 2 and array.dtype.str == kind

@@ -26,6 +26,7 @@ from ann.files.model_schema import (
     check_keys,
     checksum,
     expect,
+    version_of,
 )
 from ann.files.pickle.values import check_depth
 from ann.files.self_test import passes_self_test
@@ -44,6 +45,10 @@ def to_safetensors(contents: dict[str, Any]) -> bytes:
         ImportError: safetensors is not installed.
         ValueError: it could not be read back: the header would be too large.
     """
+    if version_of(contents["layers"]) != VERSION:
+        raise ValueError(
+            "safetensors files cannot hold layers for pictures yet; save a .pickle file"
+        )
     safetensors = require("safetensors.numpy", "export", "this format needs safetensors")
     tensors: dict[str, np.ndarray] = {}
     for number, layer in enumerate(contents["layers"]):

@@ -10,6 +10,8 @@ import numpy as np
 
 from ann.backends.select import get_backend
 from ann.nn.activations import get_activation
+from ann.nn.layer_list import build_layers, without_arrays
+from ann.nn.layers import ActivationLayer, Layer
 from ann.nn.losses import get_loss
 
 TOLERANCE = 0.01  # largest error of an output, relative to the largest output or 1
@@ -69,18 +71,46 @@ def _outputs(contents: dict[str, Any], images: np.ndarray) -> np.ndarray:
     """Images (N, I) -> outputs (N, O): y = f(x W + b) layer by layer, then the committee's mean."""
     backend, last = get_backend("cpu"), contents["layers"][-1]
     x = images.astype(np.float32) * np.float32(contents["preprocessing"]["scale"])
-    for layer in contents["layers"]:
-        weight, bias = layer["weight"], layer["bias"]
-        z = np.repeat(bias[..., np.newaxis, :].astype(np.float32), len(images), axis=-2)
-        for rows, columns in _pieces(weight):
-            piece = np.ascontiguousarray(weight[..., rows, columns], dtype=np.float32)
-            backend.matmul(x[..., rows], piece, out=z[..., columns], beta=1.0)
-        name = layer["activation"]
-        is_last = layer is last
-        activation = get_loss(contents["loss"], name).output if is_last else get_activation(name)
-        activation.forward(backend, z, out=z)
-        x = z
-    return np.asarray(x.mean(axis=0)) if bias.ndim == 2 else x
+    for layer, own in zip(contents["layers"], _picture_layers(contents), strict=True):
+        x = own.forward(x) if own else _sums(layer["weight"], layer["bias"], x)
+        if "activation" in layer:
+            name = layer["activation"]
+            is_last = layer is last
+            activation = (
+                get_loss(contents["loss"], name).output if is_last else get_activation(name)
+            )
+            activation.forward(backend, x, out=x)
+    return np.asarray(x.mean(axis=0)) if x.ndim == 3 else x
+
+
+def _sums(weight: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """x W + b."""
+    z = np.repeat(bias[..., np.newaxis, :].astype(np.float32), x.shape[-2], axis=-2)
+    for rows, columns in _pieces(weight):
+        piece = np.ascontiguousarray(weight[..., rows, columns], dtype=np.float32)
+        get_backend("cpu").matmul(x[..., rows], piece, out=z[..., columns], beta=1.0)
+    return z
+
+
+def _picture_layers(contents: dict[str, Any]) -> list[Layer | None]:
+    """The layers for pictures, with their parameters; None for dense layers."""
+    layers = contents["layers"]
+    if "type" not in layers[0]:
+        return [None] * len(layers)
+    built = build_layers([without_arrays(layer) for layer in layers])
+    found: list[Layer | None] = []
+    own = (layer for layer in built if not isinstance(layer, ActivationLayer))
+    for layer, picture in zip(layers, own, strict=True):
+        if "type" not in layer:
+            found.append(None)
+            continue
+        values = {}
+        if "weight" in layer:
+            weight, bias = (np.asarray(layer[key], np.float32) for key in ("weight", "bias"))
+            values = {"weight": weight, "bias": bias[..., np.newaxis, :]}
+        picture.bind(get_backend("cpu"), values, values)
+        found.append(picture)
+    return found
 
 
 def _pieces(weight: np.ndarray) -> Iterator[tuple[slice, slice]]:

@@ -199,11 +199,15 @@ def build_layers(layer_list: Sequence[dict[str, Any]]) -> list[Layer]:
     return layers
 
 
-def widest(layer_list: Sequence[dict[str, Any]]) -> int:
-    """The most numbers that a layer of a checked layer list stores for one image."""
-    layers = build_layers(layer_list)
-    widths = [layer.width for layer in layers if not isinstance(layer, ActivationLayer)]
-    return max(math.prod(input_shape(layer_list)), *widths)
+def widths(layer_list: Sequence[dict[str, Any]]) -> list[int]:
+    """The numbers of inputs, and the most numbers that each layer stores for one image."""
+    layers = [layer for layer in build_layers(layer_list) if not isinstance(layer, ActivationLayer)]
+    return [math.prod(input_shape(layer_list)), *(layer.width for layer in layers)]
+
+
+def without_arrays(layer: dict[str, Any]) -> dict[str, Any]:
+    """A layer of a model file without its weights and biases, as in a layer list."""
+    return {key: value for key, value in layer.items() if key not in ("weight", "bias")}
 
 
 def describe_layers(layer_list: Sequence[dict[str, Any]]) -> list[str]:

@@ -68,6 +68,8 @@ class ScikitLearn:
             raise UnsuitedError("it only computes on the CPU")
         if task.optimizer != "sgd":
             raise UnsuitedError("it has no AdamW")
+        if task.is_convolutional:
+            raise UnsuitedError("it has no convolution")
         self._images = data.images
         self._targets = np.eye(task.widths[-1], dtype=np.int64)[data.labels]
         self._model = MLPClassifier(

@@ -5,6 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from ann.nn.convolution import Conv2D
+from ann.nn.layer_list import build_layers
+from ann.nn.layers import ActivationLayer, Dense
+from ann.nn.pooling import MaxPool2D
 from benchmarking.tasks import BETA2, EPSILON, MOMENTUM, Data, Task, UnsuitedError
 
 
@@ -24,9 +28,24 @@ class JaxStep:
         targets = jnp.eye(task.widths[-1])[jnp.asarray(data.labels)]
 
         def logits_of(parameters: Any, x: Any) -> Any:
-            for weight, bias in parameters[:-1]:
-                x = activation(x @ weight + bias)
-            return x @ parameters[-1][0] + parameters[-1][1]
+            weights = iter(parameters)
+            for layer in build_layers(task.layers):
+                match layer:
+                    case Conv2D():
+                        weight, bias = next(weights)
+                        kernel = weight.T.reshape(-1, layer.input_shape[0], *[layer.kernel] * 2)
+                        pictures = x.reshape(-1, *layer.input_shape)
+                        strides = layer.stride, layer.stride
+                        x = jax.lax.conv(pictures, kernel, strides, "VALID") + bias[:, None, None]
+                    case MaxPool2D():
+                        window = 1, 1, layer.size, layer.size
+                        x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
+                    case ActivationLayer():
+                        x = activation(x)
+                    case Dense():
+                        weight, bias = next(weights)
+                        x = x.reshape(-1, layer.input_dim) @ weight + bias
+            return x
 
         def loss_of(parameters: Any, x: Any, t: Any) -> Any:
             z = logits_of(parameters, x)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ann.backends.base import Backend
-from ann.cli.bootstrap import ROOT
+from ann.cli.commands import ROOT
 from ann.cli.output import echo
 from ann.data.datasets import Dataset
 from benchmarking.contenders import CONTENDERS, admit

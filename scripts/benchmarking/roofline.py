@@ -1,32 +1,34 @@
 """Limits that no contender can beat by much: a step's matrix products, and the device's speed."""
 
-import itertools
 import time
 from collections.abc import Callable
 
 import numpy as np
 
-from ann.backends.base import Backend
+from ann.backends.base import Array, Backend
 from benchmarking.tasks import Task
 
 
 def matrix_products(task: Task, backend: Backend) -> Callable[[], None]:
     """A function that computes the matrix products of an epoch, and nothing else."""
     random, xp = np.random.default_rng(1), backend.xp
-    shapes = list(itertools.pairwise(task.widths))
-    rows = [(task.batch, width) for width in task.widths]
-    y = [backend.from_host(random.random(shape, dtype=np.float32)) for shape in rows]
-    w = [backend.from_host(random.random(shape, dtype=np.float32)) for shape in shapes]
-    z, dw, dy = ([xp.empty_like(array) for array in arrays] for arrays in (y, w, y))
+
+    def arrays(a: int, b: int) -> list[Array]:
+        """A random matrix for each product, whose sides are two of (N, I, O)."""
+        shapes = [(product[a], product[b]) for product in task.products]
+        return [backend.from_host(random.random(shape, dtype=np.float32)) for shape in shapes]
+
+    x, w, z = arrays(0, 1), arrays(1, 2), arrays(0, 2)
+    dw, dx = ([xp.empty_like(array) for array in of] for of in (w, x))
 
     def run() -> None:
         for _ in range(task.steps):
             for layer, weight in enumerate(w):
-                xp.matmul(y[layer], weight, out=z[layer + 1])
+                xp.matmul(x[layer], weight, out=z[layer])
             for layer in reversed(range(len(w))):
-                xp.matmul(y[layer].T, z[layer + 1], out=dw[layer])
+                xp.matmul(x[layer].T, z[layer], out=dw[layer])
                 if layer:
-                    xp.matmul(z[layer + 1], w[layer].T, out=dy[layer])
+                    xp.matmul(z[layer], w[layer].T, out=dx[layer])
         backend.synchronize()
 
     return run

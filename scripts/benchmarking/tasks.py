@@ -6,21 +6,21 @@ the result. Hidden layers are sigmoid or relu, and outputs are sigmoids with cro
 optimizers are SGD with momentum, and AdamW, which does not decay biases.
 """
 
-import itertools
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 import ann
-from ann.nn.layer_list import describe_shape
+from ann.nn.layer_list import build_layers, describe_shape
 
 MOMENTUM, BETA2, EPSILON = 0.9, 0.99, 1e-8
 
 
 class Data(NamedTuple):
     """What all contenders start from: uint8 images (N, I), labels (N,), and the initial weights
-    (I, O) and biases (O,) of each layer.
+    (I, O) and biases (O,) of each layer, as in ``weights_and_biases``.
     """
 
     images: np.ndarray
@@ -34,10 +34,13 @@ class UnsuitedError(Exception):
 
 @dataclass(frozen=True)
 class Task:
-    """A training of ``count`` images an epoch, a multiple of ``batch``, by "sgd" or "adamw"."""
+    """A training of ``count`` images an epoch, a multiple of ``batch``, by "sgd" or "adamw".
+
+    ``widths`` are the numbers of inputs, the hidden layers of a recipe and the number of outputs.
+    """
 
     name: str
-    widths: tuple[int, ...]
+    widths: tuple[Any, ...]
     activation: str
     batch: int
     optimizer: str
@@ -56,15 +59,29 @@ class Task:
         return recipe.layer_list(self.widths[0], self.widths[-1])
 
     @property
+    def is_convolutional(self) -> bool:
+        """Whether the images are pictures for the network, not rows."""
+        return "type" in self.layers[0]
+
+    @property
     def steps(self) -> int:
         """Batches in an epoch."""
         return self.count // self.batch
 
     @property
+    def products(self) -> list[tuple[int, int, int]]:
+        """(N, I, O) of the product x W of each layer; a convolution has a row per position."""
+        layers: list[Any] = [layer for layer in build_layers(self.layers) if layer.parameters]
+        return [
+            (self.batch * math.prod(layer.output_shape[1:]), *layer.parameters[0].shape)
+            for layer in layers
+        ]
+
+    @property
     def flops(self) -> int:
         """Of one step's matrix products; the gradient of the images is not needed."""
-        sizes = [inputs * outputs for inputs, outputs in itertools.pairwise(self.widths)]
-        return 2 * self.batch * (3 * sum(sizes) - sizes[0])
+        sizes = [math.prod(product) for product in self.products]
+        return 2 * (3 * sum(sizes) - sizes[0])
 
     def data(self, images: np.ndarray, labels: np.ndarray) -> Data:
         """The first of these images, and the initial weights of this package for seed 0."""
@@ -84,10 +101,12 @@ class Contender(Protocol):
         """The label of each image."""
 
 
+CONV = (784, "conv16x5", "pool2", "conv32x5", "pool2", 128, 10)
 BIG = (784, 2500, 2000, 1500, 1000, 500, 10)
 TASKS = (
     Task("classroom", (784, 128, 32, 10), "sigmoid", 100, "sgd", 0.1, 0.0, 60_000),
     Task("small batches", (784, 128, 32, 10), "sigmoid", 10, "sgd", 0.01, 0.0, 20_000),
     Task("wide", (784, 1024, 1024, 10), "relu", 256, "adamw", 0.001, 0.01, 12_800),
+    Task("conv", CONV, "relu", 128, "sgd", 0.02, 0.0, 2_560),
     Task("big", BIG, "relu", 512, "sgd", 0.005, 0.0, 2_048),
 )

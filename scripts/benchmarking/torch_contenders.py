@@ -4,6 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from ann.nn.convolution import Conv2D
+from ann.nn.layer_list import build_layers
+from ann.nn.layers import ActivationLayer, Dense
+from ann.nn.pooling import MaxPool2D
 from benchmarking.tasks import BETA2, EPSILON, MOMENTUM, Data, Task, UnsuitedError
 
 
@@ -21,13 +25,30 @@ class Torch:
             raise UnsuitedError("PyTorch finds no GPU")
         activation = {"sigmoid": torch.nn.Sigmoid, "relu": torch.nn.ReLU}[task.activation]
         modules: list[Any] = []
-        for weight, bias in data.weights:
-            linear = torch.nn.Linear(*weight.shape)
-            with torch.no_grad():
-                linear.weight.copy_(torch.from_numpy(weight.T.copy()))
-                linear.bias.copy_(torch.from_numpy(bias))
-            modules += [linear, activation()]
-        model = torch.nn.Sequential(*modules[:-1]).to(self._device)
+        weights = iter(data.weights)
+        if task.is_convolutional:
+            modules.append(torch.nn.Unflatten(1, task.layers[0]["input_shape"]))
+        for layer in build_layers(task.layers):
+            match layer:
+                case Conv2D():
+                    module: Any = torch.nn.Conv2d(
+                        layer.input_shape[0], layer.filters, layer.kernel, layer.stride
+                    )
+                case MaxPool2D():
+                    module = torch.nn.MaxPool2d(layer.size)
+                case ActivationLayer():
+                    module = activation()
+                case Dense():
+                    if task.is_convolutional:
+                        modules.append(torch.nn.Flatten())
+                    module = torch.nn.Linear(layer.input_dim, layer.output_dim)
+            if layer.parameters:
+                weight, bias = map(torch.from_numpy, next(weights))
+                with torch.no_grad():
+                    module.weight.copy_(weight.T.reshape(module.weight.shape))
+                    module.bias.copy_(bias)
+            modules.append(module)
+        model = torch.nn.Sequential(*modules).to(self._device)
         self._model = torch.compile(model) if self.compiled else model
         self._parameters = list(model.parameters())
         if task.optimizer == "sgd":

@@ -104,7 +104,7 @@ class Worker:
             network, recipe = self._network(trial)
             started = time.perf_counter()
             watch = _Watch(trial, recipe.epochs, self._bar)
-            reports = ann.fit(network, self.dataset, recipe, [watch], self._is_interrupted)
+            reports = ann.fit(network, self.dataset, recipe, [watch, self.interruption])
         except (ann.DivergenceError, MemoryError) as error:
             is_memory = isinstance(error, MemoryError)
             trial.set_user_attr("ended", "not enough memory" if is_memory else "diverged")
@@ -121,9 +121,6 @@ class Worker:
             raise InterruptedTrialError
         assert reports[-1].validation
         return reports[-1].validation.errors
-
-    def _is_interrupted(self, images: int) -> bool:
-        return self.interruption.signal != 0
 
     def _network(self, trial: Any) -> tuple[ann.NeuralNetwork, ann.Recipe]:
         """The network of a trial, and its recipe with as many epochs as there is time for."""

@@ -1,7 +1,9 @@
 """NumPy's BLAS, called directly, against NumPy."""
 
+import importlib.util
 import itertools
 import os
+import weakref
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ SIZES = [
 
 @pytest.fixture(autouse=True)
 def available():
-    if blas._library() is None and os.environ.get("ANN_REQUIRE_PEERS") != "1":
+    if not blas.available() and os.environ.get("ANN_REQUIRE_PEERS") != "1":
         pytest.skip("this NumPy's BLAS cannot be called directly")
 
 
@@ -81,10 +83,27 @@ def test_parts_of_matrices(columns, rng):
     np.testing.assert_array_equal(whole[2][:, -1], rest[1])
 
 
+def is_batched(calls):
+    return any("gemm_batch" in getattr(call.func, "__name__", "") for call in calls)
+
+
+@pytest.fixture
+def batched(monkeypatch):
+    """Whether NumPy's BLAS has a batched product, for both types."""
+    found = []
+    with monkeypatch.context() as context:
+        context.setattr(blas, "processors", lambda: 2)
+        for dtype in ("float32", "float64"):
+            a, b, out = (np.ones(shape, dtype) for shape in ((100, 785), (785, 128), (100, 128)))
+            found.append(is_batched(blas.prepare_matmul(a, b, out, 1.0, 0.0)))
+    assert all(found) or os.environ.get("ANN_REQUIRE_PEERS") != "1"
+    return all(found)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("orders", list(itertools.product("CF", repeat=3)), ids="".join)
 @pytest.mark.parametrize("processors", [1, 2, 3, 4, 16])
-def test_long_products_in_parts_of_the_sum(monkeypatch, processors, orders, dtype, rng):
+def test_long_products_in_parts_of_the_sum(monkeypatch, batched, processors, orders, dtype, rng):
     """Each part large enough for the batched product of OpenBLAS, which crashes on small ones."""
     monkeypatch.setattr(blas, "processors", lambda: processors)
     m, k, n = 100, 785, 128
@@ -94,9 +113,8 @@ def test_long_products_in_parts_of_the_sum(monkeypatch, processors, orders, dtyp
     )
     a, b, out = a[:, 3:], b[:, 2:], out[:, 1:]
     calls = blas.prepare_matmul(a, b, out, 2.0, 0.0)
-    batched = "sgemm_batch" in blas._library() and "dgemm_batch" in blas._library()
-    assert batched or os.environ.get("ANN_REQUIRE_PEERS") != "1"
-    if 2 <= processors <= 4 and batched:
+    assert is_batched(calls) == (batched and 2 <= processors <= 4)
+    if is_batched(calls):
         assert len(calls) == processors  # one for the products, the others add
     for _ in range(2):
         np.copyto(out, np.nan)
@@ -116,9 +134,10 @@ def test_a_long_product_with_one_column_of_many(monkeypatch, rng):
 )
 def test_no_part_of_a_batched_product_is_small(monkeypatch, sizes):
     rows, inner, columns = sizes
+    a, b, out = np.ones((rows, inner)), np.ones((inner, columns)), np.ones((rows, columns))
     for processors in range(1, 20):
         monkeypatch.setattr(blas, "processors", lambda count=processors: count)
-        if blas._long({"sgemm_batch": None}, rows, columns, inner):
+        if is_batched(blas.prepare_matmul(a, b, out, 1.0, 0.0)):
             assert rows * columns * (inner // processors - 8) > 1_000_000
 
 
@@ -166,7 +185,11 @@ def test_sums(dtype, keep, shape, whole, rng):
 def test_calls_keep_their_arrays_alive(monkeypatch, rows, inner):
     monkeypatch.setattr(blas, "processors", lambda: 2)
     out = np.zeros((rows, 300))
-    calls = blas.prepare_matmul(np.ones((rows, inner)), np.ones((inner, 300)), out, 1.0, 0.0)
+    factors = [np.ones((rows, inner)), np.ones((inner, 300))]
+    calls = blas.prepare_matmul(*factors, out, 1.0, 0.0)
+    held = [weakref.ref(factor) for factor in factors]
+    factors.clear()
+    assert all(factor() is not None for factor in held)
     for _ in range(20):
         for shape in ((rows, inner), (inner, 300), (2, rows, 300)):
             np.full(shape, np.nan)  # would take the place of what had been let go
@@ -180,4 +203,8 @@ def test_absent_without_the_functions(monkeypatch):
             pass
 
     monkeypatch.setattr("ctypes.CDLL", Empty)
-    assert blas._library.__wrapped__() is None
+    again = importlib.util.module_from_spec(blas.__spec__)  # which has looked for nothing yet
+    blas.__spec__.loader.exec_module(again)
+    assert not again.available()
+    assert again.prepare_matmul(*np.ones((3, 4, 4)), 1.0, 0.0) is None
+    assert again.prepare_axpby(*np.ones((2, 4)), 1.0, 1.0) is None

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 import numpy as np
 import pytest
@@ -172,7 +173,7 @@ def mirror(monkeypatch, tmp_path, files):
     Mirror.files, Mirror.asked = files, []
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
     server.block_on_close = False  # some of its answers would never end
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -238,15 +239,13 @@ BAD = {
 @pytest.mark.slow
 def test_a_mirror_that_does_not(monkeypatch, mirror, files, behaviour):
     """Alone it ends in one line and no file; where another mirror is good, that one is taken."""
-    receive = download._receive
+    opened = urllib.request.OpenerDirector.open
 
-    def limited(address, *rest):
-        monkeypatch.setattr(
-            download, "_TIMEOUT", 0.5 if "/silent/" in address else 20
-        )  # a busy machine is slow
-        return receive(address, *rest)
+    def limited(self, request, data=None, timeout=None):
+        timeout = 0.5 if "/silent/" in request.full_url else timeout  # a busy machine is slow
+        return opened(self, request, data, timeout)
 
-    monkeypatch.setattr(download, "_receive", limited)
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", limited)
     monkeypatch.setattr(download, "_WINDOW", 0.3)
     folder = mirror(behaviour)
     with pytest.raises(ann.DataFileError) as caught:

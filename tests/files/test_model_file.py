@@ -383,7 +383,14 @@ def with_value(key, code):
 
 
 @pytest.mark.parametrize(
-    "key", ["version", "format", "recipe", "layers", "loss", "seed", "preprocessing"]
+    "key",
+    [
+        *("version", "layers"),
+        *(
+            pytest.param(key, marks=pytest.mark.slow)
+            for key in ("format", "recipe", "loss", "seed", "preprocessing")
+        ),
+    ],
 )
 @pytest.mark.parametrize("code", [NESTED, doubling(60), b"\x8c\x05numpy" + NESTED + b"\x93"])
 def test_deep_and_doubling_values(tmp_path, key, code):

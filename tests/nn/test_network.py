@@ -108,6 +108,28 @@ def test_layers_are_views_of_one_vector(backend):
     np.testing.assert_array_equal(backend.to_host(net.parameters), before)
 
 
+def test_gradients_are_means_over_images_with_their_weights(backend, rng):
+    """Batches of any size, one after another: images one by one give the same."""
+    net = network_of(backend, 5, 4, 3, dtype="float64").network
+    x, labels = batch(rng)
+    targets, weights = np.eye(3)[labels], rng.random((6, 1))
+
+    def gradients(chosen, **options):
+        inputs = (backend.from_host(array[chosen].copy()) for array in (x, targets))
+        logits, dx = net.backpropagate(*inputs, **options)
+        assert logits.shape == targets[chosen].shape and dx is None
+        return backend.to_host(net.gradients).copy()
+
+    alone = np.stack([gradients(slice(n, n + 1)) for n in range(6)])
+    np.testing.assert_allclose(gradients(slice(6)), alone.mean(axis=0), rtol=1e-10)
+    first = gradients(slice(4))
+    np.testing.assert_allclose(first, alone[:4].mean(axis=0), rtol=1e-10)
+    scales = 0.5, backend.from_host(weights)
+    expected = (0.5 * weights * alone).mean(axis=0) + 0.25 * first
+    found = gradients(slice(6), scales=scales, accumulate=0.25)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
 def test_arguments_are_not_changed(backend, rng):
     net = network_of(backend, 5, 4, 3)
     x, labels = batch(rng, dtype=np.float32)

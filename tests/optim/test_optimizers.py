@@ -112,9 +112,9 @@ def test_the_backward_pass_may_accumulate_the_velocity_of_sgd_alone(backend):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_members_of_a_committee_are_updated_as_if_alone(backend, name, rng):
-    p, g = rng.standard_normal((2, 3, SIZE))
+    p, g = rng.standard_normal((2, 4, SIZE))  # more members than a matrix has rows
     results = []
-    for members in (slice(None), 0, 1, 2):
+    for members in (slice(None), 0, 1, 2, 3):
         parameters, gradients = (
             backend.from_host(p[members].copy()),
             backend.from_host(g[members].copy()),
@@ -201,6 +201,14 @@ def test_orthogonalization(backend, shape, rng):
     zero = backend.xp.zeros_like(matrix)
     Orthogonalization(backend, zero)()
     np.testing.assert_array_equal(backend.to_host(zero), 0)
+
+
+def test_matrices_of_a_committee_become_orthogonal_as_if_alone(backend, rng):
+    matrices = rng.standard_normal((2, 4, 3))
+    device = backend.from_host(matrices.copy())
+    Orthogonalization(backend, device)()
+    expected = np.stack([orthogonal(matrix) for matrix in matrices])
+    np.testing.assert_allclose(backend.to_host(device), expected, rtol=1e-9, atol=1e-12)
 
 
 TUNED = {

@@ -150,10 +150,20 @@ def _become(arguments, cwd):
         runpy.run_path(arguments[0], run_name="__main__")
 
 
+def _keep(modules):
+    """Python takes longer to dismantle these modules at its end than most programs take to run."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(modules))
+    for name in modules.keys() - {"builtins", "sys", "__main__"}:
+        sys.modules.pop(name, None)
+
+
 if __name__ == "__main__":
+    _imported = {}
+    atexit.register(_keep, _imported)  # the first to be registered is the last to be called
     for _name in sys.argv[2:]:
         with suppress(ImportError):  # some come with extras
             importlib.import_module(_name)
+    _imported.update(sys.modules)
     gc.freeze()  # what all forks share is not looked at, and thereby copied
     with socket.socket(fileno=int(sys.argv[1])) as _connection:
         os.set_inheritable(_connection.fileno(), False)

@@ -23,8 +23,13 @@ FAST = ["--hidden", "16", "--epochs", "3", "--batch-size", "20", "--learning-rat
 TIMEOUT = 300  # seconds
 
 # What programs import; those of extras that are not installed are left out
-_MODULES = ["ann", "tqdm", "argparse", "difflib", "scipy.ndimage", "PIL.Image", "matplotlib.pyplot"]
+_MODULES = ["tqdm", "argparse", "difflib", "scipy.ndimage", "PIL.Image", "matplotlib.pyplot"]
 _MODULES += ["optuna.importance", "sqlalchemy.orm"]
+_MODULES += [
+    f"ann.{'.'.join(path.relative_to(ROOT / 'ann').with_suffix('').parts)}"
+    for path in (ROOT / "ann").rglob("[a-z]*.py")
+    if path.stem not in ("mpi", "estimator")  # which start MPI and scikit-learn
+]
 _SERVERS = [ForkServer(env, _MODULES) for env in (NO_GPU, ONE_THREAD)]
 
 

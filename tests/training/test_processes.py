@@ -32,7 +32,7 @@ def trained(processes, recipe, data, backend=None, **options):
     return network.backend.to_host(network.parameters).copy(), reports
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [pytest.param(2, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("name", CASES)
 def test_the_same_training_as_alone(data, name, size):
     recipe = CASES[name]
@@ -108,7 +108,7 @@ def test_weights_of_images(data, rng):
         np.testing.assert_allclose(parameters, expected, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize(("before", "after"), [(3, 2), (1, 3), (3, 1)])
+@pytest.mark.parametrize(("before", "after"), [(3, 2), (1, 3), (3, 1), (2, 1)])
 @pytest.mark.parametrize("batches", [5, 10])
 def test_resumed_with_another_number(data, tmp_path, before, after, batches):
     """Stopped by one process alone, in the middle of an epoch; gone on with by others."""

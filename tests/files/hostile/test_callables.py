@@ -2,6 +2,7 @@
 
 import datetime
 import functools
+import itertools
 import json
 import operator
 import os
@@ -52,9 +53,17 @@ WAYS = [
 WAYS += other_ways().items()
 
 
-@pytest.mark.parametrize("target", [*TARGETS, *other_ways()])
-@pytest.mark.parametrize("protocol", [pytest.param(2, marks=pytest.mark.slow), 4])
-def test_every_way_to_a_callable(tmp_path, target, protocol):
+QUICK = ("os", "numpy", "ours", *other_ways())  # of another package, of one allowed, of this one
+
+
+@pytest.mark.parametrize(
+    ("protocol", "target"),
+    [
+        pytest.param(*case, marks=() if case[0] == 4 and case[1] in QUICK else pytest.mark.slow)
+        for case in itertools.product((2, 4), [*TARGETS, *other_ways()])
+    ],
+)
+def test_every_way_to_a_callable(tmp_path, protocol, target):
     ways = [(name, code) for name, code in WAYS if name == target or name.startswith(f"{target}, ")]
     assert ways
     for name, code in ways:

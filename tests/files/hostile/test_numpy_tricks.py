@@ -206,10 +206,18 @@ CASES = {
 }
 
 
+# What an ndarray with its own state or over a buffer has in common with one that is called
+VARIANTS = ("state of shape", "state of '", "buffer of")
+
+
 @pytest.mark.parametrize(
     "code",
     [
-        pytest.param(code, id=name, marks=pytest.mark.slow if len(code) > 10**6 else ())
+        pytest.param(
+            code,
+            id=name,
+            marks=pytest.mark.slow if len(code) > 10**6 or name.startswith(VARIANTS) else (),
+        )
         for name, code in CASES.items()
     ],
 )
