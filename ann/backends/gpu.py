@@ -60,10 +60,9 @@ class GpuBackend(Backend):
         if kernel is not None:
             try:
                 kernel(*outs, *(array for array in arrays if not isinstance(array, int | float)))
+                return
             except Exception:  # if the function is wrong, the call below raises its error
                 self._kernels[key] = None
-            else:
-                return
         super().elementwise(function, *arrays, out=out)
 
     def recorder(self) -> Backend:
