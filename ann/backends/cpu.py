@@ -1,5 +1,7 @@
 """The CPU: NumPy."""
 
+from typing import Any
+
 import numpy as np
 
 from ann.backends.base import Array, Backend
@@ -9,6 +11,9 @@ from ann.backends.windows import windows_of
 
 class CpuBackend(Backend):
     """NumPy."""
+
+    def __init__(self, xp: Any, description: str) -> None:
+        super().__init__("cpu", xp, description)
 
     def copyto(self, array: Array, out: Array) -> None:
         np.copyto(out, array, casting="unsafe")

@@ -56,4 +56,4 @@ def _cpu(description: str) -> Backend:
     if too_old(np):
         needed = f"numpy>={OLDEST['numpy']}"
         raise DeviceError(f"NumPy {np.__version__} is too old: pip install '{needed}'")
-    return CpuBackend("cpu", np, description)
+    return CpuBackend(np, description)
