@@ -79,15 +79,16 @@ class Conv2D(Layer):
         self.padding = padding
         self.init = init
         self.has_bias = bias
-        room = kernel - 1 if padding == "same" else 0
-        steps = [(side + room - kernel) // stride + 1 for side in sides]
+        zeros = kernel - 1 if padding == "same" else 0
+        counts = [(side + zeros - kernel) // stride + 1 for side in sides]  # rows and columns of y
+        # the height and width that the windows cover, if that is more than the picture
         self.padded = [
             max(side, (count - 1) * stride + kernel)
-            for side, count in zip(sides, steps, strict=True)
+            for side, count in zip(sides, counts, strict=True)
         ]
         self.is_padded = self.padded != sides
-        self.output_shape = (filters, *steps)
-        self.positions = steps[0] * steps[1]
+        self.output_shape = (filters, *counts)
+        self.positions = math.prod(counts)
         self.inputs = channels * kernel * kernel
         self.width = self.positions * max(self.inputs, filters)
         weight = Parameter("weight", (self.inputs, filters), decays=True)

@@ -131,13 +131,15 @@ def _check_keys(layer: Any, shape: Shape) -> dict[str, Any]:
             checks = {"input_shape": _check_input_shape, **checks}
             defaults["input_shape"] = MNIST
         checks = {"type": lambda name, value: str(value), **checks}
-    given = layer if isinstance(layer, dict) else {}
-    wrong = [f"{key} is missing" for key in checks if key not in {**defaults, **given}]
-    wrong += [f"{printable(key)} is unknown" for key in given if key not in checks]
-    if given is not layer or wrong:
-        got = wrong[0] if given is layer else f"got {printable(layer)}"
-        raise ValueError(f"expected a dict with {', '.join(checks)}; {got}")
-    return {key: check(key, {**defaults, **layer}[key]) for key, check in checks.items()}
+    expected = f"expected a dict with {', '.join(checks)}"
+    if not isinstance(layer, dict):
+        raise ValueError(f"{expected}; got {printable(layer)}")
+    complete = {**defaults, **layer}
+    wrong = [f"{key} is missing" for key in checks if key not in complete]
+    wrong += [f"{printable(key)} is unknown" for key in layer if key not in checks]
+    if wrong:
+        raise ValueError(f"{expected}; {wrong[0]}")
+    return {key: check(key, complete[key]) for key, check in checks.items()}
 
 
 def _check_order(spec: dict[str, Any], shape: Shape, before: str) -> None:

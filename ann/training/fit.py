@@ -101,7 +101,7 @@ def fit(
     def after_step(done: int, count: int) -> bool:
         nonlocal stopped
         state.step, state.seconds = done, time.perf_counter() - started
-        stops = [callback.after_step(count) is True for callback in everyone]
+        stops = [callback.after_step(count) is True for callback in everyone]  # all are called
         stopped = processes.any_process(any(stops))
         return stopped
 
@@ -118,7 +118,7 @@ def fit(
         started = time.perf_counter() - state.seconds
         with network.backend.ignore_overflow():
             done = trainer.run_epoch(order, epoch, rates, after_step, start=state.step)
-            if done < steps:
+            if done < steps:  # stopped within the epoch
                 break
             loss = float(trainer.loss.sum(order)) / images.count  # waits for the device
             seconds = processes.gather(time.perf_counter() - started)[0]
