@@ -38,8 +38,8 @@ class Layer(ABC):
     Attributes:
         parameters: what it learns. ``bind`` sets two attributes for each: the values and their
             gradient, such as ``weight`` and ``weight_gradient``.
-        output_shape: of an output: (O,), or (channels, height, width) for a picture. Only layers
-            of a layer list have it, and ``width``.
+        output_shape: of one output: (O,), or (channels, height, width) for a picture. Only layers
+            in a layer list have it, and ``width``.
         width: the most numbers that the layer stores for one image.
     """
 

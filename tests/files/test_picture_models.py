@@ -9,12 +9,8 @@ import pytest
 from hostile.harness import assert_no_model
 
 import ann
-from ann.export.onnx import onnx_bytes
-from ann.export.web_page import web_page
 from ann.files.model_file import read_model
 from ann.files.model_schema import check_contents, checksum
-from ann.files.safetensors import to_safetensors
-from support import optional
 from support.networks import network_of
 from support.pictures import CONV_LIST
 
@@ -224,36 +220,6 @@ def test_the_self_test_computes_what_the_network_computes(
     np.testing.assert_allclose(net.apply(test["images"]), test["outputs"], atol=1e-5)
 
 
-def test_what_cannot_hold_convolution_says_so(contents):
-    net = ann.NeuralNetwork(CONV_LIST)
-    with pytest.raises(ValueError, match="layer 1: ONNX, for a committee, cannot hold conv2d yet"):
-        onnx_bytes(ann.NeuralNetwork(CONV_LIST, committee=2))
-    with pytest.raises(ValueError, match="layer 1: a page cannot hold conv2d yet"):
-        web_page(net)
-    with pytest.raises(ValueError, match="safetensors files cannot hold layers for pictures yet"):
-        to_safetensors(contents)
-
-
 def test_dense_models_keep_their_version(tmp_path):
     network_of(ann.get_backend("cpu"), 5, 4, 3).save(tmp_path / "model.pickle")
     assert read_model(tmp_path / "model.pickle")["version"] == 3
-
-
-@pytest.mark.parametrize(
-    ("stride", "padding"), [(1, "valid"), (2, "valid"), (1, "same"), (3, "same")]
-)
-@pytest.mark.parametrize("pool", ["max_pool2d", "average_pool2d"])
-def test_onnx_runtime_computes_the_same(stride, padding, pool, rng):
-    optional("onnx")
-    runtime = optional("onnxruntime")
-    first = {**CONV_LIST[0], "kernel": 4, "stride": stride, "padding": padding}
-    first["input_shape"] = [9, 7]
-    second = {**CONV_LIST[0], "kernel": 2}
-    del second["input_shape"]
-    net = ann.NeuralNetwork([first, {"type": pool, "size": 1}, second, *CONV_LIST[2:]])
-    pooled = ann.NeuralNetwork([{"type": pool, "size": 2, "input_shape": [8, 6]}, *CONV_LIST[2:]])
-    for network, pixels in ((net, 63), (pooled, 48)):
-        session = runtime.InferenceSession(onnx_bytes(network))
-        images = rng.integers(0, 256, (20, pixels), dtype=np.uint8)
-        (found,) = session.run(None, {"pixels": images})
-        np.testing.assert_allclose(found, network.apply(images), atol=1e-5)
