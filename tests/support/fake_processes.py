@@ -1,5 +1,6 @@
 """Several processes of a training, as threads of one: what one machine needs to test what many do."""
 
+import dataclasses
 import pickle
 import threading
 
@@ -80,6 +81,7 @@ CASES = {
         "tanh", "softmax", "cross-entropy", "sgd", epochs=3, committee=2, batch_norm=True
     ),
 }
+CASES["convolution"] = dataclasses.replace(CASES["batch norm"], hidden=("conv4x3", "pool2", 9))
 
 
 def network_for(recipe, backend, seed=3, dtype="float32"):
