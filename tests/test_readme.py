@@ -21,7 +21,7 @@ PROGRAMS = sorted(
 )
 LANGUAGES = {
     *("sh", "sh setup", "text", "console", "pycon"),
-    *("python", "python tutorial", "python scikit-learn"),
+    *("python", "python tutorial", "python scikit-learn", "python pytorch"),
 }
 
 

@@ -24,7 +24,7 @@ from ann.training.report import EpochReport
 BLUE, ORANGE = "#0072b2", "#d55e00"  # of Okabe & Ito (2008)
 _NOT_PICTURES = {"pgf", "raw", "rgba"}  # formats of matplotlib for TeX and other programs
 _LEGIBLE = 30  # a confusion matrix of more classes has no space for its counts
-_MOST_NEURONS = 64
+MOST_MAPS = 64  # in a figure
 
 
 def pyplot() -> Any:
@@ -151,18 +151,18 @@ def figure_of_robustness(
     return figure
 
 
-def figure_of_weights(weight: np.ndarray, shape: tuple[int, int]) -> Any:
-    """The incoming weights (I, O) of a layer's first 64 neurons, as images (height, width)."""
-    count = min(_MOST_NEURONS, weight.shape[1])
+def figure_of_maps(maps: np.ndarray) -> Any:
+    """The first 64 of maps (N, height, width) of numbers: orange above 0, violet below."""
+    count = min(MOST_MAPS, len(maps))
     columns = min(16, count)
     rows = -(-count // columns)
     figure, axes = _panels(rows, columns, (0.66 * columns + 0.8, 0.66 * rows + 0.4), squeeze=False)
-    limit = float(np.quantile(np.abs(weight), 0.995)) or 1.0
+    limit = float(np.quantile(np.abs(maps), 0.995)) or 1.0
     style = {"cmap": "PuOr_r", "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
     for axis in axes.flat:
         axis.set_axis_off()
-    for axis, column in zip(axes.flat, weight.T[:count], strict=False):
-        picture = axis.imshow(column.reshape(shape), **style)
+    for axis, numbers in zip(axes.flat, maps[:count], strict=False):
+        picture = axis.imshow(numbers, **style)
     figure.tight_layout(pad=0.3, rect=(0, 0, 0.94, 1))
     bar = figure.add_axes((0.95, 0.1, 0.012, 0.8))
     figure.colorbar(picture, cax=bar).ax.tick_params(labelsize=7)

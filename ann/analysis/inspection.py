@@ -4,11 +4,14 @@ inputs, robustness to distortions, and nearest images.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from ann.errors import require
 from ann.neural_network import NeuralNetwork, slices
+from ann.nn.convolution import Conv2D
+from ann.nn.network import PIXEL_SCALE
 from ann.validation import check_labels
 
 _TINY = 1e-38  # smaller probabilities are raised to this before the logarithm
@@ -88,6 +91,40 @@ def ideal_inputs(network: NeuralNetwork, most: int = 1000) -> np.ndarray:
             norms = np.linalg.norm(slope, axis=1, keepdims=True)
             images = np.clip((1 - _FADE) * images - _STEP * slope / np.maximum(norms, _TINY), 0, 1)
     return images
+
+
+def first_weights(network: NeuralNetwork, shape: tuple[int, ...]) -> np.ndarray:
+    """The weights of the first layer that has any, as pictures (N, height, width).
+
+    There is one for each neuron of a dense layer, or for each channel of each filter of a
+    convolution; for a committee, those of the first network. ``shape`` is that of an image.
+    """
+    for layer in network.network.layers:
+        if layer.parameters:
+            break
+        shape = layer.output_shape[1:]  # of pooling
+    if isinstance(layer, Conv2D):
+        shape = layer.kernel, layer.kernel
+    weight, _ = network.weights_and_biases()[0]
+    matrix = weight.reshape(-1, *weight.shape[-2:])[0]
+    return np.asarray(matrix.T.reshape(-1, *shape))
+
+
+def feature_maps(network: NeuralNetwork, image: np.ndarray) -> list[np.ndarray]:
+    """What each filter of each convolution sees in an image (I,) of uint8 pixels.
+
+    Returns the outputs (F, H, W) of each convolution after its activation; for a committee, those
+    of the first network.
+    """
+    backend, maps = network.backend, []
+    x = backend.from_host((image[np.newaxis, :] * PIXEL_SCALE).astype(network.dtype_name))
+    layers = network.network.with_own_arrays().layers
+    for layer, after in pairwise(layers):
+        x = layer.forward(x)
+        if isinstance(layer, Conv2D):
+            y = backend.to_host(after.forward(x))  # its activation
+            maps.append(y.reshape(-1, *layer.output_shape)[0].copy())
+    return maps
 
 
 def nearest(images: np.ndarray, chosen: Sequence[int] | np.ndarray, count: int = 3) -> np.ndarray:

@@ -14,13 +14,14 @@ import numpy as np
 
 from ann.analysis import inspection
 from ann.analysis.figures import (
+    MOST_MAPS,
     figure_as_html,
     figure_of_calibration,
     figure_of_confusion,
     figure_of_curves,
     figure_of_images,
+    figure_of_maps,
     figure_of_robustness,
-    figure_of_weights,
 )
 from ann.analysis.html_page import Section, html_page
 from ann.analysis.metrics import (
@@ -71,7 +72,8 @@ def report(
     outputs = network.apply(dataset.test_images)
     names = class_names(dataset.classes, network.output_dim)
     tested = _Tested(network, dataset, names, outputs, outputs.argmax(axis=1))
-    first = (_confusion, _mistakes, _weights, _ideal_inputs, _calibration)
+    maps = [_feature_maps] if _has_convolution(network) else []
+    first = (_confusion, _mistakes, _weights, *maps, _ideal_inputs, _calibration)
     makers: list[Maker] = [partial(section, tested) for section in first]
     makers += [partial(_robustness, tested, changes), partial(_doubtful_labels, tested)]
     if epochs:
@@ -141,22 +143,55 @@ def _mistakes(tested: _Tested) -> Section:
 
 
 def _weights(tested: _Tested) -> Section:
-    network = tested.network
-    weight, _ = network.weights_and_biases()[0]
-    weight = weight.reshape(-1, *weight.shape[-2:])[0]
-    shape = tested.dataset.test_images.shape[1:]
-    if "type" in network.layer_list[0]:  # kernels; those of several channels, one below the other
-        side = network.layer_list[0].get("kernel", weight.shape[0])
-        shape = (weight.shape[0] // side, side)
-    member = " of the first member" if network.committee > 1 else ""
-    figure = figure_of_weights(weight, shape)
-    return Section(
+    weights = inspection.first_weights(tested.network, tested.dataset.test_images.shape[1:])
+    colours = "orange, lowers it where it is violet, and has no effect where it is white."
+    title, text = (
         "First-layer weights",
-        f"The weights of {min(64, weight.shape[1])} of the {weight.shape[1]:,} neurons in the "
-        f"first layer{member}, each as an image. A lit pixel raises a neuron's input where the "
-        "image is orange, lowers it where it is violet, and has no effect where it is white.",
-        figure_as_html(figure, "weights of the first layer"),
+        f"The weights of {min(MOST_MAPS, len(weights))} of the {len(weights):,} neurons in the "
+        f"first layer{_member(tested)}, each as an image. A lit pixel raises a neuron's input where "
+        f"the image is {colours}",
     )
+    if _has_convolution(tested.network):
+        title, text = (
+            "First-layer kernels",
+            f"The {len(weights):,} kernels of the first convolution{_member(tested)}"
+            f"{_shown(weights)}. Each slides over the image, and each position gives one pixel of "
+            "a feature map. A lit pixel under the kernel raises that pixel where the kernel is "
+            f"{colours}",
+        )
+    return Section(title, text, figure_as_html(figure_of_maps(weights), title.lower()))
+
+
+def _feature_maps(tested: _Tested) -> Section:
+    image, label = tested.dataset.test_images[0], tested.names[tested.dataset.test_labels[0]]
+    layers = enumerate(tested.network.layer_list, start=1)
+    numbers = [number for number, layer in layers if layer.get("type") == "conv2d"]
+    found = inspection.feature_maps(tested.network, image.reshape(-1))
+    figures = [_sheet([image], [f"label {label}"], 1, "the first test image")]
+    for number, maps in zip(numbers, found, strict=True):
+        title = f"Layer {number}: {len(maps):,} filters{_shown(maps)}"
+        figures += [f"<h3>{title}</h3>", figure_as_html(figure_of_maps(maps), title)]
+    return Section(
+        "Feature maps",
+        f"What each filter of each convolution{_member(tested)} finds in the first test image. A "
+        "feature map is a filter's output at each position, after the activation: orange above 0, "
+        "violet below 0, and white at 0. The filters of the first convolution usually respond to "
+        "edges and strokes, and those of later ones to shapes made of these.",
+        "\n".join(figures),
+    )
+
+
+def _has_convolution(network: NeuralNetwork) -> bool:
+    return any(layer.get("type") == "conv2d" for layer in network.layer_list)
+
+
+def _shown(maps: np.ndarray) -> str:
+    return f", of which {MOST_MAPS} are shown" if len(maps) > MOST_MAPS else ""
+
+
+def _member(tested: _Tested) -> str:
+    """Of whom the figures are, if it is a committee."""
+    return " of the first member" if tested.network.committee > 1 else ""
 
 
 def _ideal_inputs(tested: _Tested) -> Section:
@@ -172,8 +207,8 @@ def _ideal_inputs(tested: _Tested) -> Section:
         "Ideal inputs",
         f"For each class{some} an image that makes the network as sure of that class as possible, "
         "with the class's share of all outputs. Gradient ascent on the pixels found it, starting "
-        "from dark grey; the brightest pixel is shown white. These images look like nothing anyone "
-        "would write: a network learns what separates the classes, not what they look like.",
+        "from dark grey; the brightest pixel is shown white. These images need not look like the "
+        "training images: a network learns what separates the classes, not what they look like.",
         _sheet(pictures, captions, 5, "ideal inputs"),
     )
 

@@ -1,22 +1,21 @@
-"""What the mathematics needs from a device: an array namespace ``xp``, transfers from and to the
-host, and a few operations. They are written here with ``xp`` alone, which defines what they mean;
-``cpu`` and ``gpu`` do the same faster.
-"""
+"""What the mathematics needs from a device. ``cpu`` and ``gpu`` do the same faster."""
 
 import itertools
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 Array = Any  # an array of the library ``xp``
+Formula = Callable[..., Any]  # (xp, *arrays) -> an array, or several
 
 
 class Backend:
     """An array library, transfers from and to the host, and a few operations.
 
-    This base class computes everything with ``xp`` alone. Subclasses do the same faster.
+    This base class writes them with ``xp`` alone, which defines what they mean.
 
     Attributes:
         name: "cpu" or "gpu".
@@ -60,13 +59,23 @@ class Backend:
         xp = self.xp
         if not (isinstance(beta, float) and beta == 1.0):
             xp.multiply(out, beta, out=out)
-        xp.add(
-            out, x if isinstance(alpha, float) and alpha == 1.0 else xp.multiply(x, alpha), out=out
-        )
+        if not (isinstance(alpha, float) and alpha == 1.0):
+            x = xp.multiply(x, alpha)
+        xp.add(out, x, out=out)
 
     def copyto(self, array: Array, out: Array) -> None:
         """out = array, converted to the dtype of out. Conversion to integers truncates."""
         out[...] = self.xp.astype(array, out.dtype)
+
+    def split(self, vector: Array, shapes: Iterable[tuple[int, ...]]) -> list[Array]:
+        """A view (..., *shape) of the next numbers of a vector (..., P), for each shape."""
+        views, start = [], 0
+        for shape in shapes:
+            stop = start + math.prod(shape)
+            full = (*vector.shape[:-1], *shape)
+            views.append(self.xp.reshape(vector[..., start:stop], full, copy=False))
+            start = stop
+        return views
 
     def contiguous(self, array: Array, room: Array) -> Array:
         """The array, or a copy of it in ``room`` if its numbers are not in order in memory."""
@@ -95,13 +104,7 @@ class Backend:
             part = _seen(out, windows, stride, a, b)
             self.xp.add(part, windows[..., a, b, :, :, :], out=part)
 
-    def elementwise(
-        self,
-        function: Callable[..., Any],
-        *arrays: Any,
-        out: Array | tuple[Array, ...],
-        spare: tuple[Array, ...] = (),
-    ) -> None:
+    def elementwise(self, function: Formula, *arrays: Any, out: Any, spare: Any = ()) -> None:
         """out = function(xp, *arrays), for a formula of elementwise operators and functions.
 
         A backend may compile a function once and keep the result. So a function should take
@@ -112,7 +115,8 @@ class Backend:
                 no side effects. Sums and maxima along the last axis are possible, but slower.
             arrays: device arrays that broadcast to the shape of ``out``, and Python numbers. When a
                 compiled step is replayed, 0-d arrays are read again, like all arrays.
-            out: where the results go. These may be among ``arrays``, because they are written last.
+            out: an array, or a tuple of arrays, where the results go. They may be among ``arrays``,
+                because they are written last.
             spare: those of ``arrays`` that may be overwritten, because nothing reads them later.
         """
         results = function(self.xp, *arrays)

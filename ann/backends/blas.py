@@ -9,6 +9,7 @@ import importlib
 import itertools
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ def prepare_matmul(
         return None
     leading = out.shape[:-2]
     a, b = (np.broadcast_to(array, (*leading, *array.shape[-2:])) for array in (a, b))
+    gemm = library[_LETTERS[out.dtype.name] + "gemm"]
     calls: list[Call] = []
     for index in itertools.product(*map(range, leading)):
         left, right, result = a[index], b[index], out[index]
@@ -54,10 +56,8 @@ def prepare_matmul(
         if beta == 0.0 and _long(library, rows, columns, inner):
             calls += _sum_of_products(library, left, right, result, alpha)
             continue
-        parts = _parts(rows, columns, inner)
-        calls += [
-            _product(library, left, right[:, part], result[:, part], alpha, beta) for part in parts
-        ]
+        for part in _parts(rows, columns, inner):
+            calls.append(_product(gemm, left, right[:, part], result[:, part], alpha, beta))
     return calls
 
 
@@ -71,45 +71,16 @@ def prepare_axpby(x: np.ndarray, out: np.ndarray, alpha: Any, beta: Any) -> list
     if library is None or not fits or out.dtype.name not in _REALS:
         return None
     if not (x.flags.c_contiguous and out.flags.c_contiguous):  # such as parts of a committee
-        rows = (
-            [prepare_axpby(*row, alpha, beta) for row in zip(x, out, strict=True)]
-            if x.ndim > 1
-            else [None]
-        )
+        if x.ndim == 1:
+            return None
+        rows = [prepare_axpby(*row, alpha, beta) for row in zip(x, out, strict=True)]
         return None if None in rows else [call for calls in rows for call in calls or ()]
-    letter, real = _LETTERS[out.dtype.name], _REALS[out.dtype.name]
-    size, one = _INT(out.size), _INT(1)
-    if isinstance(beta, float) and beta == 1.0:  # axpy uses all processors
-        arguments: tuple[Any, ...] = (
-            size,
-            _number(alpha, real),
-            _address(x),
-            one,
-            _address(out),
-            one,
-        )
-        return [_Held(library[letter + "axpy"], arguments, x, out)]
-    arguments = (
-        size,
-        _number(alpha, real),
-        _address(x),
-        one,
-        _number(beta, real),
-        _address(out),
-        one,
-    )
-    return [_Held(library[letter + "axpby"], arguments, x, out)]
-
-
-class _Held(functools.partial):  # type: ignore[type-arg]
-    """A call whose arguments are addresses. It keeps the arrays at these addresses alive."""
-
-    arrays: tuple[np.ndarray, ...]
-
-    def __new__(cls, function: Any, arguments: tuple[Any, ...], *arrays: np.ndarray) -> "_Held":
-        held = super().__new__(cls, function, *arguments)
-        held.arrays = arrays
-        return held
+    real, step = _REALS[out.dtype.name], _INT(1)
+    plain = isinstance(beta, float) and beta == 1.0  # then axpy, which uses all processors
+    function = library[_LETTERS[out.dtype.name] + ("axpy" if plain else "axpby")]
+    scale = () if plain else (_number(beta, real),)
+    size, factor = _INT(out.size), _number(alpha, real)
+    return [partial(function, size, factor, _address(x), step, *scale, _address(out), step)]
 
 
 def _parts(rows: int, columns: int, inner: int) -> list[slice]:
@@ -131,23 +102,16 @@ def _parts(rows: int, columns: int, inner: int) -> list[slice]:
 
 
 def _product(
-    library: dict[str, Any],
-    a: np.ndarray,
-    b: np.ndarray,
-    out: np.ndarray,
-    alpha: float,
-    beta: float,
+    gemm: Any, a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, beta: float
 ) -> Call:
     """One call, for an ``out`` that is stored by rows."""
-    (rows, inner), columns = a.shape, b.shape[1]
-    real = _REALS[out.dtype.name]
-    orders = (_TRANSPOSED if by_columns(matrix) else _PLAIN for matrix in (a, b))
-    arguments = (
-        *(_ROW_MAJOR, *orders, _INT(rows), _INT(columns), _INT(inner)),
+    (rows, inner), columns, real = a.shape, b.shape[1], _REALS[out.dtype.name]
+    return partial(
+        gemm,
+        *(_ROW_MAJOR, _order(a), _order(b), _INT(rows), _INT(columns), _INT(inner)),
         *(real(alpha), _address(a), _INT(row_step(a)), _address(b), _INT(row_step(b))),
         *(real(beta), _address(out), _INT(row_step(out))),
     )
-    return _Held(library[_LETTERS[out.dtype.name] + "gemm"], arguments, a, b, out)
 
 
 def _long(library: dict[str, Any], rows: int, columns: int, inner: int) -> bool:
@@ -173,34 +137,36 @@ def _sum_of_products(
     """out = the sum over parts p of alpha (a_p @ b_p), for parts of a's columns and of b's rows."""
     if a.shape[0] > b.shape[1] > 1:  # the kernels are faster on long rows
         a, b, out = b.T, a.T, out.T
-    (rows, inner), columns = a.shape, b.shape[1]
+    (rows, inner), columns, real = a.shape, b.shape[1], _REALS[out.dtype.name]
     parts = processors()
     edges = [inner * number // parts // 8 * 8 for number in range(parts)] + [inner]
     places = [slice(*edge) for edge in itertools.pairwise(edges)]
-    real = _REALS[out.dtype.name]
     sums = np.empty((parts, rows, columns), dtype=out.dtype)
 
-    def each(kind: Any, values: Sequence[Any]) -> Any:
-        return (kind * parts)(*values)
+    def each(kind: Any, value: Any) -> Any:
+        return (kind * parts)(*[value] * parts)
 
     def addresses(arrays: Sequence[np.ndarray]) -> Any:
-        return each(ctypes.c_void_p, [array.ctypes.data for array in arrays])
+        found: Any = (ctypes.c_void_p * parts)(*(array.ctypes.data for array in arrays))
+        found.arrays = arrays  # keeps them alive
+        return found
 
-    orders = (
-        each(ctypes.c_int, [_TRANSPOSED if by_columns(matrix) else _PLAIN] * parts)
-        for matrix in (a, b)
+    products = partial(
+        library[_LETTERS[out.dtype.name] + "gemm_batch"],
+        *(_ROW_MAJOR, each(ctypes.c_int, _order(a)), each(ctypes.c_int, _order(b))),
+        *(each(_INT, rows), each(_INT, columns)),
+        (_INT * parts)(*(place.stop - place.start for place in places)),
+        *(each(real, alpha), addresses([a[:, place] for place in places])),
+        *(each(_INT, row_step(a)), addresses([b[place] for place in places])),
+        *(each(_INT, row_step(b)), each(real, 0.0), addresses(list(sums))),
+        *(each(_INT, columns), _INT(parts), each(_INT, 1)),
     )
-    arguments = (
-        *(_ROW_MAJOR, *orders, each(_INT, [rows] * parts), each(_INT, [columns] * parts)),
-        *(each(_INT, [place.stop - place.start for place in places]), each(real, [alpha] * parts)),
-        *(addresses([a[:, place] for place in places]), each(_INT, [row_step(a)] * parts)),
-        *(addresses([b[place] for place in places]), each(_INT, [row_step(b)] * parts)),
-        *(each(real, [0.0] * parts), addresses(list(sums)), each(_INT, [columns] * parts)),
-        *(_INT(parts), each(_INT, [1] * parts)),
-    )
-    products = _Held(library[_LETTERS[out.dtype.name] + "gemm_batch"], arguments, a, b, sums)
-    adding = [functools.partial(np.add, sums[0], sums[1], out)]
-    return [products, *adding, *(functools.partial(np.add, out, part, out) for part in sums[2:])]
+    adding = [partial(np.add, sums[0], sums[1], out)]
+    return [products, *adding, *(partial(np.add, out, part, out) for part in sums[2:])]
+
+
+def _order(matrix: np.ndarray) -> int:
+    return _TRANSPOSED if by_columns(matrix) else _PLAIN
 
 
 def by_columns(matrix: Any) -> bool:
@@ -223,13 +189,11 @@ def row_step(matrix: Any) -> int:
 
 def processors() -> int:
     """How many processors to use: all that this process may use, up to 8 or a limit set for BLAS."""
-    count = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    affinity = getattr(os, "sched_getaffinity", None)  # on Linux
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
     told = (os.environ.get(name, "") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"))
-    return min(
-        count, 8, *(int(number) for number in told if number.isdecimal() and int(number) > 0)
-    )
+    limits = (int(number) for number in told if number.isdecimal() and int(number) > 0)
+    return min(count, 8, *limits)
 
 
 def _number(value: Any, real: Any) -> Any:
@@ -237,7 +201,7 @@ def _number(value: Any, real: Any) -> Any:
 
 
 def _address(array: np.ndarray) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
+    return array.ctypes.data_as(ctypes.c_void_p)  # keeps the array alive
 
 
 def available() -> bool:
@@ -253,40 +217,18 @@ def _library() -> dict[str, Any] | None:
         library = ctypes.CDLL(core.__file__)  # its symbols include those of its BLAS
     except (ImportError, OSError):
         return None
+    needed = ("sgemm", "saxpy", "saxpby", "dgemm", "daxpy", "daxpby")
     for pattern in ("scipy_cblas_{}64_", "cblas_{}64_", "cblas_{}"):
-        try:
-            found = {
-                name: getattr(library, pattern.format(name))
-                for name in (letter + kind for letter in "sd" for kind in ("gemm", "axpy", "axpby"))
-            }
-        except AttributeError:
-            continue
-        if "64_" in pattern:  # then arrays of integers are known to have 64 bits
-            for name in ("sgemm_batch", "dgemm_batch"):
-                if hasattr(library, pattern.format(name)):
-                    found[name] = getattr(library, pattern.format(name))
-        for name, function in found.items():
-            _declare(function, _REALS["float32" if name[0] == "s" else "float64"], name[1:])
-        return found
+        # only where integers are known to have 64 bits can an array of them be passed
+        batched = ("sgemm_batch", "dgemm_batch") if "64_" in pattern else ()
+        symbols = {name: pattern.format(name) for name in (*needed, *batched)}
+        found: dict[str, Any] = {
+            name: getattr(library, symbol)
+            for name, symbol in symbols.items()
+            if hasattr(library, symbol)
+        }
+        if all(name in found for name in needed):
+            for function in found.values():
+                function.restype = None
+            return found
     return None
-
-
-def _declare(function: Any, real: Any, kind: str) -> None:
-    function.restype, pointer = None, ctypes.c_void_p
-    function.argtypes = {
-        "gemm": [
-            *[ctypes.c_int] * 3,
-            *[_INT] * 3,
-            real,
-            pointer,
-            _INT,
-            pointer,
-            _INT,
-            real,
-            pointer,
-            _INT,
-        ],
-        "axpy": [_INT, real, pointer, _INT, pointer, _INT],
-        "axpby": [_INT, real, pointer, _INT, real, pointer, _INT],
-        "gemm_batch": [ctypes.c_int, *[pointer] * 13, _INT, pointer],
-    }[kind]

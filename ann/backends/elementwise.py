@@ -68,19 +68,15 @@ class _Schedule:
         spare: Sequence[np.ndarray],
     ) -> None:
         self.calls: list[Call] = []
-        self._tape, self._results, self._outs = tape, results, outs
-        self._find_last_reads()
-        self._tape = _with_scaled_sums(tape, results, self._written_directly())
-        self._find_last_reads()
-        if (
-            not self._sums_fit()
-        ):  # they read later, so that another result may not go to its out now
-            self._tape = tape
-            self._find_last_reads()
+        self._results, self._outs = results, outs
+        self._use(tape)
+        self._use(_with_scaled_sums(tape, results, self._written_directly()))
+        if not self._sums_fit():  # they read later, so another result may not go to its out now
+            self._use(tape)
         self._places: dict[Symbol, np.ndarray] = {}
         ends = self._written_directly()
         lent = [(out, end) for end, out in ends.items()]
-        lent += [(array, len(tape)) for array in spare]
+        lent += [(array, len(self._tape)) for array in spare]
         starts = [self._first_write(array) for array, _ in lent]
         free: list[tuple[np.ndarray, int]] = []  # with the operation until which it is free
         held: dict[Symbol, tuple[np.ndarray, int]] = {}
@@ -108,13 +104,14 @@ class _Schedule:
             if not _same(source, out):
                 self.calls.append(partial(np.copyto, out, source, casting="unsafe"))
 
-    def _find_last_reads(self) -> None:
-        """Find the last operation to read each symbol; results are read at the end."""
+    def _use(self, tape: list[Operation]) -> None:
+        """Set the tape and the last operation to read each symbol; results are read at the end."""
+        self._tape = tape
         self._last: dict[Symbol, int] = {}
-        for index, operation in enumerate(self._tape):
+        for index, operation in enumerate(tape):
             self._last |= dict.fromkeys(operation.symbols, index)
         kept = [result for result in self._results if isinstance(result, Symbol)]
-        self._last |= dict.fromkeys(kept, len(self._tape))
+        self._last |= dict.fromkeys(kept, len(tape))
 
     def _first_write(self, out: np.ndarray) -> int:
         """The first operation that may write to an ``out``."""
@@ -155,17 +152,16 @@ class _Schedule:
         like = next((array for array in inputs if array.shape == result.shape), None)
         like = np.empty(result.shape) if like is None else like
         new = np.empty_like(like, dtype=result.dtype)  # in the same order in memory
+        count = len(self._tape)
         for number, (array, end) in enumerate(free):
             alike = (array.shape, array.strides, array.dtype) == (new.shape, new.strides, new.dtype)
-            if alike and (
-                last < end or (last == end < len(self._tape) and _in_place(self._tape[end]))
-            ):
+            in_time = last < end or (last == end < count and _in_place(self._tape[end]))
+            if alike and in_time:
                 return free.pop(number)
-        return new, len(self._tape)
+        return new, count
 
     def _array(self, symbol: Symbol) -> np.ndarray:
-        array: np.ndarray = self._places[symbol] if symbol.array is None else symbol.array
-        return array
+        return self._places[symbol] if symbol.array is None else symbol.array
 
     def _emit(self, operation: Operation, place: np.ndarray) -> None:
         """Add the calls that compute an operation's result."""
@@ -182,13 +178,15 @@ class _Schedule:
             self.calls += _axpby(x, place, alpha, beta)
         elif function is np.where:
             condition, x, y = values
-            self.calls.append(partial(np.copyto, place, y))
-            self.calls.append(partial(np.copyto, place, x, where=condition))
+            self.calls += (
+                partial(np.copyto, place, y),
+                partial(np.copyto, place, x, where=condition),
+            )
         elif function is np.astype:
             self.calls.append(partial(np.copyto, place, values[0], casting="unsafe"))
         elif function in _REDUCTIONS:
-            reduce = _REDUCTIONS[function]
-            self.calls.append(partial(reduce, *values, axis=-1, keepdims=True, out=place))
+            function = _REDUCTIONS[function]
+            self.calls.append(partial(function, *values, axis=-1, keepdims=True, out=place))
         elif function in BY_NAME:
             self.calls.append(partial(function, *values, out=place))
         else:
@@ -216,12 +214,8 @@ def _with_scaled_sums(
     products: set[Any] = set()
     for index, operation in enumerate(tape):
         merged.append(operation)
-        dtype = operation.result.dtype
-        if (
-            index not in ends
-            or dtype.kind != "f"
-            or operation.function not in (np.add, np.subtract)
-        ):
+        dtype, is_sum = operation.result.dtype, operation.function in (np.add, np.subtract)
+        if index not in ends or dtype.kind != "f" or not is_sum:
             continue
         out = ends[index]
         (x, alpha), (y, beta) = map(term, operation.inputs)
@@ -231,9 +225,9 @@ def _with_scaled_sums(
         if not read or not all(alike + whole) or not _at(out, x, y):
             continue
         if operation.function is np.subtract and isinstance(beta, Symbol):
-            negative = Operation(np.negative, (beta,), (dtype,), Symbol([], (), dtype))
-            merged.insert(-1, negative)
-            beta = negative.result
+            negative = Symbol([], (), dtype)
+            merged.insert(-1, Operation(np.negative, (beta,), (dtype,), negative))
+            beta = negative
         elif operation.function is np.subtract:
             beta = -beta
         inputs = (x, y, alpha, beta) if _at(out, y) else (y, x, beta, alpha)
@@ -244,15 +238,12 @@ def _with_scaled_sums(
 
 def _axpby(x: Any, out: np.ndarray, alpha: Any, beta: Any) -> Sequence[Call]:
     """Calls that compute out = alpha x + beta out; alpha and beta are numbers or 0-d arrays."""
-    calls = prepare_axpby(x, out, alpha, beta)
-    if calls is None:
-        scaled = np.empty_like(x)
-        return [
-            partial(np.multiply, x, alpha, scaled),
-            partial(np.multiply, out, beta, out),
-            partial(np.add, out, scaled, out),
-        ]
-    return calls
+    scaled = np.empty_like(x)
+    return prepare_axpby(x, out, alpha, beta) or [
+        partial(np.multiply, x, alpha, scaled),
+        partial(np.multiply, out, beta, out),
+        partial(np.add, out, scaled, out),
+    ]
 
 
 def _at(out: np.ndarray, *symbols: Symbol) -> bool:
@@ -281,13 +272,10 @@ def _divided(arrays: Sequence[Any], parts: int, first: np.ndarray) -> list[tuple
     are broadcast along the axis, are the same in each piece.
     """
     axes = sorted(range(first.ndim), key=lambda axis: -first.strides[axis])
-    fair = (
-        axis
-        for axis in axes
-        if first.shape[axis] % parts == 0 or first.shape[axis] >= _LONG * parts
-    )
+    lengths = first.shape
+    fair = (axis for axis in axes if lengths[axis] % parts == 0 or lengths[axis] >= _LONG * parts)
     axis = next(fair, axes[0])
-    length, from_right = first.shape[axis], axis - first.ndim
+    length, from_right = lengths[axis], axis - first.ndim
     edges = np.linspace(0, length, parts + 1).astype(int).tolist()
     return [
         tuple(_piece(array, from_right, length, slice(*edge)) for array in arrays)

@@ -1,6 +1,4 @@
-"""NVIDIA GPUs: CuPy, with training steps as CUDA graphs. Apart from ``training.mpi``, this is the
-only file that imports CuPy.
-"""
+"""NVIDIA GPUs: CuPy, with training steps as CUDA graphs."""
 
 import importlib
 import importlib.util
@@ -13,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ann.backends.base import Array, Backend
+from ann.backends.base import Array, Backend, Formula
 from ann.backends.blas import by_columns, row_step
 from ann.backends.windows import windows_of
 from ann.errors import DeviceError
@@ -47,13 +45,7 @@ class GpuBackend(Backend):
     def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
         self.copyto(windows_of(self.xp, pictures, stride, like=out), out=out)
 
-    def elementwise(
-        self,
-        function: Callable[..., Any],
-        *arrays: Any,
-        out: Array | tuple[Array, ...],
-        spare: tuple[Array, ...] = (),
-    ) -> None:
+    def elementwise(self, function: Formula, *arrays: Any, out: Any, spare: Any = ()) -> None:
         """See ``Backend``. It is one kernel, or several if CuPy cannot fuse the formula into one.
 
         The kernel is kept for later calls with the same function and numbers. Numbers are compiled
@@ -68,25 +60,22 @@ class GpuBackend(Backend):
         if kernel is not None:
             try:
                 kernel(*outs, *(array for array in arrays if not isinstance(array, int | float)))
+                return
             except Exception:  # if the function is wrong, the call below raises its error
                 self._kernels[key] = None
-            else:
-                return
         super().elementwise(function, *arrays, out=out)
 
     def recorder(self) -> Backend:
         try:
             return GpuRecorder(self)
         except Exception as error:  # types of nvmath and CuPy cannot be named before their import
-            absent = isinstance(error, ModuleNotFoundError) and (error.name or "").startswith(
-                "nvmath"
-            )
+            name = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+            absent = name.startswith("nvmath")
             reason = "nvmath-python is not installed" if absent else _line(error)
+            reason = f"{reason}; {_INSTALL}"
             if self.precision != "float32":
-                raise DeviceError(
-                    f"precision {self.precision} cannot be used: {reason}; {_INSTALL}"
-                ) from None
-            _warn_of_eager_steps(f"{reason}; {_INSTALL}")
+                raise DeviceError(f"precision {self.precision} cannot be used: {reason}") from None
+            _warn_of_eager_steps(reason)
             return self
 
 
@@ -141,13 +130,7 @@ class GpuRecorder(GpuBackend):
                 graph = self._stream.end_capture()
         return graph
 
-    def elementwise(
-        self,
-        function: Callable[..., Any],
-        *arrays: Any,
-        out: Array | tuple[Array, ...],
-        spare: tuple[Array, ...] = (),
-    ) -> None:
+    def elementwise(self, function: Formula, *arrays: Any, out: Any, spare: Any = ()) -> None:
         self._running = function
         super().elementwise(function, *arrays, out=out)
         self._running = None
@@ -161,47 +144,38 @@ class GpuRecorder(GpuBackend):
         if self._running:
             name = getattr(self._running, "__name__", repr(self._running))
             reason = f"the formula {name} cannot be captured ({reason})"
-            advice = (
-                "use functions of xp, such as xp.where; avoid float(), y[z > 1] and NumPy arrays"
-            )
+            advice = "use functions of xp, such as xp.where; no float(), y[z > 1] or NumPy arrays"
         _warn_of_eager_steps(f"{reason}; {advice}")
 
     def matmul(self, a: Array, b: Array, out: Array, alpha: float = 1.0, beta: float = 0.0) -> None:
-        xp, cublas = self.xp, self._cublas
-        stream = xp.cuda.get_current_stream().ptr
-        cublas.set_stream(self._handle, stream)
-        # set_stream resets the workspace
-        cublas.set_workspace(self._handle, self._workspace.data.ptr, self._WORKSPACE)
-        wide = out.dtype == xp.float64
-        kind = self._REAL64 if wide else self._REAL32
-        compute = cublas.ComputeType
-        exact = compute.COMPUTE_64F if wide else compute.COMPUTE_32F
-        precision = (
-            compute.COMPUTE_32F_FAST_TF32 if self.precision == "tf32" and not wide else exact
-        )
-        factors = np.array([alpha, beta], dtype=np.float64 if wide else np.float32)  # on the host
+        cublas, handle = self._cublas, self._handle
+        cublas.set_stream(handle, self.xp.cuda.get_current_stream().ptr)  # resets the workspace
+        cublas.set_workspace(handle, self._workspace.data.ptr, self._WORKSPACE)
+        if out.dtype == self.xp.float64:
+            kind, precision = self._REAL64, cublas.ComputeType.COMPUTE_64F
+        elif self.precision == "tf32":
+            kind, precision = self._REAL32, cublas.ComputeType.COMPUTE_32F_FAST_TF32
+        else:
+            kind, precision = self._REAL32, cublas.ComputeType.COMPUTE_32F
+        factors = np.array([alpha, beta], dtype=out.dtype)  # on the host
         # cuBLAS stores by columns: its C = B A is our C^T = A^T B^T
         if by_columns(_one(out)):
             a, b, out = b.mT, a.mT, out.mT
         members = out.shape[:-2]  # one call makes the products of all
         (rows, inner), columns = a.shape[-2:], b.shape[-1]
-        operations = (
-            cublas.Operation.T if by_columns(_one(array)) else cublas.Operation.N
-            for array in (b, a)
-        )
-        right, left, result = (
-            (
-                array.data.ptr,
-                kind,
-                row_step(_one(array)),
-                *([_member_step(array)] if members else []),
-            )
-            for array in (b, a, out)
-        )
+        orders = (cublas.Operation.N, cublas.Operation.T)
+        operations = (orders[by_columns(_one(array))] for array in (b, a))
+
+        def described(array: Array) -> tuple[int, ...]:
+            steps = (row_step(_one(array)), *([_member_step(array)] if members else []))
+            return (array.data.ptr, kind, *steps)
+
         gemm = cublas.gemm_strided_batched_ex if members else cublas.gemm_ex
         gemm(
-            *(self._handle, *operations, columns, rows, inner, factors.ctypes.data, *right, *left),
-            *(factors[1:].ctypes.data, *result, *members, precision, cublas.GemmAlgo.DFALT),
+            *(handle, *operations, columns, rows, inner),
+            *(factors.ctypes.data, *described(b), *described(a)),
+            *(factors[1:].ctypes.data, *described(out)),
+            *(*members, precision, cublas.GemmAlgo.DFALT),
         )
 
 
@@ -218,9 +192,7 @@ class _Fusing:
         return array.astype(dtype)
 
 
-def _kernel(
-    xp: Any, function: Callable[..., Any], numbers: Sequence[float | None]
-) -> Callable[..., None]:
+def _kernel(xp: Any, function: Formula, numbers: Sequence[float | None]) -> Callable[..., None]:
     """A function of a formula's outs and arrays, which CuPy compiles when it is first called.
 
     numbers: the formula's arguments, with None for each array.
@@ -230,9 +202,8 @@ def _kernel(
     def kernel(*parameters: Array) -> None:
         count = len(parameters) - inputs
         outs, arrays = parameters[:count], iter(parameters[count:])
-        results = function(
-            _Fusing(xp), *(next(arrays) if value is None else value for value in numbers)
-        )
+        arguments = (next(arrays) if value is None else value for value in numbers)
+        results = function(_Fusing(xp), *arguments)
         results = results if isinstance(results, tuple) else (results,)
         pairs = list(zip(results, outs, strict=True))
         # all are copied before the first is written, because a result may be an argument
@@ -245,7 +216,7 @@ def _kernel(
     return fused
 
 
-def _function_key(function: Callable[..., Any]) -> Any:
+def _function_key(function: Formula) -> Any:
     """The function, or a key that functions made by one line from the same numbers share."""
     if isinstance(function, FunctionType) and not function.__kwdefaults__:
         values = [cell.cell_contents for cell in function.__closure__ or ()]
@@ -276,10 +247,10 @@ def _warn_of_eager_steps(reason: str) -> None:
 def too_old(library: Any) -> bool:
     """Whether NumPy or CuPy is older than this package needs."""
     found, oldest = (
-        re.findall(r"\d+", version)[:2]
+        [int(number) for number in re.findall(r"\d+", version)[:2]]
         for version in (library.__version__, OLDEST[library.__name__])
     )
-    return list(map(int, found)) < list(map(int, oldest))
+    return found < oldest
 
 
 def open_gpu(precision: str) -> Backend:
@@ -310,19 +281,15 @@ def open_gpu(precision: str) -> Backend:
             f"the CUDA libraries may be absent or older than the card: {_INSTALL}"
         ) from error
     properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
-    name = properties["name"].decode()
-    return GpuBackend(
-        cupy, f"{name}, CuPy {cupy.__version__}, which computed a test product", precision
-    )
+    device = f"{properties['name'].decode()}, CuPy {cupy.__version__}"
+    return GpuBackend(cupy, f"{device}, which computed a test product", precision)
 
 
 def check_tf32(backend: Backend) -> None:
     """Raise DeviceError if the GPU would silently compute products in float32 instead."""
-    device = backend.xp.cuda.Device()
-    if int(device.compute_capability) < 80:
-        raise DeviceError(
-            f"precision tf32 needs a GPU from 2020 or later; this is {backend.description.split(',')[0]}"
-        )
+    if int(backend.xp.cuda.Device().compute_capability) < 80:
+        name = backend.description.split(",")[0]
+        raise DeviceError(f"precision tf32 needs a GPU from 2020 or later; this is {name}")
     backend.recorder()  # raises an error without nvmath-python
 
 

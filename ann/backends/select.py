@@ -1,6 +1,4 @@
-"""Makes the backend for a device name. All other code is given a ``Backend`` and computes with its
-``xp``, so the same backpropagation runs on every device.
-"""
+"""Makes the backend for a device name."""
 
 import numpy as np
 
@@ -35,9 +33,8 @@ def get_backend(device: str | Backend = "cpu", precision: str = "float32") -> Ba
     for name, value, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS)):
         if not isinstance(value, str) or value not in known:
             meant = did_you_mean(str(value).split(":")[0], known)  # cuda:0 -> cuda
-            raise ValueError(
-                f"{name}: unknown {printable(value)}; known: {', '.join(known)}{meant}"
-            )
+            names = ", ".join(known)
+            raise ValueError(f"{name}: unknown {printable(value)}; known: {names}{meant}")
     if device == "cpu" and precision != "float32":
         raise DeviceError(f"precision {precision} needs a GPU; use float32 on the CPU")
     if device == "cpu":
@@ -57,7 +54,6 @@ def get_backend(device: str | Backend = "cpu", precision: str = "float32") -> Ba
 
 def _cpu(description: str) -> Backend:
     if too_old(np):
-        raise DeviceError(
-            f"NumPy {np.__version__} is too old: pip install 'numpy>={OLDEST['numpy']}'"
-        )
+        needed = f"numpy>={OLDEST['numpy']}"
+        raise DeviceError(f"NumPy {np.__version__} is too old: pip install '{needed}'")
     return CpuBackend(np, description)

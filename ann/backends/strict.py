@@ -33,25 +33,20 @@ def _call(
     function: Callable[..., Array], *args: Any, out: Array = None, dtype: Any = None, **kwargs: Any
 ) -> Array:
     if dtype is not None and out is not None:  # a ufunc's dtype: the type to compute in
+        arrays = array_api_strict._array_object.Array
         args = tuple(
-            array_api_strict.astype(arg, dtype)
-            if isinstance(arg, array_api_strict._array_object.Array)
-            else arg
-            for arg in args
+            array_api_strict.astype(arg, dtype) if isinstance(arg, arrays) else arg for arg in args
         )
     elif dtype is not None:
         kwargs["dtype"] = dtype
     result = function(*args, **kwargs)
     if out is None:
         return result
-    assert result.shape == out.shape, (
-        f"{function.__name__}: out has shape {out.shape}, expected {result.shape}"
-    )
+    name = function.__name__
+    assert result.shape == out.shape, f"{name}: out has shape {out.shape}, expected {result.shape}"
     if result.dtype == array_api_strict.bool:  # true and false are written as 1 and 0
         result = array_api_strict.astype(result, out.dtype)
-    assert result.dtype == out.dtype, (
-        f"{function.__name__}: out has type {out.dtype}, expected {result.dtype}"
-    )
+    assert result.dtype == out.dtype, f"{name}: out has type {out.dtype}, expected {result.dtype}"
     out[...] = result
     return out
 
@@ -65,8 +60,7 @@ class StrictBackend(Backend):
 
     def to_host(self, array: Array) -> np.ndarray:
         assert array.device == DEVICE
-        host: np.ndarray = np.asarray(array.to_device(HOST)).copy()
-        return host
+        return np.asarray(array.to_device(HOST)).copy()
 
 
 def strict_backend() -> StrictBackend:

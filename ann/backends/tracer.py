@@ -90,9 +90,8 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
         """Add an operation to the tape; returns its result."""
         inputs = tuple(symbol_of(self.tape, value) for value in inputs)
         if not all(map(_is_numeric, inputs)) or np.dtype(dtype).kind not in _NUMERIC:
-            raise UntraceableError(
-                f"the function {function.__name__} of what is neither array nor number"
-            )
+            name = function.__name__
+            raise UntraceableError(f"the function {name} of something that is not a number")
         shape = np.broadcast_shapes(*(getattr(value, "shape", ()) for value in inputs))
         if function in (np.sum, np.max):
             shape = (*shape[:-1], 1)
@@ -119,7 +118,7 @@ def trace(function: Callable[..., Any], *arguments: Any) -> tuple[list[Operation
         results = results if isinstance(results, tuple) else (results,)
         results = tuple(symbol_of(tape, result) for result in results)
         if not all(map(_is_numeric, results)):
-            raise UntraceableError("a result that is neither array nor number")
+            raise UntraceableError("a result that is not a number")
         return tape.copy(), results
     finally:  # symbols refer to the tape, and such a cycle would keep the arrays alive
         tape.clear()
@@ -127,9 +126,8 @@ def trace(function: Callable[..., Any], *arguments: Any) -> tuple[list[Operation
 
 def _is_numeric(value: Any) -> bool:
     """Whether it is a number, or a symbol for an array of numbers."""
-    return (
-        isinstance(value, int | float) or getattr(value, "dtype", np.dtype(object)).kind in _NUMERIC
-    )
+    dtype = getattr(value, "dtype", np.dtype(object))
+    return isinstance(value, int | float) or dtype.kind in _NUMERIC
 
 
 def _kind(value: Any) -> Any:

@@ -13,16 +13,20 @@ import numpy as np
 
 from ann.backends.tracer import Operation, Symbol
 from ann.data.catalog import DIGITS, class_names
-from ann.export.contents import refuse_pictures
 from ann.export.formula import OPERATIONS, translate
 from ann.neural_network import NeuralNetwork
 from ann.nn.activations import get_activation
-from ann.nn.layer_list import describe_shape
-from ann.nn.network import PIXEL_SCALE
+from ann.nn.convolution import size_text
+from ann.nn.layer_list import describe_shape, input_shape
+from ann.nn.layers import ActivationLayer
+from ann.nn.network import PIXEL_SCALE, size_of
 
 
 def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
     """The HTML of a page on which the user draws and the network, or committee, answers.
+
+    It shows the image that the network sees and the outputs of its layers, which are pictures for a
+    convolution.
 
     Args:
         network: one for square images, white on black.
@@ -32,18 +36,17 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
         ValueError: its images are not square, it has a single output, or an activation cannot be
             translated into JavaScript.
     """
-    refuse_pictures(network, "a page")
     side = math.isqrt(network.input_dim)
-    if side * side != network.input_dim:
-        found = f"{network.input_dim} pixels"
+    shape = input_shape(network.layer_list)
+    if shape not in ((side * side,), (1, side, side)):
+        found = f"{size_text(shape)} pixels"
         raise ValueError(f"a page needs a network for square images, and this one takes {found}")
     if network.output_dim < 2:
         raise ValueError(
             "a page needs a network with several classes, and this one has a single output"
         )
-    names = [layer["activation"] for layer in network.layer_list]
+    names = [layer["activation"] for layer in network.layer_list if "activation" in layer]
     formulas = (f"  {json.dumps(name)}: {_javascript(name)},\n" for name in dict.fromkeys(names))
-    shape = describe_shape(network.layer_list)
     kind = f"A committee of {network.committee} networks" if network.committee > 1 else "A network"
     drawn = "a digit" if tuple(classes) == DIGITS else "something"
     arrays = [array for pair in network.weights_and_biases() for array in pair]
@@ -51,20 +54,33 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
     parameters = np.concatenate(rows, axis=1).astype("<f4")
     model = {
         "title": f"Draw {drawn}",
-        "what": f"{kind} {shape} ({', '.join(names)}), {parameters.size:,} numbers, "
-        "all in this file.",
+        "what": f"{kind} {describe_shape(network.layer_list)} ({', '.join(names)}), "
+        f"{parameters.size:,} numbers, all in this file.",
         "side": side,
         "scale": PIXEL_SCALE,
         "classes": class_names(classes, network.output_dim),
         "committee": network.committee,
         "size": parameters.shape[-1],
-        "layers": network.layer_list,
+        "layers": _layers(network),
     }
     template = files("ann.export").joinpath("page.html").read_text(encoding="utf-8")
     text = json.dumps(model).replace("<", "\\u003c")  # so that no name can end the script
     page = template.replace("{{weights}}", base64.b64encode(parameters.tobytes()).decode())
     page = page.replace("{{activations}}", f"{{\n{''.join(formulas)}}}")
     return page.replace("{{model}}", text)  # last, since names may contain placeholders
+
+
+def _layers(network: NeuralNetwork) -> list[dict[str, Any]]:
+    """The layer list with types, shapes, and the position of each layer's first parameter."""
+    layers: list[dict[str, Any]] = []
+    shape, start = input_shape(network.layer_list), 0
+    computing = [one for one in network.network.layers if not isinstance(one, ActivationLayer)]
+    for spec, layer in zip(network.layer_list, computing, strict=True):
+        shapes = {"input_shape": shape, "output_shape": layer.output_shape}
+        layers.append({"type": "dense", **spec, **shapes, "start": start})
+        shape = layer.output_shape
+        start += size_of([layer])
+    return layers
 
 
 def _javascript(name: str) -> str:

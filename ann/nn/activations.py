@@ -7,16 +7,13 @@ Letters: z (..., N, O) weighted sums, y (..., N, O) outputs, for N images and O 
 
 import math
 import re
-from collections.abc import Callable
 from typing import Any, Literal
 
-from ann.backends.base import Array, Backend
+from ann.backends.base import Array, Backend, Formula
 from ann.errors import printable
 from ann.nn.initializers import GLOROT, Deviation, glorot, he
 from ann.spelling import did_you_mean
 from ann.validation import check_curve
-
-Formula = Callable[..., Array]  # (xp, array, ...) -> array, where xp is the backend's array library
 
 
 class Activation:

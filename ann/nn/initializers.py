@@ -10,9 +10,10 @@ Deviation = Callable[[int, int], float]  # (I, O) -> standard deviation of the w
 
 
 def glorot(gain: float) -> Deviation:
-    """Glorot & Bengio (2010), equation 12: gain sqrt(2 / (I + O)).
+    """Glorot & Bengio (2010), equation 12: gain sqrt(2 / (I + O)), for tanh with a gain of 1.
 
-    The gain is 4 for the sigmoid, whose slope is at most 1/4 (end of section 4.2.1).
+    Glorot's text on initial weights in the Deep Learning Tutorials of his laboratory (2010,
+    doc/mlp.txt) recommends a gain of 4 for the sigmoid, whose slope at 0 is 1/4.
     """
     return lambda inputs, outputs: gain * math.sqrt(2.0 / (inputs + outputs))
 

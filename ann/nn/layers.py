@@ -39,7 +39,7 @@ class Layer(ABC):
         parameters: what it learns. ``bind`` sets two attributes for each: the values and their
             gradient, such as ``weight`` and ``weight_gradient``.
         input_shape, output_shape: of one input and one output: (I,) and (O,), or (channels, height,
-            width) for pictures. Only layers of a layer list have them, and ``width``.
+            width) for pictures. Only layers in a layer list have them, and ``width``.
         width: the most numbers that the layer stores for one image.
     """
 

@@ -60,16 +60,11 @@ class Network:
     def views(self, vector: Array) -> dict[Layer, dict[str, Array]]:
         """The parts of a vector like ``parameters``, as views: for each layer, parameters by name."""
         views: dict[Layer, dict[str, Array]] = {layer: {} for layer in self.layers}
-        start = 0
-        for decays in (True, False):
-            for layer in self.layers:
-                for parameter in layer.parameters:
-                    if parameter.decays is decays:
-                        stop = start + math.prod(parameter.shape)
-                        shape = (*self.leading, *parameter.shape)
-                        part = self.backend.xp.reshape(vector[..., start:stop], shape, copy=False)
-                        views[layer][parameter.name] = part
-                        start = stop
+        pairs = [(layer, parameter) for layer in self.layers for parameter in layer.parameters]
+        pairs.sort(key=lambda pair: not pair[1].decays)  # in the same order otherwise
+        parts = self.backend.split(vector, [parameter.shape for _, parameter in pairs])
+        for (layer, parameter), part in zip(pairs, parts, strict=True):
+            views[layer][parameter.name] = part
         return views
 
     def weights(self) -> list[Array]:

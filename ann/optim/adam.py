@@ -71,11 +71,11 @@ class AdamW(Adam):
 
     def update(self) -> None:
         vectors = (self.p, self.g, self.m, self.v)
-        elementwise = self.backend.elementwise
         p, g, m, v = map(self.weights, vectors)
-        elementwise(adamw, p, g, m, v, self.shrink, *self.numbers, out=(p, m, v), spare=(g,))
+        numbers = self.shrink, *self.numbers
+        self.backend.elementwise(adamw, p, g, m, v, *numbers, out=(p, m, v), spare=(g,))
         p, g, m, v = map(self.others, vectors)
-        elementwise(adam, p, g, m, v, *self.numbers, out=(p, m, v), spare=(g,))
+        self.backend.elementwise(adam, p, g, m, v, *self.numbers, out=(p, m, v), spare=(g,))
 
 
 def rmsprop(

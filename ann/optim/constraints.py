@@ -1,6 +1,5 @@
-"""Limits for gradients and weights, and averaged parameters.
-
-Each is a callable that a training step calls before or after the update.
+"""Limits for gradients and weights, and averaged parameters: a training step calls each before or
+after the update.
 """
 
 from collections.abc import Sequence
@@ -44,15 +43,12 @@ class MaxNorm:
         """``weights``: the hidden layers' matrices (..., I, O)."""
         xp = backend.xp
         self._backend, self._limit = backend, limit
-        self._layers = [
-            (
-                weight,
-                xp.empty_like(weight),
-                xp.ones((1, weight.shape[-2]), dtype=weight.dtype),
-                xp.empty((*weight.shape[:-2], 1, weight.shape[-1]), dtype=weight.dtype),
-            )
-            for weight in weights
-        ]
+        self._layers = []
+        for weight in weights:
+            *leading, inputs, outputs = weight.shape
+            ones = xp.ones((1, inputs), dtype=weight.dtype)
+            sums = xp.empty((*leading, 1, outputs), dtype=weight.dtype)
+            self._layers.append((weight, xp.empty_like(weight), ones, sums))
 
     def __call__(self) -> None:
         for weight, squares, ones, sums in self._layers:

@@ -28,11 +28,8 @@ class Orthogonalization:
 
     def __init__(self, backend: Backend, matrix: Array) -> None:
         """``matrix``: (..., I, O), read and overwritten by each call."""
-        xp = backend.xp
-        leading = matrix.shape[:-2]
-        rows = min(matrix.shape[-2:])
-        self._backend = backend
-        self._matrix = matrix
+        xp, leading, rows = backend.xp, matrix.shape[:-2], min(matrix.shape[-2:])
+        self._backend, self.matrix = backend, matrix
         self._other = xp.empty_like(matrix)
         self._flat = xp.reshape(matrix, (*leading, 1, -1), copy=False)
         self._squared_norm = xp.empty((*leading, 1, 1), dtype=matrix.dtype)
@@ -44,8 +41,8 @@ class Orthogonalization:
         a, b = self._a, self._b
         matmul, axpby = self._backend.matmul, self._backend.axpby
         matmul(self._flat, self._flat.mT, out=self._squared_norm)
-        self._backend.elementwise(_normalized, self._matrix, self._squared_norm, out=self._other)
-        x, y = _wide(self._other), _wide(self._matrix)
+        self._backend.elementwise(_normalized, self.matrix, self._squared_norm, out=self._other)
+        x, y = _wide(self._other), _wide(self.matrix)
         for _ in range(_ITERATIONS):
             matmul(x, x.mT, out=a)
             matmul(a, a, out=b, alpha=_C)
@@ -91,18 +88,19 @@ class Muon(Optimizer):
         self.shrink = scalars.add(lambda k, rate: 1 - rate * self.weight_decay)
         self.v = self.add_state("v", self.weights(self.p))
         self.d = self.backend.xp.zeros_like(self.v)
-        self.orthogonalize = [Orthogonalization(self.backend, d) for d in self.matrices(self.d)]
-        others = self.others(self.p), self.others(self.g)
-        momentum = self.momentum
-        self.adam = Adam(self.backend, *others, (), scalars, momentum=momentum, weight_decay=0.0)
+        self.matrices, directions = (
+            self.backend.split(vector, self.shapes) for vector in (self.p, self.d)
+        )
+        self.orthogonalizations = [Orthogonalization(self.backend, d) for d in directions]
+        p, g, momentum = self.others(self.p), self.others(self.g), self.momentum
+        self.adam = Adam(self.backend, p, g, (), scalars, momentum=momentum, weight_decay=0.0)
         self.state |= {f"adam_{name}": vector for name, vector in self.adam.state.items()}
 
     def update(self) -> None:
         elementwise, g = self.backend.elementwise, self.weights(self.g)
         elementwise(direction, g, self.v, self.momentum, out=(self.d, self.v))
-        for orthogonalize in self.orthogonalize:
+        for p, orthogonalize in zip(self.matrices, self.orthogonalizations, strict=True):
             orthogonalize()
-        for p, d in zip(self.matrices(self.p), self.matrices(self.d), strict=True):
-            size = _SIZE * math.sqrt(max(d.shape[-2:]))
-            elementwise(step, p, d, self.rate, self.shrink, size, out=p)
+            size = _SIZE * math.sqrt(max(p.shape[-2:]))
+            elementwise(step, p, orthogonalize.matrix, self.rate, self.shrink, size, out=p)
         self.adam.update()

@@ -1,8 +1,7 @@
-"""The base class of all optimizers: the vectors they update, and weight decay.
-
-All parameters of a network are one flat vector, so an optimizer is a formula of a few lines. The
-formulas use the letters of the papers: p parameters, g gradients, m and v running means, all of
-them vectors (..., P), and k for the number of the step, from 1.
+"""The base class of all optimizers. All parameters of a network are one flat vector, so an
+optimizer is a formula of a few lines. The formulas use the letters of the papers: p parameters, g
+gradients, m and v running means, all of them vectors (..., P), and k for the number of the step,
+from 1.
 """
 
 import math
@@ -17,14 +16,10 @@ from ann.optim.scalars import Scalars
 class Optimizer(ABC):
     """An update rule for the parameters and gradients of one network.
 
-    Subclasses implement ``prepare`` and ``update``, and may set the class attributes for default
-    rates.
-
     Args:
         backend: computes the step.
-        parameters, gradients: device vectors (..., P). First come all weights, which decay: one
-            matrix (I, O) after another. Then comes everything that does not decay: biases, gains
-            and shifts.
+        parameters, gradients: device vectors (..., P). First come all weights, which decay, one
+            matrix (I, O) after another; then all that does not decay, such as biases.
         shapes: (I, O) of each matrix.
         scalars: provides the numbers that change from step to step, such as the learning rate.
         momentum: the decay of the running mean of gradients.
@@ -32,7 +27,7 @@ class Optimizer(ABC):
         accumulate: whether the backward pass may add new gradients to old ones; see ``SGD``. It may
             not if something else changes the gradients before the update.
 
-    Class attributes, for the default rates of recipes:
+    Class attributes, from which recipes take their default rates:
         tuned: the learning rate and weight decay for a sigmoid network, batches of 200 images and
             24 epochs.
         adaptive: whether it divides gradients by their own size.
@@ -82,7 +77,6 @@ class Optimizer(ABC):
     @abstractmethod
     def update(self) -> None:
         """Take one step with the current gradients, which may be overwritten."""
-        raise NotImplementedError
 
     def add_state(self, name: str, like: Array) -> Array:
         """A new vector of zeros that lasts from step to step."""
@@ -96,17 +90,6 @@ class Optimizer(ABC):
     def others(self, vector: Array) -> Array:
         """The part of a vector that does not decay."""
         return vector[..., self.weight_count :]
-
-    def matrices(self, vector: Array) -> list[Array]:
-        """The weights (..., I, O) of each layer, as views."""
-        views = []
-        start = 0
-        for shape in self.shapes:
-            stop = start + math.prod(shape)
-            full = (*vector.shape[:-1], *shape)
-            views.append(self.backend.xp.reshape(vector[..., start:stop], full, copy=False))
-            start = stop
-        return views
 
     def add_decay(self) -> None:
         """g = g + weight_decay p for the weights: the gradient of weight_decay / 2 |p|^2."""

@@ -20,11 +20,7 @@ OPTIMIZERS = tuple(CLASSES)
 
 
 def get_optimizer(name: str, *args: Any, **hyperparameters: Any) -> Optimizer:
-    """The optimizer with this name, for a network's vectors. Arguments: see ``Optimizer``.
-
-    Raises:
-        ValueError: the name is unknown.
-    """
+    """A new optimizer. Arguments: see ``Optimizer``. Raises ValueError if the name is unknown."""
     if name not in OPTIMIZERS:
         known, hint = ", ".join(OPTIMIZERS), did_you_mean(name, OPTIMIZERS)
         raise ValueError(f"unknown optimizer {name!r}; known: {known}{hint}")

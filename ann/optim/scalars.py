@@ -1,4 +1,4 @@
-"""Numbers that change from step to step, such as the learning rate, for compiled steps to read."""
+"""Numbers that change from step to step, such as the learning rate."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,11 +9,11 @@ _CAPACITY = 16
 
 
 class Scalars:
-    """A device vector of numbers that change from step to step.
+    """The 0-d device arrays in which a compiled step finds its learning rate, bias corrections, ...
 
-    An optimizer or constraint adds a function for each number that it needs, and gets a 0-d array
-    to read. Before each step, ``set`` replaces all numbers at once by a row of a ``table``, which
-    is computed on the host and uploaded for many steps.
+    An optimizer or constraint adds a function for each number that it needs. A ``table`` of all
+    numbers for many steps is computed on the host and uploaded once. Before each step, ``set``
+    copies a row of it.
     """
 
     def __init__(self, backend: Backend, dtype: Any) -> None:
@@ -28,10 +28,10 @@ class Scalars:
 
     def table(self, first: int, learning_rates: Sequence[float]) -> Array:
         """A device array with one row for each step after the ``first`` ones."""
+        unused = [0.0] * (_CAPACITY - len(self._functions))
         rows = [
-            [function(step, rate) for function in self._functions]
-            + [0.0] * (_CAPACITY - len(self._functions))
-            for step, rate in enumerate(learning_rates, start=first + 1)
+            [function(k, rate) for function in self._functions] + unused
+            for k, rate in enumerate(learning_rates, start=first + 1)
         ]
         return self._backend.xp.asarray(rows, dtype=self._vector.dtype)
 

@@ -1,7 +1,6 @@
-"""Schedules: the learning rate of each step.
-
-Large steps early on find a good region, and small ones at the end settle in it. A warm-up keeps the
-first, unreliable gradients from causing large steps.
+"""Schedules: the learning rate of each step. Large steps early on find a good region, and small
+ones at the end settle in it. A warm-up keeps the first, unreliable gradients from causing large
+steps.
 """
 
 import math
@@ -19,19 +18,14 @@ _SHAPES: dict[str, Callable[[float], float]] = {
 }
 SCHEDULES = (*_SHAPES, "one-cycle")
 
-_ONE_CYCLE_RISE, _ONE_CYCLE_START, _ONE_CYCLE_END = 0.3, 1.0 / 25.0, 1.0 / 250_000.0
-
 
 def _one_cycle(step: int, steps: int) -> float:
-    """Up from 4 % in the first 30 % of the steps, then down to almost 0: two half cosines.
-
-    Smith & Topin (2018).
-    """
-    top = _ONE_CYCLE_RISE * steps - 1.0
-    rises = step <= top
-    done = step / top if rises and top > 0 else (step - top) / (steps - 1.0 - top)
-    start, end = (_ONE_CYCLE_START, 1.0) if rises else (1.0, _ONE_CYCLE_END)
-    return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * done))
+    """Smith & Topin (2018): up from 4 % in the first 30 % of the steps, then down to almost 0."""
+    start, end, top = 1 / 25, 1 / 250_000, 0.3 * steps - 1
+    cosine = _SHAPES["cosine"]
+    if step <= top:
+        return 1 + (start - 1) * cosine(step / top)
+    return end + (1 - end) * cosine((step - top) / (steps - 1 - top))
 
 
 def get_schedule(

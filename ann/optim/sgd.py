@@ -20,9 +20,9 @@ def step(xp: Any, p: Array, v: Array, rate: Array) -> Array:
 class SGD(Optimizer):
     """v = momentum v + g; p = p - rate v.
 
-    Weight decay is added to the gradients. Usually the backward pass computes v, by adding the new
-    gradients to ``momentum`` times the old ones; then the vector of gradients is v. If something
-    else changes the gradients, such as clipping, v is a separate vector.
+    Usually the backward pass computes v in the vector of gradients, by adding the new gradients to
+    ``momentum`` times the old ones. If something else changes the gradients, such as clipping, v is
+    a separate vector.
     """
 
     tuned = (0.5, 1e-4)

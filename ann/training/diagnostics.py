@@ -32,7 +32,7 @@ class Diagnostics(Callback):
     """Checks a run after each epoch and warns if something looks wrong, once per problem.
 
     Args:
-        network: is trained, and still has its first weights.
+        network: the network in training; it still has its initial weights.
         images, labels: (N, I), and (N,) or target rows: the training data.
         recipe: of the run.
         state: of the run. The names of failed checks are added to its ``warned_of``.
@@ -59,7 +59,7 @@ class Diagnostics(Callback):
         self._unchecked = report
 
     def before_epoch(self) -> None:
-        """Check the last epoch: now its checkpoint is written."""
+        """Check the last epoch, now that its checkpoint has been written."""
         report, self._unchecked = self._unchecked, None
         if report and report.epoch * self._steps >= _STEPS:
             self._check(report.epoch)

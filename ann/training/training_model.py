@@ -1,5 +1,5 @@
-"""The network in its training form: on its own vectors, with batch normalisation and dropout, and
-without the inputs that are black in every image.
+"""The network in its training form: a copy with batch normalisation and dropout, but without the
+inputs that are black in every image.
 """
 
 import copy
@@ -17,7 +17,7 @@ from ann.training.recipe import Recipe
 
 
 class TrainingModel:
-    """Makes the network for training, and copies parameters from the user's network and back.
+    """Creates the network for training, and copies parameters between it and the user's network.
 
     Args:
         user: the user's network.
@@ -25,11 +25,11 @@ class TrainingModel:
         recipe: its ``dropout`` and ``batch_norm`` decide which layers are added.
         keys: (..., L) device array, uint32: column l is the key of the dropout before the layer with
             weights l, counted from 0. Only dense layers have one.
-        lit: host array: the columns of the images that training needs; None: all of them.
+        lit: host array: the columns of the images that are not black in all images; None: all.
         all_reduce: see ``BatchNorm``; None for a single process.
 
     Attributes:
-        network: for training.
+        network: the training form.
         statistics: (..., S) device vector: the means and variances of the last batch, for batch
             normalisation; or None.
     """
@@ -47,7 +47,7 @@ class TrainingModel:
         self._user = user
         self._lit = None
         if lit is not None:
-            # Row p of the user's weights is row positions[p] here; the last row is of zeros
+            # Row p of the user's weights is row positions[p] here, after a last row of zeros is added
             rows = {pixel: row for row, pixel in enumerate(lit.tolist())}
             positions = [rows.get(pixel, len(lit)) for pixel in range(user.input_dim)]
             self._lit, self._positions = xp.asarray(lit.tolist()), xp.asarray(positions)
@@ -108,10 +108,10 @@ class TrainingModel:
             bias[...] = users.bias
 
     def export(self, parameters: Array, statistics: Array) -> None:
-        """Copy parameters, or averages of them, to the user's network, with folded normalisation.
+        """Copy parameters, or averages of them, to the user's network, and fold the normalisation.
 
         Weights of pixels that were not trained on become 0. All parameters are written at once, so
-        that neither Ctrl-C nor another thread leaves or finds the network half updated.
+        neither Ctrl-C nor another thread can leave or find the network half updated.
         """
         xp = self._xp
         result = xp.asarray(self._user.parameters, copy=True)

@@ -9,6 +9,8 @@ import ann
 from ann.analysis import inspection
 from support.networks import network_of
 
+CONV = {"type": "conv2d", "filters": 4, "kernel": 3, "activation": "relu"}
+
 
 @given(st.integers(0, 10**6))
 def test_calibration_against_a_loop(seed):
@@ -89,6 +91,52 @@ def test_ideal_inputs_are_taken_for_their_classes(backend, activation, committee
     grey = net.apply(np.full((1, 30), 0.1, np.float32))[0]
     assert (sure.diagonal() > grey).all() and list(sure.argmax(axis=1)) == list(range(5))
     np.testing.assert_array_equal(backend.to_host(net.parameters), before)
+
+
+@pytest.mark.parametrize("committee", [1, 3])
+def test_feature_maps_by_their_formula(backend, committee, rng):
+    layers = [
+        CONV | {"input_shape": [8, 8]},
+        {"type": "max_pool2d", "size": 2},
+        {"type": "conv2d", "filters": 5, "kernel": 2, "activation": "tanh"},
+        {"output_dim": 3, "activation": "softmax"},
+    ]
+    net = ann.NeuralNetwork(layers, device=backend, committee=committee)
+    image = rng.integers(0, 256, 64, dtype=np.uint8)
+    first, second = inspection.feature_maps(net, image)
+    weight = net.weights_and_biases()[0][0].reshape(-1, 9, 4)[0]
+    for row, column in np.ndindex(6, 6):
+        window = image.reshape(8, 8)[row : row + 3, column : column + 3].reshape(9) / 255
+        expected = np.maximum(window @ weight, 0)
+        np.testing.assert_allclose(first[:, row, column], expected, rtol=1e-4, atol=1e-6)
+    assert second.shape == (5, 2, 2) and np.abs(second).max() < 1
+
+
+@pytest.mark.parametrize("committee", [1, 3])
+@pytest.mark.parametrize(
+    ("first", "shape", "count"),
+    [
+        ({"output_dim": 7, "activation": "relu", "input_dim": 96}, (8, 12), 7),
+        ({"type": "average_pool2d", "size": 2, "input_shape": [8, 12]}, (4, 6), 2),
+        (CONV | {"input_shape": [8, 12]}, (3, 3), 4),
+        (CONV | {"input_shape": [2, 6, 8]}, (3, 3), 8),  # two channels for each filter
+    ],
+    ids=["dense", "pooled", "convolution", "channels"],
+)
+def test_first_weights_are_pictures(first, shape, count, committee):
+    layers = [first, {"output_dim": 2, "activation": "softmax"}]
+    net = ann.NeuralNetwork(layers, committee=committee)
+    weights = inspection.first_weights(net, (8, 12))
+    assert weights.shape == (count, *shape)
+    matrix, _ = net.member(0).weights_and_biases()[0]
+    size = weights[0].size
+    np.testing.assert_array_equal(weights[0].ravel(), matrix[:size, 0])
+    np.testing.assert_array_equal(weights[-1].ravel(), matrix[-size:, -1])
+
+
+def test_a_dense_network_has_no_feature_maps():
+    net = network_of(ann.get_backend("cpu"), 64, 5, 3)
+    assert inspection.feature_maps(net, np.zeros(64, np.uint8)) == []
 
 
 @pytest.fixture

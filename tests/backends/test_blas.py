@@ -3,6 +3,7 @@
 import importlib.util
 import itertools
 import os
+import weakref
 
 import numpy as np
 import pytest
@@ -184,9 +185,11 @@ def test_sums(dtype, keep, shape, whole, rng):
 def test_calls_keep_their_arrays_alive(monkeypatch, rows, inner):
     monkeypatch.setattr(blas, "processors", lambda: 2)
     out = np.zeros((rows, 300))
-    calls = blas.prepare_matmul(np.ones((rows, inner)), np.ones((inner, 300)), out, 1.0, 0.0)
-    held = [call.arrays for call in calls if hasattr(call, "arrays")]
-    assert held and all(len(arrays) == 3 for arrays in held)
+    factors = [np.ones((rows, inner)), np.ones((inner, 300))]
+    calls = blas.prepare_matmul(*factors, out, 1.0, 0.0)
+    held = [weakref.ref(factor) for factor in factors]
+    factors.clear()
+    assert all(factor() is not None for factor in held)
     for _ in range(20):
         for shape in ((rows, inner), (inner, 300), (2, rows, 300)):
             np.full(shape, np.nan)  # would take the place of what had been let go

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import ann
+from ann.analysis.inspection import feature_maps
 from ann.export.web_page import web_page
 from ann.nn.activations import ACTIVATIONS, Activation
 from support.networks import network_of
@@ -73,6 +74,18 @@ def network():
     recipe = ann.Recipe(hidden=(64,), epochs=3)
     net = ann.NeuralNetwork(recipe.layer_list(784, 10), recipe.loss)
     ann.fit(net, data, recipe)
+    return net
+
+
+@pytest.fixture(scope="module")
+def convolutional():
+    """Trained for a few seconds."""
+    data = ann.load_dataset("mnist")
+    hidden = ("conv8x5", "pool2", "conv16x3", "average2", 32)
+    recipe = ann.Recipe(hidden=hidden, activation="relu", output_activation="softmax", epochs=1)
+    net = ann.NeuralNetwork(recipe.layer_list(784, 10), recipe.loss)
+    part = data.train_images[:20_000], data.train_labels[:20_000]
+    ann.fit(net, ann.Dataset(*part, data.test_images, data.test_labels), recipe)
     return net
 
 
@@ -140,7 +153,9 @@ def outputs(browser, images):
     )
 
 
-def test_a_thousand_images_as_in_python(page, network):
+@pytest.mark.parametrize("name", ["network", "convolutional"])
+def test_a_thousand_images_as_in_python(page, name, request):
+    network = request.getfixturevalue(name)
     images = ann.load_dataset("mnist").test_images[:1000].reshape(1000, 784)
     found, expected = outputs(page(network), images), network.apply(images)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
@@ -160,6 +175,68 @@ def test_every_activation(monkeypatch, page, activation, committee, rng):
     net = ann.NeuralNetwork(layers, "quadratic", committee=committee)
     net.parameters *= 3
     np.testing.assert_allclose(outputs(page(net), images), net.apply(images), rtol=1e-4, atol=1e-5)
+
+
+def conv(filters, kernel, activation, **options):
+    layer = {"type": "conv2d", "filters": filters, "kernel": kernel, "activation": activation}
+    return layer | options
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        [conv(3, 4, "tanh", padding="same")],
+        [conv(3, 3, "relu", stride=2), conv(4, 4, "softmax", stride=3, padding="same")],
+        [conv(2, 5, "leaky-relu", stride=4)],
+        [{"type": "average_pool2d", "size": 3}, conv(5, 2, "gelu"), conv(3, 1, "sigmoid")],
+        [conv(4, 1, "identity"), {"type": "max_pool2d", "size": 4}],
+    ],
+    ids=["same", "stride", "gaps", "average", "max"],
+)
+@pytest.mark.parametrize("committee", [1, 3])
+def test_layers_for_pictures(page, hidden, committee, rng):
+    layers = [hidden[0] | {"input_shape": [12, 12]}, *hidden[1:]]
+    layers.append({"output_dim": 4, "activation": "softmax"})
+    net = ann.NeuralNetwork(layers, committee=committee)
+    net.parameters[...] = rng.normal(0, 0.5, net.parameters.shape)
+    images = rng.integers(0, 256, (50, 144), dtype=np.uint8)
+    np.testing.assert_allclose(outputs(page(net), images), net.apply(images), rtol=1e-4, atol=1e-5)
+
+
+def test_feature_maps_while_drawing(page, convolutional):
+    """Each filter of each convolution has a canvas, which is empty until something is drawn."""
+    browser = page(convolutional)
+    sizes = """
+        return Array.from(document.querySelectorAll(".layer"), layer => [layer.innerText.trim(),
+            Array.from(layer.querySelectorAll("canvas"), canvas => [canvas.width, canvas.height])])"""
+    assert browser.execute_script(sizes) == [
+        ["Layer 1: 8 relu filters, and where each responds", [[24, 24]] * 8],
+        ["Layer 3: 16 relu filters, and where each responds", [[10, 10]] * 16],
+        ["Layer 5: 32 relu", [[8, 4]]],
+        ["Layer 6: 10 softmax", [[6, 2]]],
+    ]
+    opacity = """
+        return Array.from(document.querySelectorAll(".conv2d canvas"), canvas => {
+            const {width, height} = canvas, copy = new OffscreenCanvas(width, height).getContext("2d");
+            copy.drawImage(canvas, 0, 0);
+            return Array.from(copy.getImageData(0, 0, width, height).data).filter((_, i) => i % 4 === 3);
+        })"""
+    assert not any(map(any, browser.execute_script(opacity)))
+    draw(browser, DIGITS["3"])
+    assert answer(browser) == "It is 3"
+    pixels = np.array(browser.execute_script("return Array.from(see(strokes))"), np.uint8)
+    expected = feature_maps(convolutional, pixels)
+    found = browser.execute_script(opacity)
+    for maps in expected:
+        shown = np.array([found.pop(0) for _ in maps]).reshape(maps.shape)
+        np.testing.assert_allclose(shown / 255, maps / maps.max(), atol=0.003)
+    browser.find_element("id", "clear").click()
+    frame(browser)
+    assert not any(map(any, browser.execute_script(opacity)))
+    if folder := os.environ.get("ANN_PICTURES"):
+        wide(browser, height=1150)
+        draw(browser, DIGITS["2"])
+        browser.find_element("class name", "inside").screenshot(f"{folder}/feature_maps.png")
 
 
 @pytest.mark.parametrize("kind", ["mouse", "touch"])
@@ -329,6 +406,10 @@ def test_networks_that_make_no_page(monkeypatch):
         ValueError, match="a page needs a network for square images, and this one takes 15 pixels"
     ):
         web_page(network_of(backend, 15, 2))
+    for shape, found in (([4, 14, 14], "4x14x14"), ([16, 49], "16x49")):
+        layers = [conv(2, 3, "relu", input_shape=shape), {"output_dim": 2, "activation": "softmax"}]
+        with pytest.raises(ValueError, match=f"square images, and this one takes {found} pixels"):
+            web_page(ann.NeuralNetwork(layers))
     for reason, function in UNTRANSLATABLE.items():
         monkeypatch.setitem(ACTIVATIONS, "own", Activation("own", function, none))
         net = network_of(backend, 16, 4, 2, activation="own")

@@ -62,6 +62,22 @@ def test_of_a_committee_with_more_outputs_and_a_name_of_markup(tmp_path, small_d
     assert "<b>" not in page and "&lt;b&gt;&amp;amp;.pickle" in page
 
 
+@pytest.mark.parametrize("committee", [1, 2])
+def test_of_a_network_with_convolution(tmp_path, small_data, committee):
+    hidden = ("conv70x3", "pool2", "conv5x2", 7)
+    layers = ann.Recipe(hidden=hidden, output_activation="softmax").layer_list(64, 10)
+    ann.NeuralNetwork(layers, committee=committee).save(tmp_path / "m.pickle")
+    run("report", "m.pickle", "--data", small_data, "--device", "cpu", cwd=tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    before, after = TITLES[:2], TITLES[3:]
+    assert titles(page) == (*before, "First-layer kernels", "Feature maps", *after)
+    assert re.findall(r"<h3>(.*)</h3>\n<img", page) == [
+        "Layer 1: 70 filters, of which 64 are shown",
+        "Layer 3: 5 filters",
+    ]
+    assert ("first convolution of the first member, of which" in page) == (committee > 1)
+
+
 def test_of_a_network_without_mistakes(tmp_path, small_data):
     """Nothing to show is said in words."""
     data = ann.load_dataset(small_data)

@@ -15,7 +15,7 @@ def dataset(tmp_path_factory):
 
 
 class Diary(ann.Callback):
-    """Notes what it is told. ``stop``: the number of the step after which it stops the training."""
+    """Records its calls. ``stop``: the number of the step after which it stops the training."""
 
     def __init__(self, stop=None):
         self.notes, self.stop, self.steps = [], stop, 0

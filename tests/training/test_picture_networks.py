@@ -105,7 +105,7 @@ def test_recipes_that_do_not_fit(hidden, inputs, message):
 
 @pytest.mark.parametrize("hidden", [("conv",), ("128",), ("conv4x3,pool2",), ("pool",)])
 def test_unknown_layers(hidden):
-    with pytest.raises(ValueError, match="hidden: expected a width, conv16x5, pool2 or average2"):
+    with pytest.raises(ValueError, match="hidden: expected a width or a layer such as conv16x5"):
         ann.Recipe(hidden=hidden)
 
 
