@@ -55,8 +55,11 @@ class FunctionCallback(Callback):
 def checked_callbacks(callbacks: Any, on_batch: Any) -> list[Callback]:
     """The arguments of ``fit`` as callbacks. Raises ValueError if one is not a callback."""
     if not isinstance(callbacks, Sequence) or not all(
-        isinstance(one, Callback) or callable(one) for one in callbacks
+        isinstance(one, Callback) or (callable(one) and not isinstance(one, type))
+        for one in callbacks
     ):
         raise ValueError("callbacks: expected a list of functions or ann.Callback objects")
+    if on_batch is not None and not callable(on_batch):
+        raise ValueError("on_batch: expected a function or None")
     objects = [one if isinstance(one, Callback) else FunctionCallback(one) for one in callbacks]
     return [*objects, FunctionCallback(on_batch=on_batch)] if on_batch else objects

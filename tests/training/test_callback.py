@@ -77,3 +77,11 @@ def test_an_error_in_a_callback_reaches_the_caller(dataset):
 
     with pytest.raises(LookupError, match="mine"):
         train(dataset, Faulty())
+
+
+@pytest.mark.parametrize("wrong", [Diary, ann.Callback])
+def test_a_class_instead_of_an_object_is_refused_before_training(dataset, wrong):
+    with pytest.raises(ValueError, match=r"^callbacks: expected a list of functions or ann.Callb"):
+        train(dataset, wrong)
+    with pytest.raises(ValueError, match=r"^on_batch: expected a function or None$"):
+        train(dataset, on_batch=wrong())
