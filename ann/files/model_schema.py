@@ -50,7 +50,7 @@ def version_of(layers: Any) -> int:
 
 
 def checksum(contents: dict[str, Any]) -> str:
-    """The SHA-256, in hexadecimal, of the contents but ``sha256`` as JSON text with sorted keys.
+    """The SHA-256, in hexadecimal, of the contents without ``sha256``, as JSON text with sorted keys.
 
     An array becomes its type, its shape and the SHA-256 of its bytes, so the checksum does not
     depend on how the pickle is written.
@@ -198,7 +198,7 @@ def _check_arrays(
         expect(fits, f"{name}: {key} has shape {array.shape}, expected ({expected})")
         members.add(leading)
         same = len(members) == 1
-        expect(same, f"{name}: {key} has another number of members, {leading}, than before")
+        expect(same, f"{name}: {key} has a different number of members, {leading}")
         several = leading == () or leading[0] > 1
         expect(several, f"{name}: {key} has one member; a committee has two or more")
         with np.errstate(all="ignore"):  # of the extremes alone, to allocate nothing as large

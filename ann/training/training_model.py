@@ -51,29 +51,9 @@ class TrainingModel:
             rows = {pixel: row for row, pixel in enumerate(lit.tolist())}
             positions = [rows.get(pixel, len(lit)) for pixel in range(user.input_dim)]
             self._lit, self._positions = xp.asarray(lit.tolist()), xp.asarray(positions)
-        layers: list[Layer] = []
         # For each layer with weights: the user's, the one here, and the normalisation after it
         self._trained: list[tuple[Any, Any, BatchNorm | None]] = []
-        for layer in user.network.layers:
-            own: Any = copy.copy(layer)  # an activation's name may be registered again later
-            if not layer.parameters:
-                layers.append(own)
-                continue
-            if isinstance(layer, Dense):
-                if recipe.dropout and layers:
-                    key = len(self._trained)
-                    layers.append(Dropout(recipe.dropout, keys[..., key : key + 1]))
-                if lit is not None and not layers:
-                    own = Dense(len(lit), layer.output_dim, layer.init)
-            layers.append(own)
-            norm = None
-            if recipe.batch_norm and layer is not user.network.layers[-1]:
-                own.parameters = own.parameters[:1]  # the normalisation's shift is the bias
-                own.has_bias = False
-                columns, *sides = layer.output_shape
-                norm = BatchNorm(columns, all_reduce, positions=math.prod(sides))
-                layers.append(norm)
-            self._trained.append((layer, own, norm))
+        layers = self._training_layers(recipe, keys, all_reduce)
         shape = (*user.network.leading, size_of(layers))
         vectors = [xp.zeros(shape, dtype=user.network.dtype) for _ in range(2)]
         self.network = Network(backend, layers, user.network.loss, *vectors)
@@ -85,6 +65,33 @@ class TrainingModel:
             for norm, part in zip(self._norms, self._parts(self.statistics), strict=True):
                 norm.use(part)
                 norm.gain[...] = xp.ones_like(norm.gain)
+
+    def _training_layers(
+        self, recipe: Recipe, keys: Array, all_reduce: Callable[[Array], None] | None
+    ) -> list[Layer]:
+        """Copies of the user's layers, with the dropout and normalisation of the recipe."""
+        layers: list[Layer] = []
+        for layer in self._user.network.layers:
+            own: Any = copy.copy(layer)  # an activation's name may be registered again later
+            if not layer.parameters:
+                layers.append(own)
+                continue
+            if isinstance(layer, Dense):
+                if recipe.dropout and layers:
+                    key = len(self._trained)
+                    layers.append(Dropout(recipe.dropout, keys[..., key : key + 1]))
+                if self._lit is not None and not layers:
+                    own = Dense(self._lit.shape[0], layer.output_dim, layer.init)
+            layers.append(own)
+            norm = None
+            if recipe.batch_norm and layer is not self._user.network.layers[-1]:
+                own.parameters = own.parameters[:1]  # the normalisation's shift is the bias
+                own.has_bias = False
+                columns, *sides = layer.output_shape
+                norm = BatchNorm(columns, all_reduce, positions=math.prod(sides))
+                layers.append(norm)
+            self._trained.append((layer, own, norm))
+        return layers
 
     def _parts(self, statistics: Array) -> list[Array]:
         """The part (..., 2, O) of each batch normalisation in a vector like ``statistics``."""

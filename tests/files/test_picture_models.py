@@ -55,7 +55,7 @@ NAN = np.full((9, 4), np.nan, dtype="<f4")
         (0, {"activation": "softsign"}, "layer 1: unknown activation 'softsign'"),
         (0, {"weight": NAN}, "layer 1: weight holds numbers that are not finite"),
         (0, {"weight": "none"}, "layer 1: weight is not an array"),
-        (0, {"bias": np.zeros((2, 4), "<f4")}, "layer 1: bias has another number of members"),
+        (0, {"bias": np.zeros((2, 4), "<f4")}, "layer 1: bias has a different number of members"),
         (0, {"stride": None}, "layer 1: 'stride' is None"),
         (1, {"size": 0}, "layer 2: 'size' is 0"),
         (1, {"weight": NAN}, "layer 2 has an unknown field, 'weight'"),
