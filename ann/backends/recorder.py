@@ -105,7 +105,10 @@ class CpuRecorder(Backend):
             super().elementwise(function, *arrays, out=out)
             return
         outs = out if isinstance(out, tuple) else (out,)
-        size = sum(one.size for one in outs)
+        size = outs[0].size
+        if self._owns_threads:  # then no thread of OpenBLAS is in their way
+            read = [array.size for array in arrays if isinstance(array, np.ndarray)]
+            size = max(sum(read), sum(one.size for one in outs))
         parts = processors() if size >= SHARED else 1
         try:
             shares = prepare(function, arrays, outs, spare, parts)
