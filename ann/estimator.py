@@ -60,7 +60,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: the most samples in a step; fewer if X has fewer.
         validation: the number of randomly chosen samples that ``early_stopping`` watches. They are
             not trained on, and their weights are ignored.
-        hidden: the widths of the hidden layers, the only positional argument.
+        hidden: the hidden layers, the only positional argument: widths and, if samples are the
+            pixels of square pictures, layers such as "conv16x5" and "pool2" before them.
         parameters: the above, and the other fields of ``Recipe`` except for the loss, the output
             activation and distortions. Defaults are a ``Recipe``'s, except for 100 epochs, batches
             of 50 samples and the activation "relu".

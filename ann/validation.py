@@ -74,7 +74,7 @@ def check_targets(name: str, targets: Any, count: int, classes: int, allowed: st
     if allowed != "any" and not ((array >= 0).all() and (array <= 1).all()):
         extremes = f"{array.min()} to {array.max()}"
         raise _wrong(name, "rows of numbers from 0 to 1 for this loss", extremes)
-    if allowed == "distribution":
+    if allowed == "distribution" and count:
         sums = array.sum(axis=1, dtype=np.float64)
         off = np.abs(sums - 1.0)
         if off.max() > 1e-3:

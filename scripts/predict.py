@@ -22,6 +22,7 @@ from ann.cli.parser import Parser
 from ann.data.catalog import SOURCES, class_names
 from ann.data.handwriting import read_picture
 from ann.errors import printable_path
+from ann.nn.layer_list import input_shape
 
 EXAMPLES = """\
   python scripts/predict.py photo.jpg
@@ -40,7 +41,8 @@ def main() -> None:
                 raise ValueError(f"{name}: one of the pictures to read; draw to another file")
             check_figure_path(flags.picture)
         network = ann.load_model(flags.model, ann.get_backend(flags.device))
-        if math.isqrt(network.input_dim) ** 2 != network.input_dim or network.output_dim < 2:
+        side, shape = math.isqrt(network.input_dim), input_shape(network.layer_list)
+        if shape not in ((side * side,), (1, side, side)) or network.output_dim < 2:
             raise ann.ModelFileError(f"{flags.model}: this model does not classify square images")
         names = class_names(SOURCES[flags.classes].classes, network.output_dim)
         answers, failed = [], False

@@ -29,6 +29,8 @@ EXAMPLES = """\
   python scripts/sweep.py
   # 200 small networks, half a minute each; after Ctrl-C the same command continues
   python scripts/sweep.py --trials 200 --hidden-layers 1-2 --width 16-128 --distort no
+  # convolutional networks: each trial chooses one of these lists of hidden layers
+  python scripts/sweep.py --hidden conv8x5,pool2,64 conv16x5,pool2,conv32x5,pool2,128
   # two workers on one machine, in two terminals
   OPENBLAS_NUM_THREADS=1 python scripts/sweep.py
   # many machines that share a database or, with their disk, a journal
@@ -49,6 +51,7 @@ def main() -> None:
         backend = ann.get_backend(flags.device)
         dataset = study.without_test_images(load_dataset(flags.data))
         space.check_sizes(len(dataset.train_images), flags.validation)
+        space.check_layers(dataset)
         storage.silence_optuna()
         with storage.one_line_storage_errors(flags.storage):
             opened = storage.open_storage(flags.storage, flags.grace)

@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """The garbage collector need not look again at what is imported; some tests call it often."""
+    """Hide imported objects from the garbage collector, which some tests call often."""
     gc.collect()
     gc.freeze()
 

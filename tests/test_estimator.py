@@ -15,6 +15,7 @@ from support.readme import blocks
 
 optional("sklearn")
 
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_digits, make_multilabel_classification
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -109,6 +110,25 @@ def test_pipelines_and_searches(digits):
     assert search.best_params_["mlpclassifier__hidden"] == (16,)
     assert search.score(255 * X[600:], names[600:]) > 0.8
     assert list(search.classes_) == sorted(set(names))
+
+
+def test_convolution_on_square_pictures(digits):
+    X, y = digits
+    layers = "conv8x3", "pool2", 16
+    search = GridSearchCV(MLPClassifier(epochs=20, random_state=0), {"hidden": [layers]}, cv=2)
+    search.fit(X[:600], y[:600])
+    network = search.best_estimator_.network_
+    assert network.layer_list[0]["input_shape"] == [1, 8, 8]
+    assert search.score(X[600:], y[600:]) > 0.5
+    twin = clone(search.best_estimator_).fit(csr_array(X[:600]), y[:600])
+    np.testing.assert_array_equal(twin.network_.parameters, network.parameters)
+    for hidden, features, message in (
+        (layers, 63, "hidden: conv8x3 needs pictures, but images of 63 pixels are not square"),
+        (("conv4x9",), 64, "layer 1: kernel 9 is larger than its image, 8x8"),
+        (("pool3",), 64, "layer 1: size 3 does not divide its image, 8x8"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            MLPClassifier(hidden).fit(X[:, :features], y)
 
 
 def test_pickles_and_clones(digits):

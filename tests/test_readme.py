@@ -21,7 +21,7 @@ PROGRAMS = sorted(
 )
 LANGUAGES = {
     *("sh", "sh setup", "text", "console", "pycon"),
-    *("python", "python tutorial", "python scikit-learn"),
+    *("python", "python tutorial", "python scikit-learn", "python pytorch"),
 }
 
 
@@ -59,7 +59,7 @@ def test_every_library_example_is_run():
 
 def test_the_mathematics_by_hand_is_what_the_package_does(capsys):
     pieces = blocks("python tutorial", "ann/nn/README.md")
-    assert len(pieces) == 5
+    assert len(pieces) == 7
     exec(compile("".join(pieces), "ann/nn/README.md", "exec"), {})
     before, after = re.search(r"^([\d.]+) -> ([\d.]+)$", capsys.readouterr().out, re.M).groups()
     assert float(after) < float(before)

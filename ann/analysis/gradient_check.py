@@ -3,7 +3,9 @@
 Every activation, loss and layer is tested this way, on any device.
 """
 
+import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from ann.backends.base import Backend
 from ann.neural_network import NeuralNetwork
 from ann.nn.activations import ACTIVATIONS
 from ann.nn.batch_norm import BatchNorm
+from ann.nn.convolution import Conv2D
 from ann.nn.dropout import Dropout
 from ann.nn.initializers import he
 from ann.nn.layers import ActivationLayer, Dense, Layer
@@ -19,6 +22,16 @@ from ann.nn.network import Network, size_of
 
 _STEP = 1e-5  # about the cube root of float64's precision: rounding and curvature err alike
 _IMAGES = 6
+_CONV: dict[str, Any] = {"type": "conv2d", "filters": 3, "kernel": 3, "activation": "tanh"}
+_FIRST = {**_CONV, "input_shape": [2, 6, 6]}
+_LAST = {"output_dim": 4, "activation": "sigmoid"}
+_PICTURE_NETWORKS = {
+    "two convolutions": [_FIRST, _CONV],
+    "convolution with stride 2": [{**_FIRST, "stride": 2}],
+    "convolution with same padding": [{**_FIRST, "padding": "same"}],
+    "convolution and max pooling": [_FIRST, {"type": "max_pool2d", "size": 2}],
+    "convolution and average pooling": [_FIRST, {"type": "average_pool2d", "size": 2}],
+}
 
 
 def gradient_error(
@@ -64,8 +77,8 @@ def network_gradient_error(network: Network, random: np.random.Generator) -> flo
     backend = network.backend
     if network.dtype != backend.xp.float64:
         raise ValueError("network: expected one made with dtype='float64'")
-    weights = network.weights()
-    inputs, classes = weights[0].shape[-2], weights[-1].shape[-1]
+    first, *_, last = network.layers
+    inputs, classes = math.prod(first.input_shape), math.prod(last.output_shape)
     x = backend.from_host(random.random((_IMAGES, inputs)))
     targets = backend.from_host(np.eye(classes)[random.integers(0, classes, _IMAGES)])
     start = backend.to_host(network.parameters).copy()
@@ -99,14 +112,21 @@ def _cases(backend: Backend) -> Iterator[tuple[str, Network]]:
                 continue  # cross-entropy needs outputs between 0 and 1
             yield f"{loss} of {output} outputs", found
     yield "a committee of three", _network(backend, "tanh", committee=3)
+    for name, layers in _PICTURE_NETWORKS.items():
+        yield name, _float64(backend, [*layers, _LAST])
+    layers = [*_PICTURE_NETWORKS["convolution and max pooling"], _LAST]
+    yield "a committee of two with convolution", _float64(backend, layers, committee=2)
     xp = backend.xp
     dropout = Dropout(0.4, xp.zeros(1, dtype=xp.uint32))
     dropout.images = xp.arange(_IMAGES, dtype=xp.uint32)
     yield "dropout", _training_network(backend, Dense(7, 6, he), ActivationLayer("tanh"), dropout)
-    norm = BatchNorm(6)
-    norm.use(xp.zeros((2, 6), dtype=xp.float64))
-    hidden = Dense(7, 6, he, bias=False), norm, ActivationLayer("tanh")
-    yield "batch normalisation", _training_network(backend, *hidden)
+    dense, convolution = Dense(7, 6, he, bias=False), Conv2D((1, 4, 2), 2, 2, he, bias=False)
+    for name, layer, norm in (
+        ("batch normalisation", dense, BatchNorm(6)),
+        ("convolution and batch normalisation", convolution, BatchNorm(2, positions=3)),
+    ):
+        norm.use(xp.zeros((2, norm.dim), dtype=xp.float64))
+        yield name, _training_network(backend, layer, norm, ActivationLayer("tanh"))
 
 
 def _network(
@@ -121,6 +141,12 @@ def _network(
         {"input_dim": 6, "output_dim": 5, "activation": hidden},
         {"input_dim": 5, "output_dim": 4, "activation": output},
     ]
+    return _float64(backend, layers, loss, **options)
+
+
+def _float64(
+    backend: Backend, layers: list[dict[str, Any]], loss: str = "cross-entropy", **options: int
+) -> Network:
     return NeuralNetwork(layers, loss, backend, 1, "float64", **options).network
 
 

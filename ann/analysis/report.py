@@ -35,7 +35,7 @@ from ann.data.datasets import Dataset
 from ann.neural_network import NeuralNetwork
 from ann.training.report import EpochReport
 
-_MAX_CLASSES = 1000  # that a network may have
+_MAX_CLASSES = 1000  # of a network that gets a report
 _MISTAKES = 40  # that are shown
 _IDEAL_INPUTS = 20
 _DOUBTFUL = 8  # training images
@@ -190,7 +190,7 @@ def _shown(maps: np.ndarray) -> str:
 
 
 def _member(tested: _Tested) -> str:
-    """Of whom the figures are, if it is a committee."""
+    """The part of a caption that names the member of a committee, or nothing."""
     return " of the first member" if tested.network.committee > 1 else ""
 
 

@@ -137,7 +137,7 @@ def _affine(
 
 
 def _corner(xp: Any, place: Array, home: Array, limit: float) -> tuple[Array, Array]:
-    """A displacement from home along one axis -> the pixel before that position, and the rest."""
+    """A displacement along one axis -> the last pixel before the new position, and the rest."""
     place = xp.clip(home + place, 0.0, limit)
     corner = xp.floor(place)
     return corner, place - corner

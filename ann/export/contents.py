@@ -24,10 +24,3 @@ def about(network: NeuralNetwork) -> dict[str, Any]:
         "preprocessing": {"scale": PIXEL_SCALE},
         "recipe": network.recipe,
     }
-
-
-def refuse_pictures(network: NeuralNetwork, what: str) -> None:
-    """Raise ValueError if a network has layers for pictures, which ``what`` cannot hold."""
-    for number, layer in enumerate(network.layer_list, start=1):
-        if "type" in layer:
-            raise ValueError(f"layer {number}: {what} cannot hold {layer['type']} yet")

@@ -16,13 +16,16 @@ from ann.neural_network import NeuralNetwork
 
 
 def npz_bytes(network: NeuralNetwork) -> bytes:
-    """An npz file with ``weight1`` (I, O), ``bias1`` (O,), ``weight2`` and so on.
+    """An npz file with ``weight1`` (I, O), ``bias1`` (O,), ``weight2`` and so on, numbered by layer.
 
-    For a committee they have a new first axis, its members. ``about`` is JSON text with the layers,
-    loss, seed, recipe and pixel scale.
+    The weights of a convolution are (C k k, F); pooling has no arrays. For a committee they have a
+    new first axis, its members. ``about`` is JSON text with the layers, loss, seed, recipe and
+    pixel scale.
     """
     arrays = {"about": np.array(json.dumps(about(network)))}
-    for number, (weight, bias) in enumerate(weights_and_biases(network), start=1):
+    layers = enumerate(network.layer_list, start=1)
+    learning = [number for number, layer in layers if "activation" in layer]
+    for number, (weight, bias) in zip(learning, weights_and_biases(network), strict=True):
         arrays |= {f"weight{number}": weight, f"bias{number}": bias}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]  # no array is named like an option

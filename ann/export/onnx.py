@@ -1,21 +1,22 @@
 """A network as an ONNX model, for other runtimes."""
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ann.backends.tracer import Operation
 from ann.errors import require
-from ann.export.contents import about, refuse_pictures, weights_and_biases
+from ann.export.contents import about, weights_and_biases
 from ann.export.formula import OPERATIONS, translate
 from ann.neural_network import NeuralNetwork
 from ann.nn.activations import get_activation
 from ann.nn.convolution import Conv2D
-from ann.nn.layers import ActivationLayer
+from ann.nn.layers import ActivationLayer, Dense
 from ann.nn.network import PIXEL_SCALE
-from ann.nn.pooling import MaxPool2D
+from ann.nn.pooling import AveragePool2D, MaxPool2D, Pool2D
 
 _OPSET = 17  # of 2022, which older runtimes support
 
@@ -25,24 +26,20 @@ def onnx_bytes(network: NeuralNetwork) -> bytes:
 
     Raises:
         ImportError: onnx is not installed.
-        ValueError: an activation cannot be translated into ONNX nodes, or it is a committee of
-            networks with layers for pictures.
+        ValueError: an activation cannot be translated into ONNX nodes.
     """
-    if network.committee > 1:
-        refuse_pictures(network, "ONNX, for a committee,")
     onnx = require("onnx", "export", "this format needs onnx")
     graph = _Graph(onnx)
     x = graph.node("Cast", "pixels", to=onnx.TensorProto.FLOAT)
     x = graph.node("Mul", x, graph.number(PIXEL_SCALE))
     arrays = iter(weights_and_biases(network))
+    members = 0  # the first axis of x; 0: the members of a committee still share it
     built = [layer for layer in network.network.layers if not isinstance(layer, ActivationLayer)]
     for spec, layer in zip(network.layer_list, built, strict=True):
-        if "type" in spec:
-            x = _picture_layer(graph, layer, x, arrays)
-        else:
-            weight, bias = next(arrays)
-            x = graph.node("MatMul", x, graph.constant(weight))
-            x = graph.node("Add", x, graph.constant(bias[..., None, :]))
+        own = next(arrays) if layer.parameters else ()
+        x = _NODES[type(layer)](graph, x, members, layer, *own)
+        if own and network.committee > 1:
+            members = network.committee
         if "activation" in spec:
             activation = get_activation(spec["activation"])
             x = translate(activation, "ONNX", x, graph.number, graph.operation)
@@ -64,29 +61,61 @@ def onnx_bytes(network: NeuralNetwork) -> bytes:
     return data
 
 
-def _picture_layer(graph: "_Graph", layer: Any, x: str, arrays: Iterator[Any]) -> str:
-    """Nodes for convolution or pooling, from rows to rows; returns the name of the result."""
-    x = graph.node("Reshape", x, graph.constant(np.array([-1, *layer.input_shape])))
-    if isinstance(layer, Conv2D):
-        weight, bias = next(arrays)
-        channels, *sides = layer.input_shape
-        zeros = [padded - side for padded, side in zip(layer.padded, sides, strict=True)]
-        before = [count // 2 for count in zeros]
-        after = [count - first for count, first in zip(zeros, before, strict=True)]
-        shape = layer.filters, channels, layer.kernel, layer.kernel
-        x = graph.node(
-            "Conv",
-            x,
-            graph.constant(np.ascontiguousarray(weight.T).reshape(shape)),
-            graph.constant(bias),
-            strides=[layer.stride] * 2,
-            pads=[*before, *after],
-        )
-    else:
-        kind = "MaxPool" if isinstance(layer, MaxPool2D) else "AveragePool"
+def _dense(
+    graph: "_Graph", x: str, members: int, layer: Dense, weight: np.ndarray, bias: np.ndarray
+) -> str:
+    x = graph.node("MatMul", x, graph.constant(weight))
+    return graph.node("Add", x, graph.constant(bias[..., None, :]))
+
+
+def _convolution(
+    graph: "_Graph", x: str, members: int, layer: Conv2D, weight: np.ndarray, bias: np.ndarray
+) -> str:
+    """The members of a committee are groups of channels."""
+    channels, *sides = layer.input_shape
+    if members:
+        x = graph.node("Transpose", x, perm=[1, 0, 2])
+    pictures = np.array([-1, (members or 1) * channels, *sides])
+    zeros = [padded - side for padded, side in zip(layer.padded, sides, strict=True)]
+    before = [count // 2 for count in zeros]
+    after = [count - first for count, first in zip(zeros, before, strict=True)]
+    x = graph.node(
+        "Conv",
+        graph.node("Reshape", x, graph.constant(pictures)),
+        graph.constant(weight.mT.reshape(-1, channels, layer.kernel, layer.kernel)),
+        graph.constant(bias.reshape(-1)),
+        strides=[layer.stride] * 2,
+        pads=[*before, *after],
+        group=members or 1,
+    )
+    if weight.ndim == 2:
+        return graph.node("Flatten", x)
+    rows = np.array([0, len(weight), layer.filters * layer.positions])  # 0: N, as it is
+    x = graph.node("Reshape", x, graph.constant(rows))
+    return graph.node("Transpose", x, perm=[1, 0, 2])
+
+
+def _pool(kind: str) -> Callable[..., str]:
+    def nodes(graph: "_Graph", x: str, members: int, layer: Pool2D) -> str:
+        x = graph.node("Reshape", x, graph.constant(np.array([-1, *layer.input_shape])))
         sides = [layer.size] * 2
         x = graph.node(kind, x, kernel_shape=sides, strides=sides)
-    return graph.node("Flatten", x)
+        if not members:
+            return graph.node("Flatten", x)
+        rows = np.array([members, -1, math.prod(layer.output_shape)])
+        return graph.node("Reshape", x, graph.constant(rows))
+
+    return nodes
+
+
+# For each layer: (graph, x, members, layer, its arrays) -> the name of its outputs. Inputs and
+# outputs are rows, (N, I), or (members, N, I) if the members of a committee have their own.
+_NODES: dict[type, Callable[..., str]] = {
+    Dense: _dense,
+    Conv2D: _convolution,
+    MaxPool2D: _pool("MaxPool"),
+    AveragePool2D: _pool("AveragePool"),
+}
 
 
 class _Graph:

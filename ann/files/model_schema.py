@@ -30,6 +30,8 @@ _MAX_DIM = 2**20  # inputs or outputs of a layer
 _MAX_WIDTH = 2**21  # the same, summed over a committee's members
 _MAX_WINDOWS = 2**24  # numbers that a layer for pictures stores for one image, for all members
 _MAX_MEMBER_LAYERS = 2**22  # layers, summed over a committee's members
+_MAX_PICTURE_LAYERS = 2**12  # the same with convolution or pooling, which are tried one by one
+_MAX_TRIED = 2**24  # numbers that all layers for pictures store in the self-test
 _MAX_LAYER_OUTPUTS = 2**20  # numbers that one layer computes in the self-test
 _MAX_OUTPUTS = 2**23  # numbers that all layers compute in the self-test
 _FIELDS = ("format", "version", "layers", "loss", "preprocessing", "seed", "recipe", "examples")
@@ -48,7 +50,7 @@ def version_of(layers: Any) -> int:
 
 
 def checksum(contents: dict[str, Any]) -> str:
-    """The SHA-256, in hexadecimal, of the contents but ``sha256`` as JSON text with sorted keys.
+    """The SHA-256, in hexadecimal, of the contents without ``sha256``, as JSON text with sorted keys.
 
     An array becomes its type, its shape and the SHA-256 of its bytes, so the checksum does not
     depend on how the pickle is written.
@@ -135,15 +137,17 @@ def _check_fields(contents: dict[str, Any]) -> None:
             shapes = {one.name: one.shape for one in layer.parameters}
             check_keys(f"layer {number}", found, {*spec, *shapes})
             if shapes:
-                sizes = shapes["weight"]
-                _check_arrays(f"layer {number}", found, sizes, members)
+                _check_arrays(f"layer {number}", found, shapes["weight"], members)
     committee = math.prod(*members)
-    most = _MAX_WIDTH if version_of(layers) == VERSION else _MAX_WINDOWS
     together = "its members together have"
-    too_wide = f"{together} layers of more than {most} numbers"
-    expect(max(widths(specs)) * committee <= most, too_wide)
-    too_many = f"{together} more than {_MAX_MEMBER_LAYERS} layers"
-    expect(committee * len(layers) <= _MAX_MEMBER_LAYERS, too_many)
+    sizes = [math.prod(input_shape(specs)), *(math.prod(layer.output_shape) for layer in built)]
+    too_wide = f"{together} layers of more than {_MAX_WIDTH} numbers"
+    expect(max(sizes) * committee <= _MAX_WIDTH, too_wide)
+    too_many_windows = f"{together} layers with windows of more than {_MAX_WINDOWS} numbers"
+    expect(max(widths(specs)) * committee <= _MAX_WINDOWS, too_many_windows)
+    most = _MAX_MEMBER_LAYERS if version_of(layers) == VERSION else _MAX_PICTURE_LAYERS
+    too_many = f"{together} more than {most} layers"
+    expect(committee * len(layers) <= most, too_many)
     expect(seed + committee - 1 < 2**63, "the seed of its last member is not below 2^63")
 
 
@@ -194,7 +198,7 @@ def _check_arrays(
         expect(fits, f"{name}: {key} has shape {array.shape}, expected ({expected})")
         members.add(leading)
         same = len(members) == 1
-        expect(same, f"{name}: {key} has another number of members, {leading}, than before")
+        expect(same, f"{name}: {key} has a different number of members, {leading}")
         several = leading == () or leading[0] > 1
         expect(several, f"{name}: {key} has one member; a committee has two or more")
         with np.errstate(all="ignore"):  # of the extremes alone, to allocate nothing as large
@@ -203,12 +207,21 @@ def _check_arrays(
 
 
 def max_self_test_images(layers: list[dict[str, Any]], committee: int) -> int:
-    """The most images in the self-test of these layers: 16, or fewer where they would take long."""
-    inputs, *outputs = widths(layers)
+    """The most images in the self-test of these layers: 16, or fewer where they would take long.
+
+    0: there is no self-test, because even one image would take long.
+    """
+    specs = [without_arrays(layer) for layer in layers]
+    inputs, *outputs = widths(specs)
     widest: int = max(inputs, *outputs)
     by_layer: int = _MAX_LAYER_OUTPUTS // (committee * widest)
     by_network: int = _MAX_OUTPUTS // (committee * sum(outputs))
-    return max(1, min(_MAX_IMAGES, by_layer, by_network))
+    if version_of(layers) == VERSION:
+        return max(1, min(_MAX_IMAGES, by_layer, by_network))
+    if committee * sum(outputs) > _MAX_TRIED:
+        return 0
+    by_count: int = _MAX_PICTURE_LAYERS // (committee * len(layers))
+    return max(1, min(_MAX_IMAGES, by_layer, by_network, by_count))
 
 
 def _check_self_test(contents: dict[str, Any]) -> None:
@@ -218,6 +231,7 @@ def _check_self_test(contents: dict[str, Any]) -> None:
     keys = {"images", "outputs"}
     expect(type(test) is dict and set(test) == keys, "examples: expected images, outputs")
     most = max_self_test_images(layers, math.prod(layers[-1]["bias"].shape[:-1]))
+    expect(most > 0, "examples: expected none, since this network is too slow to test")
     inputs, outputs = math.prod(input_shape(layers)), layers[-1]["output_dim"]
     for name, kind, size in (("images", "|u1", inputs), ("outputs", "<f4", outputs)):
         array = test[name]

@@ -4,14 +4,16 @@ copies a stranger's numbers before anything is checked.
 
 The tensors have the names and layout of a ``torch.nn.Sequential`` of linear layers and activations:
 ``0.weight`` (O, I), ``0.bias`` (O,), ``2.weight`` and so on, in a committee with one more axis,
-first. The metadata's ``ann`` is JSON text with the other contents of a model file, where the arrays
-of the self-test are Base64, and ``sha256``, the checksum of the tensors and of that text without
-itself.
+first. The weights of a convolution are (F, C, k, k). ``_positions`` explains the numbers.
+
+The metadata's ``ann`` is JSON text with the other contents of a model file, where the arrays of the
+self-test are Base64, and ``sha256``, the checksum of the tensors and of that text without itself.
 """
 
 import base64
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ import numpy as np
 from ann.errors import printable, printable_text, require
 from ann.files.model_schema import (
     FORMAT,
+    PICTURE_VERSION,
     VERSION,
     ModelContentsError,
     check_checksum,
@@ -30,11 +33,11 @@ from ann.files.model_schema import (
 )
 from ann.files.pickle.values import check_depth
 from ann.files.self_test import passes_self_test
-from ann.nn.layer_list import LAYER_KEYS
+from ann.nn.layer_list import LAYER_KEYS, without_arrays
 
 _MAX_HEADER = 2**20
 _MAX_SELF_TEST = 2**18  # bytes, since it is text in the header; a larger one is left out
-_MAX_AXES = 3
+_MAX_AXES = {VERSION: 3, PICTURE_VERSION: 5}
 _ABOUT = ("layers", "loss", "preprocessing", "seed", "recipe")
 
 
@@ -45,17 +48,15 @@ def to_safetensors(contents: dict[str, Any]) -> bytes:
         ImportError: safetensors is not installed.
         ValueError: it could not be read back: the header would be too large.
     """
-    if version_of(contents["layers"]) != VERSION:
-        raise ValueError(
-            "safetensors files cannot hold layers for pictures yet; save a .pickle file"
-        )
     safetensors = require("safetensors.numpy", "export", "this format needs safetensors")
     tensors: dict[str, np.ndarray] = {}
-    for number, layer in enumerate(contents["layers"]):
+    for position, layer in _positions(contents["layers"]):
         weight = np.ascontiguousarray(layer["weight"].swapaxes(-1, -2))
-        tensors |= {f"{2 * number}.weight": weight, f"{2 * number}.bias": layer["bias"]}
+        if "kernel" in layer:  # (..., F, C k k) -> (..., F, C, k, k)
+            weight = weight.reshape(*weight.shape[:-1], -1, layer["kernel"], layer["kernel"])
+        tensors |= {f"{position}.weight": weight, f"{position}.bias": layer["bias"]}
     about = {key: contents[key] for key in _ABOUT} | {"examples": None}
-    about["layers"] = [{key: layer[key] for key in LAYER_KEYS} for layer in about["layers"]]
+    about["layers"] = [without_arrays(layer) for layer in about["layers"]]
     test = contents["examples"]
     if test and sum(array.nbytes for array in test.values()) <= _MAX_SELF_TEST:
         texts = {name: base64.b64encode(array.tobytes()).decode() for name, array in test.items()}
@@ -90,18 +91,27 @@ def from_safetensors(data: bytes) -> dict[str, Any]:
         check_depth(about)
         check_keys("its metadata", about, {*_ABOUT, "examples", "sha256"})
         layers = about["layers"]
-        complete = type(layers) is list and len(header) == 2 * len(layers)
-        expect(complete, "it has more or fewer tensors than its layers need")
+        expect(type(layers) is list, "layers is not a list")
+        learning = sum(type(layer) is not dict or "activation" in layer for layer in layers)
+        expect(len(header) == 2 * learning, "it has more or fewer tensors than its layers need")
         for number, layer in enumerate(layers, start=1):
-            check_keys(f"layer {number}", layer, {*LAYER_KEYS})
-        tensors = _tensors(header, memoryview(data)[8 + length :])
+            picture = type(layer) is dict and "type" in layer  # its other keys are checked below
+            keys = without_arrays(layer) if picture else LAYER_KEYS
+            check_keys(f"layer {number}", layer, {*keys})
+        version = version_of(layers)
+        tensors = _tensors(header, memoryview(data)[8 + length :], _MAX_AXES[version])
         check_checksum(about, {**about, "tensors": tensors})
-        contents = {"format": FORMAT, "version": VERSION, **about}
+        contents = {"format": FORMAT, "version": version, **about}
         if about["examples"] is not None:
             contents["examples"] = _self_test(about["examples"])
-        for number, layer in enumerate(layers):
-            weight, bias = (tensors[f"{2 * number}.{kind}"] for kind in ("weight", "bias"))
-            expect(weight.ndim > 1, f"{2 * number}.weight has a single axis")
+        for position, layer in _positions(layers):
+            weight, bias = (tensors[f"{position}.{kind}"] for kind in ("weight", "bias"))
+            if "kernel" in layer:
+                sides = layer["kernel"], layer["kernel"]
+                fits = weight.ndim > 3 and weight.shape[-2:] == sides
+                expect(fits, f"{position}.weight does not end with the sides of its kernel")
+                weight = weight.reshape(*weight.shape[:-3], -1)
+            expect(weight.ndim > 1, f"{position}.weight has a single axis")
             layer |= {"weight": weight.swapaxes(-1, -2), "bias": bias}
     except ModelContentsError:
         raise
@@ -117,12 +127,31 @@ def _foreign(reason: str) -> str:
     return f"it is not a safetensors file of this program: {reason}"
 
 
-def _tensors(header: dict[str, Any], body: memoryview) -> dict[str, np.ndarray]:
+def _positions(layers: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The layers with weights, which all have an activation, and their positions in ``Sequential``.
+
+    Other modules have positions, too: pooling, every activation, even identity, ``Flatten`` before
+    the first dense layer after pictures, and ``ZeroPad2d`` before a convolution with padding "same"
+    and a stride above 1, which PyTorch's ``Conv2d`` does not support.
+    """
+    position, pictures = 0, False
+    for layer in layers:
+        flattened = pictures and "type" not in layer
+        padded = layer.get("padding") == "same" and layer["stride"] > 1
+        position += flattened + padded
+        if "activation" in layer:
+            yield position, layer
+            position += 1
+        position += 1
+        pictures = "type" in layer
+
+
+def _tensors(header: dict[str, Any], body: memoryview, most_axes: int) -> dict[str, np.ndarray]:
     """Views of the tensors, which must be float32 and fill the file without gaps."""
     tensors, end = {}, 0
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         shape, (start, stop) = entry["shape"], entry["data_offsets"]
-        plain = type(shape) is list and 1 <= len(shape) <= _MAX_AXES and entry["dtype"] == "F32"
+        plain = type(shape) is list and 1 <= len(shape) <= most_axes and entry["dtype"] == "F32"
         sizes = (*shape, start, stop) if plain else ()
         plain = plain and all(type(size) is int and 0 <= size <= len(body) for size in sizes)
         expect(plain, f"{printable(name)} is not an F32 tensor within the file")

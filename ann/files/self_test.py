@@ -10,9 +10,11 @@ import numpy as np
 
 from ann.backends.select import get_backend
 from ann.nn.activations import get_activation
+from ann.nn.convolution import Conv2D
 from ann.nn.layer_list import build_layers, without_arrays
 from ann.nn.layers import ActivationLayer, Layer
 from ann.nn.losses import get_loss
+from ann.nn.pooling import AveragePool2D, Pool2D
 
 TOLERANCE = 0.01  # largest error of an output, relative to the largest output or 1
 _NUDGE = 1.0 - 2.0**-18  # changes inputs about as much as rounding on another machine changes sums
@@ -23,8 +25,10 @@ _PIECE = 2**20  # weights that are multiplied at a time
 def record_self_test(contents: dict[str, Any], images: np.ndarray) -> dict[str, Any] | None:
     """The self-test of a model file's contents on images (M, I), uint8.
 
-    None if the outputs depend on rounding, and so on the machine.
+    None without images, or if the outputs depend on rounding, and so on the machine.
     """
+    if len(images) == 0:
+        return None
     outputs = safe_outputs(lambda x: _outputs(contents, x), images)
     nudged = safe_outputs(lambda x: _outputs(contents, x), images * np.float32(_NUDGE))
     steady = outputs_match(outputs, nudged, _STEADY)
@@ -71,8 +75,13 @@ def _outputs(contents: dict[str, Any], images: np.ndarray) -> np.ndarray:
     """Images (N, I) -> outputs (N, O): y = f(x W + b) layer by layer, then the committee's mean."""
     backend, last = get_backend("cpu"), contents["layers"][-1]
     x = images.astype(np.float32) * np.float32(contents["preprocessing"]["scale"])
-    for layer, own in zip(contents["layers"], _picture_layers(contents), strict=True):
-        x = own.forward(x) if own else _sums(layer["weight"], layer["bias"], x)
+    for layer, built in zip(contents["layers"], _built(contents), strict=True):
+        if isinstance(built, Conv2D):
+            x = _convolved_by_member(built, layer["weight"], layer["bias"], x)
+        elif isinstance(built, Pool2D):
+            x = _pooled(built, x)
+        else:
+            x = _sums(layer["weight"], layer["bias"], x)
         if "activation" in layer:
             name = layer["activation"]
             is_last = layer is last
@@ -81,6 +90,12 @@ def _outputs(contents: dict[str, Any], images: np.ndarray) -> np.ndarray:
             )
             activation.forward(backend, x, out=x)
     return np.asarray(x.mean(axis=0)) if x.ndim == 3 else x
+
+
+def _built(contents: dict[str, Any]) -> list[Layer]:
+    """The layers without activations. They know their shapes, but have no parameters."""
+    built = build_layers([without_arrays(layer) for layer in contents["layers"]])
+    return [layer for layer in built if not isinstance(layer, ActivationLayer)]
 
 
 def _sums(weight: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -92,25 +107,44 @@ def _sums(weight: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
     return z
 
 
-def _picture_layers(contents: dict[str, Any]) -> list[Layer | None]:
-    """The layers for pictures, with their parameters; None for dense layers."""
-    layers = contents["layers"]
-    if "type" not in layers[0]:
-        return [None] * len(layers)
-    built = build_layers([without_arrays(layer) for layer in layers])
-    found: list[Layer | None] = []
-    own = (layer for layer in built if not isinstance(layer, ActivationLayer))
-    for layer, picture in zip(layers, own, strict=True):
-        if "type" not in layer:
-            found.append(None)
-            continue
-        values = {}
-        if "weight" in layer:
-            weight, bias = (np.asarray(layer[key], np.float32) for key in ("weight", "bias"))
-            values = {"weight": weight, "bias": bias[..., np.newaxis, :]}
-        picture.bind(get_backend("cpu"), values, values)
-        found.append(picture)
-    return found
+def _pooled(layer: Pool2D, x: np.ndarray) -> np.ndarray:
+    """The outputs of pooling for x (..., N, C H W)."""
+    channels, rows, columns = layer.output_shape
+    squares = x.reshape(*x.shape[:-1], channels, rows, layer.size, columns, layer.size)
+    average = isinstance(layer, AveragePool2D)
+    y = squares.mean(axis=(-3, -1)) if average else squares.max(axis=(-3, -1))
+    return np.asarray(y.reshape(*x.shape[:-1], -1))
+
+
+def _convolved_by_member(
+    layer: Conv2D, weight: np.ndarray, bias: np.ndarray, x: np.ndarray
+) -> np.ndarray:
+    """The outputs of a convolution for x (..., N, C H W), which a committee may share."""
+    if weight.ndim == 2:
+        return _convolved(layer, weight, bias, x)
+    xs = np.broadcast_to(x, (len(weight), *x.shape[-2:]))
+    return np.stack([_convolved(layer, *member) for member in zip(weight, bias, xs, strict=True)])
+
+
+def _convolved(layer: Conv2D, weight: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The outputs of a convolution for x (N, C H W), a few windows at a time."""
+    stride, sides = layer.stride, (layer.kernel, layer.kernel)
+    _, rows, columns = layer.output_shape
+    padded = np.zeros((layer.input_shape[0], *layer.padded), dtype=np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, sides, axis=(1, 2))
+    windows = windows[:, ::stride, ::stride].transpose(1, 2, 0, 3, 4)  # (rows, columns, C, k, k)
+    step = max(1, _PIECE // layer.inputs)
+    down, across = max(1, step // columns), min(step, columns)
+    y = np.empty((len(x), *layer.output_shape), dtype=np.float32)
+    for image, found in zip(x, y, strict=True):
+        layer.inside(padded[..., np.newaxis])[..., 0] = image.reshape(layer.input_shape)
+        for top in range(0, rows, down):
+            for left in range(0, columns, across):
+                part = slice(top, top + down), slice(left, left + across)
+                seen = windows[part]
+                sums = _sums(weight, bias, seen.reshape(-1, layer.inputs))
+                found[:, *part] = sums.T.reshape(layer.filters, *seen.shape[:2])
+    return y.reshape(len(x), -1)
 
 
 def _pieces(weight: np.ndarray) -> Iterator[tuple[slice, slice]]:

@@ -1,6 +1,6 @@
-"""Batch normalisation. In training, each neuron's weighted sums are normalised to mean 0 and
-variance 1 over the batch, which allows larger learning rates. After training it is folded into the
-weights, so a trained network has no such layer.
+"""Batch normalisation. In training, the weighted sums of each neuron, or of each channel of a
+convolution, are normalised to mean 0 and variance 1 over the batch. This allows larger learning
+rates. After training it is folded into the weights, so a trained network has no such layer.
 
 Ioffe & Szegedy (2015), algorithm 1; the gradients are in section 3.
 """
@@ -20,16 +20,16 @@ class BatchNorm(ann.nn.layers.Layer):
     """y = gain u + shift, where u = (x - mean) / deviation normalises x over the batch.
 
     Args:
-        dim: O, the number of columns of x; with positions, that of channels.
+        dim: O, the number of neurons, or of channels for pictures.
         all_reduce: replaces an array in place by its sum over all processes that share a batch;
             None for a single process.
-        positions: P, the number of pixels of a picture, whose channels are normalised over the
-            batch and all positions: x (..., N, O P) is seen as (..., N P, O).
+        positions: P, the number of pixels of a picture; 1 after a dense layer. Each channel is
+            normalised over the batch and all positions: x (..., N, O P) is seen as (..., N P, O).
 
     Attributes:
         share: the fraction of the batch that this process has.
-        statistics: (..., 2, O) device array: the mean and the variance of each column over the last
-            batch.
+        statistics: (..., 2, O) device array: the mean and the variance of each neuron or channel
+            over the last batch.
     """
 
     gain: Array
@@ -111,7 +111,7 @@ class BatchNorm(ann.nn.layers.Layer):
         return self.as_rows(grad)
 
     def by_column(self, rows: Array) -> Array:
-        """Rows (..., N, O P) as (..., N P, O): a view. Pictures must be stored as such."""
+        """Rows (..., N, O P), stored as pictures, as a matrix (..., N P, O): a view."""
         return self.xp.reshape(rows.mT, (*rows.shape[:-2], self.dim, -1), copy=False).mT
 
     def as_rows(self, columns: Array) -> Array:
@@ -130,10 +130,10 @@ class BatchNorm(ann.nn.layers.Layer):
     def fold(
         self, weight: Array, statistics: Array, gain: Array, shift: Array
     ) -> tuple[Array, Array]:
-        """A weight and bias that do the same as x W and this layer, with fixed statistics.
+        """The weight and bias of one layer that does what x W and this layer do together.
 
-        gain (x W - mean) / deviation + shift = x (W gain / deviation) + shift - mean gain /
-        deviation.
+        With fixed statistics and factor = gain / deviation,
+        gain (x W - mean) / deviation + shift = x (W factor) + (shift - mean factor).
         """
         factor = gain / _deviation(self.xp, statistics[..., 1:, :])
         return weight * factor, shift - statistics[..., :1, :] * factor

@@ -1,10 +1,10 @@
-"""Convolution: a small window slides over each picture, and at each position the same weights turn
-its pixels into one number per filter.
+"""Convolution: a small window slides over each picture. At each position, the same weights turn the
+pixels in the window into one number per filter.
 
-Letters and shapes: pictures (..., C, H, W, N): channels, height, width and, innermost in memory,
-images, so that parts of pictures are long runs of numbers. A layer's inputs and outputs are the
-same arrays as rows, (..., N, C H W). A window is k x k pixels; it has P positions in a picture.
-There are F filters.
+Letters and shapes: pictures are (..., C, H, W, N): channels, height, width, images. The images come
+last, so that copying a part of all pictures copies long runs of memory. Layers exchange the same
+arrays as rows, (..., N, C H W). A window has k x k pixels and P positions in a picture. There are F
+filters.
 """
 
 import math
@@ -28,15 +28,16 @@ def empty_rows(xp: Any, leading: Shape, shape: Shape, count: int, dtype: Any) ->
 
 
 def size_text(shape: Shape) -> str:
-    """A shape in words, such as "28x28" or "16x12x12"."""
+    """A shape as text: "16x12x12", or "28x28" for a single channel."""
     return "x".join(map(str, shape[1:] if len(shape) > 1 and shape[0] == 1 else shape))
 
 
 class Conv2D(Layer):
     """y = W^T window + b at each position of the window.
 
-    This is a product of matrices: W^T (F, C k k) times the pixels of the windows, (C k k, P N): a
-    column for each position in each image. As in most libraries, filters are not flipped.
+    The windows are copied into a matrix (C k k, P N) with a column for each position in each image
+    ("im2col"). Then W^T (F, C k k) times this matrix is the whole convolution. As in most
+    libraries, filters are not flipped: strictly, this is a cross-correlation.
 
     Args:
         input_shape: (C, H, W).
@@ -78,15 +79,16 @@ class Conv2D(Layer):
         self.padding = padding
         self.init = init
         self.has_bias = bias
-        room = kernel - 1 if padding == "same" else 0
-        steps = [(side + room - kernel) // stride + 1 for side in sides]
+        zeros = kernel - 1 if padding == "same" else 0
+        counts = [(side + zeros - kernel) // stride + 1 for side in sides]  # rows and columns of y
+        # the height and width that the windows cover, if that is more than the picture
         self.padded = [
             max(side, (count - 1) * stride + kernel)
-            for side, count in zip(sides, steps, strict=True)
+            for side, count in zip(sides, counts, strict=True)
         ]
         self.is_padded = self.padded != sides
-        self.output_shape = (filters, *steps)
-        self.positions = steps[0] * steps[1]
+        self.output_shape = (filters, *counts)
+        self.positions = math.prod(counts)
         self.inputs = channels * kernel * kernel
         self.width = self.positions * max(self.inputs, filters)
         weight = Parameter("weight", (self.inputs, filters), decays=True)
@@ -102,7 +104,7 @@ class Conv2D(Layer):
 
     def allocate(self, x: Array) -> None:
         xp, dtype = self.xp, x.dtype
-        own, leading = x.shape[:-2], self.weight.shape[:-2]  # a committee may share its inputs
+        own, leading = x.shape[:-2], self.weight.shape[:-2]  # () and (K,) for shared inputs
         padded = self.input_shape[0], *self.padded, self.count
         self.pictures = xp.zeros((*own, *padded), dtype=dtype)
         self.y = empty_rows(xp, leading, self.output_shape, self.count, dtype)

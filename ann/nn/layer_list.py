@@ -1,9 +1,10 @@
-"""The layer list: the dicts that describe a network. It comes from users and from files, so it is
-checked before a network is built from it.
+"""The layer list: dicts that describe the layers of a network. It comes from users and from files, so
+it is checked before a network is built from it.
 
-``{"input_dim": 784, "output_dim": 128, "activation": "sigmoid"}`` is a dense layer. Dicts with a
-"type" are layers for pictures, which come before the dense layers; see ``LAYER_TYPES``. The first
-of them may have an "input_shape", [height, width] or [channels, height, width].
+``{"input_dim": 784, "output_dim": 128, "activation": "sigmoid"}`` is a dense layer. A dict with a
+"type" is a layer for pictures, such as convolution; ``LAYER_TYPES`` lists them. They come before
+the dense layers. The first may have an "input_shape", [height, width] or [channels, height, width];
+without one, pictures are 28 x 28.
 """
 
 import math
@@ -30,7 +31,7 @@ class LayerType:
 
     Attributes:
         checks: for each key of its dict, (name, value) -> the value as a plain Python value.
-        text: a short description; values are in braces.
+        text: the layer in a recipe and in ``--hidden``; braces stand for values of its dict.
         build: (spec, input shape, init) -> the layer. Raises ValueError if they do not fit.
         defaults: the values of keys that may be omitted.
     """
@@ -120,7 +121,7 @@ def check_layer_list(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _check_keys(layer: Any, shape: Shape) -> dict[str, Any]:
-    """A complete layer with plain values. ``shape`` is that of its inputs; () if not known."""
+    """A complete layer with plain values. ``shape`` is that of its inputs; () for the first layer."""
     kind = _type_of(layer)
     checks, defaults = dict(kind.checks), dict(kind.defaults)
     if kind is DENSE and shape:
@@ -130,17 +131,19 @@ def _check_keys(layer: Any, shape: Shape) -> dict[str, Any]:
             checks = {"input_shape": _check_input_shape, **checks}
             defaults["input_shape"] = MNIST
         checks = {"type": lambda name, value: str(value), **checks}
-    given = layer if isinstance(layer, dict) else {}
-    wrong = [f"{key} is missing" for key in checks if key not in {**defaults, **given}]
-    wrong += [f"{printable(key)} is unknown" for key in given if key not in checks]
-    if given is not layer or wrong:
-        got = wrong[0] if given is layer else f"got {printable(layer)}"
-        raise ValueError(f"expected a dict with {', '.join(checks)}; {got}")
-    return {key: check(key, {**defaults, **layer}[key]) for key, check in checks.items()}
+    expected = f"expected a dict with {', '.join(checks)}"
+    if not isinstance(layer, dict):
+        raise ValueError(f"{expected}; got {printable(layer)}")
+    complete = {**defaults, **layer}
+    wrong = [f"{key} is missing" for key in checks if key not in complete]
+    wrong += [f"{printable(key)} is unknown" for key in layer if key not in checks]
+    if wrong:
+        raise ValueError(f"{expected}; {wrong[0]}")
+    return {key: check(key, complete[key]) for key, check in checks.items()}
 
 
 def _check_order(spec: dict[str, Any], shape: Shape, before: str) -> None:
-    """Raise ValueError unless a layer fits outputs of this shape; () if there are none."""
+    """Raise ValueError unless a layer fits inputs of this shape; () for the first layer."""
     if "type" in spec:
         if len(shape) == 1:
             raise ValueError(
@@ -200,7 +203,7 @@ def build_layers(layer_list: Sequence[dict[str, Any]]) -> list[Layer]:
 
 
 def widths(layer_list: Sequence[dict[str, Any]]) -> list[int]:
-    """The numbers of inputs, and the most numbers that each layer stores for one image."""
+    """The number of inputs, then for each layer the most numbers that it stores for one image."""
     layers = [layer for layer in build_layers(layer_list) if not isinstance(layer, ActivationLayer)]
     return [math.prod(input_shape(layer_list)), *(layer.width for layer in layers)]
 
@@ -211,7 +214,7 @@ def without_arrays(layer: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe_layers(layer_list: Sequence[dict[str, Any]]) -> list[str]:
-    """The inputs and the layers of a checked layer list, such as "784", "128", "32", "10"."""
+    """The inputs and the layers of a checked layer list as texts: "784", "128", "32", "10"."""
     texts = [size_text(input_shape(layer_list))]
     for spec in layer_list:
         kind = _type_of(spec)

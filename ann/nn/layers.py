@@ -38,12 +38,13 @@ class Layer(ABC):
     Attributes:
         parameters: what it learns. ``bind`` sets two attributes for each: the values and their
             gradient, such as ``weight`` and ``weight_gradient``.
-        output_shape: of an output: (O,), or (channels, height, width) for a picture. Only layers
-            of a layer list have it, and ``width``.
+        input_shape, output_shape: of one input and one output: (I,) and (O,), or (channels, height,
+            width) for pictures. Only layers in a layer list have them, and ``width``.
         width: the most numbers that the layer stores for one image.
     """
 
     parameters: tuple[Parameter, ...] = ()
+    input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     width: int
 
@@ -109,6 +110,7 @@ class Dense(Layer):
         self.output_dim = output_dim
         self.init = init
         self.has_bias = bias
+        self.input_shape = (input_dim,)
         self.output_shape = (output_dim,)
         self.width = output_dim
         weight = Parameter("weight", (input_dim, output_dim), decays=True)

@@ -13,7 +13,7 @@ from ann.nn.layers import Layer
 
 
 class Pool2D(Layer):
-    """Each square of pixels becomes one pixel.
+    """Base class: each square of pixels becomes one pixel.
 
     Args:
         input_shape: (C, H, W).
@@ -59,14 +59,14 @@ class Pool2D(Layer):
         return self.dx
 
     def pixels(self, rows: Array) -> list[Array]:
-        """The first pixels of all squares, the second ones, and so on: views."""
+        """For each pixel of a square, that pixel of all squares: a view (..., C, rows, columns, N)."""
         pictures, size = as_pictures(self.xp, rows, self.input_shape), self.size
         return [pictures[..., a::size, b::size, :] for a in range(size) for b in range(size)]
 
     @staticmethod
     @abstractmethod
     def pooled(xp: Any, *pixels: Array) -> Array:
-        """y, the pixel that a square becomes."""
+        """y, from the pixels of a square."""
 
     @staticmethod
     @abstractmethod
@@ -75,7 +75,7 @@ class Pool2D(Layer):
 
 
 class MaxPool2D(Pool2D):
-    """y = the largest pixel of a square. It gets the whole gradient; of several, the first does."""
+    """y = the largest pixel of a square. It gets the whole gradient; of equal ones, the first does."""
 
     @staticmethod
     def pooled(xp: Any, *pixels: Array) -> Array:

@@ -87,8 +87,8 @@ def lit_pixels(network: NeuralNetwork, images: Any, recipe: Recipe) -> Any:
     0, because nothing is learnt about them. All pixels are used if training distorts the images or
     moves them, if the optimizer is Muon, whose steps depend on the shape of the weights, or if the
     network's first weights are not its initial ones: they may have learnt about these pixels. A
-    layer for pictures needs all pixels, too. A few black pixels are kept, because processors prefer
-    multiples of 8.
+    network with convolution needs all pixels, too. A few black pixels are kept, because processors
+    prefer multiples of 8.
     """
     changes = recipe.strengths.any or recipe.adversarial or recipe.optimizer == "muon"
     if changes or "type" in network.layer_list[0] or not _is_new(network):

@@ -1,5 +1,5 @@
-"""How other code takes part in a training: early stopping, checkpoints, diagnostics, the progress
-bar and a run folder's log are callbacks, and users can write their own.
+"""Callbacks: objects whose methods ``fit`` calls during training. Early stopping, checkpoints,
+diagnostics, the progress bar and the log of a run folder are callbacks. Users can write their own.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,13 +9,13 @@ from ann.training.report import EpochReport
 
 
 class Callback:
-    """``fit`` calls these methods. Here they do nothing; override those that you need.
+    """Base class of all callbacks. Its methods do nothing: override those that you need.
 
-    An exception in a method ends the training and reaches the caller of ``fit``.
+    An exception in a method ends training and reaches the caller of ``fit``.
     """
 
     def at_start(self) -> object:
-        """Called once, before a training starts or resumes."""
+        """Called once, before training starts or resumes."""
 
     def before_epoch(self) -> object:
         """Called before each epoch, and when training resumes within one."""
@@ -31,11 +31,11 @@ class Callback:
         """Called after each epoch. If it returns True, training ends."""
 
     def at_end(self) -> object:
-        """Called once, when the training has ended or was stopped by a callback."""
+        """Called once, after training has ended or a callback has stopped it."""
 
 
 class FunctionCallback(Callback):
-    """Calls a function after each epoch, another one after each step, or both."""
+    """Calls one function after each epoch, another after each step, or both."""
 
     def __init__(
         self,
@@ -53,10 +53,13 @@ class FunctionCallback(Callback):
 
 
 def checked_callbacks(callbacks: Any, on_batch: Any) -> list[Callback]:
-    """The callbacks of a call to ``fit``. Raises ValueError if one is not a callback."""
+    """The arguments of ``fit`` as callbacks. Raises ValueError if one is not a callback."""
     if not isinstance(callbacks, Sequence) or not all(
-        isinstance(one, Callback) or callable(one) for one in callbacks
+        isinstance(one, Callback) or (callable(one) and not isinstance(one, type))
+        for one in callbacks
     ):
         raise ValueError("callbacks: expected a list of functions or ann.Callback objects")
+    if on_batch is not None and not callable(on_batch):
+        raise ValueError("on_batch: expected a function or None")
     objects = [one if isinstance(one, Callback) else FunctionCallback(one) for one in callbacks]
     return [*objects, FunctionCallback(on_batch=on_batch)] if on_batch else objects

@@ -53,19 +53,20 @@ class Checkpoints:
 
 
 class Checkpointer(Callback):
-    """Resumes from the checkpoint if there is one, and keeps it up to date.
+    """Resumes from the checkpoint, if there is one, and writes it again during training.
 
-    Of several processes, the first one reads and writes the file, and the others get its contents.
+    With several processes, the first one reads and writes the file and sends its contents to the
+    others.
 
     Args:
         checkpoints: the file, and when to write it.
-        network: is trained.
-        trainer: trains it.
+        network: the network in training.
+        trainer: its trainer.
         state: of the run. After resuming, this, the network and the trainer are as they were when
             the checkpoint was written.
         run: plain values that identify the run; only a checkpoint with the same values is resumed.
         early_stopping: of the run, or None.
-        processes: train together.
+        processes: those that train together.
     """
 
     def __init__(
@@ -90,24 +91,24 @@ class Checkpointer(Callback):
         self._changed = True  # since the last checkpoint
 
     def at_start(self) -> None:
-        """Resume.
+        """Resume from the checkpoint, if there is one.
 
         Raises:
-            CheckpointError: the checkpoint is damaged or of another run.
-            OSError: it cannot be written.
+            CheckpointError: the checkpoint is damaged or from another run.
+            OSError: the file cannot be written.
         """
         if on_first(self._processes, user_path(self._path).exists):
             self._resume()
         on_first(self._processes, lambda: check_writable(self._path))
 
     def before_epoch(self) -> None:
-        """Write a checkpoint if it is time."""
+        """Write a checkpoint if one is due."""
         done, every = self._state.epoch - 1, self._every.epochs
         if (every and done and done % every == 0) or self._seconds_have_passed():
             self._write_or_warn()
 
     def after_step(self, images: int) -> None:
-        """Write a checkpoint if it is time."""
+        """Write a checkpoint if one is due."""
         self._changed = True
         if self._seconds_have_passed():
             self._write_or_warn()

@@ -6,12 +6,13 @@ look at the first member.
 
 import warnings
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
+from ann.backends.base import Backend
 from ann.errors import TrainingWarning
-from ann.neural_network import NeuralNetwork
+from ann.neural_network import NeuralNetwork, slices
+from ann.nn.activations import Activation, get_activation
 from ann.nn.layers import ActivationLayer
 from ann.nn.network import fill_inputs
 from ann.training.callback import Callback
@@ -32,7 +33,7 @@ class Diagnostics(Callback):
     """Checks a run after each epoch and warns if something looks wrong, once per problem.
 
     Args:
-        network: is trained, and still has its first weights.
+        network: the network in training; it still has its initial weights.
         images, labels: (N, I), and (N,) or target rows: the training data.
         recipe: of the run.
         state: of the run. The names of failed checks are added to its ``warned_of``.
@@ -59,7 +60,7 @@ class Diagnostics(Callback):
         self._unchecked = report
 
     def before_epoch(self) -> None:
-        """Check the last epoch: now its checkpoint is written."""
+        """Check the last epoch, now that its checkpoint has been written."""
         report, self._unchecked = self._unchecked, None
         if report and report.epoch * self._steps >= _STEPS:
             self._check(report.epoch)
@@ -127,16 +128,56 @@ class _Findings:
         return 1.0 - float(np.bincount(self.labels).max()) / len(self.labels)
 
     @cached_property
-    def hidden_outputs(self) -> list[tuple[int, Any, np.ndarray]]:
-        """(number, activation, outputs (N, O)) of each hidden layer."""
-        x = np.empty(self.images.shape, dtype=self.host.dtype_name)
-        fill_inputs(self.host.backend, self.images, out=x)
-        found: list[tuple[int, Any, np.ndarray]] = []
-        for layer in self.host.network.layers:
-            x = layer.forward(x)
-            if isinstance(layer, ActivationLayer):
-                found.append((len(found) + 1, layer.f, x))
+    def hidden_layers(self) -> list["_Outputs"]:
+        """What is known about the outputs of each hidden layer with an activation."""
+        host, found = self.host, []
+        for number, spec in enumerate(host.layer_list[:-1], start=1):
+            if "activation" in spec:
+                neurons = spec.get("filters") or spec["output_dim"]
+                found.append(_Outputs(number, get_activation(spec["activation"]), neurons))
+        for chunk in slices(len(self.images), host.chunk):
+            x = np.empty(self.images[chunk].shape, dtype=host.dtype_name)
+            fill_inputs(host.backend, self.images[chunk], out=x)
+            seen = iter(found)
+            for layer in host.network.layers:
+                x = layer.forward(x)
+                if isinstance(layer, ActivationLayer):
+                    next(seen).add(host.backend, x)
         return found
+
+
+class _Outputs:
+    """Counts of the outputs of a hidden layer. A filter of a convolution is a neuron.
+
+    Args:
+        number: of the layer, from 1.
+        activation: of the layer.
+        neurons: how many it has.
+
+    Attributes:
+        dead: (O,): whether the output of each neuron was always 0.
+    """
+
+    def __init__(self, number: int, activation: Activation, neurons: int) -> None:
+        self.number = number
+        self.activation = activation
+        self.dead = np.ones(neurons, dtype=bool)
+        self._count = self._flat = 0
+
+    def add(self, backend: Backend, outputs: np.ndarray) -> None:
+        """Count the outputs (N, I) for more images. They may be overwritten."""
+        zero = (outputs == 0).all(axis=0)
+        self.dead &= zero.reshape(len(self.dead), -1).all(axis=1)
+        if self.activation.name in ("sigmoid", "tanh", "scaled-tanh"):
+            slopes = np.ones_like(outputs)
+            self.activation.backward(backend, slopes, outputs)
+            self._flat += int((slopes < 0.01).sum())
+            self._count += slopes.size
+
+    @property
+    def flat(self) -> float:
+        """The share of saturated outputs; 0 for activations that do not saturate on both sides."""
+        return self._flat / max(1, self._count)
 
 
 def _first_member(network: NeuralNetwork) -> np.ndarray:
@@ -212,12 +253,12 @@ def _largest_weight(network: NeuralNetwork) -> float:
 def _dead_neurons(found: _Findings) -> str:
     if found.warned_before:
         return ""  # the reason is probably the same
-    for number, activation, outputs in found.hidden_outputs:
-        dead = int((outputs == 0).all(axis=0).sum())
-        if activation.name == "relu" and dead > _DEAD * outputs.shape[1]:
+    for layer in found.hidden_layers:
+        dead, neurons = int(layer.dead.sum()), len(layer.dead)
+        if layer.activation.name == "relu" and dead > _DEAD * neurons:
             return (
-                f"{dead} of the {outputs.shape[1]} relu neurons of layer {number} are 0 for every image, "
-                f"so they no longer learn: {lower_rate(found.recipe)}, or leaky-relu"
+                f"{dead} of the {neurons} relu neurons of layer {layer.number} are 0 for every "
+                f"image, so they no longer learn: {lower_rate(found.recipe)}, or leaky-relu"
             )
     return ""
 
@@ -225,16 +266,13 @@ def _dead_neurons(found: _Findings) -> str:
 def _flat_neurons(found: _Findings) -> str:
     if found.wrong < _WELL or found.warned_before:
         return ""  # saturated outputs do no harm in a good network
-    for number, activation, outputs in found.hidden_outputs:
-        if activation.name in ("sigmoid", "tanh", "scaled-tanh"):
-            slopes = np.ones_like(outputs)
-            activation.backward(found.host.backend, slopes, outputs)
-            flat = float((slopes < 0.01).mean())
-            if flat > _FLAT:
-                return (
-                    f"{100 * flat:.0f} % of the {activation.name} outputs of layer {number} are saturated, "
-                    f"so the layer learns little: {lower_rate(found.recipe)}, or more weight decay"
-                )
+    for layer in found.hidden_layers:
+        if layer.flat > _FLAT:
+            return (
+                f"{100 * layer.flat:.0f} % of the {layer.activation.name} outputs of layer "
+                f"{layer.number} are saturated, so the layer learns little: "
+                f"{lower_rate(found.recipe)}, or more weight decay"
+            )
     return ""
 
 

@@ -22,12 +22,12 @@ class EarlyStopping(Callback):
     Prechelt (1998), Early stopping - but when?: its UP criterion, with errors instead of the loss.
 
     Args:
-        network: is trained, and gets the best parameters at the end.
+        network: the network in training; it gets the best parameters at the end.
         patience: the number of epochs without improvement after which training ends.
-        state: of the run; its reports tell which epoch was the best.
+        state: of the run; its reports show which epoch was best.
 
     Attributes:
-        parameters: (..., P) device vector, the best. A checkpoint stores it.
+        parameters: (..., P) device vector: the best parameters. A checkpoint stores them.
     """
 
     def __init__(self, network: NeuralNetwork, patience: int, state: TrainingState) -> None:

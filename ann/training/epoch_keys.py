@@ -1,4 +1,4 @@
-"""The keys of an epoch's random bits: another key, another dropout and other distortions."""
+"""Random keys, new in each epoch. Dropout masks and distortions are computed from them."""
 
 from ann.backends.base import Array
 from ann.neural_network import NeuralNetwork
@@ -6,10 +6,10 @@ from ann.nn.rng import Purpose, drawn
 
 
 class EpochKeys:
-    """Device arrays of uint32, each with a row for each member of a committee.
+    """Two device arrays of uint32. In a committee, each has a row per member.
 
     Attributes:
-        dropout: (..., L): column l is for the inputs of dense layer l, counted from 0.
+        dropout: (..., L): column l is for the inputs of layer l with weights, counted from 0.
         distortion: (..., 1).
     """
 
@@ -20,7 +20,7 @@ class EpochKeys:
         self.distortion = xp.zeros((*leading, 1), dtype=xp.uint32)
 
     def set(self, epoch: int) -> None:
-        """Replace all keys by those of an epoch, counted from 1."""
+        """Set the keys of an epoch, counted from 1."""
         self._draw("dropout", self.dropout, epoch)
         self._draw("distortion", self.distortion, epoch)
 

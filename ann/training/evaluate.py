@@ -1,4 +1,4 @@
-"""After each epoch: has training diverged, and how well does the network do on other images?"""
+"""Checks after each epoch: whether training has diverged, and the loss on validation images."""
 
 import math
 
@@ -11,7 +11,7 @@ from ann.training.recipe import Recipe
 
 
 def evaluate(network: NeuralNetwork, images: ImageSet, processes: Processes) -> Evaluation:
-    """Loss and errors on the images, of which each process measures its share."""
+    """Loss and errors on these images. Each process measures its share of them."""
     part, share = shard(processes, slice(0, images.count))
     labels = None if images.labels is None else images.labels[part]
     found = (
@@ -24,7 +24,7 @@ def evaluate(network: NeuralNetwork, images: ImageSet, processes: Processes) -> 
 
 
 def raise_if_diverged(network: NeuralNetwork, loss: float, epoch: int, recipe: Recipe) -> None:
-    """Raise DivergenceError, naming diverged members, unless loss and parameters are finite."""
+    """Raise DivergenceError if the loss or a parameter is not finite. It names diverged members."""
     xp = network.backend.xp
     sums = network.backend.to_host(xp.sum(network.parameters, axis=-1))  # finite if all terms are
     finite = [math.isfinite(total) for total in sums.reshape(-1).tolist()]

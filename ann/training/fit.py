@@ -80,7 +80,7 @@ def fit(
         OSError: training was stopped, and its checkpoint cannot be written. At other times that is
             only a warning, and training continues.
     """
-    everyone = checked_callbacks(callbacks, on_batch)
+    own_callbacks = checked_callbacks(callbacks, on_batch)
     if not (checkpoints is None or isinstance(checkpoints, Checkpoints)):
         raise ValueError("checkpoints: expected ann.Checkpoints(path) or None")
     data = on_all(
@@ -90,33 +90,23 @@ def fit(
         images = training_set(network, data.images, data.labels, recipe, data.shape, data.weights)
         trainer = Trainer(network, images, recipe, processes)
         validation = ImageSet(network, data.validation_images, data.validation_labels)
+    steps = trainer.steps  # in an epoch
+    rate = get_schedule(recipe.schedule, recipe.learning_rate, steps * recipe.epochs, recipe.warmup)
     state = TrainingState()
-    early_stopping = None
-    if recipe.early_stopping:
-        early_stopping = EarlyStopping(network, recipe.early_stopping, state)
-        everyone.insert(0, early_stopping)
-    if checkpoints or processes.size > 1:
-        run = identity(network, recipe, data)
-        check_same(processes, run)
-    if checkpoints:
-        everyone.append(
-            Checkpointer(checkpoints, network, trainer, state, run, early_stopping, processes)
-        )
-    if processes.rank == 0:  # the last one, since users may turn its warnings into errors
-        everyone.append(Diagnostics(network, data.images, data.labels, recipe, state))
+    everyone = _with_built_in(
+        own_callbacks, checkpoints, network, recipe, data, trainer, state, processes
+    )
     stopped = False
 
     def after_step(done: int, count: int) -> bool:
         nonlocal stopped
         state.step, state.seconds = done, time.perf_counter() - started
-        stops = [callback.after_step(count) is True for callback in everyone]
+        stops = [callback.after_step(count) is True for callback in everyone]  # all are called
         stopped = processes.any_process(any(stops))
         return stopped
 
-    steps = trainer.steps
-    rate = get_schedule(recipe.schedule, recipe.learning_rate, steps * recipe.epochs, recipe.warmup)
     for callback in everyone:
-        callback.at_start()
+        callback.at_start()  # the checkpointer restores ``state``
     has_pixels = data.images.dtype.name == "uint8"
     network.self_test_images = data.images[:SELF_TEST_IMAGES] if has_pixels else None
     while not (state.finished or stopped):
@@ -128,7 +118,7 @@ def fit(
         started = time.perf_counter() - state.seconds
         with network.backend.ignore_overflow():
             done = trainer.run_epoch(order, epoch, rates, after_step, start=state.step)
-            if done < steps:
+            if done < steps:  # stopped within the epoch
                 break
             loss = float(trainer.loss.sum(order)) / images.count  # waits for the device
             seconds = processes.gather(time.perf_counter() - started)[0]
@@ -145,6 +135,38 @@ def fit(
     for callback in everyone:
         callback.at_end()
     return state.reports
+
+
+def _with_built_in(
+    callbacks: list[Callback],
+    checkpoints: Checkpoints | None,
+    network: NeuralNetwork,
+    recipe: Recipe,
+    data: TrainingData,
+    trainer: Trainer,
+    state: TrainingState,
+    processes: Processes,
+) -> list[Callback]:
+    """The user's callbacks between those of this package, in the order in which they are called.
+
+    Raises ValueError if the processes were started for different runs.
+    """
+    first: list[Callback] = []
+    last: list[Callback] = []
+    early_stopping = None
+    if recipe.early_stopping:
+        early_stopping = EarlyStopping(network, recipe.early_stopping, state)
+        first.append(early_stopping)
+    if checkpoints or processes.size > 1:
+        run = identity(network, recipe, data)
+        check_same(processes, run)
+    if checkpoints:
+        last.append(
+            Checkpointer(checkpoints, network, trainer, state, run, early_stopping, processes)
+        )
+    if processes.rank == 0:  # at the very end, since users may turn its warnings into errors
+        last.append(Diagnostics(network, data.images, data.labels, recipe, state))
+    return [*first, *callbacks, *last]
 
 
 def identity(network: NeuralNetwork, recipe: Recipe, data: TrainingData) -> dict[str, Any]:

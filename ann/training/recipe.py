@@ -65,8 +65,8 @@ class Recipe:
 
     hidden: tuple[int | str, ...] = _field(
         (128, 32),
-        "widths of the hidden layers, or none; before them, for pictures, convolutions such as "
-        "conv16x5 (16 filters, 5 x 5 pixels), pool2 (the largest of 2 x 2) and average2",
+        "widths of the hidden layers, or none; before them, convolutions such as conv16x5 (16 "
+        "filters of 5 x 5 pixels) and pooling: pool2 (maximum of 2 x 2 pixels) or average2",
         "N,N,...",
         at_least=1,
     )
@@ -321,8 +321,8 @@ def _check_hidden(name: str, value: Any, at_least: int) -> tuple[int | str, ...]
         if not isinstance(layer, str):
             checked.append(check_count(name, layer, at_least=at_least))
         elif layer_from(layer, "identity") is None:
-            examples = "conv16x5, pool2 or average2"
-            raise ValueError(f"{name}: expected a width, {examples}, got {printable(layer)}")
+            expected = "a width or a layer such as conv16x5, pool2 or average2"
+            raise ValueError(f"{name}: expected {expected}, got {printable(layer)}")
         else:
             checked.append(str(layer))
     return tuple(checked)

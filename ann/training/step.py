@@ -1,4 +1,4 @@
-"""One step of training: make a batch, forward, backward, update."""
+"""One step of training: fill the batch, forward, backward, update."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,7 +13,9 @@ Hook = Callable[[], None]
 
 
 class Step:
-    """A training step on batches of one size. Calling it makes the step; it can be compiled.
+    """A training step on batches of one size. Call it once per step.
+
+    Its arrays last from step to step, so ``backend.compile`` can record a call and replay it.
 
     Args:
         network: in its training form.
@@ -21,7 +23,7 @@ class Step:
         optimizer: updates the parameters.
         before_update, after_update: called before and after the update.
         share: the fraction of the batch that this process has.
-        adversarial: how far each image is moved for a second pass; 0 for no second pass.
+        adversarial: how far each image is moved for a second pass; 0: no second pass.
 
     Attributes:
         logits: (..., N, O) device array: the logits of the last batch.
@@ -45,7 +47,7 @@ class Step:
         self.after_update = after_update
         self.adversary = Adversary(self.backend, adversarial, batch.x) if adversarial else None
         self.logits: Array = self.backend.xp.empty_like(batch.targets)
-        # The loss is a mean over this process's part of the batch; of two passes each counts half
+        # The loss is a mean over this process's part of the batch. Of two passes, each counts half
         factor = share * (0.5 if adversarial else 1.0)
         scales = [] if batch.weights is None else [batch.weights]
         scales += [] if factor == 1.0 else [factor]
@@ -54,7 +56,7 @@ class Step:
     def __call__(self) -> None:
         self.batch.fill()
         x, accumulate = self.batch.x, self.optimizer.accumulate
-        if self.adversary:  # the gradient is the mean for images and moved images
+        if self.adversary:  # the gradient is the mean of those for original and moved images
             logits, dx = self.backpropagate(x, accumulate=accumulate, input_gradient=True)
             self.backend.copyto(logits, out=self.logits)
             self.adversary.move(dx)

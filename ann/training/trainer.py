@@ -1,5 +1,5 @@
-"""Trains a network for an epoch on the device. The first step of each batch size is recorded while
-it runs, and later steps replay the recording, which makes small networks fast.
+"""The trainer: an epoch is a loop over batches, with one step for each. The first step of each batch
+size is recorded while it runs. Later steps replay the recording, which makes small networks fast.
 """
 
 import math
@@ -22,7 +22,7 @@ from ann.training.recipe import Recipe
 from ann.training.step import Hook, Step
 from ann.training.training_model import TrainingModel
 
-_STATISTICS_DECAY = 0.9  # of batch normalisation's running means: about ten batches, as is usual
+_STATISTICS_DECAY = 0.9  # for batch normalisation: averages over about ten batches
 
 
 class Trainer:
@@ -67,7 +67,7 @@ class Trainer:
         self._compiled: dict[tuple[int, float], tuple[Array, Step, Callable[[], object]]] = {}
 
     def _prepare_update(self, all_reduce: Callable[[Array], None] | None) -> None:
-        """Create the optimizer and its hooks, and list the arrays that last from step to step."""
+        """Create the optimizer and its hooks, and collect the arrays that a checkpoint holds."""
         backend, recipe, model = self._backend, self._recipe, self._model.network
         self._before_update: list[Hook] = []
         if all_reduce:
@@ -115,7 +115,7 @@ class Trainer:
             rates: the learning rate of each step.
             on_step: called after each step with the number of steps done and the number of images
                 in the step.
-            start: the number of steps of the epoch that are done already, as ``state`` has them.
+            start: the number of steps of this epoch that were done before training was resumed.
 
         Returns:
             The number of steps of the epoch that are done.
@@ -141,11 +141,11 @@ class Trainer:
         return done
 
     def _start_from_network(self, epoch: int) -> None:
-        """Take over the network's parameters: a callback may have changed them.
+        """Start the epoch from the network's parameters: a callback may have changed them.
 
-        Not after the first epoch if the network holds averages, or if normalisation is folded into
-        it. With several processes, the first one's state is copied to all: rounding differs by
-        machine, and would add up.
+        After the first epoch this is skipped if the network holds averages, or if normalisation is
+        folded into it. With several processes, the state of the first is copied to all: rounding
+        differs between machines, and the differences would add up.
         """
         if epoch == 1 or not {"average", "statistics"} & self._state.keys():
             self._model.fetch()
@@ -156,7 +156,7 @@ class Trainer:
                 self._processes.sum(array)
 
     def _run_step(self, indices: Array, share: float) -> Array:
-        """Make a step on the images with these indices; returns their logits."""
+        """Do one step on the images with these indices; returns their logits."""
         kind = indices.shape[-1], share
         if kind not in self._compiled:
             own_indices = self._network.backend.xp.asarray(indices, copy=True)
@@ -204,7 +204,7 @@ class Trainer:
         return {**self._state, "logits": self.loss.logits[..., :seen, :]}
 
     def gather(self, done: int) -> None:
-        """Complete ``state`` after ``done`` steps of an epoch: gather the logits of all processes."""
+        """Gather the logits of all processes, which ``state(done)`` needs."""
         if done and self._processes.size > 1:
             with self._network.backend.ignore_overflow():
                 self.loss.gather()

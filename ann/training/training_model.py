@@ -1,5 +1,5 @@
-"""The network in its training form: on its own vectors, with batch normalisation and dropout, and
-without the inputs that are black in every image.
+"""The network in its training form: a copy with batch normalisation and dropout, but without the
+inputs that are black in every image.
 """
 
 import copy
@@ -17,7 +17,7 @@ from ann.training.recipe import Recipe
 
 
 class TrainingModel:
-    """Makes the network for training, and copies parameters from the user's network and back.
+    """Creates the network for training, and copies parameters between it and the user's network.
 
     Args:
         user: the user's network.
@@ -25,11 +25,11 @@ class TrainingModel:
         recipe: its ``dropout`` and ``batch_norm`` decide which layers are added.
         keys: (..., L) device array, uint32: column l is the key of the dropout before the layer with
             weights l, counted from 0. Only dense layers have one.
-        lit: host array: the columns of the images that training needs; None: all of them.
+        lit: host array: the columns of the images that are not black in all images; None: all.
         all_reduce: see ``BatchNorm``; None for a single process.
 
     Attributes:
-        network: for training.
+        network: the training form.
         statistics: (..., S) device vector: the means and variances of the last batch, for batch
             normalisation; or None.
     """
@@ -47,33 +47,13 @@ class TrainingModel:
         self._user = user
         self._lit = None
         if lit is not None:
-            # Row p of the user's weights is row positions[p] here; the last row is of zeros
+            # Row p of the user's weights is row positions[p] here, after a last row of zeros is added
             rows = {pixel: row for row, pixel in enumerate(lit.tolist())}
             positions = [rows.get(pixel, len(lit)) for pixel in range(user.input_dim)]
             self._lit, self._positions = xp.asarray(lit.tolist()), xp.asarray(positions)
-        layers: list[Layer] = []
         # For each layer with weights: the user's, the one here, and the normalisation after it
         self._trained: list[tuple[Any, Any, BatchNorm | None]] = []
-        for layer in user.network.layers:
-            own: Any = copy.copy(layer)  # an activation's name may be registered again later
-            if not layer.parameters:
-                layers.append(own)
-                continue
-            if isinstance(layer, Dense):
-                if recipe.dropout and layers:
-                    key = len(self._trained)
-                    layers.append(Dropout(recipe.dropout, keys[..., key : key + 1]))
-                if lit is not None and not layers:
-                    own = Dense(len(lit), layer.output_dim, layer.init)
-            layers.append(own)
-            norm = None
-            if recipe.batch_norm and layer is not user.network.layers[-1]:
-                own.parameters = own.parameters[:1]  # the normalisation's shift is the bias
-                own.has_bias = False
-                columns, *sides = layer.output_shape
-                norm = BatchNorm(columns, all_reduce, positions=math.prod(sides))
-                layers.append(norm)
-            self._trained.append((layer, own, norm))
+        layers = self._training_layers(recipe, keys, all_reduce)
         shape = (*user.network.leading, size_of(layers))
         vectors = [xp.zeros(shape, dtype=user.network.dtype) for _ in range(2)]
         self.network = Network(backend, layers, user.network.loss, *vectors)
@@ -85,6 +65,33 @@ class TrainingModel:
             for norm, part in zip(self._norms, self._parts(self.statistics), strict=True):
                 norm.use(part)
                 norm.gain[...] = xp.ones_like(norm.gain)
+
+    def _training_layers(
+        self, recipe: Recipe, keys: Array, all_reduce: Callable[[Array], None] | None
+    ) -> list[Layer]:
+        """Copies of the user's layers, with the dropout and normalisation of the recipe."""
+        layers: list[Layer] = []
+        for layer in self._user.network.layers:
+            own: Any = copy.copy(layer)  # an activation's name may be registered again later
+            if not layer.parameters:
+                layers.append(own)
+                continue
+            if isinstance(layer, Dense):
+                if recipe.dropout and layers:
+                    key = len(self._trained)
+                    layers.append(Dropout(recipe.dropout, keys[..., key : key + 1]))
+                if self._lit is not None and not layers:
+                    own = Dense(self._lit.shape[0], layer.output_dim, layer.init)
+            layers.append(own)
+            norm = None
+            if recipe.batch_norm and layer is not self._user.network.layers[-1]:
+                own.parameters = own.parameters[:1]  # the normalisation's shift is the bias
+                own.has_bias = False
+                columns, *sides = layer.output_shape
+                norm = BatchNorm(columns, all_reduce, positions=math.prod(sides))
+                layers.append(norm)
+            self._trained.append((layer, own, norm))
+        return layers
 
     def _parts(self, statistics: Array) -> list[Array]:
         """The part (..., 2, O) of each batch normalisation in a vector like ``statistics``."""
@@ -108,10 +115,10 @@ class TrainingModel:
             bias[...] = users.bias
 
     def export(self, parameters: Array, statistics: Array) -> None:
-        """Copy parameters, or averages of them, to the user's network, with folded normalisation.
+        """Copy parameters, or averages of them, to the user's network, and fold the normalisation.
 
         Weights of pixels that were not trained on become 0. All parameters are written at once, so
-        that neither Ctrl-C nor another thread leaves or finds the network half updated.
+        neither Ctrl-C nor another thread can leave or find the network half updated.
         """
         xp = self._xp
         result = xp.asarray(self._user.parameters, copy=True)

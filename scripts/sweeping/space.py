@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ann
+from ann.cli.recipe_flags import hidden_layers
 from ann.nn.losses import get_loss
 from ann.spelling import did_you_mean
 
@@ -95,9 +96,20 @@ class Space:
 
     def __init__(self, flags: argparse.Namespace) -> None:
         self._values: dict[str, Any] = {name: getattr(flags, name) for name in _flags()}
+        if self._values["hidden"]:
+            self._values["hidden"] = tuple(dict.fromkeys(self._values["hidden"]))
+            self._leave_out("hidden_layers", "width")
         self._outputs = self._output_layers()
         for index in (0, -1):
             self.recipe(_Corner(index))
+
+    def _leave_out(self, *names: str) -> None:
+        """Give up what ``--hidden`` replaces; raise ValueError if one of these flags was given."""
+        for name in names:
+            kind, default, _ = _flags()[name]
+            if self._values[name] != kind(default):
+                raise ValueError(f"hidden: it replaces {_flag(name)}; use one of the two")
+            self._values[name] = None
 
     def _output_layers(self) -> tuple[str, ...]:
         """Output activations and the losses that fit them, such as "softmax, cross-entropy"."""
@@ -119,9 +131,7 @@ class Space:
 
     def recipe(self, trial: Any) -> ann.Recipe:
         """The recipe that a trial of Optuna chooses."""
-        layers = _suggest(trial, "hidden_layers", self._values["hidden_layers"])
-        widths = [f"width_{number}" for number in range(1, layers + 1)]
-        hidden = tuple(_suggest(trial, name, self._values["width"]) for name in widths)
+        hidden = self._hidden(trial)
         output_activation, loss = _suggest(trial, "outputs", self._outputs).split(", ")
         fields = {"hidden": hidden, "output_activation": output_activation, "loss": loss}
         chosen_apart = {"hidden_layers", "width", "distort", *fields, *RATES}
@@ -134,6 +144,13 @@ class Space:
         recipe = ann.Recipe(**fields)
         rates = {name: self._rate(trial, name, getattr(recipe, name)) for name in RATES}
         return recipe.changed(**rates)
+
+    def _hidden(self, trial: Any) -> tuple[int | str, ...]:
+        if self._values["hidden"]:
+            return hidden_layers(_suggest(trial, "hidden", self._values["hidden"]))
+        layers = _suggest(trial, "hidden_layers", self._values["hidden_layers"])
+        widths = [f"width_{number}" for number in range(1, layers + 1)]
+        return tuple(_suggest(trial, name, self._values["width"]) for name in widths)
 
     def _rate(self, trial: Any, name: str, default: float) -> float:
         if self.has_range(name):
@@ -153,12 +170,22 @@ class Space:
             few = f"{batch} is more than the {left} training images; give a smaller range"
             raise ValueError(f"batch_size: {few}")
 
+    def check_layers(self, dataset: ann.Dataset) -> None:
+        """Raise ValueError if a list of hidden layers does not fit the images."""
+        for text in self._values["hidden"] or ():
+            try:
+                ann.Recipe(hidden=hidden_layers(text)).network(dataset)
+            except ValueError as error:
+                raise ValueError(f"hidden: {text}: {error}") from None
+
     def describe(self) -> dict[str, str]:
         """The flags of the hyperparameters that vary or were given, with their values."""
         texts = {}
         for name, values in self._values.items():
             if values is not None or name in RATES:
-                text = ",".join(values) if isinstance(values, tuple) else str(values or _NEAR)
+                separator = " " if name == "hidden" else ","
+                is_choice = isinstance(values, tuple)
+                text = separator.join(values) if is_choice else str(values or _NEAR)
                 texts[_flag(name)] = text
         return texts
 
@@ -228,12 +255,26 @@ class _Names:
         return names
 
 
+class _Layers:
+    """An argparse type for hidden layers, as in scripts/train.py. Their text is the value."""
+
+    metavar = "LAYERS"
+
+    def __call__(self, text: str) -> str:
+        return ",".join(map(str, hidden_layers(text))) or "none"
+
+
 def _flags() -> dict[str, tuple[Any, str | None, str]]:
     """For each hyperparameter an argparse type, the default and the help text."""
     distortions = ", ".join(map(_flag, DISTORTIONS))
     flags: dict[str, tuple[Any, str | None, str]] = {
         "hidden_layers": (_RangeType(int), "1-3", "number of hidden layers"),
         "width": (_RangeType(int, log=True, least=1), "32-512", "width of each hidden layer"),
+        "hidden": (
+            _Layers(),
+            None,
+            "instead of these two, lists of hidden layers, such as conv8x5,pool2,64 128,32",
+        ),
         "distort": (_Names(_NO_YES), "no,yes", f"whether to distort images: {distortions}"),
     }
     for field in dataclasses.fields(ann.Recipe):
@@ -259,6 +300,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     for name, (kind, default, text) in _flags().items():
         if isinstance(kind, _Names) and kind.choices != _NO_YES:
             text += f"; of {', '.join(kind.choices)}"
-        usual = "near the recipe's default" if name in RATES else "the recipe's default"
         options: dict[str, Any] = {"type": kind, "default": default, "metavar": kind.metavar}
+        if isinstance(kind, _Layers):
+            parser.add_argument(_flag(name), nargs="+", help=text, **options)
+            continue
+        usual = "near the recipe's default" if name in RATES else "the recipe's default"
         parser.add_argument(_flag(name), help=f"{text} (default: {default or usual})", **options)

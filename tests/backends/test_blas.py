@@ -203,7 +203,7 @@ def test_absent_without_the_functions(monkeypatch):
             pass
 
     monkeypatch.setattr("ctypes.CDLL", Empty)
-    again = importlib.util.module_from_spec(blas.__spec__)  # which has looked for nothing yet
+    again = importlib.util.module_from_spec(blas.__spec__)  # a fresh module
     blas.__spec__.loader.exec_module(again)
     assert not again.available()
     assert again.prepare_matmul(*np.ones((3, 4, 4)), 1.0, 0.0) is None

@@ -1,16 +1,16 @@
 """Model files of networks with convolution: version 4, and what a stranger may have written."""
 
 import copy
+import pickle
+import re
 
 import numpy as np
 import pytest
+from hostile.harness import assert_no_model
 
 import ann
-from ann.export.onnx import onnx_bytes
 from ann.files.model_file import read_model
 from ann.files.model_schema import check_contents, checksum
-from ann.files.safetensors import to_safetensors
-from support import optional
 from support.networks import network_of
 from support.pictures import CONV_LIST
 
@@ -55,7 +55,7 @@ NAN = np.full((9, 4), np.nan, dtype="<f4")
         (0, {"activation": "softsign"}, "layer 1: unknown activation 'softsign'"),
         (0, {"weight": NAN}, "layer 1: weight holds numbers that are not finite"),
         (0, {"weight": "none"}, "layer 1: weight is not an array"),
-        (0, {"bias": np.zeros((2, 4), "<f4")}, "layer 1: bias has another number of members"),
+        (0, {"bias": np.zeros((2, 4), "<f4")}, "layer 1: bias has a different number of members"),
         (0, {"stride": None}, "layer 1: 'stride' is None"),
         (1, {"size": 0}, "layer 2: 'size' is 0"),
         (1, {"weight": NAN}, "layer 2 has an unknown field, 'weight'"),
@@ -91,37 +91,135 @@ def test_a_network_too_wide_for_the_self_test_is_refused(contents):
     dense = changed["layers"][2] | {"input_dim": 16, "weight": np.zeros((16, 6), "<f4")}
     changed |= {"layers": [conv, pool, dense, changed["layers"][3]], "examples": None}
     changed["sha256"] = checksum(changed)
-    with pytest.raises(ValueError, match="layers of more than 16777216 numbers"):
+    with pytest.raises(ValueError, match="layers of more than 2097152 numbers"):
         check_contents(changed)
 
 
-def test_what_cannot_hold_convolution_says_so(contents):
-    with pytest.raises(ValueError, match="layer 1: ONNX, for a committee, cannot hold conv2d yet"):
-        onnx_bytes(ann.NeuralNetwork(CONV_LIST, committee=2))
-    with pytest.raises(ValueError, match="safetensors files cannot hold layers for pictures yet"):
-        to_safetensors(contents)
+def conv(channels, filters, kernel, shape=None, members=(), **options):
+    """A convolution of a model file, of zeros."""
+    first = {} if shape is None else {"input_shape": list(shape)}
+    return {
+        **first,
+        "type": "conv2d",
+        "filters": filters,
+        "kernel": kernel,
+        "stride": 1,
+        "padding": "valid",
+        "activation": "identity",
+        "weight": np.zeros((*members, channels * kernel**2, filters), "<f4"),
+        "bias": np.zeros((*members, filters), "<f4"),
+        **options,
+    }
+
+
+def dense(inputs, members=()):
+    """A layer with one output, of zeros."""
+    return {
+        "input_dim": inputs,
+        "output_dim": 1,
+        "activation": "identity",
+        "weight": np.zeros((*members, inputs, 1), "<f4"),
+        "bias": np.zeros((*members, 1), "<f4"),
+    }
+
+
+def pools(*sizes, shape=None, kind="max_pool2d"):
+    """Poolings of a model file."""
+    layers = [{"type": kind, "size": size} for size in sizes]
+    layers[0] |= {} if shape is None else {"input_shape": list(shape)}
+    return layers
+
+
+FIRST = conv(1, 1, 16, (1, 256, 256), padding="same")
+BOMBS = {
+    "of wide windows, again and again": (
+        [FIRST, *(conv(1, 1, 16, padding="same") for _ in range(60)), *pools(256), dense(1)],
+        1,
+    ),
+    "of many members": (
+        [conv(1, 1, 4, (1, 4, 4), members=(2**18,)), dense(1, members=(2**18,))],
+        1,
+    ),
+    "of large squares": ([*pools(1024, shape=(1, 1024, 1024)), dense(1)], 1),
+    "of large means": (
+        [*pools(1024, shape=(1, 1024, 1024), kind="average_pool2d"), dense(1)],
+        1,
+    ),
+    "of many layers": ([*pools(*[1] * 4000, shape=(1, 1, 1)), dense(1)], 1),
+    "of too many layers": ([*pools(*[1] * 9000, shape=(1, 1, 1)), dense(1)], 1),
+    "of some members": (
+        [conv(1, 1, 1, (1, 1, 1), members=(2000,)), dense(1, members=(2000,))],
+        1,
+    ),
+    "of much padding": (
+        [conv(1, 1, 1000, (1, 1000, 1000), stride=999, padding="same"), dense(4)],
+        1,
+    ),
+    "of thin pictures": (
+        [
+            conv(1, 16, 1, (1, 2**17, 1)),
+            conv(16, 16, 1),
+            conv(16, 1, 1, activation="gelu"),
+            conv(1, 1, 1, stride=2**17),
+            dense(1),
+        ],
+        1,
+    ),
+    "of sixteen images": ([conv(1, 4, 5, (1, 28, 28)), *pools(2), dense(4 * 12 * 12)], 16),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_models_that_would_take_all_memory_or_time(contents, name, tmp_path):
+    """All is right but for the last output; small files describe large arrays."""
+    layers, count = BOMBS[name]
+    layers = [dict(layer) for layer in layers]
+    outputs = np.zeros((count, 1), "<f4")
+    outputs[-1] = -9
+    pixels = np.ones((count, np.prod(layers[0]["input_shape"])), "u1")
+    changed = {**contents, "layers": layers, "loss": "quadratic"}
+    changed["examples"] = {"images": pixels, "outputs": outputs}
+    changed["sha256"] = checksum(changed)
+    message = assert_no_model(tmp_path / "model", pickle.dumps(changed, protocol=4))
+    expected = "its self-test fails|too slow to test|more than (4096|2097152|100000) "
+    assert re.search(expected, message)
+
+
+def test_a_network_that_is_too_slow_to_test_is_saved_without_a_self_test(tmp_path):
+    layers = [
+        {**CONV_LIST[0], "input_shape": [64, 64], "kernel": 32, "padding": "same"},
+        *pools(8, 2),
+        {"output_dim": 3, "activation": "sigmoid"},
+    ]
+    net = ann.NeuralNetwork(layers, committee=4)
+    net.save(tmp_path / "model.pickle")
+    again = ann.load_model(tmp_path / "model.pickle")
+    assert again.self_test_images is None
+    np.testing.assert_array_equal(again.parameters, net.parameters)
+
+
+@pytest.mark.parametrize("committee", [1, 2])
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "padding", "pool"),
+    [
+        ([2, 9, 7], 4, 1, "same", "max_pool2d"),
+        ([2, 9, 7], 4, 3, "same", "average_pool2d"),
+        ([9, 11], 2, 3, "valid", "max_pool2d"),
+        ([1, 40, 300], 5, 1, "same", "average_pool2d"),
+    ],
+)
+def test_the_self_test_computes_what_the_network_computes(
+    shape, kernel, stride, padding, pool, committee, tmp_path, rng
+):
+    first = {**CONV_LIST[0], "input_shape": shape, "kernel": kernel, "stride": stride}
+    layers = [{**first, "padding": padding}, {"type": pool, "size": 1}, *CONV_LIST[2:]]
+    net = ann.NeuralNetwork(layers, seed=1, committee=committee)
+    net.parameters[...] = rng.standard_normal(net.parameters.shape) / 10
+    net.save(tmp_path / "model.pickle")
+    test = read_model(tmp_path / "model.pickle")["examples"]
+    np.testing.assert_allclose(net.apply(test["images"]), test["outputs"], atol=1e-5)
 
 
 def test_dense_models_keep_their_version(tmp_path):
     network_of(ann.get_backend("cpu"), 5, 4, 3).save(tmp_path / "model.pickle")
     assert read_model(tmp_path / "model.pickle")["version"] == 3
-
-
-@pytest.mark.parametrize(
-    ("stride", "padding"), [(1, "valid"), (2, "valid"), (1, "same"), (3, "same")]
-)
-@pytest.mark.parametrize("pool", ["max_pool2d", "average_pool2d"])
-def test_onnx_runtime_computes_the_same(stride, padding, pool, rng):
-    optional("onnx")
-    runtime = optional("onnxruntime")
-    first = {**CONV_LIST[0], "kernel": 4, "stride": stride, "padding": padding}
-    first["input_shape"] = [9, 7]
-    second = {**CONV_LIST[0], "kernel": 2}
-    del second["input_shape"]
-    net = ann.NeuralNetwork([first, {"type": pool, "size": 1}, second, *CONV_LIST[2:]])
-    pooled = ann.NeuralNetwork([{"type": pool, "size": 2, "input_shape": [8, 6]}, *CONV_LIST[2:]])
-    for network, pixels in ((net, 63), (pooled, 48)):
-        session = runtime.InferenceSession(onnx_bytes(network))
-        images = rng.integers(0, 256, (20, pixels), dtype=np.uint8)
-        (found,) = session.run(None, {"pixels": images})
-        np.testing.assert_allclose(found, network.apply(images), atol=1e-5)

@@ -203,6 +203,8 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
         and "dropout" in out
         and "batch normalisation" in out
         and "quadratic of gelu outputs" in out
+        and "two convolutions" in out
+        and "convolution and max pooling" in out
     )
     assert "WRONG" not in out
 
@@ -219,6 +221,12 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
             "from ann.nn.activations import ACTIVATIONS\nACTIVATIONS['tanh'].chain_rule = lambda xp, grad, y: grad",
             ["--gradients"],
             "hidden layers tanh",
+        ),
+        (
+            "from ann.nn.pooling import MaxPool2D\n"
+            "MaxPool2D.shares = staticmethod(lambda xp, dy, y, *x: (dy,) * len(x))",
+            ["--gradients"],
+            "convolution and max pooling",
         ),
     ],
 )

@@ -115,6 +115,18 @@ def test_a_sweep_and_its_best_network(tmp_path, small_data):
     assert "trials done: 4" in more and re.search(r"^trial 4: ", more, re.M)
 
 
+def test_convolutional_networks(tmp_path, small_data):
+    space = ["--hidden", "conv4x3,pool2,8", "conv2x5,6", "--batch-size", "20-60"]
+    limits = ["--validation", 100, "--time-per-trial", 0.1, "--max-epochs", 3, "--trials", 2]
+    out, _ = run("sweep", "--data", small_data, *space, *limits, cwd=tmp_path, env=ENV)
+    wrong, network = re.search(r"network\n +\d+ +(\d+) .*  (conv\S+) ", out).groups()
+    assert network in ("conv4x3-pool2-8", "conv2x5-6")
+    best = re.search(r"^the best: .*train.py (.*)$", out, re.M)[1]
+    trained, _ = run("train", *shlex.split(best), cwd=tmp_path, env=ENV, complaint=None)
+    assert f", {wrong} wrong (" in trained
+    assert (tmp_path / "best.pickle").exists()
+
+
 def start(*flags, cwd):
     return programs.start(ROOT / "scripts/sweep.py", *flags, cwd=cwd, env=ENV)
 
@@ -554,6 +566,7 @@ def test_a_database_that_goes_away(tmp_path, small_data):
         (["--activation", "relu,nothing"], "unknown 'nothing'; known: "),
         (["--optimizer", ""], "unknown ''; known: "),
         (["--distort", "maybe"], "unknown 'maybe'; known: no, yes"),
+        (["--hidden", "64", "conv8"], "expected widths such as 128,32, .* got 'conv8'"),
         (["--trials", "0"], "a whole number of at least 1"),
         (["--time-per-trial", "0"], "a number above 0"),
         (["--grace", "1"], "a whole number of at least 2"),
@@ -580,6 +593,7 @@ def test_wrong_flags(tmp_path, flags, words):
             ["--validation", "300"],
             "error: --validation: 300 validation images of 300 training images leave none",
         ),
+        (["--hidden", "64"], "error: --hidden: it replaces --width; use one of the two"),
         (["--report", "absent/x.html"], "There is no folder"),
         (["--data", "absent"], "absent"),
     ],

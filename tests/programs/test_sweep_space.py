@@ -2,6 +2,7 @@
 
 import argparse
 
+import numpy as np
 import pytest
 
 import ann
@@ -101,6 +102,37 @@ def test_without_distortions_there_is_nothing_to_choose_about_them():
     recipe = space("--distort", "no", "--hidden-layers", "0").recipe(trial)
     assert recipe.hidden == () and recipe.rotation == recipe.elastic == 0
     assert not {"distort", "rotation", "elastic", "width_1"} & set(trial.offered)
+
+
+def test_lists_of_hidden_layers():
+    trial = Trial()
+    found = space("--hidden", "none", "conv8x3,pool2,16", "64,32,", "64,32")
+    assert found.recipe(trial).hidden == (64, 32)
+    assert trial.offered["hidden"] == ("none", "conv8x3,pool2,16", "64,32")
+    assert not {"hidden_layers", "width_1"} & set(trial.offered)
+    assert found.describe()["--hidden"] == "none conv8x3,pool2,16 64,32"
+    assert not {"--hidden-layers", "--width"} & set(found.describe())
+
+
+def test_a_single_list_is_no_choice():
+    trial = Trial()
+    recipe = space("--hidden", "conv8x3,pool2,16").recipe(trial)
+    assert recipe.hidden == ("conv8x3", "pool2", 16) and "hidden" not in trial.offered
+
+
+@pytest.mark.parametrize("flag", [("--width", "16"), ("--hidden-layers", "2")])
+def test_a_list_replaces_numbers_and_widths(flag):
+    with pytest.raises(ValueError, match=f"hidden: it replaces {flag[0]}; use one of the two"):
+        space("--hidden", "64", *flag)
+
+
+def test_lists_that_do_not_fit_the_images():
+    images, labels = np.zeros((10, 8, 8), np.uint8), np.arange(10)
+    dataset = ann.Dataset(images, labels, images, labels)
+    space("--hidden", "64", "conv4x3,pool2,16").check_layers(dataset)
+    message = "hidden: conv4x3,pool4,16: layer 2: size 4 does not divide its image, 4x6x6"
+    with pytest.raises(ValueError, match=message):
+        space("--hidden", "64", "conv4x3,pool4,16").check_layers(dataset)
 
 
 def test_every_other_field_of_a_recipe_can_vary_too():

@@ -9,7 +9,7 @@ CONV_LIST = [
 
 
 def bound(backend, layer, rng, dtype="float64", leading=()):
-    """The layer bound to random parameters, and these and their gradients by name."""
+    """Bind the layer to random parameters; returns it, and parameters and gradients by name."""
     values, gradients = (
         {
             parameter.name: backend.from_host(

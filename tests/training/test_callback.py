@@ -15,7 +15,7 @@ def dataset(tmp_path_factory):
 
 
 class Diary(ann.Callback):
-    """Notes what it is told. ``stop``: the number of the step after which it stops the training."""
+    """Records its calls. ``stop``: the number of the step after which it stops the training."""
 
     def __init__(self, stop=None):
         self.notes, self.stop, self.steps = [], stop, 0
@@ -77,3 +77,11 @@ def test_an_error_in_a_callback_reaches_the_caller(dataset):
 
     with pytest.raises(LookupError, match="mine"):
         train(dataset, Faulty())
+
+
+@pytest.mark.parametrize("wrong", [Diary, ann.Callback])
+def test_a_class_instead_of_an_object_is_refused_before_training(dataset, wrong):
+    with pytest.raises(ValueError, match=r"^callbacks: expected a list of functions or ann.Callb"):
+        train(dataset, wrong)
+    with pytest.raises(ValueError, match=r"^on_batch: expected a function or None$"):
+        train(dataset, on_batch=wrong())

@@ -199,15 +199,15 @@ def set_layer(number, key, change):
     [
         (
             set_layer(0, "weight", lambda array: array[0]),
-            r"layer 1: bias has another number of members, \(3,\)",
+            r"layer 1: bias has a different number of members, \(3,\)",
         ),
         (
             set_layer(0, "bias", lambda array: array[:2]),
-            r"layer 1: bias has another number of members, \(2,\)",
+            r"layer 1: bias has a different number of members, \(2,\)",
         ),
         (
             set_layer(1, "bias", lambda array: array[0]),
-            r"layer 2: bias has another number of members, \(\)",
+            r"layer 2: bias has a different number of members, \(\)",
         ),
         (
             set_layer(0, "weight", lambda array: array[None]),
@@ -240,7 +240,7 @@ def test_both_layers_of_other_committees(tmp_path):
     ann.NeuralNetwork(layers, committee=3).save(tmp_path / "model")
     rewrite(tmp_path / "model", change)
     with pytest.raises(
-        ann.ModelFileError, match=r"layer 2: weight has another number of members, \(2,\)"
+        ann.ModelFileError, match=r"layer 2: weight has a different number of members, \(2,\)"
     ):
         ann.load_model(tmp_path / "model")
 

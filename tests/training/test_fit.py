@@ -223,6 +223,17 @@ def test_validation_images_that_lack_a_class_by_chance_are_no_warning(dataset):
         )
 
 
+def test_target_rows_without_validation_images(dataset):
+    """Softmax requires rows that sum to 1, also of the validation images, of which there are none."""
+    recipe = dataclasses.replace(SMALL, output_activation="softmax", validation=0, epochs=1)
+    net = ann.NeuralNetwork(recipe.layer_list(64, 10))
+    twin = ann.NeuralNetwork(recipe.layer_list(64, 10))
+    rows = np.eye(10)[dataset.train_labels]
+    ann.fit(net, dataset, recipe)
+    ann.fit(twin, dataclasses.replace(dataset, train_labels=rows), recipe)
+    assert net.to_bytes() == twin.to_bytes()
+
+
 class Column:
     """An array of another library, such as pandas."""
 

@@ -1,6 +1,8 @@
 """Networks with convolution in ``fit``: every option, the folded normalisation, and resuming."""
 
 import dataclasses
+import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -105,7 +107,7 @@ def test_recipes_that_do_not_fit(hidden, inputs, message):
 
 @pytest.mark.parametrize("hidden", [("conv",), ("128",), ("conv4x3,pool2",), ("pool",)])
 def test_unknown_layers(hidden):
-    with pytest.raises(ValueError, match="hidden: expected a width, conv16x5, pool2 or average2"):
+    with pytest.raises(ValueError, match="hidden: expected a width or a layer such as conv16x5"):
         ann.Recipe(hidden=hidden)
 
 
@@ -133,3 +135,52 @@ def test_channels_are_normalised_over_all_positions(stored_as_rows, rng):
 
         assert_gradient(total_at, gradients[name].copy(), start, rng)
         array[...] = start
+
+
+def test_black_borders_are_no_dead_neurons(dataset):
+    """There every filter of relu gives 0 as long as its bias is not above 0."""
+    pictures = np.pad(dataset.train_images, ((0, 0), (8, 8), (8, 8)))
+    framed = dataclasses.replace(dataset, train_images=pictures)
+    first = {**CONV_LIST[0], "input_shape": [24, 24]}
+    net = ann.NeuralNetwork([first, *CONV_LIST[1:]])
+    net.network.layers[0].bias[...] = -0.01
+    recipe = dataclasses.replace(recipe_with(epochs=1), batch_size=1, learning_rate=1e-9)
+    with pytest.warns(ann.TrainingWarning, match="learnt next to nothing"):
+        ann.fit(net, framed, recipe)
+
+
+def test_dead_filters_are_counted_by_the_layer_list(dataset):
+    second = {"type": "conv2d", "filters": 3, "kernel": 1, "activation": "relu"}
+    net = ann.NeuralNetwork([*CONV_LIST[:2], second, *CONV_LIST[2:]])
+    weights = net.network.layers[3].weight
+    weights[...] = -np.abs(weights)  # of positive numbers
+    recipe = dataclasses.replace(recipe_with(epochs=1), batch_size=1, learning_rate=1e-9)
+    with pytest.warns(ann.TrainingWarning, match="3 of the 3 relu neurons of layer 3 are 0 for"):
+        ann.fit(net, dataset, recipe)
+
+
+def test_the_checks_need_little_memory(dataset):
+    """The windows of all images together would take 300 MB."""
+    pictures = np.pad(dataset.train_images, ((0, 0), (10, 10), (10, 10)))
+    wide = {**CONV_LIST[0], "kernel": 28, "filters": 1, "padding": "same", "input_shape": [28, 28]}
+    net = ann.NeuralNetwork([wide, CONV_LIST[3]])
+    labels = dataset.train_labels
+    data = ann.Dataset(pictures[:120], labels[:120], pictures[:1], labels[:1])
+    tracemalloc.start()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ann.fit(net, data, dataclasses.replace(recipe_with(epochs=1), batch_size=1))
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_pictures_of_other_sides_are_refused(dataset):
+    """They have as many pixels, but the network would see them sheared."""
+    net = ann.NeuralNetwork([{**CONV_LIST[0], "input_shape": [4, 16]}, *CONV_LIST[2:]])
+    expected = "^train_images: expected images of 4x16 pixels, the input_shape of the network, got"
+    with pytest.raises(ValueError, match=f"{expected} 8x8$"):
+        ann.fit(net, dataset, recipe_with())
+    rows = dataset.train_images.reshape(len(dataset.train_images), -1)
+    ann.fit(net, dataclasses.replace(dataset, train_images=rows), recipe_with(epochs=1))
