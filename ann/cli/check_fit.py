@@ -4,20 +4,18 @@ import math
 from pathlib import Path
 
 import ann
-from ann.nn.convolution import size_text
-from ann.nn.layer_list import input_shape
+from ann.nn.layer_list import describe_layers
 
 
 def check_fit(
     network: ann.NeuralNetwork, model: Path, dataset: ann.Dataset, data: str | Path
 ) -> None:
     """Raise DataFileError if the images have another size or labels have no output."""
-    expected, shape = input_shape(network.layer_list), dataset.test_images.shape[1:]
-    found = (1, *shape) if len(expected) > 1 else (math.prod(shape),)
+    expected = describe_layers(network.layer_list)[0]  # "784", or "28x28" for a convolution
+    shape = dataset.test_images.shape[1:]
+    found = "x".join(map(str, shape)) if "x" in expected else str(math.prod(shape))
     largest, outputs = dataset.test_labels.max(), network.output_dim
     if found != expected:
-        raise ann.DataFileError(
-            f"{data}: images of {size_text(found)} pixels; {model} takes {size_text(expected)}"
-        )
+        raise ann.DataFileError(f"{data}: images of {found} pixels; {model} takes {expected}")
     if largest >= outputs:
         raise ann.DataFileError(f"{data}: labels up to {largest}; {model} has {outputs} outputs")
