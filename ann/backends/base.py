@@ -85,6 +85,46 @@ class Backend:
         self.copyto(array, out=room)
         return room
 
+    def convolve(self, pictures: Array, weight: Array, stride: int, out: Array) -> None:
+        """out[f, i, j, n] = the sum over c, a, b of
+        weight[c, a, b, f] pictures[c, i stride + a, j stride + b, n].
+
+        The arrays are pictures (..., C, H, W, N), weights (..., C, k, k, F) and out (..., F, rows,
+        columns, N), each in order in memory: the result at each position (i, j) of a window.
+        Leading axes are members of a committee, which may share pictures.
+        """
+        windows = self._windows(pictures, weight, out)
+        self.copy_windows(pictures, stride, out=windows)
+        self.matmul(self._matrix(weight, 3).mT, self._matrix(windows, 3), out=self._matrix(out, 1))
+
+    def convolution_weights(
+        self, pictures: Array, dy: Array, stride: int, out: Array, beta: float = 0.0
+    ) -> None:
+        """out = beta out + dL/dweight of ``convolve``, for dy = dL/dout."""
+        windows = self._windows(pictures, out, dy)
+        self.copy_windows(pictures, stride, out=windows)
+        self.matmul(
+            self._matrix(windows, 3), self._matrix(dy, 1).mT, out=self._matrix(out, 3), beta=beta
+        )
+
+    def convolution_inputs(self, weight: Array, dy: Array, stride: int, out: Array) -> None:
+        """out = dL/dpictures of ``convolve``, for dy = dL/dout."""
+        windows = self._windows(out, weight, dy)
+        self.matmul(self._matrix(weight, 3), self._matrix(dy, 1), out=self._matrix(windows, 3))
+        self.add_windows(windows, stride, out=out)
+
+    def _windows(self, pictures: Array, weight: Array, y: Array) -> Array:
+        """An array for the windows (..., C, k, k, rows, columns, N) of a convolution."""
+        shape = (*pictures.shape[:-3], *weight.shape[-3:-1], *y.shape[-3:])
+        return self.xp.empty(shape, dtype=pictures.dtype)
+
+    def _matrix(self, array: Array, rows: int) -> Array:
+        """An array of a convolution as a matrix, whose rows are this many of its axes: a view."""
+        own = 6 if array.ndim > 5 else 4
+        first = array.ndim - own
+        shape = (*array.shape[:first], math.prod(array.shape[first : first + rows]), -1)
+        return self.xp.reshape(array, shape, copy=False)
+
     def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
         """out[..., a, b, i, j, :] = pictures[..., i stride + a, j stride + b, :].
 

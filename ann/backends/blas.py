@@ -8,7 +8,8 @@ import functools
 import importlib
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -202,6 +203,37 @@ def _number(value: Any, real: Any) -> Any:
 
 def _address(array: np.ndarray) -> ctypes.c_void_p:
     return array.ctypes.data_as(ctypes.c_void_p)  # keeps the array alive
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let OpenBLAS compute in the thread that calls it, while the caller has threads of its own.
+
+    OpenBLAS's threads go on to spin for some 20 ms after a product, and so would keep a processor
+    from the caller's threads.
+    """
+    get, set_number = _thread_functions()
+    count = get()
+    if count > 1:
+        set_number(1)
+    try:
+        yield
+    finally:
+        if count > 1:
+            set_number(count)
+
+
+@functools.cache
+def _thread_functions() -> tuple[Callable[[], int], Callable[[int], object]]:
+    """OpenBLAS's functions that get and set its number of threads; without OpenBLAS, no effect."""
+    core = importlib.import_module("numpy._core._multiarray_umath")
+    library = ctypes.CDLL(core.__file__)
+    for pattern in ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads"):
+        names = [pattern.format(verb) for verb in ("get", "set")]
+        if all(hasattr(library, name) for name in names):
+            get, set_number = (getattr(library, name) for name in names)
+            return get, set_number
+    return lambda: 1, lambda count: None
 
 
 def available() -> bool:

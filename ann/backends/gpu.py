@@ -1,5 +1,6 @@
 """NVIDIA GPUs: CuPy, with training steps as CUDA graphs."""
 
+import functools
 import importlib
 import importlib.util
 import re
@@ -44,6 +45,11 @@ class GpuBackend(Backend):
 
     def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
         self.copyto(windows_of(self.xp, pictures, stride, like=out), out=out)
+
+    def add_windows(self, windows: Array, stride: int, out: Array) -> None:
+        *_, height, width, count = out.shape
+        sizes = (*windows.shape[-4:-1], height, width, count, stride)
+        _add_windows(self.xp)(windows, *sizes, out)
 
     def elementwise(self, function: Formula, *arrays: Any, out: Any, spare: Any = ()) -> None:
         """See ``Backend``. It is one kernel, or several if CuPy cannot fuse the formula into one.
@@ -177,6 +183,32 @@ class GpuRecorder(GpuBackend):
             *(factors[1:].ctypes.data, *described(out)),
             *(*members, precision, cublas.GemmAlgo.DFALT),
         )
+
+
+@functools.cache
+def _add_windows(xp: Any) -> Any:
+    """The kernel of ``Backend.add_windows``: a thread adds what one pixel gets from its windows."""
+    return xp.ElementwiseKernel(
+        "raw T windows, int32 k, int32 rows, int32 columns, "
+        "int32 height, int32 width, int32 count, int32 stride",
+        "T out",
+        """
+        long long n = i % count, right = i / count % width, rest = i / count / width;
+        long long down = rest % height, picture = rest / height;
+        T sum = 0;
+        for (int a = 0; a < k && a <= down; a++)
+            for (int b = 0; b < k && b <= right; b++) {
+                long long row = (down - a) / stride, column = (right - b) / stride;
+                if (row * stride + a == down && column * stride + b == right
+                        && row < rows && column < columns)
+                    sum += windows[
+                        ((((picture * k + a) * k + b) * rows + row) * columns + column) * count + n
+                    ];
+            }
+        out = sum;
+        """,
+        "ann_add_windows",
+    )
 
 
 class _Fusing:

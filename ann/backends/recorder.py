@@ -15,7 +15,12 @@ from typing import Any
 import numpy as np
 
 from ann.backends.base import Array, Backend, Formula
-from ann.backends.blas import Call, prepare_axpby, prepare_matmul, processors
+from ann.backends.blas import Call, available, one_thread, prepare_axpby, prepare_matmul, processors
+from ann.backends.convolution import (
+    prepare_convolution,
+    prepare_input_gradient,
+    prepare_weight_gradient,
+)
 from ann.backends.elementwise import BY_NAME, prepare
 from ann.backends.windows import windows_of
 
@@ -29,12 +34,14 @@ class CpuRecorder(Backend):
 
     def __init__(self, description: str) -> None:
         super().__init__("cpu", _Namespace(), description)
+        self._owns_threads = False  # whether convolutions use this class's threads, not OpenBLAS's
 
     def compile(self, function: Callable[[], None]) -> Call:
         self.xp.calls = []
         try:
             function()
-            return partial(_play, tuple(self.xp.calls))
+            play = _play_with_own_threads if self._owns_threads else _play
+            return partial(play, tuple(self.xp.calls))
         finally:
             self.xp.calls = None
 
@@ -56,6 +63,39 @@ class CpuRecorder(Backend):
     def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
         self.copyto(windows_of(np, pictures, stride, like=out), out=out)
 
+    def convolve(self, pictures: Array, weight: Array, stride: int, out: Array) -> None:
+        if available():
+            self._convolve(prepare_convolution(pictures, weight, stride, out))
+        else:
+            super().convolve(pictures, weight, stride, out)
+
+    def convolution_weights(
+        self, pictures: Array, dy: Array, stride: int, out: Array, beta: float = 0.0
+    ) -> None:
+        if available():
+            parts, sums = prepare_weight_gradient(pictures, dy, stride, out, beta)
+            self._convolve(parts)
+            self.xp.run(*sums)
+        else:
+            super().convolution_weights(pictures, dy, stride, out, beta)
+
+    def convolution_inputs(self, weight: Array, dy: Array, stride: int, out: Array) -> None:
+        if available():
+            self._convolve(prepare_input_gradient(weight, dy, stride, out))
+        else:
+            super().convolution_inputs(weight, dy, stride, out)
+
+    def _convolve(self, parts: list[list[Call]]) -> None:
+        self._owns_threads = True
+        self._run_together(parts)
+
+    def _run_together(self, parts: list[list[Call]]) -> None:
+        """Run lists of calls, each in its own thread."""
+        if len(parts) == 1:
+            self.xp.run(*parts[0])
+        else:
+            self.xp.run(partial(_play_together, *parts))
+
     def call(self, function: Callable[[], None]) -> None:
         self.xp.run(function)
 
@@ -65,12 +105,16 @@ class CpuRecorder(Backend):
             super().elementwise(function, *arrays, out=out)
             return
         outs = out if isinstance(out, tuple) else (out,)
-        parts = processors() if outs[0].size >= SHARED else 1
+        size = outs[0].size
+        if self._owns_threads:  # then no thread of OpenBLAS is in their way
+            read = [array.size for array in arrays if isinstance(array, np.ndarray)]
+            size = max(sum(read), sum(one.size for one in outs))
+        parts = processors() if size >= SHARED else 1
         try:
             shares = prepare(function, arrays, outs, spare, parts)
         except Exception:  # if the function is wrong, the call below raises its error
             shares = [[partial(Backend("cpu", np).elementwise, function, *arrays, out=out)]]
-        self.xp.run(*shares[0] if len(shares) == 1 else [partial(_play_together, *shares)])
+        self._run_together(shares)
 
 
 class _Namespace:
@@ -120,6 +164,11 @@ class _Namespace:
 def _play(calls: Sequence[Call]) -> None:
     for call in calls:
         call()
+
+
+def _play_with_own_threads(calls: Sequence[Call]) -> None:
+    with one_thread():
+        _play(calls)
 
 
 def _play_together(first: Sequence[Call], *others: Sequence[Call]) -> None:

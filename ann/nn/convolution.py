@@ -105,17 +105,10 @@ class Conv2D(Layer):
     def allocate(self, x: Array) -> None:
         xp, dtype = self.xp, x.dtype
         own, leading = x.shape[:-2], self.weight.shape[:-2]  # () and (K,) for shared inputs
-        channels, (_, rows, columns) = self.input_shape[0], self.output_shape
-        windows = channels, self.kernel, self.kernel, rows, columns, self.count
-        padded = channels, *self.padded, self.count
+        padded = self.input_shape[0], *self.padded, self.count
         self.pictures = xp.zeros((*own, *padded), dtype=dtype)
-        self.windows = xp.empty((*own, *windows), dtype=dtype)
         self.y = empty_rows(xp, leading, self.output_shape, self.count, dtype)
-        # For backward. dL/dwindow may overwrite the windows if it has their shape: dL/dW comes first
-        self.dy = xp.empty_like(self.y.mT)
-        self.dwindows = (
-            self.windows if own == leading else xp.empty((*leading, *windows), dtype=dtype)
-        )
+        self.dy = xp.empty_like(self.y.mT)  # for backward
         self.dx = empty_rows(xp, leading, self.input_shape, self.count, dtype)
         self.dpictures = as_pictures(xp, self.dx, self.input_shape)
         if self.is_padded:
@@ -125,16 +118,18 @@ class Conv2D(Layer):
     def forward(self, x: Array) -> Array:
         """y = W^T window + b"""
         self.reserve(x)
-        backend, y = self.backend, self.as_matrix(self.y)
+        backend = self.backend
         pictures = as_pictures(self.xp, x, self.input_shape)
         if self.is_padded:
             backend.copyto(pictures, out=self.inside(self.pictures))
             pictures = self.pictures
         else:
             pictures = backend.contiguous(pictures, room=self.pictures)
-        backend.copy_windows(pictures, self.stride, out=self.windows)
-        backend.matmul(self.weight.mT, self.as_columns(self.windows), out=y)
+        self.seen = pictures  # for backward
+        y = as_pictures(self.xp, self.y, self.output_shape)
+        backend.convolve(pictures, self.as_kernels(self.weight), self.stride, out=y)
         if self.has_bias:
+            y = self.as_matrix(y)
             self.xp.add(y, self.bias.mT, out=y)
         return self.y
 
@@ -144,29 +139,31 @@ class Conv2D(Layer):
         """dL/dW = window dL/dy^T; dL/db = the sum of dL/dy over the positions and the batch;
         dL/dwindow = W dL/dy. dL/dx of a pixel is the sum over the windows that contain it.
         """
-        backend = self.backend
-        dy = self.as_matrix(backend.contiguous(grad.mT, room=self.dy).mT)
-        backend.matmul(
-            self.as_columns(self.windows), dy.mT, out=self.weight_gradient, beta=accumulate
-        )
+        xp, backend, stride = self.xp, self.backend, self.stride
+        dy = as_pictures(xp, backend.contiguous(grad.mT, room=self.dy).mT, self.output_shape)
+        dw = self.as_kernels(self.weight_gradient)
+        backend.convolution_weights(self.seen, dy, stride, out=dw, beta=accumulate)
         if self.has_bias:
-            backend.matmul(self.ones, dy.mT, out=self.bias_gradient, beta=accumulate)
+            positions = self.as_matrix(dy)
+            backend.matmul(self.ones, positions.mT, out=self.bias_gradient, beta=accumulate)
         if not input_gradient:
             return None
-        backend.matmul(self.weight, dy, out=self.as_columns(self.dwindows))
-        backend.add_windows(self.dwindows, self.stride, out=self.dpictures)
+        weight = self.as_kernels(self.weight)
+        backend.convolution_inputs(weight, dy, stride, out=self.dpictures)
         if self.is_padded:
-            dx = as_pictures(self.xp, self.dx, self.input_shape)
+            dx = as_pictures(xp, self.dx, self.input_shape)
             backend.copyto(self.inside(self.dpictures), out=dx)
         return self.dx
 
-    def as_columns(self, windows: Array) -> Array:
-        """Windows (..., C, k, k, rows, columns, N) as a matrix (..., C k k, P N): a view."""
-        return self.xp.reshape(windows, (*windows.shape[:-6], self.inputs, -1), copy=False)
+    def as_kernels(self, weight: Array) -> Array:
+        """A matrix (..., C k k, F) as weights (..., C, k, k, F): a view."""
+        kernels = self.input_shape[0], self.kernel, self.kernel, self.filters
+        return self.xp.reshape(weight, (*weight.shape[:-2], *kernels), copy=False)
 
-    def as_matrix(self, rows: Array) -> Array:
-        """Rows (..., N, F P) that are stored as pictures, as a matrix (..., F, P N): a view."""
-        return self.xp.reshape(rows.mT, (*rows.shape[:-2], self.filters, -1), copy=False)
+    def as_matrix(self, pictures: Array) -> Array:
+        """Outputs (..., F, rows, columns, N) as a matrix (..., F, P N): a view."""
+        shape = (*pictures.shape[:-4], self.filters, -1)
+        return self.xp.reshape(pictures, shape, copy=False)
 
     def inside(self, padded: Array) -> Array:
         """Padded pictures (..., C, H', W', N) without the zeros around them: a view."""

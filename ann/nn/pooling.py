@@ -84,11 +84,11 @@ class MaxPool2D(Pool2D):
     @staticmethod
     def shares(xp: Any, dy: Array, y: Array, *pixels: Array) -> tuple[Array, ...]:
         shares = []
-        for x in pixels:
+        for x in pixels[:-1]:
             share = dy * xp.astype(x == y, dy.dtype)
             dy = dy - share  # 0 for the pixels after the largest
             shares.append(share)
-        return tuple(shares)
+        return (*shares, dy)
 
 
 class AveragePool2D(Pool2D):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ann.backends import blas
+from support import optional
 
 SIZES = [
     (5, 4, 3),
@@ -208,3 +209,19 @@ def test_absent_without_the_functions(monkeypatch):
     assert not again.available()
     assert again.prepare_matmul(*np.ones((3, 4, 4)), 1.0, 0.0) is None
     assert again.prepare_axpby(*np.ones((2, 4)), 1.0, 1.0) is None
+
+
+def test_one_thread_ends_with_its_block():
+    threadpoolctl = optional("threadpoolctl")
+
+    def counts():
+        pools = threadpoolctl.threadpool_info()
+        return {
+            pool["filepath"]: pool["num_threads"] for pool in pools if "numpy" in pool["filepath"]
+        }
+
+    before = counts()
+    with pytest.raises(ZeroDivisionError), blas.one_thread():
+        assert set(counts().values()) <= {1}
+        _ = 1 / 0
+    assert counts() == before
