@@ -149,24 +149,27 @@ def _with_built_in(
 ) -> list[Callback]:
     """The user's callbacks between those of this package, in the order in which they are called.
 
+    Checkpoints come before the user's callbacks, which may raise exceptions, and diagnostics after
+    them, because users may turn warnings into errors.
+
     Raises ValueError if the processes were started for different runs.
     """
-    first: list[Callback] = []
-    last: list[Callback] = []
+    everyone: list[Callback] = []
     early_stopping = None
     if recipe.early_stopping:
         early_stopping = EarlyStopping(network, recipe.early_stopping, state)
-        first.append(early_stopping)
+        everyone.append(early_stopping)
     if checkpoints or processes.size > 1:
         run = identity(network, recipe, data)
         check_same(processes, run)
     if checkpoints:
-        last.append(
+        everyone.append(
             Checkpointer(checkpoints, network, trainer, state, run, early_stopping, processes)
         )
-    if processes.rank == 0:  # at the very end, since users may turn its warnings into errors
-        last.append(Diagnostics(network, data.images, data.labels, recipe, state))
-    return [*first, *callbacks, *last]
+    everyone += callbacks
+    if processes.rank == 0:
+        everyone.append(Diagnostics(network, data.images, data.labels, recipe, state))
+    return everyone
 
 
 def identity(network: NeuralNetwork, recipe: Recipe, data: TrainingData) -> dict[str, Any]:

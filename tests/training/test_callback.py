@@ -85,3 +85,17 @@ def test_a_class_instead_of_an_object_is_refused_before_training(dataset, wrong)
         train(dataset, wrong)
     with pytest.raises(ValueError, match=r"^on_batch: expected a function or None$"):
         train(dataset, on_batch=wrong())
+
+
+def test_an_error_at_the_end_loses_no_checkpoint(dataset, tmp_path):
+    class Faulty(ann.Callback):
+        def at_end(self):
+            raise LookupError("mine")
+
+    checkpoints = ann.Checkpoints(tmp_path / "run.npz")
+    with pytest.raises(LookupError, match="mine"):
+        train(dataset, Faulty(), checkpoints=checkpoints)
+    resumed = Diary()
+    net, _ = train(dataset, resumed, checkpoints=checkpoints)
+    assert resumed.notes == ["start", "end"]
+    assert net.to_bytes() == train(dataset)[0].to_bytes()

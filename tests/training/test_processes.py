@@ -166,7 +166,7 @@ def test_a_stop_after_a_checkpoint_that_could_not_be_written(data, tmp_path, mon
         def on_batch(images):
             nonlocal count
             count += 1
-            if count == 3:  # an hour passes in the third step, the last one
+            if count == 2:  # an hour passes before the third step, the last one, has ended
                 clock.append(3600.0)
             return count == 3
 
