@@ -5,22 +5,7 @@ from ann.nn.activations import ACTIVATIONS
 from ann.nn.initializers import he
 from ann.nn.layers import ActivationLayer, Dense
 from support.backends import assert_device_array
-from support.gradients import assert_gradient
-
-
-def bound(backend, layer, rng, dtype="float64", leading=()):
-    """The layer bound to random parameters, and these and their gradients by name."""
-    values, gradients = (
-        {
-            parameter.name: backend.from_host(
-                rng.standard_normal((*leading, *parameter.shape)).astype(dtype)
-            )
-            for parameter in layer.parameters
-        }
-        for _ in range(2)
-    )
-    layer.bind(backend, values, gradients)
-    return layer, values, gradients
+from support.layers import assert_layer_gradients, bound
 
 
 def dense(backend, rng, dtype="float64", leading=(), **options):
@@ -37,28 +22,8 @@ LAYERS = {
 @pytest.mark.parametrize("kind", LAYERS)
 def test_gradients_of_inputs_and_parameters(backend, kind, rng):
     layer, values, gradients = bound(backend, LAYERS[kind](), rng)
-    x, weights = (
-        rng.standard_normal((3, 5)),
-        rng.standard_normal((3, 5)),
-    )  # checked: sum(weights * layer(x))
-
-    def total(inputs):
-        return float(
-            (weights * backend.to_host(layer.forward(backend.from_host(inputs.copy())))).sum()
-        )
-
-    layer.forward(backend.from_host(x.copy()))
-    x_gradient = backend.to_host(layer.backward(backend.from_host(weights.copy()))).copy()
-    assert_gradient(total, x_gradient, x, rng)
-    for name, array in values.items():
-        start = backend.to_host(array).copy()
-
-        def total_at(point, array=array):
-            array[...] = backend.from_host(point)
-            return total(x)
-
-        assert_gradient(total_at, backend.to_host(gradients[name]), start, rng)
-        array[...] = backend.from_host(start)
+    x, weights = rng.standard_normal((2, 3, 5))
+    assert_layer_gradients(backend, layer, values, gradients, x, weights, rng)
 
 
 @pytest.mark.parametrize("bias", [True, False])

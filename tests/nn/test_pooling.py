@@ -7,7 +7,7 @@ from ann.nn.pooling import AveragePool2D, MaxPool2D
 from support import optional
 from support.backends import assert_device_array, make_backend
 from support.gradients import assert_gradient
-from support.pictures import bound
+from support.layers import bound
 
 SHAPE = 3, 6, 4
 pools = pytest.mark.parametrize("pool", [MaxPool2D, AveragePool2D])

@@ -12,8 +12,9 @@ from ann.nn.batch_norm import BatchNorm
 from support.backends import make_backend
 from support.digits import write_mnist_like
 from support.gradients import assert_gradient
+from support.layers import bound
 from support.networks import REGULARIZED, recipe_of
-from support.pictures import CONV_LIST, bound
+from support.pictures import CONV_LIST
 
 OPTIONS = {
     "plain": {},
