@@ -1,6 +1,7 @@
 """Data sets: four IDX files -> host arrays, with checked labels, counts and shapes."""
 
 import hashlib
+import html
 import os
 import stat
 from collections.abc import Callable
@@ -12,11 +13,13 @@ import numpy as np
 
 from ann.data.catalog import DIGITS, SOURCES
 from ann.data.idx import read_idx
+from ann.data.sheet import sheet
 from ann.errors import DataFileError, printable_path
 from ann.files.atomic import user_path
-from ann.validation import check_labels
+from ann.validation import check_labels, classes_of
 
 CLASSES = 10
+_SHOWN = 20  # images, in a notebook
 # SHA-256 of the test labels
 _FASHION_LABELS = "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9"
 _CHECKOUT_DATA = Path(__file__).resolve().parents[2] / "data"
@@ -46,6 +49,16 @@ class Dataset:
     def arrays(self) -> dict[str, np.ndarray]:
         """The four arrays by name."""
         return {name: value for name, value in vars(self).items() if name != "classes"}
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the first training images, if they are pictures, with their labels."""
+        images = np.asarray(self.train_images[:_SHOWN])
+        labels = classes_of(np.asarray(self.train_labels[:_SHOWN]))
+        title = f"<p>{html.escape(repr(self).strip('<>'))}</p>"
+        if images.ndim != 3 or labels is None:
+            return title
+        names = dict(enumerate(self.classes))
+        return title + sheet(images, [names.get(label, str(label)) for label in labels.tolist()])
 
     def __repr__(self) -> str:
         train, test = len(self.train_images), len(self.test_images)
