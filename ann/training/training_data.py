@@ -64,6 +64,11 @@ def check_training_data(
         raise ValueError(
             f"committee: {recipe.committee} in the recipe, but the network is {has}; pass the same committee to both"
         )
+    convolves = any(layer.get("type") == "conv2d" for layer in network.layer_list)
+    if recipe.channel_dropout and not convolves:
+        raise ValueError(
+            "channel_dropout: the network has no convolution; use dropout, or a layer such as conv16x5"
+        )
     pictures = host_array("train_images", dataset.train_images)
     images = check_images("train_images", pictures, network.input_dim, network.dtype_name)
     _check_sides(network, pictures.shape[1:])

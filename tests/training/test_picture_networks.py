@@ -18,7 +18,7 @@ from support.pictures import CONV_LIST
 
 OPTIONS = {
     "plain": {},
-    "regularized": REGULARIZED,
+    "regularized": {**REGULARIZED, "channel_dropout": 0.3},
     "distorted": {"rotation": 10.0, "elastic": 0.5},
     "normalised": {"batch_norm": True},
     "adversarial": {"adversarial": 0.5},
@@ -49,7 +49,7 @@ def test_backends_train_alike(backend, dataset, options):
 
 
 def test_a_committee_is_its_members(dataset):
-    recipe = recipe_with(dropout=0.2, batch_norm=True)
+    recipe = recipe_with(dropout=0.2, channel_dropout=0.2, batch_norm=True)
     both = ann.NeuralNetwork(CONV_LIST, committee=2)
     ann.fit(both, dataset, dataclasses.replace(recipe, committee=2))
     for seed in (0, 1):
@@ -67,7 +67,7 @@ def test_it_learns(dataset):
 
 
 def test_resuming_changes_nothing(dataset, tmp_path):
-    recipe = recipe_with(epochs=3, dropout=0.2)
+    recipe = recipe_with(epochs=3, dropout=0.2, channel_dropout=0.2)
     nets = [ann.NeuralNetwork(CONV_LIST) for _ in range(2)]
     ann.fit(nets[0], dataset, recipe)
     checkpoints = ann.Checkpoints(tmp_path / "checkpoint")
