@@ -352,7 +352,7 @@ def test_bad_values_for_train(tmp_path, small_data):
             ["--output-activation", "tanh"],
             "error: loss 'cross-entropy' needs outputs between 0 and 1",
         ),
-        (["--data", "absent"], "error: absent: no such data folder"),
+        (["--data", "absent"], "error: absent: no such data file or folder"),
         (["--output", "x" * 300], "File name too long"),
         (["--hidden", "1000000"], "error: this model cannot be saved: it has"),
         (["--output", "absent/x"], "error: absent/x: There is no folder"),
@@ -394,11 +394,11 @@ def test_damaged_data(trained, small_data, name, case):
     assert (trained / "mnist_ann.pickle").read_bytes() == before
 
 
-def test_a_label_over_nine(trained, small_data):
+def test_a_label_that_no_training_image_has(trained, small_data):
     path = small_data / "t10k-labels-idx1-ubyte.gz"
     path.write_bytes(gzip.compress(idx_bytes(np.full(100, 11, np.uint8))))
     _, error = run("test", "--data", small_data, cwd=trained, code=1)
-    assert "expected labels from 0 to 9, got 11 at index 0" in error
+    assert "expected whole numbers from 0 to 9, got 11 at index 0" in error
 
 
 def test_bad_models(trained, small_data):
