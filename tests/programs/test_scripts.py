@@ -105,7 +105,8 @@ def test_the_printed_commands_work_as_they_stand(tmp_path, small_data, folder):
 def test_every_flag_reaches_the_model(tmp_path, small_data):
     flags = {
         "optimizer": "nesterov", "learning-rate": 0.05, "momentum": 0.8, "weight-decay": 0.001, "label-smoothing": 0.1,
-        "dropout": 0.1, "input-dropout": 0.05, "rotation": 10.0, "scaling": 0.1, "shear": 5.0, "shift": 1.0,
+        "dropout": 0.1, "input-dropout": 0.05, "channel-dropout": 0.05,
+        "rotation": 10.0, "scaling": 0.1, "shear": 5.0, "shift": 1.0,
         "elastic": 0.5, "adversarial": 0.0, "clip": 3.0, "max-norm": 4.0, "average": 0.9, "batch-size": 30,
         "epochs": 2, "schedule": "step", "warmup": 0.25, "validation": 50, "early-stopping": 2,
     }  # fmt: skip
@@ -114,7 +115,7 @@ def test_every_flag_reaches_the_model(tmp_path, small_data):
     ]
     network = [
         "--hidden",
-        "9,7",
+        "conv3x3,9,7",
         "--activation",
         "gelu",
         "--output-activation",
@@ -141,7 +142,7 @@ def test_every_flag_reaches_the_model(tmp_path, small_data):
     }
     assert model["seed"] == 5 and model["loss"] == "cross-entropy"
     shapes = [(layer["weight"].shape, layer["activation"]) for layer in model["layers"]]
-    assert shapes == [((64, 9), "gelu"), ((9, 7), "gelu"), ((7, 10), "softmax")]
+    assert shapes == [((9, 3), "gelu"), ((108, 9), "gelu"), ((9, 7), "gelu"), ((7, 10), "softmax")]
     run(
         "train",
         "--data",
