@@ -82,7 +82,9 @@ def test_reports_are_curves():
         xs, ys = zip(*curve, strict=True)
         assert list(xs) == sorted(xs) and xs[-1] < 200  # the axis is for 9 epochs
         assert list(ys) == sorted(ys)  # SVG's y axis points downwards
-    assert all(above < below for (_, above), (_, below) in zip(validation[:2], training[:2], strict=True))
+    assert all(
+        above < below for (_, above), (_, below) in zip(validation[:2], training[:2], strict=True)
+    )
     assert texts(tree, "p") == [str(reports[-1])]
 
 
