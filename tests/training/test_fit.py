@@ -8,6 +8,7 @@ import pytest
 
 import ann
 from ann.training.step import Step
+from support import optional
 from support.digits import write_mnist_like
 from support.networks import REGULARIZED, network_of
 
@@ -603,6 +604,7 @@ def test_an_interrupted_first_step_changes_nothing(dataset, fields, monkeypatch)
 
 
 def test_the_progress_bar(dataset, capsys):
+    optional("tqdm")
     _, reports = trained(
         ann.get_backend("cpu"), dataset, SMALL, callbacks=[ann.ProgressBar(SMALL, dataset)]
     )
