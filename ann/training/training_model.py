@@ -11,8 +11,9 @@ from ann.backends.base import Array, Backend
 from ann.neural_network import NeuralNetwork
 from ann.nn.batch_norm import BatchNorm
 from ann.nn.dropout import Dropout
-from ann.nn.layers import Dense, Layer
+from ann.nn.layers import ActivationLayer, Dense, Layer
 from ann.nn.network import Network, size_of
+from ann.nn.pooling import MaxPool2D
 from ann.training.recipe import Recipe
 
 
@@ -74,7 +75,9 @@ class TrainingModel:
         for layer in self._user.network.layers:
             own: Any = copy.copy(layer)  # an activation's name may be registered again later
             if not layer.parameters:
-                layers.append(own)
+                # max f(z) = f(max z) if f never falls: pooling first leaves less to compute
+                first = isinstance(layer, MaxPool2D) and any(map(_rises, layers[-1:]))
+                layers.insert(len(layers) - first, own)
                 continue
             if isinstance(layer, Dense):
                 if recipe.dropout and layers:
@@ -136,3 +139,7 @@ class TrainingModel:
             results[users]["weight"][...] = weight
             results[users]["bias"][...] = bias
         self._user.parameters[...] = result
+
+
+def _rises(layer: Layer) -> bool:
+    return isinstance(layer, ActivationLayer) and layer.f.name in ("relu", "leaky-relu")
