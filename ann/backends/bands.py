@@ -22,7 +22,8 @@ from ann.backends.elementwise import by_element, prepare
 Calls = list[Call]
 Band = Callable[[range], Calls]
 
-_CACHE = 1_000_000  # bytes of a band; most processors have at least this much for each core
+# Bytes of a band. Smaller ones fit better, but in Python many small calls wait for each other
+_CACHE = 2_000_000
 # Work on this many numbers is shared among the processors; handing it over takes up to 0.1 ms
 SHARED = 500_000
 

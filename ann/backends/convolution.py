@@ -256,6 +256,6 @@ def _product(
     most = min(_MULTIPLICATIONS // (rows * inner), _WIDTH)
     if b.strides[0] < b.strides[1]:
         most = min(most, _RESULTS // rows)
-    width = most // 64 * 64 or most // 8 * 8 or columns  # the kernels are faster on such numbers
+    width = most // 64 * 64 or most // 4 * 4 or columns  # the kernels are faster on such numbers
     parts = (slice(start, start + width) for start in range(0, columns, width))
     return [prepare_product(a, b[:, part], out[:, part], alpha, beta) for part in parts]

@@ -66,30 +66,33 @@ class MaxPool2D(Pool2D):
     def allocate(self, x: Array) -> None:
         super().allocate(x)
         y = as_pictures(self.xp, self.y, self.output_shape)
-        self.largest = self.xp.empty_like(y, dtype=self.xp.uint16)  # which pixel it is
+        pixels = range(self.size**2 - 1)
+        self.is_largest = tuple(self.xp.empty_like(y, dtype=self.xp.bool) for _ in pixels)
 
     def forward(self, x: Array) -> Array:
         self.reserve(x)
         y = as_pictures(self.xp, self.y, self.output_shape)
-        self.backend.elementwise(_maximum, *self.pixels(x), out=(y, self.largest))
+        self.backend.elementwise(_largest, *self.pixels(x), out=(y, *self.is_largest))
         return self.y
 
     def distribute(self, dy: Array, out: tuple[Array, ...]) -> None:
-        self.backend.elementwise(_to_largest, dy, self.largest, len(out), out=out)
+        self.backend.elementwise(_to_largest, dy, *self.is_largest, out=out)
 
 
-def _maximum(xp: Any, *pixels: Array) -> tuple[Array, Array]:
-    """The largest pixel, and the number of the first that is as large."""
+def _largest(xp: Any, *pixels: Array) -> tuple[Array, ...]:
+    """The largest pixel, and for each pixel but the last, whether it is as large."""
     y = reduce(xp.maximum, pixels)
-    number = smaller = xp.astype(pixels[0] != y, xp.uint16)
-    for x in pixels[1:-1]:
-        smaller = smaller * xp.astype(x != y, xp.uint16)  # 1 if all pixels until x are smaller
-        number = number + smaller
-    return y, number
+    return (y, *(x == y for x in pixels[:-1]))
 
 
-def _to_largest(xp: Any, dy: Array, largest: Array, count: int) -> tuple[Array, ...]:
-    return tuple(dy * xp.astype(largest == i, dy.dtype) for i in range(count))
+def _to_largest(xp: Any, dy: Array, *is_largest: Array) -> tuple[Array, ...]:
+    """dL/dx for each pixel."""
+    shares = []
+    for mask in is_largest:
+        share = dy * xp.astype(mask, dy.dtype)
+        dy = dy - share  # 0 for the pixels after the largest
+        shares.append(share)
+    return (*shares, dy)
 
 
 class AveragePool2D(Pool2D):
