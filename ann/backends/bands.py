@@ -159,12 +159,16 @@ class Bands:
 
 
 def _as_pictures(array: Any, seen: tuple[int, ...], shape: tuple[int, ...]) -> Any:
-    """An array of this shape as pictures: a view. Numbers, and smaller pictures, stay as they are."""
+    """An array seen in this shape, as pictures: a view. Numbers and smaller pictures stay as they
+    are, and a row with a number for each channel becomes (..., C, 1, 1, 1).
+    """
     if not isinstance(array, np.ndarray) or array.ndim == 0 or (array.ndim >= 4 and seen == shape):
         return array
-    if array.shape != seen:
-        raise ValueError("an array is broadcast")
-    return np.reshape(array.mT, shape, copy=False)
+    if array.shape == seen:
+        return np.reshape(array.mT, shape, copy=False)
+    if array.shape[-2:] != (1, shape[-4]) or seen[-1] != shape[-4]:
+        raise ValueError("an array is broadcast in another way")
+    return array.mT[..., None, None]
 
 
 def _elementwise(
