@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from ann.training.callback import Callback
     from ann.training.checkpointer import Checkpoints
     from ann.training.fit import fit
+    from ann.training.progress_bar import ProgressBar
     from ann.training.recipe import Recipe
-    from ann.training.report import EpochReport
+    from ann.training.report import EpochReport, EpochReports
 
 __all__ = [
     "AnnError",
@@ -42,8 +43,10 @@ __all__ = [
     "DeviceError",
     "DivergenceError",
     "EpochReport",
+    "EpochReports",
     "ModelFileError",
     "NeuralNetwork",
+    "ProgressBar",
     "Recipe",
     "TrainingWarning",
     "committee_of",
@@ -65,8 +68,10 @@ _MODULES = {
     "Callback": "training.callback",
     "Checkpoints": "training.checkpointer",
     "fit": "training.fit",
+    "ProgressBar": "training.progress_bar",
     "Recipe": "training.recipe",
     "EpochReport": "training.report",
+    "EpochReports": "training.report",
 }
 
 

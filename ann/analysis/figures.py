@@ -168,10 +168,12 @@ def figure_of_maps(maps: np.ndarray) -> Any:
 
 def _panels(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Any, Any]:
     """A figure of this size, in inches, and its axes."""
-    panels: tuple[Any, Any] = pyplot().subplots(
-        rows, columns, figsize=size, layout="tight", **options
-    )
-    return panels
+    figure, axes = pyplot().subplots(rows, columns, figsize=size, layout="tight", **options)
+    if "inline" in pyplot().get_backend():
+        pyplot().close(
+            figure
+        )  # else a notebook shows it twice: as an open and as a returned figure
+    return figure, axes
 
 
 def _blank_panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
