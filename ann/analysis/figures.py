@@ -33,13 +33,16 @@ def pyplot() -> Any:
 
 
 def figure_of_images(
-    images: Sequence[np.ndarray] | np.ndarray, captions: Sequence[str], columns: int = 5
+    images: Sequence[np.ndarray] | np.ndarray,
+    captions: Sequence[str],
+    columns: int = 5,
+    size: float = 1.5,
 ) -> Any:
-    """A matplotlib figure of images (height, width), each under its caption."""
+    """A matplotlib figure of images (height, width), each ``size`` inches wide, under its caption."""
     rows = max(1, -(-len(images) // columns))
     lines = max((caption.count("\n") for caption in captions), default=0)
-    size = 1.5 * columns, (1.75 + 0.2 * lines) * rows
-    figure, axes = _panels(rows, columns, size, squeeze=False)
+    extent = size * columns, (size + 0.25 + 0.2 * lines) * rows
+    figure, axes = _panels(rows, columns, extent, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, image, caption in zip(axes.flat, images, captions, strict=False):
