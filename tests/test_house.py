@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "cli": "errors spelling validation _version backends nn.layer_list files data neural_network committee training"
     " analysis",
     "__main__": "spelling cli",
-    "__init__": "_version errors backends nn data neural_network committee training",
+    "__init__": "_version errors backends nn data neural_network committee training analysis",
 }
 
 # Code for every device: it computes with the backend's xp, and never with NumPy or CuPy themselves.

@@ -33,13 +33,16 @@ def pyplot() -> Any:
 
 
 def figure_of_images(
-    images: Sequence[np.ndarray] | np.ndarray, captions: Sequence[str], columns: int = 5
+    images: Sequence[np.ndarray] | np.ndarray,
+    captions: Sequence[str],
+    columns: int = 5,
+    size: float = 1.5,
 ) -> Any:
-    """A matplotlib figure of images (height, width), each under its caption."""
+    """A matplotlib figure of images (height, width), each ``size`` inches wide, under its caption."""
     rows = max(1, -(-len(images) // columns))
     lines = max((caption.count("\n") for caption in captions), default=0)
-    size = 1.5 * columns, (1.75 + 0.2 * lines) * rows
-    figure, axes = _blank_panels(rows, columns, size)
+    extent = size * columns, (size + 0.25 + 0.2 * lines) * rows
+    figure, axes = _blank_panels(rows, columns, extent)
     for axis, image, caption in zip(axes.flat, images, captions, strict=False):
         axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axis.set_title(caption, fontsize=11, parse_math=False)  # a $ is a $
