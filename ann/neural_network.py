@@ -87,6 +87,7 @@ class NeuralNetwork(SetOnce):
         network: the mathematics: layers, loss and gradients.
         parameters: (..., P) device vector: first all weights (I, O), layer by layer, then all
             biases (O,).
+        input_shape: of an image: (I,), or (channels, height, width) for a first layer for pictures.
         input_dim, output_dim: the numbers of inputs and outputs.
         recipe: the hyperparameters of its training, as a plain dict, or None.
         self_test_images: (M, I) host array of at most 16 uint8 images. A model file stores them
@@ -128,7 +129,8 @@ class NeuralNetwork(SetOnce):
         self.warned = False
         self.backend = get_backend(device)
         xp = self.backend.xp
-        self.input_dim = math.prod(input_shape(self._layer_list))
+        self.input_shape = input_shape(self._layer_list)
+        self.input_dim = math.prod(self.input_shape)
         self.output_dim: int = self._layer_list[-1]["output_dim"]
         new_layers = build_layers(self._layer_list)
         shape = (*(() if self.committee == 1 else (self.committee,)), size_of(new_layers))
@@ -205,7 +207,7 @@ class NeuralNetwork(SetOnce):
                 value.
         """
         learning_rate = check_number("learning_rate", learning_rate, above=0)
-        images = check_images("X", X, self.input_dim, self.dtype_name)
+        images = check_images("X", X, self.input_shape, self.dtype_name)
         targets = check_targets("Y", Y, len(images), self.output_dim, self.network.loss.targets)
         self.warn_of_unscaled("X", images)
         with self.backend.ignore_overflow():
@@ -216,7 +218,7 @@ class NeuralNetwork(SetOnce):
 
     def apply(self, X: Any) -> Any:
         """Outputs (N, O), a host array, for images X as in ``train_batch``. Thread-safe."""
-        images = check_images("X", X, self.input_dim, self.dtype_name)
+        images = check_images("X", X, self.input_shape, self.dtype_name)
         self.warn_of_unscaled("X", images)
         outputs = self.backend.xp.empty((len(images), self.output_dim), dtype=self.network.dtype)
         network = self.network.with_own_arrays()
@@ -237,7 +239,7 @@ class NeuralNetwork(SetOnce):
         If target rows are not one-hot, an image is right if each output is above 0.5 exactly where
         its target is.
         """
-        images = check_images("X", X, self.input_dim, self.dtype_name)
+        images = check_images("X", X, self.input_shape, self.dtype_name)
         labels = host_array("Y", Y)
         targets = check_targets(
             "Y", labels, len(images), self.output_dim, self.network.loss.targets
@@ -319,7 +321,7 @@ class NeuralNetwork(SetOnce):
     @self_test_images.setter
     def self_test_images(self, images: Any) -> None:
         if images is not None:
-            images = check_images("self_test_images", images, self.input_dim)
+            images = check_images("self_test_images", images, self.input_shape)
             if images.dtype.name != "uint8" or len(images) > SELF_TEST_IMAGES:
                 raise ValueError(
                     f"self_test_images: expected at most {SELF_TEST_IMAGES} images of uint8 pixels"

@@ -20,7 +20,7 @@ from ann.cli.errors import one_line_errors
 from ann.cli.output import echo, warn
 from ann.cli.parser import Parser
 from ann.data.catalog import SOURCES, class_names
-from ann.data.handwriting import read_picture
+from ann.data.picture_file import read_picture
 from ann.errors import printable_path
 from ann.nn.layer_list import input_shape
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ann.analysis.inspection import probabilities
 from ann.analysis.text_pictures import speaks_unicode, text_picture
+from ann.data.catalog import class_names
 from ann.data.datasets import Dataset
 from ann.neural_network import NeuralNetwork
 
@@ -40,7 +41,8 @@ def hardest_image(network: NeuralNetwork, dataset: Dataset, validation: int) -> 
     hardest = int(np.argmin(most[:, 0] - most[:, 1]))
     kind = "validation" if validation else "training"
     text = [f"least certain of {len(images):,} {kind} images:"]
-    names = [dataset.classes[label] for label in answers[hardest]]
+    classes = class_names(dataset.classes, rows.shape[1])
+    names = [classes[label] for label in answers[hardest]]
     width = max(map(len, names))
     for name, share in zip(names, most[hardest].tolist(), strict=True):
         text.append(f"{name:>{width}} {_bar(share)} {100 * share:3.0f} %")

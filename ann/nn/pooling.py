@@ -11,6 +11,8 @@ from ann.backends.base import Array
 from ann.nn.convolution import Shape, as_pictures, empty_rows, size_text
 from ann.nn.layers import Layer
 
+LARGEST = 8  # side of a square: more pixels are too many arguments of a formula
+
 
 class Pool2D(Layer):
     """Base class: each square of pixels becomes one pixel.
@@ -20,13 +22,15 @@ class Pool2D(Layer):
         size: the side of a square; the squares do not overlap.
 
     Raises:
-        ValueError: the squares do not fill the picture.
+        ValueError: the squares do not fill the picture, or are larger than 8 x 8.
     """
 
     def __init__(self, input_shape: Shape, size: int) -> None:
         channels, height, width = input_shape
         if height % size or width % size:
             raise ValueError(f"size {size} does not divide its image, {size_text(input_shape)}")
+        if size > LARGEST:
+            raise ValueError(f"size {size} is more than {LARGEST}; pool in several steps")
         self.input_shape = input_shape
         self.size = size
         self.output_shape = (channels, height // size, width // size)

@@ -93,7 +93,7 @@ def fit(
     steps = trainer.steps  # in an epoch
     rate = get_schedule(recipe.schedule, recipe.learning_rate, steps * recipe.epochs, recipe.warmup)
     state = TrainingState()
-    everyone = _with_built_in(
+    all_callbacks = _with_built_in(
         own_callbacks, checkpoints, network, recipe, data, trainer, state, processes
     )
     stopped = False
@@ -101,16 +101,16 @@ def fit(
     def after_step(done: int, count: int) -> bool:
         nonlocal stopped
         state.step, state.seconds = done, time.perf_counter() - started
-        stops = [callback.after_step(count) is True for callback in everyone]  # all are called
+        stops = [callback.after_step(count) is True for callback in all_callbacks]
         stopped = processes.any_process(any(stops))
         return stopped
 
-    for callback in everyone:
+    for callback in all_callbacks:
         callback.at_start()  # the checkpointer restores ``state``
     has_pixels = data.images.dtype.name == "uint8"
     network.self_test_images = data.images[:SELF_TEST_IMAGES] if has_pixels else None
     while not (state.finished or stopped):
-        for callback in everyone:
+        for callback in all_callbacks:
             callback.before_epoch()
         epoch = state.epoch
         order = drawn(network.seeds, "order", epoch, lambda rng: rng.permutation(images.count))
@@ -128,11 +128,11 @@ def fit(
         report = EpochReport(epoch, recipe.epochs, loss, rates[-1], seconds, speed, measured)
         state.reports.append(report)
         state.epoch, state.step, state.seconds = epoch + 1, 0, 0.0
-        ends = [callback.after_epoch(report) is True for callback in everyone]
+        ends = [callback.after_epoch(report) is True for callback in all_callbacks]
         state.finished = processes.any_process(any(ends)) or epoch == recipe.epochs
     if state.finished:
         network.recipe = recipe.training_fields()
-    for callback in everyone:
+    for callback in all_callbacks:
         callback.at_end()
     return state.reports
 
@@ -154,22 +154,22 @@ def _with_built_in(
 
     Raises ValueError if the processes were started for different runs.
     """
-    everyone: list[Callback] = []
+    all_callbacks: list[Callback] = []
     early_stopping = None
     if recipe.early_stopping:
         early_stopping = EarlyStopping(network, recipe.early_stopping, state)
-        everyone.append(early_stopping)
+        all_callbacks.append(early_stopping)
     if checkpoints or processes.size > 1:
         run = identity(network, recipe, data)
         check_same(processes, run)
     if checkpoints:
-        everyone.append(
+        all_callbacks.append(
             Checkpointer(checkpoints, network, trainer, state, run, early_stopping, processes)
         )
-    everyone += callbacks
+    all_callbacks += callbacks
     if processes.rank == 0:
-        everyone.append(Diagnostics(network, data.images, data.labels, recipe, state))
-    return everyone
+        all_callbacks.append(Diagnostics(network, data.images, data.labels, recipe, state))
+    return all_callbacks
 
 
 def identity(network: NeuralNetwork, recipe: Recipe, data: TrainingData) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Trainer:
         self._distorter = distorter(network, images, recipe)
         all_reduce = processes.sum if processes.size > 1 else None
         self._model = TrainingModel(
-            network, self._backend, recipe, self._keys.dropout, images.lit, all_reduce
+            network, self._backend, recipe, self._keys, images.lit, all_reduce
         )
         self._prepare_update(all_reduce)
         self._compiled: dict[tuple[int, float], tuple[Array, Step, Callable[[], object]]] = {}
@@ -175,7 +175,9 @@ class Trainer:
             self._images,
             self._distorter,
             recipe.input_dropout,
-            bool(recipe.dropout or recipe.input_dropout or self._distorter),
+            bool(
+                recipe.dropout or recipe.input_dropout or recipe.channel_dropout or self._distorter
+            ),
             indices,
             pixel_key=self._keys.dropout[..., :1],
             distortion_key=self._keys.distortion,

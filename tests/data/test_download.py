@@ -206,7 +206,7 @@ def test_a_mirror_that_behaves(mirror, files, behaviour, capsys):
     data = ann.load_dataset(NAME, lambda *call: calls.append(call))
     assert whole(folder, files) and data.classes == CLASSES
     for name, content in files.items():
-        done = [done for file, done, size in calls if file == name and size == len(content)]
+        done = [done for file, done, size, _ in calls if file == name and size == len(content)]
         assert done == sorted(done) and done[-1] == len(content)
     calls.clear()
     Mirror.asked.clear()
@@ -431,6 +431,6 @@ def test_a_folder_of_a_data_set_that_is_known(monkeypatch, small_data):
     data = ann.load_dataset(small_data)
     assert data.classes == DIGITS
     monkeypatch.setattr(
-        "ann.data.datasets._FASHION_LABELS", hashlib.sha256(data.test_labels.tobytes()).hexdigest()
+        "ann.data.contents._FASHION_LABELS", hashlib.sha256(data.test_labels.tobytes()).hexdigest()
     )
     assert ann.load_dataset(small_data).classes == SOURCES[NAME].classes

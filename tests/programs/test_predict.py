@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import ann
-from ann.data.handwriting import prepare, read_picture
+from ann.data.handwriting import prepare
+from ann.data.picture_file import read_picture
 from ann.training.named_recipes import RECIPES
 from support import optional
 from support.drawings import KINDS, picture

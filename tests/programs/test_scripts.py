@@ -105,7 +105,8 @@ def test_the_printed_commands_work_as_they_stand(tmp_path, small_data, folder):
 def test_every_flag_reaches_the_model(tmp_path, small_data):
     flags = {
         "optimizer": "nesterov", "learning-rate": 0.05, "momentum": 0.8, "weight-decay": 0.001, "label-smoothing": 0.1,
-        "dropout": 0.1, "input-dropout": 0.05, "rotation": 10.0, "scaling": 0.1, "shear": 5.0, "shift": 1.0,
+        "dropout": 0.1, "input-dropout": 0.05, "channel-dropout": 0.05,
+        "rotation": 10.0, "scaling": 0.1, "shear": 5.0, "shift": 1.0,
         "elastic": 0.5, "adversarial": 0.0, "clip": 3.0, "max-norm": 4.0, "average": 0.9, "batch-size": 30,
         "epochs": 2, "schedule": "step", "warmup": 0.25, "validation": 50, "early-stopping": 2,
     }  # fmt: skip
@@ -114,7 +115,7 @@ def test_every_flag_reaches_the_model(tmp_path, small_data):
     ]
     network = [
         "--hidden",
-        "9,7",
+        "conv3x3,9,7",
         "--activation",
         "gelu",
         "--output-activation",
@@ -141,7 +142,7 @@ def test_every_flag_reaches_the_model(tmp_path, small_data):
     }
     assert model["seed"] == 5 and model["loss"] == "cross-entropy"
     shapes = [(layer["weight"].shape, layer["activation"]) for layer in model["layers"]]
-    assert shapes == [((64, 9), "gelu"), ((9, 7), "gelu"), ((7, 10), "softmax")]
+    assert shapes == [((9, 3), "gelu"), ((108, 9), "gelu"), ((9, 7), "gelu"), ((7, 10), "softmax")]
     run(
         "train",
         "--data",
@@ -352,7 +353,7 @@ def test_bad_values_for_train(tmp_path, small_data):
             ["--output-activation", "tanh"],
             "error: loss 'cross-entropy' needs outputs between 0 and 1",
         ),
-        (["--data", "absent"], "error: absent: no such data folder"),
+        (["--data", "absent"], "error: absent: no such data file or folder"),
         (["--output", "x" * 300], "File name too long"),
         (["--hidden", "1000000"], "error: this model cannot be saved: it has"),
         (["--output", "absent/x"], "error: absent/x: There is no folder"),
@@ -394,11 +395,11 @@ def test_damaged_data(trained, small_data, name, case):
     assert (trained / "mnist_ann.pickle").read_bytes() == before
 
 
-def test_a_label_over_nine(trained, small_data):
+def test_a_label_that_no_training_image_has(trained, small_data):
     path = small_data / "t10k-labels-idx1-ubyte.gz"
     path.write_bytes(gzip.compress(idx_bytes(np.full(100, 11, np.uint8))))
     _, error = run("test", "--data", small_data, cwd=trained, code=1)
-    assert "expected labels from 0 to 9, got 11 at index 0" in error
+    assert "expected whole numbers from 0 to 9, got 11 at index 0" in error
 
 
 def test_bad_models(trained, small_data):
