@@ -78,7 +78,7 @@ class TrainingModel:
         for layer in self._user.network.layers:
             own: Any = copy.copy(layer)  # an activation's name may be registered again later
             if not layer.parameters:
-                # max f(z) = f(max z) if f never falls: pooling first leaves less to compute
+                # max f(z) = f(max z) for such f: pooling first leaves a quarter to compute
                 first = isinstance(layer, MaxPool2D) and any(map(_rises, layers[-1:]))
                 layers.insert(len(layers) - first, own)
                 continue
@@ -150,4 +150,5 @@ class TrainingModel:
 
 
 def _rises(layer: Layer) -> bool:
+    """Whether it is an activation that never falls, with the same gradient after pooling."""
     return isinstance(layer, ActivationLayer) and layer.f.name in ("relu", "leaky-relu")
