@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import io
 import json
+import re
 from xml.etree import ElementTree
 
 import numpy as np
@@ -91,6 +92,9 @@ def test_reports_are_curves():
 def test_the_tutorial_is_stored_without_outputs():
     cells = json.loads(TUTORIAL.read_text())["cells"]
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+    text = "".join(line for cell in cells for line in cell["source"])
+    links = re.findall(r"\]\(([^)#]+)", text)
+    assert len(links) == 3 and all((TUTORIAL.parent / link).exists() for link in links)
 
 
 @pytest.mark.slow
@@ -100,6 +104,7 @@ def test_the_tutorial_runs(monkeypatch):
     optional("ipykernel")
     monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", "18")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # of the tests
     notebook = nbformat.read(TUTORIAL, as_version=4)
     for cell in notebook.cells:
         cell.source = cell.source.replace("epochs=8", "epochs=2").replace("10_000", "1_000")
