@@ -176,7 +176,7 @@ def _panels(rows: int, columns: int, size: tuple[float, float], **options: Any) 
 
 def _blank_panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
     """The same for images alone. Matplotlib would spend half its time on ticks that nobody sees."""
-    without_ticks = {"xticks": [], "yticks": []}
+    without_ticks: dict[str, list[float]] = {"xticks": [], "yticks": []}
     figure, axes = _panels(rows, columns, size, squeeze=False, subplot_kw=without_ticks)
     for axis in axes.flat:
         axis.set_axis_off()
