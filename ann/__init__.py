@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ann._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from ann.analysis.reading import Reading, read_digits
     from ann.backends.base import Backend
     from ann.backends.select import get_backend
     from ann.committee import committee_of
@@ -47,6 +48,7 @@ __all__ = [
     "ModelFileError",
     "NeuralNetwork",
     "ProgressBar",
+    "Reading",
     "Recipe",
     "TrainingWarning",
     "committee_of",
@@ -54,6 +56,7 @@ __all__ = [
     "get_backend",
     "load_dataset",
     "load_model",
+    "read_digits",
     "register_activation",
 ]
 _MODULES = {
@@ -64,6 +67,8 @@ _MODULES = {
     "load_dataset": "data.datasets",
     "NeuralNetwork": "neural_network",
     "load_model": "neural_network",
+    "Reading": "analysis.reading",
+    "read_digits": "analysis.reading",
     "register_activation": "nn.activations",
     "Callback": "training.callback",
     "Checkpoints": "training.checkpointer",

@@ -46,6 +46,7 @@ from ann.validation import (
 _UNSCALED, _STANDARD = 16.0, 1.0
 SELF_TEST_IMAGES = 16  # stored in a model file, at most
 CHUNK = 1000  # images in a forward pass, at most, to limit memory
+_TINY = 1e-38  # smaller probabilities are raised to this before they are divided by their sum
 _NUMBERS = 2**22  # outputs of a layer in a forward pass, at most, unless one image has more
 
 
@@ -251,6 +252,13 @@ class NeuralNetwork(SetOnce):
         """The label with the largest output, a host array (N,), for X as in ``train_batch``."""
         return self.apply(X).argmax(axis=-1)
 
+    def predict_proba(self, X: Any) -> Any:
+        """Probabilities (N, O) that sum to 1, a host array, for X as in ``train_batch``.
+
+        They are the outputs, divided by their sum; see ``probabilities``.
+        """
+        return probabilities(self.apply(X))
+
     def evaluate(self, X: Any, Y: Any) -> Evaluation:
         """Loss and accuracy on images X and labels Y, both as in ``train_batch``.
 
@@ -400,6 +408,16 @@ class NeuralNetwork(SetOnce):
         x = room[: images.shape[0], :]
         fill_inputs(self.backend, images, out=x)
         return x
+
+
+def probabilities(outputs: Any) -> Any:
+    """Outputs (N, C) of any output activation -> rows that sum to 1, in the same order of size.
+
+    Each row is divided by its sum, after subtracting its least value if that is negative.
+    """
+    above = outputs - outputs.min(axis=1, keepdims=True).clip(max=0.0)
+    above = above.clip(min=_TINY)
+    return above / above.sum(axis=1, keepdims=True)
 
 
 def slices(count: int, size: int) -> Iterator[slice]:

@@ -61,7 +61,7 @@ def fit(
             with exactly the parameters that it would have had without the stop. Callbacks are
             called for the remaining epochs.
         weights: (N,) numbers of at least 0, one for each training image: its relative weight in the
-            loss; None: equal weights. Reported losses are not weighted.
+            loss; None: equal weights. Reported training losses are weighted, too.
         processes: those that train together, each on its share of every batch; see ``mpi``. Each
             has its own network and data set, which must be the same in all. The result is that of a
             single process, up to rounding. All must make the same call; the first one writes
