@@ -33,13 +33,16 @@ def pyplot() -> Any:
 
 
 def figure_of_images(
-    images: Sequence[np.ndarray] | np.ndarray, captions: Sequence[str], columns: int = 5
+    images: Sequence[np.ndarray] | np.ndarray,
+    captions: Sequence[str],
+    columns: int = 5,
+    size: float = 1.5,
 ) -> Any:
-    """A matplotlib figure of images (height, width), each under its caption."""
+    """A matplotlib figure of images (height, width), each ``size`` inches wide, under its caption."""
     rows = max(1, -(-len(images) // columns))
     lines = max((caption.count("\n") for caption in captions), default=0)
-    size = 1.5 * columns, (1.75 + 0.2 * lines) * rows
-    figure, axes = _blank_panels(rows, columns, size)
+    extent = size * columns, (size + 0.25 + 0.2 * lines) * rows
+    figure, axes = _blank_panels(rows, columns, extent)
     for axis, image, caption in zip(axes.flat, images, captions, strict=False):
         axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axis.set_title(caption, fontsize=11, parse_math=False)  # a $ is a $
@@ -168,10 +171,12 @@ def figure_of_maps(maps: np.ndarray) -> Any:
 
 def _panels(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Any, Any]:
     """A figure of this size, in inches, and its axes."""
-    panels: tuple[Any, Any] = pyplot().subplots(
-        rows, columns, figsize=size, layout="tight", **options
-    )
-    return panels
+    figure, axes = pyplot().subplots(rows, columns, figsize=size, layout="tight", **options)
+    if "inline" in pyplot().get_backend():
+        pyplot().close(
+            figure
+        )  # else a notebook shows it twice: as an open and as a returned figure
+    return figure, axes
 
 
 def _blank_panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
