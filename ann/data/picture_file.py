@@ -24,12 +24,17 @@ def read_picture(path: str | os.PathLike[str], side: int = 256) -> np.ndarray:
         DataFileError: it is missing, damaged, too large or not a picture.
         ImportError: Pillow is not installed.
     """
-    image_module, operations = _pillow("PIL.Image"), _pillow("PIL.ImageOps")
     name = printable_path(path)
     try:
         data = read_regular(path, _MAX_BYTES)
     except OSError as error:
         raise DataFileError(f"{name}: cannot be read: {error.strerror}") from None
+    return grey_values(data, name, side)
+
+
+def grey_values(data: bytes, name: str, side: int = 256) -> np.ndarray:
+    """The same for the contents of a picture file; ``name`` begins the error messages."""
+    image_module, operations = _pillow("PIL.Image"), _pillow("PIL.ImageOps")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about what is handled here
