@@ -27,12 +27,18 @@ def read_mnist_pickle(path: Path, progress: object = None) -> Contents:
     with errors_about(path):
         unpacked = Unpacked(read_regular(path, _MAX_BYTES))
         data = bytes(unpacked.read(_MAX_BYTES))
+        if unpacked.read(1):
+            raise ValueError(f"unpacked it has more than {_MAX_BYTES:,} bytes")
         unpacked.check_end()
         pairs = read_pickle(data)
         if not (_is_list(pairs, 3) and all(_is_pair(pair) for pair in pairs)):
             wanted = "three pairs of images and labels, to train, to validate and to test"
             raise ValueError(f"expected a pickle of {wanted}")
-        images = np.concatenate([pixels(pair[0]) for pair in pairs[:2]])
+        train, validation = (pixels(images) for images, labels in pairs[:2])
+        if train.shape[1:] != validation.shape[1:]:
+            counts = f"{train[0].size} pixels, the validation images {validation[0].size}"
+            raise ValueError(f"the training images have {counts}")
+        images = np.concatenate([train, validation])
         labels = np.concatenate([pair[1] for pair in pairs[:2]])
     name = printable_path(path)
     return Contents(Part(name, images, labels), Part(name, *pairs[2]))

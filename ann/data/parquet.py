@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ann.data.contents import Contents, Part, Progress
-from ann.data.picture_file import grey_values
+from ann.data.picture_file import decode_picture
 from ann.data.pictures import stack_pictures
 from ann.data.reading import MAX_BYTES, errors_about
 from ann.errors import DataFileError, printable_path, printable_text, require
@@ -103,7 +103,7 @@ def _rows(path: Path, file: Any, labels: list[Any]) -> Iterator[tuple[str, np.nd
                 name = f"{printable_path(path)}: row {number}"
                 if not isinstance(data, bytes):
                     raise DataFileError(f"{name}: no picture")
-                yield name, grey_values(data, name)
+                yield name, decode_picture(data, name)[0]
                 number += 1
 
 

@@ -92,6 +92,8 @@ def stack_pictures(
 
     Raises DataFileError unless all have the same size.
     """
+    if not count:
+        raise DataFileError(f"{name}: no images")
     images = np.empty((0, 0, 0), dtype=np.uint8)
     for index, (own, picture) in enumerate(pictures):
         if not index:
