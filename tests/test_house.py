@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "nn": "errors spelling validation backends",
     "optim": "spelling backends",
     "files": "errors backends nn",
-    "data": "errors validation backends nn.random_bits files.atomic",
+    "data": "errors validation backends nn.random_bits files.atomic files.pickle",
     "neural_network": "errors validation backends nn files",
     "committee": "neural_network",
     "training": "errors spelling validation _version backends nn optim files data neural_network",

@@ -87,7 +87,7 @@ def check_contents(source: str, contents: Contents) -> Checked:
 
 def _check_part(part: Part, limit: int) -> Part:
     try:
-        images, labels = _pixels(part.images), _labels(part.labels, limit)
+        images, labels = pixels(part.images), _labels(part.labels, limit)
         if len(images) != len(labels):
             raise ValueError(f"{len(labels)} labels for the {len(images)} images")
     except ValueError as error:
@@ -95,7 +95,7 @@ def _check_part(part: Part, limit: int) -> Part:
     return Part(part.source, images, labels)
 
 
-def _pixels(images: np.ndarray) -> np.ndarray:
+def pixels(images: np.ndarray) -> np.ndarray:
     """Images as (N, h, w) uint8, without a copy if they are uint8 already."""
     shape = images.shape
     if len(shape) == 4 and shape[3] == 1:
@@ -140,6 +140,8 @@ def _labels(labels: np.ndarray, limit: int) -> np.ndarray:
     """Labels as (N,) uint8. Raises ValueError unless they are whole, from 0 to limit - 1."""
     if labels.shape != (len(labels),) and labels.shape != (len(labels), 1):
         raise ValueError(f"labels of shape {labels.shape}, expected one number for each image")
+    if labels.dtype.kind not in "uif":
+        raise ValueError(f"labels: expected whole numbers, got {labels.dtype}")
     labels = labels.reshape(-1)
     if labels.dtype == np.uint8 and (not len(labels) or labels.max() < limit):
         return labels

@@ -30,12 +30,17 @@ def read_picture(path: str | os.PathLike[str], side: int = 256) -> np.ndarray:
 
 def read_with_size(path: str | os.PathLike[str], side: int) -> tuple[np.ndarray, tuple[int, int]]:
     """What ``read_picture`` returns, and the width and height before the picture was reduced."""
-    image_module, operations = _pillow("PIL.Image"), _pillow("PIL.ImageOps")
     name = printable_path(path)
     try:
         data = read_regular(path, _MAX_BYTES)
     except OSError as error:
         raise DataFileError(f"{name}: cannot be read: {error.strerror}") from None
+    return decode_picture(data, name, side)
+
+
+def decode_picture(data: bytes, name: str, side: int = 256) -> tuple[np.ndarray, tuple[int, int]]:
+    """What ``read_with_size`` returns, for the contents of a file; error messages begin with the name."""
+    image_module, operations = _pillow("PIL.Image"), _pillow("PIL.ImageOps")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about what is handled here

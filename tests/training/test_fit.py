@@ -208,7 +208,9 @@ def test_validation_images_of_other_classes_than_the_rest(backend, dataset, rows
             trained(
                 backend,
                 many,
-                dataclasses.replace(SMALL, epochs=1, committee=2, validation=validation),
+                dataclasses.replace(
+                    SMALL, epochs=1, batch_size=500, committee=2, validation=validation
+                ),
             )
         assert len(caught) == 1 and caught[0].filename == trained.__code__.co_filename
 
