@@ -8,7 +8,6 @@ import sys
 
 import numpy as np
 
-from ann.analysis.inspection import probabilities
 from ann.analysis.text_pictures import speaks_unicode, text_picture
 from ann.data.catalog import class_names
 from ann.data.datasets import Dataset
@@ -35,7 +34,7 @@ def hardest_image(network: NeuralNetwork, dataset: Dataset, validation: int) -> 
     """
     images = dataset.train_images[-(validation or SAMPLE) :][:SAMPLE]
     labels = dataset.train_labels[-(validation or SAMPLE) :][:SAMPLE]
-    rows = probabilities(network.apply(images))
+    rows = network.predict_proba(images)
     answers = np.argsort(-rows, axis=1, kind="stable")[:, :_ANSWERS]
     most = np.take_along_axis(rows, answers, axis=1)
     hardest = int(np.argmin(most[:, 0] - most[:, 1]))
