@@ -131,8 +131,8 @@ class Conv2D(Layer):
         y = as_pictures(self.xp, self.y, self.output_shape)
         backend.convolve(pictures, self.as_kernels(self.weight), self.stride, out=y)
         if self.has_bias:
-            y = self.as_matrix(y)
-            self.xp.add(y, self.bias.mT, out=y)
+            bias = self.bias.mT[..., None, None]  # (..., F, 1, 1, 1)
+            self.xp.add(y, bias, out=y)
         return self.y
 
     def backward(

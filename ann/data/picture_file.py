@@ -1,0 +1,137 @@
+"""Reads a picture file of any common format as grey values. Needs Pillow: the extra ``picture``."""
+
+import io
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+
+from ann.errors import DataFileError, printable_path, printable_text, require
+from ann.files.atomic import read_regular
+
+_MAX_BYTES, _MAX_PIXELS = 2**26, 50_000_000
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # others may need programs
+_ORIENTATION = 0x0112  # the EXIF tag: 5 to 8 swap width and height
+_HEIF_BRANDS = b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 avif avis".split()
+
+
+def read_picture(path: str | os.PathLike[str], side: int = 256) -> np.ndarray:
+    """The grey values (h, w), uint8, of a picture file, reduced to at most this side.
+
+    Transparent parts become white, or black if the visible parts are light.
+
+    Raises:
+        DataFileError: it is missing, damaged, too large or not a picture.
+        ImportError: Pillow is not installed.
+    """
+    return read_with_size(path, side)[0]
+
+
+def read_with_size(path: str | os.PathLike[str], side: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """What ``read_picture`` returns, and the width and height before the picture was reduced."""
+    name = printable_path(path)
+    try:
+        data = read_regular(path, _MAX_BYTES)
+    except OSError as error:
+        raise DataFileError(f"{name}: cannot be read: {error.strerror}") from None
+    return decode_picture(data, name, side)
+
+
+def decode_picture(data: bytes, name: str, side: int = 256) -> tuple[np.ndarray, tuple[int, int]]:
+    """What ``read_with_size`` returns, for the contents of a file; error messages begin with the name."""
+    image_module, operations = _pillow("PIL.Image"), _pillow("PIL.ImageOps")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, about what is handled here
+            with image_module.open(io.BytesIO(data), formats=_FORMATS) as picture:
+                size = picture.size  # which draft() changes
+                grey = _grey(image_module, operations, picture, side)
+                turned = picture.getexif().get(_ORIENTATION, 1) >= 5
+                return grey, size[::-1] if turned else size
+    except image_module.UnidentifiedImageError:
+        if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+            reason = "a HEIC or AVIF picture, as phones take them: save it as JPEG first"
+            raise DataFileError(f"{name}: {reason}") from None
+        formats = ", ".join(_FORMATS)
+        raise DataFileError(f"{name}: not a picture in a known format: {formats}") from None
+    except Exception as error:  # Pillow's readers may raise anything
+        reason = printable_text(error, 200)
+        raise DataFileError(f"{name}: not a readable picture: {reason}") from None
+
+
+def _grey(image_module: Any, operations: Any, picture: Any, side: int) -> np.ndarray:
+    if picture.width * picture.height > _MAX_PIXELS:
+        size = f"{picture.width} x {picture.height} pixels"
+        raise ValueError(f"it has {size}; the limit is {_MAX_PIXELS:,}")
+    picture.draft("L", (2 * side, 2 * side))
+    picture = operations.exif_transpose(_smaller(image_module, picture, side))
+    if picture.mode.startswith(("I", "F")):
+        picture = _with_8_bits(image_module, picture)
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        colour = "black" if _is_light(np.asarray(picture)) else "white"
+        paper = image_module.new("RGBA", picture.size, colour)
+        picture = image_module.alpha_composite(paper, picture)
+    grey = picture.convert("L")
+    grey.thumbnail((side, side), image_module.Resampling.BOX)
+    return np.asarray(grey, dtype=np.uint8)
+
+
+def reduced(grey: np.ndarray, side: int) -> np.ndarray:
+    """Grey values (h, w), uint8, reduced to at most this side."""
+    image_module = _pillow("PIL.Image")
+    picture = image_module.fromarray(grey)
+    picture.thumbnail((side, side), image_module.Resampling.BOX)
+    return np.asarray(picture)
+
+
+def _with_8_bits(image_module: Any, picture: Any) -> Any:
+    """Convert a picture of floats or wider ints to 8 bits; Pillow would cut off values at 255.
+
+    Files do not say how many of the bits they use, so 0 (or the least value, if that is lower)
+    becomes black, and the brightest value white. Raises ValueError if a value is not finite.
+    """
+    values, clear = np.asarray(picture), picture.info.get("transparency")
+    if not np.isfinite(values).all():
+        raise ValueError("some of its values are not finite numbers")
+    seen = np.ones(values.shape, dtype=bool) if clear is None else values != clear
+    grey = np.zeros(values.shape, dtype=np.uint8)
+    if seen.any():
+        low, high = np.percentile(values[seen], (0.1, 99.9)).tolist()  # ignores a few outliers
+        if values.dtype.kind != "f" and low >= 0 and high <= 255:
+            high = 255.0
+        low = min(low, 0.0)
+        scaled = (values - low) * (255.0 / max(high - low, 1e-30))
+        grey = np.clip(np.rint(scaled), 0.0, 255.0).astype(np.uint8)
+    opaque = image_module.fromarray(grey)
+    if clear is None:
+        return opaque
+    return image_module.merge("LA", [opaque, image_module.fromarray(255 * seen.astype("u1"))])
+
+
+def _smaller(image_module: Any, picture: Any, side: int) -> Any:
+    """Reduce a huge picture to a few times ``side`` before it is copied."""
+    step = max(picture.size) // (4 * side)
+    if step < 2:
+        return picture
+    exif, see_through = picture.getexif(), picture.info.get("transparency")
+    cannot_average = picture.mode in ("1", "P", "PA") or picture.mode.startswith(("I", "F"))
+    if cannot_average or see_through is not None:
+        size = tuple(max(1, length // step) for length in picture.size)
+        small = picture.resize(size, image_module.Resampling.NEAREST)
+    else:
+        small = picture.reduce(step)
+    small.info |= {"exif": exif.tobytes()} if exif else {}
+    small.info |= {"transparency": see_through} if see_through is not None else {}
+    return small
+
+
+def _is_light(pixels: np.ndarray) -> bool:
+    """Whether the visible parts of a partly transparent picture (h, w, RGBA) are light."""
+    seen = pixels[..., 3] > 127
+    return bool(seen.any() and not seen.all() and pixels[..., :3][seen].mean() > 160)
+
+
+def _pillow(module: str) -> Any:
+    return require(module, "picture", "pictures of your own need pillow")
