@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 import ann
+from ann.analysis.figures import pyplot
 from ann.neural_network import Evaluation
+from ann.nn.activations import ACTIVATIONS
 from support import ROOT, optional
 
 TUTORIAL = ROOT / "scripts/tutorial.ipynb"
@@ -97,23 +99,57 @@ def test_the_tutorial_is_stored_without_outputs():
     assert len(links) == 3 and all((TUTORIAL.parent / link).exists() for link in links)
 
 
+FEW = """
+import dataclasses
+mnist = ann.load_dataset("mnist")
+few = {"train_images": mnist.train_images[:1500], "train_labels": mnist.train_labels[:1500]}
+ann.load_dataset = lambda name: dataclasses.replace(mnist, **few)
+"""
+
+
+def shortened(source):
+    """The code of a cell for few images and one epoch."""
+    source = source.replace("epochs=8", "epochs=1").replace("10_000", "300")
+    return source + FEW if "import ann\n" in source else source
+
+
+class Display:
+    """What IPython's display returns."""
+
+    def update(self, thing):
+        self.shown = shown(thing)
+
+
 @pytest.mark.slow
-def test_the_tutorial_runs(monkeypatch):
-    """With fewer images and epochs."""
+def test_the_tutorial_runs_on_every_device(backend, monkeypatch, capsys):
+    """The word that changes is that of the device."""
+    optional("matplotlib")
+    optional("tqdm")
+    monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", "18")
+    monkeypatch.setattr(ann, "load_dataset", ann.load_dataset)
+    monkeypatch.setitem(ACTIVATIONS, "softsign", None)
+    display = Display()
+    names = {"display": lambda thing, display_id: display, "chosen": backend}
+    for cell in json.loads(TUTORIAL.read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            code = shortened("".join(cell["source"])).replace('device = "cpu"', "device = chosen")
+            exec(compile(code, "tutorial.ipynb", "exec"), names)
+    pyplot().close("all")
+    assert len(texts(display.shown, "svg")) == 1
+    assert names["three"].backend is backend
+    assert "together: " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_in_a_kernel(monkeypatch):
+    """Cell by cell, as a reader runs it."""
     nbclient, nbformat = optional("nbclient"), optional("nbformat")
     optional("ipykernel")
-    monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", "18")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("MPLBACKEND", raising=False)  # of the tests
     notebook = nbformat.read(TUTORIAL, as_version=4)
     for cell in notebook.cells:
-        cell.source = cell.source.replace("epochs=8", "epochs=2").replace("10_000", "1_000")
-    notebook.cells[1].source += (
-        "\nimport dataclasses"
-        "\nmnist = ann.load_dataset('mnist')"
-        "\nfew = {'train_images': mnist.train_images[:5000], 'train_labels': mnist.train_labels[:5000]}"
-        "\nann.load_dataset = lambda name: dataclasses.replace(mnist, **few)"
-    )
+        cell.source = shortened(cell.source)
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": ROOT}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     html = [output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})]

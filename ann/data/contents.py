@@ -18,8 +18,8 @@ Progress = Callable[[str, int, int, str], object]
 
 MAX_CLASSES = 256
 _TEST = 7  # without test images, every seventh image becomes one: as many as in MNIST
-# SHA-256 of its test labels
-_FASHION_LABELS = "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9"
+# SHA-256 of the test labels of Fashion-MNIST
+FASHION_LABELS = "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9"
 
 
 class Part(NamedTuple):
@@ -77,7 +77,7 @@ def check_contents(source: str, contents: Contents) -> Checked:
     if train.images.shape[1:] != test.images.shape[1:]:
         sizes = f"{_size(train.images)} pixels, test images {_size(test.images)}"
         raise DataFileError(f"{source}: training images are {sizes}")
-    if hashlib.sha256(test.labels.tobytes()).hexdigest() == _FASHION_LABELS:
+    if hashlib.sha256(test.labels.tobytes()).hexdigest() == FASHION_LABELS:
         classes = SOURCES["fashion-mnist"].classes
     arrays = (train.images, train.labels, test.images, test.labels)
     for array in arrays:

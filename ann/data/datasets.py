@@ -18,7 +18,7 @@ from ann.validation import classes_of, host_array
 
 _MOST_CLASSES = 2**16  # that are counted: with labels from 0 to 10^9, a network is not possible
 _SHOWN = 20  # images, in a notebook
-_CHECKOUT_DATA = Path(__file__).resolve().parents[2] / "data"
+CHECKOUT_DATA = Path(__file__).resolve().parents[2] / "data"
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +117,7 @@ def _folder_of(name: str, progress: Progress | None) -> Path:
     from ann.data.download import cache_folder, download  # slow to import, and rarely needed
 
     files = SOURCES[name].files
-    folders = [_CHECKOUT_DATA / name, *([_CHECKOUT_DATA] if name == "mnist" else [])]
+    folders = [CHECKOUT_DATA / name, *([CHECKOUT_DATA] if name == "mnist" else [])]
     for folder in folders:
         if all(os.path.isfile(folder / file) for file in files):
             return folder

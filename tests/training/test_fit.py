@@ -8,6 +8,7 @@ import pytest
 
 import ann
 from ann.training.step import Step
+from support import optional
 from support.digits import write_mnist_like
 from support.networks import REGULARIZED, network_of
 
@@ -207,7 +208,9 @@ def test_validation_images_of_other_classes_than_the_rest(backend, dataset, rows
             trained(
                 backend,
                 many,
-                dataclasses.replace(SMALL, epochs=1, committee=2, validation=validation),
+                dataclasses.replace(
+                    SMALL, epochs=1, batch_size=500, committee=2, validation=validation
+                ),
             )
         assert len(caught) == 1 and caught[0].filename == trained.__code__.co_filename
 
@@ -603,6 +606,7 @@ def test_an_interrupted_first_step_changes_nothing(dataset, fields, monkeypatch)
 
 
 def test_the_progress_bar(dataset, capsys):
+    optional("tqdm")
     _, reports = trained(
         ann.get_backend("cpu"), dataset, SMALL, callbacks=[ann.ProgressBar(SMALL, dataset)]
     )
