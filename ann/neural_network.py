@@ -13,7 +13,13 @@ from typing import Any
 
 from ann.backends.base import Array, Backend
 from ann.backends.select import get_backend
-from ann.errors import ModelFileError, TrainingWarning, printable, printable_path
+from ann.errors import (
+    ModelFileError,
+    TrainingWarning,
+    printable,
+    printable_path,
+    printable_text,
+)
 from ann.files import model_file, self_test
 from ann.files.atomic import write_atomically
 from ann.files.model_file import read_model
@@ -94,7 +100,8 @@ class NeuralNetwork(SetOnce):
             biases (O,).
         input_shape: of an image: (I,), or (channels, height, width) for a first layer for pictures.
         input_dim, output_dim: the numbers of inputs and outputs.
-        recipe: the hyperparameters of its training, as a plain dict, or None.
+        recipe: the hyperparameters of its training, as a plain dict, or None. "classes" in it are
+            the names of the classes, if these are not numbers.
         self_test_images: (M, I) host array of at most 16 uint8 images. A model file stores them
             with the network's outputs, and loading it checks that the outputs are still the same.
             None: random images. ``fit`` sets the first training images.
@@ -155,6 +162,13 @@ class NeuralNetwork(SetOnce):
                     (array[member, ...] if self.committee > 1 else array)[...] = self._upload(
                         values
                     )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """A name for each output: that of its class in the training data, or its number."""
+        given = (self.recipe or {}).get("classes")
+        names = list(map(printable_text, given)) if isinstance(given, (list, tuple)) else []
+        return (*names, *map(str, range(len(names), self.output_dim)))[: self.output_dim]
 
     @property
     def layer_list(self) -> list[dict[str, Any]]:

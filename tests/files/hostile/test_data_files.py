@@ -14,6 +14,8 @@ import zlib
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import ann
 from hostile.harness import assert_refused, little_cost
@@ -448,3 +450,29 @@ def test_class_names_of_parquet(tmp_path, names):
     for part in ("train", "test"):
         parquet.write_table(table, tmp_path / f"{part}.parquet")
     assert ann.load_dataset(tmp_path).classes == tuple("01234567")
+
+
+STARTS = [
+    b"",
+    b"PK\3\4",
+    b"\x80\2",
+    b"\x80\4(",
+    b"PAR1",
+    b"MATLAB 5.0 ",
+    b"label,a\n1,",
+    b"1,2\n",
+    b"\0\0\x08\3",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(start=st.sampled_from(STARTS), rest=st.binary(max_size=60), zipped=st.booleans())
+def test_any_bytes(tmp_path_factory, start, rest, zipped):
+    path = tmp_path_factory.mktemp("any") / "train.data"
+    path.write_bytes(gzip.compress(start + rest) if zipped else start + rest)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # there are no test images
+            ann.load_dataset(path)
+    except ann.DataFileError as error:
+        text = str(error)
+        assert text.startswith(f"{path}: ") and text.isprintable() and len(text) < 600
