@@ -408,8 +408,9 @@ class NeuralNetwork(SetOnce):
         with self.backend.ignore_overflow():  # the mean of large numbers may overflow
             self.warned = bool(images.max() > _UNSCALED and images.mean() > _STANDARD)
         if self.warned:
-            text = f"{name}: inputs reach {images.max():g} but should lie between 0 and 1: divide pixels by 255"
-            warnings.warn(text, TrainingWarning, stacklevel=stacklevel)
+            text = f"{name}: inputs reach {images.max():g} but should lie between 0 and 1"
+            advice = "divide pixels by 255, and standardise other inputs"
+            warnings.warn(f"{text}: {advice}", TrainingWarning, stacklevel=stacklevel)
 
     def _logits(
         self, images: Any, upload: Callable[[Any], Array] = lambda images: images
