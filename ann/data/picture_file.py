@@ -1,8 +1,10 @@
 """Reads a picture file of any common format as grey values. Needs Pillow: the extra ``picture``."""
 
 import io
+import math
 import os
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,11 +27,24 @@ def read_picture(path: str | os.PathLike[str], side: int = 256) -> np.ndarray:
         DataFileError: it is missing, damaged, too large or not a picture.
         ImportError: Pillow is not installed.
     """
-    return read_with_size(path, side)[0]
+    return _read(path, lambda size: side)[0]
 
 
-def read_with_size(path: str | os.PathLike[str], side: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """What ``read_picture`` returns, and the width and height before the picture was reduced."""
+def read_with_size(path: str | os.PathLike[str], pixels: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """What ``read_picture`` returns, but reduced to at most this number of pixels; and the width and
+    height that the picture had before.
+    """
+    return _read(path, lambda size: longer_side(size, pixels))
+
+
+def longer_side(size: tuple[int, int], pixels: int) -> int:
+    """The longer side of a picture of this shape that has this number of pixels."""
+    return max(1, round(math.sqrt(pixels * max(size) / max(1, min(size)))))
+
+
+def _read(
+    path: str | os.PathLike[str], side_for: Callable[[tuple[int, int]], int]
+) -> tuple[np.ndarray, tuple[int, int]]:
     image_module, operations = _pillow("PIL.Image"), _pillow("PIL.ImageOps")
     name = printable_path(path)
     try:
@@ -41,7 +56,7 @@ def read_with_size(path: str | os.PathLike[str], side: int) -> tuple[np.ndarray,
             warnings.simplefilter("ignore")  # Pillow's, about what is handled here
             with image_module.open(io.BytesIO(data), formats=_FORMATS) as picture:
                 size = picture.size  # which draft() changes
-                grey = _grey(image_module, operations, picture, side)
+                grey = _grey(image_module, operations, picture, side_for(size))
                 turned = picture.getexif().get(_ORIENTATION, 1) >= 5
                 return grey, size[::-1] if turned else size
     except image_module.UnidentifiedImageError:
