@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from ann.training.callback import Callback
     from ann.training.checkpointer import Checkpoints
     from ann.training.fit import fit
+    from ann.training.progress_bar import ProgressBar
     from ann.training.recipe import Recipe
-    from ann.training.report import EpochReport
+    from ann.training.report import EpochReport, EpochReports
 
 __all__ = [
     "AnnError",
@@ -43,8 +44,10 @@ __all__ = [
     "DeviceError",
     "DivergenceError",
     "EpochReport",
+    "EpochReports",
     "ModelFileError",
     "NeuralNetwork",
+    "ProgressBar",
     "Reading",
     "Recipe",
     "TrainingWarning",
@@ -70,8 +73,10 @@ _MODULES = {
     "Callback": "training.callback",
     "Checkpoints": "training.checkpointer",
     "fit": "training.fit",
+    "ProgressBar": "training.progress_bar",
     "Recipe": "training.recipe",
     "EpochReport": "training.report",
+    "EpochReports": "training.report",
 }
 
 

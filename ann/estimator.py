@@ -1,9 +1,13 @@
-"""The network as a scikit-learn classifier, for its pipelines, grid searches and cross-validation,
-also on a GPU. It needs the extra ``sklearn``, so it must be imported explicitly: ``import
-ann.estimator``.
+"""The network as a scikit-learn classifier and regressor, for its pipelines, grid searches and
+cross-validation, also on a GPU. They need the extra ``sklearn``, so they must be imported
+explicitly: ``import ann.estimator``.
 """
 
 import copy
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from inspect import Parameter, Signature
 from typing import Any, Self
@@ -12,13 +16,20 @@ import numpy as np
 
 from ann.data.datasets import Dataset
 from ann.data.distortion import DistortionStrengths
-from ann.neural_network import NeuralNetwork
+from ann.errors import TrainingWarning
+from ann.neural_network import NeuralNetwork, probabilities
+from ann.optim.registry import CLASSES
+from ann.training.callback import Callback
 from ann.training.fit import fit
+from ann.training.incremental import Progress, fit_epoch
 from ann.training.recipe import Recipe
-from ann.validation import check_weights
+from ann.training.report import EpochReport
+from ann.validation import check_count, check_flag, check_number, check_weights
 
 try:
-    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    from sklearn.metrics import accuracy_score, r2_score
+    from sklearn.model_selection import train_test_split
     from sklearn.utils import check_random_state, column_or_1d
     from sklearn.utils.multiclass import check_classification_targets, type_of_target
     from sklearn.utils.validation import check_is_fitted, validate_data
@@ -26,69 +37,80 @@ except ModuleNotFoundError:
     raise ImportError("ann.estimator needs scikit-learn: pip install -e '.[sklearn]'") from None
 
 
-# Hyperparameters that inputs other than images do not have, or that ``fit`` chooses
-_LEFT_OUT = {*("loss", "output_activation"), *(field.name for field in fields(DistortionStrengths))}
-_NOT_IN_RECIPE = {"device": "cpu", "dtype": None, "random_state": None}
-_DEFAULTS = {field.name: field.default for field in fields(Recipe) if field.name not in _LEFT_OUT}
-_DEFAULTS |= {"activation": "relu", "batch_size": 50, "epochs": 100, **_NOT_IN_RECIPE}
+# Fields of ``Recipe`` that inputs other than images do not have, or that are other parameters here
+_LEFT_OUT = {
+    *("hidden", "loss", "output_activation", "validation", "early_stopping"),
+    *(field.name for field in fields(DistortionStrengths)),
+}
+_RECIPE = {field.name: field.default for field in fields(Recipe) if field.name not in _LEFT_OUT}
+_RECIPE |= {"activation": "relu", "batch_size": 50, "epochs": 100}
+# Few samples mean few steps, in which the default weight decay would do next to nothing. With this
+# product of the learning rate, the steps and weight decay, weights shrink to about a third, as the
+# linear schedule halves the mean learning rate. But no weight can grow beyond 1 / weight decay, as
+# steps are about as long as the learning rate. Tuned on small data sets of scikit-learn.
+_SHRINKING, _MOST_DECAY = 2.0, 1.0
+_OWN = {
+    "early_stopping": False,
+    "validation_fraction": 0.1,
+    "n_iter_no_change": 10,
+    "tol": 1e-4,
+    "warm_start": False,
+    "verbose": False,
+    "device": "cpu",
+    "dtype": None,
+    "random_state": None,
+}
+# The name in an error of ``ann.fit`` or ``Recipe`` -> the name here
+_OUR_NAMES = {
+    "hidden": "hidden_layer_sizes",
+    "train_images": "X",
+    "train_labels": "y",
+    "weights": "sample_weight",
+}
 
 
-def _parameter(name: str, default: Any) -> Parameter:
-    positional = name in ("self", "hidden")
-    kind = Parameter.POSITIONAL_OR_KEYWORD if positional else Parameter.KEYWORD_ONLY
-    return Parameter(name, kind, default=default)
+def _constructor(*left_out: str) -> Any:
+    """An ``__init__`` with all parameters except for these. scikit-learn reads its signature."""
+    own = {name: value for name, value in (_RECIPE | _OWN).items() if name not in left_out}
+    first = [
+        Parameter("self", Parameter.POSITIONAL_OR_KEYWORD),
+        Parameter("hidden_layer_sizes", Parameter.POSITIONAL_OR_KEYWORD, default=(100,)),
+    ]
+    others = [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in own.items()]
+    signature = Signature([*first, *others])
+
+    def __init__(self: Any, *hidden_layer_sizes: Any, **parameters: Any) -> None:  # noqa: N807
+        bound = signature.bind(self, *hidden_layer_sizes, **parameters)
+        bound.apply_defaults()
+        del bound.arguments["self"]
+        self.__dict__.update(bound.arguments)  # unchanged, as scikit-learn requires
+
+    __init__.__signature__ = signature  # type: ignore[attr-defined]
+    return __init__
 
 
-_ARGUMENTS = {"self": Parameter.empty, **_DEFAULTS}
-_SIGNATURE = Signature([_parameter(name, default) for name, default in _ARGUMENTS.items()])
-# the name of an argument in an error of ``ann.fit`` -> its name here
-_OUR_NAMES = {"train_images": "X", "train_labels": "y", "weights": "sample_weight"}
+class _Perceptron(BaseEstimator):  # type: ignore[misc]
+    """What the classifier and the regressor share. They define the targets of the network."""
 
+    _loss: str
 
-class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A multilayer perceptron with scikit-learn's interface.
+    @property
+    def coefs_(self) -> list[np.ndarray]:
+        return [weight for weight, _ in self.network_.weights_and_biases()]
 
-    Outputs are probabilities: a softmax for exclusive classes, and sigmoids if a sample may have
-    several labels. Inputs are floats and are not changed; scale them so that most lie between -1
-    and 1 (with ``sklearn.preprocessing.StandardScaler``, or ``X / 255`` for pixels).
-
-    Args:
-        device: "cpu", "gpu" or "auto", as in ``NeuralNetwork``.
-        dtype: "float32" or "float64", which takes more than twice as long; None: float32 if X is
-            float32, otherwise float64, as elsewhere in scikit-learn.
-        random_state: an int, a ``numpy.random.RandomState``, or None for a new network each time.
-        batch_size: the most samples in a step; fewer if X has fewer.
-        validation: the number of randomly chosen samples that ``early_stopping`` watches. They are
-            not trained on, and their weights are ignored.
-        hidden: the hidden layers, the only positional argument: widths and, if samples are the
-            pixels of square pictures, layers such as "conv16x5" and "pool2" before them.
-        parameters: the above, and the other fields of ``Recipe`` except for the loss, the output
-            activation and distortions. Defaults are a ``Recipe``'s, except for 100 epochs, batches
-            of 50 samples and the activation "relu".
-
-    Attributes:
-        classes_: (C,) the labels, sorted; probabilities have this order.
-        n_features_in_: I.
-        n_iter_: the number of epochs.
-        loss_curve_: the mean loss of each epoch.
-        loss_: the last of them.
-        network_: the trained ``NeuralNetwork``, which can be saved.
-    """
-
-    def __init__(self, *hidden: Any, **parameters: Any) -> None:
-        arguments = _SIGNATURE.bind(self, *hidden, **parameters)
-        arguments.apply_defaults()
-        del arguments.arguments["self"]
-        self.__dict__.update(arguments.arguments)  # unchanged, as scikit-learn requires
-
-    __init__.__signature__ = _SIGNATURE  # type: ignore[attr-defined]  # read by scikit-learn
+    @property
+    def intercepts_(self) -> list[np.ndarray]:
+        return [bias for _, bias in self.network_.weights_and_biases()]
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train a new network. If training fails, the estimator does not change.
+        """Train a new network or, with ``warm_start``, the network of the last call.
+
+        If training fails, the estimator does not change. Ctrl-C ends training with a warning, and
+        the network remains as it is then.
 
         Args:
             X: (N, I) numbers, dense or sparse.
-            y: (N,) labels of any type, or (N, C) rows of 0 and 1 if a sample may have several.
+            y: the targets; see the class.
             sample_weight: (N,) weights of the samples; None or one number: all have the same.
 
         Raises:
@@ -103,45 +125,229 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
         """Train and set all fitted attributes, or only some of them if it fails."""
-        known = isinstance(self.dtype, str) and self.dtype in ("float32", "float64")
-        if not (known or self.dtype is None):
+        again = check_flag("warm_start", self.warm_start) and hasattr(self, "network_")
+        X, targets, weights, seed = self._checked(X, y, sample_weight, again, known=again)
+        if again and targets.ndim == 1 and len(np.unique(targets)) < self._output_dim():
+            raise ValueError(f"y: warm_start needs samples of all classes, {self.classes_}")
+        rows, held_out = self._split(targets, seed)
+        recipe = self._recipe(len(rows))
+        network = self._network(X, recipe, seed, again)
+        watch = _Watch(network, self.n_iter_no_change, self.tol, verbose=bool(self.verbose))
+        if len(held_out):
+            images, expected = X[held_out], targets[held_out]
+            counted = None if weights is None else weights[held_out]
+            watch.score = lambda: self._score(expected, network.apply(images), counted)
+            X, targets = X[rows], targets[rows]
+            weights = None if weights is None else weights[rows]
+        dataset = Dataset(X, targets, X[:0], targets[:0])  # no test images
+        network.warn_of_unscaled("X", X, stacklevel=4)
+        try:
+            with _our_names():
+                fit(network, dataset, recipe, [watch], weights=weights)
+        except KeyboardInterrupt:
+            watch.at_end()
+            text = f"training was interrupted after {len(watch.losses)} of {recipe.epochs} epochs"
+            warnings.warn(f"{text}; the network is kept", TrainingWarning, stacklevel=3)
+        self._finish(network, watch.losses)
+        self.validation_scores_ = watch.scores if watch.score else None
+        self.best_validation_score_ = watch.best if watch.score else None
+        self._progress = Progress()
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+        """Train for an epoch, and set all fitted attributes, or only some of them if it fails."""
+        if self.early_stopping:
+            raise ValueError("early_stopping: partial_fit does not support it")
+        again = hasattr(self, "network_")
+        known = again or hasattr(self, "classes_")
+        X, targets, weights, seed = self._checked(X, y, sample_weight, again, known)
+        recipe = self._recipe(len(X), incremental=True)
+        network = self._network(X, recipe, seed, again)
+        progress = copy.copy(self._progress) if again else Progress()
+        network.warn_of_unscaled("X", X, stacklevel=4)
+        with _our_names():
+            dataset = Dataset(X, targets, X[:0], targets[:0])
+            loss = fit_epoch(network, dataset, recipe, progress, weights)
+        self._finish(network, [*(self.loss_curve_ if again else []), loss])
+        if self.verbose:
+            print(f"epoch {self.n_iter_}  loss {loss:.4f}")
+        self.validation_scores_ = self.best_validation_score_ = None
+        self._progress = progress
+
+    def _finish(self, network: NeuralNetwork, losses: list[float]) -> None:
+        network.warned = True  # about the scale of inputs
+        self.network_ = network
+        self.loss_curve_, self.n_iter_ = losses, len(losses)
+        self.loss_ = losses[-1] if losses else math.nan
+
+    def _checked(
+        self, X: Any, y: Any, sample_weight: Any, again: bool, known: bool
+    ) -> tuple[Any, ...]:
+        """Arrays for ``ann.fit``: inputs, targets, weights; and a seed."""
+        if not (self.dtype is None or self.dtype in ("float32", "float64")):
             raise ValueError(f"dtype: expected 'float32', 'float64' or None, got {self.dtype!r}")
         dtypes = [np.float64, np.float32] if self.dtype is None else self.dtype
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=dtypes, multi_output=True)
-        images, targets, weights = _dense(X), self._targets(y), None
+        if again:
+            dtypes = self.network_.dtype_name
+        X, y = validate_data(
+            *(self, X, y),
+            accept_sparse="csr",
+            dtype=dtypes,
+            reset=not again,
+            multi_output=True,
+            y_numeric=self._loss == "quadratic",
+        )
+        weights = None
         if sample_weight is not None:
             given = np.asarray(sample_weight, dtype=np.float64)
-            given = np.full(len(images), given) if given.ndim == 0 else given
-            weights = check_weights("sample_weight", given, len(images))
+            given = np.full(X.shape[0], given) if given.ndim == 0 else given
+            weights = check_weights("sample_weight", given, X.shape[0])
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        recipe = self._recipe(len(images))
-        if recipe.validation:  # samples may be sorted
-            order = np.random.default_rng(seed).permutation(len(images))
-            images, targets = images[order], targets[order]
-            weights = None if weights is None else weights[order]
-        layers = recipe.layer_list(images.shape[1], len(self.classes_))
-        dtype = images.dtype.name
-        network = NeuralNetwork(
-            layers, recipe.loss, self.device, seed, dtype, committee=recipe.committee
+        return _dense(X), self._targets(y, weights, known), weights, seed
+
+    def _split(self, targets: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """The indices of the samples to train on, and of the validation samples."""
+        rows = np.arange(len(targets))
+        if not check_flag("early_stopping", self.early_stopping):
+            return rows, rows[:0]
+        share = check_number("validation_fraction", self.validation_fraction, above=0, below=1)
+        labels = targets if targets.ndim == 1 else None
+        rows, held_out = train_test_split(rows, test_size=share, stratify=labels, random_state=seed)
+        if len(held_out) < 2:
+            raise ValueError(
+                f"validation_fraction: {share:g} of {len(targets)} samples is less than 2 samples"
+            )
+        if labels is not None and len(np.unique(labels[rows])) < len(np.unique(labels)):
+            raise ValueError(f"validation_fraction: {share:g} leaves no sample of some class")
+        return rows, held_out
+
+    def _recipe(self, count: int, incremental: bool = False) -> Recipe:
+        """The recipe for this many samples."""
+        fields = {name: value for name, value in self.get_params().items() if name in _RECIPE}
+        sizes = self.hidden_layer_sizes
+        single = isinstance(sizes, (int, np.integer, str)) and not isinstance(sizes, bool)
+        fields["hidden"] = (sizes,) if single else sizes
+        if incremental:
+            fields["schedule"] = "constant"
+        with _our_names():
+            recipe = Recipe(**fields, loss=self._loss, output_activation=self._output_activation())
+            # Default rates follow the full batch size: a duplicated sample equals a doubled weight
+            recipe = replace(recipe, batch_size=max(1, min(recipe.batch_size, count)))
+        decays = CLASSES[recipe.optimizer].decoupled_decay and recipe.weight_decay > 0
+        if decays and self.weight_decay is None and not incremental:
+            steps = -(-count // recipe.batch_size) * recipe.epochs
+            enough = min(_SHRINKING / (recipe.learning_rate * steps), _MOST_DECAY)
+            recipe = replace(recipe, weight_decay=max(recipe.weight_decay, enough))
+        return recipe
+
+    def _network(self, X: np.ndarray, recipe: Recipe, seed: int, again: bool) -> NeuralNetwork:
+        """A new network, or a copy of the last one."""
+        with _our_names():
+            layers = recipe.layer_list(X.shape[1], self._output_dim())
+        if again:
+            old = self.network_
+            if (layers, recipe.committee) != (old.layer_list, old.committee):
+                raise ValueError(
+                    "the layers of the network have changed since the last call: to begin with a "
+                    "new network, use fit and warm_start=False"
+                )
+            network = copy.deepcopy(old)
+            network.warned = True
+            return network
+        return NeuralNetwork(
+            layers, recipe.loss, self.device, seed, X.dtype.name, committee=recipe.committee
         )
-        dataset = Dataset(images, targets, images[:0], targets[:0])  # no test images
-        network.warn_of_unscaled("X", images, stacklevel=4)
-        try:
-            reports = fit(network, dataset, recipe, weights=weights)
-        except ValueError as error:
-            name, colon, rest = str(error).partition(": ")
-            raise ValueError(f"{_OUR_NAMES.get(name, name)}{colon}{rest}") from None
-        self.network_ = network
-        self.loss_curve_ = [report.loss for report in reports]
-        self.loss_, self.n_iter_ = self.loss_curve_[-1], len(reports)
+
+    def _apply(self, X: Any) -> np.ndarray:
+        """X (N, I) -> the network's outputs (N, O)."""
+        check_is_fitted(self)
+        dtype = self.network_.dtype_name
+        X = validate_data(self, X, accept_sparse="csr", dtype=dtype, reset=False)
+        return np.asarray(self.network_.apply(_dense(X)))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
+    """A multilayer perceptron with scikit-learn's interface.
+
+    Outputs are probabilities: a softmax for exclusive classes, and sigmoids if a sample may have
+    several labels. y holds labels (N,) of any type, or rows (N, C) of 0 and 1 if a sample may have
+    several. Inputs are floats and are not changed; scale them so that most lie between -1 and 1
+    (with ``sklearn.preprocessing.StandardScaler``, or ``X / 255`` for pixels).
+
+    Args:
+        hidden_layer_sizes: the hidden layers, the only positional argument: a width, or several.
+            If samples are the pixels of square pictures, layers such as "conv16x5" and "pool2" may
+            come before them.
+        batch_size: the most samples in a step; fewer if X has fewer.
+        early_stopping: whether to use a share of the samples as validation samples. They are not
+            trained on; the network of the epoch with the best score on them is kept, the last one
+            of equally good epochs.
+        validation_fraction: this share. All classes have the same share, unless a sample may have
+            several labels.
+        n_iter_no_change: training ends after this many epochs in which the validation score (with
+            ``early_stopping``) or the training loss has not improved by more than ``tol``;
+            ``math.inf``: never.
+        warm_start: whether ``fit`` continues from the network of the last call.
+        verbose: whether to print a line for each epoch.
+        device: "cpu", "gpu" or "auto", as in ``NeuralNetwork``.
+        dtype: "float32" or "float64", which takes more than twice as long; None: float32 if X is
+            float32, otherwise float64, as elsewhere in scikit-learn.
+        random_state: an int, a ``numpy.random.RandomState``, or None for a new network each time.
+        parameters: the above, and the other fields of ``Recipe`` except for the loss, the output
+            activation, the number of validation images and distortions. Defaults are a
+            ``Recipe``'s, except for 100 epochs, batches of 50 samples and the activation "relu".
+
+    Attributes:
+        classes_: (C,) the labels, sorted; probabilities have this order.
+        coefs_, intercepts_: copies of the weights (I, O) and biases (O,) of each layer. In a
+            committee of K networks, they have one more axis, the first.
+        n_features_in_: I.
+        n_iter_: the number of epochs.
+        loss_curve_: the mean loss of each epoch.
+        loss_: the last of them.
+        validation_scores_: with ``early_stopping``, the score after each epoch, otherwise None.
+        best_validation_score_: the best of them, or None.
+        network_: the trained ``NeuralNetwork``, which can be saved.
+    """
+
+    classes_: np.ndarray
+    __init__ = _constructor()
+    _loss = "cross-entropy"
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+        """Train for one epoch on these samples, with a constant learning rate.
+
+        Args:
+            X: as for ``fit``.
+            y: as for ``fit``.
+            sample_weight: as for ``fit``.
+            classes: all labels that y has in any call. Only the first call needs them.
+
+        Raises:
+            ValueError, DeviceError, DivergenceError: as for ``fit``.
+        """
+        fitted = copy.copy(self)
+        if classes is not None:
+            classes = np.unique(classes)
+            if not np.array_equal(classes, getattr(self, "classes_", classes)):
+                raise ValueError(
+                    f"classes: they were {self.classes_} before, and are {classes} now"
+                )
+            fitted.classes_ = classes
+        elif not hasattr(self, "classes_"):
+            raise ValueError("classes: the first call to partial_fit needs all labels")
+        fitted._partial_fit(X, y, sample_weight)
+        self.__dict__ = fitted.__dict__
+        return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """X (N, I) -> probabilities (N, C), in the order of ``classes_``."""
-        check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=self.network_.dtype_name, reset=False)
-        self.network_.warned = True  # ``fit`` has checked the scale of inputs
-        outputs: np.ndarray = self.network_.apply(_dense(X))
-        return outputs if self._several else outputs / outputs.sum(axis=1, keepdims=True)
+        outputs = self._apply(X)
+        return outputs if self._several else probabilities(outputs)
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """The logarithms of ``predict_proba``."""
@@ -150,36 +356,181 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> np.ndarray:
         """X (N, I) -> the most probable label (N,) of each sample, or rows (N, C) of 0 and 1."""
-        probabilities = self.predict_proba(X)
+        outputs = self._apply(X)
         if self._several:
-            return (probabilities > 0.5).astype(int)
-        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
+            return (outputs > 0.5).astype(int)
+        return np.asarray(self.classes_[outputs.argmax(axis=1)])
 
-    def _targets(self, y: Any) -> np.ndarray:
+    def _targets(self, y: Any, weights: np.ndarray | None, known: bool) -> np.ndarray:
         """Labels -> what ``ann.fit`` takes: indices into ``classes_``, or rows."""
         check_classification_targets(y)
         self._several = type_of_target(y) == "multilabel-indicator"
         if self._several:
             rows = _dense(y)
-            self.classes_ = np.arange(rows.shape[1])
+            if not known:
+                self.classes_ = np.arange(rows.shape[1])
             return rows
-        self.classes_, indices = np.unique(column_or_1d(y, warn=True), return_inverse=True)
-        return np.asarray(indices)
+        labels = column_or_1d(y, warn=True)
+        if not known:
+            self.classes_ = np.unique(labels)
+        if len(others := np.setdiff1d(labels, self.classes_)):
+            raise ValueError(f"y: the classes were {self.classes_} before, and {others} is new")
+        return np.asarray(np.searchsorted(self.classes_, labels))
 
-    def _recipe(self, count: int) -> Recipe:
-        """The recipe for this many samples."""
-        fields = {
-            name: value for name, value in self.get_params().items() if name not in _NOT_IN_RECIPE
-        }
-        recipe = Recipe(**fields, output_activation="sigmoid" if self._several else "softmax")
-        # Default rates follow the full batch size: a duplicated sample equals a doubled weight
-        return replace(recipe, batch_size=max(1, min(recipe.batch_size, count - recipe.validation)))
+    def _output_dim(self) -> int:
+        return len(self.classes_)
+
+    def _output_activation(self) -> str:
+        return "sigmoid" if self._several else "softmax"
+
+    def _score(self, targets: np.ndarray, outputs: np.ndarray, weights: np.ndarray | None) -> float:
+        """The accuracy. If a sample has several labels, all must be right."""
+        labels = (outputs > 0.5).astype(int) if self._several else outputs.argmax(axis=1)
+        return float(accuracy_score(targets, labels, sample_weight=weights))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
-        tags.input_tags.sparse = True
         return tags
+
+
+class MLPRegressor(RegressorMixin, _Perceptron):  # type: ignore[misc]
+    """A multilayer perceptron that predicts numbers, with scikit-learn's interface.
+
+    The loss is quadratic, and the output layer linear. y holds one target (N,) or several (N, T).
+    Scale inputs as for ``MLPClassifier``. Targets of any size will do: the network is trained on
+    standardised targets, and its last layer is rescaled afterwards.
+
+    Args:
+        parameters: those of ``MLPClassifier``, without ``label_smoothing``.
+
+    Attributes:
+        loss_curve_: the mean loss of each epoch, for standardised targets. ``tol`` refers to it.
+        validation_scores_: with ``early_stopping``, R^2 after each epoch, otherwise None.
+        others: as in ``MLPClassifier``; there is no ``classes_``.
+    """
+
+    __init__ = _constructor("label_smoothing")
+    _loss = "quadratic"
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train for one epoch on these samples, with a constant learning rate.
+
+        The first call standardises the targets for all calls. Arguments and errors: see ``fit``.
+        """
+        fitted = copy.copy(self)
+        fitted._partial_fit(X, y, sample_weight)
+        self.__dict__ = fitted.__dict__
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """X (N, I) -> targets (N,) or (N, T)."""
+        outputs = self._apply(X)
+        return outputs[:, 0] if self._one else outputs
+
+    def _targets(self, y: Any, weights: np.ndarray | None, known: bool) -> np.ndarray:
+        """Standardised targets (N, T)."""
+        rows = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        if not known:
+            self._one = np.ndim(y) == 1
+            weights = weights if weights is not None and weights.any() else None
+            self._mean = np.average(rows, axis=0, weights=weights)
+            deviation = np.sqrt(np.average((rows - self._mean) ** 2, axis=0, weights=weights))
+            constant = deviation <= 1e-9 * np.abs(self._mean)  # up to rounding
+            self._scale = np.where(constant, 1.0, deviation)
+        elif rows.shape[1] != self._output_dim():
+            raise ValueError(f"y: expected {self._output_dim()} targets, got {rows.shape[1]}")
+        return np.asarray((rows - self._mean) / self._scale)
+
+    def _output_dim(self) -> int:
+        return len(self._mean)
+
+    def _output_activation(self) -> str:
+        return "identity"
+
+    def _score(self, targets: np.ndarray, outputs: np.ndarray, weights: np.ndarray | None) -> float:
+        return float(r2_score(targets, outputs, sample_weight=weights))
+
+    def _network(self, X: np.ndarray, recipe: Recipe, seed: int, again: bool) -> NeuralNetwork:
+        network = super()._network(X, recipe, seed, again)
+        if again:
+            _rescale(network, 1.0 / self._scale, -self._mean / self._scale)
+        return network
+
+    def _finish(self, network: NeuralNetwork, losses: list[float]) -> None:
+        _rescale(network, self._scale, self._mean)
+        super()._finish(network, losses)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+class _Watch(Callback):
+    """Records losses and scores, prints them, stops training, and keeps the best network.
+
+    Attributes:
+        score: scores the network on validation samples; None: the training loss decides.
+        losses, scores: of each epoch.
+        best: the best score, or the smallest loss with a minus sign.
+    """
+
+    def __init__(self, network: NeuralNetwork, patience: Any, tol: Any, verbose: bool) -> None:
+        forever = isinstance(patience, float) and patience == math.inf
+        self._patience = (
+            patience if forever else check_count("n_iter_no_change", patience, at_least=1)
+        )
+        self._tol = check_number("tol", tol, at_least=0)
+        self._network, self._verbose = network, verbose
+        self._parameters: Any = None  # of the best epoch
+        self._waited = 0
+        self.score: Callable[[], float] | None = None
+        self.losses: list[float] = []
+        self.scores: list[float] = []
+        self.best = -math.inf
+
+    def after_epoch(self, report: EpochReport) -> bool:
+        self.losses.append(report.loss)
+        value, text = -report.loss, str(report)
+        if self.score:
+            value = self.score()
+            self.scores.append(value)
+            text += f"  validation score {value:.4f}"
+        if self._verbose:
+            print(text)
+        self._waited = 0 if value > self.best + self._tol else self._waited + 1
+        if value >= self.best:
+            self.best = value
+            if self.score:
+                self._parameters = self._network.backend.xp.asarray(
+                    self._network.parameters, copy=True
+                )
+        return self._waited >= self._patience
+
+    def at_end(self) -> None:
+        if self._parameters is not None:
+            self._network.parameters[...] = self._parameters
+
+
+@contextmanager
+def _our_names() -> Iterator[None]:
+    """In errors, give arguments the names that they have here."""
+    try:
+        yield
+    except ValueError as error:
+        name, colon, rest = str(error).partition(": ")
+        raise ValueError(f"{_OUR_NAMES.get(name, name)}{colon}{rest}") from None
+
+
+def _rescale(network: NeuralNetwork, factors: np.ndarray, shifts: np.ndarray) -> None:
+    """Multiply the outputs of a linear last layer by factors (O,), and add shifts (O,)."""
+    last: Any = network.network.layers[-1]
+    factors, shifts = (
+        network.backend.from_host(row.astype(network.dtype_name)) for row in (factors, shifts)
+    )
+    last.weight[...] = last.weight * factors
+    last.bias[...] = last.bias * factors + shifts
 
 
 def _dense(array: Any) -> np.ndarray:

@@ -3,6 +3,7 @@ be saved and pickled. The mathematics is in ``nn.network``.
 """
 
 import copy
+import html
 import math
 import os
 import warnings
@@ -17,6 +18,7 @@ from ann.files import model_file, self_test
 from ann.files.atomic import write_atomically
 from ann.files.model_file import read_model
 from ann.files.model_schema import max_self_test_images
+from ann.nn.convolution import size_text
 from ann.nn.layer_list import (
     build_layers,
     check_layer_list,
@@ -25,6 +27,7 @@ from ann.nn.layer_list import (
     widths,
     without_arrays,
 )
+from ann.nn.layers import ActivationLayer
 from ann.nn.losses import get_loss
 from ann.nn.network import PIXEL_SCALE, Network, fill_inputs, size_of
 from ann.nn.rng import generator
@@ -43,6 +46,7 @@ from ann.validation import (
 _UNSCALED, _STANDARD = 16.0, 1.0
 SELF_TEST_IMAGES = 16  # stored in a model file, at most
 CHUNK = 1000  # images in a forward pass, at most, to limit memory
+_TINY = 1e-38  # smaller probabilities are raised to this before they are divided by their sum
 _NUMBERS = 2**22  # outputs of a layer in a forward pass, at most, unless one image has more
 
 
@@ -87,6 +91,7 @@ class NeuralNetwork(SetOnce):
         network: the mathematics: layers, loss and gradients.
         parameters: (..., P) device vector: first all weights (I, O), layer by layer, then all
             biases (O,).
+        input_shape: of an image: (I,), or (channels, height, width) for a first layer for pictures.
         input_dim, output_dim: the numbers of inputs and outputs.
         recipe: the hyperparameters of its training, as a plain dict, or None.
         self_test_images: (M, I) host array of at most 16 uint8 images. A model file stores them
@@ -128,7 +133,8 @@ class NeuralNetwork(SetOnce):
         self.warned = False
         self.backend = get_backend(device)
         xp = self.backend.xp
-        self.input_dim = math.prod(input_shape(self._layer_list))
+        self.input_shape = input_shape(self._layer_list)
+        self.input_dim = math.prod(self.input_shape)
         self.output_dim: int = self._layer_list[-1]["output_dim"]
         new_layers = build_layers(self._layer_list)
         shape = (*(() if self.committee == 1 else (self.committee,)), size_of(new_layers))
@@ -159,12 +165,27 @@ class NeuralNetwork(SetOnce):
             f"{text} {layer['activation']}" if "activation" in layer else text
             for text, layer in zip(texts, self._layer_list, strict=True)
         )
-        name = (
-            f"committee of {self.committee} NeuralNetworks"
-            if self.committee > 1
-            else "NeuralNetwork"
-        )
-        return f"<{name} {inputs} -> {row}, {self.loss_name}, on {self.backend.name}>"
+        return f"<{self._name} {inputs} -> {row}, {self.loss_name}, on {self.backend.name}>"
+
+    @property
+    def _name(self) -> str:
+        one = self.committee == 1
+        return "NeuralNetwork" if one else f"committee of {self.committee} NeuralNetworks"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: a table of the layers."""
+        inputs, *texts = describe_layers(self._layer_list)
+        rows = [("layer", "outputs", "activation", "parameters"), ("inputs", inputs, "", "")]
+        layers = [layer for layer in self.network.layers if not isinstance(layer, ActivationLayer)]
+        for text, spec, layer in zip(texts, self._layer_list, layers, strict=True):
+            name = "dense" if "type" not in spec else text
+            activation, parameters = spec.get("activation", ""), f"{size_of([layer]):,}"
+            rows.append((name, size_text(layer.output_shape), activation, parameters))
+        lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
+        lines[0] = lines[0].replace("td>", "th>")
+        count = f"{'' if self.committee == 1 else f'{self.committee} x '}{size_of(layers):,}"
+        title = f"{self._name}: {count} parameters, loss {self.loss_name}, on {self.backend.name}"
+        return f"<p>{title}</p><table><tr>{'</tr><tr>'.join(lines)}</tr></table>"
 
     @property
     def chunk(self) -> int:
@@ -205,7 +226,7 @@ class NeuralNetwork(SetOnce):
                 value.
         """
         learning_rate = check_number("learning_rate", learning_rate, above=0)
-        images = check_images("X", X, self.input_dim, self.dtype_name)
+        images = check_images("X", X, self.input_shape, self.dtype_name)
         targets = check_targets("Y", Y, len(images), self.output_dim, self.network.loss.targets)
         self.warn_of_unscaled("X", images)
         with self.backend.ignore_overflow():
@@ -216,7 +237,7 @@ class NeuralNetwork(SetOnce):
 
     def apply(self, X: Any) -> Any:
         """Outputs (N, O), a host array, for images X as in ``train_batch``. Thread-safe."""
-        images = check_images("X", X, self.input_dim, self.dtype_name)
+        images = check_images("X", X, self.input_shape, self.dtype_name)
         self.warn_of_unscaled("X", images)
         outputs = self.backend.xp.empty((len(images), self.output_dim), dtype=self.network.dtype)
         network = self.network.with_own_arrays()
@@ -231,13 +252,20 @@ class NeuralNetwork(SetOnce):
         """The label with the largest output, a host array (N,), for X as in ``train_batch``."""
         return self.apply(X).argmax(axis=-1)
 
+    def predict_proba(self, X: Any) -> Any:
+        """Probabilities (N, O) that sum to 1, a host array, for X as in ``train_batch``.
+
+        They are the outputs, divided by their sum; see ``probabilities``.
+        """
+        return probabilities(self.apply(X))
+
     def evaluate(self, X: Any, Y: Any) -> Evaluation:
         """Loss and accuracy on images X and labels Y, both as in ``train_batch``.
 
         If target rows are not one-hot, an image is right if each output is above 0.5 exactly where
         its target is.
         """
-        images = check_images("X", X, self.input_dim, self.dtype_name)
+        images = check_images("X", X, self.input_shape, self.dtype_name)
         labels = host_array("Y", Y)
         targets = check_targets(
             "Y", labels, len(images), self.output_dim, self.network.loss.targets
@@ -319,7 +347,7 @@ class NeuralNetwork(SetOnce):
     @self_test_images.setter
     def self_test_images(self, images: Any) -> None:
         if images is not None:
-            images = check_images("self_test_images", images, self.input_dim)
+            images = check_images("self_test_images", images, self.input_shape)
             if images.dtype.name != "uint8" or len(images) > SELF_TEST_IMAGES:
                 raise ValueError(
                     f"self_test_images: expected at most {SELF_TEST_IMAGES} images of uint8 pixels"
@@ -380,6 +408,16 @@ class NeuralNetwork(SetOnce):
         x = room[: images.shape[0], :]
         fill_inputs(self.backend, images, out=x)
         return x
+
+
+def probabilities(outputs: Any) -> Any:
+    """Outputs (N, C) of any output activation -> rows that sum to 1, in the same order of size.
+
+    Each row is divided by its sum, after subtracting its least value if that is negative.
+    """
+    above = outputs - outputs.min(axis=1, keepdims=True).clip(max=0.0)
+    above = above.clip(min=_TINY)
+    return above / above.sum(axis=1, keepdims=True)
 
 
 def slices(count: int, size: int) -> Iterator[slice]:

@@ -31,13 +31,22 @@ class SetOnce:
         super().__setattr__(name, value)
 
 
-def check_images(name: str, images: Any, input_dim: int, dtype: str = "float32") -> np.ndarray:
-    """Images (N, input_dim) or (N, height, width) -> a host array (N, input_dim), N >= 1.
+def check_images(
+    name: str, images: Any, shape: tuple[int, ...], dtype: str = "float32"
+) -> np.ndarray:
+    """Images (N, I) or (N, height, width) -> a host array (N, I), N >= 1.
 
-    Raises ValueError unless they are uint8 pixels, or floats that are finite in this dtype.
+    ``shape`` is that of a network's input: (I,) for any pictures of I pixels, or (channels, height,
+    width). Raises ValueError unless they fit it and are uint8 pixels, or floats that are finite in
+    this dtype.
     """
-    array = host_array(name, images)
+    array, input_dim = host_array(name, images), math.prod(shape)
     if array.ndim == 3:
+        sides = array.shape[1:]
+        if len(shape) == 3 and shape != (1, *sides):
+            wanted = "x".join(map(str, shape if shape[0] > 1 else shape[1:]))
+            expected = f"images of {wanted} pixels, the input_shape of the network"
+            raise _wrong(name, expected, f"{sides[0]}x{sides[1]}")
         array = array.reshape(len(array), math.prod(array.shape[1:]))
     if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
         hint = "; convert pixels from 0 to 255 with astype('uint8'), others with astype('float32')"
@@ -47,8 +56,8 @@ def check_images(name: str, images: Any, input_dim: int, dtype: str = "float32")
     if array.ndim > 3 and math.prod(array.shape[1:]) == input_dim:
         hint = "; reshape images x with x.reshape(len(x), -1)"
     if array.ndim != 2 or array.shape[1] != input_dim or len(array) == 0:
-        shape = f"shape (N, {input_dim}) with N at least 1"
-        raise _wrong(name, shape, f"{np.shape(images)}{hint}")
+        expected = f"shape (N, {input_dim}) with N at least 1"
+        raise _wrong(name, expected, f"{np.shape(images)}{hint}")
     if array.dtype != np.uint8:
         _check_finite(name, array, dtype)
     return array

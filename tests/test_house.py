@@ -29,13 +29,13 @@ MAY_IMPORT = {
     "nn": "errors spelling validation backends",
     "optim": "spelling backends",
     "files": "errors backends nn",
-    "data": "errors validation backends nn.random_bits files.atomic",
+    "data": "errors validation backends nn.random_bits files.atomic files.pickle",
     "neural_network": "errors validation backends nn files",
     "committee": "neural_network",
     "training": "errors spelling validation _version backends nn optim files data neural_network",
     "analysis": "errors validation files.atomic backends nn data neural_network training",
     "export": "errors backends nn files data.catalog neural_network",
-    "estimator": "validation data neural_network training",
+    "estimator": "errors validation optim.registry data neural_network training",
     "cli": "errors spelling validation _version backends nn.layer_list files data neural_network committee training"
     " analysis",
     "__main__": "spelling cli",
@@ -62,7 +62,7 @@ DEVICE_CODE = (
 )
 ON_THE_HOST = {"nn.initializers", "nn.rng"}  # draw random numbers, the same for every device
 IMPORT_CUPY = {"backends.gpu", "training.mpi"}
-PRINT = {"cli"}
+PRINT = {"cli", "estimator"}  # the estimator only with verbose=True
 
 
 def module_of(path):

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from ann.errors import require
-from ann.neural_network import NeuralNetwork, slices
+from ann.neural_network import NeuralNetwork, probabilities, slices
 from ann.nn.convolution import Conv2D
 from ann.nn.network import PIXEL_SCALE
 from ann.validation import check_labels
@@ -18,15 +18,6 @@ _TINY = 1e-38  # smaller probabilities are raised to this before the logarithm
 _ASCENT, _STEP = 150, 0.25  # of an ideal input: the number of steps and their length
 _DARK, _FADE = 0.1, 0.01  # its initial pixels, and the fraction by which they fade in a step
 _ROWS = 10_000  # images compared at a time
-
-
-def probabilities(outputs: np.ndarray) -> np.ndarray:
-    """Outputs (N, C) of any output activation -> rows that sum to 1, in the same order of size.
-
-    Each row is divided by its sum, after subtracting its least value if that is negative.
-    """
-    above = np.maximum(outputs - np.minimum(outputs.min(axis=1, keepdims=True), 0), _TINY)
-    return np.asarray(above / above.sum(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True, eq=False)

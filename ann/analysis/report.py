@@ -196,7 +196,7 @@ def _member(tested: _Tested) -> str:
 
 def _ideal_inputs(tested: _Tested) -> Section:
     images = inspection.ideal_inputs(tested.network, _IDEAL_INPUTS)
-    shares = inspection.probabilities(tested.network.apply(images)).diagonal()
+    shares = tested.network.predict_proba(images).diagonal()
     named = zip(tested.names, shares, strict=False)
     captions = [f"{name}: {_percent(share)}" for name, share in named]
     brightest = images.max(axis=1, keepdims=True)

@@ -102,6 +102,22 @@ def _parts(rows: int, columns: int, inner: int) -> list[slice]:
     return [slice(*edge) for edge in itertools.pairwise(edges)]
 
 
+def prepare_product(
+    a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, beta: float
+) -> Call:
+    """One call that computes out = beta out + alpha (a @ b) for matrices, see ``prepare_matmul``.
+
+    Raises:
+        ValueError: BLAS cannot multiply these arrays.
+    """
+    if by_columns(out):  # (a b)^T = b^T a^T
+        a, b, out = b.T, a.T, out.T
+    library = _library()
+    if library is None or not all(map(row_step, (a, b, out))):
+        raise ValueError("BLAS cannot multiply these arrays")
+    return _product(library[_LETTERS[out.dtype.name] + "gemm"], a, b, out, alpha, beta)
+
+
 def _product(
     gemm: Any, a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, beta: float
 ) -> Call:

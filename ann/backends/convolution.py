@@ -1,83 +1,230 @@
-"""Prepares a convolution on the CPU as many small products of numbers that stay in the cache.
+"""Convolution on the CPU, as passes in bands of rows; see ``bands``.
 
 Copying all windows before one large product is simpler, but they take k^2 times the memory of the
-pictures, and writing and reading them takes longer than the product. With the images innermost in
-memory, one pixel (a, b) of the windows at all positions of a row is one long run of numbers in each
-channel. So these runs are multiplied where they lie. Products over very few channels would be slow;
-there, the windows of one row are copied.
+pictures, and writing and reading them takes longer than the product. So it is computed row by row,
+from numbers in the cache. The rows that the windows of one row cover are copied, with all channels
+below each other. As the images are innermost in memory, pixels (all a, b) of all these windows are
+then one matrix, without another copy, and k products are enough for the row. With few channels, or
+steps between windows, the windows of the row are copied, and multiplied in one product.
 
-Shapes as in ``Backend.convolve``. Each function returns lists of calls; the lists may run at the
-same time.
+Shapes as in ``Backend.convolve``.
 """
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 
-from ann.backends.blas import Call, prepare_matmul, processors
+from ann.backends.bands import Band, Calls, Pass
+from ann.backends.blas import prepare_product
 from ann.backends.windows import windows_of
 
-Calls = list[Call]
+_FEW = 24  # channels times k; with fewer, the windows of a row are copied
+# OpenBLAS rearranges the factors of a product with more multiplications, or more results if both
+# factors have long rows. For a small product, this takes longer than it saves.
+_MULTIPLICATIONS, _RESULTS = 1_000_000, 1_200
+_WIDTH = 1024  # columns of results that stay in the first cache
+_PER_NUMBER = 8  # multiplications in the time of an operation on one number
 
-FEW = 8  # channels; with fewer, the windows of a row are copied
-_PRODUCT = 1_000_000  # multiplications; for more, OpenBLAS rearranges its arguments first
-SHARED = 4_000_000  # multiplications; fewer are not divided among processors
 
-
-def prepare_convolution(
-    pictures: np.ndarray, weight: np.ndarray, stride: int, out: np.ndarray
-) -> list[Calls]:
+def convolution(pictures: np.ndarray, weight: np.ndarray, stride: int, out: np.ndarray) -> Pass:
     """out = W^T windows."""
-    lists: list[Calls] = []
-    for x, w, y in _members(out, pictures, weight):
-        for rows in _shares(y.shape[1], y, w):
+
+    def start(_: int) -> tuple[Calls, Band, Calls]:
+        first: Calls = []
+        members = []
+        for x, w, y in _members(out, pictures, weight):
+            windows = _Windows(x, w, y, stride)
+            order = windows.order(w)
+            matrices = np.empty_like(np.moveaxis(order, -1, 1), order="C")
+            first.append(partial(np.copyto, np.moveaxis(matrices, 1, -1), order))
+            members.append((windows, np.reshape(matrices, (*matrices.shape[:2], -1)), y))
+
+        def band(rows: range) -> Calls:
             calls: Calls = []
-            for factor, seen, place, is_first in _terms(x, w, y, stride, rows, calls):
-                calls += _product(factor.T, seen, place, 0.0 if is_first else 1.0)
-            lists.append(calls)
-    return lists
+            for windows, matrices, y in members:
+                for i in rows:
+                    copies, seen = windows.of_row(i)
+                    calls += copies
+                    for number, (matrix, pixels) in enumerate(zip(matrices, seen, strict=True)):
+                        calls += _product(matrix, pixels, _row(y, i), float(number > 0))
+            return calls
+
+        return first, band, []
+
+    work = weight[..., 0].size * out.size // _PER_NUMBER
+    return Pass(start, out.shape[-3], [], [out], [pictures, weight], work)
 
 
-def prepare_weight_gradient(
+def weight_gradient(
     pictures: np.ndarray, dy: np.ndarray, stride: int, out: np.ndarray, beta: float
-) -> tuple[list[Calls], Calls]:
-    """out = beta out + windows dy^T. The last calls follow when the lists are done."""
-    lists: list[Calls] = []
-    last: Calls = []
-    for x, d, dw in _members(out, pictures, dy):
-        factor = np.asarray(beta, dtype=dw.dtype)
-        last.append(partial(np.multiply, dw, factor, dw) if beta else partial(dw.fill, 0))
-        for rows in _shares(d.shape[1], d, dw):
-            own = np.zeros_like(dw)
-            calls: Calls = [partial(own.fill, 0)]
-            for factor, seen, place, _ in _terms(x, own, d, stride, rows, calls):
-                calls += _product(seen, place.T, factor, 1.0)
-            lists.append(calls)
-            last.append(partial(np.add, dw, own, dw))
-    return lists, last
+) -> Pass:
+    """out = beta out + windows dy^T."""
 
+    def start(share: int) -> tuple[Calls, Band, Calls]:
+        first: Calls = []
+        last: Calls = []
+        members = []
+        for x, d, dw in _members(out, pictures, dy):
+            windows = _Windows(x, dw, d, stride)
+            order = windows.order(dw)
+            own = np.empty_like(order, order="C")
+            first.append(partial(own.fill, 0))
+            last += _added(own, order, beta if share == 0 else 1.0)
+            members.append((windows, np.reshape(own, (len(own), -1, own.shape[-1])), d))
 
-def prepare_input_gradient(
-    weight: np.ndarray, dy: np.ndarray, stride: int, out: np.ndarray
-) -> list[Calls]:
-    """out = the sum of W dy over the windows that contain a pixel."""
-    lists: list[Calls] = []
-    for w, d, dx in _members(out, weight, dy):
-        for rows in _shares(dx.shape[1], d, w):
+        def band(rows: range) -> Calls:
             calls: Calls = []
-            for row in rows:
-                calls.append(partial(dx[:, row].fill, 0))
-                for a in range(w.shape[1]):
-                    i, rest = divmod(row - a, stride)
-                    if rest or not 0 <= i < d.shape[1]:
-                        continue
-                    for seen, place in _pieces(dx, d[:, i], w, stride):
-                        for b in range(w.shape[2]):
-                            calls += _product(w[:, a, b], place, seen(row, b), 1.0)
-            lists.append(calls)
-    return lists
+            for windows, matrices, d in members:
+                for i in rows:
+                    copies, seen = windows.of_row(i)
+                    calls += copies
+                    for matrix, pixels in zip(matrices, seen, strict=True):
+                        calls += _product(pixels, _row(d, i).T, matrix, 1.0)
+            return calls
+
+        return first, band, last
+
+    work = out[..., 0].size * dy.size // _PER_NUMBER
+    return Pass(start, dy.shape[-3], [dy], [], [pictures], work, results=[out])
+
+
+def row_product(
+    row: np.ndarray, pictures: np.ndarray, out: np.ndarray, alpha: float, beta: float
+) -> Pass:
+    """out = beta out + alpha row p^T, for row (1, H W N), out (..., 1, C), and a matrix p that is the
+    pictures (..., C, H, W, N) seen as (..., C, H W N).
+    """
+    length = pictures.shape[-2] * pictures.shape[-1]
+
+    def start(share: int) -> tuple[Calls, Band, Calls]:
+        first: Calls = []
+        last: Calls = []
+        members = []
+        for index in np.ndindex(out.shape[:-2]):
+            own = np.empty_like(out[index], order="C")
+            first.append(partial(own.fill, 0))
+            last += _added(own, out[index], beta if share == 0 else 1.0)
+            members.append((pictures[index], own))
+
+        def band(rows: range) -> Calls:
+            part = row[:, rows.start * length : rows.stop * length]
+            calls: Calls = []
+            for p, own in members:
+                matrix = np.reshape(p[:, rows.start : rows.stop], (len(p), -1), copy=False)
+                calls += _product(part, matrix.T, own, 1.0, alpha)
+            return calls
+
+        return first, band, last
+
+    work = 2 * pictures.size
+    return Pass(start, pictures.shape[-3], [pictures], [], [row], work, results=[out])
+
+
+def input_gradient(weight: np.ndarray, dy: np.ndarray, stride: int, out: np.ndarray) -> Pass:
+    """out = the sum of W dy over the windows that contain a pixel."""
+
+    def start(_: int) -> tuple[Calls, Band, Calls]:
+        first: Calls = []
+        members = []
+        for w, d, dx in _members(out, weight, dy):
+            order = np.transpose(w, (2, 0, 1, 3))[:, :, ::-1]  # as rows of dx see those of dy
+            matrices = np.empty_like(order, order="C")
+            first.append(partial(np.copyto, matrices, order))
+            matrices = np.reshape(matrices, (*matrices.shape[:2], -1))
+            members.append((_Rows(d), matrices, dx))
+
+        def band(rows: range) -> Calls:
+            calls: Calls = []
+            for below, matrices, dx in members:
+                for row in rows:
+                    calls += _input_row(row, below, matrices, dx, stride)
+            return calls
+
+        return first, band, []
+
+    work = weight[..., 0].size * dy.size // _PER_NUMBER
+    return Pass(start, out.shape[-3], [], [out], [weight, dy], work)
+
+
+def _input_row(
+    row: int, below: "_Rows", matrices: np.ndarray, dx: np.ndarray, stride: int
+) -> Calls:
+    """Calls that compute a row of dx. ``matrices`` (k, C, k F) are W for each column of a window;
+    its rows are in reverse.
+    """
+    kernel = len(matrices)
+    height, filters, columns, count = below.tall.shape
+    start, stop = max(0, -(-(row - kernel + 1) // stride)), min(row // stride + 1, height)
+    calls: Calls = [partial(dx[:, row].fill, 0), *below.copies(start, stop)]
+    length = max(stop - start, 0) if stride == 1 else 1  # rows of dy in a product
+    for i in range(start, stop, length or 1):
+        skipped = (kernel - 1 - (row - i * stride)) * filters
+        for b, matrix in enumerate(matrices):
+            factor = matrix[:, skipped : skipped + length * filters]
+            seen = below.matrix(i, length)
+            if stride == 1:
+                calls += _product(
+                    factor, seen, _row(dx, row)[:, b * count :][:, : seen.shape[1]], 1.0
+                )
+                continue
+            for j in range(columns):
+                place = _row(dx, row)[:, (j * stride + b) * count :][:, :count]
+                calls += _product(factor, seen[:, j * count :][:, :count], place, 1.0)
+    return calls
+
+
+class _Rows:
+    """Copies of the rows of pictures, each with all channels below each other.
+
+    Attributes:
+        tall: the copies (H, C, W, N).
+    """
+
+    def __init__(self, x: np.ndarray) -> None:
+        self._rows = np.moveaxis(x, 1, 0)
+        self.tall = np.empty_like(self._rows, order="C")
+        self._copied = 0
+
+    def copies(self, start: int, stop: int) -> Calls:
+        """The calls that copy these rows, but not rows that have been copied."""
+        start, self._copied = max(start, self._copied), max(stop, self._copied)
+        if start >= stop:
+            return []
+        return [partial(np.copyto, self.tall[start:stop], self._rows[start:stop])]
+
+    def matrix(self, start: int, count: int) -> np.ndarray:
+        """The copies of some rows as a matrix (count C, W N)."""
+        rows = self.tall[start : start + count]
+        return np.reshape(rows, (rows.shape[0] * rows.shape[1], -1), copy=False)
+
+
+class _Windows:
+    """The windows of pictures x that give a row of y, as one or several matrices."""
+
+    def __init__(self, x: np.ndarray, w: np.ndarray, y: np.ndarray, stride: int) -> None:
+        channels, kernel, _, _ = w.shape
+        self._x, self._kernel, self._stride, self._columns = x, kernel, stride, y.shape[2]
+        self._is_copied = stride > 1 or channels * kernel < _FEW
+        if self._is_copied:
+            self._room = np.empty((channels, kernel, kernel, 1, *y.shape[2:]), dtype=x.dtype)
+        else:
+            self._rows = _Rows(x)
+
+    def order(self, w: np.ndarray) -> np.ndarray:
+        """W with a first axis for the matrices, then axes as the rows of a matrix: a view."""
+        return w[None] if self._is_copied else np.transpose(w, (2, 1, 0, 3))
+
+    def of_row(self, i: int) -> tuple[Calls, Iterator[np.ndarray]]:
+        """Calls that copy what row i of y sees, and the matrices (pixels, columns N)."""
+        if self._is_copied:
+            windows = windows_of(np, self._x[:, i * self._stride :], self._stride, like=self._room)
+            matrix = np.reshape(self._room, (-1, self._columns * self._x.shape[-1]), copy=False)
+            return [partial(np.copyto, self._room, windows)], iter([matrix])
+        copies = self._rows.copies(i, i + self._kernel)
+        pixels, count = self._rows.matrix(i, self._kernel), self._x.shape[-1]
+        ranges = ((b * count, (b + self._columns) * count) for b in range(self._kernel))
+        return copies, (pixels[:, slice(*edges)] for edges in ranges)
 
 
 def _members(out: np.ndarray, *arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
@@ -87,67 +234,28 @@ def _members(out: np.ndarray, *arrays: np.ndarray) -> Iterator[tuple[np.ndarray,
     return (tuple(array[index] for array in (*wide, out)) for index in np.ndindex(leading))
 
 
-def _shares(rows: int, y: np.ndarray, weight: np.ndarray) -> list[range]:
-    """The rows in as many parts as there are processors, or in one if there is little to do."""
-    parts = min(processors(), rows) if weight.size * y[0].size > SHARED else 1
-    edges = [rows * number // parts for number in range(parts + 1)]
-    return [range(*edge) for edge in itertools.pairwise(edges)]
+def _row(pictures: np.ndarray, i: int) -> np.ndarray:
+    """A row of pictures as a matrix (C, W N)."""
+    return np.reshape(pictures[:, i], (len(pictures), -1), copy=False)
 
 
-def _terms(
-    x: np.ndarray, w: np.ndarray, y: np.ndarray, stride: int, rows: range, calls: Calls
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, bool]]:
-    """The products of y = W^T windows in these rows of y: a part of W, pixels of windows, a part of
-    y, and whether it is the first for this part of y. Calls that copy the pixels join ``calls``.
-    """
-    channels, kernel, _, filters = w.shape
-    if channels >= FEW:
-        for i in rows:
-            for seen, place in _pieces(x, y[:, i], w, stride):
-                for a, b in np.ndindex(kernel, kernel):
-                    yield w[:, a, b], seen(i * stride + a, b), place, a == b == 0
-        return
-    room = np.empty((channels, kernel, kernel, 1, *y.shape[2:]), dtype=x.dtype)
-    columns = np.reshape(room, (channels * kernel * kernel, -1))
-    matrix = np.reshape(w, (-1, filters), copy=False)
-    for i in rows:
-        windows = windows_of(np, x[:, i * stride :], stride, like=room)
-        calls.append(partial(np.copyto, room, windows))
-        place = np.reshape(y[:, i], (filters, -1), copy=False)
-        for part in _parts(columns.shape[1], w.size):
-            yield matrix, columns[:, part], place[:, part], True
+def _added(array: np.ndarray, out: np.ndarray, beta: float) -> Calls:
+    """out = beta out + array."""
+    if beta == 0.0:
+        return [partial(np.copyto, out, array)]
+    factor = np.asarray(beta, dtype=out.dtype)
+    scaling = [] if beta == 1.0 else [partial(np.multiply, out, factor, out)]
+    return [*scaling, partial(np.add, out, array, out)]
 
 
-def _pieces(
-    x: np.ndarray, y: np.ndarray, w: np.ndarray, stride: int
-) -> Iterator[tuple[Callable[[int, int], np.ndarray], np.ndarray]]:
-    """Matrices (F, numbers) that make up a row of y, each with a function of the row of x and the
-    column of the windows: the matrix (C, numbers) of the pixels seen there.
-    """
-    channels, _, _, filters = w.shape
-    columns, count = y.shape[1:]
-    pictures = np.reshape(x, (*x.shape[:2], -1), copy=False)
-    outputs = np.reshape(y, (filters, -1), copy=False)
-    runs = [(0, columns)] if stride == 1 else [(j, 1) for j in range(columns)]
-    for j, length in runs:
-        for part in _parts(length * count, channels * filters):
-
-            def seen(row: int, b: int, j: int = j, part: slice = part) -> np.ndarray:
-                first = (b + j * stride) * count
-                return pictures[:, row, first + part.start : first + part.stop]
-
-            yield seen, outputs[:, j * count :][:, part]
-
-
-def _parts(columns: int, size: int) -> list[slice]:
-    """Slices of columns, which a matrix of this size multiplies in small products."""
-    count = min(-(-columns * size // _PRODUCT), columns)
-    edges = [columns * number // count for number in range(count + 1)]
-    return [slice(*edge) for edge in itertools.pairwise(edges)]
-
-
-def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray, beta: float) -> Calls:
-    calls = prepare_matmul(a, b, out, 1.0, beta)
-    if calls is None:
-        raise ValueError("BLAS cannot multiply these arrays")
-    return calls
+def _product(
+    a: np.ndarray, b: np.ndarray, out: np.ndarray, beta: float, alpha: float = 1.0
+) -> Calls:
+    """out = beta out + alpha a b, in products small enough for OpenBLAS to use the factors as they are."""
+    (rows, inner), columns = a.shape, b.shape[1]
+    most = min(_MULTIPLICATIONS // (rows * inner), _WIDTH)
+    if b.strides[0] < b.strides[1]:
+        most = min(most, _RESULTS // rows)
+    width = most // 64 * 64 or most // 4 * 4 or columns  # the kernels are faster on such numbers
+    parts = (slice(start, start + width) for start in range(0, columns, width))
+    return [prepare_product(a, b[:, part], out[:, part], alpha, beta) for part in parts]

@@ -25,11 +25,13 @@ def prepare(
     outs: Sequence[np.ndarray],
     spare: Sequence[np.ndarray] = (),
     parts: int = 1,
+    rooms: list[np.ndarray] | None = None,
 ) -> list[list[Call]]:
     """Calls that compute outs = function(np, *arguments), see ``Backend.elementwise``, in parts.
 
-    The parts may run at the same time. There is only one if elements depend on each other. Raises
-    an exception if the function cannot be traced.
+    The parts may run at the same time. There is only one if elements depend on each other.
+    ``rooms`` are arrays for results in between; new ones are added. Raises an exception if the
+    function cannot be traced.
     """
     tape, results = trace(function, *arguments)
     if len(results) != len(outs):
@@ -37,7 +39,7 @@ def prepare(
     if len(outs) > 1:
         results = tuple(_copied(tape, result) for result in results)
     if parts == 1 or not all(operation.by_element for operation in tape):
-        return [_Schedule(tape, results, outs, spare).calls]
+        return [_Schedule(tape, results, outs, spare, [] if rooms is None else rooms).calls]
     pieces = (_divided(arrays, parts, outs[0]) for arrays in (arguments, outs, spare))
     return [prepare(function, *piece)[0] for piece in zip(*pieces, strict=True)]
 
@@ -66,8 +68,10 @@ class _Schedule:
         results: Sequence[Any],
         outs: Sequence[np.ndarray],
         spare: Sequence[np.ndarray],
+        rooms: list[np.ndarray],
     ) -> None:
         self.calls: list[Call] = []
+        self._rooms = rooms
         self._results, self._outs = results, outs
         self._use(tape)
         self._use(_with_scaled_sums(tape, results, self._written_directly()))
@@ -78,7 +82,9 @@ class _Schedule:
         lent = [(out, end) for end, out in ends.items()]
         lent += [(array, len(self._tape)) for array in spare]
         starts = [self._first_write(array) for array, _ in lent]
-        free: list[tuple[np.ndarray, int]] = []  # with the operation until which it is free
+        free = [
+            (room, len(self._tape)) for room in rooms
+        ]  # with the operation until which it is free
         held: dict[Symbol, tuple[np.ndarray, int]] = {}
         for index, operation in enumerate(self._tape):
             free += [one for one, start in zip(lent, starts, strict=True) if start == index]
@@ -158,6 +164,7 @@ class _Schedule:
             in_time = last < end or (last == end < count and _in_place(self._tape[end]))
             if alike and in_time:
                 return free.pop(number)
+        self._rooms.append(new)
         return new, count
 
     def _array(self, symbol: Symbol) -> np.ndarray:
@@ -262,6 +269,11 @@ def _same(array: np.ndarray, other: np.ndarray) -> bool:
     """Whether they are the same numbers in the same memory."""
     left, right = ((one.ctypes.data, one.shape, one.strides, one.dtype) for one in (array, other))
     return left == right
+
+
+def by_element(function: Callable[..., Any], arguments: Sequence[Any]) -> bool:
+    """Whether each element of the results depends on one element of each argument."""
+    return all(operation.by_element for operation in trace(function, *arguments)[0])
 
 
 def _divided(arrays: Sequence[Any], parts: int, first: np.ndarray) -> list[tuple[Any, ...]]:

@@ -14,18 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from ann.backends.bands import SHARED, Bands, Pass
 from ann.backends.base import Array, Backend, Formula
 from ann.backends.blas import Call, available, one_thread, prepare_axpby, prepare_matmul, processors
-from ann.backends.convolution import (
-    prepare_convolution,
-    prepare_input_gradient,
-    prepare_weight_gradient,
-)
+from ann.backends.convolution import convolution, input_gradient, row_product, weight_gradient
 from ann.backends.elementwise import BY_NAME, prepare
 from ann.backends.windows import windows_of
 
-# Elementwise work on this many elements is split among processors; handing it over takes 0.1 ms
-SHARED = 500_000
 _CREATION = ("empty", "zeros", "ones", "arange", "asarray", "reshape")  # and empty_like, ...
 
 
@@ -34,18 +29,23 @@ class CpuRecorder(Backend):
 
     def __init__(self, description: str) -> None:
         super().__init__("cpu", _Namespace(), description)
-        self._owns_threads = False  # whether convolutions use this class's threads, not OpenBLAS's
 
     def compile(self, function: Callable[[], None]) -> Call:
         self.xp.calls = []
         try:
             function()
-            play = _play_with_own_threads if self._owns_threads else _play
+            self.xp.finish_bands()
+            play = _play_with_own_threads if self.xp.bands.are_used else _play
             return partial(play, tuple(self.xp.calls))
         finally:
             self.xp.calls = None
 
     def matmul(self, a: Array, b: Array, out: Array, alpha: float = 1.0, beta: float = 0.0) -> None:
+        shape = self.xp.bands.shape_of(b)
+        if shape and a.shape[-2] == 1 and b.shape[-1] == shape[-4] and available():
+            pictures = np.reshape(b.mT, shape, copy=False)
+            self.xp.add_pass(row_product(a, pictures, out, alpha, beta))
+            return
         calls = prepare_matmul(a, b, out, alpha, beta)
         if calls is None:
             super().matmul(a, b, out, alpha, beta)
@@ -65,7 +65,7 @@ class CpuRecorder(Backend):
 
     def convolve(self, pictures: Array, weight: Array, stride: int, out: Array) -> None:
         if available():
-            self._convolve(prepare_convolution(pictures, weight, stride, out))
+            self.xp.add_pass(convolution(pictures, weight, stride, out))
         else:
             super().convolve(pictures, weight, stride, out)
 
@@ -73,28 +73,15 @@ class CpuRecorder(Backend):
         self, pictures: Array, dy: Array, stride: int, out: Array, beta: float = 0.0
     ) -> None:
         if available():
-            parts, sums = prepare_weight_gradient(pictures, dy, stride, out, beta)
-            self._convolve(parts)
-            self.xp.run(*sums)
+            self.xp.add_pass(weight_gradient(pictures, dy, stride, out, beta))
         else:
             super().convolution_weights(pictures, dy, stride, out, beta)
 
     def convolution_inputs(self, weight: Array, dy: Array, stride: int, out: Array) -> None:
         if available():
-            self._convolve(prepare_input_gradient(weight, dy, stride, out))
+            self.xp.add_pass(input_gradient(weight, dy, stride, out))
         else:
             super().convolution_inputs(weight, dy, stride, out)
-
-    def _convolve(self, parts: list[list[Call]]) -> None:
-        self._owns_threads = True
-        self._run_together(parts)
-
-    def _run_together(self, parts: list[list[Call]]) -> None:
-        """Run lists of calls, each in its own thread."""
-        if len(parts) == 1:
-            self.xp.run(*parts[0])
-        else:
-            self.xp.run(partial(_play_together, *parts))
 
     def call(self, function: Callable[[], None]) -> None:
         self.xp.run(function)
@@ -105,8 +92,10 @@ class CpuRecorder(Backend):
             super().elementwise(function, *arrays, out=out)
             return
         outs = out if isinstance(out, tuple) else (out,)
+        if self.xp.add_elementwise(function, arrays, outs, spare):
+            return
         size = outs[0].size
-        if self._owns_threads:  # then no thread of OpenBLAS is in their way
+        if self.xp.bands.are_used:  # then no thread of OpenBLAS is in their way
             read = [array.size for array in arrays if isinstance(array, np.ndarray)]
             size = max(sum(read), sum(one.size for one in outs))
         parts = processors() if size >= SHARED else 1
@@ -114,30 +103,72 @@ class CpuRecorder(Backend):
             shares = prepare(function, arrays, outs, spare, parts)
         except Exception:  # if the function is wrong, the call below raises its error
             shares = [[partial(Backend("cpu", np).elementwise, function, *arrays, out=out)]]
-        self._run_together(shares)
+        self.xp.run_together(shares)
 
 
 class _Namespace:
-    """NumPy. If ``calls`` is a list, all calls that fill arrays are added to it."""
+    """NumPy. If ``calls`` is a list, all calls that fill arrays are added to it.
+
+    Passes over pictures wait in ``bands`` for others, until something else is called.
+    """
 
     def __init__(self) -> None:
         self.calls: list[Call] | None = None
+        self.bands = Bands()
 
     def run(self, *calls: Call) -> None:
+        self.finish_bands()
         for call in calls:
             call()
         if self.calls is not None:
             self.calls += calls
 
+    def run_together(self, parts: list[list[Call]]) -> None:
+        """Run lists of calls, each in its own thread."""
+        self.run(*parts[0] if len(parts) == 1 else [partial(_play_together, *parts)])
+
+    def add_pass(self, one: Pass) -> None:
+        """Make this pass over pictures, if possible together with those before and after it."""
+        if not self.bands.add(one):
+            self.finish_bands()
+            self.bands.add(one)
+        if self.calls is None:
+            self.finish_bands()
+
+    def add_elementwise(self, function: Formula, arrays: Any, outs: Any, spare: Any = ()) -> bool:
+        """Make this pass with ``add_pass`` if it is one over pictures; returns whether it is."""
+        one = (
+            self.bands.elementwise(function, arrays, outs, spare)
+            if self.calls is not None
+            else None
+        )
+        if one:
+            self.add_pass(one)
+        return one is not None
+
+    def finish_bands(self) -> None:
+        """Make the passes that wait."""
+        if self.bands:
+            parts, last = self.bands.take()
+            self.run_together(parts)
+            self.run(*last)
+
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(np, name)
         plain = not callable(attribute) or isinstance(attribute, type)
         if self.calls is None or plain or name.removesuffix("_like") in _CREATION:
+            if name == "asarray":  # it may copy what a pass that waits writes
+                self.finish_bands()
             return attribute
         return partial(self._call, attribute)
 
     def _call(self, function: Any, *arguments: Any, out: Any = None, **options: Any) -> Any:
         """Call the function, and record a call that writes its result to the same array."""
+        if isinstance(function, np.ufunc) and isinstance(out, np.ndarray) and not options:
+            formula = partial(_call_ufunc, function)
+            if self.add_elementwise(formula, arguments, (out,)):
+                return out
+        self.finish_bands()
         out = function(*arguments, **options) if out is None else out
         if not isinstance(out, np.ndarray):
             raise TypeError(
@@ -159,6 +190,10 @@ class _Namespace:
             call = partial(function, *arguments, **options, out=out)
         self.run(call)
         return out
+
+
+def _call_ufunc(function: np.ufunc, xp: Any, *arrays: Any) -> Any:
+    return function(*arrays)
 
 
 def _play(calls: Sequence[Call]) -> None:

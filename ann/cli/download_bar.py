@@ -1,4 +1,4 @@
-"""Loads a data set and shows its download: a bar on a terminal, elsewhere one line per file."""
+"""Loads a data set and shows what takes long: a bar on a terminal, elsewhere a line per download."""
 
 import os
 import sys
@@ -10,17 +10,17 @@ import ann
 from ann.cli.output import warn
 
 
-def load_dataset(folder_or_name: str | os.PathLike[str]) -> ann.Dataset:
-    """``ann.load_dataset``, with the progress of a download on standard error."""
+def load_dataset(source: str | os.PathLike[str]) -> ann.Dataset:
+    """``ann.load_dataset``, with the progress of downloading or reading on standard error."""
     terminal = sys.stderr.isatty()
     bars: dict[str, tqdm] = {}
 
-    def update(name: str, done: int, size: int) -> None:
-        """Show that ``done`` of ``size`` bytes of a file are there."""
+    def update(name: str, done: int, size: int, unit: str) -> None:
+        """Show that ``done`` of ``size`` bytes of a file, or pictures of a folder, are there."""
         if name not in bars:
-            if not terminal:
+            if not terminal and unit == "B":
                 warn(f"downloading {name}, {size / 1e6:.1f} MB")
-            options = {"unit": "B", "unit_scale": True, "leave": False, "disable": not terminal}
+            options = {"unit": unit, "unit_scale": True, "leave": False, "disable": not terminal}
             shown.close()  # the bar of the file before
             bars[name] = shown.enter_context(
                 tqdm(desc=name, total=size, file=sys.stderr, **options)
@@ -28,4 +28,4 @@ def load_dataset(folder_or_name: str | os.PathLike[str]) -> ann.Dataset:
         bars[name].update(done - bars[name].n)
 
     with ExitStack() as shown:
-        return ann.load_dataset(folder_or_name, update)
+        return ann.load_dataset(source, update)

@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 
-from ann.analysis.inspection import probabilities
 from ann.analysis.text_pictures import speaks_unicode, text_picture
+from ann.data.catalog import class_names
 from ann.data.datasets import Dataset
 from ann.neural_network import NeuralNetwork
 
@@ -34,13 +34,14 @@ def hardest_image(network: NeuralNetwork, dataset: Dataset, validation: int) -> 
     """
     images = dataset.train_images[-(validation or SAMPLE) :][:SAMPLE]
     labels = dataset.train_labels[-(validation or SAMPLE) :][:SAMPLE]
-    rows = probabilities(network.apply(images))
+    rows = network.predict_proba(images)
     answers = np.argsort(-rows, axis=1, kind="stable")[:, :_ANSWERS]
     most = np.take_along_axis(rows, answers, axis=1)
     hardest = int(np.argmin(most[:, 0] - most[:, 1]))
     kind = "validation" if validation else "training"
     text = [f"least certain of {len(images):,} {kind} images:"]
-    names = [dataset.classes[label] for label in answers[hardest]]
+    classes = class_names(dataset.classes, rows.shape[1])
+    names = [classes[label] for label in answers[hardest]]
     width = max(map(len, names))
     for name, share in zip(names, most[hardest].tolist(), strict=True):
         text.append(f"{name:>{width}} {_bar(share)} {100 * share:3.0f} %")

@@ -94,9 +94,9 @@ class Parser(argparse.ArgumentParser):
             "--data",
             type=data_set,
             default=DATA,
-            metavar="FOLDER",
-            help="a folder with the four IDX files, or the name of a data set to download: "
-            f"{', '.join(SOURCES)} (default: {_DEFAULT_DATA})",
+            metavar="PATH",
+            help="a file or folder with a data set in any format of data/README.md, or the name of "
+            f"one to download: {', '.join(SOURCES)} (default: {_DEFAULT_DATA})",
         )
         if model:
             self.add_model()
@@ -151,7 +151,7 @@ def _run(path: Path) -> None:
 
 
 def data_set(text: str) -> str | Path:
-    """An argparse type: the name of a data set, or a folder, such as ./mnist."""
+    """An argparse type: the name of a data set, or a path, such as ./mnist."""
     return text if text in SOURCES else user_path(text)
 
 

@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ann.data.catalog import SOURCES, Source
+from ann.data.contents import Progress
 from ann.errors import DataFileError, printable_path, printable_text, require
 from ann.files.atomic import Lock, sync_folder
 
 _TIMEOUT = 20.0  # seconds without a byte
 _SLOWEST, _WINDOW = 1000, 30.0  # slower mirrors are skipped: bytes per second, seconds
 _CHUNK = 2**16
-
-Progress = Callable[[str, int, int], object]
 
 
 class _MirrorError(Exception):
@@ -41,7 +40,7 @@ def download(name: str, folder: Path, progress: Progress | None = None) -> None:
     """Download those files of a named data set that are not in the folder, which may not exist yet.
 
     A second process that does the same waits for the first. ``progress`` is called with the name of
-    a file, the bytes received and its size.
+    a file, the bytes received, its size and "B".
 
     Raises:
         DataFileError: no mirror has one of the files, or it cannot be written.
@@ -89,7 +88,7 @@ def _download_from(
             if begun > size:
                 file.truncate(begun := 0)
             if progress:
-                progress(path.name, begun, size)
+                progress(path.name, begun, size, "B")
             try:
                 if begun < size:
                     _receive(address, file, begun, size, progress)
@@ -166,7 +165,7 @@ def _copy(
         file.write(chunk)
         done += len(chunk)
         if progress:
-            progress(Path(file.name).stem, done, size)
+            progress(Path(file.name).stem, done, size, "B")
         if (seconds := time.monotonic() - since) > _WINDOW:
             if done - before < _SLOWEST * seconds:
                 speed = (done - before) / seconds

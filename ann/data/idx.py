@@ -1,19 +1,26 @@
 """Files in the IDX format of the MNIST database: two zero bytes, a type (8: unsigned bytes), the
 number of dimensions, each dimension as a big-endian 32-bit number, then the bytes. They may be
-gzipped.
+gzipped. A data set is a folder with four of them.
 """
 
 import math
 import os
+import stat
 import struct
-import zlib
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 
+from ann.data.catalog import SOURCES
+from ann.data.contents import Contents, Part
+from ann.data.reading import MAX_BYTES, Unpacked, errors_about
 from ann.errors import DataFileError, printable_path
 from ann.files.atomic import read_regular
 
-_MAX_BYTES = 2**28  # of one unpacked file
+_STEMS = ("train-images", "train-labels", "t10k-images", "t10k-labels")
+# the folders in which torchvision keeps its data sets -> their names here
+_TORCHVISION = {"MNIST": "mnist", "FashionMNIST": "fashion-mnist", "KMNIST": "kmnist"}
 _GZIP = b"\x1f\x8b"
 # what a file in another format probably is, by its first bytes
 _OTHER_FORMATS = {
@@ -24,75 +31,82 @@ _OTHER_FORMATS = {
 }
 
 
+def is_idx_folder(path: Path, start: bytes) -> bool:
+    """Whether a folder has IDX files, or a subfolder in which torchvision keeps them."""
+    if start:
+        return False
+    names = [name.lower() for name in os.listdir(path)]
+    plain = (name for name in names if not name.startswith("emnist"))
+    return any(stem in name for name in plain for stem in _STEMS) or bool(_raw_folders(path))
+
+
+def read_idx_folder(folder: Path, progress: object = None) -> Contents:
+    """The four files of a folder."""
+    raw = _raw_folders(folder)
+    if len(raw) > 1:
+        names = ", ".join(printable_path(one.parent) for one in raw)
+        raise DataFileError(f"{printable_path(folder)}: several data sets; name one of {names}")
+    folder = raw[0] if raw else folder
+    known = _TORCHVISION.get(folder.parent.name) if raw else None
+    classes = SOURCES[known].classes if known else None
+    return Contents(_read_part(folder, "train"), _read_part(folder, "t10k"), classes)
+
+
+def _raw_folders(folder: Path) -> list[Path]:
+    """The folders with IDX files under a folder that was torchvision's ``root``."""
+    if (folder / "raw").is_dir():
+        return [folder / "raw"]
+    raw = [folder / name / "raw" for name in _TORCHVISION]
+    return [one for one in raw if one.is_dir()]
+
+
+def _read_part(folder: Path, prefix: str) -> Part:
+    """The training ("train") or test ("t10k") images and labels."""
+    images_path = find(folder, f"{prefix}-images", 3)
+    labels_path = find(folder, f"{prefix}-labels", 1)
+    return Part(printable_path(labels_path), read_idx(images_path, 3), read_idx(labels_path, 1))
+
+
+def find(folder: Path, stem: str, dimensions: int) -> Path:
+    """The path of one of the four files, in any spelling, directly in the folder first."""
+    names = [f"{stem}{dash}idx{dimensions}-ubyte{end}" for dash in "-." for end in (".gz", "")]
+    # a widely used archive unpacks each file into a subfolder with the same name
+    folders = (folder, *map(folder.joinpath, names))
+    for path in (place / name for place in folders for name in names):
+        try:
+            if not stat.S_ISDIR(os.stat(path).st_mode):
+                return path
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror}"
+            raise DataFileError(f"{printable_path(path)}: {reason}") from None
+    for path in map(folder.joinpath, names):
+        if path.is_symlink():
+            reason = f"this is a link to {os.readlink(path)!r}, which does not exist"
+            raise DataFileError(f"{printable_path(path)}: {reason}")
+    similar: list[str] = []
+    with suppress(OSError):  # the folder cannot be listed
+        found = sorted(os.listdir(folder))
+        similar = [name for name in found if stem in name.lower() and name not in names]
+    hint = f"; if {printable_path(similar[0])} is that file, rename it" if similar else ""
+    raise DataFileError(
+        f"{printable_path(folder)}: not a folder of MNIST files: it has no {names[0]} and no "
+        f"{', '.join(names[1:])}{hint}"
+    )
+
+
 def read_idx(path: str | os.PathLike[str], dimensions: int) -> np.ndarray:
     """The unsigned bytes in an IDX file, gzipped or not: a read-only array with so many axes.
 
     Raises:
         DataFileError: it is unreadable, or its header, length or checksum is wrong.
     """
-    name = printable_path(path)
-    try:
-        return _parse(_Unpacked(read_regular(path, _MAX_BYTES)), dimensions)
-    except OSError as error:
-        raise DataFileError(f"{name}: cannot be read: {error.strerror}") from None
-    except zlib.error as error:
-        reason = f"damaged gzip data: {error}; download the file again"
-        raise DataFileError(f"{name}: {reason}") from None
-    except ValueError as error:
-        raise DataFileError(f"{name}: {error}") from None
+    with errors_about(path):
+        return _parse(Unpacked(read_regular(path, MAX_BYTES)), dimensions)
 
 
-class _Unpacked:
-    """The contents of a file, unpacked if it is gzipped, in pieces of at most the requested size.
-
-    As in gunzip, several gzip members in a row are one file, and zeros after the last are padding.
-    """
-
-    _MEMBERS = 2**16  # a limit, since even empty ones take time
-    _BLOCK = 2**14  # bytes given to zlib at a time; it copies what follows a member's end
-
-    def __init__(self, data: bytes) -> None:
-        self._packed = memoryview(data)
-        self._members = 1
-        self._gzip = zlib.decompressobj(wbits=31) if self._at_member() else None  # 31: gzip format
-
-    def _at_member(self) -> bool:
-        return bytes(self._packed[:2]) == _GZIP
-
-    def read(self, count: int) -> bytes | memoryview:
-        """Up to ``count`` more bytes, fewer only at the end. Raises zlib.error if damaged."""
-        if self._gzip is None:
-            chunk, self._packed = self._packed[:count], self._packed[count:]
-            return chunk
-        chunks = []
-        while count:
-            if self._gzip.eof:
-                if not self._at_member():
-                    break
-                self._members += 1
-                if self._members > self._MEMBERS:
-                    raise zlib.error(f"more than {self._MEMBERS:,} members")
-                self._gzip = zlib.decompressobj(wbits=31)
-            block = self._packed[: self._BLOCK]
-            chunks.append(self._gzip.decompress(block, count))
-            count -= len(chunks[-1])
-            rest = self._gzip.unused_data if self._gzip.eof else self._gzip.unconsumed_tail
-            if len(rest) == len(block):
-                break
-            self._packed = self._packed[len(block) - len(rest) :]
-        return b"".join(chunks)
-
-    def check_end(self) -> None:
-        """Raise ValueError unless everything has been read and the last checksum was there."""
-        if self.read(1):
-            raise ValueError("bytes are left over after the data that its header promises")
-        if self._gzip is not None and not self._gzip.eof:
-            raise ValueError("truncated: the gzip checksum at its end is missing")
-        if bytes(self._packed).strip(b"\0"):
-            raise ValueError("bytes are left over after the gzip data")
-
-
-def _parse(unpacked: _Unpacked, dimensions: int) -> np.ndarray:
+def _parse(unpacked: Unpacked, dimensions: int) -> np.ndarray:
     length = 4 + 4 * dimensions
     header = unpacked.read(length)
     if not header:
@@ -110,8 +124,8 @@ def _parse(unpacked: _Unpacked, dimensions: int) -> np.ndarray:
         hint = "; images and labels are mixed up" if found in (1, 3) else ""
         raise ValueError(f"{found} dimensions, expected {dimensions}{hint}")
     size = math.prod(shape)
-    if not 0 < size <= _MAX_BYTES:  # before anything of that size is allocated
-        raise ValueError(f"dimensions {shape} are {size} bytes, expected 1 to {_MAX_BYTES}")
+    if not 0 < size <= MAX_BYTES:  # before anything of that size is allocated
+        raise ValueError(f"dimensions {shape} are {size} bytes, expected 1 to {MAX_BYTES}")
     body = unpacked.read(size)
     if len(body) < size:
         expected = f"expected {size} for dimensions {shape}"

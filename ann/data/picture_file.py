@@ -4,7 +4,6 @@ import io
 import math
 import os
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,20 +20,23 @@ _HEIF_BRANDS = b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 avif avi
 def read_picture(path: str | os.PathLike[str], side: int = 256) -> np.ndarray:
     """The grey values (h, w), uint8, of a picture file, reduced to at most this side.
 
+    If the red, green or blue values show the ink far better, such as that of a pale pen, they are
+    taken instead.
+
     Transparent parts become white, or black if the visible parts are light.
 
     Raises:
         DataFileError: it is missing, damaged, too large or not a picture.
         ImportError: Pillow is not installed.
     """
-    return _read(path, lambda size: side)[0]
+    return decode_picture(*_read(path), side)[0]
 
 
 def read_with_size(path: str | os.PathLike[str], pixels: int) -> tuple[np.ndarray, tuple[int, int]]:
     """What ``read_picture`` returns, but reduced to at most this number of pixels; and the width and
     height that the picture had before.
     """
-    return _read(path, lambda size: longer_side(size, pixels))
+    return decode_picture(*_read(path), pixels=pixels)
 
 
 def longer_side(size: tuple[int, int], pixels: int) -> int:
@@ -42,21 +44,34 @@ def longer_side(size: tuple[int, int], pixels: int) -> int:
     return max(1, round(math.sqrt(pixels * max(size) / max(1, min(size)))))
 
 
-def _read(
-    path: str | os.PathLike[str], side_for: Callable[[tuple[int, int]], int]
-) -> tuple[np.ndarray, tuple[int, int]]:
-    image_module, operations = _pillow("PIL.Image"), _pillow("PIL.ImageOps")
+def _read(path: str | os.PathLike[str]) -> tuple[bytes, str]:
+    """The contents of a picture file, and its name for error messages."""
     name = printable_path(path)
     try:
-        data = read_regular(path, _MAX_BYTES)
+        return read_regular(path, _MAX_BYTES), name
     except OSError as error:
         raise DataFileError(f"{name}: cannot be read: {error.strerror}") from None
+
+
+def decode_picture(
+    data: bytes, name: str, side: int = 256, *, pixels: int | None = None
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """The grey values of a picture file with these contents, and its width and height.
+
+    Args:
+        data: the contents.
+        name: error messages begin with it.
+        side: the picture is reduced to at most this side,
+        pixels: or, if this is given, to at most this number of pixels.
+    """
+    image_module, operations = _pillow("PIL.Image"), _pillow("PIL.ImageOps")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about what is handled here
             with image_module.open(io.BytesIO(data), formats=_FORMATS) as picture:
                 size = picture.size  # which draft() changes
-                grey = _grey(image_module, operations, picture, side_for(size))
+                side = longer_side(size, pixels) if pixels else side
+                grey = _grey(image_module, operations, picture, side)
                 turned = picture.getexif().get(_ORIENTATION, 1) >= 5
                 return grey, size[::-1] if turned else size
     except image_module.UnidentifiedImageError:
@@ -74,7 +89,7 @@ def _grey(image_module: Any, operations: Any, picture: Any, side: int) -> np.nda
     if picture.width * picture.height > _MAX_PIXELS:
         size = f"{picture.width} x {picture.height} pixels"
         raise ValueError(f"it has {size}; the limit is {_MAX_PIXELS:,}")
-    picture.draft("L", (2 * side, 2 * side))
+    picture.draft("RGB", (2 * side, 2 * side))
     picture = operations.exif_transpose(_smaller(image_module, picture, side))
     if picture.mode.startswith(("I", "F")):
         picture = _with_8_bits(image_module, picture)
@@ -83,9 +98,27 @@ def _grey(image_module: Any, operations: Any, picture: Any, side: int) -> np.nda
         colour = "black" if _is_light(np.asarray(picture)) else "white"
         paper = image_module.new("RGBA", picture.size, colour)
         picture = image_module.alpha_composite(paper, picture)
+    picture = picture.convert("RGB")
+    picture.thumbnail((side, side), image_module.Resampling.BOX)
+    return np.asarray(_with_most_contrast(image_module, picture), dtype=np.uint8)
+
+
+def _with_most_contrast(image_module: Any, picture: Any) -> Any:
+    """The grey values of a picture, or a channel that shows pale or coloured ink far better."""
     grey = picture.convert("L")
-    grey.thumbnail((side, side), image_module.Resampling.BOX)
-    return np.asarray(grey, dtype=np.uint8)
+    contrasts = [_contrast(image_module, band) for band in picture.split()]
+    best = int(np.argmax(contrasts))
+    if contrasts[best] > 1.5 * _contrast(image_module, grey):
+        return picture.getchannel(best)
+    return grey
+
+
+def _contrast(image_module: Any, band: Any) -> float:
+    """How much the most distinct pixels differ from their surroundings."""
+    coarse = band.resize((16, 16), image_module.Resampling.BOX)
+    surroundings = coarse.resize(band.size, image_module.Resampling.BILINEAR)
+    differences = np.asarray(band, dtype=np.int16) - np.asarray(surroundings, dtype=np.int16)
+    return float(np.percentile(np.abs(differences), 99.5))
 
 
 def reduced(grey: np.ndarray, side: int) -> np.ndarray:

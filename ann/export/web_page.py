@@ -17,7 +17,7 @@ from ann.export.formula import OPERATIONS, translate
 from ann.neural_network import NeuralNetwork
 from ann.nn.activations import get_activation
 from ann.nn.convolution import size_text
-from ann.nn.layer_list import describe_shape, input_shape
+from ann.nn.layer_list import describe_shape
 from ann.nn.layers import ActivationLayer
 from ann.nn.network import PIXEL_SCALE, size_of
 
@@ -37,7 +37,7 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
             translated into JavaScript.
     """
     side = math.isqrt(network.input_dim)
-    shape = input_shape(network.layer_list)
+    shape = network.input_shape
     if shape not in ((side * side,), (1, side, side)):
         found = f"{size_text(shape)} pixels"
         raise ValueError(f"a page needs a network for square images, and this one takes {found}")
@@ -73,7 +73,7 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
 def _layers(network: NeuralNetwork) -> list[dict[str, Any]]:
     """The layer list with types, shapes, and the position of each layer's first parameter."""
     layers: list[dict[str, Any]] = []
-    shape, start = input_shape(network.layer_list), 0
+    shape, start = network.input_shape, 0
     computing = [one for one in network.network.layers if not isinstance(one, ActivationLayer)]
     for spec, layer in zip(network.layer_list, computing, strict=True):
         shapes = {"input_shape": shape, "output_shape": layer.output_shape}

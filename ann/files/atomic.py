@@ -50,8 +50,13 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     probe.unlink()
 
 
-def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
+def read_regular(path: str | os.PathLike[str], most: int, first: int | None = None) -> bytes:
     """The contents of a regular file of at most ``most`` bytes. Never waits for a pipe.
+
+    Args:
+        path: the file.
+        most: the limit of its size.
+        first: read only so many bytes from its beginning.
 
     Raises:
         OSError: it cannot be read, is not a regular file, or is larger.
@@ -66,7 +71,8 @@ def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
         if status.st_size > most:
             reason = f"it has {status.st_size} bytes; the limit is {most}"
             raise OSError(errno.EFBIG, reason, str(path))
-        return file.read(status.st_size)  # read(most) would allocate most
+        size = status.st_size  # read(most) would allocate most
+        return file.read(size if first is None else min(size, first))
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:

@@ -50,7 +50,7 @@ class Conv2D(Layer):
         bias: False for a layer without b.
 
     Raises:
-        ValueError: the window is larger than the picture.
+        ValueError: the window or the stride is larger than the picture.
     """
 
     weight: Array
@@ -72,6 +72,8 @@ class Conv2D(Layer):
         channels, *sides = input_shape
         if kernel > min(sides):
             raise ValueError(f"kernel {kernel} is larger than its image, {size_text(input_shape)}")
+        if stride > max(sides):
+            raise ValueError(f"stride {stride} is larger than its image, {size_text(input_shape)}")
         self.input_shape = input_shape
         self.filters = filters
         self.kernel = kernel
@@ -129,8 +131,8 @@ class Conv2D(Layer):
         y = as_pictures(self.xp, self.y, self.output_shape)
         backend.convolve(pictures, self.as_kernels(self.weight), self.stride, out=y)
         if self.has_bias:
-            y = self.as_matrix(y)
-            self.xp.add(y, self.bias.mT, out=y)
+            bias = self.bias.mT[..., None, None]  # (..., F, 1, 1, 1)
+            self.xp.add(y, bias, out=y)
         return self.y
 
     def backward(

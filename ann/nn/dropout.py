@@ -1,4 +1,5 @@
-"""Dropout: training zeroes random neurons, so that none relies on another.
+"""Dropout: training zeroes random neurons, or whole channels of pictures, so that none relies on
+another.
 
 The mask is a hash of image, epoch and neuron, so every backend computes the same one and
 checkpoints need not store it.
@@ -52,9 +53,15 @@ class Mask:
 class Dropout(Layer):
     """y = mask x. Only networks in training have this layer.
 
+    Neighbouring pixels of a channel are alike, so zeroing some of them hides little. ``positions``
+    zeroes whole channels: Tompson et al. (2015), Efficient object localization using convolutional
+    networks, section 3.2, "spatial dropout".
+
     Args:
-        share: the fraction of inputs that are zeroed.
+        share: the fraction of neurons or channels that are zeroed.
         key: (..., 1) device array, uint32; see ``Mask``.
+        positions: P, the number of pixels of a channel: x is (..., N, C P), stored as pictures, and
+            the mask (..., N, C). 1 for a mask of neurons.
 
     Attributes:
         images: (..., N) device array, uint32: ids of the batch's images.
@@ -62,27 +69,41 @@ class Dropout(Layer):
 
     images: Array
 
-    def __init__(self, share: float, key: Array) -> None:
+    def __init__(self, share: float, key: Array, *, positions: int = 1) -> None:
         self.share = share
         self.key = key
+        self.positions = positions
 
     def __repr__(self) -> str:
         return f"<Dropout {self.share:g}>"
 
     def allocate(self, x: Array) -> None:
         self.y = self.xp.empty_like(x)
-        self.mask = Mask(self.backend, self.share, self.images, self.key, like=x)
+        if self.positions > 1:
+            self.room = self.xp.empty_like(x.mT)
+        like = x[..., :: self.positions]
+        self.mask = Mask(self.backend, self.share, self.images, self.key, like)
 
     def forward(self, x: Array) -> Array:
         """y = mask x"""
         self.reserve(x)
         self.mask.fill()
-        self.xp.multiply(x, self.mask.values, out=self.y)
+        factors = self.by_channel(self.mask.values)
+        self.xp.multiply(self.by_channel(x), factors, out=self.by_channel(self.y))
         return self.y
 
     def backward(
         self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
     ) -> Array | None:
         """dL/dx = mask dL/dy"""
-        self.xp.multiply(grad, self.mask.values, out=grad)
+        if self.positions > 1:
+            grad = self.backend.contiguous(grad.mT, room=self.room).mT
+        dx = self.by_channel(grad)
+        self.xp.multiply(dx, self.by_channel(self.mask.values), out=dx)
         return grad
+
+    def by_channel(self, rows: Array) -> Array:
+        """Rows (..., N, C P), or a mask (..., N, C), as an array (..., C, P or 1, N): a view."""
+        columns = rows.mT
+        shape = *columns.shape[:-2], self.mask.values.shape[-1], -1, self.count
+        return self.xp.reshape(columns, shape, copy=False)

@@ -23,6 +23,7 @@ from ann.spelling import did_you_mean
 from ann.validation import check_count
 
 MNIST = (1, 28, 28)
+_MOST = 2**48  # numbers, a petabyte of float32
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,9 @@ def check_layer_list(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         try:
             spec = _check_keys(layer, shape)
             _check_order(spec, shape, f"layer {number - 1}")
-            shape = _build(spec, shape or input_shape([spec])).output_shape
+            built = _build(spec, shape or input_shape([spec]))
+            _check_size(built)
+            shape = built.output_shape
         except ValueError as error:
             raise ValueError(f"layer {number}: {error}") from None
         checked.append(spec)
@@ -156,9 +159,17 @@ def _check_order(spec: dict[str, Any], shape: Shape, before: str) -> None:
         raise ValueError(f"input_dim is {spec['input_dim']}, but {before} {text}")
 
 
+def _check_size(layer: Layer) -> None:
+    """Raise ValueError for a layer with more numbers than an array can have."""
+    shapes = [layer.input_shape, *(parameter.shape for parameter in layer.parameters)]
+    most = max(layer.width, *map(math.prod, shapes))
+    if most > _MOST:
+        raise ValueError(f"it would have {most:.1e} weights or outputs, more than any memory holds")
+
+
 def _check_input_shape(name: str, value: Any) -> list[int]:
     """[channels, height, width], from these or from [height, width]."""
-    if not isinstance(value, Sequence) or len(value) not in (2, 3):
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) not in (2, 3):
         raise ValueError(
             f"{name}: expected [height, width] or [channels, height, width], got {printable(value)}"
         )

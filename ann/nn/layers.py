@@ -126,7 +126,9 @@ class Dense(Layer):
     def allocate(self, x: Array) -> None:
         leading = self.weight.shape[:-2]
         self.y = self.xp.empty((*leading, self.count, self.output_dim), dtype=x.dtype)
-        self.dx = self.xp.empty((*leading, self.count, self.input_dim), dtype=x.dtype)
+        shape = *leading, self.count, self.input_dim
+        own = x.shape == shape  # the same order in memory suits the layer before
+        self.dx = self.xp.empty_like(x) if own else self.xp.empty(shape, dtype=x.dtype)
         # ones @ rows is the sum of the rows
         self.ones = self.xp.ones((1, self.count), dtype=x.dtype)
 

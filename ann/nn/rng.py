@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-_PURPOSES = {"weights": 0, "order": 1, "dropout": 2, "distortion": 3, "examples": 4}
-Purpose = Literal["weights", "order", "dropout", "distortion", "examples"]
+_PURPOSES = {"weights": 0, "order": 1, "dropout": 2, "distortion": 3, "examples": 4, "channels": 5}
+Purpose = Literal["weights", "order", "dropout", "distortion", "examples", "channels"]
 
 
 def generator(seed: int, purpose: Purpose, index: int = 0) -> np.random.Generator:

@@ -84,7 +84,7 @@ class Diagnostics(Callback):
                 hint = check(found)
             if hint:
                 warned_of.append(check.__name__)
-                warnings.warn(f"{hint} (after epoch {epoch})", TrainingWarning, stacklevel=3)
+                warnings.warn(f"{hint} (after epoch {epoch})", TrainingWarning, stacklevel=4)
                 return
 
 

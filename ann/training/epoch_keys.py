@@ -6,10 +6,11 @@ from ann.nn.rng import Purpose, drawn
 
 
 class EpochKeys:
-    """Two device arrays of uint32. In a committee, each has a row per member.
+    """Device arrays of uint32. In a committee, each has a row per member.
 
     Attributes:
         dropout: (..., L): column l is for the inputs of layer l with weights, counted from 0.
+        channels: (..., L): the same for whole channels.
         distortion: (..., 1).
     """
 
@@ -17,11 +18,13 @@ class EpochKeys:
         xp, leading = network.backend.xp, network.network.leading
         self._network = network
         self.dropout = xp.zeros((*leading, len(network.layer_list)), dtype=xp.uint32)
+        self.channels = xp.zeros_like(self.dropout)
         self.distortion = xp.zeros((*leading, 1), dtype=xp.uint32)
 
     def set(self, epoch: int) -> None:
         """Set the keys of an epoch, counted from 1."""
         self._draw("dropout", self.dropout, epoch)
+        self._draw("channels", self.channels, epoch)
         self._draw("distortion", self.distortion, epoch)
 
     def _draw(self, purpose: Purpose, keys: Array, epoch: int) -> None:

@@ -45,7 +45,7 @@ class EpochLoss:
             )
 
     def sum(self, order: Any) -> Array:
-        """The sum of the losses of an epoch's images, averaged over members: a 0-d device array.
+        """The weighted sum of an epoch's losses, averaged over members: a 0-d device array.
 
         order: host array (..., count): the indices of the images in training order.
         """
@@ -59,15 +59,25 @@ class EpochLoss:
         for chunk in slices(order.shape[-1], max(1, _NUMBERS // network.output_dim)):
             logits = all_logits[..., chunk, :]
             targets = xp.take(self._images.targets, xp.reshape(order[..., chunk], (-1,)), axis=0)
-            loss = network.network.loss.value(
-                network.backend, logits, xp.reshape(targets, logits.shape, copy=False)
-            )
-            total += loss * float(logits.shape[-2])
+            targets = xp.reshape(targets, logits.shape, copy=False)
+            total += self._sum(logits, targets, order[..., chunk])
         if self._processes.size == 1:
             return xp.mean(total)
         mean = xp.reshape(xp.mean(total), (1,))
         self._processes.sum(mean)
         return mean[0, ...]
+
+    def _sum(self, logits: Array, targets: Array, indices: Array) -> Array:
+        """The sum (...) of the losses of these images, each times its weight."""
+        backend, xp = self._network.backend, self._network.backend.xp
+        value = self._network.network.loss.value
+        if self._images.weights is None:
+            return value(backend, logits, targets) * float(logits.shape[-2])
+        weights = xp.take(self._images.weights, xp.reshape(indices, (-1,)), axis=0)
+        # In batches of one image each, the mean loss of a batch is the loss of an image
+        shape = (*logits.shape[:-1], 1, logits.shape[-1])
+        each = value(backend, *(xp.reshape(rows, shape) for rows in (logits, targets)))
+        return xp.sum(each * xp.reshape(weights, each.shape), axis=-1)
 
     def gather(self) -> None:
         """Give every process the logits of all."""

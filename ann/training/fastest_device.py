@@ -44,7 +44,7 @@ def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> floa
     Their difference is the time of a step; the rest is the fixed cost of an epoch. Raises
     ValueError if the data do not fit the recipe.
     """
-    images = check_images("train_images", dataset.train_images, dataset.train_images[0].size)
+    images = check_images("train_images", dataset.train_images, (dataset.train_images[0].size,))
     count = min(_MANY * recipe.batch_size, len(images))
     network = recipe.network(dataset, backend)
     # Skip only the pixels that are black in the whole training set; more are black in the sample

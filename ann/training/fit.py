@@ -20,7 +20,7 @@ from ann.training.distributed import SINGLE_PROCESS, Processes, check_same, on_a
 from ann.training.early_stopping import EarlyStopping
 from ann.training.evaluate import evaluate, raise_if_diverged
 from ann.training.recipe import Recipe
-from ann.training.report import EpochReport
+from ann.training.report import EpochReport, EpochReports
 from ann.training.trainer import Trainer
 from ann.training.training_data import TrainingData, check_training_data
 
@@ -34,7 +34,7 @@ def fit(
     checkpoints: Checkpoints | None = None,
     weights: Any = None,
     processes: Processes = SINGLE_PROCESS,
-) -> list[EpochReport]:
+) -> EpochReports:
     """Train a network in place on a data set's training images. The test images are not used.
 
     From Python, images may also be finite floats (N, I), which are used unchanged, and labels may
@@ -61,7 +61,7 @@ def fit(
             with exactly the parameters that it would have had without the stop. Callbacks are
             called for the remaining epochs.
         weights: (N,) numbers of at least 0, one for each training image: its relative weight in the
-            loss; None: equal weights. Reported losses are not weighted.
+            loss; None: equal weights. Reported training losses are weighted, too.
         processes: those that train together, each on its share of every batch; see ``mpi``. Each
             has its own network and data set, which must be the same in all. The result is that of a
             single process, up to rounding. All must make the same call; the first one writes
@@ -71,12 +71,15 @@ def fit(
     also one if the validation images have different classes from the rest, as in sorted data.
 
     Returns:
-        The reports of all epochs, including those before a checkpoint.
+        The reports of all epochs, including those before a checkpoint. A notebook shows them as
+        curves.
 
     Raises:
         ValueError: the network, the data and the recipe do not fit together.
         DivergenceError: the loss or a parameter is no longer finite, and the network is useless.
         CheckpointError: the checkpoint is damaged, or from a different network, recipe or data set.
+        KeyboardInterrupt: Ctrl-C, or an interrupted cell of a notebook. The network has the
+            parameters of the last step, and the message says after how many epochs that is.
         OSError: training was stopped, and its checkpoint cannot be written. At other times that is
             only a warning, and training continues.
     """
@@ -93,7 +96,7 @@ def fit(
     steps = trainer.steps  # in an epoch
     rate = get_schedule(recipe.schedule, recipe.learning_rate, steps * recipe.epochs, recipe.warmup)
     state = TrainingState()
-    everyone = _with_built_in(
+    all_callbacks = _with_built_in(
         own_callbacks, checkpoints, network, recipe, data, trainer, state, processes
     )
     stopped = False
@@ -101,40 +104,44 @@ def fit(
     def after_step(done: int, count: int) -> bool:
         nonlocal stopped
         state.step, state.seconds = done, time.perf_counter() - started
-        stops = [callback.after_step(count) is True for callback in everyone]  # all are called
+        stops = [callback.after_step(count) is True for callback in all_callbacks]
         stopped = processes.any_process(any(stops))
         return stopped
 
-    for callback in everyone:
+    for callback in all_callbacks:
         callback.at_start()  # the checkpointer restores ``state``
     has_pixels = data.images.dtype.name == "uint8"
     network.self_test_images = data.images[:SELF_TEST_IMAGES] if has_pixels else None
-    while not (state.finished or stopped):
-        for callback in everyone:
-            callback.before_epoch()
-        epoch = state.epoch
-        order = drawn(network.seeds, "order", epoch, lambda rng: rng.permutation(images.count))
-        rates = [rate(step) for step in range((epoch - 1) * steps, epoch * steps)]
-        started = time.perf_counter() - state.seconds
-        with network.backend.ignore_overflow():
-            done = trainer.run_epoch(order, epoch, rates, after_step, start=state.step)
-            if done < steps:  # stopped within the epoch
-                break
-            loss = float(trainer.loss.sum(order)) / images.count  # waits for the device
-            seconds = processes.gather(time.perf_counter() - started)[0]
-            raise_if_diverged(network, loss, epoch, recipe)
-            measured = evaluate(network, validation, processes) if recipe.validation else None
-        speed = images.count / seconds
-        report = EpochReport(epoch, recipe.epochs, loss, rates[-1], seconds, speed, measured)
-        state.reports.append(report)
-        state.epoch, state.step, state.seconds = epoch + 1, 0, 0.0
-        ends = [callback.after_epoch(report) is True for callback in everyone]
-        state.finished = processes.any_process(any(ends)) or epoch == recipe.epochs
+    try:
+        while not (state.finished or stopped):
+            for callback in all_callbacks:
+                callback.before_epoch()
+            epoch = state.epoch
+            order = drawn(network.seeds, "order", epoch, lambda rng: rng.permutation(images.count))
+            rates = [rate(step) for step in range((epoch - 1) * steps, epoch * steps)]
+            started = time.perf_counter() - state.seconds
+            with network.backend.ignore_overflow():
+                done = trainer.run_epoch(order, epoch, rates, after_step, start=state.step)
+                if done < steps:  # stopped within the epoch
+                    break
+                loss = float(trainer.loss.sum(order)) / images.count  # waits for the device
+                seconds = processes.gather(time.perf_counter() - started)[0]
+                raise_if_diverged(network, loss, epoch, recipe)
+                measured = evaluate(network, validation, processes) if recipe.validation else None
+            speed = images.count / seconds
+            report = EpochReport(epoch, recipe.epochs, loss, rates[-1], seconds, speed, measured)
+            state.reports.append(report)
+            state.epoch, state.step, state.seconds = epoch + 1, 0, 0.0
+            ends = [callback.after_epoch(report) is True for callback in all_callbacks]
+            state.finished = processes.any_process(any(ends)) or epoch == recipe.epochs
+    except KeyboardInterrupt:
+        progress = f"{state.epoch - 1 + state.step / steps:.2f} of {recipe.epochs} epochs"
+        raise KeyboardInterrupt(f"the network has its parameters after {progress}") from None
     if state.finished:
         network.recipe = recipe.training_fields()
-    for callback in everyone:
+    for callback in all_callbacks:
         callback.at_end()
-    return state.reports
+    return EpochReports(state.reports)
 
 
 def _with_built_in(
@@ -154,22 +161,22 @@ def _with_built_in(
 
     Raises ValueError if the processes were started for different runs.
     """
-    everyone: list[Callback] = []
+    all_callbacks: list[Callback] = []
     early_stopping = None
     if recipe.early_stopping:
         early_stopping = EarlyStopping(network, recipe.early_stopping, state)
-        everyone.append(early_stopping)
+        all_callbacks.append(early_stopping)
     if checkpoints or processes.size > 1:
         run = identity(network, recipe, data)
         check_same(processes, run)
     if checkpoints:
-        everyone.append(
+        all_callbacks.append(
             Checkpointer(checkpoints, network, trainer, state, run, early_stopping, processes)
         )
-    everyone += callbacks
+    all_callbacks += callbacks
     if processes.rank == 0:
-        everyone.append(Diagnostics(network, data.images, data.labels, recipe, state))
-    return everyone
+        all_callbacks.append(Diagnostics(network, data.images, data.labels, recipe, state))
+    return all_callbacks
 
 
 def identity(network: NeuralNetwork, recipe: Recipe, data: TrainingData) -> dict[str, Any]:

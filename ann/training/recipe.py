@@ -94,6 +94,9 @@ class Recipe:
     label_smoothing: float = _field(0.0, "share of each target, spread over all classes", **_SHARE)
     dropout: float = _field(0.0, "share of hidden neurons that training zeroes", **_SHARE)
     input_dropout: float = _field(0.0, "share of pixels that training zeroes", **_SHARE)
+    channel_dropout: float = _field(
+        0.0, "share of channels that training zeroes after each convolution", **_SHARE
+    )
     rotation: float = _field(
         0.0,
         "rotate training images by up to this many degrees",

@@ -18,7 +18,7 @@ class Step:
     Its arrays last from step to step, so ``backend.compile`` can record a call and replay it.
 
     Args:
-        network: in its training form.
+        network: in its training form; see ``TrainingModel``.
         batch: makes the batches.
         optimizer: updates the parameters.
         before_update, after_update: called before and after the update.

@@ -61,7 +61,7 @@ class Trainer:
         self._distorter = distorter(network, images, recipe)
         all_reduce = processes.sum if processes.size > 1 else None
         self._model = TrainingModel(
-            network, self._backend, recipe, self._keys.dropout, images.lit, all_reduce
+            network, self._backend, recipe, self._keys, images.lit, all_reduce
         )
         self._prepare_update(all_reduce)
         self._compiled: dict[tuple[int, float], tuple[Array, Step, Callable[[], object]]] = {}
@@ -136,8 +136,9 @@ class Trainer:
                 if on_step and on_step(done, batch.stop - batch.start) is True:
                     break
         finally:
-            trained = self._state.get("average", self._model.network.parameters)
-            self._model.export(trained, self._state.get("statistics"))
+            if epoch > 1 or done:  # averages start with the first step
+                trained = self._state.get("average", self._model.network.parameters)
+                self._model.export(trained, self._state.get("statistics"))
         return done
 
     def _start_from_network(self, epoch: int) -> None:
@@ -175,7 +176,9 @@ class Trainer:
             self._images,
             self._distorter,
             recipe.input_dropout,
-            bool(recipe.dropout or recipe.input_dropout or self._distorter),
+            bool(
+                recipe.dropout or recipe.input_dropout or recipe.channel_dropout or self._distorter
+            ),
             indices,
             pixel_key=self._keys.dropout[..., :1],
             distortion_key=self._keys.distortion,

@@ -9,7 +9,6 @@ from typing import Any
 from ann.data.datasets import Dataset
 from ann.errors import TrainingWarning
 from ann.neural_network import NeuralNetwork
-from ann.nn.layer_list import input_shape
 from ann.training.distributed import Processes
 from ann.training.recipe import Recipe
 from ann.validation import check_images, check_labels, check_targets, check_weights, host_array
@@ -64,9 +63,13 @@ def check_training_data(
         raise ValueError(
             f"committee: {recipe.committee} in the recipe, but the network is {has}; pass the same committee to both"
         )
+    convolves = any(layer.get("type") == "conv2d" for layer in network.layer_list)
+    if recipe.channel_dropout and not convolves:
+        raise ValueError(
+            "channel_dropout: the network has no convolution; use dropout, or a layer such as conv16x5"
+        )
     pictures = host_array("train_images", dataset.train_images)
-    images = check_images("train_images", pictures, network.input_dim, network.dtype_name)
-    _check_sides(network, pictures.shape[1:])
+    images = check_images("train_images", pictures, network.input_shape, network.dtype_name)
     labels = host_array("train_labels", dataset.train_labels)
     if labels.ndim == 2:
         targets = network.network.loss.targets
@@ -93,17 +96,6 @@ def check_training_data(
     return TrainingData(
         images[:count], labels[:count], images[count:], labels[count:], pictures.shape[1:], weights
     )
-
-
-def _check_sides(network: NeuralNetwork, sides: tuple[int, ...]) -> None:
-    """Raise ValueError if the pictures of a network have as many pixels, but other sides."""
-    channels, *expected = input_shape(network.layer_list)
-    if channels == 1 and len(expected) == len(sides) == 2 and tuple(expected) != sides:
-        wanted, found = ("x".join(map(str, both)) for both in (expected, sides))
-        raise ValueError(
-            f"train_images: expected images of {wanted} pixels, the input_shape of the network, "
-            f"got {found}"
-        )
 
 
 def _checked_weights(weights: Any, given: int, trained_on: int) -> Any:

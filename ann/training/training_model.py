@@ -10,9 +10,12 @@ from typing import Any
 from ann.backends.base import Array, Backend
 from ann.neural_network import NeuralNetwork
 from ann.nn.batch_norm import BatchNorm
+from ann.nn.convolution import Conv2D
 from ann.nn.dropout import Dropout
-from ann.nn.layers import Dense, Layer
+from ann.nn.layers import ActivationLayer, Dense, Layer
 from ann.nn.network import Network, size_of
+from ann.nn.pooling import MaxPool2D
+from ann.training.epoch_keys import EpochKeys
 from ann.training.recipe import Recipe
 
 
@@ -22,9 +25,9 @@ class TrainingModel:
     Args:
         user: the user's network.
         backend: computes.
-        recipe: its ``dropout`` and ``batch_norm`` decide which layers are added.
-        keys: (..., L) device array, uint32: column l is the key of the dropout before the layer with
-            weights l, counted from 0. Only dense layers have one.
+        recipe: its ``dropout``, ``channel_dropout`` and ``batch_norm`` decide which layers are added.
+        keys: of the dropout before each layer with weights. The neurons before dense layers are
+            zeroed, and the channels after convolutions, once they are pooled.
         lit: host array: the columns of the images that are not black in all images; None: all.
         all_reduce: see ``BatchNorm``; None for a single process.
 
@@ -39,7 +42,7 @@ class TrainingModel:
         user: NeuralNetwork,
         backend: Backend,
         recipe: Recipe,
-        keys: Array,
+        keys: EpochKeys,
         lit: Any,
         all_reduce: Callable[[Array], None] | None,
     ) -> None:
@@ -67,19 +70,27 @@ class TrainingModel:
                 norm.gain[...] = xp.ones_like(norm.gain)
 
     def _training_layers(
-        self, recipe: Recipe, keys: Array, all_reduce: Callable[[Array], None] | None
+        self, recipe: Recipe, keys: EpochKeys, all_reduce: Callable[[Array], None] | None
     ) -> list[Layer]:
         """Copies of the user's layers, with the dropout and normalisation of the recipe."""
         layers: list[Layer] = []
+        before: Layer | None = None  # the last layer with weights
         for layer in self._user.network.layers:
             own: Any = copy.copy(layer)  # an activation's name may be registered again later
             if not layer.parameters:
-                layers.append(own)
+                # max f(z) = f(max z) for such f: pooling first leaves a quarter to compute
+                first = isinstance(layer, MaxPool2D) and any(map(_rises, layers[-1:]))
+                layers.insert(len(layers) - first, own)
                 continue
+            key = slice(len(self._trained), len(self._trained) + 1)
+            if recipe.channel_dropout and isinstance(before, Conv2D):
+                positions = math.prod(layer.input_shape) // before.filters
+                share = recipe.channel_dropout
+                layers.append(Dropout(share, keys.channels[..., key], positions=positions))
+            before = layer
             if isinstance(layer, Dense):
                 if recipe.dropout and layers:
-                    key = len(self._trained)
-                    layers.append(Dropout(recipe.dropout, keys[..., key : key + 1]))
+                    layers.append(Dropout(recipe.dropout, keys.dropout[..., key]))
                 if self._lit is not None and not layers:
                     own = Dense(self._lit.shape[0], layer.output_dim, layer.init)
             layers.append(own)
@@ -136,3 +147,8 @@ class TrainingModel:
             results[users]["weight"][...] = weight
             results[users]["bias"][...] = bias
         self._user.parameters[...] = result
+
+
+def _rises(layer: Layer) -> bool:
+    """Whether it is an activation that never falls, with the same gradient after pooling."""
+    return isinstance(layer, ActivationLayer) and layer.f.name in ("relu", "leaky-relu")

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-import ann.backends.convolution
+import ann.backends.bands
 from ann.backends.base import Backend
 from ann.backends.recorder import CpuRecorder
 
 
-@pytest.mark.parametrize("shared", [ann.backends.convolution.SHARED, 0])
+@pytest.mark.parametrize("shared", [ann.backends.bands.SHARED, 0])
 @pytest.mark.parametrize("leading", [(), (2,)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("channels", [1, 9])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_convolution_is_the_definition(dtype, channels, stride, leading, shared, rng, monkeypatch):
-    monkeypatch.setattr(ann.backends.convolution, "SHARED", shared)
+    monkeypatch.setattr(ann.backends.bands, "SHARED", shared)
 
     def random(*shape):
         return rng.standard_normal(shape).astype(dtype)

@@ -356,5 +356,5 @@ def test_a_tilde_is_the_home_folder(tmp_path, small_data, monkeypatch):
         "model.pickle",
     }
     assert list(here.iterdir()) == []
-    with pytest.raises(ann.DataFileError, match="~no-such-user/small: no such data folder"):
+    with pytest.raises(ann.DataFileError, match="~no-such-user/small: no such data file or folder"):
         ann.load_dataset("~no-such-user/small")

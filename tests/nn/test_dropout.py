@@ -10,8 +10,10 @@ from ann.nn.dropout import Dropout, Mask
 from ann.nn.initializers import he
 from ann.nn.layers import ActivationLayer, Dense
 from ann.nn.rng import generator
+from support import optional
 from support.digits import write_mnist_like
 from support.gradients import assert_gradient
+from support.layers import bound
 from support.networks import network_of, network_on, recipe_of, without_black_pixels
 from support.random_bits import hashed
 
@@ -88,6 +90,91 @@ def test_gradient(backend, rng):
     gradients = backend.to_host(net.gradients).copy()
     assert (mask_of([3, 1, 4], 9, 6, 0.4) == 0).any()
     assert_gradient(value, gradients, start, rng)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_whole_channels_are_zeroed(backend, recorded, rng):
+    """Two channels of 2 x 2 pixels, for a committee of two; also without the axis of members."""
+    backend = backend.recorder() if recorded else backend
+    x, weights = rng.standard_normal((2, 2, 3, 8))
+    for member, images, keys in (
+        (slice(None), [[3, 1, 4], [2, 7, 1]], [[9], [5]]),
+        (0, [3, 1, 4], [9]),
+    ):
+        images, keys = (np.array(values, dtype=np.uint32) for values in (images, keys))
+        dropout = Dropout(0.4, backend.from_host(keys), positions=4)
+        bound(backend, dropout, rng)
+        dropout.images = backend.from_host(images)
+        masks = [
+            mask_of(row, key[0], 2, 0.4)
+            for row, key in zip(images.reshape(-1, 3), keys.reshape(-1, 1), strict=True)
+        ]
+        mask = np.repeat(np.reshape(masks, (*images.shape, 2)), 4, axis=-1)
+        assert 0 < (mask == 0).mean() < 1
+        inputs = backend.from_host(np.ascontiguousarray(x[member].swapaxes(-1, -2))).mT
+        y = backend.to_host(dropout.forward(inputs))
+        np.testing.assert_allclose(y, x[member] * mask, rtol=1e-6)
+        for rows in (weights[member].copy(), np.ascontiguousarray(weights[member].mT).mT):
+            dx = backend.to_host(dropout.backward(backend.from_host(rows)))
+            np.testing.assert_allclose(dx, weights[member] * mask, rtol=1e-6)
+
+
+def test_training_zeroes_the_channels_of_convolutions(backend, dataset):
+    """One step of a network with two convolutions is what PyTorch computes with these masks."""
+    torch = optional("torch")
+    recipe = dataclasses.replace(
+        recipe_of("tanh", "softmax", "cross-entropy", "sgd", epochs=1),
+        batch_size=170,
+        weight_decay=0.0,
+        channel_dropout=0.4,
+        dropout=0.3,
+    )
+    first = {
+        "type": "conv2d",
+        "input_shape": [8, 8],
+        "filters": 3,
+        "kernel": 3,
+        "activation": "tanh",
+    }
+    second = {"type": "conv2d", "filters": 4, "kernel": 2, "activation": "tanh"}
+    pool, last = {"type": "max_pool2d", "size": 2}, {"output_dim": 10, "activation": "softmax"}
+    net = ann.NeuralNetwork([first, pool, second, last], device=backend, dtype="float64")
+    parameters = [
+        torch.tensor(backend.to_host(array).copy(), requires_grad=True)
+        for layer in net.network.layers
+        for array in ([layer.weight, layer.bias] if layer.parameters else [])
+    ]
+    rates = []
+    ann.fit(net, dataset, recipe, callbacks=[lambda report: rates.append(report.learning_rate)])
+    channels, neurons = (
+        generator(0, purpose, 0).integers(2**32, size=4) for purpose in ("channels", "dropout")
+    )
+    images = np.arange(170)
+    masks = [
+        torch.tensor(mask_of(images, key, columns, share))
+        for key, columns, share in (
+            (channels[1], 3, 0.4),
+            (channels[2], 4, 0.4),
+            (neurons[2], 16, 0.3),
+        )
+    ]
+    w1, b1, w2, b2, w3, b3 = parameters
+    functional = torch.nn.functional
+    x = torch.tensor(dataset.train_images[:, None] / 255)
+    y = functional.conv2d(x, w1.T.reshape(3, 1, 3, 3), b1[0]).tanh()
+    y = functional.max_pool2d(y, 2) * masks[0][:, :, None, None]
+    y = functional.conv2d(y, w2.T.reshape(4, 3, 2, 2), b2[0]).tanh()
+    y = (y * masks[1][:, :, None, None]).reshape(170, -1) * masks[2]
+    labels = torch.tensor(dataset.train_labels.astype(int))
+    functional.cross_entropy(y @ w3 + b3, labels).backward()
+    trained = [
+        backend.to_host(array)
+        for layer in net.network.layers
+        for array in ([layer.weight, layer.bias] if layer.parameters else [])
+    ]
+    for before, after in zip(parameters, trained, strict=True):
+        expected = before.detach() - rates[0] * before.grad
+        np.testing.assert_allclose(after, expected.numpy(), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("black", [True, False])

@@ -2,7 +2,7 @@ import numpy as np
 
 from ann.nn.rng import drawn, generator
 
-PURPOSES = ("weights", "order", "dropout", "distortion", "examples")
+PURPOSES = ("weights", "order", "dropout", "distortion", "examples", "channels")
 
 
 def test_streams_are_apart():

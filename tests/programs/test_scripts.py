@@ -19,7 +19,7 @@ import pytest
 import ann
 from support import ROOT, optional
 from support.digits import idx_bytes, write_mnist_like
-from support.programs import FAST, HARNESS, NO_GPU, WITH_RUN, run, run_changed
+from support.programs import FAST, HARNESS, NO_GPU, WITH_RUN, python, run, run_changed
 
 optional("tqdm")
 
@@ -105,7 +105,8 @@ def test_the_printed_commands_work_as_they_stand(tmp_path, small_data, folder):
 def test_every_flag_reaches_the_model(tmp_path, small_data):
     flags = {
         "optimizer": "nesterov", "learning-rate": 0.05, "momentum": 0.8, "weight-decay": 0.001, "label-smoothing": 0.1,
-        "dropout": 0.1, "input-dropout": 0.05, "rotation": 10.0, "scaling": 0.1, "shear": 5.0, "shift": 1.0,
+        "dropout": 0.1, "input-dropout": 0.05, "channel-dropout": 0.05,
+        "rotation": 10.0, "scaling": 0.1, "shear": 5.0, "shift": 1.0,
         "elastic": 0.5, "adversarial": 0.0, "clip": 3.0, "max-norm": 4.0, "average": 0.9, "batch-size": 30,
         "epochs": 2, "schedule": "step", "warmup": 0.25, "validation": 50, "early-stopping": 2,
     }  # fmt: skip
@@ -114,7 +115,7 @@ def test_every_flag_reaches_the_model(tmp_path, small_data):
     ]
     network = [
         "--hidden",
-        "9,7",
+        "conv3x3,9,7",
         "--activation",
         "gelu",
         "--output-activation",
@@ -141,7 +142,7 @@ def test_every_flag_reaches_the_model(tmp_path, small_data):
     }
     assert model["seed"] == 5 and model["loss"] == "cross-entropy"
     shapes = [(layer["weight"].shape, layer["activation"]) for layer in model["layers"]]
-    assert shapes == [((64, 9), "gelu"), ((9, 7), "gelu"), ((7, 10), "softmax")]
+    assert shapes == [((9, 3), "gelu"), ((108, 9), "gelu"), ((9, 7), "gelu"), ((7, 10), "softmax")]
     run(
         "train",
         "--data",
@@ -352,7 +353,7 @@ def test_bad_values_for_train(tmp_path, small_data):
             ["--output-activation", "tanh"],
             "error: loss 'cross-entropy' needs outputs between 0 and 1",
         ),
-        (["--data", "absent"], "error: absent: no such data folder"),
+        (["--data", "absent"], "error: absent: no such data file or folder"),
         (["--output", "x" * 300], "File name too long"),
         (["--hidden", "1000000"], "error: this model cannot be saved: it has"),
         (["--output", "absent/x"], "error: absent/x: There is no folder"),
@@ -394,11 +395,11 @@ def test_damaged_data(trained, small_data, name, case):
     assert (trained / "mnist_ann.pickle").read_bytes() == before
 
 
-def test_a_label_over_nine(trained, small_data):
+def test_a_label_that_no_training_image_has(trained, small_data):
     path = small_data / "t10k-labels-idx1-ubyte.gz"
     path.write_bytes(gzip.compress(idx_bytes(np.full(100, 11, np.uint8))))
     _, error = run("test", "--data", small_data, cwd=trained, code=1)
-    assert "expected labels from 0 to 9, got 11 at index 0" in error
+    assert "expected whole numbers from 0 to 9, got 11 at index 0" in error
 
 
 def test_bad_models(trained, small_data):
@@ -712,10 +713,9 @@ def test_benchmark_checks_what_it_times(tmp_path):
         "name = sys.argv.pop(1); CONTENDERS[name] = locals()[name.lower()]\n"
         "benchmark.main()"
     )
-    command = [sys.executable, "-c", program, str(ROOT / "scripts")]
+    command = ["-c", program, ROOT / "scripts"]
     flags = ["--quick", "--only", "classroom", "--output", "x.json"]
-    options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": NO_GPU, "timeout": 300}
-    process = subprocess.run([*command, "Absent", *flags], **options)
+    process = python(*command, "Absent", *flags, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     assert "left out: No module named 'no_such_peer': pip install -e '.[bench]'" in process.stdout
     figures = json.loads((tmp_path / "x.json").read_text())["tasks"]["classroom"][
@@ -729,15 +729,15 @@ def test_benchmark_checks_what_it_times(tmp_path):
         ("distort", "milliseconds_a_batch", {"ann"}),
         ("start-up", "seconds", {"import ann", "import numpy", "train.py, one epoch, save"}),
     ]:
-        process = subprocess.run(
-            [*command, "Absent", "--quick", "--only", task, "--output", "y.json"], **options
+        process = python(
+            *command, "Absent", "--quick", "--only", task, "--output", "y.json", cwd=tmp_path
         )
         assert process.returncode == 0, process.stderr
         figures = json.loads((tmp_path / "y.json").read_text())["tasks"][task][unit]
         assert rows <= set(figures) and all(
             value > 0 for values in figures.values() for value in values
         )
-    process = subprocess.run([*command, "Wrong", *flags], **options)
+    process = python(*command, "Wrong", *flags, cwd=tmp_path)
     assert process.returncode == 1 and not (tmp_path / "x.json").exists()
     assert re.search(r"^error: Wrong: mean loss .* not the same training$", process.stderr)
 

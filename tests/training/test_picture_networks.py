@@ -18,7 +18,7 @@ from support.pictures import CONV_LIST
 
 OPTIONS = {
     "plain": {},
-    "regularized": REGULARIZED,
+    "regularized": {**REGULARIZED, "channel_dropout": 0.3},
     "distorted": {"rotation": 10.0, "elastic": 0.5},
     "normalised": {"batch_norm": True},
     "adversarial": {"adversarial": 0.5},
@@ -49,7 +49,7 @@ def test_backends_train_alike(backend, dataset, options):
 
 
 def test_a_committee_is_its_members(dataset):
-    recipe = recipe_with(dropout=0.2, batch_norm=True)
+    recipe = recipe_with(dropout=0.2, channel_dropout=0.2, batch_norm=True)
     both = ann.NeuralNetwork(CONV_LIST, committee=2)
     ann.fit(both, dataset, dataclasses.replace(recipe, committee=2))
     for seed in (0, 1):
@@ -67,7 +67,7 @@ def test_it_learns(dataset):
 
 
 def test_resuming_changes_nothing(dataset, tmp_path):
-    recipe = recipe_with(epochs=3, dropout=0.2)
+    recipe = recipe_with(epochs=3, dropout=0.2, channel_dropout=0.2)
     nets = [ann.NeuralNetwork(CONV_LIST) for _ in range(2)]
     ann.fit(nets[0], dataset, recipe)
     checkpoints = ann.Checkpoints(tmp_path / "checkpoint")
@@ -177,11 +177,24 @@ def test_the_checks_need_little_memory(dataset):
         tracemalloc.stop()
 
 
-def test_pictures_of_other_sides_are_refused(dataset):
+@pytest.mark.parametrize("method", ["fit", "train_batch", "apply", "predict", "evaluate"])
+@pytest.mark.parametrize(("channels", "wanted"), [(1, "4x16"), (4, "4x4x4")])
+def test_pictures_of_other_sides_are_refused(dataset, method, channels, wanted):
     """They have as many pixels, but the network would see them sheared."""
-    net = ann.NeuralNetwork([{**CONV_LIST[0], "input_shape": [4, 16]}, *CONV_LIST[2:]])
-    expected = "^train_images: expected images of 4x16 pixels, the input_shape of the network, got"
-    with pytest.raises(ValueError, match=f"{expected} 8x8$"):
-        ann.fit(net, dataset, recipe_with())
-    rows = dataset.train_images.reshape(len(dataset.train_images), -1)
-    ann.fit(net, dataclasses.replace(dataset, train_images=rows), recipe_with(epochs=1))
+    sides = [channels, 4, 16 // channels]
+    net = ann.NeuralNetwork([{**CONV_LIST[0], "input_shape": sides}, *CONV_LIST[2:]])
+
+    def use(images):
+        if method == "fit":
+            ann.fit(net, dataclasses.replace(dataset, train_images=images), recipe_with(epochs=1))
+        elif method in ("apply", "predict"):
+            getattr(net, method)(images)
+        else:
+            rate = (0.1,) if method == "train_batch" else ()
+            getattr(net, method)(images, dataset.train_labels, *rate)
+
+    expected = f"expected images of {wanted} pixels, the input_shape of the network, got 8x8"
+    name = "train_images" if method == "fit" else "X"
+    with pytest.raises(ValueError, match=f"^{name}: {expected}$"):
+        use(dataset.train_images)
+    use(dataset.train_images.reshape(len(dataset.train_images), -1))

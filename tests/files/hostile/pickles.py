@@ -79,11 +79,32 @@ def other_ways():
     }
 
 
-def in_a_model(code):
-    """The same as each value of a dict that looks like a model file, and inside lists and dicts of it."""
+def in_containers(code):
+    """The same alone, in a list, in a tuple, and as two values of a dict of a list in a model."""
     from ann.files.model_schema import FORMAT
 
-    places = {"alone": code, "in a list": b"](" + code + b"e", "in a tuple": b"(" + code + b"t"}
+    layer = b"}(" + text("activation") + code + text("weight") + code + b"u"
+    return {
+        "alone": code,
+        "in a list": b"](" + code + b"e",
+        "in a tuple": b"(" + code + b"t",
+        "layer": b"}("
+        + text("format")
+        + text(FORMAT)
+        + text("version")
+        + b"K\x03"
+        + text("layers")
+        + b"]("
+        + layer
+        + b"eu",
+    }
+
+
+def in_a_model(code):
+    """The same as each value of a dict that looks like a model file, and in containers."""
+    from ann.files.model_schema import FORMAT
+
+    places = in_containers(code)
     for key in (
         "version",
         "layers",
@@ -96,9 +117,4 @@ def in_a_model(code):
     ):
         pairs = {"format": text(FORMAT), "version": b"K\x03", key: code}
         places[key] = b"}(" + b"".join(text(name) + value for name, value in pairs.items()) + b"u"
-    layer = b"}(" + text("activation") + code + text("weight") + code + b"u"
-    places["layer"] = (
-        b"}(" + text("format") + text(FORMAT) + text("version") + b"K\x03" + text("layers") + b"]("
-    )
-    places["layer"] += layer + b"eu"
     return places

@@ -9,7 +9,7 @@ import pytest
 import ann
 from ann.files.model_schema import FORMAT, checksum
 from hostile.harness import assert_no_model
-from hostile.pickles import in_a_model, text, whole
+from hostile.pickles import in_a_model, in_containers, text, whole
 
 HUGE = {
     "SHORT_BINUNICODE": b"\x8c\xff",
@@ -44,7 +44,6 @@ BROKEN = {
     "nothing": b"",
     "MARK": b"(",
     "marks": b"(" * 1000,
-    "many marks": b"(" * 200_000,
     "POP": b"0",
     "POP_MARK": b"1",
     "DUP": b"N2",
@@ -152,27 +151,27 @@ LARGE = {
     + b"".join(text("a" * number) + b"N" for number in range(2000))
     + b"u",
     "many layers": layers_of(2000),
+    "marks": b"(" * 200_000,
     "bytes": b"B" + struct.pack("<I", 20 * 2**20) + bytes(20 * 2**20),
     "bytes in pieces": b"](" + (b"B" + struct.pack("<I", 2**20) + bytes(2**20)) * 20 + b"e",
 }
 
 
 @pytest.mark.parametrize("family", [HUGE, BROKEN], ids=["huge", "broken"])
-@pytest.mark.parametrize("protocol", [2, 4, 5])
 @pytest.mark.slow
-def test_small_streams(tmp_path, family, protocol):
+def test_small_streams(tmp_path, family):
     for code in family.values():
-        places = in_a_model(code) if len(code) < 10_000 else {"alone": code}
+        places = in_containers(code) if len(code) < 10_000 else {"alone": code}
         for place in places.values():
-            assert_no_model(tmp_path / "model", whole(place, protocol))
-            assert_no_model(tmp_path / "model", whole(place, protocol)[:-1])
+            assert_no_model(tmp_path / "model", whole(place))
+            assert_no_model(tmp_path / "model", whole(place)[:-1])
+        for protocol in (2, 5):
+            assert_no_model(tmp_path / "model", whole(code, protocol))
 
 
 @pytest.mark.parametrize("code", LARGE.values(), ids=list(LARGE))
 @pytest.mark.slow
 def test_large_streams(tmp_path, code):
-    assert_no_model(tmp_path / "model", whole(code))
-    assert_no_model(tmp_path / "model", whole(in_a_model(code)["recipe"]))
     assert_no_model(tmp_path / "model", whole(in_a_model(code)["layers"]))
 
 
@@ -244,7 +243,7 @@ WIDEST = 2**20
 MODELS = {
     "wide": ([layer(1, 10**6, activation="gelu"), layer(10**6, 1)], wrong_examples(1, 1, 1)),
     "of many members": ([layer(10**6, 1, 1)], wrong_examples(1, 1, 1)),
-    "of many layers": ([layer(1, 1) for _ in range(1500)], wrong_examples(1, 1)),
+    "of several layers": ([layer(1, 1) for _ in range(200)], wrong_examples(1, 1)),
     "of many layers and members": (
         [layer(1000, 1, 1, activation="gelu") for _ in range(1500)],
         wrong_examples(1, 1, 5),

@@ -9,7 +9,7 @@ import pytest
 from hostile import fuzz
 from support import ROOT
 
-COUNT = 20_000
+COUNT = 5000
 
 
 @pytest.mark.parametrize("target", fuzz.TARGETS)

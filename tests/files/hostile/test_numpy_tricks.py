@@ -7,7 +7,7 @@ import pytest
 
 from ann.files.pickle.reader import read_pickle
 from hostile.harness import assert_no_model
-from hostile.pickles import RECONSTRUCT, arguments, in_a_model, text, whole
+from hostile.pickles import RECONSTRUCT, arguments, in_containers, text, whole
 
 NDARRAY = b"cnumpy\nndarray\n"
 DTYPE = b"cnumpy\ndtype\n"
@@ -223,7 +223,7 @@ VARIANTS = ("state of shape", "state of '", "buffer of")
 )
 def test_trick(tmp_path, monkeypatch, code):
     monkeypatch.chdir(tmp_path)
-    places = in_a_model(code) if len(code) < 100_000 else {"alone": code}
+    places = in_containers(code) if len(code) < 100_000 else {"alone": code}
     for place in places.values():
         assert_no_model(tmp_path / "model", whole(place))
 

@@ -1,0 +1,231 @@
+"""Passes over pictures, made band by band.
+
+A step passes over the same pictures many times: convolution, bias, activation, pooling. Together
+they are larger than the cache, so each pass would wait for memory. Passes in which a row of results
+depends only on the same rows of what the other passes write are therefore gathered, and all of
+them are made on one band of rows, which stays in the cache, before the next. The processors
+share the bands.
+
+Pictures are (..., C, H, W, N), as in ``Backend.convolve``. Rows are the axis H.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ann.backends.blas import Call, processors
+from ann.backends.elementwise import by_element, prepare
+
+Calls = list[Call]
+Band = Callable[[range], Calls]
+
+# Bytes of a band. Smaller ones fit better, but in Python many small calls wait for each other
+_CACHE = 2_000_000
+# Work on this many numbers is shared among the processors; handing it over takes up to 0.1 ms
+SHARED = 500_000
+
+
+@dataclass
+class Pass:
+    """A pass over pictures.
+
+    Attributes:
+        start: for the number of a processor, returns the calls to make first, a function that returns the
+            calls for a band of ``rows``, and the calls to make when all processors are done. The
+            function is called for neighbouring bands, from the first row to the last.
+        rows: the number of rows.
+        reads, writes: pictures with as many rows, of which a band needs its own rows only. They may
+            have a multiple of this number.
+        whole: other arrays, which are only read.
+        results: arrays that the last calls write.
+        numbers: the work, as the number of numbers that an operation would read or write.
+    """
+
+    start: Callable[[int], tuple[Calls, Band, Calls]]
+    rows: int
+    reads: Sequence[np.ndarray]
+    writes: Sequence[np.ndarray]
+    whole: Sequence[np.ndarray]
+    numbers: int
+    results: Sequence[np.ndarray] = ()
+
+
+class Bands:
+    """Passes that can be made band by band.
+
+    Attributes:
+        are_used: whether there has been a pass.
+    """
+
+    def __init__(self) -> None:
+        self.are_used = False
+        # by address and size: arrays of a pass, and their shape as pictures
+        self._pictures: dict[tuple[int, int], tuple[np.ndarray, tuple[int, ...]]] = {}
+        self._clear()
+
+    def _clear(self) -> None:
+        self._passes: list[Pass] = []
+        self._split: dict[int, tuple[int, ...]] = {}
+        self._sizes: dict[int, int] = {}
+        self._written: set[int] = set()
+        self._whole: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._passes)
+
+    def add(self, one: Pass) -> bool:
+        """Add a pass, unless its bands do not fit with the others or would read too early."""
+        split = {_owner(array): _position(array) for array in (*one.reads, *one.writes)}
+        written = {_owner(array) for array in (*one.writes, *one.results)}
+        whole = {_owner(array) for array in one.whole}
+        rows = [other.rows for other in (*self._passes, one)]
+        fits = (
+            math.gcd(*rows) >= min(processors(), *rows)
+            and all(self._split.get(owner, place) == place for owner, place in split.items())
+            and not (self._written | written) & (self._whole | whole)
+        )
+        if fits:
+            self.are_used = True
+            for array in (*one.reads, *one.writes):
+                self._pictures[array.ctypes.data, array.size] = array, array.shape
+            self._passes.append(one)
+            self._split |= split
+            self._sizes |= {
+                _owner(array): _root(array).nbytes for array in (*one.reads, *one.writes)
+            }
+            self._written |= written
+            self._whole |= whole
+        return fits
+
+    def take(self) -> tuple[list[Calls], Calls]:
+        """Lists of calls that may run at the same time, and calls to make when they are done.
+
+        Then there are no passes any more.
+        """
+        common = math.gcd(*(one.rows for one in self._passes))
+        shares = processors() if sum(one.numbers for one in self._passes) >= SHARED else 1
+        count = _band_count(common, shares, sum(self._sizes.values()))
+        shares = min(shares, count)
+        lists: list[Calls] = []
+        last: Calls = []
+        for share in range(shares):
+            started = [one.start(share) for one in self._passes]
+            calls = [call for first, _, _ in started for call in first]
+            for number in range(count * share // shares, count * (share + 1) // shares):
+                for one, (_, band, _) in zip(self._passes, started, strict=True):
+                    edges = (one.rows * edge // count for edge in (number, number + 1))
+                    calls += band(range(*edges))
+            last += [call for _, _, after in started for call in after]
+            lists.append(calls)
+        self._clear()
+        return lists, last
+
+    def elementwise(
+        self,
+        function: Callable[..., Any],
+        arrays: Sequence[Any],
+        outs: Sequence[np.ndarray],
+        spare: Sequence[np.ndarray] = (),
+    ) -> Pass | None:
+        """The pass outs = function(np, *arrays), see ``Backend.elementwise``.
+
+        None if the arrays are not pictures, perhaps seen as rows or as a matrix, or if the function
+        cannot be computed in bands.
+        """
+        seen = outs[0].shape
+        shape = next(filter(None, map(self.shape_of, (*outs, *arrays))), None)
+        if shape is None or any(out.shape != seen for out in outs):
+            return None
+        try:
+            views = [_as_pictures(array, seen, shape) for array in (*arrays, *outs, *spare)]
+            inputs, results = views[: len(arrays)], views[len(arrays) :]
+            if not by_element(function, inputs):
+                return None
+        except Exception:  # the function is wrong, or the order of an array differs
+            return None
+        count = len(outs)
+        return _elementwise(function, inputs, results[:count], results[count:])
+
+    def shape_of(self, array: Any) -> tuple[int, ...] | None:
+        """The shape (..., C, H, W, N) of pictures, perhaps seen as rows or as a matrix; or None."""
+        if not self.are_used or not isinstance(array, np.ndarray) or array.ndim < 2:
+            return None
+        if array.ndim >= 4:
+            return tuple(array.shape)
+        return self._pictures.get((array.ctypes.data, array.size), (None, None))[1]
+
+
+def _as_pictures(array: Any, seen: tuple[int, ...], shape: tuple[int, ...]) -> Any:
+    """An array seen in this shape, as pictures: a view. Numbers and smaller pictures stay as they
+    are, and a row with a number for each channel becomes (..., C, 1, 1, 1).
+    """
+    if not isinstance(array, np.ndarray) or array.ndim == 0 or (array.ndim >= 4 and seen == shape):
+        return array
+    if array.shape == seen:
+        return np.reshape(array.mT, shape, copy=False)
+    if array.shape[-2:] != (1, shape[-4]) or seen[-1] != shape[-4]:
+        raise ValueError("an array is broadcast in another way")
+    return array.mT[..., None, None]
+
+
+def _elementwise(
+    function: Callable[..., Any],
+    arrays: Sequence[Any],
+    outs: Sequence[np.ndarray],
+    spare: Sequence[np.ndarray],
+) -> Pass:
+    height = outs[0].shape[-3]
+
+    def is_split(array: Any) -> bool:
+        return isinstance(array, np.ndarray) and array.ndim > 0 and array.shape[-3] == height
+
+    def start(_: int) -> tuple[Calls, Band, Calls]:
+        rooms: list[np.ndarray] = []
+
+        def band(rows: range) -> Calls:
+            def own(arrays: Sequence[Any]) -> list[Any]:
+                part = (..., slice(rows.start, rows.stop), slice(None), slice(None))
+                return [array[part] if is_split(array) else array for array in arrays]
+
+            return prepare(function, own(arrays), own(outs), own(spare), rooms=rooms)[0]
+
+        return [], band, []
+
+    read = [array for array in arrays if isinstance(array, np.ndarray)]
+    return Pass(
+        start,
+        height,
+        reads=[array for array in read if is_split(array)],
+        writes=[*outs, *spare],
+        whole=[array for array in read if not is_split(array)],
+        numbers=sum(array.size for array in (*read, *outs)),
+    )
+
+
+def _band_count(rows: int, shares: int, size: int) -> int:
+    """A divisor of the number of rows: the smallest for which a band fits into the cache."""
+    divisors = [count for count in range(1, rows + 1) if rows % count == 0]
+    fair = [count for count in divisors if count % shares == 0] or divisors
+    return next((count for count in fair if size <= count * _CACHE), fair[-1])
+
+
+def _owner(array: np.ndarray) -> int:
+    """An identifier of the memory that contains the array."""
+    return id(_root(array))
+
+
+def _root(array: np.ndarray) -> np.ndarray:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def _position(array: np.ndarray) -> tuple[int, ...]:
+    """Equal for arrays whose rows are at the same places of the same memory."""
+    channel, row = array.strides[-4:-2]
+    height = array.shape[-3] * row
+    start = array.ctypes.data - _root(array).ctypes.data
+    return (start % channel if array.shape[-4] > 1 else start) // row, height

@@ -1,0 +1,118 @@
+"""Tables of text with an image in each row: its label, then its pixels row by row. There may be a
+header, and the file may be gzipped. Labels are last if only the last column has a name like
+"label". The test images are in a file of their own, such as ``mnist_test.csv``.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ann.data.contents import Contents, Part
+from ann.data.pairs import pair_of
+from ann.data.reading import MAX_BYTES, Unpacked, errors_about
+from ann.errors import printable_path, printable_text
+from ann.files.atomic import read_regular
+
+_LONGEST = 2**18  # bytes of a line
+_BLOCK = 2**16  # bytes read at a time
+_LABELS = {"label", "labels", "class", "target", "digit", "y"}
+_MARKS = ",;\t"
+_BOM = "\ufeff"  # which some programs write first
+
+
+def is_csv(path: Path, start: bytes) -> bool:
+    """Whether a file is text other than HTML, with commas, semicolons or tabs in its first line."""
+    first = start.partition(b"\n")[0]
+    is_text = b"\0" not in first and not first.startswith(b"<")
+    return is_text and any(mark.encode() in first for mark in _MARKS)
+
+
+def read_csv(path: Path, progress: object = None) -> Contents:
+    """This table and the other one of the pair."""
+    train_path, test_path = pair_of(path)
+    train = _read(train_path)
+    if train is None:
+        reason = 'it has no labels; name their column "label" in the header, and put it first'
+        raise ValueError(reason)
+    if test_path is None:
+        return Contents(train, None)
+    test = _read(test_path)
+    return Contents(train, test, no_test=f"{printable_path(test_path.name)} has no labels")
+
+
+def _read(path: Path) -> Part | None:
+    """The images and labels of a table, or None if it has no labels."""
+    with errors_about(path):
+        lines = _lines(Unpacked(read_regular(path, MAX_BYTES)))
+        first = next(lines, "").removeprefix(_BOM)
+        mark = next((mark for mark in _MARKS if mark in first), ",")
+        names = [name.strip("\"' \r\n").lower() for name in first.split(mark)]
+        column = 0
+        if _is_number(names[0]) and _is_number(names[-1]):
+            values = _numbers(lines, mark, len(names), first)
+        elif names[0] not in _LABELS and math.isqrt(len(names)) ** 2 == len(names):
+            return None
+        else:
+            column = -1 if names[0] not in _LABELS and names[-1] in _LABELS else 0
+            values = _numbers(lines, mark, len(names))
+    images = values[:, :-1] if column else values[:, 1:]
+    return Part(printable_path(path), images, values[:, column])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _lines(unpacked: Unpacked) -> Iterator[str]:
+    """The lines of a file. Raises ValueError if one is too long."""
+    rest = b""
+    while block := unpacked.read(_BLOCK):
+        *lines, rest = (rest + bytes(block)).split(b"\n")
+        if len(rest) > _LONGEST:
+            raise ValueError(f"a line of more than {_LONGEST:,} bytes")
+        yield from (_text(line) for line in lines)
+    unpacked.check_end()
+    if rest:
+        yield _text(rest)
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace")
+
+
+def _numbers(lines: Iterator[str], mark: str, columns: int, *first: str) -> np.ndarray:
+    """The rows, (N, columns) uint8. Raises ValueError for anything but numbers from 0 to 255."""
+    number, rows = 1 - len(first), 0  # the number of the line is for messages
+
+    def checked() -> Iterator[str]:
+        nonlocal number, rows
+        for line in (*first, *lines):
+            number += 1
+            if not line.strip():
+                continue
+            if line.count(mark) != columns - 1:
+                found = f"{line.count(mark) + 1} columns, in line 1 {columns}"
+                raise ValueError(f"line {number}: {found}")
+            rows += 1
+            if rows * columns > MAX_BYTES:
+                raise ValueError(f"more than {MAX_BYTES:,} numbers")
+            yield line
+        if not rows:
+            raise ValueError("a table without rows")
+
+    try:
+        return np.loadtxt(checked(), np.uint8, comments=None, delimiter=mark, ndmin=2)
+    except ValueError as error:
+        found = re.search(r"string (.*) to uint8 .* column (\d+)", str(error), re.DOTALL)
+        if not found:
+            raise
+        got = printable_text(found[1], 40)
+        reason = f"expected a whole number from 0 to 255, got {got}"
+        raise ValueError(f"line {number}, column {found[2]}: {reason}") from None
