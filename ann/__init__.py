@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ann._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from ann.analysis.reading import Reading, read_digits
     from ann.backends.base import Backend
     from ann.backends.select import get_backend
     from ann.committee import committee_of
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from ann.training.callback import Callback
     from ann.training.checkpointer import Checkpoints
     from ann.training.fit import fit
+    from ann.training.progress_bar import ProgressBar
     from ann.training.recipe import Recipe
-    from ann.training.report import EpochReport
+    from ann.training.report import EpochReport, EpochReports
 
 __all__ = [
     "AnnError",
@@ -42,8 +44,11 @@ __all__ = [
     "DeviceError",
     "DivergenceError",
     "EpochReport",
+    "EpochReports",
     "ModelFileError",
     "NeuralNetwork",
+    "ProgressBar",
+    "Reading",
     "Recipe",
     "TrainingWarning",
     "committee_of",
@@ -51,6 +56,7 @@ __all__ = [
     "get_backend",
     "load_dataset",
     "load_model",
+    "read_digits",
     "register_activation",
 ]
 _MODULES = {
@@ -61,12 +67,16 @@ _MODULES = {
     "load_dataset": "data.datasets",
     "NeuralNetwork": "neural_network",
     "load_model": "neural_network",
+    "Reading": "analysis.reading",
+    "read_digits": "analysis.reading",
     "register_activation": "nn.activations",
     "Callback": "training.callback",
     "Checkpoints": "training.checkpointer",
     "fit": "training.fit",
+    "ProgressBar": "training.progress_bar",
     "Recipe": "training.recipe",
     "EpochReport": "training.report",
+    "EpochReports": "training.report",
 }
 
 

@@ -3,6 +3,7 @@ be saved and pickled. The mathematics is in ``nn.network``.
 """
 
 import copy
+import html
 import math
 import os
 import warnings
@@ -17,6 +18,7 @@ from ann.files import model_file, self_test
 from ann.files.atomic import write_atomically
 from ann.files.model_file import read_model
 from ann.files.model_schema import max_self_test_images
+from ann.nn.convolution import size_text
 from ann.nn.layer_list import (
     build_layers,
     check_layer_list,
@@ -25,6 +27,7 @@ from ann.nn.layer_list import (
     widths,
     without_arrays,
 )
+from ann.nn.layers import ActivationLayer
 from ann.nn.losses import get_loss
 from ann.nn.network import PIXEL_SCALE, Network, fill_inputs, size_of
 from ann.nn.rng import generator
@@ -162,12 +165,27 @@ class NeuralNetwork(SetOnce):
             f"{text} {layer['activation']}" if "activation" in layer else text
             for text, layer in zip(texts, self._layer_list, strict=True)
         )
-        name = (
-            f"committee of {self.committee} NeuralNetworks"
-            if self.committee > 1
-            else "NeuralNetwork"
-        )
-        return f"<{name} {inputs} -> {row}, {self.loss_name}, on {self.backend.name}>"
+        return f"<{self._name} {inputs} -> {row}, {self.loss_name}, on {self.backend.name}>"
+
+    @property
+    def _name(self) -> str:
+        one = self.committee == 1
+        return "NeuralNetwork" if one else f"committee of {self.committee} NeuralNetworks"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: a table of the layers."""
+        inputs, *texts = describe_layers(self._layer_list)
+        rows = [("layer", "outputs", "activation", "parameters"), ("inputs", inputs, "", "")]
+        layers = [layer for layer in self.network.layers if not isinstance(layer, ActivationLayer)]
+        for text, spec, layer in zip(texts, self._layer_list, layers, strict=True):
+            name = "dense" if "type" not in spec else text
+            activation, parameters = spec.get("activation", ""), f"{size_of([layer]):,}"
+            rows.append((name, size_text(layer.output_shape), activation, parameters))
+        lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
+        lines[0] = lines[0].replace("td>", "th>")
+        count = f"{'' if self.committee == 1 else f'{self.committee} x '}{size_of(layers):,}"
+        title = f"{self._name}: {count} parameters, loss {self.loss_name}, on {self.backend.name}"
+        return f"<p>{title}</p><table><tr>{'</tr><tr>'.join(lines)}</tr></table>"
 
     @property
     def chunk(self) -> int:

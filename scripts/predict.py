@@ -1,8 +1,6 @@
 """Recognise the digits on your own pictures: photos, scans or drawings."""
 
 import argparse
-import json
-import math
 import sys
 from pathlib import Path
 
@@ -13,21 +11,23 @@ from ann.cli import bootstrap
 bootstrap.start()
 
 import ann
-from ann.analysis.figures import check_figure_path, save_figure
-from ann.cli.answer import Answer, figure_of_answers
-from ann.cli.commands import localized
+from ann.analysis.reading import image_side, read_digits
+from ann.cli.answer import Answer
+from ann.cli.answer_log import AnswerLog
 from ann.cli.errors import one_line_errors
-from ann.cli.output import echo, warn
 from ann.cli.parser import Parser
+from ann.cli.picture_list import expected_labels, find_pictures
+from ann.cli.picture_score import PictureScore
 from ann.data.catalog import SOURCES, class_names
-from ann.data.picture_file import read_picture
-from ann.errors import printable_path
-from ann.nn.layer_list import input_shape
 
 EXAMPLES = """\
   python scripts/predict.py photo.jpg
   python scripts/predict.py --model coffee.pickle one.png two.png
-  # before and after, as a picture
+  # a folder, and a table of the answers
+  python scripts/predict.py photos/ --csv answers.csv
+  # the accuracy on pictures such as 7/anna.jpg and 105_ben.jpg
+  python scripts/predict.py photos/ --labels
+  # boxes and answers, drawn onto the picture
   python scripts/predict.py --picture seen.png photo.jpg"""
 
 
@@ -35,36 +35,26 @@ def main() -> None:
     """Load a network, and print its answer for each picture."""
     flags = parse_flags()
     with one_line_errors():
-        if flags.picture:
-            if any(flags.picture.resolve() == path.resolve() for path in flags.pictures):
-                name = printable_path(flags.picture)
-                raise ValueError(f"{name}: one of the pictures to read; draw to another file")
-            check_figure_path(flags.picture)
+        log = AnswerLog(as_json=flags.json, table=flags.csv, figure=flags.picture)
+        pictures = list(find_pictures(flags.pictures, log.fail))
+        log.check_files(pictures)
         network = ann.load_model(flags.model, ann.get_backend(flags.device))
-        side, shape = math.isqrt(network.input_dim), input_shape(network.layer_list)
-        if shape not in ((side * side,), (1, side, side)) or network.output_dim < 2:
+        if not image_side(network):
             raise ann.ModelFileError(f"{flags.model}: this model does not classify square images")
         names = class_names(SOURCES[flags.classes].classes, network.output_dim)
-        answers, failed = [], False
-        for path in flags.pictures:
+        score = PictureScore(names)
+        for path in log.progress(pictures):
             try:
-                picture = read_picture(path)
+                expected = expected_labels(path, names) if flags.labels else None
+                reading = read_digits(path, network, names)
             except ann.DataFileError as error:
-                warn(localized(f"error: {error}"))
-                failed = True
+                log.fail(error, path)
                 continue
-            answer = Answer.of(network, names, path, picture)
-            answers.append(answer)
-            if not flags.json:
-                echo(answer.describe())
-                echo(answer.text_pictures())
-        if flags.json:
-            echo(json.dumps([answer.fields() for answer in answers]))
-        if flags.picture and answers:
-            save_figure(figure_of_answers(answers), flags.picture)
-            if not flags.json:
-                echo(f"picture: {flags.picture.resolve()}")
-        if failed:
+            log.add(Answer(path, reading, expected), pictures=path in flags.pictures)
+            if expected:
+                score.add(expected, reading)
+        log.finish(score)
+        if log.failed:
             sys.exit(1)
 
 
@@ -73,14 +63,19 @@ def parse_flags() -> argparse.Namespace:
     parser = Parser(__doc__ or "", EXAMPLES)
     parser.add_import()
     parser.add_device("cpu")
-    text = "PNG, JPEG and many other formats"
+    text = "PNG, JPEG and many other formats; a folder stands for all pictures in it"
     parser.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE", help=text)
     parser.add_model()
     parser.add_classes()
     text = "print one JSON list and nothing else"
     parser.add_argument("--json", action="store_true", help=text)
-    text = "draw them, before and after"
+    text = "draw boxes and answers onto the pictures; of many, the 40 least certain"
     parser.add_argument("--picture", type=Path, metavar="FILE", help=text)
+    text = "write a table of all answers"
+    parser.add_argument("--csv", type=Path, metavar="FILE", help=text)
+    text = "take the true digits from the names of folders (7/anna.jpg) or files (105_ben.jpg), "
+    text += "and print the accuracy and the confusion matrix"
+    parser.add_argument("--labels", action="store_true", help=text)
     return parser.parse_args()
 
 

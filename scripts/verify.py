@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import math
 import sys
 from pathlib import Path
 
@@ -21,10 +22,12 @@ from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, whole
+from ann.cli.recipe_flags import add_recipe_flags, given_fields
 from ann.errors import require
 
 EXAMPLES = """\
   python scripts/verify.py --device gpu
+  python scripts/verify.py --hidden conv8x5,pool2,64 --activation relu
   python scripts/verify.py --gradients
   python scripts/verify.py --gradients --import my_activation.py"""
 TOLERANCE = 1e-6  # of gradients
@@ -33,7 +36,7 @@ TOLERANCE = 1e-6  # of gradients
 def main() -> None:
     """Check training, and gradients if asked to; exit with 1 if anything is wrong."""
     flags = parse_flags()
-    with one_line_errors():
+    with one_line_errors(names=vars(ann.Recipe())):
         backend = device(flags.device)
         right = check_gradients(backend) if flags.gradients else True
         right = check_training(backend, flags) and right
@@ -56,18 +59,22 @@ def device(name: str) -> ann.Backend:
 
 def check_training(backend: ann.Backend, flags: argparse.Namespace) -> bool:
     """Train for some steps on this device and on the CPU, and compare loss and parameters."""
-    recipe, full = ann.Recipe(epochs=1), load_dataset(flags.data)
-    count = min(flags.steps * recipe.batch_size, len(full.train_images))
-    if count < recipe.batch_size:
-        few = f"{count} training images, and a step takes {recipe.batch_size}"
+    fields, full = given_fields(flags), load_dataset(flags.data)
+    recipe = ann.Recipe(epochs=1).changed(**fields)
+    images = flags.steps * recipe.batch_size + recipe.validation
+    count = min(images, len(full.train_images))
+    trained_on = count - recipe.validation
+    if trained_on < recipe.batch_size:
+        few = f"{max(0, trained_on)} training images, and a step takes {recipe.batch_size}"
         raise ann.DataFileError(f"{flags.data}: {few}")
     images, labels = full.train_images[:count], full.train_labels[:count]
     dataset = dataclasses.replace(full, train_images=images, train_labels=labels)
     # The CPU replays recorded steps, so there the reference makes every call as it is written
     reference = Backend("unrecorded steps", np) if backend.name == "cpu" else ann.get_backend("cpu")
     devices = f"{backend.name} compared with {reference.name}"
-    steps = -(-count // recipe.batch_size)
-    echo(f"\n{steps} steps of the default recipe, seed {flags.seed}: {devices}")
+    steps = recipe.epochs * math.ceil(trained_on / recipe.batch_size)
+    name = "this recipe" if fields else "the default recipe"
+    echo(f"\n{steps} steps of {name}, seed {flags.seed}: {devices}")
     echo(f"  {'':22}{'largest':>12}{'difference':>12}{'tolerance':>12}")
     differences = training_differences(backend, reference, dataset, recipe, flags.seed)
     for found in differences:
@@ -93,6 +100,7 @@ def parse_flags() -> argparse.Namespace:
     parser = Parser("Check that a device trains like the CPU, with right gradients.", EXAMPLES)
     parser.add_import()
     parser.add_common(device=False)
+    add_recipe_flags(parser)
     text = "auto (default): a working GPU, else strict, which refuses what a GPU would refuse"
     devices = ("auto", "cpu", "gpu", "strict")
     parser.add_argument("--device", choices=devices, default="auto", help=text)

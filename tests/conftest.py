@@ -1,6 +1,7 @@
 """The fixtures that tests of several rooms use."""
 
 import gc
+import itertools
 import os
 import signal
 import sys
@@ -42,7 +43,7 @@ def backend(request):
     return make_backend(request.param)
 
 
-@pytest.fixture(params=[("numpy", "strict"), ("numpy", "cupy"), ("strict", "cupy")], ids="-".join)
+@pytest.fixture(params=itertools.combinations(BACKENDS, 2), ids="-".join)
 def backend_pair(request):
     return [make_backend(name) for name in request.param]
 

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "nn": "errors spelling validation backends",
     "optim": "spelling backends",
     "files": "errors backends nn",
-    "data": "errors validation backends nn.random_bits files.atomic",
+    "data": "errors validation backends nn.random_bits files.atomic files.pickle",
     "neural_network": "errors validation backends nn files",
     "committee": "neural_network",
     "training": "errors spelling validation _version backends nn optim files data neural_network",
@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "cli": "errors spelling validation _version backends nn.layer_list files data neural_network committee training"
     " analysis",
     "__main__": "spelling cli",
-    "__init__": "_version errors backends nn data neural_network committee training",
+    "__init__": "_version errors backends nn data neural_network committee training analysis",
 }
 
 # Code for every device: it computes with the backend's xp, and never with NumPy or CuPy themselves.

@@ -33,15 +33,16 @@ def pyplot() -> Any:
 
 
 def figure_of_images(
-    images: Sequence[np.ndarray] | np.ndarray, captions: Sequence[str], columns: int = 5
+    images: Sequence[np.ndarray] | np.ndarray,
+    captions: Sequence[str],
+    columns: int = 5,
+    size: float = 1.5,
 ) -> Any:
-    """A matplotlib figure of images (height, width), each under its caption."""
+    """A matplotlib figure of images (height, width), each ``size`` inches wide, under its caption."""
     rows = max(1, -(-len(images) // columns))
     lines = max((caption.count("\n") for caption in captions), default=0)
-    size = 1.5 * columns, (1.75 + 0.2 * lines) * rows
-    figure, axes = _panels(rows, columns, size, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
+    extent = size * columns, (size + 0.25 + 0.2 * lines) * rows
+    figure, axes = _blank_panels(rows, columns, extent)
     for axis, image, caption in zip(axes.flat, images, captions, strict=False):
         axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axis.set_title(caption, fontsize=11, parse_math=False)  # a $ is a $
@@ -156,11 +157,10 @@ def figure_of_maps(maps: np.ndarray) -> Any:
     count = min(MOST_MAPS, len(maps))
     columns = min(16, count)
     rows = -(-count // columns)
-    figure, axes = _panels(rows, columns, (0.66 * columns + 0.8, 0.66 * rows + 0.4), squeeze=False)
+    size = 0.66 * columns + 0.8, 0.66 * rows + 0.4
+    figure, axes = _blank_panels(rows, columns, size)
     limit = float(np.quantile(np.abs(maps), 0.995)) or 1.0
     style = {"cmap": "PuOr_r", "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
-    for axis in axes.flat:
-        axis.set_axis_off()
     for axis, numbers in zip(axes.flat, maps[:count], strict=False):
         picture = axis.imshow(numbers, **style)
     figure.tight_layout(pad=0.3, rect=(0, 0, 0.94, 1))
@@ -171,10 +171,21 @@ def figure_of_maps(maps: np.ndarray) -> Any:
 
 def _panels(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Any, Any]:
     """A figure of this size, in inches, and its axes."""
-    panels: tuple[Any, Any] = pyplot().subplots(
-        rows, columns, figsize=size, layout="tight", **options
-    )
-    return panels
+    figure, axes = pyplot().subplots(rows, columns, figsize=size, layout="tight", **options)
+    if "inline" in pyplot().get_backend():
+        pyplot().close(
+            figure
+        )  # else a notebook shows it twice: as an open and as a returned figure
+    return figure, axes
+
+
+def _blank_panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    """The same for images alone. Matplotlib would spend half its time on ticks that nobody sees."""
+    without_ticks: dict[str, list[float]] = {"xticks": [], "yticks": []}
+    figure, axes = _panels(rows, columns, size, squeeze=False, subplot_kw=without_ticks)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    return figure, axes
 
 
 def log_scale(axis: Any, direction: str, values: Sequence[float]) -> None:

@@ -25,6 +25,7 @@ _IMAGES = 6
 _CONV: dict[str, Any] = {"type": "conv2d", "filters": 3, "kernel": 3, "activation": "tanh"}
 _FIRST = {**_CONV, "input_shape": [2, 6, 6]}
 _LAST = {"output_dim": 4, "activation": "sigmoid"}
+_SMALL = 1, 4, 2  # the shape of a picture; with 2 x 2 pixels in a window, there are 3 positions
 _PICTURE_NETWORKS = {
     "two convolutions": [_FIRST, _CONV],
     "convolution with stride 2": [{**_FIRST, "stride": 2}],
@@ -117,10 +118,14 @@ def _cases(backend: Backend) -> Iterator[tuple[str, Network]]:
     layers = [*_PICTURE_NETWORKS["convolution and max pooling"], _LAST]
     yield "a committee of two with convolution", _float64(backend, layers, committee=2)
     xp = backend.xp
-    dropout = Dropout(0.4, xp.zeros(1, dtype=xp.uint32))
-    dropout.images = xp.arange(_IMAGES, dtype=xp.uint32)
-    yield "dropout", _training_network(backend, Dense(7, 6, he), ActivationLayer("tanh"), dropout)
-    dense, convolution = Dense(7, 6, he, bias=False), Conv2D((1, 4, 2), 2, 2, he, bias=False)
+    for name, first, positions in (
+        ("dropout", Dense(7, 6, he), 1),
+        ("dropout of channels", Conv2D(_SMALL, 2, 2, he), 3),
+    ):
+        dropout = Dropout(0.4, xp.zeros(1, dtype=xp.uint32), positions=positions)
+        dropout.images = xp.arange(_IMAGES, dtype=xp.uint32)
+        yield name, _training_network(backend, first, ActivationLayer("tanh"), dropout)
+    dense, convolution = Dense(7, 6, he, bias=False), Conv2D(_SMALL, 2, 2, he, bias=False)
     for name, layer, norm in (
         ("batch normalisation", dense, BatchNorm(6)),
         ("convolution and batch normalisation", convolution, BatchNorm(2, positions=3)),

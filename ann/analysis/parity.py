@@ -46,7 +46,9 @@ def _train(backend: Backend, dataset: Dataset, recipe: Recipe, seed: int) -> dic
     """Train a network; its mean loss and its parameters, float64 on the host."""
     network = recipe.network(dataset, backend, seed)
     values = {"mean loss": np.array(fit(network, dataset, recipe)[-1].loss)}
-    for number, (weight, bias) in enumerate(network.weights_and_biases(), start=1):
+    specs = enumerate(network.layer_list, start=1)
+    numbers = [number for number, spec in specs if "activation" in spec]  # pooling has no weights
+    for number, (weight, bias) in zip(numbers, network.weights_and_biases(), strict=True):
         values[f"layer {number}, weight"] = weight
         values[f"layer {number}, bias"] = bias
     return {name: value.astype(np.float64) for name, value in values.items()}

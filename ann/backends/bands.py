@@ -22,7 +22,8 @@ from ann.backends.elementwise import by_element, prepare
 Calls = list[Call]
 Band = Callable[[range], Calls]
 
-_CACHE = 1_000_000  # bytes of a band; most processors have at least this much for each core
+# Bytes of a band. Smaller ones fit better, but in Python many small calls wait for each other
+_CACHE = 2_000_000
 # Work on this many numbers is shared among the processors; handing it over takes up to 0.1 ms
 SHARED = 500_000
 
@@ -39,6 +40,7 @@ class Pass:
         reads, writes: pictures with as many rows, of which a band needs its own rows only. They may
             have a multiple of this number.
         whole: other arrays, which are only read.
+        results: arrays that the last calls write.
         numbers: the work, as the number of numbers that an operation would read or write.
     """
 
@@ -48,6 +50,7 @@ class Pass:
     writes: Sequence[np.ndarray]
     whole: Sequence[np.ndarray]
     numbers: int
+    results: Sequence[np.ndarray] = ()
 
 
 class Bands:
@@ -59,7 +62,7 @@ class Bands:
 
     def __init__(self) -> None:
         self.are_used = False
-        # by address and size: arrays that were written, and their shape as pictures
+        # by address and size: arrays of a pass, and their shape as pictures
         self._pictures: dict[tuple[int, int], tuple[np.ndarray, tuple[int, ...]]] = {}
         self._clear()
 
@@ -76,7 +79,7 @@ class Bands:
     def add(self, one: Pass) -> bool:
         """Add a pass, unless its bands do not fit with the others or would read too early."""
         split = {_owner(array): _position(array) for array in (*one.reads, *one.writes)}
-        written = {_owner(array) for array in one.writes}
+        written = {_owner(array) for array in (*one.writes, *one.results)}
         whole = {_owner(array) for array in one.whole}
         rows = [other.rows for other in (*self._passes, one)]
         fits = (
@@ -86,7 +89,7 @@ class Bands:
         )
         if fits:
             self.are_used = True
-            for array in one.writes:
+            for array in (*one.reads, *one.writes):
                 self._pictures[array.ctypes.data, array.size] = array, array.shape
             self._passes.append(one)
             self._split |= split
@@ -133,7 +136,7 @@ class Bands:
         cannot be computed in bands.
         """
         seen = outs[0].shape
-        shape = next(filter(None, map(self._shape, (*outs, *arrays))), None)
+        shape = next(filter(None, map(self.shape_of, (*outs, *arrays))), None)
         if shape is None or any(out.shape != seen for out in outs):
             return None
         try:
@@ -146,8 +149,8 @@ class Bands:
         count = len(outs)
         return _elementwise(function, inputs, results[:count], results[count:])
 
-    def _shape(self, array: Any) -> tuple[int, ...] | None:
-        """The shape (..., C, H, W, N) of pictures, None for other arrays."""
+    def shape_of(self, array: Any) -> tuple[int, ...] | None:
+        """The shape (..., C, H, W, N) of pictures, perhaps seen as rows or as a matrix; or None."""
         if not self.are_used or not isinstance(array, np.ndarray) or array.ndim < 2:
             return None
         if array.ndim >= 4:
@@ -156,12 +159,16 @@ class Bands:
 
 
 def _as_pictures(array: Any, seen: tuple[int, ...], shape: tuple[int, ...]) -> Any:
-    """An array of this shape as pictures: a view. Numbers, and smaller pictures, stay as they are."""
+    """An array seen in this shape, as pictures: a view. Numbers and smaller pictures stay as they
+    are, and a row with a number for each channel becomes (..., C, 1, 1, 1).
+    """
     if not isinstance(array, np.ndarray) or array.ndim == 0 or (array.ndim >= 4 and seen == shape):
         return array
-    if array.shape != seen:
-        raise ValueError("an array is broadcast")
-    return np.reshape(array.mT, shape, copy=False)
+    if array.shape == seen:
+        return np.reshape(array.mT, shape, copy=False)
+    if array.shape[-2:] != (1, shape[-4]) or seen[-1] != shape[-4]:
+        raise ValueError("an array is broadcast in another way")
+    return array.mT[..., None, None]
 
 
 def _elementwise(

@@ -70,10 +70,7 @@ def weight_gradient(
             order = windows.order(dw)
             own = np.empty_like(order, order="C")
             first.append(partial(own.fill, 0))
-            if share == 0:
-                factor = np.asarray(beta, dtype=dw.dtype)
-                last.append(partial(np.multiply, dw, factor, dw) if beta else partial(dw.fill, 0))
-            last.append(partial(np.add, order, own, order))
+            last += _added(own, order, beta if share == 0 else 1.0)
             members.append((windows, np.reshape(own, (len(own), -1, own.shape[-1])), d))
 
         def band(rows: range) -> Calls:
@@ -89,7 +86,39 @@ def weight_gradient(
         return first, band, last
 
     work = out[..., 0].size * dy.size // _PER_NUMBER
-    return Pass(start, dy.shape[-3], [dy], [], [pictures], work)
+    return Pass(start, dy.shape[-3], [dy], [], [pictures], work, results=[out])
+
+
+def row_product(
+    row: np.ndarray, pictures: np.ndarray, out: np.ndarray, alpha: float, beta: float
+) -> Pass:
+    """out = beta out + alpha row p^T, for row (1, H W N), out (..., 1, C), and a matrix p that is the
+    pictures (..., C, H, W, N) seen as (..., C, H W N).
+    """
+    length = pictures.shape[-2] * pictures.shape[-1]
+
+    def start(share: int) -> tuple[Calls, Band, Calls]:
+        first: Calls = []
+        last: Calls = []
+        members = []
+        for index in np.ndindex(out.shape[:-2]):
+            own = np.empty_like(out[index], order="C")
+            first.append(partial(own.fill, 0))
+            last += _added(own, out[index], beta if share == 0 else 1.0)
+            members.append((pictures[index], own))
+
+        def band(rows: range) -> Calls:
+            part = row[:, rows.start * length : rows.stop * length]
+            calls: Calls = []
+            for p, own in members:
+                matrix = np.reshape(p[:, rows.start : rows.stop], (len(p), -1), copy=False)
+                calls += _product(part, matrix.T, own, 1.0, alpha)
+            return calls
+
+        return first, band, last
+
+    work = 2 * pictures.size
+    return Pass(start, pictures.shape[-3], [pictures], [], [row], work, results=[out])
 
 
 def input_gradient(weight: np.ndarray, dy: np.ndarray, stride: int, out: np.ndarray) -> Pass:
@@ -210,12 +239,23 @@ def _row(pictures: np.ndarray, i: int) -> np.ndarray:
     return np.reshape(pictures[:, i], (len(pictures), -1), copy=False)
 
 
-def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray, beta: float) -> Calls:
-    """out = beta out + a b, in products small enough for OpenBLAS to use the factors as they are."""
+def _added(array: np.ndarray, out: np.ndarray, beta: float) -> Calls:
+    """out = beta out + array."""
+    if beta == 0.0:
+        return [partial(np.copyto, out, array)]
+    factor = np.asarray(beta, dtype=out.dtype)
+    scaling = [] if beta == 1.0 else [partial(np.multiply, out, factor, out)]
+    return [*scaling, partial(np.add, out, array, out)]
+
+
+def _product(
+    a: np.ndarray, b: np.ndarray, out: np.ndarray, beta: float, alpha: float = 1.0
+) -> Calls:
+    """out = beta out + alpha a b, in products small enough for OpenBLAS to use the factors as they are."""
     (rows, inner), columns = a.shape, b.shape[1]
     most = min(_MULTIPLICATIONS // (rows * inner), _WIDTH)
     if b.strides[0] < b.strides[1]:
         most = min(most, _RESULTS // rows)
-    width = most // 64 * 64 or most // 8 * 8 or columns  # the kernels are faster on such numbers
+    width = most // 64 * 64 or most // 4 * 4 or columns  # the kernels are faster on such numbers
     parts = (slice(start, start + width) for start in range(0, columns, width))
-    return [prepare_product(a, b[:, part], out[:, part], 1.0, beta) for part in parts]
+    return [prepare_product(a, b[:, part], out[:, part], alpha, beta) for part in parts]

@@ -17,7 +17,7 @@ import numpy as np
 from ann.backends.bands import SHARED, Bands, Pass
 from ann.backends.base import Array, Backend, Formula
 from ann.backends.blas import Call, available, one_thread, prepare_axpby, prepare_matmul, processors
-from ann.backends.convolution import convolution, input_gradient, weight_gradient
+from ann.backends.convolution import convolution, input_gradient, row_product, weight_gradient
 from ann.backends.elementwise import BY_NAME, prepare
 from ann.backends.windows import windows_of
 
@@ -41,6 +41,11 @@ class CpuRecorder(Backend):
             self.xp.calls = None
 
     def matmul(self, a: Array, b: Array, out: Array, alpha: float = 1.0, beta: float = 0.0) -> None:
+        shape = self.xp.bands.shape_of(b)
+        if shape and a.shape[-2] == 1 and b.shape[-1] == shape[-4] and available():
+            pictures = np.reshape(b.mT, shape, copy=False)
+            self.xp.add_pass(row_product(a, pictures, out, alpha, beta))
+            return
         calls = prepare_matmul(a, b, out, alpha, beta)
         if calls is None:
             super().matmul(a, b, out, alpha, beta)

@@ -1,102 +1,150 @@
 """A network's answer for a picture: as text, as plain values and as a drawing."""
 
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from ann.analysis.figures import figure_of_images
+from ann.analysis.figures import ORANGE, figure_of_images
+from ann.analysis.reading import Digit, Reading
 from ann.analysis.text_pictures import speaks_unicode, text_sheet
-from ann.data.handwriting import Prepared, prepare
 from ann.errors import printable_path
-from ann.neural_network import NeuralNetwork
 
-# A sure answer has at least this output and leads the next one by this much, as on the web page
-_SURE, _LEAD = 0.5, 0.3
+COLUMNS = ("file", "text", "confidence", "unsure", "expected")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answer:
-    """The two largest outputs for a picture.
+    """What a network read on a picture.
 
     Attributes:
         path: the picture's file.
-        picture: its pixels.
-        prepared: what the network gets.
-        names: the names of the two classes.
-        outputs: the two outputs.
-        unsure: why the answer may be wrong, or "".
+        reading: what was read.
+        expected: the labels of its digits, if they are known.
     """
 
     path: Path
-    picture: np.ndarray
-    prepared: Prepared
-    names: tuple[str, str]
-    outputs: tuple[float, float]
-    unsure: str
-
-    @classmethod
-    def of(
-        cls, network: NeuralNetwork, names: Sequence[str], path: Path, picture: np.ndarray
-    ) -> Self:
-        """Prepare a picture, and apply a network of square images to it."""
-        prepared = prepare(picture, math.isqrt(network.input_dim))
-        outputs = network.apply(prepared.image[None])[0]
-        first, second = (int(index) for index in np.argsort(-outputs, kind="stable")[:2])
-        most, next_most = float(outputs[first]), float(outputs[second])
-        unsure = ""
-        if most < _SURE:
-            unsure = "because it resembles no known class"
-        elif most - next_most < _LEAD:
-            unsure = "because two answers are close"
-        chosen = names[first], names[second]
-        return cls(path, picture, prepared, chosen, (most, next_most), unsure)
+    reading: Reading
+    expected: list[str] | None = None
 
     def describe(self) -> str:
         """One line."""
-        notes = f"  [{', '.join(self.prepared.notes)}]" if self.prepared.notes else ""
-        file = printable_path(self.path)
-        if self.prepared.problem:
-            return f"{file}: not sure: {self.prepared.problem}{notes}"
-        (first, second), (most, next_most) = self.names, self.outputs
-        ranking = f"{first} ({100 * most:.0f} %), next {second} ({100 * next_most:.0f} %)"
-        return f"{file}: {f'not sure, {self.unsure}: ' if self.unsure else ''}{ranking}{notes}"
+        reading, least = self.reading, self.reading.least_certain
+        notes = f"  [{', '.join(reading.notes)}]" if reading.notes else ""
+        mark = ""
+        if self.expected and self.expected != [digit.label for digit in reading.digits]:
+            mark = f"  <-- wrong, expected {''.join(self.expected)}"
+        unsure = f"not sure, {reading.unsure}: " if least and reading.unsure else ""
+        return f"{printable_path(self.path)}: {unsure}{self._ranking(least)}{notes}{mark}"
+
+    @property
+    def number(self) -> str:
+        """The text of the reading on one line."""
+        return " / ".join(self.reading.text.split("\n"))
+
+    def _ranking(self, least: Digit | None) -> str:
+        if not least:
+            return f"not sure: {self.reading.unsure}"
+        following = f"next {least.next_label} ({100 * least.next_confidence:.0f} %)"
+        answer = f"{least.label} ({100 * least.confidence:.0f} %), {following}"
+        if len(self.reading.digits) == 1:
+            return answer
+        return f"{self.number}, least certain: {answer}"
 
     def fields(self) -> dict[str, Any]:
         """The answer as plain values, for JSON."""
-        seen = not self.prepared.problem
-        return {
+        reading = self.reading
+        digits = reading.digits
+        only = digits[0] if len(digits) == 1 else None
+        fields: dict[str, Any] = {
             "file": str(self.path),
-            "label": self.names[0] if seen else None,
-            "output": self.outputs[0] if seen else None,
-            "next": self.names[1] if seen else None,
-            "next_output": self.outputs[1] if seen else None,
-            "unsure": self.prepared.problem or self.unsure,
-            "notes": list(self.prepared.notes),
+            "text": reading.text,
+            "digits": [
+                {
+                    "label": digit.label,
+                    "confidence": digit.confidence,
+                    "box": [digit.box.left, digit.box.top, digit.box.right, digit.box.bottom],
+                }
+                for digit in digits
+            ],
+            "label": only and only.label,
+            "output": only and only.confidence,
+            "next": only and only.next_label,
+            "next_output": only and only.next_confidence,
+            "unsure": reading.unsure,
+            "notes": list(reading.notes),
         }
+        if self.expected:
+            fields["expected"] = "".join(self.expected)
+        return fields
+
+    def row(self) -> list[object]:
+        """The answer as the values of ``COLUMNS``, for a table."""
+        least = self.reading.least_certain
+        confidence = f"{least.confidence:.4f}" if least else ""
+        expected = "".join(self.expected or ())
+        return [self.path, self.reading.text, confidence, self.reading.unsure, expected]
+
+    @property
+    def certainty(self) -> float:
+        """From 0, not sure, to 1."""
+        least = self.reading.least_certain
+        return least.lead if least and not self.reading.unsure else 0.0
 
     def text_pictures(self) -> str:
-        """The picture and what the network gets, for a terminal."""
-        images = np.stack([_shrink(self.picture, len(self.prepared.image)), self.prepared.image])
-        captions = ["before", "what the network sees"]
-        return text_sheet(images, captions, columns=2, unicode=speaks_unicode(sys.stdout))
+        """The picture and the network's inputs, for a terminal."""
+        digits = self.reading.digits
+        side = len(digits[0].image) if digits else 28
+        images = [_shrink(self.reading.grey, side), *(digit.image for digit in digits)]
+        captions = ["what the network sees"] if len(digits) == 1 else [one.label for one in digits]
+        unicode = speaks_unicode(sys.stdout)
+        return text_sheet(np.stack(images), ["before", *captions], columns=5, unicode=unicode)
 
 
 def figure_of_answers(answers: Sequence[Answer]) -> Any:
-    """A matplotlib figure of each picture, before and after it was prepared."""
+    """A matplotlib figure of each picture, with boxes and labels, beside the network's inputs."""
     images: list[np.ndarray] = []
     captions: list[str] = []
     for answer in answers:
-        images += [answer.picture, answer.prepared.image]
-        seen = f"{answer.names[0]}, {100 * answer.outputs[0]:.0f} %"
-        if answer.prepared.problem or answer.unsure:
-            seen = "not sure"
+        reading, least = answer.reading, answer.reading.least_certain
+        images += [reading.grey, _sheet(reading)]
+        sure = f"{100 * least.confidence:.0f} %" if least and not reading.unsure else "not sure"
+        seen = f"{answer.number[:20]}, {sure}" if least else sure
         captions += [printable_path(answer.path.name)[:18], seen]
-    return figure_of_images(images, captions, columns=min(len(images), 10))
+    large = any(len(answer.reading.digits) > 1 for answer in answers)
+    columns = min(len(images), 4 if large else 10)
+    figure = figure_of_images(images, captions, columns, size=3.0 if large else 1.5)
+    for axis, answer in zip(figure.axes[::2], answers, strict=False):
+        _draw_boxes(axis, answer.reading)
+    return figure
+
+
+def _draw_boxes(axis: Any, reading: Reading) -> None:
+    """Draw each digit's box and label onto a picture."""
+    scale = reading.grey.shape[1] / reading.size[0]
+    for digit in reading.digits:
+        box = digit.box.scaled(scale)
+        x, y = (box.left, box.right), (box.top, box.bottom)
+        axis.plot([x[0], x[1], x[1], x[0], x[0]], [y[0], y[0], y[1], y[1], y[0]], color=ORANGE)
+        if len(reading.digits) > 1:
+            style = {"color": ORANGE, "fontweight": "bold", "va": "bottom", "parse_math": False}
+            axis.text(box.left, box.top, digit.label, **style)
+
+
+def _sheet(reading: Reading) -> np.ndarray:
+    """The images of a reading's digits, side by side in each line."""
+    if not reading.digits:
+        return np.zeros((28, 28), dtype=np.uint8)
+    side = len(reading.digits[0].image)
+    longest = max(map(len, reading.lines))
+    sheet = np.zeros((side * len(reading.lines), side * longest), dtype=np.uint8)
+    for row, line in enumerate(reading.lines):
+        images = np.hstack([digit.image for digit in line])
+        sheet[row * side : (row + 1) * side, : images.shape[1]] = images
+    return sheet
 
 
 def _shrink(picture: np.ndarray, side: int) -> np.ndarray:

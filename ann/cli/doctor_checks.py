@@ -39,6 +39,7 @@ DISK_NEEDED = 10 * 2**20
 EXTRAS = {
     "plot": ("matplotlib", "pictures and curves"),
     "test": ("pytest", "the tests"),
+    "notebook": ("jupyterlab", "the tutorial"),
     "report": ("scipy", "a report on a network"),
     "picture": ("scipy", "pictures of your own"),
     "export": ("onnx", "formats of other programs"),

@@ -55,22 +55,13 @@ class TestResult:
         interval = f"(95 % interval {low:.2f} to {high:.2f} %)"
         errors = f"{self.wrong} of {self.total:,} wrong, {rate} {interval}"
         warning = learnt_nothing(self.wrong, self.labels)
-        return "\n\n".join([errors, self._describe_confusion(), *([warning] if warning else [])])
-
-    def _describe_confusion(self) -> str:
-        names, counts = self.names, self.confusion
-        kind = "digit" if tuple(names[: len(DIGITS)]) == DIGITS else "class"
-        longest = max(map(len, names))
-        width, indent = max(5, len(str(counts.max())) + 1, longest + 1), max(5, longest)
-        heads = "".join(f"{name:>{width}}" for name in names)
-        lines = [f"rows: true {kind}, columns: predicted {kind}"]
-        lines.append(f"{'':{indent}} {heads}   wrong     rate")
-        for label, row in enumerate(counts):
-            count, wrong = int(row.sum()), int(row.sum() - row[label])
-            cells = "".join(f"{value or '.':>{width}}" for value in row.tolist())
-            rate = f"{100 * wrong / count:.2f} %" if count else "-"
-            lines.append(f"{names[label]:>{indent}} {cells}{wrong:8}{rate:>9}")
-        return "\n".join(lines)
+        return "\n\n".join(
+            [
+                errors,
+                describe_confusion(self.confusion, self.names),
+                *([warning] if warning else []),
+            ]
+        )
 
     def describe_images(self) -> str:
         """A line for each image, with a mark on the errors."""
@@ -88,3 +79,19 @@ class TestResult:
         pairs = zip(self.labels[chosen], self.predicted[chosen], strict=True)
         captions = [self.names[label] + between + self.names[guess] for label, guess in pairs]
         return figure_of_images(images[chosen], captions, columns=10)
+
+
+def describe_confusion(counts: np.ndarray, names: Sequence[str]) -> str:
+    """A confusion matrix (C, C) as text; its rows are the true classes."""
+    kind = "digit" if tuple(names[: len(DIGITS)]) == DIGITS else "class"
+    longest = max(map(len, names))
+    width, indent = max(5, len(str(counts.max())) + 1, longest + 1), max(5, longest)
+    heads = "".join(f"{name:>{width}}" for name in names)
+    lines = [f"rows: true {kind}, columns: predicted {kind}"]
+    lines.append(f"{'':{indent}} {heads}   wrong     rate")
+    for label, row in enumerate(counts):
+        count, wrong = int(row.sum()), int(row.sum() - row[label])
+        cells = "".join(f"{value or '.':>{width}}" for value in row.tolist())
+        rate = f"{100 * wrong / count:.2f} %" if count else "-"
+        lines.append(f"{names[label]:>{indent}} {cells}{wrong:8}{rate:>9}")
+    return "\n".join(lines)

@@ -18,8 +18,8 @@ Progress = Callable[[str, int, int, str], object]
 
 MAX_CLASSES = 256
 _TEST = 7  # without test images, every seventh image becomes one: as many as in MNIST
-# SHA-256 of its test labels
-_FASHION_LABELS = "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9"
+# SHA-256 of the test labels of Fashion-MNIST
+FASHION_LABELS = "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9"
 
 
 class Part(NamedTuple):
@@ -77,7 +77,7 @@ def check_contents(source: str, contents: Contents) -> Checked:
     if train.images.shape[1:] != test.images.shape[1:]:
         sizes = f"{_size(train.images)} pixels, test images {_size(test.images)}"
         raise DataFileError(f"{source}: training images are {sizes}")
-    if hashlib.sha256(test.labels.tobytes()).hexdigest() == _FASHION_LABELS:
+    if hashlib.sha256(test.labels.tobytes()).hexdigest() == FASHION_LABELS:
         classes = SOURCES["fashion-mnist"].classes
     arrays = (train.images, train.labels, test.images, test.labels)
     for array in arrays:
@@ -87,7 +87,7 @@ def check_contents(source: str, contents: Contents) -> Checked:
 
 def _check_part(part: Part, limit: int) -> Part:
     try:
-        images, labels = _pixels(part.images), _labels(part.labels, limit)
+        images, labels = pixels(part.images), _labels(part.labels, limit)
         if len(images) != len(labels):
             raise ValueError(f"{len(labels)} labels for the {len(images)} images")
     except ValueError as error:
@@ -95,7 +95,7 @@ def _check_part(part: Part, limit: int) -> Part:
     return Part(part.source, images, labels)
 
 
-def _pixels(images: np.ndarray) -> np.ndarray:
+def pixels(images: np.ndarray) -> np.ndarray:
     """Images as (N, h, w) uint8, without a copy if they are uint8 already."""
     shape = images.shape
     if len(shape) == 4 and shape[3] == 1:
@@ -140,6 +140,8 @@ def _labels(labels: np.ndarray, limit: int) -> np.ndarray:
     """Labels as (N,) uint8. Raises ValueError unless they are whole, from 0 to limit - 1."""
     if labels.shape != (len(labels),) and labels.shape != (len(labels), 1):
         raise ValueError(f"labels of shape {labels.shape}, expected one number for each image")
+    if labels.dtype.kind not in "uif":
+        raise ValueError(f"labels: expected whole numbers, got {labels.dtype}")
     labels = labels.reshape(-1)
     if labels.dtype == np.uint8 and (not len(labels) or labels.max() < limit):
         return labels

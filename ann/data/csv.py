@@ -24,9 +24,10 @@ _BOM = "\ufeff"  # which some programs write first
 
 
 def is_csv(path: Path, start: bytes) -> bool:
-    """Whether a file is text, and there are commas, semicolons or tabs in its first line."""
+    """Whether a file is text other than HTML, with commas, semicolons or tabs in its first line."""
     first = start.partition(b"\n")[0]
-    return b"\0" not in first and any(mark.encode() in first for mark in _MARKS)
+    is_text = b"\0" not in first and not first.startswith(b"<")
+    return is_text and any(mark.encode() in first for mark in _MARKS)
 
 
 def read_csv(path: Path, progress: object = None) -> Contents:

@@ -1,5 +1,6 @@
 """Data sets: files in any known format -> host arrays, with checked labels, counts and shapes."""
 
+import html
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,14 @@ import numpy as np
 from ann.data.catalog import DIGITS, SOURCES
 from ann.data.contents import Progress, check_contents
 from ann.data.formats import read_any
+from ann.data.sheet import sheet
 from ann.errors import DataFileError, printable_path
 from ann.files.atomic import user_path
-from ann.validation import host_array
+from ann.validation import classes_of, host_array
 
 _MOST_CLASSES = 2**16  # that are counted: with labels from 0 to 10^9, a network is not possible
-_CHECKOUT_DATA = Path(__file__).resolve().parents[2] / "data"
+_SHOWN = 20  # images, in a notebook
+CHECKOUT_DATA = Path(__file__).resolve().parents[2] / "data"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +51,16 @@ class Dataset:
     def arrays(self) -> dict[str, np.ndarray]:
         """The four arrays by name."""
         return {name: value for name, value in vars(self).items() if name != "classes"}
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the first training images, if they are pictures, with their labels."""
+        images = np.asarray(self.train_images[:_SHOWN])
+        labels = classes_of(np.asarray(self.train_labels[:_SHOWN]))
+        title = f"<p>{html.escape(repr(self).strip('<>'))}</p>"
+        if images.ndim != 3 or labels is None:
+            return title
+        names = dict(enumerate(self.classes))
+        return title + sheet(images, [names.get(label, str(label)) for label in labels.tolist()])
 
     def __repr__(self) -> str:
         train, test = len(self.train_images), len(self.test_images)
@@ -104,7 +117,7 @@ def _folder_of(name: str, progress: Progress | None) -> Path:
     from ann.data.download import cache_folder, download  # slow to import, and rarely needed
 
     files = SOURCES[name].files
-    folders = [_CHECKOUT_DATA / name, *([_CHECKOUT_DATA] if name == "mnist" else [])]
+    folders = [CHECKOUT_DATA / name, *([CHECKOUT_DATA] if name == "mnist" else [])]
     for folder in folders:
         if all(os.path.isfile(folder / file) for file in files):
             return folder

@@ -1,15 +1,21 @@
 """The formats in which data sets are read, recognised by what a file or folder contains."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from ann.data.contents import Contents, Progress
 from ann.data.csv import is_csv, read_csv
+from ann.data.emnist import is_emnist, read_emnist
 from ann.data.idx import is_idx_folder, read_idx_folder
+from ann.data.mnist_pickle import is_pickle, read_mnist_pickle
 from ann.data.npz import is_npz, read_npz
+from ann.data.other_programs import is_of_other_programs, refuse
 from ann.data.pairs import pair_of
+from ann.data.parquet import is_parquet, read_parquet
+from ann.data.pictures import is_picture_folder, read_picture_folder
 from ann.data.reading import errors_about, first_bytes
 from ann.errors import printable_text
 
@@ -31,11 +37,17 @@ class Format(NamedTuple):
 
 # The first one that recognises a file or folder reads it
 FORMATS = (
+    Format(is_emnist, read_emnist),
     Format(is_idx_folder, read_idx_folder),
     Format(is_npz, read_npz),
+    Format(is_parquet, read_parquet),
+    Format(is_pickle, read_mnist_pickle),
+    Format(is_of_other_programs, refuse),
     Format(is_csv, read_csv),
+    Format(is_picture_folder, read_picture_folder),
 )
-_SUFFIXES = (".npz", ".csv", ".csv.gz")  # of the files that are looked for in a folder
+# of the files that are looked for in a folder
+_SUFFIXES = (".npz", ".csv", ".csv.gz", ".parquet", ".pkl", ".pkl.gz", ".mat", ".h5", ".hdf5")
 _HINTS = {
     b"\0\0\x08": "this is one of four IDX files: name the folder that they are in",
     b"<": "this is a web page: download the file again",
@@ -55,25 +67,37 @@ def read_any(path: Path, progress: Progress | None = None) -> Contents:
         start = b"" if is_folder else first_bytes(path)
         if not (start or is_folder):
             raise ValueError("the file is empty")
-        for first, hint in _HINTS.items():
-            if start.startswith(first):
-                raise ValueError(hint)
         for form in FORMATS:
             if form.recognises(path, start):
                 return form.read(path, progress)
         if is_folder:
             return read_any(_file_in(path), progress)
+        for first, hint in _HINTS.items():
+            if start.startswith(first):
+                raise ValueError(hint)
         raise ValueError(f"not a data set in a known format; {ADVICE}")
 
 
 def _file_in(folder: Path) -> Path:
-    """The only file with training images in a folder. Raises ValueError without one."""
-    names = (name for name in os.listdir(folder) if name.lower().endswith(_SUFFIXES))
-    found = sorted({pair_of(folder / name)[0].name for name in names})
-    if len(found) > 1:
-        found = [name for name in found if "train" in name.lower()] or found
+    """The file with training images in a folder, or in its subfolders if it holds no data files.
+
+    Raises ValueError unless there is exactly one data set.
+    """
+    found = _training_files(folder)
+    if not found:
+        subfolders = sorted(path for path in folder.iterdir() if path.is_dir())
+        found = [file for path in subfolders for file in _training_files(path)]
     if not found:
         raise ValueError(f"no data set in a known format is in this folder; {ADVICE}")
     if len(found) > 1:
-        raise ValueError(f"several data sets; name one of {printable_text(', '.join(found))}")
-    return folder / found[0]
+        names = ", ".join(file.name for file in found)
+        raise ValueError(f"several data sets; name one of {printable_text(names)}")
+    return found[0]
+
+
+def _training_files(folder: Path) -> list[Path]:
+    """A file of each data set in a folder; with "train" in its name, if any has it there."""
+    names = sorted(name for name in os.listdir(folder) if name.lower().endswith(_SUFFIXES))
+    firsts = [name for name in names if not re.search(r"-0*[1-9]\d*-of-", name)]  # of several files
+    found = list(dict.fromkeys(pair_of(folder / name)[0] for name in firsts))
+    return [file for file in found if "train" in file.name.lower()] or found

@@ -10,7 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from ann.data.ink import Part, find_ink, find_parts, ink_mask, scipy_ndimage, without_rules
+from ann.data.ink import (
+    Box,
+    Part,
+    even_strength,
+    find_ink,
+    find_parts,
+    ink_mask,
+    scipy_ndimage,
+    stroke_width,
+    without_frames,
+    without_rules,
+)
 
 _EDGE = 0.5  # a digit covers less than this fraction of each edge of the picture
 _BOX, _STROKE = 20 / 28, 2.3 / 28  # size and stroke width of MNIST's digits, in image sides
@@ -37,6 +48,7 @@ def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
     Raises:
         ImportError: SciPy is not installed.
     """
+    picture = enlarged(picture)
     ink = find_ink(picture)
     notes = list(ink.notes)
 
@@ -50,7 +62,8 @@ def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
     if (mask != inked).any():
         notes.append("ruled paper")
     labels, parts = find_parts(mask, ink)
-    mask = np.isin(labels, [part.label for part in without_specks(parts)])
+    digit = parts_of_digit(labels, without_frames(labels, parts))
+    mask = np.isin(labels, [part.label for part in digit])
     if not mask.any():
         return failed("there are only specks or lines on it")
     if max(edge.mean() for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1])) > _EDGE:
@@ -66,14 +79,90 @@ def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
     pairs = zip(box, picture.shape, strict=True)
     if any(abs((part.start + part.stop) / 2 / of - 0.5) > 0.12 for part, of in pairs):
         notes.append("off centre")
-    image, corrections = digit_image(ink.strength, mask, side)
+    image, corrections = digit_image(even_strength(ink), mask, side)
     return Prepared(image, (*notes, *corrections))
 
 
-def without_specks(parts: Sequence[Part]) -> list[Part]:
-    """The parts that are not much smaller than the largest."""
-    least = max([4.0, *(0.08 * part.area for part in parts)])
-    return [part for part in parts if part.area >= least]
+def enlarged(picture: np.ndarray) -> np.ndarray:
+    """A picture (h, w), uint8, of at least 128 pixels, so that every stroke is several wide."""
+    times = 128 // max(picture.shape)
+    if times < 2:
+        return picture
+    return np.asarray(scipy_ndimage().zoom(picture, times, order=1, grid_mode=True, mode="nearest"))
+
+
+def parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
+    """The parts that belong to the one digit of a picture.
+
+    The part with most ink is the digit or its largest piece. It is away from the edges if possible:
+    shadows, paper edges and parts of other digits reach an edge. Pieces near it belong to it, and
+    large parts anywhere, but a line under it does not.
+    """
+    parts = [part for part in parts if part.area >= 4]
+    if not parts:
+        return []
+    main = _main_part(labels, parts)
+    width = stroke_width(np.pad(labels[main.box] == main.label, 1))
+    digit, box = [main], main.box
+    others = [part for part in parts if part is not main]
+
+    def is_piece(part: Part) -> bool:
+        reach = 0.0 if part.touches_edge else 0.15 * main.length
+        is_near = _gap(part.box, box) <= max(2.5 * width, reach)
+        is_speck = part.area < 0.3 * width**2  # smaller than the tip of the pen
+        return is_near and not is_speck and part.length < 0.9 * max(labels.shape)
+
+    while near := [part for part in others if is_piece(part)]:
+        digit += near
+        others = [part for part in others if part not in near]
+        box = _around([part.box for part in digit])
+    digit += [
+        part
+        for part in others
+        if part.area >= 0.08 * main.area and (main.touches_edge or not part.touches_edge)
+    ]
+    return [part for part in digit if not _is_underline(part, digit, width)]
+
+
+def _main_part(labels: np.ndarray, parts: Sequence[Part]) -> Part:
+    """The part with most ink, if possible one that does not touch an edge of the picture."""
+    most = max(part.ink for part in parts)
+    inner = [
+        part
+        for part in parts
+        if not part.touches_edge
+        and part.length >= 0.08 * max(labels.shape)
+        and part.ink >= 0.15 * most
+    ]
+    return max(inner or parts, key=lambda part: part.ink)
+
+
+def _gap(box: Box, other: Box) -> float:
+    """The distance between two boxes, in pixels."""
+    pairs = zip(box, other, strict=True)
+    return float(np.hypot(*(max(0, a.start - b.stop, b.start - a.stop) for a, b in pairs)))
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    """The smallest box around all boxes."""
+    rows, columns = zip(*boxes, strict=True)
+    return (
+        slice(min(side.start for side in rows), max(side.stop for side in rows)),
+        slice(min(side.start for side in columns), max(side.stop for side in columns)),
+    )
+
+
+def _is_underline(part: Part, digit: Sequence[Part], width: float) -> bool:
+    """Whether it is a flat part below all others, with a gap or longer than they are wide."""
+    others = [other.box for other in digit if other is not part]
+    if not others:
+        return False
+    (rows, columns), (above, between) = part.box, _around(others)
+    long, gap = columns.stop - columns.start, rows.start - above.stop
+    if long < 4 * (rows.stop - rows.start) or long < 0.5 * (between.stop - between.start):
+        return False
+    is_longer = columns.start < between.start and columns.stop > between.stop
+    return bool(gap >= width or (gap >= 0 and is_longer))
 
 
 def digit_image(
@@ -100,9 +189,7 @@ def _with_usual_strokes(
     ndimage: Any, soft: np.ndarray, mask: np.ndarray
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The digit with strokes about as wide as those of MNIST; and what was corrected."""
-    inside = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    ridge = inside[(inside == ndimage.maximum_filter(inside, 3)) & mask]
-    width = 2.0 * float(np.median(ridge))
+    width = stroke_width(mask)
     usual = _STROKE / _BOX * max(part.stop - part.start for part in _bounding_box(mask))
     if width < 0.7 * usual:
         size = round(usual - width) // 2 * 2 + 1
@@ -143,7 +230,7 @@ def _centred(ndimage: Any, soft: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(np.rint(255.0 * image), dtype=np.uint8)
 
 
-def _bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
+def _bounding_box(mask: np.ndarray) -> Box:
     """The rows and columns of the smallest box around all True pixels."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

@@ -62,12 +62,12 @@ def _raw_folders(folder: Path) -> list[Path]:
 
 def _read_part(folder: Path, prefix: str) -> Part:
     """The training ("train") or test ("t10k") images and labels."""
-    images_path = _find(folder, f"{prefix}-images", 3)
-    labels_path = _find(folder, f"{prefix}-labels", 1)
+    images_path = find(folder, f"{prefix}-images", 3)
+    labels_path = find(folder, f"{prefix}-labels", 1)
     return Part(printable_path(labels_path), read_idx(images_path, 3), read_idx(labels_path, 1))
 
 
-def _find(folder: Path, stem: str, dimensions: int) -> Path:
+def find(folder: Path, stem: str, dimensions: int) -> Path:
     """The path of one of the four files, in any spelling, directly in the folder first."""
     names = [f"{stem}{dash}idx{dimensions}-ubyte{end}" for dash in "-." for end in (".gz", "")]
     # a widely used archive unpacks each file into a subfolder with the same name

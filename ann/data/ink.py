@@ -1,9 +1,10 @@
 """Finds the ink on a picture, and its connected parts. Needs SciPy: the extra ``picture``.
 
-The steps are those of R. C. Gonzalez and R. E. Woods, "Digital Image Processing": top-hat,
-threshold, opening and connected components.
+The steps are in R. C. Gonzalez and R. E. Woods, "Digital Image Processing": top-hat, border
+clearing, Otsu's threshold, hysteresis, opening and connected components.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,13 @@ import numpy as np
 
 from ann.errors import require
 
-_FAINT = 18.0  # of 255: a smaller difference from the paper is not ink
+_FAINT = 12.0  # of 255: a smaller difference from the paper is not ink
+_SURE, _PERHAPS = 0.45, 0.2  # strengths that are ink, and that are ink if connected with some
+_TOUCHING = 0.3  # what touches more than this fraction of an edge is not ink
+_SOLID = 0.13  # half the thickness of a sheet, as a fraction of its length; of a stroke it is less
+
+
+Box = tuple[slice, slice]  # rows and columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +50,24 @@ class Part:
         box: its rows and columns.
         area: the number of its pixels.
         strength: their mean strength.
+        touches_edge: whether it reaches an edge of the picture.
     """
 
     label: int
-    box: tuple[slice, slice]
+    box: Box
     area: int
     strength: float
+    touches_edge: bool
+
+    @property
+    def length(self) -> int:
+        """The longer side of the box."""
+        return _length(self.box)
+
+    @property
+    def ink(self) -> float:
+        """The sum of its pixels' strengths."""
+        return self.area * self.strength
 
 
 def find_ink(picture: np.ndarray) -> Ink:
@@ -59,6 +78,7 @@ def find_ink(picture: np.ndarray) -> Ink:
     """
     ndimage = scipy_ndimage()
     grey = ndimage.gaussian_filter(picture.astype(np.float32), 0.7)
+    grey = _only_sheet(ndimage, grey)
     size = max(3, round(0.4 * max(grey.shape)))
     # The paper is the median of the surroundings, computed on few pixels because the filter is slow
     step = max(1, max(grey.shape) // 48)
@@ -71,19 +91,126 @@ def find_ink(picture: np.ndarray) -> Ink:
         is_dark = float(np.median(edges)) > (float(grey.min()) + float(grey.max())) / 2
     else:
         is_dark = darker >= lighter
-    ink = (ndimage.black_tophat if is_dark else ndimage.white_tophat)(grey, size=size)
+    dark = grey if is_dark else 255.0 - grey
+    hat = ndimage.black_tophat(dark, size=size)
+    ink = np.minimum(hat, _border_cleared(ndimage, dark))
     contrast = float(np.percentile(ink, 99.9))
+    if contrast < _FAINT:  # a digit that covers an edge
+        ink, contrast = hat, float(np.percentile(hat, 99.9))
     notes = ["dark on light"] if is_dark else []
     if float(np.ptp(edges)) > 40:
         notes.append("unevenly lit")
-    if contrast < 3 * _FAINT:
+    if contrast < 54:
         notes.append("faint")
     return Ink(ink / max(contrast, 1e-6), contrast, tuple(notes))
 
 
+def _only_sheet(ndimage: Any, grey: np.ndarray) -> np.ndarray:
+    """Paint the table around a sheet of paper in the paper's colour."""
+    step = max(1, max(grey.shape) // 96)  # fewer pixels are enough
+    coarse = grey[::step, ::step]
+    is_light = coarse > _otsu(coarse)
+    for mask in (is_light, ~is_light):
+        labels, _ = ndimage.label(np.pad(mask, 1))
+        areas = np.bincount(labels.ravel(), minlength=2)
+        areas[0] = 0
+        sheet = labels == np.argmax(areas)
+        filled = ndimage.binary_fill_holes(ndimage.binary_closing(sheet, iterations=3))
+        if _is_sheet(ndimage, sheet, filled, filled & ~np.pad(mask, 1)):
+            inner = ndimage.binary_erosion(filled)[1:-1, 1:-1]
+            inner = np.kron(inner, np.ones((step, step), dtype=bool))
+            inner = inner[: grey.shape[0], : grey.shape[1]]
+            return np.where(inner, grey, np.median(coarse[sheet[1:-1, 1:-1]]))
+    return grey
+
+
+def _is_sheet(ndimage: Any, mask: np.ndarray, filled: np.ndarray, ink: np.ndarray) -> bool:
+    """Whether the mask is a solid rectangle inside the picture, with strokes of ink on it."""
+    edges = (mask[1], mask[-2], mask[:, 1], mask[:, -2])
+    if mask.mean() < 0.1 or max(edge.mean() for edge in edges) > _TOUCHING:
+        return False
+    strokes, _ = ndimage.label(ink, np.ones((3, 3)))
+    thickness = ndimage.distance_transform_edt(mask).max()
+    length = _length(ndimage.find_objects(mask.astype(np.uint8))[0])
+    if thickness < _SOLID * length or _rectangularity(filled) < 0.8:
+        return False
+    inside = ndimage.distance_transform_edt(ink)
+    return any(
+        _length(box) > 0.2 * length and inside[box].max() < 0.2 * _length(box)
+        for box in ndimage.find_objects(strokes)
+    )
+
+
+def _rectangularity(mask: np.ndarray) -> float:
+    """The area of a shape as a fraction of that of the smallest rectangle around it, turned or not."""
+    y, x = np.nonzero(mask)
+    angles = np.linspace(0, np.pi / 2, 18, endpoint=False)[:, None]
+    wide = np.ptp(x * np.cos(angles) + y * np.sin(angles), axis=1) + 1
+    high = np.ptp(y * np.cos(angles) - x * np.sin(angles), axis=1) + 1
+    return float(len(x) / (wide * high).min())
+
+
+def _length(box: Box) -> int:
+    """The longer side of a box."""
+    return max(int(side.stop - side.start) for side in box)
+
+
+def _otsu(grey: np.ndarray) -> float:
+    """The threshold that separates two classes best: the variance between them is largest.
+
+    N. Otsu, "A threshold selection method from gray-level histograms", 1979.
+    """
+    counts, limits = np.histogram(grey, bins=128)
+    values = (limits[:-1] + limits[1:]) / 2
+    below = np.cumsum(counts)[:-1]
+    above = counts.sum() - below
+    sums = np.cumsum(counts * values)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (sums[:-1] / below - (sums[-1] - sums[:-1]) / above) ** 2
+    return float(limits[1:-1][np.argmax(np.nan_to_num(between))])
+
+
+def _border_cleared(ndimage: Any, grey: np.ndarray, levels: int = 32) -> np.ndarray:
+    """How much darker each pixel is than every way from it to the picture's border.
+
+    At each grey level, the connected dark regions that do not touch much of an edge are ink. A
+    shadow or a table at the border is not, and what lies in the shadow is compared with the shadow.
+    """
+    ink = np.zeros_like(grey)
+    steps, step = np.linspace(grey.min(), grey.max(), levels, endpoint=False, retstep=True)
+    for level in steps[1:]:
+        labels, count = ndimage.label(grey < level)
+        inner = np.ones(count + 1, dtype=bool)
+        inner[0] = False
+        for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+            inner &= np.bincount(edge, minlength=count + 1) <= _TOUCHING * len(edge)
+        ink += inner[labels] * np.float32(step)
+    return ink
+
+
+def even_strength(ink: Ink) -> np.ndarray:
+    """The strength (h, w) compared with that of the strongest ink nearby.
+
+    Strokes that fade have a strength of 1 in their middle, as the others.
+    """
+    ndimage = scipy_ndimage()
+    size = max(ink.strength.shape) // 20
+    nearby = ndimage.maximum_filter(ink.strength, max(3, size))
+    return np.asarray(ink.strength / np.maximum(nearby, _PERHAPS / _SURE))
+
+
 def ink_mask(ink: Ink) -> np.ndarray:
-    """The pixels (h, w) that are ink, bool."""
-    return ink.strength > 0.45
+    """The pixels (h, w) that are ink, bool: the strong ones, and faint ones connected with them.
+
+    J. Canny, "A computational approach to edge detection", 1986: thresholding with hysteresis.
+    """
+    ndimage = scipy_ndimage()
+    weak = even_strength(ink) > _SURE
+    labels, count = ndimage.label(weak, np.ones((3, 3)))
+    strong = np.zeros(count + 1, dtype=bool)
+    strong[labels[ink.strength > _SURE]] = True
+    strong[0] = False
+    return np.asarray(strong[labels])
 
 
 def without_rules(mask: np.ndarray) -> np.ndarray:
@@ -118,8 +245,41 @@ def find_parts(mask: np.ndarray, ink: Ink) -> tuple[np.ndarray, list[Part]]:
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     strengths = ndimage.mean(ink.strength, labels, numbers)
     boxes = ndimage.find_objects(labels)
-    found = zip(numbers, boxes, areas, strengths, strict=True)
-    return labels, [Part(int(n), box, int(area), float(mean)) for n, box, area, mean in found]
+    at_edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    return labels, [
+        Part(int(n), box, int(area), float(mean), bool(n in at_edge))
+        for n, box, area, mean in zip(numbers, boxes, areas, strengths, strict=True)
+    ]
+
+
+def without_frames(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
+    """The parts without those that surround another part nearly as large, such as a box or ring."""
+    return [
+        part
+        for part in parts
+        if not any(_surrounds(labels, part, other) for other in parts if other is not part)
+    ]
+
+
+def _surrounds(labels: np.ndarray, part: Part, other: Part) -> bool:
+    pairs = list(zip(part.box, other.box, strict=True))
+    if other.length < 0.3 * part.length or not all(
+        outer.start < inner.start and inner.stop < outer.stop for outer, inner in pairs
+    ):
+        return False
+    ndimage = scipy_ndimage()
+    cut = labels[part.box]
+    ring = ndimage.binary_dilation(np.pad(cut == part.label, 2), iterations=2)  # closes small gaps
+    filled = ndimage.binary_fill_holes(ring)[2:-2, 2:-2]
+    return bool(filled[cut == other.label].all())
+
+
+def stroke_width(mask: np.ndarray) -> float:
+    """The median width of a mask's strokes, in pixels."""
+    ndimage = scipy_ndimage()
+    inside = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    ridge = inside[(inside == ndimage.maximum_filter(inside, 3)) & mask]
+    return 2.0 * float(np.median(ridge))
 
 
 def scipy_ndimage() -> Any:

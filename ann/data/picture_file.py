@@ -12,6 +12,7 @@ from ann.files.atomic import read_regular
 
 _MAX_BYTES, _MAX_PIXELS = 2**26, 50_000_000
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # others may need programs
+_ORIENTATION = 0x0112  # the EXIF tag: 5 to 8 swap width and height
 _HEIF_BRANDS = b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 avif avis".split()
 
 
@@ -24,17 +25,30 @@ def read_picture(path: str | os.PathLike[str], side: int = 256) -> np.ndarray:
         DataFileError: it is missing, damaged, too large or not a picture.
         ImportError: Pillow is not installed.
     """
-    image_module, operations = _pillow("PIL.Image"), _pillow("PIL.ImageOps")
+    return read_with_size(path, side)[0]
+
+
+def read_with_size(path: str | os.PathLike[str], side: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """What ``read_picture`` returns, and the width and height before the picture was reduced."""
     name = printable_path(path)
     try:
         data = read_regular(path, _MAX_BYTES)
     except OSError as error:
         raise DataFileError(f"{name}: cannot be read: {error.strerror}") from None
+    return decode_picture(data, name, side)
+
+
+def decode_picture(data: bytes, name: str, side: int = 256) -> tuple[np.ndarray, tuple[int, int]]:
+    """What ``read_with_size`` returns, for the contents of a file; error messages begin with the name."""
+    image_module, operations = _pillow("PIL.Image"), _pillow("PIL.ImageOps")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about what is handled here
             with image_module.open(io.BytesIO(data), formats=_FORMATS) as picture:
-                return _grey(image_module, operations, picture, side)
+                size = picture.size  # which draft() changes
+                grey = _grey(image_module, operations, picture, side)
+                turned = picture.getexif().get(_ORIENTATION, 1) >= 5
+                return grey, size[::-1] if turned else size
     except image_module.UnidentifiedImageError:
         if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
             reason = "a HEIC or AVIF picture, as phones take them: save it as JPEG first"
@@ -62,6 +76,14 @@ def _grey(image_module: Any, operations: Any, picture: Any, side: int) -> np.nda
     grey = picture.convert("L")
     grey.thumbnail((side, side), image_module.Resampling.BOX)
     return np.asarray(grey, dtype=np.uint8)
+
+
+def reduced(grey: np.ndarray, side: int) -> np.ndarray:
+    """Grey values (h, w), uint8, reduced to at most this side."""
+    image_module = _pillow("PIL.Image")
+    picture = image_module.fromarray(grey)
+    picture.thumbnail((side, side), image_module.Resampling.BOX)
+    return np.asarray(picture)
 
 
 def _with_8_bits(image_module: Any, picture: Any) -> Any:

@@ -46,20 +46,12 @@ class Pool2D(Layer):
         self.dy = self.xp.empty_like(self.y.mT)
         self.dx = empty_rows(self.xp, leading, self.input_shape, self.count, x.dtype)
 
-    def forward(self, x: Array) -> Array:
-        self.reserve(x)
-        self.x = x  # for backward
-        y = as_pictures(self.xp, self.y, self.output_shape)
-        self.backend.elementwise(self.pooled, *self.pixels(x), out=y)
-        return self.y
-
     def backward(
         self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
     ) -> Array | None:
-        grad = self.backend.contiguous(grad.mT, room=self.dy).mT
-        y, dy = (as_pictures(self.xp, rows, self.output_shape) for rows in (self.y, grad))
-        dx = tuple(self.pixels(self.dx))
-        self.backend.elementwise(self.shares, dy, y, *self.pixels(self.x), out=dx)
+        rows = self.backend.contiguous(grad.mT, room=self.dy).mT
+        dy = as_pictures(self.xp, rows, self.output_shape)
+        self.distribute(dy, out=tuple(self.pixels(self.dx)))
         return self.dx
 
     def pixels(self, rows: Array) -> list[Array]:
@@ -67,41 +59,62 @@ class Pool2D(Layer):
         pictures, size = as_pictures(self.xp, rows, self.input_shape), self.size
         return [pictures[..., a::size, b::size, :] for a in range(size) for b in range(size)]
 
-    @staticmethod
     @abstractmethod
-    def pooled(xp: Any, *pixels: Array) -> Array:
-        """y, from the pixels of a square."""
-
-    @staticmethod
-    @abstractmethod
-    def shares(xp: Any, dy: Array, y: Array, *pixels: Array) -> tuple[Array, ...]:
-        """dL/dx for each pixel of a square."""
+    def distribute(self, dy: Array, out: tuple[Array, ...]) -> None:
+        """dL/dx for each pixel of a square, from dL/dy."""
 
 
 class MaxPool2D(Pool2D):
     """y = the largest pixel of a square. It gets the whole gradient; of equal ones, the first does."""
 
-    @staticmethod
-    def pooled(xp: Any, *pixels: Array) -> Array:
-        return reduce(xp.maximum, pixels)
+    def allocate(self, x: Array) -> None:
+        super().allocate(x)
+        y = as_pictures(self.xp, self.y, self.output_shape)
+        pixels = range(self.size**2 - 1)
+        self.is_largest = tuple(self.xp.empty_like(y, dtype=self.xp.bool) for _ in pixels)
 
-    @staticmethod
-    def shares(xp: Any, dy: Array, y: Array, *pixels: Array) -> tuple[Array, ...]:
-        shares = []
-        for x in pixels[:-1]:
-            share = dy * xp.astype(x == y, dy.dtype)
-            dy = dy - share  # 0 for the pixels after the largest
-            shares.append(share)
-        return (*shares, dy)
+    def forward(self, x: Array) -> Array:
+        self.reserve(x)
+        y = as_pictures(self.xp, self.y, self.output_shape)
+        self.backend.elementwise(_largest, *self.pixels(x), out=(y, *self.is_largest))
+        return self.y
+
+    def distribute(self, dy: Array, out: tuple[Array, ...]) -> None:
+        self.backend.elementwise(_to_largest, dy, *self.is_largest, out=out)
+
+
+def _largest(xp: Any, *pixels: Array) -> tuple[Array, ...]:
+    """The largest pixel, and for each pixel but the last, whether it is as large."""
+    y = reduce(xp.maximum, pixels)
+    return (y, *(x == y for x in pixels[:-1]))
+
+
+def _to_largest(xp: Any, dy: Array, *is_largest: Array) -> tuple[Array, ...]:
+    """dL/dx for each pixel."""
+    shares = []
+    for mask in is_largest:
+        share = dy * xp.astype(mask, dy.dtype)
+        dy = dy - share  # 0 for the pixels after the largest
+        shares.append(share)
+    return (*shares, dy)
 
 
 class AveragePool2D(Pool2D):
     """y = the mean of a square. Each pixel gets the same share of the gradient."""
 
-    @staticmethod
-    def pooled(xp: Any, *pixels: Array) -> Array:
-        return sum(pixels[1:], start=pixels[0]) / len(pixels)
+    def forward(self, x: Array) -> Array:
+        self.reserve(x)
+        y = as_pictures(self.xp, self.y, self.output_shape)
+        self.backend.elementwise(_mean, *self.pixels(x), out=y)
+        return self.y
 
-    @staticmethod
-    def shares(xp: Any, dy: Array, y: Array, *pixels: Array) -> tuple[Array, ...]:
-        return (dy / len(pixels),) * len(pixels)
+    def distribute(self, dy: Array, out: tuple[Array, ...]) -> None:
+        self.backend.elementwise(_shares, dy, len(out), out=out)
+
+
+def _mean(xp: Any, *pixels: Array) -> Array:
+    return sum(pixels[1:], start=pixels[0]) / len(pixels)
+
+
+def _shares(xp: Any, dy: Array, count: int) -> tuple[Array, ...]:
+    return (dy / count,) * count

@@ -20,7 +20,7 @@ from ann.training.distributed import SINGLE_PROCESS, Processes, check_same, on_a
 from ann.training.early_stopping import EarlyStopping
 from ann.training.evaluate import evaluate, raise_if_diverged
 from ann.training.recipe import Recipe
-from ann.training.report import EpochReport
+from ann.training.report import EpochReport, EpochReports
 from ann.training.trainer import Trainer
 from ann.training.training_data import TrainingData, check_training_data
 
@@ -34,7 +34,7 @@ def fit(
     checkpoints: Checkpoints | None = None,
     weights: Any = None,
     processes: Processes = SINGLE_PROCESS,
-) -> list[EpochReport]:
+) -> EpochReports:
     """Train a network in place on a data set's training images. The test images are not used.
 
     From Python, images may also be finite floats (N, I), which are used unchanged, and labels may
@@ -71,12 +71,15 @@ def fit(
     also one if the validation images have different classes from the rest, as in sorted data.
 
     Returns:
-        The reports of all epochs, including those before a checkpoint.
+        The reports of all epochs, including those before a checkpoint. A notebook shows them as
+        curves.
 
     Raises:
         ValueError: the network, the data and the recipe do not fit together.
         DivergenceError: the loss or a parameter is no longer finite, and the network is useless.
         CheckpointError: the checkpoint is damaged, or from a different network, recipe or data set.
+        KeyboardInterrupt: Ctrl-C, or an interrupted cell of a notebook. The network has the
+            parameters of the last step, and the message says after how many epochs that is.
         OSError: training was stopped, and its checkpoint cannot be written. At other times that is
             only a warning, and training continues.
     """
@@ -109,32 +112,36 @@ def fit(
         callback.at_start()  # the checkpointer restores ``state``
     has_pixels = data.images.dtype.name == "uint8"
     network.self_test_images = data.images[:SELF_TEST_IMAGES] if has_pixels else None
-    while not (state.finished or stopped):
-        for callback in all_callbacks:
-            callback.before_epoch()
-        epoch = state.epoch
-        order = drawn(network.seeds, "order", epoch, lambda rng: rng.permutation(images.count))
-        rates = [rate(step) for step in range((epoch - 1) * steps, epoch * steps)]
-        started = time.perf_counter() - state.seconds
-        with network.backend.ignore_overflow():
-            done = trainer.run_epoch(order, epoch, rates, after_step, start=state.step)
-            if done < steps:  # stopped within the epoch
-                break
-            loss = float(trainer.loss.sum(order)) / images.count  # waits for the device
-            seconds = processes.gather(time.perf_counter() - started)[0]
-            raise_if_diverged(network, loss, epoch, recipe)
-            measured = evaluate(network, validation, processes) if recipe.validation else None
-        speed = images.count / seconds
-        report = EpochReport(epoch, recipe.epochs, loss, rates[-1], seconds, speed, measured)
-        state.reports.append(report)
-        state.epoch, state.step, state.seconds = epoch + 1, 0, 0.0
-        ends = [callback.after_epoch(report) is True for callback in all_callbacks]
-        state.finished = processes.any_process(any(ends)) or epoch == recipe.epochs
+    try:
+        while not (state.finished or stopped):
+            for callback in all_callbacks:
+                callback.before_epoch()
+            epoch = state.epoch
+            order = drawn(network.seeds, "order", epoch, lambda rng: rng.permutation(images.count))
+            rates = [rate(step) for step in range((epoch - 1) * steps, epoch * steps)]
+            started = time.perf_counter() - state.seconds
+            with network.backend.ignore_overflow():
+                done = trainer.run_epoch(order, epoch, rates, after_step, start=state.step)
+                if done < steps:  # stopped within the epoch
+                    break
+                loss = float(trainer.loss.sum(order)) / images.count  # waits for the device
+                seconds = processes.gather(time.perf_counter() - started)[0]
+                raise_if_diverged(network, loss, epoch, recipe)
+                measured = evaluate(network, validation, processes) if recipe.validation else None
+            speed = images.count / seconds
+            report = EpochReport(epoch, recipe.epochs, loss, rates[-1], seconds, speed, measured)
+            state.reports.append(report)
+            state.epoch, state.step, state.seconds = epoch + 1, 0, 0.0
+            ends = [callback.after_epoch(report) is True for callback in all_callbacks]
+            state.finished = processes.any_process(any(ends)) or epoch == recipe.epochs
+    except KeyboardInterrupt:
+        progress = f"{state.epoch - 1 + state.step / steps:.2f} of {recipe.epochs} epochs"
+        raise KeyboardInterrupt(f"the network has its parameters after {progress}") from None
     if state.finished:
         network.recipe = recipe.training_fields()
     for callback in all_callbacks:
         callback.at_end()
-    return state.reports
+    return EpochReports(state.reports)
 
 
 def _with_built_in(

@@ -50,6 +50,25 @@ _RECORD = replace(
     elastic=1.2,
 )
 
+_CONVOLUTION = Recipe(
+    hidden=("conv16x5", "pool2", "conv64x5", "average2", 256),
+    activation="relu",
+    output_activation="softmax",
+    optimizer="muon",
+    learning_rate=0.018,
+    weight_decay=0.35,
+    warmup=0.1,
+    label_smoothing=0.1,
+    batch_norm=True,
+    batch_size=500,
+    epochs=6,
+    rotation=7.0,
+    scaling=0.1,
+    shear=5.0,
+    shift=1.0,
+    elastic=0.7,
+)
+
 RECIPES = {
     "classroom": NamedRecipe(
         Recipe(), "the network of the README, on undistorted images", "7 s on two cores"
@@ -68,6 +87,28 @@ RECIPES = {
         ),
         "the same network, with images distorted randomly in each epoch",
         "2 min on two cores",
+    ),
+    "sprint": NamedRecipe(
+        Recipe(
+            hidden=("conv6x5", "average2", "conv16x5", "average2", 64),
+            activation="relu",
+            output_activation="softmax",
+            optimizer="muon",
+            learning_rate=0.03,
+            weight_decay=0.21,
+            warmup=0.1,
+            label_smoothing=0.1,
+            batch_norm=True,
+            batch_size=128,
+            epochs=1,
+        ),
+        "99 % accuracy as fast as possible: a small convolutional network, one epoch",
+        "3 s on two cores",
+    ),
+    "conv-quick": NamedRecipe(
+        _CONVOLUTION,
+        "a convolutional network on distorted images",
+        "1 min on two cores",
     ),
     "quick": NamedRecipe(
         _QUICK,

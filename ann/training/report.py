@@ -1,10 +1,12 @@
 """The report of an epoch of training, for callbacks, the screen and the log."""
 
+import html
 import json
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from ann.neural_network import Evaluation
+from ann.training.curves import curves_svg
 
 
 @dataclass(frozen=True)
@@ -50,3 +52,16 @@ class EpochReport:
 
     def __str__(self) -> str:
         return f"epoch {self.epoch:{len(str(self.epochs))}}/{self.epochs}  {self.result()}"
+
+
+class EpochReports(list[EpochReport]):
+    """The reports of a training, in a list. Notebooks show them as curves."""
+
+    def _repr_html_(self) -> str:
+        if not self:
+            return "<p>no epochs yet</p>"
+        curves = {"training images": [(report.epoch, report.loss) for report in self]}
+        measured = [(one.epoch, one.validation.loss) for one in self if one.validation]
+        if measured:
+            curves["validation images"] = measured
+        return f"{curves_svg(curves, self[-1].epochs)}<p>{html.escape(str(self[-1]))}</p>"

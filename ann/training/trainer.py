@@ -136,8 +136,9 @@ class Trainer:
                 if on_step and on_step(done, batch.stop - batch.start) is True:
                     break
         finally:
-            trained = self._state.get("average", self._model.network.parameters)
-            self._model.export(trained, self._state.get("statistics"))
+            if epoch > 1 or done:  # averages start with the first step
+                trained = self._state.get("average", self._model.network.parameters)
+                self._model.export(trained, self._state.get("statistics"))
         return done
 
     def _start_from_network(self, epoch: int) -> None:

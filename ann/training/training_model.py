@@ -12,8 +12,9 @@ from ann.neural_network import NeuralNetwork
 from ann.nn.batch_norm import BatchNorm
 from ann.nn.convolution import Conv2D
 from ann.nn.dropout import Dropout
-from ann.nn.layers import Dense, Layer
+from ann.nn.layers import ActivationLayer, Dense, Layer
 from ann.nn.network import Network, size_of
+from ann.nn.pooling import MaxPool2D
 from ann.training.epoch_keys import EpochKeys
 from ann.training.recipe import Recipe
 
@@ -77,7 +78,9 @@ class TrainingModel:
         for layer in self._user.network.layers:
             own: Any = copy.copy(layer)  # an activation's name may be registered again later
             if not layer.parameters:
-                layers.append(own)
+                # max f(z) = f(max z) for such f: pooling first leaves a quarter to compute
+                first = isinstance(layer, MaxPool2D) and any(map(_rises, layers[-1:]))
+                layers.insert(len(layers) - first, own)
                 continue
             key = slice(len(self._trained), len(self._trained) + 1)
             if recipe.channel_dropout and isinstance(before, Conv2D):
@@ -144,3 +147,8 @@ class TrainingModel:
             results[users]["weight"][...] = weight
             results[users]["bias"][...] = bias
         self._user.parameters[...] = result
+
+
+def _rises(layer: Layer) -> bool:
+    """Whether it is an activation that never falls, with the same gradient after pooling."""
+    return isinstance(layer, ActivationLayer) and layer.f.name in ("relu", "leaky-relu")

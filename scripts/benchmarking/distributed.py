@@ -90,7 +90,7 @@ def _measure(task: Task, repetitions: int) -> dict[str, Any]:
     found: dict[tuple[str, int], list[dict[str, float]]] = {run: [] for run in runs}
     for _ in range(repetitions):
         for name, size in runs:
-            found[name, size].append(_run(name, size, task))
+            found[name, size].append(run_contender(name, size, task))
     expected = found["ann", 1][0]["loss"]
     for (name, size), results in found.items():
         for result in results:
@@ -112,8 +112,12 @@ def _measure(task: Task, repetitions: int) -> dict[str, Any]:
     return table
 
 
-def _run(name: str, size: int, task: Task) -> dict[str, float]:
-    """Run one contender's processes to their end."""
+def run_contender(name: str, size: int, task: Task, timeout: float = _TIMEOUT) -> dict[str, float]:
+    """Run one contender's processes to their end.
+
+    Raises:
+        ValueError: one of them fails, or they take longer than ``timeout`` seconds.
+    """
     here = Path(sys.executable).parent
     mpiexec = shutil.which("mpiexec", path=f"{here}{os.pathsep}{os.environ['PATH']}")
     if mpiexec is None:
@@ -126,9 +130,9 @@ def _run(name: str, size: int, task: Task) -> dict[str, float]:
     command = [mpiexec, "-n", str(size), sys.executable, __file__, name, task.name, str(task.count)]
     options: dict[str, Any] = {"env": environment, "capture_output": True, "text": True}
     try:
-        run = subprocess.run(command, check=False, timeout=_TIMEOUT, **options)
+        run = subprocess.run(command, check=False, timeout=timeout, **options)
     except subprocess.TimeoutExpired:
-        problem = f"{name} with {size} processes did not end in {_TIMEOUT} seconds"
+        problem = f"{name} with {size} processes did not end in {timeout} seconds"
         raise ValueError(problem) from None
     if run.returncode:
         # Find the error among what mpiexec prints about it

@@ -63,7 +63,7 @@ def formulas(draw):
 @given(
     formulas(), st.permutations(range(6)), st.booleans(), st.booleans(), st.booleans(), st.data()
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_replay_is_the_formula(made, places, by_columns, spare, divided, data):
     """Outs among the arguments, numbers that change between replays, several outs, broadcasting."""
     formula, count = made

@@ -47,15 +47,23 @@ def trained(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_played_steps_are_the_steps(case, dataset):
+def test_recorded_steps_are_the_steps(monkeypatch, case, dataset, pretended):
+    """Played by NumPy and as graphs. Every formula can be traced; otherwise it would be called again in each step,
+    which is correct but slow.
+    """
     expected = trained(Plain(), dataset, case)
-    assert_same(trained(ann.get_backend("cpu"), dataset, case), expected)
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_graphs_are_the_steps(case, dataset, pretended):
     backend, _ = pretended()
-    assert_same(trained(backend, dataset, case), trained(Plain(), dataset, case))
+    assert_same(trained(backend, dataset, case), expected)
+    prepare = ann.backends.recorder.prepare
+
+    def checked(function, *arguments):
+        try:
+            return prepare(function, *arguments)
+        except Exception as error:
+            pytest.fail(f"{function}: {error!r}")
+
+    monkeypatch.setattr(ann.backends.recorder, "prepare", checked)
+    assert_same(trained(ann.get_backend("cpu"), dataset, case), expected)
 
 
 def test_without_a_blas_of_ours(monkeypatch, dataset):
@@ -74,21 +82,6 @@ def test_work_shared_among_processors_is_the_same(monkeypatch, dataset, optimize
     monkeypatch.setattr(ann.backends.recorder, "processors", lambda: 3)
     shared = trained(ann.get_backend("cpu"), dataset, case)
     assert_same(shared, alone, rtol=1e-6, atol=1e-7)
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_every_formula_of_a_step_can_be_traced(monkeypatch, case, dataset):
-    """Otherwise it would be called again in each step, which is correct but slow."""
-    prepare = ann.backends.recorder.prepare
-
-    def checked(function, *arguments):
-        try:
-            return prepare(function, *arguments)
-        except Exception as error:
-            pytest.fail(f"{function}: {error!r}")
-
-    monkeypatch.setattr(ann.backends.recorder, "prepare", checked)
-    trained(ann.get_backend("cpu"), dataset, case)
 
 
 def test_an_error_in_a_shared_part_is_raised(monkeypatch):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import urllib.request
 
 import numpy as np
@@ -33,6 +34,7 @@ class Mirror(http.server.BaseHTTPRequestHandler):
 
     files: dict = {}  # noqa: RUF012
     asked: list = []  # noqa: RUF012
+    seconds = 0  # of the downloader's clock
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
@@ -157,8 +159,8 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         for at in range(len(data)):
+            Mirror.seconds += 10
             self.wfile.write(data[at : at + 1])
-            time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +248,8 @@ def test_a_mirror_that_does_not(monkeypatch, mirror, files, behaviour):
         return opened(self, request, data, timeout)
 
     monkeypatch.setattr(urllib.request.OpenerDirector, "open", limited)
-    monkeypatch.setattr(download, "_WINDOW", 0.3)
+    clock = types.SimpleNamespace(monotonic=lambda: Mirror.seconds)
+    monkeypatch.setattr(download, "time", clock)
     folder = mirror(behaviour)
     with pytest.raises(ann.DataFileError) as caught:
         ann.load_dataset(NAME)
@@ -372,7 +375,7 @@ def test_where_nothing_can_be_written(monkeypatch, mirror, tmp_path):
 
 def test_a_name_is_looked_for_in_the_checkout_first(monkeypatch, mirror, tmp_path):
     mirror("good")
-    monkeypatch.setattr("ann.data.datasets._CHECKOUT_DATA", tmp_path)
+    monkeypatch.setattr("ann.data.datasets.CHECKOUT_DATA", tmp_path)
     write_mnist_like(tmp_path / NAME, train=250)
     assert len(ann.load_dataset(NAME).train_images) == 250 and not Mirror.asked
     monkeypatch.undo()
@@ -431,6 +434,6 @@ def test_a_folder_of_a_data_set_that_is_known(monkeypatch, small_data):
     data = ann.load_dataset(small_data)
     assert data.classes == DIGITS
     monkeypatch.setattr(
-        "ann.data.contents._FASHION_LABELS", hashlib.sha256(data.test_labels.tobytes()).hexdigest()
+        "ann.data.contents.FASHION_LABELS", hashlib.sha256(data.test_labels.tobytes()).hexdigest()
     )
     assert ann.load_dataset(small_data).classes == SOURCES[NAME].classes

@@ -169,7 +169,10 @@ BOMBS = {
 }
 
 
-@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if "many layers" in name else ()) for name in BOMBS],
+)
 def test_models_that_would_take_all_memory_or_time(contents, name, tmp_path):
     """All is right but for the last output; small files describe large arrays."""
     layers, count = BOMBS[name]

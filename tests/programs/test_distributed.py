@@ -434,15 +434,13 @@ def test_a_process_of_the_benchmark_that_fails(mpiexec, monkeypatch, tmp_path):
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     task = dataclasses.replace(TASKS[0], count=200)
-    monkeypatch.setattr(distributed, "_TIMEOUT", 300)
     with pytest.raises(
         ValueError,
         match=r"^PyTorch with 2 processes does not run here \(.*\): RuntimeError: no luck$",
     ):
-        distributed._run("PyTorch", 2, task)
-    monkeypatch.setattr(distributed, "_TIMEOUT", 1)
+        distributed.run_contender("PyTorch", 2, task, timeout=300)
     with pytest.raises(ValueError, match=r"^PyTorch with 1 processes did not end in 1 seconds$"):
-        distributed._run("PyTorch", 1, task)
+        distributed.run_contender("PyTorch", 1, task, timeout=1)
 
 
 def test_without_mpi4py(tmp_path, small_data):

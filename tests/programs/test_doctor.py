@@ -191,6 +191,17 @@ def test_verify_passes(tmp_path, device):
     assert ("no working GPU" in out) == (device == "auto")
 
 
+def test_verify_trains_with_the_flags_of_a_recipe(tmp_path):
+    flags = ["--hidden", "conv3x5,pool2,8", "--channel-dropout", 0.1, "--batch-size", 50]
+    out, _ = run("verify", "--device", "cpu", "--steps", 2, *flags, cwd=tmp_path)
+    assert "2 steps of this recipe" in out and "layer 4, bias" in out and "WRONG" not in out
+    layers = [line.strip()[:7] for line in out.splitlines() if ", weight" in line]
+    assert layers == ["layer 1", "layer 3", "layer 4"]
+    flags = ["--validation", 60_000]
+    _, error = run("verify", "--device", "cpu", *flags, cwd=tmp_path, code=1)
+    assert "0 training images, and a step takes 200" in error
+
+
 def test_verify_checks_gradients_and_one_s_own(tmp_path):
     (tmp_path / "own.py").write_text(
         "import ann\nann.register_activation('cube', lambda xp, z: z**3, lambda xp, z: 3 * z**2)\n"
@@ -200,7 +211,7 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
     )
     assert (
         "hidden layers cube " in out
-        and "dropout" in out
+        and "dropout of channels" in out
         and "batch normalisation" in out
         and "quadratic of gelu outputs" in out
         and "two convolutions" in out
@@ -223,8 +234,8 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
             "hidden layers tanh",
         ),
         (
-            "from ann.nn.pooling import MaxPool2D\n"
-            "MaxPool2D.shares = staticmethod(lambda xp, dy, y, *x: (dy,) * len(x))",
+            "import ann.nn.pooling as p\n"
+            "p._to_largest = lambda xp, dy, *rest: (dy,) * (len(rest) + 1)",
             ["--gradients"],
             "convolution and max pooling",
         ),

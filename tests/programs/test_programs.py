@@ -14,6 +14,7 @@ import pytest
 import ann
 from ann.cli.commands import localized
 from support import ROOT, optional
+from support.digits import write_mnist_like
 from support.programs import FAST, NO_GPU, popen, run
 
 optional("tqdm")
@@ -222,7 +223,7 @@ def test_what_cannot_be_written_is_found_before_the_work(model, program):
         ),
         *(
             "try_loader --output x.png",
-            "report",
+            "report --data few",
             "predict --json seven.png",
             "join mnist_ann.pickle b.pickle --output c",
         ),
@@ -238,6 +239,7 @@ def test_no_program_ends_over_a_warning(model, program):
         optional("PIL.Image").fromarray(ann.load_dataset(ROOT / "data").test_images[0]).save(
             model / "seven.png"
         )
+    write_mnist_like(model / "few", train=20, test=5, size=28)  # so that few are drawn
     layers = ann.load_model(model / "mnist_ann.pickle").layer_list
     ann.NeuralNetwork(layers, seed=2).save(model / "b.pickle")
     run(

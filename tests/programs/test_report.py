@@ -23,6 +23,12 @@ TITLES = (
 )
 
 
+@pytest.fixture
+def few(tmp_path):
+    """Few images, so that few are drawn."""
+    return write_mnist_like(tmp_path / "few", train=20, test=5)
+
+
 def titles(page):
     return tuple(re.findall(r"<h2[^>]*>([^<]*)</h2>", page))
 
@@ -46,28 +52,28 @@ def test_of_a_run(tmp_path, small_data):
     assert f"{wrong} of {len(data.test_labels)} test images are wrong" in page
 
 
-def test_of_a_model(tmp_path, small_data):
-    run("train", "--data", small_data, *FAST, cwd=tmp_path)
-    run("report", "--data", small_data, cwd=tmp_path)
+def test_of_a_model(tmp_path, few):
+    run("train", "--data", few, *FAST, cwd=tmp_path)
+    run("report", "--data", few, cwd=tmp_path)
     assert titles((tmp_path / "report.html").read_text()) == TITLES
 
 
-def test_of_a_committee_with_more_outputs_and_a_name_of_markup(tmp_path, small_data):
+def test_of_a_committee_with_more_outputs_and_a_name_of_markup(tmp_path, few):
     path = tmp_path / "<b>&amp;.pickle"
     layers = ann.Recipe(hidden=(7,), output_activation="softmax").layer_list(64, 12)
     ann.NeuralNetwork(layers, seed=3, committee=2).save(path)
-    run("report", path, "--data", small_data, "--device", "cpu", cwd=tmp_path)
+    run("report", path, "--data", few, "--device", "cpu", cwd=tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert titles(page) == TITLES
     assert "<b>" not in page and "&lt;b&gt;&amp;amp;.pickle" in page
 
 
 @pytest.mark.parametrize("committee", [1, 2])
-def test_of_a_network_with_convolution(tmp_path, small_data, committee):
+def test_of_a_network_with_convolution(tmp_path, few, committee):
     hidden = ("conv70x3", "pool2", "conv5x2", 7)
     layers = ann.Recipe(hidden=hidden, output_activation="softmax").layer_list(64, 10)
     ann.NeuralNetwork(layers, committee=committee).save(tmp_path / "m.pickle")
-    run("report", "m.pickle", "--data", small_data, "--device", "cpu", cwd=tmp_path)
+    run("report", "m.pickle", "--data", few, "--device", "cpu", cwd=tmp_path)
     page = (tmp_path / "report.html").read_text()
     before, after = TITLES[:2], TITLES[3:]
     assert titles(page) == (*before, "First-layer kernels", "Feature maps", *after)
@@ -99,7 +105,7 @@ def test_of_a_network_without_mistakes(tmp_path, small_data):
 @pytest.mark.parametrize("committee", [1, 2])
 def test_of_few_classes_whose_outputs_may_be_negative(tmp_path, committee):
     """Labels from 0 to 2 alone, and a quadratic loss."""
-    write_mnist_like(tmp_path / "three", classes=3)
+    write_mnist_like(tmp_path / "three", train=6, test=5, classes=3)
     layers = ann.Recipe(
         hidden=(7,), activation="tanh", output_activation="tanh", loss="quadratic"
     ).layer_list(64, 3)
@@ -108,11 +114,11 @@ def test_of_few_classes_whose_outputs_may_be_negative(tmp_path, committee):
     assert titles((tmp_path / "report.html").read_text()) == TITLES
 
 
-def test_of_many_classes(tmp_path, small_data):
+def test_of_many_classes(tmp_path, few):
     for outputs, code in ((300, 0), (1001, 1)):
         ann.NeuralNetwork(ann.Recipe(hidden=()).layer_list(64, outputs)).save(tmp_path / "m.pickle")
         _, error = run(
-            "report", "m.pickle", "--data", small_data, "--device", "cpu", cwd=tmp_path, code=code
+            "report", "m.pickle", "--data", few, "--device", "cpu", cwd=tmp_path, code=code
         )
         assert ("m.pickle: it has 1001 outputs, and a report is for up to 1000" in error) == bool(
             code
@@ -120,25 +126,25 @@ def test_of_many_classes(tmp_path, small_data):
     assert "For each class of the first 20 an image" in (tmp_path / "report.html").read_text()
 
 
-def test_of_a_run_whose_checkpoint_is_lost_or_whose_training_is_not_over(tmp_path, small_data):
-    run("train", "--data", small_data, *FAST, "--run", "r", cwd=tmp_path)
+def test_of_a_run_whose_checkpoint_is_lost_or_whose_training_is_not_over(tmp_path, few):
+    run("train", "--data", few, *FAST, "--run", "r", cwd=tmp_path)
     (tmp_path / "r/checkpoint.npz").write_bytes(b"lost")
     _, error = run(
         "report",
         "r",
         "--data",
-        small_data,
+        few,
         cwd=tmp_path,
         complaint="warning: no learning curves: r/",
     )
     assert titles((tmp_path / "report.html").read_text()) == TITLES and len(error.splitlines()) == 1
     (tmp_path / "r/model.pickle").unlink()
-    _, error = run("report", "r", "--data", small_data, cwd=tmp_path, code=1)
+    _, error = run("report", "r", "--data", few, cwd=tmp_path, code=1)
     assert error.endswith(
         "so no training was finished in it\n"
     )  # --resume would refuse the damaged checkpoint
     (tmp_path / "r/checkpoint.npz").unlink()
-    _, error = run("report", "r", "--data", small_data, cwd=tmp_path, code=1)
+    _, error = run("report", "r", "--data", few, cwd=tmp_path, code=1)
     assert re.search("so no training was finished in it; resume it: .*train.py --resume r$", error)
 
 

@@ -19,7 +19,7 @@ import pytest
 import ann
 from support import ROOT, optional
 from support.digits import idx_bytes, write_mnist_like
-from support.programs import FAST, HARNESS, NO_GPU, WITH_RUN, run, run_changed
+from support.programs import FAST, HARNESS, NO_GPU, WITH_RUN, python, run, run_changed
 
 optional("tqdm")
 
@@ -713,10 +713,9 @@ def test_benchmark_checks_what_it_times(tmp_path):
         "name = sys.argv.pop(1); CONTENDERS[name] = locals()[name.lower()]\n"
         "benchmark.main()"
     )
-    command = [sys.executable, "-c", program, str(ROOT / "scripts")]
+    command = ["-c", program, ROOT / "scripts"]
     flags = ["--quick", "--only", "classroom", "--output", "x.json"]
-    options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": NO_GPU, "timeout": 300}
-    process = subprocess.run([*command, "Absent", *flags], **options)
+    process = python(*command, "Absent", *flags, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     assert "left out: No module named 'no_such_peer': pip install -e '.[bench]'" in process.stdout
     figures = json.loads((tmp_path / "x.json").read_text())["tasks"]["classroom"][
@@ -730,15 +729,15 @@ def test_benchmark_checks_what_it_times(tmp_path):
         ("distort", "milliseconds_a_batch", {"ann"}),
         ("start-up", "seconds", {"import ann", "import numpy", "train.py, one epoch, save"}),
     ]:
-        process = subprocess.run(
-            [*command, "Absent", "--quick", "--only", task, "--output", "y.json"], **options
+        process = python(
+            *command, "Absent", "--quick", "--only", task, "--output", "y.json", cwd=tmp_path
         )
         assert process.returncode == 0, process.stderr
         figures = json.loads((tmp_path / "y.json").read_text())["tasks"][task][unit]
         assert rows <= set(figures) and all(
             value > 0 for values in figures.values() for value in values
         )
-    process = subprocess.run([*command, "Wrong", *flags], **options)
+    process = python(*command, "Wrong", *flags, cwd=tmp_path)
     assert process.returncode == 1 and not (tmp_path / "x.json").exists()
     assert re.search(r"^error: Wrong: mean loss .* not the same training$", process.stderr)
 

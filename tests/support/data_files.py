@@ -1,8 +1,16 @@
 """Writes a data set in each format that ``ann.load_dataset`` reads."""
 
 import gzip
+import io
+import json
+import pickle
+import struct
+from pathlib import Path
 
 import numpy as np
+
+from support import optional
+from support.digits import idx_bytes
 
 
 def csv_bytes(images, labels, header=True, mark=",", end="\n"):
@@ -26,3 +34,123 @@ def write_npz(folder, data, names=("x_train", "y_train", "x_test", "y_test"), sa
     path = folder / "mnist.npz"
     save(path, **dict(zip(names, data.arrays().values(), strict=True)))
     return path
+
+
+def write_pictures(folder, data, train="train", test="test", suffix=".png"):
+    """A folder of pictures for each class, in the order of the images within each class."""
+    image_module = optional("PIL.Image")
+    for name, part in ((train, "train"), (test, "test")):
+        images, labels = getattr(data, f"{part}_images"), getattr(data, f"{part}_labels")
+        for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+            own = folder / name / data.classes[label]
+            own.mkdir(parents=True, exist_ok=True)
+            image_module.fromarray(image).save(own / f"{index:05}{suffix}")
+    return folder
+
+
+def write_emnist(folder, data, part="balanced", first=0, mapping=None):
+    """The files of EMNIST: transposed images, labels from ``first``, and their characters."""
+    for kind in ("train", "test"):
+        images, labels = getattr(data, f"{kind}_images"), getattr(data, f"{kind}_labels")
+        stem = folder / f"emnist-{part}-{kind}"
+        transposed = np.ascontiguousarray(images.transpose(0, 2, 1))
+        Path(f"{stem}-images-idx3-ubyte").write_bytes(idx_bytes(transposed))
+        Path(f"{stem}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(labels + first)))
+    if mapping:
+        (folder / f"emnist-{part}-mapping.txt").write_text(mapping)
+    return folder
+
+
+def three_pairs(data, validation=100):
+    """The contents of Nielsen's ``mnist.pkl.gz``: images as float32, divided by 256, and int64 labels."""
+    images = [data.train_images[:-validation], data.train_images[-validation:], data.test_images]
+    labels = [data.train_labels[:-validation], data.train_labels[-validation:], data.test_labels]
+    rows = [(part.reshape(len(part), -1) / 256).astype("f4") for part in images]
+    return tuple(zip(rows, [part.astype("i8") for part in labels], strict=True))
+
+
+def write_pickle(folder, data, protocol=2):
+    path = folder / "mnist.pkl.gz"
+    pairs = three_pairs(data)
+    pickled = python2_pickle(pairs) if protocol == "Python 2" else pickle.dumps(pairs, protocol)
+    path.write_bytes(gzip.compress(pickled))
+    return path
+
+
+def python2_pickle(pairs):
+    """What ``cPickle`` of Python 2 writes, in protocol 2, for a tuple of three pairs of arrays."""
+    code, memo, count = [b"\x80\x02"], {}, 0
+
+    def add(key, *instructions):
+        """Instructions for a value, which is remembered, or recalled if it has been before."""
+        nonlocal count
+        if key in memo:
+            code.append(b"h" + bytes([memo[key]]))
+            return
+        code.extend(instructions)
+        count += 1
+        memo[key or count] = count
+        code.append(b"q" + bytes([count]))
+
+    def text(value):
+        short = b"U" + bytes([len(value) % 256])
+        start = short if len(value) < 256 else b"T" + struct.pack("<i", len(value))
+        add(value if len(value) < 2 else None, start + value)
+
+    def array(values):
+        add("function", b"cnumpy.core.multiarray\n_reconstruct\n")
+        add("class", b"cnumpy\nndarray\n")
+        add(None, b"K\0\x85")
+        text(b"b")
+        add(None, b"\x87")
+        add(None, b"R")
+        code.append(b"(K\1" + b"".join(b"M" + struct.pack("<H", size) for size in values.shape))
+        add(None, (b"\x85", b"\x86")[values.ndim - 1])
+        if values.dtype not in memo:
+            add("dtype", b"cnumpy\ndtype\n")
+            text(values.dtype.str[1:].encode())
+            add(None, b"K\0K\1\x87")
+            add(values.dtype, b"R")
+            code.append(b"(K\3")
+            text(b"<")
+            code.append(b"NNN" + b"J\xff\xff\xff\xff" * 2 + b"K\0")
+            add(None, b"t")
+            code.append(b"b")
+        else:
+            add(values.dtype)
+        code.append(b"\x89")
+        text(values.tobytes())
+        add(None, b"t")
+        code.append(b"b")
+
+    for images, labels in pairs:
+        array(images)
+        array(labels)
+        add(None, b"\x86")
+    add(None, b"\x87")
+    return b"".join([*code, b"."])
+
+
+def write_parquet(folder, data, parts=1, names=None):
+    """As a dataset hub ships it; ``names`` are those of the classes."""
+    arrow, parquet = optional("pyarrow"), optional("pyarrow.parquet")
+    image_module = optional("PIL.Image")
+    kind = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
+    for part in ("train", "test"):
+        images, labels = getattr(data, f"{part}_images"), getattr(data, f"{part}_labels")
+        rows = []
+        for image in images:
+            buffer = io.BytesIO()
+            image_module.fromarray(image).save(buffer, "PNG")
+            rows.append({"bytes": buffer.getvalue(), "path": None})
+        table = {"image": arrow.array(rows, type=kind), "label": arrow.array(labels.astype("i8"))}
+        table = arrow.table(table)
+        if names:
+            features = {"label": {"names": list(names), "_type": "ClassLabel"}}
+            about = json.dumps({"info": {"features": features}})
+            table = table.replace_schema_metadata({"huggingface": about})
+        size = -(-len(images) // parts)
+        for number in range(parts):
+            name = f"{part}-{number:05}-of-{parts:05}.parquet"
+            parquet.write_table(table.slice(number * size, size), folder / name)
+    return folder

@@ -59,7 +59,7 @@ def together(size, work):
     return found
 
 
-PLAIN = {"epochs": 8}  # of 7 steps each, the last of which is smaller
+PLAIN = {"epochs": 4}  # of 7 steps each, the last of which is smaller
 CASES = {
     "sgd": recipe_of("tanh", "softmax", "cross-entropy", "sgd", **PLAIN),
     "nesterov": recipe_of("sigmoid", "sigmoid", "quadratic", "nesterov", **PLAIN),

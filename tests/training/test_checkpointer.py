@@ -66,7 +66,7 @@ def test_going_on_is_exact(backend, dataset, tmp_path, case):
     how = recipe(**case)
     plain = network(backend)
     reports = ann.fit(plain, dataset, how)
-    for stops in ([1], [3], [4], [5], [1, 1, 1, 1, 1, 1, 1], [11], [12]):
+    for stops in ([1, 1, 1, 1, 1, 1, 1], [11], [12]):  # each once
         net, again = interrupted(backend, dataset, how, tmp_path / f"checkpoint {stops}", stops)
         assert net.to_bytes() == plain.to_bytes(), stops
         assert known(again) == known(reports), stops

@@ -1,11 +1,14 @@
 import dataclasses
 import hashlib
+import itertools
 import re
 
 import numpy as np
 import pytest
 
 import ann
+from ann.training.step import Step
+from support import optional
 from support.digits import write_mnist_like
 from support.networks import REGULARIZED, network_of
 
@@ -205,7 +208,9 @@ def test_validation_images_of_other_classes_than_the_rest(backend, dataset, rows
             trained(
                 backend,
                 many,
-                dataclasses.replace(SMALL, epochs=1, committee=2, validation=validation),
+                dataclasses.replace(
+                    SMALL, epochs=1, batch_size=500, committee=2, validation=validation
+                ),
             )
         assert len(caught) == 1 and caught[0].filename == trained.__code__.co_filename
 
@@ -572,3 +577,41 @@ def test_recipe_flags_name_every_field_that_is_not_as_by_default():
     names = [word.removeprefix("--") for word in words if word.startswith("--")]
     assert names == [name.replace("_", "-") for name in other if name != "adversarial"]
     assert ann.Recipe(adversarial=0.5).flags() == ["--adversarial", "0.5"]
+
+
+@pytest.mark.parametrize("fields", [{}, {"average": 0.9}, {"batch_norm": True}])
+def test_an_interrupted_network_has_learnt_so_far_and_says_how_long(dataset, fields):
+    counts = itertools.count(1)
+
+    def interrupt(images):
+        if next(counts) == 49:  # of 14 steps an epoch
+            raise KeyboardInterrupt
+
+    recipe = SMALL.changed(**fields)
+    net = network_of(ann.get_backend("cpu"), 64, 16, 10, seed=4)
+    before = net.evaluate(dataset.test_images, dataset.test_labels).loss
+    with pytest.raises(KeyboardInterrupt, match=r"parameters after 3\.50 of 4 epochs$"):
+        ann.fit(net, dataset, recipe, on_batch=interrupt)
+    assert net.evaluate(dataset.test_images, dataset.test_labels).loss < before
+
+
+@pytest.mark.parametrize("fields", [{}, {"average": 0.9}, {"batch_norm": True}])
+def test_an_interrupted_first_step_changes_nothing(dataset, fields, monkeypatch):
+    def interrupt(step):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Step, "__call__", interrupt)
+    net = network_of(ann.get_backend("cpu"), 64, 16, 10, seed=4)
+    before = net.parameters.copy()
+    with pytest.raises(KeyboardInterrupt, match=r"after 0\.00 of 4 epochs$"):
+        ann.fit(net, dataset, SMALL.changed(**fields))
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_the_progress_bar(dataset, capsys):
+    optional("tqdm")
+    _, reports = trained(
+        ann.get_backend("cpu"), dataset, SMALL, callbacks=[ann.ProgressBar(SMALL, dataset)]
+    )
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert last.startswith("100%|") and "1.76k/1.76k" in last and reports[-1].result() in last

@@ -289,12 +289,11 @@ GOOD |= {"date": "2026-11-25", "fields": {}}
     ],
 )
 def test_evaluate_refuses_a_file_of_something_else(
-    evaluate, monkeypatch, capsys, tmp_path, contents
+    evaluate, monkeypatch, capsys, tmp_path, small_data, contents
 ):
     (tmp_path / "x").write_text(contents)
-    error = call(
-        evaluate, monkeypatch, capsys, "--recipe", "classroom", "--output", tmp_path / "x"
-    ).err
+    flags = ["--recipe", "classroom", "--data", small_data, "--output", tmp_path / "x"]
+    error = call(evaluate, monkeypatch, capsys, *flags).err
     assert (
         error.startswith("error: ")
         and ("not a results file" in error or "line 1: not a valid result" in error)

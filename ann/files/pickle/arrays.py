@@ -13,7 +13,7 @@ from ann.errors import printable
 
 _MAX_LATIN1 = 2**24  # bytes in all that are written as strings, as in protocol 2
 _MAX_AXES = 4
-_TYPES = ("f4", "f8", "u1")
+_TYPES = ("f4", "f8", "u1", "i8")
 NAMES = {
     ("numpy", "ndarray"): "ndarray",
     ("numpy", "dtype"): "dtype",
@@ -41,7 +41,7 @@ class Name(Symbol):
 
 @dataclass(slots=True)
 class Data(Symbol):
-    """Bytes, to become the contents of an array."""
+    """Bytes, or a string of Python 2, to become the contents of an array."""
 
     view: memoryview
 
@@ -90,9 +90,11 @@ class ArrayCalls:
     def build(self, target: Any, state: tuple[Any, ...]) -> Any:
         """An object after its state was set."""
         if type(target) is Type:
-            if target.order or state[1] not in ("<", ">", "|") or state != (3, state[1], *_PLAIN):
+            order = _word(state[1])
+            plain = state == (3, state[1], *_PLAIN)
+            if target.order or order not in ("<", ">", "|") or not plain:
                 raise ValueError("a number type that is not plain")
-            target.order = state[1]
+            target.order = order
             return target
         if (
             type(target) is Unbuilt
@@ -110,6 +112,7 @@ class ArrayCalls:
         return _array(shape, Type(dtype[1:], dtype[0]), data, "C")
 
     def _dtype(self, code: Any, align: Any, copy: Any) -> Type:
+        code = _word(code)
         known = type(code) is str and code in _TYPES
         if not known or align not in (False, 0) or copy not in (True, 1):
             raise ValueError(f"an array of {printable(code)}; known: {', '.join(_TYPES)}")
@@ -134,6 +137,12 @@ class ArrayCalls:
         if np.frombuffer(text.view, dtype=np.uint8).max() > _LAST_LATIN1:
             raise TypeError
         return Data(memoryview(str(text.view, "utf-8").encode("latin-1")))
+
+
+def _word(value: Any) -> Any:
+    """A short string of Python 2, which is data here, as text; anything else unchanged."""
+    is_word = type(value) is Data and len(value.view) <= 2
+    return str(value.view, "latin-1") if is_word else value
 
 
 def _array(shape: Any, kind: Any, data: Any, order: Any) -> np.ndarray:

@@ -27,8 +27,9 @@ def read_pickle(data: bytes) -> Any:
     """The value in a pickle of protocol 2 to 5.
 
     It may hold None, bools, ints of up to 8 bytes, floats, strings, lists, tuples, dicts with
-    string keys, and arrays of float32, float64 or uint8, as NumPy 1 and 2 pickle them or written as
-    ``numpy.ndarray(shape, "<f4", bytes)``. The arrays are read-only views of ``data``.
+    string keys, and arrays of float32, float64, uint8 or int64, as NumPy 1 and 2 pickle them or
+    written as ``numpy.ndarray(shape, "<f4", bytes)``. The arrays are read-only views of ``data``.
+    Strings of Python 2 are only understood within arrays.
 
     Raises:
         ValueError: it holds anything else; the message says what and where.
@@ -191,7 +192,10 @@ class _Machine:
         self._memo.append(self._stack[-1])
 
     def put(self, code: str) -> None:
-        if self._number(code) != len(self._memo):  # a large number would cost memory
+        number = self._number(code)
+        if number == 1 and not self._memo:  # Python 2 counts from 1
+            self._memo.append(_MARK)
+        if number != len(self._memo):  # a large number would cost memory
             raise IndexError
         self.memoize()
 
@@ -258,6 +262,8 @@ _INSTRUCTIONS: dict[int, Callable[[_Machine], None]] = {
     ord("G"): lambda machine: machine.number(">d"),
     0x8C: lambda machine: machine.string("<B"),
     ord("X"): lambda machine: machine.string("<I"),
+    ord("U"): lambda machine: machine.bytes("<B"),
+    ord("T"): lambda machine: machine.bytes("<I"),
     ord("C"): lambda machine: machine.bytes("<B"),
     ord("B"): lambda machine: machine.bytes("<I"),
     0x8E: lambda machine: machine.bytes("<Q"),

@@ -5,6 +5,8 @@ import functools
 import gzip
 import io
 import os
+import pickle
+import random
 import struct
 import warnings
 import zipfile
@@ -14,7 +16,9 @@ import numpy as np
 import pytest
 
 import ann
-from hostile.harness import assert_refused
+from hostile.harness import assert_refused, little_cost
+from support import optional
+from support.data_files import write_emnist
 
 IMAGES, LABELS = np.zeros((8, 3, 3), np.uint8), np.arange(8, dtype=np.uint8)
 ARRAYS = {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES, "y_test": LABELS}
@@ -210,3 +214,237 @@ def test_pipes(tmp_path):
         os.mkfifo(tmp_path / name)
         with pytest.raises(ann.DataFileError, match="not a regular file"):
             ann.load_dataset(tmp_path / name)
+
+
+PAIRS = tuple((np.zeros((8, 9), "f4"), np.arange(8)) for _ in range(3))
+PICKLES = {
+    "a function": (b"\x80\x04cos\nsystem\n(X\4\0\0\0echotR.", "it names 'os', 'system', and only"),
+    "cut": (pickle.dumps(PAIRS, 2)[:-50], "it ends at byte"),
+    "two pairs": (pickle.dumps(PAIRS[:2], 2), "expected a pickle of three pairs"),
+    "a dict": (pickle.dumps({"a": 1}, 2), "expected a pickle of three pairs"),
+    "numbers": (pickle.dumps(([1, 2], [1, 2], [1, 2]), 2), "expected a pickle of three pairs"),
+    "arrays alone": (pickle.dumps([np.zeros(9, "f4")] * 1, 2), "expected a pickle of three pairs"),
+    "objects": (pickle.dumps((*PAIRS[:2], (np.array([{}]), np.arange(1))), 4), "an array of 'O8'"),
+    "too few labels": (
+        pickle.dumps((*PAIRS[:2], (PAIRS[2][0], np.arange(7))), 2),
+        "expected a pickle of three pairs",
+    ),
+    "other pixels": (
+        pickle.dumps((PAIRS[0], (np.zeros((8, 16), "f4"), np.arange(8)), PAIRS[2]), 2),
+        "the training images have 9 pixels, the validation images 16",
+    ),
+    "NaN": (
+        pickle.dumps(((PAIRS[0][0] * np.nan, PAIRS[0][1]), *PAIRS[1:]), 4),
+        "from 0 to 255, got nan",
+    ),
+    "labels of floats": (
+        pickle.dumps(((PAIRS[0][0], np.arange(8) / 2), *PAIRS[1:]), 4),
+        "got 0.5 at index 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzipped"])
+@pytest.mark.parametrize("name", PICKLES)
+def test_pickles(tmp_path, name, zipped):
+    data, message = PICKLES[name]
+    path = tmp_path / "mnist.pkl.gz"
+    assert message in assert_no_data(path, gzip.compress(data) if zipped else data)
+
+
+def test_a_bomb_in_a_pickle(tmp_path):
+    """Half a gigabyte, of which a quarter is unpacked."""
+    packer = zlib.compressobj(1, wbits=31)
+    path = tmp_path / "mnist.pkl.gz"
+    parts = [packer.compress(b"\x80\x02" + blank(10**7)) for _ in range(50)]
+    path.write_bytes(b"".join(parts) + packer.flush())
+    with pytest.raises(ann.DataFileError, match="unpacked it has more than 268,435,456 bytes"):
+        ann.load_dataset(path)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Two classes of two pictures to train on and two to test with."""
+    image_module = optional("PIL.Image")
+    for part in ("train", "test"):
+        for name in "ab":
+            folder = tmp_path / "root" / part / name
+            folder.mkdir(parents=True)
+            for number in "12":
+                image_module.fromarray(np.zeros((6, 5), np.uint8)).save(folder / f"{number}.png")
+    root = tmp_path / "root"
+    assert ann.load_dataset(root).train_images.shape == (4, 6, 5)
+    return root
+
+
+def png(width, height, *chunks):
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + b"".join(chunk(*one) for one in chunks)
+        + chunk(b"IEND", b"")
+    )
+
+
+PICTURES = {
+    "another size": (png(6, 6, (b"IDAT", zlib.compress(bytes(42)))), "6 x 6 pixels, but the first"),
+    "two gigabytes": (png(2**16, 2**15, (b"IDAT", zlib.compress(bytes(99)))), "exceeds limit of"),
+    "no pixels": (png(0, 0, (b"IDAT", b"")), "not a"),
+    "a bomb": (png(5, 6, (b"IDAT", zlib.compress(blank(10**8)))), ""),
+    "a bomb of text": (png(5, 6, (b"zTXt", b"a\0\0" + zlib.compress(blank(10**8)))), "not a"),
+    "cut": (png(5, 6, (b"IDAT", zlib.compress(bytes(36))[:6])), "not a readable picture"),
+    "empty": (b"", "not a picture in a known format"),
+    "text": (b"no picture", "not a picture in a known format"),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures(pictures, name):
+    data, message = PICTURES[name]
+    path = pictures / "test" / "b" / "2.png"
+    path.write_bytes(data)
+    if not message:
+        assert ann.load_dataset(pictures).test_images.shape == (4, 6, 5)
+        return
+    with little_cost(len(data)), pytest.raises(ann.DataFileError) as caught:
+        ann.load_dataset(pictures)
+    assert str(caught.value).startswith(f"{path}: ") and message in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_links_of_pictures(pictures, tmp_path):
+    inside, outside = pictures / "train" / "a" / "3.png", tmp_path / "secret.png"
+    inside.symlink_to("1.png")
+    assert len(ann.load_dataset(pictures).train_images) == 5
+    outside.write_bytes((pictures / "train" / "a" / "1.png").read_bytes())
+    for target in (outside, "../../../secret.png", "/dev/zero", "nowhere/../../../../etc/passwd"):
+        inside.unlink()
+        inside.symlink_to(target)
+        with pytest.raises(
+            ann.DataFileError, match=f"{inside}: a link that leads out of {pictures}"
+        ):
+            ann.load_dataset(pictures)
+    inside.unlink()
+    (pictures / "train" / "c").symlink_to(tmp_path)
+    with pytest.raises(ann.DataFileError, match=r"train/c: a link that leads out of"):
+        ann.load_dataset(pictures)
+
+
+def test_folders_of_pictures(pictures):
+    (pictures / "test" / "c").mkdir()
+    with pytest.raises(ann.DataFileError, match=r"test/c: the training images have no such class"):
+        ann.load_dataset(pictures)
+    (pictures / "train" / "c").mkdir()
+    with pytest.raises(ann.DataFileError, match=r"train/c: no pictures \(\.png, "):
+        ann.load_dataset(pictures)
+    for number in range(255):
+        (pictures / "train" / f"more {number}").mkdir()
+    with pytest.raises(
+        ann.DataFileError, match="258 folders of pictures; the limit is 256 classes"
+    ):
+        ann.load_dataset(pictures)
+
+
+MAPPINGS = [
+    "",
+    "\n\n",
+    "0 48 49 50",
+    "a 65",
+    "-1 65",
+    "0 48\n0 49",
+    "0 7",
+    "0 57344",
+    "0 55296",
+    "9" * 9999,
+]
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
+def test_mappings_of_emnist(small_data, mapping):
+    write_emnist(small_data, ann.load_dataset(small_data))
+    path = small_data / "emnist-balanced-mapping.txt"
+    path.write_text(mapping)
+    with pytest.raises(
+        ann.DataFileError, match=r"emnist-balanced-mapping.txt: (it is empty|expected a label)"
+    ) as caught:
+        ann.load_dataset(small_data)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+
+
+def test_parts_of_emnist_that_are_unknown(small_data):
+    write_emnist(small_data, ann.load_dataset(small_data), part="runes")
+    with pytest.raises(ann.DataFileError, match=r"no mapping file .*, emnist-runes-mapping\.txt"):
+        ann.load_dataset(small_data)
+
+
+def parquet_bytes(**columns):
+    arrow, parquet = optional("pyarrow"), optional("pyarrow.parquet")
+    buffer = io.BytesIO()
+    parquet.write_table(arrow.table(columns), buffer)
+    return buffer.getvalue()
+
+
+def picture_bytes(side=3):
+    return png(side, side, (b"IDAT", zlib.compress(bytes(side * (side + 1)))))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"image": [b"no picture"] * 8, "label": range(8)}, "row 0: not a picture in a known"),
+        ({"image": [None] * 8, "label": range(8)}, "row 0: no picture"),
+        ({"image": ["text"] * 8, "label": range(8)}, "row 0: no picture"),
+        ({"image": [picture_bytes()] * 8, "label": [None] * 8}, "some rows have no label, or one"),
+        ({"image": [picture_bytes()] * 8, "label": [0.5] * 8}, "some rows have no label, or one"),
+        ({"image": [picture_bytes()] * 8, "label": ["a"] * 8}, "some rows have no label, or one"),
+        ({"image": [picture_bytes()] * 8, "label": [-1] * 8}, "labels: expected whole numbers"),
+        ({"image": [picture_bytes()] * 8, "label": [2**40] * 8}, "labels: expected whole numbers"),
+        ({"image": [picture_bytes()] * 8, "\x1b\n": [0] * 8}, "its columns are"),
+        (
+            {"image": [picture_bytes(), picture_bytes(4)], "label": [0, 0]},
+            "row 1: a picture of 4 x 4",
+        ),
+        ({"image": [png(2**16, 2**15)], "label": [0]}, "row 0: not a readable picture: Image size"),
+        ({"image": [], "label": []}, "no images"),
+    ],
+)
+def test_parquet(tmp_path, columns, message):
+    path = tmp_path / "train.parquet"
+    path.write_bytes(parquet_bytes(**{name: list(values) for name, values in columns.items()}))
+    with pytest.raises(ann.DataFileError) as caught:
+        ann.load_dataset(path)
+    assert str(caught.value).startswith(f"{path}: ") and message in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_damaged_parquet(tmp_path):
+    optional("PIL.Image")
+    path = tmp_path / "train.parquet"
+    whole = parquet_bytes(image=[picture_bytes()] * 8, label=list(range(8)))
+    choice = random.Random(0)
+    for number in range(300):
+        damaged = bytearray(whole)
+        for _ in range(choice.choice((1, 1, 3))):
+            damaged[choice.randrange(4, len(damaged))] ^= 1 << choice.randrange(8)
+        path.write_bytes(damaged if number else whole[: len(whole) // 2])
+        try:
+            with warnings.catch_warnings(action="ignore"):  # there are no test images
+                ann.load_dataset(path)
+        except ann.DataFileError as error:
+            assert str(error).startswith(f"{path}: ") and str(error).isprintable()
+
+
+@pytest.mark.parametrize("names", ["", "[]", "no json", '{"info": []}', "[" * 100_000])
+def test_class_names_of_parquet(tmp_path, names):
+    """They are numbers if the hub's description cannot be read."""
+    arrow, parquet = optional("pyarrow"), optional("pyarrow.parquet")
+    table = arrow.table({"image": [picture_bytes()] * 8, "label": list(range(8))})
+    table = table.replace_schema_metadata({"huggingface": names})
+    for part in ("train", "test"):
+        parquet.write_table(table, tmp_path / f"{part}.parquet")
+    assert ann.load_dataset(tmp_path).classes == tuple("01234567")

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import gzip
+import pickle
 
 import numpy as np
 import pytest
@@ -11,7 +12,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import ann
-from support.data_files import csv_bytes, write_csv, write_npz
+import ann.data.catalog
+from support.data_files import (
+    csv_bytes,
+    python2_pickle,
+    three_pairs,
+    write_csv,
+    write_emnist,
+    write_npz,
+    write_parquet,
+    write_pickle,
+    write_pictures,
+)
+from support.digits import write_mnist_like
 
 KERAS = ("x_train", "y_train", "x_test", "y_test")
 OURS = ("train_images", "train_labels", "test_images", "test_labels")
@@ -25,6 +38,13 @@ WRITERS = {
     "csv, semicolons": functools.partial(write_csv, mark=";"),
     "csv, tabs": functools.partial(write_csv, mark="\t", header=False),
     "csv of Windows": functools.partial(write_csv, end="\r\n"),
+    "pickle of Python 2": functools.partial(write_pickle, protocol="Python 2"),
+    **{
+        f"pickle {number}": functools.partial(write_pickle, protocol=number)
+        for number in (2, 3, 4, 5)
+    },
+    "parquet": write_parquet,
+    "parquet, several files": functools.partial(write_parquet, parts=3),
     "csv, other names": functools.partial(write_csv, names=("train.csv", "test.csv")),
 }
 
@@ -165,6 +185,151 @@ def test_arrays_are_not_copied(tmp_path, data, monkeypatch):
     """Images of uint8 are what was read from the file."""
     found = ann.load_dataset(write_npz(tmp_path, data))
     assert found.train_images.base is not None and not found.train_images.flags.owndata
+
+
+def by_class(data):
+    """The same data set in the order in which folders of pictures are read."""
+    orders = [np.argsort(labels, kind="stable") for labels in (data.train_labels, data.test_labels)]
+    orders = np.repeat(np.array(orders, dtype=object), 2)
+    arrays = {
+        name: array[of] for (name, array), of in zip(data.arrays().items(), orders, strict=True)
+    }
+    return dataclasses.replace(data, **arrays)
+
+
+@pytest.mark.parametrize(
+    ("names", "suffix"),
+    [(("train", "test"), ".png"), (("training", "Testing"), ".PNG"), (("train", "test"), ".bmp")],
+)
+def test_a_folder_of_pictures_for_each_class(tmp_path, data, names, suffix):
+    write_pictures(tmp_path, data, *names, suffix)
+    calls = []
+    found = ann.load_dataset(tmp_path, lambda *call: calls.append(call))
+    assert_same(found, by_class(data))
+    for name, count in zip(names, (300, 100), strict=True):
+        assert [call for call in calls if call[0] == str(tmp_path / name)][-1][1:] == (
+            count,
+            count,
+            " pictures",
+        )
+
+
+def test_names_of_folders_are_the_classes(tmp_path, data):
+    """Numbers in their order, then words; hidden folders and other files are ignored."""
+    names = ("0", "2", "10", "ant", "bee", "cow", "dog", "eel", "fox", "gnu")
+    write_pictures(tmp_path, dataclasses.replace(data, classes=names))
+    (tmp_path / "train" / ".hidden").mkdir()
+    (tmp_path / "train" / "ant" / "notes.txt").write_text("no picture")
+    found = ann.load_dataset(tmp_path)
+    assert found.classes == names
+    np.testing.assert_array_equal(found.train_labels, np.sort(data.train_labels))
+
+
+def test_pictures_without_test_pictures(tmp_path, data):
+    write_pictures(tmp_path, data)
+    with pytest.warns(RuntimeWarning, match="no test images: every seventh of the 300 images"):
+        found = ann.load_dataset(tmp_path / "train")
+    assert len(found.test_images) == 42 and set(found.test_labels) == set(range(10))
+
+
+@pytest.mark.parametrize("place", ["MNIST/raw", "FashionMNIST/raw", "KMNIST/raw"])
+def test_the_folders_of_torchvision(tmp_path, data, place):
+    names = {
+        "F": ann.data.catalog.SOURCES["fashion-mnist"].classes,
+        "K": ann.data.catalog.SOURCES["kmnist"].classes,
+    }
+    (tmp_path / place).mkdir(parents=True)
+    write_mnist_like(tmp_path / place)
+    for folder in (tmp_path, tmp_path / place.split("/")[0]):
+        found = ann.load_dataset(folder)
+        assert_same(found, dataclasses.replace(data, classes=names.get(place[0], data.classes)))
+
+
+def test_several_data_sets_of_torchvision(tmp_path):
+    for name in ("MNIST", "FashionMNIST"):
+        (tmp_path / name).mkdir()
+        write_mnist_like(tmp_path / name / "raw")
+    with pytest.raises(
+        ann.DataFileError, match=r"several data sets; name one of .*/MNIST, .*/FashionMNIST"
+    ):
+        ann.load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["", "gzip", "raw", "EMNIST/raw"])
+def test_emnist(tmp_path, data, place):
+    """Its images are upright, and its labels are characters."""
+    folder = tmp_path / place
+    folder.mkdir(parents=True, exist_ok=True)
+    write_emnist(folder, data, "letters", first=1)
+    expected = dataclasses.replace(data, classes=tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+    assert_same(ann.load_dataset(tmp_path), expected)
+
+
+def test_emnist_with_a_mapping(tmp_path, data):
+    codes = "".join(
+        f"{label} {ord(character)}\n" for label, character in enumerate("07Aaqrtxyz", 1)
+    )
+    write_emnist(tmp_path, data, "letters", first=1, mapping=codes)
+    assert ann.load_dataset(tmp_path).classes == tuple("07Aaqrtxyz")
+    (tmp_path / "emnist-letters-mapping.txt").write_text("1 65 97\n3 66 98\n")
+    with pytest.raises(ann.DataFileError, match=r"label \d+, which its mapping does not have"):
+        ann.load_dataset(tmp_path)
+
+
+def test_parts_of_emnist(tmp_path, data):
+    counts = {"byclass": 62, "bymerge": 47, "balanced": 47, "digits": 10, "mnist": 10}
+    for part in counts:
+        write_emnist(tmp_path, data, part)
+    with pytest.raises(
+        ann.DataFileError, match=r"several parts of EMNIST; name one of their files"
+    ):
+        ann.load_dataset(tmp_path)
+    for part, count in counts.items():
+        found = ann.load_dataset(tmp_path / f"emnist-{part}-train-images-idx3-ubyte")
+        assert len(found.classes) == len(set(found.classes)) == count
+        assert_same(found, dataclasses.replace(data, classes=found.classes))
+
+
+def test_a_pickle_of_python_2_is_what_numpy_reads(data):
+    pairs = three_pairs(data)
+    found = pickle.loads(python2_pickle(pairs), encoding="latin1")
+    for pair, other in zip(pairs, found, strict=True):
+        np.testing.assert_array_equal(pair[0], other[0])
+        np.testing.assert_array_equal(pair[1], other[1])
+
+
+def test_class_names_in_parquet(tmp_path, data):
+    names = tuple("abcdefghij")
+    assert ann.load_dataset(write_parquet(tmp_path, data, names=names)).classes == names
+
+
+@pytest.mark.parametrize("name", ["train-00000-of-00002.parquet", "test-00000-of-00002.parquet"])
+def test_any_file_of_a_parquet_data_set_can_be_named(tmp_path, data, name):
+    assert_same(ann.load_dataset(write_parquet(tmp_path, data, parts=2) / name), data)
+
+
+def test_parquet_in_the_folder_of_a_repository(tmp_path, data):
+    (tmp_path / "data").mkdir()
+    write_parquet(tmp_path / "data", data)
+    assert_same(ann.load_dataset(tmp_path), data)
+
+
+@pytest.mark.parametrize(
+    ("start", "lines"),
+    [
+        (b"\x89HDF\r\n\x1a\n", "h5py.File"),
+        (b"MATLAB 5.0 MAT-file", "scipy.io.loadmat"),
+        (b"MATLAB 7.3 MAT-file", "h5py.File"),
+    ],
+)
+def test_files_to_convert(tmp_path, start, lines):
+    path = tmp_path / "mnist.data"
+    path.write_bytes(start + bytes(1000))
+    message = (
+        rf"convert it to npz.*: f = {lines}\('mnist.data'\); numpy.savez\('mnist.npz', x_train="
+    )
+    with pytest.raises(ann.DataFileError, match=message):
+        ann.load_dataset(path)
 
 
 def test_gzipped_twice(tmp_path, data):

@@ -1,0 +1,204 @@
+"""Reads the digits on a picture with a network: one digit, or numbers in lines of text.
+
+Reading files needs Pillow and finding digits needs SciPy: the extra ``picture``.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from ann.data.catalog import DIGITS, class_names
+from ann.data.handwriting import digit_image, prepare, without_specks
+from ann.data.ink import Ink, Part, find_ink, find_parts, ink_mask, without_rules
+from ann.data.picture_file import read_with_size, reduced
+from ann.data.segmentation import Box, box_around, group_digits, is_compact, order_lines
+from ann.neural_network import NeuralNetwork
+from ann.nn.layer_list import input_shape
+
+_SIDE, _SIDE_OF_ONE = 512, 256  # pictures of several digits, and of one, are reduced to this
+# A sure answer has at least this output and leads the next one by this much, as on the web page
+_SURE, _LEAD = 0.5, 0.3
+_SUREST = 0.97  # the lead that suffices for a digit of any width
+_WIDE, _WIDEST = (
+    0.75,
+    1.5,
+)  # width / height: few digits are wider than the first, none than the second
+_MARGIN = 6  # pixels around a digit that belong to its blurred edge
+_BROAD = 1.2  # the width of a digit, in heights of the digits of its line, is less than this
+_LOW, _HIGH = 0.45, 1.9  # the height of a digit, in heights of the digits of its line
+
+
+@dataclass(frozen=True, eq=False)
+class Digit:
+    """A network's answer for one digit on a picture.
+
+    Attributes:
+        label: the name of the class with the largest output.
+        confidence: that output.
+        next_label, next_confidence: the same for the next largest output.
+        box: where the digit is, in pixels of the picture.
+        image: (side, side), uint8, the network's input.
+    """
+
+    label: str
+    confidence: float
+    next_label: str
+    next_confidence: float
+    box: Box
+    image: np.ndarray
+
+    @property
+    def lead(self) -> float:
+        """By how much the largest output exceeds the next."""
+        return self.confidence - self.next_confidence
+
+    @property
+    def doubt(self) -> str:
+        """Why the label may be wrong, or "". Wide digits must be surer: they may be two."""
+        if self.confidence < _SURE:
+            return "because it resembles no known class"
+        if self.lead < _LEAD:
+            return "because two answers are close"
+        wide = self.box.width / self.box.height
+        if wide > _WIDEST or self.lead < min(_LEAD + 3.0 * (wide - _WIDE), _SUREST):
+            return "because it is wide: two digits may touch"
+        return ""
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """The digits that a network read on a picture.
+
+    Attributes:
+        lines: the digits of each line of text, in reading order.
+        unsure: why they may be wrong, or "".
+        notes: what was found and corrected, such as "dark on light".
+        grey: (h, w), uint8, the picture, reduced.
+        size: the width and height of the picture, before it was reduced.
+    """
+
+    lines: tuple[tuple[Digit, ...], ...]
+    unsure: str
+    notes: tuple[str, ...]
+    grey: np.ndarray
+    size: tuple[int, int]
+
+    @property
+    def digits(self) -> tuple[Digit, ...]:
+        """All digits, in reading order."""
+        return tuple(digit for line in self.lines for digit in line)
+
+    @property
+    def text(self) -> str:
+        """The labels in reading order, lines separated by newlines."""
+        between = " " if any(len(digit.label) > 1 for digit in self.digits) else ""
+        return "\n".join(between.join(digit.label for digit in line) for line in self.lines)
+
+    @property
+    def least_certain(self) -> Digit | None:
+        """The digit whose largest output exceeds the next by least; None if there is no digit."""
+        return min(self.digits, key=lambda digit: digit.lead, default=None)
+
+
+def image_side(network: NeuralNetwork) -> int:
+    """The side of the square images that a network classifies; 0 if it does not do that."""
+    side = math.isqrt(network.input_dim)
+    is_square = input_shape(network.layer_list) in ((side * side,), (1, side, side))
+    return side if is_square and network.output_dim >= 2 else 0
+
+
+def read_digits(
+    picture: str | os.PathLike[str] | np.ndarray,
+    network: NeuralNetwork,
+    classes: Sequence[str] = DIGITS,
+) -> Reading:
+    """Read one digit, or numbers in lines of text.
+
+    Args:
+        picture: a file, or grey values (h, w), uint8.
+        network: for square images of digits, white on black.
+        classes: the names of its outputs.
+
+    Raises:
+        DataFileError: the file is missing, damaged, too large or not a picture.
+        ImportError: Pillow or SciPy is not installed.
+        ValueError: the network does not classify square images.
+    """
+    side = image_side(network)
+    if not side:
+        raise ValueError("network: expected one that classifies square images")
+    if isinstance(picture, np.ndarray):
+        grey, size = reduced(picture, _SIDE), (picture.shape[1], picture.shape[0])
+    else:
+        grey, size = read_with_size(picture, _SIDE)
+    scale = size[0] / grey.shape[1]
+    names = class_names(classes, network.output_dim)
+    ink = find_ink(grey)
+    labels, parts = find_parts(without_rules(ink_mask(ink)), ink)
+    parts = without_specks(parts)
+    digits = group_digits(parts, labels)
+    if len(digits) > 1:
+        lines = order_lines(digits)
+        images = [_image_of(digit, labels, ink, side) for line in lines for digit in line]
+        read = _answers(network, names, lines, images, scale)
+        doubt = next(filter(None, map(_doubt_of_shape, read)), "")
+        if not (doubt and is_compact(parts)):
+            return Reading(read, doubt or _doubt_of_answers(read), ink.notes, grey, size)
+    prepared = prepare(reduced(grey, _SIDE_OF_ONE), side)
+    if prepared.problem:
+        return Reading((), prepared.problem, prepared.notes, grey, size)
+    read = _answers(network, names, [[parts]], [prepared.image], scale)
+    return Reading(read, _doubt_of_answers(read), prepared.notes, grey, size)
+
+
+def _image_of(digit: Sequence[Part], labels: np.ndarray, ink: Ink, side: int) -> np.ndarray:
+    """The image of a digit that consists of these parts."""
+    box = box_around(digit)
+    rows = slice(max(0, box.top - _MARGIN), box.bottom + _MARGIN)
+    columns = slice(max(0, box.left - _MARGIN), box.right + _MARGIN)
+    mask = np.isin(labels[rows, columns], [part.label for part in digit])
+    return digit_image(ink.strength[rows, columns], mask, side)[0]
+
+
+def _answers(
+    network: NeuralNetwork,
+    names: Sequence[str],
+    lines: Sequence[Sequence[Sequence[Part]]],
+    images: Sequence[np.ndarray],
+    scale: float,
+) -> tuple[tuple[Digit, ...], ...]:
+    """The network's answers for the images of all digits.
+
+    ``scale``: the pixels of the picture for one of a box.
+    """
+    outputs = iter(zip(network.apply(np.stack(images)), images, strict=True))
+    read = []
+    for line in lines:
+        digits = []
+        for parts in line:
+            values, image = next(outputs)
+            first, second = (int(index) for index in np.argsort(-values, kind="stable")[:2])
+            most, next_most = float(values[first]), float(values[second])
+            box = box_around(parts).scaled(scale)
+            digits.append(Digit(names[first], most, names[second], next_most, box, image))
+        read.append(tuple(digits))
+    return tuple(read)
+
+
+def _doubt_of_shape(line: Sequence[Digit]) -> str:
+    """Why the boxes of a line may not be those of single digits, or ""."""
+    height = median(digit.box.height for digit in line)
+    if any(digit.box.width > _BROAD * height for digit in line):
+        return "because two digits may touch"
+    if any(not _LOW * height < digit.box.height < _HIGH * height for digit in line):
+        return "because its parts have different sizes"
+    return ""
+
+
+def _doubt_of_answers(lines: Sequence[Sequence[Digit]]) -> str:
+    """Why one of the labels may be wrong, or ""."""
+    return next((digit.doubt for line in lines for digit in line if digit.doubt), "")

@@ -1,0 +1,106 @@
+"""Collects the answers for many pictures: lines, JSON, a table, a figure and their accuracy."""
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ann.analysis.figures import check_figure_path, save_figure
+from ann.cli.answer import COLUMNS, Answer, figure_of_answers
+from ann.cli.commands import localized
+from ann.cli.output import echo, warn
+from ann.cli.parser import check_suffix
+from ann.cli.picture_score import PictureScore
+from ann.errors import DataFileError, printable_path
+from ann.files.atomic import check_writable, write_atomically
+
+_PICTURED = 40  # answers in the figure
+
+
+class AnswerLog:
+    """Prints each answer and error at once, and writes files at the end.
+
+    Args:
+        as_json: print one JSON list at the end, and no lines.
+        table, figure: files to write, or None.
+    """
+
+    def __init__(self, *, as_json: bool, table: Path | None, figure: Path | None) -> None:
+        self._as_json = as_json
+        self._table = table
+        self._figure = figure
+        self._objects: list[str] = []
+        self._rows: list[Sequence[object]] = [COLUMNS]
+        self._pictured: list[Answer] = []
+        self.failed = False
+
+    def check_files(self, pictures: Sequence[Path]) -> None:
+        """Raise now, before long work, what writing would raise after it."""
+        if self._table:
+            check_suffix(self._table, ".csv")
+            check_writable(self._table)
+        if self._figure:
+            check_figure_path(self._figure)
+        read = {os.path.realpath(path) for path in pictures}
+        for path in (self._table, self._figure):
+            if path and os.path.realpath(path) in read:
+                name = printable_path(path)
+                raise ValueError(f"{name}: one of the pictures to read; name another file")
+
+    def progress(self, pictures: Sequence[Path]) -> Iterator[Path]:
+        """The pictures, with a bar on a terminal if there are several."""
+        quiet = len(pictures) < 2 or not sys.stderr.isatty()
+        yield from tqdm(pictures, unit=" pictures", leave=False, dynamic_ncols=True, disable=quiet)
+
+    def add(self, answer: Answer, *, pictures: bool) -> None:
+        """Print an answer and, with ``pictures``, what the network saw."""
+        self._rows.append(answer.row())
+        if self._as_json:
+            self._objects.append(json.dumps(answer.fields()))
+        else:
+            with tqdm.external_write_mode(sys.stdout):
+                echo(answer.describe())
+                if pictures:
+                    echo(answer.text_pictures())
+        if self._figure:
+            self._pictured.append(answer)
+            if len(self._pictured) > _PICTURED:  # the least certain are worth a look
+                self._pictured.remove(max(self._pictured, key=lambda one: one.certainty))
+
+    def fail(self, error: DataFileError, picture: Path | None = None) -> None:
+        """Report a picture or a folder that cannot be read."""
+        self.failed = True
+        if picture:
+            self._rows.append([picture, "", "", error, ""])
+        with tqdm.external_write_mode(sys.stderr):
+            warn(localized(f"error: {error}"))
+
+    def finish(self, score: PictureScore) -> None:
+        """Print what comes after all answers, and write the files."""
+        if self._as_json:
+            echo(f"[{', '.join(self._objects)}]")
+        elif text := score.describe():
+            echo(f"\n{text}")
+        if self._table:
+            _write_table(self._table, self._rows)
+            self._report("table", self._table)
+        if self._figure and self._pictured:
+            save_figure(figure_of_answers(self._pictured), self._figure)
+            self._report("picture", self._figure)
+
+    def _report(self, what: str, path: Path) -> None:
+        if not self._as_json:
+            echo(f"{what}: {path.resolve()}")
+
+
+def _write_table(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    # File names need not be valid Unicode
+    write_atomically(path, text.getvalue().encode(errors="surrogateescape"))

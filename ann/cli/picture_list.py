@@ -1,0 +1,76 @@
+"""The pictures in files and folders, and the digits that their names give."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from ann.errors import DataFileError, printable_path
+
+# HEIC and AVIF cannot be read, but then an error says what to do
+_SUFFIXES = {
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".avif"),
+}
+
+
+def find_pictures(
+    paths: Iterable[Path], report: Callable[[DataFileError], object]
+) -> Iterator[Path]:
+    """The given files, and the pictures in given folders and their subfolders, sorted by name.
+
+    Hidden files, files of other kinds and links to folders are skipped.
+
+    Args:
+        paths: files and folders.
+        report: gets the error of a folder that cannot be read or has no pictures.
+    """
+    for path in paths:
+        if path.is_dir():
+            yield from _pictures_in(path, report)
+        else:
+            yield path
+
+
+def _pictures_in(folder: Path, report: Callable[[DataFileError], object]) -> Iterator[Path]:
+    found, failed = False, False
+
+    def fail(error: OSError) -> None:
+        nonlocal failed
+        failed = True
+        name = printable_path(error.filename)
+        report(DataFileError(f"{name}: cannot be read: {error.strerror}"))
+
+    for parent, folders, files in os.walk(folder, onerror=fail):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and Path(name).suffix.lower() in _SUFFIXES:
+                found = True
+                yield Path(parent, name)
+    if not (found or failed):
+        formats = "PNG, JPEG, WebP, GIF, BMP, TIFF or PPM"
+        report(DataFileError(f"{printable_path(folder)}: a folder without a picture in {formats}"))
+
+
+def expected_labels(path: Path, names: Sequence[str]) -> list[str]:
+    """The labels of the digits on a picture, taken from the name of its folder or its file.
+
+    A folder is named like a class: 7/anna.jpg. If it is not, the file's name begins with classes,
+    and then ends or continues with something other than a letter or a digit: 105_anna.jpg.
+
+    Args:
+        path: the picture's file.
+        names: of the classes.
+
+    Raises:
+        DataFileError: neither name gives labels.
+    """
+    folder = path.absolute().parent.name
+    if folder in names:
+        return [folder]
+    label = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    found = re.match(rf"(?:{label})+(?![^\W_])", path.stem)
+    if not found:
+        fix = f"name it like {names[-1]}_anna{path.suffix}, or put it into a folder {names[-1]}"
+        raise DataFileError(f"{printable_path(path)}: its name gives no label: {fix}")
+    return re.findall(label, found[0])

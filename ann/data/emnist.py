@@ -1,0 +1,89 @@
+"""The files of EMNIST (Cohen et al., 2017): handwritten digits and letters, as IDX files whose
+images are transposed. It has several parts, such as "balanced". A mapping file gives the code of
+the character for each label.
+"""
+
+import os
+import re
+import string
+from pathlib import Path
+
+import numpy as np
+
+from ann.data.contents import Contents, Part
+from ann.data.idx import find, read_idx
+from ann.data.reading import errors_about
+from ann.errors import printable_path, printable_text
+from ann.files.atomic import read_regular
+
+_FILE = re.compile(r"emnist-([a-z]+)-(train|test)-(images|labels)-idx[13]-ubyte(\.gz)?")
+_MERGED = string.digits + string.ascii_uppercase + "abdefghnqrt"  # c and C, for example, are one
+# part -> the first label, and the characters, if there is no mapping file
+_PARTS = {
+    "balanced": (0, _MERGED),
+    "bymerge": (0, _MERGED),
+    "byclass": (0, string.digits + string.ascii_uppercase + string.ascii_lowercase),
+    "letters": (1, string.ascii_uppercase),
+    "digits": (0, string.digits),
+    "mnist": (0, string.digits),
+}
+_PLACES = ("", "raw", "gzip", "EMNIST/raw")  # torchvision has the second and the last
+_MAX_MAPPING = 2**14  # bytes
+
+
+def is_emnist(path: Path, start: bytes) -> bool:
+    """Whether this is one of the files, or a folder that has some."""
+    return bool(_FILE.fullmatch(path.name) if start else _parts_in(path))
+
+
+def _parts_in(folder: Path) -> dict[str, Path]:
+    """The names of the parts in a folder -> the folder with their files."""
+    places = [place for place in map(folder.joinpath, _PLACES) if place.is_dir()]
+    found = ((_FILE.fullmatch(name), place) for place in places for name in os.listdir(place))
+    return {match[1]: place for match, place in found if match}
+
+
+def read_emnist(path: Path, progress: object = None) -> Contents:
+    """The part that a file belongs to, or the only part in a folder."""
+    named = _FILE.fullmatch(path.name)
+    parts = {named[1]: path.parent} if named else _parts_in(path)
+    if len(parts) > 1:
+        files = ", ".join(f"emnist-{name}-..." for name in sorted(parts))
+        raise ValueError(f"several parts of EMNIST; name one of their files, {files}")
+    ((name, folder),) = parts.items()
+    characters = _characters(folder / f"emnist-{name}-mapping.txt", name)
+    train, test = (_read(folder, f"emnist-{name}-{kind}", characters) for kind in ("train", "test"))
+    return Contents(train, test, tuple(characters.values()))
+
+
+def _characters(path: Path, name: str) -> dict[int, str]:
+    """Labels -> characters, in the order of the labels."""
+    if not path.exists():
+        if name not in _PARTS:
+            raise ValueError(f"no mapping file for its labels, {printable_path(path.name)}")
+        first, characters = _PARTS[name]
+        return dict(enumerate(characters, start=first))
+    with errors_about(path):
+        found: dict[int, str] = {}
+        for line in read_regular(path, _MAX_MAPPING).decode("ascii", "replace").splitlines():
+            match = re.fullmatch(r"([0-9]{1,3}) ([0-9]{1,5})( [0-9]{1,5})?", line.strip())
+            if match is None or int(match[1]) in found or not chr(int(match[2])).isprintable():
+                wanted = "expected a label and the codes of its character, such as 10 65"
+                raise ValueError(f"{wanted}, got {printable_text(line, 40)}")
+            found[int(match[1])] = chr(int(match[2]))
+        if not found:
+            raise ValueError("it is empty")
+    return dict(sorted(found.items()))
+
+
+def _read(folder: Path, stem: str, characters: dict[int, str]) -> Part:
+    """Upright images, and labels that count the characters."""
+    images = read_idx(find(folder, f"{stem}-images", 3), 3)
+    path = find(folder, f"{stem}-labels", 1)
+    labels = read_idx(path, 1)
+    known = np.array(list(characters))
+    if not np.isin(labels, known).all():
+        unknown = labels[~np.isin(labels, known)][0]
+        with errors_about(path):
+            raise ValueError(f"label {unknown}, which its mapping does not have")
+    return Part(printable_path(path), images.transpose(0, 2, 1), np.searchsorted(known, labels))

@@ -1,0 +1,114 @@
+"""A folder of pictures for each class, such as ``train/3/0001.png`` and ``test/3/0001.png``. The
+names of these folders are the classes. Needs Pillow: the extra ``picture``.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ann.data.contents import MAX_CLASSES, Contents, Part, Progress
+from ann.data.picture_file import read_picture
+from ann.data.reading import MAX_BYTES
+from ann.errors import DataFileError, printable_path
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+_TRAIN, _TEST = ("train", "training"), ("test", "testing")
+_EVERY = 500  # pictures between two reports of the progress
+
+
+def is_picture_folder(path: Path, start: bytes) -> bool:
+    """Whether a folder has subfolders, of which the first holds pictures."""
+    if start or not path.is_dir():
+        return False
+    folders = _folders(_part_folder(path, _TRAIN) or path)
+    return bool(folders) and any(
+        name.lower().endswith(_SUFFIXES) for name in os.listdir(folders[0])
+    )
+
+
+def read_picture_folder(root: Path, progress: Progress | None = None) -> Contents:
+    """All pictures, in the order of the classes and of their names."""
+    train, test = _part_folder(root, _TRAIN) or root, _part_folder(root, _TEST)
+    classes = tuple(folder.name for folder in _folders(train))
+    if len(classes) > MAX_CLASSES:
+        raise ValueError(f"{len(classes)} folders of pictures; the limit is {MAX_CLASSES} classes")
+    parts = [_read(root, part, classes, progress) for part in (train, test) if part]
+    named = tuple(map(printable_path, classes))
+    return Contents(parts[0], parts[1] if len(parts) > 1 else None, named)
+
+
+def _part_folder(root: Path, names: tuple[str, ...]) -> Path | None:
+    """The subfolder for the training or the test images."""
+    return next((one for one in _folders(root) if one.name.lower() in names), None)
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Subfolders: those with numbers as names come first, in the order of the numbers."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.is_dir() and entry.name[0] not in "._"]
+    return [folder / name for name in sorted(names, key=_order)]
+
+
+def _order(name: str) -> tuple[bool, int, str]:
+    is_number = name.isascii() and name.isdigit()
+    return not is_number, int(name) if is_number else 0, name
+
+
+def _read(root: Path, part: Path, classes: tuple[str, ...], progress: Progress | None) -> Part:
+    """The pictures in a folder of class folders."""
+    paths, labels = list[str](), list[int]()
+    for folder in _folders(part):
+        if folder.name not in classes:
+            raise DataFileError(f"{printable_path(folder)}: the training images have no such class")
+        found = _pictures(root, folder)
+        paths += found
+        labels += [classes.index(folder.name)] * len(found)
+    name = printable_path(part)
+    pictures = ((printable_path(path), read_picture(path)) for path in paths)
+    return Part(name, stack_pictures(name, len(paths), pictures, progress), np.array(labels))
+
+
+def _pictures(root: Path, folder: Path) -> list[str]:
+    """The paths of the pictures in a folder. Raises DataFileError for links out of the root."""
+    with os.scandir(folder) as entries:
+        pictures = [entry for entry in entries if entry.name.lower().endswith(_SUFFIXES)]
+    inside = os.path.join(os.path.realpath(root), "")
+    for path in (str(folder), *(entry.path for entry in pictures if entry.is_symlink())):
+        if not os.path.realpath(path).startswith(inside):
+            link = f"a link that leads out of {printable_path(root)}; copy what it leads to"
+            raise DataFileError(f"{printable_path(path)}: {link}")
+    found = sorted(entry.path for entry in pictures)
+    if not found:
+        raise DataFileError(f"{printable_path(folder)}: no pictures ({', '.join(_SUFFIXES)})")
+    return found
+
+
+def stack_pictures(
+    name: str, count: int, pictures: Iterable[tuple[str, np.ndarray]], progress: Progress | None
+) -> np.ndarray:
+    """Pictures, each with its own name for messages, as (count, h, w) uint8.
+
+    Raises DataFileError unless all have the same size.
+    """
+    if not count:
+        raise DataFileError(f"{name}: no images")
+    images = np.empty((0, 0, 0), dtype=np.uint8)
+    for index, (own, picture) in enumerate(pictures):
+        if not index:
+            if count * picture.size > MAX_BYTES:
+                size = f"{count:,} pictures of {_size(picture)} pixels"
+                raise DataFileError(f"{name}: {size}; the limit is {MAX_BYTES:,} pixels in all")
+            images = np.empty((count, *picture.shape), dtype=np.uint8)
+        if picture.shape != images.shape[1:]:
+            sizes = f"{_size(picture)} pixels, but the first one has {_size(images[0])}"
+            raise DataFileError(f"{own}: a picture of {sizes}; all must have the same size")
+        images[index] = picture
+        if progress and (index % _EVERY == 0 or index == count - 1):
+            progress(name, index + 1, count, " pictures")
+    return images
+
+
+def _size(picture: np.ndarray) -> str:
+    return f"{picture.shape[0]} x {picture.shape[1]}"

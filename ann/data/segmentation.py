@@ -1,0 +1,147 @@
+"""Groups the parts of the ink on a picture into digits, and digits into lines of text.
+
+A digit may consist of several parts: a 5 with a separate top stroke, or strokes that are broken.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Self
+
+import numpy as np
+
+from ann.data.ink import Part, scipy_ndimage
+
+_TALL = 0.55  # a part as tall as this fraction of the tallest may be a digit by itself
+_NEAR = 0.12  # the gap between the parts of a digit, in heights of the tallest part
+_NEAR_PIXELS = 5  # and this near in a tiny picture
+_SAME = 0.5  # parts of a digit that lie side by side overlap vertically by this fraction
+_TOUCHING = 0.08  # and their pixels are this near, in the same unit
+_LINE = 0.4  # digits of a line overlap their neighbours by this fraction of their height
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of pixels; ``right`` and ``bottom`` are just outside it."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.bottom - self.top
+
+    def scaled(self, scale: float) -> Self:
+        """The same rectangle in a picture that is larger by this factor."""
+        corners = (self.left, self.top, self.right, self.bottom)
+        return type(self)(*(round(scale * value) for value in corners))
+
+
+def box_around(parts: Sequence[Part]) -> Box:
+    """The smallest box that contains all parts."""
+    rows, columns = zip(*(part.box for part in parts), strict=True)
+    return Box(
+        min(part.start for part in columns),
+        min(part.start for part in rows),
+        max(part.stop for part in columns),
+        max(part.stop for part in rows),
+    )
+
+
+def group_digits(parts: Sequence[Part], labels: np.ndarray) -> list[list[Part]]:
+    """The parts of each digit, in no particular order.
+
+    ``labels`` (h, w) are those of the parts' pixels.
+    """
+    digits: list[list[Part]] = []
+    height = max((box_around([part]).height for part in parts), default=0)
+    for part in sorted(parts, key=lambda part: -box_around([part]).height):
+        near = [digit for digit in digits if _belongs(part, digit, height, labels)]
+        for digit in near[1:]:
+            near[0].extend(digit)
+            digits.remove(digit)
+        if near:
+            near[0].append(part)
+        else:
+            digits.append([part])
+    return digits
+
+
+def _belongs(part: Part, digit: Sequence[Part], height: int, labels: np.ndarray) -> bool:
+    """Whether a part belongs to a digit of parts that are all taller.
+
+    ``height`` is that of the tallest part of the picture.
+    """
+    box, other = box_around([part]), box_around(digit)
+    across = _overlap(box.left, box.right, other.left, other.right)
+    down = _overlap(box.top, box.bottom, other.top, other.bottom)
+    if box.height < _TALL * height:  # too small for a digit
+        return min(across, down) >= -_NEAR * height
+    if across <= 0 or down < _SAME * box.height:
+        return False
+    # Boxes of slanted digits overlap, but not their pixels
+    return across == box.width or _distance(part, digit, labels) <= _TOUCHING * height
+
+
+def _distance(part: Part, digit: Sequence[Part], labels: np.ndarray) -> float:
+    """The distance between the pixels of a part and of a digit."""
+    box = box_around([part, *digit])
+    cut = labels[box.top : box.bottom, box.left : box.right]
+    paper = ~np.isin(cut, [other.label for other in digit])
+    distances = scipy_ndimage().distance_transform_edt(paper)
+    return float(distances[cut == part.label].min())
+
+
+def _overlap(start: int, stop: int, other_start: int, other_stop: int) -> int:
+    """How far two intervals overlap; negative: the gap between them."""
+    return min(stop, other_stop) - max(start, other_start)
+
+
+def order_lines(digits: Sequence[list[Part]]) -> list[list[list[Part]]]:
+    """The digits of each line, from left to right; the lines from top to bottom."""
+    lines: list[list[list[Part]]] = []
+    for digit in sorted(digits, key=lambda digit: box_around(digit).left):
+        shares = [_share_of_line(digit, line[-1]) for line in lines]
+        best = max(shares, default=0.0)
+        if best >= _LINE:
+            lines[shares.index(best)].append(digit)
+        else:
+            lines.append([digit])
+    return sorted(lines, key=lambda line: median(box_around(digit).top for digit in line))
+
+
+def _share_of_line(digit: list[Part], last: list[Part]) -> float:
+    """How far a digit overlaps the one before it vertically, as a share of the shorter one."""
+    box, other = box_around(digit), box_around(last)
+    shared = _overlap(box.top, box.bottom, other.top, other.bottom)
+    return shared / min(box.height, other.height)
+
+
+def is_compact(parts: Sequence[Part]) -> bool:
+    """Whether parts with small gaps fill a box that is no wider than tall, as those of one digit."""
+    box = box_around(parts)
+    near = max(_NEAR_PIXELS, _NEAR * box.height)
+    left = list(parts)
+    cluster = [left.pop()]
+    for part in cluster:  # grows
+        touching = [
+            other for other in left if _gap(box_around([part]), box_around([other])) <= near
+        ]
+        cluster += touching
+        left = [other for other in left if other not in touching]
+    return not left and box.width <= 1.1 * box.height
+
+
+def _gap(first: Box, second: Box) -> int:
+    """The distance in pixels between two boxes, the larger of across and down."""
+    across = _overlap(first.left, first.right, second.left, second.right)
+    down = _overlap(first.top, first.bottom, second.top, second.bottom)
+    return -min(across, down, 0)

@@ -1,0 +1,75 @@
+"""Grouping parts of ink into digits, and digits into lines."""
+
+import numpy as np
+import pytest
+
+from ann.data.ink import Ink, find_parts
+from ann.data.segmentation import Box, box_around, group_digits, is_compact, order_lines
+from support import optional
+
+optional("scipy")
+
+
+def parts_of(*boxes, shape=(200, 300)):
+    """Parts that fill boxes (left, top, right, bottom), and their labels."""
+    mask = np.zeros(shape, dtype=bool)
+    for left, top, right, bottom in boxes:
+        mask[top:bottom, left:right] = True
+    labels, parts = find_parts(mask, Ink(mask.astype(np.float32), 255.0, ()))
+    assert len(parts) == len(boxes)
+    return parts, labels
+
+
+def digits_of(*boxes):
+    parts, labels = parts_of(*boxes)
+    return [
+        [box_around(digit).left for digit in line]
+        for line in order_lines(group_digits(parts, labels))
+    ]
+
+
+def test_lines_in_reading_order():
+    """Also if they are uneven, or if they slope."""
+    assert digits_of((100, 12, 120, 50), (10, 10, 30, 50), (50, 5, 70, 52)) == [[10, 50, 100]]
+    assert digits_of((60, 10, 80, 50), (10, 70, 30, 110), (50, 75, 70, 115)) == [[60], [10, 50]]
+    slope = [(left, 10 + left // 4, left + 20, 50 + left // 4) for left in range(10, 250, 30)]
+    assert digits_of(*slope) == [list(range(10, 250, 30))]
+    assert digits_of() == []
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [(10, 30, 40, 80), (12, 20, 45, 25)],  # a 5 with a separate top stroke
+        [(10, 10, 40, 40), (12, 44, 38, 80)],  # broken in the middle
+        [(10, 10, 16, 50), (18, 44, 50, 50), (40, 20, 46, 42)],  # an open 4
+        [(10, 10, 40, 80), (20, 84, 26, 90)],
+    ],
+)
+def test_one_digit_of_several_parts(boxes):
+    parts, labels = parts_of(*boxes)
+    assert len(group_digits(parts, labels)) == 1 or is_compact(parts)
+
+
+def test_digits_that_are_near_stay_apart():
+    assert digits_of((10, 10, 40, 80), (46, 10, 76, 80)) == [[10, 46]]
+    slanted = np.zeros((100, 100), dtype=bool)  # //, whose boxes overlap
+    for row in range(10, 80):
+        slanted[row, 60 - row // 2 : 66 - row // 2] = slanted[
+            row, 76 - row // 2 : 82 - row // 2
+        ] = True
+    labels, parts = find_parts(slanted, Ink(slanted.astype(np.float32), 255.0, ()))
+    assert len(group_digits(parts, labels)) == 2
+
+
+def test_compact():
+    assert is_compact(parts_of((10, 10, 40, 40), (12, 44, 38, 80))[0])
+    assert not is_compact(
+        parts_of((10, 10, 40, 80), (46, 10, 76, 80), (82, 10, 112, 80))[0]
+    )  # wide
+    assert not is_compact(parts_of((10, 10, 40, 40), (10, 80, 40, 110))[0])  # far apart
+
+
+def test_boxes():
+    box = Box(10, 20, 30, 60)
+    assert (box.width, box.height) == (20, 40) and box.scaled(1.5) == Box(15, 30, 45, 90)
