@@ -135,6 +135,15 @@ def test_first_weights_are_pictures(first, shape, count, committee):
     np.testing.assert_array_equal(weights[-1].ravel(), matrix[-size:, -1])
 
 
+def test_feature_maps_of_large_numbers():
+    net = ann.NeuralNetwork(
+        [{**CONV, "activation": "sigmoid"}, {"output_dim": 3, "activation": "softmax"}]
+    )
+    net.parameters[...] *= 1e6
+    (maps,) = inspection.feature_maps(net, np.full(784, 255, np.uint8))
+    assert set(np.unique(maps)) == {0, 1}
+
+
 def test_a_dense_network_has_no_feature_maps():
     net = network_of(ann.get_backend("cpu"), 64, 5, 3)
     assert inspection.feature_maps(net, np.zeros(64, np.uint8)) == []
