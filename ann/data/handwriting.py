@@ -23,6 +23,7 @@ from ann.data.ink import (
     without_rules,
 )
 
+_PIECES = 40  # a digit has fallen into at most this many
 _EDGE = 0.5  # a digit covers less than this fraction of each edge of the picture
 _BOX, _STROKE = 20 / 28, 2.3 / 28  # size and stroke width of MNIST's digits, in image sides
 
@@ -64,7 +65,8 @@ def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
     labels, parts = find_parts(mask, ink)
     digit = parts_of_digit(labels, without_frames(labels, parts))
     mask = np.isin(labels, [part.label for part in digit])
-    if not mask.any():
+    inner = sum(part.ink for part in parts if not part.touches_edge)
+    if sum(part.ink for part in digit) <= 0.2 * inner or not 1 <= len(digit) <= _PIECES:
         return failed("there are only specks or lines on it")
     if max(edge.mean() for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1])) > _EDGE:
         return failed("something other than a digit covers its edge: crop that")
@@ -107,8 +109,8 @@ def parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
     others = [part for part in parts if part is not main]
 
     def is_piece(part: Part) -> bool:
-        reach = 0.0 if part.touches_edge else 0.15 * main.length
-        is_near = _gap(part.box, box) <= max(2.5 * width, reach)
+        reach = width if part.touches_edge else max(2.5 * width, 0.15 * main.length)
+        is_near = _gap(part.box, box) <= reach
         is_speck = part.area < 0.3 * width**2  # smaller than the tip of the pen
         return is_near and not is_speck and part.length < 0.9 * max(labels.shape)
 

@@ -19,6 +19,9 @@ _HEIF_BRANDS = b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 avif avi
 def read_picture(path: str | os.PathLike[str], side: int = 256) -> np.ndarray:
     """The grey values (h, w), uint8, of a picture file, reduced to at most this side.
 
+    If the red, green or blue values show the ink far better, such as that of a pale pen, they are
+    taken instead.
+
     Transparent parts become white, or black if the visible parts are light.
 
     Raises:
@@ -64,7 +67,7 @@ def _grey(image_module: Any, operations: Any, picture: Any, side: int) -> np.nda
     if picture.width * picture.height > _MAX_PIXELS:
         size = f"{picture.width} x {picture.height} pixels"
         raise ValueError(f"it has {size}; the limit is {_MAX_PIXELS:,}")
-    picture.draft("L", (2 * side, 2 * side))
+    picture.draft("RGB", (2 * side, 2 * side))
     picture = operations.exif_transpose(_smaller(image_module, picture, side))
     if picture.mode.startswith(("I", "F")):
         picture = _with_8_bits(image_module, picture)
@@ -73,9 +76,27 @@ def _grey(image_module: Any, operations: Any, picture: Any, side: int) -> np.nda
         colour = "black" if _is_light(np.asarray(picture)) else "white"
         paper = image_module.new("RGBA", picture.size, colour)
         picture = image_module.alpha_composite(paper, picture)
+    picture = picture.convert("RGB")
+    picture.thumbnail((side, side), image_module.Resampling.BOX)
+    return np.asarray(_with_most_contrast(image_module, picture), dtype=np.uint8)
+
+
+def _with_most_contrast(image_module: Any, picture: Any) -> Any:
+    """The grey values of a picture, or a channel that shows pale or coloured ink far better."""
     grey = picture.convert("L")
-    grey.thumbnail((side, side), image_module.Resampling.BOX)
-    return np.asarray(grey, dtype=np.uint8)
+    contrasts = [_contrast(image_module, band) for band in picture.split()]
+    best = int(np.argmax(contrasts))
+    if contrasts[best] > 1.5 * _contrast(image_module, grey):
+        return picture.getchannel(best)
+    return grey
+
+
+def _contrast(image_module: Any, band: Any) -> float:
+    """How much the most distinct pixels differ from their surroundings."""
+    coarse = band.resize((16, 16), image_module.Resampling.BOX)
+    surroundings = coarse.resize(band.size, image_module.Resampling.BILINEAR)
+    differences = np.asarray(band, dtype=np.int16) - np.asarray(surroundings, dtype=np.int16)
+    return float(np.percentile(np.abs(differences), 99.5))
 
 
 def reduced(grey: np.ndarray, side: int) -> np.ndarray:
