@@ -163,7 +163,7 @@ class Bands:
         return np.reshape(matrix.mT, shape, copy=False)
 
     def _shape(self, array: Any) -> tuple[int, ...] | None:
-        """The shape (..., C, H, W, N) of pictures, or of those that an array is a view of; or None."""
+        """The shape (..., C, H, W, N) of the pictures that an array is, or is a view of; or None."""
         if not self.are_used or not isinstance(array, np.ndarray) or array.ndim < 2:
             return None
         if array.ndim >= 4:
@@ -221,7 +221,7 @@ def _elementwise(
 
 
 def _band_count(rows: int, shares: int, size: int) -> int:
-    """The smallest number of equal bands, a divisor of ``rows``, for which a band fits the cache."""
+    """The smallest number of equal bands, a divisor of ``rows``, that fit into the cache."""
     divisors = [count for count in range(1, rows + 1) if rows % count == 0]
     fair = [count for count in divisors if count % shares == 0] or divisors
     return next((count for count in fair if size <= count * _CACHE), fair[-1])

@@ -257,7 +257,7 @@ def _added(array: np.ndarray, out: np.ndarray, beta: float) -> Calls:
 def _product(
     a: np.ndarray, b: np.ndarray, out: np.ndarray, beta: float, alpha: float = 1.0
 ) -> Calls:
-    """out = beta out + alpha a b, in products so small that OpenBLAS does not copy their factors."""
+    """out = beta out + alpha a b, in products so small that OpenBLAS does not copy factors."""
     (rows, inner), columns = a.shape, b.shape[1]
     most = min(_MULTIPLICATIONS // (rows * inner), _WIDTH)
     if b.strides[0] < b.strides[1]:

@@ -136,7 +136,7 @@ class _Namespace:
             self.finish_bands()
 
     def add_elementwise(self, function: Formula, arrays: Any, outs: Any, spare: Any = ()) -> bool:
-        """Run an elementwise function with ``add_pass``; return False if it is not over pictures."""
+        """Run an elementwise function with ``add_pass``; False if it is not one over pictures."""
         one = (
             self.bands.elementwise(function, arrays, outs, spare)
             if self.calls is not None

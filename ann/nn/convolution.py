@@ -8,8 +8,8 @@ Letters and shapes:
     F: filters, which are the channels of the outputs.
     P: positions of the window in a picture.
 
-Pictures are arrays (..., C, H, W, N). The images are the last axis, so the same part of all pictures
-consists of long runs of memory. Layers exchange the same arrays as rows, (..., N, C H W).
+Pictures are arrays (..., C, H, W, N). The images are the last axis, so the same part of all
+pictures consists of long runs of memory. Layers exchange the same arrays as rows, (..., N, C H W).
 """
 
 import math

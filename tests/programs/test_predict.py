@@ -354,7 +354,7 @@ def bomb(width, height):
         (b"hello", "not a picture in a known format"),
         (
             b"\0\0\0\x24ftypheic\0\0\0\0",
-            "a HEIC or AVIF picture, as phones take them: save it as JPEG first",
+            "a HEIC or AVIF picture, as some phones take: save it as JPEG first",
         ),
         (
             encoded(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF"),
