@@ -475,3 +475,10 @@ def test_networks_for_other_images(tmp_path):
     )
     _, error = run("predict", "--model", "x", "y.png", cwd=tmp_path, code=1)
     assert "x: this model does not classify square images" in error
+
+
+def test_without_a_network_the_recipe_for_pictures_is_named(tmp_path):
+    (tmp_path / "x.png").write_bytes(picture(3, "dark on light", np.random.default_rng(0)))
+    _, error = run("predict", "x.png", cwd=tmp_path, code=1)
+    assert error.startswith("error: mnist_ann.pickle: no such model file; ")
+    assert "scripts/train.py --recipe quick" in error
