@@ -45,7 +45,8 @@ def main() -> None:
         network = ann.load_model(flags.model, ann.get_backend(flags.device))
         if not image_side(network):
             raise ann.ModelFileError(f"{flags.model}: this model does not classify square images")
-        names = class_names(SOURCES[flags.classes].classes, network.output_dim)
+        classes = SOURCES[flags.classes].classes if flags.classes else network.classes
+        names = class_names(classes, network.output_dim)
         score = PictureScore(names)
         for path in log.progress(pictures):
             try:

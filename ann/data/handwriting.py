@@ -12,6 +12,7 @@ import numpy as np
 
 from ann.data.ink import (
     Box,
+    Ink,
     Part,
     even_strength,
     find_ink,
@@ -43,26 +44,60 @@ class Prepared:
     problem: str = ""
 
 
-def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
-    """Find the digit in grey values (h, w), uint8, and convert it to an image (side, side).
+@dataclass(frozen=True, eq=False)
+class Page:
+    """The ink on a picture.
+
+    Attributes:
+        ink: how much ink each pixel has.
+        labels: (h, w), int32, the part that each pixel belongs to; 0 is paper.
+        parts: the connected parts of the ink, without the lines of ruled paper.
+        notes: what was found, such as "dark on light".
+    """
+
+    ink: Ink
+    labels: np.ndarray
+    parts: list[Part]
+    notes: tuple[str, ...]
+
+
+def find_page(picture: np.ndarray) -> Page:
+    """Find the ink on a picture, grey values (h, w), uint8, and its parts.
+
+    A tiny picture is enlarged.
 
     Raises:
         ImportError: SciPy is not installed.
     """
     picture = enlarged(picture)
     ink = find_ink(picture)
-    notes = list(ink.notes)
+    if ink.is_blank:
+        return Page(ink, np.zeros(picture.shape, dtype=np.int32), [], ink.notes)
+    inked = ink_mask(ink)
+    mask = without_rules(inked)
+    notes = (*ink.notes, "ruled paper") if (mask != inked).any() else ink.notes
+    labels, parts = find_parts(mask, ink)
+    return Page(ink, labels, parts, notes)
+
+
+def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
+    """Find the digit in grey values (h, w), uint8, and convert it to an image (side, side).
+
+    Raises:
+        ImportError: SciPy is not installed.
+    """
+    return prepare_digit(find_page(picture), side)
+
+
+def prepare_digit(page: Page, side: int) -> Prepared:
+    """Find the only digit on a page, and convert it to an image (side, side)."""
+    ink, labels, parts, notes = page.ink, page.labels, page.parts, list(page.notes)
 
     def failed(problem: str) -> Prepared:
         return Prepared(np.zeros((side, side), dtype=np.uint8), tuple(notes), problem)
 
     if ink.is_blank:
         return failed("it is blank: nothing differs from the paper")
-    inked = ink_mask(ink)
-    mask = without_rules(inked)
-    if (mask != inked).any():
-        notes.append("ruled paper")
-    labels, parts = find_parts(mask, ink)
     digit = parts_of_digit(labels, without_frames(labels, parts))
     mask = np.isin(labels, [part.label for part in digit])
     inner = sum(part.ink for part in parts if not part.touches_edge)
@@ -76,9 +111,9 @@ def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
     length = max(part.stop - part.start for part in box)
     if length < 6:
         return failed("the digit is too small")
-    if length < 0.4 * max(picture.shape):
+    if length < 0.4 * max(labels.shape):
         notes.append("small")
-    pairs = zip(box, picture.shape, strict=True)
+    pairs = zip(box, labels.shape, strict=True)
     if any(abs((part.start + part.stop) / 2 / of - 0.5) > 0.12 for part, of in pairs):
         notes.append("off centre")
     image, corrections = digit_image(even_strength(ink), mask, side)

@@ -1,6 +1,7 @@
 """Reads a picture file of any common format as grey values. Needs Pillow: the extra ``picture``."""
 
 import io
+import math
 import os
 import warnings
 from typing import Any
@@ -28,13 +29,19 @@ def read_picture(path: str | os.PathLike[str], side: int = 256) -> np.ndarray:
     return decode_picture(*_contents(path), side)[0]
 
 
-def read_with_size(path: str | os.PathLike[str], side: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """What ``read_picture`` returns, and the width and height before the picture was reduced.
+def read_with_size(path: str | os.PathLike[str], pixels: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """What ``read_picture`` returns, but reduced to at most this number of pixels; and the width and
+    height that the picture had before.
 
     If the red, green or blue values show the ink far better, as that of a pale pen, they replace
     the grey values.
     """
-    return decode_picture(*_contents(path), side, find_ink=True)
+    return decode_picture(*_contents(path), pixels=pixels, find_ink=True)
+
+
+def longer_side(size: tuple[int, int], pixels: int) -> int:
+    """The longer side of a picture of this shape that has this number of pixels."""
+    return max(1, round(math.sqrt(pixels * max(size) / max(1, min(size)))))
 
 
 def _contents(path: str | os.PathLike[str]) -> tuple[bytes, str]:
@@ -47,20 +54,29 @@ def _contents(path: str | os.PathLike[str]) -> tuple[bytes, str]:
 
 
 def decode_picture(
-    data: bytes, name: str, side: int = 256, *, find_ink: bool = False
+    data: bytes, name: str, side: int = 256, *, pixels: int | None = None, find_ink: bool = False
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """What the functions above return, for the contents of a file; errors begin with the name."""
+    """The grey values of a picture file with these contents, and its width and height.
+
+    Args:
+        data: the contents.
+        name: error messages begin with it.
+        side: the picture is reduced to at most this side,
+        pixels: or, if this is given, to at most this number of pixels.
+        find_ink: take the channel that shows the ink best.
+    """
     image_module, operations = _pillow("PIL.Image"), _pillow("PIL.ImageOps")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about what is handled here
             with image_module.open(io.BytesIO(data), formats=_FORMATS) as picture:
                 size = picture.size  # which draft() changes
+                side = longer_side(size, pixels) if pixels else side
                 small = _small(image_module, operations, picture, side)
                 grey = _with_most_contrast(image_module, small) if find_ink else small.convert("L")
                 turned = picture.getexif().get(_ORIENTATION, 1) >= 5
-                pixels = np.asarray(grey, dtype=np.uint8)
-                return pixels, size[::-1] if turned else size
+                values = np.asarray(grey, dtype=np.uint8)
+                return values, size[::-1] if turned else size
     except image_module.UnidentifiedImageError:
         if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
             reason = "a HEIC or AVIF picture, as phones take them: save it as JPEG first"
