@@ -40,7 +40,9 @@ def main() -> None:
         pictures = list(find_pictures(flags.pictures, log.fail))
         log.check_files(pictures)
         if not flags.model.exists():
-            advice = "train one for pictures like yours: python scripts/train.py --recipe quick"
+            advice = (
+                "train one for pictures like yours: python scripts/train.py --recipe conv-quick"
+            )
             raise ann.ModelFileError(f"{printable_path(flags.model)}: no such model file; {advice}")
         network = ann.load_model(flags.model, ann.get_backend(flags.device))
         if not image_side(network):

@@ -161,12 +161,6 @@ def parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
     return [part for part in digit if not _is_underline(part, digit, width)]
 
 
-def without_specks(parts: Sequence[Part]) -> list[Part]:
-    """The parts that are not much smaller than the largest."""
-    least = max([4.0, *(0.08 * part.area for part in parts)])
-    return [part for part in parts if part.area >= least]
-
-
 def _main_part(labels: np.ndarray, parts: Sequence[Part]) -> Part:
     """The part with most ink, if possible one that does not touch an edge of the picture."""
     most = max(part.ink for part in parts)
