@@ -5,29 +5,37 @@ Reading files needs Pillow and finding digits needs SciPy: the extra ``picture``
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
 
 from ann.data.catalog import DIGITS, class_names
-from ann.data.handwriting import digit_image, prepare, without_specks
-from ann.data.ink import Ink, Part, find_ink, find_parts, ink_mask, without_rules
-from ann.data.picture_file import read_with_size, reduced
-from ann.data.segmentation import Box, box_around, group_digits, is_compact, order_lines
+from ann.data.handwriting import digit_image, find_page, prepare_digit
+from ann.data.ink import Part, even_strength, without_frames
+from ann.data.picture_file import longer_side, read_with_size, reduced
+from ann.data.segmentation import (
+    Rectangle,
+    box_around,
+    group_digits,
+    is_compact,
+    order_lines,
+    parts_of_digits,
+)
 from ann.neural_network import NeuralNetwork
 from ann.nn.layer_list import input_shape
 
-_SIDE, _SIDE_OF_ONE = 512, 256  # pictures of several digits, and of one, are reduced to this
+_PIXELS = 110_000  # pictures are reduced to this number of them
 # A sure answer has at least this output and leads the next one by this much, as on the web page
 _SURE, _LEAD = 0.5, 0.3
-_SUREST = 0.97  # the lead that suffices for a digit of any width
+_SUREST = 0.95  # the lead that suffices for a digit of any width
 _WIDE, _WIDEST = (
     0.75,
     1.5,
 )  # width / height: few digits are wider than the first, none than the second
 _MARGIN = 6  # pixels around a digit that belong to its blurred edge
+_NEIGHBOURS = 1.25  # wide compared with the digits of the same line
 _BROAD = 1.2  # the width of a digit, in heights of the digits of its line, is less than this
 _LOW, _HIGH = 0.45, 1.9  # the height of a digit, in heights of the digits of its line
 
@@ -48,25 +56,13 @@ class Digit:
     confidence: float
     next_label: str
     next_confidence: float
-    box: Box
+    box: Rectangle
     image: np.ndarray
 
     @property
     def lead(self) -> float:
         """By how much the largest output exceeds the next."""
         return self.confidence - self.next_confidence
-
-    @property
-    def doubt(self) -> str:
-        """Why the label may be wrong, or "". Wide digits must be surer: they may be two."""
-        if self.confidence < _SURE:
-            return "because it resembles no known class"
-        if self.lead < _LEAD:
-            return "because two answers are close"
-        wide = self.box.width / self.box.height
-        if wide > _WIDEST or self.lead < min(_LEAD + 3.0 * (wide - _WIDE), _SUREST):
-            return "because it is wide: two digits may touch"
-        return ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,36 +128,39 @@ def read_digits(
     if not side:
         raise ValueError("network: expected one that classifies square images")
     if isinstance(picture, np.ndarray):
-        grey, size = reduced(picture, _SIDE), (picture.shape[1], picture.shape[0])
+        size = picture.shape[1], picture.shape[0]
+        grey = reduced(picture, longer_side(size, _PIXELS))
     else:
-        grey, size = read_with_size(picture, _SIDE)
-    scale = size[0] / grey.shape[1]
+        grey, size = read_with_size(picture, _PIXELS)
     names = class_names(classes, network.output_dim)
-    ink = find_ink(grey)
-    labels, parts = find_parts(without_rules(ink_mask(ink)), ink)
-    parts = without_specks(parts)
-    digits = group_digits(parts, labels)
+    page = find_page(grey)
+    scale = size[0] / page.labels.shape[1]
+    parts = parts_of_digits(without_frames(page.labels, page.parts))
+    digits = group_digits(parts, page.labels)
     if len(digits) > 1:
-        lines = order_lines(digits)
-        images = [_image_of(digit, labels, ink, side) for line in lines for digit in line]
+        lines, strength = order_lines(digits), even_strength(page.ink)
+        images = [_image_of(digit, page.labels, strength, side) for line in lines for digit in line]
         read = _answers(network, names, lines, images, scale)
-        doubt = next(filter(None, map(_doubt_of_shape, read)), "")
-        if not (doubt and is_compact(parts)):
-            return Reading(read, doubt or _doubt_of_answers(read), ink.notes, grey, size)
-    prepared = prepare(reduced(grey, _SIDE_OF_ONE), side)
+        doubt = _first(map(_doubt_of_shape, read))
+        if not (doubt and is_compact(parts, page.labels)):
+            doubt = doubt or _first(map(_doubt_of_answers, read))
+            return Reading(read, doubt, page.notes, grey, size)
+    prepared = prepare_digit(page, side)
     if prepared.problem:
         return Reading((), prepared.problem, prepared.notes, grey, size)
     read = _answers(network, names, [[parts]], [prepared.image], scale)
-    return Reading(read, _doubt_of_answers(read), prepared.notes, grey, size)
+    return Reading(read, _first(map(_doubt_of_answers, read)), prepared.notes, grey, size)
 
 
-def _image_of(digit: Sequence[Part], labels: np.ndarray, ink: Ink, side: int) -> np.ndarray:
+def _image_of(
+    digit: Sequence[Part], labels: np.ndarray, strength: np.ndarray, side: int
+) -> np.ndarray:
     """The image of a digit that consists of these parts."""
     box = box_around(digit)
     rows = slice(max(0, box.top - _MARGIN), box.bottom + _MARGIN)
     columns = slice(max(0, box.left - _MARGIN), box.right + _MARGIN)
     mask = np.isin(labels[rows, columns], [part.label for part in digit])
-    return digit_image(ink.strength[rows, columns], mask, side)[0]
+    return digit_image(strength[rows, columns], mask, side)[0]
 
 
 def _answers(
@@ -199,6 +198,23 @@ def _doubt_of_shape(line: Sequence[Digit]) -> str:
     return ""
 
 
-def _doubt_of_answers(lines: Sequence[Sequence[Digit]]) -> str:
-    """Why one of the labels may be wrong, or ""."""
-    return next((digit.doubt for line in lines for digit in line if digit.doubt), "")
+def _doubt_of_answers(line: Sequence[Digit]) -> str:
+    """Why one of the labels of a line may be wrong, or ""."""
+    typical = median(digit.box.width for digit in line) if len(line) > 2 else 0.0
+    for digit in line:
+        lead = digit.confidence - digit.next_confidence
+        if digit.confidence < _SURE:
+            return "because it resembles no known class"
+        if lead < _LEAD:
+            return "because two answers are close"
+        # Wide digits must be surer, unless their neighbours are as wide
+        wide = digit.box.width / digit.box.height
+        needed = min(_LEAD + 3.0 * (wide - _WIDE), _SUREST)
+        if digit.box.width > _NEIGHBOURS * typical and (wide > _WIDEST or lead < needed):
+            return "because it is wide: two digits may touch"
+    return ""
+
+
+def _first(texts: Iterable[str]) -> str:
+    """The first that is not empty, or ""."""
+    return next(filter(None, texts), "")

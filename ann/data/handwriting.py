@@ -12,6 +12,7 @@ import numpy as np
 
 from ann.data.ink import (
     Box,
+    Ink,
     Part,
     even_strength,
     find_ink,
@@ -23,6 +24,7 @@ from ann.data.ink import (
     without_rules,
 )
 
+_PIECES = 40  # a digit has fallen into at most this many
 _EDGE = 0.5  # a digit covers less than this fraction of each edge of the picture
 _BOX, _STROKE = 20 / 28, 2.3 / 28  # size and stroke width of MNIST's digits, in image sides
 
@@ -42,29 +44,64 @@ class Prepared:
     problem: str = ""
 
 
-def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
-    """Find the digit in grey values (h, w), uint8, and convert it to an image (side, side).
+@dataclass(frozen=True, eq=False)
+class Page:
+    """The ink on a picture.
+
+    Attributes:
+        ink: how much ink each pixel has.
+        labels: (h, w), int32, the part that each pixel belongs to; 0 is paper.
+        parts: the connected parts of the ink, without the lines of ruled paper.
+        notes: what was found, such as "dark on light".
+    """
+
+    ink: Ink
+    labels: np.ndarray
+    parts: list[Part]
+    notes: tuple[str, ...]
+
+
+def find_page(picture: np.ndarray) -> Page:
+    """Find the ink on a picture, grey values (h, w), uint8, and its parts.
+
+    A tiny picture is enlarged.
 
     Raises:
         ImportError: SciPy is not installed.
     """
     picture = enlarged(picture)
     ink = find_ink(picture)
-    notes = list(ink.notes)
+    if ink.is_blank:
+        return Page(ink, np.zeros(picture.shape, dtype=np.int32), [], ink.notes)
+    inked = ink_mask(ink)
+    mask = without_rules(inked)
+    notes = (*ink.notes, "ruled paper") if (mask != inked).any() else ink.notes
+    labels, parts = find_parts(mask, ink)
+    return Page(ink, labels, parts, notes)
+
+
+def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
+    """Find the digit in grey values (h, w), uint8, and convert it to an image (side, side).
+
+    Raises:
+        ImportError: SciPy is not installed.
+    """
+    return prepare_digit(find_page(picture), side)
+
+
+def prepare_digit(page: Page, side: int) -> Prepared:
+    """Find the only digit on a page, and convert it to an image (side, side)."""
+    ink, labels, parts, notes = page.ink, page.labels, page.parts, list(page.notes)
 
     def failed(problem: str) -> Prepared:
         return Prepared(np.zeros((side, side), dtype=np.uint8), tuple(notes), problem)
 
     if ink.is_blank:
         return failed("it is blank: nothing differs from the paper")
-    inked = ink_mask(ink)
-    mask = without_rules(inked)
-    if (mask != inked).any():
-        notes.append("ruled paper")
-    labels, parts = find_parts(mask, ink)
     digit = parts_of_digit(labels, without_frames(labels, parts))
     mask = np.isin(labels, [part.label for part in digit])
-    if not mask.any():
+    inner = sum(part.ink for part in parts if not part.touches_edge)
+    if sum(part.ink for part in digit) <= 0.2 * inner or not 1 <= len(digit) <= _PIECES:
         return failed("there are only specks or lines on it")
     if max(edge.mean() for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1])) > _EDGE:
         return failed("something other than a digit covers its edge: crop that")
@@ -74,9 +111,9 @@ def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
     length = max(part.stop - part.start for part in box)
     if length < 6:
         return failed("the digit is too small")
-    if length < 0.4 * max(picture.shape):
+    if length < 0.4 * max(labels.shape):
         notes.append("small")
-    pairs = zip(box, picture.shape, strict=True)
+    pairs = zip(box, labels.shape, strict=True)
     if any(abs((part.start + part.stop) / 2 / of - 0.5) > 0.12 for part, of in pairs):
         notes.append("off centre")
     image, corrections = digit_image(even_strength(ink), mask, side)
@@ -107,8 +144,8 @@ def parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
     others = [part for part in parts if part is not main]
 
     def is_piece(part: Part) -> bool:
-        reach = 0.0 if part.touches_edge else 0.15 * main.length
-        is_near = _gap(part.box, box) <= max(2.5 * width, reach)
+        reach = width if part.touches_edge else max(2.5 * width, 0.15 * main.length)
+        is_near = _gap(part.box, box) <= reach
         is_speck = part.area < 0.3 * width**2  # smaller than the tip of the pen
         return is_near and not is_speck and part.length < 0.9 * max(labels.shape)
 
@@ -122,6 +159,12 @@ def parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
         if part.area >= 0.08 * main.area and (main.touches_edge or not part.touches_edge)
     ]
     return [part for part in digit if not _is_underline(part, digit, width)]
+
+
+def without_specks(parts: Sequence[Part]) -> list[Part]:
+    """The parts that are not much smaller than the largest."""
+    least = max([4.0, *(0.08 * part.area for part in parts)])
+    return [part for part in parts if part.area >= least]
 
 
 def _main_part(labels: np.ndarray, parts: Sequence[Part]) -> Part:

@@ -37,8 +37,8 @@ class Ink:
 
     @property
     def is_blank(self) -> bool:
-        """Whether nothing differs from the paper."""
-        return self.contrast < _FAINT
+        """Whether nothing differs from the paper, or only its grain does, which is everywhere."""
+        return self.contrast < _FAINT or float(np.median(self.strength)) > 0.25
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _only_sheet(ndimage: Any, grey: np.ndarray) -> np.ndarray:
 def _is_sheet(ndimage: Any, mask: np.ndarray, filled: np.ndarray, ink: np.ndarray) -> bool:
     """Whether the mask is a solid rectangle inside the picture, with strokes of ink on it."""
     edges = (mask[1], mask[-2], mask[:, 1], mask[:, -2])
-    if mask.mean() < 0.1 or max(edge.mean() for edge in edges) > _TOUCHING:
+    if mask.mean() < 0.1 or sum(edge.mean() > _TOUCHING for edge in edges) > 1:
         return False
     strokes, _ = ndimage.label(ink, np.ones((3, 3)))
     thickness = ndimage.distance_transform_edt(mask).max()
@@ -136,7 +136,7 @@ def _is_sheet(ndimage: Any, mask: np.ndarray, filled: np.ndarray, ink: np.ndarra
         return False
     inside = ndimage.distance_transform_edt(ink)
     return any(
-        _length(box) > 0.2 * length and inside[box].max() < 0.2 * _length(box)
+        _length(box) > 0.12 * length and inside[box].max() < 0.2 * _length(box)
         for box in ndimage.find_objects(strokes)
     )
 

@@ -1,6 +1,7 @@
 """Reads a picture file of any common format as grey values. Needs Pillow: the extra ``picture``."""
 
 import io
+import math
 import os
 import warnings
 from typing import Any
@@ -25,30 +26,57 @@ def read_picture(path: str | os.PathLike[str], side: int = 256) -> np.ndarray:
         DataFileError: it is missing, damaged, too large or not a picture.
         ImportError: Pillow is not installed.
     """
-    return read_with_size(path, side)[0]
+    return decode_picture(*_contents(path), side)[0]
 
 
-def read_with_size(path: str | os.PathLike[str], side: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """What ``read_picture`` returns, and the width and height before the picture was reduced."""
+def read_with_size(path: str | os.PathLike[str], pixels: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """What ``read_picture`` returns, but reduced to at most this number of pixels; and the width and
+    height that the picture had before.
+
+    If the red, green or blue values show the ink far better, as that of a pale pen, they replace
+    the grey values.
+    """
+    return decode_picture(*_contents(path), pixels=pixels, find_ink=True)
+
+
+def longer_side(size: tuple[int, int], pixels: int) -> int:
+    """The longer side of a picture of this shape that has this number of pixels."""
+    return max(1, round(math.sqrt(pixels * max(size) / max(1, min(size)))))
+
+
+def _contents(path: str | os.PathLike[str]) -> tuple[bytes, str]:
+    """The bytes of a file, and its name for error messages."""
     name = printable_path(path)
     try:
-        data = read_regular(path, _MAX_BYTES)
+        return read_regular(path, _MAX_BYTES), name
     except OSError as error:
         raise DataFileError(f"{name}: cannot be read: {error.strerror}") from None
-    return decode_picture(data, name, side)
 
 
-def decode_picture(data: bytes, name: str, side: int = 256) -> tuple[np.ndarray, tuple[int, int]]:
-    """What ``read_with_size`` returns, for the contents of a file; error messages begin with the name."""
+def decode_picture(
+    data: bytes, name: str, side: int = 256, *, pixels: int | None = None, find_ink: bool = False
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """The grey values of a picture file with these contents, and its width and height.
+
+    Args:
+        data: the contents.
+        name: error messages begin with it.
+        side: the picture is reduced to at most this side,
+        pixels: or, if this is given, to at most this number of pixels.
+        find_ink: take the channel that shows the ink best.
+    """
     image_module, operations = _pillow("PIL.Image"), _pillow("PIL.ImageOps")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about what is handled here
             with image_module.open(io.BytesIO(data), formats=_FORMATS) as picture:
                 size = picture.size  # which draft() changes
-                grey = _grey(image_module, operations, picture, side)
+                side = longer_side(size, pixels) if pixels else side
+                small = _small(image_module, operations, picture, side)
+                grey = _with_most_contrast(image_module, small) if find_ink else small.convert("L")
                 turned = picture.getexif().get(_ORIENTATION, 1) >= 5
-                return grey, size[::-1] if turned else size
+                values = np.asarray(grey, dtype=np.uint8)
+                return values, size[::-1] if turned else size
     except image_module.UnidentifiedImageError:
         if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
             reason = "a HEIC or AVIF picture, as phones take them: save it as JPEG first"
@@ -60,11 +88,12 @@ def decode_picture(data: bytes, name: str, side: int = 256) -> tuple[np.ndarray,
         raise DataFileError(f"{name}: not a readable picture: {reason}") from None
 
 
-def _grey(image_module: Any, operations: Any, picture: Any, side: int) -> np.ndarray:
+def _small(image_module: Any, operations: Any, picture: Any, side: int) -> Any:
+    """A picture in RGB, reduced to at most this side."""
     if picture.width * picture.height > _MAX_PIXELS:
         size = f"{picture.width} x {picture.height} pixels"
         raise ValueError(f"it has {size}; the limit is {_MAX_PIXELS:,}")
-    picture.draft("L", (2 * side, 2 * side))
+    picture.draft("RGB", (2 * side, 2 * side))
     picture = operations.exif_transpose(_smaller(image_module, picture, side))
     if picture.mode.startswith(("I", "F")):
         picture = _with_8_bits(image_module, picture)
@@ -73,9 +102,27 @@ def _grey(image_module: Any, operations: Any, picture: Any, side: int) -> np.nda
         colour = "black" if _is_light(np.asarray(picture)) else "white"
         paper = image_module.new("RGBA", picture.size, colour)
         picture = image_module.alpha_composite(paper, picture)
+    picture = picture.convert("RGB")
+    picture.thumbnail((side, side), image_module.Resampling.BOX)
+    return picture
+
+
+def _with_most_contrast(image_module: Any, picture: Any) -> Any:
+    """The grey values of a picture, or a channel that shows pale or coloured ink far better."""
     grey = picture.convert("L")
-    grey.thumbnail((side, side), image_module.Resampling.BOX)
-    return np.asarray(grey, dtype=np.uint8)
+    contrasts = [_contrast(image_module, band) for band in picture.split()]
+    best = int(np.argmax(contrasts))
+    if contrasts[best] > 1.5 * _contrast(image_module, grey):
+        return picture.getchannel(best)
+    return grey
+
+
+def _contrast(image_module: Any, band: Any) -> float:
+    """How much the most distinct pixels differ from their surroundings."""
+    coarse = band.resize((16, 16), image_module.Resampling.BOX)
+    surroundings = coarse.resize(band.size, image_module.Resampling.BILINEAR)
+    differences = np.asarray(band, dtype=np.int16) - np.asarray(surroundings, dtype=np.int16)
+    return float(np.percentile(np.abs(differences), 99.5))
 
 
 def reduced(grey: np.ndarray, side: int) -> np.ndarray:

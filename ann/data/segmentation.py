@@ -10,18 +10,19 @@ from typing import Self
 
 import numpy as np
 
-from ann.data.ink import Part, scipy_ndimage
+from ann.data.ink import Part, scipy_ndimage, stroke_width
 
+_SPECK = 0.08  # parts of less ink, compared with the largest, are dirt
+_INNER = 0.15  # parts at the edges are not digits if the largest inner one has this much of the ink
 _TALL = 0.55  # a part as tall as this fraction of the tallest may be a digit by itself
 _NEAR = 0.12  # the gap between the parts of a digit, in heights of the tallest part
-_NEAR_PIXELS = 5  # and this near in a tiny picture
-_SAME = 0.5  # parts of a digit that lie side by side overlap vertically by this fraction
-_TOUCHING = 0.08  # and their pixels are this near, in the same unit
+_TOUCHING = 0.08  # the gap between pieces of a digit that are as tall as digits, in the same unit
+_STROKE = 0.12  # or the width of a stroke, up to this
 _LINE = 0.4  # digits of a line overlap their neighbours by this fraction of their height
 
 
 @dataclass(frozen=True)
-class Box:
+class Rectangle:
     """A rectangle of pixels; ``right`` and ``bottom`` are just outside it."""
 
     left: int
@@ -45,10 +46,10 @@ class Box:
         return type(self)(*(round(scale * value) for value in corners))
 
 
-def box_around(parts: Sequence[Part]) -> Box:
+def box_around(parts: Sequence[Part]) -> Rectangle:
     """The smallest box that contains all parts."""
     rows, columns = zip(*(part.box for part in parts), strict=True)
-    return Box(
+    return Rectangle(
         min(part.start for part in columns),
         min(part.start for part in rows),
         max(part.stop for part in columns),
@@ -56,15 +57,29 @@ def box_around(parts: Sequence[Part]) -> Box:
     )
 
 
+def parts_of_digits(parts: Sequence[Part]) -> list[Part]:
+    """The parts without specks and, if there are others, without those that reach an edge."""
+    largest = max((part.area for part in parts if not part.touches_edge), default=0)
+    most = max((part.area for part in parts), default=0)
+    inner = [part for part in parts if not part.touches_edge]
+    chosen = inner if largest >= _INNER * most else list(parts)
+    least = max([4.0, *(_SPECK * part.area for part in chosen)])
+    return [part for part in chosen if part.area >= least]
+
+
 def group_digits(parts: Sequence[Part], labels: np.ndarray) -> list[list[Part]]:
-    """The parts of each digit, in no particular order.
+    """The parts of each digit, in no particular order; without lines under digits and dashes.
 
     ``labels`` (h, w) are those of the parts' pixels.
     """
     digits: list[list[Part]] = []
-    height = max((box_around([part]).height for part in parts), default=0)
+    if not parts:
+        return digits
+    height = max(box_around([part]).height for part in parts)
+    width = stroke_width(np.isin(labels, [part.label for part in parts]))
+    touching = max(_TOUCHING * height, min(width, _STROKE * height))
     for part in sorted(parts, key=lambda part: -box_around([part]).height):
-        near = [digit for digit in digits if _belongs(part, digit, height, labels)]
+        near = [digit for digit in digits if _belongs(part, digit, height, touching, labels)]
         for digit in near[1:]:
             near[0].extend(digit)
             digits.remove(digit)
@@ -72,23 +87,31 @@ def group_digits(parts: Sequence[Part], labels: np.ndarray) -> list[list[Part]]:
             near[0].append(part)
         else:
             digits.append([part])
-    return digits
+    return [digit for digit in digits if not _is_dash(box_around(digit), height)]
 
 
-def _belongs(part: Part, digit: Sequence[Part], height: int, labels: np.ndarray) -> bool:
+def _belongs(
+    part: Part, digit: Sequence[Part], height: int, touching: float, labels: np.ndarray
+) -> bool:
     """Whether a part belongs to a digit of parts that are all taller.
 
-    ``height`` is that of the tallest part of the picture.
+    ``height`` is the tallest part's; tall parts of one digit are at most ``touching`` pixels apart.
     """
     box, other = box_around([part]), box_around(digit)
     across = _overlap(box.left, box.right, other.left, other.right)
     down = _overlap(box.top, box.bottom, other.top, other.bottom)
     if box.height < _TALL * height:  # too small for a digit
         return min(across, down) >= -_NEAR * height
-    if across <= 0 or down < _SAME * box.height:
+    if across <= 0 or down < -touching:
         return False
     # Boxes of slanted digits overlap, but not their pixels
-    return across == box.width or _distance(part, digit, labels) <= _TOUCHING * height
+    is_inside = across == box.width and down == box.height
+    return is_inside or _distance(part, digit, labels) <= touching
+
+
+def _is_dash(box: Rectangle, height: int) -> bool:
+    """Whether a box is that of a flat line, not of a digit; ``height`` is the tallest part's."""
+    return box.width > 2.5 * box.height and box.height < 0.4 * height
 
 
 def _distance(part: Part, digit: Sequence[Part], labels: np.ndarray) -> float:
@@ -125,10 +148,11 @@ def _share_of_line(digit: list[Part], last: list[Part]) -> float:
     return shared / min(box.height, other.height)
 
 
-def is_compact(parts: Sequence[Part]) -> bool:
+def is_compact(parts: Sequence[Part], labels: np.ndarray) -> bool:
     """Whether parts with small gaps fill a box that is no wider than tall, as those of one digit."""
     box = box_around(parts)
-    near = max(_NEAR_PIXELS, _NEAR * box.height)
+    mask = np.isin(labels, [part.label for part in parts])
+    near = max(2.5 * stroke_width(mask), _NEAR * box.height)
     left = list(parts)
     cluster = [left.pop()]
     for part in cluster:  # grows
@@ -140,7 +164,7 @@ def is_compact(parts: Sequence[Part]) -> bool:
     return not left and box.width <= 1.1 * box.height
 
 
-def _gap(first: Box, second: Box) -> int:
+def _gap(first: Rectangle, second: Rectangle) -> int:
     """The distance in pixels between two boxes, the larger of across and down."""
     across = _overlap(first.left, first.right, second.left, second.right)
     down = _overlap(first.top, first.bottom, second.top, second.bottom)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ann.data.ink import Ink, find_parts
-from ann.data.segmentation import Box, box_around, group_digits, is_compact, order_lines
+from ann.data.segmentation import Rectangle, box_around, group_digits, is_compact, order_lines
 from support import optional
 
 optional("scipy")
@@ -48,7 +48,7 @@ def test_lines_in_reading_order():
 )
 def test_one_digit_of_several_parts(boxes):
     parts, labels = parts_of(*boxes)
-    assert len(group_digits(parts, labels)) == 1 or is_compact(parts)
+    assert len(group_digits(parts, labels)) == 1 or is_compact(parts, labels)
 
 
 def test_digits_that_are_near_stay_apart():
@@ -63,13 +63,12 @@ def test_digits_that_are_near_stay_apart():
 
 
 def test_compact():
-    assert is_compact(parts_of((10, 10, 40, 40), (12, 44, 38, 80))[0])
-    assert not is_compact(
-        parts_of((10, 10, 40, 80), (46, 10, 76, 80), (82, 10, 112, 80))[0]
-    )  # wide
-    assert not is_compact(parts_of((10, 10, 40, 40), (10, 80, 40, 110))[0])  # far apart
+    assert is_compact(*parts_of((10, 10, 40, 40), (12, 44, 38, 80)))
+    wide = (10, 10, 40, 80), (46, 10, 76, 80), (82, 10, 112, 80)
+    assert not is_compact(*parts_of(*wide))
+    assert not is_compact(*parts_of((10, 10, 40, 40), (10, 150, 40, 180)))  # far apart
 
 
 def test_boxes():
-    box = Box(10, 20, 30, 60)
-    assert (box.width, box.height) == (20, 40) and box.scaled(1.5) == Box(15, 30, 45, 90)
+    box = Rectangle(10, 20, 30, 60)
+    assert (box.width, box.height) == (20, 40) and box.scaled(1.5) == Rectangle(15, 30, 45, 90)

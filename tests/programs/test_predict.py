@@ -13,10 +13,10 @@ import pytest
 
 import ann
 from ann.data.handwriting import prepare
-from ann.data.picture_file import read_picture
+from ann.data.picture_file import read_picture, read_with_size
 from ann.training.named_recipes import RECIPES
 from support import optional
-from support.drawings import KINDS, picture
+from support.drawings import HARD_KINDS, KINDS, picture
 from support.programs import run
 
 Image = optional("PIL.Image")
@@ -54,6 +54,18 @@ def test_500_pictures_of_ten_kinds(tmp_path):
         right[kind] += not prepared.problem and int(net.predict(prepared.image[None])[0]) == digit
     print(dict(right))
     assert sum(right.values()) >= 475 and min(right[kind] for kind in KINDS) >= 43
+
+
+@pytest.mark.slow
+def test_200_pictures_with_other_things_on_them_or_poor_ink(tmp_path):
+    net = trained(dataclasses.replace(RECIPES["quick"].recipe, hidden=(256, 128), epochs=3))
+    right = collections.Counter()
+    for number in range(200):
+        digit, kind = number % 10, HARD_KINDS[number // 10 % 10]
+        data = picture(digit, kind, np.random.default_rng([7, number]))
+        prepared = prepare(read_with_size(written(tmp_path / "x", data), 256)[0])
+        right[kind] += not prepared.problem and int(net.predict(prepared.image[None])[0]) == digit
+    assert sum(right.values()) >= 186 and min(right[kind] for kind in HARD_KINDS) >= 15
 
 
 def ring(size=200, paper=255, ink=0, at=(0.5, 0.5), radius=0.3, width=0.06):
@@ -144,6 +156,95 @@ def test_dark_rules_are_left_aside():
     found = prepare(ruled)
     assert "ruled paper" in found.notes
     assert np.abs(found.image.astype(float) - prepare(plain).image).mean() < 12
+
+
+def with_shadow(image):
+    """Soft, from the left edge to the ring."""
+    x = np.arange(image.shape[1])
+    return image * (1 - 0.5 / (1 + np.exp((x - 25) / 4)))
+
+
+def with_table(image):
+    """Dark, beyond a slanted edge at the bottom right."""
+    y, x = np.indices(image.shape)
+    return np.where(x + 0.2 * y > 0.95 * image.shape[1], 40, image)
+
+
+def on_table(image):
+    """Dark on all sides."""
+    y, x = np.indices(image.shape)
+    sides = (x + 0.1 * y, y + 0.1 * x, image.shape[1] + 5 - x - 0.1 * y, image.shape[0] - y)
+    return np.where(np.min(sides, axis=0) < 24, 40, image)
+
+
+def with_frame(image):
+    framed = image.copy()
+    framed[15:186, 15:186] = 0
+    framed[20:181, 20:181] = image[20:181, 20:181]
+    return framed
+
+
+def with_line_below(image):
+    lined = image.copy()
+    lined[185:191, 50:150] = 0
+    return lined
+
+
+def with_neighbour(image):
+    """A part of another ring, cut off by the edge."""
+    return np.minimum(image, ring(at=(0.6, 1.1), radius=0.22))
+
+
+def with_gaps(image):
+    broken = image.copy()
+    broken[40:60, 90:102] = 255
+    broken[120:132, 40:70] = 255
+    broken[140:160, 100:112] = 255
+    return broken
+
+
+def fading(image):
+    strength = np.linspace(1.0, 0.25, image.shape[0])[:, None]
+    return 255 - strength * (255.0 - image)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        with_shadow,
+        with_table,
+        on_table,
+        with_frame,
+        with_line_below,
+        with_neighbour,
+        with_gaps,
+        fading,
+    ],
+)
+def test_the_digit_is_found_beside_other_things_and_in_poor_ink(change):
+    """Dark on light, and light on dark: the image is nearly the same as without the change."""
+    plain = ring(radius=0.25)
+    changed = np.rint(change(plain)).astype(np.uint8)
+    for image, expected in ((changed, plain), (255 - changed, 255 - plain)):
+        found = prepare(image)
+        assert not found.problem
+        assert np.abs(found.image.astype(float) - prepare(expected).image).mean() < 6
+
+
+def test_pale_colours_are_ink(tmp_path):
+    """Light yellow is nearly white in grey values."""
+    ink = ring() < 128
+    colours = np.where(ink[..., None], (255, 255, 170), (255, 255, 255)).astype(np.uint8)
+    path = written(tmp_path / "x", encoded(Image.fromarray(colours), "PNG"))
+    found = prepare(read_with_size(path, 256)[0])
+    assert not found.problem
+    assert np.abs(found.image.astype(float) - prepare(ring()).image).mean() < 6
+
+
+@pytest.mark.parametrize("grain", [3, 8, 16, 30])
+def test_grain_of_empty_paper_is_no_digit(rng, grain):
+    paper = np.clip(200 + rng.normal(0, grain, (256, 200)), 0, 255).astype(np.uint8)
+    assert prepare(paper).problem
 
 
 def test_any_noise_and_any_size(rng):

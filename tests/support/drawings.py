@@ -41,11 +41,11 @@ def arc(x, y, wide, high, start, end):
 
 PHOTOS = ("photo", "shadow", "table edge", "sheet on a table", "fading", "pale colour")
 PALE = [  # yellow, orange, pink, light green, light blue
-    (250, 240, 120),
-    (255, 215, 160),
-    (250, 200, 225),
-    (200, 240, 190),
-    (185, 225, 250),
+    (250, 246, 150),
+    (250, 240, 215),
+    (250, 236, 244),
+    (226, 250, 220),
+    (220, 250, 250),
 ]
 STROKES = {
     0: [[arc(0.5, 0.5, 0.3, 0.47, -100, 262)], [arc(0.5, 0.5, 0.36, 0.46, -80, 275)]],
@@ -115,10 +115,11 @@ def picture(digit, kind, random):
         width, height = 28, 28
     share = random.uniform(0.2, 0.35) if kind == "small" else random.uniform(0.45, 0.85)
     if kind in HARD_KINDS and kind != "tiny":
-        share = random.uniform(0.35, 0.6)
+        share = random.uniform(0.3, 0.5)
     size = share * min(width, height)
     pen = {"pencil": 0.025, "marker": 0.17}.get(kind, random.uniform(0.06, 0.13)) * size
-    ink, box = drawn(digit, (width, height), size, pen, random)
+    margin = 0.45 * size if kind in ("frame", "underline") else 0.0
+    ink, box = drawn(digit, (width, height), size, pen, margin, random)
     if kind == "broken strokes":
         break_strokes(ink, pen, random)
     elif kind in ("frame", "underline", "neighbour"):
@@ -150,7 +151,7 @@ def picture(digit, kind, random):
     return buffer.getvalue()
 
 
-def drawn(digit, extent, size, pen, random):
+def drawn(digit, extent, size, pen, margin, random):
     """The ink of a digit, an image (width, height); and its box: left, top, right, bottom."""
     from PIL import Image, ImageDraw
 
@@ -160,8 +161,9 @@ def drawn(digit, extent, size, pen, random):
         random.uniform(-0.15, 0.2),
         random.uniform(0.75, 1.1),
     )
-    x0 = random.uniform(size / 2 + pen, max(size / 2 + pen + 1, width - size / 2 - pen))
-    y0 = random.uniform(size / 2 + pen, max(size / 2 + pen + 1, height - size / 2 - pen))
+    edge = size / 2 + pen + margin
+    x0 = random.uniform(edge, max(edge + 1, width - edge))
+    y0 = random.uniform(edge, max(edge + 1, height - edge))
 
     def place(x, y):
         x, y = (x - 0.5) * narrow, y - 0.5

@@ -199,9 +199,7 @@ def test_gzipped_tables(tmp_path, damage, message):
 
 
 def test_a_bomb_in_a_table_is_not_unpacked(tmp_path):
-    packer = zlib.compressobj(9, wbits=31)
-    bomb = b"".join(packer.compress(blank(10**7)) for _ in range(100)) + packer.flush()
-    data = gzip.compress(ROW) + bomb
+    data = gzip.compress(ROW) + 100 * gzip.compress(blank(10**7))
     assert "a line of more than" in assert_no_data(tmp_path / "train.csv", data)
 
 
@@ -256,10 +254,8 @@ def test_pickles(tmp_path, name, zipped):
 
 def test_a_bomb_in_a_pickle(tmp_path):
     """Half a gigabyte, of which a quarter is unpacked."""
-    packer = zlib.compressobj(1, wbits=31)
     path = tmp_path / "mnist.pkl.gz"
-    parts = [packer.compress(b"\x80\x02" + blank(10**7)) for _ in range(50)]
-    path.write_bytes(b"".join(parts) + packer.flush())
+    path.write_bytes(50 * gzip.compress(b"\x80\x02" + blank(10**7)))
     with pytest.raises(ann.DataFileError, match="unpacked it has more than 268,435,456 bytes"):
         ann.load_dataset(path)
 
