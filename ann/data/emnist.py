@@ -1,6 +1,6 @@
-"""EMNIST (Cohen et al., 2017): handwritten digits and letters, as IDX files of transposed images.
-There are several versions of it, such as "balanced". A mapping file has the code of the character
-for each label.
+"""EMNIST (Cohen et al., 2017): handwritten digits and letters, as IDX or CSV files of transposed
+images. There are several versions of it, such as "balanced". A mapping file has the code of the
+character for each label.
 """
 
 import os
@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ann.data.contents import Contents, Part
-from ann.data.idx import find, read_idx
+from ann.data.contents import Contents, Part, pixels
+from ann.data.csv import read_csv
+from ann.data.idx import read_idx_part
 from ann.data.reading import errors_about
-from ann.errors import printable_path, printable_text
+from ann.errors import DataFileError, printable_path, printable_text
 from ann.files.atomic import read_regular
 
-_FILE = re.compile(r"emnist-([a-z]+)-(train|test)-(images|labels)-idx[13]-ubyte(\.gz)?")
+_FILE = re.compile(r"emnist-([a-z]+)-(train|test)(-(images|labels)-idx[13]-ubyte|\.csv)(\.gz)?")
 _MERGED = string.digits + string.ascii_uppercase + "abdefghnqrt"  # c and C, for example, are merged
 # version -> the first label, and the characters; they are used if there is no mapping file
 _VERSIONS = {
@@ -37,23 +38,30 @@ def is_emnist(path: Path, start: bytes) -> bool:
 
 
 def _versions_in(folder: Path) -> dict[str, Path]:
-    """The names of the versions in a folder -> the folders with their files."""
+    """The names of the versions in a folder -> one of their files."""
     folders = [path for path in map(folder.joinpath, _SUBFOLDERS) if path.is_dir()]
     found = ((_FILE.fullmatch(name), path) for path in folders for name in os.listdir(path))
-    return {match[1]: path for match, path in found if match}
+    return {match[1]: path / match[0] for match, path in found if match}
 
 
 def read_emnist(path: Path, progress: object = None) -> Contents:
     """The version that a file belongs to, or the only version in a folder."""
-    named = _FILE.fullmatch(path.name)
-    versions = {named[1]: path.parent} if named else _versions_in(path)
+    versions = _versions_in(path)
     if len(versions) > 1:
         files = ", ".join(f"emnist-{name}-..." for name in sorted(versions))
         raise ValueError(f"several versions of EMNIST; name one of their files, {files}")
-    ((name, folder),) = versions.items()
-    characters = _characters(folder / f"emnist-{name}-mapping.txt", name)
-    train, test = (_read(folder, f"emnist-{name}-{kind}", characters) for kind in ("train", "test"))
-    return Contents(train, test, tuple(characters.values()))
+    path = next(iter(versions.values()), path)
+    name = path.name.split("-")[1]
+    characters = _characters(path.with_name(f"emnist-{name}-mapping.txt"), name)
+    if ".csv" in path.name:  # as on Kaggle
+        found = read_csv(path)
+    else:
+        stems = (path.with_name(f"emnist-{name}-{kind}") for kind in ("train", "test"))
+        idx_train, idx_test = map(read_idx_part, stems)
+        found = Contents(idx_train, idx_test)
+    train = _upright(found.train, characters)
+    test = _upright(found.test, characters) if found.test else None
+    return found._replace(train=train, test=test, classes=tuple(characters.values()))
 
 
 def _characters(path: Path, name: str) -> dict[int, str]:
@@ -76,14 +84,11 @@ def _characters(path: Path, name: str) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
-def _read(folder: Path, stem: str, characters: dict[int, str]) -> Part:
+def _upright(part: Part, characters: dict[int, str]) -> Part:
     """Upright images, and labels that are indices of the characters."""
-    images = read_idx(find(folder, f"{stem}-images", 3), 3)
-    path = find(folder, f"{stem}-labels", 1)
-    labels = read_idx(path, 1)
     known = np.array(list(characters))
-    if not np.isin(labels, known).all():
-        unknown = labels[~np.isin(labels, known)][0]
-        with errors_about(path):
-            raise ValueError(f"label {unknown}, which is not in the mapping file")
-    return Part(printable_path(path), images.transpose(0, 2, 1), np.searchsorted(known, labels))
+    unknown = part.labels[~np.isin(part.labels, known)]
+    if len(unknown):
+        raise DataFileError(f"{part.source}: label {unknown[0]} is not in the mapping file")
+    images = pixels(part.images).transpose(0, 2, 1)
+    return Part(part.source, images, np.searchsorted(known, part.labels))

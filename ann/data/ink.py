@@ -15,9 +15,7 @@ from ann.errors import require
 _MIN_CONTRAST = 12.0  # grey values: a smaller difference from the paper is not ink
 _STRONG, _WEAK = 0.45, 0.2  # strong pixels are ink; weak ones are ink if connected to strong ones
 _TOUCHING = 0.3  # a region that touches more than this fraction of an edge is not ink
-_SOLID = (
-    0.13  # half of a sheet's thickness is at least this fraction of its length; a stroke's less
-)
+_SOLID = 0.13  # a sheet is at least this thick: half its thickness, as a fraction of its length
 
 
 Box = tuple[slice, slice]  # rows and columns

@@ -51,7 +51,7 @@ _RECORD = replace(
 )
 
 _CONVOLUTION = Recipe(
-    hidden=("conv16x5", "pool2", "conv64x5", "average2", 256),
+    hidden=("conv16x5", "pool2", "conv64x5", "average2", 128),
     activation="relu",
     output_activation="softmax",
     optimizer="muon",
