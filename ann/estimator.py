@@ -24,7 +24,7 @@ from ann.training.fit import fit
 from ann.training.incremental import Progress, fit_epoch
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
-from ann.validation import check_count, check_flag, check_number, check_weights
+from ann.validation import check_count, check_flag, check_number, check_weights, host_array
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -189,7 +189,7 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         if again:
             dtypes = self.network_.dtype_name
         X, y = validate_data(
-            *(self, X, y),
+            *(self, _array(X), y),
             accept_sparse="csr",
             dtype=dtypes,
             reset=not again,
@@ -261,7 +261,7 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         """X (N, I) -> the network's outputs (N, O)."""
         check_is_fitted(self)
         dtype = self.network_.dtype_name
-        X = validate_data(self, X, accept_sparse="csr", dtype=dtype, reset=False)
+        X = validate_data(self, _array(X), accept_sparse="csr", dtype=dtype, reset=False)
         return np.asarray(self.network_.apply(_dense(X)))
 
     def __sklearn_tags__(self) -> Any:
@@ -299,7 +299,8 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
         random_state: an int, a ``numpy.random.RandomState``, or None for a new network each time.
         parameters: the above, and the other fields of ``Recipe`` except for the loss, the output
             activation, the number of validation images and distortions. Defaults are a
-            ``Recipe``'s, except for 100 epochs, batches of 50 samples and the activation "relu".
+            ``Recipe``'s, except for one hidden layer of 100, 100 epochs, batches of 50 samples, the
+            activation "relu", and more weight decay (AdamW and Muon) if there are few steps.
 
     Attributes:
         classes_: (C,) the labels, sorted; probabilities have this order.
@@ -531,6 +532,15 @@ def _rescale(network: NeuralNetwork, factors: np.ndarray, shifts: np.ndarray) ->
     )
     last.weight[...] = last.weight * factors
     last.bias[...] = last.bias * factors + shifts
+
+
+def _array(X: Any) -> Any:
+    """A tensor of another library as an array of the same dtype; everything else unchanged.
+
+    scikit-learn would convert it to float64. From a DataFrame it needs the names of the columns.
+    """
+    is_tensor = hasattr(X, "__array__") and not isinstance(X, np.ndarray)
+    return host_array("X", X) if is_tensor and not hasattr(X, "columns") else X
 
 
 def _dense(array: Any) -> np.ndarray:

@@ -7,13 +7,19 @@ import html
 import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ann.backends.base import Array, Backend
 from ann.backends.select import get_backend
-from ann.errors import ModelFileError, TrainingWarning, printable, printable_path
+from ann.errors import (
+    ModelFileError,
+    TrainingWarning,
+    printable,
+    printable_path,
+    printable_text,
+)
 from ann.files import model_file, self_test
 from ann.files.atomic import write_atomically
 from ann.files.model_file import read_model
@@ -46,6 +52,7 @@ from ann.validation import (
 _UNSCALED, _STANDARD = 16.0, 1.0
 SELF_TEST_IMAGES = 16  # stored in a model file, at most
 CHUNK = 1000  # images in a forward pass, at most, to limit memory
+_MANY = 1000  # images; for more, recording a forward pass with convolution saves time
 _TINY = 1e-38  # smaller probabilities are raised to this before they are divided by their sum
 _NUMBERS = 2**22  # outputs of a layer in a forward pass, at most, unless one image has more
 
@@ -93,7 +100,8 @@ class NeuralNetwork(SetOnce):
             biases (O,).
         input_shape: of an image: (I,), or (channels, height, width) for a first layer for pictures.
         input_dim, output_dim: the numbers of inputs and outputs.
-        recipe: the hyperparameters of its training, as a plain dict, or None.
+        recipe: the hyperparameters of its training, as a plain dict, or None. "classes" in it are
+            the names of the classes, if these are not numbers.
         self_test_images: (M, I) host array of at most 16 uint8 images. A model file stores them
             with the network's outputs, and loading it checks that the outputs are still the same.
             None: random images. ``fit`` sets the first training images.
@@ -156,6 +164,13 @@ class NeuralNetwork(SetOnce):
                     )
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """A name for each output: that of its class in the training data, or its number."""
+        given = (self.recipe or {}).get("classes")
+        names = list(map(printable_text, given)) if isinstance(given, (list, tuple)) else []
+        return (*names, *map(str, range(len(names), self.output_dim)))[: self.output_dim]
+
+    @property
     def layer_list(self) -> list[dict[str, Any]]:
         return copy.deepcopy(self._layer_list)
 
@@ -190,7 +205,9 @@ class NeuralNetwork(SetOnce):
     @property
     def chunk(self) -> int:
         """The number of images in a forward pass."""
-        return max(1, min(CHUNK, _NUMBERS // (self.committee * max(widths(self._layer_list)))))
+        count = max(1, min(CHUNK, _NUMBERS // (self.committee * max(widths(self._layer_list)))))
+        # with images innermost in memory, products of multiples of 64 numbers are faster
+        return count // 64 * 64 or count if len(self.input_shape) > 1 else count
 
     @property
     def seeds(self) -> range:
@@ -240,12 +257,9 @@ class NeuralNetwork(SetOnce):
         images = check_images("X", X, self.input_shape, self.dtype_name)
         self.warn_of_unscaled("X", images)
         outputs = self.backend.xp.empty((len(images), self.output_dim), dtype=self.network.dtype)
-        network = self.network.with_own_arrays()
-        room = self._room(min(len(images), self.chunk))
         with self.backend.ignore_overflow():
-            for chunk in slices(len(images), self.chunk):
-                x = self._inputs(self._upload(images[chunk]), room)
-                outputs[chunk, :] = network.outputs(network.forward(x))
+            for chunk, logits in self._logits(images, self._upload):
+                outputs[chunk, :] = self.network.outputs(logits)
         return self.backend.to_host(outputs)
 
     def predict(self, X: Any) -> Any:
@@ -285,12 +299,10 @@ class NeuralNetwork(SetOnce):
             targets: (N, O) device array.
             labels: (N,) device array; None for target rows that are not one-hot.
         """
-        xp, network = self.backend.xp, self.network.with_own_arrays()
+        xp, network = self.backend.xp, self.network
         loss_sum = xp.zeros((), dtype=network.dtype)
         errors = xp.zeros((), dtype=xp.int64)
-        room = self._room(min(images.shape[0], self.chunk))
-        for chunk in slices(images.shape[0], self.chunk):
-            logits = network.forward(self._inputs(images[chunk, :], room))
+        for chunk, logits in self._logits(images):
             loss = network.loss.value(self.backend, logits, targets[chunk, :])
             loss_sum += xp.mean(loss) * float(logits.shape[-2])
             outputs = network.outputs(logits)
@@ -396,8 +408,32 @@ class NeuralNetwork(SetOnce):
         with self.backend.ignore_overflow():  # the mean of large numbers may overflow
             self.warned = bool(images.max() > _UNSCALED and images.mean() > _STANDARD)
         if self.warned:
-            text = f"{name}: inputs reach {images.max():g} but should lie between 0 and 1: divide pixels by 255"
-            warnings.warn(text, TrainingWarning, stacklevel=stacklevel)
+            text = f"{name}: inputs reach {images.max():g} but should lie between 0 and 1"
+            advice = "divide pixels by 255, and standardise other inputs"
+            warnings.warn(f"{text}: {advice}", TrainingWarning, stacklevel=stacklevel)
+
+    def _logits(
+        self, images: Any, upload: Callable[[Any], Array] = lambda images: images
+    ) -> Iterator[tuple[slice, Array]]:
+        """The logits (..., N, O) of images (N, I), in chunks. Each overwrites the one before."""
+        backend, count = self.backend, images.shape[0]
+        if backend.name == "cpu" and len(self.input_shape) > 1 and count >= _MANY:
+            backend = backend.recorder()
+        network = self.network.with_own_arrays(backend)
+        room = self._room(min(count, self.chunk))
+        x = logits = repeat = None
+
+        def forward() -> None:
+            nonlocal logits
+            logits = network.forward(x)
+
+        for chunk in slices(count, self.chunk):
+            x = self._inputs(upload(images[chunk, :]), room)
+            if repeat and x.shape == room.shape:
+                repeat()
+            else:
+                repeat = backend.compile(forward)
+            yield chunk, logits
 
     def _room(self, count: int) -> Array:
         """An array for the inputs of ``count`` images. Reusing it saves a tenth of the time."""

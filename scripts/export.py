@@ -21,7 +21,7 @@ from ann.files.atomic import check_writable, user_path, write_atomically
 
 EXAMPLES = """\
   python scripts/export.py --to page.html
-  python scripts/export.py --to clothes.html --classes fashion-mnist clothes.pickle
+  python scripts/export.py --to clothes.html clothes.pickle
   python scripts/export.py --to model.onnx mine.pickle"""
 PAGE = ".html"
 SUFFIXES = (PAGE, *FORMS)
@@ -34,7 +34,7 @@ def main() -> None:
         check_writable(flags.to)
         network = ann.load_model(flags.model)
         suffix = flags.to.suffix.lower()
-        classes = SOURCES[flags.classes].classes
+        classes = SOURCES[flags.classes].classes if flags.classes else network.classes
         data = FORMS[suffix](network) if suffix in FORMS else web_page(network, classes).encode()
         write_atomically(flags.to, data)
         use = ": open it in a browser, and draw" if suffix == PAGE else ""

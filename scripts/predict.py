@@ -19,6 +19,7 @@ from ann.cli.parser import Parser
 from ann.cli.picture_list import expected_labels, find_pictures
 from ann.cli.picture_score import PictureScore
 from ann.data.catalog import SOURCES, class_names
+from ann.errors import printable_path
 
 EXAMPLES = """\
   python scripts/predict.py photo.jpg
@@ -38,10 +39,16 @@ def main() -> None:
         log = AnswerLog(as_json=flags.json, table=flags.csv, figure=flags.picture)
         pictures = list(find_pictures(flags.pictures, log.fail))
         log.check_files(pictures)
+        if not flags.model.exists():
+            advice = (
+                "train one for pictures like yours: python scripts/train.py --recipe conv-quick"
+            )
+            raise ann.ModelFileError(f"{printable_path(flags.model)}: no such model file; {advice}")
         network = ann.load_model(flags.model, ann.get_backend(flags.device))
         if not image_side(network):
             raise ann.ModelFileError(f"{flags.model}: this model does not classify square images")
-        names = class_names(SOURCES[flags.classes].classes, network.output_dim)
+        classes = SOURCES[flags.classes].classes if flags.classes else network.classes
+        names = class_names(classes, network.output_dim)
         score = PictureScore(names)
         for path in log.progress(pictures):
             try:

@@ -20,6 +20,7 @@ from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, whole
+from ann.data.catalog import DIGITS
 from ann.data.distortion import examples
 from ann.training.named_recipes import RECIPES
 
@@ -42,6 +43,8 @@ def main() -> None:
             height, width = images.shape[1:]
             size = f"{len(images):,} images of {height} x {width} pixels"
             echo(f"{part}: {size}, labels {labels.min()} to {labels.max()}")
+        if not set(dataset.classes) <= set(DIGITS):
+            echo(f"{len(dataset.classes)} classes: {', '.join(dataset.classes)}")
         random = np.random.default_rng(flags.seed)
         images, captions = distort(dataset, random) if flags.distort else choose(dataset, random)
         echo(text_sheet(images, captions, unicode=speaks_unicode(sys.stdout)))

@@ -14,6 +14,7 @@ if (
     share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(max(1, share)))
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -24,6 +25,8 @@ from support.digits import write_mnist_like
 from support.fake_cupy import pretend_cublas, pretend_cupy
 
 os.environ["MPLBACKEND"] = "agg"  # no test opens a window
+hypothesis.settings.register_profile("untimed", deadline=None)  # other work may slow any test
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items):

@@ -3,6 +3,7 @@
 import importlib
 import pickle
 import sys
+import tracemalloc
 import warnings
 from collections import Counter
 
@@ -27,6 +28,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from ann.estimator import MLPClassifier, MLPRegressor
 
+BOTH = pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
 SMALL = {"hidden_layer_sizes": (16,), "epochs": 30, "random_state": 0}
 
 
@@ -58,6 +60,61 @@ def test_all_of_scikit_learn_s_checks_that_its_own_passes(estimator, peer, passe
     theirs, _ = checked(peer(max_iter=100))
     assert not theirs - ours
     assert sum(count for (_, status), count in ours.items() if status == "passed") >= passed
+
+
+class Column:
+    """An array of another library, such as pandas."""
+
+    def __init__(self, array):
+        self._array = array
+        self.shape = array.shape
+
+    def __len__(self):
+        return len(self._array)
+
+    def __array__(self, dtype=None, copy=None):
+        return self._array if dtype is None else self._array.astype(dtype)
+
+
+def tensor(array):
+    return optional("torch").from_numpy(array)
+
+
+@BOTH
+@pytest.mark.parametrize("wrapped", [Column, tensor])
+def test_arrays_of_other_libraries(digits, estimator, wrapped):
+    X, y = digits
+    plain = estimator(**SMALL).fit(X, y)
+    other = estimator(**SMALL).fit(wrapped(X), wrapped(y))
+    np.testing.assert_array_equal(other.predict(wrapped(X)), plain.predict(X))
+    np.testing.assert_array_equal(other.network_.apply(wrapped(X)), plain.network_.apply(X))
+
+
+@BOTH
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_large_inputs_are_not_copied(estimator, dtype, rng):
+    X = 0.01 + rng.random((50_000, 64)).astype(dtype)
+    y = (X[:, 0] > 0.5).astype(dtype if estimator is MLPRegressor else int)
+    one = estimator(16, activation="tanh", epochs=2, batch_size=500, random_state=0)
+    for use in (lambda: one.fit(X, y), lambda: one.partial_fit(X, y), lambda: one.predict(X)):
+        tracemalloc.start()
+        use()
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 0.6 * X.nbytes
+
+
+@BOTH
+def test_every_device_does_the_same(digits, estimator, backend):
+    X, y = (array[:200] for array in digits)
+    options = {"hidden_layer_sizes": 8, "epochs": 2, "random_state": 0, "warm_start": True}
+    found = []
+    for device in ("cpu", backend):
+        one = estimator(**options, device=device, early_stopping=True).fit(X, y).fit(X, y)
+        one.set_params(early_stopping=False).partial_fit(X, y).partial_fit(X, y)
+        assert one.network_.backend.name == getattr(device, "name", device)
+        found.append(np.concatenate([weights.ravel() for weights in one.coefs_]))
+    np.testing.assert_allclose(*found, atol=1e-3)
 
 
 def test_float32_stays_float32(digits):
@@ -290,7 +347,8 @@ def test_pixels_that_were_not_scaled_are_warned_of_once(digits):
             MLPClassifier(**{**SMALL, "epochs": 6}).fit(pixels, y).predict(pixels)
         found = [one for one in caught if str(one.message).startswith("X: ")]
         assert [str(one.message) for one in found] == [
-            "X: inputs reach 255 but should lie between 0 and 1: divide pixels by 255"
+            "X: inputs reach 255 but should lie between 0 and 1: divide pixels by 255, and "
+            "standardise other inputs"
         ]
         assert found[0].filename == __file__
 
@@ -309,6 +367,29 @@ def test_regression_is_refused(digits):
     X, _ = digits
     with pytest.raises(ValueError, match="Unknown label type"):
         MLPClassifier().fit(X, X[:, 3] + 0.123)
+
+
+def test_targets_of_any_size(digits):
+    """Predictions follow them, up to rounding: the network is trained on standardised targets."""
+    X, y = digits
+    X = X.astype(float)
+    plain = MLPRegressor(**SMALL).fit(X, y)
+    large = MLPRegressor(**SMALL).fit(X, 1e6 * y - 3e7)
+    np.testing.assert_allclose(large.predict(X), 1e6 * plain.predict(X) - 3e7, rtol=1e-9)
+    np.testing.assert_allclose(large.network_.apply(X)[:, 0], large.predict(X))
+    constant = MLPRegressor(**SMALL).fit(X, np.full(len(X), 0.1))
+    np.testing.assert_allclose(constant.predict(X), 0.1, atol=0.05)
+    with pytest.raises(ValueError, match="y: expected 1 targets, got 2"):
+        plain.partial_fit(X, np.stack([y, y], axis=1))
+
+
+def test_a_regressor_keeps_its_targets_in_a_warm_start(digits):
+    """They are standardised as in the first call."""
+    X, y = digits
+    one = MLPRegressor(**SMALL, warm_start=True).fit(X, 100.0 * y)
+    assert one.score(X, 100.0 * y) > 0.8
+    one.set_params(learning_rate=1e-12).fit(X, 200.0 * y)  # the network stays as it is
+    assert one.score(X, 100.0 * y) > 0.8
 
 
 def test_without_scikit_learn(monkeypatch):

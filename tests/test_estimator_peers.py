@@ -63,7 +63,10 @@ def several_labels():
 def test_more_weight_decay_gives_smaller_weights():
     X, y = digits(2)
     weights = [
-        [np.abs(weight).sum() for weight in MLPClassifier(8, weight_decay=decay).fit(X, y).coefs_]
+        [
+            np.abs(weight).sum()
+            for weight in MLPClassifier(8, weight_decay=decay, random_state=0).fit(X, y).coefs_
+        ]
         for decay in (0.0, 1.0)
     ]
     assert all(plain > decayed for plain, decayed in zip(*weights, strict=True))
@@ -79,6 +82,7 @@ def test_a_step_worked_out_by_hand():
         momentum=0,
         learning_rate=0.1,
         weight_decay=0.1,
+        random_state=0,
     ).partial_fit(x, [0.0])
     W1, b1 = np.array([[0.1, 0.2], [0.3, 0.1], [0.5, 0.0]]), np.array([0.1, 0.1])
     W2, b2 = np.array([[0.1], [0.2]]), np.array([1.0])
@@ -128,12 +132,12 @@ def test_several_targets():
     X, Y = make_regression(200, 100, n_targets=5, random_state=11)
     regressor = MLPRegressor(50, random_state=1).fit(X, Y)
     assert regressor.score(X, Y) > 0.9 and regressor.predict(X).shape == Y.shape
-    assert MLPRegressor(5, epochs=1).fit(X, Y[:, :1]).predict(X).shape == (200, 1)
+    assert MLPRegressor(5, epochs=1, random_state=0).fit(X, Y[:, :1]).predict(X).shape == (200, 1)
 
 
 def test_other_classes_in_a_later_call():
     X, y = [[0.3, 0.2]], [0]
-    classifier = MLPClassifier().partial_fit(X, y, classes=[0, 1])
+    classifier = MLPClassifier(random_state=0).partial_fit(X, y, classes=[0, 1])
     with pytest.raises(ValueError, match=r"classes: they were \[0 1\] before, and are \[1 2\] now"):
         classifier.partial_fit(X, y, classes=[1, 2])
     with pytest.raises(ValueError, match=r"y: the classes were \[0 1\] before, and \[2\] is new"):
@@ -191,7 +195,7 @@ def test_classes_that_only_later_calls_have():
 def test_inputs_that_overflow_are_an_error(rng):
     X = np.finfo(np.float64).max * rng.random((10, 2))
     with pytest.raises((ValueError, ann.DivergenceError), match=r"diverged|finite"):
-        MLPRegressor().fit(X, rng.standard_normal(10))
+        MLPRegressor(random_state=0).fit(X, rng.standard_normal(10))
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -234,18 +238,19 @@ def test_sparse_inputs(sparse):
 
 
 def test_a_large_tolerance_ends_training():
-    classifier = MLPClassifier(tol=0.5, epochs=3000).fit([[3, 2], [1, 6]], [1, 0])
+    classifier = MLPClassifier(tol=0.5, epochs=3000, random_state=0).fit([[3, 2], [1, 6]], [1, 0])
     assert classifier.n_iter_ < 3000
 
 
 def test_verbose(capsys):
     X, y = [[3, 2], [1, 6]], [1, 0]
-    classifier = MLPClassifier(2, optimizer="sgd", epochs=2, verbose=True).fit(X, y)
+    options = {"epochs": 2, "random_state": 0, "verbose": True}
+    classifier = MLPClassifier(2, optimizer="sgd", **options).fit(X, y)
     classifier.partial_fit(X, y)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines] == ["epoch 1/2", "epoch 2/2", "epoch 3"]
     assert all("loss" in line for line in lines)
-    MLPRegressor(epochs=2, early_stopping=True, verbose=10).fit(LINEAR, TARGETS)
+    MLPRegressor(**options, early_stopping=True).fit(LINEAR, TARGETS)
     assert capsys.readouterr().out.count("validation score") == 2
     classifier.set_params(verbose=False).fit(X, y)
     assert capsys.readouterr().out == ""
@@ -317,7 +322,9 @@ def test_n_iter_no_change(epochs):
 
 def test_training_that_never_ends_early():
     X, y = digits(2, 100)
-    classifier = MLPClassifier(4, tol=1e9, epochs=100, n_iter_no_change=np.inf).fit(X, y)
+    classifier = MLPClassifier(4, tol=1e9, epochs=100, n_iter_no_change=np.inf, random_state=0).fit(
+        X, y
+    )
     assert classifier.n_iter_ == 100
 
 

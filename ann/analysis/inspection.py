@@ -110,11 +110,12 @@ def feature_maps(network: NeuralNetwork, image: np.ndarray) -> list[np.ndarray]:
     backend, maps = network.backend, []
     x = backend.from_host((image[np.newaxis, :] * PIXEL_SCALE).astype(network.dtype_name))
     layers = network.network.with_own_arrays().layers
-    for layer, after in pairwise(layers):
-        x = layer.forward(x)
-        if isinstance(layer, Conv2D):
-            y = backend.to_host(after.forward(x))  # its activation
-            maps.append(y.reshape(-1, *layer.output_shape)[0].copy())
+    with backend.ignore_overflow():
+        for layer, after in pairwise(layers):
+            x = layer.forward(x)
+            if isinstance(layer, Conv2D):
+                y = backend.to_host(after.forward(x))  # its activation
+                maps.append(y.reshape(-1, *layer.output_shape)[0].copy())
     return maps
 
 

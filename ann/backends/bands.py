@@ -33,9 +33,9 @@ class Pass:
     """A pass over pictures.
 
     Attributes:
-        start: for the number of a processor, returns the calls to make first, a function that returns the
-            calls for a band of ``rows``, and the calls to make when all processors are done. The
-            function is called for neighbouring bands, from the first row to the last.
+        start: for the number of a processor, returns the calls to make first, a function that
+            returns the calls for a band of ``rows``, and the calls to make when all processors are
+            done. The function is called for neighbouring bands, from the first row to the last.
         rows: the number of rows.
         reads, writes: pictures with as many rows, of which a band needs its own rows only. They may
             have a multiple of this number.
@@ -64,9 +64,10 @@ class Bands:
         self.are_used = False
         # by address and size: arrays of a pass, and their shape as pictures
         self._pictures: dict[tuple[int, int], tuple[np.ndarray, tuple[int, ...]]] = {}
-        self._clear()
+        self.clear()
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Forget the passes."""
         self._passes: list[Pass] = []
         self._split: dict[int, tuple[int, ...]] = {}
         self._sizes: dict[int, int] = {}
@@ -77,14 +78,15 @@ class Bands:
         return bool(self._passes)
 
     def add(self, one: Pass) -> bool:
-        """Add a pass, unless its bands do not fit with the others or would read too early."""
-        split = {_owner(array): _position(array) for array in (*one.reads, *one.writes)}
+        """Add a pass, unless its bands do not fit with the others, or it reads what they write."""
+        places = {(_owner(array), _position(array)) for array in (*one.reads, *one.writes)}
+        split = dict(places)
         written = {_owner(array) for array in (*one.writes, *one.results)}
         whole = {_owner(array) for array in one.whole}
         rows = [other.rows for other in (*self._passes, one)]
         fits = (
             math.gcd(*rows) >= min(processors(), *rows)
-            and all(self._split.get(owner, place) == place for owner, place in split.items())
+            and all({**split, **self._split}[owner] == place for owner, place in places)
             and not (self._written | written) & (self._whole | whole)
         )
         if fits:
@@ -120,7 +122,7 @@ class Bands:
                     calls += band(range(*edges))
             last += [call for _, _, after in started for call in after]
             lists.append(calls)
-        self._clear()
+        self.clear()
         return lists, last
 
     def elementwise(
@@ -136,7 +138,7 @@ class Bands:
         cannot be computed in bands.
         """
         seen = outs[0].shape
-        shape = next(filter(None, map(self.shape_of, (*outs, *arrays))), None)
+        shape = next(filter(None, map(self._shape, (*outs, *arrays))), None)
         if shape is None or any(out.shape != seen for out in outs):
             return None
         try:
@@ -146,10 +148,17 @@ class Bands:
                 return None
         except Exception:  # the function is wrong, or the order of an array differs
             return None
-        count = len(outs)
-        return _elementwise(function, inputs, results[:count], results[count:])
+        one = _elementwise(function, inputs, results[: len(outs)], results[len(outs) :])
+        return one if Bands().add(one) else None  # it may read and write different rows of an array
 
-    def shape_of(self, array: Any) -> tuple[int, ...] | None:
+    def pictures(self, matrix: np.ndarray) -> np.ndarray | None:
+        """The pictures (..., C, H, W, N) that are seen as a matrix (..., H W N, C); or None."""
+        shape = self._shape(matrix)
+        if shape is None or matrix.shape[-1] != shape[-4] or not matrix.mT.flags.c_contiguous:
+            return None
+        return np.reshape(matrix.mT, shape, copy=False)
+
+    def _shape(self, array: Any) -> tuple[int, ...] | None:
         """The shape (..., C, H, W, N) of pictures, perhaps seen as rows or as a matrix; or None."""
         if not self.are_used or not isinstance(array, np.ndarray) or array.ndim < 2:
             return None

@@ -216,7 +216,7 @@ def check_data(folder: str | Path) -> Iterator[Finding]:
         dataset = load_dataset(folder)
     except ImportError as error:
         reason, _, fix = str(error).rpartition(": ")
-        yield wrong("data", reason, f"{fix}; or use --data FOLDER")
+        yield wrong("data", reason, f"{fix}; or use --data PATH")
         return
     except ann.DataFileError as error:
         fix = restore if is_default else "see data/README.md for what it needs"

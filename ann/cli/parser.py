@@ -113,8 +113,8 @@ class Parser(argparse.ArgumentParser):
 
     def add_classes(self) -> None:
         """Add ``--classes``, for programs that show answers but read no data set."""
-        text = "the data set whose class names are shown (default: mnist)"
-        self.add_argument("--classes", choices=tuple(SOURCES), default="mnist", help=text)
+        text = "the data set whose class names are shown (default: those of the training data)"
+        self.add_argument("--classes", choices=tuple(SOURCES), help=text)
 
     def add_model(self, positional: str = "", what: str = "a model file") -> None:
         """Add ``--model``, and a positional argument with the same meaning if it has a name."""

@@ -15,6 +15,7 @@ from ann.analysis.metrics import (
 from ann.data.catalog import DIGITS
 
 _PICTURED = 40  # errors in the picture
+_MATRIX = 20  # a matrix of more classes is too wide for a terminal
 
 
 class TestResult:
@@ -82,16 +83,28 @@ class TestResult:
 
 
 def describe_confusion(counts: np.ndarray, names: Sequence[str]) -> str:
-    """A confusion matrix (C, C) as text; its rows are the true classes."""
-    kind = "digit" if tuple(names[: len(DIGITS)]) == DIGITS else "class"
+    """A confusion matrix (C, C) as text; its rows are the true classes.
+
+    Of many classes, each row has only the most frequent wrong answer.
+    """
+    kind = "digit" if set(names) <= set(DIGITS) else "class"
     longest = max(map(len, names))
     width, indent = max(5, len(str(counts.max())) + 1, longest + 1), max(5, longest)
     heads = "".join(f"{name:>{width}}" for name in names)
     lines = [f"rows: true {kind}, columns: predicted {kind}"]
+    if len(names) > _MATRIX:
+        width = max(7, width)
+        heads = f"{'images':>{width}}"
+        lines = [f"each true {kind}, and the {kind} that it was most often mistaken for"]
     lines.append(f"{'':{indent}} {heads}   wrong     rate")
     for label, row in enumerate(counts):
         count, wrong = int(row.sum()), int(row.sum() - row[label])
         cells = "".join(f"{value or '.':>{width}}" for value in row.tolist())
         rate = f"{100 * wrong / count:.2f} %" if count else "-"
-        lines.append(f"{names[label]:>{indent}} {cells}{wrong:8}{rate:>9}")
+        mistaken = ""
+        if len(names) > _MATRIX:
+            others = np.where(np.arange(len(names)) == label, 0, row)
+            cells = f"{count:{width}}"
+            mistaken = f"  {names[int(others.argmax())]}: {others.max()}" if wrong else ""
+        lines.append(f"{names[label]:>{indent}} {cells}{wrong:8}{rate:>9}{mistaken}")
     return "\n".join(lines)

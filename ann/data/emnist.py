@@ -1,5 +1,5 @@
-"""The files of EMNIST (Cohen et al., 2017): handwritten digits and letters, as IDX files whose
-images are transposed. It has several parts, such as "balanced". A mapping file gives the code of
+"""The files of EMNIST (Cohen et al., 2017): handwritten digits and letters, as IDX files or tables
+whose images are transposed. It has several parts, such as "balanced". A mapping file gives the code of
 the character for each label.
 """
 
@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ann.data.contents import Contents, Part
-from ann.data.idx import find, read_idx
+from ann.data.contents import Contents, Part, pixels
+from ann.data.csv import read_csv
+from ann.data.idx import read_idx_part
 from ann.data.reading import errors_about
-from ann.errors import printable_path, printable_text
+from ann.errors import DataFileError, printable_path, printable_text
 from ann.files.atomic import read_regular
 
-_FILE = re.compile(r"emnist-([a-z]+)-(train|test)-(images|labels)-idx[13]-ubyte(\.gz)?")
+_FILE = re.compile(r"emnist-([a-z]+)-(train|test)(-(images|labels)-idx[13]-ubyte|\.csv)(\.gz)?")
 _MERGED = string.digits + string.ascii_uppercase + "abdefghnqrt"  # c and C, for example, are one
 # part -> the first label, and the characters, if there is no mapping file
 _PARTS = {
@@ -37,23 +38,30 @@ def is_emnist(path: Path, start: bytes) -> bool:
 
 
 def _parts_in(folder: Path) -> dict[str, Path]:
-    """The names of the parts in a folder -> the folder with their files."""
+    """The names of the parts in a folder -> one of their files."""
     places = [place for place in map(folder.joinpath, _PLACES) if place.is_dir()]
     found = ((_FILE.fullmatch(name), place) for place in places for name in os.listdir(place))
-    return {match[1]: place for match, place in found if match}
+    return {match[1]: place / match[0] for match, place in found if match}
 
 
 def read_emnist(path: Path, progress: object = None) -> Contents:
     """The part that a file belongs to, or the only part in a folder."""
-    named = _FILE.fullmatch(path.name)
-    parts = {named[1]: path.parent} if named else _parts_in(path)
+    parts = _parts_in(path)
     if len(parts) > 1:
         files = ", ".join(f"emnist-{name}-..." for name in sorted(parts))
         raise ValueError(f"several parts of EMNIST; name one of their files, {files}")
-    ((name, folder),) = parts.items()
-    characters = _characters(folder / f"emnist-{name}-mapping.txt", name)
-    train, test = (_read(folder, f"emnist-{name}-{kind}", characters) for kind in ("train", "test"))
-    return Contents(train, test, tuple(characters.values()))
+    path = next(iter(parts.values()), path)
+    name = path.name.split("-")[1]
+    characters = _characters(path.with_name(f"emnist-{name}-mapping.txt"), name)
+    if ".csv" in path.name:  # as on Kaggle
+        found = read_csv(path)
+    else:
+        stems = (path.with_name(f"emnist-{name}-{kind}") for kind in ("train", "test"))
+        idx_train, idx_test = map(read_idx_part, stems)
+        found = Contents(idx_train, idx_test)
+    train = _upright(found.train, characters)
+    test = _upright(found.test, characters) if found.test else None
+    return found._replace(train=train, test=test, classes=tuple(characters.values()))
 
 
 def _characters(path: Path, name: str) -> dict[int, str]:
@@ -76,14 +84,11 @@ def _characters(path: Path, name: str) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
-def _read(folder: Path, stem: str, characters: dict[int, str]) -> Part:
+def _upright(part: Part, characters: dict[int, str]) -> Part:
     """Upright images, and labels that count the characters."""
-    images = read_idx(find(folder, f"{stem}-images", 3), 3)
-    path = find(folder, f"{stem}-labels", 1)
-    labels = read_idx(path, 1)
     known = np.array(list(characters))
-    if not np.isin(labels, known).all():
-        unknown = labels[~np.isin(labels, known)][0]
-        with errors_about(path):
-            raise ValueError(f"label {unknown}, which its mapping does not have")
-    return Part(printable_path(path), images.transpose(0, 2, 1), np.searchsorted(known, labels))
+    unknown = part.labels[~np.isin(part.labels, known)]
+    if len(unknown):
+        raise DataFileError(f"{part.source}: label {unknown[0]}, which its mapping does not have")
+    images = pixels(part.images).transpose(0, 2, 1)
+    return Part(part.source, images, np.searchsorted(known, part.labels))

@@ -33,41 +33,42 @@ _OTHER_FORMATS = {
 
 def is_idx_folder(path: Path, start: bytes) -> bool:
     """Whether a folder has IDX files, or a subfolder in which torchvision keeps them."""
-    if start:
-        return False
-    names = [name.lower() for name in os.listdir(path)]
+    return not start and (_holds_idx(path) or bool(_raw_folders(path)))
+
+
+def _holds_idx(folder: Path) -> bool:
+    names = (name.lower() for name in os.listdir(folder))
     plain = (name for name in names if not name.startswith("emnist"))
-    return any(stem in name for name in plain for stem in _STEMS) or bool(_raw_folders(path))
+    return any(stem in name for name in plain for stem in _STEMS)
 
 
 def read_idx_folder(folder: Path, progress: object = None) -> Contents:
     """The four files of a folder."""
-    raw = _raw_folders(folder)
+    raw = [] if _holds_idx(folder) else _raw_folders(folder)
     if len(raw) > 1:
         names = ", ".join(printable_path(one.parent) for one in raw)
         raise DataFileError(f"{printable_path(folder)}: several data sets; name one of {names}")
     folder = raw[0] if raw else folder
     known = _TORCHVISION.get(folder.parent.name) if raw else None
     classes = SOURCES[known].classes if known else None
-    return Contents(_read_part(folder, "train"), _read_part(folder, "t10k"), classes)
+    train, test = (read_idx_part(folder / part) for part in ("train", "t10k"))
+    return Contents(train, test, classes)
 
 
 def _raw_folders(folder: Path) -> list[Path]:
     """The folders with IDX files under a folder that was torchvision's ``root``."""
-    if (folder / "raw").is_dir():
-        return [folder / "raw"]
-    raw = [folder / name / "raw" for name in _TORCHVISION]
-    return [one for one in raw if one.is_dir()]
+    raw = [folder / place / "raw" for place in ("", *_TORCHVISION)]
+    return [one for one in raw if one.is_dir() and _holds_idx(one)]
 
 
-def _read_part(folder: Path, prefix: str) -> Part:
-    """The training ("train") or test ("t10k") images and labels."""
-    images_path = find(folder, f"{prefix}-images", 3)
-    labels_path = find(folder, f"{prefix}-labels", 1)
+def read_idx_part(stem: Path) -> Part:
+    """The images and labels in the files whose paths begin like this, such as with "data/train"."""
+    images_path = _find(stem.parent, f"{stem.name}-images", 3)
+    labels_path = _find(stem.parent, f"{stem.name}-labels", 1)
     return Part(printable_path(labels_path), read_idx(images_path, 3), read_idx(labels_path, 1))
 
 
-def find(folder: Path, stem: str, dimensions: int) -> Path:
+def _find(folder: Path, stem: str, dimensions: int) -> Path:
     """The path of one of the four files, in any spelling, directly in the folder first."""
     names = [f"{stem}{dash}idx{dimensions}-ubyte{end}" for dash in "-." for end in (".gz", "")]
     # a widely used archive unpacks each file into a subfolder with the same name

@@ -20,23 +20,23 @@ _HEIF_BRANDS = b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 avif avi
 def read_picture(path: str | os.PathLike[str], side: int = 256) -> np.ndarray:
     """The grey values (h, w), uint8, of a picture file, reduced to at most this side.
 
-    If the red, green or blue values show the ink far better, such as that of a pale pen, they are
-    taken instead.
-
     Transparent parts become white, or black if the visible parts are light.
 
     Raises:
         DataFileError: it is missing, damaged, too large or not a picture.
         ImportError: Pillow is not installed.
     """
-    return decode_picture(*_read(path), side)[0]
+    return decode_picture(*_contents(path), side)[0]
 
 
 def read_with_size(path: str | os.PathLike[str], pixels: int) -> tuple[np.ndarray, tuple[int, int]]:
     """What ``read_picture`` returns, but reduced to at most this number of pixels; and the width and
     height that the picture had before.
+
+    If the red, green or blue values show the ink far better, as that of a pale pen, they replace
+    the grey values.
     """
-    return decode_picture(*_read(path), pixels=pixels)
+    return decode_picture(*_contents(path), pixels=pixels, find_ink=True)
 
 
 def longer_side(size: tuple[int, int], pixels: int) -> int:
@@ -44,8 +44,8 @@ def longer_side(size: tuple[int, int], pixels: int) -> int:
     return max(1, round(math.sqrt(pixels * max(size) / max(1, min(size)))))
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[bytes, str]:
-    """The contents of a picture file, and its name for error messages."""
+def _contents(path: str | os.PathLike[str]) -> tuple[bytes, str]:
+    """The bytes of a file, and its name for error messages."""
     name = printable_path(path)
     try:
         return read_regular(path, _MAX_BYTES), name
@@ -54,7 +54,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[bytes, str]:
 
 
 def decode_picture(
-    data: bytes, name: str, side: int = 256, *, pixels: int | None = None
+    data: bytes, name: str, side: int = 256, *, pixels: int | None = None, find_ink: bool = False
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """The grey values of a picture file with these contents, and its width and height.
 
@@ -63,6 +63,7 @@ def decode_picture(
         name: error messages begin with it.
         side: the picture is reduced to at most this side,
         pixels: or, if this is given, to at most this number of pixels.
+        find_ink: take the channel that shows the ink best.
     """
     image_module, operations = _pillow("PIL.Image"), _pillow("PIL.ImageOps")
     try:
@@ -71,9 +72,11 @@ def decode_picture(
             with image_module.open(io.BytesIO(data), formats=_FORMATS) as picture:
                 size = picture.size  # which draft() changes
                 side = longer_side(size, pixels) if pixels else side
-                grey = _grey(image_module, operations, picture, side)
+                small = _small(image_module, operations, picture, side)
+                grey = _with_most_contrast(image_module, small) if find_ink else small.convert("L")
                 turned = picture.getexif().get(_ORIENTATION, 1) >= 5
-                return grey, size[::-1] if turned else size
+                values = np.asarray(grey, dtype=np.uint8)
+                return values, size[::-1] if turned else size
     except image_module.UnidentifiedImageError:
         if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
             reason = "a HEIC or AVIF picture, as phones take them: save it as JPEG first"
@@ -85,7 +88,8 @@ def decode_picture(
         raise DataFileError(f"{name}: not a readable picture: {reason}") from None
 
 
-def _grey(image_module: Any, operations: Any, picture: Any, side: int) -> np.ndarray:
+def _small(image_module: Any, operations: Any, picture: Any, side: int) -> Any:
+    """A picture in RGB, reduced to at most this side."""
     if picture.width * picture.height > _MAX_PIXELS:
         size = f"{picture.width} x {picture.height} pixels"
         raise ValueError(f"it has {size}; the limit is {_MAX_PIXELS:,}")
@@ -100,7 +104,7 @@ def _grey(image_module: Any, operations: Any, picture: Any, side: int) -> np.nda
         picture = image_module.alpha_composite(paper, picture)
     picture = picture.convert("RGB")
     picture.thumbnail((side, side), image_module.Resampling.BOX)
-    return np.asarray(_with_most_contrast(image_module, picture), dtype=np.uint8)
+    return picture
 
 
 def _with_most_contrast(image_module: Any, picture: Any) -> Any:

@@ -22,7 +22,7 @@ from ann.nn.layers import ActivationLayer
 from ann.nn.network import PIXEL_SCALE, size_of
 
 
-def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
+def web_page(network: NeuralNetwork, classes: Sequence[str] | None = None) -> str:
     """The HTML of a page on which the user draws and the network, or committee, answers.
 
     It shows the image that the network sees and the outputs of its layers, which are pictures for a
@@ -30,12 +30,14 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
 
     Args:
         network: one for square images, white on black.
-        classes: the names of its outputs; further outputs have their numbers as names.
+        classes: the names of its outputs, by default ``network.classes``; further outputs have
+            their numbers as names.
 
     Raises:
         ValueError: its images are not square, it has a single output, or an activation cannot be
             translated into JavaScript.
     """
+    classes = network.classes if classes is None else classes
     side = math.isqrt(network.input_dim)
     shape = network.input_shape
     if shape not in ((side * side,), (1, side, side)):
@@ -48,7 +50,7 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] = DIGITS) -> str:
     names = [layer["activation"] for layer in network.layer_list if "activation" in layer]
     formulas = (f"  {json.dumps(name)}: {_javascript(name)},\n" for name in dict.fromkeys(names))
     kind = f"A committee of {network.committee} networks" if network.committee > 1 else "A network"
-    drawn = "a digit" if tuple(classes) == DIGITS else "something"
+    drawn = "a digit" if set(classes) <= set(DIGITS) else "something"
     arrays = [array for pair in network.weights_and_biases() for array in pair]
     rows = [array.reshape(network.committee, -1) for array in arrays]
     parameters = np.concatenate(rows, axis=1).astype("<f4")

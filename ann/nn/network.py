@@ -129,11 +129,16 @@ class Network:
         self.loss.output.forward(self.backend, logits, out=logits)
         return self.backend.xp.mean(logits, axis=0) if self.leading else logits
 
-    def with_own_arrays(self) -> Self:
-        """A copy with shared parameters and new working arrays: for a thread or batch size."""
+    def with_own_arrays(self, backend: Backend | None = None) -> Self:
+        """A copy with shared parameters and new working arrays: for a thread or batch size.
+
+        It may compute with another backend for the same device, such as a recorder.
+        """
         other = copy.copy(self)
+        other.backend = backend or self.backend
         other.layers = tuple(copy.copy(layer) for layer in self.layers)
         for layer in other.layers:
+            layer.backend, layer.xp = other.backend, other.backend.xp
             layer.count = 0
         other.grad = None
         return other

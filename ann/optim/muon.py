@@ -77,7 +77,9 @@ class Muon(Optimizer):
     p = (1 - rate weight_decay) p - 0.2 sqrt(max(I, O)) rate d.
 
     Jordan et al. (2024), with the factor and the decay of Liu et al. (2025), so that learning rates
-    are similar to AdamW's. Parameters without weight decay, such as biases, are trained with Adam.
+    are similar to AdamW's. The weights of a convolution are one matrix with a column for each
+    filter, as in Jordan et al. Parameters without weight decay, such as biases, are trained with
+    Adam.
     """
 
     tuned = (0.028, 0.08)

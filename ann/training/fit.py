@@ -139,6 +139,8 @@ def fit(
         raise KeyboardInterrupt(f"the network has its parameters after {progress}") from None
     if state.finished:
         network.recipe = recipe.training_fields()
+        if dataset.classes != tuple(map(str, range(len(dataset.classes)))):
+            network.recipe["classes"] = list(dataset.classes)
     for callback in all_callbacks:
         callback.at_end()
     return EpochReports(state.reports)

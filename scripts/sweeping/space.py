@@ -137,6 +137,8 @@ class Space:
         chosen_apart = {"hidden_layers", "width", "distort", *fields, *RATES}
         if _suggest(trial, "distort", self._values["distort"]) == "no":
             chosen_apart |= {*DISTORTIONS}
+        if not any(str(layer).startswith("conv") for layer in hidden):
+            chosen_apart.add("channel_dropout")
         for name, values in self._values.items():
             if values is not None and name not in chosen_apart:
                 value = _suggest(trial, name, values)

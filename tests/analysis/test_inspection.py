@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import ann
 from ann.analysis import inspection
+from ann.neural_network import probabilities
 from support.networks import network_of
 
 CONV = {"type": "conv2d", "filters": 4, "kernel": 3, "activation": "relu"}
@@ -46,7 +47,7 @@ def test_calibration_of_what_is_known():
     "outputs", [np.zeros((2, 3)), -np.ones((2, 3)), np.array([[-1, 2.0, 0], [1, 1, 2]])]
 )
 def test_outputs_of_any_kind_become_probabilities(outputs):
-    rows = inspection.probabilities(outputs)
+    rows = probabilities(outputs)
     np.testing.assert_allclose(rows.sum(axis=1), 1)
     assert (rows >= 0).all() and np.isfinite(inspection.losses(outputs, np.array([0, 1]))).all()
 
@@ -54,7 +55,7 @@ def test_outputs_of_any_kind_become_probabilities(outputs):
 def test_answers_stay_the_largest_outputs(rng):
     """Where some or all are below 0, too."""
     outputs, labels = rng.normal(-1, 1, (200, 5)), rng.integers(0, 5, 200)
-    rows = inspection.probabilities(outputs)
+    rows = probabilities(outputs)
     np.testing.assert_array_equal(rows.argmax(axis=1), outputs.argmax(axis=1))
     found = inspection.calibration(outputs, outputs.argmax(axis=1))
     assert (found.accuracy == 1).all()
@@ -87,7 +88,7 @@ def test_ideal_inputs_are_taken_for_their_classes(backend, activation, committee
     before = backend.to_host(net.parameters).copy()
     ideals = inspection.ideal_inputs(net)
     assert ideals.shape == (5, 30) and ideals.min() >= 0 and ideals.max() <= 1
-    sure = inspection.probabilities(net.apply(ideals.astype(np.float32)))
+    sure = net.predict_proba(ideals.astype(np.float32))
     grey = net.apply(np.full((1, 30), 0.1, np.float32))[0]
     assert (sure.diagonal() > grey).all() and list(sure.argmax(axis=1)) == list(range(5))
     np.testing.assert_array_equal(backend.to_host(net.parameters), before)
@@ -132,6 +133,15 @@ def test_first_weights_are_pictures(first, shape, count, committee):
     size = weights[0].size
     np.testing.assert_array_equal(weights[0].ravel(), matrix[:size, 0])
     np.testing.assert_array_equal(weights[-1].ravel(), matrix[-size:, -1])
+
+
+def test_feature_maps_of_large_numbers():
+    net = ann.NeuralNetwork(
+        [{**CONV, "activation": "sigmoid"}, {"output_dim": 3, "activation": "softmax"}]
+    )
+    net.parameters[...] *= 1e6
+    (maps,) = inspection.feature_maps(net, np.full(784, 255, np.uint8))
+    assert set(np.unique(maps)) == {0, 1}
 
 
 def test_a_dense_network_has_no_feature_maps():

@@ -1,8 +1,9 @@
-"""The recorder's convolution, in parts that fit the cache, against the definition in ``Backend``."""
+"""The recorder's passes over pictures, in bands, against the definitions in ``Backend``."""
 
 import numpy as np
 import pytest
 
+import ann
 import ann.backends.bands
 from ann.backends.base import Backend
 from ann.backends.recorder import CpuRecorder
@@ -43,3 +44,30 @@ def test_convolution_is_the_definition(dtype, channels, stride, leading, shared,
     tolerance = 1e-4 if dtype == "float32" else 1e-12
     for result, expected in zip(results(CpuRecorder("")), results(Backend("cpu", np)), strict=True):
         np.testing.assert_allclose(result, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("committee", [1, 2])
+@pytest.mark.parametrize("cache", [ann.backends.bands._CACHE, 1])
+def test_passes_in_bands_compute_the_same_gradients(cache, committee, rng, monkeypatch):
+    monkeypatch.setattr(ann.backends.bands, "SHARED", 0)
+    monkeypatch.setattr(ann.backends.bands, "_CACHE", cache)
+    layers = [
+        {"type": "conv2d", "filters": 3, "kernel": 3, "activation": "relu", "padding": "same"},
+        {"type": "max_pool2d", "size": 2},
+        {"type": "conv2d", "filters": 9, "kernel": 3, "activation": "tanh"},
+        {"type": "conv2d", "filters": 4, "kernel": 3, "activation": "gelu"},
+        {"type": "average_pool2d", "size": 2},
+        {"output_dim": 3, "activation": "softmax"},
+    ]
+    layers[0]["input_shape"] = [16, 12]
+    network = ann.NeuralNetwork(layers, dtype="float64", committee=committee).network
+    x, targets = rng.random((5, 192)), np.eye(3)[[0, 1, 2, 0, 1]]
+    targets = np.broadcast_to(targets, (*network.leading, 5, 3))
+    network.compute_gradients(x, targets)
+    expected = network.gradients.copy()
+    recorder = CpuRecorder("")
+    recorded = network.with_own_arrays(recorder)
+    replay = recorder.compile(lambda: recorded.backpropagate(x, targets))
+    network.gradients[...] = np.nan
+    replay()
+    np.testing.assert_allclose(network.gradients, expected, rtol=1e-12, atol=1e-14)

@@ -245,6 +245,11 @@ def test_the_folders_of_torchvision(tmp_path, data, place):
         assert_same(found, dataclasses.replace(data, classes=names.get(place[0], data.classes)))
 
 
+def test_a_folder_with_any_other_raw_folder(tmp_path, data):
+    (tmp_path / "raw").mkdir()
+    assert_same(ann.load_dataset(write_npz(tmp_path, data).parent), data)
+
+
 def test_several_data_sets_of_torchvision(tmp_path):
     for name in ("MNIST", "FashionMNIST"):
         (tmp_path / name).mkdir()
@@ -274,6 +279,20 @@ def test_emnist_with_a_mapping(tmp_path, data):
     (tmp_path / "emnist-letters-mapping.txt").write_text("1 65 97\n3 66 98\n")
     with pytest.raises(ann.DataFileError, match=r"label \d+, which its mapping does not have"):
         ann.load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_tables_of_emnist(tmp_path, data, zipped):
+    """They have transposed images, too."""
+    parts = {
+        name: array.transpose(0, 2, 1) if array.ndim == 3 else array
+        for name, array in data.arrays().items()
+    }
+    names = ("emnist-balanced-train.csv", "emnist-balanced-test.csv")
+    write_csv(tmp_path, dataclasses.replace(data, **parts), zipped, names, header=False)
+    found = ann.load_dataset(tmp_path)
+    assert len(found.classes) == 47
+    assert_same(found, dataclasses.replace(data, classes=found.classes))
 
 
 def test_parts_of_emnist(tmp_path, data):

@@ -197,9 +197,9 @@ def test_elastic_patterns(shape, smoothness):
 
 def test_training_on_distorted_images(backend, dataset):
     """It learns, sees other images in each epoch, and the same again with the same seed."""
-    recipe = recipe_of("sigmoid", "sigmoid", "cross-entropy", "adamw", epochs=20)
+    recipe = recipe_of("sigmoid", "sigmoid", "cross-entropy", "adamw", epochs=12)
     strengths = {"rotation": 5.0, "scaling": 0.05, "shear": 3.0, "shift": 0.3, "elastic": 0.2}
-    recipe = dataclasses.replace(recipe, learning_rate=0.03, **strengths)
+    recipe = dataclasses.replace(recipe, learning_rate=0.05, **strengths)
     nets = []
     for _ in range(2):
         net = network_of(backend, 64, 12, 8, 10)

@@ -315,6 +315,16 @@ def test_bad_arguments(arguments, message):
 X, Y = np.zeros((4, 5), dtype=np.float32), np.array([0, 1, 2, 0])
 
 
+@pytest.mark.parametrize("output", ["sigmoid", "softmax"])
+def test_probabilities_are_shares_of_the_outputs(backend, output, rng):
+    net = network_of(backend, 5, 3, output=output)
+    images = rng.random((4, 5))
+    found, outputs = net.predict_proba(images), net.apply(images)
+    np.testing.assert_allclose(found, outputs / outputs.sum(axis=1, keepdims=True), rtol=1e-5)
+    net.parameters[...] = net.parameters * 0 - 1000.0  # all sigmoids are 0
+    np.testing.assert_allclose(net.predict_proba(images), 1 / 3, rtol=1e-5)
+
+
 class Stranger:
     """Like an array on a GPU, which cannot be converted implicitly."""
 

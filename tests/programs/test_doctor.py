@@ -76,7 +76,7 @@ def test_doctor_continues_where_a_download_lacks_its_library(checks, monkeypatch
 
     monkeypatch.setattr(checks, "load_dataset", load_dataset)
     out, wrong = lines(checks.check_data("mnist"))
-    assert wrong == 1 and "pip install -e '.[data]'; or use --data FOLDER" in out
+    assert wrong == 1 and "pip install -e '.[data]'; or use --data PATH" in out
 
 
 def test_doctor_compares_installed_versions_with_the_declared_ones(checks, monkeypatch):

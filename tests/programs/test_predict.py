@@ -13,7 +13,7 @@ import pytest
 
 import ann
 from ann.data.handwriting import prepare
-from ann.data.picture_file import read_picture
+from ann.data.picture_file import read_picture, read_with_size
 from ann.training.named_recipes import RECIPES
 from support import optional
 from support.drawings import HARD_KINDS, KINDS, picture
@@ -63,7 +63,7 @@ def test_200_pictures_with_other_things_on_them_or_poor_ink(tmp_path):
     for number in range(200):
         digit, kind = number % 10, HARD_KINDS[number // 10 % 10]
         data = picture(digit, kind, np.random.default_rng([7, number]))
-        prepared = prepare(read_picture(written(tmp_path / "x", data)))
+        prepared = prepare(read_with_size(written(tmp_path / "x", data), 256 * 256)[0])
         right[kind] += not prepared.problem and int(net.predict(prepared.image[None])[0]) == digit
     assert sum(right.values()) >= 186 and min(right[kind] for kind in HARD_KINDS) >= 15
 
@@ -235,7 +235,8 @@ def test_pale_colours_are_ink(tmp_path):
     """Light yellow is nearly white in grey values."""
     ink = ring() < 128
     colours = np.where(ink[..., None], (255, 255, 170), (255, 255, 255)).astype(np.uint8)
-    found = prepare(read_picture(written(tmp_path / "x", encoded(Image.fromarray(colours), "PNG"))))
+    path = written(tmp_path / "x", encoded(Image.fromarray(colours), "PNG"))
+    found = prepare(read_with_size(path, 256 * 256)[0])
     assert not found.problem
     assert np.abs(found.image.astype(float) - prepare(ring()).image).mean() < 6
 
@@ -474,3 +475,10 @@ def test_networks_for_other_images(tmp_path):
     )
     _, error = run("predict", "--model", "x", "y.png", cwd=tmp_path, code=1)
     assert "x: this model does not classify square images" in error
+
+
+def test_without_a_network_the_recipe_for_pictures_is_named(tmp_path):
+    (tmp_path / "x.png").write_bytes(picture(3, "dark on light", np.random.default_rng(0)))
+    _, error = run("predict", "x.png", cwd=tmp_path, code=1)
+    assert error.startswith("error: mnist_ann.pickle: no such model file; ")
+    assert "scripts/train.py --recipe conv-quick" in error

@@ -120,6 +120,13 @@ def test_a_single_list_is_no_choice():
     assert recipe.hidden == ("conv8x3", "pool2", 16) and "hidden" not in trial.offered
 
 
+@pytest.mark.parametrize(("hidden", "share"), [("conv8x3,pool2,16", 0.2), ("pool2,16", 0.0)])
+def test_dropout_of_channels_is_for_convolutions(hidden, share):
+    """One sweep may try networks with and without them."""
+    recipe = space("--hidden", hidden, "--channel-dropout", "0.2").recipe(Trial())
+    assert recipe.channel_dropout == share
+
+
 @pytest.mark.parametrize("flag", [("--width", "16"), ("--hidden-layers", "2")])
 def test_a_list_replaces_numbers_and_widths(flag):
     with pytest.raises(ValueError, match=f"hidden: it replaces {flag[0]}; use one of the two"):

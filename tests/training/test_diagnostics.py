@@ -153,7 +153,7 @@ def test_inputs_that_are_not_scaled(backend, rng):
     labels = rng.integers(0, 10, 20)
     net.train_batch(pixels, labels, 0.1)
     net.train_batch(pixels / 255, labels, 0.1)
-    with pytest.warns(ann.TrainingWarning, match="X: inputs reach 255 .* divide pixels by 255$"):
+    with pytest.warns(ann.TrainingWarning, match="X: inputs reach 255 .* divide pixels by 255"):
         net.train_batch(pixels.astype(np.float32), labels, 1e-3)
     net.train_batch(pixels.astype(np.float32), labels, 1e-3)  # said once
     other = network_of(backend, 64, 12, 10)

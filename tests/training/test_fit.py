@@ -458,12 +458,15 @@ def test_a_weight_counts_like_so_many_images(backend, dataset):
         train_images=dataset.train_images.repeat(times, axis=0),
         train_labels=dataset.train_labels.repeat(times),
     )
-    one, _ = trained(
+    one, reports = trained(
         backend, repeated, dataclasses.replace(whole, batch_size=len(repeated.train_labels))
     )
-    other, _ = trained(backend, dataset, dataclasses.replace(whole, batch_size=500), weights=times)
+    other, others = trained(
+        backend, dataset, dataclasses.replace(whole, batch_size=500), weights=times
+    )
     plain, _ = trained(backend, dataset, dataclasses.replace(whole, batch_size=500))
     close(other, one, 1e-4)
+    assert others[-1].loss == pytest.approx(reports[-1].loss, rel=1e-4)
     with pytest.raises(AssertionError):
         close(plain, one, 1e-2)
 
