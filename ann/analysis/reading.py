@@ -29,7 +29,7 @@ from ann.nn.layer_list import input_shape
 _PIXELS = 110_000  # pictures are reduced to this number of them
 # A sure answer has at least this output and leads the next one by this much, as on the web page
 _SURE, _LEAD = 0.5, 0.3
-_SUREST = 0.95  # the lead that suffices for a digit of any width
+_SUREST, _SURE_ENOUGH = 0.97, 0.7  # leads, relative and absolute, that suffice for wide digits
 _WIDE, _WIDEST = (
     0.75,
     1.5,
@@ -207,10 +207,12 @@ def _doubt_of_answers(line: Sequence[Digit]) -> str:
             return "because it resembles no known class"
         if lead < _LEAD:
             return "because two answers are close"
-        # Wide digits must be surer, unless their neighbours are as wide
+        # Wide digits must be surer, unless their neighbours are as wide. Label smoothing keeps
+        # outputs far from 1, so for the widest, the ratio of two outputs counts
         wide = digit.box.width / digit.box.height
         needed = min(_LEAD + 3.0 * (wide - _WIDE), _SUREST)
-        if digit.box.width > _NEIGHBOURS * typical and (wide > _WIDEST or lead < needed):
+        is_sure = lead >= min(needed, _SURE_ENOUGH) and lead >= needed * digit.confidence
+        if digit.box.width > _NEIGHBOURS * typical and (wide > _WIDEST or not is_sure):
             return "because it is wide: two digits may touch"
     return ""
 

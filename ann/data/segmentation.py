@@ -18,6 +18,7 @@ _TALL = 0.55  # a part as tall as this fraction of the tallest may be a digit by
 _NEAR = 0.12  # the gap between the parts of a digit, in heights of the tallest part
 _TOUCHING = 0.08  # the gap between pieces of a digit that are as tall as digits, in the same unit
 _STROKE = 0.12  # or the width of a stroke, up to this
+_SAME = 0.5  # a digit and its base overlap by this fraction of the narrower one's width
 _LINE = 0.4  # digits of a line overlap their neighbours by this fraction of their height
 
 
@@ -87,7 +88,14 @@ def group_digits(parts: Sequence[Part], labels: np.ndarray) -> list[list[Part]]:
             near[0].append(part)
         else:
             digits.append([part])
-    return [digit for digit in digits if not _is_dash(box_around(digit), height)]
+    whole = [digit for digit in digits if not _is_dash(box_around(digit), height)]
+    for dash in digits:
+        if _is_dash(box_around(dash), height):
+            for digit in whole:
+                if _completes(dash, digit, height):
+                    digit.extend(dash)
+                    break
+    return whole
 
 
 def _belongs(
@@ -112,6 +120,16 @@ def _belongs(
 def _is_dash(box: Rectangle, height: int) -> bool:
     """Whether a box is that of a flat line, not of a digit; ``height`` is the tallest part's."""
     return box.width > 2.5 * box.height and box.height < 0.4 * height
+
+
+def _completes(dash: Sequence[Part], digit: Sequence[Part], height: int) -> bool:
+    """Whether a flat line is the base of a digit, and not a line under it: the digit would be too
+    low without it.
+    """
+    line, box = box_around(dash), box_around(digit)
+    across = _overlap(line.left, line.right, box.left, box.right)
+    is_above = across > _SAME * min(line.width, box.width) and box.top < line.top
+    return is_above and line.bottom - box.top <= 1.05 * height
 
 
 def _distance(part: Part, digit: Sequence[Part], labels: np.ndarray) -> float:
