@@ -30,10 +30,9 @@ _PIXELS = 110_000  # pictures are reduced to this number of them
 # A sure answer has at least this output and leads the next one by this much, as on the web page
 _SURE, _LEAD = 0.5, 0.3
 _SUREST, _SURE_ENOUGH = 0.97, 0.7  # leads, relative and absolute, that suffice for wide digits
-_WIDE, _WIDEST = (
-    0.75,
-    1.5,
-)  # width / height: few digits are wider than the first, none than the second
+# Widths divided by heights: few digits are wider than the first, none than the second
+_WIDE, _WIDEST = 0.75, 1.5
+_MOST_PARTS = 300  # with more, a picture is noise
 _MARGIN = 6  # pixels around a digit that belong to its blurred edge
 _NEIGHBOURS = 1.25  # wide compared with the digits of the same line
 _BROAD = 1.2  # the width of a digit, in heights of the digits of its line, is less than this
@@ -136,7 +135,7 @@ def read_digits(
     page = find_page(grey)
     scale = size[0] / page.labels.shape[1]
     parts = parts_of_digits(without_frames(page.labels, page.parts))
-    digits = group_digits(parts, page.labels)
+    digits = group_digits(parts, page.labels) if len(parts) <= _MOST_PARTS else []
     if len(digits) > 1:
         lines, strength = order_lines(digits), even_strength(page.ink)
         images = [_image_of(digit, page.labels, strength, side) for line in lines for digit in line]
