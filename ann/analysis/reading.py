@@ -29,10 +29,12 @@ from ann.nn.layer_list import input_shape
 _PIXELS = 110_000  # pictures are reduced to about this number
 # A sure answer has at least this output, and this lead over the next one, as on the web page
 _MIN_OUTPUT, _MIN_LEAD = 0.5, 0.3
-_WIDE_LEAD = 0.95  # the lead that is enough even for a wide digit
+# The lead that is enough even for a wide digit: as a fraction of its output, and as a difference
+_WIDE_RATIO, _WIDE_LEAD = 0.97, 0.7
 # Width / height: few digits are wider than the first, and none are wider than the second
 _WIDE, _TOO_WIDE = 0.75, 1.5
 _TYPICAL = 1.25  # a digit up to this wide, compared with the median of its line, is not wide
+_MAX_PARTS = 300  # a picture with more is noise
 _MARGIN = 6  # pixels around a digit that belong to its blurred edge
 # Limits for the digits of a line, in multiples of their median height
 _MAX_WIDTH = 1.2
@@ -135,7 +137,7 @@ def read_digits(
     page = find_page(grey)
     scale = size[0] / page.labels.shape[1]
     parts = parts_of_digits(without_frames(page.labels, page.parts))
-    digits = group_digits(parts, page.labels)
+    digits = group_digits(parts, page.labels) if len(parts) <= _MAX_PARTS else []
     if len(digits) > 1:
         lines, strength = order_lines(digits), even_strength(page.ink)
         images = [_image_of(digit, page.labels, strength, side) for line in lines for digit in line]
@@ -206,10 +208,12 @@ def _doubt_of_answers(line: Sequence[Digit]) -> str:
             return "because it resembles no known class"
         if lead < _MIN_LEAD:
             return "because two answers are close"
-        # A wide digit may be two that touch, so it needs a greater lead, unless all are as wide
+        # A wide digit may be two that touch, so it needs a greater lead, unless all are as wide.
+        # With label smoothing, outputs are far from 1; so the lead may be a fraction of the output
         wide = digit.box.width / digit.box.height
-        needed = min(_MIN_LEAD + 3.0 * (wide - _WIDE), _WIDE_LEAD)
-        if digit.box.width > _TYPICAL * typical and (wide > _TOO_WIDE or lead < needed):
+        needed = min(_MIN_LEAD + 3.0 * (wide - _WIDE), _WIDE_RATIO)
+        is_sure = lead >= min(needed, _WIDE_LEAD) and lead >= needed * digit.confidence
+        if digit.box.width > _TYPICAL * typical and (wide > _TOO_WIDE or not is_sure):
             return "because it is wide: two digits may touch"
     return ""
 

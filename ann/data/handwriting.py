@@ -101,7 +101,7 @@ def prepare_digit(page: Page, side: int) -> Prepared:
     digit = parts_of_digit(labels, without_frames(labels, parts))
     mask = np.isin(labels, [part.label for part in digit])
     inner = sum(part.ink for part in parts if not part.touches_edge)
-    if sum(part.ink for part in digit) <= 0.2 * inner or not 1 <= len(digit) <= _MAX_PARTS:
+    if sum(part.ink for part in digit) <= 0.2 * inner or not digit:
         return failed("there are only specks or lines on it")
     if max(edge.mean() for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1])) > _MAX_EDGE:
         return failed("something other than a digit covers its edge: crop that")
@@ -134,6 +134,7 @@ def parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
     The main part is the one with most ink that does not touch an edge, if there is one: shadows,
     edges of the paper and parts of other digits touch an edge. Parts near the main part belong to
     the digit, and so do large parts anywhere. A line under the digit does not.
+    The list is empty if there is no digit.
     """
     parts = [part for part in parts if part.area >= 4]
     if not parts:
@@ -151,6 +152,8 @@ def parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
 
     while near := [part for part in others if is_piece(part)]:
         digit += near
+        if len(digit) > _MAX_PARTS:
+            return []
         others = [part for part in others if part not in near]
         box = _around([part.box for part in digit])
     digit += [
@@ -158,6 +161,8 @@ def parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
         for part in others
         if part.area >= 0.08 * main.area and (main.touches_edge or not part.touches_edge)
     ]
+    if len(digit) > _MAX_PARTS:
+        return []
     return [part for part in digit if not _is_underline(part, digit, width)]
 
 

@@ -15,6 +15,7 @@ from ann.errors import require
 _MIN_CONTRAST = 12.0  # grey values: a smaller difference from the paper is not ink
 _STRONG, _WEAK = 0.45, 0.2  # strong pixels are ink; weak ones are ink if connected to strong ones
 _TOUCHING = 0.3  # a region that touches more than this fraction of an edge is not ink
+_MIN_FRAME = 8  # pixels: a smaller part cannot surround a digit, which has at least 6
 _SOLID = 0.13  # a sheet is at least this thick: half its thickness, as a fraction of its length
 
 
@@ -255,19 +256,23 @@ def find_parts(mask: np.ndarray, ink: Ink) -> tuple[np.ndarray, list[Part]]:
 
 def without_frames(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
     """The parts without frames: boxes or rings that surround another large part."""
-    return [
-        part
-        for part in parts
-        if not any(_surrounds(labels, part, other) for other in parts if other is not part)
-    ]
+    boxes = np.array([[(side.start, side.stop) for side in part.box] for part in parts])
+    boxes = boxes.reshape(-1, 2, 2)  # part, axis, start and stop
+    lengths = np.ptp(boxes, axis=2).max(axis=1, initial=0)
+
+    def is_frame(index: int) -> bool:
+        if lengths[index] < _MIN_FRAME:
+            return False
+        inner = (boxes[index, :, 0] < boxes[..., 0]) & (boxes[..., 1] < boxes[index, :, 1])
+        inner = inner.all(axis=1) & (lengths >= 0.3 * lengths[index])
+        return any(
+            _surrounds(labels, parts[index], parts[int(other)]) for other in np.flatnonzero(inner)
+        )
+
+    return [part for index, part in enumerate(parts) if not is_frame(index)]
 
 
 def _surrounds(labels: np.ndarray, part: Part, other: Part) -> bool:
-    pairs = list(zip(part.box, other.box, strict=True))
-    if other.length < 0.3 * part.length or not all(
-        outer.start < inner.start and inner.stop < outer.stop for outer, inner in pairs
-    ):
-        return False
     ndimage = scipy_ndimage()
     cut = labels[part.box]
     ring = ndimage.binary_dilation(np.pad(cut == part.label, 2), iterations=2)  # closes small gaps

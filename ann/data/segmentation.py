@@ -20,6 +20,7 @@ _TALL = 0.55  # a part of at least this fraction of the tallest part's height ma
 _NEAR = 0.12  # between a small part and the others
 _TOUCHING = 0.08  # between parts as tall as digits; or the width of a stroke,
 _STROKE = 0.12  # up to this
+_BASE = 0.5  # a digit and its separate base overlap horizontally by this fraction of one of them
 _LINE = 0.4  # neighbours in a line overlap vertically by at least this fraction of the shorter one
 
 
@@ -89,7 +90,14 @@ def group_digits(parts: Sequence[Part], labels: np.ndarray) -> list[list[Part]]:
             near[0].append(part)
         else:
             digits.append([part])
-    return [digit for digit in digits if not _is_dash(box_around(digit), height)]
+    whole = [digit for digit in digits if not _is_dash(box_around(digit), height)]
+    for dash in digits:
+        if _is_dash(box_around(dash), height):
+            for digit in whole:
+                if _completes(dash, digit, height):
+                    digit.extend(dash)
+                    break
+    return whole
 
 
 def _belongs(
@@ -115,6 +123,17 @@ def _belongs(
 def _is_dash(box: Rectangle, height: int) -> bool:
     """Whether a box is that of a flat line, not of a digit; ``height`` is the tallest part's."""
     return box.width > 2.5 * box.height and box.height < 0.4 * height
+
+
+def _completes(dash: Sequence[Part], digit: Sequence[Part], height: int) -> bool:
+    """Whether a flat line is the base of a digit, such as a 2, and not an underline.
+
+    With its base, a digit is hardly taller than the tallest part of the picture.
+    """
+    line, box = box_around(dash), box_around(digit)
+    across = _overlap(line.left, line.right, box.left, box.right)
+    is_above = across > _BASE * min(line.width, box.width) and box.top < line.top
+    return is_above and line.bottom - box.top <= 1.05 * height
 
 
 def _distance(part: Part, digit: Sequence[Part], labels: np.ndarray) -> float:

@@ -52,7 +52,7 @@ def drawn_lines(lines, height, pen, gaps, random):
         left, lowest = random.uniform(0.2, 1.0) * height, 0
         for digit in line:
             size = height * random.uniform(0.85, 1.15)
-            one, box = drawn(int(digit), (side, side), size, pen, random)
+            one, box = drawn(int(digit), (side, side), size, pen, 0, random)
             one = one.crop(box)
             y = top + random.uniform(-0.06, 0.06) * height + slope * left + height - one.height
             place = Image.new("L", extent, 0)

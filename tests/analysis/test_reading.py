@@ -1,0 +1,104 @@
+"""Reading numbers: lines of digits on all kinds of paper, their order and boxes, and doubts."""
+
+import dataclasses
+import difflib
+import io
+
+import numpy as np
+import pytest
+
+import ann
+from ann.training.named_recipes import RECIPES
+from support import optional
+from support.drawings import KINDS, picture
+from support.rows import random_lines, row_picture
+
+Image = optional("PIL.Image")
+optional("scipy")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def network():
+    recipe = dataclasses.replace(RECIPES["quick"].recipe, hidden=(256, 128), epochs=3)
+    net = ann.NeuralNetwork(recipe.layer_list(784, 10), recipe.loss)
+    ann.fit(net, ann.load_dataset("mnist"), recipe)
+    return net
+
+
+def values(data):
+    """The grey values of a picture file."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("L"))
+
+
+def test_rows_of_digits_on_all_kinds_of_paper(network):
+    right = total = 0
+    for number in range(40):
+        random = np.random.default_rng([31, number])
+        lines = random_lines(random)
+        text = "\n".join(lines)
+        found = ann.read_digits(values(row_picture(lines, KINDS[number % 10], random)), network)
+        same = difflib.SequenceMatcher(None, text, found.text, autojunk=False)
+        right += sum(block.size for block in same.get_matching_blocks()) - text.count("\n")
+        total += sum(map(len, lines))
+    assert right >= 0.95 * total
+
+
+def test_digits_that_touch_are_seldom_misread(network):
+    """Four in five are "not sure" or right, although they overlap by up to a fifth."""
+    wrong = 0
+    for number in range(40):
+        random = np.random.default_rng([32, number])
+        text = "".join(map(str, random.integers(0, 10, size=3)))
+        data = row_picture([text], KINDS[number % 10], random, gaps=(-0.2, 0.0))
+        found = ann.read_digits(values(data), network)
+        wrong += not found.unsure and found.text != text
+    assert wrong <= 8
+
+
+def test_single_digits_stay_single(network):
+    several = 0
+    for number in range(100):
+        data = picture(number % 10, KINDS[number // 10], np.random.default_rng([33, number]))
+        several += len(ann.read_digits(values(data), network).digits) > 1
+    assert several <= 1
+
+
+def test_boxes_are_in_pixels_of_the_picture(network, tmp_path):
+    """Also if it is large, and if the camera was held on its side."""
+    grey = np.full((600, 2000), 255, dtype=np.uint8)
+    grey[200:400, 300:330] = grey[220:420, 700:730] = 0
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(grey)).save(tmp_path / "x.png", exif=exif)
+    for picture_or_path in (grey, tmp_path / "x.png"):
+        found = ann.read_digits(picture_or_path, network)
+        assert found.text == "11" and found.size == (2000, 600)
+        for digit, (left, top) in zip(found.digits, ((300, 200), (700, 220)), strict=True):
+            box = digit.box
+            expected = (left, top, left + 30, top + 200)
+            assert np.allclose((box.left, box.top, box.right, box.bottom), expected, atol=8)
+
+
+def test_what_is_no_digit(network):
+    found = ann.read_digits(np.full((60, 80), 200, dtype=np.uint8), network)
+    assert (found.text, found.digits, found.least_certain) == ("", (), None)
+    assert found.unsure == "it is blank: nothing differs from the paper"
+    with pytest.raises(ann.DataFileError, match="No such file"):
+        ann.read_digits("absent.png", network)
+    other = ann.NeuralNetwork([{"input_dim": 15, "output_dim": 10, "activation": "sigmoid"}])
+    with pytest.raises(ValueError, match="classifies square images"):
+        ann.read_digits("absent.png", other)
+
+
+def test_other_sides_and_classes():
+    """The labels are names, and the image has the network's side."""
+    layers = [{"input_dim": 400, "output_dim": 3, "activation": "sigmoid"}]
+    parameters = np.zeros(1203, dtype=np.float32)
+    parameters[-3:] = -9, 9, -9
+    net = ann.NeuralNetwork(layers, parameters=parameters)
+    data = row_picture(["12"], "dark on light", np.random.default_rng(0))
+    found = ann.read_digits(values(data), net, ["left", "right", "up"])
+    assert found.text == "right right" and not found.unsure
+    assert all(digit.image.shape == (20, 20) for digit in found.digits)
