@@ -1,6 +1,6 @@
-"""The network as a scikit-learn classifier and regressor, for its pipelines, grid searches and
-cross-validation, also on a GPU. They need the extra ``sklearn``, so they must be imported
-explicitly: ``import ann.estimator``.
+"""A classifier and a regressor with scikit-learn's interface, for its pipelines, grid searches and
+cross-validation, also on a GPU. They need the extra ``sklearn``, so import them explicitly:
+``import ann.estimator``.
 """
 
 import copy
@@ -37,17 +37,18 @@ except ModuleNotFoundError:
     raise ImportError("ann.estimator needs scikit-learn: pip install -e '.[sklearn]'") from None
 
 
-# Fields of ``Recipe`` that inputs other than images do not have, or that are other parameters here
+# Fields of ``Recipe`` that are only for images, or that have other names here
 _LEFT_OUT = {
     *("hidden", "loss", "output_activation", "validation", "early_stopping"),
     *(field.name for field in fields(DistortionStrengths)),
 }
 _RECIPE = {field.name: field.default for field in fields(Recipe) if field.name not in _LEFT_OUT}
 _RECIPE |= {"activation": "relu", "batch_size": 50, "epochs": 100}
-# Few samples mean few steps, in which the default weight decay would do next to nothing. With this
-# product of the learning rate, the steps and weight decay, weights shrink to about a third, as the
-# linear schedule halves the mean learning rate. But no weight can grow beyond 1 / weight decay, as
-# steps are about as long as the learning rate. Tuned on small data sets of scikit-learn.
+# With few samples there are few steps, in which the default weight decay would have hardly any
+# effect. If learning rate x steps x weight decay is 2, weights shrink to exp(-1), about a third, as
+# the linear schedule halves the mean learning rate. The decay needs a limit, because steps are about
+# as long as the learning rate, so no weight can grow beyond 1 / weight decay. Both numbers were
+# tuned on scikit-learn's small data sets.
 _SHRINKING, _MOST_DECAY = 2.0, 1.0
 _OWN = {
     "early_stopping": False,
@@ -70,7 +71,7 @@ _OUR_NAMES = {
 
 
 def _constructor(*left_out: str) -> Any:
-    """An ``__init__`` with all parameters except for these. scikit-learn reads its signature."""
+    """An ``__init__`` with all parameters except these. scikit-learn reads its signature."""
     own = {name: value for name, value in (_RECIPE | _OWN).items() if name not in left_out}
     first = [
         Parameter("self", Parameter.POSITIONAL_OR_KEYWORD),
@@ -90,7 +91,7 @@ def _constructor(*left_out: str) -> Any:
 
 
 class _Perceptron(BaseEstimator):  # type: ignore[misc]
-    """What the classifier and the regressor share. They define the targets of the network."""
+    """The code that the classifier and the regressor share. Subclasses define the targets."""
 
     _loss: str
 
@@ -105,13 +106,13 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a new network or, with ``warm_start``, the network of the last call.
 
-        If training fails, the estimator does not change. Ctrl-C ends training with a warning, and
-        the network remains as it is then.
+        If training fails, the estimator does not change. Ctrl-C ends training with a warning and
+        keeps the network as it is at that moment.
 
         Args:
             X: (N, I) numbers, dense or sparse.
             y: the targets; see the class.
-            sample_weight: (N,) weights of the samples; None or one number: all have the same.
+            sample_weight: (N,) weights of the samples; None or one number: equal weights.
 
         Raises:
             ValueError: an argument, or a parameter of the estimator, is wrong.
@@ -128,7 +129,7 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         again = check_flag("warm_start", self.warm_start) and hasattr(self, "network_")
         X, targets, weights, seed = self._checked(X, y, sample_weight, again, known=again)
         if again and targets.ndim == 1 and len(np.unique(targets)) < self._output_dim():
-            raise ValueError(f"y: warm_start needs samples of all classes, {self.classes_}")
+            raise ValueError(f"y: with warm_start, it must have all classes, {self.classes_}")
         rows, held_out = self._split(targets, seed)
         recipe = self._recipe(len(rows))
         network = self._network(X, recipe, seed, again)
@@ -271,23 +272,23 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
 
 
 class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
-    """A multilayer perceptron with scikit-learn's interface.
+    """A multilayer perceptron with scikit-learn's interface, for classification.
 
-    Outputs are probabilities: a softmax for exclusive classes, and sigmoids if a sample may have
-    several labels. y holds labels (N,) of any type, or rows (N, C) of 0 and 1 if a sample may have
-    several. Inputs are floats and are not changed; scale them so that most lie between -1 and 1
-    (with ``sklearn.preprocessing.StandardScaler``, or ``X / 255`` for pixels).
+    y holds labels (N,) of any type; the outputs are then a softmax. If a sample may have several
+    labels, y holds rows (N, C) of 0 and 1, and the outputs are sigmoids. Inputs are used as they
+    are: scale them so that most lie between -1 and 1, with
+    ``sklearn.preprocessing.StandardScaler``, or with ``X / 255`` for pixels.
 
     Args:
-        hidden_layer_sizes: the hidden layers, the only positional argument: a width, or several.
-            If samples are the pixels of square pictures, layers such as "conv16x5" and "pool2" may
-            come before them.
-        batch_size: the most samples in a step; fewer if X has fewer.
-        early_stopping: whether to use a share of the samples as validation samples. They are not
-            trained on; the network of the epoch with the best score on them is kept, the last one
-            of equally good epochs.
-        validation_fraction: this share. All classes have the same share, unless a sample may have
-            several labels.
+        hidden_layer_sizes: the widths of the hidden layers, or one width. This is the only
+            positional argument. If samples are the pixels of square pictures, layers such as
+            "conv16x5" and "pool2" may come before them.
+        batch_size: the number of samples in a step, or all samples if X has fewer.
+        early_stopping: whether to set some of the samples aside for validation, and to keep the
+            network of the epoch with the best validation score, the last one of equally good
+            epochs.
+        validation_fraction: the fraction of validation samples. It is the same in all classes,
+            unless a sample may have several labels.
         n_iter_no_change: training ends after this many epochs in which the validation score (with
             ``early_stopping``) or the training loss has not improved by more than ``tol``;
             ``math.inf``: never.
@@ -296,20 +297,20 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
         device: "cpu", "gpu" or "auto", as in ``NeuralNetwork``.
         dtype: "float32" or "float64", which takes more than twice as long; None: float32 if X is
             float32, otherwise float64, as elsewhere in scikit-learn.
-        random_state: an int, a ``numpy.random.RandomState``, or None for a new network each time.
-        parameters: the above, and the other fields of ``Recipe`` except for the loss, the output
-            activation, the number of validation images and distortions. Defaults are a
-            ``Recipe``'s, except for one hidden layer of 100, 100 epochs, batches of 50 samples, the
-            activation "relu", and more weight decay (AdamW and Muon) if there are few steps.
+        random_state: an int, a ``numpy.random.RandomState``, or None for a random seed each time.
+        parameters: the above, and the other fields of ``Recipe``, except the loss, the output
+            activation, the number of validation images and distortions. The defaults are those of
+            ``Recipe``, except one hidden layer of 100, 100 epochs, batches of 50 samples, and the
+            activation "relu". With few steps, the default weight decay of AdamW and Muon is higher.
 
     Attributes:
-        classes_: (C,) the labels, sorted; probabilities have this order.
+        classes_: (C,) the labels, sorted. The columns of probabilities are in this order.
         coefs_, intercepts_: copies of the weights (I, O) and biases (O,) of each layer. In a
             committee of K networks, they have one more axis, the first.
         n_features_in_: I.
         n_iter_: the number of epochs.
         loss_curve_: the mean loss of each epoch.
-        loss_: the last of them.
+        loss_: the mean loss of the last epoch.
         validation_scores_: with ``early_stopping``, the score after each epoch, otherwise None.
         best_validation_score_: the best of them, or None.
         network_: the trained ``NeuralNetwork``, which can be saved.
@@ -326,7 +327,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
             X: as for ``fit``.
             y: as for ``fit``.
             sample_weight: as for ``fit``.
-            classes: all labels that y has in any call. Only the first call needs them.
+            classes: all labels that y will have in any call. Only the first call needs them.
 
         Raises:
             ValueError, DeviceError, DivergenceError: as for ``fit``.
@@ -336,11 +337,11 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
             classes = np.unique(classes)
             if not np.array_equal(classes, getattr(self, "classes_", classes)):
                 raise ValueError(
-                    f"classes: they were {self.classes_} before, and are {classes} now"
+                    f"classes: expected those of the first call, {self.classes_}, got {classes}"
                 )
             fitted.classes_ = classes
         elif not hasattr(self, "classes_"):
-            raise ValueError("classes: the first call to partial_fit needs all labels")
+            raise ValueError("classes: pass all labels to the first call of partial_fit")
         fitted._partial_fit(X, y, sample_weight)
         self.__dict__ = fitted.__dict__
         return self
@@ -375,7 +376,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
         if not known:
             self.classes_ = np.unique(labels)
         if len(others := np.setdiff1d(labels, self.classes_)):
-            raise ValueError(f"y: the classes were {self.classes_} before, and {others} is new")
+            raise ValueError(f"y: expected only the classes {self.classes_}, got {others}")
         return np.asarray(np.searchsorted(self.classes_, labels))
 
     def _output_dim(self) -> int:
@@ -396,11 +397,11 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
 
 
 class MLPRegressor(RegressorMixin, _Perceptron):  # type: ignore[misc]
-    """A multilayer perceptron that predicts numbers, with scikit-learn's interface.
+    """A multilayer perceptron with scikit-learn's interface, for regression.
 
-    The loss is quadratic, and the output layer linear. y holds one target (N,) or several (N, T).
-    Scale inputs as for ``MLPClassifier``. Targets of any size will do: the network is trained on
-    standardised targets, and its last layer is rescaled afterwards.
+    y holds one target for each sample (N,), or several (N, T). The loss is quadratic, and the
+    output layer is linear. Scale inputs as for ``MLPClassifier``. Targets need no scaling: training
+    uses standardised targets, and rescales the last layer afterwards.
 
     Args:
         parameters: those of ``MLPClassifier``, without ``label_smoothing``.
@@ -408,7 +409,7 @@ class MLPRegressor(RegressorMixin, _Perceptron):  # type: ignore[misc]
     Attributes:
         loss_curve_: the mean loss of each epoch, for standardised targets. ``tol`` refers to it.
         validation_scores_: with ``early_stopping``, R^2 after each epoch, otherwise None.
-        others: as in ``MLPClassifier``; there is no ``classes_``.
+        others: as in ``MLPClassifier``, without ``classes_``.
     """
 
     __init__ = _constructor("label_smoothing")
@@ -417,7 +418,8 @@ class MLPRegressor(RegressorMixin, _Perceptron):  # type: ignore[misc]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch on these samples, with a constant learning rate.
 
-        The first call standardises the targets for all calls. Arguments and errors: see ``fit``.
+        The first call determines how the targets of all calls are standardised. Arguments and
+        errors are those of ``fit``.
         """
         fitted = copy.copy(self)
         fitted._partial_fit(X, y, sample_weight)
@@ -469,12 +471,12 @@ class MLPRegressor(RegressorMixin, _Perceptron):  # type: ignore[misc]
 
 
 class _Watch(Callback):
-    """Records losses and scores, prints them, stops training, and keeps the best network.
+    """Records and prints losses and scores, stops training, and keeps the best network.
 
     Attributes:
-        score: scores the network on validation samples; None: the training loss decides.
-        losses, scores: of each epoch.
-        best: the best score, or the smallest loss with a minus sign.
+        score: computes the score on validation samples; None: the training loss decides.
+        losses, scores: a number for each epoch.
+        best: the best score, or minus the smallest loss.
     """
 
     def __init__(self, network: NeuralNetwork, patience: Any, tol: Any, verbose: bool) -> None:
@@ -516,7 +518,7 @@ class _Watch(Callback):
 
 @contextmanager
 def _our_names() -> Iterator[None]:
-    """In errors, give arguments the names that they have here."""
+    """Replace the names of arguments in error messages by those of the estimators."""
     try:
         yield
     except ValueError as error:
@@ -525,7 +527,7 @@ def _our_names() -> Iterator[None]:
 
 
 def _rescale(network: NeuralNetwork, factors: np.ndarray, shifts: np.ndarray) -> None:
-    """Multiply the outputs of a linear last layer by factors (O,), and add shifts (O,)."""
+    """Make a linear last layer multiply its outputs by factors (O,), and add shifts (O,)."""
     last: Any = network.network.layers[-1]
     factors, shifts = (
         network.backend.from_host(row.astype(network.dtype_name)) for row in (factors, shifts)
@@ -535,9 +537,10 @@ def _rescale(network: NeuralNetwork, factors: np.ndarray, shifts: np.ndarray) ->
 
 
 def _array(X: Any) -> Any:
-    """A tensor of another library as an array of the same dtype; everything else unchanged.
+    """A tensor of another library as an array of the same dtype; other values unchanged.
 
-    scikit-learn would convert it to float64. From a DataFrame it needs the names of the columns.
+    scikit-learn would convert a tensor to float64. A DataFrame stays one, because scikit-learn
+    needs the names of its columns.
     """
     is_tensor = hasattr(X, "__array__") and not isinstance(X, np.ndarray)
     return host_array("X", X) if is_tensor and not hasattr(X, "columns") else X

@@ -52,7 +52,7 @@ from ann.validation import (
 _UNSCALED, _STANDARD = 16.0, 1.0
 SELF_TEST_IMAGES = 16  # stored in a model file, at most
 CHUNK = 1000  # images in a forward pass, at most, to limit memory
-_MANY = 1000  # images; for more, recording a forward pass with convolution saves time
+_MANY = 1000  # images from which on recording a forward pass with convolution saves time
 _TINY = 1e-38  # smaller probabilities are raised to this before they are divided by their sum
 _NUMBERS = 2**22  # outputs of a layer in a forward pass, at most, unless one image has more
 
@@ -98,10 +98,11 @@ class NeuralNetwork(SetOnce):
         network: the mathematics: layers, loss and gradients.
         parameters: (..., P) device vector: first all weights (I, O), layer by layer, then all
             biases (O,).
-        input_shape: of an image: (I,), or (channels, height, width) for a first layer for pictures.
+        input_shape: the shape of an image: (I,), or (channels, height, width) if the first layer is
+            one for pictures.
         input_dim, output_dim: the numbers of inputs and outputs.
-        recipe: the hyperparameters of its training, as a plain dict, or None. "classes" in it are
-            the names of the classes, if these are not numbers.
+        recipe: the hyperparameters of its training, as a plain dict, or None. Its key "classes" has
+            the names of the classes if they are not just numbers.
         self_test_images: (M, I) host array of at most 16 uint8 images. A model file stores them
             with the network's outputs, and loading it checks that the outputs are still the same.
             None: random images. ``fit`` sets the first training images.
@@ -165,7 +166,7 @@ class NeuralNetwork(SetOnce):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """A name for each output: that of its class in the training data, or its number."""
+        """The name of each output's class in the training data, or the number of the output."""
         given = (self.recipe or {}).get("classes")
         names = list(map(printable_text, given)) if isinstance(given, (list, tuple)) else []
         return (*names, *map(str, range(len(names), self.output_dim)))[: self.output_dim]
@@ -206,7 +207,7 @@ class NeuralNetwork(SetOnce):
     def chunk(self) -> int:
         """The number of images in a forward pass."""
         count = max(1, min(CHUNK, _NUMBERS // (self.committee * max(widths(self._layer_list)))))
-        # with images innermost in memory, products of multiples of 64 numbers are faster
+        # Images are innermost in memory, and products of multiples of 64 numbers are faster
         return count // 64 * 64 or count if len(self.input_shape) > 1 else count
 
     @property
@@ -269,7 +270,7 @@ class NeuralNetwork(SetOnce):
     def predict_proba(self, X: Any) -> Any:
         """Probabilities (N, O) that sum to 1, a host array, for X as in ``train_batch``.
 
-        They are the outputs, divided by their sum; see ``probabilities``.
+        These are the outputs, divided by their sum; see ``probabilities``.
         """
         return probabilities(self.apply(X))
 
@@ -415,7 +416,7 @@ class NeuralNetwork(SetOnce):
     def _logits(
         self, images: Any, upload: Callable[[Any], Array] = lambda images: images
     ) -> Iterator[tuple[slice, Array]]:
-        """The logits (..., N, O) of images (N, I), in chunks. Each overwrites the one before."""
+        """The logits (..., N, O) of images (N, I), in chunks. Each overwrites the previous one."""
         backend, count = self.backend, images.shape[0]
         if backend.name == "cpu" and len(self.input_shape) > 1 and count >= _MANY:
             backend = backend.recorder()
@@ -447,9 +448,9 @@ class NeuralNetwork(SetOnce):
 
 
 def probabilities(outputs: Any) -> Any:
-    """Outputs (N, C) of any output activation -> rows that sum to 1, in the same order of size.
+    """Outputs (N, C) of any output activation -> rows that sum to 1, with the same ranking.
 
-    Each row is divided by its sum, after subtracting its least value if that is negative.
+    If a row has negative values, its least value is subtracted. Then it is divided by its sum.
     """
     above = outputs - outputs.min(axis=1, keepdims=True).clip(max=0.0)
     above = above.clip(min=_TINY)

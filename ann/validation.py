@@ -36,9 +36,9 @@ def check_images(
 ) -> np.ndarray:
     """Images (N, I) or (N, height, width) -> a host array (N, I), N >= 1.
 
-    ``shape`` is that of a network's input: (I,) for any pictures of I pixels, or (channels, height,
-    width). Raises ValueError unless they fit it and are uint8 pixels, or floats that are finite in
-    this dtype.
+    ``shape`` is the input shape of a network: (I,) for any images with I pixels, or (channels,
+    height, width). Raises ValueError unless the images fit it, and are uint8 pixels or floats that
+    are finite in this dtype.
     """
     array, input_dim = host_array(name, images), math.prod(shape)
     if array.ndim == 3:

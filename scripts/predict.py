@@ -28,7 +28,7 @@ EXAMPLES = """\
   python scripts/predict.py photos/ --csv answers.csv
   # the accuracy on pictures such as 7/anna.jpg and 105_ben.jpg
   python scripts/predict.py photos/ --labels
-  # boxes and answers, drawn onto the picture
+  # draw boxes and answers onto the picture
   python scripts/predict.py --picture seen.png photo.jpg"""
 
 
@@ -70,17 +70,17 @@ def parse_flags() -> argparse.Namespace:
     parser = Parser(__doc__ or "", EXAMPLES)
     parser.add_import()
     parser.add_device("cpu")
-    text = "PNG, JPEG and many other formats; a folder stands for all pictures in it"
+    text = "a file in PNG, JPEG or many other formats, or a folder, for all pictures in it"
     parser.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE", help=text)
     parser.add_model()
     parser.add_classes()
     text = "print one JSON list and nothing else"
     parser.add_argument("--json", action="store_true", help=text)
-    text = "draw boxes and answers onto the pictures; of many, the 40 least certain"
+    text = "draw boxes and answers onto the pictures, at most onto the 40 least certain"
     parser.add_argument("--picture", type=Path, metavar="FILE", help=text)
-    text = "write a table of all answers"
+    text = "write all answers into a table"
     parser.add_argument("--csv", type=Path, metavar="FILE", help=text)
-    text = "take the true digits from the names of folders (7/anna.jpg) or files (105_ben.jpg), "
+    text = "take the right answers from the names of folders (7/anna.jpg) or files (105_ben.jpg), "
     text += "and print the accuracy and the confusion matrix"
     parser.add_argument("--labels", action="store_true", help=text)
     return parser.parse_args()

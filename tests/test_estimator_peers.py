@@ -138,13 +138,17 @@ def test_several_targets():
 def test_other_classes_in_a_later_call():
     X, y = [[0.3, 0.2]], [0]
     classifier = MLPClassifier(random_state=0).partial_fit(X, y, classes=[0, 1])
-    with pytest.raises(ValueError, match=r"classes: they were \[0 1\] before, and are \[1 2\] now"):
+    with pytest.raises(
+        ValueError, match=r"classes: expected those of the first call, \[0 1\], got \[1 2\]"
+    ):
         classifier.partial_fit(X, y, classes=[1, 2])
-    with pytest.raises(ValueError, match=r"y: the classes were \[0 1\] before, and \[2\] is new"):
+    with pytest.raises(ValueError, match=r"y: expected only the classes \[0 1\], got \[2\]"):
         classifier.partial_fit(X, [2])
-    with pytest.raises(ValueError, match=r"y: the classes were \[2\] before, and \[0\] is new"):
+    with pytest.raises(ValueError, match=r"y: expected only the classes \[2\], got \[0\]"):
         MLPClassifier().partial_fit(X, y, classes=[2])
-    with pytest.raises(ValueError, match="classes: the first call to partial_fit needs all labels"):
+    with pytest.raises(
+        ValueError, match="classes: pass all labels to the first call of partial_fit"
+    ):
         MLPClassifier().partial_fit(X, y)
 
 
@@ -284,9 +288,9 @@ def test_warm_start_and_other_classes():
     classifier = MLPClassifier(2, epochs=20, warm_start=True, random_state=42).fit(IRIS, SPECIES)
     classifier.fit(IRIS, SPECIES[::-1])
     for counts, message in (
-        ((75, 75), "warm_start needs samples of all classes"),
-        ((50, 50, 0, 50), r"the classes were \[0 1 2\] before, and \[3\] is new"),
-        ((30, 30, 30, 30, 30), r"the classes were \[0 1 2\] before, and \[3 4\] is new"),
+        ((75, 75), "with warm_start, it must have all classes"),
+        ((50, 50, 0, 50), r"expected only the classes \[0 1 2\], got \[3\]"),
+        ((30, 30, 30, 30, 30), r"expected only the classes \[0 1 2\], got \[3 4\]"),
     ):
         with pytest.raises(ValueError, match=f"y: {message}"):
             classifier.fit(IRIS, np.repeat(np.arange(len(counts)), counts))

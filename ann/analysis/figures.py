@@ -38,7 +38,7 @@ def figure_of_images(
     columns: int = 5,
     size: float = 1.5,
 ) -> Any:
-    """A matplotlib figure of images (height, width), each ``size`` inches wide, under its caption."""
+    """A matplotlib figure of images (height, width), ``size`` inches wide, with captions above."""
     rows = max(1, -(-len(images) // columns))
     lines = max((caption.count("\n") for caption in captions), default=0)
     extent = size * columns, (size + 0.25 + 0.2 * lines) * rows
@@ -173,14 +173,13 @@ def _panels(rows: int, columns: int, size: tuple[float, float], **options: Any) 
     """A figure of this size, in inches, and its axes."""
     figure, axes = pyplot().subplots(rows, columns, figsize=size, layout="tight", **options)
     if "inline" in pyplot().get_backend():
-        pyplot().close(
-            figure
-        )  # else a notebook shows it twice: as an open and as a returned figure
+        # A notebook shows open figures and returned ones; show this one only once
+        pyplot().close(figure)
     return figure, axes
 
 
 def _blank_panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
-    """The same for images alone. Matplotlib would spend half its time on ticks that nobody sees."""
+    """The same for images. Without ticks, which would be hidden, matplotlib is twice as fast."""
     without_ticks: dict[str, list[float]] = {"xticks": [], "yticks": []}
     figure, axes = _panels(rows, columns, size, squeeze=False, subplot_kw=without_ticks)
     for axis in axes.flat:

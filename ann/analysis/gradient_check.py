@@ -25,7 +25,7 @@ _IMAGES = 6
 _CONV: dict[str, Any] = {"type": "conv2d", "filters": 3, "kernel": 3, "activation": "tanh"}
 _FIRST = {**_CONV, "input_shape": [2, 6, 6]}
 _LAST = {"output_dim": 4, "activation": "sigmoid"}
-_SMALL = 1, 4, 2  # the shape of a picture; with 2 x 2 pixels in a window, there are 3 positions
+_SMALL = 1, 4, 2  # the shape of a picture with 3 positions of a 2 x 2 window
 _PICTURE_NETWORKS = {
     "two convolutions": [_FIRST, _CONV],
     "convolution with stride 2": [{**_FIRST, "stride": 2}],

@@ -1,6 +1,6 @@
-"""Reads the digits on a picture with a network: one digit, or numbers in lines of text.
+"""Reads the digits on a picture with a network: one digit, or numbers in several lines.
 
-Reading files needs Pillow and finding digits needs SciPy: the extra ``picture``.
+Needs Pillow for files, and SciPy to find digits: the extra ``picture``.
 """
 
 import math
@@ -26,17 +26,19 @@ from ann.data.segmentation import (
 from ann.neural_network import NeuralNetwork
 from ann.nn.layer_list import input_shape
 
-_PIXELS = 110_000  # pictures are reduced to this number of them
-# A sure answer has at least this output and leads the next one by this much, as on the web page
-_SURE, _LEAD = 0.5, 0.3
-_SUREST, _SURE_ENOUGH = 0.97, 0.7  # leads, relative and absolute, that suffice for wide digits
-# Widths divided by heights: few digits are wider than the first, none than the second
-_WIDE, _WIDEST = 0.75, 1.5
-_MOST_PARTS = 300  # with more, a picture is noise
+_PIXELS = 110_000  # pictures are reduced to about this number
+# A sure answer has at least this output, and this lead over the next one, as on the web page
+_MIN_OUTPUT, _MIN_LEAD = 0.5, 0.3
+# The lead that is enough even for a wide digit: as a fraction of its output, and as a difference
+_WIDE_RATIO, _WIDE_LEAD = 0.97, 0.7
+# Width / height: few digits are wider than the first, and none are wider than the second
+_WIDE, _TOO_WIDE = 0.75, 1.5
+_TYPICAL = 1.25  # a digit up to this wide, compared with the median of its line, is not wide
+_MAX_PARTS = 300  # a picture with more is noise
 _MARGIN = 6  # pixels around a digit that belong to its blurred edge
-_NEIGHBOURS = 1.25  # wide compared with the digits of the same line
-_BROAD = 1.2  # the width of a digit, in heights of the digits of its line, is less than this
-_LOW, _HIGH = 0.45, 1.9  # the height of a digit, in heights of the digits of its line
+# Limits for the digits of a line, in multiples of their median height
+_MAX_WIDTH = 1.2
+_MIN_HEIGHT, _MAX_HEIGHT = 0.45, 1.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +49,7 @@ class Digit:
         label: the name of the class with the largest output.
         confidence: that output.
         next_label, next_confidence: the same for the next largest output.
-        box: where the digit is, in pixels of the picture.
+        box: the bounding box of the digit, in pixels of the picture.
         image: (side, side), uint8, the network's input.
     """
 
@@ -60,7 +62,7 @@ class Digit:
 
     @property
     def lead(self) -> float:
-        """By how much the largest output exceeds the next."""
+        """The difference between the largest output and the next."""
         return self.confidence - self.next_confidence
 
 
@@ -69,11 +71,11 @@ class Reading:
     """The digits that a network read on a picture.
 
     Attributes:
-        lines: the digits of each line of text, in reading order.
-        unsure: why they may be wrong, or "".
+        lines: the digits of each line, in reading order.
+        unsure: why the answer may be wrong, or "".
         notes: what was found and corrected, such as "dark on light".
-        grey: (h, w), uint8, the picture, reduced.
-        size: the width and height of the picture, before it was reduced.
+        grey: (h, w), uint8, the reduced picture.
+        size: the width and height of the picture before it was reduced.
     """
 
     lines: tuple[tuple[Digit, ...], ...]
@@ -89,18 +91,18 @@ class Reading:
 
     @property
     def text(self) -> str:
-        """The labels in reading order, lines separated by newlines."""
+        """The labels in reading order, with a newline between lines."""
         between = " " if any(len(digit.label) > 1 for digit in self.digits) else ""
         return "\n".join(between.join(digit.label for digit in line) for line in self.lines)
 
     @property
     def least_certain(self) -> Digit | None:
-        """The digit whose largest output exceeds the next by least; None if there is no digit."""
+        """The digit with the smallest lead; None if there are no digits."""
         return min(self.digits, key=lambda digit: digit.lead, default=None)
 
 
 def image_side(network: NeuralNetwork) -> int:
-    """The side of the square images that a network classifies; 0 if it does not do that."""
+    """The side of the square images that a network classifies; 0 for other networks."""
     side = math.isqrt(network.input_dim)
     is_square = input_shape(network.layer_list) in ((side * side,), (1, side, side))
     return side if is_square and network.output_dim >= 2 else 0
@@ -111,11 +113,11 @@ def read_digits(
     network: NeuralNetwork,
     classes: Sequence[str] = DIGITS,
 ) -> Reading:
-    """Read one digit, or numbers in lines of text.
+    """Read one digit, or numbers in several lines.
 
     Args:
-        picture: a file, or grey values (h, w), uint8.
-        network: for square images of digits, white on black.
+        picture: the path of a picture file, or grey values (h, w), uint8.
+        network: one for square images of digits, white on black.
         classes: the names of its outputs.
 
     Raises:
@@ -135,7 +137,7 @@ def read_digits(
     page = find_page(grey)
     scale = size[0] / page.labels.shape[1]
     parts = parts_of_digits(without_frames(page.labels, page.parts))
-    digits = group_digits(parts, page.labels) if len(parts) <= _MOST_PARTS else []
+    digits = group_digits(parts, page.labels) if len(parts) <= _MAX_PARTS else []
     if len(digits) > 1:
         lines, strength = order_lines(digits), even_strength(page.ink)
         images = [_image_of(digit, page.labels, strength, side) for line in lines for digit in line]
@@ -154,7 +156,7 @@ def read_digits(
 def _image_of(
     digit: Sequence[Part], labels: np.ndarray, strength: np.ndarray, side: int
 ) -> np.ndarray:
-    """The image of a digit that consists of these parts."""
+    """The image (side, side) of a digit that consists of these parts."""
     box = box_around(digit)
     rows = slice(max(0, box.top - _MARGIN), box.bottom + _MARGIN)
     columns = slice(max(0, box.left - _MARGIN), box.right + _MARGIN)
@@ -169,9 +171,9 @@ def _answers(
     images: Sequence[np.ndarray],
     scale: float,
 ) -> tuple[tuple[Digit, ...], ...]:
-    """The network's answers for the images of all digits.
+    """The network's answers, for the parts and the image of each digit in each line.
 
-    ``scale``: the pixels of the picture for one of a box.
+    ``scale``: the size of a picture, divided by that of the reduced picture with the parts.
     """
     outputs = iter(zip(network.apply(np.stack(images)), images, strict=True))
     read = []
@@ -188,11 +190,11 @@ def _answers(
 
 
 def _doubt_of_shape(line: Sequence[Digit]) -> str:
-    """Why the boxes of a line may not be those of single digits, or ""."""
+    """Why the boxes of a line may not be boxes of single digits, or ""."""
     height = median(digit.box.height for digit in line)
-    if any(digit.box.width > _BROAD * height for digit in line):
+    if any(digit.box.width > _MAX_WIDTH * height for digit in line):
         return "because two digits may touch"
-    if any(not _LOW * height < digit.box.height < _HIGH * height for digit in line):
+    if any(not _MIN_HEIGHT * height < digit.box.height < _MAX_HEIGHT * height for digit in line):
         return "because its parts have different sizes"
     return ""
 
@@ -202,20 +204,20 @@ def _doubt_of_answers(line: Sequence[Digit]) -> str:
     typical = median(digit.box.width for digit in line) if len(line) > 2 else 0.0
     for digit in line:
         lead = digit.confidence - digit.next_confidence
-        if digit.confidence < _SURE:
+        if digit.confidence < _MIN_OUTPUT:
             return "because it resembles no known class"
-        if lead < _LEAD:
+        if lead < _MIN_LEAD:
             return "because two answers are close"
-        # Wide digits must be surer, unless their neighbours are as wide. Label smoothing keeps
-        # outputs far from 1, so for the widest, the ratio of two outputs counts
+        # A wide digit may be two that touch, so it needs a greater lead, unless all are as wide.
+        # With label smoothing, outputs are far from 1; so the lead may be a fraction of the output
         wide = digit.box.width / digit.box.height
-        needed = min(_LEAD + 3.0 * (wide - _WIDE), _SUREST)
-        is_sure = lead >= min(needed, _SURE_ENOUGH) and lead >= needed * digit.confidence
-        if digit.box.width > _NEIGHBOURS * typical and (wide > _WIDEST or not is_sure):
+        needed = min(_MIN_LEAD + 3.0 * (wide - _WIDE), _WIDE_RATIO)
+        is_sure = lead >= min(needed, _WIDE_LEAD) and lead >= needed * digit.confidence
+        if digit.box.width > _TYPICAL * typical and (wide > _TOO_WIDE or not is_sure):
             return "because it is wide: two digits may touch"
     return ""
 
 
 def _first(texts: Iterable[str]) -> str:
-    """The first that is not empty, or ""."""
+    """The first text that is not empty, or ""."""
     return next(filter(None, texts), "")

@@ -1,10 +1,10 @@
-"""Passes over pictures, made band by band.
+"""Loop fusion for pictures: several operations run together on one band of rows after another.
 
-A step passes over the same pictures many times: convolution, bias, activation, pooling. Together
-they are larger than the cache, so each pass would wait for memory. Passes in which a row of results
-depends only on the same rows of what the other passes write are therefore gathered, and all of
-them are made on one band of rows, which stays in the cache, before the next. The processors
-share the bands.
+A training step passes over the same pictures many times: convolution, bias, activation, pooling.
+The pictures are larger than the cache, so each pass alone would wait for memory. In many passes, a
+row of results needs only the same rows of the pictures that other passes write. Such passes are
+collected. Then all of them process one band of rows, which stays in the cache, before the next
+band. The processors share the bands.
 
 Pictures are (..., C, H, W, N), as in ``Backend.convolve``. Rows are the axis H.
 """
@@ -22,9 +22,9 @@ from ann.backends.elementwise import by_element, prepare
 Calls = list[Call]
 Band = Callable[[range], Calls]
 
-# Bytes of a band. Smaller ones fit better, but in Python many small calls wait for each other
+# Bytes of a band at most. Smaller bands fit into a smaller cache, but need more calls from Python
 _CACHE = 2_000_000
-# Work on this many numbers is shared among the processors; handing it over takes up to 0.1 ms
+# Work on at least this many numbers is shared: starting it in another thread takes up to 0.1 ms
 SHARED = 500_000
 
 
@@ -33,15 +33,15 @@ class Pass:
     """A pass over pictures.
 
     Attributes:
-        start: for the number of a processor, returns the calls to make first, a function that
-            returns the calls for a band of ``rows``, and the calls to make when all processors are
-            done. The function is called for neighbouring bands, from the first row to the last.
+        start: takes the number of a processor. It returns the calls to make first, a function that
+            returns the calls for a band of rows, and the calls to make when all processors are
+            done. The function is called for adjacent bands, from the first row to the last.
         rows: the number of rows.
-        reads, writes: pictures with as many rows, of which a band needs its own rows only. They may
-            have a multiple of this number.
-        whole: other arrays, which are only read.
-        results: arrays that the last calls write.
-        numbers: the work, as the number of numbers that an operation would read or write.
+        reads, writes: pictures with this number of rows or a multiple of it. A band reads and
+            writes only its own rows of them.
+        whole: arrays of which a band may read everything. No pass in the same bands writes them.
+        results: arrays that the calls at the end write.
+        numbers: the work: how many numbers an elementwise operation reads and writes in that time.
     """
 
     start: Callable[[int], tuple[Calls, Band, Calls]]
@@ -54,15 +54,15 @@ class Pass:
 
 
 class Bands:
-    """Passes that can be made band by band.
+    """Passes that can run together, band by band.
 
     Attributes:
-        are_used: whether there has been a pass.
+        are_used: whether a pass was ever added.
     """
 
     def __init__(self) -> None:
         self.are_used = False
-        # by address and size: arrays of a pass, and their shape as pictures
+        # (address, size) of the arrays of all passes -> the array, and its shape as pictures
         self._pictures: dict[tuple[int, int], tuple[np.ndarray, tuple[int, ...]]] = {}
         self.clear()
 
@@ -78,7 +78,11 @@ class Bands:
         return bool(self._passes)
 
     def add(self, one: Pass) -> bool:
-        """Add a pass, unless its bands do not fit with the others, or it reads what they write."""
+        """Add a pass and return True; or False if it cannot run in the same bands as the others.
+
+        That is so if the numbers of rows do not fit, or if a pass needs more rows of what another
+        one writes than those of its band.
+        """
         places = {(_owner(array), _position(array)) for array in (*one.reads, *one.writes)}
         split = dict(places)
         written = {_owner(array) for array in (*one.writes, *one.results)}
@@ -105,7 +109,7 @@ class Bands:
     def take(self) -> tuple[list[Calls], Calls]:
         """Lists of calls that may run at the same time, and calls to make when they are done.
 
-        Then there are no passes any more.
+        Removes all passes.
         """
         common = math.gcd(*(one.rows for one in self._passes))
         shares = processors() if sum(one.numbers for one in self._passes) >= SHARED else 1
@@ -132,10 +136,10 @@ class Bands:
         outs: Sequence[np.ndarray],
         spare: Sequence[np.ndarray] = (),
     ) -> Pass | None:
-        """The pass outs = function(np, *arrays), see ``Backend.elementwise``.
+        """The pass outs = function(np, *arrays); see ``Backend.elementwise``.
 
-        None if the arrays are not pictures, perhaps seen as rows or as a matrix, or if the function
-        cannot be computed in bands.
+        The arrays are pictures, or views of them as rows or as a matrix. Returns None for other
+        arrays, or if the function cannot be computed in bands.
         """
         seen = outs[0].shape
         shape = next(filter(None, map(self._shape, (*outs, *arrays))), None)
@@ -152,14 +156,14 @@ class Bands:
         return one if Bands().add(one) else None  # it may read and write different rows of an array
 
     def pictures(self, matrix: np.ndarray) -> np.ndarray | None:
-        """The pictures (..., C, H, W, N) that are seen as a matrix (..., H W N, C); or None."""
+        """The pictures (..., C, H, W, N) of which a matrix (..., H W N, C) is a view; or None."""
         shape = self._shape(matrix)
         if shape is None or matrix.shape[-1] != shape[-4] or not matrix.mT.flags.c_contiguous:
             return None
         return np.reshape(matrix.mT, shape, copy=False)
 
     def _shape(self, array: Any) -> tuple[int, ...] | None:
-        """The shape (..., C, H, W, N) of pictures, perhaps seen as rows or as a matrix; or None."""
+        """The shape (..., C, H, W, N) of the pictures that an array is, or is a view of; or None."""
         if not self.are_used or not isinstance(array, np.ndarray) or array.ndim < 2:
             return None
         if array.ndim >= 4:
@@ -168,8 +172,10 @@ class Bands:
 
 
 def _as_pictures(array: Any, seen: tuple[int, ...], shape: tuple[int, ...]) -> Any:
-    """An array seen in this shape, as pictures: a view. Numbers and smaller pictures stay as they
-    are, and a row with a number for each channel becomes (..., C, 1, 1, 1).
+    """An array as pictures, a view; ``seen`` is the shape in which the pictures are given.
+
+    Numbers and smaller pictures are returned unchanged. A row with a number for each channel
+    becomes (..., C, 1, 1, 1).
     """
     if not isinstance(array, np.ndarray) or array.ndim == 0 or (array.ndim >= 4 and seen == shape):
         return array
@@ -215,7 +221,7 @@ def _elementwise(
 
 
 def _band_count(rows: int, shares: int, size: int) -> int:
-    """A divisor of the number of rows: the smallest for which a band fits into the cache."""
+    """The smallest number of equal bands, a divisor of ``rows``, that fit into the cache."""
     divisors = [count for count in range(1, rows + 1) if rows % count == 0]
     fair = [count for count in divisors if count % shares == 0] or divisors
     return next((count for count in fair if size <= count * _CACHE), fair[-1])
@@ -233,7 +239,7 @@ def _root(array: np.ndarray) -> np.ndarray:
 
 
 def _position(array: np.ndarray) -> tuple[int, ...]:
-    """Equal for arrays whose rows are at the same places of the same memory."""
+    """Equal for arrays of the same memory whose rows are at the same offsets in it."""
     channel, row = array.strides[-4:-2]
     height = array.shape[-3] * row
     start = array.ctypes.data - _root(array).ctypes.data

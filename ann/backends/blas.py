@@ -105,7 +105,7 @@ def _parts(rows: int, columns: int, inner: int) -> list[slice]:
 def prepare_product(
     a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, beta: float
 ) -> Call:
-    """One call that computes out = beta out + alpha (a @ b) for matrices, see ``prepare_matmul``.
+    """One call that computes out = beta out + alpha (a @ b) for matrices; see ``prepare_matmul``.
 
     Raises:
         ValueError: BLAS cannot multiply these arrays.

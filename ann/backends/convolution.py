@@ -1,13 +1,15 @@
 """Convolution on the CPU, as passes in bands of rows; see ``bands``.
 
-Copying all windows before one large product is simpler, but they take k^2 times the memory of the
-pictures, and writing and reading them takes longer than the product. So it is computed row by row,
-from numbers in the cache. The rows that the windows of one row cover are copied, with all channels
-below each other. As the images are innermost in memory, pixels (all a, b) of all these windows are
-then one matrix, without another copy, and k products are enough for the row. With few channels, or
-steps between windows, the windows of the row are copied, and multiplied in one product.
+Copying all windows before one large product would be simpler. But they take k^2 times the memory of
+the pictures, and writing and reading them takes longer than the product. Therefore each row of
+results is computed from numbers in the cache, in one of two ways:
 
-Shapes as in ``Backend.convolve``.
+- The k rows of pixels that its windows cover are copied below each other, with all channels. The
+  images are innermost in memory, so column b of all windows is then a view of this copy, a matrix.
+  The row is the sum of k products, one for each b.
+- With few channels, or a stride above 1, the windows of the row are copied. The row is one product.
+
+Shapes are those of ``Backend.convolve``.
 """
 
 from collections.abc import Iterator
@@ -19,16 +21,16 @@ from ann.backends.bands import Band, Calls, Pass
 from ann.backends.blas import prepare_product
 from ann.backends.windows import windows_of
 
-_FEW = 24  # channels times k; with fewer, the windows of a row are copied
-# OpenBLAS rearranges the factors of a product with more multiplications, or more results if both
-# factors have long rows. For a small product, this takes longer than it saves.
+_FEW_ROWS = 24  # channels times k; with fewer, the windows of a row are copied
+# OpenBLAS copies the factors into another order if a product has more multiplications than this, or
+# more results if both factors have long rows. For a small product, this takes longer than it saves.
 _MULTIPLICATIONS, _RESULTS = 1_000_000, 1_200
-_WIDTH = 1024  # columns of results that stay in the first cache
-_PER_NUMBER = 8  # multiplications in the time of an operation on one number
+_WIDTH = 1024  # columns of results that fit into the first-level cache
+_PER_NUMBER = 8  # multiplications in the time of an elementwise operation on one number
 
 
 def convolution(pictures: np.ndarray, weight: np.ndarray, stride: int, out: np.ndarray) -> Pass:
-    """out = W^T windows."""
+    """The pass out = W^T windows."""
 
     def start(_: int) -> tuple[Calls, Band, Calls]:
         first: Calls = []
@@ -59,7 +61,7 @@ def convolution(pictures: np.ndarray, weight: np.ndarray, stride: int, out: np.n
 def weight_gradient(
     pictures: np.ndarray, dy: np.ndarray, stride: int, out: np.ndarray, beta: float
 ) -> Pass:
-    """out = beta out + windows dy^T."""
+    """The pass out = beta out + windows dy^T."""
 
     def start(share: int) -> tuple[Calls, Band, Calls]:
         first: Calls = []
@@ -92,8 +94,9 @@ def weight_gradient(
 def row_product(
     row: np.ndarray, pictures: np.ndarray, out: np.ndarray, alpha: float, beta: float
 ) -> Pass:
-    """out = beta out + alpha row p^T, for row (1, H W N), out (..., 1, C), and a matrix p that is the
-    pictures (..., C, H, W, N) seen as (..., C, H W N).
+    """The pass out = beta out + alpha row p^T, for a row (1, H W N) and ``out`` (..., 1, C).
+
+    The matrix p (..., C, H W N) is a view of the pictures (..., C, H, W, N).
     """
     length = pictures.shape[-2] * pictures.shape[-1]
 
@@ -122,13 +125,14 @@ def row_product(
 
 
 def input_gradient(weight: np.ndarray, dy: np.ndarray, stride: int, out: np.ndarray) -> Pass:
-    """out = the sum of W dy over the windows that contain a pixel."""
+    """The pass out = for each pixel, the sum of W dy over the windows that contain it."""
 
     def start(_: int) -> tuple[Calls, Band, Calls]:
         first: Calls = []
         members = []
         for w, d, dx in _members(out, weight, dy):
-            order = np.transpose(w, (2, 0, 1, 3))[:, :, ::-1]  # as rows of dx see those of dy
+            # Axes (b, C, a, F), with a reversed: a later row of dy meets an earlier row of W
+            order = np.transpose(w, (2, 0, 1, 3))[:, :, ::-1]
             matrices = np.empty_like(order, order="C")
             first.append(partial(np.copyto, matrices, order))
             matrices = np.reshape(matrices, (*matrices.shape[:2], -1))
@@ -150,8 +154,10 @@ def input_gradient(weight: np.ndarray, dy: np.ndarray, stride: int, out: np.ndar
 def _input_row(
     row: int, below: "_Rows", matrices: np.ndarray, dx: np.ndarray, stride: int
 ) -> Calls:
-    """Calls that compute a row of dx. ``matrices`` (k, C, k F) are W for each column of a window;
-    its rows are in reverse.
+    """Calls that compute a row of dx.
+
+    ``matrices`` (k, C, k F) are W for each column b of a window, with its rows a reversed.
+    ``below`` are the rows of dy.
     """
     kernel = len(matrices)
     height, filters, columns, count = below.tall.shape
@@ -187,7 +193,7 @@ class _Rows:
         self._copied = 0
 
     def copies(self, start: int, stop: int) -> Calls:
-        """The calls that copy these rows, but not rows that have been copied."""
+        """The calls that copy these rows, without those that were copied earlier."""
         start, self._copied = max(start, self._copied), max(stop, self._copied)
         if start >= stop:
             return []
@@ -200,23 +206,23 @@ class _Rows:
 
 
 class _Windows:
-    """The windows of pictures x that give a row of y, as one or several matrices."""
+    """The windows of pictures x for each row of y, as one matrix or as k matrices."""
 
     def __init__(self, x: np.ndarray, w: np.ndarray, y: np.ndarray, stride: int) -> None:
         channels, kernel, _, _ = w.shape
         self._x, self._kernel, self._stride, self._columns = x, kernel, stride, y.shape[2]
-        self._is_copied = stride > 1 or channels * kernel < _FEW
+        self._is_copied = stride > 1 or channels * kernel < _FEW_ROWS
         if self._is_copied:
             self._room = np.empty((channels, kernel, kernel, 1, *y.shape[2:]), dtype=x.dtype)
         else:
             self._rows = _Rows(x)
 
     def order(self, w: np.ndarray) -> np.ndarray:
-        """W with a first axis for the matrices, then axes as the rows of a matrix: a view."""
+        """W with an axis for the matrices, then axes in the order of their rows: a view."""
         return w[None] if self._is_copied else np.transpose(w, (2, 1, 0, 3))
 
     def of_row(self, i: int) -> tuple[Calls, Iterator[np.ndarray]]:
-        """Calls that copy what row i of y sees, and the matrices (pixels, columns N)."""
+        """Calls that copy the pixels for row i of y, and the matrices (pixels, columns N)."""
         if self._is_copied:
             windows = windows_of(np, self._x[:, i * self._stride :], self._stride, like=self._room)
             matrix = np.reshape(self._room, (-1, self._columns * self._x.shape[-1]), copy=False)
@@ -228,7 +234,7 @@ class _Windows:
 
 
 def _members(out: np.ndarray, *arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """The arrays and ``out`` for each member of a committee, without the axes of members."""
+    """For each member of a committee, its part of the arrays and of ``out``."""
     leading = out.shape[:-4]
     wide = [np.broadcast_to(array, (*leading, *array.shape[-4:])) for array in arrays]
     return (tuple(array[index] for array in (*wide, out)) for index in np.ndindex(leading))
@@ -251,11 +257,11 @@ def _added(array: np.ndarray, out: np.ndarray, beta: float) -> Calls:
 def _product(
     a: np.ndarray, b: np.ndarray, out: np.ndarray, beta: float, alpha: float = 1.0
 ) -> Calls:
-    """out = beta out + alpha a b, in products small enough for OpenBLAS to use the factors as they are."""
+    """out = beta out + alpha a b, in products so small that OpenBLAS does not copy factors."""
     (rows, inner), columns = a.shape, b.shape[1]
     most = min(_MULTIPLICATIONS // (rows * inner), _WIDTH)
     if b.strides[0] < b.strides[1]:
         most = min(most, _RESULTS // rows)
-    width = most // 64 * 64 or most // 4 * 4 or columns  # the kernels are faster on such numbers
+    width = most // 64 * 64 or most // 4 * 4 or columns  # OpenBLAS is faster for such widths
     parts = (slice(start, start + width) for start in range(0, columns, width))
     return [prepare_product(a, b[:, part], out[:, part], alpha, beta) for part in parts]

@@ -30,8 +30,8 @@ def prepare(
     """Calls that compute outs = function(np, *arguments), see ``Backend.elementwise``, in parts.
 
     The parts may run at the same time. There is only one if elements depend on each other.
-    ``rooms`` are arrays for results in between; new ones are added. Raises an exception if the
-    function cannot be traced.
+    ``rooms`` are arrays for intermediate results, which several calls may use; new ones are
+    appended. Raises an exception if the function cannot be traced.
     """
     tape, results = trace(function, *arguments)
     if len(results) != len(outs):

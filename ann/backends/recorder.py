@@ -109,7 +109,7 @@ class CpuRecorder(Backend):
 class _Namespace:
     """NumPy. If ``calls`` is a list, all calls that fill arrays are added to it.
 
-    Passes over pictures wait in ``bands`` for others, until something else is called.
+    Passes over pictures are collected in ``bands``, until anything else is called.
     """
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class _Namespace:
         self.run(*parts[0] if len(parts) == 1 else [partial(_play_together, *parts)])
 
     def add_pass(self, one: Pass) -> None:
-        """Make this pass over pictures, if possible together with those before and after it."""
+        """Run this pass over pictures, if possible together with those before and after it."""
         if not self.bands.add(one):
             self.finish_bands()
             self.bands.add(one)
@@ -136,7 +136,7 @@ class _Namespace:
             self.finish_bands()
 
     def add_elementwise(self, function: Formula, arrays: Any, outs: Any, spare: Any = ()) -> bool:
-        """Make this pass with ``add_pass`` if it is one over pictures; returns whether it is."""
+        """Run an elementwise function with ``add_pass``; False if it is not one over pictures."""
         one = (
             self.bands.elementwise(function, arrays, outs, spare)
             if self.calls is not None
@@ -147,7 +147,7 @@ class _Namespace:
         return one is not None
 
     def finish_bands(self) -> None:
-        """Make the passes that wait."""
+        """Run the collected passes."""
         if self.bands:
             parts, last = self.bands.take()
             self.run_together(parts)
@@ -157,7 +157,7 @@ class _Namespace:
         attribute = getattr(np, name)
         plain = not callable(attribute) or isinstance(attribute, type)
         if self.calls is None or plain or name.removesuffix("_like") in _CREATION:
-            if name == "asarray":  # it may copy what a pass that waits writes
+            if name == "asarray":  # it may copy what a collected pass will write
                 self.finish_bands()
             return attribute
         return partial(self._call, attribute)

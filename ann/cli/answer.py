@@ -1,4 +1,4 @@
-"""A network's answer for a picture: as text, as plain values and as a drawing."""
+"""A network's answer for a picture: as text, as plain values and as a figure."""
 
 import sys
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Answer:
     Attributes:
         path: the picture's file.
         reading: what was read.
-        expected: the labels of its digits, if they are known.
+        expected: the right labels of its digits, if they are known.
     """
 
     path: Path
@@ -31,7 +31,7 @@ class Answer:
     expected: list[str] | None = None
 
     def describe(self) -> str:
-        """One line."""
+        """The answer in one line."""
         reading, least = self.reading, self.reading.least_certain
         notes = f"  [{', '.join(reading.notes)}]" if reading.notes else ""
         mark = ""
@@ -90,12 +90,12 @@ class Answer:
 
     @property
     def certainty(self) -> float:
-        """From 0, not sure, to 1."""
+        """From 0 (not sure) to 1."""
         least = self.reading.least_certain
         return least.lead if least and not self.reading.unsure else 0.0
 
     def text_pictures(self) -> str:
-        """The picture and the network's inputs, for a terminal."""
+        """The picture and the network's inputs as text, for a terminal."""
         digits = self.reading.digits
         side = len(digits[0].image) if digits else 28
         images = [_shrink(self.reading.grey, side), *(digit.image for digit in digits)]
@@ -105,7 +105,7 @@ class Answer:
 
 
 def figure_of_answers(answers: Sequence[Answer]) -> Any:
-    """A matplotlib figure of each picture, with boxes and labels, beside the network's inputs."""
+    """A matplotlib figure: each picture, with boxes and labels, beside the network's inputs."""
     images: list[np.ndarray] = []
     captions: list[str] = []
     for answer in answers:
@@ -148,9 +148,9 @@ def _sheet(reading: Reading) -> np.ndarray:
 
 
 def _shrink(picture: np.ndarray, side: int) -> np.ndarray:
-    """A picture of (side, side) pixels for the terminal, whose ink is white.
+    """A picture reduced to (side, side) pixels, for a terminal, with white ink.
 
-    Ink is what differs from the median grey.
+    A pixel's ink is its difference from the median grey.
     """
     rows, columns = (np.linspace(0, size - 1, side).round().astype(int) for size in picture.shape)
     ink = np.abs(picture.astype(float) - float(np.median(picture)))

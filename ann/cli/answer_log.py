@@ -1,4 +1,4 @@
-"""Collects the answers for many pictures: lines, JSON, a table, a figure and their accuracy."""
+"""Shows the answers for many pictures: lines or JSON, a table, a figure, and the accuracy."""
 
 import csv
 import io
@@ -20,15 +20,15 @@ from ann.cli.picture_score import PictureScore
 from ann.errors import DataFileError, printable_path
 from ann.files.atomic import check_writable, write_atomically
 
-_PICTURED = 40  # answers in the figure
+_MAX_PICTURED = 40  # answers in the figure
 
 
 class AnswerLog:
     """Prints each answer and error at once, and writes files at the end.
 
     Args:
-        as_json: print one JSON list at the end, and no lines.
-        table, figure: files to write, or None.
+        as_json: print one JSON list at the end instead of lines.
+        table, figure: the files to write, or None.
     """
 
     def __init__(self, *, as_json: bool, table: Path | None, figure: Path | None) -> None:
@@ -41,7 +41,7 @@ class AnswerLog:
         self.failed = False
 
     def check_files(self, pictures: Sequence[Path]) -> None:
-        """Raise now, before long work, what writing would raise after it."""
+        """Raise an error before the work begins if the files cannot be written after it."""
         if self._table:
             check_suffix(self._table, ".csv")
             check_writable(self._table)
@@ -51,15 +51,15 @@ class AnswerLog:
         for path in (self._table, self._figure):
             if path and os.path.realpath(path) in read:
                 name = printable_path(path)
-                raise ValueError(f"{name}: one of the pictures to read; name another file")
+                raise ValueError(f"{name}: this picture is to be read; name another file to write")
 
     def progress(self, pictures: Sequence[Path]) -> Iterator[Path]:
-        """The pictures, with a bar on a terminal if there are several."""
+        """The pictures one by one. If there are several, a terminal shows a progress bar."""
         quiet = len(pictures) < 2 or not sys.stderr.isatty()
         yield from tqdm(pictures, unit=" pictures", leave=False, dynamic_ncols=True, disable=quiet)
 
     def add(self, answer: Answer, *, pictures: bool) -> None:
-        """Print an answer and, with ``pictures``, what the network saw."""
+        """Print an answer and, with ``pictures``, the picture and the network's inputs."""
         self._rows.append(answer.row())
         if self._as_json:
             self._objects.append(json.dumps(answer.fields()))
@@ -70,7 +70,7 @@ class AnswerLog:
                     echo(answer.text_pictures())
         if self._figure:
             self._pictured.append(answer)
-            if len(self._pictured) > _PICTURED:  # the least certain are worth a look
+            if len(self._pictured) > _MAX_PICTURED:  # keep the least certain
                 self._pictured.remove(max(self._pictured, key=lambda one: one.certainty))
 
     def fail(self, error: DataFileError, picture: Path | None = None) -> None:
@@ -82,7 +82,7 @@ class AnswerLog:
             warn(localized(f"error: {error}"))
 
     def finish(self, score: PictureScore) -> None:
-        """Print what comes after all answers, and write the files."""
+        """Print the JSON list or the score, and write the files."""
         if self._as_json:
             echo(f"[{', '.join(self._objects)}]")
         elif text := score.describe():
@@ -102,5 +102,5 @@ class AnswerLog:
 def _write_table(path: Path, rows: Sequence[Sequence[Any]]) -> None:
     text = io.StringIO()
     csv.writer(text).writerows(rows)
-    # File names need not be valid Unicode
+    # Names of files may be invalid Unicode
     write_atomically(path, text.getvalue().encode(errors="surrogateescape"))

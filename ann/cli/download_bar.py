@@ -1,4 +1,4 @@
-"""Loads a data set and shows what takes long: a bar on a terminal, elsewhere a line per download."""
+"""Loads a data set and shows the progress: a bar on a terminal, elsewhere a line per download."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ def load_dataset(source: str | os.PathLike[str]) -> ann.Dataset:
     bars: dict[str, tqdm] = {}
 
     def update(name: str, done: int, size: int, unit: str) -> None:
-        """Show that ``done`` of ``size`` bytes of a file, or pictures of a folder, are there."""
+        """Show that ``done`` of ``size`` units are read: bytes of a file, or pictures."""
         if name not in bars:
             if not terminal and unit == "B":
                 warn(f"downloading {name}, {size / 1e6:.1f} MB")

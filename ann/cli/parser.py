@@ -95,8 +95,8 @@ class Parser(argparse.ArgumentParser):
             type=data_set,
             default=DATA,
             metavar="PATH",
-            help="a file or folder with a data set in any format of data/README.md, or the name of "
-            f"one to download: {', '.join(SOURCES)} (default: {_DEFAULT_DATA})",
+            help="a file or folder in any format of data/README.md, or the name of a data set to "
+            f"download: {', '.join(SOURCES)} (default: {_DEFAULT_DATA})",
         )
         if model:
             self.add_model()
@@ -113,7 +113,7 @@ class Parser(argparse.ArgumentParser):
 
     def add_classes(self) -> None:
         """Add ``--classes``, for programs that show answers but read no data set."""
-        text = "the data set whose class names are shown (default: those of the training data)"
+        text = "the data set with the names of the classes (default: the training data)"
         self.add_argument("--classes", choices=tuple(SOURCES), help=text)
 
     def add_model(self, positional: str = "", what: str = "a model file") -> None:

@@ -1,4 +1,4 @@
-"""The pictures in files and folders, and the digits that their names give."""
+"""Finds pictures in folders, and takes the right labels from their names."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ann.errors import DataFileError, printable_path
 
-# HEIC and AVIF cannot be read, but then an error says what to do
+# HEIC and AVIF are included, because the error that they give says what to do
 _SUFFIXES = {
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".avif"),
@@ -17,13 +17,13 @@ _SUFFIXES = {
 def find_pictures(
     paths: Iterable[Path], report: Callable[[DataFileError], object]
 ) -> Iterator[Path]:
-    """The given files, and the pictures in given folders and their subfolders, sorted by name.
+    """The files, and the pictures in the folders and their subfolders, sorted by name.
 
-    Hidden files, files of other kinds and links to folders are skipped.
+    In folders, hidden files, other kinds of files and links to folders are skipped.
 
     Args:
         paths: files and folders.
-        report: gets the error of a folder that cannot be read or has no pictures.
+        report: called with the error, if a folder cannot be read or has no pictures.
     """
     for path in paths:
         if path.is_dir():
@@ -53,17 +53,17 @@ def _pictures_in(folder: Path, report: Callable[[DataFileError], object]) -> Ite
 
 
 def expected_labels(path: Path, names: Sequence[str]) -> list[str]:
-    """The labels of the digits on a picture, taken from the name of its folder or its file.
+    """The labels of the digits on a picture, from the name of its folder or its file.
 
-    A folder is named like a class: 7/anna.jpg. If it is not, the file's name begins with classes,
-    and then ends or continues with something other than a letter or a digit: 105_anna.jpg.
+    The folder may be named like a class: 7/anna.jpg. Otherwise the file's name begins with classes,
+    and neither a letter nor a digit follows them: 105_anna.jpg.
 
     Args:
         path: the picture's file.
-        names: of the classes.
+        names: the names of the classes.
 
     Raises:
-        DataFileError: neither name gives labels.
+        DataFileError: neither name has labels.
     """
     folder = path.absolute().parent.name
     if folder in names:
@@ -72,5 +72,5 @@ def expected_labels(path: Path, names: Sequence[str]) -> list[str]:
     found = re.match(rf"(?:{label})+(?![^\W_])", path.stem)
     if not found:
         fix = f"name it like {names[-1]}_anna{path.suffix}, or put it into a folder {names[-1]}"
-        raise DataFileError(f"{printable_path(path)}: its name gives no label: {fix}")
+        raise DataFileError(f"{printable_path(path)}: no label in its name: {fix}")
     return re.findall(label, found[0])

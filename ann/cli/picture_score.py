@@ -1,4 +1,4 @@
-"""Counts how many pictures a network reads right, if it is known what is on them."""
+"""Counts the pictures that a network reads correctly, if their labels are known."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ class PictureScore:
     """The number of right, wrong and unsure readings, and the confusion matrix of the digits.
 
     Args:
-        names: of the classes.
+        names: the names of the classes.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -22,7 +22,10 @@ class PictureScore:
         self._confusion = np.zeros((len(names), len(names)), dtype=np.int64)
 
     def add(self, expected: Sequence[str], reading: Reading) -> None:
-        """Count a reading of these labels. The matrix counts it if it has as many digits."""
+        """Count a reading of a picture with these labels.
+
+        The confusion matrix includes it only if the number of digits is right.
+        """
         labels = [digit.label for digit in reading.digits]
         if reading.unsure:
             self._unsure += 1
@@ -35,7 +38,7 @@ class PictureScore:
                 self._confusion[self._names.index(row), self._names.index(column)] += 1
 
     def describe(self) -> str:
-        """The accuracy and the confusion matrix, or "" if nothing was counted."""
+        """The accuracy and the confusion matrix as text, or "" without readings."""
         total = self._right + self._wrong + self._unsure
         if not total:
             return ""

@@ -15,7 +15,7 @@ from ann.analysis.metrics import (
 from ann.data.catalog import DIGITS
 
 _PICTURED = 40  # errors in the picture
-_MATRIX = 20  # a matrix of more classes is too wide for a terminal
+_MAX_MATRIX = 20  # classes: a larger matrix is too wide for a terminal
 
 
 class TestResult:
@@ -25,7 +25,7 @@ class TestResult:
         labels: (N,) the true classes.
         outputs: (N, C).
         predicted: (N,) the classes with the largest outputs.
-        names: of the C classes.
+        names: the names of the C classes.
         wrong, total: the number of errors and of images.
         confusion: (C, C) counts: row, the true class; column, the predicted one.
     """
@@ -85,14 +85,14 @@ class TestResult:
 def describe_confusion(counts: np.ndarray, names: Sequence[str]) -> str:
     """A confusion matrix (C, C) as text; its rows are the true classes.
 
-    Of many classes, each row has only the most frequent wrong answer.
+    If there are many classes, each row shows only the most frequent wrong answer.
     """
     kind = "digit" if set(names) <= set(DIGITS) else "class"
     longest = max(map(len, names))
     width, indent = max(5, len(str(counts.max())) + 1, longest + 1), max(5, longest)
     heads = "".join(f"{name:>{width}}" for name in names)
     lines = [f"rows: true {kind}, columns: predicted {kind}"]
-    if len(names) > _MATRIX:
+    if len(names) > _MAX_MATRIX:
         width = max(7, width)
         heads = f"{'images':>{width}}"
         lines = [f"each true {kind}, and the {kind} that it was most often mistaken for"]
@@ -102,7 +102,7 @@ def describe_confusion(counts: np.ndarray, names: Sequence[str]) -> str:
         cells = "".join(f"{value or '.':>{width}}" for value in row.tolist())
         rate = f"{100 * wrong / count:.2f} %" if count else "-"
         mistaken = ""
-        if len(names) > _MATRIX:
+        if len(names) > _MAX_MATRIX:
             others = np.where(np.arange(len(names)) == label, 0, row)
             cells = f"{count:{width}}"
             mistaken = f"  {names[int(others.argmax())]}: {others.max()}" if wrong else ""

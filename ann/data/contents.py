@@ -1,5 +1,5 @@
-"""From what the file of any format holds to a checked data set: pixels as uint8, one label for each
-image, classes with names.
+"""Checks the contents of a data file in any format, and converts them to the arrays of a data set:
+pixels as uint8, a label for each image, and the names of the classes.
 """
 
 import hashlib
@@ -13,22 +13,22 @@ import numpy as np
 from ann.data.catalog import SOURCES
 from ann.errors import DataFileError
 
-# of the name of what is read, how much of it was read, how much there is, and the unit, such as "B"
+# Called with the name of a file, the amount read, the amount in all, and the unit, such as "B"
 Progress = Callable[[str, int, int, str], object]
 
 MAX_CLASSES = 256
-_TEST = 7  # without test images, every seventh image becomes one: as many as in MNIST
-# SHA-256 of the test labels of Fashion-MNIST
+_TEST = 7  # without test images, every seventh image becomes one: the same share as in MNIST
+# SHA-256 of Fashion-MNIST's test labels
 FASHION_LABELS = "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9"
 
 
 class Part(NamedTuple):
-    """The training or test images of a data set, as they were read.
+    """The training or test images of a data set, as a file has them.
 
     Attributes:
-        source: the file, for messages.
-        images: (N, h, w), (N, h, w, 1), or (N, h h) for square images: numbers from 0 to 255, or
-            multiples of 1/255 (or 1/256) from 0 to 1.
+        source: the name of the file, for messages.
+        images: (N, h, w), (N, h, w, 1), or (N, h h) for square images: whole numbers from 0 to 255,
+            or multiples of 1/255 or 1/256 from 0 to 1.
         labels: (N,) or (N, 1) whole numbers.
     """
 
@@ -43,8 +43,8 @@ class Contents(NamedTuple):
     Attributes:
         train: the training images.
         test: the test images, or None.
-        classes: the names of the labels, or None if they have none.
-        no_test: why there are no test images.
+        classes: the names of the classes, or None if there are only numbers.
+        no_test: why there are no test images, for the warning.
     """
 
     train: Part
@@ -67,7 +67,7 @@ def check_contents(source: str, contents: Contents) -> Checked:
     """Check images, labels and counts. Without test images, every seventh image becomes one.
 
     Raises:
-        DataFileError: something does not fit; the message begins with the source of the part.
+        DataFileError: the contents are wrong; the message begins with the name of the file.
     """
     classes = contents.classes
     train = _check_part(contents.train, len(classes) if classes else MAX_CLASSES)
@@ -76,7 +76,7 @@ def check_contents(source: str, contents: Contents) -> Checked:
     train, test = (train, test) if test else _split(train, contents.no_test)
     if train.images.shape[1:] != test.images.shape[1:]:
         sizes = f"{_size(train.images)} pixels, test images {_size(test.images)}"
-        raise DataFileError(f"{source}: training images are {sizes}")
+        raise DataFileError(f"{source}: training images have {sizes}")
     if hashlib.sha256(test.labels.tobytes()).hexdigest() == FASHION_LABELS:
         classes = SOURCES["fashion-mnist"].classes
     arrays = (train.images, train.labels, test.images, test.labels)
@@ -89,7 +89,7 @@ def _check_part(part: Part, limit: int) -> Part:
     try:
         images, labels = pixels(part.images), _labels(part.labels, limit)
         if len(images) != len(labels):
-            raise ValueError(f"{len(labels)} labels for the {len(images)} images")
+            raise ValueError(f"{len(labels)} labels for {len(images)} images")
     except ValueError as error:
         raise DataFileError(f"{part.source}: {error}") from None
     return Part(part.source, images, labels)
@@ -103,7 +103,7 @@ def pixels(images: np.ndarray) -> np.ndarray:
     if len(shape) == 2:
         side = math.isqrt(shape[1])
         if side * side != shape[1]:
-            raise ValueError(f"{shape[1]} pixels an image, which is not a square")
+            raise ValueError(f"images of {shape[1]} pixels, which is not a square number")
         shape = (shape[0], side, side)
     if len(shape) != 3 or not all(shape):
         raise ValueError(f"images of shape {images.shape}, expected (images, height, width)")
@@ -113,13 +113,13 @@ def pixels(images: np.ndarray) -> np.ndarray:
 
 
 def _as_bytes(values: np.ndarray) -> np.ndarray:
-    """Numbers as uint8. Raises ValueError unless they are whole and from 0 to 255, or from 0 to 1."""
+    """Pixels as uint8. Raises ValueError unless they are as ``Part`` describes them."""
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= 255):  # also if they are NaN
         bad = high if low >= 0 else low
         raise ValueError(f"pixels: expected numbers from 0 to 255, got {bad}")
     scales = (255.0, 256.0) if values.dtype.kind == "f" and high <= 1 else (1.0,)
-    rows = max(1, 2**22 // math.prod(values.shape[1:]))  # at a time, to save memory
+    rows = max(1, 2**22 // math.prod(values.shape[1:]))  # converted at a time, to save memory
     for scale in scales:
         found = np.empty(values.shape, dtype=np.uint8)
         for start in range(0, len(values), rows):
@@ -137,7 +137,7 @@ def _as_bytes(values: np.ndarray) -> np.ndarray:
 
 
 def _labels(labels: np.ndarray, limit: int) -> np.ndarray:
-    """Labels as (N,) uint8. Raises ValueError unless they are whole, from 0 to limit - 1."""
+    """Labels as (N,) uint8. Raises ValueError unless they are whole numbers from 0 to limit - 1."""
     if labels.shape != (len(labels),) and labels.shape != (len(labels), 1):
         raise ValueError(f"labels of shape {labels.shape}, expected one number for each image")
     if labels.dtype.kind not in "uif":
@@ -155,13 +155,13 @@ def _labels(labels: np.ndarray, limit: int) -> np.ndarray:
 
 
 def _split(part: Part, why: str) -> tuple[Part, Part]:
-    """Training and test images, from a file with training images only; a warning says so."""
+    """Training and test images from training images alone. Warns of it."""
     count = len(part.images)
     if count < _TEST:
-        raise DataFileError(f"{part.source}: {why}, and too few images ({count}) to take some")
+        raise DataFileError(f"{part.source}: {why}, and too few images ({count}) to split")
     warnings.warn(
-        f"{part.source}: {why}: every seventh of the {count:,} images is used as a test image, and "
-        "not to train on",
+        f"{part.source}: {why}: every seventh of the {count:,} images becomes a test image, and is "
+        "not trained on",
         RuntimeWarning,
         stacklevel=4,
     )

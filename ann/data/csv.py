@@ -1,6 +1,6 @@
-"""Tables of text with an image in each row: its label, then its pixels row by row. There may be a
-header, and the file may be gzipped. Labels are last if only the last column has a name like
-"label". The test images are in a file of their own, such as ``mnist_test.csv``.
+"""CSV files with an image in each row: its label, then its pixels from left to right and from top
+to bottom. There may be a header, and the file may be gzipped. Labels are in the last column if only
+that one has a name like "label". Test images are in a second file, such as ``mnist_test.csv``.
 """
 
 import math
@@ -16,26 +16,26 @@ from ann.data.reading import MAX_BYTES, Unpacked, errors_about
 from ann.errors import printable_path, printable_text
 from ann.files.atomic import read_regular
 
-_LONGEST = 2**18  # bytes of a line
+_MAX_LINE = 2**18  # bytes
 _BLOCK = 2**16  # bytes read at a time
 _LABELS = {"label", "labels", "class", "target", "digit", "y"}
-_MARKS = ",;\t"
-_BOM = "\ufeff"  # which some programs write first
+_DELIMITERS = ",;\t"
+_BOM = "\ufeff"  # the byte order delimiter, which some programs write first
 
 
 def is_csv(path: Path, start: bytes) -> bool:
     """Whether a file is text other than HTML, with commas, semicolons or tabs in its first line."""
     first = start.partition(b"\n")[0]
     is_text = b"\0" not in first and not first.startswith(b"<")
-    return is_text and any(mark.encode() in first for mark in _MARKS)
+    return is_text and any(delimiter.encode() in first for delimiter in _DELIMITERS)
 
 
 def read_csv(path: Path, progress: object = None) -> Contents:
-    """This table and the other one of the pair."""
+    """A table, and the one with the test images beside it."""
     train_path, test_path = pair_of(path)
     train = _read(train_path)
     if train is None:
-        reason = 'it has no labels; name their column "label" in the header, and put it first'
+        reason = 'no labels found: put them into the first column, and name it "label"'
         raise ValueError(reason)
     if test_path is None:
         return Contents(train, None)
@@ -48,16 +48,16 @@ def _read(path: Path) -> Part | None:
     with errors_about(path):
         lines = _lines(Unpacked(read_regular(path, MAX_BYTES)))
         first = next(lines, "").removeprefix(_BOM)
-        mark = next((mark for mark in _MARKS if mark in first), ",")
-        names = [name.strip("\"' \r\n").lower() for name in first.split(mark)]
+        delimiter = next((delimiter for delimiter in _DELIMITERS if delimiter in first), ",")
+        names = [name.strip("\"' \r\n").lower() for name in first.split(delimiter)]
         column = 0
         if _is_number(names[0]) and _is_number(names[-1]):
-            values = _numbers(lines, mark, len(names), first)
+            values = _numbers(lines, delimiter, len(names), first)
         elif names[0] not in _LABELS and math.isqrt(len(names)) ** 2 == len(names):
             return None
         else:
             column = -1 if names[0] not in _LABELS and names[-1] in _LABELS else 0
-            values = _numbers(lines, mark, len(names))
+            values = _numbers(lines, delimiter, len(names))
     images = values[:, :-1] if column else values[:, 1:]
     return Part(printable_path(path), images, values[:, column])
 
@@ -75,8 +75,8 @@ def _lines(unpacked: Unpacked) -> Iterator[str]:
     rest = b""
     while block := unpacked.read(_BLOCK):
         *lines, rest = (rest + bytes(block)).split(b"\n")
-        if len(rest) > _LONGEST:
-            raise ValueError(f"a line of more than {_LONGEST:,} bytes")
+        if len(rest) > _MAX_LINE:
+            raise ValueError(f"a line of more than {_MAX_LINE:,} bytes")
         yield from (_text(line) for line in lines)
     unpacked.check_end()
     if rest:
@@ -87,9 +87,9 @@ def _text(line: bytes) -> str:
     return line.decode("utf-8", "replace")
 
 
-def _numbers(lines: Iterator[str], mark: str, columns: int, *first: str) -> np.ndarray:
+def _numbers(lines: Iterator[str], delimiter: str, columns: int, *first: str) -> np.ndarray:
     """The rows, (N, columns) uint8. Raises ValueError for anything but numbers from 0 to 255."""
-    number, rows = 1 - len(first), 0  # the number of the line is for messages
+    number, rows = 1 - len(first), 0  # of the line in the file, for messages; of images
 
     def checked() -> Iterator[str]:
         nonlocal number, rows
@@ -97,18 +97,18 @@ def _numbers(lines: Iterator[str], mark: str, columns: int, *first: str) -> np.n
             number += 1
             if not line.strip():
                 continue
-            if line.count(mark) != columns - 1:
-                found = f"{line.count(mark) + 1} columns, in line 1 {columns}"
+            if line.count(delimiter) != columns - 1:
+                found = f"{line.count(delimiter) + 1} columns, but line 1 has {columns}"
                 raise ValueError(f"line {number}: {found}")
             rows += 1
             if rows * columns > MAX_BYTES:
                 raise ValueError(f"more than {MAX_BYTES:,} numbers")
             yield line
         if not rows:
-            raise ValueError("a table without rows")
+            raise ValueError("a table without images")
 
     try:
-        return np.loadtxt(checked(), np.uint8, comments=None, delimiter=mark, ndmin=2)
+        return np.loadtxt(checked(), np.uint8, comments=None, delimiter=delimiter, ndmin=2)
     except ValueError as error:
         found = re.search(r"string (.*) to uint8 .* column (\d+)", str(error), re.DOTALL)
         if not found:

@@ -1,4 +1,4 @@
-"""Data sets: files in any known format -> host arrays, with checked labels, counts and shapes."""
+"""Data sets: reads files in any known format into host arrays, and checks them."""
 
 import html
 import os
@@ -16,24 +16,24 @@ from ann.errors import DataFileError, printable_path
 from ann.files.atomic import user_path
 from ann.validation import classes_of, host_array
 
-_MOST_CLASSES = 2**16  # that are counted: with labels from 0 to 10^9, a network is not possible
-_SHOWN = 20  # images, in a notebook
+_MAX_CLASSES = 2**16  # that get a name; a network cannot have 10^9 outputs anyway
+_SHOWN = 20  # images in a notebook
 CHECKOUT_DATA = Path(__file__).resolve().parents[2] / "data"
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images and labels, read-only host arrays of uint8. A data set is equal only to itself.
+    """Images and labels. ``load_dataset`` gives read-only host arrays of uint8.
 
-    In your own data sets images may also be floats, labels may be target rows, and all of them may
-    be lists; see ``fit``.
+    In data sets that you create, images may also be floats, labels may be target rows, and all of
+    them may be lists; see ``fit``. A data set is equal only to itself.
 
     Attributes:
         train_images: (N, height, width), 0 black to 255 white; MNIST has N = 60,000 of 28 x 28.
         train_labels: (N,), from 0.
         test_images: (M, height, width); MNIST has M = 10,000.
         test_labels: (M,), from 0.
-        classes: the names of the labels; by default the numbers from 0 to the largest label.
+        classes: the names of the classes; by default the numbers from 0 to the largest label.
     """
 
     train_images: np.ndarray
@@ -53,7 +53,7 @@ class Dataset:
         return {name: value for name, value in vars(self).items() if name != "classes"}
 
     def _repr_html_(self) -> str:
-        """For notebooks: the first training images, if they are pictures, with their labels."""
+        """For notebooks: the first training images with their labels, if they are pictures."""
         images = np.asarray(self.train_images[:_SHOWN])
         labels = classes_of(np.asarray(self.train_labels[:_SHOWN]))
         title = f"<p>{html.escape(repr(self).strip('<>'))}</p>"
@@ -68,7 +68,7 @@ class Dataset:
 
 
 def _count_classes(labels: Any) -> int:
-    """The number of classes in labels or target rows; 0 for anything else, which ``fit`` rejects."""
+    """The number of classes of labels or target rows; 0 for other values, which ``fit`` rejects."""
     try:
         array = host_array("labels", labels)
     except ValueError:
@@ -77,7 +77,7 @@ def _count_classes(labels: Any) -> int:
         return int(array.shape[1])
     if array.ndim != 1 or array.dtype.kind not in "iu" or not array.size:
         return 0
-    return min(1 + int(array.max()), _MOST_CLASSES)
+    return min(1 + int(array.max()), _MAX_CLASSES)
 
 
 def load_dataset(
@@ -86,21 +86,22 @@ def load_dataset(
     """Read and check a data set.
 
     Args:
-        source: a file or folder, or a name. ``formats`` lists the formats that are recognised, and
-            data/README.md describes them. The names are "mnist", "fashion-mnist" and "kmnist";
-            write "./mnist" for a file or folder. A named data set is read from the ``data`` folder
-            of this checkout or from the user's cache folder. If it is in neither, it is downloaded
-            to the cache.
-        progress: called while something takes long, with the name of a file, how much of it was
-            downloaded or read, how much there is, and the unit, such as "B" for bytes.
+        source: a file or folder, or a name. data/README.md describes the formats, which are
+            recognised by their contents. The names are "mnist", "fashion-mnist" and "kmnist";
+            write "./mnist" for a file or folder of that name. A named data set is read from the
+            ``data`` folder of this checkout or from the user's cache folder. If it is in neither,
+            it is downloaded to the cache.
+        progress: called during downloads and slow reading, with the name of a file, the amount
+            done, the amount in all, and the unit, such as "B" for bytes.
 
-    If there are training images only, every seventh becomes a test image, and a ``RuntimeWarning``
-    says so.
+    If there are only training images, every seventh becomes a test image, with a
+    ``RuntimeWarning``.
 
     Raises:
-        DataFileError: a file is missing, unreadable, damaged, does not fit the others or cannot be
-            downloaded.
-        ImportError: it is not in ``data``, and the extra ``data`` is not installed.
+        DataFileError: a file is missing, unreadable or damaged, does not fit the others, or cannot
+            be downloaded.
+        ImportError: an extra that is needed is not installed: ``data`` to download, ``picture`` for
+            pictures, ``parquet`` for parquet files.
     """
     known = isinstance(source, str) and source in SOURCES
     name = str(source) if known else None

@@ -1,6 +1,6 @@
-"""The files of EMNIST (Cohen et al., 2017): handwritten digits and letters, as IDX files or tables
-whose images are transposed. It has several parts, such as "balanced". A mapping file gives the code of
-the character for each label.
+"""EMNIST (Cohen et al., 2017): handwritten digits and letters, as IDX or CSV files of transposed
+images. There are several versions of it, such as "balanced". A mapping file has the code of the
+character for each label.
 """
 
 import os
@@ -18,9 +18,9 @@ from ann.errors import DataFileError, printable_path, printable_text
 from ann.files.atomic import read_regular
 
 _FILE = re.compile(r"emnist-([a-z]+)-(train|test)(-(images|labels)-idx[13]-ubyte|\.csv)(\.gz)?")
-_MERGED = string.digits + string.ascii_uppercase + "abdefghnqrt"  # c and C, for example, are one
-# part -> the first label, and the characters, if there is no mapping file
-_PARTS = {
+_MERGED = string.digits + string.ascii_uppercase + "abdefghnqrt"  # c and C, for example, are merged
+# version -> the first label, and the characters; they are used if there is no mapping file
+_VERSIONS = {
     "balanced": (0, _MERGED),
     "bymerge": (0, _MERGED),
     "byclass": (0, string.digits + string.ascii_uppercase + string.ascii_lowercase),
@@ -28,29 +28,29 @@ _PARTS = {
     "digits": (0, string.digits),
     "mnist": (0, string.digits),
 }
-_PLACES = ("", "raw", "gzip", "EMNIST/raw")  # torchvision has the second and the last
+_SUBFOLDERS = ("", "raw", "gzip", "EMNIST/raw")  # torchvision uses the second and the last
 _MAX_MAPPING = 2**14  # bytes
 
 
 def is_emnist(path: Path, start: bytes) -> bool:
-    """Whether this is one of the files, or a folder that has some."""
-    return bool(_FILE.fullmatch(path.name) if start else _parts_in(path))
+    """Whether this is one of the files, or a folder with some of them."""
+    return bool(_FILE.fullmatch(path.name) if start else _versions_in(path))
 
 
-def _parts_in(folder: Path) -> dict[str, Path]:
-    """The names of the parts in a folder -> one of their files."""
-    places = [place for place in map(folder.joinpath, _PLACES) if place.is_dir()]
-    found = ((_FILE.fullmatch(name), place) for place in places for name in os.listdir(place))
-    return {match[1]: place / match[0] for match, place in found if match}
+def _versions_in(folder: Path) -> dict[str, Path]:
+    """The names of the versions in a folder -> one of their files."""
+    folders = [path for path in map(folder.joinpath, _SUBFOLDERS) if path.is_dir()]
+    found = ((_FILE.fullmatch(name), path) for path in folders for name in os.listdir(path))
+    return {match[1]: path / match[0] for match, path in found if match}
 
 
 def read_emnist(path: Path, progress: object = None) -> Contents:
-    """The part that a file belongs to, or the only part in a folder."""
-    parts = _parts_in(path)
-    if len(parts) > 1:
-        files = ", ".join(f"emnist-{name}-..." for name in sorted(parts))
-        raise ValueError(f"several parts of EMNIST; name one of their files, {files}")
-    path = next(iter(parts.values()), path)
+    """The version that a file belongs to, or the only version in a folder."""
+    versions = _versions_in(path)
+    if len(versions) > 1:
+        files = ", ".join(f"emnist-{name}-..." for name in sorted(versions))
+        raise ValueError(f"several versions of EMNIST; name one of their files, {files}")
+    path = next(iter(versions.values()), path)
     name = path.name.split("-")[1]
     characters = _characters(path.with_name(f"emnist-{name}-mapping.txt"), name)
     if ".csv" in path.name:  # as on Kaggle
@@ -67,9 +67,9 @@ def read_emnist(path: Path, progress: object = None) -> Contents:
 def _characters(path: Path, name: str) -> dict[int, str]:
     """Labels -> characters, in the order of the labels."""
     if not path.exists():
-        if name not in _PARTS:
-            raise ValueError(f"no mapping file for its labels, {printable_path(path.name)}")
-        first, characters = _PARTS[name]
+        if name not in _VERSIONS:
+            raise ValueError(f"the file {printable_path(path.name)}, which maps labels, is missing")
+        first, characters = _VERSIONS[name]
         return dict(enumerate(characters, start=first))
     with errors_about(path):
         found: dict[int, str] = {}
@@ -85,10 +85,10 @@ def _characters(path: Path, name: str) -> dict[int, str]:
 
 
 def _upright(part: Part, characters: dict[int, str]) -> Part:
-    """Upright images, and labels that count the characters."""
+    """Upright images, and labels that are indices of the characters."""
     known = np.array(list(characters))
     unknown = part.labels[~np.isin(part.labels, known)]
     if len(unknown):
-        raise DataFileError(f"{part.source}: label {unknown[0]}, which its mapping does not have")
+        raise DataFileError(f"{part.source}: label {unknown[0]} is not in the mapping file")
     images = pixels(part.images).transpose(0, 2, 1)
     return Part(part.source, images, np.searchsorted(known, part.labels))

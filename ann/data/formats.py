@@ -1,4 +1,4 @@
-"""The formats in which data sets are read, recognised by what a file or folder contains."""
+"""The formats of data sets. A format is recognised by the contents of a file or folder."""
 
 import os
 import re
@@ -23,19 +23,19 @@ ADVICE = "data/README.md lists them"
 
 
 class Format(NamedTuple):
-    """A row of the registry.
+    """A format, by its functions.
 
     Attributes:
-        recognises: whether a path is in this format. It gets the path and the first bytes of the
-            file, unpacked if it is gzipped, or b"" for a folder.
-        read: reads it, and may show its progress.
+        recognises: takes a path and the first bytes of the file, unpacked if it is gzipped, or b""
+            for a folder. Returns whether it is in this format.
+        read: reads a file or folder, and may report its progress.
     """
 
     recognises: Callable[[Path, bytes], bool]
     read: Callable[[Path, Progress | None], Contents]
 
 
-# The first one that recognises a file or folder reads it
+# The first format that recognises a file or folder reads it
 FORMATS = (
     Format(is_emnist, read_emnist),
     Format(is_idx_folder, read_idx_folder),
@@ -46,7 +46,7 @@ FORMATS = (
     Format(is_csv, read_csv),
     Format(is_picture_folder, read_picture_folder),
 )
-# of the files that are looked for in a folder
+# Files with these suffixes are read if they are in the folder that is given
 _SUFFIXES = (".npz", ".csv", ".csv.gz", ".parquet", ".pkl", ".pkl.gz", ".mat", ".h5", ".hdf5")
 _HINTS = {
     b"\0\0\x08": "this is one of four IDX files: name the folder that they are in",
@@ -57,10 +57,10 @@ _HINTS = {
 
 
 def read_any(path: Path, progress: Progress | None = None) -> Contents:
-    """What a file or folder in any format holds.
+    """Read a file or folder in any of these formats.
 
     Raises:
-        DataFileError: it is in none of them, or damaged.
+        DataFileError: it is damaged, or its format is not known.
     """
     with errors_about(path):
         is_folder = path.is_dir()
@@ -79,7 +79,7 @@ def read_any(path: Path, progress: Progress | None = None) -> Contents:
 
 
 def _file_in(folder: Path) -> Path:
-    """The file with training images in a folder, or in its subfolders if it holds no data files.
+    """The file with the training images in a folder or, if it has no data files, in its subfolders.
 
     Raises ValueError unless there is exactly one data set.
     """
@@ -88,7 +88,7 @@ def _file_in(folder: Path) -> Path:
         subfolders = sorted(path for path in folder.iterdir() if path.is_dir())
         found = [file for path in subfolders for file in _training_files(path)]
     if not found:
-        raise ValueError(f"no data set in a known format is in this folder; {ADVICE}")
+        raise ValueError(f"a folder without a data set in a known format; {ADVICE}")
     if len(found) > 1:
         names = ", ".join(file.name for file in found)
         raise ValueError(f"several data sets; name one of {printable_text(names)}")
@@ -96,7 +96,7 @@ def _file_in(folder: Path) -> Path:
 
 
 def _training_files(folder: Path) -> list[Path]:
-    """A file of each data set in a folder; with "train" in its name, if any has it there."""
+    """A file of each data set in a folder. Names with "train" have priority over others."""
     names = sorted(name for name in os.listdir(folder) if name.lower().endswith(_SUFFIXES))
     firsts = [name for name in names if not re.search(r"-0*[1-9]\d*-of-", name)]  # of several files
     found = list(dict.fromkeys(pair_of(folder / name)[0] for name in firsts))

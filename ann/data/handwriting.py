@@ -1,5 +1,5 @@
 """Converts a picture of a digit into an image like those of MNIST: white on black, cropped, with
-strokes of the usual width and its centre of mass in the middle. Notes list the corrections.
+strokes of the usual width, and with the centre of mass in the middle.
 
 Needs SciPy: the extra ``picture``.
 """
@@ -24,9 +24,9 @@ from ann.data.ink import (
     without_rules,
 )
 
-_PIECES = 40  # a digit has fallen into at most this many
-_EDGE = 0.5  # a digit covers less than this fraction of each edge of the picture
-_BOX, _STROKE = 20 / 28, 2.3 / 28  # size and stroke width of MNIST's digits, in image sides
+_MAX_PARTS = 40  # of a digit with broken strokes
+_MAX_EDGE = 0.5  # a digit covers at most this fraction of each edge of the picture
+_BOX, _STROKE = 20 / 28, 2.3 / 28  # size and stroke width of MNIST's digits, in sides of the image
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Prepared:
 
     Attributes:
         image: (side, side), uint8, white on black.
-        notes: what was found and corrected, such as "dark on light".
+        notes: what was found and corrected, such as "dark on light" and "thin".
         problem: why no digit was found, or "".
     """
 
@@ -103,7 +103,7 @@ def prepare_digit(page: Page, side: int) -> Prepared:
     inner = sum(part.ink for part in parts if not part.touches_edge)
     if sum(part.ink for part in digit) <= 0.2 * inner or not digit:
         return failed("there are only specks or lines on it")
-    if max(edge.mean() for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1])) > _EDGE:
+    if max(edge.mean() for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1])) > _MAX_EDGE:
         return failed("something other than a digit covers its edge: crop that")
     if mask.mean() > 0.6:
         return failed("most of it is ink, so no digit can be found")
@@ -121,7 +121,7 @@ def prepare_digit(page: Page, side: int) -> Prepared:
 
 
 def enlarged(picture: np.ndarray) -> np.ndarray:
-    """A picture (h, w), uint8, of at least 128 pixels, so that every stroke is several wide."""
+    """A picture (h, w), uint8; a tiny one is enlarged, so that strokes are several pixels wide."""
     times = 128 // max(picture.shape)
     if times < 2:
         return picture
@@ -131,9 +131,10 @@ def enlarged(picture: np.ndarray) -> np.ndarray:
 def parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
     """The parts that belong to the one digit of a picture.
 
-    The part with most ink is the digit or its largest piece. It is away from the edges if possible:
-    shadows, paper edges and parts of other digits reach an edge. Pieces near it belong to it, and
-    large parts anywhere, but a line under it does not. The list is empty if there is no digit.
+    The main part is the one with most ink that does not touch an edge, if there is one: shadows,
+    edges of the paper and parts of other digits touch an edge. Parts near the main part belong to
+    the digit, and so do large parts anywhere. A line under the digit does not.
+    The list is empty if there is no digit.
     """
     parts = [part for part in parts if part.area >= 4]
     if not parts:
@@ -151,7 +152,7 @@ def parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
 
     while near := [part for part in others if is_piece(part)]:
         digit += near
-        if len(digit) > _PIECES:
+        if len(digit) > _MAX_PARTS:
             return []
         others = [part for part in others if part not in near]
         box = _around([part.box for part in digit])
@@ -160,7 +161,7 @@ def parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
         for part in others
         if part.area >= 0.08 * main.area and (main.touches_edge or not part.touches_edge)
     ]
-    if len(digit) > _PIECES:
+    if len(digit) > _MAX_PARTS:
         return []
     return [part for part in digit if not _is_underline(part, digit, width)]
 
@@ -194,7 +195,7 @@ def _around(boxes: Sequence[Box]) -> Box:
 
 
 def _is_underline(part: Part, digit: Sequence[Part], width: float) -> bool:
-    """Whether it is a flat part below all others, with a gap or longer than they are wide."""
+    """Whether a part is a flat line below all others, with a gap, or longer than they are wide."""
     others = [other.box for other in digit if other is not part]
     if not others:
         return False
@@ -214,10 +215,10 @@ def digit_image(
     Args:
         strength: (h, w), the ink of a picture, 0 to 1.
         mask: (h, w), bool, the pixels of the digit.
-        side: of the image.
+        side: the side of the image, in pixels.
 
     Returns:
-        The image (side, side), uint8, white on black; and what was corrected, such as "thin".
+        The image (side, side), uint8, white on black; and the corrections, such as "thin".
     """
     ndimage = scipy_ndimage()
     near = ndimage.binary_dilation(mask, iterations=2)
@@ -229,7 +230,7 @@ def digit_image(
 def _with_usual_strokes(
     ndimage: Any, soft: np.ndarray, mask: np.ndarray
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The digit with strokes about as wide as those of MNIST; and what was corrected."""
+    """The digit with strokes about as wide as MNIST's, and the corrections."""
     width = stroke_width(mask)
     usual = _STROKE / _BOX * max(part.stop - part.start for part in _bounding_box(mask))
     if width < 0.7 * usual:
@@ -243,12 +244,12 @@ def _with_usual_strokes(
 
 def _disc(size: int) -> np.ndarray:
     """A disc with an odd diameter, as a mask (size, size)."""
-    places = np.arange(size) - size // 2
-    return np.asarray(np.hypot(places[:, None], places) <= size / 2)
+    offsets = np.arange(size) - size // 2
+    return np.asarray(np.hypot(offsets[:, None], offsets) <= size / 2)
 
 
 def _centred(ndimage: Any, soft: np.ndarray, side: int) -> np.ndarray:
-    """The digit cropped, its longer side 20 of 28 pixels, its centre of mass in the middle."""
+    """The digit, cropped, with a longer side of 20/28 and its centre of mass in the middle."""
     inked = soft > 0.3
     if not inked.any():
         return np.zeros((side, side), dtype=np.uint8)
@@ -256,11 +257,11 @@ def _centred(ndimage: Any, soft: np.ndarray, side: int) -> np.ndarray:
     scale = _BOX * side / max(cut.shape)
     if scale < 1.0:  # avoids aliasing
         cut = ndimage.gaussian_filter(cut, 0.4 / scale)
-    # From the middles of the new pixels to positions between the old ones
+    # The centres of the new pixels, in coordinates of the old ones
     sizes = [max(1, round(length * scale)) for length in cut.shape]
     pairs = zip(sizes, cut.shape, strict=True)
-    places = [(np.arange(size) + 0.5) * length / size - 0.5 for size, length in pairs]
-    grid = np.meshgrid(*places, indexing="ij")
+    centres = [(np.arange(size) + 0.5) * length / size - 0.5 for size, length in pairs]
+    grid = np.meshgrid(*centres, indexing="ij")
     small = ndimage.map_coordinates(cut, grid, order=1, mode="nearest")
     small = np.clip(small / max(1e-6, float(np.percentile(small, 99))), 0.0, 1.0)
     image = np.zeros((side, side), dtype=np.float32)

@@ -1,6 +1,6 @@
 """Files in the IDX format of the MNIST database: two zero bytes, a type (8: unsigned bytes), the
-number of dimensions, each dimension as a big-endian 32-bit number, then the bytes. They may be
-gzipped. A data set is a folder with four of them.
+number of dimensions, each dimension as a big-endian 32-bit number, and then the bytes. They may be
+gzipped. A data set is a folder with four such files.
 """
 
 import math
@@ -19,10 +19,10 @@ from ann.errors import DataFileError, printable_path
 from ann.files.atomic import read_regular
 
 _STEMS = ("train-images", "train-labels", "t10k-images", "t10k-labels")
-# the folders in which torchvision keeps its data sets -> their names here
+# torchvision's folders -> the names of these data sets here
 _TORCHVISION = {"MNIST": "mnist", "FashionMNIST": "fashion-mnist", "KMNIST": "kmnist"}
 _GZIP = b"\x1f\x8b"
-# what a file in another format probably is, by its first bytes
+# The first bytes of a file in another format -> what it probably is
 _OTHER_FORMATS = {
     b"<": "; this is a web page: download the file again",
     b"PK": "; this is a zip archive: unpack it",
@@ -32,7 +32,7 @@ _OTHER_FORMATS = {
 
 
 def is_idx_folder(path: Path, start: bytes) -> bool:
-    """Whether a folder has IDX files, or a subfolder in which torchvision keeps them."""
+    """Whether a folder has IDX files, or is laid out as torchvision does it."""
     return not start and (_holds_idx(path) or bool(_raw_folders(path)))
 
 
@@ -56,13 +56,13 @@ def read_idx_folder(folder: Path, progress: object = None) -> Contents:
 
 
 def _raw_folders(folder: Path) -> list[Path]:
-    """The folders with IDX files under a folder that was torchvision's ``root``."""
+    """The folders with IDX files in a folder that torchvision calls ``root``."""
     raw = [folder / place / "raw" for place in ("", *_TORCHVISION)]
     return [one for one in raw if one.is_dir() and _holds_idx(one)]
 
 
 def read_idx_part(stem: Path) -> Part:
-    """The images and labels in the files whose paths begin like this, such as with "data/train"."""
+    """The images and labels in the two files whose paths begin with ``stem``, such as data/train."""
     images_path = _find(stem.parent, f"{stem.name}-images", 3)
     labels_path = _find(stem.parent, f"{stem.name}-labels", 1)
     return Part(printable_path(labels_path), read_idx(images_path, 3), read_idx(labels_path, 1))
@@ -98,7 +98,7 @@ def _find(folder: Path, stem: str, dimensions: int) -> Path:
 
 
 def read_idx(path: str | os.PathLike[str], dimensions: int) -> np.ndarray:
-    """The unsigned bytes in an IDX file, gzipped or not: a read-only array with so many axes.
+    """The unsigned bytes in an IDX file, gzipped or not: a read-only array with this many axes.
 
     Raises:
         DataFileError: it is unreadable, or its header, length or checksum is wrong.

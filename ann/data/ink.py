@@ -1,7 +1,7 @@
 """Finds the ink on a picture, and its connected parts. Needs SciPy: the extra ``picture``.
 
-The steps are in R. C. Gonzalez and R. E. Woods, "Digital Image Processing": top-hat, border
-clearing, Otsu's threshold, hysteresis, opening and connected components.
+R. C. Gonzalez and R. E. Woods, "Digital Image Processing", explain the methods: top-hat transform,
+border clearing, Otsu's threshold, hysteresis, opening and connected components.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ import numpy as np
 
 from ann.errors import require
 
-_FAINT = 12.0  # of 255: a smaller difference from the paper is not ink
-_SURE, _PERHAPS = 0.45, 0.2  # strengths that are ink, and that are ink if connected with some
-_TOUCHING = 0.3  # what touches more than this fraction of an edge is not ink
-_LEAST_FRAME = 8  # the longer side of a smaller part cannot surround a digit of 6 pixels
-_SOLID = 0.13  # half the thickness of a sheet, as a fraction of its length; of a stroke it is less
+_MIN_CONTRAST = 12.0  # grey values: a smaller difference from the paper is not ink
+_STRONG, _WEAK = 0.45, 0.2  # strong pixels are ink; weak ones are ink if connected to strong ones
+_TOUCHING = 0.3  # a region that touches more than this fraction of an edge is not ink
+_MIN_FRAME = 8  # pixels: a smaller part cannot surround a digit, which has at least 6
+_SOLID = 0.13  # a sheet is at least this thick: half its thickness, as a fraction of its length
 
 
 Box = tuple[slice, slice]  # rows and columns
@@ -27,8 +27,8 @@ class Ink:
     """How much ink each pixel of a picture has.
 
     Attributes:
-        strength: (h, w), float32; 0 is paper, and 1 is ink as strong as the strongest.
-        contrast: between paper and the strongest ink, in grey values.
+        strength: (h, w), float32; 0 is paper, and 1 is as strong as the strongest ink.
+        contrast: the difference between the paper and the strongest ink, in grey values.
         notes: what was found, such as "dark on light".
     """
 
@@ -38,19 +38,19 @@ class Ink:
 
     @property
     def is_blank(self) -> bool:
-        """Whether nothing differs from the paper, or only its grain does, which is everywhere."""
-        return self.contrast < _FAINT or float(np.median(self.strength)) > 0.25
+        """Whether the picture shows only paper. The grain of paper is everywhere; ink is not."""
+        return self.contrast < _MIN_CONTRAST or float(np.median(self.strength)) > 0.25
 
 
 @dataclass(frozen=True)
 class Part:
-    """Ink pixels that are connected, also diagonally.
+    """A connected component of the ink. Diagonal neighbours are connected.
 
     Attributes:
         label: the value of its pixels in the array of labels.
-        box: its rows and columns.
+        box: the rows and columns of its bounding box.
         area: the number of its pixels.
-        strength: their mean strength.
+        strength: the mean strength of its pixels.
         touches_edge: whether it reaches an edge of the picture.
     """
 
@@ -79,7 +79,7 @@ def find_ink(picture: np.ndarray) -> Ink:
     """
     ndimage = scipy_ndimage()
     grey = ndimage.gaussian_filter(picture.astype(np.float32), 0.7)
-    grey = _only_sheet(ndimage, grey)
+    grey = _without_surroundings(ndimage, grey)
     size = max(3, round(0.4 * max(grey.shape)))
     # The paper is the median of the surroundings, computed on few pixels because the filter is slow
     step = max(1, max(grey.shape) // 48)
@@ -96,7 +96,7 @@ def find_ink(picture: np.ndarray) -> Ink:
     hat = ndimage.black_tophat(dark, size=size)
     ink = np.minimum(hat, _border_cleared(ndimage, dark))
     contrast = float(np.percentile(ink, 99.9))
-    if contrast < _FAINT:  # a digit that covers an edge
+    if contrast < _MIN_CONTRAST:  # a digit that covers an edge
         ink, contrast = hat, float(np.percentile(hat, 99.9))
     notes = ["dark on light"] if is_dark else []
     if float(np.ptp(edges)) > 40:
@@ -106,8 +106,8 @@ def find_ink(picture: np.ndarray) -> Ink:
     return Ink(ink / max(contrast, 1e-6), contrast, tuple(notes))
 
 
-def _only_sheet(ndimage: Any, grey: np.ndarray) -> np.ndarray:
-    """Paint the table around a sheet of paper in the paper's colour."""
+def _without_surroundings(ndimage: Any, grey: np.ndarray) -> np.ndarray:
+    """Give everything around a sheet of paper, such as a table, the colour of the paper."""
     step = max(1, max(grey.shape) // 96)  # fewer pixels are enough
     coarse = grey[::step, ::step]
     is_light = coarse > _otsu(coarse)
@@ -126,7 +126,7 @@ def _only_sheet(ndimage: Any, grey: np.ndarray) -> np.ndarray:
 
 
 def _is_sheet(ndimage: Any, mask: np.ndarray, filled: np.ndarray, ink: np.ndarray) -> bool:
-    """Whether the mask is a solid rectangle inside the picture, with strokes of ink on it."""
+    """Whether the mask is a solid rectangle that is mostly inside the picture, with ink on it."""
     edges = (mask[1], mask[-2], mask[:, 1], mask[:, -2])
     if mask.mean() < 0.1 or sum(edge.mean() > _TOUCHING for edge in edges) > 1:
         return False
@@ -143,7 +143,7 @@ def _is_sheet(ndimage: Any, mask: np.ndarray, filled: np.ndarray, ink: np.ndarra
 
 
 def _rectangularity(mask: np.ndarray) -> float:
-    """The area of a shape as a fraction of that of the smallest rectangle around it, turned or not."""
+    """The area of a shape, divided by that of the smallest rectangle around it at any angle."""
     y, x = np.nonzero(mask)
     angles = np.linspace(0, np.pi / 2, 18, endpoint=False)[:, None]
     wide = np.ptp(x * np.cos(angles) + y * np.sin(angles), axis=1) + 1
@@ -157,7 +157,7 @@ def _length(box: Box) -> int:
 
 
 def _otsu(grey: np.ndarray) -> float:
-    """The threshold that separates two classes best: the variance between them is largest.
+    """The threshold between two classes of grey values that maximises the variance between them.
 
     N. Otsu, "A threshold selection method from gray-level histograms", 1979.
     """
@@ -172,10 +172,10 @@ def _otsu(grey: np.ndarray) -> float:
 
 
 def _border_cleared(ndimage: Any, grey: np.ndarray, levels: int = 32) -> np.ndarray:
-    """How much darker each pixel is than every way from it to the picture's border.
+    """How much darker each pixel is than the lightest barrier between it and the border.
 
-    At each grey level, the connected dark regions that do not touch much of an edge are ink. A
-    shadow or a table at the border is not, and what lies in the shadow is compared with the shadow.
+    At each grey level, the connected dark regions that touch little of every edge are ink. A shadow
+    or a table at the border is not ink. Ink in a shadow is compared with the shadow.
     """
     ink = np.zeros_like(grey)
     steps, step = np.linspace(grey.min(), grey.max(), levels, endpoint=False, retstep=True)
@@ -190,26 +190,27 @@ def _border_cleared(ndimage: Any, grey: np.ndarray, levels: int = 32) -> np.ndar
 
 
 def even_strength(ink: Ink) -> np.ndarray:
-    """The strength (h, w) compared with that of the strongest ink nearby.
+    """The strength (h, w), divided by that of the strongest ink nearby.
 
-    Strokes that fade have a strength of 1 in their middle, as the others.
+    The middle of a faint stroke then has a strength of 1, like that of other strokes.
     """
     ndimage = scipy_ndimage()
     size = max(ink.strength.shape) // 20
     nearby = ndimage.maximum_filter(ink.strength, max(3, size))
-    return np.asarray(ink.strength / np.maximum(nearby, _PERHAPS / _SURE))
+    return np.asarray(ink.strength / np.maximum(nearby, _WEAK / _STRONG))
 
 
 def ink_mask(ink: Ink) -> np.ndarray:
-    """The pixels (h, w) that are ink, bool: the strong ones, and faint ones connected with them.
+    """The pixels (h, w) that are ink, bool: strong ones, and faint ones connected to them.
 
-    J. Canny, "A computational approach to edge detection", 1986: thresholding with hysteresis.
+    This is thresholding with hysteresis: J. Canny, "A computational approach to edge detection",
+    1986.
     """
     ndimage = scipy_ndimage()
-    weak = even_strength(ink) > _SURE
+    weak = even_strength(ink) > _STRONG
     labels, count = ndimage.label(weak, np.ones((3, 3)))
     strong = np.zeros(count + 1, dtype=bool)
-    strong[labels[ink.strength > _SURE]] = True
+    strong[labels[ink.strength > _STRONG]] = True
     strong[0] = False
     return np.asarray(strong[labels])
 
@@ -225,21 +226,21 @@ def without_rules(mask: np.ndarray) -> np.ndarray:
         lines &= ~ndimage.binary_opening(lines, np.ones(across))  # too thick
         if lines.any():
             found &= ~lines
-            # where a stroke crossed a line, there is ink on both sides of it
+            # Where a stroke crossed the line, there is ink on both sides of the gap
             found |= ndimage.binary_closing(found, np.ones(across)) & mask
     return found
 
 
 def _opened(ndimage: Any, mask: np.ndarray, length: int, axis: int) -> np.ndarray:
-    """``binary_opening`` by a line along the axis; the time does not depend on its length."""
-    shift = -1 if length % 2 == 0 else 0  # the middle of an even length, seen from its other end
+    """``binary_opening`` with a line along the axis, in the same time for every length."""
+    shift = -1 if length % 2 == 0 else 0  # mirrors the line, if its length is even
     eroded = ndimage.minimum_filter1d(mask, length, axis, mode="constant")
     opened = ndimage.maximum_filter1d(eroded, length, axis, mode="constant", origin=shift)
     return np.asarray(opened)
 
 
 def find_parts(mask: np.ndarray, ink: Ink) -> tuple[np.ndarray, list[Part]]:
-    """The labels (h, w), int32, of the mask's connected parts, 0 for paper; and the parts."""
+    """The connected parts of a mask (h, w), and the label of each pixel's part, int32; 0: paper."""
     ndimage = scipy_ndimage()
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     numbers = np.arange(1, count + 1)
@@ -254,13 +255,13 @@ def find_parts(mask: np.ndarray, ink: Ink) -> tuple[np.ndarray, list[Part]]:
 
 
 def without_frames(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
-    """The parts without those that surround another part nearly as large, such as a box or ring."""
+    """The parts without frames: boxes or rings that surround another large part."""
     boxes = np.array([[(side.start, side.stop) for side in part.box] for part in parts])
     boxes = boxes.reshape(-1, 2, 2)  # part, axis, start and stop
     lengths = np.ptp(boxes, axis=2).max(axis=1, initial=0)
 
     def is_frame(index: int) -> bool:
-        if lengths[index] < _LEAST_FRAME:
+        if lengths[index] < _MIN_FRAME:
             return False
         inner = (boxes[index, :, 0] < boxes[..., 0]) & (boxes[..., 1] < boxes[index, :, 1])
         inner = inner.all(axis=1) & (lengths >= 0.3 * lengths[index])

@@ -1,6 +1,6 @@
-"""The ``mnist.pkl.gz`` of Nielsen's book and of other courses: a pickle of three pairs, the training,
-validation and test images (N, 784), from 0 to 1, each with their labels (N,). It is read as data,
-not executed.
+"""The file ``mnist.pkl.gz`` of Nielsen's book and of other courses: a pickle of three pairs. These
+are training, validation and test images (N, 784), from 0 to 1, each with their labels (N,). The pickle
+is parsed, not executed.
 """
 
 from pathlib import Path
@@ -23,17 +23,17 @@ def is_pickle(path: Path, start: bytes) -> bool:
 
 
 def read_mnist_pickle(path: Path, progress: object = None) -> Contents:
-    """The three parts; the validation images become the last training images, as in MNIST."""
+    """All images; the validation images become the last training images, as in MNIST."""
     with errors_about(path):
         unpacked = Unpacked(read_regular(path, _MAX_BYTES))
         data = bytes(unpacked.read(_MAX_BYTES))
         if unpacked.read(1):
-            raise ValueError(f"unpacked it has more than {_MAX_BYTES:,} bytes")
+            raise ValueError(f"more than {_MAX_BYTES:,} bytes when unpacked")
         unpacked.check_end()
         pairs = read_pickle(data)
         if not (_is_list(pairs, 3) and all(_is_pair(pair) for pair in pairs)):
-            wanted = "three pairs of images and labels, to train, to validate and to test"
-            raise ValueError(f"expected a pickle of {wanted}")
+            wanted = "images and labels, for training, validation and testing"
+            raise ValueError(f"expected a pickle of three pairs of {wanted}")
         train, validation = (pixels(images) for images, labels in pairs[:2])
         if train.shape[1:] != validation.shape[1:]:
             counts = f"{train[0].size} pixels, the validation images {validation[0].size}"
@@ -49,6 +49,6 @@ def _is_list(value: Any, length: int) -> bool:
 
 
 def _is_pair(value: Any) -> bool:
-    """Whether a value is two arrays, of the same length."""
+    """Whether a value is a pair of arrays with the same length."""
     are_arrays = _is_list(value, 2) and all(isinstance(one, np.ndarray) for one in value)
     return are_arrays and len(value[0]) == len(value[1])

@@ -1,6 +1,6 @@
 """NumPy's npz archives with four arrays, such as the ``mnist.npz`` of Keras: ``x_train``,
-``y_train``, ``x_test`` and ``y_test``, or ``train_images`` and so on. Arrays of objects, which are
-pickles, are refused.
+``y_train``, ``x_test`` and ``y_test``, or ``train_images`` and so on. Arrays of objects are
+rejected, because they are pickles.
 """
 
 import io
@@ -15,17 +15,17 @@ from ann.data.reading import MAX_BYTES, errors_about
 from ann.errors import printable_path, printable_text
 from ann.files.atomic import read_regular
 
-# images and labels to train on, then those to test with, as Keras and others name them
+# (images, labels) for training, then for testing; Keras uses the first row of names
 _NAMES = (
     (("x_train", "y_train"), ("x_test", "y_test")),
     (("train_images", "train_labels"), ("test_images", "test_labels")),
 )
-_MAX_DIRECTORY = 2**16  # bytes: the names of some hundred arrays
+_MAX_DIRECTORY = 2**16  # bytes: enough for the names of several hundred arrays
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-_END, _END_OF_64 = b"PK\x05\x06", b"PK\x06\x07"
+_END, _ZIP64_LOCATOR = b"PK\x05\x06", b"PK\x06\x07"
 
 
 def is_npz(path: Path, start: bytes) -> bool:
@@ -48,11 +48,11 @@ def read_npz(path: Path, progress: object = None) -> Contents:
 
 
 def _check_directory(data: bytes) -> None:
-    """Raise ValueError if listing the archive would take long: zipfile reads the whole list."""
+    """Raise ValueError for a long list of members, because zipfile reads all of it."""
     end = data.rfind(_END)
     size = int.from_bytes(data[end + 12 : end + 16], "little")
-    if end < 0 or size > _MAX_DIRECTORY or data[max(0, end - 20) :].startswith(_END_OF_64):
-        raise ValueError("a damaged npz archive, or one with too many arrays")
+    if end < 0 or size > _MAX_DIRECTORY or data[max(0, end - 20) :].startswith(_ZIP64_LOCATOR):
+        raise ValueError("a damaged npz archive, or too many arrays in it")
 
 
 def _read(archive: zipfile.ZipFile, source: str) -> Contents:
@@ -70,7 +70,7 @@ def _read(archive: zipfile.ZipFile, source: str) -> Contents:
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """One array, for which no more is allocated than its header announces and the archive holds."""
+    """One array. Allocates no more than its header announces and the archive holds."""
     with archive.open(member) as file:
         try:
             version = np.lib.format.read_magic(file)
@@ -85,5 +85,5 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
             raise ValueError(f"{kind}, expected 1 to {MAX_BYTES} bytes")
         body = file.read(size)
         if len(body) != size or file.read(1):
-            raise ValueError(f"{kind} in its header, but another number of bytes")
+            raise ValueError(f"{kind} according to its header, which does not fit its size")
     return np.frombuffer(body, dtype).reshape(shape, order="F" if fortran else "C")

@@ -1,5 +1,5 @@
-"""Files of MATLAB and HDF5. They may be arranged in any way, so they are not read; the message says
-how to convert them.
+"""MATLAB and HDF5 files. Their arrays may have any names, so they are not read. An error message
+shows how to convert them.
 """
 
 from pathlib import Path
@@ -14,13 +14,13 @@ _SAVE = (
 
 
 def is_of_other_programs(path: Path, start: bytes) -> bool:
-    """Whether a file begins like one of MATLAB or HDF5."""
+    """Whether a file begins like a MATLAB or HDF5 file."""
     return start.startswith((_HDF5, _MATLAB))
 
 
 def refuse(path: Path, progress: object = None) -> Contents:
-    """Raise ValueError with the two lines of Python that convert the file."""
+    """Raise ValueError; the message has the two statements that convert the file."""
     is_old = first_bytes(path).startswith(b"MATLAB 5.0 ")  # newer ones are HDF5 inside
     kind, read = ("MATLAB", "scipy.io.loadmat") if is_old else ("HDF5", "h5py.File")
     lines = f"f = {read}({path.name!r}); {_SAVE}"
-    raise ValueError(f"a file of {kind}; convert it to npz, with the names that are in it: {lines}")
+    raise ValueError(f"a {kind} file; convert it to npz, with the names of its arrays: {lines}")

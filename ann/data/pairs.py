@@ -9,20 +9,20 @@ _WORDS = (("training", "testing"), ("train", "test"), ("Train", "Test"), ("TRAIN
 
 
 def pair_of(path: Path) -> tuple[Path, Path | None]:
-    """The file with the training images and, if there is one, that with the test images.
+    """The file with the training images, and the one with the test images or None.
 
     Args:
-        path: either of them, or a file whose name does not say which.
+        path: either of them, or a file whose name has neither word.
     """
     for train, test in _WORDS:
         if train in path.name:
-            return path, _there(path, train, test)
-        if test in path.name and (other := _there(path, test, train)):
+            return path, _partner(path, train, test)
+        if test in path.name and (other := _partner(path, test, train)):
             return other, path
     return path, None
 
 
-def _there(path: Path, word: str, other: str) -> Path | None:
+def _partner(path: Path, word: str, other: str) -> Path | None:
     """The file with the other word in its name, gzipped or not, if it exists."""
     name = other.join(path.name.rsplit(word, 1))
     plain = name.removesuffix(".gz")

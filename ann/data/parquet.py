@@ -1,6 +1,6 @@
-"""Parquet files as dataset hubs ship them: a row for each image, with the bytes of a picture file
-and a label. Files of one part, such as ``train-00000-of-00002.parquet``, belong together. Needs
-pyarrow (the extra ``parquet``).
+"""Parquet files as dataset hubs distribute them: each row has the bytes of a picture file, and a
+label. The training images may be in several files, such as ``train-00000-of-00002.parquet``. Needs
+pyarrow: the extra ``parquet``.
 """
 
 import json
@@ -30,7 +30,7 @@ def is_parquet(path: Path, start: bytes) -> bool:
 
 
 def read_parquet(path: Path, progress: Progress | None = None) -> Contents:
-    """All files of the data set that a file belongs to."""
+    """Read all files of the data set that a file belongs to."""
     trains, tests = _files_of(path)
     train, classes = _read(trains, progress)
     test, _ = _read(tests, progress) if tests else (None, None)
@@ -38,7 +38,7 @@ def read_parquet(path: Path, progress: Progress | None = None) -> Contents:
 
 
 def _files_of(path: Path) -> tuple[list[Path], list[Path]]:
-    """The files of training images and those of test images beside a file, by their names."""
+    """The files with training images, and those with test images, according to their names."""
     named = _NAME.fullmatch(path.name)
     if named is None:
         return [path], []
@@ -49,7 +49,7 @@ def _files_of(path: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _read(paths: list[Path], progress: Progress | None) -> tuple[Part, tuple[str, ...] | None]:
-    """The images and labels of all files, and the names of the labels if the first file has them."""
+    """The images and labels of all files, and the first file's names of the classes or None."""
     files, labels = [_open(path) for path in paths], list[Any]()
     rows = (
         row for path, file in zip(paths, files, strict=True) for row in _rows(path, file, labels)
@@ -58,7 +58,7 @@ def _read(paths: list[Path], progress: Progress | None) -> tuple[Part, tuple[str
     images = stack_pictures(name, count, rows, progress)
     with errors_about(name):
         if not all(isinstance(label, int) for label in labels):
-            raise ValueError("some rows have no label, or one that is not a whole number")
+            raise ValueError("a row without a label, or with one that is not a whole number")
         return Part(name, images, np.array(labels)), _class_names(files[0].schema_arrow)
 
 
@@ -75,7 +75,7 @@ def _errors_about(path: Path) -> Iterator[None]:
 
 
 def _open(path: Path) -> Any:
-    """A parquet file, with pictures and labels."""
+    """An open parquet file of pyarrow."""
     arrow, parquet = (
         require(module, "parquet", "parquet files need pyarrow")
         for module in ("pyarrow", "pyarrow.parquet")
@@ -108,7 +108,7 @@ def _rows(path: Path, file: Any, labels: list[Any]) -> Iterator[tuple[str, np.nd
 
 
 def _class_names(schema: Any) -> tuple[str, ...] | None:
-    """The names of the labels, if a dataset hub has described them in the file."""
+    """The names of the classes, if a dataset hub has stored them in the file."""
     try:
         features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
         names = next(features[name]["names"] for name in _LABELS if name in features)

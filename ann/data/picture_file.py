@@ -1,4 +1,4 @@
-"""Reads a picture file of any common format as grey values. Needs Pillow: the extra ``picture``."""
+"""Reads a picture file in any common format as grey values. Needs Pillow: the extra ``picture``."""
 
 import io
 import math
@@ -12,7 +12,7 @@ from ann.errors import DataFileError, printable_path, printable_text, require
 from ann.files.atomic import read_regular
 
 _MAX_BYTES, _MAX_PIXELS = 2**26, 50_000_000
-_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # others may need programs
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # others may run other programs
 _ORIENTATION = 0x0112  # the EXIF tag: 5 to 8 swap width and height
 _HEIF_BRANDS = b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 avif avis".split()
 
@@ -30,17 +30,20 @@ def read_picture(path: str | os.PathLike[str], side: int = 256) -> np.ndarray:
 
 
 def read_with_size(path: str | os.PathLike[str], pixels: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """What ``read_picture`` returns, but reduced to at most this number of pixels; and the width and
-    height that the picture had before.
+    """A picture file as in ``read_picture``, but for finding ink, and with its size.
 
-    If the red, green or blue values show the ink far better, as that of a pale pen, they replace
-    the grey values.
+    If the red, green or blue channel shows the ink far better, such as that of a pale pen, its
+    values replace the grey values.
+
+    Returns:
+        The values (h, w), uint8, of a picture that is reduced to about this number of pixels; and
+        the width and height that it had before.
     """
     return decode_picture(*_contents(path), pixels=pixels, find_ink=True)
 
 
 def longer_side(size: tuple[int, int], pixels: int) -> int:
-    """The longer side of a picture of this shape that has this number of pixels."""
+    """The longer side of a picture with these proportions and this number of pixels."""
     return max(1, round(math.sqrt(pixels * max(size) / max(1, min(size)))))
 
 
@@ -59,18 +62,18 @@ def decode_picture(
     """The grey values of a picture file with these contents, and its width and height.
 
     Args:
-        data: the contents.
-        name: error messages begin with it.
-        side: the picture is reduced to at most this side,
-        pixels: or, if this is given, to at most this number of pixels.
-        find_ink: take the channel that shows the ink best.
+        data: the contents of the file.
+        name: its name, with which error messages begin.
+        side: the picture is reduced to at most this side, unless ``pixels`` is given.
+        pixels: the picture is reduced to about this number of pixels.
+        find_ink: whether to return the channel that shows the ink best.
     """
     image_module, operations = _pillow("PIL.Image"), _pillow("PIL.ImageOps")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, about what is handled here
+            warnings.simplefilter("ignore")  # Pillow warns of problems that are handled here
             with image_module.open(io.BytesIO(data), formats=_FORMATS) as picture:
-                size = picture.size  # which draft() changes
+                size = picture.size  # draft() changes it later
                 side = longer_side(size, pixels) if pixels else side
                 small = _small(image_module, operations, picture, side)
                 grey = _with_most_contrast(image_module, small) if find_ink else small.convert("L")
@@ -79,7 +82,7 @@ def decode_picture(
                 return values, size[::-1] if turned else size
     except image_module.UnidentifiedImageError:
         if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
-            reason = "a HEIC or AVIF picture, as phones take them: save it as JPEG first"
+            reason = "a HEIC or AVIF picture, as some phones take: save it as JPEG first"
             raise DataFileError(f"{name}: {reason}") from None
         formats = ", ".join(_FORMATS)
         raise DataFileError(f"{name}: not a picture in a known format: {formats}") from None
@@ -118,7 +121,7 @@ def _with_most_contrast(image_module: Any, picture: Any) -> Any:
 
 
 def _contrast(image_module: Any, band: Any) -> float:
-    """How much the most distinct pixels differ from their surroundings."""
+    """By how much the pixels with the highest contrast differ from their surroundings."""
     coarse = band.resize((16, 16), image_module.Resampling.BOX)
     surroundings = coarse.resize(band.size, image_module.Resampling.BILINEAR)
     differences = np.asarray(band, dtype=np.int16) - np.asarray(surroundings, dtype=np.int16)
@@ -134,10 +137,10 @@ def reduced(grey: np.ndarray, side: int) -> np.ndarray:
 
 
 def _with_8_bits(image_module: Any, picture: Any) -> Any:
-    """Convert a picture of floats or wider ints to 8 bits; Pillow would cut off values at 255.
+    """Convert a picture of floats or wider ints to 8 bits; Pillow would clip values at 255.
 
-    Files do not say how many of the bits they use, so 0 (or the least value, if that is lower)
-    becomes black, and the brightest value white. Raises ValueError if a value is not finite.
+    A file does not tell how many of its bits are used. So 0, or a lower least value, becomes black,
+    and the brightest value becomes white. Raises ValueError if a value is not finite.
     """
     values, clear = np.asarray(picture), picture.info.get("transparency")
     if not np.isfinite(values).all():

@@ -1,5 +1,5 @@
-"""A folder of pictures for each class, such as ``train/3/0001.png`` and ``test/3/0001.png``. The
-names of these folders are the classes. Needs Pillow: the extra ``picture``.
+"""Folders of pictures, one for each class, such as ``train/3/0001.png`` and ``test/3/0001.png``.
+The innermost folders have the names of the classes. Needs Pillow: the extra ``picture``.
 """
 
 import os
@@ -15,11 +15,11 @@ from ann.errors import DataFileError, printable_path
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _TRAIN, _TEST = ("train", "training"), ("test", "testing")
-_EVERY = 500  # pictures between two reports of the progress
+_REPORT_EVERY = 500  # pictures
 
 
 def is_picture_folder(path: Path, start: bytes) -> bool:
-    """Whether a folder has subfolders, of which the first holds pictures."""
+    """Whether a folder has subfolders, and the first of them has pictures."""
     if start or not path.is_dir():
         return False
     folders = _folders(_part_folder(path, _TRAIN) or path)
@@ -29,7 +29,7 @@ def is_picture_folder(path: Path, start: bytes) -> bool:
 
 
 def read_picture_folder(root: Path, progress: Progress | None = None) -> Contents:
-    """All pictures, in the order of the classes and of their names."""
+    """All pictures, ordered by class and then by name."""
     train, test = _part_folder(root, _TRAIN) or root, _part_folder(root, _TEST)
     classes = tuple(folder.name for folder in _folders(train))
     if len(classes) > MAX_CLASSES:
@@ -45,7 +45,7 @@ def _part_folder(root: Path, names: tuple[str, ...]) -> Path | None:
 
 
 def _folders(folder: Path) -> list[Path]:
-    """Subfolders: those with numbers as names come first, in the order of the numbers."""
+    """The subfolders, except hidden ones. Numbers come first, in their order, then other names."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.is_dir() and entry.name[0] not in "._"]
     return [folder / name for name in sorted(names, key=_order)]
@@ -57,11 +57,11 @@ def _order(name: str) -> tuple[bool, int, str]:
 
 
 def _read(root: Path, part: Path, classes: tuple[str, ...], progress: Progress | None) -> Part:
-    """The pictures in a folder of class folders."""
+    """The training or the test images: the pictures in all class folders of a folder."""
     paths, labels = list[str](), list[int]()
     for folder in _folders(part):
         if folder.name not in classes:
-            raise DataFileError(f"{printable_path(folder)}: the training images have no such class")
+            raise DataFileError(f"{printable_path(folder)}: no training images of this class")
         found = _pictures(root, folder)
         paths += found
         labels += [classes.index(folder.name)] * len(found)
@@ -71,26 +71,33 @@ def _read(root: Path, part: Path, classes: tuple[str, ...], progress: Progress |
 
 
 def _pictures(root: Path, folder: Path) -> list[str]:
-    """The paths of the pictures in a folder. Raises DataFileError for links out of the root."""
+    """The paths of the pictures in a folder. Raises DataFileError for links that leave the root."""
     with os.scandir(folder) as entries:
         pictures = [entry for entry in entries if entry.name.lower().endswith(_SUFFIXES)]
     inside = os.path.join(os.path.realpath(root), "")
     for path in (str(folder), *(entry.path for entry in pictures if entry.is_symlink())):
         if not os.path.realpath(path).startswith(inside):
-            link = f"a link that leads out of {printable_path(root)}; copy what it leads to"
+            link = f"a link that leads out of {printable_path(root)}; copy its target there instead"
             raise DataFileError(f"{printable_path(path)}: {link}")
     found = sorted(entry.path for entry in pictures)
     if not found:
-        raise DataFileError(f"{printable_path(folder)}: no pictures ({', '.join(_SUFFIXES)})")
+        raise DataFileError(f"{printable_path(folder)}: no picture ({', '.join(_SUFFIXES)})")
     return found
 
 
 def stack_pictures(
     name: str, count: int, pictures: Iterable[tuple[str, np.ndarray]], progress: Progress | None
 ) -> np.ndarray:
-    """Pictures, each with its own name for messages, as (count, h, w) uint8.
+    """Put pictures into one array (count, h, w), uint8.
 
-    Raises DataFileError unless all have the same size.
+    Args:
+        name: of the data set, for messages.
+        count: the number of pictures.
+        pictures: (name for messages, values (h, w), uint8) of each.
+        progress: called every few hundred pictures.
+
+    Raises:
+        DataFileError: there are no pictures, too many, or not all have the same size.
     """
     if not count:
         raise DataFileError(f"{name}: no images")
@@ -102,10 +109,10 @@ def stack_pictures(
                 raise DataFileError(f"{name}: {size}; the limit is {MAX_BYTES:,} pixels in all")
             images = np.empty((count, *picture.shape), dtype=np.uint8)
         if picture.shape != images.shape[1:]:
-            sizes = f"{_size(picture)} pixels, but the first one has {_size(images[0])}"
+            sizes = f"{_size(picture)} pixels, but the first has {_size(images[0])}"
             raise DataFileError(f"{own}: a picture of {sizes}; all must have the same size")
         images[index] = picture
-        if progress and (index % _EVERY == 0 or index == count - 1):
+        if progress and (index % _REPORT_EVERY == 0 or index == count - 1):
             progress(name, index + 1, count, " pictures")
     return images
 

@@ -1,4 +1,4 @@
-"""What all readers of data files share: limits, unpacking, and errors of one line."""
+"""Shared by all readers of data files: limits, unpacking and one-line errors."""
 
 import os
 import zlib
@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from ann.errors import DataFileError, printable_path
 from ann.files.atomic import read_regular
 
-MAX_BYTES = 2**30  # of one file, also unpacked; the largest file of EMNIST has 0.55 GB
+MAX_BYTES = 2**30  # of a file, packed and unpacked; the largest file of EMNIST has 0.55 GB
 _GZIP = b"\x1f\x8b"
 
 
 @contextmanager
 def errors_about(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn what goes wrong with a file into ``DataFileError``, one line that begins with its path."""
+    """Turn OSError and ValueError into ``DataFileError``: one line that begins with the path."""
     name = printable_path(path)
     try:
         yield
@@ -35,13 +35,13 @@ def first_bytes(path: str | os.PathLike[str], count: int = 2**12) -> bytes:
 
 
 class Unpacked:
-    """The contents of a file, unpacked if it is gzipped, in pieces of at most the requested size.
+    """The contents of a file, unpacked if it is gzipped. It is read in pieces of limited size.
 
     As in gunzip, several gzip members in a row are one file, and zeros after the last are padding.
     """
 
-    _MEMBERS = 2**16  # a limit, since even empty ones take time
-    _BLOCK = 2**14  # bytes given to zlib at a time; it copies what follows a member's end
+    _MAX_MEMBERS = 2**16  # even empty members take time
+    _BLOCK = 2**14  # bytes given to zlib at a time, as it copies all that follow a member's end
 
     def __init__(self, data: bytes) -> None:
         self._packed = memoryview(data)
@@ -62,8 +62,8 @@ class Unpacked:
                 if not self._at_member():
                     break
                 self._members += 1
-                if self._members > self._MEMBERS:
-                    raise zlib.error(f"more than {self._MEMBERS:,} members")
+                if self._members > self._MAX_MEMBERS:
+                    raise zlib.error(f"more than {self._MAX_MEMBERS:,} members")
                 self._gzip = zlib.decompressobj(wbits=31)
             block = self._packed[: self._BLOCK]
             chunks.append(self._gzip.decompress(block, count))
@@ -75,10 +75,10 @@ class Unpacked:
         return b"".join(chunks)
 
     def check_end(self) -> None:
-        """Raise ValueError unless everything has been read and the last checksum was there."""
+        """Raise ValueError unless everything has been read, including the last checksum."""
         if self.read(1):
-            raise ValueError("bytes are left over after the data that its header promises")
+            raise ValueError("extra bytes after the data that its header announces")
         if self._gzip is not None and not self._gzip.eof:
             raise ValueError("truncated: the gzip checksum at its end is missing")
         if bytes(self._packed).strip(b"\0"):
-            raise ValueError("bytes are left over after the gzip data")
+            raise ValueError("extra bytes after the gzip data")

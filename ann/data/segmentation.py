@@ -12,19 +12,21 @@ import numpy as np
 
 from ann.data.ink import Part, scipy_ndimage, stroke_width
 
-_SPECK = 0.08  # parts of less ink, compared with the largest, are dirt
-_INNER = 0.15  # parts at the edges are not digits if the largest inner one has this much of the ink
-_TALL = 0.55  # a part as tall as this fraction of the tallest may be a digit by itself
-_NEAR = 0.12  # the gap between the parts of a digit, in heights of the tallest part
-_TOUCHING = 0.08  # the gap between pieces of a digit that are as tall as digits, in the same unit
-_STROKE = 0.12  # or the width of a stroke, up to this
-_SAME = 0.5  # a digit and its base overlap by this fraction of the narrower one's width
-_LINE = 0.4  # digits of a line overlap their neighbours by this fraction of their height
+_SPECK = 0.08  # parts of a smaller area, compared with the largest, are specks
+# Parts at the edges are ignored if the largest inner part has this fraction of the largest's area
+_INNER = 0.15
+_TALL = 0.55  # a part of at least this fraction of the tallest part's height may be a digit
+# Gaps within a digit, at most, in heights of the tallest part:
+_NEAR = 0.12  # between a small part and the others
+_TOUCHING = 0.08  # between parts as tall as digits; or the width of a stroke,
+_STROKE = 0.12  # up to this
+_BASE = 0.5  # a digit and its separate base overlap horizontally by this fraction of one of them
+_LINE = 0.4  # neighbours in a line overlap vertically by at least this fraction of the shorter one
 
 
 @dataclass(frozen=True)
 class Rectangle:
-    """A rectangle of pixels; ``right`` and ``bottom`` are just outside it."""
+    """A rectangle in pixels. Column ``right`` and row ``bottom`` are the first ones outside it."""
 
     left: int
     top: int
@@ -42,7 +44,7 @@ class Rectangle:
         return self.bottom - self.top
 
     def scaled(self, scale: float) -> Self:
-        """The same rectangle in a picture that is larger by this factor."""
+        """The same rectangle in a picture that is scaled by this factor."""
         corners = (self.left, self.top, self.right, self.bottom)
         return type(self)(*(round(scale * value) for value in corners))
 
@@ -69,9 +71,9 @@ def parts_of_digits(parts: Sequence[Part]) -> list[Part]:
 
 
 def group_digits(parts: Sequence[Part], labels: np.ndarray) -> list[list[Part]]:
-    """The parts of each digit, in no particular order; without lines under digits and dashes.
+    """The parts of each digit, in no particular order. Dashes and underlines are left out.
 
-    ``labels`` (h, w) are those of the parts' pixels.
+    ``labels`` (h, w) has the label of each part at its pixels.
     """
     digits: list[list[Part]] = []
     if not parts:
@@ -101,9 +103,10 @@ def group_digits(parts: Sequence[Part], labels: np.ndarray) -> list[list[Part]]:
 def _belongs(
     part: Part, digit: Sequence[Part], height: int, touching: float, labels: np.ndarray
 ) -> bool:
-    """Whether a part belongs to a digit of parts that are all taller.
+    """Whether a part belongs to a digit, whose parts so far are all taller.
 
-    ``height`` is the tallest part's; tall parts of one digit are at most ``touching`` pixels apart.
+    ``height`` is that of the tallest part. Tall parts of one digit are at most ``touching`` pixels
+    apart.
     """
     box, other = box_around([part]), box_around(digit)
     across = _overlap(box.left, box.right, other.left, other.right)
@@ -112,7 +115,7 @@ def _belongs(
         return min(across, down) >= -_NEAR * height
     if across <= 0 or down < -touching:
         return False
-    # Boxes of slanted digits overlap, but not their pixels
+    # The boxes of slanted digits may overlap although the digits are apart
     is_inside = across == box.width and down == box.height
     return is_inside or _distance(part, digit, labels) <= touching
 
@@ -123,12 +126,13 @@ def _is_dash(box: Rectangle, height: int) -> bool:
 
 
 def _completes(dash: Sequence[Part], digit: Sequence[Part], height: int) -> bool:
-    """Whether a flat line is the base of a digit, and not a line under it: the digit would be too
-    low without it.
+    """Whether a flat line is the base of a digit, such as a 2, and not an underline.
+
+    With its base, a digit is hardly taller than the tallest part of the picture.
     """
     line, box = box_around(dash), box_around(digit)
     across = _overlap(line.left, line.right, box.left, box.right)
-    is_above = across > _SAME * min(line.width, box.width) and box.top < line.top
+    is_above = across > _BASE * min(line.width, box.width) and box.top < line.top
     return is_above and line.bottom - box.top <= 1.05 * height
 
 
@@ -142,7 +146,7 @@ def _distance(part: Part, digit: Sequence[Part], labels: np.ndarray) -> float:
 
 
 def _overlap(start: int, stop: int, other_start: int, other_stop: int) -> int:
-    """How far two intervals overlap; negative: the gap between them."""
+    """The length of the overlap of two intervals; minus the gap if they do not overlap."""
     return min(stop, other_stop) - max(start, other_start)
 
 
@@ -150,7 +154,7 @@ def order_lines(digits: Sequence[list[Part]]) -> list[list[list[Part]]]:
     """The digits of each line, from left to right; the lines from top to bottom."""
     lines: list[list[list[Part]]] = []
     for digit in sorted(digits, key=lambda digit: box_around(digit).left):
-        shares = [_share_of_line(digit, line[-1]) for line in lines]
+        shares = [_vertical_overlap(digit, line[-1]) for line in lines]
         best = max(shares, default=0.0)
         if best >= _LINE:
             lines[shares.index(best)].append(digit)
@@ -159,21 +163,21 @@ def order_lines(digits: Sequence[list[Part]]) -> list[list[list[Part]]]:
     return sorted(lines, key=lambda line: median(box_around(digit).top for digit in line))
 
 
-def _share_of_line(digit: list[Part], last: list[Part]) -> float:
-    """How far a digit overlaps the one before it vertically, as a share of the shorter one."""
+def _vertical_overlap(digit: list[Part], last: list[Part]) -> float:
+    """The vertical overlap of a digit with the one before it, as a fraction of the shorter one."""
     box, other = box_around(digit), box_around(last)
     shared = _overlap(box.top, box.bottom, other.top, other.bottom)
     return shared / min(box.height, other.height)
 
 
 def is_compact(parts: Sequence[Part], labels: np.ndarray) -> bool:
-    """Whether parts with small gaps fill a box that is no wider than tall, as those of one digit."""
+    """Whether the parts look like one broken digit: small gaps, and hardly wider than tall."""
     box = box_around(parts)
     mask = np.isin(labels, [part.label for part in parts])
     near = max(2.5 * stroke_width(mask), _NEAR * box.height)
     left = list(parts)
     cluster = [left.pop()]
-    for part in cluster:  # grows
+    for part in cluster:  # which grows
         touching = [
             other for other in left if _gap(box_around([part]), box_around([other])) <= near
         ]
@@ -183,7 +187,7 @@ def is_compact(parts: Sequence[Part], labels: np.ndarray) -> bool:
 
 
 def _gap(first: Rectangle, second: Rectangle) -> int:
-    """The distance in pixels between two boxes, the larger of across and down."""
+    """The gap between two boxes, in pixels: the larger one of horizontal and vertical."""
     across = _overlap(first.left, first.right, second.left, second.right)
     down = _overlap(first.top, first.bottom, second.top, second.bottom)
     return -min(across, down, 0)

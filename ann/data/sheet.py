@@ -1,4 +1,4 @@
-"""A sheet of small images as HTML, for notebooks. It needs no drawing library."""
+"""A sheet of small images as HTML, for notebooks. No drawing library is needed."""
 
 import base64
 import html
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-_LARGEST = 112  # pixels a side: of larger images, only some rows and columns are shown
+_MAX_SIDE = 112  # pixels: larger images are shown with fewer rows and columns
 _IMAGE = "height: 56px; image-rendering: pixelated; display: block; margin: auto"
 _FIGURE = "display: inline-block; margin: 4px; text-align: center"
 
@@ -17,7 +17,7 @@ def sheet(images: Iterable[np.ndarray], captions: Iterable[str]) -> str:
     """Images (height, width), uint8 or floats from 0 to 1, each above its caption."""
     figures = []
     for image, caption in zip(images, captions, strict=True):
-        step = max(1, -(-max(image.shape) // _LARGEST))
+        step = max(1, -(-max(image.shape) // _MAX_SIDE))
         data = base64.b64encode(_png(_grey(image[::step, ::step]))).decode()
         picture = f'<img alt="" style="{_IMAGE}" src="data:image/png;base64,{data}"/>'
         text = f"<figcaption>{html.escape(caption)}</figcaption>"

@@ -30,8 +30,8 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] | None = None) -> st
 
     Args:
         network: one for square images, white on black.
-        classes: the names of its outputs, by default ``network.classes``; further outputs have
-            their numbers as names.
+        classes: the names of its outputs, by default ``network.classes``. If there are fewer names
+            than outputs, the others get numbers.
 
     Raises:
         ValueError: its images are not square, it has a single output, or an activation cannot be

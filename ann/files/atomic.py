@@ -55,8 +55,8 @@ def read_regular(path: str | os.PathLike[str], most: int, first: int | None = No
 
     Args:
         path: the file.
-        most: the limit of its size.
-        first: read only so many bytes from its beginning.
+        most: the largest size that is accepted, in bytes.
+        first: read only this many bytes, from the beginning; None: all.
 
     Raises:
         OSError: it cannot be read, is not a regular file, or is larger.

@@ -137,7 +137,7 @@ def _convolved(layer: Conv2D, weight: np.ndarray, bias: np.ndarray, x: np.ndarra
     down, across = max(1, step // columns), min(step, columns)
     y = np.empty((len(x), *layer.output_shape), dtype=np.float32)
     for image, found in zip(x, y, strict=True):
-        layer.inside(padded[..., np.newaxis])[..., 0] = image.reshape(layer.input_shape)
+        layer.without_padding(padded[..., np.newaxis])[..., 0] = image.reshape(layer.input_shape)
         for top in range(0, rows, down):
             for left in range(0, columns, across):
                 part = slice(top, top + down), slice(left, left + across)

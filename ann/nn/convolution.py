@@ -1,10 +1,15 @@
-"""Convolution: a small window slides over each picture. At each position, the same weights turn the
-pixels in the window into one number per filter.
+"""Convolution: a small window slides over each picture. At each position, every filter computes one
+number: the weighted sum of the pixels in the window, with the same weights at all positions.
 
-Letters and shapes: pictures are (..., C, H, W, N): channels, height, width, images. The images come
-last, so that copying a part of all pictures copies long runs of memory. Layers exchange the same
-arrays as rows, (..., N, C H W). A window has k x k pixels and P positions in a picture. There are F
-filters.
+Letters and shapes:
+    C, H, W: channels, height and width of the inputs.
+    N: images in a batch.
+    k: side of the window, which covers k x k pixels of every channel.
+    F: filters, which are the channels of the outputs.
+    P: positions of the window in a picture.
+
+Pictures are arrays (..., C, H, W, N). The images are the last axis, so the same part of all
+pictures consists of long runs of memory. Layers exchange the same arrays as rows, (..., N, C H W).
 """
 
 import math
@@ -33,20 +38,23 @@ def size_text(shape: Shape) -> str:
 
 
 class Conv2D(Layer):
-    """y = W^T window + b at each position of the window.
+    """y[f, i, j] = b[f] + the sum over c, a, b of W[c, a, b, f] x[c, i stride + a, j stride + b].
 
-    The windows are copied into a matrix (C k k, P N) with a column for each position in each image
-    ("im2col"). Then W^T (F, C k k) times this matrix is the whole convolution. As in most
-    libraries, filters are not flipped: strictly, this is a cross-correlation.
+    As a matrix product: put the C k k pixels of each window into a column ("im2col"). The windows
+    at all positions of all images are then a matrix X (C k k, P N), and y = W^T X + b with W
+    (C k k, F). As in most libraries, filters are not flipped, so in mathematics this is called a
+    cross-correlation.
 
     Args:
         input_shape: (C, H, W).
         filters: F, the number of channels of the outputs.
         kernel: k.
-        init: (inputs, outputs) -> the standard deviation of the initial weights.
-        stride: the distance between positions.
+        init: (inputs, outputs) -> the standard deviation of the initial weights. A number in y
+            depends on C k k inputs, and an input influences about F k k outputs.
+        stride: the number of pixels between neighbouring positions.
         padding: "valid": windows lie inside the picture. "same": zeros around the picture make room
-            for ceil(H / stride) x ceil(W / stride) positions.
+            for ceil(H / stride) x ceil(W / stride) positions. If their number is odd, there is one
+            more on the right or at the bottom.
         bias: False for a layer without b.
 
     Raises:
@@ -83,7 +91,7 @@ class Conv2D(Layer):
         self.has_bias = bias
         zeros = kernel - 1 if padding == "same" else 0
         counts = [(side + zeros - kernel) // stride + 1 for side in sides]  # rows and columns of y
-        # the height and width that the windows cover, if that is more than the picture
+        # Height and width with the zeros around the picture
         self.padded = [
             max(side, (count - 1) * stride + kernel)
             for side, count in zip(sides, counts, strict=True)
@@ -118,16 +126,16 @@ class Conv2D(Layer):
         self.ones = xp.ones((1, self.positions * self.count), dtype=dtype)
 
     def forward(self, x: Array) -> Array:
-        """y = W^T window + b"""
+        """y = W^T X + b"""
         self.reserve(x)
         backend = self.backend
         pictures = as_pictures(self.xp, x, self.input_shape)
         if self.is_padded:
-            backend.copyto(pictures, out=self.inside(self.pictures))
+            backend.copyto(pictures, out=self.without_padding(self.pictures))
             pictures = self.pictures
         else:
             pictures = backend.contiguous(pictures, room=self.pictures)
-        self.seen = pictures  # for backward
+        self.x = pictures  # for backward
         y = as_pictures(self.xp, self.y, self.output_shape)
         backend.convolve(pictures, self.as_kernels(self.weight), self.stride, out=y)
         if self.has_bias:
@@ -138,13 +146,13 @@ class Conv2D(Layer):
     def backward(
         self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
     ) -> Array | None:
-        """dL/dW = window dL/dy^T; dL/db = the sum of dL/dy over the positions and the batch;
-        dL/dwindow = W dL/dy. dL/dx of a pixel is the sum over the windows that contain it.
+        """dL/dW = X dL/dy^T, and dL/db is the sum of dL/dy, both over the positions and the batch.
+        dL/dX = W dL/dy; a pixel is in several windows, so dL/dx sums its entries of dL/dX.
         """
         xp, backend, stride = self.xp, self.backend, self.stride
         dy = as_pictures(xp, backend.contiguous(grad.mT, room=self.dy).mT, self.output_shape)
         dw = self.as_kernels(self.weight_gradient)
-        backend.convolution_weights(self.seen, dy, stride, out=dw, beta=accumulate)
+        backend.convolution_weights(self.x, dy, stride, out=dw, beta=accumulate)
         if self.has_bias:
             positions = self.as_matrix(dy)
             backend.matmul(self.ones, positions.mT, out=self.bias_gradient, beta=accumulate)
@@ -154,7 +162,7 @@ class Conv2D(Layer):
         backend.convolution_inputs(weight, dy, stride, out=self.dpictures)
         if self.is_padded:
             dx = as_pictures(xp, self.dx, self.input_shape)
-            backend.copyto(self.inside(self.dpictures), out=dx)
+            backend.copyto(self.without_padding(self.dpictures), out=dx)
         return self.dx
 
     def as_kernels(self, weight: Array) -> Array:
@@ -167,7 +175,7 @@ class Conv2D(Layer):
         shape = (*pictures.shape[:-4], self.filters, -1)
         return self.xp.reshape(pictures, shape, copy=False)
 
-    def inside(self, padded: Array) -> Array:
+    def without_padding(self, padded: Array) -> Array:
         """Padded pictures (..., C, H', W', N) without the zeros around them: a view."""
         _, height, width = self.input_shape
         top, left = (self.padded[0] - height) // 2, (self.padded[1] - width) // 2

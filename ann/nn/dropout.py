@@ -1,8 +1,8 @@
-"""Dropout: training zeroes random neurons, or whole channels of pictures, so that none relies on
-another.
+"""Dropout: training zeroes random neurons, or random channels of pictures, so that no neuron relies
+on another.
 
-The mask is a hash of image, epoch and neuron, so every backend computes the same one and
-checkpoints need not store it.
+The mask is a hash of image, epoch and neuron (or channel). Therefore all backends compute the same
+mask, and checkpoints need not store it.
 """
 
 from typing import Any
@@ -21,9 +21,11 @@ def _scaled(xp: Any, x: Array, factor: float) -> Array:
 
 
 class Mask:
-    """A mask (..., N, M): 0 with probability ``share``, otherwise 1 / (1 - share). Its mean is 1.
+    """A random mask (..., N, M): 0 with probability ``share``, otherwise 1 / (1 - share).
 
-    "Inverted" dropout: Srivastava et al. (2014), section 10, with the scaling moved into training.
+    Its mean is 1, so the trained network computes without a mask and without another factor:
+    "inverted" dropout. Srivastava et al. (2014), "Dropout", section 10, scale the weights after
+    training instead.
 
     Args:
         backend: computes the mask.
@@ -51,17 +53,18 @@ class Mask:
 
 
 class Dropout(Layer):
-    """y = mask x. Only networks in training have this layer.
+    """y = mask x, elementwise. Only networks in training have this layer.
 
-    Neighbouring pixels of a channel are alike, so zeroing some of them hides little. ``positions``
-    zeroes whole channels: Tompson et al. (2015), Efficient object localization using convolutional
-    networks, section 3.2, "spatial dropout".
+    Each number of the mask belongs to one neuron, or to all P pixels of a channel. Neighbouring
+    pixels are alike, so a single zeroed pixel could be guessed from the others. Tompson et al.
+    (2015), "Efficient object localization using convolutional networks", section 3.2, call the
+    dropout of channels "spatial dropout".
 
     Args:
         share: the fraction of neurons or channels that are zeroed.
         key: (..., 1) device array, uint32; see ``Mask``.
-        positions: P, the number of pixels of a channel: x is (..., N, C P), stored as pictures, and
-            the mask (..., N, C). 1 for a mask of neurons.
+        positions: 1 for neurons: x and the mask are (..., N, M). For channels, P, the number of
+            pixels in each: x is (..., N, C P), stored as pictures, and the mask is (..., N, C).
 
     Attributes:
         images: (..., N) device array, uint32: ids of the batch's images.
@@ -85,7 +88,7 @@ class Dropout(Layer):
         self.mask = Mask(self.backend, self.share, self.images, self.key, like)
 
     def forward(self, x: Array) -> Array:
-        """y = mask x"""
+        """y = mask x, elementwise"""
         self.reserve(x)
         self.mask.fill()
         factors = self.by_channel(self.mask.values)
@@ -95,7 +98,7 @@ class Dropout(Layer):
     def backward(
         self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
     ) -> Array | None:
-        """dL/dx = mask dL/dy"""
+        """dL/dx = mask dL/dy, elementwise"""
         if self.positions > 1:
             grad = self.backend.contiguous(grad.mT, room=self.room).mT
         dx = self.by_channel(grad)

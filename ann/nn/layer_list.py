@@ -23,7 +23,7 @@ from ann.spelling import did_you_mean
 from ann.validation import check_count
 
 MNIST = (1, 28, 28)
-_MOST = 2**48  # numbers, a petabyte of float32
+_MAX_NUMBERS = 2**48  # in an array: a petabyte of float32
 
 
 @dataclass(frozen=True)
@@ -160,10 +160,10 @@ def _check_order(spec: dict[str, Any], shape: Shape, before: str) -> None:
 
 
 def _check_size(layer: Layer) -> None:
-    """Raise ValueError for a layer with more numbers than an array can have."""
+    """Raise ValueError for a layer with more weights or outputs than fit into any memory."""
     shapes = [layer.input_shape, *(parameter.shape for parameter in layer.parameters)]
     most = max(layer.width, *map(math.prod, shapes))
-    if most > _MOST:
+    if most > _MAX_NUMBERS:
         raise ValueError(f"it would have {most:.1e} weights or outputs, more than any memory holds")
 
 

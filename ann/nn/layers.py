@@ -127,7 +127,9 @@ class Dense(Layer):
         leading = self.weight.shape[:-2]
         self.y = self.xp.empty((*leading, self.count, self.output_dim), dtype=x.dtype)
         shape = *leading, self.count, self.input_dim
-        own = x.shape == shape  # the same order in memory suits the layer before
+        own = (
+            x.shape == shape
+        )  # then dx gets x's order in memory, which is faster for the layer before
         self.dx = self.xp.empty_like(x) if own else self.xp.empty(shape, dtype=x.dtype)
         # ones @ rows is the sum of the rows
         self.ones = self.xp.ones((1, self.count), dtype=x.dtype)

@@ -130,9 +130,10 @@ class Network:
         return self.backend.xp.mean(logits, axis=0) if self.leading else logits
 
     def with_own_arrays(self, backend: Backend | None = None) -> Self:
-        """A copy with shared parameters and new working arrays: for a thread or batch size.
+        """A copy with the same parameters and new working arrays, for a thread or a batch size.
 
-        It may compute with another backend for the same device, such as a recorder.
+        ``backend``: computes instead of the network's own; one for the same device, such as a
+        recorder.
         """
         other = copy.copy(self)
         other.backend = backend or self.backend

@@ -1,6 +1,7 @@
-"""Pooling: each square of pixels becomes one pixel, channel by channel. There is nothing to learn.
+"""Pooling: each square of pixels becomes one pixel, in each channel separately. There are no
+parameters.
 
-Shapes as in ``convolution``: pictures (..., C, H, W, N), and the same arrays as rows.
+Shapes are those of ``convolution``: pictures (..., C, H, W, N), and the same arrays as rows.
 """
 
 from abc import abstractmethod
@@ -11,7 +12,7 @@ from ann.backends.base import Array
 from ann.nn.convolution import Shape, as_pictures, empty_rows, size_text
 from ann.nn.layers import Layer
 
-LARGEST = 8  # side of a square: more pixels are too many arguments of a formula
+MAX_SIZE = 8  # a formula has an argument for each pixel of a square, and not more than 64
 
 
 class Pool2D(Layer):
@@ -29,8 +30,8 @@ class Pool2D(Layer):
         channels, height, width = input_shape
         if height % size or width % size:
             raise ValueError(f"size {size} does not divide its image, {size_text(input_shape)}")
-        if size > LARGEST:
-            raise ValueError(f"size {size} is more than {LARGEST}; pool in several steps")
+        if size > MAX_SIZE:
+            raise ValueError(f"size {size} is more than {MAX_SIZE}; pool in several steps")
         self.input_shape = input_shape
         self.size = size
         self.output_shape = (channels, height // size, width // size)
@@ -55,17 +56,20 @@ class Pool2D(Layer):
         return self.dx
 
     def pixels(self, rows: Array) -> list[Array]:
-        """For each pixel of a square, that pixel of all squares: a view (..., C, rows, columns, N)."""
+        """For each pixel of a square, a view (..., C, rows, columns, N): that pixel of all squares."""
         pictures, size = as_pictures(self.xp, rows, self.input_shape), self.size
         return [pictures[..., a::size, b::size, :] for a in range(size) for b in range(size)]
 
     @abstractmethod
     def distribute(self, dy: Array, out: tuple[Array, ...]) -> None:
-        """dL/dx for each pixel of a square, from dL/dy."""
+        """Compute dL/dx from dL/dy; ``out`` has the arrays of ``pixels``."""
 
 
 class MaxPool2D(Pool2D):
-    """y = the largest pixel of a square. It gets the whole gradient; of equal ones, the first does."""
+    """y = the largest pixel of a square. This pixel gets the whole gradient, and the others get 0.
+
+    If several pixels are the largest, the first of them gets it, row by row from the upper left.
+    """
 
     def allocate(self, x: Array) -> None:
         super().allocate(x)
@@ -76,31 +80,31 @@ class MaxPool2D(Pool2D):
     def forward(self, x: Array) -> Array:
         self.reserve(x)
         y = as_pictures(self.xp, self.y, self.output_shape)
-        self.backend.elementwise(_largest, *self.pixels(x), out=(y, *self.is_largest))
+        self.backend.elementwise(_maximum, *self.pixels(x), out=(y, *self.is_largest))
         return self.y
 
     def distribute(self, dy: Array, out: tuple[Array, ...]) -> None:
-        self.backend.elementwise(_to_largest, dy, *self.is_largest, out=out)
+        self.backend.elementwise(_maximum_gradient, dy, *self.is_largest, out=out)
 
 
-def _largest(xp: Any, *pixels: Array) -> tuple[Array, ...]:
-    """The largest pixel, and for each pixel but the last, whether it is as large."""
+def _maximum(xp: Any, *pixels: Array) -> tuple[Array, ...]:
+    """The maximum, and for each pixel except the last, whether it equals the maximum."""
     y = reduce(xp.maximum, pixels)
     return (y, *(x == y for x in pixels[:-1]))
 
 
-def _to_largest(xp: Any, dy: Array, *is_largest: Array) -> tuple[Array, ...]:
-    """dL/dx for each pixel."""
-    shares = []
+def _maximum_gradient(xp: Any, dy: Array, *is_largest: Array) -> tuple[Array, ...]:
+    """dL/dx for each pixel: dy for the first of the largest, and 0 for the others."""
+    gradients = []
     for mask in is_largest:
-        share = dy * xp.astype(mask, dy.dtype)
-        dy = dy - share  # 0 for the pixels after the largest
-        shares.append(share)
-    return (*shares, dy)
+        dx = dy * xp.astype(mask, dy.dtype)
+        dy = dy - dx  # 0 from here on, if this was the largest
+        gradients.append(dx)
+    return (*gradients, dy)
 
 
 class AveragePool2D(Pool2D):
-    """y = the mean of a square. Each pixel gets the same share of the gradient."""
+    """y = the mean of a square. Each of its pixels gets dL/dy / size^2."""
 
     def forward(self, x: Array) -> Array:
         self.reserve(x)
@@ -109,12 +113,12 @@ class AveragePool2D(Pool2D):
         return self.y
 
     def distribute(self, dy: Array, out: tuple[Array, ...]) -> None:
-        self.backend.elementwise(_shares, dy, len(out), out=out)
+        self.backend.elementwise(_mean_gradient, dy, len(out), out=out)
 
 
 def _mean(xp: Any, *pixels: Array) -> Array:
     return sum(pixels[1:], start=pixels[0]) / len(pixels)
 
 
-def _shares(xp: Any, dy: Array, count: int) -> tuple[Array, ...]:
+def _mean_gradient(xp: Any, dy: Array, count: int) -> tuple[Array, ...]:
     return (dy / count,) * count

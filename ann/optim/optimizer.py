@@ -30,8 +30,8 @@ class Optimizer(ABC):
     Class attributes, from which recipes take their default rates:
         tuned: the learning rate and weight decay for a sigmoid network, batches of 200 images and
             24 epochs.
-        adaptive: whether the size of the gradients has no influence on that of the steps, as in
-            Adam, which divides by it.
+        adaptive: whether the size of steps is independent of that of the gradients, as in Adam,
+            which divides by it.
         sums_gradients: whether momentum m makes steps 1 / (1 - m) times as long.
         decoupled_decay: whether each step shrinks weights by learning rate x weight decay.
 

@@ -1,5 +1,5 @@
-"""Learning curves as an SVG picture, for notebooks. It needs no drawing library, and its text has
-the colour of the page, so it is readable on light and on dark pages.
+"""Learning curves as an SVG picture, for notebooks. No drawing library is needed. Text has the
+colour of the page, so it is readable on light and on dark pages.
 """
 
 import math
@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 _WIDTH, _HEIGHT = 560, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 28, 36  # margins
 _COLOURS = ("#2a8fd0", "#e0741f")  # blue, orange
-_LEAST = 1e-6  # the axis is logarithmic
+_MIN_LOSS = 1e-6  # smaller losses are drawn here, because the axis is logarithmic
 
 Curve = Sequence[tuple[int, float]]
 
 
 def curves_svg(curves: Mapping[str, Curve], epochs: int) -> str:
-    """Curves of losses by name, each a list of (epoch, loss), on an axis of this many epochs."""
-    losses = [max(loss, _LEAST) for curve in curves.values() for _, loss in curve]
+    """Draw curves, name -> a list of (epoch, loss). The axis reaches from 1 to ``epochs``."""
+    losses = [max(loss, _MIN_LOSS) for curve in curves.values() for _, loss in curve]
     high = math.log10(max(losses)) + 0.05
     low = min(math.log10(min(losses)) - 0.05, high - 1)  # at least a factor of ten
 
@@ -23,7 +23,7 @@ def curves_svg(curves: Mapping[str, Curve], epochs: int) -> str:
         return _LEFT + (epoch - 1) / max(1, epochs - 1) * (_WIDTH - _LEFT - _RIGHT)
 
     def y(loss: float) -> float:
-        share = (math.log10(max(loss, _LEAST)) - low) / (high - low)
+        share = (math.log10(max(loss, _MIN_LOSS)) - low) / (high - low)
         return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
 
     parts = []

@@ -10,7 +10,7 @@ class EpochKeys:
 
     Attributes:
         dropout: (..., L): column l is for the inputs of layer l with weights, counted from 0.
-        channels: (..., L): the same for whole channels.
+        channels: (..., L): the same for channel dropout.
         distortion: (..., 1).
     """
 

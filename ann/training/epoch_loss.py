@@ -74,7 +74,7 @@ class EpochLoss:
         if self._images.weights is None:
             return value(backend, logits, targets) * float(logits.shape[-2])
         weights = xp.take(self._images.weights, xp.reshape(indices, (-1,)), axis=0)
-        # In batches of one image each, the mean loss of a batch is the loss of an image
+        # The mean loss of a batch of one image is the loss of this image
         shape = (*logits.shape[:-1], 1, logits.shape[-1])
         each = value(backend, *(xp.reshape(rows, shape) for rows in (logits, targets)))
         return xp.sum(each * xp.reshape(weights, each.shape), axis=-1)

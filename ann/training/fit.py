@@ -61,7 +61,7 @@ def fit(
             with exactly the parameters that it would have had without the stop. Callbacks are
             called for the remaining epochs.
         weights: (N,) numbers of at least 0, one for each training image: its relative weight in the
-            loss; None: equal weights. Reported training losses are weighted, too.
+            loss; None: equal weights. The reported training losses are weighted as well.
         processes: those that train together, each on its share of every batch; see ``mpi``. Each
             has its own network and data set, which must be the same in all. The result is that of a
             single process, up to rounding. All must make the same call; the first one writes
@@ -78,8 +78,8 @@ def fit(
         ValueError: the network, the data and the recipe do not fit together.
         DivergenceError: the loss or a parameter is no longer finite, and the network is useless.
         CheckpointError: the checkpoint is damaged, or from a different network, recipe or data set.
-        KeyboardInterrupt: Ctrl-C, or an interrupted cell of a notebook. The network has the
-            parameters of the last step, and the message says after how many epochs that is.
+        KeyboardInterrupt: Ctrl-C, or an interrupted notebook cell. The network keeps the parameters
+            of the last step, and the message gives the number of epochs.
         OSError: training was stopped, and its checkpoint cannot be written. At other times that is
             only a warning, and training continues.
     """
@@ -136,7 +136,8 @@ def fit(
             state.finished = processes.any_process(any(ends)) or epoch == recipe.epochs
     except KeyboardInterrupt:
         progress = f"{state.epoch - 1 + state.step / steps:.2f} of {recipe.epochs} epochs"
-        raise KeyboardInterrupt(f"the network has its parameters after {progress}") from None
+        text = f"training was interrupted after {progress}; the network keeps what it has learnt"
+        raise KeyboardInterrupt(text) from None
     if state.finished:
         network.recipe = recipe.training_fields()
         if dataset.classes != tuple(map(str, range(len(dataset.classes)))):

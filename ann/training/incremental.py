@@ -1,4 +1,4 @@
-"""Incremental training: one epoch at a time, on images that may be new each time."""
+"""Incremental training: one epoch in each call, on images that may be new each time."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,11 +16,11 @@ from ann.training.training_data import check_training_data
 
 @dataclass
 class Progress:
-    """What lasts from call to call, besides the network.
+    """The state of a training between calls, in addition to the network.
 
     Attributes:
-        steps: the number of steps that are done.
-        arrays: host arrays by name: the optimizer's, and averages of the parameters.
+        steps: the number of steps made.
+        arrays: host arrays by name: those of the optimizer, and averages of the parameters.
     """
 
     steps: int = 0
@@ -36,14 +36,14 @@ def fit_epoch(
 ) -> float:
     """Train a network in place for one epoch, with a constant learning rate.
 
-    Several calls with the same images do the same as ``fit`` with the schedule "constant" and no
-    warm-up.
+    Several calls with the same images have the same result as ``fit`` with the schedule "constant"
+    and without warm-up.
 
     Args:
         network: as for ``fit``.
-        dataset: as for ``fit``. There are no validation images.
-        recipe: as for ``fit``, except that its epochs, schedule and warm-up are ignored.
-        progress: new in the first call; it is updated.
+        dataset: as for ``fit``, without validation images.
+        recipe: as for ``fit``; its epochs, schedule and warm-up are ignored.
+        progress: a new one in the first call, and the same one later. It is updated.
         weights: as for ``fit``.
 
     Returns:
@@ -56,7 +56,7 @@ def fit_epoch(
     to_host, from_host = network.backend.to_host, network.backend.from_host
     with network.backend.ignore_overflow():
         smoothing = recipe.label_smoothing
-        # All pixels: those that are black in these images may not be black in the next ones
+        # Keep all pixels: those that are black in these images may not be black in the next ones
         images = ImageSet(
             *(network, data.images, data.labels),
             label_smoothing=smoothing,
@@ -67,7 +67,7 @@ def fit_epoch(
         state = trainer.state(0)
         for name, values in progress.arrays.items():
             state[name][...] = from_host(values)
-        epoch = -(-progress.steps // trainer.steps) + 1  # after at least as many steps
+        epoch = -(-progress.steps // trainer.steps) + 1  # an epoch that begins after them
         order = drawn(network.seeds, "order", epoch, lambda rng: rng.permutation(images.count))
         trainer.run_epoch(order, epoch, [recipe.learning_rate] * trainer.steps)
         loss = float(trainer.loss.sum(order)) / images.count

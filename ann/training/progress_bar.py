@@ -9,7 +9,7 @@ from ann.training.report import EpochReport
 
 
 class ProgressBar(Callback):
-    """A callback that shows the progress and the losses, in a notebook or in a terminal.
+    """A callback that shows progress and losses, in a notebook or on a terminal.
 
     Args:
         recipe, dataset: those of the training.
@@ -29,7 +29,7 @@ class ProgressBar(Callback):
         self._bar.update(images)
 
     def after_epoch(self, report: EpochReport) -> None:
-        self._bar.n = report.epoch * self._images  # a resumed training has done more than it shows
+        self._bar.n = report.epoch * self._images  # also right after a training is resumed
         self._bar.set_postfix_str(report.result())
 
     def at_end(self) -> None:

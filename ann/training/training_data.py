@@ -66,7 +66,7 @@ def check_training_data(
     convolves = any(layer.get("type") == "conv2d" for layer in network.layer_list)
     if recipe.channel_dropout and not convolves:
         raise ValueError(
-            "channel_dropout: the network has no convolution; use dropout, or a layer such as conv16x5"
+            "channel_dropout: there is no convolution; add a layer such as conv16x5, or use dropout"
         )
     pictures = host_array("train_images", dataset.train_images)
     images = check_images("train_images", pictures, network.input_shape, network.dtype_name)

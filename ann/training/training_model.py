@@ -26,8 +26,8 @@ class TrainingModel:
         user: the user's network.
         backend: computes.
         recipe: its ``dropout``, ``channel_dropout`` and ``batch_norm`` decide which layers are added.
-        keys: of the dropout before each layer with weights. The neurons before dense layers are
-            zeroed, and the channels after convolutions, once they are pooled.
+        keys: those of the dropout before each layer with weights. Dropout zeroes neurons before
+            dense layers, and channels after each convolution with its pooling.
         lit: host array: the columns of the images that are not black in all images; None: all.
         all_reduce: see ``BatchNorm``; None for a single process.
 
@@ -78,8 +78,8 @@ class TrainingModel:
         for layer in self._user.network.layers:
             own: Any = copy.copy(layer)  # an activation's name may be registered again later
             if not layer.parameters:
-                # max f(z) = f(max z) for such f: pooling first leaves a quarter to compute
-                first = isinstance(layer, MaxPool2D) and any(map(_rises, layers[-1:]))
+                # max f(z) = f(max z) if f never falls: after pooling, f has less to compute
+                first = isinstance(layer, MaxPool2D) and any(map(_is_increasing, layers[-1:]))
                 layers.insert(len(layers) - first, own)
                 continue
             key = slice(len(self._trained), len(self._trained) + 1)
@@ -149,6 +149,6 @@ class TrainingModel:
         self._user.parameters[...] = result
 
 
-def _rises(layer: Layer) -> bool:
-    """Whether it is an activation that never falls, with the same gradient after pooling."""
+def _is_increasing(layer: Layer) -> bool:
+    """Whether a layer is an activation that never falls, and may follow max pooling instead."""
     return isinstance(layer, ActivationLayer) and layer.f.name in ("relu", "leaky-relu")

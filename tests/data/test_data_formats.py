@@ -118,7 +118,7 @@ def test_training_images_alone(tmp_path, data):
     """Every seventh becomes a test image, and a warning says so."""
     path = tmp_path / "train.csv"
     path.write_bytes(csv_bytes(data.train_images, data.train_labels))
-    message = r"train\.csv: it has no test images: every seventh of the 300 images is used as a"
+    message = r"train\.csv: it has no test images: every seventh of the 300 images becomes a"
     with pytest.warns(RuntimeWarning, match=message):
         found = ann.load_dataset(tmp_path)
     assert len(found.test_images) == 42 and len(found.train_images) == 258
@@ -138,7 +138,7 @@ def test_test_images_without_labels(tmp_path, data):
     (tmp_path / "sample_submission.csv").write_text("ImageId,Label\n1,0\n2,0\n")
     with pytest.warns(RuntimeWarning, match=r"test\.csv has no labels: every seventh of the 300"):
         assert len(ann.load_dataset(tmp_path).test_images) == 42
-    with pytest.raises(ann.DataFileError, match="it has no labels; name their column"):
+    with pytest.raises(ann.DataFileError, match="no labels found: put them into the first column"):
         (tmp_path / "train.csv").unlink()
         ann.load_dataset(tmp_path / "test.csv")
 
@@ -277,7 +277,7 @@ def test_emnist_with_a_mapping(tmp_path, data):
     write_emnist(tmp_path, data, "letters", first=1, mapping=codes)
     assert ann.load_dataset(tmp_path).classes == tuple("07Aaqrtxyz")
     (tmp_path / "emnist-letters-mapping.txt").write_text("1 65 97\n3 66 98\n")
-    with pytest.raises(ann.DataFileError, match=r"label \d+, which its mapping does not have"):
+    with pytest.raises(ann.DataFileError, match=r"label \d+ is not in the mapping file"):
         ann.load_dataset(tmp_path)
 
 
@@ -300,7 +300,7 @@ def test_parts_of_emnist(tmp_path, data):
     for part in counts:
         write_emnist(tmp_path, data, part)
     with pytest.raises(
-        ann.DataFileError, match=r"several parts of EMNIST; name one of their files"
+        ann.DataFileError, match=r"several versions of EMNIST; name one of their files"
     ):
         ann.load_dataset(tmp_path)
     for part, count in counts.items():

@@ -69,7 +69,7 @@ GOOD = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
             idx_bytes(GOOD)[:-1],
             r"truncated: 23 bytes of data, expected 24 for dimensions \[2, 3, 4\]",
         ),
-        (idx_bytes(GOOD) + b"\0", "bytes are left over after the data that its header promises"),
+        (idx_bytes(GOOD) + b"\0", "extra bytes after the data that its header announces"),
         (
             b"PK" + idx_bytes(GOOD)[2:],
             "begins with 50 4b, expected 00 00; this is a zip archive: unpack it",
@@ -121,11 +121,11 @@ def test_a_message_about_any_folder_is_one_line(tmp_path):
         (lambda data: data[:-4] + bytes(4), "damaged gzip data.*incorrect length check"),
         (lambda data: data[:-1], "truncated: the gzip checksum at its end is missing"),
         (lambda data: data[:30], "truncated"),
-        (lambda data: data + b"x", "bytes are left over after the gzip data"),
-        (lambda data: data + data, "bytes are left over after the data that its header promises"),
+        (lambda data: data + b"x", "extra bytes after the gzip data"),
+        (lambda data: data + data, "extra bytes after the data that its header announces"),
         (lambda data: data + data[:2], "truncated: the gzip checksum at its end is missing"),
-        (lambda data: data + data[:1], "bytes are left over after the gzip data"),
-        (lambda data: data + bytes(100_000) + b"x", "bytes are left over after the gzip data"),
+        (lambda data: data + data[:1], "extra bytes after the gzip data"),
+        (lambda data: data + bytes(100_000) + b"x", "extra bytes after the gzip data"),
         (lambda data: gzip.compress(data), "it was gzipped twice: run gunzip on it"),
         (
             lambda data: data[:10] + b"\xff" * 20 + data[30:],
@@ -167,7 +167,7 @@ def test_a_bomb_is_not_unpacked(tmp_path, members):
     path = tmp_path / "images.gz"
     path.write_bytes(b"".join(gzip.compress(member, 1) for member in members))
     tracemalloc.start()
-    with pytest.raises(ann.DataFileError, match="left over"):
+    with pytest.raises(ann.DataFileError, match="extra bytes"):
         read_idx(path, 3)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -275,7 +275,7 @@ def test_what_is_no_file(tmp_path):
     for name in ("absent", "x" * 300):
         with pytest.raises(ann.DataFileError, match="no such data file or folder"):
             ann.load_dataset(tmp_path / name)
-    with pytest.raises(ann.DataFileError, match="no data set in a known format is in this folder"):
+    with pytest.raises(ann.DataFileError, match="a folder without a data set in a known format"):
         ann.load_dataset(tmp_path)
     for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
         os.mkfifo(tmp_path / name)
@@ -286,7 +286,7 @@ def test_what_is_no_file(tmp_path):
 @pytest.mark.parametrize(
     ("name", "array", "message"),
     [
-        ("train-labels-idx1", np.zeros(299, np.uint8), "299 labels for the 300 images"),
+        ("train-labels-idx1", np.zeros(299, np.uint8), "299 labels for 300 images"),
         (
             "t10k-labels-idx1",
             np.full(100, 10, np.uint8),
@@ -295,7 +295,7 @@ def test_what_is_no_file(tmp_path):
         (
             "t10k-images-idx3",
             np.zeros((100, 8, 7), np.uint8),
-            "training images are 8 x 8 pixels, test images 8 x 7",
+            "training images have 8 x 8 pixels, test images 8 x 7",
         ),
         ("t10k-images-idx3", np.zeros(100, np.uint8), "1 dimensions, expected 3"),
     ],

@@ -235,7 +235,7 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
         ),
         (
             "import ann.nn.pooling as p\n"
-            "p._to_largest = lambda xp, dy, *rest: (dy,) * (len(rest) + 1)",
+            "p._maximum_gradient = lambda xp, dy, *rest: (dy,) * (len(rest) + 1)",
             ["--gradients"],
             "convolution and max pooling",
         ),

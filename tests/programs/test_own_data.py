@@ -1,4 +1,4 @@
-"""The programs with data that are not MNIST's: other formats, other numbers of classes, names of classes."""
+"""The programs with data of users: other formats, other numbers of classes, names of classes."""
 
 import json
 
@@ -63,7 +63,7 @@ def test_training_images_alone_are_split_with_a_warning(tmp_path):
     data = ann.load_dataset(write_mnist_like(tmp_path / "idx"))
     write_csv(tmp_path, data, names=("train.csv", "other.csv"))
     (tmp_path / "other.csv").unlink()
-    warning = "warning: train.csv: it has no test images: every seventh of the 300 images is used"
+    warning = "warning: train.csv: it has no test images: every seventh of the 300 images becomes"
     for program, flags in (("train", TRAIN), ("test", ["--device", "cpu"])):
         _, error = run(program, "--data", "train.csv", *flags, cwd=tmp_path, complaint=warning)
         assert error.count("\n") == 1

@@ -354,7 +354,7 @@ def bomb(width, height):
         (b"hello", "not a picture in a known format"),
         (
             b"\0\0\0\x24ftypheic\0\0\0\0",
-            "a HEIC or AVIF picture, as phones take them: save it as JPEG first",
+            "a HEIC or AVIF picture, as some phones take: save it as JPEG first",
         ),
         (
             encoded(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF"),
@@ -428,7 +428,7 @@ def test_on_the_command_line(tmp_path, model):
     _, error = run(
         "predict", "--model", model, "0.png", "3.png", "--picture", "./3.png", cwd=tmp_path, code=1
     )
-    assert error == "error: 3.png: one of the pictures to read; name another file\n"
+    assert error == "error: 3.png: this picture is to be read; name another file to write\n"
     assert (tmp_path / "3.png").read_bytes() == before
     if folder := os.environ.get("ANN_PICTURES"):
         names = []

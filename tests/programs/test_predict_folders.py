@@ -86,14 +86,14 @@ def test_errors_stop_nothing(photos):
     out, error = run("predict", *arguments, cwd=photos, code=1, complaint="error: empty: ")
     assert error.splitlines() == [
         "error: empty: a folder without a picture in PNG, JPEG, WebP, GIF, BMP, TIFF or PPM",
-        "error: photos/3rd.png: its name gives no label: "
+        "error: photos/3rd.png: no label in its name: "
         "name it like 9_anna.png, or put it into a folder 9",
         "error: photos/5_bad.png: not a picture in a known format: "
         "PNG, JPEG, WEBP, GIF, BMP, TIFF, PPM",
         "error: photos/6.png: cannot be read: Too many levels of symbolic links",
-        "error: photos/IMG_1.png: its name gives no label: "
+        "error: photos/IMG_1.png: no label in its name: "
         "name it like 9_anna.png, or put it into a folder 9",
-        "error: absent: its name gives no label: name it like 9_anna, or put it into a folder 9",
+        "error: absent: no label in its name: name it like 9_anna, or put it into a folder 9",
     ]
     assert "2 of 5 pictures right" in out
     rows = table(photos / "answers.csv")
@@ -119,7 +119,10 @@ def test_a_folder_that_cannot_be_read(photos):
         ("old.csv", "error: old.csv: It is read-only; make it writable, or name another file"),
         ("absent/a.csv", "error: absent/a.csv: There is no folder "),
         ("mine.pickle", "error: mine.pickle: this is written as .csv: name it mine.csv"),
-        ("photos/4.tif", "error: photos/4.tif: one of the pictures to read; name another file"),
+        (
+            "photos/4.tif",
+            "error: photos/4.tif: this picture is to be read; name another file to write",
+        ),
     ],
 )
 def test_tables_that_cannot_be_written(photos, name, message):

@@ -374,11 +374,11 @@ DAMAGE = {
         lambda data: gzip.compress(b"\0\0\x08\x02" + gzip.decompress(data)[4:]),
         "2 dimensions, expected 3",
     ),
-    "trailing": (lambda data: gzip.compress(gzip.decompress(data) + b"x"), "left over"),
+    "trailing": (lambda data: gzip.compress(gzip.decompress(data) + b"x"), "extra bytes"),
     "checksum": (lambda data: data[:-8] + bytes(8), "incorrect data check"),
     "count": (
         lambda data: gzip.compress(idx_bytes(np.zeros((299, 8, 8), np.uint8))),
-        "300 labels for the 299 images",
+        "300 labels for 299 images",
     ),
 }
 

@@ -41,7 +41,7 @@ class Name(Symbol):
 
 @dataclass(slots=True)
 class Data(Symbol):
-    """Bytes, or a string of Python 2, to become the contents of an array."""
+    """Bytes, or a string of Python 2, for the contents of an array."""
 
     view: memoryview
 
@@ -140,7 +140,7 @@ class ArrayCalls:
 
 
 def _word(value: Any) -> Any:
-    """A short string of Python 2, which is data here, as text; anything else unchanged."""
+    """A short string of Python 2, which is read as ``Data``, as text; other values unchanged."""
     is_word = type(value) is Data and len(value.view) <= 2
     return str(value.view, "latin-1") if is_word else value
 
