@@ -69,6 +69,10 @@ _CONVOLUTION = Recipe(
     elastic=0.7,
 )
 
+_WIDER = replace(
+    _CONVOLUTION, hidden=("conv32x5", "pool2", "conv64x5", "average2", 256), epochs=20
+)
+
 RECIPES = {
     "classroom": NamedRecipe(
         Recipe(), "the network of the README, on undistorted images", "7 s on two cores"
@@ -109,6 +113,11 @@ RECIPES = {
         _CONVOLUTION,
         "a convolutional network on distorted images",
         "1 min on two cores",
+    ),
+    "conv": NamedRecipe(
+        _WIDER,
+        "a wider one, trained for longer",
+        "6 min on two cores",
     ),
     "quick": NamedRecipe(
         _QUICK,
