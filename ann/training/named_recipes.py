@@ -116,7 +116,7 @@ RECIPES = {
     ),
     "conv": NamedRecipe(
         _WIDER,
-        "a wider one, trained for longer",
+        "a wider convolutional network, trained for longer",
         "6 min on two cores",
     ),
     "quick": NamedRecipe(
