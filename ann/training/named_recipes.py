@@ -50,27 +50,6 @@ _RECORD = replace(
     elastic=1.2,
 )
 
-_CONVOLUTION = Recipe(
-    hidden=("conv16x5", "pool2", "conv64x5", "average2", 128),
-    activation="relu",
-    output_activation="softmax",
-    optimizer="muon",
-    learning_rate=0.018,
-    weight_decay=0.35,
-    warmup=0.1,
-    label_smoothing=0.1,
-    batch_norm=True,
-    batch_size=500,
-    epochs=6,
-    rotation=7.0,
-    scaling=0.1,
-    shear=5.0,
-    shift=1.0,
-    elastic=0.7,
-)
-
-_WIDER = replace(_CONVOLUTION, hidden=("conv32x5", "pool2", "conv64x5", "average2", 256), epochs=20)
-
 RECIPES = {
     "classroom": NamedRecipe(
         Recipe(), "the network of the README, on undistorted images", "7 s on two cores"
@@ -108,14 +87,26 @@ RECIPES = {
         "3 s on two cores",
     ),
     "conv-quick": NamedRecipe(
-        _CONVOLUTION,
+        Recipe(
+            hidden=("conv16x5", "pool2", "conv64x5", "average2", 128),
+            activation="relu",
+            output_activation="softmax",
+            optimizer="muon",
+            learning_rate=0.018,
+            weight_decay=0.35,
+            warmup=0.1,
+            label_smoothing=0.1,
+            batch_norm=True,
+            batch_size=500,
+            epochs=6,
+            rotation=7.0,
+            scaling=0.1,
+            shear=5.0,
+            shift=1.0,
+            elastic=0.7,
+        ),
         "a convolutional network on distorted images",
         "1 min on two cores",
-    ),
-    "conv": NamedRecipe(
-        _WIDER,
-        "a wider convolutional network, trained for longer",
-        "6 min on two cores",
     ),
     "quick": NamedRecipe(
         _QUICK,
