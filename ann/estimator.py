@@ -16,7 +16,7 @@ import numpy as np
 
 from ann.data.datasets import Dataset
 from ann.data.distortion import DistortionStrengths
-from ann.errors import TrainingWarning
+from ann.errors import TrainingWarning, require
 from ann.neural_network import NeuralNetwork, probabilities
 from ann.optim.registry import CLASSES
 from ann.training.callback import Callback
@@ -34,7 +34,8 @@ try:
     from sklearn.utils.multiclass import check_classification_targets, type_of_target
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ModuleNotFoundError:
-    raise ImportError("ann.estimator needs scikit-learn: pip install -e '.[sklearn]'") from None
+    require("sklearn.base", "sklearn", "ann.estimator needs scikit-learn")
+    raise
 
 
 # Fields of ``Recipe`` that are only for images, or that have other names here
