@@ -165,6 +165,8 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         recipe = self._recipe(len(X), incremental=True)
         network = self._network(X, recipe, seed, again)
         progress = copy.copy(self._progress) if again else Progress()
+        if again:  # at most one of several copies of an estimator gets what was prepared
+            progress.prepared, self._progress.prepared = self._progress.prepared, None
         network.warn_of_unscaled("X", X, stacklevel=4)
         with _our_names():
             dataset = Dataset(X, targets, X[:0], targets[:0])
