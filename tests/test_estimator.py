@@ -51,7 +51,7 @@ def checked(estimator):
     [(MLPClassifier, Theirs, 60), (MLPRegressor, TheirRegressor, 55)],
 )
 @pytest.mark.slow
-def test_all_of_scikit_learn_s_checks_that_its_own_passes(estimator, peer, passed):
+def test_the_checks_of_scikit_learn_that_its_own_estimators_pass(estimator, peer, passed):
     ours, results = checked(estimator())
     for result in results:
         assert result["status"] in ("passed", "skipped"), (

@@ -1,6 +1,6 @@
-"""What scikit-learn's own tests of its MLPs (sklearn/neural_network/tests/test_mlp.py, 1.9) demand, of our estimators.
+"""scikit-learn's own tests of its MLPs (sklearn/neural_network/tests/test_mlp.py, 1.9), for our estimators.
 
-Their demands that make no sense here:
+These of them do not apply here:
 
 - L-BFGS (``max_fun``, no ``partial_fit``): our optimizers take steps on batches. Its tests of accuracy are below.
 - ``learning_rate="invscaling"`` and ``"adaptive"``: our schedules follow from the number of epochs.
@@ -216,7 +216,7 @@ def test_probabilities(classes):
 
 
 def test_probabilities_of_several_labels():
-    """Each is by itself, so that they need not sum to 1."""
+    """Each is separate, so they need not sum to 1."""
     X, Y = several_labels()
     classifier = MLPClassifier(30, random_state=0, weight_decay=0, epochs=400).fit(X, Y)
     rows = classifier.predict_proba(X)
@@ -316,7 +316,7 @@ def test_warm_start_continues_from_the_last_network(estimator):
 
 @pytest.mark.parametrize("epochs", [2, 5, 10, 50])
 def test_n_iter_no_change(epochs):
-    """Training ends when the last so many losses are no better than the best before them."""
+    """Training ends after this many losses that are not better than the best before them."""
     X, y = digits(2, 100)
     options = {"epochs": 3000, "learning_rate": 0.01, "random_state": 0}
     classifier = MLPClassifier(tol=0.01, n_iter_no_change=epochs, **options).fit(X, y)
@@ -409,7 +409,7 @@ def test_equal_weights_change_nothing_with_early_stopping(estimator):
 
 @BOTH
 def test_ctrl_c_keeps_the_network(estimator, monkeypatch):
-    """Here it comes while the line of the third epoch is printed."""
+    """The interrupt comes while the line of the third epoch is printed."""
 
     class Interrupting(StringIO):
         def write(self, text):

@@ -1,4 +1,4 @@
-"""What notebooks show: networks, data sets and reports as HTML, and the tutorial, cell by cell."""
+"""Displays in notebooks: networks, data sets and reports as HTML; and the tutorial, cell by cell."""
 
 import base64
 import dataclasses
@@ -122,7 +122,7 @@ class Display:
 
 @pytest.mark.slow
 def test_the_tutorial_runs_on_every_device(backend, monkeypatch, capsys):
-    """The word that changes is that of the device."""
+    """Only the name of the device changes."""
     optional("matplotlib")
     optional("tqdm")
     monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", "18")
@@ -146,7 +146,7 @@ def test_the_tutorial_runs_in_a_kernel(monkeypatch):
     nbclient, nbformat = optional("nbclient"), optional("nbformat")
     optional("ipykernel")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.delenv("MPLBACKEND", raising=False)  # of the tests
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # set by the tests
     notebook = nbformat.read(TUTORIAL, as_version=4)
     for cell in notebook.cells:
         cell.source = shortened(cell.source)

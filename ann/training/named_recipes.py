@@ -69,9 +69,7 @@ _CONVOLUTION = Recipe(
     elastic=0.7,
 )
 
-_WIDER = replace(
-    _CONVOLUTION, hidden=("conv32x5", "pool2", "conv64x5", "average2", 256), epochs=20
-)
+_WIDER = replace(_CONVOLUTION, hidden=("conv32x5", "pool2", "conv64x5", "average2", 256), epochs=20)
 
 RECIPES = {
     "classroom": NamedRecipe(
@@ -116,7 +114,7 @@ RECIPES = {
     ),
     "conv": NamedRecipe(
         _WIDER,
-        "a wider one, trained for longer",
+        "a wider convolutional network, trained for longer",
         "6 min on two cores",
     ),
     "quick": NamedRecipe(

@@ -66,7 +66,7 @@ def test_single_digits_stay_single(network):
 
 
 def test_boxes_are_in_pixels_of_the_picture(network, tmp_path):
-    """Also if it is large, and if the camera was held on its side."""
+    """This holds for large pictures, and for photos with the camera on its side."""
     grey = np.full((600, 2000), 255, dtype=np.uint8)
     grey[200:400, 300:330] = grey[220:420, 700:730] = 0
     exif = Image.Exif()
@@ -81,7 +81,7 @@ def test_boxes_are_in_pixels_of_the_picture(network, tmp_path):
             assert np.allclose((box.left, box.top, box.right, box.bottom), expected, atol=8)
 
 
-def test_what_is_no_digit(network):
+def test_pictures_without_a_digit(network):
     found = ann.read_digits(np.full((60, 80), 200, dtype=np.uint8), network)
     assert (found.text, found.digits, found.least_certain) == ("", (), None)
     assert found.unsure == "it is blank: nothing differs from the paper"

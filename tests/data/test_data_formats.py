@@ -115,7 +115,7 @@ def test_a_byte_order_mark_and_blank_lines(tmp_path, data):
 
 
 def test_training_images_alone(tmp_path, data):
-    """Every seventh becomes a test image, and a warning says so."""
+    """Every seventh becomes a test image, with a warning."""
     path = tmp_path / "train.csv"
     path.write_bytes(csv_bytes(data.train_images, data.train_labels))
     message = r"train\.csv: it has no test images: every seventh of the 300 images becomes a"
@@ -182,7 +182,7 @@ def test_shapes_of_images(tmp_path, data, shape):
 
 
 def test_arrays_are_not_copied(tmp_path, data, monkeypatch):
-    """Images of uint8 are what was read from the file."""
+    """Images of uint8 are the array that was read from the file."""
     found = ann.load_dataset(write_npz(tmp_path, data))
     assert found.train_images.base is not None and not found.train_images.flags.owndata
 
@@ -283,7 +283,7 @@ def test_emnist_with_a_mapping(tmp_path, data):
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_tables_of_emnist(tmp_path, data, zipped):
-    """They have transposed images, too."""
+    """Their images are transposed as well."""
     parts = {
         name: array.transpose(0, 2, 1) if array.ndim == 3 else array
         for name, array in data.arrays().items()

@@ -29,7 +29,7 @@ def digits_of(*boxes):
 
 
 def test_lines_in_reading_order():
-    """Also if they are uneven, or if they slope."""
+    """This holds for uneven lines and for sloping lines."""
     assert digits_of((100, 12, 120, 50), (10, 10, 30, 50), (50, 5, 70, 52)) == [[10, 50, 100]]
     assert digits_of((60, 10, 80, 50), (10, 70, 30, 110), (50, 75, 70, 115)) == [[60], [10, 50]]
     slope = [(left, 10 + left // 4, left + 20, 50 + left // 4) for left in range(10, 250, 30)]

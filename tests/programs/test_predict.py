@@ -142,7 +142,7 @@ def test_strokes_become_as_wide_as_usual():
         ),
     ],
 )
-def test_what_is_no_digit(image, problem):
+def test_pictures_without_a_digit(image, problem):
     found = prepare(image)
     assert found.problem.startswith(problem) and not found.image.any()
 

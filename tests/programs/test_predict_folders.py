@@ -127,7 +127,7 @@ def test_a_folder_that_cannot_be_read(photos):
     ],
 )
 def test_tables_that_cannot_be_written(photos, name, message):
-    """Nothing is read then."""
+    """The error comes before any picture is read."""
     (photos / "old.csv").write_text("old")
     (photos / "old.csv").chmod(0o444)
     (photos / "photos/4.tif").write_bytes((photos / "photos/7_c.PNG").read_bytes())
@@ -137,7 +137,7 @@ def test_tables_that_cannot_be_written(photos, name, message):
 
 
 def test_names_that_are_not_unicode(photos):
-    """They are the same bytes in the table."""
+    """The table has the same bytes."""
     name = os.fsencode(photos) + b"/photos/3_\xff.png"
     with open(name, "wb") as file:
         file.write((photos / "photos/7_c.PNG").read_bytes())
@@ -146,7 +146,7 @@ def test_names_that_are_not_unicode(photos):
 
 
 def test_pictures_of_many_answers(photos):
-    """At most 40."""
+    """The figure shows at most 40."""
     for number in range(50):
         (photos / f"photos/9_{number}.png").write_bytes((photos / "photos/7_c.PNG").read_bytes())
     out, _ = run("predict", "photos", "--picture", "seen.png", cwd=photos)

@@ -11,7 +11,7 @@ from support import optional
 
 
 def _with_gpu():
-    """Whether tests run on a GPU. Without one hundreds of tests would only be skipped."""
+    """Whether tests run on a GPU. Without one, hundreds of tests would just be skipped."""
     try:
         ann.get_backend("gpu")
     except ann.DeviceError:

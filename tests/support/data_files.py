@@ -132,7 +132,7 @@ def python2_pickle(pairs):
 
 
 def write_parquet(folder, data, parts=1, names=None):
-    """As a dataset hub ships it; ``names`` are those of the classes."""
+    """A parquet file as from a dataset hub; ``names`` are the names of the classes."""
     arrow, parquet = optional("pyarrow"), optional("pyarrow.parquet")
     image_module = optional("PIL.Image")
     kind = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])

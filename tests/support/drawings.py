@@ -289,7 +289,7 @@ def shadow(shape, box, random):
 
 
 def sheet(kind, shape, box, random):
-    """Where paper is, a factor (h, w, 1): the table begins on one side, or on all four."""
+    """The share of paper in each pixel (h, w, 1): the rest is a table, on one side or on all four."""
     sides = range(4) if kind == "sheet on a table" else [None]
     on_paper = np.ones((*shape, 1))
     for side in sides:

@@ -1,4 +1,4 @@
-"""Data files that would take all memory or all time, run something, or do not hold what they announce."""
+"""Data files that would exhaust memory or time, run code, or do not hold what they announce."""
 
 import encodings.cp437  # noqa: F401  # of names in archives; imported before imports are watched
 import functools
@@ -38,7 +38,7 @@ def blank(size):
 
 
 def npz(**changes):
-    """The bytes of an npz file; a change is an array, or the bytes of its member."""
+    """The bytes of an npz file. Each change is an array, or the bytes of a member."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, value in {**ARRAYS, **changes}.items():
@@ -61,7 +61,7 @@ def header(shape, descr="'|u1'", fortran="False"):
 
 
 def many_members():
-    """An archive whose list alone takes long to read."""
+    """An archive whose list of members takes long to read."""
     entry = struct.pack(
         "<4s4B4HL2L5H2L", b"PK\1\2", *[20, 0, 20, 0], 0, 0, 0, 0, 0, 0, 0, 1, *[0] * 4, 0, 0
     )
@@ -459,7 +459,7 @@ def test_damaged_parquet(tmp_path):
 
 @pytest.mark.parametrize("names", ["", "[]", "no json", '{"info": []}', "[" * 100_000])
 def test_class_names_of_parquet(tmp_path, names):
-    """They are numbers if the hub's description cannot be read."""
+    """The names are numbers if the hub's description cannot be read."""
     arrow, parquet = optional("pyarrow"), optional("pyarrow.parquet")
     table = arrow.table({"image": [picture_bytes()] * 8, "label": list(range(8))})
     table = table.replace_schema_metadata({"huggingface": names})
