@@ -138,6 +138,11 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         if len(held_out):
             images, expected = X[held_out], targets[held_out]
             counted = None if weights is None else weights[held_out]
+            if counted is not None and not counted.any():
+                raise ValueError(
+                    "sample_weight: all validation samples have weight zero; use a larger "
+                    "validation_fraction"
+                )
             watch.score = lambda: self._score(expected, network.apply(images), counted)
             X, targets = X[rows], targets[rows]
             weights = None if weights is None else weights[rows]
@@ -441,7 +446,11 @@ class MLPRegressor(RegressorMixin, _Perceptron):  # type: ignore[misc]
             self._one = np.ndim(y) == 1
             weights = weights if weights is not None and weights.any() else None
             self._mean = np.average(rows, axis=0, weights=weights)
-            deviation = np.sqrt(np.average((rows - self._mean) ** 2, axis=0, weights=weights))
+            with np.errstate(over="ignore"):
+                squares = np.average((rows - self._mean) ** 2, axis=0, weights=weights)
+            if not np.isfinite(squares).all():
+                raise ValueError("y: its numbers are too large to be standardised; divide them")
+            deviation = np.sqrt(squares)
             constant = deviation <= 1e-9 * np.abs(self._mean)  # up to rounding
             self._scale = np.where(constant, 1.0, deviation)
         elif rows.shape[1] != self._output_dim():

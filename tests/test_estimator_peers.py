@@ -466,3 +466,13 @@ def test_partial_fit_after_a_failure(rng):
     for estimator in (one, other, one, other):
         estimator.partial_fit(X, y)
     np.testing.assert_array_equal(one.predict(X), other.predict(X))
+
+
+def test_targets_and_weights_without_a_score():
+    """Numbers whose squares overflow, and validation samples that do not count."""
+    with pytest.raises(ValueError, match="y: its numbers are too large to be standardised"):
+        MLPRegressor().fit(LINEAR, 1e200 * np.asarray(TARGETS))
+    one_counts = np.zeros(len(IRIS))
+    one_counts[1] = 1
+    with pytest.raises(ValueError, match="sample_weight: all validation samples have weight zero"):
+        MLPClassifier(early_stopping=True, random_state=0).fit(IRIS, SPECIES, one_counts)
