@@ -309,7 +309,6 @@ def test_what_strange_model_files_hold(tmp_path):
 
 def test_an_extra_needs_all_of_its_modules(checks, monkeypatch):
     """matplotlib brings Pillow, and scikit-learn brings SciPy, but pictures need both."""
-    find = checks.importlib.util.find_spec
     for missing in ("PIL", "scipy"):
         monkeypatch.setattr(
             checks.importlib.util, "find_spec", lambda name, gone=missing: name != gone
@@ -317,4 +316,3 @@ def test_an_extra_needs_all_of_its_modules(checks, monkeypatch):
         text, _ = lines(checks.check_extras())
         assert "picture   for pictures of your own: pip install -e '.[picture]'" in text
         assert "parquet" in text
-    monkeypatch.setattr(checks.importlib.util, "find_spec", find)
