@@ -67,4 +67,9 @@ def require(module: str, extra: str, use: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError:
-        raise ImportError(f"{use}: pip install -e '.[{extra}]'") from None
+        raise ImportError(f"{use}: {install_command(extra)}") from None
+
+
+def install_command(extra: str) -> str:
+    """The command that installs an extra of this project."""
+    return f"pip install -e '.[{extra}]'"

@@ -16,7 +16,7 @@ import numpy as np
 
 from ann.data.datasets import Dataset
 from ann.data.distortion import DistortionStrengths
-from ann.errors import TrainingWarning
+from ann.errors import TrainingWarning, require
 from ann.neural_network import NeuralNetwork, probabilities
 from ann.optim.registry import CLASSES
 from ann.training.callback import Callback
@@ -34,7 +34,8 @@ try:
     from sklearn.utils.multiclass import check_classification_targets, type_of_target
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ModuleNotFoundError:
-    raise ImportError("ann.estimator needs scikit-learn: pip install -e '.[sklearn]'") from None
+    require("sklearn.base", "sklearn", "ann.estimator needs scikit-learn")
+    raise
 
 
 # Fields of ``Recipe`` that are only for images, or that have other names here
@@ -137,6 +138,11 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         if len(held_out):
             images, expected = X[held_out], targets[held_out]
             counted = None if weights is None else weights[held_out]
+            if counted is not None and not counted.any():
+                raise ValueError(
+                    "sample_weight: all validation samples have weight zero; use a larger "
+                    "validation_fraction"
+                )
             watch.score = lambda: self._score(expected, network.apply(images), counted)
             X, targets = X[rows], targets[rows]
             weights = None if weights is None else weights[rows]
@@ -164,6 +170,8 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         recipe = self._recipe(len(X), incremental=True)
         network = self._network(X, recipe, seed, again)
         progress = copy.copy(self._progress) if again else Progress()
+        if again:  # at most one of several copies of an estimator gets what was prepared
+            progress.prepared, self._progress.prepared = self._progress.prepared, None
         network.warn_of_unscaled("X", X, stacklevel=4)
         with _our_names():
             dataset = Dataset(X, targets, X[:0], targets[:0])
@@ -438,7 +446,11 @@ class MLPRegressor(RegressorMixin, _Perceptron):  # type: ignore[misc]
             self._one = np.ndim(y) == 1
             weights = weights if weights is not None and weights.any() else None
             self._mean = np.average(rows, axis=0, weights=weights)
-            deviation = np.sqrt(np.average((rows - self._mean) ** 2, axis=0, weights=weights))
+            with np.errstate(over="ignore"):
+                squares = np.average((rows - self._mean) ** 2, axis=0, weights=weights)
+            if not np.isfinite(squares).all():
+                raise ValueError("y: its numbers are too large to be standardised; divide them")
+            deviation = np.sqrt(squares)
             constant = deviation <= 1e-9 * np.abs(self._mean)  # up to rounding
             self._scale = np.where(constant, 1.0, deviation)
         elif rows.shape[1] != self._output_dim():

@@ -18,6 +18,7 @@ from ann.cli.errors import one_line_errors
 from ann.cli.parser import Parser
 from ann.cli.picture_list import expected_labels, find_pictures
 from ann.cli.picture_score import PictureScore
+from ann.cli.signals import Terminated
 from ann.data.catalog import SOURCES, class_names
 from ann.errors import printable_path
 
@@ -31,35 +32,40 @@ EXAMPLES = """\
   # draw boxes and answers onto the picture
   python scripts/predict.py --picture seen.png photo.jpg"""
 
+TRAIN = "train one for pictures like yours: python scripts/train.py --recipe conv-quick"
+
 
 def main() -> None:
     """Load a network, and print its answer for each picture."""
     flags = parse_flags()
-    with one_line_errors():
-        log = AnswerLog(as_json=flags.json, table=flags.csv, figure=flags.picture)
+    log = AnswerLog(as_json=flags.json, table=flags.csv, figure=flags.picture)
+    with one_line_errors(log.describe_progress):
         pictures = list(find_pictures(flags.pictures, log.fail))
         log.check_files(pictures)
         if not flags.model.exists():
-            advice = (
-                "train one for pictures like yours: python scripts/train.py --recipe conv-quick"
-            )
-            raise ann.ModelFileError(f"{printable_path(flags.model)}: no such model file; {advice}")
+            raise ann.ModelFileError(f"{printable_path(flags.model)}: no such model file; {TRAIN}")
         network = ann.load_model(flags.model, ann.get_backend(flags.device))
         if not image_side(network):
-            raise ann.ModelFileError(f"{flags.model}: this model does not classify square images")
+            raise ann.ModelFileError(
+                f"{printable_path(flags.model)}: this model does not classify square images; {TRAIN}"
+            )
         classes = SOURCES[flags.classes].classes if flags.classes else network.classes
         names = class_names(classes, network.output_dim)
         score = PictureScore(names)
-        for path in log.progress(pictures):
-            try:
-                expected = expected_labels(path, names) if flags.labels else None
-                reading = read_digits(path, network, names)
-            except ann.DataFileError as error:
-                log.fail(error, path)
-                continue
-            log.add(Answer(path, reading, expected), pictures=path in flags.pictures)
-            if expected:
-                score.add(expected, reading)
+        try:
+            for path in log.progress(pictures):
+                try:
+                    expected = expected_labels(path, names) if flags.labels else None
+                    reading = read_digits(path, network, names)
+                except ann.DataFileError as error:
+                    log.fail(error, path)
+                    continue
+                log.add(Answer(path, reading, expected), pictures=path in flags.pictures)
+                if expected:
+                    score.add(expected, reading)
+        except (KeyboardInterrupt, Terminated):
+            log.finish(score)
+            raise
         log.finish(score)
         if log.failed:
             sys.exit(1)

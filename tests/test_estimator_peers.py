@@ -12,6 +12,7 @@ These of them do not apply here:
 - The private ``_no_improvement_count``, ``best_loss_`` and ``_optimizer``: n_iter_ and loss_curve_ show the same.
 """
 
+import copy
 import pickle
 from io import StringIO
 
@@ -425,3 +426,53 @@ def test_ctrl_c_keeps_the_network(estimator, monkeypatch):
     twin = estimator(random_state=0, epochs=50, verbose=False, tol=1e9, n_iter_no_change=2)
     np.testing.assert_array_equal(twin.fit(IRIS, SPECIES).coefs_[0], one.coefs_[0])
     assert one.score(IRIS, SPECIES) == twin.score(IRIS, SPECIES)
+
+
+@pytest.mark.parametrize("options", [{}, {"average": 0.9}, {"batch_norm": True, "dropout": 0.2}])
+def test_partial_fit_prepares_nothing_that_changes_its_results(options, rng):
+    """A pickle has nothing that earlier calls prepared."""
+    one = MLPClassifier(8, random_state=0, batch_size=20, **options)
+    other = copy.deepcopy(one)
+    for count, labels, weights in [
+        (30, 1, None),
+        (30, 1, None),
+        (30, 1, rng.random(30)),
+        (30, 2, rng.random(30)),  # all targets are one-hot in the first calls, but not in this one
+        (50, 2, None),
+        (30, 1, None),
+    ]:
+        X = rng.standard_normal((count, 4))
+        Y = np.zeros((count, 3), dtype=int)
+        for column in range(labels):
+            Y[np.arange(count), (np.arange(count) + column) % 3] = 1
+        before = X.copy()
+        one.partial_fit(X, Y, weights, classes=range(3))
+        other.partial_fit(X, Y, weights, classes=range(3))
+        np.testing.assert_array_equal(X, before)
+        X[...] = 0  # the samples are the caller's again
+        np.testing.assert_array_equal(one.predict_proba(before), other.predict_proba(before))
+        assert one.loss_ == other.loss_
+        other = pickle.loads(pickle.dumps(other))
+
+
+def test_partial_fit_after_a_failure(rng):
+    """It continues from where it was before. Copies of an estimator do not disturb each other."""
+    X, y = rng.standard_normal((30, 4)), rng.standard_normal(30)
+    one = MLPRegressor(8, dtype="float32", random_state=0).partial_fit(X, y)
+    other, copied = copy.deepcopy(one), copy.copy(one)
+    with pytest.raises(ann.DivergenceError):
+        one.partial_fit(X, 1e30 * y)
+    copied.partial_fit(-X, y)
+    for estimator in (one, other, one, other):
+        estimator.partial_fit(X, y)
+    np.testing.assert_array_equal(one.predict(X), other.predict(X))
+
+
+def test_targets_and_weights_without_a_score():
+    """Numbers whose squares overflow, and validation samples that do not count."""
+    with pytest.raises(ValueError, match="y: its numbers are too large to be standardised"):
+        MLPRegressor().fit(LINEAR, 1e200 * np.asarray(TARGETS))
+    one_counts = np.zeros(len(IRIS))
+    one_counts[1] = 1
+    with pytest.raises(ValueError, match="sample_weight: all validation samples have weight zero"):
+        MLPClassifier(early_stopping=True, random_state=0).fit(IRIS, SPECIES, one_counts)

@@ -123,12 +123,17 @@ def read_digits(
     Raises:
         DataFileError: the file is missing, damaged, too large or not a picture.
         ImportError: Pillow or SciPy is not installed.
-        ValueError: the network does not classify square images.
+        ValueError: the network does not classify square images, or the array has another form.
     """
     side = image_side(network)
     if not side:
         raise ValueError("network: expected one that classifies square images")
     if isinstance(picture, np.ndarray):
+        if picture.ndim != 2 or not picture.size or picture.dtype != np.uint8:
+            found = f"{picture.dtype} of shape {picture.shape}"
+            raise ValueError(
+                f"picture: expected grey values (h, w), uint8 from 0 to 255, got {found}"
+            )
         size = picture.shape[1], picture.shape[0]
         grey = reduced(picture, longer_side(size, _PIXELS))
     else:

@@ -15,11 +15,11 @@ import numpy as np
 from ann.backends.base import Array, Backend, Formula
 from ann.backends.blas import by_columns, row_step
 from ann.backends.windows import windows_of
-from ann.errors import DeviceError
+from ann.errors import DeviceError, install_command
 
 # The first with reshape(copy=); keep in step with pyproject.toml
 OLDEST = {"numpy": "2.1", "cupy": "14.2"}
-_INSTALL = "pip install -e '.[gpu]' (CUDA 13) or pip install -e '.[gpu-cuda12]'"
+_INSTALL = f"{install_command('gpu')} (CUDA 13) or {install_command('gpu-cuda12')}"
 
 
 class GpuBackend(Backend):

@@ -38,6 +38,7 @@ class AnswerLog:
         self._objects: list[str] = []
         self._rows: list[Sequence[object]] = [COLUMNS]
         self._pictured: list[Answer] = []
+        self._total = 0  # pictures to read
         self.failed = False
 
     def check_files(self, pictures: Sequence[Path]) -> None:
@@ -55,8 +56,13 @@ class AnswerLog:
 
     def progress(self, pictures: Sequence[Path]) -> Iterator[Path]:
         """The pictures one by one. If there are several, a terminal shows a progress bar."""
+        self._total = len(pictures)
         quiet = len(pictures) < 2 or not sys.stderr.isatty()
         yield from tqdm(pictures, unit=" pictures", leave=False, dynamic_ncols=True, disable=quiet)
+
+    def describe_progress(self) -> str:
+        """How many pictures were read, for the message after Ctrl-C."""
+        return f"{len(self._rows) - 1} of {self._total} pictures were read" if self._total else ""
 
     def add(self, answer: Answer, *, pictures: bool) -> None:
         """Print an answer and, with ``pictures``, the picture and the network's inputs."""

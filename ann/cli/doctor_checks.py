@@ -25,6 +25,7 @@ from ann.cli.commands import INSTALLED, ROOT
 from ann.cli.download_bar import load_dataset
 from ann.cli.parser import DATA, MODEL
 from ann.data.datasets import Dataset
+from ann.errors import install_command
 from ann.files.atomic import check_writable
 
 # SHA-256 of MNIST's four files, uncompressed, as listed in data/README.md
@@ -36,13 +37,14 @@ MNIST = {
 }
 MEMORY_NEEDED = 200 * 2**20  # bytes: training with default settings takes at most 150 MB
 DISK_NEEDED = 10 * 2**20
-EXTRAS = {
+EXTRAS = {  # -> the modules that it needs, and what it is for
     "plot": ("matplotlib", "pictures and curves"),
     "test": ("pytest", "the tests"),
-    "notebook": ("jupyterlab", "the tutorial"),
-    "report": ("scipy", "a report on a network"),
-    "picture": ("scipy", "pictures of your own"),
-    "export": ("onnx", "formats of other programs"),
+    "notebook": ("jupyterlab, ipywidgets, matplotlib", "the tutorial"),
+    "report": ("scipy, matplotlib", "a report on a network"),
+    "picture": ("PIL, scipy, matplotlib", "pictures of your own"),
+    "parquet": ("pyarrow, PIL", "parquet files"),
+    "export": ("onnx, safetensors", "formats of other programs"),
     "data": ("platformdirs", "data sets by name"),
     "sklearn": ("sklearn", "ann.estimator, which scikit-learn's tools accept"),
     "sweep": ("optuna", "sweeps over many networks"),
@@ -188,7 +190,7 @@ def check_gpu(*, needed: bool) -> Iterator[Finding]:
         if versions and not driver:
             fix = "install NVIDIA's driver for the card, until nvidia-smi lists it"
         elif versions and cuda > driver:
-            fix = "update NVIDIA's driver, or use an older CUDA: pip install -e '.[gpu-cuda12]'"
+            fix = f"update NVIDIA's driver, or use an older CUDA: {install_command('gpu-cuda12')}"
         if needed:
             yield wrong("GPU", reason, f"{fix}; or train with --device cpu")
         else:
@@ -199,7 +201,7 @@ def check_gpu(*, needed: bool) -> Iterator[Finding]:
         warnings.simplefilter("always")
         backend.recorder()
     for warning in caught:
-        yield wrong("graphs", str(warning.message), "pip install -e '.[gpu]'")
+        yield wrong("graphs", str(warning.message), install_command("gpu"))
 
 
 def _dotted(version: int) -> str:
@@ -263,8 +265,8 @@ def check_folder() -> Iterator[Finding]:
 
 def check_extras() -> Iterator[Finding]:
     """Which extras are installed?"""
-    for extra, (module, use) in EXTRAS.items():
-        if importlib.util.find_spec(module):
-            yield ok(extra, f"{module} is installed, for {use}")
+    for extra, (modules, use) in EXTRAS.items():
+        if all(map(importlib.util.find_spec, modules.split(", "))):
+            yield ok(extra, f"installed, for {use}")
         else:
-            yield absent(extra, f"for {use}: pip install -e '.[{extra}]'")
+            yield absent(extra, f"for {use}: {install_command(extra)}")

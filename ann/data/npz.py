@@ -63,7 +63,7 @@ def _read(archive: zipfile.ZipFile, source: str) -> Contents:
             for x, y in pairs
             if x in members and y in members
         ]
-        if parts:
+        if parts and set(pairs[0]) <= members.keys():
             return Contents(parts[0], parts[1] if len(parts) > 1 else None)
     found = printable_text(", ".join(members))
     raise ValueError(f"expected arrays x_train, y_train, x_test and y_test, found {found}")

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ann.backends.base import Array, Backend
-from ann.errors import DeviceError, printable_text
+from ann.errors import DeviceError, install_command, printable_text
 from ann.training.distributed import on_all
 
-_INSTALL = "pip install -e '.[mpi]'"
+_INSTALL = install_command("mpi")
 
 
 class MpiProcesses:

@@ -31,6 +31,7 @@ import ann
 from ann.backends.base import Array
 from ann.cli.output import echo
 from ann.cli.parser import DATA
+from ann.errors import install_command
 from ann.training.mpi import MpiProcesses
 from benchmarking.contenders import Ours
 from benchmarking.tasks import TASKS, Data, Task
@@ -121,7 +122,7 @@ def run_contender(name: str, size: int, task: Task, timeout: float = _TIMEOUT) -
     here = Path(sys.executable).parent
     mpiexec = shutil.which("mpiexec", path=f"{here}{os.pathsep}{os.environ['PATH']}")
     if mpiexec is None:
-        raise ValueError("there is no mpiexec: pip install -e '.[mpi]'")
+        raise ValueError(f"there is no mpiexec: {install_command('mpi')}")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -139,7 +140,7 @@ def run_contender(name: str, size: int, task: Task, timeout: float = _TIMEOUT) -
         raised = re.findall(r"^[\w.]*(?:Error|Exception)\b.*", run.stderr, re.M)
         reason = " ".join((raised[-1] if raised else run.stderr).split())[-300:]
         problem = f"{name} with {size} processes does not run here"
-        raise ValueError(f"{problem} (pip install -e '.[bench,mpi]'): {reason}")
+        raise ValueError(f"{problem} ({install_command('bench,mpi')}): {reason}")
     found: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
     return found
 

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from ann.backends.base import Backend
 from ann.cli.commands import localized
 from ann.cli.output import echo
+from ann.errors import install_command
 
 
 def in_turns(
@@ -47,7 +48,7 @@ def print_table(figures: Mapping[str, list[float]], unit: str, digits: int = 0) 
 
 def print_left_out(name: str, error: Exception) -> None:
     """Say why a library is not measured, and how to install it if that is the reason."""
-    fix = ": pip install -e '.[bench]'" if isinstance(error, ModuleNotFoundError) else ""
+    fix = f": {install_command('bench')}" if isinstance(error, ModuleNotFoundError) else ""
     echo(localized(f"  {name:25} left out: {' '.join(str(error).split())[:200]}{fix}"))
 
 

@@ -90,6 +90,9 @@ def test_pictures_without_a_digit(network):
     other = ann.NeuralNetwork([{"input_dim": 15, "output_dim": 10, "activation": "sigmoid"}])
     with pytest.raises(ValueError, match="classifies square images"):
         ann.read_digits("absent.png", other)
+    for values in (np.zeros((0, 5), np.uint8), np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9))):
+        with pytest.raises(ValueError, match=r"picture: expected grey values \(h, w\), uint8"):
+            ann.read_digits(values, network)
 
 
 def test_other_sides_and_classes():

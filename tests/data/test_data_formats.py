@@ -357,3 +357,10 @@ def test_gzipped_twice(tmp_path, data):
     path.write_bytes(gzip.compress(gzip.compress(table)))
     with pytest.raises(ann.DataFileError, match="gzipped twice"):
         ann.load_dataset(path)
+
+
+def test_test_images_do_not_become_training_images(tmp_path, data):
+    """Not even if the training images have other names."""
+    path = write_npz(tmp_path, data, names=("images", "labels", "x_test", "y_test"))
+    with pytest.raises(ann.DataFileError, match="expected arrays x_train, y_train, x_test"):
+        ann.load_dataset(path)

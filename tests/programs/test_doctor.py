@@ -305,3 +305,14 @@ def test_what_strange_model_files_hold(tmp_path):
         error
         == "error: x: not a model file of this program: it is not a pickle of protocol 2 to 5\n"
     )
+
+
+def test_an_extra_needs_all_of_its_modules(checks, monkeypatch):
+    """matplotlib brings Pillow, and scikit-learn brings SciPy, but pictures need both."""
+    for missing in ("PIL", "scipy"):
+        monkeypatch.setattr(
+            checks.importlib.util, "find_spec", lambda name, gone=missing: name != gone
+        )
+        text, _ = lines(checks.check_extras())
+        assert "picture   for pictures of your own: pip install -e '.[picture]'" in text
+        assert "parquet" in text

@@ -3,14 +3,15 @@
 import csv
 import json
 import os
+import signal
 
 import numpy as np
 import pytest
 
 import ann
-from support import optional
+from support import ROOT, optional
 from support.drawings import picture
-from support.programs import run
+from support.programs import HARNESS, python, run
 
 Image = optional("PIL.Image")
 optional("scipy")
@@ -152,3 +153,27 @@ def test_pictures_of_many_answers(photos):
     assert out.endswith(f"picture: {photos / 'seen.png'}\n")
     with Image.open(photos / "seen.png") as seen:
         assert seen.size == (1650, 1540)  # ten columns, eight rows
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_keeps_what_was_read(photos, number, code):
+    """The table, the figure and the accuracy are those of the pictures before it."""
+    change = (
+        "import os, ann.analysis.reading as reading\n"
+        "read = reading.read_digits\n"
+        "def read_two(path, *rest):\n"
+        f"    if path.name == '1.png': os.kill(os.getpid(), {number:d})\n"
+        "    return read(path, *rest)\n"
+        "reading.read_digits = read_two"
+    )
+    flags = ("photos", "--labels", "--csv", "answers.csv", "--picture", "seen.png")
+    program = ("-c", HARNESS.format(change=change), ROOT / "scripts/predict.py")
+    process = python(*program, *flags, cwd=photos)
+    assert process.returncode == code
+    assert process.stderr == "interrupted: 2 of 5 pictures were read\n"
+    assert "0 of 2 pictures right" in process.stdout
+    assert [row["file"] for row in table(photos / "answers.csv")] == [
+        "photos/33-d.png",
+        "photos/7_c.PNG",
+    ]
+    assert (photos / "seen.png").exists()
