@@ -55,7 +55,7 @@ def exit_early(line: str, code: int = 1) -> NoReturn:
 
 
 def _interrupted(*signal_and_frame: object) -> NoReturn:
-    exit_early("interrupted: nothing was changed", 130)
+    exit_early("interrupted", 130)
 
 
 def _share_processors() -> None:

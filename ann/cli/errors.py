@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from ann.cli.commands import localized
 from ann.cli.output import warn
-from ann.cli.signals import Terminated, exit_with, ignore_signals, raise_on_signals
+from ann.cli.signals import Terminated, exit_with, raise_on_signals
 from ann.errors import AnnError
 
 
@@ -30,9 +30,8 @@ def one_line_errors(
         names: Python arguments that errors may begin with, and that users know as flags.
     """
     try:
-        raise_on_signals()
-        yield
-        ignore_signals()
+        with raise_on_signals():
+            yield
     except SystemExit as end:
         _check_output(end.code if isinstance(end.code, int) else int(bool(end.code)))
         raise

@@ -1,9 +1,12 @@
 """Ctrl-C and SIGTERM. A training finishes its step first; exit codes are those of shells."""
 
+import atexit
 import signal
 import sys
 import time
-from typing import NoReturn, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, Self
 
 from ann.cli.bootstrap import HEEDS_CTRL_C
 from ann.cli.output import warn
@@ -24,14 +27,11 @@ class Interruption(Callback):
     _PATIENCE = 2.0
 
     def __enter__(self) -> Self:
-        self._before = {signal.SIGTERM: signal.signal(signal.SIGTERM, self._note)}
-        if HEEDS_CTRL_C:
-            self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._note)
+        self._before = _handle(self._note, self._note)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        _restore(self._before)
 
     def after_step(self, images: int) -> bool:
         return self.signal != 0
@@ -49,13 +49,17 @@ class Terminated(BaseException):
     """SIGTERM came."""
 
 
-def raise_on_signals() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt, and SIGTERM raise ``Terminated``."""
-    if HEEDS_CTRL_C:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, _terminate)
+@contextmanager
+def raise_on_signals() -> Iterator[None]:
+    """Within it, Ctrl-C raises KeyboardInterrupt, and SIGTERM raises ``Terminated``."""
+    before = _handle(_terminate, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        _restore(before)
 
 
+@atexit.register
 def ignore_signals() -> None:
     """Ignore both, once nothing is left to interrupt."""
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -67,6 +71,19 @@ def exit_with(number: int, text: str) -> NoReturn:
     ignore_signals()  # once is enough
     warn(" ".join(text.split()))
     sys.exit(128 + number)
+
+
+def _handle(terminate: Any, interrupt: Any) -> dict[int, Any]:
+    """Handle SIGTERM and Ctrl-C with these functions. Returns the handlers before."""
+    before: dict[int, Any] = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminate)}
+    if HEEDS_CTRL_C:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
+    return before
+
+
+def _restore(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def _terminate(*signal_and_frame: object) -> NoReturn:

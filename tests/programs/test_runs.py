@@ -540,6 +540,26 @@ def test_started_long_ago(tmp_path, small_data):
     assert process.returncode in (-signal.SIGTERM, 143)
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_no_signal_is_lost_between_reading_flags_and_training(tmp_path, name):
+    program = f"""
+import os, signal, time
+from ann.cli import bootstrap
+bootstrap.start()
+from ann.cli.errors import one_line_errors
+with one_line_errors():
+    pass
+os.kill(os.getpid(), signal.{name})
+time.sleep(1)
+print("still here")
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=NO_GPU, cwd=ROOT
+    )
+    assert process.stdout == "" and "Traceback" not in process.stderr
+    assert process.returncode == {"SIGTERM": -signal.SIGTERM, "SIGINT": 130}[name]
+
+
 def test_sigterm_without_a_folder(tmp_path, small_data):
     change = (
         "import os, signal\n"
