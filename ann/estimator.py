@@ -4,13 +4,13 @@ cross-validation, also on a GPU. They need the extra ``sklearn``, so import them
 """
 
 import copy
+import functools
 import math
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import fields, replace
 from inspect import Parameter, Signature
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 
@@ -70,6 +70,8 @@ _OUR_NAMES = {
     "weights": "sample_weight",
 }
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
 
 def _constructor(*left_out: str) -> Any:
     """An ``__init__`` with all parameters except these. scikit-learn reads its signature."""
@@ -91,6 +93,27 @@ def _constructor(*left_out: str) -> Any:
     return __init__
 
 
+def _training(method: _Method) -> _Method:
+    """Make a method that trains an estimator leave it unchanged if training fails.
+
+    Its errors name arguments as the estimators do, not as ``ann.fit`` and ``Recipe`` do.
+    """
+
+    @functools.wraps(method)
+    def train(self: Any, *arguments: Any, **named: Any) -> Any:
+        try:
+            trained = method(copy.copy(self), *arguments, **named)
+        except ValueError as error:
+            name, _, rest = str(error).partition(": ")
+            if name not in _OUR_NAMES:
+                raise
+            raise ValueError(f"{_OUR_NAMES[name]}: {rest}") from None
+        self.__dict__ = trained.__dict__
+        return self
+
+    return cast(_Method, train)
+
+
 class _Perceptron(BaseEstimator):  # type: ignore[misc]
     """The code that the classifier and the regressor share. Subclasses define the targets."""
 
@@ -104,6 +127,7 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
     def intercepts_(self) -> list[np.ndarray]:
         return [bias for _, bias in self.network_.weights_and_biases()]
 
+    @_training
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a new network or, with ``warm_start``, the network of the last call.
 
@@ -120,24 +144,17 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
             DeviceError: the device cannot be used.
             DivergenceError: the loss or a parameter is no longer finite.
         """
-        fitted = copy.copy(self)
-        fitted._fit(X, y, sample_weight)
-        self.__dict__ = fitted.__dict__
-        return self
-
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
-        """Train and set all fitted attributes, or only some of them if it fails."""
         again = check_flag("warm_start", self.warm_start) and hasattr(self, "network_")
         X, targets, weights, seed = self._checked(X, y, sample_weight, again, known=again)
         if again and targets.ndim == 1 and len(np.unique(targets)) < self._output_dim():
             raise ValueError(f"y: with warm_start, it must have all classes, {self.classes_}")
-        rows, held_out = self._split(targets, seed)
+        rows, validation = self._split(targets, seed)
         recipe = self._recipe(len(rows))
         network = self._network(X, recipe, seed, again)
         watch = _Watch(network, self.n_iter_no_change, self.tol, verbose=bool(self.verbose))
-        if len(held_out):
-            images, expected = X[held_out], targets[held_out]
-            counted = None if weights is None else weights[held_out]
+        if len(validation):
+            images, expected = X[validation], targets[validation]
+            counted = None if weights is None else weights[validation]
             if counted is not None and not counted.any():
                 raise ValueError(
                     "sample_weight: all validation samples have weight zero; use a larger "
@@ -149,8 +166,7 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         dataset = Dataset(X, targets, X[:0], targets[:0])  # no test images
         network.warn_of_unscaled("X", X, stacklevel=4)
         try:
-            with _our_names():
-                fit(network, dataset, recipe, [watch], weights=weights)
+            fit(network, dataset, recipe, [watch], weights=weights)
         except KeyboardInterrupt:
             watch.at_end()
             text = f"training was interrupted after {len(watch.losses)} of {recipe.epochs} epochs"
@@ -159,9 +175,10 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         self.validation_scores_ = watch.scores if watch.score else None
         self.best_validation_score_ = watch.best if watch.score else None
         self._progress = Progress()
+        return self
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> None:
-        """Train for an epoch, and set all fitted attributes, or only some of them if it fails."""
+    def _fit_epoch(self, X: Any, y: Any, sample_weight: Any) -> Self:
+        """The ``partial_fit`` of both classes."""
         if self.early_stopping:
             raise ValueError("early_stopping: partial_fit does not support it")
         again = hasattr(self, "network_")
@@ -169,18 +186,15 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         X, targets, weights, seed = self._checked(X, y, sample_weight, again, known)
         recipe = self._recipe(len(X), incremental=True)
         network = self._network(X, recipe, seed, again)
-        progress = copy.copy(self._progress) if again else Progress()
-        if again:  # at most one of several copies of an estimator gets what was prepared
-            progress.prepared, self._progress.prepared = self._progress.prepared, None
-        network.warn_of_unscaled("X", X, stacklevel=4)
-        with _our_names():
-            dataset = Dataset(X, targets, X[:0], targets[:0])
-            loss = fit_epoch(network, dataset, recipe, progress, weights)
+        network.warn_of_unscaled("X", X, stacklevel=5)
+        dataset = Dataset(X, targets, X[:0], targets[:0])
+        before = self._progress if again else Progress()
+        loss, self._progress = fit_epoch(network, dataset, recipe, before, weights)
         self._finish(network, [*(self.loss_curve_ if again else []), loss])
         if self.verbose:
             print(f"epoch {self.n_iter_}  loss {loss:.4f}")
         self.validation_scores_ = self.best_validation_score_ = None
-        self._progress = progress
+        return self
 
     def _finish(self, network: NeuralNetwork, losses: list[float]) -> None:
         network.warned = True  # about the scale of inputs
@@ -220,14 +234,16 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
             return rows, rows[:0]
         share = check_number("validation_fraction", self.validation_fraction, above=0, below=1)
         labels = targets if targets.ndim == 1 else None
-        rows, held_out = train_test_split(rows, test_size=share, stratify=labels, random_state=seed)
-        if len(held_out) < 2:
+        rows, validation = train_test_split(
+            rows, test_size=share, stratify=labels, random_state=seed
+        )
+        if len(validation) < 2:
             raise ValueError(
                 f"validation_fraction: {share:g} of {len(targets)} samples is less than 2 samples"
             )
         if labels is not None and len(np.unique(labels[rows])) < len(np.unique(labels)):
             raise ValueError(f"validation_fraction: {share:g} leaves no sample of some class")
-        return rows, held_out
+        return rows, validation
 
     def _recipe(self, count: int, incremental: bool = False) -> Recipe:
         """The recipe for this many samples."""
@@ -237,10 +253,9 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         fields["hidden"] = (sizes,) if single else sizes
         if incremental:
             fields["schedule"] = "constant"
-        with _our_names():
-            recipe = Recipe(**fields, loss=self._loss, output_activation=self._output_activation())
-            # Default rates follow the full batch size: a duplicated sample equals a doubled weight
-            recipe = replace(recipe, batch_size=max(1, min(recipe.batch_size, count)))
+        recipe = Recipe(**fields, loss=self._loss, output_activation=self._output_activation())
+        # Default rates follow the full batch size: a duplicated sample equals a doubled weight
+        recipe = replace(recipe, batch_size=max(1, min(recipe.batch_size, count)))
         decays = CLASSES[recipe.optimizer].decoupled_decay and recipe.weight_decay > 0
         if decays and self.weight_decay is None and not incremental:
             steps = -(-count // recipe.batch_size) * recipe.epochs
@@ -250,8 +265,7 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
 
     def _network(self, X: np.ndarray, recipe: Recipe, seed: int, again: bool) -> NeuralNetwork:
         """A new network, or a copy of the last one."""
-        with _our_names():
-            layers = recipe.layer_list(X.shape[1], self._output_dim())
+        layers = recipe.layer_list(X.shape[1], self._output_dim())
         if again:
             old = self.network_
             if (layers, recipe.committee) != (old.layer_list, old.committee):
@@ -328,6 +342,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
     __init__ = _constructor()
     _loss = "cross-entropy"
 
+    @_training
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train for one epoch on these samples, with a constant learning rate.
 
@@ -340,19 +355,16 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
         Raises:
             ValueError, DeviceError, DivergenceError: as for ``fit``.
         """
-        fitted = copy.copy(self)
         if classes is not None:
             classes = np.unique(classes)
             if not np.array_equal(classes, getattr(self, "classes_", classes)):
                 raise ValueError(
                     f"classes: expected those of the first call, {self.classes_}, got {classes}"
                 )
-            fitted.classes_ = classes
+            self.classes_ = classes
         elif not hasattr(self, "classes_"):
             raise ValueError("classes: pass all labels to the first call of partial_fit")
-        fitted._partial_fit(X, y, sample_weight)
-        self.__dict__ = fitted.__dict__
-        return self
+        return self._fit_epoch(X, y, sample_weight)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """X (N, I) -> probabilities (N, C), in the order of ``classes_``."""
@@ -366,10 +378,8 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
 
     def predict(self, X: Any) -> np.ndarray:
         """X (N, I) -> the most probable label (N,) of each sample, or rows (N, C) of 0 and 1."""
-        outputs = self._apply(X)
-        if self._several:
-            return (outputs > 0.5).astype(int)
-        return np.asarray(self.classes_[outputs.argmax(axis=1)])
+        decided = self._decided(self._apply(X))
+        return decided if self._several else np.asarray(self.classes_[decided])
 
     def _targets(self, y: Any, weights: np.ndarray | None, known: bool) -> np.ndarray:
         """Labels -> what ``ann.fit`` takes: indices into ``classes_``, or rows."""
@@ -395,8 +405,11 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
 
     def _score(self, targets: np.ndarray, outputs: np.ndarray, weights: np.ndarray | None) -> float:
         """The accuracy. If a sample has several labels, all must be right."""
-        labels = (outputs > 0.5).astype(int) if self._several else outputs.argmax(axis=1)
-        return float(accuracy_score(targets, labels, sample_weight=weights))
+        return float(accuracy_score(targets, self._decided(outputs), sample_weight=weights))
+
+    def _decided(self, outputs: np.ndarray) -> np.ndarray:
+        """Outputs (N, C) -> indices into ``classes_`` (N,), or rows (N, C) of 0 and 1."""
+        return (outputs > 0.5).astype(int) if self._several else outputs.argmax(axis=1)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -423,16 +436,14 @@ class MLPRegressor(RegressorMixin, _Perceptron):  # type: ignore[misc]
     __init__ = _constructor("label_smoothing")
     _loss = "quadratic"
 
+    @_training
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch on these samples, with a constant learning rate.
 
         The first call determines how the targets of all calls are standardised. Arguments and
         errors are those of ``fit``.
         """
-        fitted = copy.copy(self)
-        fitted._partial_fit(X, y, sample_weight)
-        self.__dict__ = fitted.__dict__
-        return self
+        return self._fit_epoch(X, y, sample_weight)
 
     def predict(self, X: Any) -> np.ndarray:
         """X (N, I) -> targets (N,) or (N, T)."""
@@ -526,16 +537,6 @@ class _Watch(Callback):
     def at_end(self) -> None:
         if self._parameters is not None:
             self._network.parameters[...] = self._parameters
-
-
-@contextmanager
-def _our_names() -> Iterator[None]:
-    """Replace the names of arguments in error messages by those of the estimators."""
-    try:
-        yield
-    except ValueError as error:
-        name, colon, rest = str(error).partition(": ")
-        raise ValueError(f"{_OUR_NAMES.get(name, name)}{colon}{rest}") from None
 
 
 def _rescale(network: NeuralNetwork, factors: np.ndarray, shifts: np.ndarray) -> None:
