@@ -5,7 +5,8 @@ cross-validation, also on a GPU. They need the extra ``sklearn``, so import them
 
 from ann.errors import require
 
-require("sklearn.base", "sklearn", "ann.estimator needs scikit-learn")  # before they import it
+# Before the imports below, whose errors would not say what to install
+require("sklearn.base", "sklearn", "ann.estimator needs scikit-learn")
 
 from ann.estimator.classifier import MLPClassifier  # noqa: E402
 from ann.estimator.regressor import MLPRegressor  # noqa: E402

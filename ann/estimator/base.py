@@ -23,7 +23,7 @@ from ann.training.incremental import Progress, fit_epoch
 from ann.training.recipe import Recipe
 from ann.validation import check_flag, check_number, check_weights, host_array
 
-# The name in an error of ``ann.fit`` or ``Recipe`` -> the name here
+# The name in an error of ``ann.fit`` or ``Recipe`` -> the name in an error of the estimators
 _OUR_NAMES = {
     "hidden": "hidden_layer_sizes",
     "train_images": "X",

@@ -49,8 +49,8 @@ class _Prepared:
     ) -> None:
         self.key = key
         self._images = images
-        # Large data would cost much memory, to save little time; distortions depend on labels
-        self.is_reusable = math.prod(images.pixels.shape) <= _SMALL and not recipe.strengths.any
+        # A copy of large data would cost much memory, to save little time
+        self.is_reusable = images.pixels.size <= _SMALL
         if self.is_reusable:  # on a CPU, the array may be the caller's
             images.pixels = network.backend.xp.asarray(images.pixels, copy=True)
         self.network = copy.deepcopy(network)
@@ -77,7 +77,7 @@ def fit_epoch(
     Args:
         network: as for ``fit``. All calls need networks with the same layers and seed.
         dataset: as for ``fit``, without validation images.
-        recipe: as for ``fit``; its epochs, schedule and warm-up are ignored.
+        recipe: as for ``fit``, without distortions. Its epochs, schedule and warm-up are ignored.
         before: what the last call returned; ``Progress()`` in the first call.
         weights: as for ``fit``.
 
@@ -95,7 +95,6 @@ def fit_epoch(
             *(network, data.images, data.labels),
             label_smoothing=recipe.label_smoothing,
             weights=data.weights,
-            shape=data.shape,
         )
         # If this call fails, or continues another copy of an estimator, it must not be used again
         prepared, before.prepared = before.prepared, None
