@@ -3,7 +3,7 @@
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import RegressorMixin
+from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
 
 from ann.estimator.base import Perceptron, training
@@ -12,7 +12,7 @@ from ann.neural_network import NeuralNetwork
 from ann.training.recipe import Recipe
 
 
-class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
+class MLPRegressor(MultiOutputMixin, RegressorMixin, Perceptron):  # type: ignore[misc]
     """A multilayer perceptron with scikit-learn's interface, for regression.
 
     y holds one target for each sample (N,), or several (N, T). The loss is quadratic, and the
@@ -78,11 +78,6 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
     def _finish(self, network: NeuralNetwork, losses: list[float]) -> None:
         _rescale(network, self._scale, self._mean)
         super()._finish(network, losses)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
 
 
 def _rescale(network: NeuralNetwork, factors: np.ndarray, shifts: np.ndarray) -> None:
