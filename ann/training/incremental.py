@@ -1,6 +1,7 @@
 """Incremental training: one epoch in each call, on images that may be new each time."""
 
 import copy
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from ann.training.distributed import SINGLE_PROCESS
 from ann.training.evaluate import raise_if_diverged
 from ann.training.recipe import Recipe
 from ann.training.trainer import Trainer
-from ann.training.training_data import TrainingData, check_training_data
+from ann.training.training_data import check_training_data
 
 _SMALL = 2**20  # numbers in the images
 
@@ -36,23 +37,24 @@ class Progress:
 
 
 class _Prepared:
-    """A trainer for data of one shape, with its own network and its own copy of the data."""
+    """A trainer for data of one shape, with its own network and its own copy of the data.
+
+    Attributes:
+        key: the recipe, and the shapes and types of the data.
+        is_reusable: whether to keep it for the next call.
+    """
 
     def __init__(
-        self, network: NeuralNetwork, recipe: Recipe, data: TrainingData, images: ImageSet
+        self, key: tuple[Any, ...], network: NeuralNetwork, recipe: Recipe, images: ImageSet
     ) -> None:
-        self._key = _key(recipe, data)
+        self.key = key
         self._images = images
-        # Not if it would cost much memory, to save little of the time; distortions depend on labels
-        self.is_reusable = data.images.size <= _SMALL and not recipe.strengths.any
+        # A copy of large data would cost much memory, to save little time
+        self.is_reusable = images.pixels.size <= _SMALL
         if self.is_reusable:  # on a CPU, the array may be the caller's
             images.pixels = network.backend.xp.asarray(images.pixels, copy=True)
         self.network = copy.deepcopy(network)
         self.trainer = Trainer(self.network, images, recipe)
-
-    def fits(self, recipe: Recipe, data: TrainingData) -> bool:
-        """Whether this data has the same shape, and the recipe is the same."""
-        return self._key == _key(recipe, data)
 
     def use(self, network: NeuralNetwork, images: ImageSet) -> None:
         """Replace the parameters and the data by these."""
@@ -63,64 +65,53 @@ class _Prepared:
             self._images.weights[...] = images.weights
 
 
-def _key(recipe: Recipe, data: TrainingData) -> tuple[Any, ...]:
-    return (recipe, *((array.shape, array.dtype.name) for array in data.arrays))
-
-
 def fit_epoch(
-    network: NeuralNetwork,
-    dataset: Dataset,
-    recipe: Recipe,
-    progress: Progress,
-    weights: Any = None,
-) -> float:
+    network: NeuralNetwork, dataset: Dataset, recipe: Recipe, before: Progress, weights: Any = None
+) -> tuple[float, Progress]:
     """Train a network in place for one epoch, with a constant learning rate.
 
     Several calls with the same images have the same result as ``fit`` with the schedule "constant"
-    and without warm-up. A call with data of the same shape as in the last one, and the same recipe,
-    takes less time.
+    and without warm-up. A call takes less time if its recipe, and the shape of its data, are those
+    of the last call.
 
     Args:
-        network: as for ``fit``.
+        network: as for ``fit``. All calls need networks with the same layers and seed.
         dataset: as for ``fit``, without validation images.
-        recipe: as for ``fit``; its epochs, schedule and warm-up are ignored.
-        progress: a new one in the first call, and the same one later. It is updated. All calls need
-            networks with the same layers and seed.
+        recipe: as for ``fit``, without distortions. Its epochs, schedule and warm-up are ignored.
+        before: what the last call returned; ``Progress()`` in the first call.
         weights: as for ``fit``.
 
     Returns:
-        The mean loss over the epoch.
+        The mean loss over the epoch, and the progress for the next call.
 
     Raises:
         ValueError, DivergenceError: as for ``fit``.
     """
     data = check_training_data(network, dataset, recipe, weights, SINGLE_PROCESS)
-    to_host, from_host = network.backend.to_host, network.backend.from_host
+    key = (recipe, *((array.shape, array.dtype.name) for array in data.arrays))
     with network.backend.ignore_overflow():
-        smoothing = recipe.label_smoothing
         # Keep all pixels: those that are black in these images may not be black in the next ones
         images = ImageSet(
             *(network, data.images, data.labels),
-            label_smoothing=smoothing,
+            label_smoothing=recipe.label_smoothing,
             weights=data.weights,
-            shape=data.shape,
         )
-        prepared, progress.prepared = progress.prepared, None  # it is lost if the call fails
-        if prepared and prepared.fits(recipe, data):
+        # If this call fails, or continues another copy of an estimator, it must not be used again
+        prepared, before.prepared = before.prepared, None
+        if prepared and prepared.key == key:
             prepared.use(network, images)
         else:
-            prepared = _Prepared(network, recipe, data, images)
+            prepared = _Prepared(key, network, recipe, images)
         trainer = prepared.trainer
         state = trainer.state(0)
-        for name, values in progress.arrays.items():
-            state[name][...] = from_host(values)
-        epoch = -(-progress.steps // trainer.steps) + 1  # an epoch that begins after them
+        for name, values in before.arrays.items():
+            state[name][...] = network.backend.from_host(values)
+        epoch = math.ceil(before.steps / trainer.steps) + 1  # an epoch that begins after them
         order = drawn(network.seeds, "order", epoch, lambda rng: rng.permutation(images.count))
         trainer.run_epoch(order, epoch, [recipe.learning_rate] * trainer.steps)
         network.parameters[...] = prepared.network.parameters
         loss = float(trainer.loss.sum(order)) / images.count
         raise_if_diverged(network, loss, epoch, recipe)
-    progress.steps = epoch * trainer.steps
-    progress.prepared = prepared if prepared.is_reusable else None
-    progress.arrays = {name: to_host(array).copy() for name, array in state.items()}
-    return loss
+    arrays = {name: network.backend.to_host(array).copy() for name, array in state.items()}
+    kept = prepared if prepared.is_reusable else None
+    return loss, Progress(epoch * trainer.steps, arrays, kept)

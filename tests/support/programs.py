@@ -28,7 +28,7 @@ _MODULES += ["optuna.importance", "sqlalchemy.orm"]
 _MODULES += [
     f"ann.{'.'.join(path.relative_to(ROOT / 'ann').with_suffix('').parts)}"
     for path in (ROOT / "ann").rglob("[a-z]*.py")
-    if path.stem not in ("mpi", "estimator")  # which start MPI and scikit-learn
+    if path.parent.name != "estimator" and path.stem != "mpi"  # which start MPI and scikit-learn
 ]
 _SERVERS = [ForkServer(env, _MODULES) for env in (NO_GPU, ONE_THREAD)]
 
