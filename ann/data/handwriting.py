@@ -12,6 +12,7 @@ import numpy as np
 
 from ann.data.boxes import around_pixels, gap
 from ann.data.ink import (
+    MIN_AREA,
     Ink,
     Part,
     box_around,
@@ -136,7 +137,7 @@ def parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
     the digit, and so do large parts anywhere. A line under the digit does not.
     The list is empty if there is no digit.
     """
-    parts = [part for part in parts if part.area >= 4]
+    parts = [part for part in parts if part.area >= MIN_AREA]
     if not parts:
         return []
     main = _main_part(labels, parts)

@@ -16,6 +16,7 @@ from ann.errors import require
 _MIN_CONTRAST = 12.0  # grey values: a smaller difference from the paper is not ink
 _STRONG, _WEAK = 0.45, 0.2  # strong pixels are ink; weak ones are ink if connected to strong ones
 _TOUCHING = 0.3  # a region that touches more than this fraction of an edge is not ink
+MIN_AREA = 4  # pixels: a smaller part is a speck
 _MIN_FRAME = 8  # pixels: a smaller part cannot surround a digit, which has at least 6
 _SOLID = 0.13  # a sheet is at least this thick: half its thickness, as a fraction of its length
 

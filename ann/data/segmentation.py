@@ -9,7 +9,7 @@ from statistics import median
 import numpy as np
 
 from ann.data.boxes import Rectangle, overlap
-from ann.data.ink import Part, box_around, scipy_ndimage, stroke_width
+from ann.data.ink import MIN_AREA, Part, box_around, scipy_ndimage, stroke_width
 
 _SPECK = 0.08  # parts of a smaller area, compared with the largest, are specks
 # Parts at the edges are ignored if the largest inner part has this fraction of the largest's area
@@ -24,13 +24,20 @@ _LINE = 0.4  # neighbours in a line overlap vertically by at least this fraction
 
 
 def parts_of_digits(parts: Sequence[Part]) -> list[Part]:
-    """The parts without specks and, if there are others, without those that reach an edge."""
-    largest = max((part.area for part in parts if not part.touches_edge), default=0)
-    most = max((part.area for part in parts), default=0)
-    inner = [part for part in parts if not part.touches_edge]
-    chosen = inner if largest >= _INNER * most else list(parts)
-    least = max([4.0, *(_SPECK * part.area for part in chosen)])
-    return [part for part in chosen if part.area >= least]
+    """The parts without specks and, if there are others, without those that reach an edge.
+
+    The list is empty only if all parts are tiny.
+    """
+    chosen = [part for part in parts if part.area >= MIN_AREA]
+    inner = [part for part in chosen if not part.touches_edge]
+    if inner and _largest(inner) >= _INNER * _largest(chosen):
+        chosen = inner
+    return [part for part in chosen if part.area >= _SPECK * _largest(chosen)]
+
+
+def _largest(parts: Sequence[Part]) -> int:
+    """The area of the largest part."""
+    return max(part.area for part in parts)
 
 
 def group_digits(parts: Sequence[Part], labels: np.ndarray) -> list[list[Part]]:
