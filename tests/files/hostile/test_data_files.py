@@ -347,7 +347,7 @@ def test_folders_of_pictures(pictures):
     with pytest.raises(ann.DataFileError, match=r"test/c: no training images of this class"):
         ann.load_dataset(pictures)
     (pictures / "train" / "c").mkdir()
-    with pytest.raises(ann.DataFileError, match=r"train/c: no picture \(\.png, "):
+    with pytest.raises(ann.DataFileError, match=r"train/c: no picture \(PNG, JPEG, "):
         ann.load_dataset(pictures)
     for number in range(255):
         (pictures / "train" / f"more {number}").mkdir()
