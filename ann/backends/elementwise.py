@@ -82,9 +82,8 @@ class _Schedule:
         lent = [(out, end) for end, out in ends.items()]
         lent += [(array, len(self._tape)) for array in spare]
         starts = [self._first_write(array) for array, _ in lent]
-        free = [
-            (room, len(self._tape)) for room in rooms
-        ]  # with the operation until which it is free
+        # Each array with the operation until which it is free
+        free = [(room, len(self._tape)) for room in rooms]
         held: dict[Symbol, tuple[np.ndarray, int]] = {}
         for index, operation in enumerate(self._tape):
             free += [one for one, start in zip(lent, starts, strict=True) if start == index]

@@ -50,6 +50,20 @@ _RECORD = replace(
     elastic=1.2,
 )
 
+_SPRINT = Recipe(
+    hidden=("conv6x5", "average2", "conv16x5", "average2", 64),
+    activation="relu",
+    output_activation="softmax",
+    optimizer="muon",
+    learning_rate=0.03,
+    weight_decay=0.21,
+    warmup=0.1,
+    label_smoothing=0.1,
+    batch_norm=True,
+    batch_size=128,
+    epochs=1,
+)
+
 RECIPES = {
     "classroom": NamedRecipe(
         Recipe(), "the network of the README, on undistorted images", "7 s on two cores"
@@ -70,33 +84,16 @@ RECIPES = {
         "2 min on two cores",
     ),
     "sprint": NamedRecipe(
-        Recipe(
-            hidden=("conv6x5", "average2", "conv16x5", "average2", 64),
-            activation="relu",
-            output_activation="softmax",
-            optimizer="muon",
-            learning_rate=0.03,
-            weight_decay=0.21,
-            warmup=0.1,
-            label_smoothing=0.1,
-            batch_norm=True,
-            batch_size=128,
-            epochs=1,
-        ),
+        _SPRINT,
         "99 % accuracy as fast as possible: a small convolutional network, one epoch",
         "3 s on two cores",
     ),
     "conv-quick": NamedRecipe(
-        Recipe(
+        replace(
+            _SPRINT,
             hidden=("conv16x5", "pool2", "conv64x5", "average2", 128),
-            activation="relu",
-            output_activation="softmax",
-            optimizer="muon",
             learning_rate=0.018,
             weight_decay=0.35,
-            warmup=0.1,
-            label_smoothing=0.1,
-            batch_norm=True,
             batch_size=500,
             epochs=6,
             rotation=7.0,
@@ -105,7 +102,7 @@ RECIPES = {
             shift=1.0,
             elastic=0.7,
         ),
-        "a convolutional network on distorted images",
+        "a larger convolutional network, on distorted images",
         "1 min on two cores",
     ),
     "quick": NamedRecipe(

@@ -78,7 +78,7 @@ def pretend_cupy(count=1, capturable=True, **changes):
     def wrapped(function, creates):
         def call(*arguments, out=None, **options):
             if module.fusing and "keepdims" in options:
-                raise NotImplementedError("not in fusion yet")
+                raise NotImplementedError("cupy.fuse does not take keepdims")  # as CuPy
             if creates or out is None:
                 # while capturing, only for the shape: what memory holds then means nothing
                 heard = np.errstate() if capture.calls is None else np.errstate(all="ignore")
