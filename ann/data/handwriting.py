@@ -146,10 +146,10 @@ def parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
     others = [part for part in parts if part is not main]
 
     def is_piece(part: Part) -> bool:
+        if part.area < 0.3 * width**2:  # a speck, smaller than the tip of the pen
+            return False
         reach = width if part.touches_edge else max(2.5 * width, 0.15 * main.box.length)
-        is_near = gap(part.box, box) <= reach
-        is_speck = part.area < 0.3 * width**2  # smaller than the tip of the pen
-        return is_near and not is_speck and part.box.length < 0.9 * max(labels.shape)
+        return gap(part.box, box) <= reach and part.box.length < 0.9 * max(labels.shape)
 
     while near := [part for part in others if is_piece(part)]:
         digit += near

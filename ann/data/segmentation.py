@@ -30,14 +30,11 @@ def parts_of_digits(parts: Sequence[Part]) -> list[Part]:
     """
     chosen = [part for part in parts if part.area >= MIN_AREA]
     inner = [part for part in chosen if not part.touches_edge]
-    if inner and _largest(inner) >= _INNER * _largest(chosen):
-        chosen = inner
-    return [part for part in chosen if part.area >= _SPECK * _largest(chosen)]
-
-
-def _largest(parts: Sequence[Part]) -> int:
-    """The area of the largest part."""
-    return max(part.area for part in parts)
+    largest = max((part.area for part in chosen), default=0)
+    largest_inner = max((part.area for part in inner), default=0)
+    if largest_inner >= _INNER * largest:
+        chosen, largest = inner, largest_inner
+    return [part for part in chosen if part.area >= _SPECK * largest]
 
 
 def group_digits(parts: Sequence[Part], labels: np.ndarray) -> list[list[Part]]:
