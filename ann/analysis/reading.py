@@ -11,18 +11,12 @@ from statistics import median
 
 import numpy as np
 
+from ann.data.boxes import Rectangle
 from ann.data.catalog import DIGITS, class_names
 from ann.data.handwriting import digit_image, find_page, prepare_digit
-from ann.data.ink import Part, even_strength, without_frames
+from ann.data.ink import Part, box_around, even_strength, without_frames
 from ann.data.picture_file import longer_side, read_with_size, reduced
-from ann.data.segmentation import (
-    Rectangle,
-    box_around,
-    group_digits,
-    is_compact,
-    order_lines,
-    parts_of_digits,
-)
+from ann.data.segmentation import group_digits, is_compact, order_lines, parts_of_digits
 from ann.neural_network import NeuralNetwork
 from ann.nn.layer_list import input_shape
 

@@ -66,7 +66,7 @@ class Answer:
                 {
                     "label": digit.label,
                     "confidence": digit.confidence,
-                    "box": [digit.box.left, digit.box.top, digit.box.right, digit.box.bottom],
+                    "box": list(digit.box),
                 }
                 for digit in digits
             ],

@@ -5,13 +5,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ann.data.picture_file import SUFFIXES
 from ann.errors import DataFileError, printable_path
-
-# HEIC and AVIF are included, because the error that they give says what to do
-_SUFFIXES = {
-    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib"),
-    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".avif"),
-}
 
 
 def find_pictures(
@@ -44,7 +39,7 @@ def _pictures_in(folder: Path, report: Callable[[DataFileError], object]) -> Ite
     for parent, folders, files in os.walk(folder, onerror=fail):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in _SUFFIXES:
+            if not name.startswith(".") and name.lower().endswith(SUFFIXES):
                 found = True
                 yield Path(parent, name)
     if not (found or failed):

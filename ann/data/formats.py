@@ -16,7 +16,7 @@ from ann.data.other_programs import is_of_other_programs, refuse
 from ann.data.pairs import pair_of
 from ann.data.parquet import is_parquet, read_parquet
 from ann.data.pictures import is_picture_folder, read_picture_folder
-from ann.data.reading import errors_about, first_bytes
+from ann.data.reading import errors_about, first_bytes, hint_about
 from ann.errors import printable_text
 
 ADVICE = "data/README.md lists them"
@@ -48,12 +48,6 @@ FORMATS = (
 )
 # Files with these suffixes are read if they are in the folder that is given
 _SUFFIXES = (".npz", ".csv", ".csv.gz", ".parquet", ".pkl", ".pkl.gz", ".mat", ".h5", ".hdf5")
-_HINTS = {
-    b"\0\0\x08": "this is one of four IDX files: name the folder that they are in",
-    b"<": "this is a web page: download the file again",
-    b"\x1f\x8b": "it was gzipped twice: run gunzip on it",
-    b"version https://git-lfs": "this is a Git LFS pointer: run git lfs pull",
-}
 
 
 def read_any(path: Path, progress: Progress | None = None) -> Contents:
@@ -72,10 +66,9 @@ def read_any(path: Path, progress: Progress | None = None) -> Contents:
                 return form.read(path, progress)
         if is_folder:
             return read_any(_file_in(path), progress)
-        for first, hint in _HINTS.items():
-            if start.startswith(first):
-                raise ValueError(hint)
-        raise ValueError(f"not a data set in a known format; {ADVICE}")
+        if start.startswith(b"\0\0\x08"):
+            raise ValueError("this is one of four IDX files: name the folder that they are in")
+        raise ValueError(hint_about(start) or f"not a data set in a known format; {ADVICE}")
 
 
 def _file_in(folder: Path) -> Path:

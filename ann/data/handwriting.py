@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ann.data.boxes import around_pixels, gap
 from ann.data.ink import (
-    Box,
+    MIN_AREA,
     Ink,
     Part,
+    box_around,
     even_strength,
     find_ink,
     find_parts,
@@ -107,14 +109,13 @@ def prepare_digit(page: Page, side: int) -> Prepared:
         return failed("something other than a digit covers its edge: crop that")
     if mask.mean() > 0.6:
         return failed("most of it is ink, so no digit can be found")
-    box = _bounding_box(mask)
-    length = max(part.stop - part.start for part in box)
-    if length < 6:
+    box, (height, width) = around_pixels(mask), labels.shape
+    if box.length < 6:
         return failed("the digit is too small")
-    if length < 0.4 * max(labels.shape):
+    if box.length < 0.4 * max(height, width):
         notes.append("small")
-    pairs = zip(box, labels.shape, strict=True)
-    if any(abs((part.start + part.stop) / 2 / of - 0.5) > 0.12 for part, of in pairs):
+    centre = (box.left + box.right) / 2 / width, (box.top + box.bottom) / 2 / height
+    if any(abs(place - 0.5) > 0.12 for place in centre):
         notes.append("off centre")
     image, corrections = digit_image(even_strength(ink), mask, side)
     return Prepared(image, (*notes, *corrections))
@@ -136,26 +137,26 @@ def parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
     the digit, and so do large parts anywhere. A line under the digit does not.
     The list is empty if there is no digit.
     """
-    parts = [part for part in parts if part.area >= 4]
+    parts = [part for part in parts if part.area >= MIN_AREA]
     if not parts:
         return []
     main = _main_part(labels, parts)
-    width = stroke_width(np.pad(labels[main.box] == main.label, 1))
+    width = stroke_width(np.pad(labels[main.box.slices] == main.label, 1))
     digit, box = [main], main.box
     others = [part for part in parts if part is not main]
 
     def is_piece(part: Part) -> bool:
-        reach = width if part.touches_edge else max(2.5 * width, 0.15 * main.length)
-        is_near = _gap(part.box, box) <= reach
-        is_speck = part.area < 0.3 * width**2  # smaller than the tip of the pen
-        return is_near and not is_speck and part.length < 0.9 * max(labels.shape)
+        if part.area < 0.3 * width**2:  # a speck, smaller than the tip of the pen
+            return False
+        reach = width if part.touches_edge else max(2.5 * width, 0.15 * main.box.length)
+        return gap(part.box, box) <= reach and part.box.length < 0.9 * max(labels.shape)
 
     while near := [part for part in others if is_piece(part)]:
         digit += near
         if len(digit) > _MAX_PARTS:
             return []
         others = [part for part in others if part not in near]
-        box = _around([part.box for part in digit])
+        box = box_around(digit)
     digit += [
         part
         for part in others
@@ -173,38 +174,23 @@ def _main_part(labels: np.ndarray, parts: Sequence[Part]) -> Part:
         part
         for part in parts
         if not part.touches_edge
-        and part.length >= 0.08 * max(labels.shape)
+        and part.box.length >= 0.08 * max(labels.shape)
         and part.ink >= 0.15 * most
     ]
     return max(inner or parts, key=lambda part: part.ink)
 
 
-def _gap(box: Box, other: Box) -> float:
-    """The distance between two boxes, in pixels."""
-    pairs = zip(box, other, strict=True)
-    return float(np.hypot(*(max(0, a.start - b.stop, b.start - a.stop) for a, b in pairs)))
-
-
-def _around(boxes: Sequence[Box]) -> Box:
-    """The smallest box around all boxes."""
-    rows, columns = zip(*boxes, strict=True)
-    return (
-        slice(min(side.start for side in rows), max(side.stop for side in rows)),
-        slice(min(side.start for side in columns), max(side.stop for side in columns)),
-    )
-
-
 def _is_underline(part: Part, digit: Sequence[Part], width: float) -> bool:
     """Whether a part is a flat line below all others, with a gap, or longer than they are wide."""
-    others = [other.box for other in digit if other is not part]
+    others = [other for other in digit if other is not part]
     if not others:
         return False
-    (rows, columns), (above, between) = part.box, _around(others)
-    long, gap = columns.stop - columns.start, rows.start - above.stop
-    if long < 4 * (rows.stop - rows.start) or long < 0.5 * (between.stop - between.start):
+    line, above = part.box, box_around(others)
+    if line.width < max(4 * line.height, 0.5 * above.width):
         return False
-    is_longer = columns.start < between.start and columns.stop > between.stop
-    return bool(gap >= width or (gap >= 0 and is_longer))
+    is_longer = line.left < above.left and line.right > above.right
+    below = line.top - above.bottom
+    return below >= width or (below >= 0 and is_longer)
 
 
 def digit_image(
@@ -232,7 +218,7 @@ def _with_usual_strokes(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The digit with strokes about as wide as MNIST's, and the corrections."""
     width = stroke_width(mask)
-    usual = _STROKE / _BOX * max(part.stop - part.start for part in _bounding_box(mask))
+    usual = _STROKE / _BOX * around_pixels(mask).length
     if width < 0.7 * usual:
         size = round(usual - width) // 2 * 2 + 1
         return ndimage.grey_dilation(np.pad(soft, size), footprint=_disc(size)), ("thin",)
@@ -253,7 +239,7 @@ def _centred(ndimage: Any, soft: np.ndarray, side: int) -> np.ndarray:
     inked = soft > 0.3
     if not inked.any():
         return np.zeros((side, side), dtype=np.uint8)
-    cut = soft[_bounding_box(inked)]
+    cut = soft[around_pixels(inked).slices]
     scale = _BOX * side / max(cut.shape)
     if scale < 1.0:  # avoids aliasing
         cut = ndimage.gaussian_filter(cut, 0.4 / scale)
@@ -270,9 +256,3 @@ def _centred(ndimage: Any, soft: np.ndarray, side: int) -> np.ndarray:
     (top, left), (height, width) = starts, sizes
     image[top : top + height, left : left + width] = small
     return np.asarray(np.rint(255.0 * image), dtype=np.uint8)
-
-
-def _bounding_box(mask: np.ndarray) -> Box:
-    """The rows and columns of the smallest box around all True pixels."""
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

@@ -14,21 +14,13 @@ import numpy as np
 
 from ann.data.catalog import SOURCES
 from ann.data.contents import Contents, Part
-from ann.data.reading import MAX_BYTES, Unpacked, errors_about
+from ann.data.reading import MAX_BYTES, Unpacked, errors_about, hint_about
 from ann.errors import DataFileError, printable_path
 from ann.files.atomic import read_regular
 
 _STEMS = ("train-images", "train-labels", "t10k-images", "t10k-labels")
 # torchvision's folders -> the names of these data sets here
 _TORCHVISION = {"MNIST": "mnist", "FashionMNIST": "fashion-mnist", "KMNIST": "kmnist"}
-_GZIP = b"\x1f\x8b"
-# The first bytes of a file in another format -> what it probably is
-_OTHER_FORMATS = {
-    b"<": "; this is a web page: download the file again",
-    b"PK": "; this is a zip archive: unpack it",
-    _GZIP: "; it was gzipped twice: run gunzip on it",
-    b"ve": "; this may be a Git LFS pointer: run git lfs pull",
-}
 
 
 def is_idx_folder(path: Path, start: bytes) -> bool:
@@ -116,9 +108,10 @@ def _parse(unpacked: Unpacked, dimensions: int) -> np.ndarray:
         raise ValueError(f"truncated: {len(header)} bytes, expected an IDX header of {length}")
     zeros, kind, found, *shape = struct.unpack(f">HBB{dimensions}I", header)
     if zeros != 0:
-        start = bytes(header[:2])
-        hint = _OTHER_FORMATS.get(start) or _OTHER_FORMATS.get(start[:1], "")
-        raise ValueError(f"not an IDX file: it begins with {start.hex(' ')}, expected 00 00{hint}")
+        hint = hint_about(bytes(header))
+        hint = hint and f"; {hint}"
+        begins = f"it begins with {header[:2].hex(' ')}, expected 00 00"
+        raise ValueError(f"not an IDX file: {begins}{hint}")
     if kind != 8:
         raise ValueError(f"IDX type 0x{kind:02x}, expected 0x08, unsigned bytes")
     if found != dimensions:

@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from ann.data.boxes import Rectangle, around_pixels
 from ann.errors import require
 
 _MIN_CONTRAST = 12.0  # grey values: a smaller difference from the paper is not ink
 _STRONG, _WEAK = 0.45, 0.2  # strong pixels are ink; weak ones are ink if connected to strong ones
 _TOUCHING = 0.3  # a region that touches more than this fraction of an edge is not ink
+MIN_AREA = 4  # pixels: a smaller part is a speck
 _MIN_FRAME = 8  # pixels: a smaller part cannot surround a digit, which has at least 6
 _SOLID = 0.13  # a sheet is at least this thick: half its thickness, as a fraction of its length
-
-
-Box = tuple[slice, slice]  # rows and columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,27 +47,28 @@ class Part:
 
     Attributes:
         label: the value of its pixels in the array of labels.
-        box: the rows and columns of its bounding box.
+        box: its bounding box.
         area: the number of its pixels.
         strength: the mean strength of its pixels.
         touches_edge: whether it reaches an edge of the picture.
     """
 
     label: int
-    box: Box
+    box: Rectangle
     area: int
     strength: float
     touches_edge: bool
 
     @property
-    def length(self) -> int:
-        """The longer side of the box."""
-        return _length(self.box)
-
-    @property
     def ink(self) -> float:
         """The sum of its pixels' strengths."""
         return self.area * self.strength
+
+
+def box_around(parts: Sequence[Part]) -> Rectangle:
+    """The smallest box that contains all parts, of which there is at least one."""
+    left, top, right, bottom = zip(*(part.box for part in parts), strict=True)
+    return Rectangle(min(left), min(top), max(right), max(bottom))
 
 
 def find_ink(picture: np.ndarray) -> Ink:
@@ -132,14 +132,12 @@ def _is_sheet(ndimage: Any, mask: np.ndarray, filled: np.ndarray, ink: np.ndarra
         return False
     strokes, _ = ndimage.label(ink, np.ones((3, 3)))
     thickness = ndimage.distance_transform_edt(mask).max()
-    length = _length(ndimage.find_objects(mask.astype(np.uint8))[0])
+    length = around_pixels(mask).length
     if thickness < _SOLID * length or _rectangularity(filled) < 0.8:
         return False
     inside = ndimage.distance_transform_edt(ink)
-    return any(
-        _length(box) > 0.12 * length and inside[box].max() < 0.2 * _length(box)
-        for box in ndimage.find_objects(strokes)
-    )
+    cuts = [inside[box] for box in ndimage.find_objects(strokes)]
+    return any(max(cut.shape) > 0.12 * length and cut.max() < 0.2 * max(cut.shape) for cut in cuts)
 
 
 def _rectangularity(mask: np.ndarray) -> float:
@@ -149,11 +147,6 @@ def _rectangularity(mask: np.ndarray) -> float:
     wide = np.ptp(x * np.cos(angles) + y * np.sin(angles), axis=1) + 1
     high = np.ptp(y * np.cos(angles) - x * np.sin(angles), axis=1) + 1
     return float(len(x) / (wide * high).min())
-
-
-def _length(box: Box) -> int:
-    """The longer side of a box."""
-    return max(int(side.stop - side.start) for side in box)
 
 
 def _otsu(grey: np.ndarray) -> float:
@@ -246,7 +239,10 @@ def find_parts(mask: np.ndarray, ink: Ink) -> tuple[np.ndarray, list[Part]]:
     numbers = np.arange(1, count + 1)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     strengths = ndimage.mean(ink.strength, labels, numbers)
-    boxes = ndimage.find_objects(labels)
+    boxes = [
+        Rectangle(columns.start, rows.start, columns.stop, rows.stop)
+        for rows, columns in ndimage.find_objects(labels)
+    ]
     at_edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
     return labels, [
         Part(int(n), box, int(area), float(mean), bool(n in at_edge))
@@ -256,15 +252,15 @@ def find_parts(mask: np.ndarray, ink: Ink) -> tuple[np.ndarray, list[Part]]:
 
 def without_frames(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
     """The parts without frames: boxes or rings that surround another large part."""
-    boxes = np.array([[(side.start, side.stop) for side in part.box] for part in parts])
-    boxes = boxes.reshape(-1, 2, 2)  # part, axis, start and stop
-    lengths = np.ptp(boxes, axis=2).max(axis=1, initial=0)
+    boxes = np.array([part.box for part in parts]).reshape(-1, 4)
+    starts, stops = boxes[:, :2], boxes[:, 2:]
+    lengths = (stops - starts).max(axis=1, initial=0)
 
     def is_frame(index: int) -> bool:
         if lengths[index] < _MIN_FRAME:
             return False
-        inner = (boxes[index, :, 0] < boxes[..., 0]) & (boxes[..., 1] < boxes[index, :, 1])
-        inner = inner.all(axis=1) & (lengths >= 0.3 * lengths[index])
+        inner = ((starts[index] < starts) & (stops < stops[index])).all(axis=1)
+        inner &= lengths >= 0.3 * lengths[index]
         return any(
             _surrounds(labels, parts[index], parts[int(other)]) for other in np.flatnonzero(inner)
         )
@@ -274,7 +270,7 @@ def without_frames(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
 
 def _surrounds(labels: np.ndarray, part: Part, other: Part) -> bool:
     ndimage = scipy_ndimage()
-    cut = labels[part.box]
+    cut = labels[part.box.slices]
     ring = ndimage.binary_dilation(np.pad(cut == part.label, 2), iterations=2)  # closes small gaps
     filled = ndimage.binary_fill_holes(ring)[2:-2, 2:-2]
     return bool(filled[cut == other.label].all())

@@ -12,7 +12,12 @@ from ann.errors import DataFileError, printable_path, printable_text, require
 from ann.files.atomic import read_regular
 
 _MAX_BYTES, _MAX_PIXELS = 2**26, 50_000_000
-_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # others may run other programs
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # others may run other programs
+# Suffixes of picture files, and of HEIC and AVIF, because the error that they give says what to do
+SUFFIXES = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".avif"),
+)
 _ORIENTATION = 0x0112  # the EXIF tag: 5 to 8 swap width and height
 _HEIF_BRANDS = b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 avif avis".split()
 
@@ -72,7 +77,7 @@ def decode_picture(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of problems that are handled here
-            with image_module.open(io.BytesIO(data), formats=_FORMATS) as picture:
+            with image_module.open(io.BytesIO(data), formats=FORMATS) as picture:
                 size = picture.size  # draft() changes it later
                 side = longer_side(size, pixels) if pixels else side
                 small = _small(image_module, operations, picture, side)
@@ -84,7 +89,7 @@ def decode_picture(
         if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
             reason = "a HEIC or AVIF picture, as some phones take: save it as JPEG first"
             raise DataFileError(f"{name}: {reason}") from None
-        formats = ", ".join(_FORMATS)
+        formats = ", ".join(FORMATS)
         raise DataFileError(f"{name}: not a picture in a known format: {formats}") from None
     except Exception as error:  # Pillow's readers may raise anything
         reason = printable_text(error, 200)

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from ann.data.contents import MAX_CLASSES, Contents, Part, Progress
-from ann.data.picture_file import read_picture
+from ann.data.picture_file import FORMATS, SUFFIXES, read_picture
 from ann.data.reading import MAX_BYTES
 from ann.errors import DataFileError, printable_path
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _TRAIN, _TEST = ("train", "training"), ("test", "testing")
 _REPORT_EVERY = 500  # pictures
 
@@ -23,9 +22,7 @@ def is_picture_folder(path: Path, start: bytes) -> bool:
     if start or not path.is_dir():
         return False
     folders = _folders(_part_folder(path, _TRAIN) or path)
-    return bool(folders) and any(
-        name.lower().endswith(_SUFFIXES) for name in os.listdir(folders[0])
-    )
+    return bool(folders) and any(name.lower().endswith(SUFFIXES) for name in os.listdir(folders[0]))
 
 
 def read_picture_folder(root: Path, progress: Progress | None = None) -> Contents:
@@ -73,7 +70,7 @@ def _read(root: Path, part: Path, classes: tuple[str, ...], progress: Progress |
 def _pictures(root: Path, folder: Path) -> list[str]:
     """The paths of the pictures in a folder. Raises DataFileError for links that leave the root."""
     with os.scandir(folder) as entries:
-        pictures = [entry for entry in entries if entry.name.lower().endswith(_SUFFIXES)]
+        pictures = [entry for entry in entries if entry.name.lower().endswith(SUFFIXES)]
     inside = os.path.join(os.path.realpath(root), "")
     for path in (str(folder), *(entry.path for entry in pictures if entry.is_symlink())):
         if not os.path.realpath(path).startswith(inside):
@@ -81,7 +78,7 @@ def _pictures(root: Path, folder: Path) -> list[str]:
             raise DataFileError(f"{printable_path(path)}: {link}")
     found = sorted(entry.path for entry in pictures)
     if not found:
-        raise DataFileError(f"{printable_path(folder)}: no picture ({', '.join(_SUFFIXES)})")
+        raise DataFileError(f"{printable_path(folder)}: no picture ({', '.join(FORMATS)})")
     return found
 
 

@@ -10,6 +10,13 @@ from ann.files.atomic import read_regular
 
 MAX_BYTES = 2**30  # of a file, packed and unpacked; the largest file of EMNIST has 0.55 GB
 _GZIP = b"\x1f\x8b"
+# The first bytes of a file in another format -> what to do
+_HINTS = {
+    b"<": "this is a web page: download the file again",
+    b"PK": "this is a zip archive: unpack it",
+    _GZIP: "it was gzipped twice: run gunzip on it",
+    b"version ": "this may be a Git LFS pointer: run git lfs pull",
+}
 
 
 @contextmanager
@@ -32,6 +39,11 @@ def errors_about(path: str | os.PathLike[str]) -> Iterator[None]:
 def first_bytes(path: str | os.PathLike[str], count: int = 2**12) -> bytes:
     """The first bytes of a file, unpacked if it is gzipped."""
     return bytes(Unpacked(read_regular(path, MAX_BYTES, 2**16)).read(count))
+
+
+def hint_about(start: bytes) -> str:
+    """What to do about a file that begins with these bytes and has the wrong format, or ""."""
+    return next((text for first, text in _HINTS.items() if start.startswith(first)), "")
 
 
 class Unpacked:

@@ -4,13 +4,12 @@ A digit may consist of several parts: a 5 with a separate top stroke, or strokes
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median
-from typing import Self
 
 import numpy as np
 
-from ann.data.ink import Part, scipy_ndimage, stroke_width
+from ann.data.boxes import Rectangle, overlap
+from ann.data.ink import MIN_AREA, Part, box_around, scipy_ndimage, stroke_width
 
 _SPECK = 0.08  # parts of a smaller area, compared with the largest, are specks
 # Parts at the edges are ignored if the largest inner part has this fraction of the largest's area
@@ -24,50 +23,18 @@ _BASE = 0.5  # a digit and its separate base overlap horizontally by this fracti
 _LINE = 0.4  # neighbours in a line overlap vertically by at least this fraction of the shorter one
 
 
-@dataclass(frozen=True)
-class Rectangle:
-    """A rectangle in pixels. Column ``right`` and row ``bottom`` are the first ones outside it."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def width(self) -> int:
-        """In pixels."""
-        return self.right - self.left
-
-    @property
-    def height(self) -> int:
-        """In pixels."""
-        return self.bottom - self.top
-
-    def scaled(self, scale: float) -> Self:
-        """The same rectangle in a picture that is scaled by this factor."""
-        corners = (self.left, self.top, self.right, self.bottom)
-        return type(self)(*(round(scale * value) for value in corners))
-
-
-def box_around(parts: Sequence[Part]) -> Rectangle:
-    """The smallest box that contains all parts."""
-    rows, columns = zip(*(part.box for part in parts), strict=True)
-    return Rectangle(
-        min(part.start for part in columns),
-        min(part.start for part in rows),
-        max(part.stop for part in columns),
-        max(part.stop for part in rows),
-    )
-
-
 def parts_of_digits(parts: Sequence[Part]) -> list[Part]:
-    """The parts without specks and, if there are others, without those that reach an edge."""
-    largest = max((part.area for part in parts if not part.touches_edge), default=0)
-    most = max((part.area for part in parts), default=0)
-    inner = [part for part in parts if not part.touches_edge]
-    chosen = inner if largest >= _INNER * most else list(parts)
-    least = max([4.0, *(_SPECK * part.area for part in chosen)])
-    return [part for part in chosen if part.area >= least]
+    """The parts without specks and, if there are others, without those that reach an edge.
+
+    The list is empty only if all parts are tiny.
+    """
+    chosen = [part for part in parts if part.area >= MIN_AREA]
+    inner = [part for part in chosen if not part.touches_edge]
+    largest = max((part.area for part in chosen), default=0)
+    largest_inner = max((part.area for part in inner), default=0)
+    if largest_inner >= _INNER * largest:
+        chosen, largest = inner, largest_inner
+    return [part for part in chosen if part.area >= _SPECK * largest]
 
 
 def group_digits(parts: Sequence[Part], labels: np.ndarray) -> list[list[Part]]:
@@ -78,10 +45,10 @@ def group_digits(parts: Sequence[Part], labels: np.ndarray) -> list[list[Part]]:
     digits: list[list[Part]] = []
     if not parts:
         return digits
-    height = max(box_around([part]).height for part in parts)
+    height = max(part.box.height for part in parts)
     width = stroke_width(np.isin(labels, [part.label for part in parts]))
     touching = max(_TOUCHING * height, min(width, _STROKE * height))
-    for part in sorted(parts, key=lambda part: -box_around([part]).height):
+    for part in sorted(parts, key=lambda part: -part.box.height):
         near = [digit for digit in digits if _belongs(part, digit, height, touching, labels)]
         for digit in near[1:]:
             near[0].extend(digit)
@@ -90,13 +57,15 @@ def group_digits(parts: Sequence[Part], labels: np.ndarray) -> list[list[Part]]:
             near[0].append(part)
         else:
             digits.append([part])
-    whole = [digit for digit in digits if not _is_dash(box_around(digit), height)]
-    for dash in digits:
-        if _is_dash(box_around(dash), height):
-            for digit in whole:
-                if _completes(dash, digit, height):
-                    digit.extend(dash)
-                    break
+    dashes, whole = list[list[Part]](), list[list[Part]]()
+    for digit in digits:
+        (dashes if _is_dash(box_around(digit), height) else whole).append(digit)
+    for dash in dashes:
+        line = box_around(dash)
+        for digit in whole:
+            if _completes(line, box_around(digit), height):
+                digit.extend(dash)
+                break
     return whole
 
 
@@ -108,9 +77,8 @@ def _belongs(
     ``height`` is that of the tallest part. Tall parts of one digit are at most ``touching`` pixels
     apart.
     """
-    box, other = box_around([part]), box_around(digit)
-    across = _overlap(box.left, box.right, other.left, other.right)
-    down = _overlap(box.top, box.bottom, other.top, other.bottom)
+    box = part.box
+    across, down = overlap(box, box_around(digit))
     if box.height < _TALL * height:  # too small for a digit
         return min(across, down) >= -_NEAR * height
     if across <= 0 or down < -touching:
@@ -125,29 +93,22 @@ def _is_dash(box: Rectangle, height: int) -> bool:
     return box.width > 2.5 * box.height and box.height < 0.4 * height
 
 
-def _completes(dash: Sequence[Part], digit: Sequence[Part], height: int) -> bool:
-    """Whether a flat line is the base of a digit, such as a 2, and not an underline.
+def _completes(line: Rectangle, box: Rectangle, height: int) -> bool:
+    """Whether a flat line is the base of the digit in a box, such as a 2, and not an underline.
 
     With its base, a digit is hardly taller than the tallest part of the picture.
     """
-    line, box = box_around(dash), box_around(digit)
-    across = _overlap(line.left, line.right, box.left, box.right)
+    across, _ = overlap(line, box)
     is_above = across > _BASE * min(line.width, box.width) and box.top < line.top
     return is_above and line.bottom - box.top <= 1.05 * height
 
 
 def _distance(part: Part, digit: Sequence[Part], labels: np.ndarray) -> float:
     """The distance between the pixels of a part and of a digit."""
-    box = box_around([part, *digit])
-    cut = labels[box.top : box.bottom, box.left : box.right]
+    cut = labels[box_around([part, *digit]).slices]
     paper = ~np.isin(cut, [other.label for other in digit])
     distances = scipy_ndimage().distance_transform_edt(paper)
     return float(distances[cut == part.label].min())
-
-
-def _overlap(start: int, stop: int, other_start: int, other_stop: int) -> int:
-    """The length of the overlap of two intervals; minus the gap if they do not overlap."""
-    return min(stop, other_stop) - max(start, other_start)
 
 
 def order_lines(digits: Sequence[list[Part]]) -> list[list[list[Part]]]:
@@ -166,7 +127,7 @@ def order_lines(digits: Sequence[list[Part]]) -> list[list[list[Part]]]:
 def _vertical_overlap(digit: list[Part], last: list[Part]) -> float:
     """The vertical overlap of a digit with the one before it, as a fraction of the shorter one."""
     box, other = box_around(digit), box_around(last)
-    shared = _overlap(box.top, box.bottom, other.top, other.bottom)
+    _, shared = overlap(box, other)
     return shared / min(box.height, other.height)
 
 
@@ -178,16 +139,7 @@ def is_compact(parts: Sequence[Part], labels: np.ndarray) -> bool:
     left = list(parts)
     cluster = [left.pop()]
     for part in cluster:  # which grows
-        touching = [
-            other for other in left if _gap(box_around([part]), box_around([other])) <= near
-        ]
+        touching = [other for other in left if min(overlap(part.box, other.box)) >= -near]
         cluster += touching
         left = [other for other in left if other not in touching]
     return not left and box.width <= 1.1 * box.height
-
-
-def _gap(first: Rectangle, second: Rectangle) -> int:
-    """The gap between two boxes, in pixels: the larger one of horizontal and vertical."""
-    across = _overlap(first.left, first.right, second.left, second.right)
-    down = _overlap(first.top, first.bottom, second.top, second.bottom)
-    return -min(across, down, 0)

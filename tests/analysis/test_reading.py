@@ -95,6 +95,17 @@ def test_pictures_without_a_digit(network):
             ann.read_digits(values, network)
 
 
+def test_a_short_line_at_the_edge_and_a_speck():
+    """A speck inside the picture is not taken for the digit, so the line is read."""
+    net = ann.NeuralNetwork([{"input_dim": 784, "output_dim": 10, "activation": "sigmoid"}])
+    for length in (6, 9):
+        picture = np.full((65, 65), 255, dtype=np.uint8)
+        picture[20 : 20 + length, 0] = 0
+        picture[50, 40] = 0
+        (digit,) = ann.read_digits(picture, net).digits
+        assert digit.box == (0, 20, 1, 20 + length)
+
+
 def test_other_sides_and_classes():
     """The labels are names, and the image has the network's side."""
     layers = [{"input_dim": 400, "output_dim": 3, "activation": "sigmoid"}]

@@ -225,6 +225,15 @@ def test_names_of_folders_are_the_classes(tmp_path, data):
     np.testing.assert_array_equal(found.train_labels, np.sort(data.train_labels))
 
 
+def test_a_folder_with_a_phone_s_picture(tmp_path, data):
+    """Its format is not known, and the error says what to do, instead of leaving it out."""
+    write_pictures(tmp_path, data)
+    path = tmp_path / "train" / "0" / "phone.heic"
+    path.write_bytes(b"\0\0\0\x24ftypheic\0\0\0\0")
+    with pytest.raises(ann.DataFileError, match=f"{path}: a HEIC or AVIF .*: save it as JPEG"):
+        ann.load_dataset(tmp_path)
+
+
 def test_pictures_without_test_pictures(tmp_path, data):
     write_pictures(tmp_path, data)
     with pytest.warns(RuntimeWarning, match="no test images: every seventh of the 300 images"):

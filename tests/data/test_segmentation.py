@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from ann.data.ink import Ink, find_parts
-from ann.data.segmentation import Rectangle, box_around, group_digits, is_compact, order_lines
+from ann.data.boxes import Rectangle, around_pixels, gap, overlap
+from ann.data.ink import Ink, box_around, find_parts
+from ann.data.segmentation import group_digits, is_compact, order_lines
 from support import optional
 
 optional("scipy")
@@ -71,4 +72,11 @@ def test_compact():
 
 def test_boxes():
     box = Rectangle(10, 20, 30, 60)
-    assert (box.width, box.height) == (20, 40) and box.scaled(1.5) == Rectangle(15, 30, 45, 90)
+    assert (box.width, box.height, box.length) == (20, 40, 40)
+    assert box.scaled(1.5) == Rectangle(15, 30, 45, 90)
+    mask = np.zeros((70, 50), dtype=bool)
+    mask[box.slices] = True
+    assert around_pixels(mask) == box and mask.sum() == 20 * 40
+    near, inside = Rectangle(33, 64, 40, 70), Rectangle(25, 50, 35, 60)
+    assert (overlap(box, near), gap(box, near)) == ((-3, -4), 5)
+    assert (overlap(box, inside), gap(box, inside)) == ((5, 10), 0)

@@ -183,14 +183,6 @@ TABLES = {
 }
 
 
-@pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzipped"])
-@pytest.mark.parametrize("name", TABLES)
-def test_tables(tmp_path, name, zipped):
-    data, message = TABLES[name]
-    path = tmp_path / "train.csv"
-    assert message in assert_no_data(path, gzip.compress(data) if zipped else data)
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -254,10 +246,16 @@ PICKLES = {
 
 
 @pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzipped"])
-@pytest.mark.parametrize("name", PICKLES)
-def test_pickles(tmp_path, name, zipped):
-    data, message = PICKLES[name]
-    path = tmp_path / "mnist.pkl.gz"
+@pytest.mark.parametrize(
+    ("file", "data", "message"),
+    [
+        pytest.param(file, *case, id=f"{file}: {name}")
+        for file, cases in (("train.csv", TABLES), ("mnist.pkl.gz", PICKLES))
+        for name, case in cases.items()
+    ],
+)
+def test_tables_and_pickles(tmp_path, file, data, message, zipped):
+    path = tmp_path / file
     assert message in assert_no_data(path, gzip.compress(data) if zipped else data)
 
 
@@ -347,7 +345,7 @@ def test_folders_of_pictures(pictures):
     with pytest.raises(ann.DataFileError, match=r"test/c: no training images of this class"):
         ann.load_dataset(pictures)
     (pictures / "train" / "c").mkdir()
-    with pytest.raises(ann.DataFileError, match=r"train/c: no picture \(\.png, "):
+    with pytest.raises(ann.DataFileError, match=r"train/c: no picture \(PNG, JPEG, "):
         ann.load_dataset(pictures)
     for number in range(255):
         (pictures / "train" / f"more {number}").mkdir()
