@@ -92,7 +92,9 @@ def fit_epoch(
     with network.backend.ignore_overflow():
         # Keep all pixels: those that are black in these images may not be black in the next ones
         images = ImageSet(
-            *(network, data.images, data.labels),
+            network,
+            data.images,
+            data.labels,
             label_smoothing=recipe.label_smoothing,
             weights=data.weights,
         )
