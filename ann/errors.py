@@ -9,6 +9,8 @@ import importlib
 import os
 from typing import Any
 
+from ann.installation import install_command
+
 
 class AnnError(Exception):
     """The base class of the exceptions below."""
@@ -68,8 +70,3 @@ def require(module: str, extra: str, use: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError:
         raise ImportError(f"{use}: {install_command(extra)}") from None
-
-
-def install_command(extra: str) -> str:
-    """The command that installs an extra of this project."""
-    return f"pip install -e '.[{extra}]'"

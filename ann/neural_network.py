@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ann.backends.base import Array, Backend
+from ann.backends.base import Array, Backend, HostArray
 from ann.backends.select import get_backend
 from ann.errors import (
     ModelFileError,
@@ -253,7 +253,7 @@ class NeuralNetwork(SetOnce):
             self.backend.axpby(self.network.gradients, self.parameters, -learning_rate)
             return float(self.backend.xp.mean(loss))
 
-    def apply(self, X: Any) -> Any:
+    def apply(self, X: Any) -> HostArray:
         """Outputs (N, O), a host array, for images X as in ``train_batch``. Thread-safe."""
         images = check_images("X", X, self.input_shape, self.dtype_name)
         self.warn_of_unscaled("X", images)
@@ -263,11 +263,12 @@ class NeuralNetwork(SetOnce):
                 outputs[chunk, :] = self.network.outputs(logits)
         return self.backend.to_host(outputs)
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any) -> HostArray:
         """The label with the largest output, a host array (N,), for X as in ``train_batch``."""
-        return self.apply(X).argmax(axis=-1)
+        labels: HostArray = self.apply(X).argmax(axis=-1)
+        return labels
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: Any) -> HostArray:
         """Probabilities (N, O) that sum to 1, a host array, for X as in ``train_batch``.
 
         These are the outputs, divided by their sum; see ``probabilities``.
@@ -341,7 +342,7 @@ class NeuralNetwork(SetOnce):
             layers, self.loss_name, PIXEL_SCALE, self.seed, self.recipe, images
         )
 
-    def weights_and_biases(self) -> list[tuple[Any, Any]]:
+    def weights_and_biases(self) -> list[tuple[HostArray, HostArray]]:
         """Copies of the weights (..., I, O) and biases (..., O) of the layers that have them.
 
         They are host arrays. The inputs of a convolution are ordered (channels, k, k).
@@ -447,14 +448,15 @@ class NeuralNetwork(SetOnce):
         return x
 
 
-def probabilities(outputs: Any) -> Any:
+def probabilities(outputs: HostArray) -> HostArray:
     """Outputs (N, C) of any output activation -> rows that sum to 1, with the same ranking.
 
     If a row has negative values, its least value is subtracted. Then it is divided by its sum.
     """
     above = outputs - outputs.min(axis=1, keepdims=True).clip(max=0.0)
     above = above.clip(min=_TINY)
-    return above / above.sum(axis=1, keepdims=True)
+    shares: HostArray = above / above.sum(axis=1, keepdims=True)
+    return shares
 
 
 def slices(count: int, size: int) -> Iterator[slice]:

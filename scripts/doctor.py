@@ -10,12 +10,12 @@ from ann.cli import bootstrap
 
 bootstrap.start()
 
-from ann.cli.commands import localized
 from ann.cli.describe_model import describe_model
 from ann.cli.doctor_checks import check_all
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser
+from ann.installation import localized
 
 EXAMPLES = """\
   python scripts/doctor.py

@@ -15,13 +15,13 @@ import numpy as np
 import ann
 from ann.analysis.figures import check_figure_path, figure_of_images, save_figure, show_figure
 from ann.analysis.text_pictures import speaks_unicode, text_sheet
-from ann.cli.commands import localized
 from ann.cli.download_bar import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, whole
 from ann.data.catalog import DIGITS
 from ann.data.distortion import examples
+from ann.installation import localized
 from ann.training.named_recipes import RECIPES
 
 EXAMPLES = """\

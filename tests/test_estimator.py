@@ -396,7 +396,7 @@ def test_without_scikit_learn(monkeypatch):
     module = sys.modules["ann.estimator"]
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
     with pytest.raises(
-        ImportError, match=r"ann.estimator needs scikit-learn: pip install -e '.\[sklearn\]'"
+        ImportError, match=r'ann.estimator needs scikit-learn: pip install -e ".\[sklearn\]"'
     ):
         importlib.reload(module)
 

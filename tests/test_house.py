@@ -21,24 +21,25 @@ from support.networks import network_of
 # A room or module of ann/ -> what it may import from outside itself. This is the design in a dozen lines: below each
 # line stand those that build on it.
 MAY_IMPORT = {
-    "errors": "",
+    "installation": "",
+    "errors": "installation",
     "spelling": "",
     "validation": "errors",
     "_version": "",
-    "backends": "errors spelling",
+    "backends": "installation errors spelling",
     "nn": "errors spelling validation backends",
     "optim": "spelling backends",
-    "files": "errors backends nn",
+    "files": "installation errors backends nn",
     "data": "errors validation backends nn.random_bits files.atomic files.pickle",
     "neural_network": "errors validation backends nn files",
     "committee": "neural_network",
-    "training": "errors spelling validation _version backends nn optim files data neural_network",
+    "training": "installation errors spelling validation _version backends nn optim files data neural_network",
     "analysis": "errors validation files.atomic backends nn data neural_network training",
     "export": "errors backends nn files data.catalog neural_network",
     "estimator": "errors validation optim.registry data neural_network training",
-    "cli": "errors spelling validation _version backends nn.layer_list files data neural_network committee training"
-    " analysis",
-    "__main__": "spelling cli",
+    "cli": "installation errors spelling validation _version backends nn.layer_list files data neural_network"
+    " committee training analysis",
+    "__main__": "installation spelling cli",
     "__init__": "_version errors backends nn data neural_network committee training analysis",
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 Array = Any  # an array of the library ``xp``
+HostArray = np.ndarray
 Formula = Callable[..., Any]  # (xp, *arrays) -> an array, or several
 
 

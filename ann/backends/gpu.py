@@ -15,7 +15,8 @@ import numpy as np
 from ann.backends.base import Array, Backend, Formula
 from ann.backends.blas import by_columns, row_step
 from ann.backends.windows import windows_of
-from ann.errors import DeviceError, install_command
+from ann.errors import DeviceError
+from ann.installation import install_command
 
 # The first with reshape(copy=); keep in step with pyproject.toml
 OLDEST = {"numpy": "2.1", "cupy": "14.2"}

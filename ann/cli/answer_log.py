@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 from ann.analysis.figures import check_figure_path, save_figure
 from ann.cli.answer import COLUMNS, Answer, figure_of_answers
-from ann.cli.commands import localized
 from ann.cli.output import echo, warn
 from ann.cli.parser import check_suffix
 from ann.cli.picture_score import PictureScore
 from ann.errors import DataFileError, printable_path
 from ann.files.atomic import check_writable, write_atomically
+from ann.installation import localized
 
 _MAX_PICTURED = 40  # answers in the figure
 

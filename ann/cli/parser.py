@@ -13,12 +13,13 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ann._version import __version__
-from ann.cli.commands import INSTALLED, ROOT, localized
 from ann.cli.errors import one_line_errors
 from ann.cli.suggestions import suggestion
 from ann.data.catalog import SOURCES
+from ann.data.formats import KNOWN
 from ann.errors import AnnError
 from ann.files.atomic import user_path
+from ann.installation import INSTALLED, ROOT, localized
 from ann.validation import check_count, check_number
 
 DATA: str | Path = "mnist" if INSTALLED else ROOT / "data"
@@ -95,7 +96,7 @@ class Parser(argparse.ArgumentParser):
             type=data_set,
             default=DATA,
             metavar="PATH",
-            help="a file or folder in any format of data/README.md, or the name of a data set to "
+            help=f"a file or folder ({KNOWN}), or the name of a data set to "
             f"download: {', '.join(SOURCES)} (default: {_DEFAULT_DATA})",
         )
         if model:

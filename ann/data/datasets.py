@@ -10,7 +10,7 @@ import numpy as np
 
 from ann.data.catalog import DIGITS, SOURCES
 from ann.data.contents import Progress, check_contents
-from ann.data.formats import read_any
+from ann.data.formats import KNOWN, read_any
 from ann.data.sheet import sheet
 from ann.errors import DataFileError, printable_path
 from ann.files.atomic import user_path
@@ -86,11 +86,12 @@ def load_dataset(
     """Read and check a data set.
 
     Args:
-        source: a file or folder, or a name. data/README.md describes the formats, which are
-            recognised by their contents. The names are "mnist", "fashion-mnist" and "kmnist";
+        source: a file or folder, or a name. The formats are IDX (MNIST's four files, or EMNIST's),
+            npz, CSV, parquet, Nielsen's mnist.pkl.gz, and a folder of pictures for each class; they
+            are recognised by their contents. The names are "mnist", "fashion-mnist" and "kmnist";
             write "./mnist" for a file or folder of that name. A named data set is read from the
-            ``data`` folder of this checkout or from the user's cache folder. If it is in neither,
-            it is downloaded to the cache.
+            ``data`` folder of a checkout or from ``~/.cache/ann``. If it is in neither, it is
+            downloaded to the cache.
         progress: called during downloads and slow reading, with the name of a file, the amount
             done, the amount in all, and the unit, such as "B" for bytes.
 
@@ -100,8 +101,8 @@ def load_dataset(
     Raises:
         DataFileError: a file is missing, unreadable or damaged, does not fit the others, or cannot
             be downloaded.
-        ImportError: an extra that is needed is not installed: ``data`` to download, ``picture`` for
-            pictures, ``parquet`` for parquet files.
+        ImportError: an extra that is needed is not installed: ``picture`` for pictures, ``parquet``
+            for parquet files.
     """
     known = isinstance(source, str) and source in SOURCES
     name = str(source) if known else None
@@ -136,6 +137,6 @@ def _check_exists(path: Path) -> None:
         raise DataFileError(f"{name}: cannot be read: {error.strerror}") from None
     except (OSError, ValueError):  # ValueError: a NUL byte in the path
         raise DataFileError(
-            f"{name}: no such data file or folder; name one (data/README.md lists the formats), or "
-            f"one of {', '.join(SOURCES)}"
+            f"{name}: no such data file or folder; name one ({KNOWN}), or one of "
+            f"{', '.join(SOURCES)}"
         ) from None

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 
 from ann.data.catalog import SOURCES, Source
 from ann.data.contents import Progress
-from ann.errors import DataFileError, printable_path, printable_text, require
-from ann.files.atomic import Lock, sync_folder
+from ann.errors import DataFileError, printable_path, printable_text
+from ann.files.atomic import Lock, sync_folder, user_path
 
 _TIMEOUT = 20.0  # seconds without a byte
 _SLOWEST, _WINDOW = 1000, 30.0  # slower mirrors are skipped: bytes per second, seconds
@@ -30,10 +30,8 @@ class _MirrorError(Exception):
 
 
 def cache_folder(name: str) -> Path:
-    """The folder for a data set in the user's cache. Raises ImportError without platformdirs."""
-    use = f"{name}: data sets by name need platformdirs, to find where to keep them"
-    platformdirs = require("platformdirs", "data", use)
-    return Path(platformdirs.user_cache_dir("ann")) / name
+    """The folder for a data set in the user's cache."""
+    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ann" / name
 
 
 def download(name: str, folder: Path, progress: Progress | None = None) -> None:
@@ -71,7 +69,8 @@ def _download_file(
     if all(" cannot be reached" in reason for reason in reasons):
         raise DataFileError(
             f"{path.parent.name}: {'; '.join(reasons)}: is this machine on the internet? "
-            f"If not, put the four files {', '.join(source.files)} into {folder}"
+            f"If not, put the four files {', '.join(source.files)} into {folder}, or name a folder "
+            "that has them: ann.load_dataset(FOLDER), --data FOLDER"
         )
     advice = f"try again, or put the file into {folder}"
     raise DataFileError(f"{path.name}: no mirror has it: {'; '.join(reasons)}; {advice}")

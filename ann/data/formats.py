@@ -19,7 +19,7 @@ from ann.data.pictures import is_picture_folder, read_picture_folder
 from ann.data.reading import errors_about, first_bytes, hint_about
 from ann.errors import printable_text
 
-ADVICE = "data/README.md lists them"
+KNOWN = "IDX, npz, CSV, parquet, mnist.pkl.gz, or a folder of pictures for each class"
 
 
 class Format(NamedTuple):
@@ -68,7 +68,7 @@ def read_any(path: Path, progress: Progress | None = None) -> Contents:
             return read_any(_file_in(path), progress)
         if start.startswith(b"\0\0\x08"):
             raise ValueError("this is one of four IDX files: name the folder that they are in")
-        raise ValueError(hint_about(start) or f"not a data set in a known format; {ADVICE}")
+        raise ValueError(hint_about(start) or f"not a data set in a known format ({KNOWN})")
 
 
 def _file_in(folder: Path) -> Path:
@@ -81,7 +81,7 @@ def _file_in(folder: Path) -> Path:
         subfolders = sorted(path for path in folder.iterdir() if path.is_dir())
         found = [file for path in subfolders for file in _training_files(path)]
     if not found:
-        raise ValueError(f"a folder without a data set in a known format; {ADVICE}")
+        raise ValueError(f"a folder without a data set in a known format ({KNOWN})")
     if len(found) > 1:
         names = ", ".join(file.name for file in found)
         raise ValueError(f"several data sets; name one of {printable_text(names)}")

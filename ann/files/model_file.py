@@ -38,6 +38,7 @@ from ann.files.pickle.reader import read_pickle
 from ann.files.pickle.values import check_depth, is_plain
 from ann.files.safetensors import from_safetensors
 from ann.files.self_test import record_self_test
+from ann.installation import localized
 
 _MAX_BYTES = 256 * 2**20
 
@@ -116,7 +117,8 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
         reason = "this is a folder; the model of a run is model.pickle in it"
         raise ModelFileError(f"{name}: {reason}") from None
     except FileNotFoundError:
-        reason = "no such model file; scripts/train.py makes one in the folder where it is run"
+        program = localized("scripts/train.py")
+        reason = f"no such model file; {program} makes one in the folder where it is run"
         raise ModelFileError(f"{name}: {reason}") from None
     except OSError as error:
         raise ModelFileError(f"{name}: cannot be read: {error.strerror}") from None

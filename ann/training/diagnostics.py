@@ -11,6 +11,7 @@ import numpy as np
 
 from ann.backends.base import Backend
 from ann.errors import TrainingWarning
+from ann.installation import localized
 from ann.neural_network import NeuralNetwork, slices
 from ann.nn.activations import Activation, get_activation
 from ann.nn.layers import ActivationLayer
@@ -219,7 +220,7 @@ def _shuffled_labels(found: _Findings) -> str:
     wrong = float((classes[distances.argmin(axis=1)] != labels[1::2]).mean())
     noise = 3.0 * float(np.sqrt(found.chance * (1.0 - found.chance) / len(labels[1::2])))
     if wrong > found.chance - noise:
-        return (
+        return localized(
             "images with the same label are no more alike than others, so the labels look shuffled: check "
             "that images and labels have the same order and come from the same files (python "
             "scripts/try_loader.py shows some)"

@@ -37,6 +37,11 @@ def fit(
 ) -> EpochReports:
     """Train a network in place on a data set's training images. The test images are not used.
 
+        data = ann.load_dataset("mnist")  # or ann.Dataset(x_train, y_train, x_test, y_test)
+        recipe = ann.Recipe(epochs=3)
+        net = recipe.network(data)
+        reports = ann.fit(net, data, recipe, callbacks=[print])
+
     From Python, images may also be finite floats (N, I), which are used unchanged, and labels may
     be target rows (N, O), as in ``NeuralNetwork.train_batch``. If these are not one-hot, a
     validation image is right if each output is above 0.5 exactly where its target is.

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ann.backends.base import Array, Backend
-from ann.errors import DeviceError, install_command, printable_text
+from ann.errors import DeviceError, printable_text
+from ann.installation import install_command
 from ann.training.distributed import on_all
 
 _INSTALL = install_command("mpi")

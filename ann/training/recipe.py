@@ -19,6 +19,7 @@ from ann.backends.base import Backend
 from ann.data.datasets import Dataset
 from ann.data.distortion import DistortionStrengths
 from ann.errors import printable
+from ann.installation import localized
 from ann.neural_network import NeuralNetwork
 from ann.nn.activations import ACTIVATIONS, get_activation
 from ann.nn.layer_list import check_layer_list, layer_from
@@ -278,7 +279,7 @@ class Recipe:
 
     def __str__(self) -> str:
         """The command that trains with this recipe, given the current defaults."""
-        return shlex.join(["python", "scripts/train.py", *self.flags()])
+        return f"{localized('python scripts/train.py')} {shlex.join(self.flags())}".rstrip()
 
     def flags(self) -> list[str]:
         """The flags of scripts/train.py that differ from their defaults."""

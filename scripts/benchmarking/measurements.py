@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from ann.backends.base import Backend
-from ann.cli.commands import ROOT
 from ann.cli.output import echo
 from ann.data.datasets import Dataset
+from ann.installation import ROOT
 from benchmarking.contenders import CONTENDERS, admit
 from benchmarking.roofline import matrix_products, peak_gflops
 from benchmarking.tasks import Contender, Task

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 from ann.backends.base import Backend
-from ann.cli.commands import localized
 from ann.cli.output import echo
-from ann.errors import install_command
+from ann.installation import install_command, localized
 
 
 def in_turns(

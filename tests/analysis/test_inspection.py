@@ -197,5 +197,5 @@ def test_robustness_counts_mistakes(changes, rng):
 
 def test_without_scipy(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.ndimage", None)
-    with pytest.raises(ImportError, match=r"the report needs SciPy: pip install -e '.\[report\]'"):
+    with pytest.raises(ImportError, match=r'the report needs SciPy: pip install -e ".\[report\]"'):
         inspection.changes()

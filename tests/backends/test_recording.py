@@ -209,7 +209,7 @@ def test_steps_without_graphs_are_said_and_done(monkeypatch, dataset):
     backend = GpuBackend(pretend_cupy(), "pretended")
     with pytest.warns(
         RuntimeWarning,
-        match=r"without CUDA graphs.*nvmath-python is not installed; pip install -e '\.\[gpu\]'",
+        match=r'without CUDA graphs.*nvmath-python is not installed; pip install -e "\.\[gpu\]"',
     ):
         found = trained(backend, dataset)
     assert_same(found, trained(Plain(), dataset))

@@ -22,7 +22,6 @@ from support import ROOT, optional
 from support.digits import write_mnist_like
 from support.programs import NO_GPU
 
-optional("platformdirs")
 optional("tqdm")
 
 NAME = "fashion-mnist"
@@ -383,17 +382,6 @@ def test_a_name_is_looked_for_in_the_checkout_first(monkeypatch, mirror, tmp_pat
         ann.load_dataset("mnist").classes == DIGITS
         and len(ann.load_dataset("mnist").train_images) == 60_000
     )
-
-
-def test_without_platformdirs(monkeypatch, mirror):
-    mirror("good")
-    monkeypatch.setitem(sys.modules, "platformdirs", None)
-    with pytest.raises(
-        ImportError,
-        match=r"fashion-mnist: data sets by name need platformdirs.*pip install -e '.\[data\]'",
-    ):
-        ann.load_dataset(NAME)
-    ann.load_dataset("mnist")
 
 
 @pytest.mark.parametrize("name", SOURCES)

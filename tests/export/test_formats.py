@@ -444,7 +444,7 @@ def test_without_the_libraries(monkeypatch, tmp_path, form, module):
     monkeypatch.setattr(importlib, "import_module", without)
     with pytest.raises(
         ImportError,
-        match=rf"this format needs {module.split('.')[0]}: pip install -e '.\[export\]'",
+        match=rf"this format needs {module.split('.')[0]}: pip install -e \".\[export\]\"",
     ):
         FORMS[form](small())
     if data:

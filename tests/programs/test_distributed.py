@@ -450,7 +450,9 @@ def test_without_mpi4py(tmp_path, small_data):
     _, complaint = run(
         "train", "--distributed", "--data", small_data, *FAST, cwd=tmp_path, env=env, code=1
     )
-    assert complaint == "error: several processes need mpi4py and an MPI: pip install -e '.[mpi]'\n"
+    assert complaint == (
+        f'error: several processes need mpi4py and an MPI: pip install -e "{ROOT}[mpi]"\n'
+    )
     (tmp_path / "mpi4py/__init__.py").write_text("")
     (tmp_path / "mpi4py/MPI.py").write_text(
         "raise RuntimeError('cannot load MPI library\\nlibmpi.so.12: no such file')"
@@ -459,7 +461,7 @@ def test_without_mpi4py(tmp_path, small_data):
         "train", "--distributed", "--data", small_data, *FAST, cwd=tmp_path, env=env, code=1
     )
     assert complaint.startswith(
-        "error: mpi4py finds no MPI: pip install -e '.[mpi]'; its error: cannot load MPI"
+        f'error: mpi4py finds no MPI: pip install -e "{ROOT}[mpi]"; its error: cannot load MPI'
     )
 
 

@@ -58,7 +58,7 @@ def test_doctor_says_what_is_wrong_and_ends_so(tmp_path, small_data):
         command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300
     )
     assert (process.returncode, process.stderr) == (1, "")
-    assert "WRONG  data" in process.stdout and "fix it: see data/README.md" in process.stdout
+    assert "WRONG  data" in process.stdout and "fix it: name a data set (IDX, npz" in process.stdout
     assert "WRONG  GPU" in process.stdout and "or train with --device cpu" in process.stdout
     assert process.stdout.endswith("2 problems found\n")
 
@@ -70,13 +70,13 @@ def test_doctor_knows_when_the_default_data_are_not_mnist(checks, monkeypatch, s
     assert "train_images, train_labels, test_images, test_labels: not MNIST's" in out
 
 
-def test_doctor_continues_where_a_download_lacks_its_library(checks, monkeypatch):
+def test_doctor_continues_where_a_format_lacks_its_library(checks, monkeypatch):
     def load_dataset(name):
-        raise ImportError("mnist: data sets by name need platformdirs: pip install -e '.[data]'")
+        raise ImportError('parquet files need pyarrow: pip install -e ".[parquet]"')
 
     monkeypatch.setattr(checks, "load_dataset", load_dataset)
-    out, wrong = lines(checks.check_data("mnist"))
-    assert wrong == 1 and "pip install -e '.[data]'; or use --data PATH" in out
+    out, wrong = lines(checks.check_data("a.parquet"))
+    assert wrong == 1 and 'pip install -e ".[parquet]"; or use --data PATH' in out
 
 
 def test_doctor_compares_installed_versions_with_the_declared_ones(checks, monkeypatch):
@@ -164,7 +164,7 @@ def test_doctor_finds_a_full_machine(checks, monkeypatch, tmp_path):
     ("cuda", "driver", "cure"),
     [
         (13020, 0, "install NVIDIA's driver"),
-        (13020, 12040, "or use an older CUDA: pip install -e '.[gpu-cuda12]'"),
+        (13020, 12040, 'or use an older CUDA: pip install -e ".[gpu-cuda12]"'),
         (12040, 13000, "check that nvidia-smi lists a GPU"),
     ],
 )
@@ -317,5 +317,5 @@ def test_an_extra_needs_all_of_its_modules(checks, monkeypatch):
             checks.importlib.util, "find_spec", lambda name, gone=missing: name != gone
         )
         text, _ = lines(checks.check_extras())
-        assert "picture   for pictures of your own: pip install -e '.[picture]'" in text
+        assert 'picture   for pictures of your own: pip install -e ".[picture]"' in text
         assert "parquet" in text

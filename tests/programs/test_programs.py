@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import ann
-from ann.cli.commands import localized
+from ann.installation import install_command, localized
 from support import ROOT, optional
 from support.digits import write_mnist_like
 from support.programs import FAST, NO_GPU, popen, run
@@ -312,22 +312,24 @@ def test_programs_by_name(tmp_path, small_data):
     assert wrong.stderr == "error: no program 'trian'; did you mean train?; see python -m ann\n"
 
 
-def test_commands_in_messages_work_where_only_the_wheel_is_installed(monkeypatch):
-    text = "run python scripts/train.py --import my.py; scripts/test.py; pip install -e '.[data]'"
+def test_commands_in_messages_work_where_they_are_printed(monkeypatch, tmp_path):
+    text = "run python scripts/train.py --import my.py; scripts/test.py"
     assert localized(text) == text
-    monkeypatch.setattr("ann.cli.commands.INSTALLED", True)
-    assert (
-        localized(text)
-        == "run python -m ann train --import my.py; python -m ann test; pip install 'ann[data]'"
-    )
+    assert install_command("plot") == 'pip install -e ".[plot]"'
+    monkeypatch.chdir(tmp_path)
+    assert install_command("plot") == f'pip install -e "{ROOT}[plot]"'
+    monkeypatch.setattr("ann.installation.INSTALLED", True)
+    assert localized(text) == "run python -m ann train --import my.py; python -m ann test"
+    assert install_command("plot") == 'pip install "ann-mnist[plot]"'
 
 
 def test_commands_in_warnings_work_where_only_the_wheel_is_installed():
     program = (
         "import warnings\n"
-        "from ann.cli import bootstrap, commands\n"
+        "from ann import installation\n"
+        "from ann.cli import bootstrap\n"
         "bootstrap.start()\n"
-        "commands.INSTALLED = True\n"
+        "installation.INSTALLED = True\n"
         "warnings.warn('see python scripts/try_loader.py', RuntimeWarning)\n"
     )
     process = subprocess.run(

@@ -508,7 +508,7 @@ def test_without_matplotlib(tmp_path, small_data):
     change = "sys.modules['matplotlib.pyplot'] = None"
     process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert (process.returncode, process.stderr) == (0, "")
-    assert "no curves: pictures need matplotlib: pip install -e '.[plot]'" in process.stdout
+    assert f'no curves: pictures need matplotlib: pip install -e "{ROOT}[plot]"' in process.stdout
 
 
 @pytest.mark.parametrize("patience", [60.0, -1.0])

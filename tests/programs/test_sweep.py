@@ -608,7 +608,7 @@ def test_without_optuna(tmp_path, small_data):
     (tmp_path / "optuna.py").write_text("raise ModuleNotFoundError('no', name='optuna')")
     env = {**ENV, "PYTHONPATH": str(tmp_path)}
     _, complaint = run("sweep", "--data", small_data, *SMALL, cwd=tmp_path, env=env, code=1)
-    assert complaint == "error: sweeps need optuna: pip install -e '.[sweep]'\n"
+    assert complaint == f'error: sweeps need optuna: pip install -e "{ROOT}[sweep]"\n'
 
 
 def test_ranges():
