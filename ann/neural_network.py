@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from ann.backends.base import Array, Backend, HostArray
 from ann.backends.select import get_backend
@@ -17,7 +17,6 @@ from ann.errors import (
     ModelFileError,
     TrainingWarning,
     printable,
-    printable_path,
     printable_text,
 )
 from ann.files import model_file, self_test
@@ -465,8 +464,12 @@ def slices(count: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
-def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> NeuralNetwork:
-    """Load a model file onto a device, wherever it was trained. Untrusted files are safe to load.
+def load_model(
+    path: str | os.PathLike[str] | BinaryIO, device: str | Backend = "cpu"
+) -> NeuralNetwork:
+    """Load a model onto a device, wherever it was trained, from its file or an open binary file.
+
+    Untrusted files are safe to load.
 
     The self-test of the model is run: a model that loads computes the same as where it was saved.
 
@@ -476,7 +479,7 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
         DeviceError: the device cannot be used.
     """
     backend = get_backend(device)
-    contents, path = read_model(path), printable_path(path)
+    contents, name = read_model(path), model_file.name_of(path)
     test = contents["examples"]
     specs = [without_arrays(layer) for layer in contents["layers"]]
     try:
@@ -496,12 +499,12 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
                 found = self_test.safe_outputs(network.apply, network.self_test_images)
                 right = self_test.outputs_match(test["outputs"], found, self_test.TOLERANCE)
     except ValueError as error:
-        raise ModelFileError(f"{path}: {error}") from None
+        raise ModelFileError(f"{name}: {error}") from None
     except MemoryError:
-        raise ModelFileError(f"{path}: there is not enough memory for its network") from None
+        raise ModelFileError(f"{name}: there is not enough memory for its network") from None
     if not right:
         raise ModelFileError(
-            f"{path}: its self-test fails: its outputs here differ from those where it was saved; "
+            f"{name}: its self-test fails: its outputs here differ from those where it was saved; "
             "if it uses your own activation, import the one that it was trained with"
         )
     return network

@@ -19,6 +19,7 @@ from ann.data.picture_file import longer_side, read_with_size, reduced
 from ann.data.segmentation import group_digits, is_compact, order_lines, parts_of_digits
 from ann.neural_network import NeuralNetwork
 from ann.nn.layer_list import input_shape
+from ann.validation import host_array
 
 _PIXELS = 110_000  # pictures are reduced to about this number
 # A sure answer has at least this output, and this lead over the next one, as on the web page
@@ -122,7 +123,8 @@ def read_digits(
     side = image_side(network)
     if not side:
         raise ValueError("network: expected one that classifies square images")
-    if isinstance(picture, np.ndarray):
+    if not isinstance(picture, (str, os.PathLike)):
+        picture = host_array("picture", picture)
         if picture.ndim != 2 or not picture.size or picture.dtype != np.uint8:
             found = f"{picture.dtype} of shape {picture.shape}"
             raise ValueError(

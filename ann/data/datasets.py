@@ -4,7 +4,6 @@ import html
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,8 +24,9 @@ CHECKOUT_DATA = Path(__file__).resolve().parents[2] / "data"
 class Dataset:
     """Images and labels. ``load_dataset`` gives read-only host arrays of uint8.
 
-    In data sets that you create, images may also be floats, labels may be target rows, and all of
-    them may be lists; see ``fit``. A data set is equal only to itself.
+    In data sets that you create, images may also be floats, and labels may be target rows; see
+    ``fit``. All four may be lists, DataFrames, or arrays of any library that are not on a GPU, and
+    become NumPy arrays. A data set is equal only to itself.
 
     Attributes:
         train_images: (N, height, width), 0 black to 255 white; MNIST has N = 60,000 of 28 x 28.
@@ -43,6 +43,9 @@ class Dataset:
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name, value in self.arrays().items():
+            if value is not None:
+                object.__setattr__(self, name, host_array(name, value))
         if not self.classes:
             counts = map(_count_classes, (self.train_labels, self.test_labels))
             names = tuple(map(str, range(max(counts)))) or DIGITS
@@ -54,8 +57,8 @@ class Dataset:
 
     def _repr_html_(self) -> str:
         """For notebooks: the first training images with their labels, if they are pictures."""
-        images = np.asarray(self.train_images[:_SHOWN])
-        labels = classes_of(np.asarray(self.train_labels[:_SHOWN]))
+        images = self.train_images[:_SHOWN]
+        labels = classes_of(self.train_labels[:_SHOWN])
         title = f"<p>{html.escape(repr(self).strip('<>'))}</p>"
         if images.ndim != 3 or labels is None:
             return title
@@ -67,17 +70,15 @@ class Dataset:
         return f"<Dataset of {train:,} training and {test:,} test images>"
 
 
-def _count_classes(labels: Any) -> int:
+def _count_classes(labels: np.ndarray | None) -> int:
     """The number of classes of labels or target rows; 0 for other values, which ``fit`` rejects."""
-    try:
-        array = host_array("labels", labels)
-    except ValueError:
+    if labels is None or labels.ndim not in (1, 2):
         return 0
-    if array.ndim == 2:
-        return int(array.shape[1])
-    if array.ndim != 1 or array.dtype.kind not in "iu" or not array.size:
+    if labels.ndim == 2:
+        return int(labels.shape[1])
+    if labels.dtype.kind not in "iu" or not labels.size:
         return 0
-    return min(1 + int(array.max()), _MAX_CLASSES)
+    return min(1 + int(labels.max()), _MAX_CLASSES)
 
 
 def load_dataset(

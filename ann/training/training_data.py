@@ -68,8 +68,9 @@ def check_training_data(
         raise ValueError(
             "channel_dropout: there is no convolution; add a layer such as conv16x5, or use dropout"
         )
-    pictures = host_array("train_images", dataset.train_images)
-    images = check_images("train_images", pictures, network.input_shape, network.dtype_name)
+    images = check_images(
+        "train_images", dataset.train_images, network.input_shape, network.dtype_name
+    )
     labels = host_array("train_labels", dataset.train_labels)
     if labels.ndim == 2:
         targets = network.network.loss.targets
@@ -94,7 +95,12 @@ def check_training_data(
     if processes.rank == 0 and (problem := _sorted_labels(labels[:count], labels[count:])):
         warnings.warn(f"validation: {problem}", TrainingWarning, stacklevel=5)
     return TrainingData(
-        images[:count], labels[:count], images[count:], labels[count:], pictures.shape[1:], weights
+        images[:count],
+        labels[:count],
+        images[count:],
+        labels[count:],
+        dataset.train_images.shape[1:],
+        weights,
     )
 
 

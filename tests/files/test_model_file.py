@@ -1,4 +1,5 @@
 import copy
+import io
 import json
 import os
 import pickle
@@ -328,6 +329,19 @@ def test_contents_that_make_no_network(saved, change, message):
     with pytest.raises(ann.ModelFileError, match=message) as caught:
         ann.load_model(saved)
     assert str(saved) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_open_files(saved, tmp_path):
+    with open(saved, "rb") as file:
+        assert ann.load_model(file).to_bytes() == saved.read_bytes()
+    with open(saved) as file, pytest.raises(ann.ModelFileError, match="it is open as text"):
+        ann.load_model(file)
+    with pytest.raises(ann.ModelFileError, match=r"^the open file: .* it ends at byte"):
+        ann.load_model(io.BytesIO(saved.read_bytes()[:-100]))
+    with pytest.raises(
+        ann.ModelFileError, match=r"the open file: cannot be read: it has more than"
+    ):
+        ann.load_model(io.BytesIO(bytes(2**28 + 1)))
 
 
 def test_files_that_are_none(tmp_path, saved):

@@ -258,7 +258,9 @@ def test_arrays_of_other_kinds_train_alike(dataset, wrapped):
         ann.get_backend("cpu"), dataclasses.replace(dataset, train_images=images), SMALL
     )
     for rows in (labels, np.eye(10)[labels]):
-        other = ann.Dataset(wrapped(images), wrapped(rows), None, None)
+        other = ann.Dataset(wrapped(images), wrapped(rows), wrapped(images), wrapped(rows))
+        assert repr(other) == "<Dataset of 500 training and 500 test images>"
+        assert SMALL.network(other).layer_list == plain.layer_list
         net, _ = trained(ann.get_backend("cpu"), other, SMALL, weights=wrapped(np.ones(500)))
         close(net, plain, 1e-5)
 
