@@ -33,6 +33,10 @@ EXAMPLES = """\
   # keep everything about a run in a folder; stop it with Ctrl-C, and continue it
   python scripts/train.py --validation 10000 --run runs/first
   python scripts/train.py --resume runs/first
+  # train a finished run for longer, to 48 epochs in all
+  python scripts/train.py --resume runs/first --epochs 48
+  # train a saved network further, perhaps on other data
+  python scripts/train.py --from mnist_ann.pickle --epochs 5 --output better.pickle
   # other layers, another activation
   python scripts/train.py --hidden 256,128 --activation relu
   # no hidden layer at all
@@ -59,12 +63,14 @@ def train(flags: argparse.Namespace, processes: Processes) -> None:
         on_all(processes, run.check)
         dataset, backend = on_all(processes, lambda: load(flags, processes))
         backend = agree_on_backend(processes, backend, flags.precision)
-        network = on_all(processes, lambda: recipe.network(dataset, backend, flags.seed))
+        network = on_all(processes, lambda: run.network(dataset, backend))
         on_all(processes, network.to_bytes)  # fails now, not after the training, if it fails
-        run.begin(dataset, backend)
+        run.begin(dataset, network)
         echo(f"device {backend.name}: {backend.description}")
         for change in run.changes(backend):
             echo(change)
+        if flags.start:
+            echo(f"starts from {flags.start}")
         echo(describe_setup(network, recipe, processes.size))
         with Progress(recipe, network, dataset, run.state) as progress, Interruption() as stop:
             callbacks = [*run.callbacks, progress, stop]
@@ -82,7 +88,7 @@ def train(flags: argparse.Namespace, processes: Processes) -> None:
         for remark in remarks(network, dataset, recipe, flags.report_members):
             echo(remark)
         run.draw_curves(reports)
-        run.echo_commands(backend)
+        run.echo_commands(backend, reports)
 
 
 def load(flags: argparse.Namespace, processes: Processes) -> tuple[ann.Dataset, ann.Backend]:

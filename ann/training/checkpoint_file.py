@@ -58,6 +58,10 @@ class TrainingState:
     reports: list[EpochReport] = field(default_factory=list)
     warned_of: list[str] = field(default_factory=list)
 
+    def is_shorter_than(self, epochs: int) -> bool:
+        """Whether it finished a run of fewer epochs, which can then continue with this number."""
+        return self.finished and self.reports[-1].epochs < epochs
+
 
 def write_checkpoint(
     path: str | os.PathLike[str],

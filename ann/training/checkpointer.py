@@ -167,8 +167,12 @@ class Checkpointer(Callback):
 
     def _resume(self) -> None:
         run, state, found = on_first(self._processes, lambda: read_checkpoint(self._path))
-        check_same_run(self._path, run, self._run)
         epochs = self._run["recipe"]["epochs"]
+        here = self._run
+        if state.is_shorter_than(epochs):
+            here = {**here, "recipe": {**here["recipe"], "epochs": state.reports[-1].epochs}}
+            state.finished = False
+        check_same_run(self._path, run, here)
         if state.step > self._trainer.steps or state.epoch > epochs + state.finished:
             raise CheckpointError(
                 f"{self._path}: not a checkpoint, or damaged: epoch {state.epoch}, step {state.step}"

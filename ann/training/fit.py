@@ -64,7 +64,8 @@ def fit(
             current parameters. Otherwise the network gets them at the end of each epoch.
         checkpoints: where to keep a checkpoint. If it exists, training resumes from it, and ends
             with exactly the parameters that it would have had without the stop. Callbacks are
-            called for the remaining epochs.
+            called for the remaining epochs. A finished training continues if the recipe has more
+            epochs now, from there on with the schedule of this number.
         weights: (N,) numbers of at least 0, one for each training image: its relative weight in the
             loss; None: equal weights. The reported training losses are weighted as well.
         processes: those that train together, each on its share of every batch; see ``mpi``. Each

@@ -223,16 +223,59 @@ def test_the_commands_that_it_prints(tmp_path, small_data):
     options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": NO_GPU, "timeout": 300}
     process = subprocess.run(["bash", "-c", line], **options)
     assert process.returncode == 0 and "continuing after 2 of 3 epochs" in process.stdout
-    again = re.search("^repeat it: (.*)$", process.stdout, re.M)[1]
-    subprocess.run(
-        ["bash", "-c", again],
-        check=True,
-        capture_output=True,
-        cwd=tmp_path,
-        env=NO_GPU,
-        timeout=300,
-    )
+    repeat(process.stdout, tmp_path)
     assert digests(tmp_path / "a run") == digests(tmp_path / "a run-again")
+
+
+def repeat(out, cwd):
+    """Run the command that repeats a training."""
+    line = re.search("^repeat it: (.*)$", out, re.M)[1]
+    command = ["bash", "-c", line]
+    subprocess.run(command, check=True, capture_output=True, cwd=cwd, env=NO_GPU, timeout=300)
+
+
+def test_a_finished_run_trains_further(tmp_path, small_data):
+    run("train", "--data", small_data, *FAST, "--run", "run", cwd=tmp_path)
+    out, _ = run("train", "--resume", "run", "--epochs", 5, cwd=tmp_path)
+    assert "continuing after 3 of 5 epochs" in out and "epoch 4/5" in out
+    repeat(out, tmp_path)
+    assert digests(tmp_path / "run") == digests(tmp_path / "run-again")
+    out, _ = run("train", "--resume", "run", cwd=tmp_path)
+    assert "this run finished after 5 epochs" in out
+
+
+def test_training_starts_from_a_saved_network(tmp_path, small_data):
+    data = ["--data", small_data]
+    run("train", *data, *FAST, "--activation", "relu", "--output", "a.pickle", cwd=tmp_path)
+    further = ["--from", "a.pickle", *data, "--learning-rate", "1e-6", "--epochs", 2]
+    out, _ = run("train", *further, "--run", "run", "--activation", "relu", cwd=tmp_path)
+    assert "starts from a.pickle" in out
+    saved, trained = (ann.load_model(tmp_path / name) for name in ("a.pickle", "run/model.pickle"))
+    assert trained.layer_list == saved.layer_list
+    np.testing.assert_allclose(trained.parameters, saved.parameters, atol=1e-3)
+    (tmp_path / "a.pickle").unlink()  # the run has a copy
+    out, _ = run("train", "--resume", "run", "--epochs", 3, cwd=tmp_path)
+    repeat(out, tmp_path)
+    assert digests(tmp_path / "run") == digests(tmp_path / "run-again")
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (["--hidden", "8"], 2, "--hidden: --from keeps the network as it is"),
+        (["--committee", "2"], 2, "--committee: --from keeps the network as it is"),
+        (["--batch-norm"], 2, "--batch-norm: --from keeps the network as it is"),
+        (["--output", "./a.pickle"], 1, "a.pickle: training starts from this file; name another"),
+        (["--resume", "run"], 2, "--from: not allowed with --resume"),
+        (["--from", "absent"], 1, "absent: no such model file"),
+    ],
+)
+def test_what_does_not_fit_a_saved_network(stopped, flags, code, message):
+    net = ann.NeuralNetwork(ann.Recipe(hidden=(16,)).layer_list(64, 10))
+    net.save(stopped.parent / "a.pickle")
+    _, error = run("train", "--from", "a.pickle", *flags, cwd=stopped.parent, code=code)
+    assert message in error
+    assert ann.load_model(stopped.parent / "a.pickle").to_bytes() == net.to_bytes()
 
 
 @pytest.fixture(scope="module")

@@ -103,6 +103,31 @@ def test_a_checkpoint_moves_between_devices(backend_pair, dataset, tmp_path):
     np.testing.assert_allclose(*results, rtol=1e-3, atol=2e-5)
 
 
+@pytest.mark.parametrize("case", [{}, {"average": 0.9, "batch_norm": True}, {"early_stopping": 5}])
+def test_a_finished_run_continues_with_more_epochs(dataset, tmp_path, case):
+    """With the schedule of the larger number, and exactly, wherever it is stopped."""
+    backend, longer = ann.get_backend("cpu"), recipe(**case, epochs=5)
+    results = []
+    for stops in ([], [1, 4]):
+        checkpoints = ann.Checkpoints(tmp_path / f"after {stops}")
+        ann.fit(network(backend), dataset, recipe(**case), (), None, checkpoints)
+        for step in [*stops, 10**6]:
+            net = network(backend)
+            reports = ann.fit(net, dataset, longer, (), stopping_at(step), checkpoints)
+        results.append((net.to_bytes(), known(reports)))
+    assert results[0] == results[1]
+    whole = ann.fit(network(backend), dataset, longer)
+    assert [report.learning_rate for report in reports[3:]] == [
+        report.learning_rate for report in whole[3:]
+    ]
+    for epochs in (4, 6):  # it has five now; and an unfinished run may not change
+        with pytest.raises(ann.CheckpointError, match=f"epochs is {epochs} and was 5"):
+            if epochs > 5:
+                checkpoints = ann.Checkpoints(tmp_path / "unfinished")
+                ann.fit(network(backend), dataset, longer, (), stopping_at(9), checkpoints)
+            ann.fit(network(backend), dataset, recipe(**case, epochs=epochs), (), None, checkpoints)
+
+
 def test_a_finished_run_is_read_and_not_trained(dataset, tmp_path):
     backend, checkpoints = ann.get_backend("cpu"), ann.Checkpoints(tmp_path / "checkpoint")
     first, second = network(backend), network(backend)
