@@ -25,6 +25,7 @@ from support.digits import write_mnist_like
 from support.fake_cupy import pretend_cublas, pretend_cupy
 
 os.environ["MPLBACKEND"] = "agg"  # no test opens a window
+os.fsync = lambda descriptor: None  # no test cuts the power, and a disk takes 10 ms for each file
 hypothesis.settings.register_profile("untimed", deadline=None)  # other work may slow any test
 hypothesis.settings.load_profile("untimed")
 

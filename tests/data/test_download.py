@@ -405,6 +405,7 @@ def test_what_is_known_of_the_data_sets(name):
         assert file.endswith("-ubyte.gz") and size > 4000 and len(digest) == 64
 
 
+@pytest.mark.slow
 def test_on_the_command_line(tmp_path):
     """A folder of another data set, with names for its labels; a name as a folder; a mirror that is not there."""
     write_mnist_like(tmp_path / NAME)

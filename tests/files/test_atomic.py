@@ -316,6 +316,7 @@ def test_a_crash_at_every_system_call_of_a_save(tmp_path, call):
     assert any(killed for _, killed in states)  # and at the first, something did
 
 
+@pytest.mark.slow
 def test_two_savers_at_once(tmp_path):
     """Whoever comes last wins, and whoever reads meanwhile gets one file or the other."""
     path = tmp_path / "file"

@@ -57,7 +57,7 @@ REGULARIZED = {
 def _cases():
     """Activation of the hidden layers and of the output, loss and optimizer: all pairs of them.
 
-    The quick tests take each activation with some optimizer.
+    The quick tests take each activation with some optimizer, and some outputs with the quadratic loss.
     """
     for number, activation in enumerate(ACTIVATIONS):
         for other, optimizer in enumerate(OPTIMIZERS):
@@ -67,7 +67,8 @@ def _cases():
             yield pytest.param(case, id="-".join(case), marks=marks)
     for output in ACTIVATIONS:
         case = ("tanh", output, "quadratic", "nesterov")
-        yield pytest.param(case, id="-".join(case))
+        marks = () if output in ("sigmoid", "softmax", "identity") else pytest.mark.slow
+        yield pytest.param(case, id="-".join(case), marks=marks)
 
 
 CASES = list(_cases())

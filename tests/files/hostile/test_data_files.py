@@ -255,6 +255,7 @@ def test_tables_and_pickles(tmp_path, file, data, message, zipped):
     assert message in assert_no_data(path, gzip.compress(data) if zipped else data)
 
 
+@pytest.mark.slow
 def test_a_bomb_in_a_pickle(tmp_path):
     """Half a gigabyte, of which a quarter is unpacked."""
     path = tmp_path / "mnist.pkl.gz"
