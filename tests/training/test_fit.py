@@ -398,8 +398,10 @@ EVERYTHING = dataclasses.replace(
 )
 
 
-@pytest.mark.parametrize("recipe", [SMALL, EVERYTHING, dataclasses.replace(SMALL, adversarial=0.5)])
-@pytest.mark.parametrize("committee", [1, 2])
+@pytest.mark.parametrize(
+    ("recipe", "committee"),
+    [(SMALL, 1), (EVERYTHING, 2), (dataclasses.replace(SMALL, adversarial=0.5), 2)],
+)
 @pytest.mark.slow
 def test_floats_and_target_rows_train_like_pixels_and_labels(backend, dataset, recipe, committee):
     recipe = dataclasses.replace(recipe, committee=committee, validation=60)
