@@ -15,7 +15,7 @@ from ann.data.distortion import (
     examples,
 )
 from ann.nn.random_bits import RandomBits
-from support.backends import assert_device_array
+from support.backends import assert_device_array, slow_on_strict
 from support.digits import write_mnist_like
 from support.networks import network_of, recipe_of
 from support.random_bits import hashed
@@ -195,6 +195,7 @@ def test_elastic_patterns(shape, smoothness):
         np.testing.assert_allclose(covariance[row, column], expected, rtol=0, atol=0.01)
 
 
+@slow_on_strict
 def test_training_on_distorted_images(backend, dataset):
     """It learns, sees other images in each epoch, and the same again with the same seed."""
     recipe = recipe_of("sigmoid", "sigmoid", "cross-entropy", "adamw", epochs=12)
