@@ -76,14 +76,9 @@ def _lines(unpacked: Unpacked) -> Iterator[str]:
         *lines, rest = (rest + bytes(block)).split(b"\n")
         if len(rest) > _MAX_LINE:
             raise ValueError(f"a line of more than {_MAX_LINE:,} bytes")
-        yield from (_text(line) for line in lines)
+        yield from (line.decode("utf-8", "replace") for line in lines)
     unpacked.check_end()
-    if rest:
-        yield _text(rest)
-
-
-def _text(line: bytes) -> str:
-    return line.decode("utf-8", "replace")
+    yield rest.decode("utf-8", "replace")
 
 
 def _numbers(lines: Iterator[str], delimiter: str, columns: int, *first: str) -> np.ndarray:
