@@ -1,4 +1,11 @@
-"""Write a report on a trained network: one page of figures, which opens in any browser."""
+"""Write a report on a trained network: one page of figures, which opens in any browser.
+
+Examples:
+  python scripts/report.py
+  python scripts/report.py mine.pickle --output mine.html
+  # the folder of a run, for the learning curves too
+  python scripts/train.py --run runs/first && python scripts/report.py runs/first
+"""
 
 import argparse
 import sys
@@ -29,12 +36,6 @@ from ann.files.atomic import check_writable, write_atomically
 from ann.training.checkpoint_file import read_checkpoint
 from ann.training.report import EpochReport
 from ann.training.run_folder import read_training_state
-
-EXAMPLES = """\
-  python scripts/report.py
-  python scripts/report.py mine.pickle --output mine.html
-  # the folder of a run, for the learning curves too
-  python scripts/train.py --run runs/first && python scripts/report.py runs/first"""
 
 
 def main() -> None:
@@ -83,13 +84,11 @@ def model_and_epochs(source: Path) -> tuple[Path, list[EpochReport]]:
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = Parser("Write a page of figures about a trained network.", EXAMPLES)
+    parser = Parser(__doc__)
     parser.add_import()
     parser.add_common()
     parser.add_model("RUN_OR_MODEL", "a model file, or the folder of a run")
-    page = Path("report.html")
-    text = f"the page (default: {page})"
-    parser.add_argument("--output", type=Path, default=page, metavar="FILE", help=text)
+    parser.add("--output FILE", "the page", Path, Path("report.html"))
     return parser.parse_args()
 
 

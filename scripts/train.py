@@ -1,4 +1,23 @@
-"""Train a network on MNIST and save it. The test images are not used."""
+"""Train a network on MNIST and save it. The test images are not used.
+
+Examples:
+  python scripts/train.py
+  # count the errors on validation images after every epoch
+  python scripts/train.py --validation 10000 --output play.pickle
+  # keep everything about a run in a folder; stop it with Ctrl-C, and continue it
+  python scripts/train.py --validation 10000 --run runs/first
+  python scripts/train.py --resume runs/first
+  # other layers, another activation
+  python scripts/train.py --hidden 256,128 --activation relu
+  # no hidden layer at all
+  python scripts/train.py --hidden none --output-activation softmax
+  # ten networks with ten seeds in one run: error bars, and a committee
+  python scripts/train.py --committee 10 --validation 10000 --report-members
+  # one network trained by four processes, on one machine or several
+  mpiexec -n 4 python scripts/train.py --distributed --hidden 2048,2048
+  # another optimizer, with its own default learning rate and weight decay
+  python scripts/train.py --optimizer nesterov
+"""
 
 import argparse
 import signal
@@ -26,29 +45,11 @@ from ann.cli.training_run import TrainingRun
 from ann.training.distributed import Processes, on_all
 from ann.training.fastest_device import choose_backend
 
-EXAMPLES = """\
-  python scripts/train.py
-  # count the errors on validation images after every epoch
-  python scripts/train.py --validation 10000 --output play.pickle
-  # keep everything about a run in a folder; stop it with Ctrl-C, and continue it
-  python scripts/train.py --validation 10000 --run runs/first
-  python scripts/train.py --resume runs/first
-  # other layers, another activation
-  python scripts/train.py --hidden 256,128 --activation relu
-  # no hidden layer at all
-  python scripts/train.py --hidden none --output-activation softmax
-  # ten networks with ten seeds in one run: error bars, and a committee
-  python scripts/train.py --committee 10 --validation 10000 --report-members
-  # one network trained by four processes, on one machine or several
-  mpiexec -n 4 python scripts/train.py --distributed --hidden 2048,2048
-  # another optimizer, with its own default learning rate and weight decay
-  python scripts/train.py --optimizer nesterov"""
-
 
 def main() -> None:
     """Train with one process, or with all that mpiexec started."""
     with launch() as processes:
-        train(parse_flags(__doc__ or "", EXAMPLES), processes)
+        train(parse_flags(__doc__), processes)
 
 
 def train(flags: argparse.Namespace, processes: Processes) -> None:

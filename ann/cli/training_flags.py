@@ -20,9 +20,9 @@ _EVERY = "30s"
 _SECONDS = {"s": 1.0, "m": 60.0}  # units of time
 
 
-def parse_flags(description: str, examples: str) -> argparse.Namespace:
+def parse_flags(docstring: str | None) -> argparse.Namespace:
     """The command line, with the recipe that it describes as ``flags.recipe``."""
-    parser = Parser(description, examples)
+    parser = Parser(docstring)
     config = _config(parser.early("--resume", type=Path))
     parser.add_import([Path(path) for path in config.get("imported", [])])
     parser.add_common()
