@@ -32,7 +32,7 @@ from benchmarking.tasks import TASKS
 from benchmarking.timing import describe_machine
 
 import ann
-from ann.cli.download_bar import load_dataset
+from ann.cli.data_set import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo, warn
 from ann.cli.parser import Parser, whole

@@ -19,7 +19,7 @@ from ann.cli import bootstrap
 bootstrap.start()
 
 from ann.cli.commands import localized
-from ann.cli.describe_model import describe_model
+from ann.cli.descriptions import describe_model
 from ann.cli.doctor_checks import check_all
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo

@@ -22,8 +22,8 @@ bootstrap.start()
 
 import ann
 from ann.cli import results_log
-from ann.cli.describe_model import errors_of_members
-from ann.cli.download_bar import load_dataset
+from ann.cli.data_set import load_dataset
+from ann.cli.descriptions import errors_of_members
 from ann.cli.errors import one_line_errors
 from ann.cli.kept_networks import train_or_load
 from ann.cli.output import echo

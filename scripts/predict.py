@@ -28,7 +28,6 @@ from ann.cli.answer_log import AnswerLog
 from ann.cli.errors import one_line_errors
 from ann.cli.parser import Parser
 from ann.cli.picture_list import expected_labels, find_pictures
-from ann.cli.picture_score import PictureScore
 from ann.cli.signals import Terminated
 from ann.data.catalog import SOURCES, class_names
 from ann.errors import printable_path
@@ -52,7 +51,6 @@ def main() -> None:
             )
         classes = SOURCES[flags.classes].classes if flags.classes else network.classes
         names = class_names(classes, network.output_dim)
-        score = PictureScore(names)
         try:
             for path in log.progress(pictures):
                 try:
@@ -60,14 +58,12 @@ def main() -> None:
                     reading = read_digits(path, network, names)
                 except ann.DataFileError as error:
                     log.fail(error, path)
-                    continue
-                log.add(Answer(path, reading, expected), pictures=path in flags.pictures)
-                if expected:
-                    score.add(expected, reading)
+                else:
+                    log.add(Answer(path, reading, expected), pictures=path in flags.pictures)
         except (KeyboardInterrupt, Terminated):
-            log.finish(score)
+            log.finish(names)
             raise
-        log.finish(score)
+        log.finish(names)
         if log.failed:
             sys.exit(1)
 

@@ -25,9 +25,8 @@ import ann
 from ann.analysis.figures import pyplot
 from ann.analysis.inspection import changes
 from ann.analysis.report import Maker, report
-from ann.cli.check_fit import check_fit
 from ann.cli.commands import command
-from ann.cli.download_bar import load_dataset
+from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, check_suffix

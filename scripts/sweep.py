@@ -27,7 +27,7 @@ bootstrap.start()
 from sweeping.space import Space, add_flags
 
 import ann
-from ann.cli.download_bar import load_dataset
+from ann.cli.data_set import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, number, whole

@@ -25,9 +25,8 @@ bootstrap.start()
 import ann
 from ann.analysis.compare import Comparison
 from ann.analysis.figures import check_figure_path, save_figure
-from ann.cli.check_fit import check_fit
-from ann.cli.describe_model import describe_members, errors_of_members
-from ann.cli.download_bar import load_dataset
+from ann.cli.data_set import check_fit, load_dataset
+from ann.cli.descriptions import describe_members, errors_of_members
 from ann.cli.errors import one_line_errors
 from ann.cli.parser import Parser
 from ann.cli.test_result import TestResult

@@ -33,8 +33,8 @@ from ann.cli import bootstrap
 bootstrap.start()
 
 import ann
-from ann.cli.describe_training import describe_result, describe_setup, remarks
-from ann.cli.download_bar import load_dataset
+from ann.cli.data_set import load_dataset
+from ann.cli.descriptions import describe_result, describe_setup, remarks
 from ann.cli.errors import one_line_errors
 from ann.cli.launch import agree_on_backend, launch
 from ann.cli.output import echo

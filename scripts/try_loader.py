@@ -22,7 +22,7 @@ import ann
 from ann.analysis.figures import check_figure_path, figure_of_images, save_figure, show_figure
 from ann.analysis.text_pictures import speaks_unicode, text_sheet
 from ann.cli.commands import localized
-from ann.cli.download_bar import load_dataset
+from ann.cli.data_set import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, whole

@@ -21,7 +21,7 @@ bootstrap.start()
 import ann
 from ann.analysis.gradient_check import gradient_errors
 from ann.analysis.parity import training_differences
-from ann.cli.download_bar import load_dataset
+from ann.cli.data_set import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, whole
@@ -84,11 +84,10 @@ def check_gradients(backend: ann.Backend) -> bool:
     """Compare gradients with finite differences, for every layer, activation and loss."""
     echo(f"\ngradients against central differences in float64, on {backend.name}")
     echo(f"  {'':46}{'error':>12}{'tolerance':>12}")
-    right, tolerance = True, 1e-6
+    right, limit = True, 1e-6
     for name, error in gradient_errors(backend):
-        right = right and error <= tolerance
-        verdict = "ok" if error <= tolerance else "WRONG"
-        echo(f"  {name:46}{error:12.1e}{tolerance:12.1e}  {verdict}")
+        right = right and error <= limit
+        echo(f"  {name:46}{error:12.1e}{limit:12.1e}  {'ok' if error <= limit else 'WRONG'}")
     return right
 
 
