@@ -70,3 +70,13 @@ def require(module: str, extra: str, use: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError:
         raise ImportError(f"{use}: {install_command(extra)}") from None
+
+
+class OptionalModule:
+    """A module of an optional library, imported by ``require`` when one of its names is used."""
+
+    def __init__(self, module: str, extra: str, use: str) -> None:
+        self._required = module, extra, use
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(require(*self._required), name)
