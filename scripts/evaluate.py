@@ -97,7 +97,7 @@ def parse_flags() -> argparse.Namespace:
     parser.add("--validation", text)
     text = "save trained networks there (of committees, each member), and reuse those already there"
     parser.add("--keep FOLDER", text, Path)
-    parser.add("--output FILE", "the results (default: data/results/RECIPE.jsonl)", Path)
+    parser.add("--output FILE", f"the results (default: {results_log.output_of('RECIPE')})", Path)
     flags = parser.parse_args()
     flags.output = flags.output or results_log.output_of(flags.recipe)
     return flags

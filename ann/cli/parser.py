@@ -241,4 +241,4 @@ def check_suffix(path: Path, own: str, other: str = "") -> None:
         raise ValueError(f"{path}: this is written as {own}: {fix}")
 
 
-OTHER_FORMATS = "export.py writes other formats"  # of a model
+OTHER_FORMATS = "scripts/export.py writes other formats"  # of a model

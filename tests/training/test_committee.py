@@ -479,7 +479,7 @@ def test_join_on_the_command_line(tmp_path, small_data):
         (
             ("a", "b"),
             "c.safetensors",
-            "c.safetensors: this is written as .pickle: name it c.pickle (export.py writes",
+            "c.safetensors: this is written as .pickle: name it c.pickle (scripts/export.py writes",
         ),
     ):
         files = [f"{name}.pickle" for name in models]
