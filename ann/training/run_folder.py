@@ -140,7 +140,7 @@ def _use_of(folder: Path) -> str:
     except AnnError:  # --resume would refuse it
         return ""
     if finished:
-        return "its run is finished; "
+        return f"train its finished run further with --resume {quote(str(folder))} --epochs N, or "
     return f"continue its run with --resume {quote(str(folder))}, or "
 
 

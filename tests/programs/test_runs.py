@@ -411,7 +411,9 @@ def test_resume_is_proposed_only_where_it_works(stopped):
         )
     else:
         run("train", "--resume", "run", cwd=stopped.parent)
-    assert proposal() == "its run is finished; name a new folder\n"
+    assert proposal() == (
+        "train its finished run further with --resume run --epochs N, or name a new folder\n"
+    )
     (stopped / "model.pickle").unlink()
     (stopped / "checkpoint.npz").write_bytes(b"PK")
     assert proposal() == "name a new folder\n"
