@@ -13,6 +13,7 @@ from ann.nn.initializers import he
 from ann.nn.layers import ActivationLayer, Dense
 from support.backends import slow_on_strict
 from support.gradients import assert_gradient
+from support.layers import backward
 from support.networks import network_of, network_on, recipe_of, without_black_pixels
 
 
@@ -65,7 +66,7 @@ def test_gradients_of_the_inputs(backend, rng):
 
     norm.forward(backend.from_host(x.copy()))
     assert_gradient(
-        total, backend.to_host(norm.backward(backend.from_host(weights.copy()))).copy(), x, rng
+        total, backend.to_host(backward(norm, backend.from_host(weights.copy()))).copy(), x, rng
     )
 
 
@@ -99,7 +100,7 @@ def test_normalising_is_the_formula(backend, rng):
     found = backend.to_host(norm.forward(backend.from_host(x)))
     np.testing.assert_allclose(found, values["gain"] * unit + values["shift"], rtol=1e-10)
     grad = rng.standard_normal((7, 4))
-    norm.backward(backend.from_host(grad.copy()))
+    backward(norm, backend.from_host(grad.copy()))
     for name, expected in (("gain", grad * unit), ("shift", grad)):
         found = backend.to_host(gradients[name])[0]
         np.testing.assert_allclose(found, expected.sum(axis=0), rtol=1e-9, atol=1e-12)
@@ -112,7 +113,7 @@ def test_members_of_a_committee_are_normalised_as_if_alone(backend, rng):
     for member in (slice(None), 0, 1, 2):
         norm, gradients = bound(backend, {name: array[member] for name, array in values.items()})
         y = backend.to_host(norm.forward(backend.from_host(x[member]))).copy()
-        dx = norm.backward(backend.from_host(grad[member].copy()))
+        dx = backward(norm, backend.from_host(grad[member].copy()))
         arrays = norm.statistics, dx, *gradients.values()
         results.append([y, *(backend.to_host(array) for array in arrays)])
     for together, *alone in zip(*results, strict=True):

@@ -11,7 +11,7 @@ import ann
 from ann.nn.batch_norm import BatchNorm
 from support.backends import BACKENDS, make_backend
 from support.gradients import assert_gradient
-from support.layers import bound
+from support.layers import backward, bound
 from support.networks import REGULARIZED, recipe_of
 from support.pictures import CONV_LIST
 
@@ -121,7 +121,7 @@ def test_channels_are_normalised_over_all_positions(stored_as_rows, rng):
     np.testing.assert_allclose(y.mean(axis=(0, 2)), values["shift"][0], atol=1e-12)
     np.testing.assert_allclose(y.std(axis=(0, 2)), np.abs(values["gain"][0]), rtol=1e-3)
     grad = weights.copy() if stored_as_rows else np.asfortranarray(weights)
-    assert_gradient(total, norm.backward(grad).copy(), x, rng)
+    assert_gradient(total, backward(norm, grad).copy(), x, rng)
     for name, array in values.items():
         start = array.copy()
 

@@ -3,7 +3,6 @@
 import encodings.cp437  # noqa: F401  # of names in archives; imported before imports are watched
 import gzip
 import io
-import os
 import pickle
 import random
 import struct
@@ -204,13 +203,6 @@ def test_a_damaged_partner_is_named(tmp_path):
     (tmp_path / "train.csv").write_bytes(ROW * 9)
     test = tmp_path / "test.csv"
     assert "line 2, column 1: expected" in assert_no_data(test, b"x,1,1,1,1,1,1,1,1,1\n" * 9)
-
-
-def test_pipes(tmp_path):
-    for name in ("train.csv", "mnist.npz"):
-        os.mkfifo(tmp_path / name)
-        with pytest.raises(ann.DataFileError, match="not a regular file"):
-            ann.load_dataset(tmp_path / name)
 
 
 PAIRS = tuple((np.zeros((8, 9), "f4"), np.arange(8)) for _ in range(3))
