@@ -49,15 +49,14 @@ class Adam(Optimizer):
         def correction(k: int) -> float:
             return math.sqrt(1 - BETA2**k)  # for v, which starts at 0
 
-        self.m, self.v = self.add_state("m", self.p), self.add_state("v", self.p)
+        self.vectors = self.p, self.g, self.add_state("m", self.p), self.add_state("v", self.p)
         size = scalars.add(lambda k, rate: rate * correction(k) / (1 - self.momentum**k))
         epsilon = scalars.add(lambda k, rate: EPSILON * correction(k))
         self.numbers = size, epsilon, self.momentum
 
     def update(self) -> None:
         self.add_decay()
-        p, g, m, v = self.p, self.g, self.m, self.v
-        self.backend.elementwise(adam, p, g, m, v, *self.numbers, out=(p, g, m, v))
+        self.backend.elementwise(adam, *self.vectors, *self.numbers, out=self.vectors)
 
 
 class AdamW(Adam):
@@ -71,12 +70,9 @@ class AdamW(Adam):
         self.shrink = scalars.add(lambda k, rate: 1 - rate * self.weight_decay)
 
     def update(self) -> None:
-        vectors = (self.p, self.g, self.m, self.v)
-        p, g, m, v = map(self.weights, vectors)
-        numbers = self.shrink, *self.numbers
-        self.backend.elementwise(adamw, p, g, m, v, *numbers, out=(p, g, m, v))
-        p, g, m, v = map(self.others, vectors)
-        self.backend.elementwise(adam, p, g, m, v, *self.numbers, out=(p, g, m, v))
+        weights, others = (tuple(map(part, self.vectors)) for part in (self.weights, self.others))
+        self.backend.elementwise(adamw, *weights, self.shrink, *self.numbers, out=weights)
+        self.backend.elementwise(adam, *others, *self.numbers, out=others)
 
 
 def rmsprop(
@@ -96,11 +92,10 @@ class RMSProp(Optimizer):
     sums_gradients = True
 
     def prepare(self, scalars: Scalars) -> None:
-        self.m, self.v = self.add_state("m", self.p), self.add_state("v", self.p)
+        self.vectors = self.p, self.g, self.add_state("m", self.p), self.add_state("v", self.p)
         self.rate = scalars.add(lambda k, rate: rate)
 
     def update(self) -> None:
         self.add_decay()
-        p, g, m, v = self.p, self.g, self.m, self.v
         numbers = self.rate, self.momentum
-        self.backend.elementwise(rmsprop, p, g, m, v, *numbers, out=(p, g, m, v))
+        self.backend.elementwise(rmsprop, *self.vectors, *numbers, out=self.vectors)
