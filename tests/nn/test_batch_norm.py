@@ -11,6 +11,7 @@ from ann.nn.activations import ACTIVATIONS
 from ann.nn.batch_norm import BatchNorm
 from ann.nn.initializers import he
 from ann.nn.layers import ActivationLayer, Dense
+from support.backends import slow_on_strict
 from support.digits import write_mnist_like
 from support.gradients import assert_gradient
 from support.layers import backward
@@ -223,6 +224,7 @@ def test_without_hidden_layers_there_is_nothing_to_normalise(backend, dataset):
     np.testing.assert_array_equal(*(backend.to_host(net.parameters) for net in nets))
 
 
+@slow_on_strict
 def test_it_learns(backend, dataset):
     net = network_of(backend, 64, 12, 8, 10)
     recipe = recipe_of("sigmoid", "sigmoid", "cross-entropy", "adamw", epochs=30, batch_norm=True)
