@@ -3,6 +3,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,7 @@ def test_a_crash_at_every_operation_of_a_save(tmp_path):
     assert states == [(b"old", 0), *[(b"old", 1)] * 5, new, new, new]
 
 
+@pytest.mark.slow
 def test_two_savers_at_once(tmp_path):
     """Whoever comes last wins, and whoever reads meanwhile gets one file or the other."""
     path = tmp_path / "file"
@@ -249,6 +251,7 @@ def test_two_savers_at_once(tmp_path):
             data = path.read_bytes()
             assert data in (b"a" * 200_000, b"b" * 200_000)
             seen.add(data[:1])
+        time.sleep(0.001)  # leaves the processor to the savers
     assert all(saver.returncode == 0 for saver in savers)
     assert list(tmp_path.iterdir()) == [path] and seen
 

@@ -295,6 +295,7 @@ def test_members_that_are_too_wide_together(tmp_path):
     assert "its members together have layers of more than 2097152 numbers" in message
 
 
+@pytest.mark.slow
 def test_tiny_members_with_many_layers(tmp_path):
     """Softmax takes its time for each row, however short."""
     message = assert_no_model(
