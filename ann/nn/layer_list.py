@@ -199,9 +199,14 @@ def build_layers(layer_list: Sequence[dict[str, Any]]) -> list[Layer]:
     return layers
 
 
+def without_activations(layers: Sequence[Layer]) -> list[Layer]:
+    """One layer for each dict of the layer list that these layers were built from."""
+    return [layer for layer in layers if not isinstance(layer, ActivationLayer)]
+
+
 def widths(layer_list: Sequence[dict[str, Any]]) -> list[int]:
     """The number of inputs, then for each layer the most numbers that it stores for one image."""
-    layers = [layer for layer in build_layers(layer_list) if not isinstance(layer, ActivationLayer)]
+    layers = without_activations(build_layers(layer_list))
     return [math.prod(input_shape(layer_list)), *(layer.width for layer in layers)]
 
 
