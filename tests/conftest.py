@@ -18,6 +18,7 @@ import hypothesis
 import numpy as np
 import pytest
 
+import ann
 from ann.backends.gpu import GpuBackend
 from support import STARTED
 from support.backends import BACKENDS, make_backend
@@ -100,6 +101,12 @@ def folder_without_root():
         finally:
             if root:
                 os.seteuid(0)
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory):
+    """A data set of 170 training and 100 test images of 8 x 8 pixels."""
+    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=170))
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ from support.backends import (
     make_backend,
     slow_on_strict,
 )
-from support.digits import write_mnist_like
 from support.model_files import rewrite
 from support.networks import REGULARIZED, known, network_of, recipe_of
 from support.programs import FAST, run
@@ -42,11 +41,6 @@ FIELDS = {
     },
     "adversarial": {"adversarial": 0.7, "dropout": 0.1},
 }
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=170))
 
 
 def trained(backend, dataset, recipe, seed=SEED, committee=MEMBERS):

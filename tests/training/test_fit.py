@@ -9,7 +9,7 @@ import pytest
 import ann
 from ann.training.step import Step
 from support import optional
-from support.backends import slow_on_strict
+from support.backends import BACKENDS, slow_on_strict
 from support.digits import write_mnist_like
 from support.networks import REGULARIZED, network_of
 
@@ -447,7 +447,13 @@ def test_floats_that_cannot_be_trained_on(dataset):
 
 
 @pytest.mark.parametrize(
-    "recipe", [SMALL, EVERYTHING, dataclasses.replace(SMALL, adversarial=0.5, committee=2)]
+    ("backend", "recipe"),
+    [
+        *((name, EVERYTHING) for name in BACKENDS),
+        ("numpy", SMALL),
+        ("numpy", dataclasses.replace(SMALL, adversarial=0.5, committee=2)),
+    ],
+    indirect=["backend"],
 )
 @pytest.mark.slow
 def test_equal_weights_change_nothing(backend, dataset, recipe):

@@ -10,7 +10,6 @@ import pytest
 import ann
 from ann.nn.batch_norm import BatchNorm
 from support.backends import BACKENDS, make_backend
-from support.digits import write_mnist_like
 from support.gradients import assert_gradient
 from support.layers import backward, bound
 from support.networks import REGULARIZED, recipe_of
@@ -24,11 +23,6 @@ OPTIONS = {
     "adversarial": {"adversarial": 0.5},
     "muon": {"optimizer": "muon"},
 }
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=160))
 
 
 def recipe_with(**fields):
