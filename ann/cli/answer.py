@@ -63,11 +63,7 @@ class Answer:
             "file": str(self.path),
             "text": reading.text,
             "digits": [
-                {
-                    "label": digit.label,
-                    "confidence": digit.confidence,
-                    "box": list(digit.box),
-                }
+                {"label": digit.label, "confidence": digit.confidence, "box": list(digit.box)}
                 for digit in digits
             ],
             "label": only and only.label,

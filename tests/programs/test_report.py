@@ -117,9 +117,7 @@ def test_of_few_classes_whose_outputs_may_be_negative(tmp_path, committee):
 def test_of_many_classes(tmp_path, few):
     for outputs, code in ((300, 0), (1001, 1)):
         ann.NeuralNetwork(ann.Recipe(hidden=()).layer_list(64, outputs)).save(tmp_path / "m.pickle")
-        _, error = run(
-            "report", "m.pickle", "--data", few, "--device", "cpu", cwd=tmp_path, code=code
-        )
+        _, error = run("report m.pickle --device cpu", "--data", few, cwd=tmp_path, code=code)
         assert ("m.pickle: it has 1001 outputs, and a report is for up to 1000" in error) == bool(
             code
         )

@@ -6,7 +6,6 @@ import re
 import shlex
 import signal
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -20,26 +19,22 @@ import pytest
 import ann
 from support import ROOT, optional, postgres_server, programs
 from support.digits import write_mnist_like
-from support.programs import NO_GPU, run
+from support.programs import NO_GPU, execute, run
 
 optuna = optional("optuna")
 optional("psycopg")
 
 pytestmark = pytest.mark.slow
 
-SMALL = [
-    "--validation",
-    100,
-    "--batch-size",
-    "20-60",
-    "--width",
-    "8-32",
-    "--time-per-trial",
-    0.3,
-    "--max-epochs",
-    20,
-]
+SMALL = (
+    "--validation 100 --batch-size 20-60 --width 8-32 --time-per-trial 0.3 --max-epochs 20".split()
+)
 ENV = {**NO_GPU, "OPENBLAS_NUM_THREADS": "1"}
+
+
+def sweep(folder, *flags, env=ENV, code=0):
+    """Run a sweep of small networks on the data set in this folder."""
+    return run("sweep --data small", *SMALL, *flags, cwd=folder, env=env, code=code)
 
 
 @pytest.fixture(scope="module")
@@ -147,18 +142,9 @@ def running(storage, process):
     raise AssertionError(process.communicate())
 
 
-LONG = [
-    "--validation",
-    100,
-    "--batch-size",
-    "20-60",
-    "--width",
-    "8-32",
-    "--time-per-trial",
-    2,
-    "--max-epochs",
-    9999,
-]
+LONG = (
+    "--validation 100 --batch-size 20-60 --width 8-32 --time-per-trial 2 --max-epochs 9999".split()
+)
 
 
 @pytest.mark.parametrize("storage", ["journal", "db", "postgresql"], indirect=True)
@@ -192,10 +178,7 @@ def test_two_workers_share_the_trials(tmp_path, small_data, storage):
         small_data,
         *SMALL,
         *slow,
-        "--trials",
-        12,
-        "--study",
-        "shared",
+        *"--trials 12 --study shared".split(),
         "--storage",
         storage,
     ]
@@ -256,14 +239,7 @@ def test_a_second_ctrl_c_keeps_the_trial_too(tmp_path, small_data):
         small_data,
         *SMALL,
     ]
-    process = subprocess.run(
-        [str(word) for word in command],
-        cwd=tmp_path,
-        env=ENV,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    process = execute(command, tmp_path, env=ENV)
     assert process.returncode == 130 and "interrupted: the study is kept" in process.stderr
     failed, waiting = trials_in(str(tmp_path / "sweep.db"))
     assert (failed.state.name, waiting.state.name) == ("FAIL", "WAITING")
@@ -271,7 +247,7 @@ def test_a_second_ctrl_c_keeps_the_trial_too(tmp_path, small_data):
 
 
 def test_another_space_is_refused(tmp_path, small_data):
-    run("sweep", "--data", small_data, *SMALL, "--trials", 1, cwd=tmp_path, env=ENV)
+    sweep(tmp_path, "--trials", 1)
     for flags, words in (
         (("--width", "8-64"), "it was started with --width 8-32, and this is --width 8-64"),
         (("--seed", 1), "it was started with --seed 0, and this is --seed 1"),
@@ -284,24 +260,9 @@ def test_another_space_is_refused(tmp_path, small_data):
             "it was started with training data",
         ),
     ):
-        _, complaint = run(
-            "sweep", "--data", small_data, *SMALL, *flags, cwd=tmp_path, env=ENV, code=1
-        )
+        _, complaint = sweep(tmp_path, *flags, code=1)
         assert words in complaint and "use the same, or another --study" in complaint
-    out, _ = run(
-        "sweep",
-        "--data",
-        small_data,
-        *SMALL,
-        "--seed",
-        1,
-        "--trials",
-        1,
-        "--study",
-        "two",
-        cwd=tmp_path,
-        env=ENV,
-    )
+    out, _ = sweep(tmp_path, *"--seed 1 --trials 1 --study two".split())
     assert "study two in sweep.db: trials done: 0" in out
 
 
@@ -337,17 +298,7 @@ def test_storages_that_do_not_work(tmp_path, small_data, database):
         ("absent/study.db", "there is no folder"),
         ("absent/study.journal", "there is no folder"),
     ):
-        _, complaint = run(
-            "sweep",
-            "--data",
-            small_data,
-            *SMALL,
-            "--storage",
-            storage,
-            cwd=tmp_path,
-            env=ENV,
-            code=1,
-        )
+        _, complaint = sweep(tmp_path, "--storage", storage, code=1)
         assert re.search(words, complaint), complaint
         assert (
             "hidden" not in complaint
@@ -402,29 +353,14 @@ def test_too_large_for_the_memory(tmp_path, small_data):
         "--data",
         small_data,
         *SMALL[:4],
-        "--width",
-        "9000",
-        "--hidden-layers",
-        "3",
-        "--trials",
-        1,
-        "--distort",
-        "no",
+        *"--width 9000 --hidden-layers 3 --trials 1 --distort no".split(),
     ]
     command = [sys.executable, str(ROOT / "scripts/sweep.py"), *map(str, flags)]
 
     def little():
         resource.setrlimit(resource.RLIMIT_AS, (2 * 10**9, 2 * 10**9))
 
-    process = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env=ENV,
-        capture_output=True,
-        text=True,
-        preexec_fn=little,
-        timeout=300,
-    )
+    process = execute(command, tmp_path, env=ENV, preexec_fn=little)
     assert process.returncode == 0 and process.stderr == ""
     assert "trial 0: 9000-9000-9000 " in process.stdout and ": not enough memory" in process.stdout
     assert "<title>Sweep: digits</title>" in (tmp_path / "sweep.html").read_text()
@@ -475,7 +411,7 @@ def test_a_study_of_another_program(tmp_path, small_data):
         study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
         opened.remove_session()
         opened.engine.dispose()
-    _, complaint = run("sweep", "--data", small_data, *SMALL, cwd=tmp_path, env=ENV, code=1)
+    _, complaint = sweep(tmp_path, code=1)
     assert "this study was made by another program; give another name" in complaint
 
 
@@ -599,7 +535,7 @@ def test_wrong_flags(tmp_path, flags, words):
     ],
 )
 def test_values_that_do_not_work(tmp_path, small_data, flags, words):
-    _, complaint = run("sweep", "--data", small_data, *SMALL, *flags, cwd=tmp_path, env=ENV, code=1)
+    _, complaint = sweep(tmp_path, *flags, code=1)
     assert words in complaint
     assert not (tmp_path / "sweep.db").exists()
 
@@ -607,7 +543,7 @@ def test_values_that_do_not_work(tmp_path, small_data, flags, words):
 def test_without_optuna(tmp_path, small_data):
     (tmp_path / "optuna.py").write_text("raise ModuleNotFoundError('no', name='optuna')")
     env = {**ENV, "PYTHONPATH": str(tmp_path)}
-    _, complaint = run("sweep", "--data", small_data, *SMALL, cwd=tmp_path, env=env, code=1)
+    _, complaint = sweep(tmp_path, env=env, code=1)
     assert complaint == "error: sweeps need optuna: pip install -e '.[sweep]'\n"
 
 
@@ -649,12 +585,7 @@ def test_what_is_fixed_is_no_choice(tmp_path, small_data):
     flags = [
         "--data",
         small_data,
-        "--validation",
-        100,
-        "--time-per-trial",
-        0.2,
-        "--max-epochs",
-        3,
+        *"--validation 100 --time-per-trial 0.2 --max-epochs 3".split(),
         *words,
     ]
     run("sweep", *flags, "--trials", 1, cwd=tmp_path, env=ENV)
