@@ -127,14 +127,8 @@ def test_of_many_classes(tmp_path, few):
 def test_of_a_run_whose_checkpoint_is_lost_or_whose_training_is_not_over(tmp_path, few):
     run("train", "--data", few, *FAST, "--run", "r", cwd=tmp_path)
     (tmp_path / "r/checkpoint.npz").write_bytes(b"lost")
-    _, error = run(
-        "report",
-        "r",
-        "--data",
-        few,
-        cwd=tmp_path,
-        complaint="warning: no learning curves: r/",
-    )
+    warning = "warning: no learning curves: r/"
+    _, error = run("report r", "--data", few, cwd=tmp_path, complaint=warning)
     assert titles((tmp_path / "report.html").read_text()) == TITLES and len(error.splitlines()) == 1
     (tmp_path / "r/model.pickle").unlink()
     _, error = run("report", "r", "--data", few, cwd=tmp_path, code=1)

@@ -28,32 +28,10 @@ pytestmark = pytest.mark.slow
 
 RUNS = 8  # to be killed
 # With all that has a state, and long enough to be killed in the middle
-LONG = [
-    *(
-        "--hidden",
-        "16,8",
-        "--optimizer",
-        "adamw",
-        "--batch-size",
-        "20",
-        "--epochs",
-        "250",
-        "--validation",
-        "60",
-    ),
-    *(
-        "--early-stopping",
-        "200",
-        "--dropout",
-        "0.1",
-        "--average",
-        "0.9",
-        "--schedule",
-        "cosine",
-        "--clip",
-        "1",
-    ),
-]
+LONG = (
+    "--hidden 16,8 --optimizer adamw --batch-size 20 --epochs 250 --validation 60 "
+    "--early-stopping 200 --dropout 0.1 --average 0.9 --schedule cosine --clip 1"
+).split()
 TRAIN = [str(ROOT / "scripts/train.py")]
 
 
@@ -132,13 +110,8 @@ def test_runs_killed_at_random_moments(tmp_path, small_data, uninterrupted):
 
     def one(number):
         folder = tmp_path / f"run{number}"
-        flags = [
-            "--data",
-            str(small_data),
-            *LONG,
-            "--checkpoint-every",
-            "1" if number % 2 else "0.05s",
-        ]
+        every = "1" if number % 2 else "0.05s"
+        flags = ["--data", str(small_data), *LONG, "--checkpoint-every", every]
         for moment in moments[number]:
             process = begin(folder, *flags)
             try:
@@ -569,15 +542,8 @@ def test_a_warning_that_nobody_reads_costs_no_model(tmp_path, small_data, stream
 def test_warnings_as_errors_come_last(tmp_path, small_data):
     """Even then the model is there, and so is the checkpoint."""
     env = {**NO_GPU, "PYTHONWARNINGS": "error"}
-    run(
-        "train --run run",
-        "--data",
-        small_data,
-        *SGD,
-        cwd=tmp_path,
-        env=env,
-        complaint="warning: weight decay",
-    )
+    options = {"cwd": tmp_path, "env": env, "complaint": "warning: weight decay"}
+    run("train --data small --run run", *SGD, **options)
     assert (tmp_path / "run/model.pickle").exists() and (tmp_path / "run/checkpoint.npz").exists()
 
 

@@ -78,16 +78,8 @@ def test_the_printed_commands_work_as_they_stand(tmp_path, small_data, folder):
     """Pasted into a shell, in the folder where they were printed."""
     (tmp_path / folder).mkdir()
     output = f"{folder}/x.pickle"
-    out, _ = run(
-        "train",
-        "--data",
-        small_data,
-        *FAST,
-        "--optimizer",
-        "adam",
-        f"--output={output}",
-        cwd=tmp_path,
-    )
+    flags = [*FAST, f"--output={output}"]
+    out, _ = run("train --data small --optimizer adam", *flags, cwd=tmp_path)
     first = (tmp_path / output).read_bytes()
     for name in ("test", "repeat"):
         line = re.search(rf"^{name} it: +(.*)$", out, re.M)[1]
@@ -107,16 +99,7 @@ def test_every_flag_reaches_the_model(tmp_path, small_data):
         "--batch-norm"
     ]
     network = "--hidden conv3x3,9,7 --activation gelu --output-activation softmax --loss cross-entropy".split()
-    run(
-        "train --seed 5",
-        "--data",
-        small_data,
-        *network,
-        *words,
-        "--output",
-        "x.pickle",
-        cwd=tmp_path,
-    )
+    run("train --data small --seed 5 --output x.pickle", *network, *words, cwd=tmp_path)
     model = pickle.loads((tmp_path / "x.pickle").read_bytes())
     assert model["recipe"] == {
         "batch_norm": True,
@@ -407,15 +390,8 @@ def test_divergence_keeps_the_old_model(trained, small_data):
 def test_ctrl_c(tmp_path, small_data, old):
     if old:
         (tmp_path / "mnist_ann.pickle").write_bytes(b"old")
-    command = [
-        sys.executable,
-        "-u",
-        str(ROOT / "scripts/train.py"),
-        "--data",
-        str(small_data),
-        "--epochs",
-        "100000",
-    ]
+    command = [sys.executable, "-u", str(ROOT / "scripts/train.py")]
+    command += "--data small --epochs 100000".split()
     process = subprocess.Popen(
         command, cwd=tmp_path, env=NO_GPU, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -576,14 +552,7 @@ def test_a_model_that_cannot_be_put_anywhere(tmp_path, small_data):
 
 def test_a_log_on_a_full_disk_costs_no_model(tmp_path, small_data):
     command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/scripts/train.py --data small --batch-size 20"
-    options = {
-        "cwd": tmp_path,
-        "env": NO_GPU,
-        "timeout": 300,
-        "stderr": subprocess.PIPE,
-        "text": True,
-    }
-    process = subprocess.run(["bash", "-c", f"{command} > /dev/full"], **options)
+    process = execute(f"{command} > /dev/full", tmp_path)
     assert process.returncode == 1 and (tmp_path / "mnist_ann.pickle").exists()
     expected = "error: cannot write to standard output: No space left on device; everything else was done\n"
     assert process.stderr == expected

@@ -173,15 +173,8 @@ def test_two_workers_one_of_them_killed(tmp_path, small_data, storage):
 @pytest.mark.parametrize("storage", ["postgresql"], indirect=True)
 def test_two_workers_share_the_trials(tmp_path, small_data, storage):
     slow = ["--time-per-trial", 1]  # so that neither has made all before the other has begun
-    flags = [
-        "--data",
-        small_data,
-        *SMALL,
-        *slow,
-        *"--trials 12 --study shared".split(),
-        "--storage",
-        storage,
-    ]
+    study = ["--study", "shared", "--storage", storage]
+    flags = ["--data", small_data, *SMALL, *slow, "--trials", 12, *study]
     workers = [start(*flags, "--report", f"{number}.html", cwd=tmp_path) for number in range(2)]
     found = [worker.communicate(timeout=300) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], found
@@ -189,9 +182,7 @@ def test_two_workers_share_the_trials(tmp_path, small_data, storage):
     assert min(counts) > 0 and 12 <= sum(counts) <= 13
     leader = [re.search(r"^the best: (.*)$", out, re.M)[1] for out, _ in found]
     assert leader[0] == leader[1] or sum(counts) == 13  # which one of them has not seen
-    worker = start(
-        *flags[:-4], "--trials", 99, "--study", "shared", "--storage", storage, cwd=tmp_path
-    )
+    worker = start(*flags, "--trials", 99, cwd=tmp_path)
     line = next(line for line in worker.stdout if line.startswith("trial "))
     worker.send_signal(signal.SIGINT)
     out, complaint = worker.communicate(timeout=300)
@@ -230,15 +221,8 @@ def test_a_second_ctrl_c_keeps_the_trial_too(tmp_path, small_data):
         "ann.fit = fit\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
-    command = [
-        sys.executable,
-        "-c",
-        program,
-        str(ROOT / "scripts/sweep.py"),
-        "--data",
-        small_data,
-        *SMALL,
-    ]
+    script = ROOT / "scripts/sweep.py"
+    command = [sys.executable, "-c", program, script, "--data", small_data, *SMALL]
     process = execute(command, tmp_path, env=ENV)
     assert process.returncode == 130 and "interrupted: the study is kept" in process.stderr
     failed, waiting = trials_in(str(tmp_path / "sweep.db"))
@@ -349,13 +333,8 @@ def test_a_torn_journal_loses_its_last_line_alone(tmp_path, small_data):
 
 def test_too_large_for_the_memory(tmp_path, small_data):
     resource = pytest.importorskip("resource")
-    flags = [
-        "--data",
-        small_data,
-        *SMALL[:4],
-        *"--width 9000 --hidden-layers 3 --trials 1 --distort no".split(),
-    ]
-    command = [sys.executable, str(ROOT / "scripts/sweep.py"), *map(str, flags)]
+    flags = "--data small --width 9000 --hidden-layers 3 --trials 1 --distort no".split()
+    command = [sys.executable, ROOT / "scripts/sweep.py", *SMALL[:4], *flags]
 
     def little():
         resource.setrlimit(resource.RLIMIT_AS, (2 * 10**9, 2 * 10**9))
@@ -562,55 +541,23 @@ def test_ranges():
 
 
 def test_what_is_fixed_is_no_choice(tmp_path, small_data):
-    fixed = {
-        "--hidden-layers": "2",
-        "--width": "16",
-        "--activation": "tanh",
-        "--output-activation": "softmax",
-        "--loss": "quadratic",
-        "--optimizer": "sgd",
-        "--learning-rate": "0.25",
-        "--weight-decay": "0",
-        "--schedule": "constant",
-        "--batch-size": "25",
-        "--dropout": "0.1",
-        "--distort": "yes",
-        "--rotation": "3",
-        "--scaling": "0.1",
-        "--shear": "2",
-        "--shift": "1",
-        "--elastic": "0.5",
-    }
-    words = [word for pair in fixed.items() for word in pair]
-    flags = [
-        "--data",
-        small_data,
-        *"--validation 100 --time-per-trial 0.2 --max-epochs 3".split(),
-        *words,
-    ]
-    run("sweep", *flags, "--trials", 1, cwd=tmp_path, env=ENV)
+    fixed = (
+        "--hidden-layers 2 --width 16 --activation tanh --output-activation softmax "
+        "--loss quadratic --optimizer sgd --learning-rate 0.25 --weight-decay 0 "
+        "--schedule constant --batch-size 25 --dropout 0.1 --distort yes --rotation 3 "
+        "--scaling 0.1 --shear 2 --shift 1 --elastic 0.5"
+    )
+    limits = "--validation 100 --time-per-trial 0.2 --max-epochs 3 --trials 1"
+    run(f"sweep --data small {limits} {fixed}", cwd=tmp_path, env=ENV)
     (trial,) = trials_in(str(tmp_path / "sweep.db"))
     recipe = ann.Recipe.from_json(trial.user_attrs["recipe"])
     assert trial.params == {}
-    assert recipe == ann.Recipe(
-        hidden=(16, 16),
-        activation="tanh",
-        output_activation="softmax",
-        loss="quadratic",
-        optimizer="sgd",
-        learning_rate=0.25,
-        weight_decay=0.0,
-        schedule="constant",
-        batch_size=25,
-        dropout=0.1,
-        rotation=3,
-        scaling=0.1,
-        shear=2,
-        shift=1,
-        elastic=0.5,
-        epochs=recipe.epochs,
-        validation=100,
-    )
+    optimizer = {"optimizer": "sgd", "learning_rate": 0.25, "weight_decay": 0.0}
+    training = {"schedule": "constant", "batch_size": 25, "dropout": 0.1, "validation": 100}
+    distortion = {"rotation": 3, "scaling": 0.1, "shear": 2, "shift": 1, "elastic": 0.5}
+    network = {"activation": "tanh", "output_activation": "softmax", "loss": "quadratic"}
+    fields = {**network, **optimizer, **training, **distortion, "epochs": recipe.epochs}
+    assert recipe == ann.Recipe(hidden=(16, 16), **fields)
 
 
 def test_no_test_image_is_at_hand(small_data):
