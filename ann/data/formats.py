@@ -10,13 +10,11 @@ from ann.data.contents import Contents, Progress
 from ann.data.csv import is_csv, read_csv
 from ann.data.emnist import is_emnist, read_emnist
 from ann.data.idx import is_idx_folder, read_idx_folder
-from ann.data.mnist_pickle import is_pickle, read_mnist_pickle
-from ann.data.npz import is_npz, read_npz
-from ann.data.other_programs import is_of_other_programs, refuse
-from ann.data.pairs import pair_of
-from ann.data.parquet import is_parquet, read_parquet
+from ann.data.mnist_pickle import read_mnist_pickle
+from ann.data.npz import read_npz
+from ann.data.parquet import read_parquet
 from ann.data.pictures import is_picture_folder, read_picture_folder
-from ann.data.reading import errors_about, first_bytes, hint_about
+from ann.data.reading import errors_about, first_bytes, hint_about, pair_of
 from ann.errors import printable_text
 
 ADVICE = "data/README.md lists them"
@@ -35,16 +33,30 @@ class Format(NamedTuple):
     read: Callable[[Path, Progress | None], Contents]
 
 
+def _begins(*starts: bytes) -> Callable[[Path, bytes], bool]:
+    """Recognises files that begin with one of these."""
+    return lambda path, start: start.startswith(starts)
+
+
 # The first format that recognises a file or folder reads it
 FORMATS = (
     Format(is_emnist, read_emnist),
     Format(is_idx_folder, read_idx_folder),
-    Format(is_npz, read_npz),
-    Format(is_parquet, read_parquet),
-    Format(is_pickle, read_mnist_pickle),
-    Format(is_of_other_programs, refuse),
+    Format(_begins(b"PK\x03\x04"), read_npz),
+    Format(_begins(b"PAR1"), read_parquet),
+    Format(_begins(b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), read_mnist_pickle),
     Format(is_csv, read_csv),
     Format(is_picture_folder, read_picture_folder),
+)
+# First bytes -> the kind of file and the function that opens it. Its arrays may have any names, so
+# they are not read.
+_TO_CONVERT = {
+    b"\x89HDF\r\n\x1a\n": ("HDF5", "h5py.File"),
+    b"MATLAB 5.0 ": ("MATLAB", "scipy.io.loadmat"),
+    b"MATLAB ": ("HDF5", "h5py.File"),  # newer ones are HDF5 inside
+}
+_SAVE = (
+    "numpy.savez('mnist.npz', x_train=f['...'], y_train=f['...'], x_test=f['...'], y_test=f['...'])"
 )
 # Files with these suffixes are read if they are in the folder that is given
 _SUFFIXES = (".npz", ".csv", ".csv.gz", ".parquet", ".pkl", ".pkl.gz", ".mat", ".h5", ".hdf5")
@@ -61,6 +73,11 @@ def read_any(path: Path, progress: Progress | None = None) -> Contents:
         start = b"" if is_folder else first_bytes(path)
         if not (start or is_folder):
             raise ValueError("the file is empty")
+        for first, (kind, function) in _TO_CONVERT.items():
+            if start.startswith(first):
+                lines = f"f = {function}({path.name!r}); {_SAVE}"
+                advice = f"convert it to npz, with the names of its arrays: {lines}"
+                raise ValueError(f"a {kind} file; {advice}")
         for form in FORMATS:
             if form.recognises(path, start):
                 return form.read(path, progress)

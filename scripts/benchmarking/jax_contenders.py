@@ -44,7 +44,7 @@ class Jax:
                         x = activation(x)
                     case Dense():
                         weight, bias = next(weights)
-                        x = x.reshape(-1, layer.input_dim) @ weight + bias
+                        x = x.reshape(-1, layer.input_shape[0]) @ weight + bias
             return x
 
         def loss_of(parameters: Any, x: Any, t: Any) -> Any:

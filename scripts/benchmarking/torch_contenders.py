@@ -47,7 +47,7 @@ class Torch:
                 case Dense():
                     if task.is_convolutional:
                         modules.append(torch.nn.Flatten())
-                    module = torch.nn.Linear(layer.input_dim, layer.output_dim)
+                    module = torch.nn.Linear(layer.input_shape[0], layer.output_shape[0])
             if layer.parameters:
                 weight, bias = map(torch.from_numpy, next(weights))
                 with torch.no_grad():

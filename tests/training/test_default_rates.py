@@ -121,7 +121,14 @@ def dataset(tmp_path_factory):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
+@pytest.mark.parametrize(
+    "activation",
+    [
+        "sigmoid",
+        pytest.param("tanh", marks=pytest.mark.slow),
+        pytest.param("relu", marks=pytest.mark.slow),
+    ],
+)
 def test_every_optimizer_learns_with_its_defaults(dataset, optimizer, activation):
     recipe = ann.Recipe(
         hidden=(32,),

@@ -13,6 +13,7 @@ import pytest
 
 import ann
 from support import ROOT
+from support.backends import BACKENDS
 from support.digits import write_mnist_like
 from support.networks import network_of
 from support.programs import NO_GPU, run
@@ -90,8 +91,13 @@ def test_following_the_advice_works(dataset, optimizer):
 
 
 @pytest.mark.parametrize(
-    "recipe",
-    [{}, {"activation": "relu"}, {"optimizer": "nesterov", "weight_decay": 0.0}],
+    ("backend", "recipe"),
+    [
+        *((name, {}) for name in BACKENDS),
+        ("numpy", {"activation": "relu"}),
+        ("numpy", {"optimizer": "nesterov", "weight_decay": 0.0}),
+    ],
+    indirect=["backend"],
 )
 @pytest.mark.slow
 def test_a_run_that_goes_well_gets_no_hint(backend, dataset, recipe):
@@ -113,11 +119,11 @@ def test_a_slow_start_gets_no_hint():
 
 @pytest.mark.slow
 def test_hints_change_nothing(monkeypatch, backend, dataset):
-    nets = [train(backend, dataset)[0]]
+    nets = [train(backend, dataset, epochs=4)[0]]
     monkeypatch.setattr(
         "ann.training.diagnostics.Diagnostics.after_epoch", lambda self, report: None
     )
-    nets.append(train(backend, dataset)[0])
+    nets.append(train(backend, dataset, epochs=4)[0])
     assert nets[0].to_bytes() == nets[1].to_bytes()
 
 

@@ -32,13 +32,13 @@ def trained(processes, recipe, data, backend=None, **options):
     return network.backend.to_host(network.parameters).copy(), reports
 
 
-@pytest.mark.parametrize("size", [pytest.param(2, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("name", CASES)
-def test_the_same_training_as_alone(data, name, size):
+@pytest.mark.slow
+def test_the_same_training_as_alone(data, name):
     recipe = CASES[name]
     expected, reports = trained(SINGLE_PROCESS, recipe, data)
     for parameters, found in fake_processes.together(
-        size, lambda processes: trained(processes, recipe, data)
+        2, lambda processes: trained(processes, recipe, data)
     ):
         # in float32, after tens of steps, of sums in another order
         np.testing.assert_allclose(parameters, expected, rtol=0, atol=2e-3 * np.abs(expected).max())
@@ -63,7 +63,14 @@ def test_the_same_training_as_alone_to_rounding(data, name):
         )
 
 
-@pytest.mark.parametrize("name", ["sgd", "regularized", "batch norm", "committee"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "committee",
+        pytest.param("regularized", marks=pytest.mark.slow),
+        pytest.param("batch norm", marks=pytest.mark.slow),
+    ],
+)
 def test_on_the_strict_device(data, name):
     recipe = CASES[name]
     expected, _ = trained(SINGLE_PROCESS, recipe, data)
