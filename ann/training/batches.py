@@ -8,6 +8,7 @@ from ann.neural_network import NeuralNetwork
 from ann.nn.dropout import Mask
 from ann.nn.network import PIXEL_SCALE, fill_inputs
 from ann.nn.rng import drawn
+from ann.training.epoch_keys import EpochKeys
 from ann.training.recipe import Recipe
 from ann.validation import check_targets, classes_of
 
@@ -137,11 +138,9 @@ class BatchBuffer:
         backend: computes.
         images: the images to choose from.
         distorter: distorts them, or None.
-        input_dropout: the fraction of inputs that are zeroed.
-        random: whether anything random depends on ``image_ids``.
+        recipe: its ``input_dropout`` is the fraction of inputs that are zeroed.
+        keys: with the image, they determine its input dropout and its distortion.
         indices: (..., N) device array: the images in the batch.
-        pixel_key, distortion_key: (..., 1) device arrays, uint32. With the image, they determine
-            its input dropout and its distortion. They change every epoch.
 
     Attributes:
         x: (..., N, I) device array: the inputs.
@@ -155,17 +154,17 @@ class BatchBuffer:
         backend: Backend,
         images: ImageSet,
         distorter: Distorter | None,
-        input_dropout: float,
-        random: bool,
+        recipe: Recipe,
+        keys: EpochKeys,
         indices: Array,
-        pixel_key: Array,
-        distortion_key: Array,
     ) -> None:
         xp = backend.xp
         dtype = images.targets.dtype
         self.backend = backend
         self.images = images
-        self.random = random
+        self.uses_ids = bool(
+            distorter or recipe.dropout or recipe.input_dropout or recipe.channel_dropout
+        )
         self.indices = xp.reshape(indices, (-1,), copy=False)
         self.x = xp.empty((*indices.shape, images.pixels.shape[1]), dtype=dtype)
         self.targets = xp.empty((*indices.shape, images.targets.shape[1]), dtype=dtype)
@@ -180,17 +179,14 @@ class BatchBuffer:
         self.gathered = (
             self.flat_x if is_float else xp.empty_like(self.flat_x, dtype=images.pixels.dtype)
         )
-        self.distorted = None
+        self.distorted = self.mask = None
+        ids = self.image_ids
         if distorter:
-            ids = self.image_ids
             self.distorted = DistortedBatch(
-                distorter, backend, indices, ids, distortion_key, self.flat_x
+                distorter, backend, indices, ids, keys.distortion, self.flat_x
             )
-        self.mask = (
-            Mask(backend, input_dropout, self.image_ids, pixel_key, self.x)
-            if input_dropout
-            else None
-        )
+        if recipe.input_dropout:
+            self.mask = Mask(backend, recipe.input_dropout, ids, keys.dropout[..., :1], self.x)
 
     def _flat(self, array: Array) -> Array:
         return self.backend.xp.reshape(array, (self.indices.shape[0], -1), copy=False)
@@ -202,7 +198,7 @@ class BatchBuffer:
         xp.take(images.targets, self.indices, axis=0, out=self.flat_targets)
         if images.weights is not None:
             xp.take(images.weights, self.indices, axis=0, out=self.flat_weights)
-        if self.random:
+        if self.uses_ids:
             backend.copyto(
                 xp.reshape(self.indices, self.image_ids.shape, copy=False), out=self.image_ids
             )
