@@ -21,15 +21,23 @@ def describe_setup(network: NeuralNetwork, recipe: Recipe, processes: int) -> st
 
 
 def _describe_rates(recipe: Recipe) -> str:
-    """The optimizer and its rates: first those that were given, then the defaults."""
-    given = [recipe.optimizer]
+    """The optimizer and its rates: first those that were given, then the defaults.
+
+    Hidden layers and an optimizer that follow from other flags are named, too.
+    """
+    usual = Recipe()
     chosen = list[str]()
+    if recipe.hidden == recipe.default_choices()["hidden"] != usual.hidden:
+        chosen.append(f"hidden {','.join(map(str, recipe.hidden))}")
+    given = [recipe.optimizer]
+    if recipe.optimizer == recipe.default_choices()["optimizer"] != usual.optimizer:
+        chosen.append(f"optimizer {given.pop()}")
     for name, default in recipe.default_rates().items():
         value = getattr(recipe, name)
         words = f"{name.replace('_', ' ')} {value:g}"
         (chosen if value == default else given).append(words)
-    note = f"; defaults for these flags: {', '.join(chosen)}" if chosen else ""
-    return f"{', '.join(given)}{note}"
+    note = [f"defaults for these flags: {', '.join(chosen)}"] if chosen else []
+    return "; ".join([", ".join(given), *note] if given else note)
 
 
 def describe_result(recipe: Recipe, reports: list[EpochReport]) -> str:

@@ -1,7 +1,7 @@
-"""Default learning rate, weight decay and warm-up, derived from the rest of a recipe.
+"""Defaults that depend on the rest of a recipe: hidden layers, optimizer, and the rates.
 
-With them, a recipe trains well when only its optimizer, activation, batch size, schedule or number
-of epochs is changed. Each optimizer has values for a sigmoid network trained for 24 epochs in
+With them, a recipe trains well when only its optimizer, activation, batch size, schedule, dropout
+or number of epochs is changed. Each optimizer has values for a sigmoid network trained for 24 epochs in
 batches of 200. They and the factors below were tuned with the last 10,000 training images of MNIST
 as validation images.
 """
@@ -10,6 +10,26 @@ import math
 from typing import Any
 
 from ann.optim.registry import CLASSES
+
+
+def default_hidden(dropout: float) -> tuple[int, ...]:
+    """The default widths of the hidden layers: about 128 and 32 neurons are left after dropout.
+
+    Srivastava et al. (2014), Dropout: a simple way to prevent neural networks from overfitting,
+    appendix A.1: a layer of n neurons needs n / (1 - dropout) of them. They are at most four times
+    as many, so that a very high dropout does not fill the memory.
+    """
+    kept = max(0.25, 1.0 - dropout)
+    return tuple(round(width / kept) for width in (128, 32))
+
+
+def default_optimizer(batch_size: int) -> str:
+    """The default optimizer: Muon for batches above 1,000 images, which leave few steps.
+
+    Shah et al. (2025), Practical efficiency of Muon for pretraining: it learns more per step, and
+    keeps this advantage in large batches.
+    """
+    return "adamw" if batch_size <= 1000 else "muon"
 
 
 def default_rates(recipe: Any) -> dict[str, float]:

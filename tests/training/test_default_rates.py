@@ -28,6 +28,7 @@ CHOICES = {
     "epochs": st.integers(1, 1000),
     "momentum": st.sampled_from((0.0, 0.5, 0.9, 0.99)),
     "max_norm": st.sampled_from((0.0, 2.0)),
+    "dropout": st.sampled_from((0.0, 0.2, 0.5, 0.99)),
 }
 
 
@@ -58,14 +59,34 @@ def test_every_choice_has_rates_that_make_a_recipe(fields):
         assert recipe.learning_rate * recipe.weight_decay < 0.5
     assert recipe.default_rates() == dict(zip(RATES, rates(recipe), strict=True))
     again = ann.Recipe.from_json(recipe.to_json())
-    assert again == recipe and not {"--learning-rate", "--weight-decay", "--warmup"} & set(
-        recipe.flags()
-    )
+    unset = {name: value for name, value in fields.items() if name != "optimizer"}
+    by_rule = {"--hidden", "--learning-rate", "--weight-decay", "--warmup"}
+    assert again == recipe and not by_rule & set(recipe.flags())
+    assert ("--optimizer" in recipe.flags()) == (recipe.optimizer != ann.Recipe(**unset).optimizer)
 
 
 @given(st.fixed_dictionaries({}, optional=CHOICES), st.fixed_dictionaries({}, optional=CHOICES))
 def test_a_changed_recipe_is_the_recipe_of_the_changed_fields(fields, changes):
+    if fields.get("optimizer") == ann.Recipe(batch_size=fields.get("batch_size", 200)).optimizer:
+        del fields["optimizer"]  # a recipe cannot tell it from the default
     assert ann.Recipe(**fields).changed(**changes) == ann.Recipe(**{**fields, **changes})
+
+
+def test_dropout_leaves_the_usual_number_of_neurons():
+    assert ann.Recipe().hidden == (128, 32)
+    assert ann.Recipe(dropout=0.2).hidden == (160, 40)
+    assert ann.Recipe(dropout=0.5).hidden == ann.Recipe().changed(dropout=0.5).hidden == (256, 64)
+    assert ann.Recipe(dropout=0.999).hidden == (512, 128)
+    assert ann.Recipe(dropout=0.5, hidden=(128, 32)).hidden == (128, 32)
+    assert ann.Recipe(hidden=(300,)).changed(dropout=0.5).hidden == (300,)
+
+
+def test_large_batches_use_muon_unless_another_optimizer_is_given():
+    assert [ann.Recipe(batch_size=size).optimizer for size in (1000, 1001)] == ["adamw", "muon"]
+    assert ann.Recipe().changed(batch_size=5000) == ann.Recipe(batch_size=5000, optimizer="muon")
+    assert ann.Recipe(batch_size=5000, optimizer="adamw").optimizer == "adamw"
+    changed = ann.Recipe(optimizer="sgd").changed(batch_size=5000)
+    assert changed == ann.Recipe(optimizer="sgd", batch_size=5000)
 
 
 @pytest.mark.parametrize("name", RATES)
