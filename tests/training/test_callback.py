@@ -79,14 +79,6 @@ def test_an_error_in_a_callback_reaches_the_caller(dataset):
         train(dataset, Faulty())
 
 
-@pytest.mark.parametrize("wrong", [Diary, ann.Callback])
-def test_a_class_instead_of_an_object_is_refused_before_training(dataset, wrong):
-    with pytest.raises(ValueError, match=r"^callbacks: expected a list of functions or ann.Callb"):
-        train(dataset, wrong)
-    with pytest.raises(ValueError, match=r"^on_batch: expected a function or None$"):
-        train(dataset, on_batch=wrong())
-
-
 def test_an_error_at_the_end_loses_no_checkpoint(dataset, tmp_path):
     class Faulty(ann.Callback):
         def at_end(self):
