@@ -38,7 +38,6 @@ from ann.nn.losses import get_loss
 from ann.nn.network import PIXEL_SCALE, Network, fill_inputs, size_of
 from ann.nn.rng import generator
 from ann.validation import (
-    SetOnce,
     check_count,
     check_images,
     check_number,
@@ -77,7 +76,7 @@ class Evaluation:
         return 1.0 - self.errors / self.count
 
 
-class NeuralNetwork(SetOnce):
+class NeuralNetwork:
     """A multilayer perceptron, or a committee of several.
 
     Args:
@@ -116,8 +115,6 @@ class NeuralNetwork(SetOnce):
         AttributeError: another attribute is assigned.
         DeviceError: the device cannot be used.
     """
-
-    _settable = ("recipe", "self_test_images", "warned")
 
     def __init__(
         self,
@@ -163,6 +160,16 @@ class NeuralNetwork(SetOnce):
                     (array[member, ...] if self.committee > 1 else array)[...] = self._upload(
                         values
                     )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, unless it describes the network and would be replaced."""
+        settable = name.startswith("_") or name in ("recipe", "self_test_images", "warned")
+        if not settable and getattr(self, name, value) is not value:
+            raise AttributeError(
+                f"{name} cannot be replaced; change arrays in place, as in "
+                "net.parameters[...] = values, or create a new network"
+            )
+        super().__setattr__(name, value)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -216,7 +223,7 @@ class NeuralNetwork(SetOnce):
         return range(self.seed, self.seed + self.committee)
 
     def member(self, number: int) -> "NeuralNetwork":
-        """A copy of one network of a committee, counted from 0. Raises ValueError if there is none."""
+        """A copy of a member, counted from 0. Raises ValueError if there is none."""
         if check_count("number", number, at_least=0) >= self.committee:
             raise ValueError(f"number: expected 0 to {self.committee - 1}, got {number}")
         vectors = self.backend.to_host(self.parameters).reshape(self.committee, -1)
@@ -320,7 +327,7 @@ class NeuralNetwork(SetOnce):
         write_atomically(path, self.to_bytes())
 
     def to_bytes(self) -> bytes:
-        """The contents of its model file. Raises ValueError if ``load_model`` could not read them."""
+        """The contents of its model file. Raises ValueError if ``load_model`` cannot read them."""
         arrays = iter(self.weights_and_biases())
         layers = []
         for spec in self._layer_list:

@@ -18,6 +18,7 @@ import hypothesis
 import numpy as np
 import pytest
 
+import ann
 from ann.backends.gpu import GpuBackend
 from support import STARTED
 from support.backends import BACKENDS, make_backend
@@ -90,6 +91,13 @@ def folder_without_root():
 def small_data(tmp_path):
     """A folder that scripts take for ``--data``."""
     return write_mnist_like(tmp_path / "small")
+
+
+@pytest.fixture(scope="module")
+def dataset(request, tmp_path_factory):
+    """A small data set with as many training images as the test module's TRAIN."""
+    folder = tmp_path_factory.mktemp("data") / "small"
+    return ann.load_dataset(write_mnist_like(folder, train=request.module.TRAIN))
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def _is_new(network: NeuralNetwork) -> bool:
 
 
 def distorter(network: NeuralNetwork, images: ImageSet, recipe: Recipe) -> Distorter | None:
-    """Distorts the images as the recipe says, or None. Raises ValueError if they are not pictures."""
+    """For the recipe's distortions, or None. Raises ValueError if the images are not pictures."""
     if not recipe.strengths.any:
         return None
     xp = network.backend.xp

@@ -148,7 +148,8 @@ def check_same_run(path: str | os.PathLike[str], there: Any, here: Mapping[str, 
     differences = _differences("", *(json.loads(json.dumps(run)) for run in (there, here)))
     if differences:
         raise CheckpointError(
-            f"{path}: cannot resume a different run: {'; '.join(differences)}; name another path for a new run"
+            f"{path}: cannot resume a different run: {'; '.join(differences)}; "
+            "name another path for a new run"
         )
 
 

@@ -1,9 +1,9 @@
 """Defaults that depend on the rest of a recipe: hidden layers, optimizer, and the rates.
 
 With them, a recipe trains well when only its optimizer, activation, batch size, schedule, dropout
-or number of epochs is changed. Each optimizer has values for a sigmoid network trained for 24 epochs in
-batches of 200. They and the factors below were tuned with the last 10,000 training images of MNIST
-as validation images.
+or number of epochs is changed. Each optimizer has values for a sigmoid network trained for 24
+epochs in batches of 200. They and the factors below were tuned with the last 10,000 training images
+of MNIST as validation images.
 """
 
 import math

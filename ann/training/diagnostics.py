@@ -112,8 +112,8 @@ class _Findings:
 
     @cached_property
     def hidden_layers(self) -> list[tuple[int, str, np.ndarray, float]]:
-        """For each hidden layer with an activation: its number, from 1; its activation; whether each
-        neuron was always 0; and the share of saturated outputs. A filter counts as a neuron.
+        """For each hidden layer with an activation: its number, from 1; its activation; whether
+        each neuron was always 0; and the share of saturated outputs. A filter counts as a neuron.
         """
         host, specs = self.host, list(enumerate(self.host.layer_list[:-1], start=1))
         active = [(number, spec) for number, spec in specs if "activation" in spec]
@@ -153,8 +153,9 @@ def _dark_images(found: _Findings) -> str:
     brightest = int(found.images.max()) if found.images.dtype == np.uint8 else 255
     if brightest < 8 and found.learns_poorly:
         return (
-            f"the brightest pixel is {brightest} of 255, so the network sees next to nothing: were the "
-            "pixels scaled already? Pass them unscaled, from 0 to 255; they are divided by 255 here"
+            f"the brightest pixel is {brightest} of 255, so the network sees next to nothing: were "
+            "the pixels scaled already? Pass them unscaled, from 0 to 255; they are divided by 255 "
+            "here"
         )
     return ""
 
@@ -173,9 +174,9 @@ def _shuffled_labels(found: _Findings) -> str:
     noise = 3.0 * float(np.sqrt(found.chance * (1.0 - found.chance) / len(labels[1::2])))
     if wrong > found.chance - noise:
         return (
-            "images with the same label are no more alike than others, so the labels look shuffled: check "
-            "that images and labels have the same order and come from the same files (python "
-            "scripts/try_loader.py shows some)"
+            "images with the same label are no more alike than others, so the labels look "
+            "shuffled: check that images and labels have the same order and come from the same "
+            "files (python scripts/try_loader.py shows some)"
         )
     return ""
 

@@ -92,7 +92,7 @@ class MpiProcesses(Processes):
         return bool(self._bit[0])
 
     def all_leave(self, seconds: float | None) -> bool:
-        """Wait up to ``seconds`` until all processes have called this. Returns whether they have."""
+        """Wait up to ``seconds`` until all processes have called this; return whether they have."""
         request = self._farewell.Ibarrier()
         deadline = None if seconds is None else time.monotonic() + seconds
         while not request.Test():

@@ -1,5 +1,5 @@
-"""The trainer: an epoch is a loop over batches, with one step for each. The first step of each batch
-size is recorded while it runs. Later steps replay the recording, which makes small networks fast.
+"""The trainer: an epoch is a loop over batches, with one step for each. The first step of each
+batch size is recorded while it runs. Later steps replay it, which makes small networks fast.
 """
 
 import math

@@ -25,7 +25,7 @@ class TrainingModel:
     Args:
         user: the user's network.
         backend: computes.
-        recipe: its ``dropout``, ``channel_dropout`` and ``batch_norm`` decide which layers are added.
+        recipe: its ``dropout``, ``channel_dropout`` and ``batch_norm`` are layers to add.
         keys: those of the dropout before each layer with weights. Dropout zeroes neurons before
             dense layers, and channels after each convolution with its pooling.
         lit: host array: the columns of the images that are not black in all images; None: all.
@@ -50,7 +50,7 @@ class TrainingModel:
         self._user = user
         self._lit = None
         if lit is not None:
-            # Row p of the user's weights is row positions[p] here, after a last row of zeros is added
+            # Row p of the user's weights is row positions[p] here, where a last row of 0 is added
             rows = {pixel: row for row, pixel in enumerate(lit.tolist())}
             positions = [rows.get(pixel, len(lit)) for pixel in range(user.input_dim)]
             self._lit, self._positions = xp.asarray(lit.tolist()), xp.asarray(positions)

@@ -3,15 +3,11 @@
 import pytest
 
 import ann
-from support.digits import write_mnist_like
 from support.networks import network_of
 
+TRAIN = 120  # images of ``dataset``
+
 RECIPE = ann.Recipe(hidden=(8,), batch_size=50, epochs=2, validation=20)
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=120))
 
 
 class Diary(ann.Callback):

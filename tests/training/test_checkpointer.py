@@ -11,15 +11,11 @@ import pytest
 
 import ann
 from ann.optim.registry import OPTIMIZERS
-from support.digits import write_mnist_like
 from support.networks import REGULARIZED, known, network_of, recipe_of
 
+TRAIN = 160  # images of ``dataset``
+
 STEPS = 4  # of an epoch of 160 images less 10 in batches of 45
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=160))
 
 
 def recipe(optimizer="adamw", **fields):

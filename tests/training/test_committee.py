@@ -16,10 +16,11 @@ from ann.optim.registry import OPTIMIZERS
 from ann.training.fastest_device import choose_backend
 from support import optional
 from support.backends import BACKENDS, Plain, assert_device_array, assert_same, make_backend
-from support.digits import write_mnist_like
 from support.model_files import rewrite
 from support.networks import REGULARIZED, known, network_of, recipe_of
 from support.programs import FAST, run
+
+TRAIN = 170  # images of ``dataset``
 
 MEMBERS, SEED = 3, 4
 FIELDS = {
@@ -35,11 +36,6 @@ FIELDS = {
     },
     "adversarial": {"adversarial": 0.7, "dropout": 0.1},
 }
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=170))
 
 
 def untrained(backend, recipe, seed=SEED, committee=MEMBERS):

@@ -9,8 +9,9 @@ import pytest
 import ann
 from ann.training.step import Step
 from support import optional
-from support.digits import write_mnist_like
 from support.networks import REGULARIZED, network_of
+
+TRAIN = 500  # images of ``dataset``
 
 SMALL = ann.Recipe(
     hidden=(16,),
@@ -21,11 +22,6 @@ SMALL = ann.Recipe(
     validation=60,
     schedule="cosine",
 )
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=500))
 
 
 def trained(backend, dataset, recipe, **options):

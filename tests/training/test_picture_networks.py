@@ -10,11 +10,12 @@ import pytest
 import ann
 from ann.nn.batch_norm import BatchNorm
 from support.backends import make_backend
-from support.digits import write_mnist_like
 from support.gradients import assert_gradient
 from support.layers import bound
 from support.networks import REGULARIZED, recipe_of
 from support.pictures import CONV_LIST
+
+TRAIN = 160  # images of ``dataset``
 
 OPTIONS = {
     "plain": {},
@@ -24,11 +25,6 @@ OPTIONS = {
     "adversarial": {"adversarial": 0.5},
     "muon": {"optimizer": "muon"},
 }
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=160))
 
 
 def recipe_with(**fields):
@@ -72,9 +68,8 @@ def test_resuming_changes_nothing(dataset, tmp_path):
     ann.fit(nets[0], dataset, recipe)
     checkpoints = ann.Checkpoints(tmp_path / "checkpoint")
     batches = iter(range(6))
-    ann.fit(
-        nets[1], dataset, recipe, on_batch=lambda _: next(batches) == 5, checkpoints=checkpoints
-    )
+    stop = lambda _: next(batches) == 5  # noqa: E731
+    ann.fit(nets[1], dataset, recipe, on_batch=stop, checkpoints=checkpoints)
     again = ann.NeuralNetwork(CONV_LIST)
     ann.fit(again, dataset, recipe, checkpoints=checkpoints)
     np.testing.assert_array_equal(again.parameters, nets[0].parameters)
