@@ -375,7 +375,7 @@ class NeuralNetwork:
         parameters = self.backend.to_host(self.parameters).copy()
         rest = (self.seed, self.dtype_name, parameters, self.committee)
         state = {"recipe": self.recipe, "_self_test_images": self.self_test_images}
-        return NeuralNetwork, (self.layer_list, self.loss_name, "cpu", *rest), state
+        return type(self), (self.layer_list, self.loss_name, "cpu", *rest), state
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "NeuralNetwork":
         """A copy on the same device."""

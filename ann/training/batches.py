@@ -20,13 +20,14 @@ class ImageSet:
         network: is trained on them or applied to them.
         images: (N, I) host array: uint8 pixels, or floats.
         labels: (N,) integers or (N, O) target rows, a host array.
-        label_smoothing: s; targets t become (1 - s) t + s / O: Szegedy et al. (2016), section 7.
-        weights: (N,) host array: the weight of each image in the loss. None: equal weights.
-        lit: host array of indices: the columns of the images to keep. None: all of them.
+        recipe: how the network is trained on them. None: it is only applied to them.
         shape: of an image, for distortions.
+        weights: (N,) host array: the weight of each image in the loss. None: equal weights.
+        trim: whether to leave out pixels that training does not need; see ``lit_pixels``.
 
     Attributes:
         count: N.
+        lit: (columns kept,) host array: the indices of the pixels; None for all.
         pixels: (N, columns kept) device array of uint8 or floats.
         labels: (N,) device array; None for target rows that are not one-hot.
         targets: (N, O) device array of floats.
@@ -38,46 +39,32 @@ class ImageSet:
         network: NeuralNetwork,
         images: Any,
         labels: Any,
-        *,
-        label_smoothing: float = 0.0,
-        weights: Any = None,
-        lit: Any = None,
+        recipe: Recipe | None = None,
         shape: tuple[int, ...] = (),
+        weights: Any = None,
+        *,
+        trim: bool = True,
     ) -> None:
-        self.lit = lit
         self.shape = shape
+        self.lit = lit_pixels(network, images, recipe) if recipe and trim else None
         upload = network.backend.from_host
         dtype = network.dtype_name
         self.count = len(images)
         targets = check_targets(
             "labels", labels, self.count, network.output_dim, network.network.loss.targets
         )
-        targets = (1.0 - label_smoothing) * targets + label_smoothing / network.output_dim
+        if recipe:  # Szegedy et al. (2016), Rethinking the Inception architecture, section 7
+            smoothing = recipe.label_smoothing
+            targets = (1.0 - smoothing) * targets + smoothing / network.output_dim
         self.targets = upload(targets.astype(dtype))
         classes = classes_of(labels)
         self.labels = None if classes is None else upload(classes)
         pixels = images if images.dtype.name == "uint8" else images.astype(dtype, copy=False)
         # pixels[:, lit] would be stored column by column, and copied whenever rows are taken
-        self.pixels = upload(pixels if lit is None else pixels.take(lit, axis=1))
+        self.pixels = upload(pixels if self.lit is None else pixels.take(self.lit, axis=1))
         self.weights = None
         if weights is not None:
             self.weights = upload((weights / weights.mean()).astype(dtype)[:, None])
-
-
-def training_set(
-    network: NeuralNetwork,
-    images: Any,
-    labels: Any,
-    recipe: Recipe,
-    shape: tuple[int, ...] = (),
-    weights: Any = None,
-) -> ImageSet:
-    """The training images, prepared for the recipe."""
-    lit = lit_pixels(network, images, recipe)
-    smoothing = recipe.label_smoothing
-    return ImageSet(
-        network, images, labels, label_smoothing=smoothing, weights=weights, lit=lit, shape=shape
-    )
 
 
 def lit_pixels(network: NeuralNetwork, images: Any, recipe: Recipe) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from ann.backends.base import Backend
 from ann.backends.select import get_backend
 from ann.data.datasets import Dataset
-from ann.training.batches import training_set
+from ann.training.batches import ImageSet
 from ann.training.recipe import Recipe
 from ann.training.trainer import Trainer
 from ann.validation import check_images
@@ -49,7 +49,7 @@ def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> floa
     pixels = check_images("train_images", dataset.train_images, (math.prod(shape),))
     count = len(pixels) - recipe.validation
     network = recipe.network(dataset, backend)
-    images = training_set(network, pixels[:count], dataset.train_labels[:count], recipe, shape)
+    images = ImageSet(network, pixels[:count], dataset.train_labels[:count], recipe, shape)
     trainer = Trainer(network, images, recipe)
     many = min(_MANY, trainer.steps)
     few = min(_FEW, many - 1)

@@ -10,7 +10,7 @@ from ann.data.datasets import Dataset
 from ann.neural_network import SELF_TEST_IMAGES, NeuralNetwork
 from ann.nn.rng import drawn
 from ann.optim.schedules import get_schedule
-from ann.training.batches import ImageSet, training_set
+from ann.training.batches import ImageSet
 from ann.training.callback import Callback, checked_callbacks
 from ann.training.checkpointer import Checkpointer, Checkpoints
 from ann.training.diagnostics import Diagnostics
@@ -89,7 +89,7 @@ def fit(
         processes, lambda: check_training_data(network, dataset, recipe, weights, processes)
     )
     with network.backend.ignore_overflow():
-        images = training_set(network, data.images, data.labels, recipe, data.shape, data.weights)
+        images = ImageSet(network, data.images, data.labels, recipe, data.shape, data.weights)
         trainer = Trainer(network, images, recipe, processes)
         validation = ImageSet(network, data.validation_images, data.validation_labels)
     run = Run(network, recipe, data, trainer, processes)
