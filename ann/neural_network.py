@@ -252,7 +252,7 @@ class NeuralNetwork:
         with self.backend.ignore_overflow():
             x = self._inputs(self._upload(images), self._room(len(images)))
             loss = self.network.compute_gradients(x, self._upload(targets))
-            self.backend.axpby(self.network.gradients, self.parameters, -learning_rate)
+            self.parameters[...] -= learning_rate * self.network.gradients
             return float(self.backend.xp.mean(loss))
 
     def apply(self, X: Any) -> Any:

@@ -1,32 +1,6 @@
-"""Train a network on MNIST and save it. The test images are not used."""
+"""Train a network on MNIST and save it. The test images are not used.
 
-import argparse
-import signal
-import sys
-import time
-from pathlib import Path
-from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
-
-from ann.cli import bootstrap
-
-bootstrap.start()
-
-import ann
-from ann.cli.describe_training import describe_result, describe_setup, remarks
-from ann.cli.download_bar import load_dataset
-from ann.cli.errors import one_line_errors
-from ann.cli.launch import agree_on_backend, launch
-from ann.cli.output import echo
-from ann.cli.progress import Progress
-from ann.cli.signals import Interruption, exit_with
-from ann.cli.training_flags import parse_flags
-from ann.cli.training_run import TrainingRun
-from ann.training.distributed import Processes, on_all
-from ann.training.fastest_device import choose_backend
-
-EXAMPLES = """\
+Examples:
   python scripts/train.py
   # count the errors on validation images after every epoch
   python scripts/train.py --validation 10000 --output play.pickle
@@ -42,13 +16,40 @@ EXAMPLES = """\
   # one network trained by four processes, on one machine or several
   mpiexec -n 4 python scripts/train.py --distributed --hidden 2048,2048
   # another optimizer, with its own default learning rate and weight decay
-  python scripts/train.py --optimizer nesterov"""
+  python scripts/train.py --optimizer nesterov
+"""
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
+
+from ann.cli import bootstrap
+
+bootstrap.start()
+
+import ann
+from ann.cli.data_set import load_dataset
+from ann.cli.descriptions import describe_result, describe_setup, remarks
+from ann.cli.errors import one_line_errors
+from ann.cli.launch import agree_on_backend, launch
+from ann.cli.output import echo
+from ann.cli.progress import Progress
+from ann.cli.signals import Interruption, exit_with
+from ann.cli.training_flags import parse_flags
+from ann.cli.training_run import TrainingRun
+from ann.training.distributed import Processes, on_all
+from ann.training.fastest_device import choose_backend
 
 
 def main() -> None:
     """Train with one process, or with all that mpiexec started."""
     with launch() as processes:
-        train(parse_flags(__doc__ or "", EXAMPLES), processes)
+        train(parse_flags(__doc__), processes)
 
 
 def train(flags: argparse.Namespace, processes: Processes) -> None:

@@ -54,15 +54,6 @@ class Backend:
         xp.multiply(out, beta, out=out)
         xp.add(out, product, out=out)
 
-    def axpby(self, x: Array, out: Array, alpha: Any, beta: Any = 1.0) -> None:
-        """out = beta out + alpha x; alpha and beta are numbers or 0-d device arrays."""
-        xp = self.xp
-        if not (isinstance(beta, float) and beta == 1.0):
-            xp.multiply(out, beta, out=out)
-        if not (isinstance(alpha, float) and alpha == 1.0):
-            x = xp.multiply(x, alpha)
-        xp.add(out, x, out=out)
-
     def copyto(self, array: Array, out: Array) -> None:
         """out = array, converted to the dtype of out. Conversion to integers truncates."""
         out[...] = self.xp.astype(array, out.dtype)

@@ -77,11 +77,16 @@ def prepare_axpby(x: np.ndarray, out: np.ndarray, alpha: Any, beta: Any) -> list
         rows = [prepare_axpby(*row, alpha, beta) for row in zip(x, out, strict=True)]
         return None if None in rows else [call for calls in rows for call in calls or ()]
     real, step = _REALS[out.dtype.name], _INT(1)
-    plain = isinstance(beta, float) and beta == 1.0  # then axpy, which uses all processors
+    plain = is_one(beta)  # then axpy, which uses all processors
     function = library[_LETTERS[out.dtype.name] + ("axpy" if plain else "axpby")]
     scale = () if plain else (_number(beta, real),)
     size, factor = _INT(out.size), _number(alpha, real)
     return [partial(function, size, factor, _address(x), step, *scale, _address(out), step)]
+
+
+def is_one(factor: Any) -> bool:
+    """Whether a factor is the number 1, and not an array, which may change."""
+    return isinstance(factor, float) and factor == 1.0
 
 
 def _parts(rows: int, columns: int, inner: int) -> list[slice]:

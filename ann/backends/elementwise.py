@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ann.backends.blas import Call, prepare_axpby
+from ann.backends.blas import Call, is_one, prepare_axpby
 from ann.backends.tracer import Operation, Symbol, trace
 
 _LONG = 16  # rows per part; then one row more in some parts makes no difference
@@ -244,12 +244,11 @@ def _with_scaled_sums(
 
 def _axpby(x: Any, out: np.ndarray, alpha: Any, beta: Any) -> Sequence[Call]:
     """Calls that compute out = alpha x + beta out; alpha and beta are numbers or 0-d arrays."""
+    if calls := prepare_axpby(x, out, alpha, beta):
+        return calls
     scaled = np.empty_like(x)
-    return prepare_axpby(x, out, alpha, beta) or [
-        partial(np.multiply, x, alpha, scaled),
-        partial(np.multiply, out, beta, out),
-        partial(np.add, out, scaled, out),
-    ]
+    scaling = [] if is_one(beta) else [partial(np.multiply, out, beta, out)]
+    return [partial(np.multiply, x, alpha, scaled), *scaling, partial(np.add, out, scaled, out)]
 
 
 def _at(out: np.ndarray, *symbols: Symbol) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ann.backends.bands import SHARED, Bands, Pass
 from ann.backends.base import Array, Backend, Formula
-from ann.backends.blas import Call, available, one_thread, prepare_axpby, prepare_matmul, processors
+from ann.backends.blas import Call, available, one_thread, prepare_matmul, processors
 from ann.backends.convolution import convolution, input_gradient, row_product, weight_gradient
 from ann.backends.elementwise import BY_NAME, prepare
 from ann.backends.windows import windows_of
@@ -49,12 +49,6 @@ class CpuRecorder(Backend):
         calls = prepare_matmul(a, b, out, alpha, beta)
         if calls is None:
             super().matmul(a, b, out, alpha, beta)
-        self.xp.run(*calls or ())
-
-    def axpby(self, x: Array, out: Array, alpha: Any, beta: Any = 1.0) -> None:
-        calls = prepare_axpby(x, out, alpha, beta)
-        if calls is None:
-            super().axpby(x, out, alpha, beta)
         self.xp.run(*calls or ())
 
     def copyto(self, array: Array, out: Array) -> None:

@@ -22,7 +22,7 @@ import ann
 from ann.backends import blas
 from ann.backends.gpu import cuda_versions
 from ann.cli.commands import INSTALLED, ROOT
-from ann.cli.download_bar import load_dataset
+from ann.cli.data_set import load_dataset
 from ann.cli.parser import DATA, MODEL
 from ann.data.datasets import Dataset
 from ann.errors import install_command

@@ -29,10 +29,12 @@ _DEFAULT_DATA = "mnist" if INSTALLED else "data/"
 class Parser(argparse.ArgumentParser):
     """A parser that reports wrong usage in one line, with exit code 2."""
 
-    def __init__(self, description: str, examples: str) -> None:
+    def __init__(self, docstring: str | None) -> None:
+        """``docstring``: the program's: what it does, and after "Examples:" how it is called."""
+        what, _, examples = (docstring or "").partition("\n\nExamples:\n")
         super().__init__(
             prog=f"python -m ann {Path(sys.argv[0]).stem}" if INSTALLED else None,
-            description=description,
+            description=what,
             epilog=f"examples:\n{examples}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
@@ -66,6 +68,18 @@ class Parser(argparse.ArgumentParser):
             return parser.parse_known_args()[0].value
         except argparse.ArgumentError:
             return None  # this parser will report it
+
+    def add(
+        self, flag: str, text: str, kind: Any = str, default: Any = None, **options: Any
+    ) -> None:
+        """Add a flag with a value, such as "--csv FILE", or a switch, such as "--json"."""
+        name, _, value = flag.partition(" ")
+        if value:
+            options |= {"metavar": value, "type": kind, "default": default}
+            text += f" (default: {default})" if default is not None else ""
+        else:
+            options["action"] = "store_true"
+        self.add_argument(name, help=text, **options)
 
     def add_import(self, default: Sequence[Path] = ()) -> None:
         """Add ``--import``, and run the files now: names that they register become choices.

@@ -20,9 +20,9 @@ _EVERY = "30s"
 _SECONDS = {"s": 1.0, "m": 60.0}  # units of time
 
 
-def parse_flags(description: str, examples: str) -> argparse.Namespace:
+def parse_flags(docstring: str | None) -> argparse.Namespace:
     """The command line, with the recipe that it describes as ``flags.recipe``."""
-    parser = Parser(description, examples)
+    parser = Parser(docstring)
     config = _config(parser.early("--resume", type=Path))
     parser.add_import([Path(path) for path in config.get("imported", [])])
     parser.add_common()
@@ -33,21 +33,15 @@ def parse_flags(description: str, examples: str) -> argparse.Namespace:
         default="float32",
         help="of matrix products; tf32 is faster on a GPU, with about 3 digits (default: float32)",
     )
-    parser.add_argument(
+    parser.add(
         FLAG,
-        action="store_true",
-        help="train one network with all processes that mpiexec started, each with its share of "
+        "train one network with all processes that mpiexec started, each with its share of "
         "every batch: mpiexec -n 4 python scripts/train.py --distributed",
     )
-    parser.add_argument(
-        "--seed", type=whole(0), default=0, help="of all random numbers (default: 0)"
-    )
+    parser.add("--seed SEED", "of all random numbers", whole(0), 0)
     add_recipe_flags(parser)
-    parser.add_argument(
-        "--report-members",
-        action="store_true",
-        help="at the end, print the errors of each member of a committee on the validation images",
-    )
+    text = "at the end, print the errors of each member of a committee on the validation images"
+    parser.add("--report-members", text)
     add_named_recipes(parser)
     parser.set_defaults(**_defaults(config))
     flags = parser.parse_args()

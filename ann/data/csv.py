@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ann.data.contents import Contents, Part
-from ann.data.pairs import pair_of
-from ann.data.reading import MAX_BYTES, Unpacked, errors_about
+from ann.data.reading import MAX_BYTES, Unpacked, errors_about, pair_of
 from ann.errors import printable_path, printable_text
 from ann.files.atomic import read_regular
 
@@ -38,7 +37,7 @@ def read_csv(path: Path, progress: object = None) -> Contents:
         reason = 'no labels found: put them into the first column, and name it "label"'
         raise ValueError(reason)
     if test_path is None:
-        return Contents(train, None)
+        return Contents(train)
     test = _read(test_path)
     return Contents(train, test, no_test=f"{printable_path(test_path.name)} has no labels")
 
@@ -77,14 +76,9 @@ def _lines(unpacked: Unpacked) -> Iterator[str]:
         *lines, rest = (rest + bytes(block)).split(b"\n")
         if len(rest) > _MAX_LINE:
             raise ValueError(f"a line of more than {_MAX_LINE:,} bytes")
-        yield from (_text(line) for line in lines)
+        yield from (line.decode("utf-8", "replace") for line in lines)
     unpacked.check_end()
-    if rest:
-        yield _text(rest)
-
-
-def _text(line: bytes) -> str:
-    return line.decode("utf-8", "replace")
+    yield rest.decode("utf-8", "replace")
 
 
 def _numbers(lines: Iterator[str], delimiter: str, columns: int, *first: str) -> np.ndarray:

@@ -12,11 +12,9 @@ from ann.data.emnist import is_emnist, read_emnist
 from ann.data.idx import is_idx_folder, read_idx_folder
 from ann.data.mnist_pickle import is_pickle, read_mnist_pickle
 from ann.data.npz import is_npz, read_npz
-from ann.data.other_programs import is_of_other_programs, refuse
-from ann.data.pairs import pair_of
 from ann.data.parquet import is_parquet, read_parquet
 from ann.data.pictures import is_picture_folder, read_picture_folder
-from ann.data.reading import errors_about, first_bytes, hint_about
+from ann.data.reading import errors_about, first_bytes, hint_about, pair_of
 from ann.errors import printable_text
 
 ADVICE = "data/README.md lists them"
@@ -42,9 +40,18 @@ FORMATS = (
     Format(is_npz, read_npz),
     Format(is_parquet, read_parquet),
     Format(is_pickle, read_mnist_pickle),
-    Format(is_of_other_programs, refuse),
     Format(is_csv, read_csv),
     Format(is_picture_folder, read_picture_folder),
+)
+# First bytes -> the kind of file and the function that opens it. Its arrays may have any names, so
+# they are not read.
+_TO_CONVERT = {
+    b"\x89HDF\r\n\x1a\n": ("HDF5", "h5py.File"),
+    b"MATLAB 5.0 ": ("MATLAB", "scipy.io.loadmat"),
+    b"MATLAB ": ("HDF5", "h5py.File"),  # newer ones are HDF5 inside
+}
+_SAVE = (
+    "numpy.savez('mnist.npz', x_train=f['...'], y_train=f['...'], x_test=f['...'], y_test=f['...'])"
 )
 # Files with these suffixes are read if they are in the folder that is given
 _SUFFIXES = (".npz", ".csv", ".csv.gz", ".parquet", ".pkl", ".pkl.gz", ".mat", ".h5", ".hdf5")
@@ -61,6 +68,11 @@ def read_any(path: Path, progress: Progress | None = None) -> Contents:
         start = b"" if is_folder else first_bytes(path)
         if not (start or is_folder):
             raise ValueError("the file is empty")
+        for first, (kind, function) in _TO_CONVERT.items():
+            if start.startswith(first):
+                lines = f"f = {function}({path.name!r}); {_SAVE}"
+                advice = f"convert it to npz, with the names of its arrays: {lines}"
+                raise ValueError(f"a {kind} file; {advice}")
         for form in FORMATS:
             if form.recognises(path, start):
                 return form.read(path, progress)

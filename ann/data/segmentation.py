@@ -9,7 +9,7 @@ from statistics import median
 import numpy as np
 
 from ann.data.boxes import Rectangle, overlap
-from ann.data.ink import MIN_AREA, Part, box_around, scipy_ndimage, stroke_width
+from ann.data.ink import MIN_AREA, Part, box_around, ndimage, stroke_width
 
 _SPECK = 0.08  # parts of a smaller area, compared with the largest, are specks
 # Parts at the edges are ignored if the largest inner part has this fraction of the largest's area
@@ -107,7 +107,7 @@ def _distance(part: Part, digit: Sequence[Part], labels: np.ndarray) -> float:
     """The distance between the pixels of a part and of a digit."""
     cut = labels[box_around([part, *digit]).slices]
     paper = ~np.isin(cut, [other.label for other in digit])
-    distances = scipy_ndimage().distance_transform_edt(paper)
+    distances = ndimage.distance_transform_edt(paper)
     return float(distances[cut == part.label].min())
 
 

@@ -35,7 +35,7 @@ from ann.files.model_schema import (
     version_of,
 )
 from ann.files.pickle.reader import read_pickle
-from ann.files.pickle.values import check_depth, is_plain
+from ann.files.pickle.values import is_plain
 from ann.files.safetensors import from_safetensors
 from ann.files.self_test import record_self_test
 
@@ -82,7 +82,6 @@ def to_bytes(
         "recipe": recipe,
     }
     try:
-        check_depth(recipe)
         if not is_plain(recipe):
             raise ValueError(
                 "its recipe holds an array, an int of more than 8 bytes, or a string that is "

@@ -88,9 +88,11 @@ class Network:
         or None without ``input_gradient``: only adversarial training needs it, and it takes a third
         of a small network's arithmetic.
         """
-        for layer in reversed(self.layers[1:]):
-            grad = layer.backward(grad, accumulate=accumulate)
-        return self.layers[0].backward(grad, accumulate=accumulate, input_gradient=input_gradient)
+        for layer in reversed(self.layers):
+            layer.compute_gradients(grad, accumulate)
+            if input_gradient or layer is not self.layers[0]:
+                grad = layer.backward(grad)
+        return grad if input_gradient else None
 
     def backpropagate(
         self,

@@ -94,7 +94,7 @@ class TrainingModel:
                 if recipe.dropout and layers:
                     layers.append(Dropout(recipe.dropout, keys.dropout[..., key]))
                 if self._lit is not None and not layers:
-                    own = Dense(self._lit.shape[0], layer.output_dim, layer.init)
+                    own = Dense(self._lit.shape[0], layer.output_shape[0], layer.init)
             layers.append(own)
             norm = None
             if recipe.batch_norm and layer is not self._user.network.layers[-1]:

@@ -60,7 +60,7 @@ NAN = np.full((9, 4), np.nan, dtype="<f4")
         (1, {"size": 0}, "layer 2: 'size' is 0"),
         (1, {"weight": NAN}, "layer 2 has an unknown field, 'weight'"),
         (1, {"colour": 1}, "layer 2: expected a dict with type, size; 'colour' is unknown"),
-        (2, {"input_dim": 35}, r"layer 3: weight has shape \(36, 6\), expected \(35, 6\)"),
+        (2, {"input_dim": 35}, "layer 3: input_dim is 35, but layer 2 gives 4x3x3 = 36 numbers"),
     ],
 )
 def test_what_a_stranger_may_have_written(contents, number, changes, message):

@@ -263,6 +263,7 @@ def encoded(image, form, **options):
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 def test_files_of_all_kinds(tmp_path):
     grey = Image.fromarray(ring(400))
     for form in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"):

@@ -74,6 +74,7 @@ def test_every_way_to_start_a_program(tmp_path, name):
         assert (process.returncode, process.stdout, process.stderr) == (0, expected, "")
 
 
+@pytest.mark.slow
 def test_printed_commands_of_a_program_started_by_a_link(tmp_path, small_data):
     link = tmp_path / "learn"
     link.symlink_to(ROOT / "scripts" / "train.py")
@@ -94,7 +95,13 @@ def test_printed_commands_of_a_program_started_by_a_link(tmp_path, small_data):
 
 
 SLOW_WRITERS = (
-    *("test.py", "test.py --verbose", "doctor.py", "doctor.py --model mnist_ann.pickle"),
+    *(
+        "test.py",
+        "test.py --json",
+        "test.py --verbose",
+        "doctor.py",
+        "doctor.py --model mnist_ann.pickle",
+    ),
     *("try_loader.py", "verify.py --device cpu --steps 1", "train.py --list-recipes"),
 )
 
@@ -102,7 +109,7 @@ SLOW_WRITERS = (
 @pytest.mark.parametrize(
     "program",
     [
-        *("test.py --json", "train.py --help", "train.py --version", "export.py --to page.html"),
+        *("train.py --help", "train.py --version", "export.py --to page.html"),
         *(pytest.param(program, marks=pytest.mark.slow) for program in SLOW_WRITERS),
     ],
 )
@@ -180,7 +187,10 @@ ENDINGS = {
     [
         "train --output",
         "evaluate --recipe classroom --seeds 0 --output",
-        "evaluate --recipe classroom --seeds 0 --output new.jsonl --keep",
+        pytest.param(
+            "evaluate --recipe classroom --seeds 0 --output new.jsonl --keep",
+            marks=pytest.mark.slow,
+        ),
         "join mnist_ann.pickle other.pickle --output",
         "export --to",
         "report --output",

@@ -102,14 +102,13 @@ def test_of_a_network_without_mistakes(tmp_path, small_data):
     assert page.count("<p>There are none.</p>") == 2  # mistakes, and doubted labels
 
 
-@pytest.mark.parametrize("committee", [1, 2])
-def test_of_few_classes_whose_outputs_may_be_negative(tmp_path, committee):
+def test_of_few_classes_whose_outputs_may_be_negative(tmp_path):
     """Labels from 0 to 2 alone, and a quadratic loss."""
     write_mnist_like(tmp_path / "three", train=6, test=5, classes=3)
     layers = ann.Recipe(
         hidden=(7,), activation="tanh", output_activation="tanh", loss="quadratic"
     ).layer_list(64, 3)
-    ann.NeuralNetwork(layers, "quadratic", seed=3, committee=committee).save(tmp_path / "m.pickle")
+    ann.NeuralNetwork(layers, "quadratic", seed=3).save(tmp_path / "m.pickle")
     run("report", "m.pickle", "--data", "three", "--device", "cpu", cwd=tmp_path)
     assert titles((tmp_path / "report.html").read_text()) == TITLES
 

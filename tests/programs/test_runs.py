@@ -26,7 +26,7 @@ optional("tqdm")
 
 pytestmark = pytest.mark.slow
 
-RUNS = 8  # to be killed
+RUNS = 5  # to be killed
 # With all that has a state, and long enough to be killed in the middle
 LONG = [
     *(

@@ -15,7 +15,14 @@ from ann.analysis.metrics import summarize
 from ann.optim.registry import OPTIMIZERS
 from ann.training.fastest_device import choose_backend
 from support import optional
-from support.backends import BACKENDS, Plain, assert_device_array, assert_same, make_backend
+from support.backends import (
+    BACKENDS,
+    Plain,
+    assert_device_array,
+    assert_same,
+    make_backend,
+    slow_on_strict,
+)
 from support.model_files import rewrite
 from support.networks import REGULARIZED, known, network_of, recipe_of
 from support.programs import FAST, run
@@ -147,6 +154,7 @@ def test_the_mean_outvotes_its_members():
 
 
 @pytest.mark.parametrize("stops", [[3], [5, 2]], ids=str)
+@slow_on_strict
 def test_going_on_is_exact(backend, dataset, tmp_path, stops):
     recipe = recipe_of(
         *("tanh", "softmax", "cross-entropy", "adamw"),
@@ -269,7 +277,13 @@ def test_senseless_members_and_parameters(dataset):
             act()
 
 
-@pytest.mark.parametrize("fields", FIELDS.values(), ids=FIELDS)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param(fields, id=name, marks=[pytest.mark.slow] if name != "normalised" else [])
+        for name, fields in FIELDS.items()
+    ],
+)
 def test_as_a_graph(monkeypatch, dataset, pretended, fields):
     """On the pretended GPU: the products of all members are one call of cuBLAS, and the device can be chosen."""
     recipe = recipe_of(

@@ -117,7 +117,14 @@ def test_zero_stays_zero():
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
+@pytest.mark.parametrize(
+    "activation",
+    [
+        "sigmoid",
+        pytest.param("tanh", marks=pytest.mark.slow),
+        pytest.param("relu", marks=pytest.mark.slow),
+    ],
+)
 def test_every_optimizer_learns_with_its_defaults(dataset, optimizer, activation):
     few = {"hidden": (32,), "batch_size": 20, "epochs": 10, "validation": 300}
     recipe = ann.Recipe(optimizer=optimizer, activation=activation, **few)

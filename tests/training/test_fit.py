@@ -9,6 +9,7 @@ import pytest
 import ann
 from ann.training.step import Step
 from support import optional
+from support.backends import slow_on_strict
 from support.networks import REGULARIZED, network_of
 
 TRAIN = 500  # images of ``dataset``
@@ -59,6 +60,7 @@ def close(net, other, tolerance):
     np.testing.assert_allclose(*vectors, rtol=tolerance, atol=tolerance)
 
 
+@slow_on_strict
 def test_learns(backend, dataset):
     net, reports = trained(backend, dataset, small(epochs=15))
     assert reports[-1].loss < 0.5 * reports[0].loss
@@ -97,6 +99,7 @@ def test_same_seed_same_bytes(backend, dataset, tmp_path):
     assert digests[0] == digests[1]
 
 
+@slow_on_strict
 def test_measuring_changes_nothing(backend, dataset):
     """Validation, callbacks and applying the network draw no random number that training would have drawn."""
     shorter = ann.Dataset(dataset.train_images[:440], dataset.train_labels[:440], None, None)
@@ -111,6 +114,7 @@ def test_measuring_changes_nothing(backend, dataset):
     )
 
 
+@slow_on_strict
 def test_held_out_images_are_not_trained_on(backend, dataset):
     changed_images = dataset.train_images.copy()
     changed_images[-60:] = 255 - changed_images[-60:]
@@ -166,6 +170,7 @@ def test_divergence_is_found_and_said(backend, dataset):
         ann.fit(net, dataset, wild)
 
 
+@slow_on_strict
 def test_numpy_s_error_handling_changes_nothing(backend, dataset):
     """Underflow and overflow in a training are harmless, whatever NumPy is told to do about them."""
     recipe = small(**REGULARIZED)
@@ -357,8 +362,9 @@ def floats_of(dataset):
 EVERYTHING = small(input_dropout=0.1, dropout=0.1, label_smoothing=0.1, batch_norm=True)
 
 
-@pytest.mark.parametrize("recipe", [SMALL, EVERYTHING, small(adversarial=0.5)])
-@pytest.mark.parametrize("committee", [1, 2])
+@pytest.mark.parametrize(
+    ("recipe", "committee"), [(SMALL, 1), (EVERYTHING, 2), (small(adversarial=0.5), 2)]
+)
 @pytest.mark.slow
 def test_floats_and_target_rows_train_like_pixels_and_labels(backend, dataset, recipe, committee):
     recipe = dataclasses.replace(recipe, committee=committee, validation=60)
@@ -401,6 +407,7 @@ def test_equal_weights_change_nothing(backend, dataset, recipe):
     close(weighted, plain, 1e-5)
 
 
+@slow_on_strict
 def test_a_weight_counts_like_so_many_images(backend, dataset):
     """In whole batches, where the order does not matter; and what has a weight of 0 might as well not be there."""
     times = np.arange(500) % 4
@@ -475,6 +482,7 @@ def test_the_recipe_is_kept_in_the_network(dataset):
         ("shear", 90.0),
         ("shift", -1.0),
         ("elastic", -1.0),
+        ("thickness", 1.0),
         ("clip", -1),
         ("max_norm", float("inf")),
         ("average", 1.0),

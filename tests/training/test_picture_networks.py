@@ -9,9 +9,9 @@ import pytest
 
 import ann
 from ann.nn.batch_norm import BatchNorm
-from support.backends import make_backend
+from support.backends import BACKENDS, make_backend
 from support.gradients import assert_gradient
-from support.layers import bound
+from support.layers import backward, bound
 from support.networks import REGULARIZED, recipe_of
 from support.pictures import CONV_LIST
 
@@ -33,6 +33,7 @@ def recipe_with(**fields):
 
 
 @pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("backend", BACKENDS[1:], indirect=True)
 def test_backends_train_alike(backend, dataset, options):
     nets = [ann.NeuralNetwork(CONV_LIST, device=device) for device in ("cpu", backend)]
     losses = [
@@ -121,7 +122,7 @@ def test_channels_are_normalised_over_all_positions(stored_as_rows, rng):
     np.testing.assert_allclose(y.mean(axis=(0, 2)), values["shift"][0], atol=1e-12)
     np.testing.assert_allclose(y.std(axis=(0, 2)), np.abs(values["gain"][0]), rtol=1e-3)
     grad = weights.copy() if stored_as_rows else np.asfortranarray(weights)
-    assert_gradient(total, norm.backward(grad).copy(), x, rng)
+    assert_gradient(total, backward(norm, grad).copy(), x, rng)
     for name, array in values.items():
         start = array.copy()
 
@@ -166,7 +167,7 @@ def test_the_checks_need_little_memory(dataset):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ann.fit(net, data, dataclasses.replace(recipe_with(epochs=1), batch_size=1))
+            ann.fit(net, data, dataclasses.replace(recipe_with(epochs=1), batch_size=5))
         assert tracemalloc.get_traced_memory()[1] < 100e6
     finally:
         tracemalloc.stop()

@@ -47,7 +47,7 @@ def assert_the_same_training(members, alone, dtype="float64"):
 
 @pytest.mark.parametrize(
     ("size", "dtype"),
-    [pytest.param(2, "float32", marks=pytest.mark.slow), (3, "float32"), (3, "float64")],
+    [pytest.param(2, "float32", marks=pytest.mark.slow), (3, "float64")],
 )
 @pytest.mark.parametrize("name", CASES)
 def test_the_same_training_as_alone(data, name, size, dtype):
@@ -56,7 +56,14 @@ def test_the_same_training_as_alone(data, name, size, dtype):
     assert_the_same_training(together(size, *arguments), alone, dtype)
 
 
-@pytest.mark.parametrize("name", ["sgd", "regularized", "batch norm", "committee"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "committee",
+        pytest.param("regularized", marks=pytest.mark.slow),
+        pytest.param("batch norm", marks=pytest.mark.slow),
+    ],
+)
 def test_on_the_strict_device(data, name):
     alone = trained(SINGLE_PROCESS, CASES[name], data)
     assert_the_same_training(together(2, CASES[name], data, "strict"), alone, "float32")

@@ -129,6 +129,7 @@ ZEROS += b"B" + struct.pack("<I", 10**7) + bytes(10**7) + b"tR"
 LARGE = {
     "deep lists": b"]" * 90_000 + b"a" * 89_999,
     "deep tuples": b"N" + b"\x85" * 90_000,
+    "a deep tuple as a name": text("numpy") + b"N" + b"\x85" * 90_000 + b"\x93",
     "deep dicts": (b"}" + text("a")) * 30_000 + b"N" + b"s" * 30_000,
     "doubling": doubling(60),
     "numbers": b"](" + b"K\x01" * 99_990 + b"e",
@@ -186,7 +187,7 @@ def test_other_beginnings(tmp_path, first):
 
 @pytest.mark.slow
 def test_the_largest_files(tmp_path):
-    """256 MiB, of zeros, of instructions, and of one array; and one byte more, which is not read."""
+    """256 MiB, of zeros, of instructions, and of one array."""
     for data in (bytes(2**28), b"\x80\x04" + b"N" * (2**28 - 2)):
         assert_no_model(tmp_path / "model", data)
     size = 2**28 - 200
@@ -196,8 +197,6 @@ def test_the_largest_files(tmp_path):
     array = b"cnumpy\nndarray\n(J" + struct.pack("<i", size // 4) + b"\x85" + text("<f4")
     array += b"B" + struct.pack("<I", size // 4 * 4) + bytes(size // 4 * 4) + b"tR"
     assert_no_model(tmp_path / "model", head + array + b"u.")
-    message = assert_no_model(tmp_path / "model", bytes(2**28 + 1))
-    assert "268435457 bytes; the limit is 268435456" in message
 
 
 def model(layers, **more):
@@ -288,10 +287,6 @@ def test_models_that_are_refused_for_their_examples_alone(tmp_path, name):
 
 def test_too_many_examples(tmp_path):
     message = assert_no_model(
-        tmp_path / "model", model([layer(1, 1)], examples=wrong_examples(1, 1, 17))
-    )
-    assert "examples: 17 images, expected 1 to 16 for this network" in message
-    message = assert_no_model(
         tmp_path / "model", model([layer(100, 1, 4000)], examples=wrong_examples(1, 4000, 3))
     )
     assert "examples: 3 images, expected 1 to 2 for this network" in message
@@ -314,6 +309,7 @@ def test_members_that_are_too_wide_together(tmp_path):
     assert "its members together have layers of more than 2097152 numbers" in message
 
 
+@pytest.mark.slow
 def test_tiny_members_with_many_layers(tmp_path):
     """Softmax takes its time for each row, however short."""
     message = assert_no_model(
