@@ -15,6 +15,7 @@ from ann.training.callback import Callback
 from ann.training.checkpoint_file import check_same_run, read_checkpoint, write_checkpoint
 from ann.training.distributed import on_first
 from ann.training.early_stopping import EarlyStopping
+from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
 from ann.training.run import Run
 from ann.validation import check_count, check_number
@@ -148,6 +149,9 @@ class Checkpointer(Callback):
     def _resume(self) -> None:
         run = self._run
         identity, state, found = on_first(run.processes, lambda: read_checkpoint(self._path))
+        if isinstance(identity, dict) and isinstance(identity.get("recipe"), dict):
+            # A field that is newer than the checkpoint had its default value
+            identity["recipe"] = Recipe().training_fields() | identity["recipe"]
         check_same_run(self._path, identity, self._identity)
         damaged = f"{self._path}: not a checkpoint of this run, or damaged"
         if state.step > run.trainer.steps or state.epoch > run.recipe.epochs + state.finished:

@@ -265,6 +265,13 @@ def test_a_checkpoint_that_is_not_one(dataset, stopped, change, message):
     assert net.to_bytes() == before
 
 
+def test_a_checkpoint_from_before_a_hyperparameter_was_added(dataset, stopped):
+    rewritten(stopped, lambda about, arrays: about["run"]["recipe"].pop("thickness") == 0)
+    resume(stopped, dataset)
+    with pytest.raises(ann.CheckpointError, match=r"recipe thickness is 0\.5 and was 0\.0"):
+        resume(stopped, dataset, recipe(thickness=0.5))
+
+
 def test_damage_and_danger(dataset, stopped, tmp_path):
     whole = stopped.read_bytes()
     harmless = {"network": np.zeros(3, dtype=np.float32), "about": np.array([print], dtype=object)}
