@@ -22,14 +22,10 @@ from ann.training.batches import ImageSet, lit_pixels
 from ann.training.fastest_device import choose_backend
 from ann.training.trainer import Trainer
 from support.backends import Plain, assert_same, make_backend, slow_on_strict
-from support.digits import write_mnist_like
 from support.fake_cupy import pretend_cupy
 from support.networks import CASES, REGULARIZED, network_of, recipe_of
 
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=170))
+TRAIN = 170  # images of ``dataset``
 
 
 def trained(

@@ -16,18 +16,14 @@ from ann.data.distortion import (
 )
 from ann.nn.random_bits import RandomBits
 from support.backends import assert_device_array, slow_on_strict
-from support.digits import write_mnist_like
 from support.networks import network_of, recipe_of
 from support.random_bits import hashed
+
+TRAIN = 160  # images of ``dataset``
 
 SHAPE = (12, 10)
 EVERYTHING = DistortionStrengths(rotation=20.0, scaling=0.2, shear=10.0, shift=1.5, elastic=0.8)
 KINDS = ("rotation", "scaling", "shear", "shift", "elastic", "thickness")
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=160))
 
 
 def blobs(rng, count=5):

@@ -12,15 +12,11 @@ from ann.nn.batch_norm import BatchNorm
 from ann.nn.initializers import he
 from ann.nn.layers import ActivationLayer, Dense
 from support.backends import slow_on_strict
-from support.digits import write_mnist_like
 from support.gradients import assert_gradient
 from support.layers import backward
 from support.networks import network_of, network_on, recipe_of, without_black_pixels
 
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=160))
+TRAIN = 160  # images of ``dataset``
 
 
 def normalised(backend, rng, *dims, activation="sigmoid", dtype="float64"):

@@ -11,16 +11,12 @@ from ann.nn.initializers import he
 from ann.nn.layers import ActivationLayer, Dense
 from ann.nn.rng import generator
 from support import optional
-from support.digits import write_mnist_like
 from support.gradients import assert_gradient
 from support.layers import backward, bound
 from support.networks import network_of, network_on, recipe_of, without_black_pixels
 from support.random_bits import hashed
 
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=170))
+TRAIN = 170  # images of ``dataset``
 
 
 def mask_of(images, key, columns, share):
