@@ -31,11 +31,11 @@ from ann.nn.layer_list import (
     describe_layers,
     input_shape,
     widths,
+    without_activations,
     without_arrays,
 )
-from ann.nn.layers import ActivationLayer
 from ann.nn.losses import get_loss
-from ann.nn.network import PIXEL_SCALE, Network, fill_inputs, size_of
+from ann.nn.network import Network, fill_inputs, size_of
 from ann.nn.rng import generator
 from ann.validation import (
     check_count,
@@ -199,7 +199,7 @@ class NeuralNetwork:
         """For notebooks: a table of the layers."""
         inputs, *texts = describe_layers(self._layer_list)
         rows = [("layer", "outputs", "activation", "parameters"), ("inputs", inputs, "", "")]
-        layers = [layer for layer in self.network.layers if not isinstance(layer, ActivationLayer)]
+        layers = without_activations(self.network.layers)
         for text, spec, layer in zip(texts, self._layer_list, layers, strict=True):
             name = "dense" if "type" not in spec else text
             activation, parameters = spec.get("activation", ""), f"{size_of([layer]):,}"
@@ -339,9 +339,7 @@ class NeuralNetwork:
             random, shape = generator(self.seed, "examples"), (SELF_TEST_IMAGES, self.input_dim)
             images = random.integers(0, 256, shape, dtype="uint8")
         images = images[: max_self_test_images(self._layer_list, self.committee)]
-        return model_file.to_bytes(
-            layers, self.loss_name, PIXEL_SCALE, self.seed, self.recipe, images
-        )
+        return model_file.to_bytes(layers, self.loss_name, self.seed, self.recipe, images)
 
     def weights_and_biases(self) -> list[tuple[Any, Any]]:
         """Copies of the weights (..., I, O) and biases (..., O) of the layers that have them.

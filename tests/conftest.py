@@ -103,17 +103,18 @@ def folder_without_root():
                 os.seteuid(0)
 
 
+@pytest.fixture(scope="module")
+def dataset(request, tmp_path_factory):
+    """A data set of 170 training images, or a module's TRAIN_IMAGES, and 100 test images, 8 x 8."""
+    train = getattr(request.module, "TRAIN_IMAGES", 170)
+    folder = tmp_path_factory.mktemp("data") / "small"
+    return ann.load_dataset(write_mnist_like(folder, train=train))
+
+
 @pytest.fixture
 def small_data(tmp_path):
     """A folder that scripts take for ``--data``."""
     return write_mnist_like(tmp_path / "small")
-
-
-@pytest.fixture(scope="module")
-def dataset(request, tmp_path_factory):
-    """A small data set with as many training images as the test module's TRAIN."""
-    folder = tmp_path_factory.mktemp("data") / "small"
-    return ann.load_dataset(write_mnist_like(folder, train=request.module.TRAIN))
 
 
 @pytest.fixture

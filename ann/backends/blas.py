@@ -192,18 +192,16 @@ def _order(matrix: np.ndarray) -> int:
 
 
 def by_columns(matrix: Any) -> bool:
-    """Whether a matrix is stored column by column, not row by row."""
-    return bool(
-        matrix.shape[0] > 1
-        and matrix.strides[0] == matrix.itemsize
-        and matrix.strides[1] != matrix.itemsize
-    )
+    """Whether a matrix (..., M, N) is stored column by column, not row by row."""
+    (outer, inner), size = matrix.strides[-2:], matrix.itemsize
+    return bool(matrix.shape[-2] > 1 and outer == size != inner)
 
 
 def row_step(matrix: Any) -> int:
     """The distance between rows (columns, if stored by columns) in numbers; 0 if they have gaps."""
-    matrix = matrix.T if by_columns(matrix) else matrix
-    (rows, columns), (outer, inner), size = matrix.shape, matrix.strides, matrix.itemsize
+    matrix = matrix.mT if by_columns(matrix) else matrix
+    (rows, columns), (outer, inner) = matrix.shape[-2:], matrix.strides[-2:]
+    size = matrix.itemsize
     if (columns > 1 and inner != size) or (rows > 1 and (outer < size * columns or outer % size)):
         return 0
     return int(max(outer // size if rows > 1 else 1, columns, 1))

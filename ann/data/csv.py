@@ -13,7 +13,6 @@ import numpy as np
 from ann.data.contents import Contents, Part
 from ann.data.reading import MAX_BYTES, Unpacked, errors_about, pair_of
 from ann.errors import printable_path, printable_text
-from ann.files.atomic import read_regular
 
 _MAX_LINE = 2**18  # bytes
 _BLOCK = 2**16  # bytes read at a time
@@ -45,7 +44,7 @@ def read_csv(path: Path, progress: object = None) -> Contents:
 def _read(path: Path) -> Part | None:
     """The images and labels of a table, or None if it has no labels."""
     with errors_about(path):
-        lines = _lines(Unpacked(read_regular(path, MAX_BYTES)))
+        lines = _lines(Unpacked(path))
         first = next(lines, "").removeprefix(_BOM)
         delimiter = next((delimiter for delimiter in _DELIMITERS if delimiter in first), ",")
         names = [name.strip("\"' \r\n").lower() for name in first.split(delimiter)]

@@ -11,8 +11,9 @@ import numpy as np
 from ann.data.catalog import DIGITS, SOURCES
 from ann.data.contents import Progress, check_contents
 from ann.data.formats import read_any
+from ann.data.reading import errors_about
 from ann.data.sheet import sheet
-from ann.errors import DataFileError, printable_path
+from ann.errors import printable_path
 from ann.files.atomic import user_path
 from ann.validation import classes_of, host_array
 
@@ -129,13 +130,13 @@ def _folder_of(name: str, progress: Progress | None) -> Path:
 
 
 def _check_exists(path: Path) -> None:
-    name = printable_path(path)
-    try:
-        os.stat(path)
-    except PermissionError as error:
-        raise DataFileError(f"{name}: cannot be read: {error.strerror}") from None
-    except (OSError, ValueError):  # ValueError: a NUL byte in the path
-        raise DataFileError(
-            f"{name}: no such data file or folder; name one (data/README.md lists the formats), or "
-            f"one of {', '.join(SOURCES)}"
-        ) from None
+    with errors_about(path):
+        try:
+            os.stat(path)
+        except PermissionError:
+            raise
+        except (OSError, ValueError):  # ValueError: a NUL byte in the path
+            raise ValueError(
+                "no such data file or folder; name one (data/README.md lists the formats), or one "
+                f"of {', '.join(SOURCES)}"
+            ) from None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ann.backends.base import Array, Backend
-from ann.nn.random_bits import RandomBits
+from ann.nn.random_bits import bit_arguments, random_bits
 
 _ROOT3 = math.sqrt(3.0)  # uniform numbers from -sqrt(3) to sqrt(3) have variance 1
 _AFFINE = 3  # patterns: constant, y and x
@@ -206,7 +206,7 @@ class DistortedBatch:
         self._distorter = distorter
         self._out = out
         self._indices = xp.reshape(indices, (-1,), copy=False)
-        self._bits = RandomBits(backend, image_ids, key, width)
+        self._bits = bit_arguments(xp, image_ids, key, width)
         self._random = xp.empty((*image_ids.shape, width), dtype=out.dtype)
         # The factors of the patterns, for the rows that pixels are sampled from and the columns
         factors = xp.reshape(self._random, (count, -1), copy=False)
@@ -233,7 +233,7 @@ class DistortedBatch:
         """Compute ``out`` for the current images and key."""
         backend, distorter = self._backend, self._distorter
         elementwise = backend.elementwise
-        self._bits.fill(self._random)
+        elementwise(random_bits, *self._bits, out=self._random)
         elementwise(_uniform, self._random, distorter.largest, out=self._random)
         self._xp.take(distorter.rotation_shares, self._indices, axis=0, out=self._rotation_share)
         elementwise(_affine, *self._affine, self._rotation_share[:, None], out=self._affine)

@@ -10,9 +10,9 @@ from ann.data.contents import Contents, Progress
 from ann.data.csv import is_csv, read_csv
 from ann.data.emnist import is_emnist, read_emnist
 from ann.data.idx import is_idx_folder, read_idx_folder
-from ann.data.mnist_pickle import is_pickle, read_mnist_pickle
-from ann.data.npz import is_npz, read_npz
-from ann.data.parquet import is_parquet, read_parquet
+from ann.data.mnist_pickle import read_mnist_pickle
+from ann.data.npz import read_npz
+from ann.data.parquet import read_parquet
 from ann.data.pictures import is_picture_folder, read_picture_folder
 from ann.data.reading import errors_about, first_bytes, hint_about, pair_of
 from ann.errors import printable_text
@@ -33,13 +33,18 @@ class Format(NamedTuple):
     read: Callable[[Path, Progress | None], Contents]
 
 
+def _begins(*starts: bytes) -> Callable[[Path, bytes], bool]:
+    """Recognises files that begin with one of these."""
+    return lambda path, start: start.startswith(starts)
+
+
 # The first format that recognises a file or folder reads it
 FORMATS = (
     Format(is_emnist, read_emnist),
     Format(is_idx_folder, read_idx_folder),
-    Format(is_npz, read_npz),
-    Format(is_parquet, read_parquet),
-    Format(is_pickle, read_mnist_pickle),
+    Format(_begins(b"PK\x03\x04"), read_npz),
+    Format(_begins(b"PAR1"), read_parquet),
+    Format(_begins(b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), read_mnist_pickle),
     Format(is_csv, read_csv),
     Format(is_picture_folder, read_picture_folder),
 )

@@ -11,20 +11,14 @@ import numpy as np
 from ann.data.contents import Contents, Part, pixels
 from ann.data.reading import Unpacked
 from ann.errors import printable_path
-from ann.files.atomic import read_regular
 from ann.files.pickle.reader import read_pickle
 
 _MAX_BYTES = 2**28  # unpacked; Nielsen's file has 0.22 GB
 
 
-def is_pickle(path: Path, start: bytes) -> bool:
-    """Whether a file begins like a pickle of protocol 2 to 5."""
-    return start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5")
-
-
 def read_mnist_pickle(path: Path, progress: object = None) -> Contents:
     """All images; the validation images become the last training images, as in MNIST."""
-    unpacked = Unpacked(read_regular(path, _MAX_BYTES))
+    unpacked = Unpacked(path, _MAX_BYTES)
     data = bytes(unpacked.read(_MAX_BYTES))
     if unpacked.read(1):
         raise ValueError(f"more than {_MAX_BYTES:,} bytes when unpacked")

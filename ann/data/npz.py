@@ -28,11 +28,6 @@ _HEADERS = {
 _END, _ZIP64_LOCATOR = b"PK\x05\x06", b"PK\x06\x07"
 
 
-def is_npz(path: Path, start: bytes) -> bool:
-    """Whether a file is a zip archive."""
-    return start.startswith(b"PK\x03\x04")
-
-
 def read_npz(path: Path, progress: object = None) -> Contents:
     """The four arrays of an npz file."""
     data = read_regular(path, MAX_BYTES)

@@ -38,6 +38,7 @@ from ann.files.pickle.reader import read_pickle
 from ann.files.pickle.values import is_plain
 from ann.files.safetensors import from_safetensors
 from ann.files.self_test import record_self_test
+from ann.nn.network import PIXEL_SCALE
 
 _MAX_BYTES = 256 * 2**20
 
@@ -53,7 +54,6 @@ class _Pickler(pickle.Pickler):
 def to_bytes(
     layers: list[dict[str, Any]],
     loss: str,
-    pixel_scale: float,
     seed: int,
     recipe: dict[str, Any] | None,
     images: np.ndarray,
@@ -77,7 +77,7 @@ def to_bytes(
         "version": version_of(layers),
         "layers": layers,
         "loss": loss,
-        "preprocessing": {"scale": pixel_scale},
+        "preprocessing": {"scale": PIXEL_SCALE},
         "seed": seed,
         "recipe": recipe,
     }

@@ -19,10 +19,11 @@ from ann.nn.layer_list import (
     check_layer_list,
     input_shape,
     widths,
+    without_activations,
     without_arrays,
 )
-from ann.nn.layers import ActivationLayer
 from ann.nn.losses import LOSSES, get_loss
+from ann.nn.network import PIXEL_SCALE
 
 FORMAT, VERSION = "ann-mlp", 3
 PICTURE_VERSION = 4  # of networks with convolution or pooling
@@ -36,7 +37,7 @@ _MAX_TRIED = 2**24  # numbers that all layers for pictures store in the self-tes
 _MAX_LAYER_OUTPUTS = 2**20  # numbers that one layer computes in the self-test
 _MAX_OUTPUTS = 2**23  # numbers that all layers compute in the self-test
 _FIELDS = ("format", "version", "layers", "loss", "preprocessing", "seed", "recipe", "examples")
-_PREPROCESSING = repr({"scale": 1.0 / 255.0})
+_PREPROCESSING = repr({"scale": PIXEL_SCALE})
 
 
 class ModelContentsError(ValueError):
@@ -127,7 +128,7 @@ def _check_fields(contents: dict[str, Any]) -> None:
         _check_values(f"layer {number}", layer)
     specs = check_layer_list([without_arrays(layer) for layer in layers])
     get_loss(loss, specs[-1]["activation"])
-    built = [layer for layer in build_layers(specs) if not isinstance(layer, ActivationLayer)]
+    built = without_activations(build_layers(specs))
     members: set[tuple[int, ...]] = set()  # the leading shapes of all arrays, which must be equal
     for number, (layer, spec, found) in enumerate(zip(built, specs, layers, strict=True), start=1):
         shapes = {one.name: one.shape for one in layer.parameters}
@@ -204,12 +205,9 @@ def max_self_test_images(layers: list[dict[str, Any]], committee: int) -> int:
     widest: int = max(inputs, *outputs)
     by_layer: int = _MAX_LAYER_OUTPUTS // (committee * widest)
     by_network: int = _MAX_OUTPUTS // (committee * sum(outputs))
-    if version_of(layers) == VERSION:
-        return max(1, min(_MAX_IMAGES, by_layer, by_network))
-    if committee * sum(outputs) > _MAX_TRIED:
+    if version_of(layers) == PICTURE_VERSION and committee * sum(outputs) > _MAX_TRIED:
         return 0
-    by_count: int = _MAX_PICTURE_LAYERS // (committee * len(layers))
-    return max(1, min(_MAX_IMAGES, by_layer, by_network, by_count))
+    return max(1, min(_MAX_IMAGES, by_layer, by_network))
 
 
 def _check_self_test(contents: dict[str, Any]) -> None:

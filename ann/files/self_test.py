@@ -11,8 +11,7 @@ import numpy as np
 from ann.backends.select import get_backend
 from ann.nn.activations import get_activation
 from ann.nn.convolution import Conv2D, as_pictures
-from ann.nn.layer_list import build_layers, without_arrays
-from ann.nn.layers import ActivationLayer, Layer
+from ann.nn.layer_list import build_layers, without_activations, without_arrays
 from ann.nn.losses import get_loss
 from ann.nn.pooling import AveragePool2D, Pool2D
 
@@ -75,7 +74,9 @@ def _outputs(contents: dict[str, Any], images: np.ndarray) -> np.ndarray:
     """Images (N, I) -> outputs (N, O): y = f(x W + b) layer by layer, then the committee's mean."""
     backend, last = get_backend("cpu"), contents["layers"][-1]
     x = images.astype(np.float32) * np.float32(contents["preprocessing"]["scale"])
-    for layer, built in zip(contents["layers"], _built(contents), strict=True):
+    specs = [without_arrays(layer) for layer in contents["layers"]]
+    layers = without_activations(build_layers(specs))  # they have shapes, but no parameters
+    for layer, built in zip(contents["layers"], layers, strict=True):
         if isinstance(built, Conv2D):
             x = _convolved(built, layer["weight"], layer["bias"], x)
         elif isinstance(built, Pool2D):
@@ -90,12 +91,6 @@ def _outputs(contents: dict[str, Any], images: np.ndarray) -> np.ndarray:
             )
             activation.forward(backend, x, out=x)
     return np.asarray(x.mean(axis=0)) if x.ndim == 3 else x
-
-
-def _built(contents: dict[str, Any]) -> list[Layer]:
-    """The layers without activations. They know their shapes, but have no parameters."""
-    built = build_layers([without_arrays(layer) for layer in contents["layers"]])
-    return [layer for layer in built if not isinstance(layer, ActivationLayer)]
 
 
 def _sums(weight: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import ann.nn.layers
 from ann.backends.base import Array
-from ann.nn.layers import Parameter
+from ann.nn.layers import Layer, Parameter
 
 _EPSILON = 1e-5  # avoids a division by 0
 
 
-class BatchNorm(ann.nn.layers.Layer):
+class BatchNorm(Layer):
     """y = gain u + shift, where u = (x - mean) / deviation normalises x over the batch.
 
     Args:
@@ -38,11 +37,7 @@ class BatchNorm(ann.nn.layers.Layer):
     shift_gradient: Array
 
     def __init__(
-        self,
-        dim: int,
-        all_reduce: Callable[[Array], None] | None = None,
-        *,
-        positions: int = 1,
+        self, dim: int, all_reduce: Callable[[Array], None] | None = None, *, positions: int = 1
     ) -> None:
         self.dim = dim
         self.all_reduce = all_reduce
@@ -64,8 +59,7 @@ class BatchNorm(ann.nn.layers.Layer):
         self.y = xp.empty_like(x)
         self.unit = xp.empty_like(x)
         self.deviation = xp.empty_like(self.gain)
-        # contiguous, for all_reduce
-        self.row = xp.empty_like(self.gain)
+        self.row = xp.empty_like(self.gain)  # contiguous, for all_reduce
         self.sums = xp.empty((*self.gain.shape[:-2], 2, self.dim), dtype=x.dtype)
         self.sum_grad, self.sum_product = self.sums[..., :1, :], self.sums[..., 1:, :]
         self.ones = xp.ones((1, x.shape[-2]), dtype=x.dtype)

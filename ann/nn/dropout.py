@@ -10,7 +10,7 @@ from typing import Any
 from ann.backends.base import Array, Backend
 from ann.nn.convolution import as_pictures
 from ann.nn.layers import Layer
-from ann.nn.random_bits import RandomBits, random_bits
+from ann.nn.random_bits import bit_arguments, random_bits
 
 
 def _is_kept(xp: Any, images: Array, key: Array, columns: Array, width: int, limit: int) -> Array:
@@ -39,13 +39,13 @@ class Mask:
         self, backend: Backend, share: float, images: Array, key: Array, like: Array
     ) -> None:
         self._backend, self._kept = backend, 1.0 - share
-        self._bits = RandomBits(backend, images, key, like.shape[-1])
+        self._bits = bit_arguments(backend.xp, images, key, like.shape[-1])
         self.values = backend.xp.empty_like(like)
 
     def fill(self) -> None:
         """Compute ``values`` for the current images and key."""
         limit = int(self._kept * 2**32)
-        self._backend.elementwise(_is_kept, *self._bits.arguments, limit, out=self.values)
+        self._backend.elementwise(_is_kept, *self._bits, limit, out=self.values)
         self._backend.xp.multiply(self.values, 1.0 / self._kept, out=self.values)
 
 

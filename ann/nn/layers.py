@@ -13,8 +13,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-import ann.nn.activations as activations
 from ann.backends.base import Array, Backend
+from ann.nn.activations import get_activation
 from ann.nn.initializers import Deviation
 
 
@@ -152,7 +152,7 @@ class ActivationLayer(Layer):
     """y = f(x), where f is the activation with this name."""
 
     def __init__(self, name: str) -> None:
-        self.f = activations.get_activation(name)
+        self.f = get_activation(name)
 
     def __repr__(self) -> str:
         return f"<Activation {self.f.name}>"

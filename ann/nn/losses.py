@@ -130,6 +130,5 @@ def get_loss(name: str, output_activation: str) -> Loss:
     )
 
 
-@functools.cache  # a GPU compiles kernels for each object
-def _loss(kind: Callable[[Activation], Loss], output: Activation) -> Loss:
-    return kind(output)
+# One object for each pair, because a GPU compiles kernels for each object
+_loss: Callable[..., Loss] = functools.cache(lambda kind, output: kind(output))

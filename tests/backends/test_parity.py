@@ -11,8 +11,6 @@ from ann.nn.losses import get_loss
 from support.backends import assert_device_array
 from support.networks import CASES, REGULARIZED, network_of, recipe_of
 
-TRAIN = 160  # images of ``dataset``
-
 
 @pytest.mark.parametrize("case", CASES)
 def test_twelve_steps(backend_pair, dataset, case):

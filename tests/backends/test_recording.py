@@ -25,8 +25,6 @@ from support.backends import Plain, assert_same, make_backend, slow_on_strict
 from support.fake_cupy import pretend_cupy
 from support.networks import CASES, REGULARIZED, network_of, recipe_of
 
-TRAIN = 170  # images of ``dataset``
-
 
 def trained(
     backend, dataset, case=("sigmoid", "sigmoid", "cross-entropy", "adamw"), dtype="float32"

@@ -14,12 +14,9 @@ from ann.data.distortion import (
     elastic_patterns,
     examples,
 )
-from ann.nn.random_bits import RandomBits
 from support.backends import assert_device_array, slow_on_strict
 from support.networks import network_of, recipe_of
 from support.random_bits import hashed
-
-TRAIN = 160  # images of ``dataset``
 
 SHAPE = (12, 10)
 EVERYTHING = DistortionStrengths(rotation=20.0, scaling=0.2, shear=10.0, shift=1.5, elastic=0.8)
@@ -166,10 +163,10 @@ def test_a_shift_by_whole_pixels_is_exact(monkeypatch, backend, rng, bits, step)
     """And what comes in from outside is black."""
     images = rng.integers(1, 256, (2, *SHAPE), dtype=np.uint8)
 
-    def fill(self, out):
-        out[...] = backend.from_host(np.full(out.shape, bits, dtype=np.float32))
+    def same_bits(xp, images, key, columns, width):
+        return images * 0 + columns * 0 + bits
 
-    monkeypatch.setattr(RandomBits, "fill", fill)
+    monkeypatch.setattr(ann.data.distortion, "random_bits", same_bits)
     monkeypatch.setattr(backend, "recorder", lambda: backend, raising=False)
     found = distorted(backend, images, DistortionStrengths(shift=2.0), [0, 1])
     expected = np.zeros((2, *SHAPE))

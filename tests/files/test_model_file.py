@@ -390,7 +390,7 @@ TOO_MUCH = {
         (nested(22), "containers nested"),
         (nested(5000), "containers nested"),
         (ENDLESS, "containers nested"),
-        ({"x": Unwilling()}, "TypeError: Unwilling|RuntimeError: no"),
+        ({"x": Unwilling()}, "TypeError: Unwilling"),
         *(
             (recipe, "its recipe holds an array")
             for value in TOO_MUCH.values()

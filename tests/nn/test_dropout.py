@@ -16,8 +16,6 @@ from support.layers import backward, bound
 from support.networks import network_of, network_on, recipe_of, without_black_pixels
 from support.random_bits import hashed
 
-TRAIN = 170  # images of ``dataset``
-
 
 def mask_of(images, key, columns, share):
     """The mask that follows from them."""

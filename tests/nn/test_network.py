@@ -97,7 +97,7 @@ def test_train_batch_is_one_plain_gradient_step(backend, rng):
 def test_layers_are_views_of_one_vector(backend):
     net = network_of(backend, 5, 4, 3)
     net.parameters[...] = backend.from_host(np.arange(39, dtype=np.float32))
-    assert net.network.decaying == 20 + 12
+    assert [weight.size for weight in net.network.weights()] == [20, 12]
     (weight1, bias1), (weight2, bias2) = net.weights_and_biases()
     np.testing.assert_array_equal(weight1, np.arange(20).reshape(5, 4))
     np.testing.assert_array_equal(weight2, np.arange(20, 32).reshape(4, 3))

@@ -10,8 +10,6 @@ from ann.optim.constraints import GradientClipping, MaxNorm, MovingAverage
 from ann.optim.scalars import Scalars
 from support.networks import REGULARIZED, network_of, recipe_of, without_black_pixels
 
-TRAIN = 170  # images of ``dataset``
-
 ALL = {
     name: value for name, value in REGULARIZED.items() if "dropout" not in name
 }  # which has tests of its own

@@ -68,9 +68,12 @@ def test_of_a_committee_with_more_outputs_and_a_name_of_markup(tmp_path, few):
     assert "<b>" not in page and "&lt;b&gt;&amp;amp;.pickle" in page
 
 
-@pytest.mark.parametrize("committee", [1, 2])
-def test_of_a_network_with_convolution(tmp_path, few, committee):
-    hidden = ("conv70x3", "pool2", "conv5x2", 7)
+@pytest.mark.parametrize(
+    ("filters", "shown", "committee"),
+    [(3, "", 1), (70, ", of which 64 are shown", 2)],
+)
+def test_of_a_network_with_convolution(tmp_path, few, filters, shown, committee):
+    hidden = (f"conv{filters}x3", "pool2", "conv5x2", 7)
     layers = ann.Recipe(hidden=hidden, output_activation="softmax").layer_list(64, 10)
     ann.NeuralNetwork(layers, committee=committee).save(tmp_path / "m.pickle")
     run("report", "m.pickle", "--data", few, "--device", "cpu", cwd=tmp_path)
@@ -78,10 +81,11 @@ def test_of_a_network_with_convolution(tmp_path, few, committee):
     before, after = TITLES[:2], TITLES[3:]
     assert titles(page) == (*before, "First-layer kernels", "Feature maps", *after)
     assert re.findall(r"<h3>(.*)</h3>\n<img", page) == [
-        "Layer 1: 70 filters, of which 64 are shown",
+        f"Layer 1: {filters} filters{shown}",
         "Layer 3: 5 filters",
     ]
-    assert ("first convolution of the first member, of which" in page) == (committee > 1)
+    member = " of the first member" if committee > 1 else ""
+    assert f"The {filters} kernels of the first convolution{member}{shown}. " in page
 
 
 def test_of_a_network_without_mistakes(tmp_path, small_data):

@@ -28,32 +28,10 @@ pytestmark = pytest.mark.slow
 
 RUNS = 5  # to be killed
 # With all that has a state, and long enough to be killed in the middle
-LONG = [
-    *(
-        "--hidden",
-        "16,8",
-        "--optimizer",
-        "adamw",
-        "--batch-size",
-        "20",
-        "--epochs",
-        "250",
-        "--validation",
-        "60",
-    ),
-    *(
-        "--early-stopping",
-        "200",
-        "--dropout",
-        "0.1",
-        "--average",
-        "0.9",
-        "--schedule",
-        "cosine",
-        "--clip",
-        "1",
-    ),
-]
+LONG = shlex.split(
+    "--hidden 16,8 --optimizer adamw --batch-size 20 --epochs 250 --validation 60"
+    " --early-stopping 200 --dropout 0.1 --average 0.9 --schedule cosine --clip 1"
+)
 TRAIN = [str(ROOT / "scripts/train.py")]
 
 

@@ -5,7 +5,7 @@ import pytest
 import ann
 from support.networks import network_of
 
-TRAIN = 120  # images of ``dataset``
+TRAIN_IMAGES = 120  # of ``dataset``
 
 RECIPE = ann.Recipe(hidden=(8,), batch_size=50, epochs=2, validation=20)
 

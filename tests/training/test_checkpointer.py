@@ -14,10 +14,6 @@ from ann.optim.registry import OPTIMIZERS
 from support.backends import BACKENDS, make_backend
 from support.networks import REGULARIZED, known, network_of, recipe_of
 
-TRAIN = 160  # images of ``dataset``
-
-STEPS = 4  # of an epoch of 160 images less 10 in batches of 45
-
 
 def recipe(optimizer="adamw", **fields):
     plain = recipe_of("sigmoid", "sigmoid", "cross-entropy", optimizer, epochs=3, validation=10)

@@ -27,8 +27,6 @@ from support.model_files import rewrite
 from support.networks import REGULARIZED, known, network_of, recipe_of
 from support.programs import FAST, run
 
-TRAIN = 170  # images of ``dataset``
-
 MEMBERS, SEED = 3, 4
 FIELDS = {
     "regularised": REGULARIZED,

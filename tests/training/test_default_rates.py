@@ -17,7 +17,7 @@ from support import optional
 from support.networks import network_of
 from support.programs import FAST, run
 
-TRAIN = 1500  # images of ``dataset``
+TRAIN_IMAGES = 1500  # of ``dataset``
 
 RATES = ("learning_rate", "weight_decay", "warmup")
 CHOICES = {

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import ann
+from support.backends import BACKENDS
 from support.networks import network_of
 from support.programs import run
 
-TRAIN = 600  # images of ``dataset``
+TRAIN_IMAGES = 600  # of ``dataset``
 
 GOOD = ann.Recipe(hidden=(24, 16), learning_rate=0.02, batch_size=20, epochs=12, weight_decay=0.01)
 SGD = {"optimizer": "sgd", "learning_rate": 0.5}
@@ -83,8 +84,13 @@ def test_following_the_advice_works(dataset, optimizer):
 
 
 @pytest.mark.parametrize(
-    "recipe",
-    [{}, {"activation": "relu"}, {"optimizer": "nesterov", "weight_decay": 0.0}],
+    ("backend", "recipe"),
+    [
+        *((name, {}) for name in BACKENDS),
+        ("numpy", {"activation": "relu"}),
+        ("numpy", {"optimizer": "nesterov", "weight_decay": 0.0}),
+    ],
+    indirect=["backend"],
 )
 @pytest.mark.slow
 def test_a_run_that_goes_well_gets_no_hint(backend, dataset, recipe):
@@ -106,11 +112,11 @@ def test_a_slow_start_gets_no_hint():
 
 @pytest.mark.slow
 def test_hints_change_nothing(monkeypatch, backend, dataset):
-    nets = [train(backend, dataset)[0]]
+    nets = [train(backend, dataset, epochs=4)[0]]
     monkeypatch.setattr(
         "ann.training.diagnostics.Diagnostics.after_epoch", lambda self, report: None
     )
-    nets.append(train(backend, dataset)[0])
+    nets.append(train(backend, dataset, epochs=4)[0])
     assert nets[0].to_bytes() == nets[1].to_bytes()
 
 

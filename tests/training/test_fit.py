@@ -9,10 +9,10 @@ import pytest
 import ann
 from ann.training.step import Step
 from support import optional
-from support.backends import slow_on_strict
+from support.backends import BACKENDS, slow_on_strict
 from support.networks import REGULARIZED, network_of
 
-TRAIN = 500  # images of ``dataset``
+TRAIN_IMAGES = 500  # of ``dataset``
 
 SMALL = ann.Recipe(
     hidden=(16,),
@@ -399,7 +399,15 @@ def test_floats_that_cannot_be_trained_on(dataset):
         on_cpu(with_images(dataset, images.astype(np.float32)))
 
 
-@pytest.mark.parametrize("recipe", [SMALL, EVERYTHING, small(adversarial=0.5, committee=2)])
+@pytest.mark.parametrize(
+    ("backend", "recipe"),
+    [
+        *((name, EVERYTHING) for name in BACKENDS),
+        ("numpy", SMALL),
+        ("numpy", small(adversarial=0.5, committee=2)),
+    ],
+    indirect=["backend"],
+)
 @pytest.mark.slow
 def test_equal_weights_change_nothing(backend, dataset, recipe):
     plain, _ = trained(backend, dataset, recipe)

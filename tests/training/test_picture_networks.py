@@ -15,8 +15,6 @@ from support.layers import backward, bound
 from support.networks import REGULARIZED, recipe_of
 from support.pictures import CONV_LIST
 
-TRAIN = 160  # images of ``dataset``
-
 OPTIONS = {
     "plain": {},
     "regularized": {**REGULARIZED, "channel_dropout": 0.3},

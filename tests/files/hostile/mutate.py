@@ -78,36 +78,10 @@ def with_its_checksum(data):
     return data
 
 
-VALUES = (
-    None,
-    True,
-    0,
-    1,
-    -1,
-    2,
-    16,
-    2**31,
-    2**62,
-    0.5,
-    float("nan"),
-    float("inf"),
-    "",
-    "relu",
-    "softmax",
-    "\n",
-    "x" * 99,
-)
-VALUES += (
-    [],
-    {},
-    (),
-    [1],
-    {"a": 1},
-    {"scale": 1},
-    np.zeros((2, 2), "f4"),
-    np.zeros(3, "f8"),
-    np.ones((16, 2), "u1"),
-)
+NUMBERS = (None, True, 0, 1, -1, 2, 16, 2**31, 2**62, 0.5, float("nan"), float("inf"))
+CONTAINERS = ([], {}, (), [1], {"a": 1}, {"scale": 1})
+ARRAYS = (np.zeros((2, 2), "f4"), np.zeros(3, "f8"), np.ones((16, 2), "u1"))
+VALUES = (*NUMBERS, "", "relu", "softmax", "\n", "x" * 99, *CONTAINERS, *ARRAYS)
 
 
 def changed(choice, files):

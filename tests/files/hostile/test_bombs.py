@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import ann
-from ann.files.model_schema import FORMAT, checksum
+from ann.files.model_schema import FORMAT
 from hostile.harness import assert_no_model
 from hostile.pickles import in_a_model, in_containers, text, whole
+from support.model_files import model_bytes
 
 HUGE = {
     "SHORT_BINUNICODE": b"\x8c\xff",
@@ -199,21 +200,6 @@ def test_the_largest_files(tmp_path):
     assert_no_model(tmp_path / "model", head + array + b"u.")
 
 
-def model(layers, **more):
-    """The bytes of a version 3 file of these layers, with its right checksum."""
-    contents = {
-        "format": FORMAT,
-        "version": 3,
-        "layers": layers,
-        "loss": "quadratic",
-        "seed": 0,
-        "recipe": None,
-    }
-    contents |= {"preprocessing": {"scale": 1 / 255}, "examples": None, **more}
-    contents["sha256"] = checksum(contents)
-    return pickle.dumps(contents, protocol=4)
-
-
 def layer(*shape, activation="identity", **options):
     """Of weights of this shape, (I, O) or (K, I, O)."""
     weight, bias = np.zeros(shape, "f4", **options), np.zeros((*shape[:-2], shape[-1]), "f4")
@@ -279,7 +265,7 @@ def test_models_that_are_refused_for_their_examples_alone(tmp_path, name):
     """They are tried a few megabytes at a time, before anything of their size is built."""
     layers, examples = MODELS[name]
     layers = [{**one, "weight": one["weight"].copy(), "bias": one["bias"].copy()} for one in layers]
-    data = model(layers, examples=examples)
+    data = model_bytes(layers, examples=examples)
     del layers
     message = assert_no_model(tmp_path / "model", data)
     assert "its self-test fails" in message
@@ -287,7 +273,7 @@ def test_models_that_are_refused_for_their_examples_alone(tmp_path, name):
 
 def test_too_many_examples(tmp_path):
     message = assert_no_model(
-        tmp_path / "model", model([layer(100, 1, 4000)], examples=wrong_examples(1, 4000, 3))
+        tmp_path / "model", model_bytes([layer(100, 1, 4000)], examples=wrong_examples(1, 4000, 3))
     )
     assert "examples: 3 images, expected 1 to 2 for this network" in message
 
@@ -296,16 +282,16 @@ def test_arrays_in_columns(tmp_path):
     """What hashes and multiplies them would have to jump about in memory."""
     columns = [layer(2000, 1000)]
     columns[0]["weight"] = np.asfortranarray(columns[0]["weight"])
-    data = model([layer(2000, 1000)], examples=None).replace(
+    data = model_bytes([layer(2000, 1000)], examples=None).replace(
         b"\x89", b"\x88"
     )  # NumPy's sign for such an array
     assert_no_model(tmp_path / "model", data)
     with pytest.raises(ValueError, match="not in C order"):
-        model(columns, examples=None)
+        model_bytes(columns, examples=None)
 
 
 def test_members_that_are_too_wide_together(tmp_path):
-    message = assert_no_model(tmp_path / "model", model([layer(3, 1, WIDEST)]))
+    message = assert_no_model(tmp_path / "model", model_bytes([layer(3, 1, WIDEST)]))
     assert "its members together have layers of more than 2097152 numbers" in message
 
 
@@ -313,7 +299,8 @@ def test_members_that_are_too_wide_together(tmp_path):
 def test_tiny_members_with_many_layers(tmp_path):
     """Softmax takes its time for each row, however short."""
     message = assert_no_model(
-        tmp_path / "model", model([layer(2**19, 2, 2, activation="softmax") for _ in range(9)])
+        tmp_path / "model",
+        model_bytes([layer(2**19, 2, 2, activation="softmax") for _ in range(9)]),
     )
     assert "its members together have more than 4194304 layers" in message
 
@@ -326,14 +313,14 @@ def test_outputs_that_depend_on_the_order_of_a_sum(tmp_path):
     outputs = np.zeros((1, 1000), "f4")
     outputs[0, 0] = 1  # if the bias comes first and the small weight last
     (tmp_path / "model").write_bytes(
-        model([weights], examples={"images": images, "outputs": outputs})
+        model_bytes([weights], examples={"images": images, "outputs": outputs})
     )
     net = ann.load_model(tmp_path / "model")
     assert abs(net.apply(images) - outputs).max() > 0.5
 
 
 def test_too_little_memory_for_examples(tmp_path, monkeypatch):
-    (tmp_path / "model").write_bytes(model([layer(4, 3)], examples=wrong_examples(4, 3)))
+    (tmp_path / "model").write_bytes(model_bytes([layer(4, 3)], examples=wrong_examples(4, 3)))
 
     def full(*arguments):
         raise MemoryError

@@ -178,20 +178,9 @@ TABLES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda data: data[:-8] + bytes(8), "damaged gzip data"),
-        (lambda data: data[:-1], "truncated: the gzip checksum"),
-        (lambda data: data + b"x", "extra bytes after the gzip data"),
-        (lambda data: data[:4000] + b"\xff" * 100 + data[4100:], "train.csv"),
-    ],
-)
-def test_gzipped_tables(tmp_path, damage, message):
-    noise = np.random.default_rng(0).integers(0, 9, (2000, 10)).astype("U1").tolist()
-    table = "\n".join(map(",".join, noise)).encode()
-    found = assert_no_data(tmp_path / "train.csv", damage(gzip.compress(table)))
-    assert message in found or message == "train.csv"
+def test_a_gzipped_table_without_its_checksum(tmp_path):
+    data = gzip.compress(ROW * 9)[:-1]
+    assert "truncated: the gzip checksum" in assert_no_data(tmp_path / "train.csv", data)
 
 
 def test_a_bomb_in_a_table_is_not_unpacked(tmp_path):
