@@ -89,7 +89,7 @@ class _Findings:
     @cached_property
     def host(self) -> NeuralNetwork:
         """A copy of the first member on the host."""
-        host = copy_of(self._network.member(0), "cpu")
+        host = copy_of(self._network, "cpu").member(0)
         host.warned = True  # ``fit`` has checked the images already
         return host
 
