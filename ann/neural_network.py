@@ -37,7 +37,6 @@ from ann.nn.losses import get_loss
 from ann.nn.network import Network, fill_inputs, size_of
 from ann.nn.rng import generator
 from ann.validation import (
-    SetOnce,
     check_count,
     check_images,
     check_number,
@@ -76,7 +75,7 @@ class Evaluation:
         return 1.0 - self.errors / self.count
 
 
-class NeuralNetwork(SetOnce):
+class NeuralNetwork:
     """A multilayer perceptron, or a committee of several.
 
     Args:
@@ -115,8 +114,6 @@ class NeuralNetwork(SetOnce):
         AttributeError: another attribute is assigned.
         DeviceError: the device cannot be used.
     """
-
-    _settable = ("recipe", "self_test_images", "warned")
 
     def __init__(
         self,
@@ -162,6 +159,16 @@ class NeuralNetwork(SetOnce):
                     (array[member, ...] if self.committee > 1 else array)[...] = self._upload(
                         values
                     )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, unless it describes the network and would be replaced."""
+        settable = name.startswith("_") or name in ("recipe", "self_test_images", "warned")
+        if not settable and getattr(self, name, value) is not value:
+            raise AttributeError(
+                f"{name} cannot be replaced; change arrays in place, as in "
+                "net.parameters[...] = values, or create a new network"
+            )
+        super().__setattr__(name, value)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -215,16 +222,11 @@ class NeuralNetwork(SetOnce):
         return range(self.seed, self.seed + self.committee)
 
     def member(self, number: int) -> "NeuralNetwork":
-        """A copy of one network of a committee, counted from 0. Raises ValueError if there is none."""
+        """A copy of a member, counted from 0. Raises ValueError if there is none."""
         if check_count("number", number, at_least=0) >= self.committee:
             raise ValueError(f"number: expected 0 to {self.committee - 1}, got {number}")
-        vector = self.backend.to_host(self.parameters).reshape(self.committee, -1)[number]
-        seed = self.seeds[number]
-        one = NeuralNetwork(
-            self.layer_list, self.loss_name, self.backend, seed, self.dtype_name, vector
-        )
-        one.recipe, one.self_test_images = copy.deepcopy(self.recipe), self.self_test_images
-        return one
+        vectors = self.backend.to_host(self.parameters).reshape(self.committee, -1)
+        return copy_of(self, seed=self.seeds[number], parameters=vectors[number])
 
     def train_batch(self, X: Any, Y: Any, learning_rate: float) -> float:
         """Train on one batch with plain gradient descent: p = p - learning_rate dL/dp.
@@ -325,7 +327,7 @@ class NeuralNetwork(SetOnce):
         write_atomically(path, self.to_bytes())
 
     def to_bytes(self) -> bytes:
-        """The contents of its model file. Raises ValueError if ``load_model`` could not read them."""
+        """The contents of its model file. Raises ValueError if ``load_model`` cannot read them."""
         arrays = iter(self.weights_and_biases())
         layers = []
         for spec in self._layer_list:
@@ -366,33 +368,16 @@ class NeuralNetwork(SetOnce):
             images = images.copy()  # a view would keep the whole data set in memory
         self._self_test_images = images
 
-    def __getstate__(self) -> dict[str, Any]:
-        """The contents of a pickle: how to build the network, and host arrays."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds host arrays only, and is read on the CPU: there may be no GPU."""
         parameters = self.backend.to_host(self.parameters).copy()
-        return {
-            "arguments": (
-                *(self.layer_list, self.loss_name, "cpu", self.seed, self.dtype_name),
-                *(parameters, self.committee),
-            ),
-            "recipe": self.recipe,
-            "self_test_images": self.self_test_images,
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Rebuild the network on the CPU: the machine that reads the pickle may have no GPU."""
-        self.__init__(*state["arguments"])  # type: ignore[misc]
-        self.recipe, self.self_test_images = state["recipe"], state["self_test_images"]
+        rest = (self.seed, self.dtype_name, parameters, self.committee)
+        state = {"recipe": self.recipe, "_self_test_images": self.self_test_images}
+        return type(self), (self.layer_list, self.loss_name, "cpu", *rest), state
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "NeuralNetwork":
         """A copy on the same device."""
-        state = self.__getstate__()
-        layers, loss, _, *rest = state["arguments"]
-        twin = NeuralNetwork(layers, loss, self.backend, *rest)
-        twin.recipe, twin.self_test_images = (
-            copy.deepcopy(state["recipe"], memo),
-            self.self_test_images,
-        )
-        return twin
+        return copy_of(self)
 
     def _upload(self, array: Any) -> Array:
         """Upload host pixels as they are, and host floats as the network's dtype."""
@@ -460,6 +445,31 @@ def slices(count: int, size: int) -> Iterator[slice]:
     """0 .. count in slices of ``size``; the last one may be smaller."""
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
+
+
+def copy_of(
+    network: NeuralNetwork,
+    device: str | Backend | None = None,
+    seed: int | None = None,
+    parameters: Any = None,
+) -> NeuralNetwork:
+    """A copy of a network. What is given replaces its device, its seed or its parameters.
+
+    ``parameters``: a host vector (P,) for a single network, or (K, P) for a committee of K.
+    """
+    if parameters is None:
+        parameters = network.backend.to_host(network.parameters)
+    twin = NeuralNetwork(
+        network.layer_list,
+        network.loss_name,
+        device or network.backend,
+        network.seed if seed is None else seed,
+        network.dtype_name,
+        parameters,
+        1 if parameters.ndim == 1 else len(parameters),
+    )
+    twin.recipe, twin.self_test_images = copy.deepcopy(network.recipe), network.self_test_images
+    return twin
 
 
 def load_model(

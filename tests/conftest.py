@@ -103,10 +103,12 @@ def folder_without_root():
                 os.seteuid(0)
 
 
-@pytest.fixture(scope="session")
-def dataset(tmp_path_factory):
-    """A data set of 170 training and 100 test images of 8 x 8 pixels."""
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=170))
+@pytest.fixture(scope="module")
+def dataset(request, tmp_path_factory):
+    """A data set of 170 training images, or a module's TRAIN_IMAGES, and 100 test images, 8 x 8."""
+    train = getattr(request.module, "TRAIN_IMAGES", 170)
+    folder = tmp_path_factory.mktemp("data") / "small"
+    return ann.load_dataset(write_mnist_like(folder, train=train))
 
 
 @pytest.fixture

@@ -262,7 +262,8 @@ def test_clipping_is_pytorch_s(limit, rng):
 def test_label_smoothing_is_pytorch_s(rng):
     labels, logits = rng.integers(0, 10, 20), rng.standard_normal((20, 10)).astype(np.float32)
     net = network_of(ann.get_backend("cpu"), 4, 10, output="softmax")
-    targets = ImageSet(net, np.zeros((20, 4), np.uint8), labels, label_smoothing=0.1).targets
+    recipe = ann.Recipe(label_smoothing=0.1)
+    targets = ImageSet(net, np.zeros((20, 4), np.uint8), labels, recipe).targets
     expected = torch.nn.functional.cross_entropy(
         torch.from_numpy(logits), torch.from_numpy(labels), label_smoothing=0.1
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from ann.backends.base import Backend
 from ann.files.model_file import read_model
-from ann.neural_network import NeuralNetwork, load_model
+from ann.neural_network import NeuralNetwork, copy_of, load_model
 from ann.nn.layer_list import describe_layers, layer_from, without_arrays
 from ann.training.recipe import BY_RULE
 
@@ -36,13 +36,7 @@ def fields_of(path: Path) -> dict[str, Any]:
 
 
 def start_network(path: Path, backend: Backend, seed: int) -> NeuralNetwork:
-    """A network with the layers and parameters of a saved one, and this seed."""
-    saved = load_model(path, backend)
-    return NeuralNetwork(
-        saved.layer_list,
-        saved.loss_name,
-        backend,
-        seed,
-        parameters=backend.to_host(saved.parameters),
-        committee=saved.committee,
-    )
+    """A saved network with this seed, and without the recipe of its training."""
+    network = copy_of(load_model(path, backend), seed=seed)
+    network.recipe = None
+    return network

@@ -24,7 +24,9 @@ _SECONDS = {"s": 1.0, "m": 60.0}  # units of time
 def parse_flags(docstring: str | None) -> argparse.Namespace:
     """The command line, with the recipe that it describes as ``flags.recipe``."""
     parser = Parser(docstring)
-    config = _config(parser.early("--resume", type=Path))
+    folder = parser.early("--resume", type=Path)
+    with one_line_errors():
+        config = read_config(folder) if folder else {}
     parser.add_import([Path(path) for path in config.get("imported", [])])
     parser.add_common()
     _add_places(parser)
@@ -106,14 +108,6 @@ def _complete(flags: argparse.Namespace, parser: Parser) -> None:
         flags.checkpoint_every or flags.config.get("checkpoint_every") or _EVERY
     )
     flags.output = flags.output or (folder / "model.pickle" if folder else MODEL)
-
-
-def _config(folder: Path | None) -> dict[str, Any]:
-    """The config of the run to resume, or an empty one."""
-    if folder is None:
-        return {}
-    with one_line_errors():
-        return read_config(folder)
 
 
 def _defaults(config: dict[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """Defaults that depend on the rest of a recipe: hidden layers, optimizer, and the rates.
 
 With them, a recipe trains well when only its optimizer, activation, batch size, schedule, dropout
-or number of epochs is changed. Each optimizer has values for a sigmoid network trained for 24 epochs in
-batches of 200. They and the factors below were tuned with the last 10,000 training images of MNIST
-as validation images.
+or number of epochs is changed. Each optimizer has values for a sigmoid network trained for 24
+epochs in batches of 200. They and the factors below were tuned with the last 10,000 training images
+of MNIST as validation images.
 """
 
 import math
+from typing import Any
 
 from ann.optim.registry import CLASSES
 
@@ -31,18 +32,8 @@ def default_optimizer(batch_size: int) -> str:
     return "adamw" if batch_size <= 1000 else "muon"
 
 
-def default_rates(
-    optimizer: str,
-    activation: str,
-    *,
-    loss: str,
-    momentum: float,
-    batch_size: int,
-    epochs: int,
-    schedule: str,
-    max_norm: float,
-) -> dict[str, float]:
-    """The default ``learning_rate``, ``weight_decay`` and ``warmup`` for these fields of a recipe.
+def default_rates(recipe: Any) -> dict[str, float]:
+    """The default ``learning_rate``, ``weight_decay`` and ``warmup`` for the rest of a ``Recipe``.
 
     - Sigmoid weights start about four times as large as others (see ``initializers``), so their
       steps may be larger.
@@ -64,24 +55,26 @@ def default_rates(
 
     Width, depth, dropout and the number of images have no influence.
     """
-    rule = CLASSES[optimizer]
+    rule = CLASSES[recipe.optimizer]
     learning_rate, weight_decay = rule.tuned
-    batch, short = min(batch_size, 5000) / 200, max(1.0, 24 / epochs)
+    batch, short = min(recipe.batch_size, 5000) / 200, max(1.0, 24 / recipe.epochs)
     factor = batch**0.7 if batch > 1 and rule.adaptive else math.sqrt(batch)
-    factor *= 1.0 if activation in ("sigmoid", "softmax") else 0.3
+    factor *= 1.0 if recipe.activation in ("sigmoid", "softmax") else 0.3
     if rule.decoupled_decay:
         weight_decay *= batch / factor
     if rule.sums_gradients:
-        factor *= (1.0 - momentum) / 0.1
-    if not rule.adaptive and loss == "quadratic":
+        factor *= (1.0 - recipe.momentum) / 0.1
+    if not rule.adaptive and recipe.loss == "quadratic":
         factor *= 2.0
         weight_decay /= 4.0
-    factor *= short**0.2 * (0.1 if schedule == "constant" else 1.0)
+    factor *= short**0.2 * (0.1 if recipe.schedule == "constant" else 1.0)
     warmup = min(0.4, 0.05 * max(1.0, batch * short) ** (2 / 3))
+    if recipe.schedule == "one-cycle":  # it rises by itself
+        warmup = 0.0
     return {
         "learning_rate": _rounded(learning_rate * factor),
-        "weight_decay": 0.0 if max_norm else _rounded(weight_decay),
-        "warmup": 0.0 if schedule == "one-cycle" else _rounded(warmup),  # one-cycle rises by itself
+        "weight_decay": 0.0 if recipe.max_norm else _rounded(weight_decay),
+        "warmup": _rounded(warmup),
     }
 
 

@@ -192,16 +192,7 @@ class Recipe:
 
     def default_rates(self) -> dict[str, float]:
         """The default learning rate, weight decay and warm-up for the other fields."""
-        return default_rates(
-            self.optimizer,
-            self.activation,
-            loss=self.loss,
-            momentum=self.momentum,
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            schedule=self.schedule,
-            max_norm=self.max_norm,
-        )
+        return default_rates(self)
 
     def changed(self, **fields: Any) -> Self:
         """A copy with new values for these fields.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import ann
-from ann.training.batches import training_set
+from ann.training.batches import ImageSet
 from ann.training.distributed import SINGLE_PROCESS, Processes
 from ann.training.trainer import Trainer
 from benchmarking.jax_contenders import Jax
@@ -41,7 +41,7 @@ class Ours:
         backend = ann.get_backend(task.device, precision)
         self._network = ann.NeuralNetwork(task.layers, device=backend)  # has the weights for seed 0
         self._images = data.images
-        images_and_labels = training_set(self._network, data.images, data.labels, recipe)
+        images_and_labels = ImageSet(self._network, data.images, data.labels, recipe)
         self._trainer = Trainer(self._network, images_and_labels, recipe, processes)
         self._rate, self._epochs = task.rate, 0
 

@@ -30,6 +30,12 @@ def stopping_at(step):
     return lambda size: seen.append(size) or len(seen) == step
 
 
+def resume(path, dataset, how=None, **options):
+    """On the CPU, with a new network."""
+    net = network(ann.get_backend("cpu"), **options)
+    ann.fit(net, dataset, how or recipe(), (), None, ann.Checkpoints(path))
+
+
 def interrupted(backend, dataset, how, path, stops, **options):
     """Train in several sittings, each in a network of its own."""
     seen = []
@@ -154,14 +160,8 @@ def test_how_often_it_is_written(monkeypatch, dataset, tmp_path):
 
     def write(**options):
         written.clear()
-        ann.fit(
-            network(backend),
-            dataset,
-            recipe(),
-            (),
-            None,
-            ann.Checkpoints(tmp_path / "x", **options),
-        )
+        checkpoints = ann.Checkpoints(tmp_path / "x", **options)
+        ann.fit(network(backend), dataset, recipe(), (), None, checkpoints)
         return list(written)
 
     end = (4, 0, True)
@@ -176,12 +176,8 @@ def test_how_often_it_is_written(monkeypatch, dataset, tmp_path):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("epochs", 0),
-        ("epochs", 1.5),
-        ("epochs", True),
-        ("seconds", 0),
-        ("seconds", "1"),
-        ("seconds", float("nan")),
+        *(("epochs", value) for value in (0, 1.5, True)),
+        *(("seconds", value) for value in (0, "1", float("nan"))),
     ],
 )
 def test_senseless_intervals(name, value):
@@ -193,14 +189,8 @@ def test_senseless_intervals(name, value):
 def stopped(dataset, tmp_path):
     """The path of a checkpoint of a run stopped after six steps."""
     path = tmp_path / "checkpoint"
-    ann.fit(
-        network(ann.get_backend("cpu")),
-        dataset,
-        recipe(),
-        (),
-        stopping_at(6),
-        ann.Checkpoints(path),
-    )
+    net = network(ann.get_backend("cpu"))
+    ann.fit(net, dataset, recipe(), (), stopping_at(6), ann.Checkpoints(path))
     return path
 
 
@@ -231,14 +221,7 @@ def test_another_run_is_refused_and_named(dataset, stopped, change, message):
     how = dataclasses.replace(recipe(), **change.get("recipe", {}))
     before = stopped.read_bytes()
     with pytest.raises(ann.CheckpointError, match=message) as caught:
-        ann.fit(
-            network(ann.get_backend("cpu"), **options),
-            dataset,
-            how,
-            (),
-            None,
-            ann.Checkpoints(stopped),
-        )
+        resume(stopped, dataset, how, **options)
     assert str(stopped) in str(caught.value) and "\n" not in str(caught.value)
     assert str(caught.value).endswith("; name another path for a new run")
     assert stopped.read_bytes() == before
@@ -252,67 +235,62 @@ def rewritten(path, change, compression=zipfile.ZIP_STORED):
     changed = change(about, arrays)
     arrays = changed if isinstance(changed, dict) else arrays
     with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, array in {
-            **arrays,
-            "about": np.frombuffer(json.dumps(about).encode(), np.uint8),
-        }.items():
+        arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+        for name, array in arrays.items():
             buffer = io.BytesIO()
             np.save(buffer, array)
             archive.writestr(f"{name}.npy", buffer.getvalue())
 
 
+def three_reports(about, arrays):
+    reports = [{**about["reports"][0], "epoch": number} for number in (1, 2, 3)]
+    about.update(epoch=4, step=0, reports=reports)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda about, arrays: about.update(version=1), "version 1, expected 2; name another path"),
-        (lambda about, arrays: about.update(format="x"), "its format is not"),
+        ({"version": 1}, "version 1, expected 2; name another path"),
+        ({"format": "x"}, "its format is not"),
+        ({"step": 99}, "step 99"),
+        ({"step": "1"}, "step '1'"),
+        ({"epoch": True}, "epoch True"),
+        ({"epoch": 0}, "epoch 0"),
+        ({"epoch": 5}, "epoch 5"),
+        ({"seconds": None}, "seconds None"),
+        ({"finished": 1}, "finished 1"),
+        ({"reports": [{}]}, "damaged"),
+        ({"reports": 7}, "damaged"),
+        ({"run": 7}, "cannot resume a different run"),
+        ({"reports": []}, "0 reports"),
+        ({"reports": [], "epoch": 1, "finished": True, "step": 0}, "finished without an epoch"),
         (lambda about, arrays: about.pop("step"), "its fields are not"),
-        (lambda about, arrays: about.update(step=99), "step 99"),
-        (lambda about, arrays: about.update(step="1"), "step '1'"),
-        (lambda about, arrays: about.update(epoch=True), "epoch True"),
-        (lambda about, arrays: about.update(epoch=0), "epoch 0"),
-        (lambda about, arrays: about.update(epoch=5), "epoch 5"),
-        (lambda about, arrays: about.update(seconds=None), "seconds None"),
-        (lambda about, arrays: about.update(finished=1), "finished 1"),
-        (lambda about, arrays: about.update(reports=[{}]), "damaged"),
-        (lambda about, arrays: about.update(reports=7), "damaged"),
-        (lambda about, arrays: about.update(run=7), "cannot resume a different run"),
         (lambda about, arrays: about["run"].update(recipe=None), "cannot resume a different run"),
-        (lambda about, arrays: about.update(reports=[]), "0 reports"),
-        (
-            lambda about, arrays: about.update(reports=[], epoch=1, finished=True, step=0),
-            "finished without an epoch",
-        ),
         (lambda about, arrays: about["reports"][0].update(loss=None), "loss None"),
         (lambda about, arrays: about["reports"][0].update(epoch="1"), "1 reports"),
         (lambda about, arrays: about["reports"][0]["validation"].update(count=0), "validation"),
-        (
-            lambda about, arrays: about.update(epoch=4, step=0, reports=3 * about["reports"]),
-            "3 reports",
-        ),
-        (
-            lambda about, arrays: about.update(
-                epoch=4,
-                step=0,
-                reports=[{**about["reports"][0], "epoch": number} for number in (1, 2, 3)],
-            ),
-            "epoch 4, step 0",
-        ),
+        (lambda about, arrays: about.update(epoch=4, reports=3 * about["reports"]), "3 reports"),
+        (three_reports, "epoch 4, step 0"),
         (lambda about, arrays: {**arrays, "v": arrays["v"][:-1]}, "damaged: wrong v"),
         (lambda about, arrays: {**arrays, "v": arrays["v"].astype(np.float64)}, "damaged: wrong v"),
-        (
-            lambda about, arrays: {key: value for key, value in arrays.items() if key != "m"},
-            "damaged: wrong m",
-        ),
+        (lambda about, arrays: arrays.pop("m") is None, "damaged: wrong m"),
     ],
 )
 def test_a_checkpoint_that_is_not_one(dataset, stopped, change, message):
-    rewritten(stopped, change)
+    fields = change if isinstance(change, dict) else {}
+    rewritten(stopped, (lambda about, arrays: about.update(fields)) if fields else change)
     net = network(ann.get_backend("cpu"))
     before = net.to_bytes()
     with pytest.raises(ann.CheckpointError, match=message):
         ann.fit(net, dataset, recipe(), (), None, ann.Checkpoints(stopped))
     assert net.to_bytes() == before
+
+
+def test_a_checkpoint_from_before_a_hyperparameter_was_added(dataset, stopped):
+    rewritten(stopped, lambda about, arrays: about["run"]["recipe"].pop("thickness") == 0)
+    resume(stopped, dataset)
+    with pytest.raises(ann.CheckpointError, match=r"recipe thickness is 0\.5 and was 0\.0"):
+        resume(stopped, dataset, recipe(thickness=0.5))
 
 
 def test_damage_and_danger(dataset, stopped, tmp_path):
@@ -356,17 +334,8 @@ def test_damage_and_danger(dataset, stopped, tmp_path):
     ):
         stopped.write_bytes(data)
         with pytest.raises(ann.CheckpointError, match="not a checkpoint, or damaged"):
-            ann.fit(
-                network(ann.get_backend("cpu")),
-                dataset,
-                recipe(),
-                (),
-                None,
-                ann.Checkpoints(stopped),
-            )
+            resume(stopped, dataset)
     stopped.unlink()
     stopped.mkdir()
     with pytest.raises(ann.CheckpointError, match="cannot be read"):
-        ann.fit(
-            network(ann.get_backend("cpu")), dataset, recipe(), (), None, ann.Checkpoints(stopped)
-        )
+        resume(stopped, dataset)

@@ -14,9 +14,10 @@ from ann.optim.registry import OPTIMIZERS
 from ann.optim.schedules import SCHEDULES
 from ann.training.named_recipes import RECIPES
 from support import optional
-from support.digits import write_mnist_like
 from support.networks import network_of
 from support.programs import FAST, run
+
+TRAIN_IMAGES = 1500  # of ``dataset``
 
 RATES = ("learning_rate", "weight_decay", "warmup")
 CHOICES = {
@@ -115,11 +116,6 @@ def test_zero_stays_zero():
     assert ann.Recipe(weight_decay=0.0).changed(optimizer="sgd").weight_decay == 0
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=1500))
-
-
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize(
     "activation",
@@ -130,14 +126,8 @@ def dataset(tmp_path_factory):
     ],
 )
 def test_every_optimizer_learns_with_its_defaults(dataset, optimizer, activation):
-    recipe = ann.Recipe(
-        hidden=(32,),
-        optimizer=optimizer,
-        activation=activation,
-        batch_size=20,
-        epochs=10,
-        validation=300,
-    )
+    few = {"hidden": (32,), "batch_size": 20, "epochs": 10, "validation": 300}
+    recipe = ann.Recipe(optimizer=optimizer, activation=activation, **few)
     net = network_of(ann.get_backend("cpu"), 64, 32, 10, activation=activation)
     assert ann.fit(net, dataset, recipe)[-1].validation.errors < 30
 
@@ -147,31 +137,17 @@ def test_train_prints_and_saves_them(tmp_path, small_data):
     flags = ["--data", small_data, "--epochs", 2, "--batch-size", 50, "--optimizer", "sgd"]
     out, _ = run("train", *flags, "--run", "run", cwd=tmp_path)
     recipe = ann.Recipe(optimizer="sgd", epochs=2, batch_size=50)
-    chosen = f"learning rate {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}, warmup {recipe.warmup:g}"
-    assert f"\nsgd; defaults for these flags: {chosen}\n" in out
-    assert json.loads((tmp_path / "run/config.json").read_text())["recipe"] == json.loads(
-        recipe.to_json()
-    )
-    assert (
-        ann.load_model(tmp_path / "run/model.pickle").recipe["learning_rate"]
-        == recipe.learning_rate
-    )
+    rates = [f"{name.replace('_', ' ')} {getattr(recipe, name):g}" for name in RATES]
+    assert f"\nsgd; defaults for these flags: {', '.join(rates)}\n" in out
+    fields = json.loads((tmp_path / "run/config.json").read_text())["recipe"]
+    assert fields == json.loads(recipe.to_json())
+    saved = ann.load_model(tmp_path / "run/model.pickle").recipe
+    assert saved["learning_rate"] == recipe.learning_rate
     out, _ = run("train", *flags, "--learning-rate", 0.01, "--weight-decay", 0, cwd=tmp_path)
-    assert (
-        f"\nsgd, learning rate 0.01, weight decay 0; defaults for these flags: warmup {recipe.warmup:g}\n"
-        in out
-    )
-    out, _ = run(
-        "train",
-        *FAST,
-        "--data",
-        small_data,
-        "--recipe",
-        "quick",
-        "--optimizer",
-        "sgd",
-        cwd=tmp_path,
-    )
+    given = "sgd, learning rate 0.01, weight decay 0"
+    assert f"\n{given}; defaults for these flags: {rates[-1]}\n" in out
+    flags = ["--data", small_data, "--recipe", "quick", "--optimizer", "sgd"]
+    out, _ = run("train", *FAST, *flags, cwd=tmp_path)
     quick = RECIPES["quick"].recipe.changed(
         hidden=(16,), epochs=3, batch_size=20, optimizer="sgd", learning_rate=0.3
     )

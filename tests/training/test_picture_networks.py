@@ -67,9 +67,8 @@ def test_resuming_changes_nothing(dataset, tmp_path):
     ann.fit(nets[0], dataset, recipe)
     checkpoints = ann.Checkpoints(tmp_path / "checkpoint")
     batches = iter(range(6))
-    ann.fit(
-        nets[1], dataset, recipe, on_batch=lambda _: next(batches) == 5, checkpoints=checkpoints
-    )
+    stop = lambda _: next(batches) == 5  # noqa: E731
+    ann.fit(nets[1], dataset, recipe, on_batch=stop, checkpoints=checkpoints)
     again = ann.NeuralNetwork(CONV_LIST)
     ann.fit(again, dataset, recipe, checkpoints=checkpoints)
     np.testing.assert_array_equal(again.parameters, nets[0].parameters)
