@@ -55,14 +55,9 @@ class TestResult:
         rate = f"error rate {100 * self.wrong / self.total:.2f} %"
         interval = f"(95 % interval {low:.2f} to {high:.2f} %)"
         errors = f"{self.wrong} of {self.total:,} wrong, {rate} {interval}"
+        matrix = describe_confusion(self.confusion, self.names)
         warning = learnt_nothing(self.wrong, self.labels)
-        return "\n\n".join(
-            [
-                errors,
-                describe_confusion(self.confusion, self.names),
-                *([warning] if warning else []),
-            ]
-        )
+        return "\n\n".join(filter(None, [errors, matrix, warning]))
 
     def describe_images(self) -> str:
         """A line for each image, with a mark on the errors."""

@@ -23,7 +23,9 @@ _SECONDS = {"s": 1.0, "m": 60.0}  # units of time
 def parse_flags(docstring: str | None) -> argparse.Namespace:
     """The command line, with the recipe that it describes as ``flags.recipe``."""
     parser = Parser(docstring)
-    config = _config(parser.early("--resume", type=Path))
+    folder = parser.early("--resume", type=Path)
+    with one_line_errors():
+        config = read_config(folder) if folder else {}
     parser.add_import([Path(path) for path in config.get("imported", [])])
     parser.add_common()
     _add_places(parser)
@@ -47,7 +49,10 @@ def parse_flags(docstring: str | None) -> argparse.Namespace:
     flags = parser.parse_args()
     flags.config = config
     with one_line_errors(names=vars(Recipe())):
-        flags.recipe = _recipe(flags)
+        if config:  # a resumed run keeps its rates
+            flags.recipe = dataclasses.replace(recipe_of(config), **given_fields(flags))
+        else:
+            flags.recipe = RECIPES[flags.recipe].recipe.changed(**given_fields(flags))
     _complete(flags, parser)
     return flags
 
@@ -93,14 +98,6 @@ def _complete(flags: argparse.Namespace, parser: Parser) -> None:
     flags.output = flags.output or (folder / "model.pickle" if folder else MODEL)
 
 
-def _config(folder: Path | None) -> dict[str, Any]:
-    """The config of the run to resume, or an empty one."""
-    if folder is None:
-        return {}
-    with one_line_errors():
-        return read_config(folder)
-
-
 def _defaults(config: dict[str, Any]) -> dict[str, Any]:
     """A run's flags, except for its recipe, as defaults."""
     if not config:
@@ -112,13 +109,6 @@ def _defaults(config: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"checkpoint_every in the run's config.json: {error}") from None
     flags = {name: config[name] for name in ("seed", "device", "precision")}
     return {**flags, "data": data_set(config["data"])}
-
-
-def _recipe(flags: argparse.Namespace) -> Recipe:
-    """The recipe of the run to resume, or the named one, with the fields that were given."""
-    if flags.config:  # a resumed run keeps its rates
-        return dataclasses.replace(recipe_of(flags.config), **given_fields(flags))
-    return RECIPES[flags.recipe].recipe.changed(**given_fields(flags))
 
 
 def recipe_of(config: dict[str, Any]) -> Recipe:

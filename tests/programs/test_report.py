@@ -120,9 +120,7 @@ def test_of_few_classes_whose_outputs_may_be_negative(tmp_path):
 def test_of_many_classes(tmp_path, few):
     for outputs, code in ((300, 0), (1001, 1)):
         ann.NeuralNetwork(ann.Recipe(hidden=()).layer_list(64, outputs)).save(tmp_path / "m.pickle")
-        _, error = run(
-            "report", "m.pickle", "--data", few, "--device", "cpu", cwd=tmp_path, code=code
-        )
+        _, error = run("report m.pickle --device cpu", "--data", few, cwd=tmp_path, code=code)
         assert ("m.pickle: it has 1001 outputs, and a report is for up to 1000" in error) == bool(
             code
         )
@@ -132,14 +130,8 @@ def test_of_many_classes(tmp_path, few):
 def test_of_a_run_whose_checkpoint_is_lost_or_whose_training_is_not_over(tmp_path, few):
     run("train", "--data", few, *FAST, "--run", "r", cwd=tmp_path)
     (tmp_path / "r/checkpoint.npz").write_bytes(b"lost")
-    _, error = run(
-        "report",
-        "r",
-        "--data",
-        few,
-        cwd=tmp_path,
-        complaint="warning: no learning curves: r/",
-    )
+    warning = "warning: no learning curves: r/"
+    _, error = run("report r", "--data", few, cwd=tmp_path, complaint=warning)
     assert titles((tmp_path / "report.html").read_text()) == TITLES and len(error.splitlines()) == 1
     (tmp_path / "r/model.pickle").unlink()
     _, error = run("report", "r", "--data", few, cwd=tmp_path, code=1)
