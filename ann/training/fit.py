@@ -11,11 +11,10 @@ from ann.neural_network import SELF_TEST_IMAGES, NeuralNetwork
 from ann.nn.rng import drawn
 from ann.optim.schedules import get_schedule
 from ann.training.batches import ImageSet
+from ann.training.built_in_callbacks import with_built_in
 from ann.training.callback import Callback, checked_callbacks
-from ann.training.checkpointer import Checkpointer, Checkpoints
-from ann.training.diagnostics import Diagnostics
-from ann.training.distributed import SINGLE_PROCESS, Processes, check_same, on_all
-from ann.training.early_stopping import EarlyStopping
+from ann.training.checkpointer import Checkpoints
+from ann.training.distributed import SINGLE_PROCESS, Processes, on_all
 from ann.training.evaluate import evaluate, raise_if_diverged
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport, EpochReports
@@ -101,7 +100,7 @@ def fit(
     run = Run(network, recipe, data, trainer, processes)
     state, steps = run.state, trainer.steps
     rate = get_schedule(recipe.schedule, recipe.learning_rate, steps * recipe.epochs, recipe.warmup)
-    all_callbacks = _with_built_in(own_callbacks, checkpoints, run)
+    all_callbacks = with_built_in(own_callbacks, checkpoints, run)
     stopped = False
 
     def after_step(done: int, count: int) -> bool:
@@ -148,24 +147,3 @@ def fit(
     for callback in all_callbacks:
         callback.at_end()
     return EpochReports(state.reports)
-
-
-def _with_built_in(
-    callbacks: list[Callback], checkpoints: Checkpoints | None, run: Run
-) -> list[Callback]:
-    """The user's callbacks between those of this package, in the order in which they are called.
-
-    Checkpoints come before the user's callbacks, which may raise exceptions, and diagnostics after
-    them, because users may turn warnings into errors.
-
-    Raises ValueError if the processes were started for different runs.
-    """
-    early_stopping = EarlyStopping(run) if run.recipe.early_stopping else None
-    before: list[Callback] = [early_stopping] if early_stopping else []
-    if checkpoints or run.processes.size > 1:
-        identity = run.identity()
-        check_same(run.processes, identity)
-        if checkpoints:
-            before.append(Checkpointer(run, identity, checkpoints, early_stopping))
-    after = [Diagnostics(run)] if run.processes.rank == 0 else []
-    return [*before, *callbacks, *after]
