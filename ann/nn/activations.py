@@ -49,6 +49,17 @@ class Activation:
         backend.elementwise(self.chain_rule, grad, saved, out=grad)
 
 
+class Identity(Activation):
+    """No activation: y = z."""
+
+    def chain_rule(self, xp: Any, grad: Array, saved: Array) -> Array:
+        """dL/dz = dL/dy."""
+        return grad
+
+    def backward(self, backend: Backend, grad: Array, saved: Array) -> None:
+        """dL/dz = dL/dy, so nothing changes."""
+
+
 class Softmax(Activation):
     """Probabilities that sum to one. ``derivative`` has only the dy_i/dz_i."""
 
@@ -129,7 +140,7 @@ _BUILT_IN = (
     # z sigmoid(z): Ramachandran et al. (2017), with beta = 1; also called SiLU
     Activation("swish", lambda xp, z: z / (1 + xp.exp(-z)), _swish_derivative, he, "input"),
     Softmax("softmax", _softmax, lambda xp, y: y * (1 - y)),
-    Activation("identity", lambda xp, z: z, lambda xp, y: xp.ones_like(y)),
+    Identity("identity", lambda xp, z: z, lambda xp, y: xp.ones_like(y)),
 )
 ACTIVATIONS = {activation.name: activation for activation in _BUILT_IN}
 BUILT_IN = frozenset(ACTIVATIONS)

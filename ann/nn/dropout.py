@@ -83,17 +83,16 @@ class Dropout(Layer):
         """y = mask x, elementwise"""
         self.reserve(x)
         self.mask.fill()
-        return self.masked(x, self.y)
+        mask = self.by_channel(self.mask.values)
+        self.xp.multiply(self.by_channel(x), mask, out=self.by_channel(self.y))
+        return self.y
 
     def backward(self, grad: Array) -> Array:
         """dL/dx = mask dL/dy, elementwise"""
-        return self.masked(grad, grad)
+        dx = self.by_channel(grad)
+        self.xp.multiply(dx, self.by_channel(self.mask.values), out=dx)
+        return grad
 
-    def masked(self, rows: Array, out: Array) -> Array:
-        """out = mask rows. All are seen as (..., C, P, N), or the mask as (..., C, 1, N)."""
-        x, mask, y = (
-            as_pictures(self.xp, array, (self.mask.values.shape[-1], -1))
-            for array in (rows, self.mask.values, out)
-        )
-        self.xp.multiply(x, mask, out=y)
-        return out
+    def by_channel(self, rows: Array) -> Array:
+        """Rows (..., N, C P), or a mask (..., N, C), as an array (..., C, P or 1, N): a view."""
+        return as_pictures(self.xp, rows, (self.mask.values.shape[-1], -1))
