@@ -26,7 +26,7 @@ _PIXELS = 110_000  # pictures are reduced to about this number
 _MIN_OUTPUT, _MIN_LEAD = 0.5, 0.3
 # The lead that is enough even for a wide digit: as a fraction of its output, and as a difference
 _WIDE_RATIO, _WIDE_LEAD = 0.97, 0.7
-_SHIFTED_RATIO = 0.9  # the same fraction for shifted copies of a very wide digit
+_SHIFTED_RATIO = 0.7  # the same fraction, but for shifted copies of a very wide digit
 # Width / height: few digits are wider than the first or second, and none are wider than the third
 _WIDE, _VERY_WIDE, _TOO_WIDE = 0.75, 0.9, 1.5
 _TYPICAL = 1.25  # a digit up to this wide, compared with the median of its line, is not wide
