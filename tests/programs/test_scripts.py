@@ -92,8 +92,7 @@ def test_every_flag_reaches_the_model(tmp_path, small_data):
         "optimizer": "nesterov", "learning-rate": 0.05, "momentum": 0.8, "weight-decay": 0.001, "label-smoothing": 0.1,
         "dropout": 0.1, "input-dropout": 0.05, "channel-dropout": 0.05,
         "rotation": 10.0, "scaling": 0.1, "shear": 5.0, "shift": 1.0,
-        "elastic": 0.5, "thickness": 0.2, "adversarial": 0.0, "clip": 3.0, "max-norm": 4.0, "average": 0.9,
-        "batch-size": 30,
+        "elastic": 0.5, "adversarial": 0.0, "clip": 3.0, "max-norm": 4.0, "average": 0.9, "batch-size": 30,
         "epochs": 2, "schedule": "step", "warmup": 0.25, "validation": 50, "early-stopping": 2,
     }  # fmt: skip
     words = [word for name, value in flags.items() for word in (f"--{name}", value)] + [
