@@ -67,8 +67,7 @@ def _cost(trained: list[Any]) -> Section:
     for axis, key in zip(axes, ("seconds", "parameters"), strict=True):
         costs = [trial.user_attrs[key] for trial in trained]
         axis.plot(costs, wrong, "o", color=BLUE)
-        log_scale(axis, "x", costs)
-        axis.set_xlabel(key)
+        log_scale(axis, "x", costs, key)
         _wrong_axis(axis, trained)
     axes[1].set_ylabel("")
     figure.tight_layout()
@@ -133,13 +132,12 @@ def _plot_choice(axis: Any, name: str, trials: list[Any]) -> None:
     else:
         positions = np.array(values)
         if getattr(distribution, "log", False):
-            log_scale(axis, "x", values)
+            log_scale(axis, "x", values, "")
             axis.tick_params(axis="x", rotation=45, labelsize=7)
     axis.plot(positions, [trial.value for trial in trials], "o", color=BLUE, ms=3)
 
 
 def _wrong_axis(axis: Any, trained: list[Any]) -> None:
-    axis.set_ylabel("wrong")
-    log_scale(axis, "y", [trial.value for trial in trained])
+    log_scale(axis, "y", [trial.value for trial in trained], "wrong")
     axis.tick_params(axis="y", labelsize=7)
     axis.grid(True, alpha=0.3)
