@@ -68,9 +68,10 @@ def figure_of_curves(reports: Sequence[EpochReport]) -> Any:
         best = min(range(len(wrong)), key=lambda index: (wrong[index], validation_losses[index]))
         bottom.plot(epochs, wrong, color=ORANGE, **marks)
         bottom.plot(epochs[best], wrong[best], "o", color="black", markersize=9, fillstyle="none")
-        text = f"circle: fewest errors, {wrong[best]:,} in epoch {epochs[best]}"
+        of = f"{wrong[best]:,} of {measured[best].count:,} validation images"
+        text = f"fewest errors: {of}, epoch {epochs[best]}"
         bottom.set_title(text, fontsize="medium")
-        log_scale(bottom, "y", wrong, f"errors on {measured[-1].count:,} validation images")
+        log_scale(bottom, "y", wrong, "validation errors")
         bottom.grid(alpha=0.3)
     log_scale(top, "y", losses + validation_losses, "mean loss")
     top.grid(alpha=0.3)
