@@ -1,8 +1,38 @@
 """A multilayer perceptron written from scratch, on NumPy and, with the same source, on CuPy.
 
-README.md in this folder is a map of the package. Public names are imported on first use, so that a
-program can set up its process with ``ann.cli.bootstrap`` before NumPy is imported.
+A first network:
+
+    import ann
+
+    data = ann.load_dataset("mnist")
+    recipe = ann.Recipe(epochs=3)
+    net = recipe.network(data)
+    ann.fit(net, data, recipe, callbacks=[print])
+    print(net.evaluate(data.test_images, data.test_labels).accuracy)
+    net.save("mine.pickle")
+
+Each of these names has its own help, such as help(ann.fit):
+
+    load_dataset, Dataset       read a data set from a file or folder; your own arrays
+    Recipe                      the hyperparameters
+    NeuralNetwork, load_model   a network: predict, evaluate, save; a saved network
+    fit                         train a network; it returns EpochReports
+    EpochReport, EpochReports   the loss and accuracy of an epoch, and of all epochs
+    Callback, ProgressBar       what happens during training
+    Checkpoints                 stop a training, and resume it
+    committee_of                join networks into a committee (an ensemble)
+    register_activation         an activation function of your own
+    read_digits, Reading        read the digits on a photograph
+    get_backend, Backend        a device: "cpu", "gpu" or "auto"
+    AnnError                    the base class of DataFileError, ModelFileError, CheckpointError,
+                                DeviceError and DivergenceError; there is also TrainingWarning
+    ann.estimator               MLPClassifier and MLPRegressor, for scikit-learn
+
+"python -m ann" in a terminal lists the programs.
 """
+
+# Names are imported on first use, so that a program can set up its process with ``cli.bootstrap``
+# before NumPy is imported. There is no __all__, because help(ann) would print the help of each name.
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -10,83 +40,56 @@ from typing import TYPE_CHECKING, Any
 from ann._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from ann.analysis.reading import Reading, read_digits
-    from ann.backends.base import Backend
-    from ann.backends.select import get_backend
-    from ann.committee import committee_of
-    from ann.data.datasets import Dataset, load_dataset
-    from ann.errors import (
-        AnnError,
-        CheckpointError,
-        DataFileError,
-        DeviceError,
-        DivergenceError,
-        ModelFileError,
-        TrainingWarning,
-    )
-    from ann.neural_network import NeuralNetwork, load_model
-    from ann.nn.activations import register_activation
-    from ann.training.callback import Callback
-    from ann.training.checkpointer import Checkpoints
-    from ann.training.fit import fit
-    from ann.training.progress_bar import ProgressBar
-    from ann.training.recipe import Recipe
-    from ann.training.report import EpochReport, EpochReports
+    from ann.analysis.reading import Reading as Reading
+    from ann.analysis.reading import read_digits as read_digits
+    from ann.backends.base import Backend as Backend
+    from ann.backends.select import get_backend as get_backend
+    from ann.committee import committee_of as committee_of
+    from ann.data.datasets import Dataset as Dataset
+    from ann.data.datasets import load_dataset as load_dataset
+    from ann.errors import AnnError as AnnError
+    from ann.errors import CheckpointError as CheckpointError
+    from ann.errors import DataFileError as DataFileError
+    from ann.errors import DeviceError as DeviceError
+    from ann.errors import DivergenceError as DivergenceError
+    from ann.errors import ModelFileError as ModelFileError
+    from ann.errors import TrainingWarning as TrainingWarning
+    from ann.neural_network import NeuralNetwork as NeuralNetwork
+    from ann.neural_network import load_model as load_model
+    from ann.nn.activations import register_activation as register_activation
+    from ann.training.callback import Callback as Callback
+    from ann.training.checkpointer import Checkpoints as Checkpoints
+    from ann.training.fit import fit as fit
+    from ann.training.progress_bar import ProgressBar as ProgressBar
+    from ann.training.recipe import Recipe as Recipe
+    from ann.training.report import EpochReport as EpochReport
+    from ann.training.report import EpochReports as EpochReports
+else:
+    _MODULES = {
+        "analysis.reading": "Reading read_digits",
+        "backends.base": "Backend",
+        "backends.select": "get_backend",
+        "committee": "committee_of",
+        "data.datasets": "Dataset load_dataset",
+        "errors": "AnnError CheckpointError DataFileError DeviceError DivergenceError "
+        "ModelFileError TrainingWarning",
+        "neural_network": "NeuralNetwork load_model",
+        "nn.activations": "register_activation",
+        "training.callback": "Callback",
+        "training.checkpointer": "Checkpoints",
+        "training.fit": "fit",
+        "training.progress_bar": "ProgressBar",
+        "training.recipe": "Recipe",
+        "training.report": "EpochReport EpochReports",
+    }
+    _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 
-__all__ = [
-    "AnnError",
-    "Backend",
-    "Callback",
-    "CheckpointError",
-    "Checkpoints",
-    "DataFileError",
-    "Dataset",
-    "DeviceError",
-    "DivergenceError",
-    "EpochReport",
-    "EpochReports",
-    "ModelFileError",
-    "NeuralNetwork",
-    "ProgressBar",
-    "Reading",
-    "Recipe",
-    "TrainingWarning",
-    "committee_of",
-    "fit",
-    "get_backend",
-    "load_dataset",
-    "load_model",
-    "read_digits",
-    "register_activation",
-]
-_MODULES = {
-    "Backend": "backends.base",
-    "get_backend": "backends.select",
-    "committee_of": "committee",
-    "Dataset": "data.datasets",
-    "load_dataset": "data.datasets",
-    "NeuralNetwork": "neural_network",
-    "load_model": "neural_network",
-    "Reading": "analysis.reading",
-    "read_digits": "analysis.reading",
-    "register_activation": "nn.activations",
-    "Callback": "training.callback",
-    "Checkpoints": "training.checkpointer",
-    "fit": "training.fit",
-    "ProgressBar": "training.progress_bar",
-    "Recipe": "training.recipe",
-    "EpochReport": "training.report",
-    "EpochReports": "training.report",
-}
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module 'ann' has no attribute {name!r}")
+        module = import_module(f"ann.{_MODULE_OF[name]}")
+        value = globals()[name] = getattr(module, name)
+        return value
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'ann' has no attribute {name!r}")
-    module = import_module(f"ann.{_MODULES.get(name, 'errors')}")
-    value = globals()[name] = getattr(module, name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    def __dir__() -> list[str]:
+        return [*globals(), *_MODULE_OF]

@@ -4,12 +4,13 @@ import ast
 import runpy
 import sys
 
-from ann.cli import bootstrap, commands
+from ann.cli import bootstrap
+from ann.installation import ROOT
 
 
 def main() -> None:
     """Run the program that the first argument names, or list the programs."""
-    found = {path.stem: path for path in sorted((commands.ROOT / "scripts").glob("*.py"))}
+    found = {path.stem: path for path in sorted((ROOT / "scripts").glob("*.py"))}
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in found:
         sys.argv = [str(found[name]), *sys.argv[2:]]

@@ -1,11 +1,10 @@
 """Joins networks that were trained separately into a committee, which is used like a network."""
 
-import copy
 from collections.abc import Sequence
 
 import numpy as np
 
-from ann.neural_network import NeuralNetwork
+from ann.neural_network import NeuralNetwork, copy_of
 
 
 def committee_of(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
@@ -36,8 +35,4 @@ def committee_of(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
                 raise ValueError(f"network {number}: its {part} from network 1's: {both}")
     vectors = [network.backend.to_host(network.parameters) for network in networks]
     members = [vector.reshape(-1, vector.shape[-1]) for vector in vectors]
-    parameters = np.concatenate(members)
-    arguments = first.layer_list, first.loss_name, first.backend, first.seed, first.dtype_name
-    joined = NeuralNetwork(*arguments, parameters=parameters, committee=len(parameters))
-    joined.recipe, joined.self_test_images = copy.deepcopy(first.recipe), first.self_test_images
-    return joined
+    return copy_of(first, parameters=np.concatenate(members))

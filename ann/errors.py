@@ -9,6 +9,8 @@ import importlib
 import os
 from typing import Any
 
+from ann.installation import install_command
+
 
 class AnnError(Exception):
     """The base class of the exceptions below."""
@@ -70,6 +72,11 @@ def require(module: str, extra: str, use: str) -> Any:
         raise ImportError(f"{use}: {install_command(extra)}") from None
 
 
-def install_command(extra: str) -> str:
-    """The command that installs an extra of this project."""
-    return f"pip install -e '.[{extra}]'"
+class OptionalModule:
+    """A module of an optional library, imported by ``require`` when one of its names is used."""
+
+    def __init__(self, module: str, extra: str, use: str) -> None:
+        self._required = module, extra, use
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(require(*self._required), name)

@@ -9,15 +9,14 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
-from ann.backends.base import Array, Backend
+from ann.backends.base import Array, Backend, HostArray
 from ann.backends.select import get_backend
 from ann.errors import (
     ModelFileError,
     TrainingWarning,
     printable,
-    printable_path,
     printable_text,
 )
 from ann.files import model_file, self_test
@@ -31,14 +30,13 @@ from ann.nn.layer_list import (
     describe_layers,
     input_shape,
     widths,
+    without_activations,
     without_arrays,
 )
-from ann.nn.layers import ActivationLayer
 from ann.nn.losses import get_loss
-from ann.nn.network import PIXEL_SCALE, Network, fill_inputs, size_of
+from ann.nn.network import Network, fill_inputs, size_of
 from ann.nn.rng import generator
 from ann.validation import (
-    SetOnce,
     check_count,
     check_images,
     check_number,
@@ -77,7 +75,7 @@ class Evaluation:
         return 1.0 - self.errors / self.count
 
 
-class NeuralNetwork(SetOnce):
+class NeuralNetwork:
     """A multilayer perceptron, or a committee of several.
 
     Args:
@@ -116,8 +114,6 @@ class NeuralNetwork(SetOnce):
         AttributeError: another attribute is assigned.
         DeviceError: the device cannot be used.
     """
-
-    _settable = ("recipe", "self_test_images", "warned")
 
     def __init__(
         self,
@@ -164,6 +160,16 @@ class NeuralNetwork(SetOnce):
                         values
                     )
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, unless it describes the network and would be replaced."""
+        settable = name.startswith("_") or name in ("recipe", "self_test_images", "warned")
+        if not settable and getattr(self, name, value) is not value:
+            raise AttributeError(
+                f"{name} cannot be replaced; change arrays in place, as in "
+                "net.parameters[...] = values, or create a new network"
+            )
+        super().__setattr__(name, value)
+
     @property
     def classes(self) -> tuple[str, ...]:
         """The name of each output's class in the training data, or the number of the output."""
@@ -192,7 +198,7 @@ class NeuralNetwork(SetOnce):
         """For notebooks: a table of the layers."""
         inputs, *texts = describe_layers(self._layer_list)
         rows = [("layer", "outputs", "activation", "parameters"), ("inputs", inputs, "", "")]
-        layers = [layer for layer in self.network.layers if not isinstance(layer, ActivationLayer)]
+        layers = without_activations(self.network.layers)
         for text, spec, layer in zip(texts, self._layer_list, layers, strict=True):
             name = "dense" if "type" not in spec else text
             activation, parameters = spec.get("activation", ""), f"{size_of([layer]):,}"
@@ -216,16 +222,11 @@ class NeuralNetwork(SetOnce):
         return range(self.seed, self.seed + self.committee)
 
     def member(self, number: int) -> "NeuralNetwork":
-        """A copy of one network of a committee, counted from 0. Raises ValueError if there is none."""
+        """A copy of a member, counted from 0. Raises ValueError if there is none."""
         if check_count("number", number, at_least=0) >= self.committee:
             raise ValueError(f"number: expected 0 to {self.committee - 1}, got {number}")
-        vector = self.backend.to_host(self.parameters).reshape(self.committee, -1)[number]
-        seed = self.seeds[number]
-        one = NeuralNetwork(
-            self.layer_list, self.loss_name, self.backend, seed, self.dtype_name, vector
-        )
-        one.recipe, one.self_test_images = copy.deepcopy(self.recipe), self.self_test_images
-        return one
+        vectors = self.backend.to_host(self.parameters).reshape(self.committee, -1)
+        return copy_of(self, seed=self.seeds[number], parameters=vectors[number])
 
     def train_batch(self, X: Any, Y: Any, learning_rate: float) -> float:
         """Train on one batch with plain gradient descent: p = p - learning_rate dL/dp.
@@ -250,10 +251,10 @@ class NeuralNetwork(SetOnce):
         with self.backend.ignore_overflow():
             x = self._inputs(self._upload(images), self._room(len(images)))
             loss = self.network.compute_gradients(x, self._upload(targets))
-            self.backend.axpby(self.network.gradients, self.parameters, -learning_rate)
+            self.parameters[...] -= learning_rate * self.network.gradients
             return float(self.backend.xp.mean(loss))
 
-    def apply(self, X: Any) -> Any:
+    def apply(self, X: Any) -> HostArray:
         """Outputs (N, O), a host array, for images X as in ``train_batch``. Thread-safe."""
         images = check_images("X", X, self.input_shape, self.dtype_name)
         self.warn_of_unscaled("X", images)
@@ -263,11 +264,12 @@ class NeuralNetwork(SetOnce):
                 outputs[chunk, :] = self.network.outputs(logits)
         return self.backend.to_host(outputs)
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any) -> HostArray:
         """The label with the largest output, a host array (N,), for X as in ``train_batch``."""
-        return self.apply(X).argmax(axis=-1)
+        labels: HostArray = self.apply(X).argmax(axis=-1)
+        return labels
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: Any) -> HostArray:
         """Probabilities (N, O) that sum to 1, a host array, for X as in ``train_batch``.
 
         These are the outputs, divided by their sum; see ``probabilities``.
@@ -325,7 +327,7 @@ class NeuralNetwork(SetOnce):
         write_atomically(path, self.to_bytes())
 
     def to_bytes(self) -> bytes:
-        """The contents of its model file. Raises ValueError if ``load_model`` could not read them."""
+        """The contents of its model file. Raises ValueError if ``load_model`` cannot read them."""
         arrays = iter(self.weights_and_biases())
         layers = []
         for spec in self._layer_list:
@@ -337,11 +339,9 @@ class NeuralNetwork(SetOnce):
             random, shape = generator(self.seed, "examples"), (SELF_TEST_IMAGES, self.input_dim)
             images = random.integers(0, 256, shape, dtype="uint8")
         images = images[: max_self_test_images(self._layer_list, self.committee)]
-        return model_file.to_bytes(
-            layers, self.loss_name, PIXEL_SCALE, self.seed, self.recipe, images
-        )
+        return model_file.to_bytes(layers, self.loss_name, self.seed, self.recipe, images)
 
-    def weights_and_biases(self) -> list[tuple[Any, Any]]:
+    def weights_and_biases(self) -> list[tuple[HostArray, HostArray]]:
         """Copies of the weights (..., I, O) and biases (..., O) of the layers that have them.
 
         They are host arrays. The inputs of a convolution are ordered (channels, k, k).
@@ -368,33 +368,16 @@ class NeuralNetwork(SetOnce):
             images = images.copy()  # a view would keep the whole data set in memory
         self._self_test_images = images
 
-    def __getstate__(self) -> dict[str, Any]:
-        """The contents of a pickle: how to build the network, and host arrays."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds host arrays only, and is read on the CPU: there may be no GPU."""
         parameters = self.backend.to_host(self.parameters).copy()
-        return {
-            "arguments": (
-                *(self.layer_list, self.loss_name, "cpu", self.seed, self.dtype_name),
-                *(parameters, self.committee),
-            ),
-            "recipe": self.recipe,
-            "self_test_images": self.self_test_images,
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Rebuild the network on the CPU: the machine that reads the pickle may have no GPU."""
-        self.__init__(*state["arguments"])  # type: ignore[misc]
-        self.recipe, self.self_test_images = state["recipe"], state["self_test_images"]
+        rest = (self.seed, self.dtype_name, parameters, self.committee)
+        state = {"recipe": self.recipe, "_self_test_images": self.self_test_images}
+        return type(self), (self.layer_list, self.loss_name, "cpu", *rest), state
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "NeuralNetwork":
         """A copy on the same device."""
-        state = self.__getstate__()
-        layers, loss, _, *rest = state["arguments"]
-        twin = NeuralNetwork(layers, loss, self.backend, *rest)
-        twin.recipe, twin.self_test_images = (
-            copy.deepcopy(state["recipe"], memo),
-            self.self_test_images,
-        )
-        return twin
+        return copy_of(self)
 
     def _upload(self, array: Any) -> Array:
         """Upload host pixels as they are, and host floats as the network's dtype."""
@@ -447,14 +430,15 @@ class NeuralNetwork(SetOnce):
         return x
 
 
-def probabilities(outputs: Any) -> Any:
+def probabilities(outputs: HostArray) -> HostArray:
     """Outputs (N, C) of any output activation -> rows that sum to 1, with the same ranking.
 
     If a row has negative values, its least value is subtracted. Then it is divided by its sum.
     """
     above = outputs - outputs.min(axis=1, keepdims=True).clip(max=0.0)
     above = above.clip(min=_TINY)
-    return above / above.sum(axis=1, keepdims=True)
+    shares: HostArray = above / above.sum(axis=1, keepdims=True)
+    return shares
 
 
 def slices(count: int, size: int) -> Iterator[slice]:
@@ -463,8 +447,37 @@ def slices(count: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
-def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> NeuralNetwork:
-    """Load a model file onto a device, wherever it was trained. Untrusted files are safe to load.
+def copy_of(
+    network: NeuralNetwork,
+    device: str | Backend | None = None,
+    seed: int | None = None,
+    parameters: Any = None,
+) -> NeuralNetwork:
+    """A copy of a network. What is given replaces its device, its seed or its parameters.
+
+    ``parameters``: a host vector (P,) for a single network, or (K, P) for a committee of K.
+    """
+    if parameters is None:
+        parameters = network.backend.to_host(network.parameters)
+    twin = NeuralNetwork(
+        network.layer_list,
+        network.loss_name,
+        device or network.backend,
+        network.seed if seed is None else seed,
+        network.dtype_name,
+        parameters,
+        1 if parameters.ndim == 1 else len(parameters),
+    )
+    twin.recipe, twin.self_test_images = copy.deepcopy(network.recipe), network.self_test_images
+    return twin
+
+
+def load_model(
+    path: str | os.PathLike[str] | BinaryIO, device: str | Backend = "cpu"
+) -> NeuralNetwork:
+    """Load a model onto a device, wherever it was trained, from its file or an open binary file.
+
+    Untrusted files are safe to load.
 
     The self-test of the model is run: a model that loads computes the same as where it was saved.
 
@@ -474,7 +487,7 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
         DeviceError: the device cannot be used.
     """
     backend = get_backend(device)
-    contents, path = read_model(path), printable_path(path)
+    contents, name = read_model(path), model_file.name_of(path)
     test = contents["examples"]
     specs = [without_arrays(layer) for layer in contents["layers"]]
     try:
@@ -494,12 +507,12 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "cpu") -> N
                 found = self_test.safe_outputs(network.apply, network.self_test_images)
                 right = self_test.outputs_match(test["outputs"], found, self_test.TOLERANCE)
     except ValueError as error:
-        raise ModelFileError(f"{path}: {error}") from None
+        raise ModelFileError(f"{name}: {error}") from None
     except MemoryError:
-        raise ModelFileError(f"{path}: there is not enough memory for its network") from None
+        raise ModelFileError(f"{name}: there is not enough memory for its network") from None
     if not right:
         raise ModelFileError(
-            f"{path}: its self-test fails: its outputs here differ from those where it was saved; "
+            f"{name}: its self-test fails: its outputs here differ from those where it was saved; "
             "if it uses your own activation, import the one that it was trained with"
         )
     return network

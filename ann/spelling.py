@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Collection
 from typing import Any
 
+from ann.errors import printable
+
 # other programs' names, in lower case without hyphens -> ours
 _OTHER_NAMES: dict[str, tuple[str, ...]] = {
     # activations
@@ -31,6 +33,15 @@ _OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "cuda": ("gpu",),
     **dict.fromkeys(("fp32", "single", "float"), ("float32",)),
 }
+
+
+def check_known(what: str, name: Any, known: Collection[str], note: str = "") -> None:
+    """Raise ValueError, with the known names and the note, unless ``name`` is one of them."""
+    if not isinstance(name, str) or name not in known:
+        meant = did_you_mean(name, known)
+        raise ValueError(
+            f"unknown {what} {printable(name)}; known: {', '.join(known)}{note}{meant}"
+        )
 
 
 def did_you_mean(name: Any, choices: Collection[str]) -> str:

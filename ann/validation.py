@@ -13,24 +13,6 @@ from ann.errors import printable
 _NOT_NUMBERS = (bool, np.timedelta64)  # although they are subclasses of int and np.integer
 
 
-class SetOnce:
-    """A base class whose attributes can be set only once, so that they always describe the object.
-
-    Replacing one raises AttributeError, unless its name is in ``_settable`` or begins with "_".
-    """
-
-    _settable: tuple[str, ...] = ()
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        settable = name.startswith("_") or name in self._settable
-        if not settable and getattr(self, name, value) is not value:
-            raise AttributeError(
-                f"{name} cannot be replaced; change arrays in place, as in "
-                "net.parameters[...] = values, or create a new network"
-            )
-        super().__setattr__(name, value)
-
-
 def check_images(
     name: str, images: Any, shape: tuple[int, ...], dtype: str = "float32"
 ) -> np.ndarray:
@@ -233,8 +215,8 @@ def check_curve(name: str, curve: Any, derivative: Any) -> None:
             made = f"{found.dtype} of shape {found.shape}"
         if made != f"float32 of shape {points.shape}":
             raise ValueError(
-                f"{its} makes {made} from a float32 array of shape {points.shape}; expected the same "
-                "shape and type (NumPy numbers in a formula give float64)"
+                f"{its} makes {made} from a float32 array of shape {points.shape}; expected the "
+                "same shape and type (NumPy numbers in a formula give float64)"
             )
         if not (sums == points.astype(np.float32)).all():
             raise ValueError(f"{its} changes its argument; return a new array")

@@ -1,4 +1,13 @@
-"""Measure the speed of training, prediction, distortion and start-up beside other libraries."""
+"""Measure the speed of training, prediction, distortion and start-up beside other libraries.
+
+It takes 6 minutes on an idle machine.
+
+Examples:
+  python scripts/benchmark.py
+  python scripts/benchmark.py --quick
+  python scripts/benchmark.py --distributed
+  python scripts/benchmark.py --only classroom --repetitions 11 --output figures.json
+"""
 
 import argparse
 import dataclasses
@@ -23,18 +32,13 @@ from benchmarking.tasks import TASKS
 from benchmarking.timing import describe_machine
 
 import ann
-from ann.cli.download_bar import load_dataset
+from ann.cli.data_set import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo, warn
 from ann.cli.parser import Parser, whole
 from ann.files.atomic import check_writable, write_atomically
 
 REPETITIONS = 7
-EXAMPLES = """\
-  python scripts/benchmark.py
-  python scripts/benchmark.py --quick
-  python scripts/benchmark.py --distributed
-  python scripts/benchmark.py --only classroom --repetitions 11 --output figures.json"""
 NAMES = (*(task.name for task in TASKS), "predict", "distort", "start-up")
 
 
@@ -85,18 +89,16 @@ def measurements(flags: argparse.Namespace, backend: ann.Backend) -> Iterator[tu
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    description = "Measure speed beside other libraries; takes 6 minutes on an idle machine."
-    parser = Parser(description, EXAMPLES)
+    parser = Parser(__doc__)
     parser.add_common(device=False)
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="default: cpu")
     text = f"measured epochs of each contender (default: {REPETITIONS}, and 1 with --quick)"
-    parser.add_argument("--repetitions", type=whole(1), metavar="N", help=text)
-    text = f"one of: {', '.join(map(repr, NAMES))}"
-    parser.add_argument("--only", choices=NAMES, metavar="TASK", help=text)
-    parser.add_argument("--quick", action="store_true", help="a few steps, to see that it runs")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write all figures as JSON")
+    parser.add("--repetitions N", text, whole(1))
+    parser.add("--only TASK", f"one of: {', '.join(map(repr, NAMES))}", choices=NAMES)
+    parser.add("--quick", "a few steps, to see that it runs")
+    parser.add("--output FILE", "write all figures as JSON", Path)
     text = "one and two processes, beside PyTorch's DistributedDataParallel (extras bench and mpi)"
-    parser.add_argument("--distributed", action="store_true", help=text)
+    parser.add("--distributed", text)
     flags = parser.parse_args()
     known = distributed.MEASURED
     if flags.distributed and (flags.device != "cpu" or flags.only not in (None, *known)):

@@ -1,4 +1,12 @@
-"""Check this machine and print, for each problem, how to fix it; or describe a model file."""
+"""Check this machine and print, for each problem, how to fix it; or describe a model file.
+
+Examples:
+  python scripts/doctor.py
+  python scripts/doctor.py --device gpu
+  python scripts/doctor.py --data my_data
+  # what a model file contains; no network is built from it
+  python scripts/doctor.py --model mnist_ann.pickle
+"""
 
 import argparse
 import sys
@@ -10,19 +18,12 @@ from ann.cli import bootstrap
 
 bootstrap.start()
 
-from ann.cli.commands import localized
-from ann.cli.describe_model import describe_model
+from ann.cli.descriptions import describe_model
 from ann.cli.doctor_checks import check_all
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser
-
-EXAMPLES = """\
-  python scripts/doctor.py
-  python scripts/doctor.py --device gpu
-  python scripts/doctor.py --data my_data
-  # what a model file contains; no network is built from it
-  python scripts/doctor.py --model mnist_ann.pickle"""
+from ann.installation import localized
 
 
 def main() -> None:
@@ -44,12 +45,10 @@ def main() -> None:
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    description = "Check this machine and print, for each problem, how to fix it."
-    parser = Parser(description, EXAMPLES)
+    parser = Parser(__doc__)
     parser.add_import()
     parser.add_common()
-    text = "only describe this model file"
-    parser.add_argument("--model", type=Path, metavar="FILE", help=text)
+    parser.add("--model FILE", "only describe this model file", Path)
     return parser.parse_args()
 
 

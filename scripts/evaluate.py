@@ -1,4 +1,12 @@
-"""Train a recipe with several seeds, test each network once, and report the mean and its error."""
+"""Train a recipe with several seeds, test each network once, and report the mean and its error.
+
+Examples:
+  python scripts/evaluate.py --recipe classroom --seeds 0-9
+  # errors on validation images, to choose a recipe by; the test images are not used
+  python scripts/evaluate.py --recipe classroom --seeds 0-2 --validation
+  # keep the trained networks, and make committees of those that are there
+  python scripts/evaluate.py --recipe quick --seeds 0-2 --keep networks
+"""
 
 import argparse
 import dataclasses
@@ -14,8 +22,8 @@ bootstrap.start()
 
 import ann
 from ann.cli import results_log
-from ann.cli.describe_model import errors_of_members
-from ann.cli.download_bar import load_dataset
+from ann.cli.data_set import load_dataset
+from ann.cli.descriptions import errors_of_members
 from ann.cli.errors import one_line_errors
 from ann.cli.kept_networks import train_or_load
 from ann.cli.output import echo
@@ -23,12 +31,6 @@ from ann.cli.parser import Parser, seed_list
 from ann.files.atomic import check_writable
 from ann.training.named_recipes import RECIPES
 
-EXAMPLES = """\
-  python scripts/evaluate.py --recipe classroom --seeds 0-9
-  # errors on validation images, to choose a recipe by; the test images are not used
-  python scripts/evaluate.py --recipe classroom --seeds 0-2 --validation
-  # keep the trained networks, and make committees of those that are there
-  python scripts/evaluate.py --recipe quick --seeds 0-2 --keep networks"""
 VALIDATION = 10_000
 
 
@@ -84,7 +86,7 @@ def measure(
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = Parser(__doc__ or "", EXAMPLES)
+    parser = Parser(__doc__)
     parser.add_common()
     text = "a named recipe; python scripts/train.py --list-recipes describes them"
     parser.add_argument("--recipe", choices=tuple(RECIPES), required=True, help=text)
@@ -92,11 +94,10 @@ def parse_flags() -> argparse.Namespace:
     text += "S K to S K + K - 1"
     parser.add_argument("--seeds", type=seed_list, default=range(10), metavar="A-B", help=text)
     text = f"train without the last {VALIDATION:,} training images, and count errors on them"
-    parser.add_argument("--validation", action="store_true", help=text)
+    parser.add("--validation", text)
     text = "save trained networks there (of committees, each member), and reuse those already there"
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help=text)
-    text = "the results (default: data/results/RECIPE.jsonl)"
-    parser.add_argument("--output", type=Path, metavar="FILE", help=text)
+    parser.add("--keep FOLDER", text, Path)
+    parser.add("--output FILE", f"the results (default: {results_log.output_of('RECIPE')})", Path)
     flags = parser.parse_args()
     flags.output = flags.output or results_log.output_of(flags.recipe)
     return flags

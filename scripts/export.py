@@ -1,4 +1,10 @@
-"""Export a saved network as a web page to draw on, or as a file for other programs."""
+"""Export a saved network as a web page to draw on, or as a file for other programs.
+
+Examples:
+  python scripts/export.py --to page.html
+  python scripts/export.py --to clothes.html clothes.pickle
+  python scripts/export.py --to model.onnx mine.pickle
+"""
 
 import argparse
 import sys
@@ -20,10 +26,6 @@ from ann.export.formats import FORMS
 from ann.export.web_page import web_page
 from ann.files.atomic import check_writable, user_path, write_atomically
 
-EXAMPLES = """\
-  python scripts/export.py --to page.html
-  python scripts/export.py --to clothes.html clothes.pickle
-  python scripts/export.py --to model.onnx mine.pickle"""
 PAGE = ".html"
 SUFFIXES = (PAGE, *FORMS)
 
@@ -55,12 +57,12 @@ def output(text: str) -> Path:
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = Parser(__doc__ or "", EXAMPLES)
+    parser = Parser(__doc__)
     parser.add_import()
     parser.add_model("MODEL")
     text = "page.html: a web page to draw on; model.onnx: for ONNX runtimes; model.safetensors: "
     text += "for PyTorch; model.npz: for NumPy"
-    parser.add_argument("--to", type=output, metavar="FILE", help=text)
+    parser.add("--to FILE", text, output)
     parser.add_classes()
     flags = parser.parse_args()
     if flags.to is None:

@@ -1,4 +1,11 @@
-"""Join trained networks into a committee, which makes fewer errors than each of them."""
+"""Join trained networks into a committee, which makes fewer errors than each of them.
+
+Examples:
+  python scripts/train.py --seed 0 --output a.pickle
+  python scripts/train.py --seed 1 --output b.pickle
+  python scripts/join.py a.pickle b.pickle --output committee.pickle
+  python scripts/test.py --model committee.pickle --report-members
+"""
 
 import argparse
 import hashlib
@@ -18,12 +25,6 @@ from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import OTHER_FORMATS, Parser, check_suffix
 from ann.files.atomic import check_writable
-
-EXAMPLES = """\
-  python scripts/train.py --seed 0 --output a.pickle
-  python scripts/train.py --seed 1 --output b.pickle
-  python scripts/join.py a.pickle b.pickle --output committee.pickle
-  python scripts/test.py --model committee.pickle --report-members"""
 
 
 def main() -> None:
@@ -63,12 +64,11 @@ def check_different(paths: Sequence[Path], networks: Sequence[ann.NeuralNetwork]
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = Parser(__doc__ or "", EXAMPLES)
+    parser = Parser(__doc__)
     parser.add_import()
     text = "at least two model files of networks with the same layers"
     parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help=text)
-    text = "where to save the committee"
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help=text)
+    parser.add("--output FILE", "where to save the committee", Path, required=True)
     flags = parser.parse_args()
     if len(flags.models) < 2:
         parser.error("a committee needs at least two models")

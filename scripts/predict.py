@@ -1,4 +1,15 @@
-"""Recognise the digits on your own pictures: photos, scans or drawings."""
+"""Recognise the digits on your own pictures: photos, scans or drawings.
+
+Examples:
+  python scripts/predict.py photo.jpg
+  python scripts/predict.py --model coffee.pickle one.png two.png
+  # a folder, and a table of the answers
+  python scripts/predict.py photos/ --csv answers.csv
+  # the accuracy on pictures such as 7/anna.jpg and 105_ben.jpg
+  python scripts/predict.py photos/ --labels
+  # draw boxes and answers onto the picture
+  python scripts/predict.py --picture seen.png photo.jpg
+"""
 
 import argparse
 import sys
@@ -17,20 +28,9 @@ from ann.cli.answer_log import AnswerLog
 from ann.cli.errors import one_line_errors
 from ann.cli.parser import Parser
 from ann.cli.picture_list import expected_labels, find_pictures
-from ann.cli.picture_score import PictureScore
 from ann.cli.signals import Terminated
 from ann.data.catalog import SOURCES, class_names
 from ann.errors import printable_path
-
-EXAMPLES = """\
-  python scripts/predict.py photo.jpg
-  python scripts/predict.py --model coffee.pickle one.png two.png
-  # a folder, and a table of the answers
-  python scripts/predict.py photos/ --csv answers.csv
-  # the accuracy on pictures such as 7/anna.jpg and 105_ben.jpg
-  python scripts/predict.py photos/ --labels
-  # draw boxes and answers onto the picture
-  python scripts/predict.py --picture seen.png photo.jpg"""
 
 TRAIN = "train one for pictures like yours: python scripts/train.py --recipe conv-quick"
 
@@ -51,7 +51,6 @@ def main() -> None:
             )
         classes = SOURCES[flags.classes].classes if flags.classes else network.classes
         names = class_names(classes, network.output_dim)
-        score = PictureScore(names)
         try:
             for path in log.progress(pictures):
                 try:
@@ -59,36 +58,32 @@ def main() -> None:
                     reading = read_digits(path, network, names)
                 except ann.DataFileError as error:
                     log.fail(error, path)
-                    continue
-                log.add(Answer(path, reading, expected), pictures=path in flags.pictures)
-                if expected:
-                    score.add(expected, reading)
+                else:
+                    log.add(Answer(path, reading, expected), pictures=path in flags.pictures)
         except (KeyboardInterrupt, Terminated):
-            log.finish(score)
+            log.finish(names)
             raise
-        log.finish(score)
+        log.finish(names)
         if log.failed:
             sys.exit(1)
 
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = Parser(__doc__ or "", EXAMPLES)
+    parser = Parser(__doc__)
     parser.add_import()
     parser.add_device("cpu")
     text = "a file in PNG, JPEG or many other formats, or a folder, for all pictures in it"
     parser.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE", help=text)
     parser.add_model()
     parser.add_classes()
-    text = "print one JSON list and nothing else"
-    parser.add_argument("--json", action="store_true", help=text)
+    parser.add("--json", "print one JSON list and nothing else")
     text = "draw boxes and answers onto the pictures, at most onto the 40 least certain"
-    parser.add_argument("--picture", type=Path, metavar="FILE", help=text)
-    text = "write all answers into a table"
-    parser.add_argument("--csv", type=Path, metavar="FILE", help=text)
+    parser.add("--picture FILE", text, Path)
+    parser.add("--csv FILE", "write all answers into a table", Path)
     text = "take the right answers from the names of folders (7/anna.jpg) or files (105_ben.jpg), "
     text += "and print the accuracy and the confusion matrix"
-    parser.add_argument("--labels", action="store_true", help=text)
+    parser.add("--labels", text)
     return parser.parse_args()
 
 

@@ -1,4 +1,11 @@
-"""Write a report on a trained network: one page of figures, which opens in any browser."""
+"""Write a report on a trained network: one page of figures, which opens in any browser.
+
+Examples:
+  python scripts/report.py
+  python scripts/report.py mine.pickle --output mine.html
+  # the folder of a run, for the learning curves too
+  python scripts/train.py --run runs/first && python scripts/report.py runs/first
+"""
 
 import argparse
 import sys
@@ -18,9 +25,8 @@ import ann
 from ann.analysis.figures import pyplot
 from ann.analysis.inspection import changes
 from ann.analysis.report import Maker, report
-from ann.cli.check_fit import check_fit
 from ann.cli.commands import command
-from ann.cli.download_bar import load_dataset
+from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, check_suffix
@@ -29,12 +35,6 @@ from ann.files.atomic import check_writable, write_atomically
 from ann.training.checkpoint_file import read_checkpoint
 from ann.training.report import EpochReport
 from ann.training.run_folder import read_training_state
-
-EXAMPLES = """\
-  python scripts/report.py
-  python scripts/report.py mine.pickle --output mine.html
-  # the folder of a run, for the learning curves too
-  python scripts/train.py --run runs/first && python scripts/report.py runs/first"""
 
 
 def main() -> None:
@@ -84,13 +84,11 @@ def model_and_epochs(source: Path) -> tuple[Path, list[EpochReport]]:
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = Parser("Write a page of figures about a trained network.", EXAMPLES)
+    parser = Parser(__doc__)
     parser.add_import()
     parser.add_common()
     parser.add_model("RUN_OR_MODEL", "a model file, or the folder of a run")
-    page = Path("report.html")
-    text = f"the page (default: {page})"
-    parser.add_argument("--output", type=Path, default=page, metavar="FILE", help=text)
+    parser.add("--output FILE", "the page", Path, Path("report.html"))
     return parser.parse_args()
 
 

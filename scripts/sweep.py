@@ -1,31 +1,6 @@
-"""Try many networks, on one machine or many, and report which makes the fewest mistakes."""
+"""Try many networks, on one machine or many, and report which makes the fewest mistakes.
 
-import argparse
-import os
-import shlex
-import sys
-from pathlib import Path
-from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
-
-from ann.cli import bootstrap
-
-bootstrap.start()
-
-from sweeping.messages import leaderboard, training_command
-from sweeping.space import Space, add_flags
-
-import ann
-from ann.cli.download_bar import load_dataset
-from ann.cli.errors import one_line_errors
-from ann.cli.output import echo
-from ann.cli.parser import Parser, number, whole
-from ann.cli.signals import Interruption, exit_with
-from ann.errors import require
-from ann.files.atomic import write_atomically
-
-EXAMPLES = """\
+Examples:
   python scripts/sweep.py
   # 200 small networks, half a minute each; after Ctrl-C the same command continues
   python scripts/sweep.py --trials 200 --hidden-layers 1-2 --width 16-128 --distort no
@@ -34,7 +9,31 @@ EXAMPLES = """\
   # two workers on one machine, in two terminals
   OPENBLAS_NUM_THREADS=1 python scripts/sweep.py
   # many machines that share a database or, with their disk, a journal
-  python scripts/sweep.py --storage postgresql://me:secret@server/sweeps"""
+  python scripts/sweep.py --storage postgresql://me:secret@server/sweeps
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
+
+from ann.cli import bootstrap
+
+bootstrap.start()
+
+from sweeping.space import Space, add_flags
+
+import ann
+from ann.cli.data_set import load_dataset
+from ann.cli.errors import one_line_errors
+from ann.cli.output import echo
+from ann.cli.parser import Parser, number, whole
+from ann.cli.signals import Interruption, exit_with
+from ann.errors import require
+from ann.files.atomic import write_atomically
 
 
 def main() -> None:
@@ -44,7 +43,7 @@ def main() -> None:
     with one_line_errors(lambda: kept, vars(flags)):
         for module in ("optuna", "sqlalchemy", "matplotlib.pyplot"):
             require(module, "sweep", f"sweeps need {module.split('.')[0]}")
-        from sweeping import page, storage, study, worker
+        from sweeping import results, storage, study, worker
 
         space = Space(flags)
         storage.check_files(flags)
@@ -62,10 +61,11 @@ def main() -> None:
             with Interruption() as interruption:
                 worker.Worker(flags, space, backend, dataset, joined, interruption).work()
             best = study.best_trials(joined)
-            echo(leaderboard(best))
+            table = results.leaderboard(best)
+            echo(table)
             if best:
-                echo(f"the best: {training_command(flags, best[0])}")
-            text = page.sweep_page(flags.study, joined, leaderboard(best))
+                echo(f"the best: {results.training_command(flags, best[0])}")
+            text = results.sweep_page(flags.study, joined, table)
         write_atomically(flags.report, text.encode())
         echo(f"report:   {flags.report.resolve()}")
         if interruption.signal:
@@ -75,30 +75,23 @@ def main() -> None:
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = Parser("Try many networks, and report which makes the fewest mistakes.", EXAMPLES)
+    parser = Parser(__doc__)
     parser.add_import()
     parser.add_common()
-
-    def add(flag: str, kind: Any, default: Any, metavar: str | None, text: str) -> None:
-        shown = f" (default: {default})" if default is not None else ""
-        parser.add_argument(flag, type=kind, default=default, metavar=metavar, help=text + shown)
-
-    add("--storage", os.path.expanduser, "sweep.db", "FILE|URL", "SQLite or .journal file, or URL")
-    add("--study", str, "digits", "NAME", "one of several in a storage")
-    add("--trials", whole(1), 100, "N", "start no new trial after N have finished, of all workers")
-    add("--hours", number(above=0), None, "N", "start no new trial after N hours")
-    add(
-        "--time-per-trial",
-        number(above=0),
-        30.0,
-        "SECONDS",
-        "training time of each trial, which takes at least 1 epoch",
-    )
-    add("--max-epochs", whole(1), 200, "N", "the most epochs of a trial")
-    add("--validation", whole(1), 10_000, "N", "validation images, from the training images")
-    add("--seed", whole(0), 0, None, "random seed of every network")
-    add("--grace", whole(2), 120, "SECONDS", "repeat a trial after this time without a heartbeat")
-    add("--report", Path, Path("sweep.html"), "FILE", "the page of figures")
+    text = "SQLite or .journal file, or URL"
+    parser.add("--storage FILE|URL", text, os.path.expanduser, "sweep.db")
+    parser.add("--study NAME", "one of several in a storage", default="digits")
+    text = "start no new trial after N have finished, of all workers"
+    parser.add("--trials N", text, whole(1), 100)
+    parser.add("--hours N", "start no new trial after N hours", number(above=0))
+    text = "training time of each trial, which takes at least 1 epoch"
+    parser.add("--time-per-trial SECONDS", text, number(above=0), 30.0)
+    parser.add("--max-epochs N", "the most epochs of a trial", whole(1), 200)
+    parser.add("--validation N", "validation images, from the training images", whole(1), 10_000)
+    parser.add("--seed SEED", "random seed of every network", whole(0), 0)
+    text = "repeat a trial after this time without a heartbeat"
+    parser.add("--grace SECONDS", text, whole(2), 120)
+    parser.add("--report FILE", "the page of figures", Path, Path("sweep.html"))
     add_flags(parser)
     return parser.parse_args()
 

@@ -1,4 +1,15 @@
-"""Test a saved network on the test images, which are never trained on."""
+"""Test a saved network on the test images, which are never trained on.
+
+Examples:
+  python scripts/test.py
+  python scripts/test.py --model mine.pickle --verbose | grep wrong
+  python scripts/test.py --picture mistakes.png
+  python scripts/test.py --json
+  # is one network better than another, or was it luck?
+  python scripts/test.py --compare other.pickle
+  # the errors of each member of a committee
+  python scripts/test.py --report-members
+"""
 
 import argparse
 import json
@@ -14,24 +25,13 @@ bootstrap.start()
 import ann
 from ann.analysis.compare import Comparison
 from ann.analysis.figures import check_figure_path, save_figure
-from ann.cli.check_fit import check_fit
-from ann.cli.describe_model import describe_members, describe_network, errors_of_members
-from ann.cli.download_bar import load_dataset
+from ann.cli.data_set import check_fit, load_dataset
+from ann.cli.descriptions import describe_members, describe_network, errors_of_members
 from ann.cli.errors import one_line_errors
 from ann.cli.parser import Parser
 from ann.cli.test_result import TestResult
 from ann.data.catalog import class_names
 from ann.errors import printable_path
-
-EXAMPLES = """\
-  python scripts/test.py
-  python scripts/test.py --model mine.pickle --verbose | grep wrong
-  python scripts/test.py --picture mistakes.png
-  python scripts/test.py --json
-  # is one network better than another, or was it luck?
-  python scripts/test.py --compare other.pickle
-  # the errors of each member of a committee
-  python scripts/test.py --report-members"""
 
 
 def main() -> None:
@@ -82,7 +82,7 @@ def main() -> None:
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = Parser(__doc__ or "", EXAMPLES)
+    parser = Parser(__doc__)
     parser.add_import()
     parser.add_common(model=True)
     form = parser.add_mutually_exclusive_group()
@@ -91,11 +91,9 @@ def parse_flags() -> argparse.Namespace:
     text = "compare with another model file: count the images that only one of the two gets wrong, "
     text += "test whether the difference may be luck (McNemar's test), and list images with "
     text += "different answers (with --verbose, all of them)"
-    parser.add_argument("--compare", type=Path, metavar="OTHER", help=text)
-    text = "count the errors of each member of a committee"
-    parser.add_argument("--report-members", action="store_true", help=text)
-    text = "draw the errors, most confident first"
-    parser.add_argument("--picture", type=Path, metavar="FILE", help=text)
+    parser.add("--compare OTHER", text, Path)
+    parser.add("--report-members", "count the errors of each member of a committee")
+    parser.add("--picture FILE", "draw the errors, most confident first", Path)
     return parser.parse_args()
 
 

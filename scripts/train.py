@@ -1,4 +1,27 @@
-"""Train a network on MNIST and save it. The test images are not used."""
+"""Train a network on MNIST and save it. The test images are not used.
+
+Examples:
+  python scripts/train.py
+  # count the errors on validation images after every epoch
+  python scripts/train.py --validation 10000 --output play.pickle
+  # keep everything about a run in a folder; stop it with Ctrl-C, and continue it
+  python scripts/train.py --validation 10000 --run runs/first
+  python scripts/train.py --resume runs/first
+  # train a finished run for longer, to 48 epochs in all
+  python scripts/train.py --resume runs/first --epochs 48
+  # train a saved network further, perhaps on other data
+  python scripts/train.py --from mnist_ann.pickle --epochs 5 --output better.pickle
+  # other layers, another activation
+  python scripts/train.py --hidden 256,128 --activation relu
+  # no hidden layer at all
+  python scripts/train.py --hidden none --output-activation softmax
+  # ten networks with ten seeds in one run: error bars, and a committee
+  python scripts/train.py --committee 10 --validation 10000 --report-members
+  # one network trained by four processes, on one machine or several
+  mpiexec -n 4 python scripts/train.py --distributed --hidden 2048,2048
+  # another optimizer, with its own default learning rate and weight decay
+  python scripts/train.py --optimizer nesterov
+"""
 
 import argparse
 import signal
@@ -14,8 +37,8 @@ from ann.cli import bootstrap
 bootstrap.start()
 
 import ann
-from ann.cli.describe_training import describe_result, describe_setup, remarks
-from ann.cli.download_bar import load_dataset
+from ann.cli.data_set import load_dataset
+from ann.cli.descriptions import describe_result, describe_setup, remarks
 from ann.cli.errors import one_line_errors
 from ann.cli.launch import agree_on_backend, launch
 from ann.cli.output import echo
@@ -26,29 +49,11 @@ from ann.cli.training_run import TrainingRun
 from ann.training.distributed import Processes, on_all
 from ann.training.fastest_device import choose_backend
 
-EXAMPLES = """\
-  python scripts/train.py
-  # count the errors on validation images after every epoch
-  python scripts/train.py --validation 10000 --output play.pickle
-  # keep everything about a run in a folder; stop it with Ctrl-C, and continue it
-  python scripts/train.py --validation 10000 --run runs/first
-  python scripts/train.py --resume runs/first
-  # other layers, another activation
-  python scripts/train.py --hidden 256,128 --activation relu
-  # no hidden layer at all
-  python scripts/train.py --hidden none --output-activation softmax
-  # ten networks with ten seeds in one run: error bars, and a committee
-  python scripts/train.py --committee 10 --validation 10000 --report-members
-  # one network trained by four processes, on one machine or several
-  mpiexec -n 4 python scripts/train.py --distributed --hidden 2048,2048
-  # another optimizer, with its own default learning rate and weight decay
-  python scripts/train.py --optimizer nesterov"""
-
 
 def main() -> None:
     """Train with one process, or with all that mpiexec started."""
     with launch() as processes:
-        train(parse_flags(__doc__ or "", EXAMPLES), processes)
+        train(parse_flags(__doc__), processes)
 
 
 def train(flags: argparse.Namespace, processes: Processes) -> None:
@@ -59,12 +64,14 @@ def train(flags: argparse.Namespace, processes: Processes) -> None:
         on_all(processes, run.check)
         dataset, backend = on_all(processes, lambda: load(flags, processes))
         backend = agree_on_backend(processes, backend, flags.precision)
-        network = on_all(processes, lambda: recipe.network(dataset, backend, flags.seed))
+        network = on_all(processes, lambda: run.network(dataset, backend))
         on_all(processes, network.to_bytes)  # fails now, not after the training, if it fails
-        run.begin(dataset, backend)
+        run.begin(dataset, network)
         echo(f"device {backend.name}: {backend.description}")
         for change in run.changes(backend):
             echo(change)
+        if flags.start:
+            echo(f"starts from {flags.start}")
         echo(describe_setup(network, recipe, processes.size))
         with Progress(recipe, network, dataset, run.state) as progress, Interruption() as stop:
             callbacks = [*run.callbacks, progress, stop]
@@ -82,7 +89,7 @@ def train(flags: argparse.Namespace, processes: Processes) -> None:
         for remark in remarks(network, dataset, recipe, flags.report_members):
             echo(remark)
         run.draw_curves(reports)
-        run.echo_commands(backend)
+        run.echo_commands(backend, reports)
 
 
 def load(flags: argparse.Namespace, processes: Processes) -> tuple[ann.Dataset, ann.Backend]:

@@ -1,4 +1,10 @@
-"""Look at the data: ten training images and five test images with their labels."""
+"""Look at the data: ten training images and five test images with their labels.
+
+Examples:
+  python scripts/try_loader.py                 other images each time
+  python scripts/try_loader.py --seed 3        the same images each time
+  python scripts/try_loader.py --output digits.png
+"""
 
 import argparse
 import sys
@@ -15,19 +21,15 @@ import numpy as np
 import ann
 from ann.analysis.figures import check_figure_path, figure_of_images, save_figure, show_figure
 from ann.analysis.text_pictures import speaks_unicode, text_sheet
-from ann.cli.commands import localized
-from ann.cli.download_bar import load_dataset
+from ann.cli.data_set import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, whole
 from ann.data.catalog import DIGITS
 from ann.data.distortion import examples
+from ann.installation import localized
 from ann.training.named_recipes import RECIPES
 
-EXAMPLES = """\
-  python scripts/try_loader.py                 other images each time
-  python scripts/try_loader.py --seed 3        the same images each time
-  python scripts/try_loader.py --output digits.png"""
 PICTURE, DISTORTED = Path("mnist_images.png"), Path("mnist_distorted.png")
 
 
@@ -94,14 +96,11 @@ def show(images: np.ndarray, captions: list[str], flags: argparse.Namespace) -> 
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = Parser(__doc__ or "", EXAMPLES)
+    parser = Parser(__doc__)
     parser.add_common(device=False)
-    text = "chooses the images (default: other images each time)"
-    parser.add_argument("--seed", type=whole(0), help=text)
-    text = "show one training image and sixteen distortions of it instead"
-    parser.add_argument("--distort", action="store_true", help=text)
-    text = "write the picture here instead of opening a window"
-    parser.add_argument("--output", type=Path, metavar="FILE", help=text)
+    parser.add("--seed SEED", "chooses the images (default: other images each time)", whole(0))
+    parser.add("--distort", "show one training image and sixteen distortions of it instead")
+    parser.add("--output FILE", "write the picture here instead of opening a window", Path)
     return parser.parse_args()
 
 

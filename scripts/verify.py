@@ -1,8 +1,14 @@
-"""Check that a device trains like the CPU, and that its gradients are right."""
+"""Check that a device trains like the CPU, and that its gradients are right.
+
+Examples:
+  python scripts/verify.py --device gpu
+  python scripts/verify.py --hidden conv8x5,pool2,64 --activation relu
+  python scripts/verify.py --gradients
+  python scripts/verify.py --gradients --import my_activation.py
+"""
 
 import argparse
 import dataclasses
-import math
 import sys
 from pathlib import Path
 
@@ -12,25 +18,15 @@ from ann.cli import bootstrap
 
 bootstrap.start()
 
-import numpy as np
-
 import ann
 from ann.analysis.gradient_check import gradient_errors
 from ann.analysis.parity import training_differences
-from ann.backends.base import Backend
-from ann.cli.download_bar import load_dataset
+from ann.cli.data_set import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, whole
 from ann.cli.recipe_flags import add_recipe_flags, given_fields
 from ann.errors import require
-
-EXAMPLES = """\
-  python scripts/verify.py --device gpu
-  python scripts/verify.py --hidden conv8x5,pool2,64 --activation relu
-  python scripts/verify.py --gradients
-  python scripts/verify.py --gradients --import my_activation.py"""
-TOLERANCE = 1e-6  # of gradients
 
 
 def main() -> None:
@@ -41,8 +37,7 @@ def main() -> None:
         right = check_gradients(backend) if flags.gradients else True
         right = check_training(backend, flags) and right
         echo(f"\n{'pass' if right else 'FAIL'}: {backend.name}, {backend.description}")
-        if not right:
-            sys.exit(1)
+        sys.exit(0 if right else 1)
 
 
 def device(name: str) -> ann.Backend:
@@ -61,8 +56,7 @@ def check_training(backend: ann.Backend, flags: argparse.Namespace) -> bool:
     """Train for some steps on this device and on the CPU, and compare loss and parameters."""
     fields, full = given_fields(flags), load_dataset(flags.data)
     recipe = ann.Recipe(epochs=1).changed(**fields)
-    images = flags.steps * recipe.batch_size + recipe.validation
-    count = min(images, len(full.train_images))
+    count = min(flags.steps * recipe.batch_size + recipe.validation, len(full.train_images))
     trained_on = count - recipe.validation
     if trained_on < recipe.batch_size:
         few = f"{max(0, trained_on)} training images, and a step takes {recipe.batch_size}"
@@ -70,11 +64,14 @@ def check_training(backend: ann.Backend, flags: argparse.Namespace) -> bool:
     images, labels = full.train_images[:count], full.train_labels[:count]
     dataset = dataclasses.replace(full, train_images=images, train_labels=labels)
     # The CPU replays recorded steps, so there the reference makes every call as it is written
-    reference = Backend("unrecorded steps", np) if backend.name == "cpu" else ann.get_backend("cpu")
-    devices = f"{backend.name} compared with {reference.name}"
-    steps = recipe.epochs * math.ceil(trained_on / recipe.batch_size)
-    name = "this recipe" if fields else "the default recipe"
-    echo(f"\n{steps} steps of {name}, seed {flags.seed}: {devices}")
+    reference = (
+        ann.Backend("unrecorded steps", backend.xp)
+        if backend.name == "cpu"
+        else ann.get_backend("cpu")
+    )
+    steps = recipe.epochs * -(-trained_on // recipe.batch_size)
+    training = f"{steps} steps of {'this' if fields else 'the default'} recipe, seed {flags.seed}"
+    echo(f"\n{training}: {backend.name} compared with {reference.name}")
     echo(f"  {'':22}{'largest':>12}{'difference':>12}{'tolerance':>12}")
     differences = training_differences(backend, reference, dataset, recipe, flags.seed)
     for found in differences:
@@ -87,28 +84,25 @@ def check_gradients(backend: ann.Backend) -> bool:
     """Compare gradients with finite differences, for every layer, activation and loss."""
     echo(f"\ngradients against central differences in float64, on {backend.name}")
     echo(f"  {'':46}{'error':>12}{'tolerance':>12}")
-    right = True
+    right, limit = True, 1e-6
     for name, error in gradient_errors(backend):
-        good = error <= TOLERANCE
-        echo(f"  {name:46}{error:12.1e}{TOLERANCE:12.1e}  {'ok' if good else 'WRONG'}")
-        right = right and good
+        right = right and error <= limit
+        echo(f"  {name:46}{error:12.1e}{limit:12.1e}  {'ok' if error <= limit else 'WRONG'}")
     return right
 
 
 def parse_flags() -> argparse.Namespace:
     """The command line."""
-    parser = Parser("Check that a device trains like the CPU, with right gradients.", EXAMPLES)
+    parser = Parser(__doc__)
     parser.add_import()
     parser.add_common(device=False)
     add_recipe_flags(parser)
     text = "auto (default): a working GPU, else strict, which refuses what a GPU would refuse"
     devices = ("auto", "cpu", "gpu", "strict")
     parser.add_argument("--device", choices=devices, default="auto", help=text)
-    text = "training steps (default: 20)"
-    parser.add_argument("--steps", type=whole(1), default=20, metavar="N", help=text)
-    parser.add_argument("--seed", type=whole(0), default=0, help="random seed (default: 0)")
-    text = "also check every layer, activation and loss by finite differences"
-    parser.add_argument("--gradients", action="store_true", help=text)
+    parser.add("--steps N", "training steps", whole(1), 20)
+    parser.add("--seed SEED", "random seed", whole(0), 0)
+    parser.add("--gradients", "also check every layer, activation and loss by finite differences")
     return parser.parse_args()
 
 

@@ -18,6 +18,7 @@ import hypothesis
 import numpy as np
 import pytest
 
+import ann
 from ann.backends.gpu import GpuBackend
 from support import STARTED
 from support.backends import BACKENDS, make_backend
@@ -25,14 +26,30 @@ from support.digits import write_mnist_like
 from support.fake_cupy import pretend_cublas, pretend_cupy
 
 os.environ["MPLBACKEND"] = "agg"  # no test opens a window
+os.fsync = lambda descriptor: None  # no test cuts the power, and a disk takes 10 ms for each file
 hypothesis.settings.register_profile("untimed", deadline=None)  # other work may slow any test
 hypothesis.settings.load_profile("untimed")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Workers divide the list of tests evenly, and who is done takes tests from the others."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
 def pytest_collection_modifyitems(items):
-    """Of several workers, none should be left with a long test at the end: the slow ones come first."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Give each worker its slow tests first, so that none is left with a long one at the end."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    quick = [item for item in items if not item.get_closest_marker("slow")]
+    if workers > 1:
+        items.clear()
+        for worker in range(workers):
+            for tests in (slow, quick):
+                start, stop = (len(tests) * number // workers for number in (worker, worker + 1))
+                items += tests[start:stop]
 
 
 def pytest_collection_finish():
@@ -84,6 +101,14 @@ def folder_without_root():
         finally:
             if root:
                 os.seteuid(0)
+
+
+@pytest.fixture(scope="module")
+def dataset(request, tmp_path_factory):
+    """A data set of 170 training images, or a module's TRAIN_IMAGES, and 100 test images, 8 x 8."""
+    train = getattr(request.module, "TRAIN_IMAGES", 170)
+    folder = tmp_path_factory.mktemp("data") / "small"
+    return ann.load_dataset(write_mnist_like(folder, train=train))
 
 
 @pytest.fixture

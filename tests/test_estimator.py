@@ -119,36 +119,27 @@ def test_every_device_does_the_same(digits, estimator, backend):
 
 def test_float32_stays_float32(digits):
     X, y = digits
-    classifier = MLPClassifier(**SMALL).fit(X, y)
-    assert (
-        classifier.network_.dtype_name == "float32"
-        and classifier.predict_proba(X).dtype == np.float32
-    )
-    assert (
-        MLPClassifier(**SMALL, dtype="float32").fit(X.astype(float), y).network_.dtype_name
-        == "float32"
-    )
-    assert MLPClassifier(**SMALL).fit(X.astype(float), y).network_.dtype_name == "float64"
+    for inputs, dtype, expected in (
+        (X, None, "float32"),
+        (X.astype(float), "float32", "float32"),
+        (X.astype(float), None, "float64"),
+    ):
+        classifier = MLPClassifier(**SMALL, dtype=dtype).fit(inputs, y)
+        assert classifier.network_.dtype_name == expected
+        assert classifier.predict_proba(inputs).dtype == expected
 
 
 def test_it_is_fit(digits):
     X, y = digits
     classifier = MLPClassifier(**SMALL, weight_decay=0.1).fit(X, y)
     network = classifier.network_
-    recipe = ann.Recipe(
-        hidden=(16,),
-        activation="relu",
-        output_activation="softmax",
-        weight_decay=0.1,
-        epochs=30,
-        batch_size=50,
-    )
+    same = {"hidden": (16,), "activation": "relu", "weight_decay": 0.1, "epochs": 30}
+    recipe = ann.Recipe(**same, output_activation="softmax", batch_size=50)
     twin = ann.NeuralNetwork(recipe.layer_list(64, 10), seed=network.seed)
     reports = ann.fit(twin, ann.Dataset(X, y, X, y), recipe)
     np.testing.assert_array_equal(twin.parameters, network.parameters)
-    assert (
-        classifier.loss_curve_ == [report.loss for report in reports] and classifier.n_iter_ == 30
-    )
+    assert classifier.loss_curve_ == [report.loss for report in reports]
+    assert classifier.n_iter_ == 30
     np.testing.assert_array_equal(classifier.predict(X), twin.predict(X))
 
 
@@ -166,15 +157,11 @@ def test_as_good_as_scikit_learn_s_own(digits):
 
 def test_pipelines_and_searches(digits):
     X, y = digits
-    names = np.array(
-        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-    )[y]
+    names = np.array([f"digit {label}" for label in y])
     pipeline = make_pipeline(MinMaxScaler(), MLPClassifier(**SMALL))
-    search = GridSearchCV(
-        pipeline,
-        {"mlpclassifier__hidden_layer_sizes": [4, (16,)], "mlpclassifier__dropout": [0.0, 0.1]},
-        cv=2,
-    )
+    choices = {"hidden_layer_sizes": [4, (16,)], "dropout": [0.0, 0.1]}
+    grid = {f"mlpclassifier__{name}": values for name, values in choices.items()}
+    search = GridSearchCV(pipeline, grid, cv=2)
     search.fit(255 * X[:600], names[:600])
     assert search.best_params_["mlpclassifier__hidden_layer_sizes"] == (16,)
     assert search.score(255 * X[600:], names[600:]) > 0.8
@@ -184,21 +171,17 @@ def test_pipelines_and_searches(digits):
 def test_convolution_on_square_pictures(digits):
     X, y = digits
     layers = "conv8x3", "pool2", 16
-    search = GridSearchCV(
-        MLPClassifier(epochs=20, random_state=0), {"hidden_layer_sizes": [layers]}, cv=2
-    )
+    classifier = MLPClassifier(epochs=20, random_state=0)
+    search = GridSearchCV(classifier, {"hidden_layer_sizes": [layers]}, cv=2)
     search.fit(X[:600], y[:600])
     network = search.best_estimator_.network_
     assert network.layer_list[0]["input_shape"] == [1, 8, 8]
     assert search.score(X[600:], y[600:]) > 0.5
     twin = clone(search.best_estimator_).fit(csr_array(X[:600]), y[:600])
     np.testing.assert_array_equal(twin.network_.parameters, network.parameters)
+    not_square = "conv8x3 needs pictures, but images of 63 pixels are not square"
     for hidden, features, message in (
-        (
-            layers,
-            63,
-            "hidden_layer_sizes: conv8x3 needs pictures, but images of 63 pixels are not square",
-        ),
+        (layers, 63, f"hidden_layer_sizes: {not_square}"),
         (("conv4x9",), 64, "layer 1: kernel 9 is larger than its image, 8x8"),
         (("pool3",), 64, "layer 1: size 3 does not divide its image, 8x8"),
     ):
@@ -235,9 +218,8 @@ def test_several_labels_a_sample():
 def test_early_stopping_with_sorted_samples(digits):
     X, y = digits
     order = y.argsort()  # the last ones are all nines
-    classifier = MLPClassifier(**{**SMALL, "epochs": 200}, early_stopping=True).fit(
-        X[order], y[order]
-    )
+    classifier = MLPClassifier(**{**SMALL, "epochs": 200}, early_stopping=True)
+    classifier.fit(X[order], y[order])
     assert classifier.n_iter_ < 200
     assert classifier.score(X, y) > 0.9
 
@@ -247,13 +229,8 @@ def test_early_stopping_with_several_labels(rng):
     X = rng.normal(size=(600, 5))
     Y = (X[:, :3] > 0).astype(int)
     Y[:, 0] = 1
-    options = {
-        "hidden_layer_sizes": (8,),
-        "epochs": 40,
-        "learning_rate": 0.01,
-        "weight_decay": 0.01,
-        "random_state": 0,
-    }
+    options = {"epochs": 40, "learning_rate": 0.01, "weight_decay": 0.01, "random_state": 0}
+    options["hidden_layer_sizes"] = (8,)
     whole = MLPClassifier(**options).fit(X, Y)
     stopped = MLPClassifier(**options, early_stopping=True).fit(X, Y)
     assert stopped.score(X, Y) > whole.score(X, Y) - 0.03
@@ -396,7 +373,7 @@ def test_without_scikit_learn(monkeypatch):
     module = sys.modules["ann.estimator"]
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
     with pytest.raises(
-        ImportError, match=r"ann.estimator needs scikit-learn: pip install -e '.\[sklearn\]'"
+        ImportError, match=r'ann.estimator needs scikit-learn: pip install -e ".\[sklearn\]"'
     ):
         importlib.reload(module)
 

@@ -63,28 +63,17 @@ def several_labels():
 
 def test_more_weight_decay_gives_smaller_weights():
     X, y = digits(2)
-    weights = [
-        [
-            np.abs(weight).sum()
-            for weight in MLPClassifier(8, weight_decay=decay, random_state=0).fit(X, y).coefs_
-        ]
-        for decay in (0.0, 1.0)
-    ]
+    networks = [MLPClassifier(8, weight_decay=decay, random_state=0) for decay in (0.0, 1.0)]
+    weights = [[np.abs(weight).sum() for weight in one.fit(X, y).coefs_] for one in networks]
     assert all(plain > decayed for plain, decayed in zip(*weights, strict=True))
 
 
 def test_a_step_worked_out_by_hand():
     """Of plain gradient descent, with weight decay: 3 inputs, 2 sigmoids, a linear output."""
     x = np.array([[0.6, 0.8, 0.7]])
-    regressor = MLPRegressor(
-        2,
-        activation="sigmoid",
-        optimizer="sgd",
-        momentum=0,
-        learning_rate=0.1,
-        weight_decay=0.1,
-        random_state=0,
-    ).partial_fit(x, [0.0])
+    options = {"optimizer": "sgd", "momentum": 0, "learning_rate": 0.1, "weight_decay": 0.1}
+    regressor = MLPRegressor(2, activation="sigmoid", random_state=0, **options)
+    regressor.partial_fit(x, [0.0])
     W1, b1 = np.array([[0.1, 0.2], [0.3, 0.1], [0.5, 0.0]]), np.array([0.1, 0.1])
     W2, b2 = np.array([[0.1], [0.2]]), np.array([1.0])
     regressor.network_.parameters[...] = np.concatenate([W1.ravel(), W2.ravel(), b1, b2])
@@ -139,18 +128,19 @@ def test_several_targets():
 def test_other_classes_in_a_later_call():
     X, y = [[0.3, 0.2]], [0]
     classifier = MLPClassifier(random_state=0).partial_fit(X, y, classes=[0, 1])
-    with pytest.raises(
-        ValueError, match=r"classes: expected those of the first call, \[0 1\], got \[1 2\]"
+    for one, labels, classes, message in (
+        (
+            classifier,
+            y,
+            [1, 2],
+            r"classes: expected those of the first call, \[0 1\], got \[1 2\]",
+        ),
+        (classifier, [2], None, r"y: expected only the classes \[0 1\], got \[2\]"),
+        (MLPClassifier(), y, [2], r"y: expected only the classes \[2\], got \[0\]"),
+        (MLPClassifier(), y, None, "classes: pass all labels to the first call of partial_fit"),
     ):
-        classifier.partial_fit(X, y, classes=[1, 2])
-    with pytest.raises(ValueError, match=r"y: expected only the classes \[0 1\], got \[2\]"):
-        classifier.partial_fit(X, [2])
-    with pytest.raises(ValueError, match=r"y: expected only the classes \[2\], got \[0\]"):
-        MLPClassifier().partial_fit(X, y, classes=[2])
-    with pytest.raises(
-        ValueError, match="classes: pass all labels to the first call of partial_fit"
-    ):
-        MLPClassifier().partial_fit(X, y)
+        with pytest.raises(ValueError, match=message):
+            one.partial_fit(X, labels, classes=classes)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -158,13 +148,8 @@ def test_other_classes_in_a_later_call():
 def test_partial_fit_does_the_same_as_fit(classes, optimizer):
     X, y = digits(classes)
     X += 0.01  # fit leaves out inputs that are always 0, which changes the rounding
-    options = {
-        "optimizer": optimizer,
-        "weight_decay": 0.01,
-        "random_state": 1,
-        "epochs": 30,
-        **CONSTANT,
-    }
+    options = {"optimizer": optimizer, "weight_decay": 0.01, "random_state": 1, "epochs": 30}
+    options |= CONSTANT
     whole = MLPClassifier(**options).fit(X, y)
     parts = MLPClassifier(**options)
     for _ in range(30):
@@ -327,9 +312,8 @@ def test_n_iter_no_change(epochs):
 
 def test_training_that_never_ends_early():
     X, y = digits(2, 100)
-    classifier = MLPClassifier(4, tol=1e9, epochs=100, n_iter_no_change=np.inf, random_state=0).fit(
-        X, y
-    )
+    options = {"tol": 1e9, "epochs": 100, "n_iter_no_change": np.inf}
+    classifier = MLPClassifier(4, random_state=0, **options).fit(X, y)
     assert classifier.n_iter_ == 100
 
 
@@ -338,12 +322,9 @@ def test_validation_samples_of_all_classes():
     with pytest.raises(ValueError, match="least populated class"):
         MLPClassifier(early_stopping=True).fit(X, [0, 0, 0, 1])
     y = np.repeat([0, 1], [198, 2])
-    with pytest.raises(
-        ValueError, match=r"validation_fraction: 0.9 leaves no sample of some class"
-    ):
-        MLPClassifier(early_stopping=True, validation_fraction=0.9, random_state=0).fit(
-            np.arange(200)[:, None] / 200, y
-        )
+    nine_tenths = MLPClassifier(early_stopping=True, validation_fraction=0.9, random_state=0)
+    with pytest.raises(ValueError, match=r"validation_fraction: 0.9 leaves no sample of some cl"):
+        nine_tenths.fit(np.arange(200)[:, None] / 200, y)
     with pytest.raises(ValueError, match=r"validation_fraction: 0.1 of 2 samples is less than 2"):
         MLPRegressor(early_stopping=True).fit(X[:2], [0.0, 1.0])
     with pytest.raises(ValueError, match="validation_fraction: expected a number above 0"):

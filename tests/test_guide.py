@@ -54,7 +54,7 @@ def insert(path, before, text):
 def test_an_added_activation_and_optimizer_work_everywhere(tmp_path):
     for name in ("ann", "scripts"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    insert(tmp_path / "ann/nn/activations.py", "    Softmax(),\n", ELU)
+    insert(tmp_path / "ann/nn/activations.py", "    Softmax(", ELU)
     (tmp_path / "ann/optim/lion.py").write_text(LION, "utf-8")
     insert(
         tmp_path / "ann/optim/registry.py",

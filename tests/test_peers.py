@@ -262,7 +262,8 @@ def test_clipping_is_pytorch_s(limit, rng):
 def test_label_smoothing_is_pytorch_s(rng):
     labels, logits = rng.integers(0, 10, 20), rng.standard_normal((20, 10)).astype(np.float32)
     net = network_of(ann.get_backend("cpu"), 4, 10, output="softmax")
-    targets = ImageSet(net, np.zeros((20, 4), np.uint8), labels, label_smoothing=0.1).targets
+    recipe = ann.Recipe(label_smoothing=0.1)
+    targets = ImageSet(net, np.zeros((20, 4), np.uint8), labels, recipe).targets
     expected = torch.nn.functional.cross_entropy(
         torch.from_numpy(logits), torch.from_numpy(labels), label_smoothing=0.1
     )
@@ -297,6 +298,20 @@ def test_adversarial_training_is_pytorch_s(rng):
     for epoch in range(1, 4):
         trainer.run_epoch(np.arange(20), epoch, [0.1])
     np.testing.assert_allclose(net.parameters, vector(twin), rtol=0, atol=2e-6)
+
+
+def test_tensors_are_accepted(rng):
+    x, y = rng.random((40, 6), dtype=np.float32), rng.integers(0, 3, 40)
+    recipe = ann.Recipe(hidden=(5,), epochs=2, batch_size=10)
+    data = ann.Dataset(torch.from_numpy(x), torch.from_numpy(y), x[:0], y[:0])
+    net = recipe.network(data)
+    twin = recipe.network(ann.Dataset(x, y, x[:0], y[:0]))
+    ann.fit(net, data, recipe)
+    ann.fit(twin, ann.Dataset(x, y, x[:0], y[:0]), recipe)
+    assert (net.predict_proba(torch.from_numpy(x)) == twin.predict_proba(x)).all()
+    assert net.evaluate(torch.from_numpy(x), torch.from_numpy(y)) == twin.evaluate(x, y)
+    with pytest.raises(ValueError, match=r"X: expected a NumPy array, got torch.Tensor, which"):
+        net.predict(torch.from_numpy(x).requires_grad_())
 
 
 def test_mcnemar_is_the_binomial_test():

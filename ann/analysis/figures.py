@@ -71,9 +71,11 @@ def figure_of_curves(reports: Sequence[EpochReport]) -> Any:
         of = f"{wrong[best]:,} of {measured[best].count:,} validation images"
         text = f"fewest errors: {of}, epoch {epochs[best]}"
         bottom.set_title(text, fontsize="medium")
-        log_scale(bottom, "y", wrong, "validation errors")
+        bottom.set_ylabel("validation errors")
+        log_scale(bottom, "y", wrong)
         bottom.grid(alpha=0.3)
-    log_scale(top, "y", losses + validation_losses, "mean loss")
+    top.set_ylabel("mean loss")
+    log_scale(top, "y", losses + validation_losses)
     top.grid(alpha=0.3)
     top.legend()
     bottom.set_xlabel("epoch")
@@ -188,19 +190,18 @@ def _blank_panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[A
     return figure, axes
 
 
-def log_scale(axis: Any, direction: str, values: Sequence[float], label: str) -> None:
-    """Label the x or y axis and, if all values are above 0, make it logarithmic."""
-    name_axis = getattr(axis, f"set_{direction}label")
+def log_scale(axis: Any, direction: str, values: Sequence[float]) -> None:
+    """If all values are above 0, make the x or y axis logarithmic, and add that to its label."""
     if min(values) <= 0:
-        name_axis(label)
         return
-    name_axis(f"{label} (log scale)".strip())
     from matplotlib import ticker
 
     wide = max(values) > 8 * min(values)
     marked = (1, 2, 5) if wide else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
     getattr(axis, f"set_{direction}scale")("log")
     line = getattr(axis, f"{direction}axis")
+    if line.get_label_text():
+        line.set_label_text(f"{line.get_label_text()} (log scale)")
     line.set_major_locator(ticker.LogLocator(subs=marked, numticks=6))
     line.set_major_formatter(lambda x, _: f"{x:,.0f}" if x >= 100 else f"{x:.3g}")
     line.set_minor_locator(ticker.NullLocator())

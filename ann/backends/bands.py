@@ -134,7 +134,6 @@ class Bands:
         function: Callable[..., Any],
         arrays: Sequence[Any],
         outs: Sequence[np.ndarray],
-        spare: Sequence[np.ndarray] = (),
     ) -> Pass | None:
         """The pass outs = function(np, *arrays); see ``Backend.elementwise``.
 
@@ -146,13 +145,13 @@ class Bands:
         if shape is None or any(out.shape != seen for out in outs):
             return None
         try:
-            views = [_as_pictures(array, seen, shape) for array in (*arrays, *outs, *spare)]
+            views = [_as_pictures(array, seen, shape) for array in (*arrays, *outs)]
             inputs, results = views[: len(arrays)], views[len(arrays) :]
             if not by_element(function, inputs):
                 return None
         except Exception:  # the function is wrong, or the order of an array differs
             return None
-        one = _elementwise(function, inputs, results[: len(outs)], results[len(outs) :])
+        one = _elementwise(function, inputs, results)
         return one if Bands().add(one) else None  # it may read and write different rows of an array
 
     def pictures(self, matrix: np.ndarray) -> np.ndarray | None:
@@ -190,7 +189,6 @@ def _elementwise(
     function: Callable[..., Any],
     arrays: Sequence[Any],
     outs: Sequence[np.ndarray],
-    spare: Sequence[np.ndarray],
 ) -> Pass:
     height = outs[0].shape[-3]
 
@@ -205,7 +203,7 @@ def _elementwise(
                 part = (..., slice(rows.start, rows.stop), slice(None), slice(None))
                 return [array[part] if is_split(array) else array for array in arrays]
 
-            return prepare(function, own(arrays), own(outs), own(spare), rooms=rooms)[0]
+            return prepare(function, own(arrays), own(outs), rooms=rooms)[0]
 
         return [], band, []
 
@@ -214,7 +212,7 @@ def _elementwise(
         start,
         height,
         reads=[array for array in read if is_split(array)],
-        writes=[*outs, *spare],
+        writes=outs,
         whole=[array for array in read if not is_split(array)],
         numbers=sum(array.size for array in (*read, *outs)),
     )

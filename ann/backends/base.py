@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 Array = Any  # an array of the library ``xp``
+HostArray = np.ndarray
 Formula = Callable[..., Any]  # (xp, *arrays) -> an array, or several
 
 
@@ -53,15 +54,6 @@ class Backend:
         xp.multiply(product, alpha, out=product)
         xp.multiply(out, beta, out=out)
         xp.add(out, product, out=out)
-
-    def axpby(self, x: Array, out: Array, alpha: Any, beta: Any = 1.0) -> None:
-        """out = beta out + alpha x; alpha and beta are numbers or 0-d device arrays."""
-        xp = self.xp
-        if not (isinstance(beta, float) and beta == 1.0):
-            xp.multiply(out, beta, out=out)
-        if not (isinstance(alpha, float) and alpha == 1.0):
-            x = xp.multiply(x, alpha)
-        xp.add(out, x, out=out)
 
     def copyto(self, array: Array, out: Array) -> None:
         """out = array, converted to the dtype of out. Conversion to integers truncates."""
@@ -144,7 +136,7 @@ class Backend:
             part = _seen(out, windows, stride, a, b)
             self.xp.add(part, windows[..., a, b, :, :, :], out=part)
 
-    def elementwise(self, function: Formula, *arrays: Any, out: Any, spare: Any = ()) -> None:
+    def elementwise(self, function: Formula, *arrays: Any, out: Any) -> None:
         """out = function(xp, *arrays), for a formula of elementwise operators and functions.
 
         A backend may compile a function once and keep the result. So a function should take
@@ -157,7 +149,6 @@ class Backend:
                 compiled step is replayed, 0-d arrays are read again, like all arrays.
             out: an array, or a tuple of arrays, where the results go. They may be among ``arrays``,
                 because they are written last.
-            spare: those of ``arrays`` that may be overwritten, because nothing reads them later.
         """
         results = function(self.xp, *arrays)
         if not isinstance(out, tuple):
@@ -197,3 +188,17 @@ def _seen(pictures: Array, windows: Array, stride: int, a: int, b: int) -> Array
     """The pixels (..., rows, columns, N) that are pixel (a, b) of a window: a view."""
     rows, columns = (stride * (count - 1) + 1 for count in windows.shape[-3:-1])
     return pictures[..., a : a + rows : stride, b : b + columns : stride, :]
+
+
+def windows_of(xp: Any, pictures: Array, stride: int, like: Array) -> Array:
+    """The windows (..., k, k, rows, columns, N) of pictures (..., H, W, N), as a view.
+
+    Args:
+        xp: NumPy or CuPy.
+        pictures: the pictures.
+        stride: the distance between windows.
+        like: an array of the shape of the result.
+    """
+    *leading, down, right, image = pictures.strides
+    strides = (*leading, down, right, stride * down, stride * right, image)
+    return xp.lib.stride_tricks.as_strided(pictures, like.shape, strides)

@@ -77,11 +77,16 @@ def prepare_axpby(x: np.ndarray, out: np.ndarray, alpha: Any, beta: Any) -> list
         rows = [prepare_axpby(*row, alpha, beta) for row in zip(x, out, strict=True)]
         return None if None in rows else [call for calls in rows for call in calls or ()]
     real, step = _REALS[out.dtype.name], _INT(1)
-    plain = isinstance(beta, float) and beta == 1.0  # then axpy, which uses all processors
+    plain = is_one(beta)  # then axpy, which uses all processors
     function = library[_LETTERS[out.dtype.name] + ("axpy" if plain else "axpby")]
     scale = () if plain else (_number(beta, real),)
     size, factor = _INT(out.size), _number(alpha, real)
     return [partial(function, size, factor, _address(x), step, *scale, _address(out), step)]
+
+
+def is_one(factor: Any) -> bool:
+    """Whether a factor is the number 1, and not an array, which may change."""
+    return isinstance(factor, float) and factor == 1.0
 
 
 def _parts(rows: int, columns: int, inner: int) -> list[slice]:
@@ -187,18 +192,16 @@ def _order(matrix: np.ndarray) -> int:
 
 
 def by_columns(matrix: Any) -> bool:
-    """Whether a matrix is stored column by column, not row by row."""
-    return bool(
-        matrix.shape[0] > 1
-        and matrix.strides[0] == matrix.itemsize
-        and matrix.strides[1] != matrix.itemsize
-    )
+    """Whether a matrix (..., M, N) is stored column by column, not row by row."""
+    (outer, inner), size = matrix.strides[-2:], matrix.itemsize
+    return bool(matrix.shape[-2] > 1 and outer == size != inner)
 
 
 def row_step(matrix: Any) -> int:
     """The distance between rows (columns, if stored by columns) in numbers; 0 if they have gaps."""
-    matrix = matrix.T if by_columns(matrix) else matrix
-    (rows, columns), (outer, inner), size = matrix.shape, matrix.strides, matrix.itemsize
+    matrix = matrix.mT if by_columns(matrix) else matrix
+    (rows, columns), (outer, inner) = matrix.shape[-2:], matrix.strides[-2:]
+    size = matrix.itemsize
     if (columns > 1 and inner != size) or (rows > 1 and (outer < size * columns or outer % size)):
         return 0
     return int(max(outer // size if rows > 1 else 1, columns, 1))

@@ -18,8 +18,8 @@ from functools import partial
 import numpy as np
 
 from ann.backends.bands import Band, Calls, Pass
+from ann.backends.base import windows_of
 from ann.backends.blas import prepare_product
-from ann.backends.windows import windows_of
 
 _FEW_ROWS = 24  # channels times k; with fewer, the windows of a row are copied
 # OpenBLAS copies the factors into another order if a product has more multiplications than this, or

@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ann.backends.base import Array, Backend
+from ann.backends.base import Array, Backend, windows_of
 from ann.backends.recorder import CpuRecorder
-from ann.backends.windows import windows_of
 
 
 class CpuBackend(Backend):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ann.backends.blas import Call, prepare_axpby
+from ann.backends.blas import Call, is_one, prepare_axpby
 from ann.backends.tracer import Operation, Symbol, trace
 
 _LONG = 16  # rows per part; then one row more in some parts makes no difference
@@ -23,7 +23,6 @@ def prepare(
     function: Callable[..., Any],
     arguments: Sequence[Any],
     outs: Sequence[np.ndarray],
-    spare: Sequence[np.ndarray] = (),
     parts: int = 1,
     rooms: list[np.ndarray] | None = None,
 ) -> list[list[Call]]:
@@ -39,8 +38,8 @@ def prepare(
     if len(outs) > 1:
         results = tuple(_copied(tape, result) for result in results)
     if parts == 1 or not all(operation.by_element for operation in tape):
-        return [_Schedule(tape, results, outs, spare, [] if rooms is None else rooms).calls]
-    pieces = (_divided(arrays, parts, outs[0]) for arrays in (arguments, outs, spare))
+        return [_Schedule(tape, results, outs, [] if rooms is None else rooms).calls]
+    pieces = (_divided(arrays, parts, outs[0]) for arrays in (arguments, outs))
     return [prepare(function, *piece)[0] for piece in zip(*pieces, strict=True)]
 
 
@@ -59,7 +58,7 @@ class _Schedule:
     A result is stored in its ``out``, or in an array whose contents are no longer needed. An
     ``out`` may also be an argument: nothing is written to it before all arguments that overlap with
     it have been read for the last time. From then on it may hold other results, until its own is
-    written. The ``spare`` arguments may, too, and no final result is written to them.
+    written.
     """
 
     def __init__(
@@ -67,7 +66,6 @@ class _Schedule:
         tape: list[Operation],
         results: Sequence[Any],
         outs: Sequence[np.ndarray],
-        spare: Sequence[np.ndarray],
         rooms: list[np.ndarray],
     ) -> None:
         self.calls: list[Call] = []
@@ -80,7 +78,6 @@ class _Schedule:
         self._places: dict[Symbol, np.ndarray] = {}
         ends = self._written_directly()
         lent = [(out, end) for end, out in ends.items()]
-        lent += [(array, len(self._tape)) for array in spare]
         starts = [self._first_write(array) for array, _ in lent]
         # Each array with the operation until which it is free
         free = [(room, len(self._tape)) for room in rooms]
@@ -244,12 +241,11 @@ def _with_scaled_sums(
 
 def _axpby(x: Any, out: np.ndarray, alpha: Any, beta: Any) -> Sequence[Call]:
     """Calls that compute out = alpha x + beta out; alpha and beta are numbers or 0-d arrays."""
+    if calls := prepare_axpby(x, out, alpha, beta):
+        return calls
     scaled = np.empty_like(x)
-    return prepare_axpby(x, out, alpha, beta) or [
-        partial(np.multiply, x, alpha, scaled),
-        partial(np.multiply, out, beta, out),
-        partial(np.add, out, scaled, out),
-    ]
+    scaling = [] if is_one(beta) else [partial(np.multiply, out, beta, out)]
+    return [partial(np.multiply, x, alpha, scaled), *scaling, partial(np.add, out, scaled, out)]
 
 
 def _at(out: np.ndarray, *symbols: Symbol) -> bool:

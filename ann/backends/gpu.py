@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ann.backends.base import Array, Backend, Formula
+from ann.backends.base import Array, Backend, Formula, windows_of
 from ann.backends.blas import by_columns, row_step
-from ann.backends.windows import windows_of
-from ann.errors import DeviceError, install_command
+from ann.errors import DeviceError
+from ann.installation import install_command
 
 # The first with reshape(copy=); keep in step with pyproject.toml
 OLDEST = {"numpy": "2.1", "cupy": "14.2"}
@@ -51,7 +51,7 @@ class GpuBackend(Backend):
         sizes = (*windows.shape[-4:-1], height, width, count, stride)
         _add_windows(self.xp)(windows, *sizes, out)
 
-    def elementwise(self, function: Formula, *arrays: Any, out: Any, spare: Any = ()) -> None:
+    def elementwise(self, function: Formula, *arrays: Any, out: Any) -> None:
         """See ``Backend``. It is one kernel, or several if CuPy cannot fuse the formula into one.
 
         The kernel is kept for later calls with the same function and numbers. Numbers are compiled
@@ -136,7 +136,7 @@ class GpuRecorder(GpuBackend):
                 graph = self._stream.end_capture()
         return graph
 
-    def elementwise(self, function: Formula, *arrays: Any, out: Any, spare: Any = ()) -> None:
+    def elementwise(self, function: Formula, *arrays: Any, out: Any) -> None:
         self._running = function
         super().elementwise(function, *arrays, out=out)
         self._running = None
@@ -165,15 +165,15 @@ class GpuRecorder(GpuBackend):
             kind, precision = self._REAL32, cublas.ComputeType.COMPUTE_32F
         factors = np.array([alpha, beta], dtype=out.dtype)  # on the host
         # cuBLAS stores by columns: its C = B A is our C^T = A^T B^T
-        if by_columns(_one(out)):
+        if by_columns(out):
             a, b, out = b.mT, a.mT, out.mT
         members = out.shape[:-2]  # one call makes the products of all
         (rows, inner), columns = a.shape[-2:], b.shape[-1]
         orders = (cublas.Operation.N, cublas.Operation.T)
-        operations = (orders[by_columns(_one(array))] for array in (b, a))
+        operations = (orders[by_columns(array)] for array in (b, a))
 
         def described(array: Array) -> tuple[int, ...]:
-            steps = (row_step(_one(array)), *([_member_step(array)] if members else []))
+            steps = (row_step(array), *([_member_step(array)] if members else []))
             return (array.data.ptr, kind, *steps)
 
         gemm = cublas.gemm_strided_batched_ex if members else cublas.gemm_ex
@@ -256,11 +256,6 @@ def _function_key(function: Formula) -> Any:
         if all(isinstance(value, int | float) for value in values):
             return (function.__code__, id(function.__globals__), *values)
     return function
-
-
-def _one(array: Array) -> Array:
-    """The matrix, or that of a committee's first member."""
-    return array[0] if array.ndim == 3 else array
 
 
 def _member_step(array: Array) -> int:

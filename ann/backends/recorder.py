@@ -16,10 +16,9 @@ import numpy as np
 
 from ann.backends.bands import SHARED, Bands, Pass
 from ann.backends.base import Array, Backend, Formula
-from ann.backends.blas import Call, available, one_thread, prepare_axpby, prepare_matmul, processors
+from ann.backends.blas import Call, available, one_thread, prepare_matmul, processors
 from ann.backends.convolution import convolution, input_gradient, row_product, weight_gradient
 from ann.backends.elementwise import BY_NAME, prepare
-from ann.backends.windows import windows_of
 
 _CREATION = ("empty", "zeros", "ones", "arange", "asarray", "reshape")  # and empty_like, ...
 
@@ -51,17 +50,8 @@ class CpuRecorder(Backend):
             super().matmul(a, b, out, alpha, beta)
         self.xp.run(*calls or ())
 
-    def axpby(self, x: Array, out: Array, alpha: Any, beta: Any = 1.0) -> None:
-        calls = prepare_axpby(x, out, alpha, beta)
-        if calls is None:
-            super().axpby(x, out, alpha, beta)
-        self.xp.run(*calls or ())
-
     def copyto(self, array: Array, out: Array) -> None:
         self.xp.run(partial(np.copyto, out, array, casting="unsafe"))
-
-    def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
-        self.copyto(windows_of(np, pictures, stride, like=out), out=out)
 
     def convolve(self, pictures: Array, weight: Array, stride: int, out: Array) -> None:
         if available():
@@ -86,13 +76,13 @@ class CpuRecorder(Backend):
     def call(self, function: Callable[[], None]) -> None:
         self.xp.run(function)
 
-    def elementwise(self, function: Formula, *arrays: Any, out: Any, spare: Any = ()) -> None:
+    def elementwise(self, function: Formula, *arrays: Any, out: Any) -> None:
         """See ``Backend``. A function that cannot be traced is called again in each replay."""
         if self.xp.calls is None:
             super().elementwise(function, *arrays, out=out)
             return
         outs = out if isinstance(out, tuple) else (out,)
-        if self.xp.add_elementwise(function, arrays, outs, spare):
+        if self.xp.add_elementwise(function, arrays, outs):
             return
         size = outs[0].size
         if self.xp.bands.are_used:  # then no thread of OpenBLAS is in their way
@@ -100,7 +90,7 @@ class CpuRecorder(Backend):
             size = max(sum(read), sum(one.size for one in outs))
         parts = processors() if size >= SHARED else 1
         try:
-            shares = prepare(function, arrays, outs, spare, parts)
+            shares = prepare(function, arrays, outs, parts)
         except Exception:  # if the function is wrong, the call below raises its error
             shares = [[partial(Backend("cpu", np).elementwise, function, *arrays, out=out)]]
         self.xp.run_together(shares)
@@ -135,13 +125,11 @@ class _Namespace:
         if self.calls is None:
             self.finish_bands()
 
-    def add_elementwise(self, function: Formula, arrays: Any, outs: Any, spare: Any = ()) -> bool:
+    def add_elementwise(self, function: Formula, arrays: Any, outs: Any) -> bool:
         """Run an elementwise function with ``add_pass``; False if it is not one over pictures."""
-        one = (
-            self.bands.elementwise(function, arrays, outs, spare)
-            if self.calls is not None
-            else None
-        )
+        if self.calls is None:
+            return False
+        one = self.bands.elementwise(function, arrays, outs)
         if one:
             self.add_pass(one)
         return one is not None

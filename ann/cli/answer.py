@@ -63,11 +63,7 @@ class Answer:
             "file": str(self.path),
             "text": reading.text,
             "digits": [
-                {
-                    "label": digit.label,
-                    "confidence": digit.confidence,
-                    "box": list(digit.box),
-                }
+                {"label": digit.label, "confidence": digit.confidence, "box": list(digit.box)}
                 for digit in digits
             ],
             "label": only and only.label,
@@ -138,13 +134,9 @@ def _sheet(reading: Reading) -> np.ndarray:
     """The images of a reading's digits, side by side in each line."""
     if not reading.digits:
         return np.zeros((28, 28), dtype=np.uint8)
-    side = len(reading.digits[0].image)
-    longest = max(map(len, reading.lines))
-    sheet = np.zeros((side * len(reading.lines), side * longest), dtype=np.uint8)
-    for row, line in enumerate(reading.lines):
-        images = np.hstack([digit.image for digit in line])
-        sheet[row * side : (row + 1) * side, : images.shape[1]] = images
-    return sheet
+    rows = [np.hstack([digit.image for digit in line]) for line in reading.lines]
+    widest = max(row.shape[1] for row in rows)
+    return np.vstack([np.pad(row, ((0, 0), (0, widest - row.shape[1]))) for row in rows])
 
 
 def _shrink(picture: np.ndarray, side: int) -> np.ndarray:

@@ -9,16 +9,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from ann.analysis.figures import check_figure_path, save_figure
+from ann.analysis.metrics import wilson_interval
 from ann.cli.answer import COLUMNS, Answer, figure_of_answers
-from ann.cli.commands import localized
 from ann.cli.output import echo, warn
 from ann.cli.parser import check_suffix
-from ann.cli.picture_score import PictureScore
+from ann.cli.test_result import describe_confusion
 from ann.errors import DataFileError, printable_path
 from ann.files.atomic import check_writable, write_atomically
+from ann.installation import localized
 
 _MAX_PICTURED = 40  # answers in the figure
 
@@ -38,6 +40,8 @@ class AnswerLog:
         self._objects: list[str] = []
         self._rows: list[Sequence[object]] = [COLUMNS]
         self._pictured: list[Answer] = []
+        # Of the pictures with known labels: these, the labels that were read, and whether surely
+        self._scored: list[tuple[list[str], list[str], bool]] = []
         self._total = 0  # pictures to read
         self.failed = False
 
@@ -67,6 +71,9 @@ class AnswerLog:
     def add(self, answer: Answer, *, pictures: bool) -> None:
         """Print an answer and, with ``pictures``, the picture and the network's inputs."""
         self._rows.append(answer.row())
+        if answer.expected:
+            labels = [digit.label for digit in answer.reading.digits]
+            self._scored.append((answer.expected, labels, not answer.reading.unsure))
         if self._as_json:
             self._objects.append(json.dumps(answer.fields()))
         else:
@@ -87,18 +94,39 @@ class AnswerLog:
         with tqdm.external_write_mode(sys.stderr):
             warn(localized(f"error: {error}"))
 
-    def finish(self, score: PictureScore) -> None:
-        """Print the JSON list or the score, and write the files."""
+    def finish(self, names: Sequence[str]) -> None:
+        """Print the JSON list or, if labels are known, the score, and write the files.
+
+        names: the names of the classes.
+        """
         if self._as_json:
             echo(f"[{', '.join(self._objects)}]")
-        elif text := score.describe():
-            echo(f"\n{text}")
+        elif self._scored:
+            echo(f"\n{self._score(names)}")
         if self._table:
             _write_table(self._table, self._rows)
             self._report("table", self._table)
         if self._figure and self._pictured:
             save_figure(figure_of_answers(self._pictured), self._figure)
             self._report("picture", self._figure)
+
+    def _score(self, names: Sequence[str]) -> str:
+        """The accuracy, and the confusion matrix of pictures whose number of digits is right."""
+        right = wrong = 0
+        confusion = np.zeros((len(names), len(names)), dtype=np.int64)
+        for expected, labels, sure in self._scored:
+            right += sure and labels == expected
+            wrong += sure and labels != expected
+            if len(labels) == len(expected):
+                for row, column in zip(expected, labels, strict=True):
+                    confusion[names.index(row), names.index(column)] += 1
+        total = len(self._scored)
+        low, high = (100 - 100 * bound for bound in wilson_interval(total - right, total))
+        accuracy = f"accuracy {100 * right / total:.2f} %"
+        interval = f"(95 % interval {high:.2f} to {low:.2f} %)"
+        counts = f"{right} of {total:,} pictures right, {wrong} wrong, {total - right - wrong}"
+        matrix = describe_confusion(confusion, names)
+        return f"{counts} not sure: {accuracy} {interval}\n\n{matrix}"
 
     def _report(self, what: str, path: Path) -> None:
         if not self._as_json:

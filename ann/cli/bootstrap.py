@@ -7,9 +7,9 @@ import warnings
 from contextlib import suppress
 from typing import NoReturn
 
-from ann.cli.commands import INSTALLED, ROOT, localized
 from ann.cli.output import protect_streams, warn
 from ann.errors import TrainingWarning
+from ann.installation import INSTALLED, ROOT, localized
 
 # The number of processes, as MPICH and Open MPI tell each of them
 _SIZES = (os.environ.get(name, "") for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE"))

@@ -1,15 +1,12 @@
 """Commands that a program prints for its user to run next. It needs only the standard library."""
 
 import os
-import re
 import shlex
 import shutil
 import sys
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parent.parent
-INSTALLED = (_PACKAGE / "share").is_dir()  # from a wheel, which has the programs there
-ROOT = _PACKAGE / "share" if INSTALLED else _PACKAGE.parent  # has scripts/ and data/results/
+from ann.installation import INSTALLED, ROOT
 
 
 def command(program: str, *words: object) -> str:
@@ -21,16 +18,6 @@ def command(program: str, *words: object) -> str:
         beside = Path(sys.argv[0]).with_name(f"{program}.py")  # absent if we were started by a link
         python.append(str(beside if beside.exists() else ROOT / "scripts" / f"{program}.py"))
     return shlex.join([*python, *map(_word, words)])
-
-
-def localized(text: str) -> str:
-    """Text whose commands can be run here: an installed package has no scripts/, and no folder to
-    install from.
-    """
-    if not INSTALLED:
-        return text
-    text = re.sub(r"(?:python\s+)?scripts/(\w+)\.py", r"python -m ann \1", text)
-    return text.replace("pip install -e '.[", "pip install 'ann[")
 
 
 def _python() -> str:

@@ -21,12 +21,12 @@ import numpy as np
 import ann
 from ann.backends import blas
 from ann.backends.gpu import cuda_versions
-from ann.cli.commands import INSTALLED, ROOT
-from ann.cli.download_bar import load_dataset
+from ann.cli.data_set import load_dataset
 from ann.cli.parser import DATA, MODEL
 from ann.data.datasets import Dataset
-from ann.errors import install_command
+from ann.data.formats import KNOWN
 from ann.files.atomic import check_writable
+from ann.installation import INSTALLED, ROOT, install_command
 
 # SHA-256 of MNIST's four files, uncompressed, as listed in data/README.md
 MNIST = {
@@ -45,7 +45,6 @@ EXTRAS = {  # -> the modules that it needs, and what it is for
     "picture": ("PIL, scipy, matplotlib", "pictures of your own"),
     "parquet": ("pyarrow, PIL", "parquet files"),
     "export": ("onnx, safetensors", "formats of other programs"),
-    "data": ("platformdirs", "data sets by name"),
     "sklearn": ("sklearn", "ann.estimator, which scikit-learn's tools accept"),
     "sweep": ("optuna", "sweeps over many networks"),
     "mpi": ("mpi4py", "training one network with several processes"),
@@ -113,7 +112,7 @@ def check_versions() -> Iterator[Finding]:
 def declared_packages() -> dict[str, str]:
     """The names of required and optional packages, and their limits, such as ">=2,<3"."""
     if INSTALLED:
-        lines = importlib.metadata.requires("ann") or []
+        lines = importlib.metadata.requires("ann-mnist") or []
     else:
         text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
         project = tomllib.loads(text)["project"]
@@ -213,7 +212,7 @@ def check_data(folder: str | Path) -> Iterator[Finding]:
     is_default = folder == DATA
     restore = f"git -C {ROOT} checkout -- data"
     if INSTALLED:
-        restore = "delete its files, and the next program downloads them"
+        restore = "use --data PATH, or delete its files, and the next program downloads them"
     try:
         dataset = load_dataset(folder)
     except ImportError as error:
@@ -221,7 +220,7 @@ def check_data(folder: str | Path) -> Iterator[Finding]:
         yield wrong("data", reason, f"{fix}; or use --data PATH")
         return
     except ann.DataFileError as error:
-        fix = restore if is_default else "see data/README.md for what it needs"
+        fix = restore if is_default else f"name a data set ({KNOWN})"
         yield wrong("data", str(error), fix)
         return
     other = [name for name, digest in checksums(dataset).items() if digest != MNIST[name]]

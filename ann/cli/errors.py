@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from ann.cli.commands import localized
 from ann.cli.output import warn
 from ann.cli.signals import Terminated, exit_with, raise_on_signals
 from ann.errors import AnnError
+from ann.installation import localized
 
 
 @contextmanager

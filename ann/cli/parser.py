@@ -13,12 +13,13 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ann._version import __version__
-from ann.cli.commands import INSTALLED, ROOT, localized
 from ann.cli.errors import one_line_errors
 from ann.cli.suggestions import suggestion
 from ann.data.catalog import SOURCES
+from ann.data.formats import KNOWN
 from ann.errors import AnnError
 from ann.files.atomic import user_path
+from ann.installation import INSTALLED, ROOT, localized
 from ann.validation import check_count, check_number
 
 DATA: str | Path = "mnist" if INSTALLED else ROOT / "data"
@@ -29,10 +30,12 @@ _DEFAULT_DATA = "mnist" if INSTALLED else "data/"
 class Parser(argparse.ArgumentParser):
     """A parser that reports wrong usage in one line, with exit code 2."""
 
-    def __init__(self, description: str, examples: str) -> None:
+    def __init__(self, docstring: str | None) -> None:
+        """``docstring``: the program's: what it does, and after "Examples:" how it is called."""
+        what, _, examples = (docstring or "").partition("\n\nExamples:\n")
         super().__init__(
             prog=f"python -m ann {Path(sys.argv[0]).stem}" if INSTALLED else None,
-            description=description,
+            description=what,
             epilog=f"examples:\n{examples}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
@@ -67,6 +70,18 @@ class Parser(argparse.ArgumentParser):
         except argparse.ArgumentError:
             return None  # this parser will report it
 
+    def add(
+        self, flag: str, text: str, kind: Any = str, default: Any = None, **options: Any
+    ) -> None:
+        """Add a flag with a value, such as "--csv FILE", or a switch, such as "--json"."""
+        name, _, value = flag.partition(" ")
+        if value:
+            options |= {"metavar": value, "type": kind, "default": default}
+            text += f" (default: {default})" if default is not None else ""
+        else:
+            options["action"] = "store_true"
+        self.add_argument(name, help=text, **options)
+
     def add_import(self, default: Sequence[Path] = ()) -> None:
         """Add ``--import``, and run the files now: names that they register become choices.
 
@@ -95,7 +110,7 @@ class Parser(argparse.ArgumentParser):
             type=data_set,
             default=DATA,
             metavar="PATH",
-            help="a file or folder in any format of data/README.md, or the name of a data set to "
+            help=f"a file or folder ({KNOWN}), or the name of a data set to "
             f"download: {', '.join(SOURCES)} (default: {_DEFAULT_DATA})",
         )
         if model:
@@ -226,4 +241,4 @@ def check_suffix(path: Path, own: str, other: str = "") -> None:
         raise ValueError(f"{path}: this is written as {own}: {fix}")
 
 
-OTHER_FORMATS = "export.py writes other formats"  # of a model
+OTHER_FORMATS = "scripts/export.py writes other formats"  # of a model

@@ -12,11 +12,11 @@ from typing import Any
 from ann._version import __version__
 from ann.analysis.metrics import summarize
 from ann.backends.base import Backend
-from ann.cli.commands import INSTALLED, ROOT
 from ann.data.datasets import Dataset
 from ann.errors import AnnError
 from ann.files.atomic import read_regular, write_atomically
 from ann.files.digest import digest
+from ann.installation import INSTALLED, ROOT
 from ann.training.recipe import Recipe
 from ann.validation import check_count, check_number
 

@@ -56,14 +56,9 @@ class TestResult:
         rate = 100 * self.wrong / self.total
         interval = f"error rate {rate:.2f} % (95 % interval {low:.2f} to {high:.2f} %)"
         errors = f"{self.wrong} of {self.total:,} wrong: accuracy {100 - rate:.2f} %, {interval}"
+        matrix = describe_confusion(self.confusion, self.names)
         warning = learnt_nothing(self.wrong, self.labels)
-        return "\n\n".join(
-            [
-                errors,
-                describe_confusion(self.confusion, self.names),
-                *([warning] if warning else []),
-            ]
-        )
+        return "\n\n".join(filter(None, [errors, matrix, warning]))
 
     def describe_images(self) -> str:
         """A line for each image, with a mark on the errors."""

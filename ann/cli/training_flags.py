@@ -11,19 +11,22 @@ from ann.cli.errors import one_line_errors
 from ann.cli.launch import FLAG
 from ann.cli.parser import MODEL, Parser, data_set, number, whole
 from ann.cli.recipe_flags import add_named_recipes, add_recipe_flags, given_fields
+from ann.cli.start_network import fields_of
 from ann.training.checkpointer import Checkpoints
 from ann.training.named_recipes import RECIPES
 from ann.training.recipe import Recipe
-from ann.training.run_folder import read_config
+from ann.training.run_folder import START, read_config
 
 _EVERY = "30s"
 _SECONDS = {"s": 1.0, "m": 60.0}  # units of time
 
 
-def parse_flags(description: str, examples: str) -> argparse.Namespace:
+def parse_flags(docstring: str | None) -> argparse.Namespace:
     """The command line, with the recipe that it describes as ``flags.recipe``."""
-    parser = Parser(description, examples)
-    config = _config(parser.early("--resume", type=Path))
+    parser = Parser(docstring)
+    folder = parser.early("--resume", type=Path)
+    with one_line_errors():
+        config = read_config(folder) if folder else {}
     parser.add_import([Path(path) for path in config.get("imported", [])])
     parser.add_common()
     _add_places(parser)
@@ -33,33 +36,35 @@ def parse_flags(description: str, examples: str) -> argparse.Namespace:
         default="float32",
         help="of matrix products; tf32 is faster on a GPU, with about 3 digits (default: float32)",
     )
-    parser.add_argument(
+    parser.add(
         FLAG,
-        action="store_true",
-        help="train one network with all processes that mpiexec started, each with its share of "
+        "train one network with all processes that mpiexec started, each with its share of "
         "every batch: mpiexec -n 4 python scripts/train.py --distributed",
     )
-    parser.add_argument(
-        "--seed", type=whole(0), default=0, help="of all random numbers (default: 0)"
-    )
+    parser.add("--seed SEED", "of all random numbers", whole(0), 0)
     add_recipe_flags(parser)
-    parser.add_argument(
-        "--report-members",
-        action="store_true",
-        help="at the end, print the errors of each member of a committee on the validation images",
-    )
+    text = "at the end, print the errors of each member of a committee on the validation images"
+    parser.add("--report-members", text)
     add_named_recipes(parser)
     parser.set_defaults(**_defaults(config))
     flags = parser.parse_args()
     flags.config = config
     with one_line_errors(names=vars(Recipe())):
-        flags.recipe = _recipe(flags)
+        flags.recipe = _recipe(flags, parser)
     _complete(flags, parser)
     return flags
 
 
 def _add_places(parser: Parser) -> None:
-    """Add the flags that say where results are written."""
+    """Add the flags that say where training starts, and where results are written."""
+    parser.add_argument(
+        "--from",
+        type=Path,
+        dest="start",
+        metavar="MODEL",
+        help="start from the parameters of this saved network instead of new ones, with a new "
+        "optimizer and schedule; the network keeps its layers, activations, loss and members",
+    )
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
         "--output", type=Path, metavar="FILE", help=f"the model file (default: {MODEL})"
@@ -74,7 +79,9 @@ def _add_places(parser: Parser) -> None:
         "--resume",
         type=Path,
         metavar="FOLDER",
-        help="continue the interrupted run in this folder, with the same flags and the same result",
+        help="continue the interrupted run in this folder, with the same flags and the same result; "
+        "or a finished run, with --epochs N: up to epoch N, from now on with the schedule of a run "
+        "of N epochs",
     )
     parser.add_argument(
         "--checkpoint-every",
@@ -88,6 +95,10 @@ def _add_places(parser: Parser) -> None:
 def _complete(flags: argparse.Namespace, parser: Parser) -> None:
     """Check what flags need of each other, and set those that depend on others."""
     folder = flags.run or flags.resume
+    if flags.start and flags.resume:
+        parser.error("--from: not allowed with --resume, which continues a run from its checkpoint")
+    if flags.resume and (start := flags.resume / START).exists():
+        flags.start = start
     if flags.checkpoint_every and not folder:
         parser.error("--checkpoint-every needs a folder to write to: --run FOLDER")
     if flags.report_members and (flags.recipe.committee == 1 or not flags.recipe.validation):
@@ -97,14 +108,6 @@ def _complete(flags: argparse.Namespace, parser: Parser) -> None:
         flags.checkpoint_every or flags.config.get("checkpoint_every") or _EVERY
     )
     flags.output = flags.output or (folder / "model.pickle" if folder else MODEL)
-
-
-def _config(folder: Path | None) -> dict[str, Any]:
-    """The config of the run to resume, or an empty one."""
-    if folder is None:
-        return {}
-    with one_line_errors():
-        return read_config(folder)
 
 
 def _defaults(config: dict[str, Any]) -> dict[str, Any]:
@@ -120,11 +123,19 @@ def _defaults(config: dict[str, Any]) -> dict[str, Any]:
     return {**flags, "data": data_set(config["data"])}
 
 
-def _recipe(flags: argparse.Namespace) -> Recipe:
+def _recipe(flags: argparse.Namespace, parser: Parser) -> Recipe:
     """The recipe of the run to resume, or the named one, with the fields that were given."""
+    given = given_fields(flags)
     if flags.config:  # a resumed run keeps its rates
-        return dataclasses.replace(recipe_of(flags.config), **given_fields(flags))
-    return RECIPES[flags.recipe].recipe.changed(**given_fields(flags))
+        return dataclasses.replace(recipe_of(flags.config), **given)
+    if flags.start:
+        fields = fields_of(flags.start)
+        for name in fields.keys() & given.keys():
+            if given[name] != fields[name]:
+                flag = name.replace("_", "-")
+                parser.error(f"--{flag}: --from keeps the network as it is; leave this flag out")
+        given |= fields
+    return RECIPES[flags.recipe].recipe.changed(**given)
 
 
 def recipe_of(config: dict[str, Any]) -> Recipe:

@@ -1,6 +1,7 @@
 """The files of a training: its model and, in a run folder, its log, checkpoints and curves."""
 
 import argparse
+import dataclasses
 import os
 import shlex
 import sys
@@ -15,6 +16,7 @@ from ann.cli.commands import command
 from ann.cli.launch import FLAG
 from ann.cli.output import echo
 from ann.cli.parser import OTHER_FORMATS, check_suffix, data_flags
+from ann.cli.start_network import start_network
 from ann.cli.training_flags import checkpoints_in, recipe_of
 from ann.data.datasets import Dataset
 from ann.files.atomic import check_writable
@@ -23,8 +25,9 @@ from ann.training.callback import Callback
 from ann.training.checkpoint_file import TrainingState, check_same_run
 from ann.training.checkpointer import Checkpoints
 from ann.training.distributed import Processes
+from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
-from ann.training.run_folder import RunFolder, run_config, versions
+from ann.training.run_folder import START, RunFolder, read_training_state, run_config, versions
 
 
 class TrainingRun:
@@ -52,14 +55,28 @@ class TrainingRun:
             images = f"{flags.recipe.batch_size} images per batch are"
             raise ValueError(f"batch_size: {images} too few for {size} processes")
         if flags.resume:
-            before = {"recipe": vars(recipe_of(flags.config)), "seed": flags.config["seed"]}
+            recipe, epochs = recipe_of(flags.config), flags.recipe.epochs
+            if read_training_state(flags.resume).is_shorter_than(epochs):
+                recipe = dataclasses.replace(recipe, epochs=epochs)
+            before = {"recipe": vars(recipe), "seed": flags.config["seed"]}
             now = {"recipe": vars(flags.recipe), "seed": flags.seed}
             check_same_run(flags.resume, before, now)
         if not flags.run and self._processes.rank == 0:
             check_suffix(flags.output, ".pickle", OTHER_FORMATS)
             check_writable(flags.output)
+            if flags.start and os.path.realpath(flags.start) == os.path.realpath(flags.output):
+                advice = "training starts from this file; name another one with --output"
+                raise ValueError(f"{flags.output}: {advice}")
 
-    def begin(self, dataset: Dataset, backend: Backend) -> None:
+    def network(self, dataset: Dataset, backend: Backend) -> NeuralNetwork:
+        """The network at the start of the training: new or, with ``--from``, a saved one."""
+        flags = self._flags
+        if flags.start:
+            return start_network(flags.start, backend, flags.seed)
+        recipe: Recipe = flags.recipe
+        return recipe.network(dataset, backend, flags.seed)
+
+    def begin(self, dataset: Dataset, network: NeuralNetwork) -> None:
         """Create or open the run's folder."""
         if self._processes.rank > 0 or not self._path:
             return
@@ -69,17 +86,18 @@ class TrainingRun:
                 flags.recipe,
                 flags.seed,
                 dataset,
-                backend,
+                network.backend,
                 precision=flags.precision,
                 data=flags.data if isinstance(flags.data, str) else os.path.abspath(flags.data),
                 imported=[os.path.abspath(path) for path in flags.imported],
                 checkpoint_every=flags.checkpoint_every,
                 command=shlex.join(sys.argv),
             )
-            self._folder = RunFolder.create(flags.run, config)
+            start = network.to_bytes() if flags.start else b""
+            self._folder = RunFolder.create(flags.run, config, start)
         else:
             self._folder = RunFolder.open(flags.resume)
-        state = self._folder.begin()
+        state = self._folder.begin(flags.recipe.epochs)
         self.state = state if flags.resume else None
 
     def changes(self, backend: Backend) -> list[str]:
@@ -165,19 +183,23 @@ class TrainingRun:
         advice = "use --run FOLDER to save checkpoints, then --resume FOLDER to continue"
         return f"nothing was saved{kept}; {advice}"
 
-    def echo_commands(self, backend: Backend) -> None:
+    def echo_commands(self, backend: Backend, reports: list[EpochReport]) -> None:
         """Print the commands that test this model and repeat this training."""
         flags = self._flags
         data = data_flags(flags)
         echo(f"test it:   {command('test', '--model', flags.output, *data)}")
         precision = [] if flags.precision == "float32" else ["--precision", flags.precision]
         words = ["--device", backend.name, *precision, "--seed", flags.seed]
-        words += [*flags.recipe.flags(), *data]
-        if self._path:
-            words += ["--run", f"{os.path.abspath(self._path)}-again"]
-        else:
-            words += ["--output", flags.output]
-        echo(f"repeat it: {_distributed(command('train', *words), self._processes.size)}")
+        first, *later = sorted({report.epochs for report in reports})
+        words += [*dataclasses.replace(flags.recipe, epochs=first).flags(), *data]
+        if flags.start:
+            words += ["--from", (self._path / START).absolute() if self._path else flags.start]
+        again = f"{os.path.abspath(self._path)}-again" if self._path else ""
+        words += ["--run", again] if again else ["--output", flags.output]
+        lines = [command("train", *words)]
+        lines += [command("train", "--resume", again, "--epochs", epochs) for epochs in later]
+        size = self._processes.size
+        echo(f"repeat it: {' && '.join(_distributed(line, size) for line in lines)}")
 
     def _resume_command(self) -> str:
         return _distributed(command("train", "--resume", self._path), PROCESSES)

@@ -6,7 +6,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,23 +48,13 @@ class Contents(NamedTuple):
     """
 
     train: Part
-    test: Part | None
+    test: Part | None = None
     classes: tuple[str, ...] | None = None
     no_test: str = "it has no test images"
 
 
-class Checked(NamedTuple):
-    """The fields of a ``Dataset``."""
-
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
-    classes: tuple[str, ...]
-
-
-def check_contents(source: str, contents: Contents) -> Checked:
-    """Check images, labels and counts. Without test images, every seventh image becomes one.
+def check_contents(source: str, contents: Contents) -> tuple[Any, ...]:
+    """The fields of a ``Dataset``, checked. Without test images, every seventh image becomes one.
 
     Raises:
         DataFileError: the contents are wrong; the message begins with the name of the file.
@@ -75,14 +65,14 @@ def check_contents(source: str, contents: Contents) -> Checked:
     test = _check_part(contents.test, len(classes)) if contents.test else None
     train, test = (train, test) if test else _split(train, contents.no_test)
     if train.images.shape[1:] != test.images.shape[1:]:
-        sizes = f"{_size(train.images)} pixels, test images {_size(test.images)}"
+        sizes = f"{size_text(train.images)} pixels, test images {size_text(test.images)}"
         raise DataFileError(f"{source}: training images have {sizes}")
     if hashlib.sha256(test.labels.tobytes()).hexdigest() == FASHION_LABELS:
         classes = SOURCES["fashion-mnist"].classes
     arrays = (train.images, train.labels, test.images, test.labels)
     for array in arrays:
         array.flags.writeable = False
-    return Checked(*arrays, classes)
+    return *arrays, classes
 
 
 def _check_part(part: Part, limit: int) -> Part:
@@ -143,8 +133,6 @@ def _labels(labels: np.ndarray, limit: int) -> np.ndarray:
     if labels.dtype.kind not in "uif":
         raise ValueError(f"labels: expected whole numbers, got {labels.dtype}")
     labels = labels.reshape(-1)
-    if labels.dtype == np.uint8 and (not len(labels) or labels.max() < limit):
-        return labels
     good = (labels >= 0) & (labels < limit)  # False for NaN, too
     good &= labels == np.where(good, labels, 0).astype(np.uint8)
     if not good.all():
@@ -170,5 +158,6 @@ def _split(part: Part, why: str) -> tuple[Part, Part]:
     return train, tested
 
 
-def _size(images: np.ndarray) -> str:
-    return " x ".join(str(length) for length in images.shape[1:])
+def size_text(images: np.ndarray) -> str:
+    """The height and width of images (..., h, w), such as "28 x 28"."""
+    return f"{images.shape[-2]} x {images.shape[-1]}"

@@ -11,10 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ann.data.contents import Contents, Part
-from ann.data.pairs import pair_of
-from ann.data.reading import MAX_BYTES, Unpacked, errors_about
+from ann.data.reading import MAX_BYTES, Unpacked, errors_about, pair_of
 from ann.errors import printable_path, printable_text
-from ann.files.atomic import read_regular
 
 _MAX_LINE = 2**18  # bytes
 _BLOCK = 2**16  # bytes read at a time
@@ -38,7 +36,7 @@ def read_csv(path: Path, progress: object = None) -> Contents:
         reason = 'no labels found: put them into the first column, and name it "label"'
         raise ValueError(reason)
     if test_path is None:
-        return Contents(train, None)
+        return Contents(train)
     test = _read(test_path)
     return Contents(train, test, no_test=f"{printable_path(test_path.name)} has no labels")
 
@@ -46,7 +44,7 @@ def read_csv(path: Path, progress: object = None) -> Contents:
 def _read(path: Path) -> Part | None:
     """The images and labels of a table, or None if it has no labels."""
     with errors_about(path):
-        lines = _lines(Unpacked(read_regular(path, MAX_BYTES)))
+        lines = _lines(Unpacked(path))
         first = next(lines, "").removeprefix(_BOM)
         delimiter = next((delimiter for delimiter in _DELIMITERS if delimiter in first), ",")
         names = [name.strip("\"' \r\n").lower() for name in first.split(delimiter)]
@@ -77,14 +75,9 @@ def _lines(unpacked: Unpacked) -> Iterator[str]:
         *lines, rest = (rest + bytes(block)).split(b"\n")
         if len(rest) > _MAX_LINE:
             raise ValueError(f"a line of more than {_MAX_LINE:,} bytes")
-        yield from (_text(line) for line in lines)
+        yield from (line.decode("utf-8", "replace") for line in lines)
     unpacked.check_end()
-    if rest:
-        yield _text(rest)
-
-
-def _text(line: bytes) -> str:
-    return line.decode("utf-8", "replace")
+    yield rest.decode("utf-8", "replace")
 
 
 def _numbers(lines: Iterator[str], delimiter: str, columns: int, *first: str) -> np.ndarray:

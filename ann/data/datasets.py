@@ -4,15 +4,15 @@ import html
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ann.data.catalog import DIGITS, SOURCES
 from ann.data.contents import Progress, check_contents
-from ann.data.formats import read_any
+from ann.data.formats import KNOWN, read_any
+from ann.data.reading import errors_about
 from ann.data.sheet import sheet
-from ann.errors import DataFileError, printable_path
+from ann.errors import printable_path
 from ann.files.atomic import user_path
 from ann.validation import classes_of, host_array
 
@@ -25,8 +25,9 @@ CHECKOUT_DATA = Path(__file__).resolve().parents[2] / "data"
 class Dataset:
     """Images and labels. ``load_dataset`` gives read-only host arrays of uint8.
 
-    In data sets that you create, images may also be floats, labels may be target rows, and all of
-    them may be lists; see ``fit``. A data set is equal only to itself.
+    In data sets that you create, images may also be floats, and labels may be target rows; see
+    ``fit``. All four may be lists, DataFrames, or arrays of any library that are not on a GPU, and
+    become NumPy arrays. A data set is equal only to itself.
 
     Attributes:
         train_images: (N, height, width), 0 black to 255 white; MNIST has N = 60,000 of 28 x 28.
@@ -43,6 +44,9 @@ class Dataset:
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name, value in self.arrays().items():
+            if value is not None:
+                object.__setattr__(self, name, host_array(name, value))
         if not self.classes:
             counts = map(_count_classes, (self.train_labels, self.test_labels))
             names = tuple(map(str, range(max(counts)))) or DIGITS
@@ -54,8 +58,8 @@ class Dataset:
 
     def _repr_html_(self) -> str:
         """For notebooks: the first training images with their labels, if they are pictures."""
-        images = np.asarray(self.train_images[:_SHOWN])
-        labels = classes_of(np.asarray(self.train_labels[:_SHOWN]))
+        images = self.train_images[:_SHOWN]
+        labels = classes_of(self.train_labels[:_SHOWN])
         title = f"<p>{html.escape(repr(self).strip('<>'))}</p>"
         if images.ndim != 3 or labels is None:
             return title
@@ -67,17 +71,15 @@ class Dataset:
         return f"<Dataset of {train:,} training and {test:,} test images>"
 
 
-def _count_classes(labels: Any) -> int:
+def _count_classes(labels: np.ndarray | None) -> int:
     """The number of classes of labels or target rows; 0 for other values, which ``fit`` rejects."""
-    try:
-        array = host_array("labels", labels)
-    except ValueError:
+    if labels is None or labels.ndim not in (1, 2):
         return 0
-    if array.ndim == 2:
-        return int(array.shape[1])
-    if array.ndim != 1 or array.dtype.kind not in "iu" or not array.size:
+    if labels.ndim == 2:
+        return int(labels.shape[1])
+    if labels.dtype.kind not in "iu" or not labels.size:
         return 0
-    return min(1 + int(array.max()), _MAX_CLASSES)
+    return min(1 + int(labels.max()), _MAX_CLASSES)
 
 
 def load_dataset(
@@ -86,11 +88,12 @@ def load_dataset(
     """Read and check a data set.
 
     Args:
-        source: a file or folder, or a name. data/README.md describes the formats, which are
-            recognised by their contents. The names are "mnist", "fashion-mnist" and "kmnist";
+        source: a file or folder, or a name. The formats are IDX (MNIST's four files, or EMNIST's),
+            npz, CSV, parquet, Nielsen's mnist.pkl.gz, and a folder of pictures for each class; they
+            are recognised by their contents. The names are "mnist", "fashion-mnist" and "kmnist";
             write "./mnist" for a file or folder of that name. A named data set is read from the
-            ``data`` folder of this checkout or from the user's cache folder. If it is in neither,
-            it is downloaded to the cache.
+            ``data`` folder of a checkout or from ``~/.cache/ann``. If it is in neither, it is
+            downloaded to the cache.
         progress: called during downloads and slow reading, with the name of a file, the amount
             done, the amount in all, and the unit, such as "B" for bytes.
 
@@ -100,8 +103,8 @@ def load_dataset(
     Raises:
         DataFileError: a file is missing, unreadable or damaged, does not fit the others, or cannot
             be downloaded.
-        ImportError: an extra that is needed is not installed: ``data`` to download, ``picture`` for
-            pictures, ``parquet`` for parquet files.
+        ImportError: an extra that is needed is not installed: ``picture`` for pictures, ``parquet``
+            for parquet files.
     """
     known = isinstance(source, str) and source in SOURCES
     name = str(source) if known else None
@@ -129,13 +132,12 @@ def _folder_of(name: str, progress: Progress | None) -> Path:
 
 
 def _check_exists(path: Path) -> None:
-    name = printable_path(path)
-    try:
-        os.stat(path)
-    except PermissionError as error:
-        raise DataFileError(f"{name}: cannot be read: {error.strerror}") from None
-    except (OSError, ValueError):  # ValueError: a NUL byte in the path
-        raise DataFileError(
-            f"{name}: no such data file or folder; name one (data/README.md lists the formats), or "
-            f"one of {', '.join(SOURCES)}"
-        ) from None
+    with errors_about(path):
+        try:
+            os.stat(path)
+        except PermissionError:
+            raise
+        except (OSError, ValueError):  # ValueError: a NUL byte in the path
+            raise ValueError(
+                f"no such data file or folder; name one ({KNOWN}), or one of {', '.join(SOURCES)}"
+            ) from None

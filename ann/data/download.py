@@ -17,12 +17,13 @@ from typing import Any, BinaryIO
 
 from ann.data.catalog import SOURCES, Source
 from ann.data.contents import Progress
-from ann.errors import DataFileError, printable_path, printable_text, require
-from ann.files.atomic import Lock, sync_folder
+from ann.errors import DataFileError, printable_path, printable_text
+from ann.files.atomic import Lock, sync_folder, user_path
 
 _TIMEOUT = 20.0  # seconds without a byte
 _SLOWEST, _WINDOW = 1000, 30.0  # slower mirrors are skipped: bytes per second, seconds
 _CHUNK = 2**16
+_Report = Callable[[int], None]  # called with the number of bytes received
 
 
 class _MirrorError(Exception):
@@ -30,10 +31,8 @@ class _MirrorError(Exception):
 
 
 def cache_folder(name: str) -> Path:
-    """The folder for a data set in the user's cache. Raises ImportError without platformdirs."""
-    use = f"{name}: data sets by name need platformdirs, to find where to keep them"
-    platformdirs = require("platformdirs", "data", use)
-    return Path(platformdirs.user_cache_dir("ann")) / name
+    """The folder for a data set in the user's cache."""
+    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ann" / name
 
 
 def download(name: str, folder: Path, progress: Progress | None = None) -> None:
@@ -61,52 +60,55 @@ def _download_file(
     source: Source, path: Path, size: int, digest: str, progress: Progress | None
 ) -> None:
     """Download one file from the first mirror that has it."""
+
+    def report(done: int) -> None:
+        if progress:
+            progress(path.name, done, size, "B")
+
     reasons = []
     for mirror in source.mirrors:
         try:
-            return _download_from(mirror + path.name, path, size, digest, progress)
+            return _download_from(mirror + path.name, path, size, digest, report)
         except _MirrorError as error:
             reasons.append(f"{mirror} {error}")
     folder = printable_path(path.parent)
     if all(" cannot be reached" in reason for reason in reasons):
         raise DataFileError(
             f"{path.parent.name}: {'; '.join(reasons)}: is this machine on the internet? "
-            f"If not, put the four files {', '.join(source.files)} into {folder}"
+            f"If not, put the four files {', '.join(source.files)} into {folder}, or name a folder "
+            "that has them: ann.load_dataset(FOLDER), --data FOLDER"
         )
     advice = f"try again, or put the file into {folder}"
     raise DataFileError(f"{path.name}: no mirror has it: {'; '.join(reasons)}; {advice}")
 
 
-def _download_from(
-    address: str, path: Path, size: int, digest: str, progress: Progress | None
-) -> None:
+def _download_from(address: str, path: Path, size: int, digest: str, report: _Report) -> None:
     """Download a file from one address. If that fails, a .part file may remain."""
     part = path.with_name(f"{path.name}.part")
-    for _ in range(2):  # a second time if the old .part file was not the beginning of this file
-        with open(part, "ab", opener=_open_regular) as file:
-            begun = file.tell()
-            if begun > size:
-                file.truncate(begun := 0)
-            if progress:
-                progress(path.name, begun, size, "B")
-            try:
-                if begun < size:
-                    _receive(address, file, begun, size, progress)
-                file.flush()
-                os.fsync(file.fileno())
-            finally:
-                if not os.fstat(file.fileno()).st_size:
-                    part.unlink()
-        with open(part, "rb") as file:
-            right = hashlib.file_digest(file, "sha256").hexdigest() == digest
-        if right:
-            part.replace(path)
-            sync_folder(path.parent)
-            return
-        part.unlink()
-        if not begun:
-            break
-    raise _MirrorError("sends another file, by its SHA-256")
+    with open(part, "ab", opener=_open_regular) as file:
+        begun = file.tell()
+        if begun > size:
+            file.truncate(begun := 0)
+        report(begun)
+        try:
+            if begun < size:
+                _receive(address, file, begun, size, report)
+            file.flush()
+            os.fsync(file.fileno())
+        finally:
+            if not os.fstat(file.fileno()).st_size:
+                part.unlink()
+    with open(part, "rb") as file:
+        right = hashlib.file_digest(file, "sha256").hexdigest() == digest
+    if right:
+        part.replace(path)
+        sync_folder(path.parent)
+        return
+    part.unlink()
+    if not begun:
+        raise _MirrorError("sends another file, by its SHA-256")
+    # the old .part file was not the beginning of this file
+    _download_from(address, path, size, digest, report)
 
 
 def _open_regular(path: str, flags: int) -> int:
@@ -119,9 +121,7 @@ def _open_regular(path: str, flags: int) -> int:
     return file
 
 
-def _receive(
-    address: str, file: BinaryIO, begun: int, size: int, progress: Progress | None
-) -> None:
+def _receive(address: str, file: BinaryIO, begun: int, size: int, report: _Report) -> None:
     """Append the bytes from ``begun`` on, or write all of them if the server ignores the range."""
     headers = {"User-Agent": "ann", "Accept-Encoding": "identity"}
     if begun:
@@ -139,7 +139,7 @@ def _receive(
             found = printable_text(promised)
             raise _MirrorError(f"has {found} bytes of it, expected {size - start}")
         file.truncate(start)
-        _copy(answer.read1, file, start, size, progress)
+        _copy(answer.read1, file, start, size, report)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -155,7 +155,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def _copy(
-    read: Callable[[int], bytes], file: BinaryIO, done: int, size: int, progress: Progress | None
+    read: Callable[[int], bytes], file: BinaryIO, done: int, size: int, report: _Report
 ) -> None:
     since, before = time.monotonic(), done
     while done < size:
@@ -164,8 +164,7 @@ def _copy(
             raise _MirrorError(f"breaks off after {done:,} of {size:,} bytes")
         file.write(chunk)
         done += len(chunk)
-        if progress:
-            progress(Path(file.name).stem, done, size, "B")
+        report(done)
         if (seconds := time.monotonic() - since) > _WINDOW:
             if done - before < _SLOWEST * seconds:
                 speed = (done - before) / seconds

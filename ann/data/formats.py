@@ -4,47 +4,47 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from ann.data.contents import Contents, Progress
 from ann.data.csv import is_csv, read_csv
 from ann.data.emnist import is_emnist, read_emnist
 from ann.data.idx import is_idx_folder, read_idx_folder
-from ann.data.mnist_pickle import is_pickle, read_mnist_pickle
-from ann.data.npz import is_npz, read_npz
-from ann.data.other_programs import is_of_other_programs, refuse
-from ann.data.pairs import pair_of
-from ann.data.parquet import is_parquet, read_parquet
+from ann.data.mnist_pickle import read_mnist_pickle
+from ann.data.npz import read_npz
+from ann.data.parquet import read_parquet
 from ann.data.pictures import is_picture_folder, read_picture_folder
-from ann.data.reading import errors_about, first_bytes, hint_about
+from ann.data.reading import errors_about, first_bytes, hint_about, pair_of
 from ann.errors import printable_text
 
-ADVICE = "data/README.md lists them"
+KNOWN = "IDX, npz, CSV, parquet, mnist.pkl.gz, or a folder of pictures for each class"
+_Recognises = Callable[[Path, bytes], bool]
 
 
-class Format(NamedTuple):
-    """A format, by its functions.
-
-    Attributes:
-        recognises: takes a path and the first bytes of the file, unpacked if it is gzipped, or b""
-            for a folder. Returns whether it is in this format.
-        read: reads a file or folder, and may report its progress.
-    """
-
-    recognises: Callable[[Path, bytes], bool]
-    read: Callable[[Path, Progress | None], Contents]
+def _begins(*starts: bytes) -> _Recognises:
+    """Recognises files that begin with one of these."""
+    return lambda path, start: start.startswith(starts)
 
 
-# The first format that recognises a file or folder reads it
-FORMATS = (
-    Format(is_emnist, read_emnist),
-    Format(is_idx_folder, read_idx_folder),
-    Format(is_npz, read_npz),
-    Format(is_parquet, read_parquet),
-    Format(is_pickle, read_mnist_pickle),
-    Format(is_of_other_programs, refuse),
-    Format(is_csv, read_csv),
-    Format(is_picture_folder, read_picture_folder),
+# For each format, whether a path is in it, by the path and the first bytes of the file, unpacked if
+# it is gzipped, or b"" for a folder; and how to read it. The first one that fits is taken.
+FORMATS: tuple[tuple[_Recognises, Callable[[Path, Progress | None], Contents]], ...] = (
+    (is_emnist, read_emnist),
+    (is_idx_folder, read_idx_folder),
+    (_begins(b"PK\x03\x04"), read_npz),
+    (_begins(b"PAR1"), read_parquet),
+    (_begins(b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), read_mnist_pickle),
+    (is_csv, read_csv),
+    (is_picture_folder, read_picture_folder),
+)
+# First bytes -> the kind of file and the function that opens it. Its arrays may have any names, so
+# they are not read.
+_TO_CONVERT = {
+    b"\x89HDF\r\n\x1a\n": ("HDF5", "h5py.File"),
+    b"MATLAB 5.0 ": ("MATLAB", "scipy.io.loadmat"),
+    b"MATLAB ": ("HDF5", "h5py.File"),  # newer ones are HDF5 inside
+}
+_SAVE = (
+    "numpy.savez('mnist.npz', x_train=f['...'], y_train=f['...'], x_test=f['...'], y_test=f['...'])"
 )
 # Files with these suffixes are read if they are in the folder that is given
 _SUFFIXES = (".npz", ".csv", ".csv.gz", ".parquet", ".pkl", ".pkl.gz", ".mat", ".h5", ".hdf5")
@@ -61,14 +61,19 @@ def read_any(path: Path, progress: Progress | None = None) -> Contents:
         start = b"" if is_folder else first_bytes(path)
         if not (start or is_folder):
             raise ValueError("the file is empty")
-        for form in FORMATS:
-            if form.recognises(path, start):
-                return form.read(path, progress)
+        for first, (kind, function) in _TO_CONVERT.items():
+            if start.startswith(first):
+                lines = f"f = {function}({path.name!r}); {_SAVE}"
+                advice = f"convert it to npz, with the names of its arrays: {lines}"
+                raise ValueError(f"a {kind} file; {advice}")
+        for recognises, read in FORMATS:
+            if recognises(path, start):
+                return read(path, progress)
         if is_folder:
             return read_any(_file_in(path), progress)
         if start.startswith(b"\0\0\x08"):
             raise ValueError("this is one of four IDX files: name the folder that they are in")
-        raise ValueError(hint_about(start) or f"not a data set in a known format; {ADVICE}")
+        raise ValueError(hint_about(start) or f"not a data set in a known format ({KNOWN})")
 
 
 def _file_in(folder: Path) -> Path:
@@ -81,7 +86,7 @@ def _file_in(folder: Path) -> Path:
         subfolders = sorted(path for path in folder.iterdir() if path.is_dir())
         found = [file for path in subfolders for file in _training_files(path)]
     if not found:
-        raise ValueError(f"a folder without a data set in a known format; {ADVICE}")
+        raise ValueError(f"a folder without a data set in a known format ({KNOWN})")
     if len(found) > 1:
         names = ", ".join(file.name for file in found)
         raise ValueError(f"several data sets; name one of {printable_text(names)}")

@@ -6,7 +6,6 @@ Needs SciPy: the extra ``picture``.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from ann.data.ink import (
     find_ink,
     find_parts,
     ink_mask,
-    scipy_ndimage,
+    ndimage,
     stroke_width,
     without_frames,
     without_rules,
@@ -126,7 +125,7 @@ def enlarged(picture: np.ndarray) -> np.ndarray:
     times = 128 // max(picture.shape)
     if times < 2:
         return picture
-    return np.asarray(scipy_ndimage().zoom(picture, times, order=1, grid_mode=True, mode="nearest"))
+    return np.asarray(ndimage.zoom(picture, times, order=1, grid_mode=True, mode="nearest"))
 
 
 def parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
@@ -206,16 +205,13 @@ def digit_image(
     Returns:
         The image (side, side), uint8, white on black; and the corrections, such as "thin".
     """
-    ndimage = scipy_ndimage()
     near = ndimage.binary_dilation(mask, iterations=2)
     soft = np.clip(strength / 0.8, 0.0, 1.0) * near
-    soft, corrections = _with_usual_strokes(ndimage, soft, mask)
-    return _centred(ndimage, soft, side), corrections
+    soft, corrections = _with_usual_strokes(soft, mask)
+    return _centred(soft, side), corrections
 
 
-def _with_usual_strokes(
-    ndimage: Any, soft: np.ndarray, mask: np.ndarray
-) -> tuple[np.ndarray, tuple[str, ...]]:
+def _with_usual_strokes(soft: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """The digit with strokes about as wide as MNIST's, and the corrections."""
     width = stroke_width(mask)
     usual = _STROKE / _BOX * around_pixels(mask).length
@@ -234,7 +230,7 @@ def _disc(size: int) -> np.ndarray:
     return np.asarray(np.hypot(offsets[:, None], offsets) <= size / 2)
 
 
-def _centred(ndimage: Any, soft: np.ndarray, side: int) -> np.ndarray:
+def _centred(soft: np.ndarray, side: int) -> np.ndarray:
     """The digit, cropped, with a longer side of 20/28 and its centre of mass in the middle."""
     inked = soft > 0.3
     if not inked.any():
@@ -243,12 +239,9 @@ def _centred(ndimage: Any, soft: np.ndarray, side: int) -> np.ndarray:
     scale = _BOX * side / max(cut.shape)
     if scale < 1.0:  # avoids aliasing
         cut = ndimage.gaussian_filter(cut, 0.4 / scale)
-    # The centres of the new pixels, in coordinates of the old ones
     sizes = [max(1, round(length * scale)) for length in cut.shape]
-    pairs = zip(sizes, cut.shape, strict=True)
-    centres = [(np.arange(size) + 0.5) * length / size - 0.5 for size, length in pairs]
-    grid = np.meshgrid(*centres, indexing="ij")
-    small = ndimage.map_coordinates(cut, grid, order=1, mode="nearest")
+    factors = np.divide(sizes, cut.shape)
+    small = ndimage.zoom(cut, factors, order=1, grid_mode=True, mode="nearest")
     small = np.clip(small / max(1e-6, float(np.percentile(small, 99))), 0.0, 1.0)
     image = np.zeros((side, side), dtype=np.float32)
     corners = zip(ndimage.center_of_mass(small), sizes, strict=True)

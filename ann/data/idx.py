@@ -16,7 +16,6 @@ from ann.data.catalog import SOURCES
 from ann.data.contents import Contents, Part
 from ann.data.reading import MAX_BYTES, Unpacked, errors_about, hint_about
 from ann.errors import DataFileError, printable_path
-from ann.files.atomic import read_regular
 
 _STEMS = ("train-images", "train-labels", "t10k-images", "t10k-labels")
 # torchvision's folders -> the names of these data sets here
@@ -66,14 +65,9 @@ def _find(folder: Path, stem: str, dimensions: int) -> Path:
     # a widely used archive unpacks each file into a subfolder with the same name
     folders = (folder, *map(folder.joinpath, names))
     for path in (place / name for place in folders for name in names):
-        try:
+        with errors_about(path), suppress(FileNotFoundError, NotADirectoryError):
             if not stat.S_ISDIR(os.stat(path).st_mode):
                 return path
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            reason = f"cannot be read: {error.strerror}"
-            raise DataFileError(f"{printable_path(path)}: {reason}") from None
     for path in map(folder.joinpath, names):
         if path.is_symlink():
             reason = f"this is a link to {os.readlink(path)!r}, which does not exist"
@@ -96,7 +90,7 @@ def read_idx(path: str | os.PathLike[str], dimensions: int) -> np.ndarray:
         DataFileError: it is unreadable, or its header, length or checksum is wrong.
     """
     with errors_about(path):
-        return _parse(Unpacked(read_regular(path, MAX_BYTES)), dimensions)
+        return _parse(Unpacked(path), dimensions)
 
 
 def _parse(unpacked: Unpacked, dimensions: int) -> np.ndarray:

@@ -6,12 +6,13 @@ border clearing, Otsu's threshold, hysteresis, opening and connected components.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ann.data.boxes import Rectangle, around_pixels
-from ann.errors import require
+from ann.errors import OptionalModule
+
+ndimage = OptionalModule("scipy.ndimage", "picture", "pictures of your own need scipy")
 
 _MIN_CONTRAST = 12.0  # grey values: a smaller difference from the paper is not ink
 _STRONG, _WEAK = 0.45, 0.2  # strong pixels are ink; weak ones are ink if connected to strong ones
@@ -77,9 +78,8 @@ def find_ink(picture: np.ndarray) -> Ink:
     Raises:
         ImportError: SciPy is not installed.
     """
-    ndimage = scipy_ndimage()
     grey = ndimage.gaussian_filter(picture.astype(np.float32), 0.7)
-    grey = _without_surroundings(ndimage, grey)
+    grey = _without_surroundings(grey)
     size = max(3, round(0.4 * max(grey.shape)))
     # The paper is the median of the surroundings, computed on few pixels because the filter is slow
     step = max(1, max(grey.shape) // 48)
@@ -94,7 +94,7 @@ def find_ink(picture: np.ndarray) -> Ink:
         is_dark = darker >= lighter
     dark = grey if is_dark else 255.0 - grey
     hat = ndimage.black_tophat(dark, size=size)
-    ink = np.minimum(hat, _border_cleared(ndimage, dark))
+    ink = np.minimum(hat, _border_cleared(dark))
     contrast = float(np.percentile(ink, 99.9))
     if contrast < _MIN_CONTRAST:  # a digit that covers an edge
         ink, contrast = hat, float(np.percentile(hat, 99.9))
@@ -106,7 +106,7 @@ def find_ink(picture: np.ndarray) -> Ink:
     return Ink(ink / max(contrast, 1e-6), contrast, tuple(notes))
 
 
-def _without_surroundings(ndimage: Any, grey: np.ndarray) -> np.ndarray:
+def _without_surroundings(grey: np.ndarray) -> np.ndarray:
     """Give everything around a sheet of paper, such as a table, the colour of the paper."""
     step = max(1, max(grey.shape) // 96)  # fewer pixels are enough
     coarse = grey[::step, ::step]
@@ -117,7 +117,7 @@ def _without_surroundings(ndimage: Any, grey: np.ndarray) -> np.ndarray:
         areas[0] = 0
         sheet = labels == np.argmax(areas)
         filled = ndimage.binary_fill_holes(ndimage.binary_closing(sheet, iterations=3))
-        if _is_sheet(ndimage, sheet, filled, filled & ~np.pad(mask, 1)):
+        if _is_sheet(sheet, filled, filled & ~np.pad(mask, 1)):
             inner = ndimage.binary_erosion(filled)[1:-1, 1:-1]
             inner = np.kron(inner, np.ones((step, step), dtype=bool))
             inner = inner[: grey.shape[0], : grey.shape[1]]
@@ -125,7 +125,7 @@ def _without_surroundings(ndimage: Any, grey: np.ndarray) -> np.ndarray:
     return grey
 
 
-def _is_sheet(ndimage: Any, mask: np.ndarray, filled: np.ndarray, ink: np.ndarray) -> bool:
+def _is_sheet(mask: np.ndarray, filled: np.ndarray, ink: np.ndarray) -> bool:
     """Whether the mask is a solid rectangle that is mostly inside the picture, with ink on it."""
     edges = (mask[1], mask[-2], mask[:, 1], mask[:, -2])
     if mask.mean() < 0.1 or sum(edge.mean() > _TOUCHING for edge in edges) > 1:
@@ -164,7 +164,7 @@ def _otsu(grey: np.ndarray) -> float:
     return float(limits[1:-1][np.argmax(np.nan_to_num(between))])
 
 
-def _border_cleared(ndimage: Any, grey: np.ndarray, levels: int = 32) -> np.ndarray:
+def _border_cleared(grey: np.ndarray, levels: int = 32) -> np.ndarray:
     """How much darker each pixel is than the lightest barrier between it and the border.
 
     At each grey level, the connected dark regions that touch little of every edge are ink. A shadow
@@ -187,7 +187,6 @@ def even_strength(ink: Ink) -> np.ndarray:
 
     The middle of a faint stroke then has a strength of 1, like that of other strokes.
     """
-    ndimage = scipy_ndimage()
     size = max(ink.strength.shape) // 20
     nearby = ndimage.maximum_filter(ink.strength, max(3, size))
     return np.asarray(ink.strength / np.maximum(nearby, _WEAK / _STRONG))
@@ -199,7 +198,6 @@ def ink_mask(ink: Ink) -> np.ndarray:
     This is thresholding with hysteresis: J. Canny, "A computational approach to edge detection",
     1986.
     """
-    ndimage = scipy_ndimage()
     weak = even_strength(ink) > _STRONG
     labels, count = ndimage.label(weak, np.ones((3, 3)))
     strong = np.zeros(count + 1, dtype=bool)
@@ -210,12 +208,12 @@ def ink_mask(ink: Ink) -> np.ndarray:
 
 def without_rules(mask: np.ndarray) -> np.ndarray:
     """The mask without the lines of ruled paper: thin, straight and nearly as long as a side."""
-    ndimage = scipy_ndimage()
     found = mask.copy()
     for axis, along, across in ((1, (1, 9), (7, 1)), (0, (9, 1), (1, 7))):
         long = max(5, round(0.9 * mask.shape[axis]))
         whole = mask | ndimage.binary_closing(mask, np.ones(along))  # lines may have gaps
-        lines = _opened(ndimage, whole, long, axis) & mask
+        size = (1, long) if axis == 1 else (long, 1)
+        lines = ndimage.grey_opening(whole, size, mode="constant") & mask
         lines &= ~ndimage.binary_opening(lines, np.ones(across))  # too thick
         if lines.any():
             found &= ~lines
@@ -224,17 +222,8 @@ def without_rules(mask: np.ndarray) -> np.ndarray:
     return found
 
 
-def _opened(ndimage: Any, mask: np.ndarray, length: int, axis: int) -> np.ndarray:
-    """``binary_opening`` with a line along the axis, in the same time for every length."""
-    shift = -1 if length % 2 == 0 else 0  # mirrors the line, if its length is even
-    eroded = ndimage.minimum_filter1d(mask, length, axis, mode="constant")
-    opened = ndimage.maximum_filter1d(eroded, length, axis, mode="constant", origin=shift)
-    return np.asarray(opened)
-
-
 def find_parts(mask: np.ndarray, ink: Ink) -> tuple[np.ndarray, list[Part]]:
     """The connected parts of a mask (h, w), and the label of each pixel's part, int32; 0: paper."""
-    ndimage = scipy_ndimage()
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     numbers = np.arange(1, count + 1)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
@@ -269,7 +258,6 @@ def without_frames(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
 
 
 def _surrounds(labels: np.ndarray, part: Part, other: Part) -> bool:
-    ndimage = scipy_ndimage()
     cut = labels[part.box.slices]
     ring = ndimage.binary_dilation(np.pad(cut == part.label, 2), iterations=2)  # closes small gaps
     filled = ndimage.binary_fill_holes(ring)[2:-2, 2:-2]
@@ -278,12 +266,6 @@ def _surrounds(labels: np.ndarray, part: Part, other: Part) -> bool:
 
 def stroke_width(mask: np.ndarray) -> float:
     """The median width of a mask's strokes, in pixels."""
-    ndimage = scipy_ndimage()
     inside = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     ridge = inside[(inside == ndimage.maximum_filter(inside, 3)) & mask]
     return 2.0 * float(np.median(ridge))
-
-
-def scipy_ndimage() -> Any:
-    """The module ``scipy.ndimage``."""
-    return require("scipy.ndimage", "picture", "pictures of your own need scipy")

@@ -9,37 +9,30 @@ from typing import Any
 import numpy as np
 
 from ann.data.contents import Contents, Part, pixels
-from ann.data.reading import Unpacked, errors_about
+from ann.data.reading import Unpacked
 from ann.errors import printable_path
-from ann.files.atomic import read_regular
 from ann.files.pickle.reader import read_pickle
 
 _MAX_BYTES = 2**28  # unpacked; Nielsen's file has 0.22 GB
 
 
-def is_pickle(path: Path, start: bytes) -> bool:
-    """Whether a file begins like a pickle of protocol 2 to 5."""
-    return start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5")
-
-
 def read_mnist_pickle(path: Path, progress: object = None) -> Contents:
     """All images; the validation images become the last training images, as in MNIST."""
-    with errors_about(path):
-        unpacked = Unpacked(read_regular(path, _MAX_BYTES))
-        data = bytes(unpacked.read(_MAX_BYTES))
-        if unpacked.read(1):
-            raise ValueError(f"more than {_MAX_BYTES:,} bytes when unpacked")
-        unpacked.check_end()
-        pairs = read_pickle(data)
-        if not (_is_list(pairs, 3) and all(_is_pair(pair) for pair in pairs)):
-            wanted = "images and labels, for training, validation and testing"
-            raise ValueError(f"expected a pickle of three pairs of {wanted}")
-        train, validation = (pixels(images) for images, labels in pairs[:2])
-        if train.shape[1:] != validation.shape[1:]:
-            counts = f"{train[0].size} pixels, the validation images {validation[0].size}"
-            raise ValueError(f"the training images have {counts}")
-        images = np.concatenate([train, validation])
-        labels = np.concatenate([pair[1] for pair in pairs[:2]])
+    unpacked = Unpacked(path, _MAX_BYTES)
+    data = bytes(unpacked.read(_MAX_BYTES))
+    if unpacked.read(1):
+        raise ValueError(f"more than {_MAX_BYTES:,} bytes when unpacked")
+    unpacked.check_end()
+    pairs = read_pickle(data)
+    if not (_is_list(pairs, 3) and all(_is_pair(pair) for pair in pairs)):
+        wanted = "images and labels, for training, validation and testing"
+        raise ValueError(f"expected a pickle of three pairs of {wanted}")
+    train, validation = (pixels(images) for images, labels in pairs[:2])
+    if train.shape[1:] != validation.shape[1:]:
+        counts = f"{train[0].size} pixels, the validation images {validation[0].size}"
+        raise ValueError(f"the training images have {counts}")
+    images = np.concatenate([train, validation])
+    labels = np.concatenate([pair[1] for pair in pairs[:2]])
     name = printable_path(path)
     return Contents(Part(name, images, labels), Part(name, *pairs[2]))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ann.data.contents import Contents, Part
-from ann.data.reading import MAX_BYTES, errors_about
+from ann.data.reading import MAX_BYTES
 from ann.errors import printable_path, printable_text
 from ann.files.atomic import read_regular
 
@@ -28,23 +28,17 @@ _HEADERS = {
 _END, _ZIP64_LOCATOR = b"PK\x05\x06", b"PK\x06\x07"
 
 
-def is_npz(path: Path, start: bytes) -> bool:
-    """Whether a file is a zip archive."""
-    return start.startswith(b"PK\x03\x04")
-
-
 def read_npz(path: Path, progress: object = None) -> Contents:
     """The four arrays of an npz file."""
-    with errors_about(path):
-        data = read_regular(path, MAX_BYTES)
-        _check_directory(data)
-        try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                return _read(archive, printable_path(path))
-        except ValueError:
-            raise
-        except Exception as error:  # zipfile may raise anything for damaged archives
-            raise ValueError(f"damaged npz archive: {printable_text(error)}") from None
+    data = read_regular(path, MAX_BYTES)
+    _check_directory(data)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return _read(archive, printable_path(path))
+    except ValueError:
+        raise
+    except Exception as error:  # zipfile may raise anything for damaged archives
+        raise ValueError(f"damaged npz archive: {printable_text(error)}") from None
 
 
 def _check_directory(data: bytes) -> None:
@@ -57,14 +51,15 @@ def _check_directory(data: bytes) -> None:
 
 def _read(archive: zipfile.ZipFile, source: str) -> Contents:
     members = {info.filename.lower().removesuffix(".npy"): info for info in archive.infolist()}
-    for pairs in _NAMES:
-        parts = [
+    for train, test in _NAMES:
+        train_part, test_part = (
             Part(f"{source}: {y}", _array(archive, members[x]), _array(archive, members[y]))
-            for x, y in pairs
-            if x in members and y in members
-        ]
-        if parts and set(pairs[0]) <= members.keys():
-            return Contents(parts[0], parts[1] if len(parts) > 1 else None)
+            if {x, y} <= members.keys()
+            else None
+            for x, y in (train, test)
+        )
+        if train_part:
+            return Contents(train_part, test_part)
     found = printable_text(", ".join(members))
     raise ValueError(f"expected arrays x_train, y_train, x_test and y_test, found {found}")
 

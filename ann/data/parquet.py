@@ -24,11 +24,6 @@ _NAME = re.compile(r"(.*)(train|test)(-\d+-of-\d+)?\.parquet", re.DOTALL)
 _ROWS = 1000  # read at a time
 
 
-def is_parquet(path: Path, start: bytes) -> bool:
-    """Whether a file begins like a parquet file."""
-    return start.startswith(b"PAR1")
-
-
 def read_parquet(path: Path, progress: Progress | None = None) -> Contents:
     """Read all files of the data set that a file belongs to."""
     trains, tests = _files_of(path)

@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ann.errors import DataFileError, printable_path, printable_text, require
+from ann.errors import DataFileError, OptionalModule, printable_path, printable_text
 from ann.files.atomic import read_regular
 
+Image, ImageOps = (
+    OptionalModule(name, "picture", "pictures of your own need pillow")
+    for name in ("PIL.Image", "PIL.ImageOps")
+)
 _MAX_BYTES, _MAX_PIXELS = 2**26, 50_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # others may run other programs
 # Suffixes of picture files, and of HEIC and AVIF, because the error that they give says what to do
@@ -73,19 +77,18 @@ def decode_picture(
         pixels: the picture is reduced to about this number of pixels.
         find_ink: whether to return the channel that shows the ink best.
     """
-    image_module, operations = _pillow("PIL.Image"), _pillow("PIL.ImageOps")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of problems that are handled here
-            with image_module.open(io.BytesIO(data), formats=FORMATS) as picture:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
                 size = picture.size  # draft() changes it later
                 side = longer_side(size, pixels) if pixels else side
-                small = _small(image_module, operations, picture, side)
-                grey = _with_most_contrast(image_module, small) if find_ink else small.convert("L")
+                small = _small(picture, side)
+                grey = _with_most_contrast(small) if find_ink else small.convert("L")
                 turned = picture.getexif().get(_ORIENTATION, 1) >= 5
                 values = np.asarray(grey, dtype=np.uint8)
                 return values, size[::-1] if turned else size
-    except image_module.UnidentifiedImageError:
+    except Image.UnidentifiedImageError:
         if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
             reason = "a HEIC or AVIF picture, as some phones take: save it as JPEG first"
             raise DataFileError(f"{name}: {reason}") from None
@@ -96,52 +99,51 @@ def decode_picture(
         raise DataFileError(f"{name}: not a readable picture: {reason}") from None
 
 
-def _small(image_module: Any, operations: Any, picture: Any, side: int) -> Any:
+def _small(picture: Any, side: int) -> Any:
     """A picture in RGB, reduced to at most this side."""
     if picture.width * picture.height > _MAX_PIXELS:
         size = f"{picture.width} x {picture.height} pixels"
         raise ValueError(f"it has {size}; the limit is {_MAX_PIXELS:,}")
     picture.draft("RGB", (2 * side, 2 * side))
-    picture = operations.exif_transpose(_smaller(image_module, picture, side))
+    picture = ImageOps.exif_transpose(_smaller(picture, side))
     if picture.mode.startswith(("I", "F")):
-        picture = _with_8_bits(image_module, picture)
+        picture = _with_8_bits(picture)
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         colour = "black" if _is_light(np.asarray(picture)) else "white"
-        paper = image_module.new("RGBA", picture.size, colour)
-        picture = image_module.alpha_composite(paper, picture)
+        paper = Image.new("RGBA", picture.size, colour)
+        picture = Image.alpha_composite(paper, picture)
     picture = picture.convert("RGB")
-    picture.thumbnail((side, side), image_module.Resampling.BOX)
+    picture.thumbnail((side, side), Image.Resampling.BOX)
     return picture
 
 
-def _with_most_contrast(image_module: Any, picture: Any) -> Any:
+def _with_most_contrast(picture: Any) -> Any:
     """The grey values of a picture, or a channel that shows pale or coloured ink far better."""
     grey = picture.convert("L")
-    contrasts = [_contrast(image_module, band) for band in picture.split()]
+    contrasts = [_contrast(band) for band in picture.split()]
     best = int(np.argmax(contrasts))
-    if contrasts[best] > 1.5 * _contrast(image_module, grey):
+    if contrasts[best] > 1.5 * _contrast(grey):
         return picture.getchannel(best)
     return grey
 
 
-def _contrast(image_module: Any, band: Any) -> float:
+def _contrast(band: Any) -> float:
     """By how much the pixels with the highest contrast differ from their surroundings."""
-    coarse = band.resize((16, 16), image_module.Resampling.BOX)
-    surroundings = coarse.resize(band.size, image_module.Resampling.BILINEAR)
+    coarse = band.resize((16, 16), Image.Resampling.BOX)
+    surroundings = coarse.resize(band.size, Image.Resampling.BILINEAR)
     differences = np.asarray(band, dtype=np.int16) - np.asarray(surroundings, dtype=np.int16)
     return float(np.percentile(np.abs(differences), 99.5))
 
 
 def reduced(grey: np.ndarray, side: int) -> np.ndarray:
     """Grey values (h, w), uint8, reduced to at most this side."""
-    image_module = _pillow("PIL.Image")
-    picture = image_module.fromarray(grey)
-    picture.thumbnail((side, side), image_module.Resampling.BOX)
+    picture = Image.fromarray(grey)
+    picture.thumbnail((side, side), Image.Resampling.BOX)
     return np.asarray(picture)
 
 
-def _with_8_bits(image_module: Any, picture: Any) -> Any:
+def _with_8_bits(picture: Any) -> Any:
     """Convert a picture of floats or wider ints to 8 bits; Pillow would clip values at 255.
 
     A file does not tell how many of its bits are used. So 0, or a lower least value, becomes black,
@@ -159,13 +161,13 @@ def _with_8_bits(image_module: Any, picture: Any) -> Any:
         low = min(low, 0.0)
         scaled = (values - low) * (255.0 / max(high - low, 1e-30))
         grey = np.clip(np.rint(scaled), 0.0, 255.0).astype(np.uint8)
-    opaque = image_module.fromarray(grey)
+    opaque = Image.fromarray(grey)
     if clear is None:
         return opaque
-    return image_module.merge("LA", [opaque, image_module.fromarray(255 * seen.astype("u1"))])
+    return Image.merge("LA", [opaque, Image.fromarray(255 * seen.astype("u1"))])
 
 
-def _smaller(image_module: Any, picture: Any, side: int) -> Any:
+def _smaller(picture: Any, side: int) -> Any:
     """Reduce a huge picture to a few times ``side`` before it is copied."""
     step = max(picture.size) // (4 * side)
     if step < 2:
@@ -174,7 +176,7 @@ def _smaller(image_module: Any, picture: Any, side: int) -> Any:
     cannot_average = picture.mode in ("1", "P", "PA") or picture.mode.startswith(("I", "F"))
     if cannot_average or see_through is not None:
         size = tuple(max(1, length // step) for length in picture.size)
-        small = picture.resize(size, image_module.Resampling.NEAREST)
+        small = picture.resize(size, Image.Resampling.NEAREST)
     else:
         small = picture.reduce(step)
     small.info |= {"exif": exif.tobytes()} if exif else {}
@@ -186,7 +188,3 @@ def _is_light(pixels: np.ndarray) -> bool:
     """Whether the visible parts of a partly transparent picture (h, w, RGBA) are light."""
     seen = pixels[..., 3] > 127
     return bool(seen.any() and not seen.all() and pixels[..., :3][seen].mean() > 160)
-
-
-def _pillow(module: str) -> Any:
-    return require(module, "picture", "pictures of your own need pillow")

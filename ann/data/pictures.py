@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ann.data.contents import MAX_CLASSES, Contents, Part, Progress
+from ann.data.contents import MAX_CLASSES, Contents, Part, Progress, size_text
 from ann.data.picture_file import FORMATS, SUFFIXES, read_picture
 from ann.data.reading import MAX_BYTES
 from ann.errors import DataFileError, printable_path
@@ -31,9 +31,11 @@ def read_picture_folder(root: Path, progress: Progress | None = None) -> Content
     classes = tuple(folder.name for folder in _folders(train))
     if len(classes) > MAX_CLASSES:
         raise ValueError(f"{len(classes)} folders of pictures; the limit is {MAX_CLASSES} classes")
-    parts = [_read(root, part, classes, progress) for part in (train, test) if part]
-    named = tuple(map(printable_path, classes))
-    return Contents(parts[0], parts[1] if len(parts) > 1 else None, named)
+    return Contents(
+        _read(root, train, classes, progress),
+        _read(root, test, classes, progress) if test else None,
+        tuple(map(printable_path, classes)),
+    )
 
 
 def _part_folder(root: Path, names: tuple[str, ...]) -> Path | None:
@@ -102,17 +104,13 @@ def stack_pictures(
     for index, (own, picture) in enumerate(pictures):
         if not index:
             if count * picture.size > MAX_BYTES:
-                size = f"{count:,} pictures of {_size(picture)} pixels"
+                size = f"{count:,} pictures of {size_text(picture)} pixels"
                 raise DataFileError(f"{name}: {size}; the limit is {MAX_BYTES:,} pixels in all")
             images = np.empty((count, *picture.shape), dtype=np.uint8)
         if picture.shape != images.shape[1:]:
-            sizes = f"{_size(picture)} pixels, but the first has {_size(images[0])}"
+            sizes = f"{size_text(picture)} pixels, but the first has {size_text(images)}"
             raise DataFileError(f"{own}: a picture of {sizes}; all must have the same size")
         images[index] = picture
         if progress and (index % _REPORT_EVERY == 0 or index == count - 1):
             progress(name, index + 1, count, " pictures")
     return images
-
-
-def _size(picture: np.ndarray) -> str:
-    return f"{picture.shape[0]} x {picture.shape[1]}"

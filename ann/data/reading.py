@@ -4,11 +4,14 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from ann.errors import DataFileError, printable_path
 from ann.files.atomic import read_regular
 
 MAX_BYTES = 2**30  # of a file, packed and unpacked; the largest file of EMNIST has 0.55 GB
+# Words in the names of files with training images and with test images
+_WORDS = (("training", "testing"), ("train", "test"), ("Train", "Test"), ("TRAIN", "TEST"))
 _GZIP = b"\x1f\x8b"
 # The first bytes of a file in another format -> what to do
 _HINTS = {
@@ -38,12 +41,34 @@ def errors_about(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def first_bytes(path: str | os.PathLike[str], count: int = 2**12) -> bytes:
     """The first bytes of a file, unpacked if it is gzipped."""
-    return bytes(Unpacked(read_regular(path, MAX_BYTES, 2**16)).read(count))
+    return bytes(Unpacked(path, first=2**16).read(count))
 
 
 def hint_about(start: bytes) -> str:
     """What to do about a file that begins with these bytes and has the wrong format, or ""."""
     return next((text for first, text in _HINTS.items() if start.startswith(first)), "")
+
+
+def pair_of(path: Path) -> tuple[Path, Path | None]:
+    """The file with the training images, and the one with the test images or None, by their names.
+
+    Args:
+        path: one of a pair such as mnist_train.csv and mnist_test.csv, or any other file.
+    """
+    for train, test in _WORDS:
+        if train in path.name:
+            return path, _partner(path, train, test)
+        if test in path.name and (other := _partner(path, test, train)):
+            return other, path
+    return path, None
+
+
+def _partner(path: Path, word: str, other: str) -> Path | None:
+    """The file with the other word in its name, gzipped or not, if it exists."""
+    name = other.join(path.name.rsplit(word, 1))
+    plain = name.removesuffix(".gz")
+    paths = map(path.with_name, (name, plain, f"{plain}.gz"))
+    return next((one for one in paths if os.path.isfile(one)), None)
 
 
 class Unpacked:
@@ -55,8 +80,11 @@ class Unpacked:
     _MAX_MEMBERS = 2**16  # even empty members take time
     _BLOCK = 2**14  # bytes given to zlib at a time, as it copies all that follow a member's end
 
-    def __init__(self, data: bytes) -> None:
-        self._packed = memoryview(data)
+    def __init__(
+        self, path: str | os.PathLike[str], most: int = MAX_BYTES, first: int | None = None
+    ) -> None:
+        """Read a file as ``read_regular`` does, with the same arguments."""
+        self._packed = memoryview(read_regular(path, most, first))
         self._members = 1
         self._gzip = zlib.decompressobj(wbits=31) if self._at_member() else None  # 31: gzip format
 

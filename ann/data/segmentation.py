@@ -9,7 +9,7 @@ from statistics import median
 import numpy as np
 
 from ann.data.boxes import Rectangle, overlap
-from ann.data.ink import MIN_AREA, Part, box_around, scipy_ndimage, stroke_width
+from ann.data.ink import MIN_AREA, Part, box_around, ndimage, stroke_width
 
 _SPECK = 0.08  # parts of a smaller area, compared with the largest, are specks
 # Parts at the edges are ignored if the largest inner part has this fraction of the largest's area
@@ -57,15 +57,12 @@ def group_digits(parts: Sequence[Part], labels: np.ndarray) -> list[list[Part]]:
             near[0].append(part)
         else:
             digits.append([part])
-    dashes, whole = list[list[Part]](), list[list[Part]]()
-    for digit in digits:
-        (dashes if _is_dash(box_around(digit), height) else whole).append(digit)
+    dashes = [digit for digit in digits if _is_dash(box_around(digit), height)]
+    whole = [digit for digit in digits if digit not in dashes]
     for dash in dashes:
         line = box_around(dash)
-        for digit in whole:
-            if _completes(line, box_around(digit), height):
-                digit.extend(dash)
-                break
+        above = (digit for digit in whole if _completes(line, box_around(digit), height))
+        next(above, []).extend(dash)
     return whole
 
 
@@ -107,7 +104,7 @@ def _distance(part: Part, digit: Sequence[Part], labels: np.ndarray) -> float:
     """The distance between the pixels of a part and of a digit."""
     cut = labels[box_around([part, *digit]).slices]
     paper = ~np.isin(cut, [other.label for other in digit])
-    distances = scipy_ndimage().distance_transform_edt(paper)
+    distances = ndimage.distance_transform_edt(paper)
     return float(distances[cut == part.label].min())
 
 

@@ -20,9 +20,9 @@ _RECIPE = {field.name: field.default for field in fields(Recipe) if field.name n
 _RECIPE |= {"activation": "relu", "batch_size": 50, "epochs": 100}
 # With few samples there are few steps, in which the default weight decay would have hardly any
 # effect. If learning rate x steps x weight decay is 2, weights shrink to exp(-1), about a third, as
-# the linear schedule halves the mean learning rate. The decay needs a limit, because steps are about
-# as long as the learning rate, so no weight can grow beyond 1 / weight decay. Both numbers were
-# tuned on scikit-learn's small data sets.
+# the linear schedule halves the mean learning rate. The decay needs a limit, because steps are
+# about as long as the learning rate, so no weight can grow beyond 1 / weight decay. Both numbers
+# were tuned on scikit-learn's small data sets.
 _SHRINKING, _MOST_DECAY = 2.0, 1.0
 _OWN = {
     "early_stopping": False,

@@ -23,7 +23,6 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview) -> 
             temporary file is left.
     """
     target = _target(path)
-    _check_replaceable(target, path)
     descriptor, temporary = _create_beside(target, path)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -44,7 +43,6 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview) -> 
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise the OSError that ``write_atomically`` would raise later. Leaves nothing behind."""
     target = _target(path)
-    _check_replaceable(target, path)
     descriptor, probe = _create_beside(target, path)
     os.close(descriptor)
     probe.unlink()
@@ -86,6 +84,34 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
+def _target(path: str | os.PathLike[str]) -> Path:
+    """The file to write, with links followed.
+
+    Raises OSError if it is not a regular file, is read-only, or may not be replaced in its folder.
+    """
+    target = Path(os.path.realpath(user_path(path)))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
+    if not target.exists():
+        return target
+    status = target.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    # root can write to every file, but the permissions say what the owner wants
+    if not (status.st_mode & 0o222 and os.access(target, os.W_OK)):
+        reason = "It is read-only; make it writable, or name another file"
+        raise PermissionError(errno.EACCES, reason, str(path))
+    if os.name == "posix":
+        folder = target.parent.stat()
+        owners = (0, status.st_uid, folder.st_uid)
+        if folder.st_mode & stat.S_ISVTX and os.geteuid() not in owners:
+            reason = "In this folder only its owner may replace it"
+            raise PermissionError(errno.EPERM, reason, str(path))
+        if target.is_mount():
+            raise OSError(errno.EBUSY, "It is a mount point", str(path))
+    return target
+
+
 def _create_beside(target: Path, path: str | os.PathLike[str]) -> tuple[int, Path]:
     """Open a new file in the target's folder for writing: its descriptor and its path."""
     # an unused name, and short enough wherever the target's own is
@@ -102,25 +128,6 @@ def _create_beside(target: Path, path: str | os.PathLike[str]) -> tuple[int, Pat
         raise _about(path, error) from None
 
 
-def _check_replaceable(target: Path, path: str | os.PathLike[str]) -> None:
-    """Raise OSError if the file is read-only, or may not be replaced in its folder."""
-    if not target.exists():
-        return
-    status = target.stat()
-    # root can write to every file, but the permissions say what the owner wants
-    if not (status.st_mode & 0o222 and os.access(target, os.W_OK)):
-        reason = "It is read-only; make it writable, or name another file"
-        raise PermissionError(errno.EACCES, reason, str(path))
-    if os.name == "posix":
-        folder = target.parent.stat()
-        owners = (0, status.st_uid, folder.st_uid)
-        if folder.st_mode & stat.S_ISVTX and os.geteuid() not in owners:
-            reason = "In this folder only its owner may replace it"
-            raise PermissionError(errno.EPERM, reason, str(path))
-        if target.is_mount():
-            raise OSError(errno.EBUSY, "It is a mount point", str(path))
-
-
 def _keep_owner_and_mode(target: Path, temporary: Path) -> None:
     """Copy the owner and permissions of an old file, as far as file system and user allow."""
     if target.exists():
@@ -134,16 +141,6 @@ def _keep_owner_and_mode(target: Path, temporary: Path) -> None:
 def _about(path: str | os.PathLike[str], error: OSError) -> OSError:
     """The same error about the file that the user named, not the temporary one."""
     return OSError(error.errno, error.strerror, str(path))
-
-
-def _target(path: str | os.PathLike[str]) -> Path:
-    """The file to write, with links followed. Only a regular file may be replaced."""
-    target = Path(os.path.realpath(user_path(path)))
-    if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
-    if target.exists() and not stat.S_ISREG(target.stat().st_mode):
-        raise OSError(errno.EINVAL, "Not a regular file", str(path))
-    return target
 
 
 def sync_folder(folder: Path) -> None:

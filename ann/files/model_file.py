@@ -16,16 +16,17 @@ The dict has these keys:
 ``read_model`` also reads what ``safetensors`` writes. ``model_schema`` checks the fields.
 """
 
+import errno
 import io
 import math
 import os
 import pickle
 import sys
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from ann.errors import ModelFileError, printable_path
+from ann.errors import ModelFileError, printable_path, printable_text
 from ann.files.atomic import read_regular
 from ann.files.model_schema import (
     FORMAT,
@@ -35,9 +36,11 @@ from ann.files.model_schema import (
     version_of,
 )
 from ann.files.pickle.reader import read_pickle
-from ann.files.pickle.values import check_depth, is_plain
+from ann.files.pickle.values import is_plain
 from ann.files.safetensors import from_safetensors
 from ann.files.self_test import record_self_test
+from ann.installation import localized
+from ann.nn.network import PIXEL_SCALE
 
 _MAX_BYTES = 256 * 2**20
 
@@ -53,7 +56,6 @@ class _Pickler(pickle.Pickler):
 def to_bytes(
     layers: list[dict[str, Any]],
     loss: str,
-    pixel_scale: float,
     seed: int,
     recipe: dict[str, Any] | None,
     images: np.ndarray,
@@ -77,12 +79,11 @@ def to_bytes(
         "version": version_of(layers),
         "layers": layers,
         "loss": loss,
-        "preprocessing": {"scale": pixel_scale},
+        "preprocessing": {"scale": PIXEL_SCALE},
         "seed": seed,
         "recipe": recipe,
     }
     try:
-        check_depth(recipe)
         if not is_plain(recipe):
             raise ValueError(
                 "its recipe holds an array, an int of more than 8 bytes, or a string that is "
@@ -103,20 +104,21 @@ def to_bytes(
     return data
 
 
-def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The checked contents of a model file.
+def read_model(file: str | os.PathLike[str] | BinaryIO) -> dict[str, Any]:
+    """The checked contents of a model file, from its path or an open binary file.
 
     Raises:
         ModelFileError: it is missing, unreadable, or not as described at the top of this module.
     """
-    name = printable_path(path)
+    name = name_of(file)
     try:
-        data = read_regular(path, _MAX_BYTES)
+        data = _read(file)
     except IsADirectoryError:
         reason = "this is a folder; the model of a run is model.pickle in it"
         raise ModelFileError(f"{name}: {reason}") from None
     except FileNotFoundError:
-        reason = "no such model file; scripts/train.py makes one in the folder where it is run"
+        program = localized("scripts/train.py")
+        reason = f"no such model file; {program} makes one in the folder where it is run"
         raise ModelFileError(f"{name}: {reason}") from None
     except OSError as error:
         raise ModelFileError(f"{name}: cannot be read: {error.strerror}") from None
@@ -136,6 +138,24 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
         reason = str(error) or "there is not enough memory for it"
         raise ModelFileError(f"{name}: not a model file of this program: {reason}") from None
     return contents
+
+
+def name_of(file: str | os.PathLike[str] | BinaryIO) -> str:
+    """The path of a model file for messages; an open file may have none."""
+    if hasattr(file, "read"):
+        return printable_text(getattr(file, "name", "the open file"))
+    return printable_path(file)
+
+
+def _read(file: str | os.PathLike[str] | BinaryIO) -> bytes:
+    if not hasattr(file, "read"):
+        return read_regular(file, _MAX_BYTES)
+    if isinstance(file, io.TextIOBase):
+        raise OSError(errno.EINVAL, 'it is open as text; use open(path, "rb")')
+    data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise OSError(errno.EFBIG, f"it has more than {_MAX_BYTES} bytes")
+    return data
 
 
 def _interned(value: Any) -> Any:

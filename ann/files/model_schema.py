@@ -14,14 +14,16 @@ from ann.errors import printable
 from ann.files.pickle.values import is_plain
 from ann.nn.activations import ACTIVATIONS, known_activations
 from ann.nn.layer_list import (
+    LAYER_KEYS,
     build_layers,
     check_layer_list,
     input_shape,
     widths,
+    without_activations,
     without_arrays,
 )
-from ann.nn.layers import ActivationLayer
 from ann.nn.losses import LOSSES, get_loss
+from ann.nn.network import PIXEL_SCALE
 
 FORMAT, VERSION = "ann-mlp", 3
 PICTURE_VERSION = 4  # of networks with convolution or pooling
@@ -35,8 +37,7 @@ _MAX_TRIED = 2**24  # numbers that all layers for pictures store in the self-tes
 _MAX_LAYER_OUTPUTS = 2**20  # numbers that one layer computes in the self-test
 _MAX_OUTPUTS = 2**23  # numbers that all layers compute in the self-test
 _FIELDS = ("format", "version", "layers", "loss", "preprocessing", "seed", "recipe", "examples")
-_LAYER_KEYS = {"input_dim", "output_dim", "activation", "weight", "bias"}
-_PREPROCESSING = repr({"scale": 1.0 / 255.0})
+_PREPROCESSING = repr({"scale": PIXEL_SCALE})
 
 
 class ModelContentsError(ValueError):
@@ -123,21 +124,17 @@ def _check_fields(contents: dict[str, Any]) -> None:
     expect(plain, "recipe is not a dict of plain values")
     layers = contents["layers"]
     expect(type(layers) is list, "layers is not a list")
-    members: set[tuple[int, ...]] = set()
     for number, layer in enumerate(layers, start=1):
-        if type(layer) is dict and "type" in layer:
-            _check_values(f"layer {number}", layer)
-        else:
-            _check_layer(f"layer {number}", layer, members)
+        _check_values(f"layer {number}", layer)
     specs = check_layer_list([without_arrays(layer) for layer in layers])
     get_loss(loss, specs[-1]["activation"])
-    built = [layer for layer in build_layers(specs) if not isinstance(layer, ActivationLayer)]
+    built = without_activations(build_layers(specs))
+    members: set[tuple[int, ...]] = set()  # the leading shapes of all arrays, which must be equal
     for number, (layer, spec, found) in enumerate(zip(built, specs, layers, strict=True), start=1):
-        if "type" in spec:
-            shapes = {one.name: one.shape for one in layer.parameters}
-            check_keys(f"layer {number}", found, {*spec, *shapes})
-            if shapes:
-                _check_arrays(f"layer {number}", found, shapes["weight"], members)
+        shapes = {one.name: one.shape for one in layer.parameters}
+        check_keys(f"layer {number}", found, {*spec, *shapes})
+        if shapes:
+            _check_arrays(f"layer {number}", found, shapes["weight"], members)
     committee = math.prod(*members)
     together = "its members together have"
     sizes = [math.prod(input_shape(specs)), *(math.prod(layer.output_shape) for layer in built)]
@@ -151,30 +148,22 @@ def _check_fields(contents: dict[str, Any]) -> None:
     expect(seed + committee - 1 < 2**63, "the seed of its last member is not below 2^63")
 
 
-def _check_layer(name: str, layer: Any, members: set[tuple[int, ...]]) -> None:
-    """Check one layer. ``members`` collects the leading shapes of arrays; all must be equal."""
-    check_keys(name, layer, _LAYER_KEYS)
-    activation = layer["activation"]
-    expect(type(activation) is str, f"{name}: its activation is {printable(activation)}")
-    if activation not in ACTIVATIONS:
-        raise ModelContentsError(
-            f"{name}: unknown activation {printable(activation)}; known: {known_activations()}"
-        )
-    sizes = (layer["input_dim"], layer["output_dim"])
-    whole = all(type(size) is int for size in sizes)
-    expect(whole, f"{name}: input_dim or output_dim is not a whole number")
-    in_range = min(sizes) >= 1 and max(sizes) <= _MAX_DIM
-    expect(in_range, f"{name}: input_dim or output_dim is not from 1 to {_MAX_DIM}")
-    _check_arrays(name, layer, sizes, members)
-
-
-def _check_values(name: str, layer: dict[str, Any]) -> None:
-    """Check the values of a layer for pictures, as far as ``check_layer_list`` does not."""
-    for key, value in without_arrays(layer).items():
-        shape = key == "input_shape" and type(value) is list and len(value) <= 3
-        for one in value if shape else [value]:
-            plain = type(one) is str or (type(one) is int and 1 <= one <= _MAX_DIM)
-            expect(plain, f"{name}: {printable(key)} is {printable(one)}")
+def _check_values(name: str, layer: Any) -> None:
+    """Check the values of a layer except its arrays, as far as ``check_layer_list`` does not."""
+    if type(layer) is dict and "type" in layer:
+        for key, value in without_arrays(layer).items():
+            shape = key == "input_shape" and type(value) is list and len(value) <= 3
+            for one in value if shape else [value]:
+                plain = type(one) is str or (type(one) is int and 1 <= one <= _MAX_DIM)
+                expect(plain, f"{name}: {printable(key)} is {printable(one)}")
+    else:
+        check_keys(name, layer, {*LAYER_KEYS, "weight", "bias"})
+        activation, sizes = layer["activation"], (layer["input_dim"], layer["output_dim"])
+        expect(type(activation) is str, f"{name}: its activation is {printable(activation)}")
+        whole = all(type(size) is int for size in sizes)
+        expect(whole, f"{name}: input_dim or output_dim is not a whole number")
+        in_range = min(sizes) >= 1 and max(sizes) <= _MAX_DIM
+        expect(in_range, f"{name}: input_dim or output_dim is not from 1 to {_MAX_DIM}")
     activation = layer.get("activation", "identity")
     if activation not in ACTIVATIONS:
         raise ModelContentsError(
@@ -216,12 +205,9 @@ def max_self_test_images(layers: list[dict[str, Any]], committee: int) -> int:
     widest: int = max(inputs, *outputs)
     by_layer: int = _MAX_LAYER_OUTPUTS // (committee * widest)
     by_network: int = _MAX_OUTPUTS // (committee * sum(outputs))
-    if version_of(layers) == VERSION:
-        return max(1, min(_MAX_IMAGES, by_layer, by_network))
-    if committee * sum(outputs) > _MAX_TRIED:
+    if version_of(layers) == PICTURE_VERSION and committee * sum(outputs) > _MAX_TRIED:
         return 0
-    by_count: int = _MAX_PICTURE_LAYERS // (committee * len(layers))
-    return max(1, min(_MAX_IMAGES, by_layer, by_network, by_count))
+    return max(1, min(_MAX_IMAGES, by_layer, by_network))
 
 
 def _check_self_test(contents: dict[str, Any]) -> None:

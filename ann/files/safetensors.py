@@ -31,7 +31,7 @@ from ann.files.model_schema import (
     expect,
     version_of,
 )
-from ann.files.pickle.values import check_depth
+from ann.files.pickle.values import leaves
 from ann.files.self_test import passes_self_test
 from ann.nn.layer_list import LAYER_KEYS, without_arrays
 
@@ -88,7 +88,7 @@ def from_safetensors(data: bytes) -> dict[str, Any]:
     try:
         header = json.loads(str(data[8 : 8 + length], "utf-8"), object_pairs_hook=_unique_names)
         about = json.loads(header.pop("__metadata__")["ann"], object_pairs_hook=_unique_names)
-        check_depth(about)
+        leaves(about)  # raises ValueError if it is nested too deeply
         check_keys("its metadata", about, {*_ABOUT, "examples", "sha256"})
         layers = about["layers"]
         expect(type(layers) is list, "layers is not a list")
@@ -115,16 +115,12 @@ def from_safetensors(data: bytes) -> dict[str, Any]:
             layer |= {"weight": weight.swapaxes(-1, -2), "bias": bias}
     except ModelContentsError:
         raise
-    except KeyError as error:
-        raise ValueError(_foreign(f"it lacks {printable(error.args[0])}")) from None
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise ValueError(_foreign(printable_text(error, 200))) from None
+        missing = isinstance(error, KeyError)
+        reason = f"it lacks {printable(error.args[0])}" if missing else printable_text(error, 200)
+        raise ValueError(f"it is not a safetensors file of this program: {reason}") from None
     check_contents(contents, with_checksum=False)
     return contents
-
-
-def _foreign(reason: str) -> str:
-    return f"it is not a safetensors file of this program: {reason}"
 
 
 def _positions(layers: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -3,16 +3,15 @@ computes the outputs again, so a model that loads is a model that works on this 
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ann.backends.select import get_backend
 from ann.nn.activations import get_activation
-from ann.nn.convolution import Conv2D
-from ann.nn.layer_list import build_layers, without_arrays
-from ann.nn.layers import ActivationLayer, Layer
+from ann.nn.convolution import Conv2D, as_pictures
+from ann.nn.layer_list import build_layers, without_activations, without_arrays
 from ann.nn.losses import get_loss
 from ann.nn.pooling import AveragePool2D, Pool2D
 
@@ -75,9 +74,11 @@ def _outputs(contents: dict[str, Any], images: np.ndarray) -> np.ndarray:
     """Images (N, I) -> outputs (N, O): y = f(x W + b) layer by layer, then the committee's mean."""
     backend, last = get_backend("cpu"), contents["layers"][-1]
     x = images.astype(np.float32) * np.float32(contents["preprocessing"]["scale"])
-    for layer, built in zip(contents["layers"], _built(contents), strict=True):
+    specs = [without_arrays(layer) for layer in contents["layers"]]
+    layers = without_activations(build_layers(specs))  # they have shapes, but no parameters
+    for layer, built in zip(contents["layers"], layers, strict=True):
         if isinstance(built, Conv2D):
-            x = _convolved_by_member(built, layer["weight"], layer["bias"], x)
+            x = _convolved(built, layer["weight"], layer["bias"], x)
         elif isinstance(built, Pool2D):
             x = _pooled(built, x)
         else:
@@ -92,18 +93,14 @@ def _outputs(contents: dict[str, Any], images: np.ndarray) -> np.ndarray:
     return np.asarray(x.mean(axis=0)) if x.ndim == 3 else x
 
 
-def _built(contents: dict[str, Any]) -> list[Layer]:
-    """The layers without activations. They know their shapes, but have no parameters."""
-    built = build_layers([without_arrays(layer) for layer in contents["layers"]])
-    return [layer for layer in built if not isinstance(layer, ActivationLayer)]
-
-
 def _sums(weight: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """x W + b."""
+    """x W + b, a few rows of W at a time."""
     z = np.repeat(bias[..., np.newaxis, :].astype(np.float32), x.shape[-2], axis=-2)
-    for rows, columns in _pieces(weight):
-        piece = np.ascontiguousarray(weight[..., rows, columns], dtype=np.float32)
-        get_backend("cpu").matmul(x[..., rows], piece, out=z[..., columns], beta=1.0)
+    step = max(1, _PIECE * weight.shape[-2] // weight.size)
+    for start in range(0, weight.shape[-2], step):
+        rows = slice(start, start + step)
+        piece = np.ascontiguousarray(weight[..., rows, :], dtype=np.float32)
+        get_backend("cpu").matmul(x[..., rows], piece, out=z, beta=1.0)
     return z
 
 
@@ -116,42 +113,24 @@ def _pooled(layer: Pool2D, x: np.ndarray) -> np.ndarray:
     return np.asarray(y.reshape(*x.shape[:-1], -1))
 
 
-def _convolved_by_member(
-    layer: Conv2D, weight: np.ndarray, bias: np.ndarray, x: np.ndarray
-) -> np.ndarray:
-    """The outputs of a convolution for x (..., N, C H W), which a committee may share."""
-    if weight.ndim == 2:
-        return _convolved(layer, weight, bias, x)
-    xs = np.broadcast_to(x, (len(weight), *x.shape[-2:]))
-    return np.stack([_convolved(layer, *member) for member in zip(weight, bias, xs, strict=True)])
-
-
 def _convolved(layer: Conv2D, weight: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The outputs of a convolution for x (N, C H W), a few windows at a time."""
-    stride, sides = layer.stride, (layer.kernel, layer.kernel)
-    _, rows, columns = layer.output_shape
-    padded = np.zeros((layer.input_shape[0], *layer.padded), dtype=np.float32)
+    """The outputs of a convolution for x (..., N, C H W), a few windows at a time.
+
+    The members of a committee, one after another, may share x.
+    """
+    if weight.ndim == 3:
+        xs = np.broadcast_to(x, (len(weight), *x.shape[-2:]))
+        members = zip(weight, bias, xs, strict=True)
+        return np.stack([_convolved(layer, *member) for member in members])
+    padded = np.zeros((layer.input_shape[0], *layer.padded, len(x)), dtype=np.float32)
+    layer.without_padding(padded)[...] = as_pictures(np, x, layer.input_shape)
+    sides, stride = (layer.kernel, layer.kernel), layer.stride
     windows = np.lib.stride_tricks.sliding_window_view(padded, sides, axis=(1, 2))
-    windows = windows[:, ::stride, ::stride].transpose(1, 2, 0, 3, 4)  # (rows, columns, C, k, k)
+    windows = windows[:, ::stride, ::stride].transpose(3, 1, 2, 0, 4, 5)  # (N, rows, cols, C, k, k)
+    y = np.empty((len(x) * layer.positions, layer.filters), dtype=np.float32)
     step = max(1, _PIECE // layer.inputs)
-    down, across = max(1, step // columns), min(step, columns)
-    y = np.empty((len(x), *layer.output_shape), dtype=np.float32)
-    for image, found in zip(x, y, strict=True):
-        layer.without_padding(padded[..., np.newaxis])[..., 0] = image.reshape(layer.input_shape)
-        for top in range(0, rows, down):
-            for left in range(0, columns, across):
-                part = slice(top, top + down), slice(left, left + across)
-                seen = windows[part]
-                sums = _sums(weight, bias, seen.reshape(-1, layer.inputs))
-                found[:, *part] = sums.T.reshape(layer.filters, *seen.shape[:2])
-    return y.reshape(len(x), -1)
-
-
-def _pieces(weight: np.ndarray) -> Iterator[tuple[slice, slice]]:
-    """Slices of the rows and columns of a weight (..., I, O), a few at a time, in memory order."""
-    by_columns = weight.strides[-2] < weight.strides[-1]
-    count = weight.shape[-1 if by_columns else -2]
-    step = max(1, _PIECE * count // weight.size)
-    for start in range(0, count, step):
-        part = slice(start, start + step)
-        yield (slice(None), part) if by_columns else (part, slice(None))
+    for start in range(0, len(y), step):
+        part = np.arange(start, min(start + step, len(y)))
+        seen = windows[np.unravel_index(part, windows.shape[:3])]
+        y[part] = _sums(weight, bias, seen.reshape(-1, layer.inputs))
+    return y.reshape(len(x), -1, layer.filters).mT.reshape(len(x), -1)

@@ -7,15 +7,17 @@ Letters: z (..., N, O) weighted sums, y (..., N, O) outputs, for N images and O 
 
 import math
 import re
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ann.backends.base import Array, Backend, Formula
 from ann.errors import printable
 from ann.nn.initializers import GLOROT, Deviation, glorot, he
-from ann.spelling import did_you_mean
+from ann.spelling import check_known
 from ann.validation import check_curve
 
 
+@dataclass(eq=False)
 class Activation:
     """y = f(z), and its derivative.
 
@@ -23,25 +25,16 @@ class Activation:
         name: as in a layer list.
         function: (xp, z) -> y.
         derivative: (xp, y) -> dy/dz, or (xp, z) -> dy/dz if ``derivative_of`` is "input".
+        init: gives the standard deviation of the initial weights; see ``initializers``.
         derivative_of: whether ``derivative``, ``chain_rule`` and ``backward`` take the output y or
             the input z.
-        init: gives the standard deviation of the initial weights; see ``initializers``.
     """
 
-    def __init__(
-        self,
-        name: str,
-        function: Formula,
-        derivative: Formula,
-        *,
-        derivative_of: Literal["output", "input"] = "output",
-        init: Deviation = GLOROT,
-    ) -> None:
-        self.name = name
-        self.function = function
-        self.derivative = derivative
-        self.derivative_of = derivative_of
-        self.init = init
+    name: str
+    function: Formula
+    derivative: Formula
+    init: Deviation = GLOROT
+    derivative_of: Literal["output", "input"] = "output"
 
     def chain_rule(self, xp: Any, grad: Array, saved: Array) -> Array:
         """dL/dz = dL/dy dy/dz."""
@@ -59,27 +52,16 @@ class Activation:
 class Identity(Activation):
     """No activation: y = z."""
 
-    def __init__(self) -> None:
-        super().__init__("identity", lambda xp, z: z, lambda xp, y: xp.ones_like(y))
-
     def chain_rule(self, xp: Any, grad: Array, saved: Array) -> Array:
         """dL/dz = dL/dy."""
         return grad
-
-    def forward(self, backend: Backend, z: Array, out: Array) -> None:
-        """out = z."""
-        if out is not z:
-            backend.copyto(z, out=out)
 
     def backward(self, backend: Backend, grad: Array, saved: Array) -> None:
         """dL/dz = dL/dy, so nothing changes."""
 
 
 class Softmax(Activation):
-    """Probabilities that sum to one: y_i = exp(z_i) / sum_j exp(z_j)."""
-
-    def __init__(self) -> None:
-        super().__init__("softmax", _softmax, lambda xp, y: y * (1.0 - y))  # dy_i/dz_i
+    """Probabilities that sum to one. ``derivative`` has only the dy_i/dz_i."""
 
     def chain_rule(self, xp: Any, grad: Array, saved: Array) -> Array:
         """dL/dz_j = y_j (dL/dy_j - sum_i dL/dy_i y_i), since dy_i/dz_j = y_i (delta_ij - y_j)."""
@@ -87,6 +69,7 @@ class Softmax(Activation):
 
 
 def _softmax(xp: Any, z: Array) -> Array:
+    """y_i = exp(z_i) / sum_j exp(z_j)."""
     # Subtracting the largest z leaves the ratios unchanged and keeps exp() from overflowing.
     powers = xp.exp(z - xp.max(z, axis=-1, keepdims=True))
     return powers / xp.sum(powers, axis=-1, keepdims=True)
@@ -138,54 +121,40 @@ def _softplus(xp: Any, z: Array) -> Array:
 
 
 _BUILT_IN = (
-    Activation("sigmoid", _sigmoid, lambda xp, y: y * (1 - y), init=glorot(4)),
+    Activation("sigmoid", _sigmoid, lambda xp, y: y * (1 - y), glorot(4)),
     Activation("tanh", lambda xp, z: xp.tanh(z), lambda xp, y: 1 - y * y),
     Activation(
         "scaled-tanh",
         lambda xp, z: SIZE * xp.tanh(STEEPNESS * z),
         lambda xp, y: STEEPNESS * (SIZE - y * y / SIZE),
     ),
-    Activation("relu", lambda xp, z: xp.clip(z, 0.0, LARGEST), _is_positive, init=he),
+    Activation("relu", lambda xp, z: xp.clip(z, 0.0, LARGEST), _is_positive, he),
     Activation(  # the derivative is 1 for y > 0, and the leak otherwise
         "leaky-relu",
         lambda xp, z: xp.maximum(z, LEAK * z),
         lambda xp, y: xp.clip(_is_positive(xp, y), LEAK, 1.0),
-        init=he,
+        he,
     ),
-    Activation("softplus", _softplus, lambda xp, y: 1 - xp.exp(-y), init=he),
-    Activation(
-        "gelu",
-        lambda xp, z: z * _gelu_gate(xp, z),
-        _gelu_derivative,
-        derivative_of="input",
-        init=he,
-    ),
-    Activation(  # Ramachandran et al. (2017), with beta = 1; also called SiLU
-        "swish",
-        lambda xp, z: z / (1 + xp.exp(-z)),  # z sigmoid(z)
-        _swish_derivative,
-        derivative_of="input",
-        init=he,
-    ),
-    Softmax(),
-    Identity(),
+    Activation("softplus", _softplus, lambda xp, y: 1 - xp.exp(-y), he),
+    Activation("gelu", lambda xp, z: z * _gelu_gate(xp, z), _gelu_derivative, he, "input"),
+    # z sigmoid(z): Ramachandran et al. (2017), with beta = 1; also called SiLU
+    Activation("swish", lambda xp, z: z / (1 + xp.exp(-z)), _swish_derivative, he, "input"),
+    Softmax("softmax", _softmax, lambda xp, y: y * (1 - y)),
+    Identity("identity", lambda xp, z: z, lambda xp, y: xp.ones_like(y)),
 )
 ACTIVATIONS = {activation.name: activation for activation in _BUILT_IN}
 BUILT_IN = frozenset(ACTIVATIONS)
+_OWN = "; add your own with ann.register_activation (--import FILE)"
 
 
 def known_activations() -> str:
     """The known names and how to add others, for messages."""
-    return f"{', '.join(ACTIVATIONS)}; add your own with ann.register_activation (--import FILE)"
+    return f"{', '.join(ACTIVATIONS)}{_OWN}"
 
 
 def get_activation(name: str) -> Activation:
     """The activation with this name. Raises ValueError, with the known names, if it is unknown."""
-    if not isinstance(name, str) or name not in ACTIVATIONS:
-        meant = did_you_mean(name, ACTIVATIONS)
-        raise ValueError(
-            f"unknown activation {printable(name)}; known: {known_activations()}{meant}"
-        )
+    check_known("activation", name, ACTIVATIONS, _OWN)
     return ACTIVATIONS[name]
 
 

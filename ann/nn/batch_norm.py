@@ -9,14 +9,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import ann.nn.layers
 from ann.backends.base import Array
-from ann.nn.layers import Parameter
+from ann.nn.layers import Layer, Parameter
 
 _EPSILON = 1e-5  # avoids a division by 0
 
 
-class BatchNorm(ann.nn.layers.Layer):
+class BatchNorm(Layer):
     """y = gain u + shift, where u = (x - mean) / deviation normalises x over the batch.
 
     Args:
@@ -38,20 +37,13 @@ class BatchNorm(ann.nn.layers.Layer):
     shift_gradient: Array
 
     def __init__(
-        self,
-        dim: int,
-        all_reduce: Callable[[Array], None] | None = None,
-        *,
-        positions: int = 1,
+        self, dim: int, all_reduce: Callable[[Array], None] | None = None, *, positions: int = 1
     ) -> None:
         self.dim = dim
         self.all_reduce = all_reduce
         self.positions = positions
         self.share = 1.0
         self.parameters = (Parameter("gain", (1, dim)), Parameter("shift", (1, dim)))
-
-    def __repr__(self) -> str:
-        return f"<BatchNorm {self.dim}>"
 
     def use(self, statistics: Array) -> None:
         """Write the statistics of each batch to this (..., 2, O) device array."""
@@ -61,16 +53,15 @@ class BatchNorm(ann.nn.layers.Layer):
 
     def allocate(self, x: Array) -> None:
         xp = self.xp
-        if self.positions > 1:
-            self.room = xp.empty_like(x.mT)
+        self.room = xp.empty_like(x.mT) if self.positions > 1 else None
         x = self.by_column(x)
         self.scale = 1.0 / x.shape[-2]
         self.y = xp.empty_like(x)
         self.unit = xp.empty_like(x)
         self.deviation = xp.empty_like(self.gain)
-        # contiguous, for all_reduce
-        self.row = xp.empty_like(self.gain)
+        self.row = xp.empty_like(self.gain)  # contiguous, for all_reduce
         self.sums = xp.empty((*self.gain.shape[:-2], 2, self.dim), dtype=x.dtype)
+        self.sum_grad, self.sum_product = self.sums[..., :1, :], self.sums[..., 1:, :]
         self.ones = xp.ones((1, x.shape[-2]), dtype=x.dtype)
 
     def forward(self, x: Array) -> Array:
@@ -86,33 +77,33 @@ class BatchNorm(ann.nn.layers.Layer):
         )
         return self.as_rows(self.y)
 
-    def backward(
-        self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
-    ) -> Array | None:
-        """dL/dshift = sum dL/dy; dL/dgain = sum dL/dy u;
-        dL/dx = gain / deviation (dL/dy - mean(dL/dy) - u mean(dL/dy u))
-        """
-        backend = self.backend
-        if self.positions > 1:
-            grad = backend.contiguous(grad.mT, room=self.room).mT
-        grad = self.by_column(grad)
-        sum_grad = self.sums[..., :1, :]
-        sum_product = self.sums[..., 1:, :]
+    def compute_gradients(self, grad: Array, accumulate: float = 0.0) -> None:
+        """dL/dshift = sum dL/dy; dL/dgain = sum dL/dy u"""
+        backend, grad = self.backend, self.by_column(grad)
         product = self.y  # nothing reads y any more
-        backend.elementwise(_product, grad, self.unit, out=product)
-        backend.matmul(self.ones, grad, out=sum_grad)
-        backend.axpby(sum_grad, out=self.shift_gradient, alpha=1.0, beta=accumulate)
-        backend.matmul(self.ones, product, out=sum_product)
-        backend.axpby(sum_product, out=self.gain_gradient, alpha=1.0, beta=accumulate)
+        self.xp.multiply(grad, self.unit, out=product)
+        for rows, sums, gradient in (
+            (grad, self.sum_grad, self.shift_gradient),
+            (product, self.sum_product, self.gain_gradient),
+        ):
+            backend.matmul(self.ones, rows, out=sums)
+            backend.elementwise(_accumulated, sums, gradient, accumulate, out=gradient)
         if self.all_reduce:
             backend.call(partial(self.all_reduce, self.sums))
-        arrays = (grad, self.unit, sum_grad, sum_product, self.gain, self.deviation)
-        backend.elementwise(_gradient, *arrays, self.share * self.scale, out=grad)
+
+    def backward(self, grad: Array) -> Array:
+        """dL/dx = gain / deviation (dL/dy - mean(dL/dy) - u mean(dL/dy u))"""
+        grad = self.by_column(grad)
+        arrays = (grad, self.unit, self.sum_grad, self.sum_product, self.gain, self.deviation)
+        self.backend.elementwise(_gradient, *arrays, self.share * self.scale, out=grad)
         return self.as_rows(grad)
 
     def by_column(self, rows: Array) -> Array:
-        """Rows (..., N, O P), stored as pictures, as a matrix (..., N P, O): a view."""
-        return self.xp.reshape(rows.mT, (*rows.shape[:-2], self.dim, -1), copy=False).mT
+        """Rows (..., N, O P) as a matrix (..., N P, O): a view, if they are stored as pictures."""
+        if self.positions == 1:
+            return rows
+        columns = self.backend.contiguous(rows.mT, room=self.room)
+        return self.xp.reshape(columns, (*rows.shape[:-2], self.dim, -1), copy=False).mT
 
     def as_rows(self, columns: Array) -> Array:
         """The inverse of ``by_column``."""
@@ -156,8 +147,8 @@ def _normalised(
     return unit, gain * unit + shift
 
 
-def _product(xp: Any, grad: Array, unit: Array) -> Array:
-    return grad * unit
+def _accumulated(xp: Any, new: Array, old: Array, accumulate: float) -> Array:
+    return new + accumulate * old
 
 
 def _gradient(

@@ -118,7 +118,7 @@ class Conv2D(Layer):
         padded = self.input_shape[0], *self.padded, self.count
         self.pictures = xp.zeros((*own, *padded), dtype=dtype)
         self.y = empty_rows(xp, leading, self.output_shape, self.count, dtype)
-        self.dy = xp.empty_like(self.y.mT)  # for backward
+        self.dy = xp.empty_like(self.y.mT)
         self.dx = empty_rows(xp, leading, self.input_shape, self.count, dtype)
         self.dpictures = as_pictures(xp, self.dx, self.input_shape)
         if self.is_padded:
@@ -135,7 +135,7 @@ class Conv2D(Layer):
             pictures = self.pictures
         else:
             pictures = backend.contiguous(pictures, room=self.pictures)
-        self.x = pictures  # for backward
+        self.x = pictures  # for the gradients
         y = as_pictures(self.xp, self.y, self.output_shape)
         backend.convolve(pictures, self.as_kernels(self.weight), self.stride, out=y)
         if self.has_bias:
@@ -143,37 +143,34 @@ class Conv2D(Layer):
             self.xp.add(y, bias, out=y)
         return self.y
 
-    def backward(
-        self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
-    ) -> Array | None:
-        """dL/dW = X dL/dy^T, and dL/db is the sum of dL/dy, both over the positions and the batch.
-        dL/dX = W dL/dy; a pixel is in several windows, so dL/dx sums its entries of dL/dX.
-        """
-        xp, backend, stride = self.xp, self.backend, self.stride
-        dy = as_pictures(xp, backend.contiguous(grad.mT, room=self.dy).mT, self.output_shape)
+    def compute_gradients(self, grad: Array, accumulate: float = 0.0) -> None:
+        """dL/dW = X dL/dy^T, and dL/db is the sum of dL/dy, both over the positions and the batch."""
+        backend = self.backend
+        dy = self.as_outputs(grad)
         dw = self.as_kernels(self.weight_gradient)
-        backend.convolution_weights(self.x, dy, stride, out=dw, beta=accumulate)
+        backend.convolution_weights(self.x, dy, self.stride, out=dw, beta=accumulate)
         if self.has_bias:
-            positions = self.as_matrix(dy)
-            backend.matmul(self.ones, positions.mT, out=self.bias_gradient, beta=accumulate)
-        if not input_gradient:
-            return None
-        weight = self.as_kernels(self.weight)
-        backend.convolution_inputs(weight, dy, stride, out=self.dpictures)
+            matrix = self.xp.reshape(dy, (*dy.shape[:-4], self.filters, -1), copy=False)
+            backend.matmul(self.ones, matrix.mT, out=self.bias_gradient, beta=accumulate)
+
+    def backward(self, grad: Array) -> Array:
+        """dL/dX = W dL/dy; a pixel is in several windows, so dL/dx sums its entries of dL/dX."""
+        weight, dy = self.as_kernels(self.weight), self.as_outputs(grad)
+        self.backend.convolution_inputs(weight, dy, self.stride, out=self.dpictures)
         if self.is_padded:
-            dx = as_pictures(xp, self.dx, self.input_shape)
-            backend.copyto(self.without_padding(self.dpictures), out=dx)
+            dx = as_pictures(self.xp, self.dx, self.input_shape)
+            self.backend.copyto(self.without_padding(self.dpictures), out=dx)
         return self.dx
+
+    def as_outputs(self, grad: Array) -> Array:
+        """dL/dy as pictures (..., F, rows, columns, N), in order in memory."""
+        columns = self.backend.contiguous(grad.mT, room=self.dy)
+        return as_pictures(self.xp, columns.mT, self.output_shape)
 
     def as_kernels(self, weight: Array) -> Array:
         """A matrix (..., C k k, F) as weights (..., C, k, k, F): a view."""
         kernels = self.input_shape[0], self.kernel, self.kernel, self.filters
         return self.xp.reshape(weight, (*weight.shape[:-2], *kernels), copy=False)
-
-    def as_matrix(self, pictures: Array) -> Array:
-        """Outputs (..., F, rows, columns, N) as a matrix (..., F, P N): a view."""
-        shape = (*pictures.shape[:-4], self.filters, -1)
-        return self.xp.reshape(pictures, shape, copy=False)
 
     def without_padding(self, padded: Array) -> Array:
         """Padded pictures (..., C, H', W', N) without the zeros around them: a view."""

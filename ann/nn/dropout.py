@@ -8,16 +8,13 @@ mask, and checkpoints need not store it.
 from typing import Any
 
 from ann.backends.base import Array, Backend
+from ann.nn.convolution import as_pictures
 from ann.nn.layers import Layer
-from ann.nn.random_bits import RandomBits, random_bits
+from ann.nn.random_bits import bit_arguments, random_bits
 
 
 def _is_kept(xp: Any, images: Array, key: Array, columns: Array, width: int, limit: int) -> Array:
     return random_bits(xp, images, key, columns, width) < limit
-
-
-def _scaled(xp: Any, x: Array, factor: float) -> Array:
-    return x * factor
 
 
 class Mask:
@@ -42,14 +39,14 @@ class Mask:
         self, backend: Backend, share: float, images: Array, key: Array, like: Array
     ) -> None:
         self._backend, self._kept = backend, 1.0 - share
-        self._bits = RandomBits(backend, images, key, like.shape[-1])
+        self._bits = bit_arguments(backend.xp, images, key, like.shape[-1])
         self.values = backend.xp.empty_like(like)
 
     def fill(self) -> None:
         """Compute ``values`` for the current images and key."""
         limit = int(self._kept * 2**32)
-        self._backend.elementwise(_is_kept, *self._bits.arguments, limit, out=self.values)
-        self._backend.elementwise(_scaled, self.values, 1.0 / self._kept, out=self.values)
+        self._backend.elementwise(_is_kept, *self._bits, limit, out=self.values)
+        self._backend.xp.multiply(self.values, 1.0 / self._kept, out=self.values)
 
 
 class Dropout(Layer):
@@ -77,13 +74,8 @@ class Dropout(Layer):
         self.key = key
         self.positions = positions
 
-    def __repr__(self) -> str:
-        return f"<Dropout {self.share:g}>"
-
     def allocate(self, x: Array) -> None:
         self.y = self.xp.empty_like(x)
-        if self.positions > 1:
-            self.room = self.xp.empty_like(x.mT)
         like = x[..., :: self.positions]
         self.mask = Mask(self.backend, self.share, self.images, self.key, like)
 
@@ -91,22 +83,16 @@ class Dropout(Layer):
         """y = mask x, elementwise"""
         self.reserve(x)
         self.mask.fill()
-        factors = self.by_channel(self.mask.values)
-        self.xp.multiply(self.by_channel(x), factors, out=self.by_channel(self.y))
+        mask = self.by_channel(self.mask.values)
+        self.xp.multiply(self.by_channel(x), mask, out=self.by_channel(self.y))
         return self.y
 
-    def backward(
-        self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
-    ) -> Array | None:
+    def backward(self, grad: Array) -> Array:
         """dL/dx = mask dL/dy, elementwise"""
-        if self.positions > 1:
-            grad = self.backend.contiguous(grad.mT, room=self.room).mT
         dx = self.by_channel(grad)
         self.xp.multiply(dx, self.by_channel(self.mask.values), out=dx)
         return grad
 
     def by_channel(self, rows: Array) -> Array:
         """Rows (..., N, C P), or a mask (..., N, C), as an array (..., C, P or 1, N): a view."""
-        columns = rows.mT
-        shape = *columns.shape[:-2], self.mask.values.shape[-1], -1, self.count
-        return self.xp.reshape(columns, shape, copy=False)
+        return as_pictures(self.xp, rows, (self.mask.values.shape[-1], -1))

@@ -19,7 +19,7 @@ from ann.nn.activations import get_activation
 from ann.nn.convolution import Conv2D, Shape, size_text
 from ann.nn.layers import ActivationLayer, Dense, Layer
 from ann.nn.pooling import AveragePool2D, MaxPool2D
-from ann.spelling import did_you_mean
+from ann.spelling import check_known
 from ann.validation import check_count
 
 MNIST = (1, 28, 28)
@@ -31,15 +31,16 @@ class LayerType:
     """A type of layer: how a layer list describes it, and how it is built.
 
     Attributes:
-        checks: for each key of its dict, (name, value) -> the value as a plain Python value.
+        build: (input shape, values of its dict by name) -> the layer. Instead of an activation, it
+            gets ``init``. Raises ValueError if they do not fit.
         text: the layer in a recipe and in ``--hidden``; braces stand for values of its dict.
-        build: (spec, input shape, init) -> the layer. Raises ValueError if they do not fit.
+        checks: for each key of its dict, (name, value) -> the value as a plain Python value.
         defaults: the values of keys that may be omitted.
     """
 
-    checks: Mapping[str, Callable[[str, Any], Any]]
-    text: str
     build: Callable[..., Any]
+    text: str
+    checks: Mapping[str, Callable[[str, Any], Any]]
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -56,13 +57,15 @@ def _check_padding(name: str, value: Any) -> str:
 _at_least_1 = partial(check_count, at_least=1)
 
 DENSE = LayerType(
-    {"input_dim": _at_least_1, "output_dim": _at_least_1, "activation": _check_activation},
+    lambda shape, **values: Dense(**values),
     "{output_dim}",
-    lambda spec, shape, init: Dense(spec["input_dim"], spec["output_dim"], init),
+    {"input_dim": _at_least_1, "output_dim": _at_least_1, "activation": _check_activation},
 )
 LAYER_KEYS = tuple(DENSE.checks)
 LAYER_TYPES = {
     "conv2d": LayerType(
+        Conv2D,
+        "conv{filters}x{kernel}",
         {
             "filters": _at_least_1,
             "kernel": _at_least_1,
@@ -70,27 +73,10 @@ LAYER_TYPES = {
             "padding": _check_padding,
             "activation": _check_activation,
         },
-        "conv{filters}x{kernel}",
-        lambda spec, shape, init: Conv2D(
-            shape,
-            spec["filters"],
-            spec["kernel"],
-            init,
-            stride=spec["stride"],
-            padding=spec["padding"],
-        ),
         defaults={"stride": 1, "padding": "valid"},
     ),
-    "max_pool2d": LayerType(
-        {"size": _at_least_1},
-        "pool{size}",
-        lambda spec, shape, init: MaxPool2D(shape, spec["size"]),
-    ),
-    "average_pool2d": LayerType(
-        {"size": _at_least_1},
-        "average{size}",
-        lambda spec, shape, init: AveragePool2D(shape, spec["size"]),
-    ),
+    "max_pool2d": LayerType(MaxPool2D, "pool{size}", {"size": _at_least_1}),
+    "average_pool2d": LayerType(AveragePool2D, "average{size}", {"size": _at_least_1}),
 }
 
 
@@ -179,12 +165,8 @@ def _check_input_shape(name: str, value: Any) -> list[int]:
 def _type_of(layer: Any) -> LayerType:
     if not isinstance(layer, dict) or "type" not in layer:
         return DENSE
-    name = layer["type"]
-    if not isinstance(name, str) or name not in LAYER_TYPES:
-        meant = did_you_mean(name, LAYER_TYPES)
-        known = f"{', '.join(LAYER_TYPES)}; a dense layer has no type"
-        raise ValueError(f"unknown type {printable(name)}; known: {known}{meant}")
-    return LAYER_TYPES[name]
+    check_known("type", layer["type"], LAYER_TYPES, "; a dense layer has no type")
+    return LAYER_TYPES[layer["type"]]
 
 
 def input_shape(layer_list: Sequence[dict[str, Any]]) -> Shape:
@@ -194,7 +176,11 @@ def input_shape(layer_list: Sequence[dict[str, Any]]) -> Shape:
 
 
 def _build(spec: dict[str, Any], shape: Shape, activation: str = "identity") -> Any:
-    return _type_of(spec).build(spec, shape, get_activation(activation).init)
+    kind = _type_of(spec)
+    values = {key: spec[key] for key in kind.checks}
+    if values.pop("activation", None):
+        values["init"] = get_activation(activation).init
+    return kind.build(shape, **values)
 
 
 def build_layers(layer_list: Sequence[dict[str, Any]]) -> list[Layer]:
@@ -213,9 +199,14 @@ def build_layers(layer_list: Sequence[dict[str, Any]]) -> list[Layer]:
     return layers
 
 
+def without_activations(layers: Sequence[Layer]) -> list[Layer]:
+    """One layer for each dict of the layer list that these layers were built from."""
+    return [layer for layer in layers if not isinstance(layer, ActivationLayer)]
+
+
 def widths(layer_list: Sequence[dict[str, Any]]) -> list[int]:
     """The number of inputs, then for each layer the most numbers that it stores for one image."""
-    layers = [layer for layer in build_layers(layer_list) if not isinstance(layer, ActivationLayer)]
+    layers = without_activations(build_layers(layer_list))
     return [math.prod(input_shape(layer_list)), *(layer.width for layer in layers)]
 
 

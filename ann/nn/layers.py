@@ -2,18 +2,19 @@
 respect to its inputs from that with respect to its outputs. A network is a sequence of layers;
 backpropagation is their backward methods in reverse order.
 
-Letters and shapes: x (..., N, I) inputs and y (..., N, O) outputs, one row for each of N images; W (..., I, O) weights
-and b (..., 1, O) biases. ``...`` stands for the members of a committee, or for nothing. ``grad`` is the derivative of
-the mean loss with respect to the layer's output, dL/dy, and has the shape of y. It already contains
-the 1 / N of the mean, so the gradients of parameters are sums over the batch.
+Letters and shapes: x (..., N, I) inputs and y (..., N, O) outputs, one row for each of N images;
+W (..., I, O) weights and b (..., 1, O) biases. ``...`` stands for the members of a committee, or
+for nothing. ``grad`` is the derivative of the mean loss with respect to the layer's output, dL/dy,
+and has the shape of y. It already contains the 1 / N of the mean, so the gradients of parameters
+are sums over the batch.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-import ann.nn.activations as activations
 from ann.backends.base import Array, Backend
+from ann.nn.activations import get_activation
 from ann.nn.initializers import Deviation
 
 
@@ -63,20 +64,17 @@ class Layer(ABC):
 
     @abstractmethod
     def forward(self, x: Array) -> Array:
-        """x -> y. ``backward`` reads x again, so it must not change in between."""
+        """x -> y. The gradients read x again, so it must not change in between."""
+
+    def compute_gradients(self, grad: Array, accumulate: float = 0.0) -> None:  # noqa: B027
+        """Set the gradient of each parameter to the new one + accumulate * the old one, for dL/dy.
+
+        SGD's momentum and the second pass of adversarial training accumulate.
+        """
 
     @abstractmethod
-    def backward(
-        self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
-    ) -> Array | None:
-        """dL/dy -> dL/dx; it also computes the gradients of the parameters.
-
-        Args:
-            grad: dL/dy. It may be overwritten.
-            accumulate: parameter gradient = new gradient + accumulate * old one. SGD's momentum
-                and the second pass of adversarial training use it.
-            input_gradient: False if dL/dx is not needed; the result may then be None.
-        """
+    def backward(self, grad: Array) -> Array:
+        """dL/dy -> dL/dx. It may overwrite ``grad``, so ``compute_gradients`` comes first."""
 
     def reserve(self, x: Array) -> None:
         """Allocate the working arrays if the batch size has changed."""
@@ -106,8 +104,6 @@ class Dense(Layer):
     def __init__(
         self, input_dim: int, output_dim: int, init: Deviation, *, bias: bool = True
     ) -> None:
-        self.input_dim = input_dim
-        self.output_dim = output_dim
         self.init = init
         self.has_bias = bias
         self.input_shape = (input_dim,)
@@ -117,41 +113,37 @@ class Dense(Layer):
         self.parameters = (weight, Parameter("bias", (1, output_dim))) if bias else (weight,)
 
     def __repr__(self) -> str:
-        return f"<Dense {self.input_dim} -> {self.output_dim}>"
+        return f"<Dense {self.input_shape[0]} -> {self.output_shape[0]}>"
 
     def initial_values(self, random: Any) -> dict[str, Any]:
-        shape = self.input_dim, self.output_dim
+        shape = *self.input_shape, *self.output_shape
         return {"weight": random.standard_normal(shape) * self.init(*shape)}
 
     def allocate(self, x: Array) -> None:
-        leading = self.weight.shape[:-2]
-        self.y = self.xp.empty((*leading, self.count, self.output_dim), dtype=x.dtype)
-        shape = *leading, self.count, self.input_dim
-        own = (
-            x.shape == shape
-        )  # then dx gets x's order in memory, which is faster for the layer before
-        self.dx = self.xp.empty_like(x) if own else self.xp.empty(shape, dtype=x.dtype)
-        # ones @ rows is the sum of the rows
-        self.ones = self.xp.ones((1, self.count), dtype=x.dtype)
+        xp, leading = self.xp, self.weight.shape[:-2]
+        shape = *leading, *x.shape[-2:]
+        self.y = xp.empty((*leading, self.count, *self.output_shape), dtype=x.dtype)
+        # In x's order in memory, dx is faster for the layer before
+        self.dx = xp.empty_like(x) if x.shape == shape else xp.empty(shape, dtype=x.dtype)
+        self.ones = xp.ones((1, self.count), dtype=x.dtype)  # ones @ rows is the sum of the rows
 
     def forward(self, x: Array) -> Array:
         """y = x W + b"""
         self.reserve(x)
-        self.x = x  # for backward
+        self.x = x  # for the gradients
         self.backend.matmul(x, self.weight, out=self.y)
         if self.has_bias:
             self.xp.add(self.y, self.bias, out=self.y)
         return self.y
 
-    def backward(
-        self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
-    ) -> Array | None:
-        """dL/dW = x^T dL/dy; dL/db = the sum of dL/dy over the batch; dL/dx = dL/dy W^T"""
+    def compute_gradients(self, grad: Array, accumulate: float = 0.0) -> None:
+        """dL/dW = x^T dL/dy; dL/db = the sum of dL/dy over the batch"""
         self.backend.matmul(self.x.mT, grad, out=self.weight_gradient, beta=accumulate)
         if self.has_bias:
             self.backend.matmul(self.ones, grad, out=self.bias_gradient, beta=accumulate)
-        if not input_gradient:
-            return None
+
+    def backward(self, grad: Array) -> Array:
+        """dL/dx = dL/dy W^T"""
         self.backend.matmul(grad, self.weight.mT, out=self.dx)
         return self.dx
 
@@ -160,7 +152,7 @@ class ActivationLayer(Layer):
     """y = f(x), where f is the activation with this name."""
 
     def __init__(self, name: str) -> None:
-        self.f = activations.get_activation(name)
+        self.f = get_activation(name)
 
     def __repr__(self) -> str:
         return f"<Activation {self.f.name}>"
@@ -175,9 +167,7 @@ class ActivationLayer(Layer):
         self.f.forward(self.backend, x, out=self.y)
         return self.y
 
-    def backward(
-        self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
-    ) -> Array | None:
+    def backward(self, grad: Array) -> Array:
         """dL/dx = dL/dy f'(x). The derivative is computed from y where that suffices."""
         saved = self.y if self.f.derivative_of == "output" else self.x
         self.f.backward(self.backend, grad, saved)  # in place

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from ann.backends.base import Array, Backend
-from ann.errors import printable
 from ann.nn.activations import Activation, get_activation
-from ann.spelling import did_you_mean
+from ann.spelling import check_known
 
 TargetRange = Literal["any", "unit", "distribution"]
 
@@ -119,9 +118,7 @@ def get_loss(name: str, output_activation: str) -> Loss:
         ValueError: the name is unknown, or the loss does not support the output activation.
     """
     output = get_activation(output_activation)
-    if not isinstance(name, str) or name not in LOSSES:
-        meant = did_you_mean(name, LOSSES)
-        raise ValueError(f"unknown loss {printable(name)}; known: {', '.join(LOSSES)}{meant}")
+    check_known("loss", name, LOSSES)
     kinds: tuple[Any, ...] = LOSSES[name]
     for kind in kinds:
         if kind.output_name in ("", output.name):
@@ -133,6 +130,5 @@ def get_loss(name: str, output_activation: str) -> Loss:
     )
 
 
-@functools.cache  # a GPU compiles kernels for each object
-def _loss(kind: Callable[[Activation], Loss], output: Activation) -> Loss:
-    return kind(output)
+# One object for each pair, because a GPU compiles kernels for each object
+_loss: Callable[..., Loss] = functools.cache(lambda kind, output: kind(output))

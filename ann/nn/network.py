@@ -30,7 +30,6 @@ class Network:
         parameters, gradients: (..., P) device vectors, where P is ``size_of(layers)``.
 
     Attributes:
-        decaying: the number of parameters with weight decay, which come first.
         leading: the shape of ``...``: () for one network, (K,) for a committee.
     """
 
@@ -50,9 +49,6 @@ class Network:
         self.leading = tuple(parameters.shape[:-1])
         self.dtype = parameters.dtype
         self.grad: Array = None  # dL/d(logits); a compiled step needs it to last
-        self.decaying = sum(
-            math.prod(p.shape) for layer in layers for p in layer.parameters if p.decays
-        )
         values, grads = self.views(parameters), self.views(gradients)
         for layer in self.layers:
             layer.bind(backend, values[layer], grads[layer])
@@ -88,9 +84,11 @@ class Network:
         or None without ``input_gradient``: only adversarial training needs it, and it takes a third
         of a small network's arithmetic.
         """
-        for layer in reversed(self.layers[1:]):
-            grad = layer.backward(grad, accumulate=accumulate)
-        return self.layers[0].backward(grad, accumulate=accumulate, input_gradient=input_gradient)
+        for layer in reversed(self.layers):
+            layer.compute_gradients(grad, accumulate)
+            if input_gradient or layer is not self.layers[0]:
+                grad = layer.backward(grad)
+        return grad if input_gradient else None
 
     def backpropagate(
         self,

@@ -42,16 +42,12 @@ class Pool2D(Layer):
         return f"<{type(self).__name__} {self.size}x{self.size}, {shapes}>"
 
     def allocate(self, x: Array) -> None:
-        leading = x.shape[:-2]
-        self.y = empty_rows(self.xp, leading, self.output_shape, self.count, x.dtype)
-        self.dy = self.xp.empty_like(self.y.mT)
-        self.dx = empty_rows(self.xp, leading, self.input_shape, self.count, x.dtype)
+        arguments = self.count, x.dtype
+        self.y = empty_rows(self.xp, x.shape[:-2], self.output_shape, *arguments)
+        self.dx = empty_rows(self.xp, x.shape[:-2], self.input_shape, *arguments)
 
-    def backward(
-        self, grad: Array, *, accumulate: float = 0.0, input_gradient: bool = True
-    ) -> Array | None:
-        rows = self.backend.contiguous(grad.mT, room=self.dy).mT
-        dy = as_pictures(self.xp, rows, self.output_shape)
+    def backward(self, grad: Array) -> Array:
+        dy = as_pictures(self.xp, grad, self.output_shape)
         self.distribute(dy, out=tuple(self.pixels(self.dx)))
         return self.dx
 

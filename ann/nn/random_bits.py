@@ -5,7 +5,7 @@ Every backend gets the same bits, in any order, and none have to be stored or se
 
 from typing import Any
 
-from ann.backends.base import Array, Backend
+from ann.backends.base import Array
 
 
 def lowbias32(xp: Any, bits: Array) -> Array:
@@ -20,24 +20,13 @@ def random_bits(xp: Any, images: Array, key: Array, columns: Array, width: int) 
     return lowbias32(xp, images * width + key + columns)
 
 
-class RandomBits:
-    """Random bits (..., N, M), uint32, for N images and M columns.
+def bit_arguments(xp: Any, images: Array, key: Array, width: int) -> tuple[Array, ...]:
+    """The arguments of ``random_bits`` for bits (..., N, M).
 
     Args:
-        backend: computes them.
+        xp: the array library.
         images: (..., N) device array, uint32: ids of the images.
         key: (..., 1) device array, uint32: selects the bits.
         width: M.
-
-    Attributes:
-        arguments: the arguments of ``random_bits``, for formulas that call it.
     """
-
-    def __init__(self, backend: Backend, images: Array, key: Array, width: int) -> None:
-        columns = backend.xp.arange(width, dtype=backend.xp.uint32)
-        self._backend = backend
-        self.arguments = images[..., None], key[..., None], columns, width
-
-    def fill(self, out: Array) -> None:
-        """Write the current bits to ``out`` (..., N, M), converted to its dtype."""
-        self._backend.elementwise(random_bits, *self.arguments, out=out)
+    return images[..., None], key[..., None], xp.arange(width, dtype=xp.uint32), width

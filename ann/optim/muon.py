@@ -39,21 +39,25 @@ class Orthogonalization:
     def __call__(self) -> None:
         """X = X / |X|; then five times A = X X^T, B = b A + c A A, X = a X + B X."""
         a, b = self._a, self._b
-        matmul, axpby = self._backend.matmul, self._backend.axpby
+        matmul, elementwise = self._backend.matmul, self._backend.elementwise
         matmul(self._flat, self._flat.mT, out=self._squared_norm)
-        self._backend.elementwise(_normalized, self.matrix, self._squared_norm, out=self._other)
+        elementwise(_normalized, self.matrix, self._squared_norm, out=self._other)
         x, y = _wide(self._other), _wide(self.matrix)
         for _ in range(_ITERATIONS):
             matmul(x, x.mT, out=a)
             matmul(a, a, out=b, alpha=_C)
-            axpby(a, out=b, alpha=_B)  # B = c A A + b A
+            elementwise(_plus, b, _B, a, out=b)  # B = c A A + b A
             matmul(b, x, out=y)
-            axpby(x, out=y, alpha=_A)  # y = B X + a X
+            elementwise(_plus, y, _A, x, out=y)  # y = B X + a X
             x, y = y, x
 
 
 def _normalized(xp: Any, x: Array, squared_norm: Array) -> Array:
     return x / (xp.sqrt(squared_norm) + _EPSILON)
+
+
+def _plus(xp: Any, y: Array, alpha: float, x: Array) -> Array:
+    return y + alpha * x
 
 
 def _wide(matrix: Array) -> Array:

@@ -6,7 +6,7 @@ from ann.optim.adam import Adam, AdamW, RMSProp
 from ann.optim.muon import Muon
 from ann.optim.optimizer import Optimizer
 from ann.optim.sgd import SGD, Nesterov
-from ann.spelling import did_you_mean
+from ann.spelling import check_known
 
 CLASSES: dict[str, type[Optimizer]] = {
     "sgd": SGD,
@@ -21,7 +21,5 @@ OPTIMIZERS = tuple(CLASSES)
 
 def get_optimizer(name: str, *args: Any, **hyperparameters: Any) -> Optimizer:
     """A new optimizer. Arguments: see ``Optimizer``. Raises ValueError if the name is unknown."""
-    if name not in OPTIMIZERS:
-        known, hint = ", ".join(OPTIMIZERS), did_you_mean(name, OPTIMIZERS)
-        raise ValueError(f"unknown optimizer {name!r}; known: {known}{hint}")
+    check_known("optimizer", name, OPTIMIZERS)
     return CLASSES[name](*args, **hyperparameters)

@@ -6,7 +6,7 @@ steps.
 import math
 from collections.abc import Callable
 
-from ann.spelling import did_you_mean
+from ann.spelling import check_known
 
 # Each maps the fraction of steps done, 0 <= t <= 1, to a factor of the learning rate.
 _SHAPES: dict[str, Callable[[float], float]] = {
@@ -46,9 +46,7 @@ def get_schedule(
     """
     if name == "one-cycle":
         return lambda step: learning_rate * _one_cycle(step, steps)
-    if name not in _SHAPES:
-        known, hint = ", ".join(SCHEDULES), did_you_mean(name, SCHEDULES)
-        raise ValueError(f"unknown schedule {name!r}; known: {known}{hint}")
+    check_known("schedule", name, SCHEDULES)
     shape = _SHAPES[name]
     rising = warmup * steps
     top = max(rising - 1, 0)  # the step at which the warm-up ends

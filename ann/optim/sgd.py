@@ -57,10 +57,10 @@ class Nesterov(SGD):
     """SGD that looks one step ahead: v = momentum v + g; p = p - rate (g + momentum v)."""
 
     def prepare(self, scalars: Scalars) -> None:
-        self.v = self.add_state("v", self.p)
+        self.vectors = self.p, self.g, self.add_state("v", self.p)
         self.rate = scalars.add(lambda k, rate: rate)
 
     def update(self) -> None:
         self.add_decay()
-        vectors = (self.p, self.g, self.v)
-        self.backend.elementwise(nesterov, *vectors, self.rate, self.momentum, out=vectors)
+        numbers = self.rate, self.momentum
+        self.backend.elementwise(nesterov, *self.vectors, *numbers, out=self.vectors)

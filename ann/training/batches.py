@@ -8,6 +8,7 @@ from ann.neural_network import NeuralNetwork
 from ann.nn.dropout import Mask
 from ann.nn.network import PIXEL_SCALE, fill_inputs
 from ann.nn.rng import drawn
+from ann.training.epoch_keys import EpochKeys
 from ann.training.recipe import Recipe
 from ann.validation import check_targets, classes_of
 
@@ -19,13 +20,14 @@ class ImageSet:
         network: is trained on them or applied to them.
         images: (N, I) host array: uint8 pixels, or floats.
         labels: (N,) integers or (N, O) target rows, a host array.
-        label_smoothing: s; targets t become (1 - s) t + s / O: Szegedy et al. (2016), section 7.
-        weights: (N,) host array: the weight of each image in the loss. None: equal weights.
-        lit: host array of indices: the columns of the images to keep. None: all of them.
+        recipe: how the network is trained on them. None: it is only applied to them.
         shape: of an image, for distortions.
+        weights: (N,) host array: the weight of each image in the loss. None: equal weights.
+        trim: whether to leave out pixels that training does not need; see ``lit_pixels``.
 
     Attributes:
         count: N.
+        lit: (columns kept,) host array: the indices of the pixels; None for all.
         pixels: (N, columns kept) device array of uint8 or floats.
         labels: (N,) device array; None for target rows that are not one-hot.
         targets: (N, O) device array of floats.
@@ -37,46 +39,32 @@ class ImageSet:
         network: NeuralNetwork,
         images: Any,
         labels: Any,
-        *,
-        label_smoothing: float = 0.0,
-        weights: Any = None,
-        lit: Any = None,
+        recipe: Recipe | None = None,
         shape: tuple[int, ...] = (),
+        weights: Any = None,
+        *,
+        trim: bool = True,
     ) -> None:
-        self.lit = lit
         self.shape = shape
+        self.lit = lit_pixels(network, images, recipe) if recipe and trim else None
         upload = network.backend.from_host
         dtype = network.dtype_name
         self.count = len(images)
         targets = check_targets(
             "labels", labels, self.count, network.output_dim, network.network.loss.targets
         )
-        targets = (1.0 - label_smoothing) * targets + label_smoothing / network.output_dim
+        if recipe:  # Szegedy et al. (2016), Rethinking the Inception architecture, section 7
+            smoothing = recipe.label_smoothing
+            targets = (1.0 - smoothing) * targets + smoothing / network.output_dim
         self.targets = upload(targets.astype(dtype))
         classes = classes_of(labels)
         self.labels = None if classes is None else upload(classes)
         pixels = images if images.dtype.name == "uint8" else images.astype(dtype, copy=False)
         # pixels[:, lit] would be stored column by column, and copied whenever rows are taken
-        self.pixels = upload(pixels if lit is None else pixels.take(lit, axis=1))
+        self.pixels = upload(pixels if self.lit is None else pixels.take(self.lit, axis=1))
         self.weights = None
         if weights is not None:
             self.weights = upload((weights / weights.mean()).astype(dtype)[:, None])
-
-
-def training_set(
-    network: NeuralNetwork,
-    images: Any,
-    labels: Any,
-    recipe: Recipe,
-    shape: tuple[int, ...] = (),
-    weights: Any = None,
-) -> ImageSet:
-    """The training images, prepared for the recipe."""
-    lit = lit_pixels(network, images, recipe)
-    smoothing = recipe.label_smoothing
-    return ImageSet(
-        network, images, labels, label_smoothing=smoothing, weights=weights, lit=lit, shape=shape
-    )
 
 
 def lit_pixels(network: NeuralNetwork, images: Any, recipe: Recipe) -> Any:
@@ -113,7 +101,7 @@ def _is_new(network: NeuralNetwork) -> bool:
 
 
 def distorter(network: NeuralNetwork, images: ImageSet, recipe: Recipe) -> Distorter | None:
-    """Distorts the images as the recipe says, or None. Raises ValueError if they are not pictures."""
+    """For the recipe's distortions, or None. Raises ValueError if the images are not pictures."""
     if not recipe.strengths.any:
         return None
     xp = network.backend.xp
@@ -137,11 +125,9 @@ class BatchBuffer:
         backend: computes.
         images: the images to choose from.
         distorter: distorts them, or None.
-        input_dropout: the fraction of inputs that are zeroed.
-        random: whether anything random depends on ``image_ids``.
+        recipe: its ``input_dropout`` is the fraction of inputs that are zeroed.
+        keys: with the image, they determine its input dropout and its distortion.
         indices: (..., N) device array: the images in the batch.
-        pixel_key, distortion_key: (..., 1) device arrays, uint32. With the image, they determine
-            its input dropout and its distortion. They change every epoch.
 
     Attributes:
         x: (..., N, I) device array: the inputs.
@@ -155,17 +141,17 @@ class BatchBuffer:
         backend: Backend,
         images: ImageSet,
         distorter: Distorter | None,
-        input_dropout: float,
-        random: bool,
+        recipe: Recipe,
+        keys: EpochKeys,
         indices: Array,
-        pixel_key: Array,
-        distortion_key: Array,
     ) -> None:
         xp = backend.xp
         dtype = images.targets.dtype
         self.backend = backend
         self.images = images
-        self.random = random
+        self.uses_ids = bool(
+            distorter or recipe.dropout or recipe.input_dropout or recipe.channel_dropout
+        )
         self.indices = xp.reshape(indices, (-1,), copy=False)
         self.x = xp.empty((*indices.shape, images.pixels.shape[1]), dtype=dtype)
         self.targets = xp.empty((*indices.shape, images.targets.shape[1]), dtype=dtype)
@@ -180,17 +166,14 @@ class BatchBuffer:
         self.gathered = (
             self.flat_x if is_float else xp.empty_like(self.flat_x, dtype=images.pixels.dtype)
         )
-        self.distorted = None
+        self.distorted = self.mask = None
+        ids = self.image_ids
         if distorter:
-            ids = self.image_ids
             self.distorted = DistortedBatch(
-                distorter, backend, indices, ids, distortion_key, self.flat_x
+                distorter, backend, indices, ids, keys.distortion, self.flat_x
             )
-        self.mask = (
-            Mask(backend, input_dropout, self.image_ids, pixel_key, self.x)
-            if input_dropout
-            else None
-        )
+        if recipe.input_dropout:
+            self.mask = Mask(backend, recipe.input_dropout, ids, keys.dropout[..., :1], self.x)
 
     def _flat(self, array: Array) -> Array:
         return self.backend.xp.reshape(array, (self.indices.shape[0], -1), copy=False)
@@ -202,7 +185,7 @@ class BatchBuffer:
         xp.take(images.targets, self.indices, axis=0, out=self.flat_targets)
         if images.weights is not None:
             xp.take(images.weights, self.indices, axis=0, out=self.flat_weights)
-        if self.random:
+        if self.uses_ids:
             backend.copyto(
                 xp.reshape(self.indices, self.image_ids.shape, copy=False), out=self.image_ids
             )

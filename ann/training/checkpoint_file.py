@@ -10,8 +10,8 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from types import UnionType
 from typing import Any, get_origin, get_type_hints
 
@@ -19,23 +19,10 @@ import numpy as np
 
 from ann.errors import CheckpointError, printable
 from ann.files.atomic import read_regular, write_atomically
-from ann.files.digest import digest
-from ann.nn.activations import ACTIVATIONS, BUILT_IN
 from ann.training.report import EpochReport
 
 FORMAT, VERSION = "ann-checkpoint", 2
 _MAX_BYTES = 2**34
-_FIELDS = {
-    "format",
-    "version",
-    "run",
-    "epoch",
-    "step",
-    "seconds",
-    "finished",
-    "warned_of",
-    "reports",
-}
 
 
 @dataclass
@@ -57,6 +44,10 @@ class TrainingState:
     finished: bool = False
     reports: list[EpochReport] = field(default_factory=list)
     warned_of: list[str] = field(default_factory=list)
+
+    def is_shorter_than(self, epochs: int) -> bool:
+        """Whether it finished a run of fewer epochs, which can then continue with this number."""
+        return self.finished and self.reports[-1].epochs < epochs
 
 
 def write_checkpoint(
@@ -122,12 +113,12 @@ def _parse(data: bytes) -> tuple[dict[str, Any], TrainingState, dict[str, np.nda
             f"a checkpoint of version {printable(about['version'])}, expected {VERSION}; "
             "name another path for a new run"
         )
-    if set(about) != _FIELDS:
-        raise ValueError(f"its fields are not {', '.join(sorted(_FIELDS))}")
-    state = TrainingState(
-        **{name: about[name] for name in _FIELDS - {"format", "version", "run", "reports"}},
-        reports=[EpochReport.from_fields(line) for line in about["reports"]],
-    )
+    names = {each.name for each in fields(TrainingState)}
+    expected = {"format", "version", "run", *names}
+    if set(about) != expected:
+        raise ValueError(f"its fields are not {', '.join(sorted(expected))}")
+    state = TrainingState(**{name: about[name] for name in names})
+    state.reports = [EpochReport.from_fields(line) for line in about["reports"]]
     _check_state(state)
     return about["run"], state, arrays
 
@@ -161,7 +152,8 @@ def check_same_run(path: str | os.PathLike[str], there: Any, here: Mapping[str, 
     differences = _differences("", *(json.loads(json.dumps(run)) for run in (there, here)))
     if differences:
         raise CheckpointError(
-            f"{path}: cannot resume a different run: {'; '.join(differences)}; name another path for a new run"
+            f"{path}: cannot resume a different run: {'; '.join(differences)}; "
+            "name another path for a new run"
         )
 
 
@@ -172,11 +164,3 @@ def _differences(name: str, there: Any, here: Any) -> list[str]:
             found += _differences(f"{name} {key}".strip(), there.get(key), here.get(key))
         return found
     return [] if there == here else [f"{name} is {here!r} and was {there!r}"]
-
-
-def fingerprints(names: Iterable[str]) -> dict[str, str]:
-    """A checksum of the values and slopes of each custom activation among these."""
-    z = np.linspace(-3.0, 3.0, 25)
-    own = [ACTIVATIONS[name] for name in {*names} - BUILT_IN]
-    with np.errstate(all="ignore"):
-        return {one.name: digest(one.function(np, z), one.derivative(np, z)) for one in own}

@@ -9,16 +9,15 @@ from functools import cached_property
 
 import numpy as np
 
-from ann.backends.base import Backend
 from ann.errors import TrainingWarning
-from ann.neural_network import NeuralNetwork, slices
-from ann.nn.activations import Activation, get_activation
+from ann.installation import localized
+from ann.neural_network import NeuralNetwork, copy_of, slices
 from ann.nn.layers import ActivationLayer
 from ann.nn.network import fill_inputs
 from ann.training.callback import Callback
-from ann.training.checkpoint_file import TrainingState
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
+from ann.training.run import Run
 
 _SAMPLE = 1000  # images in the checks
 _STEPS = 100  # no checks before this step
@@ -26,34 +25,22 @@ _POOR = 0.75  # poor: more than this fraction of the error rate of a constant an
 _WELL = 0.25  # good: a smaller error rate
 _DEAD = 0.6  # more dead neurons in a layer are a problem; good relu networks had up to 0.48
 _FLAT = 0.9  # more saturated outputs of a layer are a problem; good networks had up to 0.75
+_SATURATING = ("sigmoid", "tanh", "scaled-tanh")  # on both sides
 _GROWN = 2.0  # diverging: more than this many times the smallest loss
 
 
 class Diagnostics(Callback):
     """Checks a run after each epoch and warns if something looks wrong, once per problem.
 
-    Args:
-        network: the network in training; it still has its initial weights.
-        images, labels: (N, I), and (N,) or target rows: the training data.
-        recipe: of the run.
-        state: of the run. The names of failed checks are added to its ``warned_of``.
+    The names of failed checks are added to the ``warned_of`` of the run's state.
     """
 
-    def __init__(
-        self,
-        network: NeuralNetwork,
-        images: np.ndarray,
-        labels: np.ndarray,
-        recipe: Recipe,
-        state: TrainingState,
-    ) -> None:
+    def __init__(self, run: Run) -> None:
         # Random, since data may be sorted or periodic; a separate generator changes nothing else
-        chosen = np.random.default_rng(0).permutation(len(images))[:_SAMPLE]
-        self.images, self.labels = images[chosen], labels[chosen]
-        self.network, self.recipe = network, recipe
-        self.state = state
-        self.largest_weight = _largest_weight(network)
-        self._steps = -(-len(images) // recipe.batch_size)
+        chosen = np.random.default_rng(0).permutation(len(run.data.images))[:_SAMPLE]
+        self._run = run
+        self._images, self._labels = run.data.images[chosen], run.data.labels[chosen]
+        self._largest_at_start = _largest_weight(run.network.member(0))
         self._unchecked: EpochReport | None = None
 
     def after_epoch(self, report: EpochReport) -> None:
@@ -62,25 +49,24 @@ class Diagnostics(Callback):
     def before_epoch(self) -> None:
         """Check the last epoch, now that its checkpoint has been written."""
         report, self._unchecked = self._unchecked, None
-        if report and report.epoch * self._steps >= _STEPS:
+        if report and report.epoch * self._run.trainer.steps >= _STEPS:
             self._check(report.epoch)
 
     at_end = before_epoch
 
     def _check(self, epoch: int) -> None:
-        warned_of = self.state.warned_of
-        epochs = self.recipe.epochs
+        run, warned_of = self._run, self._run.state.warned_of
+        epochs = run.recipe.epochs
         checks = [_growing_loss]
         if epoch in (epochs // 10 + 1, (epochs + 1) // 2, epochs):
             checks += [_dark_images, _shuffled_labels, _dead_neurons, _vanished_weights]
         if epoch in ((epochs + 1) // 2, epochs):  # some good networks start slowly
             checks += [_flat_neurons, _no_learning]
-        found: _Findings | None = None
+        found = _Findings(run, self._images, self._labels, self._largest_at_start)
         for check in checks:
             if check.__name__ in warned_of:
                 continue
-            found = found or _Findings(self)
-            with self.network.backend.ignore_overflow():
+            with run.network.backend.ignore_overflow():
                 hint = check(found)
             if hint:
                 warned_of.append(check.__name__)
@@ -89,24 +75,22 @@ class Diagnostics(Callback):
 
 
 class _Findings:
-    """The evidence for the checks, computed when it is first needed."""
+    """The evidence for the checks. What takes time is computed when it is first needed."""
 
-    def __init__(self, run: Diagnostics) -> None:
-        self.images = run.images
-        self.labels = run.labels
+    def __init__(
+        self, run: Run, images: np.ndarray, labels: np.ndarray, largest_at_start: float
+    ) -> None:
+        self.images, self.labels = images, labels
+        self.largest_at_start = largest_at_start
         self.recipe = run.recipe
-        self.reports = run.state.reports
-        self.largest_at_start = run.largest_weight
+        self.losses = [report.loss for report in run.state.reports]
         self.warned_before = bool(run.state.warned_of)
         self._network = run.network
 
     @cached_property
     def host(self) -> NeuralNetwork:
-        """A copy of the network on the host."""
-        net = self._network
-        host = NeuralNetwork(
-            net.layer_list, net.loss_name, "cpu", 0, net.dtype_name, _first_member(net)
-        )
+        """A copy of the first member on the host."""
+        host = copy_of(self._network, "cpu").member(0)
         host.warned = True  # ``fit`` has checked the images already
         return host
 
@@ -128,66 +112,36 @@ class _Findings:
         return 1.0 - float(np.bincount(self.labels).max()) / len(self.labels)
 
     @cached_property
-    def hidden_layers(self) -> list["_Outputs"]:
-        """What is known about the outputs of each hidden layer with an activation."""
-        host, found = self.host, []
-        for number, spec in enumerate(host.layer_list[:-1], start=1):
-            if "activation" in spec:
-                neurons = spec.get("filters") or spec["output_dim"]
-                found.append(_Outputs(number, get_activation(spec["activation"]), neurons))
+    def hidden_layers(self) -> list[tuple[int, str, np.ndarray, float]]:
+        """For each hidden layer with an activation: its number, from 1; its activation; whether
+        each neuron was always 0; and the share of saturated outputs. A filter counts as a neuron.
+        """
+        host, specs = self.host, list(enumerate(self.host.layer_list[:-1], start=1))
+        active = [(number, spec) for number, spec in specs if "activation" in spec]
+        neurons = [spec.get("filters") or spec["output_dim"] for _, spec in active]
+        dead = [np.ones(count, dtype=bool) for count in neurons]
+        flat = [0.0] * len(active)
         for chunk in slices(len(self.images), host.chunk):
             x = np.empty(self.images[chunk].shape, dtype=host.dtype_name)
             fill_inputs(host.backend, self.images[chunk], out=x)
-            seen = iter(found)
+            index = 0
             for layer in host.network.layers:
                 x = layer.forward(x)
                 if isinstance(layer, ActivationLayer):
-                    next(seen).add(host.backend, x)
-        return found
-
-
-class _Outputs:
-    """Counts of the outputs of a hidden layer. A filter of a convolution is a neuron.
-
-    Args:
-        number: of the layer, from 1.
-        activation: of the layer.
-        neurons: how many it has.
-
-    Attributes:
-        dead: (O,): whether the output of each neuron was always 0.
-    """
-
-    def __init__(self, number: int, activation: Activation, neurons: int) -> None:
-        self.number = number
-        self.activation = activation
-        self.dead = np.ones(neurons, dtype=bool)
-        self._count = self._flat = 0
-
-    def add(self, backend: Backend, outputs: np.ndarray) -> None:
-        """Count the outputs (N, I) for more images. They may be overwritten."""
-        zero = (outputs == 0).all(axis=0)
-        self.dead &= zero.reshape(len(self.dead), -1).all(axis=1)
-        if self.activation.name in ("sigmoid", "tanh", "scaled-tanh"):
-            slopes = np.ones_like(outputs)
-            self.activation.backward(backend, slopes, outputs)
-            self._flat += int((slopes < 0.01).sum())
-            self._count += slopes.size
-
-    @property
-    def flat(self) -> float:
-        """The share of saturated outputs; 0 for activations that do not saturate on both sides."""
-        return self._flat / max(1, self._count)
-
-
-def _first_member(network: NeuralNetwork) -> np.ndarray:
-    """The first member's parameters (P,), on the host."""
-    vectors: np.ndarray = network.backend.to_host(network.parameters).reshape(network.committee, -1)
-    return np.asarray(vectors[0])
+                    zero = (x == 0).all(axis=0).reshape(neurons[index], -1).all(axis=1)
+                    dead[index] &= zero
+                    if layer.f.name in _SATURATING:
+                        slopes = layer.f.derivative(np, x)
+                        flat[index] += float((slopes < 0.01).mean(axis=1).sum())
+                    index += 1
+        return [
+            (number, spec["activation"], dead[index], flat[index] / len(self.images))
+            for index, (number, spec) in enumerate(active)
+        ]
 
 
 def _growing_loss(found: _Findings) -> str:
-    losses = [report.loss for report in found.reports]
+    losses = found.losses
     if losses[-1] > _GROWN * min(losses) and losses[-1] > 0.5 * losses[0]:
         return (
             f"the loss has grown from {min(losses):.3g} to {losses[-1]:.3g}, so training diverges: "
@@ -200,8 +154,9 @@ def _dark_images(found: _Findings) -> str:
     brightest = int(found.images.max()) if found.images.dtype == np.uint8 else 255
     if brightest < 8 and found.learns_poorly:
         return (
-            f"the brightest pixel is {brightest} of 255, so the network sees next to nothing: were the "
-            "pixels scaled already? Pass them unscaled, from 0 to 255; they are divided by 255 here"
+            f"the brightest pixel is {brightest} of 255, so the network sees next to nothing: were "
+            "the pixels scaled already? Pass them unscaled, from 0 to 255; they are divided by 255 "
+            "here"
         )
     return ""
 
@@ -219,10 +174,10 @@ def _shuffled_labels(found: _Findings) -> str:
     wrong = float((classes[distances.argmin(axis=1)] != labels[1::2]).mean())
     noise = 3.0 * float(np.sqrt(found.chance * (1.0 - found.chance) / len(labels[1::2])))
     if wrong > found.chance - noise:
-        return (
-            "images with the same label are no more alike than others, so the labels look shuffled: check "
-            "that images and labels have the same order and come from the same files (python "
-            "scripts/try_loader.py shows some)"
+        return localized(
+            "images with the same label are no more alike than others, so the labels look "
+            "shuffled: check that images and labels have the same order and come from the same "
+            "files (python scripts/try_loader.py shows some)"
         )
     return ""
 
@@ -245,19 +200,16 @@ def _vanished_weights(found: _Findings) -> str:
 
 def _largest_weight(network: NeuralNetwork) -> float:
     """The largest absolute value of a weight of the first member."""
-    several = network.committee > 1
-    weights = [weight[0] if several else weight for weight, _ in network.weights_and_biases()]
-    return max(float(np.abs(weight).max()) for weight in weights)
+    return max(float(np.abs(weight).max()) for weight, _ in network.weights_and_biases())
 
 
 def _dead_neurons(found: _Findings) -> str:
     if found.warned_before:
         return ""  # the reason is probably the same
-    for layer in found.hidden_layers:
-        dead, neurons = int(layer.dead.sum()), len(layer.dead)
-        if layer.activation.name == "relu" and dead > _DEAD * neurons:
+    for number, activation, dead, _ in found.hidden_layers:
+        if activation == "relu" and dead.mean() > _DEAD:
             return (
-                f"{dead} of the {neurons} relu neurons of layer {layer.number} are 0 for every "
+                f"{dead.sum()} of the {len(dead)} relu neurons of layer {number} are 0 for every "
                 f"image, so they no longer learn: {lower_rate(found.recipe)}, or leaky-relu"
             )
     return ""
@@ -266,11 +218,11 @@ def _dead_neurons(found: _Findings) -> str:
 def _flat_neurons(found: _Findings) -> str:
     if found.wrong < _WELL or found.warned_before:
         return ""  # saturated outputs do no harm in a good network
-    for layer in found.hidden_layers:
-        if layer.flat > _FLAT:
+    for number, activation, _, flat in found.hidden_layers:
+        if flat > _FLAT:
             return (
-                f"{100 * layer.flat:.0f} % of the {layer.activation.name} outputs of layer "
-                f"{layer.number} are saturated, so the layer learns little: "
+                f"{100 * flat:.0f} % of the {activation} outputs of layer "
+                f"{number} are saturated, so the layer learns little: "
                 f"{lower_rate(found.recipe)}, or more weight decay"
             )
     return ""

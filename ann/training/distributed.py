@@ -5,7 +5,7 @@ All processes make the same calls in the same order, and each call waits for all
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from ann.backends.base import Array
 from ann.errors import AnnError
@@ -13,43 +13,29 @@ from ann.errors import AnnError
 T = TypeVar("T")
 
 
-class Processes(Protocol):
-    """The processes of a training run, seen from one of them.
+class Processes:
+    """The processes of a training run, seen from one of them. This class is a single process.
 
     Attributes:
         rank: the number of this process, from 0.
         size: the number of processes.
     """
 
-    rank: int
-    size: int
+    rank, size = 0, 1
 
     def sum(self, array: Array) -> None:
         """Replace a contiguous device array by its sum over all processes, the same in all."""
 
     def gather(self, value: Any) -> list[Any]:
         """The plain value of every process, ordered by rank."""
-
-    def any_process(self, bit: bool) -> bool:
-        """Whether any process passes True. Faster than ``gather``; called after every step."""
-
-
-class SingleProcess:
-    """A training run in one process."""
-
-    rank, size = 0, 1
-
-    def sum(self, array: Array) -> None:
-        """The array is the sum already."""
-
-    def gather(self, value: Any) -> list[Any]:
         return [value]
 
     def any_process(self, bit: bool) -> bool:
+        """Whether any process passes True. Faster than ``gather``; called after every step."""
         return bit
 
 
-SINGLE_PROCESS = SingleProcess()
+SINGLE_PROCESS = Processes()
 
 
 def on_first(processes: Processes, make: Callable[[], T]) -> T:

@@ -3,10 +3,9 @@ epochs, and the network gets the parameters of the best epoch instead of the las
 """
 
 from ann.backends.base import Array
-from ann.neural_network import NeuralNetwork
 from ann.training.callback import Callback
-from ann.training.checkpoint_file import TrainingState
 from ann.training.report import EpochReport
+from ann.training.run import Run
 
 
 def best_first(report: EpochReport) -> tuple[float, float]:
@@ -21,27 +20,20 @@ class EarlyStopping(Callback):
 
     Prechelt (1998), Early stopping - but when?: its UP criterion, with errors instead of the loss.
 
-    Args:
-        network: the network in training; it gets the best parameters at the end.
-        patience: the number of epochs without improvement after which training ends.
-        state: of the run; its reports show which epoch was best.
-
     Attributes:
         parameters: (..., P) device vector: the best parameters. A checkpoint stores them.
     """
 
-    def __init__(self, network: NeuralNetwork, patience: int, state: TrainingState) -> None:
-        self.parameters: Array = network.backend.xp.asarray(network.parameters, copy=True)
-        self._network = network
-        self._patience = patience
-        self._state = state
+    def __init__(self, run: Run) -> None:
+        self.parameters: Array = run.network.backend.xp.asarray(run.network.parameters, copy=True)
+        self._run = run
 
     def after_epoch(self, report: EpochReport) -> bool:
-        best = min(self._state.reports, key=best_first)  # the first one of equally good epochs
+        best = min(self._run.state.reports, key=best_first)  # the first one of equally good epochs
         if best is report:
-            self.parameters[...] = self._network.parameters
-        return report.epoch - best.epoch >= self._patience
+            self.parameters[...] = self._run.network.parameters
+        return report.epoch - best.epoch >= self._run.recipe.early_stopping
 
     def at_end(self) -> None:
-        if self._state.finished:
-            self._network.parameters[...] = self.parameters
+        if self._run.state.finished:
+            self._run.network.parameters[...] = self.parameters

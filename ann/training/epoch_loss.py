@@ -23,26 +23,13 @@ class EpochLoss:
     def __init__(
         self, network: NeuralNetwork, images: ImageSet, batch_size: int, processes: Processes
     ) -> None:
-        xp = network.backend.xp
         self._network = network
         self._images = images
         self._processes = processes
-        # zeros: rows of other processes are multiplied by 0, and 0 times NaN is NaN
-        self.logits = xp.zeros(
-            (*network.network.leading, images.count, network.output_dim),
-            dtype=network.network.dtype,
-        )
-        if processes.size > 1:
-            shares = [shard(processes, batch) for batch in slices(images.count, batch_size)]
-            parts = [part for part, share in shares if share]
-            self._own = xp.zeros((images.count, 1), dtype=network.network.dtype)
-            for part in parts:
-                self._own[part, :] = xp.ones(
-                    (part.stop - part.start, 1), dtype=network.network.dtype
-                )
-            self._own_rows = xp.concat(
-                [xp.arange(part.start, part.stop, dtype=xp.int64) for part in parts]
-            )
+        batches = [shard(processes, batch) for batch in slices(images.count, batch_size)]
+        self._own = [part for part, share in batches if share]
+        shape = (*network.network.leading, images.count, network.output_dim)
+        self.logits = network.backend.xp.zeros(shape, dtype=network.network.dtype)
 
     def sum(self, order: Any) -> Array:
         """The weighted sum of an epoch's losses, averaged over members: a 0-d device array.
@@ -50,22 +37,14 @@ class EpochLoss:
         order: host array (..., count): the indices of the images in training order.
         """
         network, xp = self._network, self._network.backend.xp
+        self.gather()
         order = network.backend.from_host(order)
-        all_logits = self.logits
-        if self._processes.size > 1:
-            order = xp.take(order, self._own_rows, axis=-1)
-            all_logits = xp.take(all_logits, self._own_rows, axis=-2)
         total = xp.zeros(network.network.leading, dtype=network.network.dtype)
-        for chunk in slices(order.shape[-1], max(1, _NUMBERS // network.output_dim)):
-            logits = all_logits[..., chunk, :]
-            targets = xp.take(self._images.targets, xp.reshape(order[..., chunk], (-1,)), axis=0)
-            targets = xp.reshape(targets, logits.shape, copy=False)
-            total += self._sum(logits, targets, order[..., chunk])
-        if self._processes.size == 1:
-            return xp.mean(total)
-        mean = xp.reshape(xp.mean(total), (1,))
-        self._processes.sum(mean)
-        return mean[0, ...]
+        for chunk in slices(self._images.count, max(1, _NUMBERS // network.output_dim)):
+            logits, indices = self.logits[..., chunk, :], order[..., chunk]
+            targets = xp.take(self._images.targets, xp.reshape(indices, (-1,)), axis=0)
+            total += self._sum(logits, xp.reshape(targets, logits.shape, copy=False), indices)
+        return xp.mean(total)
 
     def _sum(self, logits: Array, targets: Array, indices: Array) -> Array:
         """The sum (...) of the losses of these images, each times its weight."""
@@ -82,5 +61,8 @@ class EpochLoss:
     def gather(self) -> None:
         """Give every process the logits of all."""
         if self._processes.size > 1:
-            self._network.backend.xp.multiply(self.logits, self._own, out=self.logits)
-            self._processes.sum(self.logits)
+            total = self._network.backend.xp.zeros_like(self.logits)
+            for part in self._own:
+                total[..., part, :] = self.logits[..., part, :]
+            self._processes.sum(total)
+            self.logits[...] = total

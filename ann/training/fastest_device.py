@@ -2,6 +2,7 @@
 GPU, so a few steps of the run are timed on both, with a temporary network.
 """
 
+import math
 import time
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from ann.backends.base import Backend
 from ann.backends.select import get_backend
 from ann.data.datasets import Dataset
-from ann.training.batches import ImageSet, lit_pixels
+from ann.training.batches import ImageSet
 from ann.training.recipe import Recipe
 from ann.training.trainer import Trainer
 from ann.validation import check_images
@@ -44,14 +45,15 @@ def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> floa
     Their difference is the time of a step; the rest is the fixed cost of an epoch. Raises
     ValueError if the data do not fit the recipe.
     """
-    images = check_images("train_images", dataset.train_images, (dataset.train_images[0].size,))
-    count = min(_MANY * recipe.batch_size, len(images))
+    shape = dataset.train_images.shape[1:]
+    pixels = check_images("train_images", dataset.train_images, (math.prod(shape),))
+    count = len(pixels) - recipe.validation
     network = recipe.network(dataset, backend)
-    # Skip only the pixels that are black in the whole training set; more are black in the sample
-    lit, shape = lit_pixels(network, images, recipe), dataset.train_images.shape[1:]
-    sample = ImageSet(network, images[:count], dataset.train_labels[:count], lit=lit, shape=shape)
-    trainer = Trainer(network, sample, recipe)
-    rates = [recipe.learning_rate / 100] * trainer.steps
+    images = ImageSet(network, pixels[:count], dataset.train_labels[:count], recipe, shape)
+    trainer = Trainer(network, images, recipe)
+    many = min(_MANY, trainer.steps)
+    few = min(_FEW, many - 1)
+    rates = [recipe.learning_rate / 100] * many
     order = np.tile(np.arange(count), (*network.network.leading, 1))
 
     def seconds(number: int) -> float:
@@ -61,12 +63,10 @@ def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> floa
         backend.synchronize()
         return time.perf_counter() - started
 
-    many, few = trainer.steps, min(_FEW, trainer.steps - 1)
     with backend.ignore_overflow():
         for _ in range(2):  # records the steps; then, on a GPU, captures the CUDA graph
             seconds(many)
         of_many = min(seconds(many) for _ in range(_ROUNDS))
         of_few = min(seconds(few) for _ in range(_ROUNDS)) if few else 0.0
     of_one = max(0.0, of_many - of_few) / (many - few)
-    steps_an_epoch = -(-(len(images) - recipe.validation) // recipe.batch_size)
-    return of_many + of_one * (steps_an_epoch - many)
+    return of_many + of_one * (trainer.steps - many)

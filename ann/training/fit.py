@@ -7,22 +7,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ann.data.datasets import Dataset
-from ann.files.digest import digest
 from ann.neural_network import SELF_TEST_IMAGES, NeuralNetwork
 from ann.nn.rng import drawn
 from ann.optim.schedules import get_schedule
-from ann.training.batches import ImageSet, training_set
+from ann.training.batches import ImageSet
+from ann.training.built_in_callbacks import with_built_in
 from ann.training.callback import Callback, checked_callbacks
-from ann.training.checkpoint_file import TrainingState, fingerprints
-from ann.training.checkpointer import Checkpointer, Checkpoints
-from ann.training.diagnostics import Diagnostics
-from ann.training.distributed import SINGLE_PROCESS, Processes, check_same, on_all
-from ann.training.early_stopping import EarlyStopping
+from ann.training.checkpointer import Checkpoints
+from ann.training.distributed import SINGLE_PROCESS, Processes, on_all
 from ann.training.evaluate import evaluate, raise_if_diverged
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport, EpochReports
+from ann.training.run import Run
 from ann.training.trainer import Trainer
-from ann.training.training_data import TrainingData, check_training_data
+from ann.training.training_data import check_training_data
 
 
 def fit(
@@ -36,6 +34,11 @@ def fit(
     processes: Processes = SINGLE_PROCESS,
 ) -> EpochReports:
     """Train a network in place on a data set's training images. The test images are not used.
+
+        data = ann.load_dataset("mnist")  # or ann.Dataset(x_train, y_train, x_test, y_test)
+        recipe = ann.Recipe(epochs=3)
+        net = recipe.network(data)
+        reports = ann.fit(net, data, recipe, callbacks=[print])
 
     From Python, images may also be finite floats (N, I), which are used unchanged, and labels may
     be target rows (N, O), as in ``NeuralNetwork.train_batch``. If these are not one-hot, a
@@ -59,7 +62,8 @@ def fit(
             current parameters. Otherwise the network gets them at the end of each epoch.
         checkpoints: where to keep a checkpoint. If it exists, training resumes from it, and ends
             with exactly the parameters that it would have had without the stop. Callbacks are
-            called for the remaining epochs.
+            called for the remaining epochs. A finished training continues if the recipe has more
+            epochs now, from there on with the schedule of this number.
         weights: (N,) numbers of at least 0, one for each training image: its relative weight in the
             loss; None: equal weights. The reported training losses are weighted as well.
         processes: those that train together, each on its share of every batch; see ``mpi``. Each
@@ -90,15 +94,13 @@ def fit(
         processes, lambda: check_training_data(network, dataset, recipe, weights, processes)
     )
     with network.backend.ignore_overflow():
-        images = training_set(network, data.images, data.labels, recipe, data.shape, data.weights)
+        images = ImageSet(network, data.images, data.labels, recipe, data.shape, data.weights)
         trainer = Trainer(network, images, recipe, processes)
         validation = ImageSet(network, data.validation_images, data.validation_labels)
-    steps = trainer.steps  # in an epoch
+    run = Run(network, recipe, data, trainer, processes)
+    state, steps = run.state, trainer.steps
     rate = get_schedule(recipe.schedule, recipe.learning_rate, steps * recipe.epochs, recipe.warmup)
-    state = TrainingState()
-    all_callbacks = _with_built_in(
-        own_callbacks, checkpoints, network, recipe, data, trainer, state, processes
-    )
+    all_callbacks = with_built_in(own_callbacks, checkpoints, run)
     stopped = False
 
     def after_step(done: int, count: int) -> bool:
@@ -109,7 +111,7 @@ def fit(
         return stopped
 
     for callback in all_callbacks:
-        callback.at_start()  # the checkpointer restores ``state``
+        callback.at_start()  # the checkpointer restores the state
     has_pixels = data.images.dtype.name == "uint8"
     network.self_test_images = data.images[:SELF_TEST_IMAGES] if has_pixels else None
     try:
@@ -145,57 +147,3 @@ def fit(
     for callback in all_callbacks:
         callback.at_end()
     return EpochReports(state.reports)
-
-
-def _with_built_in(
-    callbacks: list[Callback],
-    checkpoints: Checkpoints | None,
-    network: NeuralNetwork,
-    recipe: Recipe,
-    data: TrainingData,
-    trainer: Trainer,
-    state: TrainingState,
-    processes: Processes,
-) -> list[Callback]:
-    """The user's callbacks between those of this package, in the order in which they are called.
-
-    Checkpoints come before the user's callbacks, which may raise exceptions, and diagnostics after
-    them, because users may turn warnings into errors.
-
-    Raises ValueError if the processes were started for different runs.
-    """
-    all_callbacks: list[Callback] = []
-    early_stopping = None
-    if recipe.early_stopping:
-        early_stopping = EarlyStopping(network, recipe.early_stopping, state)
-        all_callbacks.append(early_stopping)
-    if checkpoints or processes.size > 1:
-        run = identity(network, recipe, data)
-        check_same(processes, run)
-    if checkpoints:
-        all_callbacks.append(
-            Checkpointer(checkpoints, network, trainer, state, run, early_stopping, processes)
-        )
-    all_callbacks += callbacks
-    if processes.rank == 0:
-        all_callbacks.append(Diagnostics(network, data.images, data.labels, recipe, state))
-    return all_callbacks
-
-
-def identity(network: NeuralNetwork, recipe: Recipe, data: TrainingData) -> dict[str, Any]:
-    """What identifies a training run, as plain values."""
-    return {
-        "network": {
-            "layers": network.layer_list,
-            "loss": network.loss_name,
-            "committee": network.committee,
-            "dtype": network.dtype_name,
-            "own activations": fingerprints(
-                layer["activation"] for layer in network.layer_list if "activation" in layer
-            ),
-        },
-        "seed": network.seed,
-        "first parameters": {"SHA-256": digest(network.backend.to_host(network.parameters))},
-        "recipe": recipe.training_fields(),
-        "data": {"SHA-256": digest(*data.arrays)},
-    }

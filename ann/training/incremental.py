@@ -92,11 +92,7 @@ def fit_epoch(
     with network.backend.ignore_overflow():
         # Keep all pixels: those that are black in these images may not be black in the next ones
         images = ImageSet(
-            network,
-            data.images,
-            data.labels,
-            label_smoothing=recipe.label_smoothing,
-            weights=data.weights,
+            network, data.images, data.labels, recipe, weights=data.weights, trim=False
         )
         # If this call fails, or continues another copy of an estimator, it must not be used again
         prepared, before.prepared = before.prepared, None

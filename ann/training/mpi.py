@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from ann.backends.base import Array, Backend
-from ann.errors import DeviceError, install_command, printable_text
-from ann.training.distributed import on_all
+from ann.errors import DeviceError, printable_text
+from ann.installation import install_command
+from ann.training.distributed import Processes, on_all
 
 _INSTALL = install_command("mpi")
 
 
-class MpiProcesses:
-    """All processes that ``mpiexec`` started, seen from one of them; see ``Processes``.
+class MpiProcesses(Processes):
+    """All processes that ``mpiexec`` started, seen from one of them.
 
     Attributes:
         local: the number of this process on its machine, and the number of processes there. They
@@ -73,7 +74,6 @@ class MpiProcesses:
         return nccl
 
     def sum(self, array: Array) -> None:
-        """Replace a contiguous device array by its sum over all processes."""
         if self._nccl is None:
             self._world.Allreduce(self._mpi.IN_PLACE, array, op=self._mpi.SUM)
             return
@@ -84,18 +84,16 @@ class MpiProcesses:
         self._nccl.allReduce(data, data, array.size, dtype, nccl.NCCL_SUM, stream)
 
     def gather(self, value: Any) -> list[Any]:
-        """The plain value of every process, ordered by rank."""
         found: list[Any] = self._world.allgather(value)
         return found
 
     def any_process(self, bit: bool) -> bool:
-        """Whether any process passes True."""
         self._bit[0] = bit
         self._world.Allreduce(self._mpi.IN_PLACE, self._bit, op=self._mpi.MAX)
         return bool(self._bit[0])
 
     def all_leave(self, seconds: float | None) -> bool:
-        """Wait up to ``seconds`` until all processes have called this. Returns whether they have."""
+        """Wait up to ``seconds`` until all processes have called this; return whether they have."""
         request = self._farewell.Ibarrier()
         deadline = None if seconds is None else time.monotonic() + seconds
         while not request.Test():

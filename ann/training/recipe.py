@@ -19,6 +19,7 @@ from ann.backends.base import Backend
 from ann.data.datasets import Dataset
 from ann.data.distortion import DistortionStrengths
 from ann.errors import printable
+from ann.installation import localized
 from ann.neural_network import NeuralNetwork
 from ann.nn.activations import ACTIVATIONS, get_activation
 from ann.nn.layer_list import check_layer_list, layer_from
@@ -26,10 +27,10 @@ from ann.nn.losses import LOSSES, get_loss
 from ann.optim.registry import OPTIMIZERS
 from ann.optim.schedules import SCHEDULES
 from ann.spelling import did_you_mean
-from ann.training.default_rates import default_rates
+from ann.training.default_rates import default_hidden, default_optimizer, default_rates
 from ann.validation import check_count, check_flag, check_number
 
-BY_RULE: Any = None  # the default of fields that default_rates sets
+BY_RULE: Any = None  # the default of fields that depend on the others: see Recipe.defaults
 
 
 def _field(default: Any, help: str, metavar: str = "", **bounds: Any) -> Any:
@@ -55,16 +56,16 @@ _PIXELS: dict[str, Any] = {"metavar": "PIXELS", "at_least": 0}
 class Recipe:
     """A network and how to train it; by default, the classroom recipe.
 
-    If the learning rate, weight decay or warm-up is not given (or None), its default depends on the
-    other fields: see ``default_rates``. It is set when the recipe is created:
-    ``dataclasses.replace`` keeps it, ``changed`` adapts it.
+    If the hidden layers, the optimizer, the learning rate, the weight decay or the warm-up is not
+    given (or None), its default depends on the other fields: see ``default_rates.py``. It is set
+    when the recipe is created: ``dataclasses.replace`` keeps it, ``changed`` adapts it.
 
     Raises:
         ValueError: a value is out of bounds, or two do not fit together; the error names the field.
     """
 
     hidden: tuple[int | str, ...] = _field(
-        (128, 32),
+        BY_RULE,
         "widths of the hidden layers, or none; before them, convolutions such as conv16x5 (16 "
         "filters of 5 x 5 pixels) and pooling: pool2 (maximum of 2 x 2 pixels) or average2",
         "N,N,...",
@@ -85,7 +86,7 @@ class Recipe:
         "K",
         at_least=1,
     )
-    optimizer: str = _field("adamw", "how a gradient becomes an update", choices=OPTIMIZERS)
+    optimizer: str = _field(BY_RULE, "how a gradient becomes an update", choices=OPTIMIZERS)
     learning_rate: float = _field(BY_RULE, "largest learning rate; see --schedule", "RATE", above=0)
     momentum: float = _field(0.9, "decay of the running mean of gradients", **_SHARE)
     weight_decay: float = _field(
@@ -111,6 +112,11 @@ class Recipe:
     shift: float = _field(0.0, "shift them by up to this many pixels along each axis", **_PIXELS)
     elastic: float = _field(
         0.0, "warp them: pixels move by this standard deviation; try 1.2", **_PIXELS
+    )
+    thickness: float = _field(
+        0.0,
+        "make strokes thicker or thinner: move their edges by up to this share of a pixel",
+        **_SHARE,
     )
     adversarial: float = _field(
         0.0,
@@ -163,9 +169,10 @@ class Recipe:
                 continue
             check = _CHECKS[field.type]
             self._set(field.name, check(field.name, value, **field.metadata["bounds"]))
-        for name, value in self.default_rates().items():
-            if getattr(self, name) is BY_RULE:
-                self._set(name, value)
+        for defaults in (self.default_choices, self.default_rates):  # the rates need an optimizer
+            for name, value in defaults().items():
+                if getattr(self, name) is BY_RULE:
+                    self._set(name, value)
         if self.batch_norm and self.batch_size == 1:
             raise ValueError("batch_norm: it needs batches of several images, and batch_size is 1")
         if self.batch_norm and self.adversarial:
@@ -178,27 +185,26 @@ class Recipe:
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # the way to set a field of a frozen dataclass
 
+    def default_choices(self) -> dict[str, Any]:
+        """The default hidden layers and optimizer for the other fields."""
+        hidden, optimizer = default_hidden(self.dropout), default_optimizer(self.batch_size)
+        return {"hidden": hidden, "optimizer": optimizer}
+
     def default_rates(self) -> dict[str, float]:
         """The default learning rate, weight decay and warm-up for the other fields."""
-        return default_rates(
-            self.optimizer,
-            self.activation,
-            loss=self.loss,
-            momentum=self.momentum,
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            schedule=self.schedule,
-            max_norm=self.max_norm,
-        )
+        return default_rates(self)
 
     def changed(self, **fields: Any) -> Self:
         """A copy with new values for these fields.
 
-        A learning rate, weight decay or warm-up that is not among them keeps its ratio to the
+        Hidden layers and an optimizer that are the defaults become those for the new fields. A
+        learning rate, weight decay or warm-up that is not among them keeps its ratio to the
         default: if the default for the new fields is half as large, the copy has half of this
         recipe's value.
         """
-        copy = dataclasses.replace(self, **fields)
+        choices = self.default_choices().items()
+        unset = {name: BY_RULE for name, default in choices if getattr(self, name) == default}
+        copy = dataclasses.replace(self, **{**unset, **fields})
         before, after = self.default_rates(), copy.default_rates()
         rates = {
             name: _in_proportion(getattr(self, name), before[name], after[name]) for name in after
@@ -209,9 +215,8 @@ class Recipe:
     @property
     def strengths(self) -> DistortionStrengths:
         """How far training images are distorted."""
-        return DistortionStrengths(
-            self.rotation, self.scaling, self.shear, self.shift, self.elastic
-        )
+        affine = self.rotation, self.scaling, self.shear, self.shift
+        return DistortionStrengths(*affine, self.elastic, self.thickness)
 
     def network(
         self, dataset: Dataset, device: str | Backend = "cpu", seed: int = 0
@@ -278,12 +283,13 @@ class Recipe:
 
     def __str__(self) -> str:
         """The command that trains with this recipe, given the current defaults."""
-        return shlex.join(["python", "scripts/train.py", *self.flags()])
+        return f"{localized('python scripts/train.py')} {shlex.join(self.flags())}".rstrip()
 
     def flags(self) -> list[str]:
         """The flags of scripts/train.py that differ from their defaults."""
         words: list[str] = []
-        defaults = {**{name: getattr(Recipe, name) for name in vars(self)}, **self.default_rates()}
+        defaults = {name: getattr(Recipe, name) for name in vars(self)}
+        defaults |= self.default_choices() | self.default_rates()
         for name, value in vars(self).items():
             if value == defaults[name]:
                 continue

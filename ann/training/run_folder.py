@@ -29,6 +29,7 @@ from ann.training.report import EpochReport
 FORMAT, VERSION = "ann-run", 1
 _MAX_BYTES = 2**20
 _CHECKPOINT = "checkpoint.npz"
+START = "start.pickle"  # the saved network from which the run started, if it did
 _TYPES = {
     "recipe": dict,
     "seed": int,
@@ -63,15 +64,22 @@ class RunFolder(Callback):
                 left_over.unlink()
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], config: Mapping[str, Any]) -> Self:
-        """Start a run in a new or empty folder. Raises OSError if that is not possible."""
+    def create(
+        cls, path: str | os.PathLike[str], config: Mapping[str, Any], start: bytes = b""
+    ) -> Self:
+        """Start a run in a new or empty folder. Raises OSError if that is not possible.
+
+        start: the contents of the model file from which the run starts, if it does.
+        """
         folder = user_path(path)
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder, config)
         if any(not name.startswith(".ann-") for name in os.listdir(folder)):
             reason = f"The folder is not empty; {_use_of(folder)}name a new folder"
             raise OSError(errno.ENOTEMPTY, reason, str(path))
-        write_atomically(folder / "config.json", (json.dumps(run.config, indent=2) + "\n").encode())
+        if start:
+            write_atomically(run.path / START, start)
+        run.write_config()
         return run
 
     @classmethod
@@ -79,9 +87,21 @@ class RunFolder(Callback):
         """Open the folder of an existing run. Raises OSError or AnnError if there is none."""
         return cls(path, read_config(path))
 
-    def begin(self) -> TrainingState:
-        """The state in the run's checkpoint. The log may be ahead of it, or end in half a line."""
+    def write_config(self) -> None:
+        """Write ``config`` to its file."""
+        text = json.dumps(self.config, indent=2) + "\n"
+        write_atomically(self.path / "config.json", text.encode())
+
+    def begin(self, epochs: int) -> TrainingState:
+        """The state in the run's checkpoint. The log may be ahead of it, or end in half a line.
+
+        A finished run of fewer epochs becomes an unfinished one of this number.
+        """
         state = read_training_state(self.path)
+        if state.is_shorter_than(epochs):
+            self.config["recipe"]["epochs"] = epochs
+            self.write_config()
+            state.finished = False
         self._before: list[EpochReport] | None = state.reports
         return state
 
@@ -120,7 +140,7 @@ def _use_of(folder: Path) -> str:
     except AnnError:  # --resume would refuse it
         return ""
     if finished:
-        return "its run is finished; "
+        return f"train its finished run further with --resume {quote(str(folder))} --epochs N, or "
     return f"continue its run with --resume {quote(str(folder))}, or "
 
 

@@ -1,15 +1,81 @@
 """One step of training: fill the batch, forward, backward, update."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
-from ann.backends.base import Array
+from ann.backends.base import Array, Backend
+from ann.nn.batch_norm import BatchNorm
+from ann.nn.dropout import Dropout
 from ann.nn.network import Network
-from ann.optim.optimizer import Optimizer
+from ann.optim.constraints import GradientClipping, MaxNorm, MovingAverage
+from ann.optim.registry import get_optimizer
+from ann.optim.scalars import Scalars
 from ann.training.adversarial import Adversary
 from ann.training.batches import BatchBuffer
+from ann.training.recipe import Recipe
 
-Hook = Callable[[], None]
+_STATISTICS_DECAY = 0.9  # for batch normalisation: averages over about ten batches
+
+
+class Update:
+    """From gradients to new parameters: the optimizer, and what comes before and after it.
+
+    Args:
+        backend: computes.
+        network: in its training form; see ``TrainingModel``.
+        statistics: of the last batch, for batch normalisation; or None.
+        recipe: determines the optimizer, limits and averages.
+        scalars: provides the numbers that change from step to step.
+        all_reduce: sums an array over all processes; None for a single process.
+
+    Attributes:
+        accumulate: what the backward pass multiplies the old gradients by; see ``Optimizer``.
+        state: the vectors that last from step to step, by name. A checkpoint stores them.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        network: Network,
+        statistics: Array,
+        recipe: Recipe,
+        scalars: Scalars,
+        all_reduce: Callable[[Array], None] | None,
+    ) -> None:
+        before: list[Callable[[], object]] = []
+        after: list[Callable[[], object]] = []
+        if all_reduce:
+            before.append(partial(backend.call, partial(all_reduce, network.gradients)))
+        if recipe.clip:
+            before.append(GradientClipping(backend, network.gradients, recipe.clip))
+        optimizer = get_optimizer(
+            recipe.optimizer,
+            backend,
+            network.parameters,
+            network.gradients,
+            [weight.shape[-2:] for weight in network.weights()],
+            scalars,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            accumulate=not before,
+        )
+        self.accumulate = optimizer.accumulate
+        self.state = {"parameters": network.parameters, **optimizer.state}
+        if recipe.max_norm:
+            after.append(MaxNorm(backend, network.weights()[:-1], recipe.max_norm))
+        for name, vector, decay in (
+            ("average", network.parameters, recipe.average),
+            ("statistics", statistics, _STATISTICS_DECAY),
+        ):
+            if decay and vector is not None:
+                average = MovingAverage(backend, vector, decay, scalars)
+                after.append(average)
+                self.state[name] = average.parameters
+        self._parts = [*before, optimizer.update, *after]
+
+    def __call__(self) -> None:
+        for part in self._parts:
+            part()
 
 
 class Step:
@@ -20,8 +86,7 @@ class Step:
     Args:
         network: in its training form; see ``TrainingModel``.
         batch: makes the batches.
-        optimizer: updates the parameters.
-        before_update, after_update: called before and after the update.
+        update: changes the parameters.
         share: the fraction of the batch that this process has.
         adversarial: how far each image is moved for a second pass; 0: no second pass.
 
@@ -30,23 +95,19 @@ class Step:
     """
 
     def __init__(
-        self,
-        network: Network,
-        batch: BatchBuffer,
-        optimizer: Optimizer,
-        before_update: Sequence[Hook],
-        after_update: Sequence[Hook],
-        *,
-        share: float,
-        adversarial: float,
+        self, network: Network, batch: BatchBuffer, update: Update, share: float, adversarial: float
     ) -> None:
         self.backend = network.backend
         self.batch = batch
-        self.optimizer = optimizer
-        self.before_update = before_update
-        self.after_update = after_update
+        self.update = update
         self.adversary = Adversary(self.backend, adversarial, batch.x) if adversarial else None
         self.logits: Array = self.backend.xp.empty_like(batch.targets)
+        network = network.with_own_arrays()
+        for layer in network.layers:
+            if isinstance(layer, Dropout):
+                layer.images = batch.image_ids
+            elif isinstance(layer, BatchNorm):
+                layer.share = share
         # The loss is a mean over this process's part of the batch. Of two passes, each counts half
         factor = share * (0.5 if adversarial else 1.0)
         scales = [] if batch.weights is None else [batch.weights]
@@ -55,7 +116,7 @@ class Step:
 
     def __call__(self) -> None:
         self.batch.fill()
-        x, accumulate = self.batch.x, self.optimizer.accumulate
+        x, accumulate = self.batch.x, self.update.accumulate
         if self.adversary:  # the gradient is the mean of those for original and moved images
             logits, dx = self.backpropagate(x, accumulate=accumulate, input_gradient=True)
             self.backend.copyto(logits, out=self.logits)
@@ -63,8 +124,4 @@ class Step:
             self.backpropagate(self.adversary.images, accumulate=1.0)
         else:
             self.logits, _ = self.backpropagate(x, accumulate=accumulate)
-        for hook in self.before_update:
-            hook()
-        self.optimizer.update()
-        for hook in self.after_update:
-            hook()
+        self.update()

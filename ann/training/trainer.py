@@ -1,28 +1,21 @@
-"""The trainer: an epoch is a loop over batches, with one step for each. The first step of each batch
-size is recorded while it runs. Later steps replay the recording, which makes small networks fast.
+"""The trainer: an epoch is a loop over batches, with one step for each. The first step of each
+batch size is recorded while it runs. Later steps replay it, which makes small networks fast.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from ann.backends.base import Array
 from ann.neural_network import NeuralNetwork, slices
-from ann.nn.batch_norm import BatchNorm
-from ann.nn.dropout import Dropout
-from ann.optim.constraints import GradientClipping, MaxNorm, MovingAverage
-from ann.optim.registry import get_optimizer
 from ann.optim.scalars import Scalars
 from ann.training.batches import BatchBuffer, ImageSet, distorter
 from ann.training.distributed import SINGLE_PROCESS, Processes, shard
 from ann.training.epoch_keys import EpochKeys
 from ann.training.epoch_loss import EpochLoss
 from ann.training.recipe import Recipe
-from ann.training.step import Hook, Step
+from ann.training.step import Step, Update
 from ann.training.training_model import TrainingModel
-
-_STATISTICS_DECAY = 0.9  # for batch normalisation: averages over about ten batches
 
 
 class Trainer:
@@ -55,49 +48,17 @@ class Trainer:
         self._images = images
         self._recipe = recipe
         self._processes = processes
-        self._backend = network.backend.recorder()
-        self._scalars = Scalars(self._backend, network.network.dtype)
+        backend = self._backend = network.backend.recorder()
+        self._scalars = Scalars(backend, network.network.dtype)
         self._keys = EpochKeys(network)
         self._distorter = distorter(network, images, recipe)
         all_reduce = processes.sum if processes.size > 1 else None
-        self._model = TrainingModel(
-            network, self._backend, recipe, self._keys, images.lit, all_reduce
+        model = TrainingModel(network, backend, recipe, self._keys, images.lit, all_reduce)
+        self._model = model
+        self._update = Update(
+            backend, model.network, model.statistics, recipe, self._scalars, all_reduce
         )
-        self._prepare_update(all_reduce)
         self._compiled: dict[tuple[int, float], tuple[Array, Step, Callable[[], object]]] = {}
-
-    def _prepare_update(self, all_reduce: Callable[[Array], None] | None) -> None:
-        """Create the optimizer and its hooks, and collect the arrays that a checkpoint holds."""
-        backend, recipe, model = self._backend, self._recipe, self._model.network
-        self._before_update: list[Hook] = []
-        if all_reduce:
-            self._before_update.append(partial(backend.call, partial(all_reduce, model.gradients)))
-        if recipe.clip:
-            self._before_update.append(GradientClipping(backend, model.gradients, recipe.clip))
-        self._optimizer = get_optimizer(
-            recipe.optimizer,
-            backend,
-            model.parameters,
-            model.gradients,
-            [weight.shape[-2:] for weight in model.weights()],
-            self._scalars,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            accumulate=not self._before_update,
-        )
-        self._after_update: list[Hook] = []
-        self._state = {"parameters": model.parameters, **self._optimizer.state}
-        if recipe.max_norm:
-            self._after_update.append(MaxNorm(backend, model.weights()[:-1], recipe.max_norm))
-        if recipe.average:
-            self._add_average("average", model.parameters, recipe.average)
-        if self._model.statistics is not None:
-            self._add_average("statistics", self._model.statistics, _STATISTICS_DECAY)
-
-    def _add_average(self, name: str, vector: Array, decay: float) -> None:
-        average = MovingAverage(self._backend, vector, decay, self._scalars)
-        self._after_update.append(average)
-        self._state[name] = average.parameters
 
     def run_epoch(
         self,
@@ -137,8 +98,9 @@ class Trainer:
                     break
         finally:
             if epoch > 1 or done:  # averages start with the first step
-                trained = self._state.get("average", self._model.network.parameters)
-                self._model.export(trained, self._state.get("statistics"))
+                state = self._update.state
+                trained = state.get("average", state["parameters"])
+                self._model.export(trained, state.get("statistics"))
         return done
 
     def _start_from_network(self, epoch: int) -> None:
@@ -148,10 +110,11 @@ class Trainer:
         folded into it. With several processes, the state of the first is copied to all: rounding
         differs between machines, and the differences would add up.
         """
-        if epoch == 1 or not {"average", "statistics"} & self._state.keys():
+        state = self._update.state
+        if epoch == 1 or not {"average", "statistics"} & state.keys():
             self._model.fetch()
         if self._processes.size > 1:
-            for array in self._state.values():
+            for array in state.values():
                 if self._processes.rank > 0:
                     array[...] = self._network.backend.xp.zeros_like(array)
                 self._processes.sum(array)
@@ -160,54 +123,27 @@ class Trainer:
         """Do one step on the images with these indices; returns their logits."""
         kind = indices.shape[-1], share
         if kind not in self._compiled:
-            own_indices = self._network.backend.xp.asarray(indices, copy=True)
-            step = self._new_step(own_indices, share)
-            self._compiled[kind] = own_indices, step, self._backend.compile(step)
+            indices = self._network.backend.xp.asarray(indices, copy=True)
+            batch = BatchBuffer(
+                self._backend, self._images, self._distorter, self._recipe, self._keys, indices
+            )
+            step = Step(self._model.network, batch, self._update, share, self._recipe.adversarial)
+            self._compiled[kind] = indices, step, self._backend.compile(step)
         else:
             own_indices, step, replay = self._compiled[kind]
             own_indices[...] = indices
             replay()
         return step.logits
 
-    def _new_step(self, indices: Array, share: float) -> Step:
-        recipe = self._recipe
-        batch = BatchBuffer(
-            self._backend,
-            self._images,
-            self._distorter,
-            recipe.input_dropout,
-            bool(
-                recipe.dropout or recipe.input_dropout or recipe.channel_dropout or self._distorter
-            ),
-            indices,
-            pixel_key=self._keys.dropout[..., :1],
-            distortion_key=self._keys.distortion,
-        )
-        network = self._model.network.with_own_arrays()
-        for layer in network.layers:
-            if isinstance(layer, Dropout):
-                layer.images = batch.image_ids
-            elif isinstance(layer, BatchNorm):
-                layer.share = share
-        return Step(
-            network,
-            batch,
-            self._optimizer,
-            self._before_update,
-            self._after_update,
-            share=share,
-            adversarial=recipe.adversarial,
-        )
-
     def state(self, done: int) -> dict[str, Array]:
         """The arrays that last from step to step, after ``done`` steps of an epoch."""
         if not done:
-            return dict(self._state)
+            return dict(self._update.state)
         seen = min(done * self._recipe.batch_size, self._images.count)
-        return {**self._state, "logits": self.loss.logits[..., :seen, :]}
+        return {**self._update.state, "logits": self.loss.logits[..., :seen, :]}
 
     def gather(self, done: int) -> None:
         """Gather the logits of all processes, which ``state(done)`` needs."""
-        if done and self._processes.size > 1:
+        if done:
             with self._network.backend.ignore_overflow():
                 self.loss.gather()

@@ -2,7 +2,6 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,15 +60,17 @@ def check_training_data(
     if recipe.committee not in (1, network.committee):
         has = f"a committee of {network.committee}" if network.committee > 1 else "not a committee"
         raise ValueError(
-            f"committee: {recipe.committee} in the recipe, but the network is {has}; pass the same committee to both"
+            f"committee: {recipe.committee} in the recipe, but the network is {has}; "
+            "pass the same committee to both"
         )
     convolves = any(layer.get("type") == "conv2d" for layer in network.layer_list)
     if recipe.channel_dropout and not convolves:
         raise ValueError(
             "channel_dropout: there is no convolution; add a layer such as conv16x5, or use dropout"
         )
-    pictures = host_array("train_images", dataset.train_images)
-    images = check_images("train_images", pictures, network.input_shape, network.dtype_name)
+    images = check_images(
+        "train_images", dataset.train_images, network.input_shape, network.dtype_name
+    )
     labels = host_array("train_labels", dataset.train_labels)
     if labels.ndim == 2:
         targets = network.network.loss.targets
@@ -79,7 +80,8 @@ def check_training_data(
     count = len(images) - recipe.validation
     if count < 1:
         raise ValueError(
-            f"validation: {recipe.validation} validation images of {len(images)} leave none to train on"
+            f"validation: {recipe.validation} validation images of {len(images)} leave none "
+            "to train on"
         )
     if recipe.batch_size > count:
         raise ValueError(
@@ -87,14 +89,20 @@ def check_training_data(
         )
     if recipe.batch_size < processes.size:
         raise ValueError(
-            f"batch_size: {recipe.batch_size} images a batch are too few for {processes.size} processes"
+            f"batch_size: {recipe.batch_size} images a batch are too few for "
+            f"{processes.size} processes"
         )
     weights = _checked_weights(weights, len(images), count)
     network.warn_of_unscaled("train_images", images[:count], stacklevel=6)
     if processes.rank == 0 and (problem := _sorted_labels(labels[:count], labels[count:])):
         warnings.warn(f"validation: {problem}", TrainingWarning, stacklevel=5)
     return TrainingData(
-        images[:count], labels[:count], images[count:], labels[count:], pictures.shape[1:], weights
+        images[:count],
+        labels[:count],
+        images[count:],
+        labels[count:],
+        dataset.train_images.shape[1:],
+        weights,
     )
 
 
@@ -110,24 +118,25 @@ def _checked_weights(weights: Any, given: int, trained_on: int) -> Any:
     return checked
 
 
-def _sorted_labels(trained_on: Any, held_out: Any) -> str:
-    """A warning if the classes of the validation images differ from the rest, otherwise ""."""
-    before, last = (_counts(labels) for labels in (trained_on, held_out))
+def _sorted_labels(trained_on: Any, last: Any) -> str:
+    """A warning if the classes of the last labels, for validation, differ from the rest; or ""."""
+    before, after = _counts(trained_on), _counts(last)
+    share = len(last) / len(trained_on)
+    unknown = sorted(after.keys() - before.keys())
+    absent = sorted(
+        label for label in before.keys() - after.keys() if before[label] * share >= _SURELY
+    )
+    if unknown:
+        images = min(sum(after[label] for label in unknown), len(last))  # several labels per image
+        problem = f"{images} of {len(last)} validation images show classes that are not"
+    elif absent:
+        problem = "no validation image shows some classes that are"
+    else:
+        return ""
+    classes = ", ".join(map(str, (unknown or absent)[:_LISTED]))
+    classes += ", ..." * (len(unknown or absent) > _LISTED)
     advice = "if the images are sorted, shuffle them with their labels"
-    if unknown := sorted(last.keys() - before.keys()):
-        images = min(
-            sum(last[label] for label in unknown), len(held_out)
-        )  # several labels per image
-        return (
-            f"{images} of {len(held_out)} validation images show classes that are not in the training images "
-            f"({_listed(unknown)}); {advice}"
-        )
-    share = len(held_out) / len(trained_on)
-    if absent := sorted(
-        label for label in before.keys() - last.keys() if before[label] * share >= _SURELY
-    ):
-        return f"no validation image shows some classes that are in the training images ({_listed(absent)}); {advice}"
-    return ""
+    return f"{problem} in the training images ({classes}); {advice}"
 
 
 def _counts(labels: Any) -> Counter[int]:
@@ -137,7 +146,3 @@ def _counts(labels: Any) -> Counter[int]:
     if not ((labels == 0) | (labels == 1)).all():
         return Counter()
     return +Counter(dict(enumerate(labels.sum(axis=0).astype("int64").tolist())))
-
-
-def _listed(classes: Sequence[int]) -> str:
-    return ", ".join(map(str, classes[:_LISTED])) + ", ..." * (len(classes) > _LISTED)

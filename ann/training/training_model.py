@@ -25,7 +25,7 @@ class TrainingModel:
     Args:
         user: the user's network.
         backend: computes.
-        recipe: its ``dropout``, ``channel_dropout`` and ``batch_norm`` decide which layers are added.
+        recipe: its ``dropout``, ``channel_dropout`` and ``batch_norm`` are layers to add.
         keys: those of the dropout before each layer with weights. Dropout zeroes neurons before
             dense layers, and channels after each convolution with its pooling.
         lit: host array: the columns of the images that are not black in all images; None: all.
@@ -50,7 +50,7 @@ class TrainingModel:
         self._user = user
         self._lit = None
         if lit is not None:
-            # Row p of the user's weights is row positions[p] here, after a last row of zeros is added
+            # Row p of the user's weights is row positions[p] here, where a last row of 0 is added
             rows = {pixel: row for row, pixel in enumerate(lit.tolist())}
             positions = [rows.get(pixel, len(lit)) for pixel in range(user.input_dim)]
             self._lit, self._positions = xp.asarray(lit.tolist()), xp.asarray(positions)
@@ -60,12 +60,14 @@ class TrainingModel:
         shape = (*user.network.leading, size_of(layers))
         vectors = [xp.zeros(shape, dtype=user.network.dtype) for _ in range(2)]
         self.network = Network(backend, layers, user.network.loss, *vectors)
-        self._norms = [layer for layer in layers if isinstance(layer, BatchNorm)]
+        norms = [layer for layer in layers if isinstance(layer, BatchNorm)]
+        self._shapes = [(2, norm.dim) for norm in norms]  # the statistics of each
         self.statistics: Array = None
-        if self._norms:
-            dims = 2 * sum(norm.dim for norm in self._norms)
-            self.statistics = xp.zeros((*user.network.leading, dims), dtype=user.network.dtype)
-            for norm, part in zip(self._norms, self._parts(self.statistics), strict=True):
+        if norms:
+            size = sum(math.prod(shape) for shape in self._shapes)
+            self.statistics = xp.zeros((*user.network.leading, size), dtype=user.network.dtype)
+            parts = backend.split(self.statistics, self._shapes)
+            for norm, part in zip(norms, parts, strict=True):
                 norm.use(part)
                 norm.gain[...] = xp.ones_like(norm.gain)
 
@@ -92,7 +94,7 @@ class TrainingModel:
                 if recipe.dropout and layers:
                     layers.append(Dropout(recipe.dropout, keys.dropout[..., key]))
                 if self._lit is not None and not layers:
-                    own = Dense(self._lit.shape[0], layer.output_dim, layer.init)
+                    own = Dense(self._lit.shape[0], layer.output_shape[0], layer.init)
             layers.append(own)
             norm = None
             if recipe.batch_norm and layer is not self._user.network.layers[-1]:
@@ -103,17 +105,6 @@ class TrainingModel:
                 layers.append(norm)
             self._trained.append((layer, own, norm))
         return layers
-
-    def _parts(self, statistics: Array) -> list[Array]:
-        """The part (..., 2, O) of each batch normalisation in a vector like ``statistics``."""
-        parts = []
-        start = 0
-        for norm in self._norms:
-            stop = start + 2 * norm.dim
-            shape = (*self._user.network.leading, 2, norm.dim)
-            parts.append(self._xp.reshape(statistics[..., start:stop], shape, copy=False))
-            start = stop
-        return parts
 
     def fetch(self) -> None:
         """Copy the weights and biases of the user's network."""
@@ -134,7 +125,7 @@ class TrainingModel:
         xp = self._xp
         result = xp.asarray(self._user.parameters, copy=True)
         trained, results = self.network.views(parameters), self._user.network.views(result)
-        parts = iter(self._parts(statistics))
+        parts = iter(self.network.backend.split(statistics, self._shapes))
         for users, own, norm in self._trained:
             weight = trained[own]["weight"]
             if norm:

@@ -3,18 +3,19 @@ that they do the same training.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 import ann
-from ann.training.batches import training_set
+from ann.training.batches import ImageSet
 from ann.training.distributed import SINGLE_PROCESS, Processes
 from ann.training.trainer import Trainer
-from benchmarking.jax_contenders import JaxScan, JaxStep
+from benchmarking.jax_contenders import Jax
 from benchmarking.tasks import MOMENTUM, Contender, Data, Task, UnsuitedError
-from benchmarking.timing import print_left_out
-from benchmarking.torch_contenders import Torch, TorchCompiled, TorchGraph, TorchTF32
+from benchmarking.timing import working
+from benchmarking.torch_contenders import Torch, TorchGraph
 
 _TOLERANCE = 1e-3  # relative, for the mean loss of the checked steps; TF32 gets ten times as much
 
@@ -22,9 +23,13 @@ _TOLERANCE = 1e-3  # relative, for the mean loss of the checked steps; TF32 gets
 class Ours:
     """This package, with the steps that ``ann.fit`` makes."""
 
-    precision = "float32"
-
-    def __init__(self, task: Task, data: Data, processes: Processes = SINGLE_PROCESS) -> None:
+    def __init__(
+        self,
+        task: Task,
+        data: Data,
+        processes: Processes = SINGLE_PROCESS,
+        precision: str = "float32",
+    ) -> None:
         recipe = ann.Recipe(
             hidden=task.widths[1:-1],
             activation=task.activation,
@@ -33,10 +38,10 @@ class Ours:
             weight_decay=task.weight_decay,
             batch_size=task.batch,
         )
-        backend = ann.get_backend(task.device, self.precision)
+        backend = ann.get_backend(task.device, precision)
         self._network = ann.NeuralNetwork(task.layers, device=backend)  # has the weights for seed 0
         self._images = data.images
-        images_and_labels = training_set(self._network, data.images, data.labels, recipe)
+        images_and_labels = ImageSet(self._network, data.images, data.labels, recipe)
         self._trainer = Trainer(self._network, images_and_labels, recipe, processes)
         self._rate, self._epochs = task.rate, 0
 
@@ -50,12 +55,6 @@ class Ours:
     def predict(self) -> np.ndarray:
         labels: np.ndarray = self._network.predict(self._images)
         return labels
-
-
-class OursTF32(Ours):
-    """The same with matrix products in TF32, on a GPU."""
-
-    precision = "tf32"
 
 
 class ScikitLearn:
@@ -105,13 +104,13 @@ class ScikitLearn:
 
 CONTENDERS: dict[str, Callable[..., Contender]] = {
     "ann": Ours,
-    "ann, TF32": OursTF32,
+    "ann, TF32": partial(Ours, precision="tf32"),
     "PyTorch eager": Torch,
-    "PyTorch compile": TorchCompiled,
+    "PyTorch compile": partial(Torch, compiled=True),
     "PyTorch CUDA graph": TorchGraph,
-    "PyTorch TF32": TorchTF32,
-    "JAX step": JaxStep,
-    "JAX scan": JaxScan,
+    "PyTorch TF32": partial(Torch, tf32=True),
+    "JAX step": Jax,
+    "JAX scan": partial(Jax, scan=True),
     "scikit-learn": ScikitLearn,
 }
 GPU_ONLY = ("ann, TF32", "PyTorch CUDA graph", "PyTorch TF32")
@@ -123,24 +122,24 @@ def admit(task: Task, data: Data, order: np.ndarray) -> tuple[dict[str, Contende
     Raises:
         ValueError: a contender has another loss, so it is not the same training.
     """
-    contenders: dict[str, Contender] = {}
-    expected = 0.0
-    for name, make in CONTENDERS.items():
-        if task.device == "cpu" and name in GPU_ONLY:
-            continue
-        try:
-            contender = make(task, data)
-            loss = contender.epoch(order)
-        except Exception as error:  # another library need not work here
-            if name == "ann":
-                raise
-            print_left_out(name, error)
-            continue
-        if name == "ann":
-            expected = loss
+    found = working(
+        {
+            name: partial(_first_epoch, make, task, data, order)
+            for name, make in CONTENDERS.items()
+            if task.device != "cpu" or name not in GPU_ONLY
+        }
+    )
+    _, expected = found["ann"]
+    for name, (_, loss) in found.items():
         tolerance = 10 * _TOLERANCE if "TF32" in name else _TOLERANCE
         if not abs(loss - expected) <= tolerance * expected:  # NaN neither
             losses = f"mean loss {loss:.6f} over {task.steps} steps, ann has {expected:.6f}"
             raise ValueError(f"{name}: {losses}: not the same training")
-        contenders[name] = contender
-    return contenders, expected
+    return {name: contender for name, (contender, _) in found.items()}, expected
+
+
+def _first_epoch(
+    make: Callable[..., Contender], task: Task, data: Data, order: np.ndarray
+) -> tuple[Contender, float]:
+    contender = make(task, data)
+    return contender, contender.epoch(order)

@@ -13,7 +13,7 @@ from ann.cli.output import echo
 from ann.data.distortion import DistortedBatch, Distorter, DistortionStrengths
 from ann.training.named_recipes import RECIPES
 from benchmarking.tasks import UnsuitedError
-from benchmarking.timing import in_turns, print_left_out, print_table, scaled
+from benchmarking.timing import in_turns, print_table, scaled, working
 
 _BATCH, _BATCHES = 256, 40
 
@@ -98,14 +98,10 @@ def measure(
     echo(f"\ndistort: batches of {_BATCH} images: rotation, scaling, shear, shift, elastic")
     images = dataset.train_images[:_BATCH]
     strengths, batches = RECIPES["quick"].recipe.strengths, 2 if quick else _BATCHES
-    found: dict[str, Ours | Torch] = {}
-    for name, kind in DISTORTING.items():
-        try:
-            found[name] = kind(backend.name, images, strengths)
-        except Exception as error:  # another library need not work here
-            if name == "ann":
-                raise
-            print_left_out(name, error)
+    arguments = backend.name, images, strengths
+    found: dict[str, Ours | Torch] = working(
+        {name: partial(kind, *arguments) for name, kind in DISTORTING.items()}
+    )
     changes = {}
     for name, distorting in found.items():
         changes[name] = float(np.abs(distorting.distort(1) - images / 255.0).mean())

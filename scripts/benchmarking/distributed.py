@@ -31,7 +31,7 @@ import ann
 from ann.backends.base import Array
 from ann.cli.output import echo
 from ann.cli.parser import DATA
-from ann.errors import install_command
+from ann.installation import install_command
 from ann.training.mpi import MpiProcesses
 from benchmarking.contenders import Ours
 from benchmarking.tasks import TASKS, Data, Task

@@ -1,4 +1,4 @@
-"""The contenders of the benchmark that are JAX."""
+"""The contender of the benchmark that is JAX."""
 
 import functools
 from typing import Any
@@ -12,10 +12,10 @@ from ann.nn.pooling import MaxPool2D
 from benchmarking.tasks import BETA2, EPSILON, MOMENTUM, Data, Task, UnsuitedError
 
 
-class JaxStep:
-    """JAX with a jitted step."""
+class Jax:
+    """JAX with a jitted step or, with ``scan``, a whole epoch in one jitted ``lax.scan``."""
 
-    def __init__(self, task: Task, data: Data) -> None:
+    def __init__(self, task: Task, data: Data, *, scan: bool = False) -> None:
         import jax
         import jax.numpy as jnp
 
@@ -44,7 +44,7 @@ class JaxStep:
                         x = activation(x)
                     case Dense():
                         weight, bias = next(weights)
-                        x = x.reshape(-1, layer.input_dim) @ weight + bias
+                        x = x.reshape(-1, layer.input_shape[0]) @ weight + bias
             return x
 
         def loss_of(parameters: Any, x: Any, t: Any) -> Any:
@@ -79,15 +79,20 @@ class JaxStep:
         squares = zeros(start) if task.optimizer != "sgd" else ()
         self._state = (start, zeros(start), squares, jnp.zeros((), jnp.float32))
         self._jax, self._task, self._images = jax, task, data.images
+        self._scan = scan
 
         def predict(state: Any, pixels: Any) -> Any:
             return logits_of(state[0], pixels.astype(jnp.float32) / 255).argmax(1)
 
         self._predict = jax.jit(predict)
         self._step = jax.jit(step, donate_argnums=0)
+        self._epoch = jax.jit(functools.partial(jax.lax.scan, self._step), donate_argnums=0)
 
     def epoch(self, order: np.ndarray) -> float:
         batches = self._jax.numpy.asarray(order.reshape(-1, self._task.batch))
+        if self._scan:
+            self._state, losses = self._epoch(self._state, batches)
+            return float(losses.mean())
         total = 0.0
         for batch in batches:
             self._state, loss = self._step(self._state, batch)
@@ -96,17 +101,3 @@ class JaxStep:
 
     def predict(self) -> np.ndarray:
         return np.asarray(self._predict(self._state, self._images))
-
-
-class JaxScan(JaxStep):
-    """JAX with a whole epoch in one jitted ``lax.scan``."""
-
-    def __init__(self, task: Task, data: Data) -> None:
-        super().__init__(task, data)
-        scan = functools.partial(self._jax.lax.scan, self._step)
-        self._epoch = self._jax.jit(scan, donate_argnums=0)
-
-    def epoch(self, order: np.ndarray) -> float:
-        batches = self._jax.numpy.asarray(order.reshape(-1, self._task.batch))
-        self._state, losses = self._epoch(self._state, batches)
-        return float(losses.mean())

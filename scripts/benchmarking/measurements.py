@@ -1,4 +1,6 @@
-"""What the benchmark measures: training, prediction and start-up. Distortion has its own file."""
+"""What the benchmark measures: training, beside limits that no contender can beat by much,
+prediction and start-up. Distortion has its own file.
+"""
 
 import dataclasses
 import os
@@ -6,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,12 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ann.backends.base import Backend
-from ann.cli.commands import ROOT
+from ann.backends.base import Array, Backend
 from ann.cli.output import echo
 from ann.data.datasets import Dataset
+from ann.installation import ROOT
 from benchmarking.contenders import CONTENDERS, admit
-from benchmarking.roofline import matrix_products, peak_gflops
 from benchmarking.tasks import Contender, Task
 from benchmarking.timing import in_turns, print_table, scaled
 
@@ -54,9 +56,9 @@ def measure_training(
     runs: dict[str, Callable[[], object]] = {}
     for name, contender in contenders.items():
         runs[name] = partial(_epoch, contender, task.count, random)
-    runs[PRODUCTS] = matrix_products(task, backend)
+    runs[PRODUCTS] = _matrix_products(task, backend)
     peaks: list[float] = []
-    seconds = in_turns(runs, repetitions, lambda: peaks.append(peak_gflops(backend)))
+    seconds = in_turns(runs, repetitions, lambda: peaks.append(_peak_gflops(backend)))
     micros = scaled(seconds, 1e6 / task.steps)
     micros["its FLOPs at peak speed"] = [task.flops / peak / 1e3 for peak in peaks]
     print_table(micros, "us a step")
@@ -65,6 +67,46 @@ def measure_training(
         reason = "another program kept the machine busy; measure again"
         echo(f"  the products alone took longer than whole steps: {reason}")
     return {"microseconds_a_step": micros, "loss_of_the_check": loss}
+
+
+def _matrix_products(task: Task, backend: Backend) -> Callable[[], None]:
+    """A function that computes the matrix products of an epoch, and nothing else."""
+    random, xp = np.random.default_rng(1), backend.xp
+
+    def arrays(a: int, b: int) -> list[Array]:
+        """A random matrix for each product, whose sides are two of (N, I, O)."""
+        shapes = [(product[a], product[b]) for product in task.products]
+        return [backend.from_host(random.random(shape, dtype=np.float32)) for shape in shapes]
+
+    x, w, z = arrays(0, 1), arrays(1, 2), arrays(0, 2)
+    dw, dx = ([xp.empty_like(array) for array in of] for of in (w, x))
+
+    def run() -> None:
+        for _ in range(task.steps):
+            for layer, weight in enumerate(w):
+                xp.matmul(x[layer], weight, out=z[layer])
+            for layer in reversed(range(len(w))):
+                xp.matmul(x[layer].T, z[layer], out=dw[layer])
+                if layer:
+                    xp.matmul(z[layer], w[layer].T, out=dx[layer])
+        backend.synchronize()
+
+    return run
+
+
+def _peak_gflops(backend: Backend) -> float:
+    """The speed of a large matrix product, the better of two."""
+    size = 2048 if backend.name == "cpu" else 8192
+    a = backend.from_host(np.ones((size, size), dtype=np.float32))
+    out = backend.xp.empty_like(a)
+    times = []
+    for _ in range(2):
+        backend.synchronize()
+        started = time.perf_counter()
+        backend.xp.matmul(a, a, out=out)
+        backend.synchronize()
+        times.append(time.perf_counter() - started)
+    return float(2 * size**3 / min(times) / 1e9)
 
 
 def _epoch(contender: Contender, count: int, random: np.random.Generator) -> None:

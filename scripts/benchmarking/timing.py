@@ -6,11 +6,13 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from typing import TypeVar
 
 from ann.backends.base import Backend
-from ann.cli.commands import localized
 from ann.cli.output import echo
-from ann.errors import install_command
+from ann.installation import install_command, localized
+
+T = TypeVar("T")
 
 
 def in_turns(
@@ -46,10 +48,19 @@ def print_table(figures: Mapping[str, list[float]], unit: str, digits: int = 0) 
         echo(f"  {name:25} {numbers} {median / ours:12.2f}")
 
 
-def print_left_out(name: str, error: Exception) -> None:
-    """Say why a library is not measured, and how to install it if that is the reason."""
-    fix = f": {install_command('bench')}" if isinstance(error, ModuleNotFoundError) else ""
-    echo(localized(f"  {name:25} left out: {' '.join(str(error).split())[:200]}{fix}"))
+def working(attempts: Mapping[str, Callable[[], T]]) -> dict[str, T]:
+    """What the attempts return. Another library need not work here; a line then says why."""
+    results: dict[str, T] = {}
+    for name, attempt in attempts.items():
+        try:
+            results[name] = attempt()
+        except Exception as error:
+            if name == "ann":
+                raise
+            fix = f": {install_command('bench')}" if isinstance(error, ModuleNotFoundError) else ""
+            reason = " ".join(str(error).split())[:200]
+            echo(localized(f"  {name:25} left out: {reason}{fix}"))
+    return results
 
 
 def describe_machine(backend: Backend) -> str:

@@ -12,14 +12,20 @@ from benchmarking.tasks import BETA2, EPSILON, MOMENTUM, Data, Task, UnsuitedErr
 
 
 class Torch:
-    """PyTorch, eager, with the training loop of its tutorials."""
+    """PyTorch with the training loop of its tutorials, eager or with the model ``compiled``.
 
-    compiled, tf32, in_graph = False, False, False
+    ``tf32`` is for matrix products in TF32, on a GPU.
+    """
 
-    def __init__(self, task: Task, data: Data) -> None:
+    in_graph = False
+
+    def __init__(
+        self, task: Task, data: Data, *, compiled: bool = False, tf32: bool = False
+    ) -> None:
         import torch
 
         self._torch, self._task = torch, task
+        self._precision = "high" if tf32 else "highest"
         self._device = {"cpu": "cpu", "gpu": "cuda"}[task.device]
         if self._device == "cuda" and not torch.cuda.is_available():
             raise UnsuitedError("PyTorch finds no GPU")
@@ -41,7 +47,7 @@ class Torch:
                 case Dense():
                     if task.is_convolutional:
                         modules.append(torch.nn.Flatten())
-                    module = torch.nn.Linear(layer.input_dim, layer.output_dim)
+                    module = torch.nn.Linear(layer.input_shape[0], layer.output_shape[0])
             if layer.parameters:
                 weight, bias = map(torch.from_numpy, next(weights))
                 with torch.no_grad():
@@ -49,7 +55,7 @@ class Torch:
                     module.bias.copy_(bias)
             modules.append(module)
         model = torch.nn.Sequential(*modules).to(self._device)
-        self._model = torch.compile(model) if self.compiled else model
+        self._model = torch.compile(model) if compiled else model
         self._parameters = list(model.parameters())
         if task.optimizer == "sgd":
             settings: Any = {"lr": task.rate, "momentum": MOMENTUM}
@@ -78,7 +84,7 @@ class Torch:
 
     def _set_precision(self) -> None:
         """Set it anew: it belongs to the whole process, and other contenders need another one."""
-        self._torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
+        self._torch.set_float32_matmul_precision(self._precision)
 
     def _step(self, indices: Any) -> Any:
         loss = self._loss(indices)
@@ -99,18 +105,6 @@ class Torch:
             x = self._host_images.to(self._device).float() / 255
             labels: np.ndarray = self._model(x).argmax(dim=1).cpu().numpy()
         return labels
-
-
-class TorchCompiled(Torch):
-    """PyTorch with the model compiled by ``torch.compile``."""
-
-    compiled = True
-
-
-class TorchTF32(Torch):
-    """PyTorch, eager, with matrix products in TF32, on a GPU."""
-
-    tf32 = True
 
 
 class TorchGraph(Torch):

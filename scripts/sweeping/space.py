@@ -9,17 +9,20 @@ import dataclasses
 import itertools
 import math
 import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import ann
+from ann.cli.parser import checked
 from ann.cli.recipe_flags import hidden_layers
 from ann.nn.losses import get_loss
 from ann.spelling import did_you_mean
 
 _NUMBER = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?"
 _NO_YES = ("no", "yes")
-DISTORTIONS = ("rotation", "scaling", "shear", "shift", "elastic")
+DISTORTIONS = ("rotation", "scaling", "shear", "shift", "elastic", "thickness")
 RATES = ("learning_rate", "weight_decay")
 _AROUND = 5.0  # without a range, rates go from default / 5 to default * 5
 _NEAR = "around the default"
@@ -95,21 +98,17 @@ class Space:
     """
 
     def __init__(self, flags: argparse.Namespace) -> None:
-        self._values: dict[str, Any] = {name: getattr(flags, name) for name in _flags()}
+        known = _flags()
+        self._values: dict[str, Any] = {name: getattr(flags, name) for name in known}
         if self._values["hidden"]:
             self._values["hidden"] = tuple(dict.fromkeys(self._values["hidden"]))
-            self._leave_out("hidden_layers", "width")
+            for name in ("hidden_layers", "width"):  # which it replaces
+                flag = known[name]
+                if self._values.pop(name) != flag.kind(flag.default or ""):
+                    raise ValueError(f"hidden: it replaces {_flag(name)}; use one of the two")
         self._outputs = self._output_layers()
         for index in (0, -1):
             self.recipe(_Corner(index))
-
-    def _leave_out(self, *names: str) -> None:
-        """Give up what ``--hidden`` replaces; raise ValueError if one of these flags was given."""
-        for name in names:
-            kind, default, _ = _flags()[name]
-            if self._values[name] != kind(default):
-                raise ValueError(f"hidden: it replaces {_flag(name)}; use one of the two")
-            self._values[name] = None
 
     def _output_layers(self) -> tuple[str, ...]:
         """Output activations and the losses that fit them, such as "softmax, cross-entropy"."""
@@ -218,93 +217,84 @@ class _Corner:
     suggest_int = suggest_float
 
 
-class _RangeType:
+class _Flag(NamedTuple):
+    """A flag: an argparse type, the default as text, the help text and the value's name there."""
+
+    kind: Callable[[str], Any]
+    default: str | None
+    help: str
+    metavar: str
+
+
+def _ranges(kind: type, *, log: bool = False, least: int = 0) -> Callable[[str], Range]:
     """An argparse type for ranges."""
+    whole, example = ("whole ", "2 or 1-4") if kind is int else ("", "0.1 or 0.01-0.5")
+    above = " above 0" if log or least else ""
+    expected = f"a {whole}number{above} or a range, the lower one first, such as {example}"
 
-    metavar = "A-B"
+    def check(found: Range) -> None:
+        if found.low < least:
+            raise ValueError("too low")
 
-    def __init__(self, kind: type, *, log: bool = False, least: int = 0) -> None:
-        self._kind, self._log, self._least = kind, log, least
-
-    def __call__(self, text: str) -> Range:
-        try:
-            found = parse_range(text, self._kind, log=self._log)
-            if found.low < self._least:
-                raise ValueError("too low")
-            return found
-        except ValueError:
-            is_int = self._kind is int
-            whole, example = ("whole ", "2 or 1-4") if is_int else ("", "0.1 or 0.01-0.5")
-            above = " above 0" if self._log or self._least else ""
-            expected = f"a {whole}number{above} or a range, the lower one first, such as {example}"
-            raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}") from None
+    return checked(check, partial(parse_range, kind=kind, log=log), expected)
 
 
-class _Names:
+def _names(choices: Collection[str]) -> Callable[[str], tuple[str, ...]]:
     """An argparse type for one or more of some names."""
 
-    metavar = "NAME,NAME,..."
-
-    def __init__(self, choices: tuple[str, ...]) -> None:
-        self.choices = choices
-
-    def __call__(self, text: str) -> tuple[str, ...]:
+    def parse(text: str) -> tuple[str, ...]:
         names = tuple(dict.fromkeys(text.split(",")))
         for name in names:
-            if name not in self.choices:
-                known = f"{', '.join(self.choices)}{did_you_mean(name, self.choices)}"
+            if name not in choices:
+                known = f"{', '.join(choices)}{did_you_mean(name, choices)}"
                 raise argparse.ArgumentTypeError(f"unknown {name!r}; known: {known}")
         return names
 
+    return parse
 
-class _Layers:
+
+def _layers(text: str) -> str:
     """An argparse type for hidden layers, as in scripts/train.py. Their text is the value."""
-
-    metavar = "LAYERS"
-
-    def __call__(self, text: str) -> str:
-        return ",".join(map(str, hidden_layers(text))) or "none"
+    return ",".join(map(str, hidden_layers(text))) or "none"
 
 
-def _flags() -> dict[str, tuple[Any, str | None, str]]:
-    """For each hyperparameter an argparse type, the default and the help text."""
-    distortions = ", ".join(map(_flag, DISTORTIONS))
-    flags: dict[str, tuple[Any, str | None, str]] = {
-        "hidden_layers": (_RangeType(int), "1-3", "number of hidden layers"),
-        "width": (_RangeType(int, log=True, least=1), "32-512", "width of each hidden layer"),
-        "hidden": (
-            _Layers(),
-            None,
-            "instead of these two, lists of hidden layers, such as conv8x5,pool2,64 128,32",
+def _flags() -> dict[str, _Flag]:
+    """A flag for each hyperparameter."""
+    range_, names = "A-B", "NAME,NAME,..."
+    lists = "instead of these two, lists of hidden layers, such as conv8x5,pool2,64 128,32"
+    distort = f"whether to distort images: {', '.join(map(_flag, DISTORTIONS))}"
+    flags = {
+        "hidden_layers": _Flag(_ranges(int), "1-3", "number of hidden layers", range_),
+        "width": _Flag(
+            _ranges(int, log=True, least=1), "32-512", "width of each hidden layer", range_
         ),
-        "distort": (_Names(_NO_YES), "no,yes", f"whether to distort images: {distortions}"),
+        "hidden": _Flag(_layers, None, lists, "LAYERS"),
+        "distort": _Flag(_names(_NO_YES), "no,yes", distort, names),
     }
     for field in dataclasses.fields(ann.Recipe):
-        if field.name not in _NOT_VARIED:
-            kind = _type_of(field)
-            flags[field.name] = (kind, _VARIED.get(field.name), field.metadata["help"])
+        name, bounds = field.name, field.metadata["bounds"]
+        kind: Any = field.type
+        if name in _NOT_VARIED:
+            continue
+        default, text = _VARIED.get(name), field.metadata["help"]
+        if kind is str:
+            text += f"; of {', '.join(bounds['choices'])}"
+            flags[name] = _Flag(_names(bounds["choices"]), default, text, names)
+        elif kind is bool:
+            flags[name] = _Flag(_names(_NO_YES), default, text, names)
+        else:
+            ranges = _ranges(kind, log=name in _LOGARITHMIC, least=bounds.get("at_least", 0))
+            flags[name] = _Flag(ranges, default, text, range_)
     return flags
-
-
-def _type_of(field: dataclasses.Field[Any]) -> Any:
-    """The argparse type for a field of a recipe."""
-    bounds = field.metadata["bounds"]
-    kind: Any = field.type
-    if kind is str:
-        return _Names(tuple(bounds["choices"]))
-    if kind is bool:
-        return _Names(_NO_YES)
-    return _RangeType(kind, log=field.name in _LOGARITHMIC, least=bounds.get("at_least", 0))
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add a flag for each hyperparameter."""
-    for name, (kind, default, text) in _flags().items():
-        if isinstance(kind, _Names) and kind.choices != _NO_YES:
-            text += f"; of {', '.join(kind.choices)}"
-        options: dict[str, Any] = {"type": kind, "default": default, "metavar": kind.metavar}
-        if isinstance(kind, _Layers):
-            parser.add_argument(_flag(name), nargs="+", help=text, **options)
+    for name, flag in _flags().items():
+        options: dict[str, Any] = {"type": flag.kind, "metavar": flag.metavar}
+        if name == "hidden":
+            parser.add_argument(_flag(name), nargs="+", help=flag.help, **options)
             continue
         usual = "near the recipe's default" if name in RATES else "the recipe's default"
-        parser.add_argument(_flag(name), help=f"{text} (default: {default or usual})", **options)
+        text = f"{flag.help} (default: {flag.default or usual})"
+        parser.add_argument(_flag(name), default=flag.default, help=text, **options)

@@ -200,15 +200,11 @@ def _shortened(text: str) -> str:
 
 def _is_from_libraries(error: Exception) -> bool:
     """Did Optuna or SQLAlchemy raise it, and not our code that they call?"""
-    if isinstance(error, (OSError, MemoryError)):
-        return False
-    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
-        match frame.f_globals.get("__name__", "").split(".")[0]:
-            case "optuna" | "sqlalchemy":
-                return True
-            case "ann" | "sweeping":
-                return False
-    return False
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    names = [frame.f_globals.get("__name__", "").split(".")[0] for frame in frames]
+    last = [name for name in names if name in ("optuna", "sqlalchemy", "ann", "sweeping")][-1:]
+    unrelated = isinstance(error, (OSError, MemoryError))
+    return not unrelated and last in (["optuna"], ["sqlalchemy"])
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -21,7 +21,7 @@ import ann
 from ann.cli.output import echo
 from ann.cli.signals import Interruption
 from ann.training.fastest_device import seconds_an_epoch
-from sweeping.messages import describe_trial
+from sweeping.results import describe_trial
 from sweeping.space import Space
 from sweeping.study import FINISHED, best_trials, finished
 
@@ -93,10 +93,8 @@ class Worker:
             self._write(f"trial {trial.number}: interrupted; it will be tried again first")
 
     def _write(self, line: str) -> None:
-        if self._bar.disable:
+        with tqdm.external_write_mode(sys.stdout):  # above the bar
             echo(line)
-        else:
-            self._bar.write(line, file=sys.stdout)
 
     def _measure(self, trial: Any) -> int:
         """Train one network; how many validation images it gets wrong."""

@@ -41,5 +41,5 @@ def test_what_cannot_be_written_is_said_before(tmp_path):
 def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r"pictures need matplotlib: pip install -e '\.\[plot\]'"):
+    with pytest.raises(ImportError, match=r'pictures need matplotlib: pip install -e "\.\[plot\]"'):
         figure_of_images(np.zeros((1, 4, 4), np.uint8), [""])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import ann
 from ann.analysis import inspection
 from ann.neural_network import probabilities
+from support.backends import slow_on_strict
 from support.networks import network_of
 
 CONV = {"type": "conv2d", "filters": 4, "kernel": 3, "activation": "relu"}
@@ -79,8 +80,10 @@ def test_nearest_against_a_loop(rng, monkeypatch):
         assert list(found) == [n for _, n in sorted(distances) if n != place][:4]
 
 
-@pytest.mark.parametrize("committee", [1, 3])
-@pytest.mark.parametrize("activation", ["sigmoid", "relu", "gelu"])
+@pytest.mark.parametrize(
+    ("activation", "committee"), [("sigmoid", 1), ("relu", 3), ("gelu", 1), ("sigmoid", 3)]
+)
+@slow_on_strict
 def test_ideal_inputs_are_taken_for_their_classes(backend, activation, committee):
     net = network_of(
         backend, 30, 20, 5, activation=activation, output="softmax", committee=committee
@@ -197,5 +200,5 @@ def test_robustness_counts_mistakes(changes, rng):
 
 def test_without_scipy(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.ndimage", None)
-    with pytest.raises(ImportError, match=r"the report needs SciPy: pip install -e '.\[report\]'"):
+    with pytest.raises(ImportError, match=r'the report needs SciPy: pip install -e ".\[report\]"'):
         inspection.changes()

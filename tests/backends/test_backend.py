@@ -49,7 +49,7 @@ def test_unknown_device():
 
 def test_absent(pretend):
     pretend(None)
-    with pytest.raises(ann.DeviceError, match=r"CuPy is not installed: pip install -e '\.\[gpu\]'"):
+    with pytest.raises(ann.DeviceError, match=r'CuPy is not installed: pip install -e "\.\[gpu\]"'):
         ann.get_backend("gpu")
     backend = ann.get_backend("auto")
     assert backend.name == "cpu" and backend.description == "NumPy, because CuPy is not installed"

@@ -60,11 +60,9 @@ def formulas(draw):
     return formula, len(returned)
 
 
-@given(
-    formulas(), st.permutations(range(6)), st.booleans(), st.booleans(), st.booleans(), st.data()
-)
+@given(formulas(), st.permutations(range(6)), st.booleans(), st.booleans(), st.data())
 @settings(max_examples=100, deadline=None)
-def test_a_replay_is_the_formula(made, places, by_columns, spare, divided, data):
+def test_a_replay_is_the_formula(made, places, by_columns, divided, data):
     """Outs among the arguments, numbers that change between replays, several outs, broadcasting."""
     formula, count = made
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
@@ -75,12 +73,11 @@ def test_a_replay_is_the_formula(made, places, by_columns, spare, divided, data)
         arguments[place] if place < 3 else np.full_like(arguments[0], np.nan)
         for place in places[:count]
     )
-    used_up = tuple(arguments[place] for place in places[count:] if place < 3 and spare)
-    written = [id(array) for array in (*outs, *used_up)]
+    written = [id(array) for array in outs]
     recorder = ann.get_backend("cpu").recorder()
 
     def step():
-        recorder.elementwise(formula, *arguments, out=outs, spare=used_up)
+        recorder.elementwise(formula, *arguments, out=outs)
 
     with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
         if divided:
@@ -247,7 +244,7 @@ def test_several_results_and_numbers_that_change(backend):
         return p - rate * v, v
 
     def step():
-        recorder.elementwise(formula, p, v, g, rates[1, ...], 0.5, out=(p, v), spare=(g,))
+        recorder.elementwise(formula, p, v, g, rates[1, ...], 0.5, out=(p, v))
 
     rates[1] = 0.1
     run = recorder.compile(step)

@@ -9,13 +9,7 @@ import ann
 from ann.nn.activations import ACTIVATIONS
 from ann.nn.losses import get_loss
 from support.backends import assert_device_array
-from support.digits import write_mnist_like
 from support.networks import CASES, REGULARIZED, network_of, recipe_of
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=160))
 
 
 @pytest.mark.parametrize("case", CASES)

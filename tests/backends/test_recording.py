@@ -21,15 +21,9 @@ from ann.optim.registry import OPTIMIZERS
 from ann.training.batches import ImageSet, lit_pixels
 from ann.training.fastest_device import choose_backend
 from ann.training.trainer import Trainer
-from support.backends import Plain, assert_same, make_backend
-from support.digits import write_mnist_like
+from support.backends import Plain, assert_same, make_backend, slow_on_strict
 from support.fake_cupy import pretend_cupy
 from support.networks import CASES, REGULARIZED, network_of, recipe_of
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=170))
 
 
 def trained(
@@ -209,7 +203,7 @@ def test_steps_without_graphs_are_said_and_done(monkeypatch, dataset):
     backend = GpuBackend(pretend_cupy(), "pretended")
     with pytest.warns(
         RuntimeWarning,
-        match=r"without CUDA graphs.*nvmath-python is not installed; pip install -e '\.\[gpu\]'",
+        match=r'without CUDA graphs.*nvmath-python is not installed; pip install -e "\.\[gpu\]"',
     ):
         found = trained(backend, dataset)
     assert_same(found, trained(Plain(), dataset))
@@ -266,7 +260,9 @@ def test_products_have_the_precision_asked_for(pretended, dataset, precision, dt
 
 
 @pytest.mark.parametrize(
-    "fields", [{"shift": 1.0, "rotation": 9.0, "elastic": 0.5}, {"batch_norm": True}], ids=str
+    "fields",
+    [{"shift": 1.0, "rotation": 9.0, "elastic": 0.5, "thickness": 0.5}, {"batch_norm": True}],
+    ids=str,
 )
 def test_every_kind_of_training_chooses_a_device_and_runs_as_a_graph(
     monkeypatch, dataset, pretended, fields
@@ -477,6 +473,7 @@ def left_out(net, size=64):
 
 @pytest.mark.parametrize("decay", [0.0, 0.01])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@slow_on_strict
 def test_training_without_black_pixels_is_exact(dataset, backend, optimizer, decay):
     """Against a network that is trained with all pixels, because its first weights are not its initial ones."""
     recipe = ann.Recipe(

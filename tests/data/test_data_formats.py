@@ -26,7 +26,6 @@ from support.data_files import (
 )
 from support.digits import write_mnist_like
 
-KERAS = ("x_train", "y_train", "x_test", "y_test")
 OURS = ("train_images", "train_labels", "test_images", "test_labels")
 WRITERS = {
     "npz": write_npz,

@@ -22,7 +22,6 @@ from support import ROOT, optional
 from support.digits import write_mnist_like
 from support.programs import NO_GPU
 
-optional("platformdirs")
 optional("tqdm")
 
 NAME = "fashion-mnist"
@@ -34,12 +33,13 @@ class Mirror(http.server.BaseHTTPRequestHandler):
 
     files: dict = {}  # noqa: RUF012
     asked: list = []  # noqa: RUF012
-    seconds = 0  # of the downloader's clock
+    seconds = pace = 0  # of the downloader's clock, and how far it moves each time that it is read
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
         _, behaviour, name = self.path.split("/")
         start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        Mirror.pace = 0
         self.asked.append((behaviour, name, start))
         with contextlib.suppress(ConnectionError):
             getattr(self, behaviour.replace("-", "_"))(self.files[name], start)
@@ -155,12 +155,8 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def dripping(self, data, start):
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        for at in range(len(data)):
-            Mirror.seconds += 10
-            self.wfile.write(data[at : at + 1])
+        Mirror.pace = 100
+        self.answer(data[:500], promised=len(data))
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +244,12 @@ def test_a_mirror_that_does_not(monkeypatch, mirror, files, behaviour):
         return opened(self, request, data, timeout)
 
     monkeypatch.setattr(urllib.request.OpenerDirector, "open", limited)
-    clock = types.SimpleNamespace(monotonic=lambda: Mirror.seconds)
+
+    def monotonic():
+        Mirror.seconds += Mirror.pace
+        return Mirror.seconds
+
+    clock = types.SimpleNamespace(monotonic=monotonic)
     monkeypatch.setattr(download, "time", clock)
     folder = mirror(behaviour)
     with pytest.raises(ann.DataFileError) as caught:
@@ -385,17 +386,6 @@ def test_a_name_is_looked_for_in_the_checkout_first(monkeypatch, mirror, tmp_pat
     )
 
 
-def test_without_platformdirs(monkeypatch, mirror):
-    mirror("good")
-    monkeypatch.setitem(sys.modules, "platformdirs", None)
-    with pytest.raises(
-        ImportError,
-        match=r"fashion-mnist: data sets by name need platformdirs.*pip install -e '.\[data\]'",
-    ):
-        ann.load_dataset(NAME)
-    ann.load_dataset("mnist")
-
-
 @pytest.mark.parametrize("name", SOURCES)
 def test_what_is_known_of_the_data_sets(name):
     source = SOURCES[name]
@@ -405,6 +395,7 @@ def test_what_is_known_of_the_data_sets(name):
         assert file.endswith("-ubyte.gz") and size > 4000 and len(digest) == 64
 
 
+@pytest.mark.slow
 def test_on_the_command_line(tmp_path):
     """A folder of another data set, with names for its labels; a name as a folder; a mirror that is not there."""
     write_mnist_like(tmp_path / NAME)

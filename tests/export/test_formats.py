@@ -7,7 +7,6 @@ import json
 import math
 import re
 import struct
-from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -16,9 +15,9 @@ from hostile.harness import assert_no_model
 import ann
 from ann.export.formats import FORMS, npz_bytes, onnx_bytes, safetensors_bytes
 from ann.files.model_file import read_model
-from ann.files.model_schema import checksum
 from ann.nn.activations import ACTIVATIONS, Activation
 from support import optional
+from support.exports import changed, onnx_outputs
 from support.networks import network_of
 from support.own_activations import OWN, UNTRANSLATABLE, none
 from support.programs import FAST, run
@@ -38,42 +37,22 @@ def images(rng):
     return rng.integers(0, 256, (50, 12), dtype=np.uint8)
 
 
-def onnx_outputs(data, images):
-    runtime = optional("onnxruntime")
-    session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    return session.run(["outputs"], {"pixels": images})[0]
-
-
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("committee", [1, 3])
 def test_onnx_runtime_computes_the_same(activation, committee, images):
-    optional("onnx")
     hidden = activation if activation != "softmax" else "tanh"
     output = activation if activation in ("softmax", "identity") else "sigmoid"
     net = small(hidden, output, committee)
-    found = onnx_outputs(onnx_bytes(net), images)
+    found = onnx_outputs(net, images)
     assert found.dtype == np.float32 and found.shape == (50, 4)
     np.testing.assert_allclose(found, net.apply(images), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_onnx_runtime_computes_activations_of_one_s_own(monkeypatch, name, images):
-    optional("onnx")
     monkeypatch.setitem(ACTIVATIONS, "own", Activation("own", OWN[name], none))
     net = small("own")
-    np.testing.assert_allclose(
-        onnx_outputs(onnx_bytes(net), images), net.apply(images), rtol=1e-5, atol=1e-5
-    )
-
-
-def test_a_thousand_images_in_onnx_runtime():
-    optional("onnx")
-    data = ann.load_dataset("mnist")
-    recipe = ann.Recipe(epochs=1)
-    net = ann.NeuralNetwork(recipe.layer_list(784, 10))
-    ann.fit(net, data, recipe)
-    found = onnx_outputs(onnx_bytes(net), data.test_images[:1000].reshape(1000, 784))
-    np.testing.assert_allclose(found, net.apply(data.test_images[:1000]), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(onnx_outputs(net, images), net.apply(images), rtol=1e-5, atol=1e-5)
 
 
 def test_pytorch_loads_the_state(images):
@@ -103,30 +82,6 @@ def test_safetensors_are_read_back(backend, tmp_path, committee):
     (tmp_path / "x.safetensors").write_bytes(safetensors_bytes(net))
     twin = ann.load_model(tmp_path / "x.safetensors", backend)
     assert twin.to_bytes() == net.to_bytes()
-
-
-def changed(data, change, right=True):
-    """A safetensors file with another header and, where that is ``right``, its checksum."""
-    length = struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8 : 8 + length])
-    about = json.loads(header["__metadata__"]["ann"])
-    change(header, about)
-    if right:
-        about.pop("sha256", None)
-        tensors = {}
-        for name, entry in header.items():
-            if name != "__metadata__":
-                with suppress(
-                    ValueError, TypeError
-                ):  # of a place or shape that is wrong, found before the checksum
-                    start, stop = entry["data_offsets"]
-                    numbers = np.frombuffer(data[8 + length :][start:stop], "<f4")
-                    tensors[name] = numbers.reshape(entry["shape"])
-        about["sha256"] = checksum({**about, "tensors": tensors})
-    if "__metadata__" in header:
-        header["__metadata__"]["ann"] = json.dumps(about)
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + data[8 + length :]
 
 
 DEEP = {"a": 1}
@@ -444,7 +399,7 @@ def test_without_the_libraries(monkeypatch, tmp_path, form, module):
     monkeypatch.setattr(importlib, "import_module", without)
     with pytest.raises(
         ImportError,
-        match=rf"this format needs {module.split('.')[0]}: pip install -e '.\[export\]'",
+        match=rf"this format needs {module.split('.')[0]}: pip install -e \".\[export\]\"",
     ):
         FORMS[form](small())
     if data:

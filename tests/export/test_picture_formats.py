@@ -4,16 +4,15 @@ import io
 import itertools
 import json
 import re
-import struct
 
 import numpy as np
 import pytest
 from hostile.harness import assert_no_model
 
 import ann
-from ann.export.formats import npz_bytes, onnx_bytes, safetensors_bytes
-from ann.files.model_schema import checksum
+from ann.export.formats import npz_bytes, safetensors_bytes
 from support import optional
+from support.exports import changed, onnx_outputs
 from support.pictures import CONV_LIST
 from support.readme import blocks
 
@@ -59,13 +58,6 @@ def outputs_of(layers):
 
 def images_for(net, count=50):
     return np.random.default_rng(3).integers(0, 256, (count, net.input_dim), dtype=np.uint8)
-
-
-def onnx_outputs(net, images):
-    optional("onnx")
-    runtime = optional("onnxruntime")
-    session = runtime.InferenceSession(onnx_bytes(net), providers=["CPUExecutionProvider"])
-    return session.run(["outputs"], {"pixels": images})[0]
 
 
 def same_zeros(side, kernel, stride):
@@ -200,23 +192,6 @@ def test_npz_numbers_arrays_by_layer(committee):
         np.testing.assert_array_equal(found[f"weight{number}"], weight)
         np.testing.assert_array_equal(found[f"bias{number}"], bias)
     assert len(found.files) == 7
-
-
-def changed(data, change):
-    """A safetensors file with another header and the checksum that belongs to it."""
-    length = struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8 : 8 + length])
-    about = json.loads(header.pop("__metadata__")["ann"])
-    change(header, about)
-    del about["sha256"]
-    tensors = {}
-    for name, entry in header.items():
-        start, stop = entry["data_offsets"]
-        numbers = np.frombuffer(data[8 + length :][start:stop], "<f4")
-        tensors[name] = numbers.reshape(entry["shape"])
-    about["sha256"] = checksum({**about, "tensors": tensors})
-    text = json.dumps({**header, "__metadata__": {"ann": json.dumps(about)}}).encode()
-    return struct.pack("<Q", len(text)) + text + data[8 + length :]
 
 
 @pytest.mark.parametrize(

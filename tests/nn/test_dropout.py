@@ -11,16 +11,10 @@ from ann.nn.initializers import he
 from ann.nn.layers import ActivationLayer, Dense
 from ann.nn.rng import generator
 from support import optional
-from support.digits import write_mnist_like
 from support.gradients import assert_gradient
-from support.layers import bound
+from support.layers import backward, bound
 from support.networks import network_of, network_on, recipe_of, without_black_pixels
 from support.random_bits import hashed
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=170))
 
 
 def mask_of(images, key, columns, share):
@@ -115,7 +109,7 @@ def test_whole_channels_are_zeroed(backend, recorded, rng):
         y = backend.to_host(dropout.forward(inputs))
         np.testing.assert_allclose(y, x[member] * mask, rtol=1e-6)
         for rows in (weights[member].copy(), np.ascontiguousarray(weights[member].mT).mT):
-            dx = backend.to_host(dropout.backward(backend.from_host(rows)))
+            dx = backend.to_host(backward(dropout, backend.from_host(rows)))
             np.testing.assert_allclose(dx, weights[member] * mask, rtol=1e-6)
 
 

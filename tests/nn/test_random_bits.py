@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ann.nn.random_bits import RandomBits
+from ann.nn.random_bits import bit_arguments, random_bits
 from support.backends import assert_device_array
 from support.random_bits import hashed
 
@@ -13,7 +13,8 @@ IMAGES = [0, 59_999, 7, 123, 4_000_000_000]
 def bits(backend, images, keys, width):
     arrays = (backend.from_host(np.array(values, dtype=np.uint32)) for values in (images, keys))
     out = backend.xp.zeros((*np.shape(images), width), dtype=backend.xp.uint32)
-    RandomBits(backend, *arrays, width).fill(out)
+    arguments = bit_arguments(backend.xp, *arrays, width)
+    backend.elementwise(random_bits, *arguments, out=out)
     assert_device_array(backend, out, (*np.shape(images), width), "uint32")
     return backend.to_host(out)
 
@@ -34,8 +35,8 @@ def test_a_compiled_step_takes_the_present_images_and_key(backend):
     images, key = (backend.from_host(np.array(values, dtype=np.uint32)) for values in ([1, 2], [3]))
     out = backend.xp.zeros((2, 5), dtype=backend.xp.uint32)
     recorder = backend.recorder()
-    random_bits = RandomBits(recorder, images, key, 5)
-    fill = recorder.compile(lambda: random_bits.fill(out))
+    arguments = bit_arguments(backend.xp, images, key, 5)
+    fill = recorder.compile(lambda: recorder.elementwise(random_bits, *arguments, out=out))
     images[...] = backend.from_host(np.array([9, 8], dtype=np.uint32))
     key[...] = backend.from_host(np.array([7], dtype=np.uint32))
     fill()

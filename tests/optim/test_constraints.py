@@ -8,17 +8,11 @@ import pytest
 import ann
 from ann.optim.constraints import GradientClipping, MaxNorm, MovingAverage
 from ann.optim.scalars import Scalars
-from support.digits import write_mnist_like
 from support.networks import REGULARIZED, network_of, recipe_of, without_black_pixels
 
 ALL = {
     name: value for name, value in REGULARIZED.items() if "dropout" not in name
 }  # which has tests of its own
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=170))
 
 
 @pytest.mark.parametrize("limit", [0.5, 3.0, 1e4])

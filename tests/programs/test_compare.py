@@ -23,19 +23,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare")
     write_mnist_like(folder / "small")
     run("train", "--data", "small", *FAST, "--epochs", 15, "--output", "good.pickle", cwd=folder)
-    run(
-        "train",
-        "--data",
-        "small",
-        *FAST,
-        "--epochs",
-        1,
-        "--seed",
-        1,
-        "--output",
-        "poor.pickle",
-        cwd=folder,
-    )
+    run("train --data small --seed 1 --output poor.pickle", *FAST, "--epochs", 1, cwd=folder)
     return folder
 
 
@@ -80,13 +68,9 @@ def test_counts_and_probability(folder):
 
 
 def test_the_other_way_round_and_the_same(folder):
-    out, _ = run(
-        "test", "--data", "small", "--model", "poor.pickle", "--compare", "good.pickle", cwd=folder
-    )
+    out, _ = run("test --data small --model poor.pickle --compare good.pickle", cwd=folder)
     assert "so the second is better" in out
-    out, _ = run(
-        "test", "--data", "small", "--model", "good.pickle", "--compare", "good.pickle", cwd=folder
-    )
+    out, _ = run("test --data small --model good.pickle --compare good.pickle", cwd=folder)
     assert "p = 1, so equally good networks would often differ as much: this may be luck" in out
     assert "they give the same answer for all images" in out and "more, which" not in out
 

@@ -117,14 +117,12 @@ def test_train_by_two(mpiexec, tmp_path, small_data):
     assert repeat
     net = ann.load_model(tmp_path / "mnist_ann.pickle")
     run(
-        "train",
+        "train --output alone.pickle",
         "--data",
         small_data,
         *FAST,
         "--validation",
         60,
-        "--output",
-        "alone.pickle",
         cwd=tmp_path,
         env=ENV,
     )
@@ -139,18 +137,7 @@ def test_train_by_two(mpiexec, tmp_path, small_data):
     )
 
 
-LONG = [
-    "--hidden",
-    "16",
-    "--epochs",
-    "100000",
-    "--batch-size",
-    "20",
-    "--schedule",
-    "constant",
-    "--validation",
-    60,
-]
+LONG = "--hidden 16 --epochs 100000 --batch-size 20 --schedule constant --validation 60".split()
 
 
 def wait_for(path, process):
@@ -348,15 +335,7 @@ def test_one_line_where_one_process_fails(mpiexec, tmp_path, small_data, what, w
         ),
         (["--distributed", "--data", "absent"], 1, "absent"),
         (
-            [
-                "--distributed",
-                "--learning-rate",
-                "1e30",
-                "--activation",
-                "relu",
-                "--optimizer",
-                "sgd",
-            ],
+            "--distributed --learning-rate 1e30 --activation relu --optimizer sgd".split(),
             1,
             "diverged",
         ),
@@ -384,17 +363,7 @@ def test_one_line_for_what_is_wrong_everywhere(mpiexec, tmp_path, small_data, fl
 
 
 def test_a_committee_and_its_members(mpiexec, tmp_path, small_data):
-    flags = [
-        "--committee",
-        2,
-        "--validation",
-        60,
-        "--report-members",
-        "--early-stopping",
-        2,
-        "--rotation",
-        5,
-    ]
+    flags = "--committee 2 --validation 60 --report-members --early-stopping 2 --rotation 5".split()
     out, _ = mpirun(mpiexec, 2, "--distributed", "--data", small_data, *FAST, *flags, cwd=tmp_path)
     assert (
         out.count("member 1: ") == 1
@@ -450,7 +419,9 @@ def test_without_mpi4py(tmp_path, small_data):
     _, complaint = run(
         "train", "--distributed", "--data", small_data, *FAST, cwd=tmp_path, env=env, code=1
     )
-    assert complaint == "error: several processes need mpi4py and an MPI: pip install -e '.[mpi]'\n"
+    assert complaint == (
+        f'error: several processes need mpi4py and an MPI: pip install -e "{ROOT}[mpi]"\n'
+    )
     (tmp_path / "mpi4py/__init__.py").write_text("")
     (tmp_path / "mpi4py/MPI.py").write_text(
         "raise RuntimeError('cannot load MPI library\\nlibmpi.so.12: no such file')"
@@ -459,7 +430,7 @@ def test_without_mpi4py(tmp_path, small_data):
         "train", "--distributed", "--data", small_data, *FAST, cwd=tmp_path, env=env, code=1
     )
     assert complaint.startswith(
-        "error: mpi4py finds no MPI: pip install -e '.[mpi]'; its error: cannot load MPI"
+        f'error: mpi4py finds no MPI: pip install -e "{ROOT}[mpi]"; its error: cannot load MPI'
     )
 
 

@@ -4,7 +4,6 @@ import importlib.metadata
 import pickle
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 import types
@@ -14,7 +13,7 @@ import pytest
 
 import ann
 from support import ROOT, optional
-from support.programs import FAST, HARNESS, NO_GPU, run
+from support.programs import FAST, HARNESS, execute, run
 
 optional("tqdm")
 
@@ -49,16 +48,11 @@ def test_doctor_says_what_is_wrong_and_ends_so(tmp_path, small_data):
     command = [
         sys.executable,
         str(ROOT / "scripts/doctor.py"),
-        "--data",
-        "small",
-        "--device",
-        "gpu",
+        *"--data small --device gpu".split(),
     ]
-    process = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300
-    )
+    process = execute(command, tmp_path)
     assert (process.returncode, process.stderr) == (1, "")
-    assert "WRONG  data" in process.stdout and "fix it: see data/README.md" in process.stdout
+    assert "WRONG  data" in process.stdout and "fix it: name a data set (IDX, npz" in process.stdout
     assert "WRONG  GPU" in process.stdout and "or train with --device cpu" in process.stdout
     assert process.stdout.endswith("2 problems found\n")
 
@@ -70,13 +64,13 @@ def test_doctor_knows_when_the_default_data_are_not_mnist(checks, monkeypatch, s
     assert "train_images, train_labels, test_images, test_labels: not MNIST's" in out
 
 
-def test_doctor_continues_where_a_download_lacks_its_library(checks, monkeypatch):
+def test_doctor_continues_where_a_format_lacks_its_library(checks, monkeypatch):
     def load_dataset(name):
-        raise ImportError("mnist: data sets by name need platformdirs: pip install -e '.[data]'")
+        raise ImportError('parquet files need pyarrow: pip install -e ".[parquet]"')
 
     monkeypatch.setattr(checks, "load_dataset", load_dataset)
-    out, wrong = lines(checks.check_data("mnist"))
-    assert wrong == 1 and "pip install -e '.[data]'; or use --data PATH" in out
+    out, wrong = lines(checks.check_data("a.parquet"))
+    assert wrong == 1 and 'pip install -e ".[parquet]"; or use --data PATH' in out
 
 
 def test_doctor_compares_installed_versions_with_the_declared_ones(checks, monkeypatch):
@@ -164,7 +158,7 @@ def test_doctor_finds_a_full_machine(checks, monkeypatch, tmp_path):
     ("cuda", "driver", "cure"),
     [
         (13020, 0, "install NVIDIA's driver"),
-        (13020, 12040, "or use an older CUDA: pip install -e '.[gpu-cuda12]'"),
+        (13020, 12040, 'or use an older CUDA: pip install -e ".[gpu-cuda12]"'),
         (12040, 13000, "check that nvidia-smi lists a GPU"),
     ],
 )
@@ -206,9 +200,7 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
     (tmp_path / "own.py").write_text(
         "import ann\nann.register_activation('cube', lambda xp, z: z**3, lambda xp, z: 3 * z**2)\n"
     )
-    out, _ = run(
-        "verify", "--device", "cpu", "--gradients", "--steps", 1, "--import", "own.py", cwd=tmp_path
-    )
+    out, _ = run("verify --device cpu --gradients --steps 1 --import own.py", cwd=tmp_path)
     assert (
         "hidden layers cube " in out
         and "dropout of channels" in out
@@ -248,9 +240,7 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
 def test_verify_can_fail(tmp_path, change, flags, found):
     command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/verify.py")]
     command += ["--device", "cpu", "--steps", "2", *flags]
-    process = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU, timeout=300
-    )
+    process = execute(command, tmp_path)
     assert (process.returncode, process.stderr) == (1, "")
     assert any(
         line.strip().startswith(found) and line.endswith("WRONG")
@@ -317,5 +307,5 @@ def test_an_extra_needs_all_of_its_modules(checks, monkeypatch):
             checks.importlib.util, "find_spec", lambda name, gone=missing: name != gone
         )
         text, _ = lines(checks.check_extras())
-        assert "picture   for pictures of your own: pip install -e '.[picture]'" in text
+        assert 'picture   for pictures of your own: pip install -e ".[picture]"' in text
         assert "parquet" in text

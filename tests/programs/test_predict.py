@@ -263,6 +263,7 @@ def encoded(image, form, **options):
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 def test_files_of_all_kinds(tmp_path):
     grey = Image.fromarray(ring(400))
     for form in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"):
@@ -395,17 +396,7 @@ def test_on_the_command_line(tmp_path, model):
         )
     (tmp_path / "blank.png").write_bytes(encoded(Image.new("L", (50, 50), 255), "PNG"))
     (tmp_path / "bad.png").write_bytes(b"bad")
-    out, _ = run(
-        "predict",
-        "--model",
-        model,
-        "0.png",
-        "3.png",
-        "blank.png",
-        "--picture",
-        "seen.png",
-        cwd=tmp_path,
-    )
+    out, _ = run("predict 0.png 3.png blank.png --picture seen.png", "--model", model, cwd=tmp_path)
     lines = [line for line in out.splitlines() if ".png: " in line]
     assert (
         lines[0].startswith("0.png: 0 (") and "dark on light" in lines[0] and ", next " in lines[0]
@@ -416,9 +407,7 @@ def test_on_the_command_line(tmp_path, model):
     assert out.count("before") == 3 and "picture: " in out
     with Image.open(tmp_path / "seen.png") as seen:
         assert seen.size[0] > 300
-    out, error = run(
-        "predict", "--model", model, "bad.png", "3.png", "--json", cwd=tmp_path, code=1
-    )
+    out, error = run("predict bad.png 3.png --json", "--model", model, cwd=tmp_path, code=1)
     (found,) = json.loads(out)
     assert (found["file"], found["label"], found["unsure"]) == ("3.png", "3", "") and found[
         "output"
@@ -428,9 +417,7 @@ def test_on_the_command_line(tmp_path, model):
         == "error: bad.png: not a picture in a known format: PNG, JPEG, WEBP, GIF, BMP, TIFF, PPM\n"
     )
     before = (tmp_path / "3.png").read_bytes()
-    _, error = run(
-        "predict", "--model", model, "0.png", "3.png", "--picture", "./3.png", cwd=tmp_path, code=1
-    )
+    _, error = run("predict 0.png 3.png --picture ./3.png", "--model", model, cwd=tmp_path, code=1)
     assert error == "error: 3.png: this picture is to be read; name another file to write\n"
     assert (tmp_path / "3.png").read_bytes() == before
     if folder := os.environ.get("ANN_PICTURES"):
@@ -451,9 +438,7 @@ def test_names_of_any_kind(tmp_path, model, name):
     path = os.fsencode(tmp_path) + b"/" + name
     with open(path, "wb") as file:
         file.write(picture(3, "dark on light", np.random.default_rng(0)))
-    out, _ = run(
-        "predict", "--model", model, os.fsdecode(name), "--picture", "seen.png", cwd=tmp_path
-    )
+    out, _ = run("predict --picture seen.png", "--model", model, os.fsdecode(name), cwd=tmp_path)
     assert out.count(": 3 (") == 1 and (tmp_path / "seen.png").exists()
     assert all(line.isprintable() for line in out.splitlines())
 

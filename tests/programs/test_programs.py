@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import ann
-from ann.cli.commands import localized
+from ann.installation import install_command, localized
 from support import ROOT, optional
 from support.digits import write_mnist_like
-from support.programs import FAST, NO_GPU, popen, run
+from support.programs import FAST, NO_GPU, execute, popen, run
 
 optional("tqdm")
 
@@ -68,33 +68,29 @@ def test_every_way_to_start_a_program(tmp_path, name):
     expected = f"ann {ann.__version__}, NumPy {np.__version__}, Python {sys.version.split()[0]}\n"
     for flags, folder in ([["-I", str(link)], tmp_path], [["-m", f"scripts.{name}"], ROOT]):
         command = [sys.executable, *flags, "--version"]
-        process = subprocess.run(
-            command, capture_output=True, text=True, cwd=folder, env=NO_GPU, timeout=300
-        )
+        process = execute(command, folder)
         assert (process.returncode, process.stdout, process.stderr) == (0, expected, "")
 
 
+@pytest.mark.slow
 def test_printed_commands_of_a_program_started_by_a_link(tmp_path, small_data):
     link = tmp_path / "learn"
     link.symlink_to(ROOT / "scripts" / "train.py")
     command = [sys.executable, "-P", str(link), "--data", str(small_data), *FAST]
-    out = subprocess.run(
-        command, check=True, capture_output=True, text=True, cwd=tmp_path, env=NO_GPU
-    ).stdout
+    out = execute(command, tmp_path, check=True).stdout
     for name in ("test", "repeat"):
         line = re.search(rf"^{name} it: +(.*)$", out, re.M)[1]
-        subprocess.run(
-            shlex.split(line),
-            check=True,
-            cwd=tmp_path,
-            env=NO_GPU,
-            capture_output=True,
-            timeout=300,
-        )
+        execute(shlex.split(line), tmp_path, check=True)
 
 
 SLOW_WRITERS = (
-    *("test.py", "test.py --verbose", "doctor.py", "doctor.py --model mnist_ann.pickle"),
+    *(
+        "test.py",
+        "test.py --json",
+        "test.py --verbose",
+        "doctor.py",
+        "doctor.py --model mnist_ann.pickle",
+    ),
     *("try_loader.py", "verify.py --device cpu --steps 1", "train.py --list-recipes"),
 )
 
@@ -102,7 +98,7 @@ SLOW_WRITERS = (
 @pytest.mark.parametrize(
     "program",
     [
-        *("test.py --json", "train.py --help", "train.py --version", "export.py --to page.html"),
+        *("train.py --help", "train.py --version", "export.py --to page.html"),
         *(pytest.param(program, marks=pytest.mark.slow) for program in SLOW_WRITERS),
     ],
 )
@@ -180,7 +176,10 @@ ENDINGS = {
     [
         "train --output",
         "evaluate --recipe classroom --seeds 0 --output",
-        "evaluate --recipe classroom --seeds 0 --output new.jsonl --keep",
+        pytest.param(
+            "evaluate --recipe classroom --seeds 0 --output new.jsonl --keep",
+            marks=pytest.mark.slow,
+        ),
         "join mnist_ann.pickle other.pickle --output",
         "export --to",
         "report --output",
@@ -312,22 +311,24 @@ def test_programs_by_name(tmp_path, small_data):
     assert wrong.stderr == "error: no program 'trian'; did you mean train?; see python -m ann\n"
 
 
-def test_commands_in_messages_work_where_only_the_wheel_is_installed(monkeypatch):
-    text = "run python scripts/train.py --import my.py; scripts/test.py; pip install -e '.[data]'"
+def test_commands_in_messages_work_where_they_are_printed(monkeypatch, tmp_path):
+    text = "run python scripts/train.py --import my.py; scripts/test.py"
     assert localized(text) == text
-    monkeypatch.setattr("ann.cli.commands.INSTALLED", True)
-    assert (
-        localized(text)
-        == "run python -m ann train --import my.py; python -m ann test; pip install 'ann[data]'"
-    )
+    assert install_command("plot") == 'pip install -e ".[plot]"'
+    monkeypatch.chdir(tmp_path)
+    assert install_command("plot") == f'pip install -e "{ROOT}[plot]"'
+    monkeypatch.setattr("ann.installation.INSTALLED", True)
+    assert localized(text) == "run python -m ann train --import my.py; python -m ann test"
+    assert install_command("plot") == 'pip install "ann-mnist[plot]"'
 
 
 def test_commands_in_warnings_work_where_only_the_wheel_is_installed():
     program = (
         "import warnings\n"
-        "from ann.cli import bootstrap, commands\n"
+        "from ann import installation\n"
+        "from ann.cli import bootstrap\n"
         "bootstrap.start()\n"
-        "commands.INSTALLED = True\n"
+        "installation.INSTALLED = True\n"
         "warnings.warn('see python scripts/try_loader.py', RuntimeWarning)\n"
     )
     process = subprocess.run(

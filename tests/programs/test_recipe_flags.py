@@ -34,7 +34,7 @@ OTHER = ann.Recipe(
 
 @pytest.fixture
 def parser():
-    parser = Parser("", "")
+    parser = Parser("")
     add_recipe_flags(parser)
     return parser
 

@@ -68,9 +68,12 @@ def test_of_a_committee_with_more_outputs_and_a_name_of_markup(tmp_path, few):
     assert "<b>" not in page and "&lt;b&gt;&amp;amp;.pickle" in page
 
 
-@pytest.mark.parametrize("committee", [1, 2])
-def test_of_a_network_with_convolution(tmp_path, few, committee):
-    hidden = ("conv70x3", "pool2", "conv5x2", 7)
+@pytest.mark.parametrize(
+    ("filters", "shown", "committee"),
+    [(3, "", 1), (70, ", of which 64 are shown", 2)],
+)
+def test_of_a_network_with_convolution(tmp_path, few, filters, shown, committee):
+    hidden = (f"conv{filters}x3", "pool2", "conv5x2", 7)
     layers = ann.Recipe(hidden=hidden, output_activation="softmax").layer_list(64, 10)
     ann.NeuralNetwork(layers, committee=committee).save(tmp_path / "m.pickle")
     run("report", "m.pickle", "--data", few, "--device", "cpu", cwd=tmp_path)
@@ -78,10 +81,11 @@ def test_of_a_network_with_convolution(tmp_path, few, committee):
     before, after = TITLES[:2], TITLES[3:]
     assert titles(page) == (*before, "First-layer kernels", "Feature maps", *after)
     assert re.findall(r"<h3>(.*)</h3>\n<img", page) == [
-        "Layer 1: 70 filters, of which 64 are shown",
+        f"Layer 1: {filters} filters{shown}",
         "Layer 3: 5 filters",
     ]
-    assert ("first convolution of the first member, of which" in page) == (committee > 1)
+    member = " of the first member" if committee > 1 else ""
+    assert f"The {filters} kernels of the first convolution{member}{shown}. " in page
 
 
 def test_of_a_network_without_mistakes(tmp_path, small_data):
@@ -102,14 +106,13 @@ def test_of_a_network_without_mistakes(tmp_path, small_data):
     assert page.count("<p>There are none.</p>") == 2  # mistakes, and doubted labels
 
 
-@pytest.mark.parametrize("committee", [1, 2])
-def test_of_few_classes_whose_outputs_may_be_negative(tmp_path, committee):
+def test_of_few_classes_whose_outputs_may_be_negative(tmp_path):
     """Labels from 0 to 2 alone, and a quadratic loss."""
     write_mnist_like(tmp_path / "three", train=6, test=5, classes=3)
     layers = ann.Recipe(
         hidden=(7,), activation="tanh", output_activation="tanh", loss="quadratic"
     ).layer_list(64, 3)
-    ann.NeuralNetwork(layers, "quadratic", seed=3, committee=committee).save(tmp_path / "m.pickle")
+    ann.NeuralNetwork(layers, "quadratic", seed=3).save(tmp_path / "m.pickle")
     run("report", "m.pickle", "--data", "three", "--device", "cpu", cwd=tmp_path)
     assert titles((tmp_path / "report.html").read_text()) == TITLES
 
@@ -117,9 +120,7 @@ def test_of_few_classes_whose_outputs_may_be_negative(tmp_path, committee):
 def test_of_many_classes(tmp_path, few):
     for outputs, code in ((300, 0), (1001, 1)):
         ann.NeuralNetwork(ann.Recipe(hidden=()).layer_list(64, outputs)).save(tmp_path / "m.pickle")
-        _, error = run(
-            "report", "m.pickle", "--data", few, "--device", "cpu", cwd=tmp_path, code=code
-        )
+        _, error = run("report m.pickle --device cpu", "--data", few, cwd=tmp_path, code=code)
         assert ("m.pickle: it has 1001 outputs, and a report is for up to 1000" in error) == bool(
             code
         )
@@ -129,14 +130,8 @@ def test_of_many_classes(tmp_path, few):
 def test_of_a_run_whose_checkpoint_is_lost_or_whose_training_is_not_over(tmp_path, few):
     run("train", "--data", few, *FAST, "--run", "r", cwd=tmp_path)
     (tmp_path / "r/checkpoint.npz").write_bytes(b"lost")
-    _, error = run(
-        "report",
-        "r",
-        "--data",
-        few,
-        cwd=tmp_path,
-        complaint="warning: no learning curves: r/",
-    )
+    warning = "warning: no learning curves: r/"
+    _, error = run("report r", "--data", few, cwd=tmp_path, complaint=warning)
     assert titles((tmp_path / "report.html").read_text()) == TITLES and len(error.splitlines()) == 1
     (tmp_path / "r/model.pickle").unlink()
     _, error = run("report", "r", "--data", few, cwd=tmp_path, code=1)

@@ -20,40 +20,18 @@ from ann.training.checkpoint_file import read_checkpoint
 from ann.training.report import EpochReport
 from support import ROOT, optional
 from support.digits import write_mnist_like
-from support.programs import FAST, NO_GPU, ONE_THREAD, WITH_RUN, popen, run, run_changed
+from support.programs import FAST, NO_GPU, ONE_THREAD, WITH_RUN, execute, popen, run, run_changed
 
 optional("tqdm")
 
 pytestmark = pytest.mark.slow
 
-RUNS = 8  # to be killed
+RUNS = 5  # to be killed
 # With all that has a state, and long enough to be killed in the middle
-LONG = [
-    *(
-        "--hidden",
-        "16,8",
-        "--optimizer",
-        "adamw",
-        "--batch-size",
-        "20",
-        "--epochs",
-        "250",
-        "--validation",
-        "60",
-    ),
-    *(
-        "--early-stopping",
-        "200",
-        "--dropout",
-        "0.1",
-        "--average",
-        "0.9",
-        "--schedule",
-        "cosine",
-        "--clip",
-        "1",
-    ),
-]
+LONG = shlex.split(
+    "--hidden 16,8 --optimizer adamw --batch-size 20 --epochs 250 --validation 60"
+    " --early-stopping 200 --dropout 0.1 --average 0.9 --schedule cosine --clip 1"
+)
 TRAIN = [str(ROOT / "scripts/train.py")]
 
 
@@ -90,7 +68,7 @@ def begin(folder, *flags):
 def test_what_is_in_the_folder(tmp_path, small_data):
     optional("matplotlib")
     out, _ = run(
-        "train", "--data", small_data, *FAST, "--validation", 60, "--run", "runs/one", cwd=tmp_path
+        "train --run runs/one", "--data", small_data, *FAST, "--validation", 60, cwd=tmp_path
     )
     folder = tmp_path / "runs/one"
     names = {"config.json", "log.jsonl", "curves.png", "checkpoint.npz", "model.pickle"}
@@ -114,23 +92,11 @@ def test_what_is_in_the_folder(tmp_path, small_data):
     assert [report.epoch for report in log] == [1, 2, 3] and log[0].validation.count == 60
     assert read_checkpoint(folder / "checkpoint.npz")[1].reports == log
     assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
-    run(
-        "train",
-        "--data",
-        small_data,
-        *FAST,
-        "--validation",
-        60,
-        "--output",
-        "x.pickle",
-        cwd=tmp_path,
-    )
+    run("train --output x.pickle", "--data", small_data, *FAST, "--validation", 60, cwd=tmp_path)
     assert (folder / "model.pickle").read_bytes() == (tmp_path / "x.pickle").read_bytes()
     again = re.search("^repeat it: (.*)$", out, re.M)[1]
     assert f"{folder}-again" in again
-    out, _ = run(
-        "train", "--resume", "runs/one", cwd=tmp_path
-    )  # of a finished run: the same once more
+    out, _ = run("train --resume runs/one", cwd=tmp_path)  # of a finished run: the same once more
     assert "this run finished after 3 epochs" in out
     assert (folder / "model.pickle").read_bytes() == (tmp_path / "x.pickle").read_bytes()
 
@@ -144,13 +110,8 @@ def test_runs_killed_at_random_moments(tmp_path, small_data, uninterrupted):
 
     def one(number):
         folder = tmp_path / f"run{number}"
-        flags = [
-            "--data",
-            str(small_data),
-            *LONG,
-            "--checkpoint-every",
-            "1" if number % 2 else "0.05s",
-        ]
+        every = "1" if number % 2 else "0.05s"
+        flags = ["--data", str(small_data), *LONG, "--checkpoint-every", every]
         for moment in moments[number]:
             process = begin(folder, *flags)
             try:
@@ -223,16 +184,57 @@ def test_the_commands_that_it_prints(tmp_path, small_data):
     options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": NO_GPU, "timeout": 300}
     process = subprocess.run(["bash", "-c", line], **options)
     assert process.returncode == 0 and "continuing after 2 of 3 epochs" in process.stdout
-    again = re.search("^repeat it: (.*)$", process.stdout, re.M)[1]
-    subprocess.run(
-        ["bash", "-c", again],
-        check=True,
-        capture_output=True,
-        cwd=tmp_path,
-        env=NO_GPU,
-        timeout=300,
-    )
+    repeat(process.stdout, tmp_path)
     assert digests(tmp_path / "a run") == digests(tmp_path / "a run-again")
+
+
+def repeat(out, cwd):
+    """Run the command that repeats a training."""
+    execute(re.search("^repeat it: (.*)$", out, re.M)[1], cwd, check=True)
+
+
+def test_a_finished_run_trains_further(tmp_path, small_data):
+    run("train", "--data", small_data, *FAST, "--run", "run", cwd=tmp_path)
+    out, _ = run("train", "--resume", "run", "--epochs", 5, cwd=tmp_path)
+    assert "continuing after 3 of 5 epochs" in out and "epoch 4/5" in out
+    repeat(out, tmp_path)
+    assert digests(tmp_path / "run") == digests(tmp_path / "run-again")
+    out, _ = run("train", "--resume", "run", cwd=tmp_path)
+    assert "this run finished after 5 epochs" in out
+
+
+def test_training_starts_from_a_saved_network(tmp_path, small_data):
+    data = ["--data", small_data]
+    run("train", *data, *FAST, "--activation", "relu", "--output", "a.pickle", cwd=tmp_path)
+    further = ["--from", "a.pickle", *data, "--learning-rate", "1e-6", "--epochs", 2]
+    out, _ = run("train", *further, "--run", "run", "--activation", "relu", cwd=tmp_path)
+    assert "starts from a.pickle" in out
+    saved, trained = (ann.load_model(tmp_path / name) for name in ("a.pickle", "run/model.pickle"))
+    assert trained.layer_list == saved.layer_list
+    np.testing.assert_allclose(trained.parameters, saved.parameters, atol=1e-3)
+    (tmp_path / "a.pickle").unlink()  # the run has a copy
+    out, _ = run("train", "--resume", "run", "--epochs", 3, cwd=tmp_path)
+    repeat(out, tmp_path)
+    assert digests(tmp_path / "run") == digests(tmp_path / "run-again")
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (["--hidden", "8"], 2, "--hidden: --from keeps the network as it is"),
+        (["--committee", "2"], 2, "--committee: --from keeps the network as it is"),
+        (["--batch-norm"], 2, "--batch-norm: --from keeps the network as it is"),
+        (["--output", "./a.pickle"], 1, "a.pickle: training starts from this file; name another"),
+        (["--resume", "run"], 2, "--from: not allowed with --resume"),
+        (["--from", "absent"], 1, "absent: no such model file"),
+    ],
+)
+def test_what_does_not_fit_a_saved_network(stopped, flags, code, message):
+    net = ann.NeuralNetwork(ann.Recipe(hidden=(16,)).layer_list(64, 10))
+    net.save(stopped.parent / "a.pickle")
+    _, error = run("train", "--from", "a.pickle", *flags, cwd=stopped.parent, code=code)
+    assert message in error
+    assert ann.load_model(stopped.parent / "a.pickle").to_bytes() == net.to_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -280,9 +282,7 @@ def stopped(tmp_path, stopped_once):
 def test_flags_that_differ(stopped, flags, message):
     _, error = run("train", "--resume", "run", *flags, cwd=stopped.parent, code=1)
     assert message in error
-    run(
-        "train", "--resume", "run", "--epochs", 3, "--checkpoint-every", 1, cwd=stopped.parent
-    )  # which agree
+    run("train --resume run --epochs 3 --checkpoint-every 1", cwd=stopped.parent)  # which agree
 
 
 def test_data_that_differ(stopped, tmp_path):
@@ -363,12 +363,12 @@ def test_resume_is_proposed_only_where_it_works(stopped):
     assert proposal() == "continue its run with --resume run, or name a new folder\n"
     if "pip install" not in proposal_of_report():
         command = proposal_of_report().partition("resume it: ")[2]
-        subprocess.run(
-            shlex.split(command), check=True, capture_output=True, cwd=stopped.parent, env=NO_GPU
-        )
+        execute(shlex.split(command), stopped.parent, check=True)
     else:
         run("train", "--resume", "run", cwd=stopped.parent)
-    assert proposal() == "its run is finished; name a new folder\n"
+    assert proposal() == (
+        "train its finished run further with --resume run --epochs N, or name a new folder\n"
+    )
     (stopped / "model.pickle").unlink()
     (stopped / "checkpoint.npz").write_bytes(b"PK")
     assert proposal() == "name a new folder\n"
@@ -508,7 +508,7 @@ def test_without_matplotlib(tmp_path, small_data):
     change = "sys.modules['matplotlib.pyplot'] = None"
     process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert (process.returncode, process.stderr) == (0, "")
-    assert "no curves: pictures need matplotlib: pip install -e '.[plot]'" in process.stdout
+    assert f'no curves: pictures need matplotlib: pip install -e "{ROOT}[plot]"' in process.stdout
 
 
 @pytest.mark.parametrize("patience", [60.0, -1.0])
@@ -553,9 +553,7 @@ os.kill(os.getpid(), signal.{name})
 time.sleep(1)
 print("still here")
 """
-    process = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=NO_GPU, cwd=ROOT
-    )
+    process = execute([sys.executable, "-c", program], ROOT)
     assert process.stdout == "" and "Traceback" not in process.stderr
     assert process.returncode == {"SIGTERM": -signal.SIGTERM, "SIGINT": 130}[name]
 
@@ -575,18 +573,7 @@ def test_sigterm_without_a_folder(tmp_path, small_data):
 
 
 # enough weight decay to make a warning certain
-SGD = [
-    "--optimizer",
-    "sgd",
-    "--weight-decay",
-    "0.3",
-    "--batch-size",
-    "20",
-    "--epochs",
-    "12",
-    "--hidden",
-    "16",
-]
+SGD = "--optimizer sgd --weight-decay 0.3 --batch-size 20 --epochs 12 --hidden 16".split()
 
 
 @pytest.mark.parametrize(
@@ -597,9 +584,7 @@ def test_a_warning_that_nobody_reads_costs_no_model(tmp_path, small_data, stream
     command = (
         f"{shlex.join([sys.executable, *TRAIN, '--data', str(small_data), *SGD])} {place} {stream}"
     )
-    process = subprocess.run(
-        ["bash", "-c", command], cwd=tmp_path, env=NO_GPU, timeout=300, stdout=subprocess.DEVNULL
-    )
+    process = execute(command, tmp_path, stdout=subprocess.DEVNULL)
     assert process.returncode == code
     assert (tmp_path / ("run/model.pickle" if "run" in place else "model.pickle")).exists()
 
@@ -607,17 +592,8 @@ def test_a_warning_that_nobody_reads_costs_no_model(tmp_path, small_data, stream
 def test_warnings_as_errors_come_last(tmp_path, small_data):
     """Even then the model is there, and so is the checkpoint."""
     env = {**NO_GPU, "PYTHONWARNINGS": "error"}
-    run(
-        "train",
-        "--data",
-        small_data,
-        *SGD,
-        "--run",
-        "run",
-        cwd=tmp_path,
-        env=env,
-        complaint="warning: weight decay",
-    )
+    options = {"cwd": tmp_path, "env": env, "complaint": "warning: weight decay"}
+    run("train --data small --run run", *SGD, **options)
     assert (tmp_path / "run/model.pickle").exists() and (tmp_path / "run/checkpoint.npz").exists()
 
 

@@ -6,7 +6,6 @@ import re
 import shlex
 import signal
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -20,26 +19,22 @@ import pytest
 import ann
 from support import ROOT, optional, postgres_server, programs
 from support.digits import write_mnist_like
-from support.programs import NO_GPU, run
+from support.programs import NO_GPU, execute, run
 
 optuna = optional("optuna")
 optional("psycopg")
 
 pytestmark = pytest.mark.slow
 
-SMALL = [
-    "--validation",
-    100,
-    "--batch-size",
-    "20-60",
-    "--width",
-    "8-32",
-    "--time-per-trial",
-    0.3,
-    "--max-epochs",
-    20,
-]
+SMALL = (
+    "--validation 100 --batch-size 20-60 --width 8-32 --time-per-trial 0.3 --max-epochs 20".split()
+)
 ENV = {**NO_GPU, "OPENBLAS_NUM_THREADS": "1"}
+
+
+def sweep(folder, *flags, env=ENV, code=0):
+    """Run a sweep of small networks on the data set in this folder."""
+    return run("sweep --data small", *SMALL, *flags, cwd=folder, env=env, code=code)
 
 
 @pytest.fixture(scope="module")
@@ -147,18 +142,9 @@ def running(storage, process):
     raise AssertionError(process.communicate())
 
 
-LONG = [
-    "--validation",
-    100,
-    "--batch-size",
-    "20-60",
-    "--width",
-    "8-32",
-    "--time-per-trial",
-    2,
-    "--max-epochs",
-    9999,
-]
+LONG = (
+    "--validation 100 --batch-size 20-60 --width 8-32 --time-per-trial 2 --max-epochs 9999".split()
+)
 
 
 @pytest.mark.parametrize("storage", ["journal", "db", "postgresql"], indirect=True)
@@ -187,18 +173,8 @@ def test_two_workers_one_of_them_killed(tmp_path, small_data, storage):
 @pytest.mark.parametrize("storage", ["postgresql"], indirect=True)
 def test_two_workers_share_the_trials(tmp_path, small_data, storage):
     slow = ["--time-per-trial", 1]  # so that neither has made all before the other has begun
-    flags = [
-        "--data",
-        small_data,
-        *SMALL,
-        *slow,
-        "--trials",
-        12,
-        "--study",
-        "shared",
-        "--storage",
-        storage,
-    ]
+    study = ["--study", "shared", "--storage", storage]
+    flags = ["--data", small_data, *SMALL, *slow, "--trials", 12, *study]
     workers = [start(*flags, "--report", f"{number}.html", cwd=tmp_path) for number in range(2)]
     found = [worker.communicate(timeout=300) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], found
@@ -206,9 +182,7 @@ def test_two_workers_share_the_trials(tmp_path, small_data, storage):
     assert min(counts) > 0 and 12 <= sum(counts) <= 13
     leader = [re.search(r"^the best: (.*)$", out, re.M)[1] for out, _ in found]
     assert leader[0] == leader[1] or sum(counts) == 13  # which one of them has not seen
-    worker = start(
-        *flags[:-4], "--trials", 99, "--study", "shared", "--storage", storage, cwd=tmp_path
-    )
+    worker = start(*flags, "--trials", 99, cwd=tmp_path)
     line = next(line for line in worker.stdout if line.startswith("trial "))
     worker.send_signal(signal.SIGINT)
     out, complaint = worker.communicate(timeout=300)
@@ -247,23 +221,9 @@ def test_a_second_ctrl_c_keeps_the_trial_too(tmp_path, small_data):
         "ann.fit = fit\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
-    command = [
-        sys.executable,
-        "-c",
-        program,
-        str(ROOT / "scripts/sweep.py"),
-        "--data",
-        small_data,
-        *SMALL,
-    ]
-    process = subprocess.run(
-        [str(word) for word in command],
-        cwd=tmp_path,
-        env=ENV,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    script = ROOT / "scripts/sweep.py"
+    command = [sys.executable, "-c", program, script, "--data", small_data, *SMALL]
+    process = execute(command, tmp_path, env=ENV)
     assert process.returncode == 130 and "interrupted: the study is kept" in process.stderr
     failed, waiting = trials_in(str(tmp_path / "sweep.db"))
     assert (failed.state.name, waiting.state.name) == ("FAIL", "WAITING")
@@ -271,7 +231,7 @@ def test_a_second_ctrl_c_keeps_the_trial_too(tmp_path, small_data):
 
 
 def test_another_space_is_refused(tmp_path, small_data):
-    run("sweep", "--data", small_data, *SMALL, "--trials", 1, cwd=tmp_path, env=ENV)
+    sweep(tmp_path, "--trials", 1)
     for flags, words in (
         (("--width", "8-64"), "it was started with --width 8-32, and this is --width 8-64"),
         (("--seed", 1), "it was started with --seed 0, and this is --seed 1"),
@@ -284,24 +244,9 @@ def test_another_space_is_refused(tmp_path, small_data):
             "it was started with training data",
         ),
     ):
-        _, complaint = run(
-            "sweep", "--data", small_data, *SMALL, *flags, cwd=tmp_path, env=ENV, code=1
-        )
+        _, complaint = sweep(tmp_path, *flags, code=1)
         assert words in complaint and "use the same, or another --study" in complaint
-    out, _ = run(
-        "sweep",
-        "--data",
-        small_data,
-        *SMALL,
-        "--seed",
-        1,
-        "--trials",
-        1,
-        "--study",
-        "two",
-        cwd=tmp_path,
-        env=ENV,
-    )
+    out, _ = sweep(tmp_path, *"--seed 1 --trials 1 --study two".split())
     assert "study two in sweep.db: trials done: 0" in out
 
 
@@ -337,17 +282,7 @@ def test_storages_that_do_not_work(tmp_path, small_data, database):
         ("absent/study.db", "there is no folder"),
         ("absent/study.journal", "there is no folder"),
     ):
-        _, complaint = run(
-            "sweep",
-            "--data",
-            small_data,
-            *SMALL,
-            "--storage",
-            storage,
-            cwd=tmp_path,
-            env=ENV,
-            code=1,
-        )
+        _, complaint = sweep(tmp_path, "--storage", storage, code=1)
         assert re.search(words, complaint), complaint
         assert (
             "hidden" not in complaint
@@ -398,33 +333,13 @@ def test_a_torn_journal_loses_its_last_line_alone(tmp_path, small_data):
 
 def test_too_large_for_the_memory(tmp_path, small_data):
     resource = pytest.importorskip("resource")
-    flags = [
-        "--data",
-        small_data,
-        *SMALL[:4],
-        "--width",
-        "9000",
-        "--hidden-layers",
-        "3",
-        "--trials",
-        1,
-        "--distort",
-        "no",
-    ]
-    command = [sys.executable, str(ROOT / "scripts/sweep.py"), *map(str, flags)]
+    flags = "--data small --width 9000 --hidden-layers 3 --trials 1 --distort no".split()
+    command = [sys.executable, ROOT / "scripts/sweep.py", *SMALL[:4], *flags]
 
     def little():
         resource.setrlimit(resource.RLIMIT_AS, (2 * 10**9, 2 * 10**9))
 
-    process = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env=ENV,
-        capture_output=True,
-        text=True,
-        preexec_fn=little,
-        timeout=300,
-    )
+    process = execute(command, tmp_path, env=ENV, preexec_fn=little)
     assert process.returncode == 0 and process.stderr == ""
     assert "trial 0: 9000-9000-9000 " in process.stdout and ": not enough memory" in process.stdout
     assert "<title>Sweep: digits</title>" in (tmp_path / "sweep.html").read_text()
@@ -475,7 +390,7 @@ def test_a_study_of_another_program(tmp_path, small_data):
         study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
         opened.remove_session()
         opened.engine.dispose()
-    _, complaint = run("sweep", "--data", small_data, *SMALL, cwd=tmp_path, env=ENV, code=1)
+    _, complaint = sweep(tmp_path, code=1)
     assert "this study was made by another program; give another name" in complaint
 
 
@@ -599,7 +514,7 @@ def test_wrong_flags(tmp_path, flags, words):
     ],
 )
 def test_values_that_do_not_work(tmp_path, small_data, flags, words):
-    _, complaint = run("sweep", "--data", small_data, *SMALL, *flags, cwd=tmp_path, env=ENV, code=1)
+    _, complaint = sweep(tmp_path, *flags, code=1)
     assert words in complaint
     assert not (tmp_path / "sweep.db").exists()
 
@@ -607,8 +522,8 @@ def test_values_that_do_not_work(tmp_path, small_data, flags, words):
 def test_without_optuna(tmp_path, small_data):
     (tmp_path / "optuna.py").write_text("raise ModuleNotFoundError('no', name='optuna')")
     env = {**ENV, "PYTHONPATH": str(tmp_path)}
-    _, complaint = run("sweep", "--data", small_data, *SMALL, cwd=tmp_path, env=env, code=1)
-    assert complaint == "error: sweeps need optuna: pip install -e '.[sweep]'\n"
+    _, complaint = sweep(tmp_path, env=env, code=1)
+    assert complaint == f'error: sweeps need optuna: pip install -e "{ROOT}[sweep]"\n'
 
 
 def test_ranges():
@@ -626,60 +541,23 @@ def test_ranges():
 
 
 def test_what_is_fixed_is_no_choice(tmp_path, small_data):
-    fixed = {
-        "--hidden-layers": "2",
-        "--width": "16",
-        "--activation": "tanh",
-        "--output-activation": "softmax",
-        "--loss": "quadratic",
-        "--optimizer": "sgd",
-        "--learning-rate": "0.25",
-        "--weight-decay": "0",
-        "--schedule": "constant",
-        "--batch-size": "25",
-        "--dropout": "0.1",
-        "--distort": "yes",
-        "--rotation": "3",
-        "--scaling": "0.1",
-        "--shear": "2",
-        "--shift": "1",
-        "--elastic": "0.5",
-    }
-    words = [word for pair in fixed.items() for word in pair]
-    flags = [
-        "--data",
-        small_data,
-        "--validation",
-        100,
-        "--time-per-trial",
-        0.2,
-        "--max-epochs",
-        3,
-        *words,
-    ]
-    run("sweep", *flags, "--trials", 1, cwd=tmp_path, env=ENV)
+    fixed = (
+        "--hidden-layers 2 --width 16 --activation tanh --output-activation softmax "
+        "--loss quadratic --optimizer sgd --learning-rate 0.25 --weight-decay 0 "
+        "--schedule constant --batch-size 25 --dropout 0.1 --distort yes --rotation 3 "
+        "--scaling 0.1 --shear 2 --shift 1 --elastic 0.5"
+    )
+    limits = "--validation 100 --time-per-trial 0.2 --max-epochs 3 --trials 1"
+    run(f"sweep --data small {limits} {fixed}", cwd=tmp_path, env=ENV)
     (trial,) = trials_in(str(tmp_path / "sweep.db"))
     recipe = ann.Recipe.from_json(trial.user_attrs["recipe"])
     assert trial.params == {}
-    assert recipe == ann.Recipe(
-        hidden=(16, 16),
-        activation="tanh",
-        output_activation="softmax",
-        loss="quadratic",
-        optimizer="sgd",
-        learning_rate=0.25,
-        weight_decay=0.0,
-        schedule="constant",
-        batch_size=25,
-        dropout=0.1,
-        rotation=3,
-        scaling=0.1,
-        shear=2,
-        shift=1,
-        elastic=0.5,
-        epochs=recipe.epochs,
-        validation=100,
-    )
+    optimizer = {"optimizer": "sgd", "learning_rate": 0.25, "weight_decay": 0.0}
+    training = {"schedule": "constant", "batch_size": 25, "dropout": 0.1, "validation": 100}
+    distortion = {"rotation": 3, "scaling": 0.1, "shear": 2, "shift": 1, "elastic": 0.5}
+    network = {"activation": "tanh", "output_activation": "softmax", "loss": "quadratic"}
+    fields = {**network, **optimizer, **training, **distortion, "epochs": recipe.epochs}
+    assert recipe == ann.Recipe(hidden=(16, 16), **fields)
 
 
 def test_no_test_image_is_at_hand(small_data):

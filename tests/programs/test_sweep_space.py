@@ -144,28 +144,12 @@ def test_lists_that_do_not_fit_the_images():
 
 def test_every_other_field_of_a_recipe_can_vary_too():
     trial = Trial()
-    words = (
-        "--batch-norm",
-        "no,yes",
-        "--momentum",
-        "0.5-0.95",
-        "--max-norm",
-        "3",
-        "--warmup",
-        "0.1-0.2",
-    )
-    recipe = space(*words).recipe(trial)
-    assert trial.offered["batch_norm"] == ("no", "yes") and trial.offered["momentum"] == (
-        0.5,
-        0.95,
-        False,
-    )
-    assert (recipe.batch_norm, recipe.momentum, recipe.max_norm, recipe.warmup) == (
-        True,
-        0.95,
-        3,
-        0.2,
-    )
+    words = "--batch-norm no,yes --momentum 0.5-0.95 --max-norm 3 --warmup 0.1-0.2"
+    recipe = space(*words.split()).recipe(trial)
+    assert trial.offered["batch_norm"] == ("no", "yes")
+    assert trial.offered["momentum"] == (0.5, 0.95, False)
+    assert (recipe.batch_norm, recipe.momentum) == (True, 0.95)
+    assert (recipe.max_norm, recipe.warmup) == (3, 0.2)
     assert "momentum" not in Trial().offered and "--momentum" not in space().describe()
 
 

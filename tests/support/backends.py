@@ -22,6 +22,14 @@ def _with_gpu():
 BACKENDS = ("numpy", "strict", *(["cupy"] if _with_gpu() else []))
 
 
+# For a test with the fixture backend that trains: on the strict device that takes about ten times as long
+slow_on_strict = pytest.mark.parametrize(
+    "backend",
+    [pytest.param(name, marks=[pytest.mark.slow] if name == "strict" else []) for name in BACKENDS],
+    indirect=True,
+)
+
+
 def make_backend(name):
     if name == "numpy":
         return ann.get_backend("cpu")

@@ -77,58 +77,35 @@ def write_pickle(folder, data, protocol=2):
     return path
 
 
-def python2_pickle(pairs):
-    """What ``cPickle`` of Python 2 writes, in protocol 2, for a tuple of three pairs of arrays."""
-    code, memo, count = [b"\x80\x02"], {}, 0
+class Python2Pickler(pickle._Pickler):
+    """Writes strings, bools and numbers of the memo as ``cPickle`` of Python 2 does."""
 
-    def add(key, *instructions):
-        """Instructions for a value, which is remembered, or recalled if it has been before."""
-        nonlocal count
-        if key in memo:
-            code.append(b"h" + bytes([memo[key]]))
-            return
-        code.extend(instructions)
-        count += 1
-        memo[key or count] = count
-        code.append(b"q" + bytes([count]))
+    dispatch = pickle._Pickler.dispatch.copy()
 
-    def text(value):
-        short = b"U" + bytes([len(value) % 256])
-        start = short if len(value) < 256 else b"T" + struct.pack("<i", len(value))
-        add(value if len(value) < 2 else None, start + value)
+    def memoize(self, value):
+        number = len(self.memo) + 1
+        self.write(self.put(number))
+        self.memo[id(value)] = number, value
 
-    def array(values):
-        add("function", b"cnumpy.core.multiarray\n_reconstruct\n")
-        add("class", b"cnumpy\nndarray\n")
-        add(None, b"K\0\x85")
-        text(b"b")
-        add(None, b"\x87")
-        add(None, b"R")
-        code.append(b"(K\1" + b"".join(b"M" + struct.pack("<H", size) for size in values.shape))
-        add(None, (b"\x85", b"\x86")[values.ndim - 1])
-        if values.dtype not in memo:
-            add("dtype", b"cnumpy\ndtype\n")
-            text(values.dtype.str[1:].encode())
-            add(None, b"K\0K\1\x87")
-            add(values.dtype, b"R")
-            code.append(b"(K\3")
-            text(b"<")
-            code.append(b"NNN" + b"J\xff\xff\xff\xff" * 2 + b"K\0")
-            add(None, b"t")
-            code.append(b"b")
-        else:
-            add(values.dtype)
-        code.append(b"\x89")
-        text(values.tobytes())
-        add(None, b"t")
-        code.append(b"b")
+    def save_string(self, value):
+        data = value if isinstance(value, bytes) else value.encode("latin-1")
+        is_short = len(data) < 256
+        self.write(b"U" + bytes([len(data)]) if is_short else b"T" + struct.pack("<i", len(data)))
+        self.write(data)
+        self.memoize(value)
 
-    for images, labels in pairs:
-        array(images)
-        array(labels)
-        add(None, b"\x86")
-    add(None, b"\x87")
-    return b"".join([*code, b"."])
+    def save_bool(self, value):
+        self.write(b"K" + bytes([value]))
+
+    dispatch[bytes] = dispatch[str] = save_string
+    dispatch[bool] = save_bool
+
+
+def python2_pickle(value):
+    """What ``cPickle`` of Python 2 writes, in protocol 2, with NumPy 1."""
+    buffer = io.BytesIO()
+    Python2Pickler(buffer, protocol=2).dump(value)
+    return buffer.getvalue().replace(b"cnumpy._core.", b"cnumpy.core.")
 
 
 def write_parquet(folder, data, parts=1, names=None):

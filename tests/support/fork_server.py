@@ -164,6 +164,9 @@ if __name__ == "__main__":
         with suppress(ImportError):  # some come with extras
             importlib.import_module(_name)
     _imported.update(sys.modules)
+    os.fsync = lambda descriptor: (
+        None
+    )  # no test cuts the power, and a disk takes 10 ms for each file
     gc.freeze()  # what all forks share is not looked at, and thereby copied
     with socket.socket(fileno=int(sys.argv[1])) as _connection:
         os.set_inheritable(_connection.fileno(), False)

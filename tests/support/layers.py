@@ -18,6 +18,12 @@ def bound(backend, layer, rng, dtype="float64", leading=()):
     return layer, values, gradients
 
 
+def backward(layer, grad, accumulate=0.0):
+    """The whole backward pass of a layer, as a network calls it: dL/dy -> dL/dx."""
+    layer.compute_gradients(grad, accumulate)
+    return layer.backward(grad)
+
+
 def assert_layer_gradients(backend, layer, values, gradients, x, weights, rng):
     """Check the gradients of sum(weights * layer(x)) with respect to x and each parameter."""
 
@@ -26,7 +32,7 @@ def assert_layer_gradients(backend, layer, values, gradients, x, weights, rng):
         return float((weights * y).sum())
 
     layer.forward(backend.from_host(x.copy()))
-    dx = backend.to_host(layer.backward(backend.from_host(weights.copy()))).copy()
+    dx = backend.to_host(backward(layer, backend.from_host(weights.copy()))).copy()
     assert_gradient(total, dx, x, rng)
     for name, array in values.items():
         start = backend.to_host(array).copy()

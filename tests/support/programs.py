@@ -62,12 +62,21 @@ def python(*arguments, cwd, env=NO_GPU):
     return subprocess.CompletedProcess(arguments, process.returncode, out, error)
 
 
+def execute(command, cwd, env=NO_GPU, **options):
+    """Run a command, a list of words or a line for bash, in a process that has imported nothing."""
+    words = ["bash", "-c", command] if isinstance(command, str) else [*map(str, command)]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+    return subprocess.run(words, cwd=cwd, env=env, timeout=TIMEOUT, **options)
+
+
 def run(name, *arguments, cwd, code=0, env=NO_GPU, complaint=""):
     """Run a program and return its standard output and standard error.
 
+    The name of the program may be followed by words without blanks, as in "test --json".
     Checks its exit code, and whether it writes to standard error; None skips that check.
     """
-    process = python(ROOT / "scripts" / f"{name}.py", *arguments, cwd=cwd, env=env)
+    name, *words = name.split()
+    process = python(ROOT / "scripts" / f"{name}.py", *words, *arguments, cwd=cwd, env=env)
     assert code in (None, process.returncode), process.stdout + process.stderr
     assert "Traceback" not in process.stderr
     if complaint:

@@ -44,11 +44,9 @@ def test_the_loss_grows_where_images_are_moved(backend, rng):
     def loss(images):
         return float(net.loss.value(backend, net.forward(images), targets))
 
-    logits = net.forward(x)
-    grad = backend.xp.empty_like(logits)
-    net.loss.gradient(backend, logits, targets, grad)
+    _, slope = net.backpropagate(x, targets, input_gradient=True)
     adversary = Adversary(backend, 0.1, x)
-    adversary.move(net.backward(grad, input_gradient=True))
+    adversary.move(slope)
     worst = loss(adversary.images)
     for _ in range(20):
         adversary.move(backend.from_host(rng.standard_normal((50, 20)).astype(np.float32)))
@@ -71,11 +69,9 @@ def test_a_step_learns_half_from_each(backend, rng):
     x = backend.from_host((images / 255).astype(np.float32))
     targets = backend.from_host(np.eye(4, dtype=np.float32)[labels])
     adversary = Adversary(backend, 0.3, x)
-    logits = twin.forward(x)
-    grad = backend.xp.empty_like(logits)
-    twin.loss.gradient(backend, logits, targets, grad)
+    logits, slope = twin.backpropagate(x, targets, input_gradient=True)
     loss = float(twin.loss.value(backend, logits, targets))
-    adversary.move(twin.backward(grad, input_gradient=True))
+    adversary.move(slope)
     total = backend.to_host(twin.gradients).copy()
     twin.compute_gradients(adversary.images, targets)
     total += backend.to_host(twin.gradients)
@@ -90,14 +86,8 @@ def test_moved_images_have_the_dropout_of_theirs(backend, rng):
     images, labels = rng.integers(0, 256, (10, 20), dtype=np.uint8), rng.integers(0, 4, 10)
     found = []
     for length in (0.0, 1e-12):
-        recipe = ann.Recipe(
-            optimizer="sgd",
-            weight_decay=0.0,
-            batch_size=10,
-            adversarial=length,
-            dropout=0.4,
-            input_dropout=0.2,
-        )
+        plain = {"optimizer": "sgd", "weight_decay": 0.0, "batch_size": 10}
+        recipe = ann.Recipe(**plain, adversarial=length, dropout=0.4, input_dropout=0.2)
         net = network_of(backend, 20, 8, 6, 4, activation="tanh", output="softmax")
         trainer = Trainer(net, ImageSet(net, images, labels), recipe)
         with backend.ignore_overflow():

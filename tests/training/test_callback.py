@@ -3,15 +3,11 @@
 import pytest
 
 import ann
-from support.digits import write_mnist_like
 from support.networks import network_of
 
+TRAIN_IMAGES = 120  # of ``dataset``
+
 RECIPE = ann.Recipe(hidden=(8,), batch_size=50, epochs=2, validation=20)
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=120))
 
 
 class Diary(ann.Callback):
@@ -77,14 +73,6 @@ def test_an_error_in_a_callback_reaches_the_caller(dataset):
 
     with pytest.raises(LookupError, match="mine"):
         train(dataset, Faulty())
-
-
-@pytest.mark.parametrize("wrong", [Diary, ann.Callback])
-def test_a_class_instead_of_an_object_is_refused_before_training(dataset, wrong):
-    with pytest.raises(ValueError, match=r"^callbacks: expected a list of functions or ann.Callb"):
-        train(dataset, wrong)
-    with pytest.raises(ValueError, match=r"^on_batch: expected a function or None$"):
-        train(dataset, on_batch=wrong())
 
 
 def test_an_error_at_the_end_loses_no_checkpoint(dataset, tmp_path):

@@ -15,8 +15,14 @@ from ann.analysis.metrics import summarize
 from ann.optim.registry import OPTIMIZERS
 from ann.training.fastest_device import choose_backend
 from support import optional
-from support.backends import BACKENDS, Plain, assert_device_array, assert_same, make_backend
-from support.digits import write_mnist_like
+from support.backends import (
+    BACKENDS,
+    Plain,
+    assert_device_array,
+    assert_same,
+    make_backend,
+    slow_on_strict,
+)
 from support.model_files import rewrite
 from support.networks import REGULARIZED, known, network_of, recipe_of
 from support.programs import FAST, run
@@ -37,16 +43,19 @@ FIELDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=170))
+def untrained(backend, recipe, seed=SEED, committee=MEMBERS):
+    layers = recipe.layer_list(64, 10)
+    return ann.NeuralNetwork(layers, recipe.loss, backend, seed, committee=committee)
 
 
 def trained(backend, dataset, recipe, seed=SEED, committee=MEMBERS):
-    net = ann.NeuralNetwork(
-        recipe.layer_list(64, 10), recipe.loss, backend, seed, committee=committee
-    )
+    net = untrained(backend, recipe, seed, committee)
     return net, ann.fit(net, dataset, recipe)
+
+
+def wrong(net, data):
+    """The number of test images that a network takes for another digit."""
+    return int((net.predict(data.test_images) != data.test_labels).sum())
 
 
 @pytest.mark.parametrize(
@@ -103,9 +112,7 @@ def test_one_is_the_plain_network(backend, dataset):
 
 def test_members_that_diverge_are_named(backend, dataset):
     recipe = recipe_of("relu", "softmax", "cross-entropy", "sgd", epochs=1)
-    net = ann.NeuralNetwork(
-        recipe.layer_list(64, 10), recipe.loss, backend, SEED, committee=MEMBERS
-    )
+    net = untrained(backend, recipe)
     net.parameters[1, ...] = net.parameters[1, ...] * 1e30
     message = f"training diverged in epoch 1 of 1, the member with seed {SEED + 1}: the numbers overflowed"
     with pytest.raises(ann.DivergenceError, match=message):
@@ -138,16 +145,14 @@ def test_the_mean_outvotes_its_members():
     layers = [{"input_dim": 1, "output_dim": 2, "activation": "softmax"}]
     vectors = np.array([[0, 0, 0.1, 0], [0, 0, 0.1, 0], [0, 0, 0, 5.0]], dtype=np.float32)
     net = ann.NeuralNetwork(layers, parameters=vectors, committee=3)
-    assert [int(net.member(number).predict(np.zeros((1, 1)))[0]) for number in range(3)] == [
-        0,
-        0,
-        1,
-    ]
-    assert net.predict(np.zeros((1, 1))) == 1
+    x = np.zeros((1, 1))
+    assert [int(net.member(number).predict(x)[0]) for number in range(3)] == [0, 0, 1]
+    assert net.predict(x) == 1
     np.testing.assert_allclose(net.apply(np.zeros((4, 1))).sum(axis=1), 1.0, rtol=1e-6)
 
 
 @pytest.mark.parametrize("stops", [[3], [5, 2]], ids=str)
+@slow_on_strict
 def test_going_on_is_exact(backend, dataset, tmp_path, stops):
     recipe = recipe_of(
         *("tanh", "softmax", "cross-entropy", "adamw"),
@@ -157,19 +162,16 @@ def test_going_on_is_exact(backend, dataset, tmp_path, stops):
         **REGULARIZED,
     )
     plain, reports = trained(backend, dataset, recipe)
-    layers = plain.layer_list
-    net = ann.NeuralNetwork(layers, device=backend, seed=SEED, committee=MEMBERS)
     checkpoints = ann.Checkpoints(tmp_path / "checkpoint", seconds=None)
     for step in [*stops, 10**6]:
         seen = []
-        net = ann.NeuralNetwork(layers, device=backend, seed=SEED, committee=MEMBERS)
+        net = untrained(backend, recipe)
         stop = lambda size, seen=seen, step=step: seen.append(size) or len(seen) == step  # noqa: E731
         again = ann.fit(net, dataset, recipe, [], stop, checkpoints)
     assert net.to_bytes() == plain.to_bytes()
     assert known(again) == known(reports)
     with pytest.raises(ann.CheckpointError, match="network committee is 2 and was 3"):
-        other = ann.NeuralNetwork(layers, device=backend, seed=SEED, committee=2)
-        ann.fit(other, dataset, recipe, [], None, checkpoints)
+        ann.fit(untrained(backend, recipe, committee=2), dataset, recipe, [], None, checkpoints)
 
 
 def test_files_and_copies(backend, dataset, tmp_path):
@@ -196,61 +198,40 @@ def test_files_and_copies(backend, dataset, tmp_path):
     )
 
 
-def set_layer(number, key, change):
-    def apply(contents):
-        contents["layers"][number][key] = change(contents["layers"][number][key])
-
-    return apply
+OTHER = "has a different number of members,"
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("number", "keys", "change", "message"),
     [
+        (0, ["weight"], lambda array: array[0], rf"layer 1: bias {OTHER} \(3,\)"),
+        (0, ["bias"], lambda array: array[:2], rf"layer 1: bias {OTHER} \(2,\)"),
+        (1, ["bias"], lambda array: array[0], rf"layer 2: bias {OTHER} \(\)"),
+        (1, ["weight", "bias"], lambda array: array[:2], rf"layer 2: weight {OTHER} \(2,\)"),
+        (0, ["weight"], lambda array: array[None], r"shape \(1, 3, 5, 4\), expected \(K, 5, 4\)"),
         (
-            set_layer(0, "weight", lambda array: array[0]),
-            r"layer 1: bias has a different number of members, \(3,\)",
-        ),
-        (
-            set_layer(0, "bias", lambda array: array[:2]),
-            r"layer 1: bias has a different number of members, \(2,\)",
-        ),
-        (
-            set_layer(1, "bias", lambda array: array[0]),
-            r"layer 2: bias has a different number of members, \(\)",
-        ),
-        (
-            set_layer(0, "weight", lambda array: array[None]),
-            r"shape \(1, 3, 5, 4\), expected \(K, 5, 4\)",
-        ),
-        (
-            set_layer(0, "weight", lambda array: array[:1]),
+            0,
+            ["weight"],
+            lambda array: array[:1],
             "layer 1: weight has one member; a committee has two",
         ),
         (
-            set_layer(1, "bias", lambda array: array * np.float32(np.nan)),
+            1,
+            ["bias"],
+            lambda array: array * np.float32(np.nan),
             "layer 2: bias holds numbers that are not",
         ),
     ],
 )
-def test_a_damaged_committee(tmp_path, change, message):
+def test_a_damaged_committee(tmp_path, number, keys, change, message):
+    def damage(contents):
+        layer = contents["layers"][number]
+        layer.update({key: change(layer[key]) for key in keys})
+
     layers = network_of(make_backend("numpy"), 5, 4, 3).layer_list
     ann.NeuralNetwork(layers, committee=3).save(tmp_path / "model")
-    rewrite(tmp_path / "model", change)
+    rewrite(tmp_path / "model", damage)
     with pytest.raises(ann.ModelFileError, match=message):
-        ann.load_model(tmp_path / "model")
-
-
-def test_both_layers_of_other_committees(tmp_path):
-    def change(contents):
-        for key in ("weight", "bias"):
-            contents["layers"][1][key] = contents["layers"][1][key][:2]
-
-    layers = network_of(make_backend("numpy"), 5, 4, 3).layer_list
-    ann.NeuralNetwork(layers, committee=3).save(tmp_path / "model")
-    rewrite(tmp_path / "model", change)
-    with pytest.raises(
-        ann.ModelFileError, match=r"layer 2: weight has a different number of members, \(2,\)"
-    ):
         ann.load_model(tmp_path / "model")
 
 
@@ -270,27 +251,37 @@ def test_a_committee_is_made_of_networks():
 
 
 def test_senseless_members_and_parameters(dataset):
-    layers = network_of(make_backend("numpy"), 5, 4, 3).layer_list
-    with pytest.raises(ValueError, match=r"seed: expected a whole number below 2\^63"):
-        ann.NeuralNetwork(layers, seed=2**63 - 2, committee=3)
+    backend = make_backend("numpy")
+    layers = network_of(backend, 5, 4, 3).layer_list
     recipe = dataclasses.replace(recipe_of("tanh", "softmax", "cross-entropy", "sgd"), committee=3)
-    with pytest.raises(
-        ValueError, match="committee: 3 in the recipe, but the network is not a committee"
+    in_recipe = "committee: 3 in the recipe, but the network is"
+    for act, message in (
+        (
+            lambda: ann.NeuralNetwork(layers, seed=2**63 - 2, committee=3),
+            r"seed: expected a whole number below 2\^63",
+        ),
+        (lambda: trained(backend, dataset, recipe, committee=1), f"{in_recipe} not a committee"),
+        (lambda: trained(backend, dataset, recipe, committee=2), f"{in_recipe} a committee of 2"),
+        (
+            lambda: ann.NeuralNetwork(layers, committee=2).member(2),
+            "number: expected 0 to 1, got 2",
+        ),
+        (
+            lambda: ann.NeuralNetwork(layers, committee=2, parameters=np.zeros(39)),
+            r"parameters: expected numbers of shape \(2, 39\), got \(39,\)",
+        ),
     ):
-        trained(make_backend("numpy"), dataset, recipe, committee=1)
-    with pytest.raises(
-        ValueError, match="committee: 3 in the recipe, but the network is a committee of 2"
-    ):
-        trained(make_backend("numpy"), dataset, recipe, committee=2)
-    with pytest.raises(ValueError, match="number: expected 0 to 1, got 2"):
-        ann.NeuralNetwork(layers, committee=2).member(2)
-    with pytest.raises(
-        ValueError, match=r"parameters: expected numbers of shape \(2, 39\), got \(39,\)"
-    ):
-        ann.NeuralNetwork(layers, committee=2, parameters=np.zeros(39))
+        with pytest.raises(ValueError, match=message):
+            act()
 
 
-@pytest.mark.parametrize("fields", FIELDS.values(), ids=FIELDS)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param(fields, id=name, marks=[pytest.mark.slow] if name != "normalised" else [])
+        for name, fields in FIELDS.items()
+    ],
+)
 def test_as_a_graph(monkeypatch, dataset, pretended, fields):
     """On the pretended GPU: the products of all members are one call of cuBLAS, and the device can be chosen."""
     recipe = recipe_of(
@@ -328,17 +319,14 @@ def test_on_the_command_line(tmp_path, small_data):
     assert len(held_out) == 3 and f"members: {summarize(held_out)}" in out
     assert "--committee 3" in out.splitlines()[-1]
     out, _ = run("test", "--data", small_data, "--report-members", cwd=tmp_path)
-    wrong = [int(count) for count in re.findall(r"member \d: (\d+) of 100 wrong", out)]
-    assert len(wrong) == 3 and f"members: {summarize(wrong)}" in out
-    fields = json.loads(
-        run("test", "--data", small_data, "--json", "--report-members", cwd=tmp_path)[0]
-    )
-    assert fields["members"] == wrong
+    found = [int(count) for count in re.findall(r"member \d: (\d+) of 100 wrong", out)]
+    assert len(found) == 3 and f"members: {summarize(found)}" in out
+    flags = ["--data", small_data, "--json", "--report-members"]
+    fields = json.loads(run("test", *flags, cwd=tmp_path)[0])
+    assert fields["members"] == found
     net, data = ann.load_model(tmp_path / "mnist_ann.pickle"), ann.load_dataset(small_data)
-    assert fields["wrong"] == (net.predict(data.test_images) != data.test_labels).sum()
-    assert wrong == [
-        int((net.member(k).predict(data.test_images) != data.test_labels).sum()) for k in range(3)
-    ]
+    assert fields["wrong"] == wrong(net, data)
+    assert found == [wrong(net.member(number), data) for number in range(3)]
 
 
 @pytest.mark.slow
@@ -383,11 +371,8 @@ def test_networks_that_were_trained_apart(backend, dataset):
     recipe = recipe_of("tanh", "softmax", "cross-entropy", "adamw", epochs=1)
     networks = [trained(backend, dataset, recipe, seed, 1)[0] for seed in (8, 2, 5)]
     joined = ann.committee_of(networks)
-    assert (joined.committee, joined.seed, joined.backend) == (
-        3,
-        8,
-        backend,
-    ) and joined.recipe == networks[0].recipe
+    assert (joined.committee, joined.seed, joined.backend) == (3, 8, backend)
+    assert joined.recipe == networks[0].recipe
     mean = np.mean([network.apply(dataset.test_images) for network in networks], axis=0)
     np.testing.assert_allclose(joined.apply(dataset.test_images), mean, rtol=1e-5, atol=1e-7)
     larger = ann.committee_of([networks[2], joined])
@@ -401,18 +386,14 @@ def test_networks_that_were_trained_apart(backend, dataset):
 
 def test_what_cannot_be_joined():
     backend = make_backend("numpy")
-    net = network_of(backend, 5, 4, 3)
+    net, wider = network_of(backend, 5, 4, 3), network_of(backend, 5, 6, 3)
+    quadratic = network_of(backend, 5, 4, 3, loss="quadratic")
+    double = network_of(backend, 5, 4, 3, dtype="float64")
     for others, message in [
         ([], "a committee needs at least two, got 1"),
-        ([net, network_of(backend, 5, 6, 3)], "network 3: its layers differ from network 1"),
-        (
-            [network_of(backend, 5, 4, 3, loss="quadratic")],
-            "network 2: its loss differs from network 1",
-        ),
-        (
-            [network_of(backend, 5, 4, 3, dtype="float64")],
-            "network 2: its type differs from network 1",
-        ),
+        ([net, wider], "network 3: its layers differ from network 1"),
+        ([quadratic], "network 2: its loss differs from network 1"),
+        ([double], "network 2: its type differs from network 1"),
     ]:
         with pytest.raises(ValueError, match=message):
             ann.committee_of([net, *others])
@@ -420,59 +401,39 @@ def test_what_cannot_be_joined():
 
 @pytest.mark.slow
 def test_join_on_the_command_line(tmp_path, small_data):
-    for seed, name in enumerate("ab"):
-        run(
-            "train",
-            "--data",
-            small_data,
-            *FAST,
-            "--seed",
-            seed,
-            "--output",
-            f"{name}.pickle",
-            cwd=tmp_path,
-        )
-    out, _ = run("join", "a.pickle", "b.pickle", "--output", "c.pickle", cwd=tmp_path)
-    assert "saved c.pickle: <committee of 2 NeuralNetworks" in out
-    out, _ = run(
-        "test", "--data", small_data, "--model", "c.pickle", "--report-members", cwd=tmp_path
-    )
-    assert "member 2: " in out
-    _, error = run("join", "a.pickle", "--output", "c.pickle", cwd=tmp_path, code=2)
-    assert "a committee needs at least two models" in error
-    _, error = run("join", "a.pickle", "absent", "--output", "c.pickle", cwd=tmp_path, code=1)
-    assert "absent: no such model file" in error
+    def join(*models, code=0):
+        """The last of these files is the output."""
+        *files, output = models
+        return run("join", *files, "--output", output, cwd=tmp_path, code=code)
+
+    a, b, c, d, e = (f"{name}.pickle" for name in "abcde")
+    for seed, name in enumerate((a, b)):
+        flags = ["--data", small_data, *FAST, "--seed", seed, "--output", name]
+        run("train", *flags, cwd=tmp_path)
+    assert "saved c.pickle: <committee of 2 NeuralNetworks" in join(a, b, c)[0]
+    flags = ["--data", small_data, "--model", c, "--report-members"]
+    assert "member 2: " in run("test", *flags, cwd=tmp_path)[0]
+    assert "a committee needs at least two models" in join(a, c, code=2)[1]
+    assert "absent: no such model file" in join(a, "absent", c, code=1)[1]
     ann.NeuralNetwork([{"input_dim": 9, "output_dim": 10, "activation": "sigmoid"}]).save(
-        tmp_path / "d.pickle"
+        tmp_path / d
     )
-    before = (tmp_path / "c.pickle").read_bytes()
-    _, error = run("join", "a.pickle", "d.pickle", "--output", "c.pickle", cwd=tmp_path, code=1)
+    before = (tmp_path / c).read_bytes()
+    _, error = join(a, d, c, code=1)
     assert "network 2: its layers differ from network 1" in error and "2 is d.pickle" in error
-    assert (tmp_path / "c.pickle").read_bytes() == before
-    (tmp_path / "e.pickle").write_bytes((tmp_path / "b.pickle").read_bytes())
-    for models, output, words in (
+    assert (tmp_path / c).read_bytes() == before
+    (tmp_path / e).write_bytes((tmp_path / b).read_bytes())
+    twice = "its vote would count twice"
+    for models, words in (
+        ((a, b, e, c), f"e.pickle: b.pickle has the same network, so {twice}"),
+        ((a, b, b, c), f"b.pickle: given twice, so {twice}"),
+        ((c, a, d), f"a.pickle: c.pickle has the same network, so {twice}"),
+        ((a, b, a), "a.pickle: one of the networks to join; save the committee to another file"),
         (
-            ("a", "b", "e"),
-            "c.pickle",
-            "e.pickle: b.pickle has the same network, so its vote would count twice",
-        ),
-        (("a", "b", "b"), "c.pickle", "b.pickle: given twice, so its vote would count twice"),
-        (
-            ("a", "b"),
-            "a.pickle",
-            "a.pickle: one of the networks to join; save the committee to another file",
-        ),
-        (
-            ("a", "b"),
-            "c.safetensors",
-            "c.safetensors: this is written as .pickle: name it c.pickle (export.py writes",
+            (a, b, "c.safetensors"),
+            "c.safetensors: this is written as .pickle: name it c.pickle (scripts/export.py writes",
         ),
     ):
-        files = [f"{name}.pickle" for name in models]
-        _, error = run("join", *files, "--output", output, cwd=tmp_path, code=1)
+        _, error = join(*models, code=1)
         assert error.startswith(f"error: {words}"), error
-    _, error = run("join", "c.pickle", "a.pickle", "--output", "d.pickle", cwd=tmp_path, code=1)
-    assert (
-        error == "error: a.pickle: c.pickle has the same network, so its vote would count twice\n"
-    )
-    run("join", "a.pickle", "b.pickle", "--output", "no/folder/c.pickle", cwd=tmp_path, code=1)
+    join(a, b, "no/folder/c.pickle", code=1)

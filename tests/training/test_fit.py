@@ -9,8 +9,10 @@ import pytest
 import ann
 from ann.training.step import Step
 from support import optional
-from support.digits import write_mnist_like
+from support.backends import BACKENDS, slow_on_strict
 from support.networks import REGULARIZED, network_of
+
+TRAIN_IMAGES = 500  # of ``dataset``
 
 SMALL = ann.Recipe(
     hidden=(16,),
@@ -21,11 +23,6 @@ SMALL = ann.Recipe(
     validation=60,
     schedule="cosine",
 )
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small", train=500))
 
 
 def trained(backend, dataset, recipe, **options):
@@ -41,14 +38,31 @@ def trained(backend, dataset, recipe, **options):
     return net, ann.fit(net, dataset, recipe, **options)
 
 
+def on_cpu(dataset, recipe=SMALL, **options):
+    return trained(ann.get_backend("cpu"), dataset, recipe, **options)
+
+
+def small(**fields):
+    return dataclasses.replace(SMALL, **fields)
+
+
+def with_images(dataset, images):
+    return dataclasses.replace(dataset, train_images=images)
+
+
+def with_labels(dataset, labels):
+    return dataclasses.replace(dataset, train_labels=labels)
+
+
 def close(net, other, tolerance):
     """Whether two networks have the same parameters, but for rounding."""
     vectors = (one.backend.to_host(one.parameters) for one in (net, other))
     np.testing.assert_allclose(*vectors, rtol=tolerance, atol=tolerance)
 
 
+@slow_on_strict
 def test_learns(backend, dataset):
-    net, reports = trained(backend, dataset, dataclasses.replace(SMALL, epochs=15))
+    net, reports = trained(backend, dataset, small(epochs=15))
     assert reports[-1].loss < 0.5 * reports[0].loss
     assert (net.predict(dataset.test_images) != dataset.test_labels).mean() < 0.1
 
@@ -85,12 +99,11 @@ def test_same_seed_same_bytes(backend, dataset, tmp_path):
     assert digests[0] == digests[1]
 
 
+@slow_on_strict
 def test_measuring_changes_nothing(backend, dataset):
     """Validation, callbacks and applying the network draw no random number that training would have drawn."""
-    shorter = dataclasses.replace(
-        dataset, train_images=dataset.train_images[:440], train_labels=dataset.train_labels[:440]
-    )
-    recipe = dataclasses.replace(SMALL, **REGULARIZED)
+    shorter = ann.Dataset(dataset.train_images[:440], dataset.train_labels[:440], None, None)
+    recipe = small(**REGULARIZED)
     plain, _ = trained(backend, shorter, dataclasses.replace(recipe, validation=0))
     net = network_of(backend, 64, 16, 10, seed=4)
     ann.fit(
@@ -101,17 +114,18 @@ def test_measuring_changes_nothing(backend, dataset):
     )
 
 
+@slow_on_strict
 def test_held_out_images_are_not_trained_on(backend, dataset):
     changed_images = dataset.train_images.copy()
     changed_images[-60:] = 255 - changed_images[-60:]
-    changed = dataclasses.replace(dataset, train_images=changed_images)
+    changed = with_images(dataset, changed_images)
     nets = [trained(backend, data, SMALL)[0] for data in (dataset, changed)]
     np.testing.assert_array_equal(*(backend.to_host(net.parameters) for net in nets))
 
 
 def test_test_images_are_not_read(dataset):
     blind = dataclasses.replace(dataset, test_images=None, test_labels=None)
-    nets = [trained(ann.get_backend("cpu"), data, SMALL)[0] for data in (dataset, blind)]
+    nets = [on_cpu(data)[0] for data in (dataset, blind)]
     np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
 
 
@@ -126,16 +140,9 @@ def test_every_image_is_seen_once_an_epoch(backend, dataset):
         dataset, train_images=images, train_labels=np.arange(64, dtype=np.uint8) % 10
     )
     layers = [{"input_dim": 64, "output_dim": 10, "activation": "sigmoid"}]
-    recipe = ann.Recipe(
-        hidden=(),
-        optimizer="sgd",
-        momentum=0,
-        learning_rate=1e-3,
-        weight_decay=0,
-        batch_size=10,
-        epochs=1,
-    )
-    recipe = dataclasses.replace(recipe, schedule="constant", warmup=0)
+    plain = {"optimizer": "sgd", "momentum": 0, "learning_rate": 1e-3, "weight_decay": 0}
+    plain |= {"schedule": "constant", "warmup": 0}
+    recipe = ann.Recipe(hidden=(), batch_size=10, epochs=1, **plain)
     net = ann.NeuralNetwork(layers, device=backend, parameters=np.zeros(650))
     ann.fit(net, marked, recipe)
     weight = net.weights_and_biases()[0][0]
@@ -155,7 +162,7 @@ def test_every_image_is_seen_once_an_epoch(backend, dataset):
 
 
 def test_divergence_is_found_and_said(backend, dataset):
-    wild = dataclasses.replace(SMALL, activation="relu", loss="quadratic", learning_rate=1e30)
+    wild = small(activation="relu", loss="quadratic", learning_rate=1e30)
     net = network_of(backend, 64, 16, 10, activation="relu", output="identity", loss="quadratic")
     with pytest.raises(
         ann.DivergenceError, match=r"diverged in epoch 1 of 4.*try learning rate 0\.00"
@@ -163,9 +170,10 @@ def test_divergence_is_found_and_said(backend, dataset):
         ann.fit(net, dataset, wild)
 
 
+@slow_on_strict
 def test_numpy_s_error_handling_changes_nothing(backend, dataset):
     """Underflow and overflow in a training are harmless, whatever NumPy is told to do about them."""
-    recipe = dataclasses.replace(SMALL, **REGULARIZED)
+    recipe = small(**REGULARIZED)
     plain, _ = trained(backend, dataset, recipe)
     with np.errstate(all="raise"):
         strict, _ = trained(backend, dataset, recipe)
@@ -181,61 +189,35 @@ def by_label(dataset):
 @pytest.mark.parametrize("rows", [False, True])
 def test_validation_images_of_other_classes_than_the_rest(backend, dataset, rows):
     ordered = by_label(dataset)
-    nines = int((dataset.train_labels == 9).sum())
     labels = np.eye(10)[ordered.train_labels] if rows else ordered.train_labels
-    many = dataclasses.replace(
-        ordered,
-        train_images=ordered.train_images.repeat(9, axis=0),
-        train_labels=labels.repeat(9, axis=0),
-    )
-    nines *= 9
+    images, labels = (array.repeat(9, axis=0) for array in (ordered.train_images, labels))
+    nines = 9 * int((dataset.train_labels == 9).sum())
+    unknown = "validation images show classes that are not in the training images (9)"
+    absent = "no validation image shows some classes that are in the training images"
     for validation, message in (
-        (
-            nines,
-            f"{nines} of {nines} validation images show classes that are not in the training images (9)",
-        ),
-        (
-            nines + 1,
-            f"{nines} of {nines + 1} validation images show classes that are not in the training images (9)",
-        ),
-        (
-            nines - 1,
-            "no validation image shows some classes that are in the training images (0, 1, 2, 3, 4, 5, 6, 7, 8)",
-        ),
+        (nines, f"{nines} of {nines} {unknown}"),
+        (nines + 1, f"{nines} of {nines + 1} {unknown}"),
+        (nines - 1, f"{absent} (0, 1, 2, 3, 4, 5, 6, 7, 8)"),
     ):
         message = f"validation: {message}; if the images are sorted, shuffle them with their labels"
+        recipe = small(epochs=1, batch_size=500, committee=2, validation=validation)
         with pytest.warns(ann.TrainingWarning, match=f"^{re.escape(message)}$") as caught:
-            trained(
-                backend,
-                many,
-                dataclasses.replace(
-                    SMALL, epochs=1, batch_size=500, committee=2, validation=validation
-                ),
-            )
+            trained(backend, ann.Dataset(images, labels, None, None), recipe)
         assert len(caught) == 1 and caught[0].filename == trained.__code__.co_filename
 
 
 def test_validation_images_that_lack_a_class_by_chance_are_no_warning(dataset):
-    for labels in (
-        dataset.train_labels,
-        np.eye(10)[dataset.train_labels],
-        np.eye(10)[dataset.train_labels] * 0.9,
-    ):
-        trained(
-            ann.get_backend("cpu"),
-            dataclasses.replace(dataset, train_labels=labels),
-            dataclasses.replace(SMALL, epochs=1, validation=3),
-        )
+    rows = np.eye(10)[dataset.train_labels]
+    for labels in (dataset.train_labels, rows, rows * 0.9):
+        on_cpu(with_labels(dataset, labels), small(epochs=1, validation=3))
 
 
 def test_target_rows_without_validation_images(dataset):
     """Softmax requires rows that sum to 1, also of the validation images, of which there are none."""
-    recipe = dataclasses.replace(SMALL, output_activation="softmax", validation=0, epochs=1)
-    net = ann.NeuralNetwork(recipe.layer_list(64, 10))
-    twin = ann.NeuralNetwork(recipe.layer_list(64, 10))
-    rows = np.eye(10)[dataset.train_labels]
+    recipe = small(output_activation="softmax", validation=0, epochs=1)
+    net, twin = (ann.NeuralNetwork(recipe.layer_list(64, 10)) for _ in range(2))
     ann.fit(net, dataset, recipe)
-    ann.fit(twin, dataclasses.replace(dataset, train_labels=rows), recipe)
+    ann.fit(twin, with_labels(dataset, np.eye(10)[dataset.train_labels]), recipe)
     assert net.to_bytes() == twin.to_bytes()
 
 
@@ -254,17 +236,17 @@ class Column:
 )
 def test_arrays_of_other_kinds_train_alike(dataset, wrapped):
     images, labels = floats_of(dataset).train_images, dataset.train_labels
-    plain, _ = trained(
-        ann.get_backend("cpu"), dataclasses.replace(dataset, train_images=images), SMALL
-    )
+    plain, _ = on_cpu(with_images(dataset, images))
     for rows in (labels, np.eye(10)[labels]):
-        other = ann.Dataset(wrapped(images), wrapped(rows), None, None)
-        net, _ = trained(ann.get_backend("cpu"), other, SMALL, weights=wrapped(np.ones(500)))
+        other = ann.Dataset(wrapped(images), wrapped(rows), wrapped(images), wrapped(rows))
+        assert repr(other) == "<Dataset of 500 training and 500 test images>"
+        assert SMALL.network(other).layer_list == plain.layer_list
+        net, _ = on_cpu(other, weights=wrapped(np.ones(500)))
         close(net, plain, 1e-5)
 
 
 def test_data_sets_are_equal_where_they_are_the_same(dataset):
-    other = dataclasses.replace(dataset, train_images=dataset.train_images.copy())
+    other = with_images(dataset, dataset.train_images.copy())
     assert dataset == dataset and dataset != other
     assert other in [dataset, other] and len({dataset, other}) == 2
 
@@ -278,58 +260,53 @@ def test_data_sets_are_equal_where_they_are_the_same(dataset):
 )
 def test_a_recipe_that_does_not_fit(dataset, changes, message):
     with pytest.raises(ValueError, match=message):
-        trained(ann.get_backend("cpu"), dataset, dataclasses.replace(SMALL, **changes))
+        on_cpu(dataset, small(**changes))
 
 
 def test_other_things_than_a_data_set_and_a_recipe(dataset):
     net = network_of(ann.get_backend("cpu"), 64, 10)
-    with pytest.raises(
-        ValueError, match=r"dataset: expected an ann.Dataset, got ndarray; ann.load_dataset makes"
+    for arguments, message in (
+        (
+            (net, dataset.train_images, dataset.train_labels),
+            "dataset: expected an ann.Dataset, got ndarray; ann.load_dataset makes",
+        ),
+        ((net, dataset, 3), "recipe: expected an ann.Recipe, got int"),
+        ((SMALL, dataset, SMALL), "network: expected an ann.NeuralNetwork, got Recipe"),
     ):
-        ann.fit(net, dataset.train_images, dataset.train_labels)
-    with pytest.raises(ValueError, match=r"recipe: expected an ann.Recipe, got int"):
-        ann.fit(net, dataset, 3)
-    with pytest.raises(ValueError, match=r"network: expected an ann.NeuralNetwork, got Recipe"):
-        ann.fit(SMALL, dataset, SMALL)
+        with pytest.raises(ValueError, match=message):
+            ann.fit(*arguments)
 
 
 def test_callbacks_and_checkpoints_of_the_wrong_kind(dataset):
-    functions = r"callbacks: expected a list of functions or ann.Callback objects"
+    functions = r"^callbacks: expected a list of functions or ann.Callback objects"
     for wrong, message in (
         ({"callbacks": print}, functions),
         ({"callbacks": None}, functions),
         ({"callbacks": [3]}, functions),
+        ({"callbacks": [ann.Callback]}, functions),
+        ({"on_batch": ann.Callback()}, r"^on_batch: expected a function or None$"),
         ({"checkpoints": "x.npz"}, r"checkpoints: expected ann.Checkpoints\(path\)"),
     ):
         with pytest.raises(ValueError, match=message):
-            ann.fit(network_of(ann.get_backend("cpu"), 64, 10), dataset, SMALL, **wrong)
+            on_cpu(dataset, **wrong)
 
 
 def test_a_callback_ends_training(dataset):
-    net = network_of(ann.get_backend("cpu"), 64, 16, 10, seed=4)
-    reports = ann.fit(net, dataset, SMALL, [lambda report: report.epoch == 2, lambda report: None])
+    _, reports = on_cpu(dataset, callbacks=[lambda report: report.epoch == 2, lambda report: None])
     assert len(reports) == 2
 
 
 def test_early_stopping_restores_the_best(dataset):
     """Of a run that gets worse: the parameters are those of a run that ends with its best epoch."""
-    recipe = dataclasses.replace(
-        SMALL, learning_rate=3.0, epochs=12, schedule="constant", early_stopping=3
-    )
-    net, reports = trained(ann.get_backend("cpu"), dataset, recipe)
+    recipe = small(learning_rate=3.0, epochs=12, schedule="constant")
+    net, reports = on_cpu(dataset, dataclasses.replace(recipe, early_stopping=3))
     scores = [(report.validation.errors, report.validation.loss) for report in reports]
     best = scores.index(min(scores))
     assert len(reports) == best + 4 < 12
-    plain, _ = trained(
-        ann.get_backend("cpu"),
-        dataset,
-        dataclasses.replace(recipe, early_stopping=0),
-        callbacks=[lambda r: r.epoch == best + 1],
-    )
+    plain, _ = on_cpu(dataset, recipe, callbacks=[lambda report: report.epoch == best + 1])
     np.testing.assert_array_equal(net.parameters, plain.parameters)
-    assert (net.predict(dataset.train_images[-60:]) != dataset.train_labels[-60:]).sum() == scores[
-        best
-    ][0]
+    wrong = net.predict(dataset.train_images[-60:]) != dataset.train_labels[-60:]
+    assert wrong.sum() == scores[best][0]
 
 
 def test_recipes_as_json(dataset):
@@ -377,32 +354,25 @@ def test_data_that_do_not_fit(dataset):
 def test_labels_that_do_not_fit(dataset, labels, message):
     for validation in (0, 60):
         with pytest.raises(ValueError, match=f"train_labels: {message}"):
-            trained(
-                ann.get_backend("cpu"),
-                dataclasses.replace(dataset, train_labels=labels),
-                dataclasses.replace(SMALL, validation=validation),
-            )
+            on_cpu(with_labels(dataset, labels), small(validation=validation))
 
 
 def floats_of(dataset):
-    return dataclasses.replace(dataset, train_images=dataset.train_images / np.float32(255.0))
+    return with_images(dataset, dataset.train_images / np.float32(255.0))
 
 
-EVERYTHING = dataclasses.replace(
-    SMALL, input_dropout=0.1, dropout=0.1, label_smoothing=0.1, batch_norm=True
+EVERYTHING = small(input_dropout=0.1, dropout=0.1, label_smoothing=0.1, batch_norm=True)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "committee"), [(SMALL, 1), (EVERYTHING, 2), (small(adversarial=0.5), 2)]
 )
-
-
-@pytest.mark.parametrize("recipe", [SMALL, EVERYTHING, dataclasses.replace(SMALL, adversarial=0.5)])
-@pytest.mark.parametrize("committee", [1, 2])
 @pytest.mark.slow
 def test_floats_and_target_rows_train_like_pixels_and_labels(backend, dataset, recipe, committee):
     recipe = dataclasses.replace(recipe, committee=committee, validation=60)
     pixels, of_pixels = trained(backend, dataset, recipe)
     rows = np.eye(10)[dataset.train_labels]
-    floats, of_floats = trained(
-        backend, dataclasses.replace(floats_of(dataset), train_labels=rows), recipe
-    )
+    floats, of_floats = trained(backend, with_labels(floats_of(dataset), rows), recipe)
     close(floats, pixels, 1e-3)
     for one, other in zip(of_pixels, of_floats, strict=True):
         assert one.loss == pytest.approx(other.loss, rel=1e-3)
@@ -412,35 +382,33 @@ def test_floats_and_target_rows_train_like_pixels_and_labels(backend, dataset, r
 
 
 def test_floats_that_cannot_be_trained_on(dataset):
-    cpu, floats = ann.get_backend("cpu"), floats_of(dataset)
-    with pytest.raises(ValueError, match=r"distortions need images of shape .* with uint8 pixels"):
-        trained(cpu, floats, dataclasses.replace(SMALL, rotation=5.0))
-    images = floats.train_images.copy()
-    images[3, 2, 1] = np.inf
-    with pytest.raises(
-        ValueError, match="train_images: expected finite float32 numbers, got inf at"
-    ):
-        trained(cpu, dataclasses.replace(dataset, train_images=images), SMALL)
-    with pytest.raises(
-        ValueError, match="train_images: expected floats, or uint8 pixels, got dtype int64"
-    ):
-        trained(
-            cpu,
-            dataclasses.replace(dataset, train_images=dataset.train_images.astype(np.int64)),
+    images, floats = dataset.train_images, floats_of(dataset)
+    infinite = floats.train_images.copy()
+    infinite[3, 2, 1] = np.inf
+    for data, recipe, message in (
+        (floats, small(rotation=5.0), "distortions need images of shape .* with uint8 pixels"),
+        (with_images(dataset, infinite), SMALL, "expected finite float32 numbers, got inf at"),
+        (
+            with_images(dataset, images.astype(np.int64)),
             SMALL,
-        )
-    with pytest.warns(
-        ann.TrainingWarning, match="train_images: inputs reach 2.. but should lie between 0 and 1"
+            "expected floats, or uint8 pixels, got dtype int64",
+        ),
     ):
-        trained(
-            cpu,
-            dataclasses.replace(dataset, train_images=dataset.train_images.astype(np.float32)),
-            SMALL,
-        )
+        with pytest.raises(ValueError, match=f"^train_images: {message}"):
+            on_cpu(data, recipe)
+    message = "train_images: inputs reach 2.. but should lie between 0 and 1"
+    with pytest.warns(ann.TrainingWarning, match=message):
+        on_cpu(with_images(dataset, images.astype(np.float32)))
 
 
 @pytest.mark.parametrize(
-    "recipe", [SMALL, EVERYTHING, dataclasses.replace(SMALL, adversarial=0.5, committee=2)]
+    ("backend", "recipe"),
+    [
+        *((name, EVERYTHING) for name in BACKENDS),
+        ("numpy", SMALL),
+        ("numpy", small(adversarial=0.5, committee=2)),
+    ],
+    indirect=["backend"],
 )
 @pytest.mark.slow
 def test_equal_weights_change_nothing(backend, dataset, recipe):
@@ -449,22 +417,17 @@ def test_equal_weights_change_nothing(backend, dataset, recipe):
     close(weighted, plain, 1e-5)
 
 
+@slow_on_strict
 def test_a_weight_counts_like_so_many_images(backend, dataset):
     """In whole batches, where the order does not matter; and what has a weight of 0 might as well not be there."""
-    whole = dataclasses.replace(SMALL, epochs=20, validation=0)
     times = np.arange(500) % 4
-    repeated = dataclasses.replace(
-        dataset,
-        train_images=dataset.train_images.repeat(times, axis=0),
-        train_labels=dataset.train_labels.repeat(times),
-    )
-    one, reports = trained(
-        backend, repeated, dataclasses.replace(whole, batch_size=len(repeated.train_labels))
-    )
-    other, others = trained(
-        backend, dataset, dataclasses.replace(whole, batch_size=500), weights=times
-    )
-    plain, _ = trained(backend, dataset, dataclasses.replace(whole, batch_size=500))
+    images, labels = dataset.train_images.repeat(times, axis=0), dataset.train_labels.repeat(times)
+    repeated = ann.Dataset(images, labels, None, None)
+    whole = small(epochs=20, validation=0, batch_size=500)
+    of_repeated = dataclasses.replace(whole, batch_size=len(labels))
+    one, reports = trained(backend, repeated, of_repeated)
+    other, others = trained(backend, dataset, whole, weights=times)
+    plain, _ = trained(backend, dataset, whole)
     close(other, one, 1e-4)
     assert others[-1].loss == pytest.approx(reports[-1].loss, rel=1e-4)
     with pytest.raises(AssertionError):
@@ -481,40 +444,28 @@ def test_weights_that_do_not_fit(dataset):
         ("ones", "expected a NumPy array"),
     ):
         with pytest.raises(ValueError, match=f"weights: {message}"):
-            trained(ann.get_backend("cpu"), dataset, SMALL, weights=wrong)
+            on_cpu(dataset, weights=wrong)
     weights[:440] = 0
     with pytest.raises(ValueError, match="all training images have weight zero"):
-        trained(
-            ann.get_backend("cpu"),
-            dataset,
-            dataclasses.replace(SMALL, validation=60),
-            weights=weights,
-        )
+        on_cpu(dataset, weights=weights)
 
 
 def test_weights_belong_to_the_run(dataset, tmp_path):
     """Training does not go on with other weights than it began with."""
-    place = ann.Checkpoints(tmp_path / "checkpoint.npz")
-    cpu, weights = ann.get_backend("cpu"), np.linspace(0.5, 2, 500)
-    whole, _ = trained(cpu, dataset, SMALL, weights=weights)
+    weights, place = np.linspace(0.5, 2, 500), ann.Checkpoints(tmp_path / "checkpoint.npz")
+    whole, _ = on_cpu(dataset, weights=weights)
     batches = iter(range(1000))
-    trained(
-        cpu,
-        dataset,
-        SMALL,
-        weights=weights,
-        checkpoints=place,
-        on_batch=lambda size: next(batches) == 20,
-    )
+    stop = lambda size: next(batches) == 20  # noqa: E731
+    on_cpu(dataset, weights=weights, checkpoints=place, on_batch=stop)
     for other in (None, weights[::-1]):
         with pytest.raises(ann.CheckpointError):
-            trained(cpu, dataset, SMALL, weights=other, checkpoints=place)
-    again, _ = trained(cpu, dataset, SMALL, weights=weights, checkpoints=place)
+            on_cpu(dataset, weights=other, checkpoints=place)
+    again, _ = on_cpu(dataset, weights=weights, checkpoints=place)
     np.testing.assert_array_equal(again.parameters, whole.parameters)
 
 
 def test_the_recipe_is_kept_in_the_network(dataset):
-    net, _ = trained(ann.get_backend("cpu"), dataset, SMALL)
+    net, _ = on_cpu(dataset)
     assert net.recipe["epochs"] == 4 and net.recipe["batch_size"] == 32
     assert "hidden" not in net.recipe  # the network says itself what it is
 
@@ -541,6 +492,7 @@ def test_the_recipe_is_kept_in_the_network(dataset):
         ("shear", 90.0),
         ("shift", -1.0),
         ("elastic", -1.0),
+        ("thickness", 1.0),
         ("clip", -1),
         ("max_norm", float("inf")),
         ("average", 1.0),
@@ -566,12 +518,8 @@ def test_recipe_flags_name_every_field_that_is_not_as_by_default():
         ]
         for field in dataclasses.fields(ann.Recipe)
     }
-    other |= {
-        "output_activation": "softmax",
-        "loss": "quadratic",
-        "optimizer": "sgd",
-        "schedule": "step",
-    }
+    other |= {"output_activation": "softmax", "loss": "quadratic"}
+    other |= {"optimizer": "sgd", "schedule": "step"}
     words = ann.Recipe(**other | {"adversarial": 0.0}).flags()  # which batch_norm excludes
     assert words[:2] == ["--hidden", "none"]
     names = [word.removeprefix("--") for word in words if word.startswith("--")]
@@ -610,8 +558,6 @@ def test_an_interrupted_first_step_changes_nothing(dataset, fields, monkeypatch)
 
 def test_the_progress_bar(dataset, capsys):
     optional("tqdm")
-    _, reports = trained(
-        ann.get_backend("cpu"), dataset, SMALL, callbacks=[ann.ProgressBar(SMALL, dataset)]
-    )
+    _, reports = on_cpu(dataset, callbacks=[ann.ProgressBar(SMALL, dataset)])
     last = capsys.readouterr().err.split("\r")[-1]
     assert last.startswith("100%|") and "1.76k/1.76k" in last and reports[-1].result() in last

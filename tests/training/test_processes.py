@@ -21,134 +21,103 @@ def data(tmp_path_factory):
     return ann.load_dataset(write_mnist_like(tmp_path_factory.mktemp("data") / "small"))
 
 
-def trained(processes, recipe, data, backend=None, **options):
-    network = network_for(
-        recipe,
-        backend or ann.get_backend("cpu"),
-        options.pop("seed", 3),
-        options.pop("dtype", "float32"),
-    )
+def trained(processes, recipe, data, backend="numpy", seed=3, dtype="float32", **options):
+    network = network_for(recipe, make_backend(backend), seed, dtype)
     reports = ann.fit(network, data, recipe, processes=processes, **options)
     return network.backend.to_host(network.parameters).copy(), reports
 
 
-@pytest.mark.parametrize("size", [pytest.param(2, marks=pytest.mark.slow), 3])
-@pytest.mark.parametrize("name", CASES)
-def test_the_same_training_as_alone(data, name, size):
-    recipe = CASES[name]
-    expected, reports = trained(SINGLE_PROCESS, recipe, data)
-    for parameters, found in fake_processes.together(
-        size, lambda processes: trained(processes, recipe, data)
-    ):
-        # in float32, after tens of steps, of sums in another order
-        np.testing.assert_allclose(parameters, expected, rtol=0, atol=2e-3 * np.abs(expected).max())
-        assert [report.loss for report in found] == pytest.approx(
-            [report.loss for report in reports], rel=1e-3
-        )
+def together(size, *arguments, **options):
+    return fake_processes.together(size, lambda one: trained(one, *arguments, **options))
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_the_same_training_as_alone_to_rounding(data, name):
-    """In float64 nothing but rounding is left to differ."""
-    recipe = CASES[name]
-    expected, reports = trained(SINGLE_PROCESS, recipe, data, dtype="float64")
-    members = fake_processes.together(
-        3, lambda processes: trained(processes, recipe, data, dtype="float64")
-    )
+def assert_the_same_training(members, alone, dtype="float64"):
+    """Up to rounding; in float32, after tens of steps, of sums in another order."""
+    expected, reports = alone
+    atol, rtol = (1e-9, 1e-9) if dtype == "float64" else (2e-3 * np.abs(expected).max(), 1e-3)
     for parameters, found in members:
-        np.testing.assert_allclose(parameters, expected, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(parameters, expected, rtol=0, atol=atol)
         np.testing.assert_array_equal(parameters, members[0][0])  # the very same in all
-        assert [report.loss for report in found] == pytest.approx(
-            [report.loss for report in reports], rel=1e-9
-        )
+        for one, other in zip(found, reports, strict=True):
+            assert one.loss == pytest.approx(other.loss, rel=rtol)
+            if other.validation:
+                assert one.validation.errors == other.validation.errors
+                assert one.validation.loss == pytest.approx(other.validation.loss, rel=rtol)
 
 
-@pytest.mark.parametrize("name", ["sgd", "regularized", "batch norm", "committee"])
+@pytest.mark.parametrize(
+    ("size", "dtype"),
+    [pytest.param(2, "float32", marks=pytest.mark.slow), (3, "float64")],
+)
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_training_as_alone(data, name, size, dtype):
+    arguments = CASES[name], data, "numpy", 3, dtype
+    alone = trained(SINGLE_PROCESS, *arguments)
+    assert_the_same_training(together(size, *arguments), alone, dtype)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "committee",
+        pytest.param("regularized", marks=pytest.mark.slow),
+        pytest.param("batch norm", marks=pytest.mark.slow),
+    ],
+)
 def test_on_the_strict_device(data, name):
-    recipe = CASES[name]
-    expected, _ = trained(SINGLE_PROCESS, recipe, data)
-    for parameters, _ in fake_processes.together(
-        2, lambda processes: trained(processes, recipe, data, make_backend("strict"))
-    ):
-        np.testing.assert_allclose(parameters, expected, rtol=0, atol=2e-3 * np.abs(expected).max())
+    alone = trained(SINGLE_PROCESS, CASES[name], data)
+    assert_the_same_training(together(2, CASES[name], data, "strict"), alone, "float32")
 
 
-def test_more_processes_than_images_in_the_last_batch(data):
-    """Of 300 images, batches of 23 leave 1."""
-    recipe = ann.Recipe(hidden=(9,), batch_size=23, epochs=2, batch_norm=True)
-    expected, reports = trained(SINGLE_PROCESS, recipe, data, dtype="float64")
-    for parameters, found in fake_processes.together(
-        5, lambda processes: trained(processes, recipe, data, dtype="float64")
-    ):
-        np.testing.assert_allclose(parameters, expected, rtol=0, atol=1e-9)
-        assert found[-1].loss == pytest.approx(reports[-1].loss, rel=1e-9)
+FEW = {"hidden": (9,), "batch_size": 23, "epochs": 2, "batch_norm": True}
+EARLY = {"hidden": (9,), "batch_size": 40, "epochs": 60, "validation": 101, "early_stopping": 1}
 
 
-def test_held_out_images_and_early_stopping(data):
-    recipe = ann.Recipe(hidden=(9,), batch_size=40, epochs=60, validation=101, early_stopping=1)
-    expected, reports = trained(SINGLE_PROCESS, recipe, data, dtype="float64")
-    assert len(reports) < 60
-    for parameters, found in fake_processes.together(
-        3, lambda processes: trained(processes, recipe, data, dtype="float64")
-    ):
-        np.testing.assert_allclose(parameters, expected, rtol=0, atol=1e-9)
-        assert [report.validation.errors for report in found] == [
-            report.validation.errors for report in reports
-        ]
-        assert found[-1].validation.loss == pytest.approx(reports[-1].validation.loss, rel=1e-9)
+@pytest.mark.parametrize(
+    ("size", "fields", "epochs"),
+    [
+        (5, FEW, range(2, 3)),  # of 300 images, batches of 23 leave 1
+        (3, EARLY, range(1, 60)),
+    ],
+    ids=["more processes than images in the last batch", "early stopping"],
+)
+def test_special_trainings(data, size, fields, epochs):
+    alone = trained(SINGLE_PROCESS, ann.Recipe(**fields), data, dtype="float64")
+    assert len(alone[1]) in epochs
+    assert_the_same_training(together(size, ann.Recipe(**fields), data, dtype="float64"), alone)
 
 
 def test_weights_of_images(data, rng):
-    weights = rng.integers(0, 3, 300).astype(float)
-    recipe = CASES["adamw"]
-    expected, _ = trained(SINGLE_PROCESS, recipe, data, dtype="float64", weights=weights)
-    for parameters, _ in fake_processes.together(
-        3, lambda processes: trained(processes, recipe, data, dtype="float64", weights=weights)
-    ):
-        np.testing.assert_allclose(parameters, expected, rtol=0, atol=1e-9)
+    options = {"weights": rng.integers(0, 3, 300).astype(float), "dtype": "float64"}
+    alone = trained(SINGLE_PROCESS, CASES["adamw"], data, **options)
+    assert_the_same_training(together(3, CASES["adamw"], data, **options), alone)
 
 
 @pytest.mark.parametrize(("before", "after"), [(3, 2), (1, 3), (3, 1), (2, 1)])
 @pytest.mark.parametrize("batches", [5, 10])
 def test_resumed_with_another_number(data, tmp_path, before, after, batches):
     """Stopped by one process alone, in the middle of an epoch; gone on with by others."""
-    recipe = ann.Recipe(
-        hidden=(9,), batch_size=45, epochs=4, batch_norm=True, average=0.9, validation=30
-    )
-    expected, reports = trained(SINGLE_PROCESS, recipe, data, dtype="float64")
-    checkpoints = ann.Checkpoints(tmp_path / "run.npz", seconds=None)
+    fields = {"batch_norm": True, "average": 0.9, "validation": 30}
+    recipe = ann.Recipe(hidden=(9,), batch_size=45, epochs=4, **fields)
+    alone = trained(SINGLE_PROCESS, recipe, data, dtype="float64")
+    options = {"dtype": "float64"}
+    options["checkpoints"] = ann.Checkpoints(tmp_path / "run.npz", seconds=None)
 
     def stopped(processes):
-        count = 0
-
-        def on_batch(images):
-            nonlocal count
-            count += 1
-            return processes.rank == processes.size - 1 and count == batches
-
-        return trained(
-            processes, recipe, data, dtype="float64", on_batch=on_batch, checkpoints=checkpoints
-        )
+        counts = itertools.count(1)
+        is_last = processes.rank == processes.size - 1
+        on_batch = lambda images: next(counts) == batches and is_last  # noqa: E731
+        return trained(processes, recipe, data, on_batch=on_batch, **options)
 
     for _, found in fake_processes.together(before, stopped):
         assert len(found) == (batches - 1) // 6
-    members = fake_processes.together(
-        after,
-        lambda processes: trained(
-            processes, recipe, data, dtype="float64", checkpoints=checkpoints
-        ),
-    )
-    for parameters, found in members:
-        np.testing.assert_allclose(parameters, expected, rtol=0, atol=1e-9)
-        assert [report.loss for report in found] == pytest.approx(
-            [report.loss for report in reports], rel=1e-9
-        )
+    assert_the_same_training(together(after, recipe, data, **options), alone)
 
 
 def test_a_stop_after_a_checkpoint_that_could_not_be_written(data, tmp_path, monkeypatch):
     """What the first process has still to write, the others know of."""
     recipe = ann.Recipe(hidden=(9,), batch_size=45, epochs=4)
-    expected, _ = trained(SINGLE_PROCESS, recipe, data, dtype="float64")
+    alone = trained(SINGLE_PROCESS, recipe, data, dtype="float64")
     write, calls = ann.training.checkpointer.write_checkpoint, []
 
     def full_at_first(*rest):
@@ -161,19 +130,16 @@ def test_a_stop_after_a_checkpoint_that_could_not_be_written(data, tmp_path, mon
     path = tmp_path / "run.npz"
 
     def stopped(processes):
-        count = 0
+        counts = itertools.count(1)
 
         def on_batch(images):
-            nonlocal count
-            count += 1
+            count = next(counts)
             if count == 2:  # an hour passes before the third step, the last one, has ended
                 clock.append(3600.0)
             return count == 3
 
-        once = ann.Checkpoints(path, seconds=3600)
-        return trained(
-            processes, recipe, data, dtype="float64", on_batch=on_batch, checkpoints=once
-        )
+        options = {"on_batch": on_batch, "checkpoints": ann.Checkpoints(path, seconds=3600)}
+        return trained(processes, recipe, data, dtype="float64", **options)
 
     clock = [0.0]
     monkeypatch.setattr("ann.training.checkpointer.monotonic", lambda: clock[-1])
@@ -183,14 +149,8 @@ def test_a_stop_after_a_checkpoint_that_could_not_be_written(data, tmp_path, mon
     assert len(calls) == 2 and path.exists()
     monkeypatch.undo()
     checkpoints = ann.Checkpoints(path, seconds=None)
-    members = fake_processes.together(
-        3,
-        lambda processes: trained(
-            processes, recipe, data, dtype="float64", checkpoints=checkpoints
-        ),
-    )
-    for parameters, _ in members:
-        np.testing.assert_allclose(parameters, expected, rtol=0, atol=1e-9)
+    members = together(3, recipe, data, dtype="float64", checkpoints=checkpoints)
+    assert_the_same_training(members, alone)
 
 
 def test_a_callback_of_one_ends_all(data):
@@ -204,48 +164,38 @@ def test_a_callback_of_one_ends_all(data):
 def test_one_line_for_what_differs(data, tmp_path):
     other = ann.load_dataset(write_mnist_like(tmp_path / "other", seed=1))
     recipe = CASES["sgd"]
-
-    def with_other_data(processes):
-        return trained(processes, recipe, other if processes.rank == 2 else data)
-
-    def with_another_seed(processes):
-        return trained(processes, recipe, data, seed=3 + processes.rank)
-
-    def with_another_recipe(processes):
-        return trained(
-            processes, dataclasses.replace(recipe, momentum=0.5) if processes.rank else recipe, data
-        )
-
-    def with_too_few(processes):
-        return trained(processes, ann.Recipe(hidden=(4,), batch_size=2), data)
-
-    def with_an_error_in_one(processes):
-        return trained(
-            processes, ann.Recipe(hidden=(4,), batch_size=400 if processes.rank == 1 else 40), data
-        )
-
+    another = dataclasses.replace(recipe, momentum=0.5)
+    few, many = (ann.Recipe(hidden=(4,), batch_size=size) for size in (2, 400))
     for work, words in (
-        (with_other_data, "process 2 differs from process 0 in its data"),
-        (with_another_seed, "process 1 differs from process 0 in its seed: 4, not 3"),
-        (with_another_recipe, "process 1 differs from process 0 in its recipe"),
-        (with_too_few, "batch_size: 2 images a batch are too few for 3 processes"),
-        (with_an_error_in_one, "process 1: batch_size: 400 is more than the 300 training images"),
+        (
+            lambda one: trained(one, recipe, other if one.rank == 2 else data),
+            "process 2 differs from process 0 in its data",
+        ),
+        (
+            lambda one: trained(one, recipe, data, seed=3 + one.rank),
+            "process 1 differs from process 0 in its seed: 4, not 3",
+        ),
+        (
+            lambda one: trained(one, another if one.rank else recipe, data),
+            "process 1 differs from process 0 in its recipe",
+        ),
+        (
+            lambda one: trained(one, few, data),
+            "batch_size: 2 images a batch are too few for 3 processes",
+        ),
+        (
+            lambda one: trained(one, many if one.rank == 1 else recipe, data),
+            "process 1: batch_size: 400 is more than the 300 training images",
+        ),
     ):
-        found = fake_processes.together(3, work)
-        assert all(
-            isinstance(error, (ValueError, ann.AnnError)) and words in str(error) for error in found
-        ), found
+        for error in fake_processes.together(3, work):
+            assert isinstance(error, (ValueError, ann.AnnError)) and words in str(error)
 
 
 def test_divergence_is_the_same_in_all(data):
-    recipe = ann.Recipe(
-        hidden=(9,), activation="relu", optimizer="sgd", learning_rate=1e30, batch_size=50, epochs=5
-    )
-
-    def work(processes):
-        return trained(processes, recipe, data)
-
-    assert [type(error) for error in fake_processes.together(2, work)] == [ann.DivergenceError] * 2
+    fields = {"activation": "relu", "optimizer": "sgd", "learning_rate": 1e30}
+    recipe = ann.Recipe(hidden=(9,), batch_size=50, epochs=5, **fields)
+    assert [type(error) for error in together(2, recipe, data)] == [ann.DivergenceError] * 2
 
 
 def test_shares_are_all_of_a_batch():

@@ -8,6 +8,7 @@ from ann.nn.rng import generator
 from ann.training.batches import ImageSet
 from ann.training.epoch_keys import EpochKeys
 from ann.training.trainer import Trainer
+from support.backends import slow_on_strict
 from support.networks import network_of
 
 
@@ -73,6 +74,7 @@ def test_max_norm_limits_every_layer_but_the_last(backend, rng):
         assert norms.max() == pytest.approx(0.1)
 
 
+@slow_on_strict
 def test_running_statistics_are_means_over_about_ten_batches(backend, rng):
     """Of z = x W, whose weights hardly change here, in more than the 80 steps that the mean grows."""
     net, trainer, pixels = trainer_of(backend, rng, images=300, batch_norm=True)

@@ -27,7 +27,7 @@ _NO_ARRAY = "an array whose data do not fit its shape, or are not plain numbers"
 
 
 class Symbol:
-    """Something on the stack that is not a value; a result or container cannot hold it."""
+    """Something on the stack that is not a value: the result cannot hold it, at any level."""
 
     __slots__ = ()
 

@@ -6,14 +6,13 @@ than the size of the file. ``arrays`` builds NumPy's arrays.
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ann.errors import printable
 from ann.files.pickle.arrays import NAMES, ArrayCalls, Data, Name, Symbol, Text, Type
-from ann.files.pickle.values import check_depth
+from ann.files.pickle.values import leaves
 
 # Limits for one file; a model file of this package needs a few hundred instructions.
 _MAX_INSTRUCTIONS = 100_000
@@ -37,19 +36,11 @@ def read_pickle(data: bytes) -> Any:
     return _Machine(data).run()
 
 
-@dataclass(slots=True)
-class _Arguments(Symbol):
-    """A tuple that holds symbols: the arguments of a call, or the state of an array."""
-
-    items: tuple[Any, ...]
-
-
 class _Mark(Symbol):
     """Marks where the items of a container begin."""
 
 
 _MARK = _Mark()
-_FOR_CALLS = (Name, Data, Text, Type)  # the symbols that a tuple may hold
 
 
 class _Machine:
@@ -89,31 +80,24 @@ class _Machine:
     def _number(self, code: str) -> Any:
         return struct.unpack(code, self._take(struct.calcsize(code)))[0]
 
-    def _pop(self, *symbols: type[Symbol]) -> Any:
-        """Pop a value, or a symbol of one of these types."""
-        value = self._stack.pop()
-        if isinstance(value, Symbol) and not isinstance(value, symbols):
-            raise TypeError
-        return value
-
     def _top(self, kind: type) -> Any:
         """The container on top of the stack, which must be of this type."""
         if type(self._stack[-1]) is not kind:
             raise TypeError
         return self._stack[-1]
 
-    def _pop_to_mark(self, *symbols: type[Symbol]) -> list[Any]:
+    def _pop_to_mark(self) -> list[Any]:
         items: list[Any] = []
-        while self._stack[-1] is not _MARK:
-            items.append(self._pop(*symbols))
-        self._stack.pop()
+        while (item := self._stack.pop()) is not _MARK:
+            items.append(item)
         return items[::-1]
 
     def result(self) -> Any:
-        value = self._pop()
+        value = self._stack.pop()
         if self._stack or self._position != len(self._data):
             raise ValueError("bytes or values are left over at its end")
-        check_depth(value)
+        if any(isinstance(leaf, Symbol) for leaf in leaves(value)):
+            raise TypeError
         return value
 
     # Instructions
@@ -150,20 +134,15 @@ class _Machine:
     def bytes(self, length_code: str) -> None:
         self.push(Data(self._take(self._number(length_code))))
 
-    # A tuple that holds symbols is only an argument of a call
-
     def tuple_of(self, count: int) -> None:
-        self._push_tuple([self._pop(*_FOR_CALLS) for _ in range(count)][::-1])
+        items = [self._stack.pop() for _ in range(count)]
+        self.push(tuple(items[::-1]))
 
     def tuple_to_mark(self) -> None:
-        self._push_tuple(self._pop_to_mark(*_FOR_CALLS))
-
-    def _push_tuple(self, items: list[Any]) -> None:
-        symbols = any(isinstance(item, Symbol) for item in items)
-        self.push(_Arguments(tuple(items)) if symbols else tuple(items))
+        self.push(tuple(self._pop_to_mark()))
 
     def append(self) -> None:
-        item = self._pop()
+        item = self._stack.pop()
         self._top(list).append(item)
 
     def appends(self) -> None:
@@ -171,7 +150,7 @@ class _Machine:
         self._top(list).extend(items)
 
     def set_item(self) -> None:
-        value, key = self._pop(), self._pop()
+        value, key = self._stack.pop(), self._stack.pop()
         self._set(self._top(dict), key, value)
 
     def set_items(self) -> None:
@@ -210,7 +189,7 @@ class _Machine:
         self.push(value)
 
     def name(self) -> None:
-        name, module = self._pop(), self._pop()
+        name, module = self._stack.pop(), self._stack.pop()
         self._named(module, name)
 
     def name_in_line(self) -> None:
@@ -233,14 +212,13 @@ class _Machine:
         self.push(Name(NAMES[module, name]))
 
     def _pop_arguments(self) -> tuple[Any, ...]:
-        value = self._pop(_Arguments)
-        items = value.items if type(value) is _Arguments else value
+        items = self._stack.pop()
         if type(items) is not tuple or any(isinstance(item, np.ndarray) for item in items):
             raise TypeError
         return items
 
     def call(self) -> None:
-        arguments, function = self._pop_arguments(), self._pop(Name)
+        arguments, function = self._pop_arguments(), self._stack.pop()
         self.push(self._arrays.call(function, arguments))
 
     def build(self) -> None:

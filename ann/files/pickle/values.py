@@ -8,31 +8,38 @@ _MAX_DEPTH = 20  # of nested containers
 _MAX_INT, _MAX_STRING = 2**63, 2**16  # what ``reader`` accepts
 
 
-def check_depth(value: Any) -> None:
-    """Raise ValueError if containers are nested so deeply that recursion could fail."""
+def leaves(value: Any) -> list[Any]:
+    """The keys and values within nested containers, except the containers.
+
+    Raises ValueError if containers are nested so deeply that recursion could fail.
+    """
+    found: list[Any] = []
     level = [value]
     for _ in range(_MAX_DEPTH):
-        level = [
-            item
-            for container in level
-            if isinstance(container, (dict, list, tuple))
-            for item in (container.values() if isinstance(container, dict) else container)
-        ]
-        if not level:
-            return
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner += [*item, *item.values()]
+            elif isinstance(item, (list, tuple)):
+                inner += item
+            else:
+                found.append(item)
+        if not inner:
+            return found
+        level = inner
     raise ValueError(f"containers nested more than {_MAX_DEPTH} deep")
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a file may hold this value. ``check_depth`` must have accepted it.
+    """Whether a file may hold this value. Raises ValueError as ``leaves`` does.
 
     Not allowed are arrays, ints of more than 8 bytes, and strings that are longer than 64 KB in
     UTF-8 or not Unicode, at any level. Objects of other types fail when they are pickled.
     """
-    if isinstance(value, dict):
-        return all(map(is_plain, value)) and all(map(is_plain, value.values()))
-    if isinstance(value, (list, tuple)):
-        return all(map(is_plain, value))
+    return all(map(_is_plain_leaf, leaves(value)))
+
+
+def _is_plain_leaf(value: Any) -> bool:
     if isinstance(value, str):
         try:
             return len(value) <= _MAX_STRING and len(value.encode()) <= _MAX_STRING

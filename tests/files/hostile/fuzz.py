@@ -119,7 +119,7 @@ def main():
     try:
         import atheris  # noqa: F401
     except ImportError:
-        sys.exit("error: fuzzing needs atheris: pip install -e '.[fuzz]'")
+        sys.exit('error: fuzzing needs atheris: pip install -e ".[fuzz]"')
     with tempfile.TemporaryDirectory() as name:
         seeds, found = Path(name) / "seeds", Path(name) / "found"
         unpack(flags.target, seeds)

@@ -1,6 +1,5 @@
 """What every hostile file has to meet: one exception of one line, soon, for little memory, and nothing else happens."""
 
-import collections
 import cProfile
 import os
 import sys
@@ -12,8 +11,6 @@ import pytest
 
 import ann
 
-tried = collections.Counter()  # how many files, by test module
-worst = {"calls": 0, "MB": 0.0}  # the most function calls and the most memory that any file took
 CALLS, BYTES = (
     4_000_000,
     64 * 2**20,
@@ -36,19 +33,11 @@ def little_cost(size):
         extra = tracemalloc.get_traced_memory()[1] - size
         tracemalloc.stop()
     calls = sum(entry.callcount for entry in counter.getstats())
-    worst["calls"], worst["MB"] = max(worst["calls"], calls), max(worst["MB"], extra / 1e6)
     assert calls < CALLS and extra < BYTES and time.process_time() - started < HANG
 
 
 def assert_refused(load, path, data, error, about=None):
     """``load(path)`` raises this error for a file of these bytes; its message is returned."""
-    family = (
-        os.environ.get("PYTEST_CURRENT_TEST", "")
-        .split("::")[0]
-        .rpartition("/test_")[2]
-        .removesuffix(".py")
-    )
-    tried[family.replace("_", " ")] += 1
     path.unlink(
         missing_ok=True
     )  # a new file: some file systems make sure that one written over reaches the disk

@@ -18,7 +18,6 @@ import ann
 from ann.files.model_schema import checksum
 from ann.files.pickle.reader import read_pickle
 
-KINDS = 12
 OPCODES = bytes(range(0x80, 0x99)) + b"(.0123FIJKLMNPQRSTUVXabcdeghijlopqrstu})]BC"
 
 
@@ -48,30 +47,22 @@ def damaged(choice, files):
     """One of the files, with a few random changes."""
     data = bytearray(choice.choice(files))
     for _ in range(choice.choice((1, 1, 1, 2, 3, 8))):
-        place, kind = choice.randrange(len(data) + 1), choice.randrange(KINDS)
-        size = choice.choice((1, 2, 4, 8, 30))
-        if kind < 2 and place < len(data):
+        place, size = choice.randrange(len(data) + 1), choice.choice((1, 2, 4, 8, 30))
+        if choice.random() < 0.2 and place < len(data):
             data[place] ^= 1 << choice.randrange(8)
-        elif kind < 4 and place < len(data):
-            data[place] = choice.choice(OPCODES)
-        elif kind == 4:
-            data[place : place + size] = choice.randbytes(size)
-        elif kind == 5:
-            data[place:place] = bytes(choice.choices(OPCODES, k=size))
-        elif kind == 6:
-            del data[place : place + size]
-        elif kind == 7:
-            data[place:place] = data[place : place + size]
-        elif kind == 8:
-            other = choice.choice(files)
-            start = choice.randrange(len(other))
-            data[place : place + size] = other[start : start + size]
-        elif kind == 9:
-            data[place : place + size] = choice.choice((b"\x00", b"\xff", b"\x7f", b"\x80")) * size
-        elif kind == 10:
-            del data[place:]
-        elif kind == 11:
-            data += choice.randbytes(size)
+            continue
+        other = choice.choice(files)
+        start = choice.randrange(len(other))
+        new = (
+            b"",
+            bytes(choice.choices(OPCODES, k=size)),
+            choice.randbytes(size),
+            bytes([choice.choice((0, 0x7F, 0x80, 0xFF))]) * size,
+            bytes(data[place : place + size]),
+            other[start : start + size],
+        )
+        replaced = choice.choice((0, 1, size, size, len(data)))
+        data[place : place + replaced] = choice.choice(new)
     return bytes(data)
 
 
@@ -87,36 +78,10 @@ def with_its_checksum(data):
     return data
 
 
-VALUES = (
-    None,
-    True,
-    0,
-    1,
-    -1,
-    2,
-    16,
-    2**31,
-    2**62,
-    0.5,
-    float("nan"),
-    float("inf"),
-    "",
-    "relu",
-    "softmax",
-    "\n",
-    "x" * 99,
-)
-VALUES += (
-    [],
-    {},
-    (),
-    [1],
-    {"a": 1},
-    {"scale": 1},
-    np.zeros((2, 2), "f4"),
-    np.zeros(3, "f8"),
-    np.ones((16, 2), "u1"),
-)
+NUMBERS = (None, True, 0, 1, -1, 2, 16, 2**31, 2**62, 0.5, float("nan"), float("inf"))
+CONTAINERS = ([], {}, (), [1], {"a": 1}, {"scale": 1})
+ARRAYS = (np.zeros((2, 2), "f4"), np.zeros(3, "f8"), np.ones((16, 2), "u1"))
+VALUES = (*NUMBERS, "", "relu", "softmax", "\n", "x" * 99, *CONTAINERS, *ARRAYS)
 
 
 def changed(choice, files):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import ann
-from ann.files.model_schema import FORMAT, checksum
+from ann.files.model_schema import FORMAT
 from hostile.harness import assert_no_model
 from hostile.pickles import in_a_model, in_containers, text, whole
+from support.model_files import model_bytes
 
 HUGE = {
     "SHORT_BINUNICODE": b"\x8c\xff",
@@ -129,6 +130,7 @@ ZEROS += b"B" + struct.pack("<I", 10**7) + bytes(10**7) + b"tR"
 LARGE = {
     "deep lists": b"]" * 90_000 + b"a" * 89_999,
     "deep tuples": b"N" + b"\x85" * 90_000,
+    "a deep tuple as a name": text("numpy") + b"N" + b"\x85" * 90_000 + b"\x93",
     "deep dicts": (b"}" + text("a")) * 30_000 + b"N" + b"s" * 30_000,
     "doubling": doubling(60),
     "numbers": b"](" + b"K\x01" * 99_990 + b"e",
@@ -186,7 +188,7 @@ def test_other_beginnings(tmp_path, first):
 
 @pytest.mark.slow
 def test_the_largest_files(tmp_path):
-    """256 MiB, of zeros, of instructions, and of one array; and one byte more, which is not read."""
+    """256 MiB, of zeros, of instructions, and of one array."""
     for data in (bytes(2**28), b"\x80\x04" + b"N" * (2**28 - 2)):
         assert_no_model(tmp_path / "model", data)
     size = 2**28 - 200
@@ -196,23 +198,6 @@ def test_the_largest_files(tmp_path):
     array = b"cnumpy\nndarray\n(J" + struct.pack("<i", size // 4) + b"\x85" + text("<f4")
     array += b"B" + struct.pack("<I", size // 4 * 4) + bytes(size // 4 * 4) + b"tR"
     assert_no_model(tmp_path / "model", head + array + b"u.")
-    message = assert_no_model(tmp_path / "model", bytes(2**28 + 1))
-    assert "268435457 bytes; the limit is 268435456" in message
-
-
-def model(layers, **more):
-    """The bytes of a version 3 file of these layers, with its right checksum."""
-    contents = {
-        "format": FORMAT,
-        "version": 3,
-        "layers": layers,
-        "loss": "quadratic",
-        "seed": 0,
-        "recipe": None,
-    }
-    contents |= {"preprocessing": {"scale": 1 / 255}, "examples": None, **more}
-    contents["sha256"] = checksum(contents)
-    return pickle.dumps(contents, protocol=4)
 
 
 def layer(*shape, activation="identity", **options):
@@ -280,7 +265,7 @@ def test_models_that_are_refused_for_their_examples_alone(tmp_path, name):
     """They are tried a few megabytes at a time, before anything of their size is built."""
     layers, examples = MODELS[name]
     layers = [{**one, "weight": one["weight"].copy(), "bias": one["bias"].copy()} for one in layers]
-    data = model(layers, examples=examples)
+    data = model_bytes(layers, examples=examples)
     del layers
     message = assert_no_model(tmp_path / "model", data)
     assert "its self-test fails" in message
@@ -288,11 +273,7 @@ def test_models_that_are_refused_for_their_examples_alone(tmp_path, name):
 
 def test_too_many_examples(tmp_path):
     message = assert_no_model(
-        tmp_path / "model", model([layer(1, 1)], examples=wrong_examples(1, 1, 17))
-    )
-    assert "examples: 17 images, expected 1 to 16 for this network" in message
-    message = assert_no_model(
-        tmp_path / "model", model([layer(100, 1, 4000)], examples=wrong_examples(1, 4000, 3))
+        tmp_path / "model", model_bytes([layer(100, 1, 4000)], examples=wrong_examples(1, 4000, 3))
     )
     assert "examples: 3 images, expected 1 to 2 for this network" in message
 
@@ -301,23 +282,25 @@ def test_arrays_in_columns(tmp_path):
     """What hashes and multiplies them would have to jump about in memory."""
     columns = [layer(2000, 1000)]
     columns[0]["weight"] = np.asfortranarray(columns[0]["weight"])
-    data = model([layer(2000, 1000)], examples=None).replace(
+    data = model_bytes([layer(2000, 1000)], examples=None).replace(
         b"\x89", b"\x88"
     )  # NumPy's sign for such an array
     assert_no_model(tmp_path / "model", data)
     with pytest.raises(ValueError, match="not in C order"):
-        model(columns, examples=None)
+        model_bytes(columns, examples=None)
 
 
 def test_members_that_are_too_wide_together(tmp_path):
-    message = assert_no_model(tmp_path / "model", model([layer(3, 1, WIDEST)]))
+    message = assert_no_model(tmp_path / "model", model_bytes([layer(3, 1, WIDEST)]))
     assert "its members together have layers of more than 2097152 numbers" in message
 
 
+@pytest.mark.slow
 def test_tiny_members_with_many_layers(tmp_path):
     """Softmax takes its time for each row, however short."""
     message = assert_no_model(
-        tmp_path / "model", model([layer(2**19, 2, 2, activation="softmax") for _ in range(9)])
+        tmp_path / "model",
+        model_bytes([layer(2**19, 2, 2, activation="softmax") for _ in range(9)]),
     )
     assert "its members together have more than 4194304 layers" in message
 
@@ -330,14 +313,14 @@ def test_outputs_that_depend_on_the_order_of_a_sum(tmp_path):
     outputs = np.zeros((1, 1000), "f4")
     outputs[0, 0] = 1  # if the bias comes first and the small weight last
     (tmp_path / "model").write_bytes(
-        model([weights], examples={"images": images, "outputs": outputs})
+        model_bytes([weights], examples={"images": images, "outputs": outputs})
     )
     net = ann.load_model(tmp_path / "model")
     assert abs(net.apply(images) - outputs).max() > 0.5
 
 
 def test_too_little_memory_for_examples(tmp_path, monkeypatch):
-    (tmp_path / "model").write_bytes(model([layer(4, 3)], examples=wrong_examples(4, 3)))
+    (tmp_path / "model").write_bytes(model_bytes([layer(4, 3)], examples=wrong_examples(4, 3)))
 
     def full(*arguments):
         raise MemoryError

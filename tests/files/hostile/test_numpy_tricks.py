@@ -66,43 +66,17 @@ SHAPES = {
     "two": b"K\x02\x85",
     "nested": b"K\x01\x85\x85",
 }
+TYPES = "O O8 |O V4 S4 U1 f2 f16 c8 i4 u4 i1 b1 ? m8 M8[D] (4,)u1 f float32 >f4 =f4 V0 a p P n"
 TYPES = [
-    "O",
-    "O8",
-    "|O",
-    "V4",
-    "S4",
-    "U1",
-    "f2",
-    "f16",
-    "c8",
-    "i4",
-    "u4",
-    "i1",
-    "b1",
-    "?",
-    "m8",
-    "M8[D]",
+    *TYPES.split(),
     "<f4,<f4",
+    "O,O",
     "f4, (2,)f4",
-]
-TYPES += [
-    "(4,)u1",
-    "f",
-    "float32",
     "<f4 ",
-    ">f4",
-    "=f4",
     "f4\0",
     "",
     "x" * 1000,
     "{'a': 'f4'}",
-    "O,O",
-    "V0",
-    "a",
-    "p",
-    "P",
-    "n",
 ]
 
 CASES = {
