@@ -479,7 +479,7 @@ def load_model(
 
     Untrusted files are safe to load.
 
-    The self-test of the model is run: a model that loads computes the same as where it was saved.
+    Loading runs the model's self-test, so the model computes the same here as where it was saved.
 
     Raises:
         ModelFileError: the file is missing, unreadable, damaged or not a model of this format, or

@@ -218,9 +218,9 @@ def _doubt_of_answers(line: Sequence[Digit], network: NeuralNetwork) -> str:
 def _is_surely_one(digit: Digit, network: NeuralNetwork) -> bool:
     """Whether something is surely one digit, and not two that touch.
 
-    The wider it is, the greater its lead must be. With label smoothing, outputs are far from 1; so
-    a lead may be a fraction of the output. Two digits may resemble another one, but seldom if they
-    are shifted by a pixel; so the answer must also be sure for shifted copies of a very wide image.
+    The wider it is, the greater its lead must be. With label smoothing, outputs are far from 1, so
+    a lead that is large compared with the output is enough. Two touching digits may resemble a
+    third, but rarely still do when shifted by a pixel, so very wide images are also tested shifted.
     """
     wide = digit.box.width / digit.box.height
     needed = min(_MIN_LEAD + 3.0 * (wide - _WIDE), _WIDE_RATIO)

@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
     """A parser that reports wrong usage in one line, with exit code 2."""
 
     def __init__(self, docstring: str | None) -> None:
-        """``docstring``: the program's: what it does, and after "Examples:" how it is called."""
+        """``docstring``: what the program does and, after "Examples:", how to call it."""
         what, _, examples = (docstring or "").partition("\n\nExamples:\n")
         super().__init__(
             prog=f"python -m ann {Path(sys.argv[0]).stem}" if INSTALLED else None,

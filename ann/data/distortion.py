@@ -2,9 +2,9 @@
 differently in every epoch, and its strokes become thicker or thinner. A network that never sees the
 same image twice cannot memorise it, which reduces overfitting.
 
-Everything except the thickness is a single resampling: the displacement of each pixel is a sum of a few fixed
-patterns, with random factors that follow from the image and the epoch. Simard et al. (2003),
-section 2, and Ciresan et al. (2010).
+Everything except the thickness is a single resampling: the displacement of each pixel is a sum of a
+few fixed patterns, with random factors that follow from the image and the epoch. Simard et al.
+(2003), section 2, and Ciresan et al. (2010).
 
 Letters: h, w height and width; N images in the batch; y counts rows and x columns.
 """

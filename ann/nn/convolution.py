@@ -38,7 +38,7 @@ def size_text(shape: Shape) -> str:
 
 
 class Conv2D(Layer):
-    """y[f, i, j] = bias[f] + the sum over c, a, b of W[c, a, b, f] x[c, i stride + a, j stride + b].
+    """y[f, i, j] = bias[f] + sum over c, a, b of W[c, a, b, f] x[c, i stride + a, j stride + b].
 
     As a matrix product: put the C k k pixels of each window into a column ("im2col"). The windows
     at all positions of all images are then a matrix X (C k k, P N), and y = W^T X + b with W

@@ -115,7 +115,7 @@ class Recipe:
     )
     thickness: float = _field(
         0.0,
-        "make strokes thicker or thinner: move their edges by up to this share of a pixel",
+        "make strokes thicker or thinner: move their edges by up to this fraction of a pixel",
         **_SHARE,
     )
     adversarial: float = _field(
@@ -197,7 +197,7 @@ class Recipe:
     def changed(self, **fields: Any) -> Self:
         """A copy with new values for these fields.
 
-        Hidden layers and an optimizer that are the defaults become those for the new fields. A
+        If the hidden layers or the optimizer are the default, they become that of the new fields. A
         learning rate, weight decay or warm-up that is not among them keeps its ratio to the
         default: if the default for the new fields is half as large, the copy has half of this
         recipe's value.
