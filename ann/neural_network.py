@@ -453,7 +453,7 @@ def copy_of(
     seed: int | None = None,
     parameters: Any = None,
 ) -> NeuralNetwork:
-    """A copy of a network. What is given replaces its device, its seed or its parameters.
+    """A copy of a network, with another device, seed or parameters if these are given.
 
     ``parameters``: a host vector (P,) for a single network, or (K, P) for a committee of K.
     """
