@@ -192,7 +192,7 @@ class Recipe:
     def changed(self, **fields: Any) -> Self:
         """A copy with new values for these fields.
 
-        Hidden layers and an optimizer that are the defaults become those for the new fields. A
+        If the hidden layers or the optimizer are the default, they become that of the new fields. A
         learning rate, weight decay or warm-up that is not among them keeps its ratio to the
         default: if the default for the new fields is half as large, the copy has half of this
         recipe's value.
