@@ -201,6 +201,11 @@ def test_a_finished_run_trains_further(tmp_path, small_data):
     assert digests(tmp_path / "run") == digests(tmp_path / "run-again")
     out, _ = run("train", "--resume", "run", cwd=tmp_path)
     assert "this run finished after 5 epochs" in out
+    before = (tmp_path / "run/config.json").read_bytes()
+    more = ["--epochs", 6, "--data", write_mnist_like(tmp_path / "other", seed=1)]
+    _, error = run("train", "--resume", "run", *more, cwd=tmp_path, code=1)
+    assert "cannot resume a different run: data SHA-256 is" in error
+    assert (tmp_path / "run/config.json").read_bytes() == before
 
 
 def test_training_starts_from_a_saved_network(tmp_path, small_data):
@@ -407,6 +412,7 @@ def test_a_read_only_file_of_a_run_is_found_before_training(stopped, name):
         (["--resume", "absent"], 1, "absent: no run in this folder"),
         (["--run", "a", "--output", "b"], 2, "not allowed with argument"),
         (["--run", "a", "--resume", "run"], 2, "not allowed with argument"),
+        (["--resume", "run", "--recipe", "quick"], 2, "--recipe: not allowed with --resume"),
         (
             ["--checkpoint-every", "1"],
             2,
