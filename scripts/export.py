@@ -21,6 +21,7 @@ from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser
 from ann.data.catalog import SOURCES
+from ann.errors import printable_text
 from ann.export.formats import FORMS
 from ann.export.web_page import web_page
 from ann.files.atomic import check_writable, user_path, write_atomically
@@ -37,7 +38,9 @@ def main() -> None:
         network = ann.load_model(flags.model)
         suffix = flags.to.suffix.lower()
         classes = SOURCES[flags.classes].classes if flags.classes else network.classes
-        data = FORMS[suffix](network) if suffix in FORMS else web_page(network, classes).encode()
+        name = printable_text(flags.model.stem)
+        make = FORMS.get(suffix) or (lambda net: web_page(net, classes, name).encode())
+        data = make(network)
         write_atomically(flags.to, data)
         use = ": open it in a browser, and draw" if suffix == PAGE else ""
         echo(f"saved {flags.to.resolve()}, {len(data) / 1e6:.2f} MB{use}")

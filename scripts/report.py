@@ -49,7 +49,8 @@ def main() -> None:
         network = ann.load_model(path, flags.device)
         dataset = load_dataset(flags.data)
         check_fit(network, path, dataset, flags.data)
-        page = report(network, dataset, printable_path(flags.model), epochs, progress)
+        name, data = printable_path(flags.model), printable_path(flags.data)
+        page = report(network, dataset, name, epochs, progress, data)
         write_atomically(flags.output, page.encode())
         size = flags.output.stat().st_size / 1e6
         echo(f"saved {flags.output.resolve()}, {size:.1f} MB: open it in a browser")

@@ -26,11 +26,12 @@ import ann
 from ann.analysis.compare import Comparison
 from ann.analysis.figures import check_figure_path, save_figure
 from ann.cli.data_set import check_fit, load_dataset
-from ann.cli.descriptions import describe_members, errors_of_members
+from ann.cli.descriptions import describe_members, describe_network, errors_of_members
 from ann.cli.errors import one_line_errors
 from ann.cli.parser import Parser
 from ann.cli.test_result import TestResult
 from ann.data.catalog import class_names
+from ann.errors import printable_path
 
 
 def main() -> None:
@@ -57,7 +58,8 @@ def main() -> None:
         if flags.picture:
             save_figure(result.figure_of_errors(images), flags.picture)
         if flags.json:
-            fields = {**result.fields(), "device": backend.name}
+            files = {"model": str(flags.model), "data": str(flags.data)}
+            fields = {**files, **result.fields(), "device": backend.name}
             if members:
                 fields["members"] = members
             if comparison:
@@ -67,6 +69,8 @@ def main() -> None:
         if flags.verbose:
             print(result.describe_images())
         print(f"device {backend.name}: {backend.description}")
+        print(f"model {printable_path(flags.model)}: {describe_network(network)}")
+        print(f"data {printable_path(flags.data)}: {len(labels):,} test images")
         print(result.describe())
         if members:
             print(f"\n{describe_members(members, len(labels))}")

@@ -60,7 +60,7 @@ def choose(dataset: ann.Dataset, random: np.random.Generator) -> tuple[np.ndarra
         pixels, labels = getattr(dataset, f"{part}_images"), getattr(dataset, f"{part}_labels")
         indices = random.choice(len(pixels), count, replace=len(pixels) < count)
         images.append(pixels[indices])
-        captions += [f"{dataset.classes[labels[index]]} {part} {index}" for index in indices]
+        captions += [f"label {dataset.classes[labels[index]]}, {part} {index}" for index in indices]
     return np.concatenate(images), captions
 
 
@@ -71,14 +71,17 @@ def distort(dataset: ann.Dataset, random: np.random.Generator) -> tuple[np.ndarr
     strengths = RECIPES["quick"].recipe.strengths
     seed = int(random.integers(2**32))
     distorted = examples(ann.get_backend("cpu"), image, strengths, 16, seed)
-    captions = [f"{label} train {index}", *(f"distorted {number}" for number in range(1, 17))]
+    captions = [
+        f"label {label}, train {index}",
+        *(f"distorted {number}" for number in range(1, 17)),
+    ]
     return np.concatenate([image[None], np.rint(distorted).astype(np.uint8)]), captions
 
 
 def show(images: np.ndarray, captions: list[str], flags: argparse.Namespace) -> None:
     """Show a window, or write a file if one was asked for or there is no display."""
     try:
-        figure = figure_of_images(images, captions)
+        figure = figure_of_images(images, [text.replace(", ", "\n") for text in captions])
     except ImportError as error:
         if flags.output:
             raise

@@ -9,7 +9,7 @@ import base64
 import html
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ BLUE, ORANGE = "#0072b2", "#d55e00"  # of Okabe & Ito (2008)
 _NOT_PICTURES = {"pgf", "raw", "rgba"}  # formats of matplotlib for TeX and other programs
 _LEGIBLE = 30  # a confusion matrix of more classes has no space for its counts
 MOST_MAPS = 64  # in a figure
+_WIDTH = 5.0  # inches, of a chart: its text is still legible on a phone, 375 pixels wide
+_DPI, _SHOWN_DPI = 160, 110  # of a figure in a page: its own pixels, and those of the screen
 
 
 def pyplot() -> Any:
@@ -54,7 +56,7 @@ def figure_of_curves(reports: Sequence[EpochReport]) -> Any:
     epochs = [report.epoch for report in reports]
     measured = [report.validation for report in reports if report.validation]
     panels = 2 if measured else 1
-    figure, axes = _panels(panels, 1, (7, 3.2 * panels), sharex=True, squeeze=False)
+    figure, axes = _panels(panels, 1, (_WIDTH, 2.8 * panels), sharex=True, squeeze=False)
     top, bottom = axes[0, 0], axes[-1, 0]
     marks = {"marker": ".", "markersize": 5, "linewidth": 1.5}
     losses = [report.loss for report in reports]
@@ -66,14 +68,15 @@ def figure_of_curves(reports: Sequence[EpochReport]) -> Any:
         best = min(range(len(wrong)), key=lambda index: (wrong[index], validation_losses[index]))
         bottom.plot(epochs, wrong, color=ORANGE, **marks)
         bottom.plot(epochs[best], wrong[best], "o", color="black", markersize=9, fillstyle="none")
-        text = f"circle: fewest errors, {wrong[best]:,} in epoch {epochs[best]}"
+        of = f"{wrong[best]:,} of {measured[best].count:,} validation images"
+        text = f"fewest errors: {of}, epoch {epochs[best]}"
         bottom.set_title(text, fontsize="medium")
+        bottom.set_ylabel("validation errors")
         log_scale(bottom, "y", wrong)
         bottom.grid(alpha=0.3)
-        bottom.set_ylabel(f"errors on {measured[-1].count:,} validation images")
+    top.set_ylabel("mean loss")
     log_scale(top, "y", losses + validation_losses)
     top.grid(alpha=0.3)
-    top.set_ylabel("mean loss")
     top.legend()
     bottom.set_xlabel("epoch")
     bottom.xaxis.get_major_locator().set_params(integer=True)
@@ -82,7 +85,7 @@ def figure_of_curves(reports: Sequence[EpochReport]) -> Any:
 
 def figure_of_confusion(matrix: np.ndarray, names: Sequence[str]) -> Any:
     """A confusion matrix, shaded by errors alone: correct answers would outshine them."""
-    figure, axis = _panels(1, 1, (7.2, 6.4))
+    figure, axis = _panels(1, 1, (_WIDTH, 4.4))
     errors = matrix - np.diag(np.diag(matrix))
     picture = axis.imshow(errors, cmap="Blues", vmin=0, vmax=max(1, errors.max()))
     if len(matrix) <= _LEGIBLE:
@@ -108,7 +111,7 @@ def _write_counts(axis: Any, matrix: np.ndarray, dark_above: float) -> None:
 
 def figure_of_calibration(found: Calibration) -> Any:
     """A reliability diagram: accuracy against probability, above a histogram of the answers."""
-    figure, (top, bottom) = _panels(2, 1, (6, 6.4), sharex=True, height_ratios=(3, 1))
+    figure, (top, bottom) = _panels(2, 1, (_WIDTH, 5.6), sharex=True, height_ratios=(3, 1))
     top.plot([0, 1], [0, 1], "--", color="gray", label="perfectly calibrated")
     right = np.rint(found.accuracy * found.counts).astype(int)
     pairs = zip(right.tolist(), found.counts.tolist(), strict=True)
@@ -122,7 +125,7 @@ def figure_of_calibration(found: Calibration) -> Any:
     top.grid(alpha=0.3)
     bottom.bar(found.confidence, found.counts, width=0.03, color=ORANGE)
     bottom.set(xlabel="probability of the predicted class", xlim=(0, 1.03))
-    bottom.set(ylabel="answers", yscale="log")
+    bottom.set(ylabel="answers (log scale)", yscale="log")
     bottom.grid(alpha=0.3)
     return figure
 
@@ -137,11 +140,12 @@ def figure_of_robustness(
         error_rates: for each change, the error rate at each of its levels.
         constant: the error rate of always giving the most frequent answer, for comparison.
     """
-    figure, axes = _panels(2, 3, (10, 6), sharey=True)
+    figure, axes = _panels(3, 2, (_WIDTH, 7), sharey=True)
     for axis, change, rates in zip(axes.flat, changes, error_rates, strict=False):
         axis.plot(change.levels, [100 * rate for rate in rates], "o-", color=BLUE)
         axis.axhline(100 * constant, linestyle="--", color="gray")
-        axis.set(xlabel=change.name, ylim=(0, 100))
+        axis.set_xlabel(change.name.replace(", ", "\n"), fontsize="small")
+        axis.set_ylim(0, 100)
         axis.grid(alpha=0.3)
     for axis in axes[:, 0]:
         axis.set_ylabel("errors (%)")
@@ -155,17 +159,16 @@ def figure_of_robustness(
 def figure_of_maps(maps: np.ndarray) -> Any:
     """The first 64 of maps (N, height, width) of numbers: orange above 0, violet below."""
     count = min(MOST_MAPS, len(maps))
-    columns = min(16, count)
+    columns = min(8, count)
     rows = -(-count // columns)
-    size = 0.66 * columns + 0.8, 0.66 * rows + 0.4
+    size = 0.5 * columns + 0.8, 0.5 * rows + 0.4
     figure, axes = _blank_panels(rows, columns, size)
     limit = float(np.quantile(np.abs(maps), 0.995)) or 1.0
     style = {"cmap": "PuOr_r", "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
     for axis, numbers in zip(axes.flat, maps[:count], strict=False):
         picture = axis.imshow(numbers, **style)
-    figure.tight_layout(pad=0.3, rect=(0, 0, 0.94, 1))
-    bar = figure.add_axes((0.95, 0.1, 0.012, 0.8))
-    figure.colorbar(picture, cax=bar).ax.tick_params(labelsize=7)
+    figure.set_layout_engine("constrained")  # "tight" has no space for a bar beside many axes
+    figure.colorbar(picture, ax=axes, fraction=0.04, pad=0.02).ax.tick_params(labelsize=9)
     return figure
 
 
@@ -188,7 +191,7 @@ def _blank_panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[A
 
 
 def log_scale(axis: Any, direction: str, values: Sequence[float]) -> None:
-    """Make the x or y axis logarithmic, with plain numbers, if all values are above 0."""
+    """If all values are above 0, make the x or y axis logarithmic, and add that to its label."""
     if min(values) <= 0:
         return
     from matplotlib import ticker
@@ -197,18 +200,41 @@ def log_scale(axis: Any, direction: str, values: Sequence[float]) -> None:
     marked = (1, 2, 5) if wide else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
     getattr(axis, f"set_{direction}scale")("log")
     line = getattr(axis, f"{direction}axis")
+    if line.get_label_text():
+        line.set_label_text(f"{line.get_label_text()} (log scale)")
     line.set_major_locator(ticker.LogLocator(subs=marked, numticks=6))
     line.set_major_formatter(lambda x, _: f"{x:,.0f}" if x >= 100 else f"{x:.3g}")
     line.set_minor_locator(ticker.NullLocator())
 
 
-def figure_as_html(figure: Any, alt: str) -> str:
-    """A figure as an ``<img>`` element that contains its data; ``alt`` is for screen readers."""
+def figure_as_html(figure: Any, alt: str, kind: str = "chart") -> str:
+    """A figure as an ``<img>`` element that contains its data; ``alt`` is for screen readers.
+
+    ``kind`` is its class: the page inverts a "chart" in dark mode, but not "maps".
+    """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
+    figure.savefig(buffer, format="png", dpi=_DPI)
     pyplot().close(figure)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
+    width = round(_SHOWN_DPI * figure.get_figwidth())
+    return _image_element(buffer, alt, f'class="{kind}" width="{width}"')
+
+
+def images_as_html(images: Iterable[np.ndarray], captions: Sequence[str], alt: str) -> str:
+    """Images (height, width) with captions, as HTML: as many in a row as fit the screen."""
+    parts = []
+    for image, caption in zip(images, captions, strict=True):
+        buffer = io.BytesIO()
+        pyplot().imsave(buffer, image, cmap="gray", vmin=0, vmax=255, format="png")
+        text = html.escape(caption)
+        parts.append(
+            f"<figure>{_image_element(buffer, alt, '')}<figcaption>{text}</figcaption></figure>"
+        )
+    return f'<div class="sheet">{"".join(parts)}</div>'
+
+
+def _image_element(png: io.BytesIO, alt: str, attributes: str) -> str:
+    data = base64.b64encode(png.getvalue()).decode()
+    return f'<img {attributes} alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
 
 
 def check_figure_path(path: str | os.PathLike[str]) -> None:

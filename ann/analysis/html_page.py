@@ -7,13 +7,16 @@ from typing import NamedTuple
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
-img { max-width: 100%; background: white; border-radius: 6px; padding: 8px; }
-img { box-sizing: border-box; }
+h1 { line-height: 1.2; overflow-wrap: anywhere; } h2 { margin-top: 2.5rem; }
+img { max-width: 100%; height: auto; background: white; border-radius: 6px; }
+.sheet { display: grid; grid-template-columns: repeat(auto-fill, 4.7rem); gap: .8rem .6rem; }
+.sheet figure { margin: 0; font-size: .8rem; line-height: 1.25; overflow-wrap: anywhere; }
+.sheet img { width: 100%; image-rendering: pixelated; border-radius: 0; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; }
 dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; }
 pre { overflow-x: auto; }
 nav a { margin-right: 1rem; }
+@media (prefers-color-scheme: dark) { .chart { filter: invert(1) hue-rotate(180deg); } }
 @media print {
   h2 { break-before: page; } h2:first-of-type { break-before: auto; } nav { display: none; }
 }

@@ -176,9 +176,7 @@ def changes() -> list[Change]:
     return [
         Change("rotation, degrees clockwise", tuple(range(-60, 61, 15)), rotated),
         Change("shift, pixels in any direction", (0, 1, 2, 3, 4, 5, 6), shifted),
-        Change(
-            "noise, standard deviation as a share of white", (0, 0.1, 0.2, 0.3, 0.4, 0.5), noisy
-        ),
+        Change("noise, deviation as a share of white", (0, 0.1, 0.2, 0.3, 0.4, 0.5), noisy),
         Change("blur, standard deviation in pixels", (0, 0.5, 1, 1.5, 2, 2.5), blurred),
         Change("stroke thickening, pixels", (-2, -1, 0, 1, 2, 3), thicker),
     ]

@@ -26,9 +26,8 @@ _PIXELS = 110_000  # pictures are reduced to about this number
 _MIN_OUTPUT, _MIN_LEAD = 0.5, 0.3
 # The lead that is enough even for a wide digit: as a fraction of its output, and as a difference
 _WIDE_RATIO, _WIDE_LEAD = 0.97, 0.7
-_SHIFTED_RATIO = 0.7  # the same fraction, but for shifted copies of a very wide digit
-# Width / height: few digits are wider than the first or second, and none are wider than the third
-_WIDE, _VERY_WIDE, _TOO_WIDE = 0.75, 0.9, 1.5
+# Width / height: few digits are wider than the first, and none are wider than the second
+_WIDE, _TOO_WIDE = 0.75, 1.5
 _TYPICAL = 1.25  # a digit up to this wide, compared with the median of its line, is not wide
 _MAX_PARTS = 300  # a picture with more is noise
 _MARGIN = 6  # pixels around a digit that belong to its blurred edge
@@ -146,14 +145,13 @@ def read_digits(
         read = _answers(network, names, lines, images, scale)
         doubt = _first(map(_doubt_of_shape, read))
         if not (doubt and is_compact(parts, page.labels)):
-            doubt = doubt or _first(_doubt_of_answers(line, network) for line in read)
+            doubt = doubt or _first(map(_doubt_of_answers, read))
             return Reading(read, doubt, page.notes, grey, size)
     prepared = prepare_digit(page, side)
     if prepared.problem:
         return Reading((), prepared.problem, prepared.notes, grey, size)
     read = _answers(network, names, [[parts]], [prepared.image], scale)
-    doubt = _doubt_of_answers(read[0], network)
-    return Reading(read, doubt, prepared.notes, grey, size)
+    return Reading(read, _first(map(_doubt_of_answers, read)), prepared.notes, grey, size)
 
 
 def _image_of(
@@ -202,36 +200,23 @@ def _doubt_of_shape(line: Sequence[Digit]) -> str:
     return ""
 
 
-def _doubt_of_answers(line: Sequence[Digit], network: NeuralNetwork) -> str:
+def _doubt_of_answers(line: Sequence[Digit]) -> str:
     """Why one of the labels of a line may be wrong, or ""."""
     typical = median(digit.box.width for digit in line) if len(line) > 2 else 0.0
     for digit in line:
+        lead = digit.confidence - digit.next_confidence
         if digit.confidence < _MIN_OUTPUT:
             return "because it resembles no known class"
-        if digit.lead < _MIN_LEAD:
+        if lead < _MIN_LEAD:
             return "because two answers are close"
-        if digit.box.width > _TYPICAL * typical and not _is_surely_one(digit, network):
+        # A wide digit may be two that touch, so it needs a greater lead, unless all are as wide.
+        # With label smoothing, outputs are far from 1; so the lead may be a fraction of the output
+        wide = digit.box.width / digit.box.height
+        needed = min(_MIN_LEAD + 3.0 * (wide - _WIDE), _WIDE_RATIO)
+        is_sure = lead >= min(needed, _WIDE_LEAD) and lead >= needed * digit.confidence
+        if digit.box.width > _TYPICAL * typical and (wide > _TOO_WIDE or not is_sure):
             return "because it is wide: two digits may touch"
     return ""
-
-
-def _is_surely_one(digit: Digit, network: NeuralNetwork) -> bool:
-    """Whether something is surely one digit, and not two that touch.
-
-    The wider it is, the greater its lead must be. With label smoothing, outputs are far from 1; so
-    a lead may be a fraction of the output. Two digits may resemble another one, but seldom if they
-    are shifted by a pixel; so the answer must also be sure for shifted copies of a very wide image.
-    """
-    wide = digit.box.width / digit.box.height
-    needed = min(_MIN_LEAD + 3.0 * (wide - _WIDE), _WIDE_RATIO)
-    is_sure = digit.lead >= min(needed, _WIDE_LEAD) and digit.lead >= needed * digit.confidence
-    if wide <= _VERY_WIDE or wide > _TOO_WIDE or not is_sure:
-        return is_sure and wide <= _TOO_WIDE
-    padded = np.pad(digit.image, 1)
-    outputs = network.apply(np.stack([digit.image, padded[2:, 2:], padded[:-2, :-2]]))
-    best = int(outputs[0].argmax())
-    leads = outputs[:, best] - np.delete(outputs, best, axis=1).max(axis=1)
-    return bool((leads >= _SHIFTED_RATIO * outputs[:, best]).all())
 
 
 def _first(texts: Iterable[str]) -> str:

@@ -19,9 +19,9 @@ from ann.analysis.figures import (
     figure_of_calibration,
     figure_of_confusion,
     figure_of_curves,
-    figure_of_images,
     figure_of_maps,
     figure_of_robustness,
+    images_as_html,
 )
 from ann.analysis.html_page import Section, html_page
 from ann.analysis.metrics import (
@@ -40,6 +40,7 @@ _MISTAKES = 40  # that are shown
 _IDEAL_INPUTS = 20
 _DOUBTFUL = 8  # training images
 _NEIGHBOURS = 4  # of each of them
+_NONE = "<p>There are none.</p>"
 _CHANGED = 2000  # test images that are changed to measure robustness
 
 Maker = Callable[[], Section]
@@ -51,6 +52,7 @@ def report(
     name: str = "a network",
     epochs: Sequence[EpochReport] = (),
     progress: Callable[[list[Maker]], Iterable[Maker]] = list,
+    data: str = "a data set",
 ) -> str:
     """The report as HTML.
 
@@ -60,6 +62,7 @@ def report(
         name: of the network, for the title and for error messages.
         epochs: what ``ann.fit`` returned, for the learning curves.
         progress: wraps the list of section makers, as ``tqdm`` does, to show how many are done.
+        data: the name of the data set.
 
     Raises:
         ImportError: matplotlib or SciPy is not installed.
@@ -80,8 +83,13 @@ def report(
         makers.insert(0, partial(_curves, epochs))
     sections = [make() for make in progress(makers)]
     recipe = [f"{key} {value}" for key, value in (network.recipe or {}).items() if value]
+    height, width = dataset.test_images.shape[1:]
+    train, test = len(dataset.train_images), len(dataset.test_images)
+    right = int((tested.predicted == dataset.test_labels).sum())
     facts = {
         "model": name,
+        "data": f"{data}: {train:,} training and {test:,} test images, {height} x {width} pixels",
+        "accuracy": f"{100 * right / test:.2f} % of the test images",
         "network": repr(network).strip("<>"),
         "parameters": f"{network.parameters.size:,}",
         "seed": str(network.seed),
@@ -121,8 +129,8 @@ def _confusion(tested: _Tested) -> Section:
         "Confusion matrix",
         f"{wrong:,} of {total:,} test images are wrong, {100 * wrong / total:.2f} % "
         f"(95 % interval {100 * low:.2f} to {100 * high:.2f} %). {warning}Each row is a label and "
-        "each column a predicted class, so correct answers are on the diagonal. Darker cells have "
-        "more errors.",
+        "each column a predicted class, so correct answers are on the diagonal. The darker, or in "
+        "dark mode the lighter, a cell, the more errors it has.",
         figure_as_html(figure_of_confusion(matrix, tested.names), "confusion matrix"),
     )
 
@@ -133,12 +141,12 @@ def _mistakes(tested: _Tested) -> Section:
     captions = []
     for index in chosen:
         label, answer = names[labels[index]], names[predicted[index]]
-        captions.append(f"{label}, seen as\n{answer}, {_percent(tested.outputs[index].max())}")
+        captions.append(f"label {label}, answer {answer} {_percent(tested.outputs[index].max())}")
     return Section(
         "Most confident mistakes",
         f"{len(chosen)} of {(predicted != labels).sum():,} mistakes: the label, the answer, and "
         "the output for that answer. Some labels may be wrong, and some images are illegible.",
-        _sheet(tested.dataset.test_images[chosen], captions, 8, "misclassified images"),
+        _sheet(tested.dataset.test_images[chosen], captions, "a misclassified image"),
     )
 
 
@@ -159,7 +167,7 @@ def _weights(tested: _Tested) -> Section:
             "a feature map. A lit pixel under the kernel raises that pixel where the kernel is "
             f"{colours}",
         )
-    return Section(title, text, figure_as_html(figure_of_maps(weights), title.lower()))
+    return Section(title, text, figure_as_html(figure_of_maps(weights), title.lower(), "maps"))
 
 
 def _feature_maps(tested: _Tested) -> Section:
@@ -167,10 +175,10 @@ def _feature_maps(tested: _Tested) -> Section:
     layers = enumerate(tested.network.layer_list, start=1)
     numbers = [number for number, layer in layers if layer.get("type") == "conv2d"]
     found = inspection.feature_maps(tested.network, image.reshape(-1))
-    figures = [_sheet([image], [f"label {label}"], 1, "the first test image")]
+    figures = [_sheet([image], [f"label {label}"], "the first test image")]
     for number, maps in zip(numbers, found, strict=True):
         title = f"Layer {number}: {len(maps):,} filters{_shown(maps)}"
-        figures += [f"<h3>{title}</h3>", figure_as_html(figure_of_maps(maps), title)]
+        figures += [f"<h3>{title}</h3>", figure_as_html(figure_of_maps(maps), title, "maps")]
     return Section(
         "Feature maps",
         f"What each filter of each convolution{_member(tested)} finds in the first test image. A "
@@ -209,7 +217,7 @@ def _ideal_inputs(tested: _Tested) -> Section:
         "with the class's share of all outputs. Gradient ascent on the pixels found it, starting "
         "from dark grey; the brightest pixel is shown white. These images need not look like the "
         "training images: a network learns what separates the classes, not what they look like.",
-        _sheet(pictures, captions, 5, "ideal inputs"),
+        _sheet(pictures, captions, "an ideal input"),
     )
 
 
@@ -249,28 +257,23 @@ def _doubtful_labels(tested: _Tested) -> Section:
     worst = np.argsort(-inspection.losses(outputs, labels), kind="stable")[:_DOUBTFUL]
     chosen = [index for index in worst if answers[index] != labels[index]]
     neighbours = inspection.nearest(images.reshape(len(images), -1), chosen, _NEIGHBOURS)
-    pictures: list[np.ndarray] = []
-    captions: list[str] = []
+    sheets = []
     for index, others in zip(chosen, neighbours, strict=True):
-        pictures += [images[index], *images[others]]
-        captions.append(f"label {names[labels[index]]}\nanswer {names[answers[index]]}")
-        captions += [f"{names[labels[other]]}\n" for other in others]
+        captions = [f"label {names[labels[index]]}, answer {names[answers[index]]}"]
+        captions += [f"nearest: {names[labels[other]]}" for other in others]
+        sheets.append(_sheet(images[[index, *others]], captions, "a training image"))
     return Section(
         "Doubtful labels",
         "The training images whose labels the network finds least likely, each followed by the "
         f"{_NEIGHBOURS} training images nearest to it (pixel by pixel) and their labels. If those "
         "agree with the network's answer, the label may be wrong.",
-        _sheet(pictures, captions, 2 * (_NEIGHBOURS + 1), "doubtful labels"),
+        "<hr>".join(sheets) or _NONE,
     )
 
 
-def _sheet(
-    images: np.ndarray | Sequence[np.ndarray], captions: Sequence[str], columns: int, alt: str
-) -> str:
-    """Images, each under its caption, as HTML."""
-    if len(images) == 0:
-        return "<p>There are none.</p>"
-    return figure_as_html(figure_of_images(images, captions, columns), alt)
+def _sheet(images: np.ndarray | Sequence[np.ndarray], captions: Sequence[str], alt: str) -> str:
+    """Images, each above its caption, as HTML."""
+    return images_as_html(images, captions, alt) if len(images) else _NONE
 
 
 def _percent(share: float) -> str:

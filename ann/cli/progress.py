@@ -41,8 +41,9 @@ class Progress(Callback):
             dynamic_ncols=True,
             file=sys.stdout,
             disable=not sys.stdout.isatty(),
-            bar_format="{percentage:3.0f} %|{bar}| {rate_fmt}, {remaining} left{postfix}",
+            bar_format="{desc} |{bar}| {rate_fmt}, {remaining} left{postfix}",
         )
+        self._begin_epoch(len(state.reports) + 1 if state else 1)
         if state:
             self._skip(state)
 
@@ -52,6 +53,11 @@ class Progress(Callback):
     def __exit__(self, *exception: object) -> None:
         self._bar.leave = False
         self._bar.close()
+
+    def _begin_epoch(self, epoch: int) -> None:
+        """Show the number of the epoch, or of the last one if none is left."""
+        epochs = self._recipe.epochs
+        self._bar.set_description_str(f"epoch {min(epoch, epochs)}/{epochs}", refresh=False)
 
     def _skip(self, state: TrainingState) -> None:
         """Report what was done before, and start the bar there."""
@@ -80,5 +86,6 @@ class Progress(Callback):
             lines = hardest_image(self._network, self._dataset, self._recipe.validation)
             self._bar.write("\n".join(lines), file=sys.stdout)
         wrong = f", {report.validation.errors} wrong" if report.validation else ""
+        self._begin_epoch(report.epoch + 1)
         is_last = report.epoch == report.epochs
         self._bar.set_postfix_str(f"loss {report.loss:.4f}{wrong}", refresh=is_last)

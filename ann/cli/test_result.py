@@ -44,6 +44,7 @@ class TestResult:
         return {
             "wrong": self.wrong,
             "total": self.total,
+            "accuracy": 1.0 - self.wrong / self.total,
             "error_rate": self.wrong / self.total,
             "interval": list(wilson_interval(self.wrong, self.total)),
             "confusion": self.confusion.tolist(),
@@ -52,9 +53,9 @@ class TestResult:
     def describe(self) -> str:
         """The errors, the confusion matrix, and a warning if next to nothing was learnt."""
         low, high = (100 * bound for bound in wilson_interval(self.wrong, self.total))
-        rate = f"error rate {100 * self.wrong / self.total:.2f} %"
-        interval = f"(95 % interval {low:.2f} to {high:.2f} %)"
-        errors = f"{self.wrong} of {self.total:,} wrong, {rate} {interval}"
+        rate = 100 * self.wrong / self.total
+        interval = f"error rate {rate:.2f} % (95 % interval {low:.2f} to {high:.2f} %)"
+        errors = f"{self.wrong} of {self.total:,} wrong: accuracy {100 - rate:.2f} %, {interval}"
         matrix = describe_confusion(self.confusion, self.names)
         warning = learnt_nothing(self.wrong, self.labels)
         return "\n\n".join(filter(None, [errors, matrix, warning]))

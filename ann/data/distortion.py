@@ -1,10 +1,10 @@
 """Distortions: in training, each image is rotated, scaled, sheared, shifted and warped a little,
-differently in every epoch, and its strokes become thicker or thinner. So a network learns what
-digits have in common, and not only these images of them.
+differently in every epoch. So a network learns what digits have in common, and not only these
+images of them.
 
-All but the thickness is a single resampling: the displacement of each pixel is a sum of a few fixed
-patterns, with random factors that follow from the image and the epoch. Simard et al. (2003),
-section 2, and Ciresan et al. (2010).
+All of it is a single resampling: the displacement of each pixel is a sum of a few fixed patterns,
+with random factors that follow from the image and the epoch. Simard et al. (2003), section 2, and
+Ciresan et al. (2010).
 
 Letters: h, w height and width; N images in the batch; y counts rows and x columns.
 """
@@ -30,7 +30,6 @@ class DistortionStrengths:
         shear: the largest angle between upright lines and sheared ones, in degrees.
         shift: the largest shift along each axis, in pixels.
         elastic: the standard deviation of the warp along each axis, in pixels.
-        thickness: the largest distance that the edges of strokes move, from 0 to 1 pixel.
         smoothness: of the warp: the standard deviation of the Gaussian that blurs it, in pixels.
     """
 
@@ -39,14 +38,12 @@ class DistortionStrengths:
     shear: float = 0.0
     shift: float = 0.0
     elastic: float = 0.0
-    thickness: float = 0.0
     smoothness: float = 5.0
 
     @property
     def any(self) -> bool:
         """Whether anything is distorted."""
-        affine = self.rotation, self.scaling, self.shear, self.shift
-        return any((*affine, self.elastic, self.thickness))
+        return any((self.rotation, self.scaling, self.shear, self.shift, self.elastic))
 
 
 class Distorter:
@@ -73,7 +70,6 @@ class Distorter:
         (height, width), count = shape, images.shape[0]
         dtype = rotation_shares.dtype
         self.rotation_shares = rotation_shares
-        self.shape = shape
         # With a black border, positions outside an image need no special case. It is one pixel wide
         # before the image and two after it: interpolation uses a pixel and the next one.
         self.rows, self.columns = height + 3, width + 3
@@ -96,8 +92,7 @@ class Distorter:
         # angle, k) and (dx, ds, dt), by the factors of the patterns 1, y and x.
         of_rows = [strengths.shift, angle, k, *warp]
         of_columns = [strengths.shift, strengths.scaling, strengths.scaling, *warp]
-        of_strokes = [strengths.thickness] if strengths.thickness else []
-        self.largest = xp.asarray([of_rows + of_columns + of_strokes], dtype=dtype)
+        self.largest = xp.asarray([of_rows + of_columns], dtype=dtype)
 
 
 def elastic_patterns(
@@ -159,23 +154,6 @@ def _interpolated(xp: Any, y: Array, x: Array, a: Array, b: Array, c: Array, d: 
     return above + y * (below - above)
 
 
-def _thickened(
-    xp: Any, share: Array, pixel: Array, above: Array, below: Array, left: Array, right: Array
-) -> Array:
-    """Thicker strokes if ``share`` is above 0, thinner ones if it is below.
-
-    image + share (dilation - image), or image + share (image - erosion): R. C. Gonzalez and R. E.
-    Woods, "Digital Image Processing", 9.6. The dilation is the maximum of each pixel and its four
-    neighbours, the erosion their minimum. Both move edges by one pixel, so this moves them by about
-    this share of a pixel.
-    """
-    dilated = eroded = pixel
-    for neighbour in (above, below, left, right):
-        dilated = xp.maximum(dilated, neighbour)
-        eroded = xp.minimum(eroded, neighbour)
-    return pixel + share * xp.where(share > 0.0, dilated - pixel, pixel - eroded)
-
-
 class DistortedBatch:
     """Distorted batches of one size. Its arrays are allocated once, so ``fill`` can be compiled.
 
@@ -200,17 +178,17 @@ class DistortedBatch:
     ) -> None:
         xp = backend.xp
         count = out.shape[0]
-        patterns, width = distorter.patterns.shape[0], distorter.largest.shape[1]
+        patterns = distorter.patterns.shape[0]
         self._xp = xp
         self._backend = backend
         self._distorter = distorter
         self._out = out
         self._indices = xp.reshape(indices, (-1,), copy=False)
-        self._bits = bit_arguments(xp, image_ids, key, width)
-        self._random = xp.empty((*image_ids.shape, width), dtype=out.dtype)
+        self._bits = bit_arguments(xp, image_ids, key, 2 * patterns)
+        self._random = xp.empty((*image_ids.shape, 2 * patterns), dtype=out.dtype)
         # The factors of the patterns, for the rows that pixels are sampled from and the columns
         factors = xp.reshape(self._random, (count, -1), copy=False)
-        self._factors = factors[:, :patterns], factors[:, patterns : 2 * patterns]
+        self._factors = factors[:, :patterns], factors[:, patterns:]
         self._affine = tuple(part[:, n : n + 1] for part in self._factors for n in range(_AFFINE))
         self._rotation_share = xp.empty(count, dtype=out.dtype)
         self._starts = xp.empty(count, dtype=xp.int64)
@@ -220,14 +198,6 @@ class DistortedBatch:
         self._bytes = xp.empty(out.shape, dtype=xp.uint8)
         self._flat_index = xp.reshape(self._index, (-1,), copy=False)
         self._flat_bytes = xp.reshape(self._bytes, (-1,), copy=False)
-        # Thicker and thinner strokes are made from images with a black border
-        self._share = factors[:, 2 * patterns :, None] if width > 2 * patterns else None
-        if self._share is not None:
-            height, width = distorter.shape
-            bordered = xp.zeros((count, height + 2, width + 2), dtype=out.dtype)
-            starts = (1, 1), (0, 1), (2, 1), (1, 0), (1, 2)
-            self._neighbours = [bordered[:, y : y + height, x : x + width] for y, x in starts]
-            self._thickened = xp.reshape(out, (count, height, width), copy=False)
 
     def fill(self) -> None:
         """Compute ``out`` for the current images and key."""
@@ -243,9 +213,6 @@ class DistortedBatch:
             backend.matmul(factors, distorter.patterns, out=place)
             elementwise(_corner, place, home, limit, out=(corner, place))
         self._resample()
-        if self._share is not None:
-            backend.copyto(self._thickened, out=self._neighbours[0])
-            backend.elementwise(_thickened, self._share, *self._neighbours, out=self._thickened)
 
     def _resample(self) -> None:
         """Interpolate each pixel from the four around its position."""

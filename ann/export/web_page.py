@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,24 +15,30 @@ import numpy as np
 from ann.backends.tracer import Operation, Symbol
 from ann.data.catalog import DIGITS, class_names
 from ann.export.formula import OPERATIONS, translate
-from ann.neural_network import NeuralNetwork
+from ann.neural_network import NeuralNetwork, load_model
 from ann.nn.activations import get_activation
 from ann.nn.convolution import size_text
 from ann.nn.layer_list import describe_shape
 from ann.nn.layers import ActivationLayer
 from ann.nn.network import PIXEL_SCALE, size_of
 
+DIGIT_CHECK = Path(__file__).with_name("digit_check.model")
 
-def web_page(network: NeuralNetwork, classes: Sequence[str] | None = None) -> str:
+
+def web_page(
+    network: NeuralNetwork, classes: Sequence[str] | None = None, name: str = "A network"
+) -> str:
     """The HTML of a page on which the user draws and the network, or committee, answers.
 
     It shows the image that the network sees and the outputs of its layers, which are pictures for a
-    convolution.
+    convolution. On a page for digits, a second, small network refuses drawings that do not look like
+    digits; ``tests/export/make_digit_check.py`` trained it.
 
     Args:
         network: one for square images, white on black.
         classes: the names of its outputs, by default ``network.classes``. If there are fewer names
             than outputs, the others get numbers.
+        name: of the network, such as its file.
 
     Raises:
         ValueError: its images are not square, it has a single output, or an activation cannot be
@@ -47,16 +54,18 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] | None = None) -> st
         raise ValueError(
             "a page needs a network with several classes, and this one has a single output"
         )
-    names = [layer["activation"] for layer in network.layer_list if "activation" in layer]
-    formulas = (f"  {json.dumps(name)}: {_javascript(name)},\n" for name in dict.fromkeys(names))
-    kind = f"A committee of {network.committee} networks" if network.committee > 1 else "A network"
-    drawn = "a digit" if set(classes) <= set(DIGITS) else "something"
-    arrays = [array for pair in network.weights_and_biases() for array in pair]
-    rows = [array.reshape(network.committee, -1) for array in arrays]
-    parameters = np.concatenate(rows, axis=1).astype("<f4")
+    kind = f"a committee of {network.committee} networks " if network.committee > 1 else ""
+    are_digits = set(classes) <= set(DIGITS)
+    drawn = "a digit" if are_digits else "something"
+    check = load_model(DIGIT_CHECK) if are_digits and side == 28 else None
+    names = _activations(network)
+    known = [*names, *(_activations(check) if check else [])]
+    formulas = (f"  {json.dumps(name)}: {_javascript(name)},\n" for name in dict.fromkeys(known))
+    parameters = _parameters(network)
+    weights = parameters.tobytes() + (_parameters(check).tobytes() if check else b"")
     model = {
         "title": f"Draw {drawn}",
-        "what": f"{kind} {describe_shape(network.layer_list)} ({', '.join(names)}), "
+        "what": f"{name}: {kind}{describe_shape(network.layer_list)} ({', '.join(names)}), "
         f"{parameters.size:,} numbers, all in this file.",
         "side": side,
         "scale": PIXEL_SCALE,
@@ -64,12 +73,24 @@ def web_page(network: NeuralNetwork, classes: Sequence[str] | None = None) -> st
         "committee": network.committee,
         "size": parameters.shape[-1],
         "layers": _layers(network),
+        "check": _layers(check) if check else None,
     }
     template = files("ann.export").joinpath("page.html").read_text(encoding="utf-8")
     text = json.dumps(model).replace("<", "\\u003c")  # so that no name can end the script
-    page = template.replace("{{weights}}", base64.b64encode(parameters.tobytes()).decode())
+    page = template.replace("{{weights}}", base64.b64encode(weights).decode())
     page = page.replace("{{activations}}", f"{{\n{''.join(formulas)}}}")
     return page.replace("{{model}}", text)  # last, since names may contain placeholders
+
+
+def _activations(network: NeuralNetwork) -> list[str]:
+    return [layer["activation"] for layer in network.layer_list if "activation" in layer]
+
+
+def _parameters(network: NeuralNetwork) -> np.ndarray:
+    """The parameters (K, P) of its K members, layer by layer, little-endian float32."""
+    arrays = [array for pair in network.weights_and_biases() for array in pair]
+    rows = [array.reshape(network.committee, -1) for array in arrays]
+    return np.concatenate(rows, axis=1).astype("<f4")
 
 
 def _layers(network: NeuralNetwork) -> list[dict[str, Any]]:

@@ -113,11 +113,6 @@ class Recipe:
     elastic: float = _field(
         0.0, "warp them: pixels move by this standard deviation; try 1.2", **_PIXELS
     )
-    thickness: float = _field(
-        0.0,
-        "make strokes thicker or thinner: move their edges by up to this share of a pixel",
-        **_SHARE,
-    )
     adversarial: float = _field(
         0.0,
         "also train on each image moved this far (in inputs from 0 to 1) to where its loss is "
@@ -215,8 +210,9 @@ class Recipe:
     @property
     def strengths(self) -> DistortionStrengths:
         """How far training images are distorted."""
-        affine = self.rotation, self.scaling, self.shear, self.shift
-        return DistortionStrengths(*affine, self.elastic, self.thickness)
+        return DistortionStrengths(
+            self.rotation, self.scaling, self.shear, self.shift, self.elastic
+        )
 
     def network(
         self, dataset: Dataset, device: str | Backend = "cpu", seed: int = 0

@@ -22,7 +22,7 @@ from ann.spelling import did_you_mean
 
 _NUMBER = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?"
 _NO_YES = ("no", "yes")
-DISTORTIONS = ("rotation", "scaling", "shear", "shift", "elastic", "thickness")
+DISTORTIONS = ("rotation", "scaling", "shear", "shift", "elastic")
 RATES = ("learning_rate", "weight_decay")
 _AROUND = 5.0  # without a range, rates go from default / 5 to default * 5
 _NEAR = "around the default"

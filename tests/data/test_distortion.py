@@ -20,7 +20,6 @@ from support.random_bits import hashed
 
 SHAPE = (12, 10)
 EVERYTHING = DistortionStrengths(rotation=20.0, scaling=0.2, shear=10.0, shift=1.5, elastic=0.8)
-KINDS = ("rotation", "scaling", "shear", "shift", "elastic", "thickness")
 
 
 def blobs(rng, count=5):
@@ -75,22 +74,13 @@ def gaussians(shape, smoothness):
     return np.array(patterns) / np.sqrt(np.square(patterns).sum(axis=0))
 
 
-def thickened(image, share):
-    """One image with thicker or thinner strokes, by hand."""
-    near = np.pad(image, 1)
-    plus = [near[1:-1, 1:-1], near[:-2, 1:-1], near[2:, 1:-1], near[1:-1, :-2], near[1:-1, 2:]]
-    other = np.max(plus, axis=0) if share > 0 else np.min(plus, axis=0)
-    return (1 - abs(share)) * image + abs(share) * other
-
-
 def formula(image, strengths, number, key, rotation_shares=1.0):
     """One image, distorted by hand in float64."""
     height, width = SHAPE
     y, x = np.mgrid[:height, :width].astype(np.float64)
     pattern = gaussians(SHAPE, strengths.smoothness)
     half = 3 + (len(pattern) if strengths.elastic else 0)
-    bits = hashed([number], key, 2 * half + (strengths.thickness > 0))[0]
-    u = bits * (2 * math.sqrt(3) / 2**32) - math.sqrt(3)
+    u = hashed([number], key, 2 * half)[0] * (2 * math.sqrt(3) / 2**32) - math.sqrt(3)
     share = u / math.sqrt(3)
     angle = math.radians(strengths.rotation) * rotation_shares * share[1]
     k = math.tan(math.radians(strengths.shear)) * share[2]
@@ -104,7 +94,7 @@ def formula(image, strengths, number, key, rotation_shares=1.0):
     )
     places += strengths.shift * share[[0, half]][:, None, None]
     if strengths.elastic:
-        for axis, factors in enumerate((u[3:half], u[half + 3 : 2 * half])):
+        for axis, factors in enumerate((u[3:half], u[half + 3 :])):
             places[axis] += strengths.elastic * (factors @ pattern).reshape(SHAPE)
     result = np.zeros(SHAPE)
     for row in range(height):
@@ -115,37 +105,25 @@ def formula(image, strengths, number, key, rotation_shares=1.0):
                         0, 1 - np.abs(places[:, row, column] - (i, j))
                     )
                     result[row, column] += near_row * near_column * image[i, j]
-    return thickened(result, strengths.thickness * share[-1])
+    return result
 
 
-def test_strokes_become_thicker_and_thinner(backend, rng):
-    """Each image by its own share, and pixels from outside are black."""
-    images = rng.integers(0, 256, (40, *SHAPE), dtype=np.uint8)
-    found = distorted(backend, images, DistortionStrengths(thickness=0.6), range(40), key=3)
-    shares = 0.6 * (hashed(range(40), 3, 7)[:, 6] * 2.0**-31 - 1)
-    assert shares.min() < -0.5 and shares.max() > 0.5
-    expected = [thickened(*one) for one in zip(images, shares, strict=True)]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=0.01)
-
-
-@pytest.mark.parametrize("thickness", [0.0, 0.8])
-def test_is_the_formula(backend, rng, thickness):
+def test_is_the_formula(backend, rng):
     images = rng.integers(0, 256, (3, *SHAPE), dtype=np.uint8)
-    strengths = dataclasses.replace(EVERYTHING, thickness=thickness)
     found = distorted(
-        backend, images, strengths, [2, 0], key=99, rotation_shares=np.array([1.0, 1.0, 0.5])
+        backend, images, EVERYTHING, [2, 0], key=99, rotation_shares=np.array([1.0, 1.0, 0.5])
     )
     for image, number, rotation_shares in zip(found, (2, 0), (0.5, 1.0), strict=True):
-        expected = formula(images[number], strengths, number, 99, rotation_shares)
+        expected = formula(images[number], EVERYTHING, number, 99, rotation_shares)
         np.testing.assert_allclose(image, expected, rtol=0, atol=0.02)
 
 
 def test_strengths():
     """By default nothing is distorted; the smoothness alone distorts nothing either."""
     none = DistortionStrengths()
-    assert none == DistortionStrengths(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, smoothness=5.0)
+    assert none == DistortionStrengths(0.0, 0.0, 0.0, 0.0, 0.0, smoothness=5.0)
     assert not none.any and not dataclasses.replace(none, smoothness=1.0).any
-    for kind in KINDS:
+    for kind in ("rotation", "scaling", "shear", "shift", "elastic"):
         assert dataclasses.replace(none, **{kind: 0.1}).any
     with pytest.raises(AttributeError):
         none.shift = 1.0
@@ -214,7 +192,7 @@ def test_elastic_patterns(shape, smoothness):
 def test_training_on_distorted_images(backend, dataset):
     """It learns, sees other images in each epoch, and the same again with the same seed."""
     recipe = recipe_of("sigmoid", "sigmoid", "cross-entropy", "adamw", epochs=12)
-    strengths = dict(zip(KINDS, (5.0, 0.05, 3.0, 0.3, 0.2, 0.3), strict=True))
+    strengths = {"rotation": 5.0, "scaling": 0.05, "shear": 3.0, "shift": 0.3, "elastic": 0.2}
     recipe = dataclasses.replace(recipe, learning_rate=0.05, **strengths)
     nets = []
     for _ in range(2):
@@ -224,7 +202,8 @@ def test_training_on_distorted_images(backend, dataset):
     assert reports[-1].loss < 0.6 * reports[0].loss
     np.testing.assert_array_equal(*nets)
     plain = network_of(backend, 64, 12, 8, 10)
-    ann.fit(plain, dataset, dataclasses.replace(recipe, **dict.fromkeys(KINDS, 0.0)))
+    none = dict.fromkeys(("rotation", "scaling", "shear", "shift", "elastic"), 0.0)
+    ann.fit(plain, dataset, dataclasses.replace(recipe, **none))
     assert not np.allclose(backend.to_host(plain.parameters), nets[0], atol=1e-2)
 
 

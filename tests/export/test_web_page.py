@@ -11,7 +11,7 @@ import pytest
 
 import ann
 from ann.analysis.inspection import feature_maps
-from ann.export.web_page import web_page
+from ann.export.web_page import DIGIT_CHECK, web_page
 from ann.nn.activations import ACTIVATIONS, Activation
 from support.networks import network_of
 from support.own_activations import OWN, UNTRANSLATABLE, none
@@ -141,23 +141,22 @@ def answer(browser):
     return browser.find_element("id", "answer").text
 
 
-def outputs(browser, images):
+def computed(browser, images, field="outputs"):
     """What the page computes of uint8 images (N, I)."""
     script = """
-        const text = atob(arguments[0]), size = arguments[1], found = [];
-        const bytes = Uint8Array.from(text, letter => letter.charCodeAt(0));
-        for (let i = 0; i < bytes.length; i += size) found.push(Array.from(run(bytes.subarray(i, i + size)).outputs));
-        return found;"""
-    return np.array(
-        browser.execute_script(script, base64.b64encode(images.tobytes()).decode(), images.shape[1])
-    )
+        const [text, size, field] = arguments, found = [];
+        const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+        for (let i = 0; i < bytes.length; i += size) found.push(run(bytes.subarray(i, i + size))[field]);
+        return found.map(one => field === "outputs" ? Array.from(one) : one);"""
+    text = base64.b64encode(images.tobytes()).decode()
+    return np.array(browser.execute_script(script, text, images.shape[1], field))
 
 
 @pytest.mark.parametrize("name", ["network", "convolutional"])
 def test_a_thousand_images_as_in_python(page, name, request):
     network = request.getfixturevalue(name)
     images = ann.load_dataset("mnist").test_images[:1000].reshape(1000, 784)
-    found, expected = outputs(page(network), images), network.apply(images)
+    found, expected = computed(page(network), images), network.apply(images)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
     np.testing.assert_array_equal(found.argmax(axis=1), expected.argmax(axis=1))
 
@@ -174,7 +173,7 @@ def test_every_activation(monkeypatch, page, activation, committee, rng):
     layers[-1]["activation"] = output
     net = ann.NeuralNetwork(layers, "quadratic", committee=committee)
     net.parameters *= 3
-    np.testing.assert_allclose(outputs(page(net), images), net.apply(images), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(computed(page(net), images), net.apply(images), rtol=1e-4, atol=1e-5)
 
 
 def conv(filters, kernel, activation, **options):
@@ -200,7 +199,7 @@ def test_layers_for_pictures(page, hidden, committee, rng):
     net = ann.NeuralNetwork(layers, committee=committee)
     net.parameters[...] = rng.normal(0, 0.5, net.parameters.shape)
     images = rng.integers(0, 256, (50, 144), dtype=np.uint8)
-    np.testing.assert_allclose(outputs(page(net), images), net.apply(images), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(computed(page(net), images), net.apply(images), rtol=1e-4, atol=1e-5)
 
 
 def test_feature_maps_while_drawing(page, convolutional):
@@ -212,8 +211,8 @@ def test_feature_maps_while_drawing(page, convolutional):
     assert browser.execute_script(sizes) == [
         ["Layer 1: 8 relu filters, and where each responds", [[24, 24]] * 8],
         ["Layer 3: 16 relu filters, and where each responds", [[10, 10]] * 16],
-        ["Layer 5: 32 relu", [[8, 4]]],
-        ["Layer 6: 10 softmax", [[6, 2]]],
+        ["Layer 5: 32 relu neurons", [[8, 4]]],
+        ["Outputs: 10 softmax neurons", [[6, 2]]],
     ]
     opacity = """
         return Array.from(document.querySelectorAll(".conv2d canvas"), canvas => {
@@ -249,6 +248,37 @@ def test_a_drawn_digit(page, network, digit, kind):
     best = browser.find_element("css selector", ".class.best")
     assert best.find_element("class name", "name").text == digit
     assert re.fullmatch(r"\d+ %", best.find_element("class name", "share").text)
+
+
+ZIGZAG = [[(40 + 40 * step, 60 if step % 2 else 220) for step in range(6)]]
+SPIRAL = [
+    arc(140, 140, size, size, 90 * turn, 90 * turn + 90)
+    for turn, size in enumerate(range(20, 116, 8))
+]
+LETTERS = {
+    "A": [[(60, 230), (140, 50), (220, 230)], [(95, 160), (185, 160)]],
+    "K": [[(80, 50), (80, 230)], [(190, 50), (85, 140), (195, 230)]],
+    "X": [[(60, 50), (220, 230)], [(220, 50), (60, 230)]],
+    "N": [[(70, 230), (70, 50), (200, 230), (200, 50)]],
+}
+
+
+@pytest.mark.parametrize("drawing", [ZIGZAG, SPIRAL, *LETTERS.values()])
+def test_what_is_no_digit_is_refused(page, network, drawing):
+    browser = page(network)
+    draw(browser, drawing)
+    assert answer(browser) == "Not sure: this does not look like a digit"
+    assert not browser.find_elements("class name", "best")
+
+
+def test_hardly_any_real_digit_is_refused(page, network):
+    """At most 2 %, and the page refuses those that Python does."""
+    images = ann.load_dataset("mnist").test_images
+    refused = ann.load_model(DIGIT_CHECK).predict(images) == 1
+    assert 0 < refused.mean() <= 0.02
+    chosen = np.concatenate([np.flatnonzero(refused)[:50], np.flatnonzero(~refused)[:50]])
+    found = computed(page(network), images[chosen].reshape(100, 784), "isStrange")
+    np.testing.assert_array_equal(found, refused[chosen])
 
 
 @pytest.mark.parametrize("factor", [0.3, 1.2])
@@ -320,7 +350,7 @@ def test_not_sure(page, network):
     judge = "return judge(arguments[0], [[[0, 0], [100, 100]]]).text"
     for values, text in [
         ([0.9, 0.8, 0.0], "Not sure: 0 or 1"),
-        ([0.1, 0.4, 0.2], "Not sure: it resembles no known class; the closest is 1"),
+        ([0.1, 0.4, 0.2], "Not sure: it looks like none of these; the closest is 1"),
         ([0.1, 0.2, 0.7], "It is 2"),
     ]:
         assert browser.execute_script(judge, values) == text
@@ -490,8 +520,8 @@ def test_what_the_page_says_of_a_committee(page, network):
     assert f"{3 * (785 * 12 + 13 * 10):,} numbers" in browser.find_element("id", "what").text
     captions = [one.text for one in browser.find_elements("css selector", ".layer figcaption")]
     assert captions == [
-        "Layer 1 of the first network: 12 sigmoid",
-        "Layer 2 of the first network: 10 sigmoid",
+        "Layer 1 of the first network: 12 sigmoid neurons",
+        "Outputs of the first network: 10 sigmoid neurons",
     ]
 
 

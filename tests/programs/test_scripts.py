@@ -52,13 +52,18 @@ def test_train_then_test(tmp_path, small_data):
     )
     assert epochs == ["1", "2", "3"]
     assert "\r" not in out  # no bar where there is no terminal
-    out, _ = run("test", "--device", "cpu", "--data", small_data, cwd=tmp_path)
+    described, _ = run("test", "--device", "cpu", "--data", small_data, cwd=tmp_path)
     wrong = int(
-        re.search(r"^(\d+) of 100 wrong, error rate [\d.]+ % \(95 % interval", out, re.M)[1]
+        re.search(
+            r"^(\d+) of 100 wrong: accuracy [\d.]+ %, error rate [\d.]+ % \(95 %", described, re.M
+        )[1]
     )
     out, _ = run("test", "--json", "--data", small_data, cwd=tmp_path)
     result = json.loads(out)
-    assert set(result) == {"wrong", "total", "error_rate", "interval", "confusion", "device"}
+    assert "model mnist_ann.pickle: network 64-16-10, 1,210 parameters, seed 0\n" in described
+    assert f"data {small_data}: 100 test images\n" in described
+    assert (result["model"], result["data"]) == ("mnist_ann.pickle", str(small_data))
+    assert result["accuracy"] == pytest.approx(1 - wrong / 100)
     assert (result["wrong"], result["total"], result["device"]) == (wrong, 100, "cpu")
     assert result["interval"][0] <= result["error_rate"] == wrong / 100 <= result["interval"][1]
     confusion = np.array(result["confusion"])
@@ -92,8 +97,7 @@ def test_every_flag_reaches_the_model(tmp_path, small_data):
         "optimizer": "nesterov", "learning-rate": 0.05, "momentum": 0.8, "weight-decay": 0.001, "label-smoothing": 0.1,
         "dropout": 0.1, "input-dropout": 0.05, "channel-dropout": 0.05,
         "rotation": 10.0, "scaling": 0.1, "shear": 5.0, "shift": 1.0,
-        "elastic": 0.5, "thickness": 0.2, "adversarial": 0.0, "clip": 3.0, "max-norm": 4.0, "average": 0.9,
-        "batch-size": 30,
+        "elastic": 0.5, "adversarial": 0.0, "clip": 3.0, "max-norm": 4.0, "average": 0.9, "batch-size": 30,
         "epochs": 2, "schedule": "step", "warmup": 0.25, "validation": 50, "early-stopping": 2,
     }  # fmt: skip
     words = [word for name, value in flags.items() for word in (f"--{name}", value)] + [
@@ -161,7 +165,8 @@ def test_try_loader(tmp_path, small_data):
     optional("matplotlib")
     out, _ = run("try_loader", "--data", small_data, "--seed", 1, cwd=tmp_path)
     assert "train: 300 images of 8 x 8 pixels, labels 0 to 9" in out
-    assert len(re.findall(r"\d train \d+", out)) == 10 and len(re.findall(r"\d test \d+", out)) == 5
+    assert len(re.findall(r"label \d, train \d+", out)) == 10
+    assert len(re.findall(r"label \d, test \d+", out)) == 5
     path = re.search(r"^picture: (.*)$", out, re.M)[1]
     assert (
         path == str(tmp_path / "mnist_images.png")
@@ -458,6 +463,7 @@ def test_a_bar_on_a_terminal(tmp_path, small_data):
     assert process.wait(timeout=300) == 0
     text = shown.decode()
     assert "\r" in text and "images/s" in text and "left" in text
+    assert re.search(r"\repoch 2/3 \|", text)
     assert re.search(r"epoch 3/3  loss", text) and "saved mnist_ann.pickle" in text
     assert (
         len(re.findall(r"least certain of \d+ training images:", text)) == 1
@@ -524,7 +530,7 @@ def test_a_picture_of_no_mistakes(tmp_path, small_data):
     net.network.layers[0].bias[0, 0] = 1
     net.save(tmp_path / "mnist_ann.pickle")
     out, _ = run("test", "--data", small_data, "--picture", "x.png", cwd=tmp_path)
-    assert "0 of 100 wrong, error rate 0.00 %" in out
+    assert "0 of 100 wrong: accuracy 100.00 %, error rate 0.00 %" in out
 
 
 def test_a_model_that_cannot_be_put_there_is_put_elsewhere(tmp_path, small_data):

@@ -53,7 +53,7 @@ CASES = [
     {"optimizer": "adamw", **REGULARIZED, "schedule": "one-cycle"},
     {"optimizer": "muon", **REGULARIZED, "batch_norm": True},
     {"optimizer": "sgd", "batch_norm": True},
-    {"optimizer": "adamw", "rotation": 10.0, "shift": 1.0, "elastic": 0.5, "thickness": 0.5},
+    {"optimizer": "adamw", "rotation": 10.0, "shift": 1.0, "elastic": 0.5},
     {"optimizer": "sgd", "adversarial": 0.5},
     {"optimizer": "nesterov", "early_stopping": 1, "epochs": 6, "learning_rate": 2.0},
 ]
@@ -287,10 +287,10 @@ def test_a_checkpoint_that_is_not_one(dataset, stopped, change, message):
 
 
 def test_a_checkpoint_from_before_a_hyperparameter_was_added(dataset, stopped):
-    rewritten(stopped, lambda about, arrays: about["run"]["recipe"].pop("thickness") == 0)
+    rewritten(stopped, lambda about, arrays: about["run"]["recipe"].pop("max_norm") == 0)
     resume(stopped, dataset)
-    with pytest.raises(ann.CheckpointError, match=r"recipe thickness is 0\.5 and was 0\.0"):
-        resume(stopped, dataset, recipe(thickness=0.5))
+    with pytest.raises(ann.CheckpointError, match=r"recipe max_norm is 0\.5 and was 0\.0"):
+        resume(stopped, dataset, recipe(max_norm=0.5))
 
 
 def test_damage_and_danger(dataset, stopped, tmp_path):

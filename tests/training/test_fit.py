@@ -492,7 +492,6 @@ def test_the_recipe_is_kept_in_the_network(dataset):
         ("shear", 90.0),
         ("shift", -1.0),
         ("elastic", -1.0),
-        ("thickness", 1.0),
         ("clip", -1),
         ("max_norm", float("inf")),
         ("average", 1.0),
