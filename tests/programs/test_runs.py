@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import ann
+from ann.cli.start_network import start_network
 from ann.training.checkpoint_file import read_checkpoint
 from ann.training.report import EpochReport
 from support import ROOT, optional
@@ -240,6 +241,17 @@ def test_what_does_not_fit_a_saved_network(stopped, flags, code, message):
     _, error = run("train", "--from", "a.pickle", *flags, cwd=stopped.parent, code=code)
     assert message in error
     assert ann.load_model(stopped.parent / "a.pickle").to_bytes() == net.to_bytes()
+
+
+def test_other_classes_than_those_of_the_saved_network(tmp_path):
+    net = ann.NeuralNetwork(ann.Recipe(hidden=()).layer_list(4, 2))
+    net.recipe = {"classes": ["cat", "dog"]}
+    net.save(tmp_path / "a.pickle")
+    cpu = ann.get_backend("cpu")
+    message = "a.pickle: it was trained on the classes cat, dog; its outputs now become dog, cat"
+    with pytest.warns(ann.TrainingWarning, match=message):
+        start_network(tmp_path / "a.pickle", cpu, 0, ("dog", "cat"))
+    assert start_network(tmp_path / "a.pickle", cpu, 0, ("cat", "dog")).recipe is None
 
 
 @pytest.fixture(scope="module")
