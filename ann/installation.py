@@ -2,6 +2,7 @@
 the commands that work there. It needs only the standard library.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ def install_command(extra: str) -> str:
     """The command that installs an extra of this project."""
     if INSTALLED:
         return f'pip install "ann-mnist[{extra}]"'
-    checkout = "." if Path.cwd() == ROOT else ROOT
+    checkout = "." if os.path.samefile(".", ROOT) else ROOT  # cwd() fails in a deleted folder
     return f'pip install -e "{checkout}[{extra}]"'
 
 

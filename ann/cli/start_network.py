@@ -1,9 +1,11 @@
 """The saved network from which ``train.py --from`` starts."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 from ann.backends.base import Backend
+from ann.errors import TrainingWarning, printable_text
 from ann.files.model_file import read_model
 from ann.neural_network import NeuralNetwork, copy_of, load_model
 from ann.nn.layer_list import describe_layers, layer_from, without_arrays
@@ -35,8 +37,17 @@ def fields_of(path: Path) -> dict[str, Any]:
     }
 
 
-def start_network(path: Path, backend: Backend, seed: int) -> NeuralNetwork:
-    """A saved network with this seed, and without the recipe of its training."""
+def start_network(
+    path: Path, backend: Backend, seed: int, classes: tuple[str, ...]
+) -> NeuralNetwork:
+    """A saved network with this seed, and without the recipe of its training.
+
+    Warns if it was trained on other named classes than these, or on the same in another order.
+    """
     network = copy_of(load_model(path, backend), seed=seed)
+    if "classes" in (network.recipe or {}) and network.classes != classes:
+        before, now = (printable_text(", ".join(names)) for names in (network.classes, classes))
+        reason = f"{path}: it was trained on the classes {before}; its outputs now become {now}"
+        warnings.warn(reason, TrainingWarning, stacklevel=2)
     network.recipe = None
     return network

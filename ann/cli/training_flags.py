@@ -97,6 +97,8 @@ def _complete(flags: argparse.Namespace, parser: Parser) -> None:
     folder = flags.run or flags.resume
     if flags.start and flags.resume:
         parser.error("--from: not allowed with --resume, which continues a run from its checkpoint")
+    if flags.resume and parser.early("--recipe"):
+        parser.error("--recipe: not allowed with --resume, which keeps the recipe of its run")
     if flags.resume and (start := flags.resume / START).exists():
         flags.start = start
     if flags.checkpoint_every and not folder:

@@ -72,7 +72,7 @@ class TrainingRun:
         """The network at the start of the training: new or, with ``--from``, a saved one."""
         flags = self._flags
         if flags.start:
-            return start_network(flags.start, backend, flags.seed)
+            return start_network(flags.start, backend, flags.seed, dataset.classes)
         recipe: Recipe = flags.recipe
         return recipe.network(dataset, backend, flags.seed)
 

@@ -46,7 +46,10 @@ class Dataset:
     def __post_init__(self) -> None:
         for name, value in self.arrays().items():
             if value is not None:
-                object.__setattr__(self, name, host_array(name, value))
+                array = host_array(name, value)
+                if not array.ndim:
+                    raise ValueError(f"{name}: expected an array, got the single value {array}")
+                object.__setattr__(self, name, array)
         if not self.classes:
             counts = map(_count_classes, (self.train_labels, self.test_labels))
             names = tuple(map(str, range(max(counts)))) or DIGITS
@@ -67,7 +70,9 @@ class Dataset:
         return title + sheet(images, [names.get(label, str(label)) for label in labels.tolist()])
 
     def __repr__(self) -> str:
-        train, test = len(self.train_images), len(self.test_images)
+        train, test = (
+            0 if images is None else len(images) for images in (self.train_images, self.test_images)
+        )
         return f"<Dataset of {train:,} training and {test:,} test images>"
 
 

@@ -143,16 +143,24 @@ def read_model(file: str | os.PathLike[str] | BinaryIO) -> dict[str, Any]:
 def name_of(file: str | os.PathLike[str] | BinaryIO) -> str:
     """The path of a model file for messages; an open file may have none."""
     if hasattr(file, "read"):
-        return printable_text(getattr(file, "name", "the open file"))
+        name = getattr(file, "name", "")  # a number if it was opened without a path
+        return printable_text(name) if name and isinstance(name, str) else "the open file"
     return printable_path(file)
 
 
 def _read(file: str | os.PathLike[str] | BinaryIO) -> bytes:
     if not hasattr(file, "read"):
         return read_regular(file, _MAX_BYTES)
-    if isinstance(file, io.TextIOBase):
+    data: Any = None
+    try:
+        data = file.read(_MAX_BYTES + 1)
+    except UnicodeDecodeError:  # from a text file
+        pass
+    except Exception as error:  # a decompressor or a remote file may raise anything
+        reason = f"{type(error).__name__}: {printable_text(error)}"
+        raise OSError(errno.EIO, reason) from None
+    if not isinstance(data, bytes):
         raise OSError(errno.EINVAL, 'it is open as text; use open(path, "rb")')
-    data = file.read(_MAX_BYTES + 1)
     if len(data) > _MAX_BYTES:
         raise OSError(errno.EFBIG, f"it has more than {_MAX_BYTES} bytes")
     return data

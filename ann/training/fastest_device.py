@@ -47,7 +47,7 @@ def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> floa
     """
     shape = dataset.train_images.shape[1:]
     pixels = check_images("train_images", dataset.train_images, (math.prod(shape),))
-    count = len(pixels) - recipe.validation
+    count = max(1, len(pixels) - recipe.validation)  # ``fit`` rejects too many validation images
     network = recipe.network(dataset, backend)
     images = ImageSet(network, pixels[:count], dataset.train_labels[:count], recipe, shape)
     trainer = Trainer(network, images, recipe)

@@ -30,7 +30,7 @@ from ann.spelling import did_you_mean
 from ann.training.defaults import default_hidden, default_optimizer, default_rates
 from ann.validation import check_count, check_flag, check_number
 
-BY_RULE: Any = None  # the default of fields that depend on the others: see Recipe.defaults
+BY_RULE: Any = None  # the default of fields whose default depends on the others
 
 
 def _field(default: Any, help: str, metavar: str = "", **bounds: Any) -> Any:

@@ -100,10 +100,14 @@ class RunFolder(Callback):
         state = read_training_state(self.path)
         if state.is_shorter_than(epochs):
             self.config["recipe"]["epochs"] = epochs
-            self.write_config()
             state.finished = False
         self._before: list[EpochReport] | None = state.reports
         return state
+
+    def at_start(self) -> None:
+        """Write the config if ``begin`` changed it: only now is it certain that training starts."""
+        if read_config(self.path) != self.config:
+            self.write_config()
 
     def write_log(self, reports: Sequence[EpochReport]) -> None:
         """Replace the log by these reports, a line each."""

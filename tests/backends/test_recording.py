@@ -270,6 +270,8 @@ def test_every_kind_of_training_chooses_a_device_and_runs_as_a_graph(
     monkeypatch.setattr("ann.training.fastest_device.get_backend", lambda name, *rest: found[name])
     recipe = ann.Recipe(hidden=(12,), batch_size=45, epochs=3, **fields)
     assert choose_backend(dataset, recipe) in found.values()
+    too_many = dataclasses.replace(recipe, validation=len(dataset.train_images) + 1)
+    assert choose_backend(dataset, too_many) in found.values()  # ``fit`` reports it
     results = []
     for where in (backend, Plain()):
         net = network_of(where, 64, 12, 10)

@@ -1,5 +1,6 @@
 import copy
 import functools
+import gzip
 import io
 import json
 import operator
@@ -269,6 +270,21 @@ def test_open_files(saved, tmp_path):
         ann.ModelFileError, match=r"the open file: cannot be read: it has more than"
     ):
         ann.load_model(io.BytesIO(bytes(2**28 + 1)))
+
+
+def test_open_files_that_cannot_be_read(saved, tmp_path):
+    cut = io.BytesIO(gzip.compress(saved.read_bytes())[:1000])
+    with pytest.raises(
+        ann.ModelFileError, match=r"^the open file: cannot be read: EOFError: Compr"
+    ):
+        ann.load_model(gzip.GzipFile(fileobj=cut))
+    with pytest.raises(ann.ModelFileError, match=r"the open file: .* open as text"):
+        ann.load_model(io.StringIO("text"))
+    with open(tmp_path / "new", "wb") as file, pytest.raises(ann.ModelFileError, match="Unsupp"):
+        ann.load_model(file)
+    with pytest.raises(ann.ModelFileError, match=r"^the open file: .* closed file"):
+        cut.close()
+        ann.load_model(cut)
 
 
 @pytest.mark.parametrize(

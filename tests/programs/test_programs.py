@@ -315,7 +315,9 @@ def test_commands_in_messages_work_where_they_are_printed(monkeypatch, tmp_path)
     text = "run python scripts/train.py --import my.py; scripts/test.py"
     assert localized(text) == text
     assert install_command("plot") == 'pip install -e ".[plot]"'
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deleted").mkdir()
+    monkeypatch.chdir(tmp_path / "deleted")
+    (tmp_path / "deleted").rmdir()
     assert install_command("plot") == f'pip install -e "{ROOT}[plot]"'
     monkeypatch.setattr("ann.installation.INSTALLED", True)
     assert localized(text) == "run python -m ann train --import my.py; python -m ann test"

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import ann
+from ann.cli.start_network import start_network
 from ann.training.checkpoint_file import read_checkpoint
 from ann.training.report import EpochReport
 from support import ROOT, optional
@@ -201,6 +202,11 @@ def test_a_finished_run_trains_further(tmp_path, small_data):
     assert digests(tmp_path / "run") == digests(tmp_path / "run-again")
     out, _ = run("train", "--resume", "run", cwd=tmp_path)
     assert "this run finished after 5 epochs" in out
+    before = (tmp_path / "run/config.json").read_bytes()
+    more = ["--epochs", 6, "--data", write_mnist_like(tmp_path / "other", seed=1)]
+    _, error = run("train", "--resume", "run", *more, cwd=tmp_path, code=1)
+    assert "cannot resume a different run: data SHA-256 is" in error
+    assert (tmp_path / "run/config.json").read_bytes() == before
 
 
 def test_training_starts_from_a_saved_network(tmp_path, small_data):
@@ -235,6 +241,17 @@ def test_what_does_not_fit_a_saved_network(stopped, flags, code, message):
     _, error = run("train", "--from", "a.pickle", *flags, cwd=stopped.parent, code=code)
     assert message in error
     assert ann.load_model(stopped.parent / "a.pickle").to_bytes() == net.to_bytes()
+
+
+def test_other_classes_than_those_of_the_saved_network(tmp_path):
+    net = ann.NeuralNetwork(ann.Recipe(hidden=()).layer_list(4, 2))
+    net.recipe = {"classes": ["cat", "dog"]}
+    net.save(tmp_path / "a.pickle")
+    cpu = ann.get_backend("cpu")
+    message = "a.pickle: it was trained on the classes cat, dog; its outputs now become dog, cat"
+    with pytest.warns(ann.TrainingWarning, match=message):
+        start_network(tmp_path / "a.pickle", cpu, 0, ("dog", "cat"))
+    assert start_network(tmp_path / "a.pickle", cpu, 0, ("cat", "dog")).recipe is None
 
 
 @pytest.fixture(scope="module")
@@ -407,6 +424,7 @@ def test_a_read_only_file_of_a_run_is_found_before_training(stopped, name):
         (["--resume", "absent"], 1, "absent: no run in this folder"),
         (["--run", "a", "--output", "b"], 2, "not allowed with argument"),
         (["--run", "a", "--resume", "run"], 2, "not allowed with argument"),
+        (["--resume", "run", "--recipe", "quick"], 2, "--recipe: not allowed with --resume"),
         (
             ["--checkpoint-every", "1"],
             2,

@@ -245,6 +245,13 @@ def test_arrays_of_other_kinds_train_alike(dataset, wrapped):
         close(net, plain, 1e-5)
 
 
+def test_data_sets_of_something_else_than_arrays(dataset):
+    with pytest.raises(ValueError, match="test_labels: expected an array, got the single value 3"):
+        dataclasses.replace(dataset, test_labels=np.array(3))
+    without = ann.Dataset(dataset.train_images, dataset.train_labels, None, None)
+    assert repr(without) == "<Dataset of 500 training and 0 test images>"
+
+
 def test_data_sets_are_equal_where_they_are_the_same(dataset):
     other = with_images(dataset, dataset.train_images.copy())
     assert dataset == dataset and dataset != other
