@@ -1,4 +1,4 @@
-"""A multilayer perceptron written from scratch, on NumPy and, with the same source, on CuPy.
+"""Neural networks written from scratch. The same source runs on NumPy and on CuPy.
 
 A first network:
 
@@ -13,15 +13,15 @@ A first network:
 
 Each of these names has its own help, such as help(ann.fit):
 
-    load_dataset, Dataset       read a data set from a file or folder; your own arrays
+    load_dataset, Dataset       a data set: from a file or folder; from your own arrays
     Recipe                      the hyperparameters
-    NeuralNetwork, load_model   a network: predict, evaluate, save; a saved network
+    NeuralNetwork, load_model   a network: predict, evaluate, save; load it again
     fit                         train a network; it returns EpochReports
     EpochReport, EpochReports   the loss and accuracy of an epoch, and of all epochs
-    Callback, ProgressBar       what happens during training
-    Checkpoints                 stop a training, and resume it
+    Callback, ProgressBar       your own code during training; a progress bar
+    Checkpoints                 stop training, and resume it later
     committee_of                join networks into a committee (an ensemble)
-    register_activation         an activation function of your own
+    register_activation         add your own activation function
     read_digits, Reading        read the digits on a photograph
     get_backend, Backend        a device: "cpu", "gpu" or "auto"
     AnnError                    the base class of DataFileError, ModelFileError, CheckpointError,

@@ -453,7 +453,7 @@ def copy_of(
     seed: int | None = None,
     parameters: Any = None,
 ) -> NeuralNetwork:
-    """A copy of a network. What is given replaces its device, its seed or its parameters.
+    """A copy of a network, with another device, seed or parameters if these are given.
 
     ``parameters``: a host vector (P,) for a single network, or (K, P) for a committee of K.
     """
@@ -479,7 +479,7 @@ def load_model(
 
     Untrusted files are safe to load.
 
-    The self-test of the model is run: a model that loads computes the same as where it was saved.
+    Loading runs the model's self-test, so the model computes the same here as where it was saved.
 
     Raises:
         ModelFileError: the file is missing, unreadable, damaged or not a model of this format, or

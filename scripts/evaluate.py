@@ -2,9 +2,9 @@
 
 Examples:
   python scripts/evaluate.py --recipe classroom --seeds 0-9
-  # errors on validation images, to choose a recipe by; the test images are not used
+  # errors on validation images, to choose a recipe; the test images are not used
   python scripts/evaluate.py --recipe classroom --seeds 0-2 --validation
-  # keep the trained networks, and make committees of those that are there
+  # keep the trained networks, and make committees of those in the folder
   python scripts/evaluate.py --recipe quick --seeds 0-2 --keep networks
 """
 

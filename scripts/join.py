@@ -1,4 +1,4 @@
-"""Join trained networks into a committee, which makes fewer errors than each of them.
+"""Join trained networks into a committee, which usually makes fewer errors than any of them.
 
 Examples:
   python scripts/train.py --seed 0 --output a.pickle

@@ -29,7 +29,7 @@ from ann.cli.commands import command
 from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
-from ann.cli.parser import Parser, check_suffix
+from ann.cli.parser import Parser, check_suffix, data_name
 from ann.errors import printable_path
 from ann.files.atomic import check_writable, write_atomically
 from ann.training.checkpoint_file import read_checkpoint
@@ -49,7 +49,7 @@ def main() -> None:
         network = ann.load_model(path, flags.device)
         dataset = load_dataset(flags.data)
         check_fit(network, path, dataset, flags.data)
-        name, data = printable_path(flags.model), printable_path(flags.data)
+        name, data = printable_path(flags.model), data_name(flags.data)
         page = report(network, dataset, name, epochs, progress, data)
         write_atomically(flags.output, page.encode())
         size = flags.output.stat().st_size / 1e6

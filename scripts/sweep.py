@@ -8,7 +8,7 @@ Examples:
   python scripts/sweep.py --hidden conv8x5,pool2,64 conv16x5,pool2,conv32x5,pool2,128
   # two workers on one machine, in two terminals
   OPENBLAS_NUM_THREADS=1 python scripts/sweep.py
-  # many machines that share a database or, with their disk, a journal
+  # many machines that share a database, or a journal file on a shared disk
   python scripts/sweep.py --storage postgresql://me:secret@server/sweeps
 """
 
@@ -80,8 +80,8 @@ def parse_flags() -> argparse.Namespace:
     parser.add_common()
     text = "SQLite or .journal file, or URL"
     parser.add("--storage FILE|URL", text, os.path.expanduser, "sweep.db")
-    parser.add("--study NAME", "one of several in a storage", default="digits")
-    text = "start no new trial after N have finished, of all workers"
+    parser.add("--study NAME", "name of the study; a storage can hold several", default="digits")
+    text = "start no new trial after the workers together have finished N"
     parser.add("--trials N", text, whole(1), 100)
     parser.add("--hours N", "start no new trial after N hours", number(above=0))
     text = "training time of each trial, which takes at least 1 epoch"

@@ -28,7 +28,7 @@ from ann.analysis.figures import check_figure_path, save_figure
 from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.descriptions import describe_members, describe_network, errors_of_members
 from ann.cli.errors import one_line_errors
-from ann.cli.parser import Parser
+from ann.cli.parser import Parser, data_name
 from ann.cli.test_result import TestResult
 from ann.data.catalog import class_names
 from ann.errors import printable_path
@@ -70,7 +70,7 @@ def main() -> None:
             print(result.describe_images())
         print(f"device {backend.name}: {backend.description}")
         print(f"model {printable_path(flags.model)}: {describe_network(network)}")
-        print(f"data {printable_path(flags.data)}: {len(labels):,} test images")
+        print(f"data {data_name(flags.data)}: {len(labels):,} test images")
         print(result.describe())
         if members:
             print(f"\n{describe_members(members, len(labels))}")

@@ -33,7 +33,7 @@ hypothesis.settings.load_profile("untimed")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Workers divide the list of tests evenly, and who is done takes tests from the others."""
+    """Workers divide the list of tests evenly; an idle worker takes tests from the others."""
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log)

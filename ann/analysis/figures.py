@@ -25,7 +25,7 @@ BLUE, ORANGE = "#0072b2", "#d55e00"  # of Okabe & Ito (2008)
 _NOT_PICTURES = {"pgf", "raw", "rgba"}  # formats of matplotlib for TeX and other programs
 _LEGIBLE = 30  # a confusion matrix of more classes has no space for its counts
 MOST_MAPS = 64  # in a figure
-_WIDTH = 5.0  # inches, of a chart: its text is still legible on a phone, 375 pixels wide
+_WIDTH = 5.0  # of a chart, in inches: its text is legible on a phone that is 375 pixels wide
 _DPI, _SHOWN_DPI = 160, 110  # of a figure in a page: its own pixels, and those of the screen
 
 

@@ -129,8 +129,8 @@ def _confusion(tested: _Tested) -> Section:
         "Confusion matrix",
         f"{wrong:,} of {total:,} test images are wrong, {100 * wrong / total:.2f} % "
         f"(95 % interval {100 * low:.2f} to {100 * high:.2f} %). {warning}Each row is a label and "
-        "each column a predicted class, so correct answers are on the diagonal. The darker, or in "
-        "dark mode the lighter, a cell, the more errors it has.",
+        "each column a predicted class, so correct answers are on the diagonal. A darker cell has "
+        "more errors; in dark mode, a lighter one.",
         figure_as_html(figure_of_confusion(matrix, tested.names), "confusion matrix"),
     )
 

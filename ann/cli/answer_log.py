@@ -40,7 +40,7 @@ class AnswerLog:
         self._objects: list[str] = []
         self._rows: list[Sequence[object]] = [COLUMNS]
         self._pictured: list[Answer] = []
-        # Of the pictures with known labels: these, the labels that were read, and whether surely
+        # For each picture with known labels: these, the labels read, and whether they are sure
         self._scored: list[tuple[list[str], list[str], bool]] = []
         self._total = 0  # pictures to read
         self.failed = False
@@ -121,9 +121,9 @@ class AnswerLog:
                 for row, column in zip(expected, labels, strict=True):
                     confusion[names.index(row), names.index(column)] += 1
         total = len(self._scored)
-        low, high = (100 - 100 * bound for bound in wilson_interval(total - right, total))
+        high, low = (100 - 100 * bound for bound in wilson_interval(total - right, total))
         accuracy = f"accuracy {100 * right / total:.2f} %"
-        interval = f"(95 % interval {high:.2f} to {low:.2f} %)"
+        interval = f"(95 % interval {low:.2f} to {high:.2f} %)"
         counts = f"{right} of {total:,} pictures right, {wrong} wrong, {total - right - wrong}"
         matrix = describe_confusion(confusion, names)
         return f"{counts} not sure: {accuracy} {interval}\n\n{matrix}"

@@ -27,7 +27,7 @@ def load_dataset(source: str | os.PathLike[str]) -> ann.Dataset:
             if not terminal and unit == "B":
                 warn(f"downloading {name}, {size / 1e6:.1f} MB")
             options = {"unit": unit, "unit_scale": True, "leave": False, "disable": not terminal}
-            shown.close()  # the bar of the file before
+            shown.close()  # the previous file's bar
             bars[name] = shown.enter_context(
                 tqdm(desc=name, total=size, file=sys.stderr, **options)
             )
@@ -40,7 +40,7 @@ def load_dataset(source: str | os.PathLike[str]) -> ann.Dataset:
 def check_fit(
     network: ann.NeuralNetwork, model: Path, dataset: ann.Dataset, data: str | Path
 ) -> None:
-    """Raise DataFileError if the images have another size or labels have no output."""
+    """Raise DataFileError if the images have the wrong size, or a label has no output."""
     expected = describe_layers(network.layer_list)[0]  # "784", or "28x28" for a convolution
     shape = dataset.test_images.shape[1:]
     found = "x".join(map(str, shape)) if "x" in expected else str(math.prod(shape))

@@ -82,7 +82,7 @@ def describe_setup(network: NeuralNetwork, recipe: Recipe, processes: int) -> st
 def _describe_rates(recipe: Recipe) -> str:
     """The optimizer and its rates: first those that were given, then the defaults.
 
-    Hidden layers and an optimizer that follow from other flags are named, too.
+    Hidden layers and an optimizer that depend on other flags are named, too.
     """
     usual = Recipe()
     chosen = list[str]()

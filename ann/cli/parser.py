@@ -17,7 +17,7 @@ from ann.cli.errors import one_line_errors
 from ann.cli.suggestions import suggestion
 from ann.data.catalog import SOURCES
 from ann.data.formats import KNOWN
-from ann.errors import AnnError
+from ann.errors import AnnError, printable_path
 from ann.files.atomic import user_path
 from ann.installation import INSTALLED, ROOT, localized
 from ann.validation import check_count, check_number
@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
     """A parser that reports wrong usage in one line, with exit code 2."""
 
     def __init__(self, docstring: str | None) -> None:
-        """``docstring``: the program's: what it does, and after "Examples:" how it is called."""
+        """``docstring``: what the program does and, after "Examples:", how to call it."""
         what, _, examples = (docstring or "").partition("\n\nExamples:\n")
         super().__init__(
             prog=f"python -m ann {Path(sys.argv[0]).stem}" if INSTALLED else None,
@@ -168,6 +168,11 @@ def _run(path: Path) -> None:
 def data_set(text: str) -> str | Path:
     """An argparse type: the name of a data set, or a path, such as ./mnist."""
     return text if text in SOURCES else user_path(text)
+
+
+def data_name(data: str | Path) -> str:
+    """A data set in a program's output: its name or path; "mnist" for the default."""
+    return "mnist" if data == DATA else printable_path(data)
 
 
 def data_flags(flags: argparse.Namespace) -> list[object]:

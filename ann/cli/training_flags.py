@@ -56,7 +56,7 @@ def parse_flags(docstring: str | None) -> argparse.Namespace:
 
 
 def _add_places(parser: Parser) -> None:
-    """Add the flags that say where training starts, and where results are written."""
+    """Add the flags for where training starts and where results are written."""
     parser.add_argument(
         "--from",
         type=Path,
@@ -73,14 +73,14 @@ def _add_places(parser: Parser) -> None:
         "--run",
         type=Path,
         metavar="FOLDER",
-        help="a new folder for the model, curves, a log, checkpoints and all that repeats the run",
+        help="a new folder for the model, curves, log, checkpoints and what repeats the run",
     )
     group.add_argument(
         "--resume",
         type=Path,
         metavar="FOLDER",
         help="continue the interrupted run in this folder, with the same flags and the same result; "
-        "or a finished run, with --epochs N: up to epoch N, from now on with the schedule of a run "
+        "with --epochs N, train a finished run further, up to epoch N, with the schedule of a run "
         "of N epochs",
     )
     parser.add_argument(

@@ -95,7 +95,7 @@ def load_dataset(
             ``data`` folder of a checkout or from ``~/.cache/ann``. If it is in neither, it is
             downloaded to the cache.
         progress: called during downloads and slow reading, with the name of a file, the amount
-            done, the amount in all, and the unit, such as "B" for bytes.
+            done, the total, and the unit, such as "B" for bytes.
 
     If there are only training images, every seventh becomes a test image, with a
     ``RuntimeWarning``.

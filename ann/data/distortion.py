@@ -1,6 +1,6 @@
 """Distortions: in training, each image is rotated, scaled, sheared, shifted and warped a little,
-differently in every epoch. So a network learns what digits have in common, and not only these
-images of them.
+differently in every epoch. A network that never sees the same image twice cannot memorise it, which
+reduces overfitting.
 
 All of it is a single resampling: the displacement of each pixel is a sum of a few fixed patterns,
 with random factors that follow from the image and the epoch. Simard et al. (2003), section 2, and

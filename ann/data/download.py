@@ -106,7 +106,7 @@ def _download_from(address: str, path: Path, size: int, digest: str, report: _Re
         return
     part.unlink()
     if not begun:
-        raise _MirrorError("sends another file, by its SHA-256")
+        raise _MirrorError("sends a file with the wrong SHA-256")
     # the old .part file was not the beginning of this file
     _download_from(address, path, size, digest, report)
 

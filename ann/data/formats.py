@@ -25,8 +25,9 @@ def _begins(*starts: bytes) -> _Recognises:
     return lambda path, start: start.startswith(starts)
 
 
-# For each format, whether a path is in it, by the path and the first bytes of the file, unpacked if
-# it is gzipped, or b"" for a folder; and how to read it. The first one that fits is taken.
+# For each format, a function that recognises it and one that reads it; the first match is used. A
+# file is recognised by its path and its first bytes (those of its contents, if it is gzipped). For
+# a folder, the bytes are b"".
 FORMATS: tuple[tuple[_Recognises, Callable[[Path, Progress | None], Contents]], ...] = (
     (is_emnist, read_emnist),
     (is_idx_folder, read_idx_folder),

@@ -114,10 +114,10 @@ def _target(path: str | os.PathLike[str]) -> Path:
 
 def _create_beside(target: Path, path: str | os.PathLike[str]) -> tuple[int, Path]:
     """Open a new file in the target's folder for writing: its descriptor and its path."""
-    # an unused name, and short enough wherever the target's own is
+    # an unused name, short enough for any file system
     temporary = target.with_name(f".ann-{secrets.token_hex(8)}.part")
     try:
-        # 0o666 less the umask, as for any new file; O_EXCL follows no link that was planted there
+        # 0o666 minus the umask, as for any new file; O_EXCL follows no link that was planted there
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         return os.open(temporary, flags, 0o666), temporary
     except FileNotFoundError:

@@ -61,7 +61,7 @@ class Identity(Activation):
 
 
 class Softmax(Activation):
-    """Probabilities that sum to one. ``derivative`` has only the dy_i/dz_i."""
+    """Probabilities that sum to one. ``derivative`` is only the diagonal, dy_i/dz_i."""
 
     def chain_rule(self, xp: Any, grad: Array, saved: Array) -> Array:
         """dL/dz_j = y_j (dL/dy_j - sum_i dL/dy_i y_i), since dy_i/dz_j = y_i (delta_ij - y_j)."""
@@ -91,10 +91,10 @@ def _is_positive(xp: Any, y: Array) -> Array:
 
 
 def _gelu_gate(xp: Any, z: Array) -> Array:
-    """sigmoid(u), u = scale (z + cube z^3): about the probability that a normal number is below z.
+    """sigmoid(u), u = scale (z + cube z^3): about the standard normal distribution function.
 
-    Hendrycks & Gimpel (2016), section 2. They write (1 + tanh(u / 2)) / 2, which is the same, but
-    loses its digits for z < -4.
+    Hendrycks & Gimpel (2016), section 2. They write (1 + tanh(u / 2)) / 2, which is equal but
+    loses precision for z < -4.
     """
     return 1 / (1 + xp.exp(-GELU_SCALE * z * (1 + GELU_CUBE * z * z)))
 

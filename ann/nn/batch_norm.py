@@ -163,6 +163,6 @@ def _gradient(
 ) -> Array:
     """dL/dx as in ``BatchNorm.backward``.
 
-    The factor, 1 / (images in the whole batch), turns sums into means.
+    The factor, 1 / (rows in the whole batch), turns sums into means.
     """
     return gain / deviation * (grad - factor * sum_grad - unit * (factor * sum_product))

@@ -8,8 +8,8 @@ Letters and shapes:
     F: filters, which are the channels of the outputs.
     P: positions of the window in a picture.
 
-Pictures are arrays (..., C, H, W, N). The images are the last axis, so the same part of all
-pictures consists of long runs of memory. Layers exchange the same arrays as rows, (..., N, C H W).
+Pictures are arrays (..., C, H, W, N). The images are the last axis, so any part of all
+pictures consists of long runs in memory. Layers exchange the same arrays as rows, (..., N, C H W).
 """
 
 import math
@@ -38,7 +38,7 @@ def size_text(shape: Shape) -> str:
 
 
 class Conv2D(Layer):
-    """y[f, i, j] = b[f] + the sum over c, a, b of W[c, a, b, f] x[c, i stride + a, j stride + b].
+    """y[f, i, j] = bias[f] + sum over c, a, b of W[c, a, b, f] x[c, i stride + a, j stride + b].
 
     As a matrix product: put the C k k pixels of each window into a column ("im2col"). The windows
     at all positions of all images are then a matrix X (C k k, P N), and y = W^T X + b with W

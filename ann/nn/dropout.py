@@ -20,9 +20,9 @@ def _is_kept(xp: Any, images: Array, key: Array, columns: Array, width: int, lim
 class Mask:
     """A random mask (..., N, M): 0 with probability ``share``, otherwise 1 / (1 - share).
 
-    Its mean is 1, so the trained network computes without a mask and without another factor:
-    "inverted" dropout. Srivastava et al. (2014), "Dropout", section 10, scale the weights after
-    training instead.
+    Its mean is 1, so the trained network needs neither a mask nor a factor: "inverted" dropout, as
+    at the end of section 10 of Srivastava et al. (2014), "Dropout". Their section 4 scales the
+    weights after training instead.
 
     Args:
         backend: computes the mask.

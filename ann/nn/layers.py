@@ -67,7 +67,7 @@ class Layer(ABC):
         """x -> y. The gradients read x again, so it must not change in between."""
 
     def compute_gradients(self, grad: Array, accumulate: float = 0.0) -> None:  # noqa: B027
-        """Set the gradient of each parameter to the new one + accumulate * the old one, for dL/dy.
+        """From dL/dy, set each parameter's gradient to the new one + accumulate * the old one.
 
         SGD's momentum and the second pass of adversarial training accumulate.
         """

@@ -52,7 +52,7 @@ class CrossEntropy(Loss):
     def slope(self, xp: Any, z: Array, t: Array, share: float) -> Array:
         """dL/dz = y - t: the derivative of the output activation cancels.
 
-        For softmax it does because the targets of an image sum to 1.
+        For softmax this needs targets that sum to 1.
         """
         return (self.output.function(xp, z) - t) * share
 

@@ -102,7 +102,7 @@ class Network:
         """Forward and backward for x (..., N, I) and target rows (..., N, O).
 
         dL/d(logits) is multiplied by each of the ``scales``, such as weights (..., N, 1) of the
-        images. For the others see ``backward``. Returns the logits, and the result of ``backward``.
+        images. The other arguments are those of ``backward``. Returns the logits and its result.
         """
         xp = self.backend.xp
         logits = self.forward(x)

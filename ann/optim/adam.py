@@ -78,7 +78,7 @@ class AdamW(Adam):
 def rmsprop(
     xp: Any, p: Array, g: Array, m: Array, v: Array, rate: Array, momentum: float
 ) -> tuple[Array, Array, Array, Array]:
-    """Hinton's lecture 6e (2012), followed by momentum."""
+    """Hinton's lecture 6e (2012), then momentum: m is a running sum of the divided gradients."""
     v = BETA2 * v + (1 - BETA2) * (g * g)
     g = g / (xp.sqrt(v) + EPSILON)
     m = momentum * m + g

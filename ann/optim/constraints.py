@@ -35,8 +35,8 @@ class GradientClipping:
 class MaxNorm:
     """After the update: limit the norm of the weights (I,) into each hidden neuron.
 
-    Srivastava et al. (2014), section 5.1, with limits of 3 to 4. Biases are not limited. Nor is the
-    output layer, which needs large weights to be confident.
+    Srivastava et al. (2014), section 5.1; appendix A.3 suggests limits of 3 to 4. Biases are not
+    limited. Nor is the output layer, which needs large weights to be confident.
     """
 
     def __init__(self, backend: Backend, weights: Sequence[Array], limit: float) -> None:

@@ -19,7 +19,7 @@ class Optimizer(ABC):
     Args:
         backend: computes the step.
         parameters, gradients: device vectors (..., P). First come all weights, which decay, one
-            matrix (I, O) after another; then all that does not decay, such as biases.
+            matrix (I, O) after another; then everything that does not decay, such as biases.
         shapes: (I, O) of each matrix.
         scalars: provides the numbers that change from step to step, such as the learning rate.
         momentum: the decay of the running mean of gradients.
@@ -30,8 +30,8 @@ class Optimizer(ABC):
     Class attributes, from which recipes take their default rates:
         tuned: the learning rate and weight decay for a sigmoid network, batches of 200 images and
             24 epochs.
-        adaptive: whether the size of steps is independent of that of the gradients, as in Adam,
-            which divides by it.
+        adaptive: whether the size of the steps is independent of that of the gradients, as in
+            Adam, which divides by it.
         sums_gradients: whether momentum m makes steps 1 / (1 - m) times as long.
         decoupled_decay: whether each step shrinks weights by learning rate x weight decay.
 

@@ -116,8 +116,8 @@ class Checkpointer(Callback):
     def _write(self, is_needed: bool = False) -> None:
         """Write a checkpoint if anything has changed since the last.
 
-        If it is not needed, a failure is a warning: a full disk must not end a run that may take
-        hours more.
+        Unless ``is_needed``, a failure is only a warning: a full disk must not end a run that may
+        take hours more.
         """
         run = self._run
         if run.processes.any_process(self._changed):

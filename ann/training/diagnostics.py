@@ -76,7 +76,7 @@ class Diagnostics(Callback):
 
 
 class _Findings:
-    """The evidence for the checks. What takes time is computed when it is first needed."""
+    """The evidence for the checks. Slow computations wait until a check needs them."""
 
     def __init__(
         self, run: Run, images: np.ndarray, labels: np.ndarray, largest_at_start: float

@@ -18,7 +18,8 @@ def best_first(report: EpochReport) -> tuple[float, float]:
 class EarlyStopping(Callback):
     """Keeps the best parameters: fewest errors on the validation images, then smallest loss.
 
-    Prechelt (1998), Early stopping - but when?: its UP criterion, with errors instead of the loss.
+    Goodfellow, Bengio & Courville (2016), Deep Learning, algorithm 7.1: training ends when the best
+    epoch is ``recipe.early_stopping`` epochs ago.
 
     Attributes:
         parameters: (..., P) device vector: the best parameters. A checkpoint stores them.

@@ -27,7 +27,7 @@ from ann.nn.losses import LOSSES, get_loss
 from ann.optim.registry import OPTIMIZERS
 from ann.optim.schedules import SCHEDULES
 from ann.spelling import did_you_mean
-from ann.training.default_rates import default_hidden, default_optimizer, default_rates
+from ann.training.defaults import default_hidden, default_optimizer, default_rates
 from ann.validation import check_count, check_flag, check_number
 
 BY_RULE: Any = None  # the default of fields that depend on the others: see Recipe.defaults
@@ -57,7 +57,7 @@ class Recipe:
     """A network and how to train it; by default, the classroom recipe.
 
     If the hidden layers, the optimizer, the learning rate, the weight decay or the warm-up is not
-    given (or None), its default depends on the other fields: see ``default_rates.py``. It is set
+    given (or None), its default depends on the other fields: see ``defaults.py``. It is set
     when the recipe is created: ``dataclasses.replace`` keeps it, ``changed`` adapts it.
 
     Raises:
@@ -192,7 +192,7 @@ class Recipe:
     def changed(self, **fields: Any) -> Self:
         """A copy with new values for these fields.
 
-        Hidden layers and an optimizer that are the defaults become those for the new fields. A
+        If the hidden layers or the optimizer are the default, they become that of the new fields. A
         learning rate, weight decay or warm-up that is not among them keeps its ratio to the
         default: if the default for the new fields is half as large, the copy has half of this
         recipe's value.

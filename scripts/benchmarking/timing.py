@@ -49,7 +49,7 @@ def print_table(figures: Mapping[str, list[float]], unit: str, digits: int = 0) 
 
 
 def working(attempts: Mapping[str, Callable[[], T]]) -> dict[str, T]:
-    """What the attempts return. Another library need not work here; a line then says why."""
+    """The results of the attempts. If a library other than ann fails, a line says why."""
     results: dict[str, T] = {}
     for name, attempt in attempts.items():
         try:

@@ -18,7 +18,7 @@ from ann.cli.parser import data_flags
 from sweeping.space import DISTORTIONS
 
 _COLUMNS = 4  # of figures of single choices
-_FEW = 20  # with fewer trials, nothing can be said about importance
+_FEW = 20  # with fewer trials, importances mean little
 
 
 def describe_trial(trial: Any, best: list[Any]) -> str:
@@ -122,8 +122,8 @@ def _cost(trained: list[Any]) -> Section:
 
 def _importance(study: Any) -> Section:
     text = (
-        "How much each choice has to do with being among the best (PED-ANOVA; Watanabe et al., "
-        "2023). For choices that the search hardly varied it means little."
+        "How much each choice decides which trials are the best (PED-ANOVA; Watanabe et al., "
+        "2023). For a choice that the search hardly varied, the number means little."
     )
     try:
         plots.plot_param_importances(study)

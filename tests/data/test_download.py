@@ -219,12 +219,12 @@ BAD = {
     "absent": "answers 404 Not Found",
     "broken": "answers 500 ",
     "web-page": "sends a web page instead",
-    "unnamed-page": "sends another file, by its SHA-256",
+    "unnamed-page": "sends a file with the wrong SHA-256",
     "short": "breaks off after ",
     "too-short": "bytes of it, expected ",
     "too-long": "bytes of it, expected ",
-    "endless": "sends another file, by its SHA-256",
-    "other": "sends another file, by its SHA-256",
+    "endless": "sends a file with the wrong SHA-256",
+    "other": "sends a file with the wrong SHA-256",
     "dropped": "breaks off: ",
     "nonsense": "breaks off: ",
     "silent": "timed out",
@@ -305,7 +305,7 @@ def test_a_download_goes_on(mirror, files):
     (folder / name).unlink()
     (folder / f"{name}.part").write_bytes(files[name][:100])
     mirror("damaged-range")
-    with pytest.raises(ann.DataFileError, match="sends another file, by its SHA-256"):
+    with pytest.raises(ann.DataFileError, match="sends a file with the wrong SHA-256"):
         ann.load_dataset(NAME)
     assert not list(folder.glob("*.part"))
 

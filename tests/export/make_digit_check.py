@@ -2,8 +2,8 @@
 it as ``ann/export/digit_check.model``.
 
 A network for digits has never seen anything else, so its outputs for a scribble mean little: with a
-limit on them alone, half of all scribbles pass as digits. This one was shown letters, scribbles, two
-digits at once, and mirrored digits. It needs Pillow, SciPy and the fonts of matplotlib.
+limit on them alone, half of all scribbles pass as digits. This network learns from letters,
+scribbles, two digits at once, and mirrored digits. It needs Pillow, SciPy and the fonts of matplotlib.
 """
 
 import string
@@ -19,14 +19,14 @@ from ann.export.web_page import DIGIT_CHECK
 
 _SIDE, _BOX, _CANVAS, _MIDDLE = 28, 20, 200, 100
 _REFUSED = 0.014  # of the digits among the validation images
-# Mirrored or rotated by a right angle, these are no digits
+# Mirrored or rotated by a right angle, these are not digits
 _MIRRORED, _ROTATED = (3, 4, 6, 7, 9), (2, 3, 4, 5, 7, 9)
 # These can be taken for digits in some handwriting
 _LETTERS = sorted(set(string.ascii_letters) - set("BDGIJOSUZbgijloqsyz"))
 
 
 def as_mnist(canvas: Image.Image) -> np.ndarray:
-    """What is drawn in white -> uint8 (28, 28), 20 pixels long, centred by its mass."""
+    """A white drawing -> uint8 (28, 28): 20 pixels long, with its centre of mass in the middle."""
     cropped = canvas.crop(canvas.getbbox())
     scale = _BOX / max(cropped.size)
     size = [max(1, round(scale * length)) for length in cropped.size]

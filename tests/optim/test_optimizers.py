@@ -222,7 +222,7 @@ TUNED = {
 
 
 @pytest.mark.parametrize("name", TUNED)
-def test_default_rates_do_not_change_by_accident(name):
+def test_defaults_do_not_change_by_accident(name):
     """They decide what recipes without rates do, and were found by experiments."""
     assert CLASSES[name].tuned == TUNED[name]
     assert CLASSES[name].adaptive == (name not in ("sgd", "nesterov"))

@@ -1,4 +1,4 @@
-"""Networks in the files of other programs: computed by those, and changed by hand."""
+"""Exported networks: run by other programs, or changed by hand."""
 
 import json
 import struct
@@ -12,7 +12,7 @@ from support import optional
 
 
 def onnx_outputs(net, images):
-    """What ONNX Runtime computes."""
+    """The outputs that ONNX Runtime computes."""
     optional("onnx")
     runtime = optional("onnxruntime")
     session = runtime.InferenceSession(onnx_bytes(net), providers=["CPUExecutionProvider"])
@@ -20,7 +20,7 @@ def onnx_outputs(net, images):
 
 
 def changed(data, change, right=True):
-    """A safetensors file with another header and, where that is ``right``, its checksum."""
+    """A safetensors file with a changed header and, if ``right``, a new checksum."""
     length = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8 : 8 + length])
     about = json.loads(header["__metadata__"]["ann"])
@@ -30,7 +30,7 @@ def changed(data, change, right=True):
         tensors = {}
         for name, entry in header.items():
             if name != "__metadata__":
-                # A place or shape that is wrong is found before the checksum
+                # A wrong offset or shape is found before the checksum
                 with suppress(ValueError, TypeError):
                     start, stop = entry["data_offsets"]
                     numbers = np.frombuffer(data[8 + length :][start:stop], "<f4")

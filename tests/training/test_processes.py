@@ -32,7 +32,7 @@ def together(size, *arguments, **options):
 
 
 def assert_the_same_training(members, alone, dtype="float64"):
-    """Up to rounding; in float32, after tens of steps, of sums in another order."""
+    """Up to rounding. In float32 it grows over tens of steps, because sums have another order."""
     expected, reports = alone
     atol, rtol = (1e-9, 1e-9) if dtype == "float64" else (2e-3 * np.abs(expected).max(), 1e-3)
     for parameters, found in members:

@@ -9,7 +9,7 @@ _MAX_INT, _MAX_STRING = 2**63, 2**16  # what ``reader`` accepts
 
 
 def leaves(value: Any) -> list[Any]:
-    """The keys and values within nested containers, except the containers.
+    """The keys and values within nested containers, but not the containers themselves.
 
     Raises ValueError if containers are nested so deeply that recursion could fail.
     """

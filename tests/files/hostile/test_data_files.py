@@ -64,7 +64,7 @@ def many_members():
     return b"PK\3\4" + entries + end
 
 
-NPZ = {  # what takes long to make is made where it is used
+NPZ = {  # cases that are slow to make are made by the tests
     "objects": (npz(x_train=np.array([{}] * 8)), "of object, expected numbers"),
     "a pickle": (
         npz(x_train=npy(header("(8,)", "'|O'"), b"\x80\x04cos\nsystem\n(X\x04\0\0\0echotR.")),

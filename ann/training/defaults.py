@@ -42,8 +42,9 @@ def default_rates(recipe: Any) -> dict[str, float]:
       Malladi et al. (2022), On the SDEs and scaling rules for adaptive gradient algorithms, for
       Adam. Above 200 images, adaptive optimizers did better with a little more. Above 5,000 images,
       nothing is gained.
-    - The quadratic loss has smaller gradients: its slope contains that of the output's sigmoid.
-      Adaptive optimizers divide that out.
+    - The quadratic loss has smaller gradients: its slope contains that of the output's sigmoid. So
+      SGD takes larger steps, with less weight decay. Adaptive optimizers divide the size out.
+    - Where momentum m makes steps 1 / (1 - m) times as long, the learning rate makes up for it.
     - Short trainings use a higher learning rate. The fewer the steps, the larger the share of the
       warm-up.
     - A constant learning rate must be as low as a decaying one is near its end.
