@@ -10,7 +10,7 @@ Examples:
   # train a finished run for longer, to 48 epochs in all
   python scripts/train.py --resume runs/first --epochs 48
   # train a saved network further, perhaps on other data
-  python scripts/train.py --from mnist_ann.pickle --epochs 5 --output better.pickle
+  python scripts/train.py --from mnist_ann.pickle --epochs 5 --output longer.pickle
   # other layers, another activation
   python scripts/train.py --hidden 256,128 --activation relu
   # no hidden layer at all

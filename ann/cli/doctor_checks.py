@@ -212,7 +212,7 @@ def check_data(folder: str | Path) -> Iterator[Finding]:
     is_default = folder == DATA
     restore = f"git -C {ROOT} checkout -- data"
     if INSTALLED:
-        restore = "use --data PATH, or delete its files: the next program downloads them again"
+        restore = "use --data PATH; or delete damaged files, and run this again to download them"
     try:
         dataset = load_dataset(folder)
     except ImportError as error:

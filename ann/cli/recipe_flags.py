@@ -96,6 +96,8 @@ def _measured(name: str) -> str:
     rows = matching(read_rows(results_of(name)), RECIPES[name].recipe, "test")
     if not rows:
         return "not measured yet"
+    images = f"{rows[0]['total']:,} test images wrong"
+    if len(rows) == 1:
+        return f"{rows[0]['wrong']} of {images}, with one seed"
     mean = sum(row["wrong"] for row in rows) / len(rows)
-    seeds = "1 seed" if len(rows) == 1 else f"{len(rows)} seeds"
-    return f"{mean:.1f} of {rows[0]['total']:,} test images wrong, the mean of {seeds}"
+    return f"{mean:.1f} of {images}, the mean of {len(rows)} seeds"

@@ -26,6 +26,7 @@ _WELL = 0.25  # good: a smaller error rate
 _DEAD = 0.6  # more dead neurons in a layer are a problem; good relu networks had up to 0.48
 _FLAT = 0.9  # more saturated outputs of a layer are a problem; good networks had up to 0.75
 _SATURATING = ("sigmoid", "tanh", "scaled-tanh")  # on both sides
+_VANISHED = 0.1  # vanished: the largest weight is less than this fraction of the one at the start
 _GROWN = 2.0  # diverging: more than this many times the smallest loss
 
 
@@ -186,7 +187,7 @@ def _vanished_weights(found: _Findings) -> str:
     decay, largest = found.recipe.weight_decay, _largest_weight(found.host)
     if (
         decay
-        and largest < 0.5 * found.largest_at_start
+        and largest < _VANISHED * found.largest_at_start
         and found.learns_poorly
         and not found.warned_before
     ):

@@ -47,6 +47,7 @@ def train(backend, dataset, **changes):
         (same, {"activation": "tanh", "learning_rate": 20.0}, r"\d+ % of the tanh outputs of layer 1 are saturated"),
         (same, {"activation": "scaled-tanh", "learning_rate": 20.0}, r"% of the scaled-tanh outputs of layer 1"),
         (same, {**SGD, "weight_decay": 0.1}, "has pulled all weights to 0 .* try weight decay 0.0001 \\(the default"),
+        (same, {"learning_rate": 1.0, "weight_decay": 0.5}, "next to nothing: try learning rate 0.01 and weight decay"),
         (same, {"learning_rate": 1e-7}, "learnt next to nothing: try learning rate 0.01 \\(the default"),
         (shuffled, {}, "the labels look shuffled: check that images and labels have the same order"),
         (dimmed, {}, "the brightest pixel is 1 of 255, so the network sees next to nothing"),
