@@ -17,9 +17,10 @@ from ann.cli import bootstrap
 bootstrap.start()
 
 import ann
+from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
-from ann.cli.parser import Parser
+from ann.cli.parser import Parser, data_set
 from ann.data.catalog import SOURCES
 from ann.errors import printable_text
 from ann.export.formats import FORMS
@@ -38,12 +39,22 @@ def main() -> None:
         network = ann.load_model(flags.model)
         suffix = flags.to.suffix.lower()
         classes = SOURCES[flags.classes].classes if flags.classes else network.classes
-        name = printable_text(flags.model.stem)
+        name = printable_text(flags.model.stem) + _accuracy(network, flags)
         make = FORMS.get(suffix) or (lambda net: web_page(net, classes, name).encode())
         data = make(network)
         write_atomically(flags.to, data)
         use = ": open it in a browser, and draw" if suffix == PAGE else ""
         echo(f"saved {flags.to.resolve()}, {len(data) / 1e6:.2f} MB{use}")
+
+
+def _accuracy(network: ann.NeuralNetwork, flags: argparse.Namespace) -> str:
+    """The accuracy on the test images of ``--data`` in words, or nothing without ``--data``."""
+    if flags.data is None:
+        return ""
+    dataset = load_dataset(flags.data)
+    check_fit(network, flags.model, dataset, flags.data)
+    result = network.evaluate(dataset.test_images, dataset.test_labels)
+    return f", accuracy {result.accuracy:.2%} on {result.count:,} test images".replace("%", " %")
 
 
 def output(text: str) -> Path:
@@ -64,10 +75,14 @@ def parse_flags() -> argparse.Namespace:
     text += "for PyTorch; model.npz: for NumPy"
     parser.add("--to FILE", text, output)
     parser.add_classes()
+    text = "a data set, as train.py takes it: the page shows the accuracy on its test images"
+    parser.add("--data PATH", text, data_set)
     flags = parser.parse_args()
     if flags.to is None:
         example = flags.model if flags.model.suffix.lower() in SUFFIXES else "page.html"
         parser.error(f"--to FILE is required: it names the file to write, such as --to {example}")
+    if flags.data is not None and flags.to.suffix.lower() != PAGE:
+        parser.error("--data is for a web page: leave it out, or write --to page.html")
     return flags
 
 

@@ -402,6 +402,11 @@ def test_on_the_command_line(tmp_path, small_data):
         and "http:" not in text
         and "https:" not in text
     )
+    run("export", "--to", "page.html", "--data", small_data, cwd=tmp_path)
+    data, network = ann.load_dataset(small_data), ann.load_model(tmp_path / "mnist_ann.pickle")
+    accuracy = (network.predict(data.test_images) == data.test_labels).mean()
+    expected = f"mnist_ann, accuracy {100 * accuracy:.2f} % on {len(data.test_labels)} test images"
+    assert expected in (tmp_path / "page.html").read_text()
     run(
         "export",
         "--to",
@@ -419,6 +424,8 @@ def test_on_the_command_line(tmp_path, small_data):
             "expected a name that ends in .html, .npz, .safetensors, .onnx, got 'page.doc'",
         ),
         ([], 2, "--to FILE is required: it names the file to write"),
+        (["--to", "a.npz", "--data", small_data], 2, "--data is for a web page: leave it out"),
+        (["--to", "page.html", "--data", "absent"], 1, "absent: no such data file or folder"),
         (["--to", "page.html", "absent"], 1, "absent: no such model file"),
         (["--to", "no/page.html"], 1, "no/page.html: There is no folder"),
     ]:
