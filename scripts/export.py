@@ -54,7 +54,7 @@ def _accuracy(network: ann.NeuralNetwork, flags: argparse.Namespace) -> str:
     dataset = load_dataset(flags.data)
     check_fit(network, flags.model, dataset, flags.data)
     result = network.evaluate(dataset.test_images, dataset.test_labels)
-    return f", accuracy {result.accuracy:.2%} on {result.count:,} test images".replace("%", " %")
+    return f", accuracy {100 * result.accuracy:.2f} % on {result.count:,} test images"
 
 
 def output(text: str) -> Path:
