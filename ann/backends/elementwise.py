@@ -23,12 +23,10 @@ def prepare(
     function: Callable[..., Any],
     arguments: Sequence[Any],
     outs: Sequence[np.ndarray],
-    parts: int = 1,
     rooms: list[np.ndarray] | None = None,
-) -> list[list[Call]]:
-    """Calls that compute outs = function(np, *arguments), see ``Backend.elementwise``, in parts.
+) -> list[Call]:
+    """Calls that compute outs = function(np, *arguments); see ``Backend.elementwise``.
 
-    The parts may run at the same time. There is only one if elements depend on each other.
     ``rooms`` are arrays for intermediate results, which several calls may use; new ones are
     appended. Raises an exception if the function cannot be traced.
     """
@@ -37,10 +35,20 @@ def prepare(
         raise ValueError(f"{len(results)} results for {len(outs)} outs")
     if len(outs) > 1:
         results = tuple(_copied(tape, result) for result in results)
-    if parts == 1 or not all(operation.by_element for operation in tape):
-        return [_Schedule(tape, results, outs, [] if rooms is None else rooms).calls]
+    return _Schedule(tape, results, outs, [] if rooms is None else rooms).calls
+
+
+def divide(
+    function: Callable[..., Any], arguments: Sequence[Any], outs: Sequence[np.ndarray], parts: int
+) -> list[tuple[list[Any], list[np.ndarray]]]:
+    """The arguments and outs of each of these parts of a formula, some of which may be empty.
+
+    There is only one if elements depend on each other.
+    """
+    if not by_element(function, arguments):
+        return [([*arguments], [*outs])]
     pieces = (_divided(arrays, parts, outs[0]) for arrays in (arguments, outs))
-    return [prepare(function, *piece)[0] for piece in zip(*pieces, strict=True)]
+    return list(zip(*pieces, strict=True))
 
 
 def _copied(tape: list[Operation], result: Any) -> Any:
