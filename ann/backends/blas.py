@@ -26,7 +26,7 @@ _LETTERS = {"float32": "s", "float64": "d"}
 # OpenBLAS PR 5980
 _SAFE = 2_000_000
 _ONE_THREAD = 262_144  # OpenBLAS gives each thread at least this many multiplications
-_ROWS = 64  # of a part of a product, if possible: OpenBLAS copies b for each part
+_ROWS = 32  # of a part of a product, if possible: OpenBLAS copies b for each part
 _LARGE = 64_000_000  # for more multiplications, waiting hardly matters
 
 
@@ -51,7 +51,8 @@ def prepare_matmul(
     if not fits or not out.flags.writeable:
         return None
     leading = out.shape[:-2]
-    a, b = (np.broadcast_to(array, (*leading, *array.shape[-2:])) for array in (a, b))
+    if leading:
+        a, b = (np.broadcast_to(array, (*leading, *array.shape[-2:])) for array in (a, b))
     gemm = library[_LETTERS[out.dtype.name] + "gemm"]
     calls: list[Call] = []
     for index in itertools.product(*map(range, leading)):
@@ -81,14 +82,9 @@ def divide_product(
     """
     rows, columns = out.shape[-2:]
     by_rows = not by_columns(out) and (rows >= _ROWS * parts or rows >= columns)
-    length = rows if by_rows else columns
-    places = [slice(length * n // parts, length * (n + 1) // parts) for n in range(parts)]
+    places = equal_parts(rows if by_rows else columns, parts)
     if by_rows:
-        return [
-            (a[..., place, :], b, out[..., place, :])
-            for place in places
-            if place.stop > place.start
-        ]
+        return [(a[..., place, :], b, out[..., place, :]) for place in places]
     return [(a, b[..., place], out[..., place]) for place in places]
 
 
@@ -133,7 +129,12 @@ def _parts(rows: int, columns: int, inner: int) -> list[slice]:
         return [slice(None)]
     width = max(rows - 1, 2 * _ONE_THREAD // (rows * inner), 1)
     count = -(-columns // width)
-    edges = [columns * number // count for number in range(count + 1)]
+    return equal_parts(columns, count)
+
+
+def equal_parts(length: int, count: int) -> list[slice]:
+    """Slices of an axis of this length, about equally long."""
+    edges = [length * number // count for number in range(count + 1)]
     return [slice(*edge) for edge in itertools.pairwise(edges)]
 
 

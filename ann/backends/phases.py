@@ -1,10 +1,10 @@
-"""Shares the work of a step among processors.
+"""Decides which thread makes which calls of a step.
 
-OpenBLAS and NumPy would do it one call at a time. OpenBLAS divides each product among its own
-threads and lets them spin for 20 ms after it, so that elementwise work, which NumPy does in one
-thread, cannot be divided as well. Here each processor gets its part of all calls: the same rows of
-the batch in one call after another, which stay in its own cache. The processors only wait for each
-other where one reads what another wrote.
+OpenBLAS divides each product among its own threads. NumPy computes elementwise operations in one
+thread, and for 20 ms after a product, a thread of OpenBLAS that waits for the next one keeps a
+processor busy. So in a step with much elementwise work, each processor gets its part of all calls:
+the same rows of the batch in one call after another, which stay in its own cache. The processors
+only wait for each other where one reads what another wrote.
 """
 
 import functools
@@ -20,10 +20,11 @@ import numpy as np
 
 from ann.backends.blas import Call, one_thread, processors
 
-# Multiplications of a step at least: waiting for each other takes about 20 us. Less work takes
-# OpenBLAS's threads less time
-LARGE = 100_000_000
-PER_NUMBER = 8  # multiplications in the time of an elementwise operation on one number
+# Elementwise results of a task at least, on average, for threads of our own. Python's threads delay
+# each other by some 10 us a task
+LARGE = 150_000
+# Multiplications of a step at least, for OpenBLAS's threads
+SMALL = 8_000_000
 
 
 @dataclass
@@ -44,28 +45,33 @@ class Task:
     """A part of a step, such as a product.
 
     Attributes:
-        parts: these may run at the same time, each in its own thread.
-        divide: from a number of threads, that many parts instead, in which OpenBLAS has one thread;
-            None if it cannot be divided.
-        work: the number of multiplications.
+        divide: from a number of threads, parts that may run at the same time, each in its own
+            thread. There is only one if the task cannot be divided.
+        by_blas: for a product, the part in which OpenBLAS uses its threads.
+        numbers: how many results of elementwise operations it computes.
+        multiplications: those of a product.
     """
 
-    parts: Sequence[Part]
-    divide: Callable[[int], Sequence[Part]] | None = None
-    work: int = 0
+    divide: Callable[[int], Sequence[Part]]
+    by_blas: Part | None = None
+    numbers: int = 0
+    multiplications: int = 0
 
 
 def schedule(tasks: Sequence[Task], *, own_threads: bool = False) -> Call:
-    """One call that does all tasks; with ``own_threads``, OpenBLAS has one thread meanwhile."""
-    threads = processors()
-    is_large = threads > 1 and sum(task.work for task in tasks) >= LARGE
-    lists: list[list[Call]] = [[] for _ in range(threads)]
-    barrier = threading.Barrier(threads)
+    """One call that does all tasks; with ``own_threads``, without those of OpenBLAS."""
+    count = processors()
+    is_large = sum(task.numbers for task in tasks) >= LARGE * len(tasks)
+    is_small = sum(task.multiplications for task in tasks) < SMALL
+    with_blas = not (is_large or is_small or own_threads)
+    lists: list[list[Call]] = [[] for _ in range(count)]
+    barrier = threading.Barrier(count)
     phase: list[tuple[int, Part]] = []  # since the last barrier: parts, and the threads they are in
-    is_shared = False
     for task in tasks:
-        parts = task.divide(threads) if is_large and task.divide else task.parts
-        is_shared |= len(parts) > 1
+        if with_blas and task.by_blas:
+            parts: Sequence[Part] = [task.by_blas]
+        else:
+            parts = task.divide(count if is_large else 1)
         placed = list(enumerate(parts))
         if any(i != j and _conflict(one, other) for i, one in placed for j, other in phase):
             for calls in lists:
@@ -74,9 +80,9 @@ def schedule(tasks: Sequence[Task], *, own_threads: bool = False) -> Call:
         phase += placed
         for thread, part in placed:
             lists[thread] += part.calls
-    if is_shared:
+    if any(lists[1:]):
         return partial(_play_together, barrier, lists)
-    return partial(_play_alone if own_threads else play, lists[0])
+    return partial(play if with_blas else _play_alone, lists[0])
 
 
 def _conflict(one: Part, other: Part) -> bool:
@@ -101,6 +107,11 @@ def play(calls: Sequence[Call]) -> None:
 def _play_alone(calls: Sequence[Call]) -> None:
     with one_thread():
         play(calls)
+
+
+def run_together(calls: Sequence[Call]) -> None:
+    """Make each call in its own thread, in which OpenBLAS has one thread."""
+    _play_together(threading.Barrier(len(calls)), [[call] for call in calls])
 
 
 def _play_together(barrier: threading.Barrier, lists: Sequence[Sequence[Call]]) -> None:

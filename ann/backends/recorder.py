@@ -4,21 +4,20 @@ long as the arithmetic. So a step is recorded as a list of prepared calls, which
 of the recording, and again in later steps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from ann.backends.bands import Bands, Pass
 from ann.backends.base import Array, Backend, Formula
-from ann.backends.blas import Call, available, divide_product, prepare_matmul
+from ann.backends.blas import Call, available, divide_product, equal_parts, prepare_matmul
 from ann.backends.convolution import convolution, input_gradient, row_product, weight_gradient
 from ann.backends.elementwise import divide, prepare
-from ann.backends.phases import PER_NUMBER, Part, Task, play, schedule
-from ann.backends.tracer import UntraceableError
+from ann.backends.phases import Part, Task, play, schedule
+from ann.backends.tracer import UntraceableError, trace
 
 _CREATION = ("empty", "zeros", "ones", "arange", "asarray", "reshape")  # and empty_like, ...
 
@@ -50,13 +49,18 @@ class CpuRecorder(Backend):
             super().matmul(a, b, out, alpha, beta)
             return
 
-        def parts(count: int) -> list[Part]:
-            return [
-                Part(prepare_matmul(*piece, alpha, beta, one_thread=True) or [], piece, piece[2:])
-                for piece in divide_product(a, b, out, count)
-            ]
+        whole = Part(calls, (a, b, out), (out,))
 
-        self.xp.add_task(Task([Part(calls, (a, b, out), (out,))], parts, out.size * a.shape[-1]))
+        def divide(threads: int) -> list[Part]:
+            parts = []
+            for piece in divide_product(a, b, out, threads):
+                prepared = prepare_matmul(*piece, alpha, beta, one_thread=True)
+                if prepared is None:  # such as one row of a matrix that is stored by columns
+                    return [whole]
+                parts.append(Part(prepared, piece, piece[2:]))
+            return parts
+
+        self.xp.add_task(Task(divide, whole, multiplications=out.size * a.shape[-1]))
 
     def copyto(self, array: Array, out: Array) -> None:
         self.xp.add_formula(_copy, (array,), (out,))
@@ -82,7 +86,7 @@ class CpuRecorder(Backend):
             super().convolution_inputs(weight, dy, stride, out)
 
     def call(self, function: Callable[[], None]) -> None:
-        self.xp.add_task(Task([Part([function])]))
+        self.xp.add_calls([function])
 
     def elementwise(self, function: Formula, *arrays: Any, out: Any) -> None:
         """See ``Backend``. A function that cannot be traced is called again in each replay."""
@@ -96,7 +100,7 @@ class CpuRecorder(Backend):
             self.xp.add_formula(function, arrays, outs)
         except Exception:  # if the function is wrong, the call raises its error
             call = partial(Backend("cpu", np).elementwise, function, *arrays, out=out)
-            self.xp.add_task(Task([Part([call])]))
+            self.xp.add_calls([call])
 
 
 class _Namespace:
@@ -152,24 +156,27 @@ class _Namespace:
 
     def add_formula(self, function: Formula, arrays: Any, outs: Any) -> None:
         """Run an elementwise function. Raises an exception if it cannot be traced."""
+        count = len(trace(function, *arrays)[0])
 
-        def part(arrays: Any, outs: Any) -> Part:
-            read = [array for array in arrays if isinstance(array, np.ndarray)]
-            return Part(prepare(function, arrays, outs), read, outs)
+        def divided(threads: int) -> list[Part]:
+            parts = []
+            for some, to in divide(function, arrays, outs, threads):
+                read = [array for array in some if isinstance(array, np.ndarray)]
+                parts.append(Part(prepare(function, some, to), read, to))
+            return parts
 
-        whole = part(arrays, outs)
+        self.add_task(Task(divided, numbers=count * max(out.size for out in outs)))
 
-        def parts(count: int) -> list[Part]:
-            return [part(*piece) for piece in divide(function, arrays, outs, count)]
-
-        numbers = max(out.size for out in outs) * len(whole.calls)
-        self.add_task(Task([whole], parts, PER_NUMBER * numbers))
+    def add_calls(self, *lists: Sequence[Call]) -> None:
+        """Make the calls of each list, at the same time, when everything before is done."""
+        self.add_task(Task(lambda _: [*map(Part, lists)]))
 
     def _finish_bands(self) -> None:
-        """Make a task of the collected passes."""
+        """Make tasks of the collected passes."""
         if self.bands:
             lists, last = self.bands.take()
-            self._tasks += [Task([*map(Part, lists)]), Task([Part(last)])]
+            self.add_calls(*lists)
+            self.add_calls(last)
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(np, name)
@@ -200,21 +207,23 @@ class _Namespace:
         if function is np.take:
             self._add_take(*arguments, **options, out=out)
         else:
-            self.add_task(Task([Part([partial(function, *arguments, **options, out=out)])]))
+            self.add_calls([partial(function, *arguments, **options, out=out)])
         return out
 
     def _add_take(self, array: Array, indices: Any, axis: int | None = None, *, out: Array) -> None:
-        def part(indices: Any, out: Array) -> Part:
-            # with mode="raise", NumPy would write to a copy of out
-            call = partial(array.take, indices, axis=axis, out=out, mode="clip")
-            return Part([call], [array, indices], [out])
+        def divide(threads: int) -> list[Part]:
+            pieces = [(indices, out)]
+            if axis == 0 and isinstance(indices, np.ndarray) and indices.ndim == 1:
+                places = equal_parts(len(indices), threads)
+                pieces = [(indices[place], out[place]) for place in places]
+            return [  # with mode="raise", NumPy would write to a copy of out
+                Part(
+                    [partial(array.take, some, axis=axis, out=to, mode="clip")], [array, some], [to]
+                )
+                for some, to in pieces
+            ]
 
-        def parts(count: int) -> list[Part]:
-            edges = np.linspace(0, len(out), count + 1).astype(int).tolist()
-            return [part(indices[slice(*edge)], out[slice(*edge)]) for edge in pairwise(edges)]
-
-        rows = axis == 0 and isinstance(indices, np.ndarray) and indices.ndim == 1
-        self.add_task(Task([part(indices, out)], parts if rows else None, PER_NUMBER * out.size))
+        self.add_task(Task(divide, numbers=out.size))
 
 
 def _call_ufunc(function: np.ufunc, xp: Any, *arrays: Any) -> Any:
