@@ -116,9 +116,9 @@ def run_together(calls: Sequence[Call]) -> None:
 
 def _play_together(barrier: threading.Barrier, lists: Sequence[Sequence[Call]]) -> None:
     """Make the calls of each list in its own thread; NumPy releases the GIL while it computes."""
-    pool, starting = _pool()
+    pool, starting = _helpers(len(lists))
     with one_thread():
-        with starting:  # if two trainings had half of the threads each, both would wait forever
+        with starting:  # or two trainings could get half of the threads each, and wait forever
             helpers = [
                 pool.submit(copy_context().run, _play_until_broken, barrier, calls)
                 for calls in lists[1:]
@@ -146,10 +146,10 @@ def _play_until_broken(barrier: threading.Barrier, calls: Sequence[Call]) -> Non
 
 
 @functools.cache
-def _pool() -> tuple[ThreadPoolExecutor, threading.Lock]:
-    """Threads, and a lock to take while several of them are started."""
-    return ThreadPoolExecutor(processors(), "ann"), threading.Lock()
+def _helpers(threads: int) -> tuple[ThreadPoolExecutor, threading.Lock]:
+    """This many threads, and a lock to hold while some of them are given work."""
+    return ThreadPoolExecutor(threads, "ann"), threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows; a child process does not have the threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+    os.register_at_fork(after_in_child=_helpers.cache_clear)

@@ -17,9 +17,6 @@ def shared(monkeypatch):
     """Every step is shared among three threads."""
     monkeypatch.setattr(ann.backends.phases, "LARGE", 0)
     monkeypatch.setattr(ann.backends.phases, "processors", lambda: 3)
-    ann.backends.phases._pool.cache_clear()
-    yield
-    ann.backends.phases._pool.cache_clear()
 
 
 def slow(function):

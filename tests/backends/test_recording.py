@@ -412,7 +412,6 @@ def test_three_outputs_shared_among_processors(monkeypatch, dataset):
     """As many as Adam has numbers."""
     monkeypatch.setattr(ann.backends.phases, "LARGE", 0)
     monkeypatch.setattr(ann.backends.phases, "processors", lambda: 2)
-    ann.backends.phases._pool.cache_clear()
     net = network_of(ann.get_backend("cpu"), 64, 3, 10)
     ann.fit(net, dataset, ann.Recipe(hidden=(3,), batch_size=45, epochs=1))
     assert np.isfinite(net.parameters).all()
