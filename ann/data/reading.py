@@ -13,12 +13,20 @@ MAX_BYTES = 2**30  # of a file, packed and unpacked; the largest file of EMNIST 
 # Words in the names of files with training images and with test images
 _WORDS = (("training", "testing"), ("train", "test"), ("Train", "Test"), ("TRAIN", "TEST"))
 _GZIP = b"\x1f\x8b"
-# The first bytes of a file in another format -> what to do
+_CONVERT = (
+    "convert it to npz, with the names of its arrays: f = {function}({{name!r}}); numpy.savez("
+    "'mnist.npz', x_train=f['...'], y_train=f['...'], x_test=f['...'], y_test=f['...'])"
+)
+# The first bytes of a file that is not read -> what to do with the file of this name
 _HINTS = {
     b"<": "this is a web page: download the file again",
     b"PK": "this is a zip archive: unpack it",
     _GZIP: "it was gzipped twice: run gunzip on it",
     b"version ": "this may be a Git LFS pointer: run git lfs pull",
+    b"\0\0\x08": "this is one of four IDX files: name the folder that they are in",
+    b"\x89HDF\r\n\x1a\n": f"a HDF5 file; {_CONVERT.format(function='h5py.File')}",
+    b"MATLAB 5.0 ": f"a MATLAB file; {_CONVERT.format(function='scipy.io.loadmat')}",
+    b"MATLAB ": f"a HDF5 file; {_CONVERT.format(function='h5py.File')}",  # of newer versions
 }
 
 
@@ -44,9 +52,13 @@ def first_bytes(path: str | os.PathLike[str], count: int = 2**12) -> bytes:
     return bytes(Unpacked(path, first=2**16).read(count))
 
 
-def hint_about(start: bytes) -> str:
-    """What to do about a file that begins with these bytes and has the wrong format, or ""."""
-    return next((text for first, text in _HINTS.items() if start.startswith(first)), "")
+def hint_about(start: bytes, name: str = "") -> str:
+    """What to do about a file that begins with these bytes and is not read, or "".
+
+    ``name``: that of the file.
+    """
+    hints = (text for first, text in _HINTS.items() if start.startswith(first))
+    return next(hints, "").format(name=name)
 
 
 def pair_of(path: Path) -> tuple[Path, Path | None]:
