@@ -27,7 +27,7 @@ _NUMBERS = {"int4": "<i", "float8": ">d"}
 _SIZES = {"1": "<B", "2": "<H", "4": "<I", "8": "<Q"}
 
 
-def read_pickle(data: bytes) -> Any:
+def read_pickle(data: bytes | memoryview) -> Any:
     """The value in a pickle of protocol 2 to 5.
 
     It may hold None, bools, ints of up to 8 bytes, floats, strings, lists, tuples, dicts with
@@ -46,7 +46,7 @@ class _Mark(Symbol):
 
 
 class _Machine:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         self._data, self._position = memoryview(data), 0
         self._stack: list[Any] = []
         self._memo: list[Any] = []
