@@ -26,7 +26,7 @@ _BATCHES = (1, 3, 10, 30, 100, 300, 1000, 3000)
 _WIDTHS = (16, 32, 64, 128, 256, 512, 1024, 2048)
 _DEPTHS = (1, 2, 4, 8, 16)
 _COPIED = 2**26  # numbers of a large copy: more than any cache holds
-_TRIALS = 9
+_TRIALS = 20
 
 
 def measure(
@@ -126,5 +126,5 @@ def _figure(sweeps: dict[str, list[dict[str, float]]]) -> Any:
         axis.set_xticks([], minor=True)
         log_scale(axis, "y", [row[key] for row in rows for key in lines])
         axis.grid(alpha=0.3)
-    axes[0].legend(loc="lower right")
+    axes[0].legend(loc="upper left", fontsize="small")
     return figure

@@ -97,7 +97,7 @@ def _time_on_cpu(steps: TrainingSteps) -> tuple[list[Call], list[float], float]:
 
 
 def _time_on_gpu(steps: TrainingSteps) -> tuple[list[Call], list[float], float]:
-    """The same."""
+    """The same. Repeated updates leave the parameters useless, which changes no time."""
     step = steps.new_step()
     with watched(step, steps.recipe, lambda: None) as calls:
         step()
