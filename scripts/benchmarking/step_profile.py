@@ -1,5 +1,5 @@
 """Where the time of a training step goes: the batch, each layer forward and backward, the loss, the
-optimizer and what is around it, beside a whole step.
+optimizer and what comes before and after it, beside a whole step.
 
 On the CPU a step is recorded as in training, but with a look at the clock before each part. On a
 GPU, where a step is launched as one graph, each part gets a graph of its own that repeats it.
@@ -24,8 +24,6 @@ from ann.nn.layers import ActivationLayer, Layer
 from ann.optim.optimizer import Optimizer
 from ann.training.step import Step
 from benchmarking.training_steps import TrainingSteps
-
-_COLUMNS = ("forward", "backward")
 
 
 class Part(NamedTuple):
