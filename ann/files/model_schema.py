@@ -134,8 +134,10 @@ def _check_fields(contents: dict[str, Any]) -> None:
         check_keys(name, found, {*spec, *(one.name for one in layer.parameters)})
         for one in layer.parameters:
             shape = one.shape if one.decays else one.shape[1:]  # biases (O,) are (1, O) elsewhere
-            members.add(_check_array(f"{name}: {one.name}", found[one.name], shape))
-            expect(len(members) == 1, f"{name}: {one.name} has a different number of members")
+            leading = _check_array(f"{name}: {one.name}", found[one.name], shape)
+            members.add(leading)
+            other = f"{name}: {one.name} has a different number of members, {leading}"
+            expect(len(members) == 1, other)
     committee = math.prod(*members)
     together = "its members together have"
     sizes = [math.prod(input_shape(specs)), *(math.prod(layer.output_shape) for layer in built)]
