@@ -153,12 +153,14 @@ def _check_fields(contents: dict[str, Any]) -> None:
 
 def _check_values(name: str, layer: Any) -> None:
     """Raise ValueError unless a layer, except its arrays, has only words and numbers in range."""
-    expect(type(layer) is dict, f"{name} is {printable(layer)}")
+    if type(layer) is not dict:
+        raise ValueError(f"{name} is {printable(layer)}")
     for key, value in without_arrays(layer).items():
         for one in leaves([value]):
             plain = type(one) is str or (type(one) is int and 1 <= one <= _MAX_DIM)
-            wanted = f"expected a name, or a whole number from 1 to {_MAX_DIM}"
-            expect(plain, f"{name}: {printable(key)} is {printable(one)}, {wanted}")
+            if not plain:
+                wanted = f"expected a name, or a whole number from 1 to {_MAX_DIM}"
+                raise ValueError(f"{name}: {printable(key)} is {printable(one)}, {wanted}")
     activation = layer.get("activation", "identity")
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ModelContentsError(
