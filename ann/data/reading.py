@@ -43,9 +43,6 @@ def errors_about(path: str | os.PathLike[str]) -> Iterator[None]:
         raise
     except OSError as error:
         raise DataFileError(f"{name}: cannot be read: {error.strerror}") from None
-    except zlib.error as error:
-        reason = f"damaged gzip data: {error}; download the file again"
-        raise DataFileError(f"{name}: {reason}") from None
     except ValueError as error:
         raise DataFileError(f"{name}: {error}") from None
 
@@ -100,8 +97,8 @@ def unpacked(
     gzip members in a row are one file, and zeros after the last are padding.
 
     Raises:
-        zlib.error: the gzip data are damaged.
-        ValueError: they do not end with a checksum, or are followed by something else.
+        ValueError: the gzip data are damaged, do not end with a checksum, or are followed by
+            something else.
     """
     packed = memoryview(read_regular(path, most, first))
     if packed[:2] != _GZIP:
@@ -111,13 +108,17 @@ def unpacked(
     while packed[:2] == _GZIP:
         members += 1
         if members > _MAX_MEMBERS:
-            raise zlib.error(f"more than {_MAX_MEMBERS:,} members")
+            raise ValueError(f"damaged gzip data: more than {_MAX_MEMBERS:,} members")
         member = zlib.decompressobj(wbits=31)  # 31: gzip format
         while not member.eof:
             if not packed:
                 raise ValueError("truncated: the gzip checksum at its end is missing")
             block = packed[:_BLOCK]
-            piece = member.decompress(block, _PIECE)
+            try:
+                piece = member.decompress(block, _PIECE)
+            except zlib.error as error:
+                advice = "download the file again"
+                raise ValueError(f"damaged gzip data: {error}; {advice}") from None
             rest = member.unused_data if member.eof else member.unconsumed_tail
             packed = packed[len(block) - len(rest) :]
             if piece:
