@@ -287,7 +287,8 @@ def stopped(tmp_path, stopped_once):
     [
         (
             ["--epochs", "4"],
-            "error: run: cannot resume a different run: recipe epochs is 4 and was 3",
+            "error: run: cannot resume a different run: recipe epochs is 4 and was 3; resume it "
+            "unchanged, and add epochs when it has finished, or name another path for a new run\n",
         ),
         (["--hidden", "16,8"], "recipe hidden is [16, 8] and was [16]"),
         (
