@@ -43,6 +43,12 @@ def train(backend, dataset, **changes):
     ("change", "recipe", "message"),
     [
         (same, {"activation": "relu", "learning_rate": 3.0}, r"relu neurons of layer \d are 0 for every image"),
+        (
+            same,
+            {"learning_rate": 20.0, "weight_decay": 0.1},
+            r"\d+ % of the sigmoid outputs of layer 1 are saturated, so the layer learns little: try "
+            r"learning rate 0.01 and weight decay 0.\d+ \(the default for this recipe\) \(after epoch",
+        ),
         (same, {"learning_rate": 20.0}, r"\d+ % of the sigmoid outputs of layer 1 are saturated"),
         (same, {"activation": "tanh", "learning_rate": 20.0}, r"\d+ % of the tanh outputs of layer 1 are saturated"),
         (same, {"activation": "scaled-tanh", "learning_rate": 20.0}, r"% of the scaled-tanh outputs of layer 1"),
