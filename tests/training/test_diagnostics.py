@@ -159,12 +159,18 @@ def test_inputs_that_are_not_scaled(backend, rng):
     labels = rng.integers(0, 10, 20)
     net.train_batch(pixels, labels, 0.1)
     net.train_batch(pixels / 255, labels, 0.1)
+    net.train_batch(np.zeros_like(pixels), labels, 0.1)
     with pytest.warns(ann.TrainingWarning, match="X: inputs reach 255 .* divide pixels by 255"):
         net.train_batch(pixels.astype(np.float32), labels, 1e-3)
     net.train_batch(pixels.astype(np.float32), labels, 1e-3)  # said once
     other = network_of(backend, 64, 12, 10)
     with pytest.warns(ann.TrainingWarning, match="X: inputs reach 255"):
         other.predict(pixels.astype(np.float32))
+    binary = network_of(backend, 64, 12, 10)
+    binary.predict(pixels // 128 * 255)
+    with pytest.warns(ann.TrainingWarning, match="X: the brightest pixel is 1 of 255: multiply"):
+        binary.predict(pixels // 128)
+    binary.predict(pixels // 128)  # said once
 
 
 def test_the_programs_show_it_in_one_line(tmp_path, small_data):
