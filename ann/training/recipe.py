@@ -192,8 +192,8 @@ class Recipe:
     def changed(self, **fields: Any) -> Self:
         """A copy with new values for these fields.
 
-        If the hidden layers or the optimizer are the default, they become that of the new fields. A
-        learning rate, weight decay or warm-up that is not among them keeps its ratio to the
+        If the hidden layers or the optimizer are the default, they become that of the new fields,
+        unless they are among them. A learning rate, weight decay or warm-up that is not among them keeps its ratio to the
         default: if the default for the new fields is half as large, the copy has half of this
         recipe's value.
         """
