@@ -72,7 +72,7 @@ class Evaluation:
     @property
     def accuracy(self) -> float:
         """The fraction of images with the right label."""
-        return 1.0 - self.errors / self.count
+        return (self.count - self.errors) / self.count
 
 
 class NeuralNetwork:
