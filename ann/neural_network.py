@@ -51,7 +51,7 @@ from ann.validation import (
 _UNSCALED, _STANDARD = 16.0, 1.0
 SELF_TEST_IMAGES = 16  # stored in a model file, at most
 CHUNK = 1000  # images in a forward pass, at most, to limit memory
-_MANY = 1000  # images from which on recording a forward pass with convolution saves time
+_MANY = 1000  # images from which on threads save time, and with convolution, a recording
 _TINY = 1e-38  # smaller probabilities are raised to this before they are divided by their sum
 _NUMBERS = 2**22  # outputs of a layer in a forward pass, at most, unless one image has more
 
@@ -260,9 +260,18 @@ class NeuralNetwork:
         images = check_images("X", X, self.input_shape, self.dtype_name)
         self.warn_of_unscaled("X", images)
         outputs = self.backend.xp.empty((len(images), self.output_dim), dtype=self.network.dtype)
+
+        def fill(part: slice) -> None:
+            for chunk, logits in self._logits(images[part, :], self._upload):
+                outputs[part, :][chunk, :] = self.network.outputs(logits)
+
         with self.backend.ignore_overflow():
-            for chunk, logits in self._logits(images, self._upload):
-                outputs[chunk, :] = self.network.outputs(logits)
+            if (
+                len(self.input_shape) > 1 or len(images) < _MANY
+            ):  # pictures: _logits shares the work
+                fill(slice(None))
+            else:
+                self.backend.share(fill, len(images))
         return self.backend.to_host(outputs)
 
     def predict(self, X: Any) -> HostArray:

@@ -203,7 +203,7 @@ def _elementwise(
                 part = (..., slice(rows.start, rows.stop), slice(None), slice(None))
                 return [array[part] if is_split(array) else array for array in arrays]
 
-            return prepare(function, own(arrays), own(outs), rooms=rooms)[0]
+            return prepare(function, own(arrays), own(outs), rooms)
 
         return [], band, []
 

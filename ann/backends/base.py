@@ -159,6 +159,10 @@ class Backend:
         for copy, target in zip(copies, out, strict=True):
             self.copyto(copy, out=target)
 
+    def share(self, function: Callable[[slice], None], count: int) -> None:
+        """Call function(part) for slices that together are slice(0, count), perhaps in threads."""
+        function(slice(0, count))
+
     def call(self, function: Callable[[], None]) -> None:
         """Call a function that is not arithmetic, such as an all-reduce, and record the call."""
         function()

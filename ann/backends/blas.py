@@ -26,16 +26,23 @@ _LETTERS = {"float32": "s", "float64": "d"}
 # OpenBLAS PR 5980
 _SAFE = 2_000_000
 _ONE_THREAD = 262_144  # OpenBLAS gives each thread at least this many multiplications
+_ROWS = 32  # of a part of a product, if possible: OpenBLAS copies b for each part
 _LARGE = 64_000_000  # for more multiplications, waiting hardly matters
 
 
 def prepare_matmul(
-    a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, beta: float
+    a: np.ndarray,
+    b: np.ndarray,
+    out: np.ndarray,
+    alpha: float,
+    beta: float,
+    *,
+    one_thread: bool = False,
 ) -> list[Call] | None:
     """Calls that compute out = beta out + alpha (a @ b), or None if that is not possible here.
 
     The arrays are (..., M, K), (..., K, N), (..., M, N), of one dtype, and each matrix is stored by
-    rows or by columns. The calls keep the arrays alive.
+    rows or by columns. The calls keep the arrays alive. ``one_thread``: OpenBLAS will use one.
     """
     library = _library()
     if library is None or not a.dtype == b.dtype == out.dtype or out.dtype.name not in _REALS:
@@ -44,7 +51,8 @@ def prepare_matmul(
     if not fits or not out.flags.writeable:
         return None
     leading = out.shape[:-2]
-    a, b = (np.broadcast_to(array, (*leading, *array.shape[-2:])) for array in (a, b))
+    if leading:
+        a, b = (np.broadcast_to(array, (*leading, *array.shape[-2:])) for array in (a, b))
     gemm = library[_LETTERS[out.dtype.name] + "gemm"]
     calls: list[Call] = []
     for index in itertools.product(*map(range, leading)):
@@ -54,12 +62,30 @@ def prepare_matmul(
         if not all(map(row_step, (left, right, result))):
             return None
         (rows, inner), columns = left.shape, right.shape[1]
+        if one_thread:
+            calls.append(_product(gemm, left, right, result, alpha, beta))
+            continue
         if beta == 0.0 and _long(library, rows, columns, inner):
             calls += _sum_of_products(library, left, right, result, alpha)
             continue
         for part in _parts(rows, columns, inner):
             calls.append(_product(gemm, left, right[:, part], result[:, part], alpha, beta))
     return calls
+
+
+def divide_product(
+    a: np.ndarray, b: np.ndarray, out: np.ndarray, parts: int
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The factors and the result of each part of out = a @ b, for parts of the rows of ``out``.
+
+    For an ``out`` that is stored by columns, or has few rows, they are parts of the columns.
+    """
+    rows, columns = out.shape[-2:]
+    by_rows = not by_columns(out) and (rows >= _ROWS * parts or rows >= columns)
+    places = equal_parts(rows if by_rows else columns, parts)
+    if by_rows:
+        return [(a[..., place, :], b, out[..., place, :]) for place in places]
+    return [(a, b[..., place], out[..., place]) for place in places]
 
 
 def prepare_axpby(x: np.ndarray, out: np.ndarray, alpha: Any, beta: Any) -> list[Call] | None:
@@ -103,7 +129,12 @@ def _parts(rows: int, columns: int, inner: int) -> list[slice]:
         return [slice(None)]
     width = max(rows - 1, 2 * _ONE_THREAD // (rows * inner), 1)
     count = -(-columns // width)
-    edges = [columns * number // count for number in range(count + 1)]
+    return equal_parts(columns, count)
+
+
+def equal_parts(length: int, count: int) -> list[slice]:
+    """Slices of an axis of this length, about equally long."""
+    edges = [length * number // count for number in range(count + 1)]
     return [slice(*edge) for edge in itertools.pairwise(edges)]
 
 

@@ -1,10 +1,14 @@
 """The CPU: NumPy."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ann.backends.base import Array, Backend, windows_of
+from ann.backends.blas import equal_parts, processors
+from ann.backends.phases import run_together
 from ann.backends.recorder import CpuRecorder
 
 
@@ -19,6 +23,9 @@ class CpuBackend(Backend):
 
     def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
         self.copyto(windows_of(np, pictures, stride, like=out), out=out)
+
+    def share(self, function: Callable[[slice], None], count: int) -> None:
+        run_together([partial(function, part) for part in equal_parts(count, processors())])
 
     def recorder(self) -> Backend:
         return CpuRecorder(self.description)

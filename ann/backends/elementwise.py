@@ -5,12 +5,11 @@ write, which are allocated in advance. Repeating the calls costs little more tha
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from ann.backends.blas import Call, is_one, prepare_axpby
+from ann.backends.blas import Call, equal_parts, is_one, prepare_axpby
 from ann.backends.tracer import Operation, Symbol, trace
 
 _LONG = 16  # rows per part; then one row more in some parts makes no difference
@@ -23,12 +22,10 @@ def prepare(
     function: Callable[..., Any],
     arguments: Sequence[Any],
     outs: Sequence[np.ndarray],
-    parts: int = 1,
     rooms: list[np.ndarray] | None = None,
-) -> list[list[Call]]:
-    """Calls that compute outs = function(np, *arguments), see ``Backend.elementwise``, in parts.
+) -> list[Call]:
+    """Calls that compute outs = function(np, *arguments); see ``Backend.elementwise``.
 
-    The parts may run at the same time. There is only one if elements depend on each other.
     ``rooms`` are arrays for intermediate results, which several calls may use; new ones are
     appended. Raises an exception if the function cannot be traced.
     """
@@ -37,10 +34,20 @@ def prepare(
         raise ValueError(f"{len(results)} results for {len(outs)} outs")
     if len(outs) > 1:
         results = tuple(_copied(tape, result) for result in results)
-    if parts == 1 or not all(operation.by_element for operation in tape):
-        return [_Schedule(tape, results, outs, [] if rooms is None else rooms).calls]
+    return _Schedule(tape, results, outs, [] if rooms is None else rooms).calls
+
+
+def divide(
+    function: Callable[..., Any], arguments: Sequence[Any], outs: Sequence[np.ndarray], parts: int
+) -> list[tuple[list[Any], list[np.ndarray]]]:
+    """The arguments and outs of each of these parts of a formula, some of which may be empty.
+
+    There is only one if elements depend on each other.
+    """
+    if parts == 1 or not by_element(function, arguments):
+        return [([*arguments], [*outs])]
     pieces = (_divided(arrays, parts, outs[0]) for arrays in (arguments, outs))
-    return [prepare(function, *piece)[0] for piece in zip(*pieces, strict=True)]
+    return list(zip(*pieces, strict=True))
 
 
 def _copied(tape: list[Operation], result: Any) -> Any:
@@ -262,8 +269,9 @@ def _in_place(operation: Operation) -> bool:
 
 def _same(array: np.ndarray, other: np.ndarray) -> bool:
     """Whether they are the same numbers in the same memory."""
-    left, right = ((one.ctypes.data, one.shape, one.strides, one.dtype) for one in (array, other))
-    return left == right
+    left, right = (one.__array_interface__["data"][0] for one in (array, other))
+    alike = (array.shape, array.strides, array.dtype) == (other.shape, other.strides, other.dtype)
+    return left == right and alike
 
 
 def by_element(function: Callable[..., Any], arguments: Sequence[Any]) -> bool:
@@ -283,10 +291,9 @@ def _divided(arrays: Sequence[Any], parts: int, first: np.ndarray) -> list[tuple
     fair = (axis for axis in axes if lengths[axis] % parts == 0 or lengths[axis] >= _LONG * parts)
     axis = next(fair, axes[0])
     length, from_right = lengths[axis], axis - first.ndim
-    edges = np.linspace(0, length, parts + 1).astype(int).tolist()
     return [
-        tuple(_piece(array, from_right, length, slice(*edge)) for array in arrays)
-        for edge in pairwise(edges)
+        tuple(_piece(array, from_right, length, part) for array in arrays)
+        for part in equal_parts(length, parts)
     ]
 
 

@@ -1,24 +1,23 @@
 """Replays a training step on the CPU without Python's overhead. A step calls some forty functions
 on arrays of a few kilobytes, and looking up the function, its arguments and their views takes as
-long as the arithmetic. So the first step is recorded as a list of prepared calls, and later steps
-replay it.
+long as the arithmetic. So a step is recorded as a list of prepared calls, which are made at the end
+of the recording, and again in later steps.
 """
 
-import functools
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ann.backends.bands import SHARED, Bands, Pass
+from ann.backends.bands import Bands, Pass
 from ann.backends.base import Array, Backend, Formula
-from ann.backends.blas import Call, available, one_thread, prepare_matmul, processors
+from ann.backends.blas import Call, available, divide_product, equal_parts, prepare_matmul
 from ann.backends.convolution import convolution, input_gradient, row_product, weight_gradient
-from ann.backends.elementwise import BY_NAME, prepare
+from ann.backends.elementwise import divide, prepare
+from ann.backends.phases import Part, Task, play, schedule
+from ann.backends.tracer import UntraceableError, trace
 
 _CREATION = ("empty", "zeros", "ones", "arange", "asarray", "reshape")  # and empty_like, ...
 
@@ -33,12 +32,12 @@ class CpuRecorder(Backend):
         self.xp.calls = []
         try:
             function()
-            self.xp.finish_bands()
-            play = _play_with_own_threads if self.xp.bands.are_used else _play
-            return partial(play, tuple(self.xp.calls))
+            self.xp.finish()
+            calls = self.xp.calls
+            return calls[0] if len(calls) == 1 else partial(play, calls)
         finally:
             self.xp.calls = None
-            self.xp.bands.clear()
+            self.xp.clear()
 
     def matmul(self, a: Array, b: Array, out: Array, alpha: float = 1.0, beta: float = 0.0) -> None:
         pictures = self.xp.bands.pictures(b)
@@ -48,10 +47,23 @@ class CpuRecorder(Backend):
         calls = prepare_matmul(a, b, out, alpha, beta)
         if calls is None:
             super().matmul(a, b, out, alpha, beta)
-        self.xp.run(*calls or ())
+            return
+
+        whole = Part(calls, (a, b, out), (out,))
+
+        def divide(threads: int) -> list[Part]:
+            parts = []
+            for piece in divide_product(a, b, out, threads):
+                prepared = prepare_matmul(*piece, alpha, beta, one_thread=True)
+                if prepared is None:  # such as one row of a matrix that is stored by columns
+                    return [whole]
+                parts.append(Part(prepared, piece, piece[2:]))
+            return parts
+
+        self.xp.add_task(Task(divide, whole, multiplications=out.size * a.shape[-1]))
 
     def copyto(self, array: Array, out: Array) -> None:
-        self.xp.run(partial(np.copyto, out, array, casting="unsafe"))
+        self.xp.add_formula(_copy, (array,), (out,))
 
     def convolve(self, pictures: Array, weight: Array, stride: int, out: Array) -> None:
         if available():
@@ -74,7 +86,7 @@ class CpuRecorder(Backend):
             super().convolution_inputs(weight, dy, stride, out)
 
     def call(self, function: Callable[[], None]) -> None:
-        self.xp.run(function)
+        self.xp.add_calls([function])
 
     def elementwise(self, function: Formula, *arrays: Any, out: Any) -> None:
         """See ``Backend``. A function that cannot be traced is called again in each replay."""
@@ -84,46 +96,54 @@ class CpuRecorder(Backend):
         outs = out if isinstance(out, tuple) else (out,)
         if self.xp.add_elementwise(function, arrays, outs):
             return
-        size = outs[0].size
-        if self.xp.bands.are_used:  # then no thread of OpenBLAS is in their way
-            read = [array.size for array in arrays if isinstance(array, np.ndarray)]
-            size = max(sum(read), sum(one.size for one in outs))
-        parts = processors() if size >= SHARED else 1
         try:
-            shares = prepare(function, arrays, outs, parts)
-        except Exception:  # if the function is wrong, the call below raises its error
-            shares = [[partial(Backend("cpu", np).elementwise, function, *arrays, out=out)]]
-        self.xp.run_together(shares)
+            self.xp.add_formula(function, arrays, outs)
+        except Exception:  # if the function is wrong, the call raises its error
+            call = partial(Backend("cpu", np).elementwise, function, *arrays, out=out)
+            self.xp.add_calls([call])
 
 
 class _Namespace:
-    """NumPy. If ``calls`` is a list, all calls that fill arrays are added to it.
+    """NumPy. If ``calls`` is a list, all calls that fill arrays are recorded in it.
 
-    Passes over pictures are collected in ``bands``, until anything else is called.
+    They are first collected in tasks. Passes over pictures are collected in ``bands``, until
+    anything else is called, and then become a task.
     """
 
     def __init__(self) -> None:
         self.calls: list[Call] | None = None
         self.bands = Bands()
+        self._tasks: list[Task] = []
 
-    def run(self, *calls: Call) -> None:
-        self.finish_bands()
-        for call in calls:
+    def clear(self) -> None:
+        """Forget what was collected."""
+        self._tasks = []
+        self.bands.clear()
+
+    def add_task(self, task: Task) -> None:
+        """Do this task after those before it; outside of a recording, at once."""
+        self._finish_bands()
+        self._tasks.append(task)
+        if self.calls is None:
+            self.finish()
+
+    def finish(self) -> None:
+        """Do the collected tasks."""
+        self._finish_bands()
+        tasks, self._tasks = self._tasks, []
+        if tasks:
+            call = schedule(tasks, own_threads=self.bands.are_used)
             call()
-        if self.calls is not None:
-            self.calls += calls
-
-    def run_together(self, parts: list[list[Call]]) -> None:
-        """Run lists of calls, each in its own thread."""
-        self.run(*parts[0] if len(parts) == 1 else [partial(_play_together, *parts)])
+            if self.calls is not None:
+                self.calls.append(call)
 
     def add_pass(self, one: Pass) -> None:
         """Run this pass over pictures, if possible together with those before and after it."""
         if not self.bands.add(one):
-            self.finish_bands()
+            self._finish_bands()
             self.bands.add(one)
         if self.calls is None:
-            self.finish_bands()
+            self.finish()
 
     def add_elementwise(self, function: Formula, arrays: Any, outs: Any) -> bool:
         """Run an elementwise function with ``add_pass``; False if it is not one over pictures."""
@@ -134,19 +154,36 @@ class _Namespace:
             self.add_pass(one)
         return one is not None
 
-    def finish_bands(self) -> None:
-        """Run the collected passes."""
+    def add_formula(self, function: Formula, arrays: Any, outs: Any) -> None:
+        """Run an elementwise function. Raises an exception if it cannot be traced."""
+        count = len(trace(function, *arrays)[0])
+
+        def divided(threads: int) -> list[Part]:
+            parts = []
+            for some, to in divide(function, arrays, outs, threads):
+                read = [array for array in some if isinstance(array, np.ndarray)]
+                parts.append(Part(prepare(function, some, to), read, to))
+            return parts
+
+        self.add_task(Task(divided, numbers=count * max(out.size for out in outs)))
+
+    def add_calls(self, *lists: Sequence[Call]) -> None:
+        """Make the calls of each list, at the same time, when everything before is done."""
+        self.add_task(Task(lambda _: [*map(Part, lists)]))
+
+    def _finish_bands(self) -> None:
+        """Make tasks of the collected passes."""
         if self.bands:
-            parts, last = self.bands.take()
-            self.run_together(parts)
-            self.run(*last)
+            lists, last = self.bands.take()
+            self.add_calls(*lists)
+            self.add_calls(last)
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(np, name)
         plain = not callable(attribute) or isinstance(attribute, type)
         if self.calls is None or plain or name.removesuffix("_like") in _CREATION:
-            if name == "asarray":  # it may copy what a collected pass will write
-                self.finish_bands()
+            if name == "asarray":  # it may copy what a collected task will write
+                self.finish()
             return attribute
         return partial(self._call, attribute)
 
@@ -156,58 +193,42 @@ class _Namespace:
             formula = partial(_call_ufunc, function)
             if self.add_elementwise(formula, arguments, (out,)):
                 return out
-        self.finish_bands()
-        out = function(*arguments, **options) if out is None else out
+            with suppress(UntraceableError):
+                self.add_formula(formula, arguments, (out,))
+                return out
+        if out is None:
+            self.finish()
+            out = function(*arguments, **options)
         if not isinstance(out, np.ndarray):
             raise TypeError(
                 f"{function.__name__} returns a {type(out).__name__}: only functions that return "
                 "arrays can be recorded"
             )
-        by_position = isinstance(function, np.ufunc) and function not in BY_NAME and not options
-        if function is np.take:  # with mode="raise", NumPy would write to a copy of out
-            call = partial(arguments[0].take, *arguments[1:], **options, out=out, mode="clip")
-        elif by_position and out.dtype.kind == "f":
-            # By position, and with numbers as arrays, which NumPy would otherwise convert in each
-            # call: for small arrays both save much of the time
-            arrays = (
-                value if isinstance(value, np.ndarray) else np.asarray(value, dtype=out.dtype)
-                for value in arguments
-            )
-            call = partial(function, *arrays, out)
+        if function is np.take:
+            self._add_take(*arguments, **options, out=out)
         else:
-            call = partial(function, *arguments, **options, out=out)
-        self.run(call)
+            self.add_calls([partial(function, *arguments, **options, out=out)])
         return out
+
+    def _add_take(self, array: Array, indices: Any, axis: int | None = None, *, out: Array) -> None:
+        def divide(threads: int) -> list[Part]:
+            pieces = [(indices, out)]
+            if axis == 0 and isinstance(indices, np.ndarray) and indices.ndim == 1:
+                places = equal_parts(len(indices), threads)
+                pieces = [(indices[place], out[place]) for place in places]
+            return [  # with mode="raise", NumPy would write to a copy of out
+                Part(
+                    [partial(array.take, some, axis=axis, out=to, mode="clip")], [array, some], [to]
+                )
+                for some, to in pieces
+            ]
+
+        self.add_task(Task(divide, numbers=out.size))
 
 
 def _call_ufunc(function: np.ufunc, xp: Any, *arrays: Any) -> Any:
     return function(*arrays)
 
 
-def _play(calls: Sequence[Call]) -> None:
-    for call in calls:
-        call()
-
-
-def _play_with_own_threads(calls: Sequence[Call]) -> None:
-    with one_thread():
-        _play(calls)
-
-
-def _play_together(first: Sequence[Call], *others: Sequence[Call]) -> None:
-    """Run each in its own thread; NumPy releases the GIL while it computes."""
-    helpers = [_pool().submit(copy_context().run, _play, calls) for calls in others]
-    try:
-        _play(first)
-    finally:  # wait: they write to the caller's arrays
-        for helper in helpers:
-            helper.result()
-
-
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(processors(), "ann")
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows; a child process does not have the threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+def _copy(xp: Any, array: Any) -> Any:
+    return array

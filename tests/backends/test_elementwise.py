@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ann
+import ann.backends.phases
 import ann.backends.recorder
 
 UNARY = {
@@ -81,8 +82,8 @@ def test_a_replay_is_the_formula(made, places, by_columns, divided, data):
 
     with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
         if divided:
-            patch.setattr(ann.backends.recorder, "SHARED", 1)
-            patch.setattr(ann.backends.recorder, "processors", lambda: 2)
+            patch.setattr(ann.backends.phases, "LARGE", 0)
+            patch.setattr(ann.backends.phases, "processors", lambda: 2)
         run = partial(recorder.compile, step)  # and then the replay
         for _ in range(3):
             before = [array.copy() for array in arguments]
@@ -159,8 +160,8 @@ UNUSUAL = {
 @pytest.mark.parametrize("formula", UNUSUAL.values(), ids=UNUSUAL)
 def test_unusual_formulas_of_users(monkeypatch, formula):
     """What a trace would misunderstand."""
-    monkeypatch.setattr(ann.backends.recorder, "SHARED", 1)
-    monkeypatch.setattr(ann.backends.recorder, "processors", lambda: 2)
+    monkeypatch.setattr(ann.backends.phases, "LARGE", 0)
+    monkeypatch.setattr(ann.backends.phases, "processors", lambda: 2)
     z, out = (
         np.linspace(-3.0, 3.0, 16, dtype=np.float32).reshape(4, 4),
         np.empty((4, 4), np.float32),

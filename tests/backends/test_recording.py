@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import ann
+import ann.backends.phases
 import ann.backends.recorder
 from ann.backends import blas
 from ann.backends.gpu import GpuBackend, GpuRecorder
@@ -72,15 +73,15 @@ def test_without_a_blas_of_ours(monkeypatch, dataset):
 def test_work_shared_among_processors_is_the_same(monkeypatch, dataset, optimizer):
     case = ("sigmoid", "sigmoid", "cross-entropy", optimizer)
     alone = trained(ann.get_backend("cpu"), dataset, case)
-    monkeypatch.setattr(ann.backends.recorder, "SHARED", 1)
-    monkeypatch.setattr(ann.backends.recorder, "processors", lambda: 3)
+    monkeypatch.setattr(ann.backends.phases, "LARGE", 0)
+    monkeypatch.setattr(ann.backends.phases, "processors", lambda: 3)
     shared = trained(ann.get_backend("cpu"), dataset, case)
     assert_same(shared, alone, rtol=1e-6, atol=1e-7)
 
 
 def test_an_error_in_a_shared_part_is_raised(monkeypatch):
-    monkeypatch.setattr(ann.backends.recorder, "SHARED", 1)
-    monkeypatch.setattr(ann.backends.recorder, "processors", lambda: 3)
+    monkeypatch.setattr(ann.backends.phases, "LARGE", 0)
+    monkeypatch.setattr(ann.backends.phases, "processors", lambda: 3)
     recorder = ann.get_backend("cpu").recorder()
     x, out = np.ones(30), np.zeros(30)
     play = recorder.compile(lambda: recorder.elementwise(lambda xp, x: 1 / x, x, out=out))
@@ -409,9 +410,8 @@ def test_looking_at_gradients_in_a_callback_changes_nothing(dataset, optimizer):
 
 def test_three_outputs_shared_among_processors(monkeypatch, dataset):
     """As many as Adam has numbers."""
-    monkeypatch.setattr(ann.backends.recorder, "SHARED", 1)
-    monkeypatch.setattr(ann.backends.recorder, "processors", lambda: 2)
-    ann.backends.recorder._pool.cache_clear()
+    monkeypatch.setattr(ann.backends.phases, "LARGE", 0)
+    monkeypatch.setattr(ann.backends.phases, "processors", lambda: 2)
     net = network_of(ann.get_backend("cpu"), 64, 3, 10)
     ann.fit(net, dataset, ann.Recipe(hidden=(3,), batch_size=45, epochs=1))
     assert np.isfinite(net.parameters).all()
