@@ -124,16 +124,20 @@ class Trainer:
         kind = indices.shape[-1], share
         if kind not in self._compiled:
             indices = self._network.backend.xp.asarray(indices, copy=True)
-            batch = BatchBuffer(
-                self._backend, self._images, self._distorter, self._recipe, self._keys, indices
-            )
-            step = Step(self._model.network, batch, self._update, share, self._recipe.adversarial)
+            step = self.new_step(indices, share)
             self._compiled[kind] = indices, step, self._backend.compile(step)
         else:
             own_indices, step, replay = self._compiled[kind]
             own_indices[...] = indices
             replay()
         return step.logits
+
+    def new_step(self, indices: Array, share: float = 1.0) -> Step:
+        """A step on the images with these indices (..., N), a device array that it reads anew."""
+        batch = BatchBuffer(
+            self._backend, self._images, self._distorter, self._recipe, self._keys, indices
+        )
+        return Step(self._model.network, batch, self._update, share, self._recipe.adversarial)
 
     def state(self, done: int) -> dict[str, Array]:
         """The arrays that last from step to step, after ``done`` steps of an epoch."""
