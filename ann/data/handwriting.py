@@ -1,5 +1,5 @@
 """Converts a picture of a digit into an image like those of MNIST: white on black, cropped, with
-strokes of the usual width, and with the centre of mass in the middle.
+strokes of the usual width, and with the centre of mass where MNIST has it.
 
 Needs SciPy: the extra ``picture``.
 """
@@ -28,6 +28,7 @@ from ann.data.ink import (
 _MAX_PARTS = 40  # of a digit with broken strokes
 _MAX_EDGE = 0.5  # a digit covers at most this fraction of each edge of the picture
 _BOX, _STROKE = 20 / 28, 2.3 / 28  # size and stroke width of MNIST's digits, in sides of the image
+_BLUR = 0.6  # standard deviation of the blur that avoids aliasing, in pixels of the image
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,21 +232,20 @@ def _disc(size: int) -> np.ndarray:
 
 
 def _centred(soft: np.ndarray, side: int) -> np.ndarray:
-    """The digit, cropped, with a longer side of 20/28 and its centre of mass in the middle."""
+    """The digit with a longer side of 20/28 and its centre of mass where MNIST has it.
+
+    That is index 14 of 0 to 27, half a pixel right of the middle and below it.
+    """
     inked = soft > 0.3
     if not inked.any():
         return np.zeros((side, side), dtype=np.uint8)
-    cut = soft[around_pixels(inked).slices]
-    scale = _BOX * side / max(cut.shape)
-    if scale < 1.0:  # avoids aliasing
-        cut = ndimage.gaussian_filter(cut, 0.4 / scale)
-    sizes = [max(1, round(length * scale)) for length in cut.shape]
-    factors = np.divide(sizes, cut.shape)
-    small = ndimage.zoom(cut, factors, order=1, grid_mode=True, mode="nearest")
-    small = np.clip(small / max(1e-6, float(np.percentile(small, 99))), 0.0, 1.0)
-    image = np.zeros((side, side), dtype=np.float32)
-    corners = zip(ndimage.center_of_mass(small), sizes, strict=True)
-    starts = [min(max(round(side / 2 - centre - 0.5), 0), side - size) for centre, size in corners]
-    (top, left), (height, width) = starts, sizes
-    image[top : top + height, left : left + width] = small
+    box = around_pixels(inked)
+    pixel = box.length / (_BOX * side)  # a pixel of the image, in pixels of the picture
+    cut = np.pad(soft[box.slices], round(2 * pixel))
+    cut = ndimage.gaussian_filter(cut, _BLUR * pixel)
+    half = side / 2 * pixel
+    centre = np.clip(ndimage.center_of_mass(cut), np.array(cut.shape) - half, half)
+    scales, shape = np.full(2, pixel), (side, side)
+    image = ndimage.affine_transform(cut, scales, centre - half, output_shape=shape, order=1)
+    image = np.clip(image / np.percentile(image[image > 0], 99), 0.0, 1.0)
     return np.asarray(np.rint(255.0 * image), dtype=np.uint8)
