@@ -26,7 +26,7 @@ _LETTERS = sorted(set(string.ascii_letters) - set("BDGIJOSUZbgijloqsyz"))
 
 
 def as_mnist(canvas: Image.Image) -> np.ndarray:
-    """A white drawing -> uint8 (28, 28): 20 pixels long, with its centre of mass in the middle."""
+    """A white drawing -> uint8 (28, 28): 20 pixels long, with its centre of mass at pixel 14."""
     cropped = canvas.crop(canvas.getbbox())
     scale = _BOX / max(cropped.size)
     size = [max(1, round(scale * length)) for length in cropped.size]
@@ -36,7 +36,7 @@ def as_mnist(canvas: Image.Image) -> np.ndarray:
     for axis, length in enumerate(small.shape):
         mass = small.sum(axis=1 - axis)
         middle = (mass * (np.arange(length) + 0.5)).sum() / mass.sum()
-        start.append(min(max(round(_SIDE / 2 - middle), 0), _SIDE - length))
+        start.append(min(max(round((_SIDE + 1) / 2 - middle), 0), _SIDE - length))
     image[start[0] : start[0] + small.shape[0], start[1] : start[1] + small.shape[1]] = small
     return image
 
