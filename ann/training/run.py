@@ -26,6 +26,10 @@ class Run:
     processes: Processes
     state: TrainingState = field(default_factory=TrainingState)
 
+    def stops(self, results: list[object]) -> bool:
+        """Whether a callback has returned True, in any process."""
+        return self.processes.any_process(any(result is True for result in results))
+
     def identity(self) -> dict[str, Any]:
         """What identifies the run when it begins, as plain values."""
         network = self.network

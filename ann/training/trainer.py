@@ -3,7 +3,7 @@ batch size is recorded while it runs. Later steps replay it, which makes small n
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ann.backends.base import Array
@@ -60,26 +60,19 @@ class Trainer:
         )
         self._compiled: dict[tuple[int, float], tuple[Array, Step, Callable[[], object]]] = {}
 
-    def run_epoch(
-        self,
-        order: Any,
-        epoch: int,
-        rates: Sequence[float],
-        on_step: Callable[[int, int], object] | None = None,
-        start: int = 0,
-    ) -> int:
-        """Train on all images once, or until ``on_step`` returns True.
+    def epoch(
+        self, order: Any, epoch: int, rates: Sequence[float], start: int = 0
+    ) -> Iterator[int]:
+        """Train on all images once. A loop over this may end at any step.
 
         Args:
             order: (..., count) host array: the indices of the images in training order.
             epoch: counted from 1.
             rates: the learning rate of each step.
-            on_step: called after each step with the number of steps done and the number of images
-                in the step.
             start: the number of steps of this epoch that were done before training was resumed.
 
-        Returns:
-            The number of steps of the epoch that are done.
+        Yields:
+            After each step, the number of images in it.
         """
         order = self._network.backend.from_host(order)
         self._keys.set(epoch)
@@ -88,20 +81,17 @@ class Trainer:
             self._start_from_network(epoch)
         done = start
         try:
-            batches = list(slices(self._images.count, self._recipe.batch_size))
-            for batch in batches[start:]:
+            for batch in list(slices(self._images.count, self._recipe.batch_size))[start:]:
                 self._scalars.set(scalars[done, :])
                 part, share = shard(self._processes, batch)
                 self.loss.logits[..., part, :] = self._run_step(order[..., part], share)
                 done += 1
-                if on_step and on_step(done, batch.stop - batch.start) is True:
-                    break
+                yield batch.stop - batch.start
         finally:
             if epoch > 1 or done:  # averages start with the first step
                 state = self._update.state
                 trained = state.get("average", state["parameters"])
                 self._model.export(trained, state.get("statistics"))
-        return done
 
     def _start_from_network(self, epoch: int) -> None:
         """Start the epoch from the network's parameters: a callback may have changed them.
