@@ -28,7 +28,7 @@ from ann.optim.registry import OPTIMIZERS
 from ann.optim.schedules import SCHEDULES
 from ann.spelling import did_you_mean
 from ann.training.defaults import default_hidden, default_optimizer, default_rates
-from ann.validation import check_count, check_flag, check_number
+from ann.validation import check_count, check_flag, check_number, check_type
 
 BY_RULE: Any = None  # the default of fields whose default depends on the others
 
@@ -218,6 +218,7 @@ class Recipe:
         self, dataset: Dataset, device: str | Backend = "cpu", seed: int = 0
     ) -> NeuralNetwork:
         """A new network for the images and classes of a data set."""
+        check_type("dataset", dataset, Dataset)
         shape = dataset.train_images.shape[1:]
         layers = self.layer_list(math.prod(shape), len(dataset.classes), shape)
         return NeuralNetwork(layers, self.loss, device, seed, committee=self.committee)
