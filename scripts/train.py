@@ -77,7 +77,6 @@ def train(flags: argparse.Namespace, processes: Processes) -> None:
             callbacks = [*run.callbacks, progress, stop]
             options: dict[str, Any] = {"checkpoints": run.checkpoints, "processes": processes}
             reports = ann.fit(network, dataset, recipe, callbacks, **options)
-            run.write_log(reports)
             if network.recipe is None:  # not finished: a signal came to this process or another
                 exit_with(stop.signal or signal.SIGINT, run.interrupted(reports))
         if processes.rank > 0:

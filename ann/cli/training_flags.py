@@ -3,19 +3,20 @@
 import argparse
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ann.backends.select import PRECISIONS
 from ann.cli.errors import one_line_errors
 from ann.cli.launch import FLAG
-from ann.cli.parser import MODEL, Parser, data_set, number, whole
+from ann.cli.parser import MODEL, Parser, checked, data_set, whole
 from ann.cli.recipe_flags import add_named_recipes, add_recipe_flags, given_fields
 from ann.cli.start_network import fields_of
 from ann.training.checkpointer import Checkpoints
 from ann.training.named_recipes import RECIPES
 from ann.training.recipe import Recipe
-from ann.training.run_folder import START, read_config
+from ann.training.run_folder import CHECKPOINT, START, read_config
 
 _EVERY = "30s"
 _SECONDS = {"s": 1.0, "m": 60.0}  # units of time
@@ -85,7 +86,7 @@ def _add_places(parser: Parser) -> None:
     )
     parser.add_argument(
         "--checkpoint-every",
-        type=interval_text,
+        type=_interval_text,
         metavar="N|Ns|Nm",
         help="with --run or --resume: write a checkpoint after this many epochs, such as 1, or "
         f"seconds, such as 10s, or minutes, such as 5m (default: {_EVERY})",
@@ -118,7 +119,7 @@ def _defaults(config: dict[str, Any]) -> dict[str, Any]:
         return {}
     with one_line_errors():
         try:
-            interval_text(config["checkpoint_every"])
+            _interval_text(config["checkpoint_every"])
         except argparse.ArgumentTypeError as error:
             raise ValueError(f"checkpoint_every in the run's config.json: {error}") from None
     flags = {name: config[name] for name in ("seed", "device", "precision")}
@@ -145,24 +146,16 @@ def recipe_of(config: dict[str, Any]) -> Recipe:
     return Recipe.from_json(json.dumps(config["recipe"]))
 
 
-def interval_text(text: str) -> str:
-    """An argparse type for ``--checkpoint-every``."""
-    try:
-        if text[-1:] in _SECONDS:
-            number(above=0)(text[:-1])
-        else:
-            whole(1)(text)
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(
-            "expected a number of epochs above 0, such as 2, of seconds, such as 30s, or of "
-            f"minutes, such as 5m, got {text!r}"
-        ) from None
-    return text
-
-
 def checkpoints_in(folder: Path, interval: str) -> Checkpoints:
     """Checkpoints in a run's folder, at the interval of ``--checkpoint-every``."""
-    path = folder / "checkpoint.npz"
+    path = folder / CHECKPOINT
     if unit := _SECONDS.get(interval[-1:]):
         return Checkpoints(path, seconds=float(interval[:-1]) * unit)
     return Checkpoints(path, epochs=int(interval), seconds=None)
+
+
+_interval_text = checked(
+    partial(checkpoints_in, Path()),
+    str,
+    "a number of epochs above 0, such as 2, of seconds, such as 30s, or of minutes, such as 5m",
+)

@@ -6,7 +6,6 @@ import os
 import shlex
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 
 from ann.analysis.figures import figure_of_curves, save_figure
@@ -28,7 +27,7 @@ from ann.training.checkpointer import Checkpoints
 from ann.training.distributed import Processes
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
-from ann.training.run_folder import START, RunFolder, read_training_state, run_config, versions
+from ann.training.run_folder import CHECKPOINT, CONFIG, START, RunFolder, run_config, versions
 
 
 class TrainingRun:
@@ -37,7 +36,7 @@ class TrainingRun:
     Of several processes, only the first one writes.
 
     Attributes:
-        state: the progress of a resumed run, otherwise None.
+        state: how far the run has come if it is resumed, otherwise None.
     """
 
     def __init__(self, flags: argparse.Namespace, processes: Processes) -> None:
@@ -46,7 +45,6 @@ class TrainingRun:
         self._path: Path | None = flags.run or flags.resume
         self._folder: RunFolder | None = None
         self._model_before = _identity(flags.output)
-        self._config_before = _identity(self._config_file)
         self.state: TrainingState | None = None
 
     def check(self) -> None:
@@ -55,24 +53,29 @@ class TrainingRun:
         if flags.recipe.batch_size < size:
             images = f"{flags.recipe.batch_size} images per batch are"
             raise ValueError(f"batch_size: {images} too few for {size} processes")
+        if self._processes.rank > 0:
+            return
         if flags.resume:
-            origin = flags.config.get("from")
-            if origin and not flags.start:
-                missing = "there is no such file, but the run started from it"
-                advice = f"copy {printable_text(origin, 1000)} there if it is unchanged"
-                raise AnnError(f"{flags.resume / START}: {missing}; {advice}")
-            recipe, epochs = recipe_of(flags.config), flags.recipe.epochs
-            if read_training_state(flags.resume).is_shorter_than(epochs):
-                recipe = dataclasses.replace(recipe, epochs=epochs)
-            before = {"recipe": vars(recipe), "seed": flags.config["seed"]}
-            now = {"recipe": vars(flags.recipe), "seed": flags.seed}
-            check_same_run(flags.resume, before, now)
-        if not flags.run and self._processes.rank == 0:
+            self._resume()
+        if not flags.run:
             check_suffix(flags.output, ".pickle", OTHER_FORMATS)
             check_writable(flags.output)
             if flags.start and os.path.realpath(flags.start) == os.path.realpath(flags.output):
                 advice = "training starts from this file; name another one with --output"
                 raise ValueError(f"{flags.output}: {advice}")
+
+    def _resume(self) -> None:
+        flags, config = self._flags, self._flags.config
+        origin = config.get("from")
+        if origin and not flags.start:
+            missing = "there is no such file, but the run started from it"
+            advice = f"copy {printable_text(origin, 1000)} there if it is unchanged"
+            raise AnnError(f"{flags.resume / START}: {missing}; {advice}")
+        self._folder = RunFolder.resume(flags.resume, config, flags.recipe.epochs)
+        self.state = self._folder.state
+        before = {"recipe": vars(recipe_of(config)), "seed": config["seed"]}
+        now = {"recipe": vars(flags.recipe), "seed": flags.seed}
+        check_same_run(flags.resume, before, now)
 
     def network(self, dataset: Dataset, backend: Backend) -> NeuralNetwork:
         """The network at the start of the training: new or, with ``--from``, a saved one."""
@@ -83,34 +86,30 @@ class TrainingRun:
         return recipe.network(dataset, backend, flags.seed)
 
     def begin(self, dataset: Dataset, network: NeuralNetwork) -> None:
-        """Create or open the run's folder."""
-        if self._processes.rank > 0 or not self._path:
-            return
+        """Create the folder of a new run."""
         flags = self._flags
-        if flags.run:
-            config = run_config(
-                flags.recipe,
-                flags.seed,
-                dataset,
-                network.backend,
-                precision=flags.precision,
-                data=flags.data if isinstance(flags.data, str) else os.path.abspath(flags.data),
-                imported=[os.path.abspath(path) for path in flags.imported],
-                checkpoint_every=flags.checkpoint_every,
-                command=shlex.join(sys.argv),
-                **({"from": os.path.abspath(flags.start)} if flags.start else {}),
-            )
-            start = network.to_bytes() if flags.start else b""
-            self._folder = RunFolder.create(flags.run, config, start)
-        else:
-            self._folder = RunFolder.open(flags.resume)
-            self.state = self._folder.resume(flags.recipe.epochs)
+        if self._processes.rank > 0 or not flags.run:
+            return
+        config = run_config(
+            flags.recipe,
+            flags.seed,
+            dataset,
+            network.backend,
+            precision=flags.precision,
+            data=flags.data if isinstance(flags.data, str) else os.path.abspath(flags.data),
+            imported=[os.path.abspath(path) for path in flags.imported],
+            checkpoint_every=flags.checkpoint_every,
+            command=shlex.join(sys.argv),
+            **({"from": os.path.abspath(flags.start)} if flags.start else {}),
+        )
+        start = network.to_bytes() if flags.start else b""
+        self._folder = RunFolder.create(flags.run, config, start)
 
     def changes(self, backend: Backend) -> list[str]:
         """A line for each difference in device and versions since the run started."""
-        if not self.state or not self._folder:
+        if not self.state:
             return []
-        config = self._folder.config
+        config = self._flags.config
         before = {"device": config["device"], **config["versions"]}
         now = {"device": backend.name, **versions(backend)}
         return [
@@ -130,15 +129,6 @@ class TrainingRun:
         """For ``ann.fit``."""
         return checkpoints_in(self._path, self._flags.checkpoint_every) if self._path else None
 
-    def write_log(self, reports: list[EpochReport]) -> None:
-        """Write the complete log; a failure is only a warning, since the network matters more."""
-        try:
-            if self._folder:
-                self._folder.write_log(reports)
-        except OSError as error:
-            message = f"no log was written: {error.filename}: {error.strerror}"
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
-
     def save(self, network: NeuralNetwork) -> None:
         """Save the model; if the disk has filled up since ``check``, in a temporary folder."""
         path = self._flags.output
@@ -156,10 +146,10 @@ class TrainingRun:
 
     def draw_curves(self, reports: list[EpochReport]) -> None:
         """Draw the curves of a run with a folder; a failure is only reported."""
-        if not self._folder:
+        if not self._path:
             return
         try:
-            path = self._folder.path / "curves.png"
+            path = self._path / "curves.png"
             save_figure(figure_of_curves(reports), path)
             echo(f"curves:    {path}")
         except OSError as error:
@@ -179,8 +169,9 @@ class TrainingRun:
         flags = self._flags
         if _identity(flags.output) != self._model_before:
             return f"the new model is in {flags.output}"
-        if self._path and (flags.resume or _identity(self._config_file) != self._config_before):
-            if not (self._path / "checkpoint.npz").exists():
+        # Until the folder is ours, the config there would be another run's
+        if self._path and (flags.resume or (self._folder and (self._path / CONFIG).exists())):
+            if not (self._path / CHECKPOINT).exists():
                 return f"no checkpoint was written yet; start again: {self._resume_command()}"
             return f"{self._path} holds the last checkpoint; continue: {self._resume_command()}"
         kept = f", and {flags.output} is unchanged" if self._model_before else ""
@@ -209,10 +200,6 @@ class TrainingRun:
 
     def _resume_command(self) -> str:
         return _distributed(command("train", "--resume", self._path), PROCESSES)
-
-    @property
-    def _config_file(self) -> Path:
-        return (self._path or Path()) / "config.json"
 
 
 def _distributed(line: str, size: int) -> str:
