@@ -46,7 +46,7 @@ from ann.cli.progress import Progress
 from ann.cli.signals import Interruption, exit_with
 from ann.cli.training_flags import parse_flags
 from ann.cli.training_run import TrainingRun
-from ann.training.distributed import Processes, on_all
+from ann.training.distributed import Processes
 from ann.training.fastest_device import choose_backend
 
 
@@ -61,11 +61,11 @@ def train(flags: argparse.Namespace, processes: Processes) -> None:
     started = time.perf_counter()
     recipe, run = flags.recipe, TrainingRun(flags, processes)
     with one_line_errors(run.left, vars(recipe)):
-        on_all(processes, run.check)
-        dataset, backend = on_all(processes, lambda: load(flags, processes))
+        run.check()
+        dataset, backend = load(flags, processes)
         backend = agree_on_backend(processes, backend, flags.precision)
-        network = on_all(processes, lambda: run.network(dataset, backend))
-        on_all(processes, network.to_bytes)  # fails now, not after the training, if it fails
+        network = run.network(dataset, backend)
+        network.to_bytes()  # fails now, not after the training, if it fails
         run.begin(dataset, network)
         echo(f"device {backend.name}: {backend.description}")
         for change in run.changes(backend):
