@@ -58,7 +58,9 @@ class Trainer:
         self._update = Update(
             backend, model.network, model.statistics, recipe, self._scalars, all_reduce
         )
-        self._compiled: dict[tuple[int, float], tuple[Array, Step, Callable[[], object]]] = {}
+        # (size of a batch, share) -> its step, and what replays that; a step that held its recording
+        # would keep itself, and its arrays, alive
+        self._compiled: dict[tuple[int, float], tuple[Step, Callable[[], object]]] = {}
 
     def epoch(
         self, order: Any, epoch: int, rates: Sequence[float], start: int = 0
@@ -112,17 +114,16 @@ class Trainer:
     def _run_step(self, indices: Array, share: float) -> Array:
         """Do one step on the images with these indices; returns their logits."""
         kind = indices.shape[-1], share
-        if kind not in self._compiled:
-            indices = self._network.backend.xp.asarray(indices, copy=True)
+        if kind in self._compiled:
+            step, replay = self._compiled[kind]
+            step.batch.indices[...] = indices
+            replay()
+        else:
             batch = BatchBuffer(
                 self._backend, self._images, self._distorter, self._recipe, self._keys, indices
             )
             step = Step(self._model.network, batch, self._update, share, self._recipe.adversarial)
-            self._compiled[kind] = indices, step, self._backend.compile(step)
-        else:
-            own_indices, step, replay = self._compiled[kind]
-            own_indices[...] = indices
-            replay()
+            self._compiled[kind] = step, self._backend.compile(step)
         return step.logits
 
     def state(self, done: int) -> dict[str, Array]:
