@@ -30,11 +30,11 @@ from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, check_suffix, data_name
+from ann.cli.run_folder import read_training_state
 from ann.errors import printable_path
 from ann.files.atomic import check_writable, write_atomically
 from ann.training.checkpoint_file import read_checkpoint
 from ann.training.report import EpochReport
-from ann.training.run_folder import read_training_state
 
 
 def main() -> None:

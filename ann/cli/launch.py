@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from ann.backends.base import Backend
 from ann.backends.select import get_backend
 from ann.cli import bootstrap
+from ann.cli.run_folder import versions
 from ann.training.distributed import SINGLE_PROCESS, Processes, check_same
 from ann.training.mpi import MpiProcesses
-from ann.training.run_folder import versions
 
 FLAG = "--distributed"
 _PATIENCE = 2.0  # seconds in which the other processes report the same error, if all have it

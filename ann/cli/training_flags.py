@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from ann.cli.errors import one_line_errors
 from ann.cli.launch import FLAG
 from ann.cli.parser import MODEL, Parser, checked, data_set, whole
 from ann.cli.recipe_flags import add_named_recipes, add_recipe_flags, given_fields
+from ann.cli.run_folder import CHECKPOINT, START, read_config, recipe_of
 from ann.cli.start_network import fields_of
 from ann.training.checkpointer import Checkpoints
 from ann.training.named_recipes import RECIPES
 from ann.training.recipe import Recipe
-from ann.training.run_folder import CHECKPOINT, START, read_config
 
 _EVERY = "30s"
 _SECONDS = {"s": 1.0, "m": 60.0}  # units of time
@@ -139,11 +138,6 @@ def _recipe(flags: argparse.Namespace, parser: Parser) -> Recipe:
                 parser.error(f"--{flag}: --from keeps the network as it is; leave this flag out")
         given |= fields
     return RECIPES[flags.recipe].recipe.changed(**given)
-
-
-def recipe_of(config: dict[str, Any]) -> Recipe:
-    """The recipe of a run; fields that its config does not have are defaults."""
-    return Recipe.from_json(json.dumps(config["recipe"]))
 
 
 def checkpoints_in(folder: Path, interval: str) -> Checkpoints:

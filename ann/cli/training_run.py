@@ -3,8 +3,6 @@
 import argparse
 import dataclasses
 import os
-import shlex
-import sys
 import tempfile
 from pathlib import Path
 
@@ -15,8 +13,9 @@ from ann.cli.commands import command
 from ann.cli.launch import FLAG
 from ann.cli.output import echo
 from ann.cli.parser import OTHER_FORMATS, check_suffix, data_flags
+from ann.cli.run_folder import CHECKPOINT, CONFIG, START, RunFolder, recipe_of, versions
 from ann.cli.start_network import start_network
-from ann.cli.training_flags import checkpoints_in, recipe_of
+from ann.cli.training_flags import checkpoints_in
 from ann.data.datasets import Dataset
 from ann.errors import AnnError, printable_text
 from ann.files.atomic import check_writable
@@ -27,7 +26,6 @@ from ann.training.checkpointer import Checkpoints
 from ann.training.distributed import Processes
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
-from ann.training.run_folder import CHECKPOINT, CONFIG, START, RunFolder, run_config, versions
 
 
 class TrainingRun:
@@ -87,23 +85,8 @@ class TrainingRun:
 
     def begin(self, dataset: Dataset, network: NeuralNetwork) -> None:
         """Create the folder of a new run."""
-        flags = self._flags
-        if self._processes.rank > 0 or not flags.run:
-            return
-        config = run_config(
-            flags.recipe,
-            flags.seed,
-            dataset,
-            network.backend,
-            precision=flags.precision,
-            data=flags.data if isinstance(flags.data, str) else os.path.abspath(flags.data),
-            imported=[os.path.abspath(path) for path in flags.imported],
-            checkpoint_every=flags.checkpoint_every,
-            command=shlex.join(sys.argv),
-            **({"from": os.path.abspath(flags.start)} if flags.start else {}),
-        )
-        start = network.to_bytes() if flags.start else b""
-        self._folder = RunFolder.create(flags.run, config, start)
+        if self._flags.run and self._processes.rank == 0:
+            self._folder = RunFolder.create(self._flags, dataset, network)
 
     def changes(self, backend: Backend) -> list[str]:
         """A line for each difference in device and versions since the run started."""

@@ -2,14 +2,16 @@
 checkpoint and the model. One process at a time trains in a folder.
 """
 
+import argparse
 import errno
 import importlib
 import json
 import os
 import platform
+import shlex
+import sys
 import warnings
 from pathlib import Path
-from shlex import quote
 from typing import Any, Self
 
 from ann import _version
@@ -19,6 +21,7 @@ from ann.data.datasets import Dataset
 from ann.errors import AnnError, CheckpointError
 from ann.files.atomic import Lock, read_regular, user_path, write_atomically
 from ann.files.digest import digest
+from ann.neural_network import NeuralNetwork
 from ann.training.callback import Callback
 from ann.training.checkpoint_file import TrainingState, read_checkpoint
 from ann.training.recipe import Recipe
@@ -48,7 +51,7 @@ class RunFolder(Callback):
 
     Args:
         path: of the folder.
-        config: what it takes to repeat the run; see ``run_config``.
+        config: what it takes to repeat the run, as plain values.
 
     Attributes:
         state: how far the run has come if it is resumed, otherwise None.
@@ -70,18 +73,39 @@ class RunFolder(Callback):
                 left_over.unlink()
 
     @classmethod
-    def create(cls, path: Path, config: dict[str, Any], start: bytes = b"") -> Self:
+    def create(cls, flags: argparse.Namespace, dataset: Dataset, network: NeuralNetwork) -> Self:
         """Begin a run in a new or empty folder. Raises OSError if that is not possible.
 
-        start: the contents of the model file from which the run starts, if it does.
+        Args:
+            flags: of scripts/train.py.
+            dataset: on which to train.
+            network: from which the training starts.
         """
-        path.mkdir(parents=True, exist_ok=True)
-        run = cls(path, config)
-        if any(not name.startswith(".ann-") for name in os.listdir(path)):
-            reason = f"The folder is not empty; {_use_of(path)}name a new folder"
-            raise OSError(errno.ENOTEMPTY, reason, str(path))
-        if start:
-            run._unwritten[path / START] = start
+        folder, backend = flags.run, network.backend
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {
+            "format": FORMAT,
+            "version": VERSION,
+            "recipe": vars(flags.recipe),
+            "seed": flags.seed,
+            "device": backend.name,
+            "device_description": backend.description,
+            "data_sha256": {name: digest(array) for name, array in dataset.arrays().items()},
+            "versions": versions(backend),
+            "precision": flags.precision,
+            "data": flags.data if isinstance(flags.data, str) else os.path.abspath(flags.data),
+            "imported": [os.path.abspath(path) for path in flags.imported],
+            "checkpoint_every": flags.checkpoint_every,
+            "command": shlex.join(sys.argv),
+        }
+        if flags.start:
+            config["from"] = os.path.abspath(flags.start)
+        run = cls(folder, config)
+        if any(not name.startswith(".ann-") for name in os.listdir(folder)):
+            reason = f"The folder is not empty; {_use_of(folder)}name a new folder"
+            raise OSError(errno.ENOTEMPTY, reason, str(folder))
+        if flags.start:
+            run._unwritten[folder / START] = network.to_bytes()
         run._change_config()
         return run
 
@@ -149,28 +173,8 @@ def _use_of(folder: Path) -> str:
     except AnnError:  # --resume would refuse it
         return ""
     if finished:
-        return f"train its finished run further with --resume {quote(str(folder))} --epochs N, or "
-    return f"continue its run with --resume {quote(str(folder))}, or "
-
-
-def run_config(
-    recipe: Recipe, seed: int, dataset: Dataset, backend: Backend, **flags: Any
-) -> dict[str, Any]:
-    """What it takes to repeat a run, as plain values: recipe, seed, device, checksums and versions.
-
-    ``flags``: the other flags of scripts/train.py; see ``_TYPES``.
-    """
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "recipe": json.loads(recipe.to_json()),
-        "seed": seed,
-        "device": backend.name,
-        "device_description": backend.description,
-        "data_sha256": {name: digest(array) for name, array in dataset.arrays().items()},
-        "versions": versions(backend),
-        **flags,
-    }
+        return f"train its finished run further with --resume {shlex.quote(str(folder))} --epochs N, or "
+    return f"continue its run with --resume {shlex.quote(str(folder))}, or "
 
 
 def versions(backend: Backend) -> dict[str, str]:
@@ -183,6 +187,11 @@ def versions(backend: Backend) -> dict[str, str]:
     for module in (importlib.import_module("numpy"), backend.xp):
         found[module.__name__] = module.__version__
     return found
+
+
+def recipe_of(config: dict[str, Any]) -> Recipe:
+    """The recipe of a run; fields that its config does not have are defaults."""
+    return Recipe.from_json(json.dumps(config["recipe"]))
 
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
