@@ -40,7 +40,7 @@ def main() -> None:
     flags = parse_flags()
     log = AnswerLog(as_json=flags.json, table=flags.csv, figure=flags.picture)
     with one_line_errors(log.describe_progress):
-        pictures = list(find_pictures(flags.pictures, log.fail))
+        pictures = find_pictures(flags.pictures, log.fail)
         log.check_files(pictures)
         if not flags.model.exists():
             raise ann.ModelFileError(f"{printable_path(flags.model)}: no such model file; {TRAIN}")
