@@ -42,29 +42,29 @@ REPETITIONS = 7
 NAMES = (*(task.name for task in TASKS), "predict", "distort", "start-up")
 
 
+@one_line_errors()
 def main() -> None:
     """Measure, print tables, and save the figures after each of them."""
     flags = parse_flags()
-    with one_line_errors():
+    if flags.output:
+        check_writable(flags.output)
+    backend = ann.get_backend(flags.device)
+    tasks: dict[str, Any] = {}
+    machine = describe_machine(backend)
+    results = {"machine": machine, "date": time.strftime("%Y-%m-%d"), "tasks": tasks}
+
+    def leave(*signal_and_frame: object) -> NoReturn:
+        """End at once: on Ctrl-C scikit-learn only ends its training, and others crash."""
+        saved = f"figures so far are in {flags.output}" if flags.output and tasks else ""
+        warn(f"interrupted: {saved or 'nothing was written'}")
+        os._exit(130)
+
+    signal.signal(signal.SIGINT, leave)
+    echo(machine)
+    for name, figures in measurements(flags, backend):
+        tasks[name] = figures
         if flags.output:
-            check_writable(flags.output)
-        backend = ann.get_backend(flags.device)
-        tasks: dict[str, Any] = {}
-        machine = describe_machine(backend)
-        results = {"machine": machine, "date": time.strftime("%Y-%m-%d"), "tasks": tasks}
-
-        def leave(*signal_and_frame: object) -> NoReturn:
-            """End at once: on Ctrl-C scikit-learn only ends its training, and others crash."""
-            saved = f"figures so far are in {flags.output}" if flags.output and tasks else ""
-            warn(f"interrupted: {saved or 'nothing was written'}")
-            os._exit(130)
-
-        signal.signal(signal.SIGINT, leave)
-        echo(machine)
-        for name, figures in measurements(flags, backend):
-            tasks[name] = figures
-            if flags.output:
-                write_atomically(flags.output, json.dumps(results, indent=1).encode())
+            write_atomically(flags.output, json.dumps(results, indent=1).encode())
 
 
 def measurements(flags: argparse.Namespace, backend: ann.Backend) -> Iterator[tuple[str, Any]]:

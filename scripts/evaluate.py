@@ -34,6 +34,7 @@ from ann.training.named_recipes import RECIPES
 VALIDATION = 10_000
 
 
+@one_line_errors()
 def main() -> None:
     """Train and test a network for each seed whose result is not known yet."""
     flags = parse_flags()

@@ -27,6 +27,7 @@ from ann.cli.parser import OTHER_FORMATS, Parser, check_suffix
 from ann.files.atomic import check_writable
 
 
+@one_line_errors()
 def main() -> None:
     """Load the networks, join them and save the committee."""
     flags = parse_flags()

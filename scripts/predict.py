@@ -35,6 +35,7 @@ from ann.errors import printable_path
 TRAIN = "train one for pictures like yours: python scripts/train.py --recipe conv-quick"
 
 
+@one_line_errors()
 def main() -> None:
     """Load a network, and print its answer for each picture."""
     flags = parse_flags()

@@ -37,23 +37,23 @@ from ann.training.checkpoint_file import read_checkpoint
 from ann.training.report import EpochReport
 
 
+@one_line_errors()
 def main() -> None:
     """Load a model and a data set, and write the page."""
     flags = parse_flags()
-    with one_line_errors():
-        check_suffix(flags.output, ".html")
-        check_writable(flags.output)
-        changes()  # its error says how to install everything that a report needs
-        pyplot().switch_backend("agg")  # opens no window
-        path, epochs = model_and_epochs(flags.model)
-        network = ann.load_model(path, flags.device)
-        dataset = load_dataset(flags.data)
-        check_fit(network, path, dataset, flags.data)
-        name, data = printable_path(flags.model), data_name(flags.data)
-        page = report(network, dataset, name, epochs, progress, data)
-        write_atomically(flags.output, page.encode())
-        size = flags.output.stat().st_size / 1e6
-        echo(f"saved {flags.output.resolve()}, {size:.1f} MB: open it in a browser")
+    check_suffix(flags.output, ".html")
+    check_writable(flags.output)
+    changes()  # its error says how to install everything that a report needs
+    pyplot().switch_backend("agg")  # opens no window
+    path, epochs = model_and_epochs(flags.model)
+    network = ann.load_model(path, flags.device)
+    dataset = load_dataset(flags.data)
+    check_fit(network, path, dataset, flags.data)
+    name, data = printable_path(flags.model), data_name(flags.data)
+    page = report(network, dataset, name, epochs, progress, data)
+    write_atomically(flags.output, page.encode())
+    size = flags.output.stat().st_size / 1e6
+    echo(f"saved {flags.output.resolve()}, {size:.1f} MB: open it in a browser")
 
 
 def progress(makers: list[Maker]) -> Iterable[Maker]:

@@ -36,6 +36,7 @@ from ann.errors import require
 from ann.files.atomic import write_atomically
 
 
+@one_line_errors()
 def main() -> None:
     """Join the study, try networks, and report the best."""
     flags = parse_flags()

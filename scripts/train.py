@@ -68,8 +68,8 @@ def train(flags: argparse.Namespace, processes: Processes) -> None:
         network.to_bytes()  # fails now, not after the training, if it fails
         run.begin(dataset, network)
         echo(f"device {backend.name}: {backend.description}")
-        for change in run.changes(backend):
-            echo(change)
+        for line in run.about_resuming(backend):
+            echo(line)
         if flags.start:
             echo(f"starts from {flags.start}")
         echo(describe_setup(network, recipe, processes.size))

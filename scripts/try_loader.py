@@ -33,24 +33,24 @@ from ann.training.named_recipes import RECIPES
 PICTURE, DISTORTED = Path("mnist_images.png"), Path("mnist_distorted.png")
 
 
+@one_line_errors()
 def main() -> None:
     """Load the data, choose some images and show them."""
     flags = parse_flags()
-    with one_line_errors():
-        if flags.output:
-            check_figure_path(flags.output)
-        dataset = load_dataset(flags.data)
-        for part in ("train", "test"):
-            images, labels = getattr(dataset, f"{part}_images"), getattr(dataset, f"{part}_labels")
-            height, width = images.shape[1:]
-            size = f"{len(images):,} images of {height} x {width} pixels"
-            echo(f"{part}: {size}, labels {labels.min()} to {labels.max()}")
-        if not set(dataset.classes) <= set(DIGITS):
-            echo(f"{len(dataset.classes)} classes: {', '.join(dataset.classes)}")
-        random = np.random.default_rng(flags.seed)
-        images, captions = distort(dataset, random) if flags.distort else choose(dataset, random)
-        echo(text_sheet(images, captions, unicode=speaks_unicode(sys.stdout)))
-        show(images, captions, flags)
+    if flags.output:
+        check_figure_path(flags.output)
+    dataset = load_dataset(flags.data)
+    for part in ("train", "test"):
+        images, labels = getattr(dataset, f"{part}_images"), getattr(dataset, f"{part}_labels")
+        height, width = images.shape[1:]
+        size = f"{len(images):,} images of {height} x {width} pixels"
+        echo(f"{part}: {size}, labels {labels.min()} to {labels.max()}")
+    if not set(dataset.classes) <= set(DIGITS):
+        echo(f"{len(dataset.classes)} classes: {', '.join(dataset.classes)}")
+    random = np.random.default_rng(flags.seed)
+    images, captions = distort(dataset, random) if flags.distort else choose(dataset, random)
+    echo(text_sheet(images, captions, unicode=speaks_unicode(sys.stdout)))
+    show(images, captions, flags)
 
 
 def choose(dataset: ann.Dataset, random: np.random.Generator) -> tuple[np.ndarray, list[str]]:

@@ -29,15 +29,15 @@ from ann.cli.recipe_flags import add_recipe_flags, given_fields
 from ann.errors import require
 
 
+@one_line_errors(names=vars(ann.Recipe()))
 def main() -> None:
     """Check training, and gradients if asked to; exit with 1 if anything is wrong."""
     flags = parse_flags()
-    with one_line_errors(names=vars(ann.Recipe())):
-        backend = device(flags.device)
-        right = check_gradients(backend) if flags.gradients else True
-        right = check_training(backend, flags) and right
-        echo(f"\n{'pass' if right else 'FAIL'}: {backend.name}, {backend.description}")
-        sys.exit(0 if right else 1)
+    backend = device(flags.device)
+    right = check_gradients(backend) if flags.gradients else True
+    right = check_training(backend, flags) and right
+    echo(f"\n{'pass' if right else 'FAIL'}: {backend.name}, {backend.description}")
+    sys.exit(0 if right else 1)
 
 
 def device(name: str) -> ann.Backend:

@@ -20,22 +20,20 @@ class Progress(Callback):
 
     Args:
         recipe, network, dataset: those of the training.
-        state: the progress of a resumed run, otherwise None.
+        state: how far the run has come.
     """
 
     def __init__(
-        self,
-        recipe: Recipe,
-        network: NeuralNetwork,
-        dataset: Dataset,
-        state: TrainingState | None = None,
+        self, recipe: Recipe, network: NeuralNetwork, dataset: Dataset, state: TrainingState
     ) -> None:
         self._recipe = recipe
         self._network = network
         self._dataset = dataset
-        self._images = len(dataset.train_images) - recipe.validation
+        images = len(dataset.train_images) - recipe.validation
+        steps_done = min(state.step * recipe.batch_size, images)
         self._bar = tqdm(
-            total=recipe.epochs * self._images,
+            total=recipe.epochs * images,
+            initial=len(state.reports) * images + steps_done,
             unit=" images",
             unit_scale=True,
             dynamic_ncols=True,
@@ -43,9 +41,7 @@ class Progress(Callback):
             disable=not sys.stdout.isatty(),
             bar_format="{desc} |{bar}| {rate_fmt}, {remaining} left{postfix}",
         )
-        self._begin_epoch(len(state.reports) + 1 if state else 1)
-        if state:
-            self._skip(state)
+        self._begin_epoch(len(state.reports) + 1)
 
     def __enter__(self) -> Self:
         return self
@@ -58,18 +54,6 @@ class Progress(Callback):
         """Show the number of the epoch, or of the last one if none is left."""
         epochs = self._recipe.epochs
         self._bar.set_description_str(f"epoch {min(epoch, epochs)}/{epochs}", refresh=False)
-
-    def _skip(self, state: TrainingState) -> None:
-        """Report what was done before, and start the bar there."""
-        done = len(state.reports)
-        if state.finished:
-            echo(f"this run finished after {done} epochs; its files are written again")
-            return
-        after = f"after {done} of {self._recipe.epochs} epochs" if done else "in the first epoch"
-        echo(f"continuing {after}")
-        steps_done = min(state.step * self._recipe.batch_size, self._images)
-        self._bar.update(done * self._images + steps_done)
-        self._bar.unpause()
 
     def after_step(self, images: int) -> None:
         """Move the bar."""

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ann.cli.errors import one_line_errors
 from ann.cli.output import echo
 from ann.cli.parser import Parser, checked, number, whole
 from ann.cli.results_log import matching, read_rows, results_of
@@ -68,7 +67,6 @@ def add_named_recipes(parser: Parser) -> None:
     parser.add_argument(
         "--recipe",
         choices=tuple(RECIPES),
-        default="classroom",
         help="a named recipe; other flags change it (default: classroom); see --list-recipes",
     )
     parser.add_argument(
@@ -80,14 +78,13 @@ class _ListRecipes(argparse.Action):
     """A flag that prints the recipes and ends the program."""
 
     def __call__(self, *unused: object) -> None:
-        with one_line_errors():
-            for name, named in RECIPES.items():
-                recipe = named.recipe
-                shape = describe_shape(recipe.layer_list(784, 10))
-                size = f"{recipe.committee} x " if recipe.committee > 1 else ""
-                network = f"{size}{shape} {recipe.activation}"
-                training = f"{network}, {recipe.epochs} epochs, {named.cost}"
-                echo(f"{name}: {named.purpose}\n    {training}; {_measured(name)}")
+        for name, named in RECIPES.items():
+            recipe = named.recipe
+            shape = describe_shape(recipe.layer_list(784, 10))
+            size = f"{recipe.committee} x " if recipe.committee > 1 else ""
+            network = f"{size}{shape} {recipe.activation}"
+            training = f"{network}, {recipe.epochs} epochs, {named.cost}"
+            echo(f"{name}: {named.purpose}\n    {training}; {_measured(name)}")
         sys.exit(0)
 
 

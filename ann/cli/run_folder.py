@@ -54,16 +54,15 @@ class RunFolder(Callback):
         config: what it takes to repeat the run, as plain values.
 
     Attributes:
-        state: how far the run has come if it is resumed, otherwise None.
+        state: how far the run has come, for its log.
     """
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
-        self.state: TrainingState | None = None
+        self.state = TrainingState()
         self._path = path
         self._config = config
         self._log = path / "log.jsonl"
         self._unwritten: dict[Path, bytes] = {}  # files that change when training starts
-        self._reports: list[EpochReport] = []
         try:
             self._lock = Lock(path)
         except BlockingIOError:
@@ -121,7 +120,6 @@ class RunFolder(Callback):
             config["recipe"]["epochs"] = epochs
             run.state.finished = False
             run._change_config()
-        run._reports = run.state.reports
         run._unwritten[run._log] = run._lines()  # it may be ahead, or end in half a line
         return run
 
@@ -130,7 +128,7 @@ class RunFolder(Callback):
         self._unwritten[self._path / CONFIG] = text.encode()
 
     def _lines(self) -> bytes:
-        return "".join(f"{report.to_json()}\n" for report in self._reports).encode()
+        return "".join(f"{report.to_json()}\n" for report in self.state.reports).encode()
 
     def at_start(self) -> None:
         """Write what is new: only now is it certain that training starts."""
@@ -139,7 +137,7 @@ class RunFolder(Callback):
 
     def after_epoch(self, report: EpochReport) -> None:
         """Add a line to the log; a failure is only a warning."""
-        self._reports.append(report)
+        self.state.reports.append(report)
         try:
             with open(self._log, "a", encoding="utf-8") as file:
                 file.write(f"{report.to_json()}\n")

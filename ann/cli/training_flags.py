@@ -21,12 +21,12 @@ _EVERY = "30s"
 _SECONDS = {"s": 1.0, "m": 60.0}  # units of time
 
 
+@one_line_errors(names=vars(Recipe()))
 def parse_flags(docstring: str | None) -> argparse.Namespace:
     """The command line, with the recipe that it describes as ``flags.recipe``."""
     parser = Parser(docstring)
     folder = parser.early("--resume", type=Path)
-    with one_line_errors():
-        config = read_config(folder) if folder else {}
+    config = read_config(folder) if folder else {}
     parser.add_import([Path(path) for path in config.get("imported", [])])
     parser.add_common()
     _add_places(parser)
@@ -49,8 +49,7 @@ def parse_flags(docstring: str | None) -> argparse.Namespace:
     parser.set_defaults(**_defaults(config))
     flags = parser.parse_args()
     flags.config = config
-    with one_line_errors(names=vars(Recipe())):
-        flags.recipe = _recipe(flags, parser)
+    flags.recipe = _recipe(flags, parser)
     _complete(flags, parser)
     return flags
 
@@ -97,8 +96,6 @@ def _complete(flags: argparse.Namespace, parser: Parser) -> None:
     folder = flags.run or flags.resume
     if flags.start and flags.resume:
         parser.error("--from: not allowed with --resume, which continues a run from its checkpoint")
-    if flags.resume and parser.early("--recipe"):
-        parser.error("--recipe: not allowed with --resume, which keeps the recipe of its run")
     if flags.resume and (start := flags.resume / START).exists():
         flags.start = start
     if flags.checkpoint_every and not folder:
@@ -116,11 +113,10 @@ def _defaults(config: dict[str, Any]) -> dict[str, Any]:
     """A run's flags, except for its recipe, as defaults."""
     if not config:
         return {}
-    with one_line_errors():
-        try:
-            _interval_text(config["checkpoint_every"])
-        except argparse.ArgumentTypeError as error:
-            raise ValueError(f"checkpoint_every in the run's config.json: {error}") from None
+    try:
+        _interval_text(config["checkpoint_every"])
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"checkpoint_every in the run's config.json: {error}") from None
     flags = {name: config[name] for name in ("seed", "device", "precision")}
     return {**flags, "data": data_set(config["data"])}
 
@@ -129,6 +125,8 @@ def _recipe(flags: argparse.Namespace, parser: Parser) -> Recipe:
     """The recipe of the run to resume, or the named one, with the fields that were given."""
     given = given_fields(flags)
     if flags.config:  # a resumed run keeps its rates
+        if flags.recipe:
+            parser.error("--recipe: not allowed with --resume, which keeps the recipe of its run")
         return dataclasses.replace(recipe_of(flags.config), **given)
     if flags.start:
         fields = fields_of(flags.start)
@@ -137,7 +135,7 @@ def _recipe(flags: argparse.Namespace, parser: Parser) -> Recipe:
                 flag = name.replace("_", "-")
                 parser.error(f"--{flag}: --from keeps the network as it is; leave this flag out")
         given |= fields
-    return RECIPES[flags.recipe].recipe.changed(**given)
+    return RECIPES[flags.recipe or "classroom"].recipe.changed(**given)
 
 
 def checkpoints_in(folder: Path, interval: str) -> Checkpoints:

@@ -34,7 +34,7 @@ class TrainingRun:
     Of several processes, only the first one writes.
 
     Attributes:
-        state: how far the run has come if it is resumed, otherwise None.
+        state: how far the run had come before.
     """
 
     def __init__(self, flags: argparse.Namespace, processes: Processes) -> None:
@@ -43,14 +43,11 @@ class TrainingRun:
         self._path: Path | None = flags.run or flags.resume
         self._folder: RunFolder | None = None
         self._model_before = _identity(flags.output)
-        self.state: TrainingState | None = None
+        self.state = TrainingState()
 
     def check(self) -> None:
         """Raise ValueError or OSError for anything that would fail after the training."""
-        flags, size = self._flags, self._processes.size
-        if flags.recipe.batch_size < size:
-            images = f"{flags.recipe.batch_size} images per batch are"
-            raise ValueError(f"batch_size: {images} too few for {size} processes")
+        flags = self._flags
         if self._processes.rank > 0:
             return
         if flags.resume:
@@ -88,19 +85,25 @@ class TrainingRun:
         if self._flags.run and self._processes.rank == 0:
             self._folder = RunFolder.create(self._flags, dataset, network)
 
-    def changes(self, backend: Backend) -> list[str]:
-        """A line for each difference in device and versions since the run started."""
-        if not self.state:
+    def about_resuming(self, backend: Backend) -> list[str]:
+        """Lines about a resumed run: what has changed since it started, and where it continues."""
+        if not self._flags.resume:
             return []
-        config = self._flags.config
+        config, done = self._flags.config, len(self.state.reports)
         before = {"device": config["device"], **config["versions"]}
         now = {"device": backend.name, **versions(backend)}
-        return [
+        lines = [
             f"note: started with {name} {before[name]}, continuing with {value}; "
             "last digits may differ"
             for name, value in now.items()
             if before.get(name) not in (None, value)
         ]
+        after = (
+            f"after {done} of {config['recipe']['epochs']} epochs" if done else "in the first epoch"
+        )
+        if self.state.finished:
+            return [*lines, f"this run finished after {done} epochs; its files are written again"]
+        return [*lines, f"continuing {after}"]
 
     @property
     def callbacks(self) -> list[Callback]:

@@ -34,13 +34,11 @@ def callbacks_of(run: Run, callbacks: Any, on_batch: Any, checkpoints: Any) -> l
     ]
     if on_batch:
         users.append(_calling(on_batch, "after_step"))
-    early_stopping = EarlyStopping(run) if run.recipe.early_stopping else None
-    before: list[Callback] = [early_stopping] if early_stopping else []
-    if checkpoints or run.processes.size > 1:
-        identity = run.identity()
-        check_same(run.processes, identity)
-        if checkpoints:
-            before.append(Checkpointer(run, identity, checkpoints, early_stopping))
+    before: list[Callback] = [EarlyStopping(run)] if run.recipe.early_stopping else []
+    if run.processes.size > 1:
+        check_same(run.processes, run.identity)
+    if checkpoints:
+        before.append(Checkpointer(run, checkpoints))
     after = [Diagnostics(run)] if run.processes.rank == 0 else []
     return [*before, *users, *after]
 

@@ -14,8 +14,9 @@ from ann.training.batches import ImageSet
 from ann.training.callback import Callback
 from ann.training.callback_list import callbacks_of
 from ann.training.checkpointer import Checkpoints
+from ann.training.diagnostics import raise_if_diverged
 from ann.training.distributed import SINGLE_PROCESS, Processes, on_all
-from ann.training.evaluate import evaluate, raise_if_diverged
+from ann.training.epoch_loss import evaluate
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport, EpochReports
 from ann.training.run import Run
@@ -114,7 +115,7 @@ def fit(
             with network.backend.ignore_overflow():
                 for count in trainer.epoch(order, epoch, rates, start=state.step):
                     state.step, state.seconds = state.step + 1, time.perf_counter() - started
-                    stopped = run.stops([each.after_step(count) for each in all_callbacks])
+                    stopped = run.stops([callback.after_step(count) for callback in all_callbacks])
                     if stopped:
                         break
                 if state.step < steps:
@@ -127,7 +128,7 @@ def fit(
             report = EpochReport(epoch, recipe.epochs, loss, rates[-1], seconds, speed, measured)
             state.reports.append(report)
             state.epoch, state.step, state.seconds = epoch + 1, 0, 0.0
-            ended = run.stops([each.after_epoch(report) for each in all_callbacks])
+            ended = run.stops([callback.after_epoch(report) for callback in all_callbacks])
             state.finished = ended or epoch == recipe.epochs
     except KeyboardInterrupt:
         progress = f"{state.epoch - 1 + state.step / steps:.2f} of {recipe.epochs} epochs"

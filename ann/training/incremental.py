@@ -9,8 +9,8 @@ from ann.data.datasets import Dataset
 from ann.neural_network import NeuralNetwork
 from ann.nn.rng import drawn
 from ann.training.batches import ImageSet
+from ann.training.diagnostics import raise_if_diverged
 from ann.training.distributed import SINGLE_PROCESS
-from ann.training.evaluate import raise_if_diverged
 from ann.training.recipe import Recipe
 from ann.training.trainer import Trainer
 from ann.training.training_data import check_training_data

@@ -88,7 +88,7 @@ def check_training_data(
         )
     if recipe.batch_size < processes.size:
         raise ValueError(
-            f"batch_size: {recipe.batch_size} images a batch are too few for "
+            f"batch_size: {recipe.batch_size} images per batch are too few for "
             f"{processes.size} processes"
         )
     weights = _checked_weights(weights, len(images), count)
