@@ -157,7 +157,7 @@ def test_flags_exist(program, tmp_path):
 @pytest.mark.slow
 def test_the_output_shown_is_what_programs_print(tmp_path):
     printed = {}
-    for command in ("try_loader", "train --epochs 1", "test"):
+    for command in ("try_loader", "train --epochs 1", "test", "benchmark --profile --quick"):
         program, *arguments = command.split()
         out, _ = run(program, *arguments, cwd=tmp_path)
         printed[program] = {without_figures(line) for line in out.splitlines()}
@@ -166,7 +166,7 @@ def test_the_output_shown_is_what_programs_print(tmp_path):
     program = None
     for line in shown.splitlines():
         if line.startswith("$ "):
-            program = re.fullmatch(r"\$ python scripts/(\w+)\.py", line)[1]
+            program = re.fullmatch(r"\$ python scripts/(\w+)\.py( --profile)?", line)[1]
         elif program and line.strip() not in ("", "...") and not line.startswith("device "):
             line = re.sub(r"(?<= it:).*", "", without_figures(line))  # the command differs
             assert any(text.startswith(line) for text in printed[program]), line

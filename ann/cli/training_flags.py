@@ -10,11 +10,10 @@ from ann.backends.select import PRECISIONS
 from ann.cli.errors import one_line_errors
 from ann.cli.launch import FLAG
 from ann.cli.parser import MODEL, Parser, checked, data_set, whole
-from ann.cli.recipe_flags import add_named_recipes, add_recipe_flags, given_fields
+from ann.cli.recipe_flags import add_named_recipes, add_recipe_flags, given_fields, named_recipe
 from ann.cli.run_folder import CHECKPOINT, START, read_config, recipe_of
 from ann.cli.start_network import fields_of
 from ann.training.checkpointer import Checkpoints
-from ann.training.named_recipes import RECIPES
 from ann.training.recipe import Recipe
 
 _EVERY = "30s"
@@ -135,7 +134,7 @@ def _recipe(flags: argparse.Namespace, parser: Parser) -> Recipe:
                 flag = name.replace("_", "-")
                 parser.error(f"--{flag}: --from keeps the network as it is; leave this flag out")
         given |= fields
-    return RECIPES[flags.recipe or "classroom"].recipe.changed(**given)
+    return named_recipe(flags).changed(**given)
 
 
 def checkpoints_in(folder: Path, interval: str) -> Checkpoints:

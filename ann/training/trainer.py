@@ -119,12 +119,16 @@ class Trainer:
             step.batch.indices[...] = indices
             replay()
         else:
-            batch = BatchBuffer(
-                self._backend, self._images, self._distorter, self._recipe, self._keys, indices
-            )
-            step = Step(self._model.network, batch, self._update, share, self._recipe.adversarial)
+            step = self.new_step(indices, share)
             self._compiled[kind] = step, self._backend.compile(step)
         return step.logits
+
+    def new_step(self, indices: Array, share: float = 1.0) -> Step:
+        """A step on batches like that of the images with these indices, a device array (..., N)."""
+        batch = BatchBuffer(
+            self._backend, self._images, self._distorter, self._recipe, self._keys, indices
+        )
+        return Step(self._model.network, batch, self._update, share, self._recipe.adversarial)
 
     def state(self, done: int) -> dict[str, Array]:
         """The arrays that last from step to step, after ``done`` steps of an epoch."""
