@@ -39,7 +39,7 @@ from benchmarking.timing import describe_machine
 import ann
 from ann.cli.data_set import load_dataset
 from ann.cli.errors import one_line_errors
-from ann.cli.output import echo, warn
+from ann.cli.output import warn
 from ann.files.atomic import check_writable, write_atomically
 
 
@@ -61,7 +61,7 @@ def main() -> None:
         os._exit(130)
 
     signal.signal(signal.SIGINT, leave)
-    echo(machine)
+    print(machine)
     for name, figures in measurements(flags, backend):
         tasks[name] = figures
         if flags.output:
@@ -102,7 +102,7 @@ def working_gpu() -> list[ann.Backend]:
     try:
         return [ann.get_backend("gpu")]
     except ann.DeviceError as error:
-        echo(f"\nno GPU: {error}")
+        print(f"\nno GPU: {error}")
         return []
 
 

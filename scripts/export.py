@@ -19,7 +19,6 @@ bootstrap.start()
 import ann
 from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.errors import one_line_errors
-from ann.cli.output import echo
 from ann.cli.parser import Parser, data_set
 from ann.data.catalog import SOURCES
 from ann.errors import printable_text
@@ -44,7 +43,7 @@ def main() -> None:
     data = make(network)
     write_atomically(flags.to, data)
     use = ": open it in a browser, and draw" if suffix == PAGE else ""
-    echo(f"saved {flags.to.resolve()}, {len(data) / 1e6:.2f} MB{use}")
+    print(f"saved {flags.to.resolve()}, {len(data) / 1e6:.2f} MB{use}")
 
 
 def _accuracy(network: ann.NeuralNetwork, flags: argparse.Namespace) -> str:

@@ -28,14 +28,12 @@ from ann.cli.answer_log import AnswerLog
 from ann.cli.errors import one_line_errors
 from ann.cli.parser import Parser
 from ann.cli.picture_list import expected_labels, find_pictures
-from ann.cli.signals import Terminated
 from ann.data.catalog import SOURCES, class_names
 from ann.errors import printable_path
 
 TRAIN = "train one for pictures like yours: python scripts/train.py --recipe conv-quick"
 
 
-@one_line_errors()
 def main() -> None:
     """Load a network, and print its answer for each picture."""
     flags = parse_flags()
@@ -61,7 +59,7 @@ def main() -> None:
                     log.fail(error, path)
                 else:
                     log.add(Answer(path, reading, expected), pictures=path in flags.pictures)
-        except (KeyboardInterrupt, Terminated):
+        except KeyboardInterrupt:
             log.finish(names)
             raise
         log.finish(names)
@@ -69,6 +67,7 @@ def main() -> None:
             sys.exit(1)
 
 
+@one_line_errors()
 def parse_flags() -> argparse.Namespace:
     """The command line."""
     parser = Parser(__doc__)

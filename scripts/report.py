@@ -28,7 +28,6 @@ from ann.analysis.report import Maker, report
 from ann.cli.commands import command
 from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.errors import one_line_errors
-from ann.cli.output import echo
 from ann.cli.parser import Parser, check_suffix, data_name
 from ann.cli.run_folder import read_training_state
 from ann.errors import printable_path
@@ -53,7 +52,7 @@ def main() -> None:
     page = report(network, dataset, name, epochs, progress, data)
     write_atomically(flags.output, page.encode())
     size = flags.output.stat().st_size / 1e6
-    echo(f"saved {flags.output.resolve()}, {size:.1f} MB: open it in a browser")
+    print(f"saved {flags.output.resolve()}, {size:.1f} MB: open it in a browser")
 
 
 def progress(makers: list[Maker]) -> Iterable[Maker]:

@@ -6,7 +6,6 @@ from typing import Self
 from tqdm import tqdm
 
 from ann.cli.hardest_image import hardest_image, is_due
-from ann.cli.output import echo
 from ann.data.datasets import Dataset
 from ann.neural_network import NeuralNetwork
 from ann.training.callback import Callback
@@ -63,7 +62,7 @@ class Progress(Callback):
         """Print the epoch's line, above the bar if there is one."""
         if self._bar.disable:
             left = (report.epochs - report.epoch) * report.seconds
-            echo(f"{report}  {report.images_per_second:,.0f} images/s  {left:.0f} s left")
+            print(f"{report}  {report.images_per_second:,.0f} images/s  {left:.0f} s left")
             return
         self._bar.write(str(report), file=sys.stdout)
         if is_due(report.epoch):

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ann.cli.output import echo
 from ann.cli.parser import Parser, checked, number, whole
 from ann.cli.results_log import matching, read_rows, results_of
 from ann.nn.layer_list import describe_shape, layer_from
@@ -89,7 +88,7 @@ class _ListRecipes(argparse.Action):
             size = f"{recipe.committee} x " if recipe.committee > 1 else ""
             network = f"{size}{shape} {recipe.activation}"
             training = f"{network}, {recipe.epochs} epochs, {named.cost}"
-            echo(f"{name}: {named.purpose}\n    {training}; {_measured(name)}")
+            print(f"{name}: {named.purpose}\n    {training}; {_measured(name)}")
         sys.exit(0)
 
 

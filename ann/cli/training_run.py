@@ -11,7 +11,6 @@ from ann.backends.base import Backend
 from ann.cli.bootstrap import PROCESSES
 from ann.cli.commands import command
 from ann.cli.launch import FLAG
-from ann.cli.output import echo
 from ann.cli.parser import OTHER_FORMATS, check_suffix, data_flags
 from ann.cli.run_folder import CHECKPOINT, CONFIG, START, RunFolder, recipe_of, versions
 from ann.cli.start_network import start_network
@@ -137,11 +136,11 @@ class TrainingRun:
         try:
             path = self._path / "curves.png"
             save_figure(figure_of_curves(reports), path)
-            echo(f"curves:    {path}")
+            print(f"curves:    {path}")
         except OSError as error:
-            echo(f"no curves: {error.filename}: {error.strerror}")
+            print(f"no curves: {error.filename}: {error.strerror}")
         except Exception as error:  # a drawing library, or its configuration, may raise anything
-            echo(f"no curves: {' '.join(str(error).split())}")
+            print(f"no curves: {' '.join(str(error).split())}")
 
     def interrupted(self, reports: list[EpochReport]) -> str:
         """The last line of a training that a signal ended."""
@@ -166,11 +165,11 @@ class TrainingRun:
         advice = "use --run FOLDER to save checkpoints, then --resume FOLDER to continue"
         return f"nothing was saved{kept}; {advice}"
 
-    def echo_commands(self, backend: Backend, reports: list[EpochReport]) -> None:
+    def print_commands(self, backend: Backend, reports: list[EpochReport]) -> None:
         """Print the commands that test this model and repeat this training."""
         flags = self._flags
         data = data_flags(flags)
-        echo(f"test it:   {command('test', '--model', flags.output, *data)}")
+        print(f"test it:   {command('test', '--model', flags.output, *data)}")
         precision = [] if flags.precision == "float32" else ["--precision", flags.precision]
         words = ["--device", backend.name, *precision, "--seed", flags.seed]
         first, *later = sorted({report.epochs for report in reports})
@@ -182,7 +181,7 @@ class TrainingRun:
         lines = [command("train", *words)]
         lines += [command("train", "--resume", again, "--epochs", epochs) for epochs in later]
         size = self._processes.size
-        echo(f"repeat it: {' && '.join(_distributed(line, size) for line in lines)}")
+        print(f"repeat it: {' && '.join(_distributed(line, size) for line in lines)}")
 
     def _resume_command(self) -> str:
         return _distributed(command("train", "--resume", self._path), PROCESSES)

@@ -130,10 +130,10 @@ def fit(
             state.epoch, state.step, state.seconds = epoch + 1, 0, 0.0
             ended = run.stops([callback.after_epoch(report) for callback in all_callbacks])
             state.finished = ended or epoch == recipe.epochs
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         progress = f"{state.epoch - 1 + state.step / steps:.2f} of {recipe.epochs} epochs"
         text = f"training was interrupted after {progress}; the network keeps what it has learnt"
-        raise KeyboardInterrupt(text) from None
+        raise type(error)(text) from None
     if state.finished:
         network.recipe = recipe.training_fields()
         if dataset.classes != tuple(map(str, range(len(dataset.classes)))):
