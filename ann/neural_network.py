@@ -72,7 +72,7 @@ class Evaluation:
     @property
     def accuracy(self) -> float:
         """The fraction of images with the right label."""
-        return 1.0 - self.errors / self.count
+        return (self.count - self.errors) / self.count
 
 
 class NeuralNetwork:
@@ -386,15 +386,24 @@ class NeuralNetwork:
         )
 
     def warn_of_unscaled(self, name: str, images: Any, stacklevel: int = 3) -> None:
-        """Warn once if checked host images are floats that look like pixels from 0 to 255."""
-        if images.dtype.name == "uint8" or self.warned:
-            return
-        with self.backend.ignore_overflow():  # the mean of large numbers may overflow
-            self.warned = bool(images.max() > _UNSCALED and images.mean() > _STANDARD)
+        """Warn once of checked host images that were scaled too little or too much.
+
+        These are floats that look like pixels from 0 to 255, and uint8 pixels of only 0 and 1.
+        """
         if self.warned:
-            text = f"{name}: inputs reach {images.max():g} but should lie between 0 and 1"
-            advice = "divide pixels by 255, and standardise other inputs"
-            warnings.warn(f"{text}: {advice}", TrainingWarning, stacklevel=stacklevel)
+            return
+        text = ""
+        if images.dtype.name == "uint8":
+            if images[:SELF_TEST_IMAGES].max() == 1:  # a few show whether the images are binary
+                text = "the brightest pixel is 1 of 255: multiply binary images by 255"
+        else:
+            with self.backend.ignore_overflow():  # the mean of large numbers may overflow
+                if images.max() > _UNSCALED and images.mean() > _STANDARD:
+                    text = f"inputs reach {images.max():g} but should lie between 0 and 1: "
+                    text += "divide pixels by 255, and standardise other inputs"
+        if text:
+            self.warned = True
+            warnings.warn(f"{name}: {text}", TrainingWarning, stacklevel=stacklevel)
 
     def _logits(
         self, images: Any, upload: Callable[[Any], Array] = lambda images: images

@@ -45,6 +45,7 @@ def html_page(title: str, facts: Mapping[str, str], sections: Sequence[Section])
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f"<title>{title}</title>\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<dl>\n{chr(10).join(items)}\n</dl>\n"
+        f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+        f"<dl>\n{chr(10).join(items)}\n</dl>\n"
         f"<nav>\n{chr(10).join(links)}\n</nav>\n{chr(10).join(body)}\n</body>\n</html>\n"
     )

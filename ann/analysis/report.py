@@ -156,8 +156,8 @@ def _weights(tested: _Tested) -> Section:
     title, text = (
         "First-layer weights",
         f"The weights of {min(MOST_MAPS, len(weights))} of the {len(weights):,} neurons in the "
-        f"first layer{_member(tested)}, each as an image. A lit pixel raises a neuron's input where "
-        f"the image is {colours}",
+        f"first layer{_member(tested)}, each as an image. A lit pixel raises a neuron's input "
+        f"where the image is {colours}",
     )
     if _has_convolution(tested.network):
         title, text = (

@@ -212,7 +212,7 @@ def _add_windows(xp: Any) -> Any:
 
 
 class _Fusing:
-    """CuPy inside ``cupy.fuse``, where ``cupy.astype`` does not accept the placeholders for arrays."""
+    """CuPy inside ``cupy.fuse``, whose placeholders for arrays ``cupy.astype`` does not accept."""
 
     def __init__(self, cupy: Any) -> None:
         self._cupy = cupy

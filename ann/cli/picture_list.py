@@ -12,16 +12,18 @@ from ann.errors import DataFileError, printable_path
 def find_pictures(paths: Iterable[Path], report: Callable[[DataFileError], object]) -> list[Path]:
     """The files, and the pictures in the folders and their subfolders, sorted by name.
 
-    In folders, hidden files, other kinds of files and links to folders are skipped.
+    A file that is found twice, such as in ``photos photos/3``, counts once. In folders, hidden
+    files, other kinds of files and links to folders are skipped.
 
     Args:
         paths: files and folders.
         report: called with the error, if a folder cannot be read or has no pictures.
     """
-    found = list[Path]()
+    found: dict[str, Path] = {}
     for path in paths:
-        found += _pictures_in(path, report) if path.is_dir() else [path]
-    return found
+        for picture in _pictures_in(path, report) if path.is_dir() else [path]:
+            found.setdefault(os.path.abspath(picture), picture)
+    return list(found.values())
 
 
 def _pictures_in(folder: Path, report: Callable[[DataFileError], object]) -> list[Path]:

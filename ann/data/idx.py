@@ -53,7 +53,7 @@ def _raw_folders(folder: Path) -> list[Path]:
 
 
 def read_idx_part(stem: Path) -> Part:
-    """The images and labels in the two files whose paths begin with ``stem``, such as data/train."""
+    """The images and labels in the two files whose paths begin with ``stem``: data/train."""
     images_path = _find(stem.parent, f"{stem.name}-images", 3)
     labels_path = _find(stem.parent, f"{stem.name}-labels", 1)
     return Part(printable_path(labels_path), read_idx(images_path, 3), read_idx(labels_path, 1))

@@ -1,6 +1,6 @@
 """The file ``mnist.pkl.gz`` of Nielsen's book and of other courses: a pickle of three pairs. These
-are training, validation and test images (N, 784), from 0 to 1, each with their labels (N,). The pickle
-is parsed, not executed.
+are training, validation and test images (N, 784), from 0 to 1, each with their labels (N,). The
+pickle is parsed, not executed.
 """
 
 from pathlib import Path

@@ -9,7 +9,7 @@ from ann.nn.network import PIXEL_SCALE
 
 
 def weights_and_biases(network: NeuralNetwork) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The weights (..., I, O) and biases (..., O) of the layers with weights, host arrays of float32."""
+    """Weights (..., I, O) and biases (..., O) of the layers that have them: float32 host arrays."""
     pairs = network.weights_and_biases()
     return [(weight.astype(np.float32), bias.astype(np.float32)) for weight, bias in pairs]
 

@@ -16,7 +16,7 @@ from ann.neural_network import NeuralNetwork
 
 
 def npz_bytes(network: NeuralNetwork) -> bytes:
-    """An npz file with ``weight1`` (I, O), ``bias1`` (O,), ``weight2`` and so on, numbered by layer.
+    """An npz file with ``weight1`` (I, O), ``bias1`` (O,), ``weight2`` and so on, one per layer.
 
     The weights of a convolution are (C k k, F); pooling has no arrays. For a committee they have a
     new first axis, its members. ``about`` is JSON text with the layers, loss, seed, recipe and

@@ -31,8 +31,8 @@ def web_page(
     """The HTML of a page on which the user draws and the network, or committee, answers.
 
     It shows the image that the network sees and the outputs of its layers, which are pictures for a
-    convolution. On a page for digits, a second, small network refuses drawings that do not look like
-    digits; ``tests/export/make_digit_check.py`` trained it.
+    convolution. On a page for digits, a second, small network refuses drawings that do not look
+    like digits; ``tests/export/make_digit_check.py`` trained it.
 
     Args:
         network: one for square images, white on black.

@@ -154,8 +154,8 @@ def sync_folder(folder: Path) -> None:
 
 
 class Lock:
-    """A lock on a folder against other processes, released at the end of ``with``, when the object is
-    deleted, or with the process, even if it is killed. On Windows nothing is locked.
+    """A lock on a folder against other processes. It is released at the end of ``with``, when the
+    object is deleted, or with the process, even if it is killed. On Windows nothing is locked.
 
     Raises:
         BlockingIOError: another process holds the lock, and ``wait`` is False.

@@ -51,7 +51,7 @@ def version_of(layers: Any) -> int:
 
 
 def checksum(contents: dict[str, Any]) -> str:
-    """The SHA-256, in hexadecimal, of the contents without ``sha256``, as JSON text with sorted keys.
+    """The SHA-256, in hexadecimal, of the contents without ``sha256``, as JSON with sorted keys.
 
     An array becomes its type, its shape and the SHA-256 of its bytes, so the checksum does not
     depend on how the pickle is written.

@@ -192,10 +192,10 @@ class Recipe:
     def changed(self, **fields: Any) -> Self:
         """A copy with new values for these fields.
 
-        If the hidden layers or the optimizer are the default, they become that of the new fields. A
-        learning rate, weight decay or warm-up that is not among them keeps its ratio to the
-        default: if the default for the new fields is half as large, the copy has half of this
-        recipe's value.
+        If the hidden layers or the optimizer are the default for this recipe, they become that of
+        the new fields, even if they were given; to keep them, give them again. A learning rate,
+        weight decay or warm-up that is not among the fields keeps its ratio to the default: if the
+        default for the new fields is half as large, the copy has half of this recipe's value.
         """
         choices = self.default_choices().items()
         unset = {name: BY_RULE for name, default in choices if getattr(self, name) == default}

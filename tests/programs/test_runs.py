@@ -209,6 +209,21 @@ def test_a_finished_run_trains_further(tmp_path, small_data):
     assert (tmp_path / "run/config.json").read_bytes() == before
 
 
+def test_a_given_value_wins_even_if_it_is_the_default_for_other_flags(tmp_path, small_data):
+    """With dropout and a large batch, the default layers are wider, and the default is Muon."""
+    flags = "--dropout 0.5 --batch-size 1001 --hidden 128,32 --optimizer adamw --epochs 1".split()
+    data = ["--data", write_mnist_like(tmp_path / "large", train=1001)]
+    out, _ = run("train", *data, *flags, "--run", "run", cwd=tmp_path, complaint=None)
+    assert "network 64-128-32-10" in out
+    assert re.search("^adamw; defaults for these flags: learning rate", out, re.M)
+    config = json.loads((tmp_path / "run/config.json").read_text())["recipe"]
+    assert (config["hidden"], config["optimizer"]) == ([128, 32], "adamw")
+    repeated = re.search("^repeat it: (.*)$", out, re.M)[1]
+    assert "--hidden 128,32" in repeated and "--optimizer adamw" in repeated
+    out, _ = run("train", "--resume", "run", "--epochs", 2, cwd=tmp_path, complaint=None)
+    assert "network 64-128-32-10" in out and re.search("^adamw[,;]", out, re.M)
+
+
 def test_training_starts_from_a_saved_network(tmp_path, small_data):
     data = ["--data", small_data]
     run("train", *data, *FAST, "--activation", "relu", "--output", "a.pickle", cwd=tmp_path)
