@@ -53,7 +53,7 @@ DEVICE_CODE = (
 ON_THE_HOST = {"nn.initializers", "nn.rng"}  # draw random numbers, the same for every device
 IMPORT_CUPY = {"backends.gpu", "training.mpi"}
 NAMES_ITS_CLASSES = {"estimator"}  # to check first that scikit-learn is installed
-PRINT = {"cli", "estimator"}  # the estimator only with verbose=True
+PRINT = {"__main__", "cli", "estimator"}  # the estimator only with verbose=True
 
 
 def module_of(path):

@@ -15,7 +15,7 @@ from ann.training.callback import Callback
 from ann.training.callback_list import callbacks_of
 from ann.training.checkpointer import Checkpoints
 from ann.training.diagnostics import raise_if_diverged
-from ann.training.distributed import SINGLE_PROCESS, Processes, on_all
+from ann.training.distributed import SINGLE_PROCESS, Processes
 from ann.training.epoch_loss import evaluate
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport, EpochReports
@@ -88,9 +88,7 @@ def fit(
         OSError: training was stopped, and its checkpoint cannot be written. At other times that is
             only a warning, and training continues.
     """
-    data = on_all(
-        processes, lambda: check_training_data(network, dataset, recipe, weights, processes)
-    )
+    data = check_training_data(network, dataset, recipe, weights, processes)
     with network.backend.ignore_overflow():
         images = ImageSet(network, data.images, data.labels, recipe, data.shape, data.weights)
         trainer = Trainer(network, images, recipe, processes)

@@ -2,7 +2,6 @@
 batch size is recorded while it runs. Later steps replay it, which makes small networks fast.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -42,7 +41,8 @@ class Trainer:
         recipe: Recipe,
         processes: Processes = SINGLE_PROCESS,
     ) -> None:
-        self.steps = math.ceil(images.count / recipe.batch_size)
+        self._batches = list(slices(images.count, recipe.batch_size))
+        self.steps = len(self._batches)
         self.loss = EpochLoss(network, images, recipe.batch_size, processes)
         self._network = network
         self._images = images
@@ -58,8 +58,7 @@ class Trainer:
         self._update = Update(
             backend, model.network, model.statistics, recipe, self._scalars, all_reduce
         )
-        # (size of a batch, share) -> its step, and what replays that; a step that held its recording
-        # would keep itself, and its arrays, alive
+        # A step that held its own recording would be a cycle, and its arrays would live too long
         self._compiled: dict[tuple[int, float], tuple[Step, Callable[[], object]]] = {}
 
     def epoch(
@@ -83,7 +82,7 @@ class Trainer:
             self._start_from_network(epoch)
         done = start
         try:
-            for batch in list(slices(self._images.count, self._recipe.batch_size))[start:]:
+            for batch in self._batches[start:]:
                 self._scalars.set(scalars[done, :])
                 part, share = shard(self._processes, batch)
                 self.loss.logits[..., part, :] = self._run_step(order[..., part], share)
@@ -134,7 +133,7 @@ class Trainer:
         """The arrays that last from step to step, after ``done`` steps of an epoch."""
         if not done:
             return dict(self._update.state)
-        seen = min(done * self._recipe.batch_size, self._images.count)
+        seen = self._batches[done - 1].stop
         return {**self._update.state, "logits": self.loss.logits[..., :seen, :]}
 
     def gather(self, done: int) -> None:
