@@ -61,7 +61,6 @@ DENSE = LayerType(
     "{output_dim}",
     {"input_dim": _at_least_1, "output_dim": _at_least_1, "activation": _check_activation},
 )
-LAYER_KEYS = tuple(DENSE.checks)
 LAYER_TYPES = {
     "conv2d": LayerType(
         Conv2D,
