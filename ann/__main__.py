@@ -18,18 +18,18 @@ def main() -> None:
         return
     bootstrap.start()
     from ann.cli.errors import one_line_errors
-    from ann.cli.output import echo, warn
+    from ann.cli.output import warn
     from ann.spelling import did_you_mean
 
     with one_line_errors():
         if name not in ("--help", "-h"):
             warn(f"error: no program {name!r}{did_you_mean(name, found)}; see python -m ann")
             sys.exit(2)
-        echo("usage: python -m ann PROGRAM ...; PROGRAM --help explains its flags\n")
+        print("usage: python -m ann PROGRAM ...; PROGRAM --help explains its flags\n")
         for name, path in found.items():
             docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
             sentence = " ".join(docstring.split()).partition(". ")[0].rstrip(".")
-            echo(f"{name:11} {sentence}.")
+            print(f"{name:11} {sentence}.")
 
 
 if __name__ == "__main__":

@@ -39,33 +39,33 @@ from benchmarking.timing import describe_machine
 import ann
 from ann.cli.data_set import load_dataset
 from ann.cli.errors import one_line_errors
-from ann.cli.output import echo, warn
+from ann.cli.output import warn
 from ann.files.atomic import check_writable, write_atomically
 
 
+@one_line_errors(names=vars(ann.Recipe()))
 def main() -> None:
     """Measure, print tables, and save the figures after each of them."""
     flags = parse_flags(__doc__)
-    with one_line_errors(names=vars(ann.Recipe())):
+    if flags.output:
+        check_writable(flags.output)
+    backend = ann.get_backend(flags.device or "cpu")
+    tasks: dict[str, Any] = {}
+    machine = describe_machine(backend)
+    results = {"machine": machine, "date": time.strftime("%Y-%m-%d"), "tasks": tasks}
+
+    def leave(*signal_and_frame: object) -> NoReturn:
+        """End at once: on Ctrl-C scikit-learn only ends its training, and others crash."""
+        saved = f"figures so far are in {flags.output}" if flags.output and tasks else ""
+        warn(f"interrupted: {saved or 'nothing was written'}")
+        os._exit(130)
+
+    signal.signal(signal.SIGINT, leave)
+    print(machine)
+    for name, figures in measurements(flags, backend):
+        tasks[name] = figures
         if flags.output:
-            check_writable(flags.output)
-        backend = ann.get_backend(flags.device or "cpu")
-        tasks: dict[str, Any] = {}
-        machine = describe_machine(backend)
-        results = {"machine": machine, "date": time.strftime("%Y-%m-%d"), "tasks": tasks}
-
-        def leave(*signal_and_frame: object) -> NoReturn:
-            """End at once: on Ctrl-C scikit-learn only ends its training, and others crash."""
-            saved = f"figures so far are in {flags.output}" if flags.output and tasks else ""
-            warn(f"interrupted: {saved or 'nothing was written'}")
-            os._exit(130)
-
-        signal.signal(signal.SIGINT, leave)
-        echo(machine)
-        for name, figures in measurements(flags, backend):
-            tasks[name] = figures
-            if flags.output:
-                write_atomically(flags.output, json.dumps(results, indent=1).encode())
+            write_atomically(flags.output, json.dumps(results, indent=1).encode())
 
 
 def measurements(flags: argparse.Namespace, backend: ann.Backend) -> Iterator[tuple[str, Any]]:
@@ -102,7 +102,7 @@ def working_gpu() -> list[ann.Backend]:
     try:
         return [ann.get_backend("gpu")]
     except ann.DeviceError as error:
-        echo(f"\nno GPU: {error}")
+        print(f"\nno GPU: {error}")
         return []
 
 

@@ -21,26 +21,25 @@ bootstrap.start()
 from ann.cli.descriptions import describe_model
 from ann.cli.doctor_checks import check_all
 from ann.cli.errors import one_line_errors
-from ann.cli.output import echo
 from ann.cli.parser import Parser
 from ann.installation import localized
 
 
+@one_line_errors()
 def main() -> None:
     """Print all findings; exit with 1 if anything is wrong."""
     flags = parse_flags()
-    with one_line_errors():
-        if flags.model:
-            echo(describe_model(flags.model))
-            return
-        problems = 0
-        for finding in check_all(flags.device, flags.data):
-            echo(localized(str(finding)))
-            problems += bool(finding.fix)
-        if problems:
-            echo(f"\n{problems} problem{'s' * (problems != 1)} found")
-            sys.exit(1)
-        echo("\nno problems found")
+    if flags.model:
+        print(describe_model(flags.model))
+        return
+    problems = 0
+    for finding in check_all(flags.device, flags.data):
+        print(localized(str(finding)))
+        problems += bool(finding.fix)
+    if problems:
+        print(f"\n{problems} problem{'s' * (problems != 1)} found")
+        sys.exit(1)
+    print("\nno problems found")
 
 
 def parse_flags() -> argparse.Namespace:

@@ -26,7 +26,6 @@ from ann.cli.data_set import load_dataset
 from ann.cli.descriptions import errors_of_members
 from ann.cli.errors import one_line_errors
 from ann.cli.kept_networks import train_or_load
-from ann.cli.output import echo
 from ann.cli.parser import Parser, seed_list
 from ann.files.atomic import check_writable
 from ann.training.named_recipes import RECIPES
@@ -59,8 +58,8 @@ def main() -> None:
                 rows.append(row)
                 results_log.write_rows(flags.output, rows)
                 source = f"{row['seconds']} s; in {flags.output}"
-            echo(f"seed {seed}: {row['wrong']} of {row['total']:,} wrong, {source}")
-        echo(results_log.describe_results(flags.recipe, [results[seed] for seed in flags.seeds]))
+            print(f"seed {seed}: {row['wrong']} of {row['total']:,} wrong, {source}")
+        print(results_log.describe_results(flags.recipe, [results[seed] for seed in flags.seeds]))
 
 
 def measure(
@@ -84,6 +83,7 @@ def measure(
     return {"on": "held-out" if flags.validation else "test", "seed": seed, **counts, **about}
 
 
+@one_line_errors()
 def parse_flags() -> argparse.Namespace:
     """The command line."""
     parser = Parser(__doc__)

@@ -19,7 +19,6 @@ bootstrap.start()
 import ann
 from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.errors import one_line_errors
-from ann.cli.output import echo
 from ann.cli.parser import Parser, data_set
 from ann.data.catalog import SOURCES
 from ann.errors import printable_text
@@ -31,20 +30,20 @@ PAGE = ".html"
 SUFFIXES = (PAGE, *FORMS)
 
 
+@one_line_errors()
 def main() -> None:
     """Load a network and write it in the format that the suffix names."""
     flags = parse_flags()
-    with one_line_errors():
-        check_writable(flags.to)
-        network = ann.load_model(flags.model)
-        suffix = flags.to.suffix.lower()
-        classes = SOURCES[flags.classes].classes if flags.classes else network.classes
-        name = printable_text(flags.model.stem) + _accuracy(network, flags)
-        make = FORMS.get(suffix) or (lambda net: web_page(net, classes, name).encode())
-        data = make(network)
-        write_atomically(flags.to, data)
-        use = ": open it in a browser, and draw" if suffix == PAGE else ""
-        echo(f"saved {flags.to.resolve()}, {len(data) / 1e6:.2f} MB{use}")
+    check_writable(flags.to)
+    network = ann.load_model(flags.model)
+    suffix = flags.to.suffix.lower()
+    classes = SOURCES[flags.classes].classes if flags.classes else network.classes
+    name = printable_text(flags.model.stem) + _accuracy(network, flags)
+    make = FORMS.get(suffix) or (lambda net: web_page(net, classes, name).encode())
+    data = make(network)
+    write_atomically(flags.to, data)
+    use = ": open it in a browser, and draw" if suffix == PAGE else ""
+    print(f"saved {flags.to.resolve()}, {len(data) / 1e6:.2f} MB{use}")
 
 
 def _accuracy(network: ann.NeuralNetwork, flags: argparse.Namespace) -> str:

@@ -22,7 +22,6 @@ bootstrap.start()
 import ann
 from ann.cli.commands import command
 from ann.cli.errors import one_line_errors
-from ann.cli.output import echo
 from ann.cli.parser import OTHER_FORMATS, Parser, check_suffix
 from ann.files.atomic import check_writable
 
@@ -45,8 +44,8 @@ def main() -> None:
             raise ann.ModelFileError(f"{error} ({names})") from None
         check_different(flags.models, networks)
         committee.save(flags.output)
-        echo(f"saved {flags.output}: {committee!r}")
-        echo(f"test it: {command('test', '--model', flags.output, '--report-members')}")
+        print(f"saved {flags.output}: {committee!r}")
+        print(f"test it: {command('test', '--model', flags.output, '--report-members')}")
 
 
 def check_different(paths: Sequence[Path], networks: Sequence[ann.NeuralNetwork]) -> None:
@@ -62,6 +61,7 @@ def check_different(paths: Sequence[Path], networks: Sequence[ann.NeuralNetwork]
             raise ann.ModelFileError(f"{path}: {other} has the same network, {twice}")
 
 
+@one_line_errors()
 def parse_flags() -> argparse.Namespace:
     """The command line."""
     parser = Parser(__doc__)

@@ -28,7 +28,6 @@ from ann.cli.answer_log import AnswerLog
 from ann.cli.errors import one_line_errors
 from ann.cli.parser import Parser
 from ann.cli.picture_list import expected_labels, find_pictures
-from ann.cli.signals import Terminated
 from ann.data.catalog import SOURCES, class_names
 from ann.errors import printable_path
 
@@ -40,7 +39,7 @@ def main() -> None:
     flags = parse_flags()
     log = AnswerLog(as_json=flags.json, table=flags.csv, figure=flags.picture)
     with one_line_errors(log.describe_progress):
-        pictures = list(find_pictures(flags.pictures, log.fail))
+        pictures = find_pictures(flags.pictures, log.fail)
         log.check_files(pictures)
         if not flags.model.exists():
             raise ann.ModelFileError(f"{printable_path(flags.model)}: no such model file; {TRAIN}")
@@ -59,7 +58,7 @@ def main() -> None:
                     log.fail(error, path)
                 else:
                     log.add(Answer(path, reading, expected), pictures=path in flags.pictures)
-        except (KeyboardInterrupt, Terminated):
+        except KeyboardInterrupt:
             log.finish(names)
             raise
         log.finish(names)
@@ -67,6 +66,7 @@ def main() -> None:
             sys.exit(1)
 
 
+@one_line_errors()
 def parse_flags() -> argparse.Namespace:
     """The command line."""
     parser = Parser(__doc__)

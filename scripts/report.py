@@ -28,32 +28,31 @@ from ann.analysis.report import Maker, report
 from ann.cli.commands import command
 from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.errors import one_line_errors
-from ann.cli.output import echo
 from ann.cli.parser import Parser, check_suffix, data_name
+from ann.cli.run_folder import read_training_state
 from ann.errors import printable_path
 from ann.files.atomic import check_writable, write_atomically
 from ann.training.checkpoint_file import read_checkpoint
 from ann.training.report import EpochReport
-from ann.training.run_folder import read_training_state
 
 
+@one_line_errors()
 def main() -> None:
     """Load a model and a data set, and write the page."""
     flags = parse_flags()
-    with one_line_errors():
-        check_suffix(flags.output, ".html")
-        check_writable(flags.output)
-        changes()  # its error says how to install everything that a report needs
-        pyplot().switch_backend("agg")  # opens no window
-        path, epochs = model_and_epochs(flags.model)
-        network = ann.load_model(path, flags.device)
-        dataset = load_dataset(flags.data)
-        check_fit(network, path, dataset, flags.data)
-        name, data = printable_path(flags.model), data_name(flags.data)
-        page = report(network, dataset, name, epochs, progress, data)
-        write_atomically(flags.output, page.encode())
-        size = flags.output.stat().st_size / 1e6
-        echo(f"saved {flags.output.resolve()}, {size:.1f} MB: open it in a browser")
+    check_suffix(flags.output, ".html")
+    check_writable(flags.output)
+    changes()  # its error says how to install everything that a report needs
+    pyplot().switch_backend("agg")  # opens no window
+    path, epochs = model_and_epochs(flags.model)
+    network = ann.load_model(path, flags.device)
+    dataset = load_dataset(flags.data)
+    check_fit(network, path, dataset, flags.data)
+    name, data = printable_path(flags.model), data_name(flags.data)
+    page = report(network, dataset, name, epochs, progress, data)
+    write_atomically(flags.output, page.encode())
+    size = flags.output.stat().st_size / 1e6
+    print(f"saved {flags.output.resolve()}, {size:.1f} MB: open it in a browser")
 
 
 def progress(makers: list[Maker]) -> Iterable[Maker]:

@@ -29,7 +29,6 @@ from sweeping.space import Space, add_flags
 import ann
 from ann.cli.data_set import load_dataset
 from ann.cli.errors import one_line_errors
-from ann.cli.output import echo
 from ann.cli.parser import Parser, number, whole
 from ann.cli.signals import Interruption, exit_with
 from ann.errors import require
@@ -55,24 +54,25 @@ def main() -> None:
         with storage.one_line_storage_errors(flags.storage):
             opened = storage.open_storage(flags.storage, flags.grace)
             joined = study.join(opened, flags.study, study.rules_of(flags, space, dataset))
-            echo(f"device {backend.name}: {backend.description}")
+            print(f"device {backend.name}: {backend.description}")
             place, done = storage.without_passwords(flags.storage), len(study.finished(joined))
-            echo(f"study {flags.study} in {place}: trials done: {done}")
+            print(f"study {flags.study} in {place}: trials done: {done}")
             with Interruption() as interruption:
                 worker.Worker(flags, space, backend, dataset, joined, interruption).work()
             best = study.best_trials(joined)
             table = results.leaderboard(best)
-            echo(table)
+            print(table)
             if best:
-                echo(f"the best: {results.training_command(flags, best[0])}")
+                print(f"the best: {results.training_command(flags, best[0])}")
             text = results.sweep_page(flags.study, joined, table)
         write_atomically(flags.report, text.encode())
-        echo(f"report:   {flags.report.resolve()}")
+        print(f"report:   {flags.report.resolve()}")
         if interruption.signal:
             again = shlex.join(["python", *map(storage.without_passwords, sys.argv)])
             exit_with(interruption.signal, f"interrupted: the study is kept; continue: {again}")
 
 
+@one_line_errors()
 def parse_flags() -> argparse.Namespace:
     """The command line."""
     parser = Parser(__doc__)

@@ -34,50 +34,50 @@ from ann.data.catalog import class_names
 from ann.errors import printable_path
 
 
+@one_line_errors()
 def main() -> None:
     """Load a network and the test images, and count the errors."""
     flags = parse_flags()
-    with one_line_errors():
-        if flags.picture:
-            check_figure_path(flags.picture)
-        backend = ann.get_backend(flags.device)
-        network = ann.load_model(flags.model, backend)
-        other = ann.load_model(flags.compare, backend) if flags.compare else None
-        if flags.report_members and network.committee == 1:
-            raise ann.ModelFileError(f"{flags.model}: a single network, which has no members")
-        dataset = load_dataset(flags.data)
-        images, labels = dataset.test_images, dataset.test_labels
-        check_fit(network, flags.model, dataset, flags.data)
-        names = class_names(dataset.classes, network.output_dim)
-        result = TestResult(labels, network.apply(images), names)
-        members = errors_of_members(network, images, labels) if flags.report_members else None
-        comparison = None
-        if other:
-            check_fit(other, flags.compare, dataset, flags.data)
-            comparison = Comparison(labels, result.predicted, other.predict(images))
-        if flags.picture:
-            save_figure(result.figure_of_errors(images), flags.picture)
-        if flags.json:
-            files = {"model": str(flags.model), "data": str(flags.data)}
-            fields = {**files, **result.fields(), "device": backend.name}
-            if members:
-                fields["members"] = members
-            if comparison:
-                fields["comparison"] = comparison.fields()
-            print(json.dumps(fields))
-            return
-        if flags.verbose:
-            print(result.describe_images())
-        print(f"device {backend.name}: {backend.description}")
-        print(f"model {printable_path(flags.model)}: {describe_network(network)}")
-        print(f"data {data_name(flags.data)}: {len(labels):,} test images")
-        print(result.describe())
+    if flags.picture:
+        check_figure_path(flags.picture)
+    backend = ann.get_backend(flags.device)
+    network = ann.load_model(flags.model, backend)
+    other = ann.load_model(flags.compare, backend) if flags.compare else None
+    if flags.report_members and network.committee == 1:
+        raise ann.ModelFileError(f"{flags.model}: a single network, which has no members")
+    dataset = load_dataset(flags.data)
+    images, labels = dataset.test_images, dataset.test_labels
+    check_fit(network, flags.model, dataset, flags.data)
+    names = class_names(dataset.classes, network.output_dim)
+    result = TestResult(labels, network.apply(images), names)
+    members = errors_of_members(network, images, labels) if flags.report_members else None
+    comparison = None
+    if other:
+        check_fit(other, flags.compare, dataset, flags.data)
+        comparison = Comparison(labels, result.predicted, other.predict(images))
+    if flags.picture:
+        save_figure(result.figure_of_errors(images), flags.picture)
+    if flags.json:
+        files = {"model": str(flags.model), "data": str(flags.data)}
+        fields = {**files, **result.fields(), "device": backend.name}
         if members:
-            print(f"\n{describe_members(members, len(labels))}")
+            fields["members"] = members
         if comparison:
-            print(f"\n{comparison.describe(flags.model, flags.compare, every=flags.verbose)}")
-        if flags.picture:
-            print(f"\npicture of the errors, most confident first: {flags.picture.resolve()}")
+            fields["comparison"] = comparison.fields()
+        print(json.dumps(fields))
+        return
+    if flags.verbose:
+        print(result.describe_images())
+    print(f"device {backend.name}: {backend.description}")
+    print(f"model {printable_path(flags.model)}: {describe_network(network)}")
+    print(f"data {data_name(flags.data)}: {len(labels):,} test images")
+    print(result.describe())
+    if members:
+        print(f"\n{describe_members(members, len(labels))}")
+    if comparison:
+        print(f"\n{comparison.describe(flags.model, flags.compare, every=flags.verbose)}")
+    if flags.picture:
+        print(f"\npicture of the errors, most confident first: {flags.picture.resolve()}")
 
 
 def parse_flags() -> argparse.Namespace:

@@ -41,12 +41,11 @@ from ann.cli.data_set import load_dataset
 from ann.cli.descriptions import describe_result, describe_setup, remarks
 from ann.cli.errors import one_line_errors
 from ann.cli.launch import agree_on_backend, launch
-from ann.cli.output import echo
 from ann.cli.progress import Progress
 from ann.cli.signals import Interruption, exit_with
 from ann.cli.training_flags import parse_flags
 from ann.cli.training_run import TrainingRun
-from ann.training.distributed import Processes, on_all
+from ann.training.distributed import Processes
 from ann.training.fastest_device import choose_backend
 
 
@@ -61,23 +60,22 @@ def train(flags: argparse.Namespace, processes: Processes) -> None:
     started = time.perf_counter()
     recipe, run = flags.recipe, TrainingRun(flags, processes)
     with one_line_errors(run.left, vars(recipe)):
-        on_all(processes, run.check)
-        dataset, backend = on_all(processes, lambda: load(flags, processes))
+        run.check()
+        dataset, backend = load(flags, processes)
         backend = agree_on_backend(processes, backend, flags.precision)
-        network = on_all(processes, lambda: run.network(dataset, backend))
-        on_all(processes, network.to_bytes)  # fails now, not after the training, if it fails
+        network = run.network(dataset, backend)
+        network.to_bytes()  # fails now, not after the training, if it fails
         run.begin(dataset, network)
-        echo(f"device {backend.name}: {backend.description}")
-        for change in run.changes(backend):
-            echo(change)
+        print(f"device {backend.name}: {backend.description}")
+        for line in run.about_resuming(backend):
+            print(line)
         if flags.start:
-            echo(f"starts from {flags.start}")
-        echo(describe_setup(network, recipe, processes.size))
+            print(f"starts from {flags.start}")
+        print(describe_setup(network, recipe, processes.size))
         with Progress(recipe, network, dataset, run.state) as progress, Interruption() as stop:
             callbacks = [*run.callbacks, progress, stop]
             options: dict[str, Any] = {"checkpoints": run.checkpoints, "processes": processes}
             reports = ann.fit(network, dataset, recipe, callbacks, **options)
-            run.write_log(reports)
             if network.recipe is None:  # not finished: a signal came to this process or another
                 exit_with(stop.signal or signal.SIGINT, run.interrupted(reports))
         if processes.rank > 0:
@@ -85,11 +83,11 @@ def train(flags: argparse.Namespace, processes: Processes) -> None:
         run.save(network)
         seconds = time.perf_counter() - started
         result = describe_result(recipe, reports)
-        echo(f"saved {flags.output} after {seconds:.1f} s in all; {result}")
+        print(f"saved {flags.output} after {seconds:.1f} s in all; {result}")
         for remark in remarks(network, dataset, recipe, flags.report_members):
-            echo(remark)
+            print(remark)
         run.draw_curves(reports)
-        run.echo_commands(backend, reports)
+        run.print_commands(backend, reports)
 
 
 def load(flags: argparse.Namespace, processes: Processes) -> tuple[ann.Dataset, ann.Backend]:

@@ -23,7 +23,6 @@ from ann.analysis.figures import check_figure_path, figure_of_images, save_figur
 from ann.analysis.text_pictures import speaks_unicode, text_sheet
 from ann.cli.data_set import load_dataset
 from ann.cli.errors import one_line_errors
-from ann.cli.output import echo
 from ann.cli.parser import Parser, whole
 from ann.data.catalog import DIGITS
 from ann.data.distortion import examples
@@ -33,24 +32,24 @@ from ann.training.named_recipes import RECIPES
 PICTURE, DISTORTED = Path("mnist_images.png"), Path("mnist_distorted.png")
 
 
+@one_line_errors()
 def main() -> None:
     """Load the data, choose some images and show them."""
     flags = parse_flags()
-    with one_line_errors():
-        if flags.output:
-            check_figure_path(flags.output)
-        dataset = load_dataset(flags.data)
-        for part in ("train", "test"):
-            images, labels = getattr(dataset, f"{part}_images"), getattr(dataset, f"{part}_labels")
-            height, width = images.shape[1:]
-            size = f"{len(images):,} images of {height} x {width} pixels"
-            echo(f"{part}: {size}, labels {labels.min()} to {labels.max()}")
-        if not set(dataset.classes) <= set(DIGITS):
-            echo(f"{len(dataset.classes)} classes: {', '.join(dataset.classes)}")
-        random = np.random.default_rng(flags.seed)
-        images, captions = distort(dataset, random) if flags.distort else choose(dataset, random)
-        echo(text_sheet(images, captions, unicode=speaks_unicode(sys.stdout)))
-        show(images, captions, flags)
+    if flags.output:
+        check_figure_path(flags.output)
+    dataset = load_dataset(flags.data)
+    for part in ("train", "test"):
+        images, labels = getattr(dataset, f"{part}_images"), getattr(dataset, f"{part}_labels")
+        height, width = images.shape[1:]
+        size = f"{len(images):,} images of {height} x {width} pixels"
+        print(f"{part}: {size}, labels {labels.min()} to {labels.max()}")
+    if not set(dataset.classes) <= set(DIGITS):
+        print(f"{len(dataset.classes)} classes: {', '.join(dataset.classes)}")
+    random = np.random.default_rng(flags.seed)
+    images, captions = distort(dataset, random) if flags.distort else choose(dataset, random)
+    print(text_sheet(images, captions, unicode=speaks_unicode(sys.stdout)))
+    show(images, captions, flags)
 
 
 def choose(dataset: ann.Dataset, random: np.random.Generator) -> tuple[np.ndarray, list[str]]:
@@ -85,13 +84,13 @@ def show(images: np.ndarray, captions: list[str], flags: argparse.Namespace) -> 
     except ImportError as error:
         if flags.output:
             raise
-        echo(localized(str(error)))
+        print(localized(str(error)))
         return
     if flags.output is None and show_figure(figure):
         return
     output = flags.output or (DISTORTED if flags.distort else PICTURE)
     save_figure(figure, output)
-    echo(f"picture: {output.resolve()}")
+    print(f"picture: {output.resolve()}")
 
 
 def parse_flags() -> argparse.Namespace:

@@ -23,21 +23,20 @@ from ann.analysis.gradient_check import gradient_errors
 from ann.analysis.parity import training_differences
 from ann.cli.data_set import load_dataset
 from ann.cli.errors import one_line_errors
-from ann.cli.output import echo
 from ann.cli.parser import Parser, whole
 from ann.cli.recipe_flags import add_recipe_flags, given_fields
 from ann.errors import require
 
 
+@one_line_errors(names=vars(ann.Recipe()))
 def main() -> None:
     """Check training, and gradients if asked to; exit with 1 if anything is wrong."""
     flags = parse_flags()
-    with one_line_errors(names=vars(ann.Recipe())):
-        backend = device(flags.device)
-        right = check_gradients(backend) if flags.gradients else True
-        right = check_training(backend, flags) and right
-        echo(f"\n{'pass' if right else 'FAIL'}: {backend.name}, {backend.description}")
-        sys.exit(0 if right else 1)
+    backend = device(flags.device)
+    right = check_gradients(backend) if flags.gradients else True
+    right = check_training(backend, flags) and right
+    print(f"\n{'pass' if right else 'FAIL'}: {backend.name}, {backend.description}")
+    sys.exit(0 if right else 1)
 
 
 def device(name: str) -> ann.Backend:
@@ -46,7 +45,7 @@ def device(name: str) -> ann.Backend:
         found = ann.get_backend(name)
         if found.name == "gpu" or name == "cpu":
             return found
-        echo(f"no working GPU ({found.description}): checking the strict backend instead")
+        print(f"no working GPU ({found.description}): checking the strict backend instead")
     use = "the strict backend needs array-api-strict (or use --device cpu)"
     backend: ann.Backend = require("ann.backends.strict", "test", use).strict_backend()
     return backend
@@ -71,23 +70,23 @@ def check_training(backend: ann.Backend, flags: argparse.Namespace) -> bool:
     )
     steps = recipe.epochs * -(-trained_on // recipe.batch_size)
     training = f"{steps} steps of {'this' if fields else 'the default'} recipe, seed {flags.seed}"
-    echo(f"\n{training}: {backend.name} compared with {reference.name}")
-    echo(f"  {'':22}{'largest':>12}{'difference':>12}{'tolerance':>12}")
+    print(f"\n{training}: {backend.name} compared with {reference.name}")
+    print(f"  {'':22}{'largest':>12}{'difference':>12}{'tolerance':>12}")
     differences = training_differences(backend, reference, dataset, recipe, flags.seed)
     for found in differences:
         numbers = f"{found.largest:12.4f}{found.difference:12.1e}{found.tolerance:12.1e}"
-        echo(f"  {found.name:22}{numbers}  {'ok' if found.is_small else 'WRONG'}")
+        print(f"  {found.name:22}{numbers}  {'ok' if found.is_small else 'WRONG'}")
     return all(found.is_small for found in differences)
 
 
 def check_gradients(backend: ann.Backend) -> bool:
     """Compare gradients with finite differences, for every layer, activation and loss."""
-    echo(f"\ngradients against central differences in float64, on {backend.name}")
-    echo(f"  {'':46}{'error':>12}{'tolerance':>12}")
+    print(f"\ngradients against central differences in float64, on {backend.name}")
+    print(f"  {'':46}{'error':>12}{'tolerance':>12}")
     right, limit = True, 1e-6
     for name, error in gradient_errors(backend):
         right = right and error <= limit
-        echo(f"  {name:46}{error:12.1e}{limit:12.1e}  {'ok' if error <= limit else 'WRONG'}")
+        print(f"  {name:46}{error:12.1e}{limit:12.1e}  {'ok' if error <= limit else 'WRONG'}")
     return right
 
 

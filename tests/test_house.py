@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "data": "errors validation backends nn.random_bits files.atomic files.pickle",
     "neural_network": "errors validation backends nn files",
     "committee": "errors neural_network",
-    "training": "installation errors spelling validation _version backends nn optim files data neural_network",
+    "training": "installation errors spelling validation backends nn optim files data neural_network",
     "analysis": "errors validation files.atomic backends nn data neural_network training",
     "export": "errors backends nn files data.catalog neural_network",
     "estimator": "errors validation optim.registry data neural_network training",
@@ -53,7 +53,7 @@ DEVICE_CODE = (
 ON_THE_HOST = {"nn.initializers", "nn.rng"}  # draw random numbers, the same for every device
 IMPORT_CUPY = {"backends.gpu", "training.mpi"}
 NAMES_ITS_CLASSES = {"estimator"}  # to check first that scikit-learn is installed
-PRINT = {"cli", "estimator"}  # the estimator only with verbose=True
+PRINT = {"__main__", "cli", "estimator"}  # the estimator only with verbose=True
 
 
 def module_of(path):

@@ -296,7 +296,7 @@ def test_adversarial_training_is_pytorch_s(rng):
     recipe = ann.Recipe(optimizer="sgd", weight_decay=0.0, batch_size=20, adversarial=0.4)
     trainer = Trainer(net, ImageSet(net, pixels, labels), recipe)
     for epoch in range(1, 4):
-        trainer.run_epoch(np.arange(20), epoch, [0.1])
+        list(trainer.epoch(np.arange(20), epoch, [0.1]))
     np.testing.assert_allclose(net.parameters, vector(twin), rtol=0, atol=2e-6)
 
 

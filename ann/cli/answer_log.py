@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ann.analysis.figures import check_figure_path, save_figure
 from ann.analysis.metrics import wilson_interval
 from ann.cli.answer import COLUMNS, Answer, figure_of_answers
-from ann.cli.output import echo, warn
+from ann.cli.output import warn
 from ann.cli.parser import check_suffix
 from ann.cli.test_result import describe_confusion
 from ann.errors import DataFileError, printable_path
@@ -78,9 +78,9 @@ class AnswerLog:
             self._objects.append(json.dumps(answer.fields()))
         else:
             with tqdm.external_write_mode(sys.stdout):
-                echo(answer.describe())
+                print(answer.describe())
                 if pictures:
-                    echo(answer.text_pictures())
+                    print(answer.text_pictures())
         if self._figure:
             self._pictured.append(answer)
             if len(self._pictured) > _MAX_PICTURED:  # keep the least certain
@@ -100,9 +100,9 @@ class AnswerLog:
         names: the names of the classes.
         """
         if self._as_json:
-            echo(f"[{', '.join(self._objects)}]")
+            print(f"[{', '.join(self._objects)}]")
         elif self._scored:
-            echo(f"\n{self._score(names)}")
+            print(f"\n{self._score(names)}")
         if self._table:
             _write_table(self._table, self._rows)
             self._report("table", self._table)
@@ -130,7 +130,7 @@ class AnswerLog:
 
     def _report(self, what: str, path: Path) -> None:
         if not self._as_json:
-            echo(f"{what}: {path.resolve()}")
+            print(f"{what}: {path.resolve()}")
 
 
 def _write_table(path: Path, rows: Sequence[Sequence[Any]]) -> None:

@@ -43,10 +43,9 @@ def one_line_errors(
         _end(f"error: {error.filename or 'system'}: {error.strerror or error}")
     except MemoryError:
         _end("error: not enough memory; try a smaller network or batch size")
-    except KeyboardInterrupt:
-        exit_with(signal.SIGINT, f"interrupted: {kept()}".rstrip(": "))
-    except Terminated:
-        exit_with(signal.SIGTERM, f"interrupted: {kept()}".rstrip(": "))
+    except KeyboardInterrupt as error:
+        number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+        exit_with(number, f"interrupted: {kept()}".rstrip(": "))
     else:
         _check_output()
 

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 from ann.backends.base import Backend
-from ann.cli.output import echo
 from ann.cli.results_log import data_of
 from ann.committee import committee_of
 from ann.data.datasets import Dataset
@@ -51,7 +50,7 @@ def train_or_load(
     seconds = time.perf_counter() - started
     if folder:
         network.save(model)
-        echo(f"kept {model}")
+        print(f"kept {model}")
         write_atomically(about, json.dumps({"seconds": seconds}).encode())
     return network, seconds
 

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from ann.backends.base import Backend
 from ann.backends.select import get_backend
 from ann.cli import bootstrap
-from ann.training.distributed import SINGLE_PROCESS, Processes, check_same, on_all
+from ann.cli.run_folder import versions
+from ann.training.distributed import SINGLE_PROCESS, Processes, check_same
 from ann.training.mpi import MpiProcesses
-from ann.training.run_folder import versions
 
 FLAG = "--distributed"
 _PATIENCE = 2.0  # seconds in which the other processes report the same error, if all have it
@@ -73,7 +73,7 @@ def agree_on_backend(processes: Processes, backend: Backend, precision: str) -> 
     if not isinstance(processes, MpiProcesses):
         return backend
     if len(set(processes.gather(backend.name))) > 1:
-        backend = on_all(processes, lambda: get_backend("cpu", precision))
+        backend = get_backend("cpu", precision)
     of_machines = ("Python", "machine", "threads")
     libraries = {name: each for name, each in versions(backend).items() if name not in of_machines}
     check_same(processes, {f"version of {name}": each for name, each in libraries.items()})

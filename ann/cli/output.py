@@ -1,4 +1,4 @@
-"""Printing: a line on standard output or standard error, and streams that never end a program."""
+"""Standard output and error: lines are written at once, and losing them never ends a program."""
 
 import os
 import sys
@@ -6,14 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 
-def echo(text: str) -> None:
-    """Print a line immediately."""
-    print(text, flush=True)
-
-
 def warn(text: str) -> None:
     """Print a line on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(text, file=sys.stderr)
 
 
 class Stream:
@@ -25,7 +20,8 @@ class Stream:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
-        stream.reconfigure(errors="backslashreplace")  # for file names
+        # Backslashes are for file names; a pipe or a file gets each line at once, too
+        stream.reconfigure(errors="backslashreplace", line_buffering=True)
         self.error: OSError | None = None
 
     def write(self, text: str) -> int:

@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ann._version import __version__
-from ann.cli.errors import one_line_errors
 from ann.cli.suggestions import suggestion
 from ann.data.catalog import SOURCES
 from ann.data.formats import KNOWN
@@ -54,12 +53,6 @@ class Parser(argparse.ArgumentParser):
         message += suggestion(message, self._actions)
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
 
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """End the program, for example after ``--help``."""
-        with one_line_errors():
-            super().exit(status, message)
-        raise AssertionError
-
     def early(self, flag: str, **options: Any) -> Any:
         """The value of a flag that other flags depend on, before all are parsed; None if wrong."""
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -97,9 +90,8 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--import", **options)
         given = self.early("--import", **options)
         self.set_defaults(imported=[] if given else list(default))  # argparse appends to it
-        with one_line_errors():
-            for path in given or default:
-                _run(path)
+        for path in given or default:
+            _run(path)
 
     def add_common(self, *, model: bool = False, device: bool = True) -> None:
         """Add the flags that several programs have."""

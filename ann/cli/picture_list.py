@@ -2,16 +2,14 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ann.data.picture_file import SUFFIXES
 from ann.errors import DataFileError, printable_path
 
 
-def find_pictures(
-    paths: Iterable[Path], report: Callable[[DataFileError], object]
-) -> Iterator[Path]:
+def find_pictures(paths: Iterable[Path], report: Callable[[DataFileError], object]) -> list[Path]:
     """The files, and the pictures in the folders and their subfolders, sorted by name.
 
     A file that is found twice, such as in ``photos photos/3``, counts once. In folders, hidden
@@ -21,33 +19,26 @@ def find_pictures(
         paths: files and folders.
         report: called with the error, if a folder cannot be read or has no pictures.
     """
-    seen = set[str]()
+    found: dict[str, Path] = {}
     for path in paths:
-        for found in _pictures_in(path, report) if path.is_dir() else [path]:
-            absolute = os.path.abspath(found)
-            if absolute not in seen:
-                seen.add(absolute)
-                yield found
+        for picture in _pictures_in(path, report) if path.is_dir() else [path]:
+            found.setdefault(os.path.abspath(picture), picture)
+    return list(found.values())
 
 
-def _pictures_in(folder: Path, report: Callable[[DataFileError], object]) -> Iterator[Path]:
-    found, failed = False, False
-
-    def fail(error: OSError) -> None:
-        nonlocal failed
-        failed = True
+def _pictures_in(folder: Path, report: Callable[[DataFileError], object]) -> list[Path]:
+    found, errors = list[Path](), list[OSError]()
+    for parent, folders, files in os.walk(folder, onerror=errors.append):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        pictures = (name for name in files if name.lower().endswith(SUFFIXES))
+        found += [Path(parent, name) for name in sorted(pictures) if not name.startswith(".")]
+    for error in errors:
         name = printable_path(error.filename)
         report(DataFileError(f"{name}: cannot be read: {error.strerror}"))
-
-    for parent, folders, files in os.walk(folder, onerror=fail):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and name.lower().endswith(SUFFIXES):
-                found = True
-                yield Path(parent, name)
-    if not (found or failed):
+    if not (found or errors):
         formats = "PNG, JPEG, WebP, GIF, BMP, TIFF or PPM"
         report(DataFileError(f"{printable_path(folder)}: a folder without a picture in {formats}"))
+    return found
 
 
 def expected_labels(path: Path, names: Sequence[str]) -> list[str]:

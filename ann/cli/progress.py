@@ -6,7 +6,6 @@ from typing import Self
 from tqdm import tqdm
 
 from ann.cli.hardest_image import hardest_image, is_due
-from ann.cli.output import echo
 from ann.data.datasets import Dataset
 from ann.neural_network import NeuralNetwork
 from ann.training.callback import Callback
@@ -20,22 +19,20 @@ class Progress(Callback):
 
     Args:
         recipe, network, dataset: those of the training.
-        state: the progress of a resumed run, otherwise None.
+        state: how far the run has come.
     """
 
     def __init__(
-        self,
-        recipe: Recipe,
-        network: NeuralNetwork,
-        dataset: Dataset,
-        state: TrainingState | None = None,
+        self, recipe: Recipe, network: NeuralNetwork, dataset: Dataset, state: TrainingState
     ) -> None:
         self._recipe = recipe
         self._network = network
         self._dataset = dataset
-        self._images = len(dataset.train_images) - recipe.validation
+        images = len(dataset.train_images) - recipe.validation
+        steps_done = min(state.step * recipe.batch_size, images)
         self._bar = tqdm(
-            total=recipe.epochs * self._images,
+            total=recipe.epochs * images,
+            initial=len(state.reports) * images + steps_done,
             unit=" images",
             unit_scale=True,
             dynamic_ncols=True,
@@ -43,9 +40,7 @@ class Progress(Callback):
             disable=not sys.stdout.isatty(),
             bar_format="{desc} |{bar}| {rate_fmt}, {remaining} left{postfix}",
         )
-        self._begin_epoch(len(state.reports) + 1 if state else 1)
-        if state:
-            self._skip(state)
+        self._begin_epoch(len(state.reports) + 1)
 
     def __enter__(self) -> Self:
         return self
@@ -59,18 +54,6 @@ class Progress(Callback):
         epochs = self._recipe.epochs
         self._bar.set_description_str(f"epoch {min(epoch, epochs)}/{epochs}", refresh=False)
 
-    def _skip(self, state: TrainingState) -> None:
-        """Report what was done before, and start the bar there."""
-        done = len(state.reports)
-        if state.finished:
-            echo(f"this run finished after {done} epochs; its files are written again")
-            return
-        after = f"after {done} of {self._recipe.epochs} epochs" if done else "in the first epoch"
-        echo(f"continuing {after}")
-        steps_done = min(state.step * self._recipe.batch_size, self._images)
-        self._bar.update(done * self._images + steps_done)
-        self._bar.unpause()
-
     def after_step(self, images: int) -> None:
         """Move the bar."""
         self._bar.update(images)
@@ -79,7 +62,7 @@ class Progress(Callback):
         """Print the epoch's line, above the bar if there is one."""
         if self._bar.disable:
             left = (report.epochs - report.epoch) * report.seconds
-            echo(f"{report}  {report.images_per_second:,.0f} images/s  {left:.0f} s left")
+            print(f"{report}  {report.images_per_second:,.0f} images/s  {left:.0f} s left")
             return
         self._bar.write(str(report), file=sys.stdout)
         if is_due(report.epoch):

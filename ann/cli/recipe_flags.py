@@ -6,8 +6,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ann.cli.errors import one_line_errors
-from ann.cli.output import echo
 from ann.cli.parser import Parser, checked, number, whole
 from ann.cli.results_log import matching, read_rows, results_of
 from ann.nn.layer_list import describe_shape, layer_from
@@ -68,7 +66,6 @@ def add_named_recipes(parser: Parser) -> None:
     parser.add_argument(
         "--recipe",
         choices=tuple(RECIPES),
-        default="classroom",
         help="a named recipe; other flags change it (default: classroom); see --list-recipes",
     )
     parser.add_argument(
@@ -76,18 +73,22 @@ def add_named_recipes(parser: Parser) -> None:
     )
 
 
+def named_recipe(flags: argparse.Namespace) -> Recipe:
+    """The recipe of ``--recipe``; without it, the classroom recipe."""
+    return RECIPES[flags.recipe or "classroom"].recipe
+
+
 class _ListRecipes(argparse.Action):
     """A flag that prints the recipes and ends the program."""
 
     def __call__(self, *unused: object) -> None:
-        with one_line_errors():
-            for name, named in RECIPES.items():
-                recipe = named.recipe
-                shape = describe_shape(recipe.layer_list(784, 10))
-                size = f"{recipe.committee} x " if recipe.committee > 1 else ""
-                network = f"{size}{shape} {recipe.activation}"
-                training = f"{network}, {recipe.epochs} epochs, {named.cost}"
-                echo(f"{name}: {named.purpose}\n    {training}; {_measured(name)}")
+        for name, named in RECIPES.items():
+            recipe = named.recipe
+            shape = describe_shape(recipe.layer_list(784, 10))
+            size = f"{recipe.committee} x " if recipe.committee > 1 else ""
+            network = f"{size}{shape} {recipe.activation}"
+            training = f"{network}, {recipe.epochs} epochs, {named.cost}"
+            print(f"{name}: {named.purpose}\n    {training}; {_measured(name)}")
         sys.exit(0)
 
 

@@ -45,8 +45,8 @@ class Interruption(Callback):
             raise KeyboardInterrupt
 
 
-class Terminated(BaseException):
-    """SIGTERM came."""
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came, which ends a program as Ctrl-C does."""
 
 
 @contextmanager

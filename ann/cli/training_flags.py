@@ -2,31 +2,30 @@
 
 import argparse
 import dataclasses
-import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ann.backends.select import PRECISIONS
 from ann.cli.errors import one_line_errors
 from ann.cli.launch import FLAG
-from ann.cli.parser import MODEL, Parser, data_set, number, whole
-from ann.cli.recipe_flags import add_named_recipes, add_recipe_flags, given_fields
+from ann.cli.parser import MODEL, Parser, checked, data_set, whole
+from ann.cli.recipe_flags import add_named_recipes, add_recipe_flags, given_fields, named_recipe
+from ann.cli.run_folder import CHECKPOINT, START, read_config, recipe_of
 from ann.cli.start_network import fields_of
 from ann.training.checkpointer import Checkpoints
-from ann.training.named_recipes import RECIPES
 from ann.training.recipe import Recipe
-from ann.training.run_folder import START, read_config
 
 _EVERY = "30s"
 _SECONDS = {"s": 1.0, "m": 60.0}  # units of time
 
 
+@one_line_errors(names=vars(Recipe()))
 def parse_flags(docstring: str | None) -> argparse.Namespace:
     """The command line, with the recipe that it describes as ``flags.recipe``."""
     parser = Parser(docstring)
     folder = parser.early("--resume", type=Path)
-    with one_line_errors():
-        config = read_config(folder) if folder else {}
+    config = read_config(folder) if folder else {}
     parser.add_import([Path(path) for path in config.get("imported", [])])
     parser.add_common()
     _add_places(parser)
@@ -49,8 +48,7 @@ def parse_flags(docstring: str | None) -> argparse.Namespace:
     parser.set_defaults(**_defaults(config))
     flags = parser.parse_args()
     flags.config = config
-    with one_line_errors(names=vars(Recipe())):
-        flags.recipe = _recipe(flags, parser)
+    flags.recipe = _recipe(flags, parser)
     _complete(flags, parser)
     return flags
 
@@ -85,7 +83,7 @@ def _add_places(parser: Parser) -> None:
     )
     parser.add_argument(
         "--checkpoint-every",
-        type=interval_text,
+        type=_interval_text,
         metavar="N|Ns|Nm",
         help="with --run or --resume: write a checkpoint after this many epochs, such as 1, or "
         f"seconds, such as 10s, or minutes, such as 5m (default: {_EVERY})",
@@ -97,8 +95,6 @@ def _complete(flags: argparse.Namespace, parser: Parser) -> None:
     folder = flags.run or flags.resume
     if flags.start and flags.resume:
         parser.error("--from: not allowed with --resume, which continues a run from its checkpoint")
-    if flags.resume and parser.early("--recipe"):
-        parser.error("--recipe: not allowed with --resume, which keeps the recipe of its run")
     if flags.resume and (start := flags.resume / START).exists():
         flags.start = start
     if flags.checkpoint_every and not folder:
@@ -116,11 +112,10 @@ def _defaults(config: dict[str, Any]) -> dict[str, Any]:
     """A run's flags, except for its recipe, as defaults."""
     if not config:
         return {}
-    with one_line_errors():
-        try:
-            interval_text(config["checkpoint_every"])
-        except argparse.ArgumentTypeError as error:
-            raise ValueError(f"checkpoint_every in the run's config.json: {error}") from None
+    try:
+        _interval_text(config["checkpoint_every"])
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"checkpoint_every in the run's config.json: {error}") from None
     flags = {name: config[name] for name in ("seed", "device", "precision")}
     return {**flags, "data": data_set(config["data"])}
 
@@ -129,6 +124,8 @@ def _recipe(flags: argparse.Namespace, parser: Parser) -> Recipe:
     """The recipe of the run to resume, or the named one, with the fields that were given."""
     given = given_fields(flags)
     if flags.config:  # a resumed run keeps its rates
+        if flags.recipe:
+            parser.error("--recipe: not allowed with --resume, which keeps the recipe of its run")
         return dataclasses.replace(recipe_of(flags.config), **given)
     if flags.start:
         fields = fields_of(flags.start)
@@ -137,32 +134,19 @@ def _recipe(flags: argparse.Namespace, parser: Parser) -> Recipe:
                 flag = name.replace("_", "-")
                 parser.error(f"--{flag}: --from keeps the network as it is; leave this flag out")
         given |= fields
-    return RECIPES[flags.recipe].recipe.changed(**given)
-
-
-def recipe_of(config: dict[str, Any]) -> Recipe:
-    """The recipe of a run; fields that its config does not have are defaults."""
-    return Recipe.from_json(json.dumps(config["recipe"]))
-
-
-def interval_text(text: str) -> str:
-    """An argparse type for ``--checkpoint-every``."""
-    try:
-        if text[-1:] in _SECONDS:
-            number(above=0)(text[:-1])
-        else:
-            whole(1)(text)
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(
-            "expected a number of epochs above 0, such as 2, of seconds, such as 30s, or of "
-            f"minutes, such as 5m, got {text!r}"
-        ) from None
-    return text
+    return named_recipe(flags).changed(**given)
 
 
 def checkpoints_in(folder: Path, interval: str) -> Checkpoints:
     """Checkpoints in a run's folder, at the interval of ``--checkpoint-every``."""
-    path = folder / "checkpoint.npz"
+    path = folder / CHECKPOINT
     if unit := _SECONDS.get(interval[-1:]):
         return Checkpoints(path, seconds=float(interval[:-1]) * unit)
     return Checkpoints(path, epochs=int(interval), seconds=None)
+
+
+_interval_text = checked(
+    partial(checkpoints_in, Path()),
+    str,
+    "a number of epochs above 0, such as 2, of seconds, such as 30s, or of minutes, such as 5m",
+)

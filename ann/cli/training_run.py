@@ -3,10 +3,7 @@
 import argparse
 import dataclasses
 import os
-import shlex
-import sys
 import tempfile
-import warnings
 from pathlib import Path
 
 from ann.analysis.figures import figure_of_curves, save_figure
@@ -14,10 +11,10 @@ from ann.backends.base import Backend
 from ann.cli.bootstrap import PROCESSES
 from ann.cli.commands import command
 from ann.cli.launch import FLAG
-from ann.cli.output import echo
 from ann.cli.parser import OTHER_FORMATS, check_suffix, data_flags
+from ann.cli.run_folder import CHECKPOINT, CONFIG, START, RunFolder, recipe_of, versions
 from ann.cli.start_network import start_network
-from ann.cli.training_flags import checkpoints_in, recipe_of
+from ann.cli.training_flags import checkpoints_in
 from ann.data.datasets import Dataset
 from ann.errors import AnnError, printable_text
 from ann.files.atomic import check_writable
@@ -28,7 +25,6 @@ from ann.training.checkpointer import Checkpoints
 from ann.training.distributed import Processes
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
-from ann.training.run_folder import START, RunFolder, read_training_state, run_config, versions
 
 
 class TrainingRun:
@@ -37,7 +33,7 @@ class TrainingRun:
     Of several processes, only the first one writes.
 
     Attributes:
-        state: the progress of a resumed run, otherwise None.
+        state: how far the run had come before.
     """
 
     def __init__(self, flags: argparse.Namespace, processes: Processes) -> None:
@@ -46,33 +42,34 @@ class TrainingRun:
         self._path: Path | None = flags.run or flags.resume
         self._folder: RunFolder | None = None
         self._model_before = _identity(flags.output)
-        self._config_before = _identity(self._config_file)
-        self.state: TrainingState | None = None
+        self.state = TrainingState()
 
     def check(self) -> None:
         """Raise ValueError or OSError for anything that would fail after the training."""
-        flags, size = self._flags, self._processes.size
-        if flags.recipe.batch_size < size:
-            images = f"{flags.recipe.batch_size} images per batch are"
-            raise ValueError(f"batch_size: {images} too few for {size} processes")
+        flags = self._flags
+        if self._processes.rank > 0:
+            return
         if flags.resume:
-            origin = flags.config.get("from")
-            if origin and not flags.start:
-                missing = "there is no such file, but the run started from it"
-                advice = f"copy {printable_text(origin, 1000)} there if it is unchanged"
-                raise AnnError(f"{flags.resume / START}: {missing}; {advice}")
-            recipe, epochs = recipe_of(flags.config), flags.recipe.epochs
-            if read_training_state(flags.resume).is_shorter_than(epochs):
-                recipe = dataclasses.replace(recipe, epochs=epochs)
-            before = {"recipe": vars(recipe), "seed": flags.config["seed"]}
-            now = {"recipe": vars(flags.recipe), "seed": flags.seed}
-            check_same_run(flags.resume, before, now)
-        if not flags.run and self._processes.rank == 0:
+            self._resume()
+        if not flags.run:
             check_suffix(flags.output, ".pickle", OTHER_FORMATS)
             check_writable(flags.output)
             if flags.start and os.path.realpath(flags.start) == os.path.realpath(flags.output):
                 advice = "training starts from this file; name another one with --output"
                 raise ValueError(f"{flags.output}: {advice}")
+
+    def _resume(self) -> None:
+        flags, config = self._flags, self._flags.config
+        origin = config.get("from")
+        if origin and not flags.start:
+            missing = "there is no such file, but the run started from it"
+            advice = f"copy {printable_text(origin, 1000)} there if it is unchanged"
+            raise AnnError(f"{flags.resume / START}: {missing}; {advice}")
+        self._folder = RunFolder.resume(flags.resume, config, flags.recipe.epochs)
+        self.state = self._folder.state
+        before = {"recipe": vars(recipe_of(config)), "seed": config["seed"]}
+        now = {"recipe": vars(flags.recipe), "seed": flags.seed}
+        check_same_run(flags.resume, before, now)
 
     def network(self, dataset: Dataset, backend: Backend) -> NeuralNetwork:
         """The network at the start of the training: new or, with ``--from``, a saved one."""
@@ -83,42 +80,29 @@ class TrainingRun:
         return recipe.network(dataset, backend, flags.seed)
 
     def begin(self, dataset: Dataset, network: NeuralNetwork) -> None:
-        """Create or open the run's folder."""
-        if self._processes.rank > 0 or not self._path:
-            return
-        flags = self._flags
-        if flags.run:
-            config = run_config(
-                flags.recipe,
-                flags.seed,
-                dataset,
-                network.backend,
-                precision=flags.precision,
-                data=flags.data if isinstance(flags.data, str) else os.path.abspath(flags.data),
-                imported=[os.path.abspath(path) for path in flags.imported],
-                checkpoint_every=flags.checkpoint_every,
-                command=shlex.join(sys.argv),
-                **({"from": os.path.abspath(flags.start)} if flags.start else {}),
-            )
-            start = network.to_bytes() if flags.start else b""
-            self._folder = RunFolder.create(flags.run, config, start)
-        else:
-            self._folder = RunFolder.open(flags.resume)
-            self.state = self._folder.resume(flags.recipe.epochs)
+        """Create the folder of a new run."""
+        if self._flags.run and self._processes.rank == 0:
+            self._folder = RunFolder.create(self._flags, dataset, network)
 
-    def changes(self, backend: Backend) -> list[str]:
-        """A line for each difference in device and versions since the run started."""
-        if not self.state or not self._folder:
+    def about_resuming(self, backend: Backend) -> list[str]:
+        """Lines about a resumed run: what has changed since it started, and where it continues."""
+        if not self._flags.resume:
             return []
-        config = self._folder.config
+        config, done = self._flags.config, len(self.state.reports)
         before = {"device": config["device"], **config["versions"]}
         now = {"device": backend.name, **versions(backend)}
-        return [
+        lines = [
             f"note: started with {name} {before[name]}, continuing with {value}; "
             "last digits may differ"
             for name, value in now.items()
             if before.get(name) not in (None, value)
         ]
+        after = (
+            f"after {done} of {config['recipe']['epochs']} epochs" if done else "in the first epoch"
+        )
+        if self.state.finished:
+            return [*lines, f"this run finished after {done} epochs; its files are written again"]
+        return [*lines, f"continuing {after}"]
 
     @property
     def callbacks(self) -> list[Callback]:
@@ -129,15 +113,6 @@ class TrainingRun:
     def checkpoints(self) -> Checkpoints | None:
         """For ``ann.fit``."""
         return checkpoints_in(self._path, self._flags.checkpoint_every) if self._path else None
-
-    def write_log(self, reports: list[EpochReport]) -> None:
-        """Write the complete log; a failure is only a warning, since the network matters more."""
-        try:
-            if self._folder:
-                self._folder.write_log(reports)
-        except OSError as error:
-            message = f"no log was written: {error.filename}: {error.strerror}"
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
 
     def save(self, network: NeuralNetwork) -> None:
         """Save the model; if the disk has filled up since ``check``, in a temporary folder."""
@@ -156,16 +131,16 @@ class TrainingRun:
 
     def draw_curves(self, reports: list[EpochReport]) -> None:
         """Draw the curves of a run with a folder; a failure is only reported."""
-        if not self._folder:
+        if not self._path:
             return
         try:
-            path = self._folder.path / "curves.png"
+            path = self._path / "curves.png"
             save_figure(figure_of_curves(reports), path)
-            echo(f"curves:    {path}")
+            print(f"curves:    {path}")
         except OSError as error:
-            echo(f"no curves: {error.filename}: {error.strerror}")
+            print(f"no curves: {error.filename}: {error.strerror}")
         except Exception as error:  # a drawing library, or its configuration, may raise anything
-            echo(f"no curves: {' '.join(str(error).split())}")
+            print(f"no curves: {' '.join(str(error).split())}")
 
     def interrupted(self, reports: list[EpochReport]) -> str:
         """The last line of a training that a signal ended."""
@@ -179,8 +154,9 @@ class TrainingRun:
         flags = self._flags
         if _identity(flags.output) != self._model_before:
             return f"the new model is in {flags.output}"
-        if self._path and (flags.resume or _identity(self._config_file) != self._config_before):
-            if not (self._path / "checkpoint.npz").exists():
+        # Until the folder is ours, the config there would be another run's
+        if self._path and (flags.resume or (self._folder and (self._path / CONFIG).exists())):
+            if not (self._path / CHECKPOINT).exists():
                 return f"no checkpoint was written yet; start again: {self._resume_command()}"
             return f"{self._path} holds the last checkpoint; continue: {self._resume_command()}"
         kept = f", and {flags.output} is unchanged" if self._model_before else ""
@@ -189,11 +165,11 @@ class TrainingRun:
         advice = "use --run FOLDER to save checkpoints, then --resume FOLDER to continue"
         return f"nothing was saved{kept}; {advice}"
 
-    def echo_commands(self, backend: Backend, reports: list[EpochReport]) -> None:
+    def print_commands(self, backend: Backend, reports: list[EpochReport]) -> None:
         """Print the commands that test this model and repeat this training."""
         flags = self._flags
         data = data_flags(flags)
-        echo(f"test it:   {command('test', '--model', flags.output, *data)}")
+        print(f"test it:   {command('test', '--model', flags.output, *data)}")
         precision = [] if flags.precision == "float32" else ["--precision", flags.precision]
         words = ["--device", backend.name, *precision, "--seed", flags.seed]
         first, *later = sorted({report.epochs for report in reports})
@@ -205,14 +181,10 @@ class TrainingRun:
         lines = [command("train", *words)]
         lines += [command("train", "--resume", again, "--epochs", epochs) for epochs in later]
         size = self._processes.size
-        echo(f"repeat it: {' && '.join(_distributed(line, size) for line in lines)}")
+        print(f"repeat it: {' && '.join(_distributed(line, size) for line in lines)}")
 
     def _resume_command(self) -> str:
         return _distributed(command("train", "--resume", self._path), PROCESSES)
-
-    @property
-    def _config_file(self) -> Path:
-        return (self._path or Path()) / "config.json"
 
 
 def _distributed(line: str, size: int) -> str:

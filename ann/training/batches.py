@@ -127,9 +127,10 @@ class BatchBuffer:
         distorter: distorts them, or None.
         recipe: its ``input_dropout`` is the fraction of inputs that are zeroed.
         keys: with the image, they determine its input dropout and its distortion.
-        indices: (..., N) device array: the images in the batch.
+        indices: (..., N) device array: the images in the first batch.
 
     Attributes:
+        indices: (..., N) device array: the images in the batch. Set it before ``fill``.
         x: (..., N, I) device array: the inputs.
         targets: (..., N, O) device array: the target rows.
         weights: (..., N, 1) device array: the weight of each image; or None.
@@ -152,7 +153,7 @@ class BatchBuffer:
         self.uses_ids = bool(
             distorter or recipe.dropout or recipe.input_dropout or recipe.channel_dropout
         )
-        self.indices = xp.reshape(indices, (-1,), copy=False)
+        self.indices = xp.asarray(indices, copy=True)
         self.x = xp.empty((*indices.shape, images.pixels.shape[1]), dtype=dtype)
         self.targets = xp.empty((*indices.shape, images.targets.shape[1]), dtype=dtype)
         self.weights = (
@@ -160,6 +161,7 @@ class BatchBuffer:
         )
         self.image_ids = xp.empty_like(indices, dtype=xp.uint32)
         # The same arrays, with the images of all members one after another
+        self.flat_indices = xp.reshape(self.indices, (-1,), copy=False)
         self.flat_x, self.flat_targets = (self._flat(array) for array in (self.x, self.targets))
         self.flat_weights = None if self.weights is None else self._flat(self.weights)
         is_float = images.pixels.dtype == dtype
@@ -170,30 +172,28 @@ class BatchBuffer:
         ids = self.image_ids
         if distorter:
             self.distorted = DistortedBatch(
-                distorter, backend, indices, ids, keys.distortion, self.flat_x
+                distorter, backend, self.indices, ids, keys.distortion, self.flat_x
             )
         if recipe.input_dropout:
             self.mask = Mask(backend, recipe.input_dropout, ids, keys.dropout[..., :1], self.x)
 
     def _flat(self, array: Array) -> Array:
-        return self.backend.xp.reshape(array, (self.indices.shape[0], -1), copy=False)
+        return self.backend.xp.reshape(array, (self.flat_indices.shape[0], -1), copy=False)
 
     def fill(self) -> None:
         """Make the batch for the current ``indices``."""
         backend, images = self.backend, self.images
         xp = backend.xp
-        xp.take(images.targets, self.indices, axis=0, out=self.flat_targets)
+        xp.take(images.targets, self.flat_indices, axis=0, out=self.flat_targets)
         if images.weights is not None:
-            xp.take(images.weights, self.indices, axis=0, out=self.flat_weights)
+            xp.take(images.weights, self.flat_indices, axis=0, out=self.flat_weights)
         if self.uses_ids:
-            backend.copyto(
-                xp.reshape(self.indices, self.image_ids.shape, copy=False), out=self.image_ids
-            )
+            backend.copyto(self.indices, out=self.image_ids)
         if self.distorted:
             self.distorted.fill()
             xp.multiply(self.x, PIXEL_SCALE, out=self.x)
         else:
-            xp.take(images.pixels, self.indices, axis=0, out=self.gathered)
+            xp.take(images.pixels, self.flat_indices, axis=0, out=self.gathered)
             if self.gathered is not self.flat_x:
                 fill_inputs(backend, self.gathered, out=self.flat_x)
         if self.mask:

@@ -6,7 +6,6 @@ import os
 import warnings
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
 
 from ann.backends.base import Array
 from ann.errors import CheckpointError
@@ -14,7 +13,6 @@ from ann.files.atomic import check_writable, user_path
 from ann.training.callback import Callback
 from ann.training.checkpoint_file import check_same_run, read_checkpoint, write_checkpoint
 from ann.training.distributed import on_first
-from ann.training.early_stopping import EarlyStopping
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
 from ann.training.run import Run
@@ -54,24 +52,15 @@ class Checkpointer(Callback):
     the first one reads and writes the file and sends its contents to the others.
 
     Args:
-        run: the run.
-        identity: only a checkpoint of a run with the same ``Run.identity`` is resumed.
+        run: the run. Only a checkpoint of a run with the same ``identity`` is resumed.
         checkpoints: the file, and when to write it.
-        early_stopping: of the run, or None.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        identity: dict[str, Any],
-        checkpoints: Checkpoints,
-        early_stopping: EarlyStopping | None,
-    ) -> None:
+    def __init__(self, run: Run, checkpoints: Checkpoints) -> None:
         self._run = run
-        self._identity = identity
+        self._identity = run.identity
         self._path = checkpoints.path
         self._every = checkpoints
-        self._early_stopping = early_stopping
         self._written = monotonic()
         self._changed = True  # since the last checkpoint
 
@@ -142,8 +131,8 @@ class Checkpointer(Callback):
         """The device arrays in a checkpoint by name, to read or to fill."""
         run = self._run
         arrays = {"network": run.network.parameters, **run.trainer.state(run.state.step)}
-        if self._early_stopping:
-            arrays["best"] = self._early_stopping.parameters
+        if run.best is not None:
+            arrays["best"] = run.best
         return arrays
 
     def _resume(self) -> None:

@@ -4,12 +4,13 @@ times in a run, what the network computes for some images. They change nothing. 
 look at the first member.
 """
 
+import math
 import warnings
 from functools import cached_property
 
 import numpy as np
 
-from ann.errors import TrainingWarning
+from ann.errors import DivergenceError, TrainingWarning
 from ann.installation import localized
 from ann.neural_network import NeuralNetwork, copy_of, slices
 from ann.nn.layers import ActivationLayer
@@ -73,6 +74,26 @@ class Diagnostics(Callback):
                 warned_of.append(check.__name__)
                 warnings.warn(f"{hint} (after epoch {epoch})", TrainingWarning, stacklevel=4)
                 return
+
+
+def raise_if_diverged(network: NeuralNetwork, loss: float, epoch: int, recipe: Recipe) -> None:
+    """Raise DivergenceError if the loss or a parameter is not finite. It names diverged members."""
+    xp = network.backend.xp
+    sums = network.backend.to_host(xp.sum(network.parameters, axis=-1))  # finite if all terms are
+    finite = [math.isfinite(total) for total in sums.reshape(-1).tolist()]
+    if math.isfinite(loss) and all(finite):
+        return
+    seeds = [str(seed) for seed, good in zip(network.seeds, finite, strict=True) if not good]
+    plural = "s" * (len(seeds) > 1)
+    whose = (
+        f", the member{plural} with seed{plural} {', '.join(seeds)}"
+        if network.committee > 1 and seeds
+        else ""
+    )
+    raise DivergenceError(
+        f"training diverged in epoch {epoch} of {recipe.epochs}{whose}: the numbers overflowed; "
+        f"{lower_rate(recipe)}"
+    )
 
 
 class _Findings:

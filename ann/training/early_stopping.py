@@ -2,7 +2,6 @@
 epochs, and the network gets the parameters of the best epoch instead of the last.
 """
 
-from ann.backends.base import Array
 from ann.training.callback import Callback
 from ann.training.report import EpochReport
 from ann.training.run import Run
@@ -20,21 +19,18 @@ class EarlyStopping(Callback):
 
     Goodfellow, Bengio & Courville (2016), Deep Learning, algorithm 7.1: training ends when the best
     epoch is ``recipe.early_stopping`` epochs ago.
-
-    Attributes:
-        parameters: (..., P) device vector: the best parameters. A checkpoint stores them.
     """
 
     def __init__(self, run: Run) -> None:
-        self.parameters: Array = run.network.backend.xp.asarray(run.network.parameters, copy=True)
+        run.best = run.network.backend.xp.asarray(run.network.parameters, copy=True)
         self._run = run
 
     def after_epoch(self, report: EpochReport) -> bool:
         best = min(self._run.state.reports, key=best_first)  # the first one of equally good epochs
         if best is report:
-            self.parameters[...] = self._run.network.parameters
+            self._run.best[...] = self._run.network.parameters
         return report.epoch - best.epoch >= self._run.recipe.early_stopping
 
     def at_end(self) -> None:
         if self._run.state.finished:
-            self._run.network.parameters[...] = self.parameters
+            self._run.network.parameters[...] = self._run.best

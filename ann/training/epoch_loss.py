@@ -1,11 +1,13 @@
-"""The training loss of an epoch. Each step stores its logits here, and the loss is computed from
-all of them at the end of the epoch: in every step it would take a tenth of a small network's time.
+"""The training loss of an epoch, and the loss on validation images after it.
+
+Each step stores its logits here, and the training loss is computed from all of them at the end of
+the epoch: in every step it would take a tenth of a small network's time.
 """
 
 from typing import Any
 
 from ann.backends.base import Array
-from ann.neural_network import NeuralNetwork, slices
+from ann.neural_network import Evaluation, NeuralNetwork, slices
 from ann.training.batches import ImageSet
 from ann.training.distributed import Processes, shard
 
@@ -66,3 +68,16 @@ class EpochLoss:
                 total[..., part, :] = self.logits[..., part, :]
             self._processes.sum(total)
             self.logits[...] = total
+
+
+def evaluate(network: NeuralNetwork, images: ImageSet, processes: Processes) -> Evaluation:
+    """Loss and errors on these images. Each process measures its share of them."""
+    part, share = shard(processes, slice(0, images.count))
+    labels = None if images.labels is None else images.labels[part]
+    found = (
+        network.measure(images.pixels[part, :], images.targets[part, :], labels)
+        if share
+        else (0.0, 0)
+    )
+    losses, errors = zip(*processes.gather(found), strict=True)
+    return Evaluation(sum(losses) / images.count, sum(errors), images.count)

@@ -11,11 +11,12 @@ from ann.neural_network import SELF_TEST_IMAGES, NeuralNetwork
 from ann.nn.rng import drawn
 from ann.optim.schedules import get_schedule
 from ann.training.batches import ImageSet
-from ann.training.built_in_callbacks import with_built_in
-from ann.training.callback import Callback, checked_callbacks
+from ann.training.callback import Callback
+from ann.training.callback_list import callbacks_of
 from ann.training.checkpointer import Checkpoints
-from ann.training.distributed import SINGLE_PROCESS, Processes, on_all
-from ann.training.evaluate import evaluate, raise_if_diverged
+from ann.training.diagnostics import raise_if_diverged
+from ann.training.distributed import SINGLE_PROCESS, Processes
+from ann.training.epoch_loss import evaluate
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport, EpochReports
 from ann.training.run import Run
@@ -87,12 +88,7 @@ def fit(
         OSError: training was stopped, and its checkpoint cannot be written. At other times that is
             only a warning, and training continues.
     """
-    own_callbacks = checked_callbacks(callbacks, on_batch)
-    if not (checkpoints is None or isinstance(checkpoints, Checkpoints)):
-        raise ValueError("checkpoints: expected ann.Checkpoints(path) or None")
-    data = on_all(
-        processes, lambda: check_training_data(network, dataset, recipe, weights, processes)
-    )
+    data = check_training_data(network, dataset, recipe, weights, processes)
     with network.backend.ignore_overflow():
         images = ImageSet(network, data.images, data.labels, recipe, data.shape, data.weights)
         trainer = Trainer(network, images, recipe, processes)
@@ -100,20 +96,12 @@ def fit(
     run = Run(network, recipe, data, trainer, processes)
     state, steps = run.state, trainer.steps
     rate = get_schedule(recipe.schedule, recipe.learning_rate, steps * recipe.epochs, recipe.warmup)
-    all_callbacks = with_built_in(own_callbacks, checkpoints, run)
-    stopped = False
-
-    def after_step(done: int, count: int) -> bool:
-        nonlocal stopped
-        state.step, state.seconds = done, time.perf_counter() - started
-        stops = [callback.after_step(count) is True for callback in all_callbacks]
-        stopped = processes.any_process(any(stops))
-        return stopped
-
+    all_callbacks = callbacks_of(run, callbacks, on_batch, checkpoints)
     for callback in all_callbacks:
         callback.at_start()  # the checkpointer restores the state
     has_pixels = data.images.dtype.name == "uint8"
     network.self_test_images = data.images[:SELF_TEST_IMAGES] if has_pixels else None
+    stopped = False
     try:
         while not (state.finished or stopped):
             for callback in all_callbacks:
@@ -123,8 +111,12 @@ def fit(
             rates = [rate(step) for step in range((epoch - 1) * steps, epoch * steps)]
             started = time.perf_counter() - state.seconds
             with network.backend.ignore_overflow():
-                done = trainer.run_epoch(order, epoch, rates, after_step, start=state.step)
-                if done < steps:  # stopped within the epoch
+                for count in trainer.epoch(order, epoch, rates, start=state.step):
+                    state.step, state.seconds = state.step + 1, time.perf_counter() - started
+                    stopped = run.stops([callback.after_step(count) for callback in all_callbacks])
+                    if stopped:
+                        break
+                if state.step < steps:
                     break
                 loss = float(trainer.loss.sum(order)) / images.count  # waits for the device
                 seconds = processes.gather(time.perf_counter() - started)[0]
@@ -134,12 +126,12 @@ def fit(
             report = EpochReport(epoch, recipe.epochs, loss, rates[-1], seconds, speed, measured)
             state.reports.append(report)
             state.epoch, state.step, state.seconds = epoch + 1, 0, 0.0
-            ends = [callback.after_epoch(report) is True for callback in all_callbacks]
-            state.finished = processes.any_process(any(ends)) or epoch == recipe.epochs
-    except KeyboardInterrupt:
+            ended = run.stops([callback.after_epoch(report) for callback in all_callbacks])
+            state.finished = ended or epoch == recipe.epochs
+    except KeyboardInterrupt as error:
         progress = f"{state.epoch - 1 + state.step / steps:.2f} of {recipe.epochs} epochs"
         text = f"training was interrupted after {progress}; the network keeps what it has learnt"
-        raise KeyboardInterrupt(text) from None
+        raise type(error)(text) from None
     if state.finished:
         network.recipe = recipe.training_fields()
         if dataset.classes != tuple(map(str, range(len(dataset.classes)))):

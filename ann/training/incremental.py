@@ -9,8 +9,8 @@ from ann.data.datasets import Dataset
 from ann.neural_network import NeuralNetwork
 from ann.nn.rng import drawn
 from ann.training.batches import ImageSet
+from ann.training.diagnostics import raise_if_diverged
 from ann.training.distributed import SINGLE_PROCESS
-from ann.training.evaluate import raise_if_diverged
 from ann.training.recipe import Recipe
 from ann.training.trainer import Trainer
 from ann.training.training_data import check_training_data
@@ -106,7 +106,8 @@ def fit_epoch(
             state[name][...] = network.backend.from_host(values)
         epoch = math.ceil(before.steps / trainer.steps) + 1  # an epoch that begins after them
         order = drawn(network.seeds, "order", epoch, lambda rng: rng.permutation(images.count))
-        trainer.run_epoch(order, epoch, [recipe.learning_rate] * trainer.steps)
+        for _ in trainer.epoch(order, epoch, [recipe.learning_rate] * trainer.steps):
+            pass
         network.parameters[...] = prepared.network.parameters
         loss = float(trainer.loss.sum(order)) / images.count
         raise_if_diverged(network, loss, epoch, recipe)

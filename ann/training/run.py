@@ -1,10 +1,12 @@
 """A training run: what its callbacks share, and what identifies it."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ann.backends.base import Array
 from ann.files.digest import digest
 from ann.neural_network import NeuralNetwork
 from ann.nn.activations import ACTIVATIONS, BUILT_IN
@@ -17,7 +19,11 @@ from ann.training.training_data import TrainingData
 
 @dataclass
 class Run:
-    """A training run. When it begins, the network still has its first parameters."""
+    """A training run. When it begins, the network still has its first parameters.
+
+    Attributes:
+        best: (..., P) device vector: the parameters of the best epoch, for early stopping; or None.
+    """
 
     network: NeuralNetwork
     recipe: Recipe
@@ -25,9 +31,15 @@ class Run:
     trainer: Trainer
     processes: Processes
     state: TrainingState = field(default_factory=TrainingState)
+    best: Array = None
 
+    def stops(self, results: list[object]) -> bool:
+        """Whether a callback has returned True, in any process."""
+        return self.processes.any_process(any(result is True for result in results))
+
+    @cached_property
     def identity(self) -> dict[str, Any]:
-        """What identifies the run when it begins, as plain values."""
+        """What identifies the run, as plain values. Ask for it before training begins."""
         network = self.network
         return {
             "network": {

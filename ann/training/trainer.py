@@ -2,8 +2,7 @@
 batch size is recorded while it runs. Later steps replay it, which makes small networks fast.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ann.backends.base import Array
@@ -42,7 +41,8 @@ class Trainer:
         recipe: Recipe,
         processes: Processes = SINGLE_PROCESS,
     ) -> None:
-        self.steps = math.ceil(images.count / recipe.batch_size)
+        self._batches = list(slices(images.count, recipe.batch_size))
+        self.steps = len(self._batches)
         self.loss = EpochLoss(network, images, recipe.batch_size, processes)
         self._network = network
         self._images = images
@@ -58,28 +58,22 @@ class Trainer:
         self._update = Update(
             backend, model.network, model.statistics, recipe, self._scalars, all_reduce
         )
-        self._compiled: dict[tuple[int, float], tuple[Array, Step, Callable[[], object]]] = {}
+        # A step that held its own recording would be a cycle, and its arrays would live too long
+        self._compiled: dict[tuple[int, float], tuple[Step, Callable[[], object]]] = {}
 
-    def run_epoch(
-        self,
-        order: Any,
-        epoch: int,
-        rates: Sequence[float],
-        on_step: Callable[[int, int], object] | None = None,
-        start: int = 0,
-    ) -> int:
-        """Train on all images once, or until ``on_step`` returns True.
+    def epoch(
+        self, order: Any, epoch: int, rates: Sequence[float], start: int = 0
+    ) -> Iterator[int]:
+        """Train on all images once. A loop over this may end at any step.
 
         Args:
             order: (..., count) host array: the indices of the images in training order.
             epoch: counted from 1.
             rates: the learning rate of each step.
-            on_step: called after each step with the number of steps done and the number of images
-                in the step.
             start: the number of steps of this epoch that were done before training was resumed.
 
-        Returns:
-            The number of steps of the epoch that are done.
+        Yields:
+            After each step, the number of images in it.
         """
         order = self._network.backend.from_host(order)
         self._keys.set(epoch)
@@ -88,20 +82,17 @@ class Trainer:
             self._start_from_network(epoch)
         done = start
         try:
-            batches = list(slices(self._images.count, self._recipe.batch_size))
-            for batch in batches[start:]:
+            for batch in self._batches[start:]:
                 self._scalars.set(scalars[done, :])
                 part, share = shard(self._processes, batch)
                 self.loss.logits[..., part, :] = self._run_step(order[..., part], share)
                 done += 1
-                if on_step and on_step(done, batch.stop - batch.start) is True:
-                    break
+                yield batch.stop - batch.start
         finally:
             if epoch > 1 or done:  # averages start with the first step
                 state = self._update.state
                 trained = state.get("average", state["parameters"])
                 self._model.export(trained, state.get("statistics"))
-        return done
 
     def _start_from_network(self, epoch: int) -> None:
         """Start the epoch from the network's parameters: a callback may have changed them.
@@ -122,18 +113,17 @@ class Trainer:
     def _run_step(self, indices: Array, share: float) -> Array:
         """Do one step on the images with these indices; returns their logits."""
         kind = indices.shape[-1], share
-        if kind not in self._compiled:
-            indices = self._network.backend.xp.asarray(indices, copy=True)
-            step = self.new_step(indices, share)
-            self._compiled[kind] = indices, step, self._backend.compile(step)
-        else:
-            own_indices, step, replay = self._compiled[kind]
-            own_indices[...] = indices
+        if kind in self._compiled:
+            step, replay = self._compiled[kind]
+            step.batch.indices[...] = indices
             replay()
+        else:
+            step = self.new_step(indices, share)
+            self._compiled[kind] = step, self._backend.compile(step)
         return step.logits
 
     def new_step(self, indices: Array, share: float = 1.0) -> Step:
-        """A step on the images with these indices (..., N), a device array that it reads anew."""
+        """A step on batches like that of the images with these indices, a device array (..., N)."""
         batch = BatchBuffer(
             self._backend, self._images, self._distorter, self._recipe, self._keys, indices
         )
@@ -143,7 +133,7 @@ class Trainer:
         """The arrays that last from step to step, after ``done`` steps of an epoch."""
         if not done:
             return dict(self._update.state)
-        seen = min(done * self._recipe.batch_size, self._images.count)
+        seen = self._batches[done - 1].stop
         return {**self._update.state, "logits": self.loss.logits[..., :seen, :]}
 
     def gather(self, done: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from ann.data.datasets import Dataset
 from ann.errors import TrainingWarning
 from ann.neural_network import NeuralNetwork
-from ann.training.distributed import Processes
+from ann.training.distributed import Processes, on_all
 from ann.training.recipe import Recipe
 from ann.validation import (
     check_images,
@@ -52,7 +52,16 @@ class TrainingData:
 def check_training_data(
     network: NeuralNetwork, dataset: Dataset, recipe: Recipe, weights: Any, processes: Processes
 ) -> TrainingData:
-    """The training and validation data. Raises ValueError if something does not fit."""
+    """The training and validation data.
+
+    Raises ValueError in all processes if something does not fit in one of them.
+    """
+    return on_all(processes, lambda: _data(network, dataset, recipe, weights, processes))
+
+
+def _data(
+    network: NeuralNetwork, dataset: Dataset, recipe: Recipe, weights: Any, processes: Processes
+) -> TrainingData:
     check_type("network", network, NeuralNetwork)
     check_type("dataset", dataset, Dataset, "; ann.load_dataset makes data sets")
     check_type("recipe", recipe, Recipe)
@@ -88,13 +97,13 @@ def check_training_data(
         )
     if recipe.batch_size < processes.size:
         raise ValueError(
-            f"batch_size: {recipe.batch_size} images a batch are too few for "
+            f"batch_size: {recipe.batch_size} images per batch are too few for "
             f"{processes.size} processes"
         )
     weights = _checked_weights(weights, len(images), count)
-    network.warn_of_unscaled("train_images", images[:count], stacklevel=6)
+    network.warn_of_unscaled("train_images", images[:count], stacklevel=7)
     if processes.rank == 0 and (problem := _sorted_labels(labels[:count], labels[count:])):
-        warnings.warn(f"validation: {problem}", TrainingWarning, stacklevel=5)
+        warnings.warn(f"validation: {problem}", TrainingWarning, stacklevel=6)
     return TrainingData(
         images[:count],
         labels[:count],

@@ -48,7 +48,9 @@ class Ours:
     def epoch(self, order: np.ndarray) -> float:
         with self._network.backend.ignore_overflow():
             self._epochs += 1
-            self._trainer.run_epoch(order, self._epochs, [self._rate] * self._trainer.steps)
+            rates = [self._rate] * self._trainer.steps
+            for _ in self._trainer.epoch(order, self._epochs, rates):
+                pass
             loss_sum = self._trainer.loss.sum(order)
         return float(loss_sum) / len(order)
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 import ann
-from ann.cli.output import echo
 from ann.data.distortion import DistortedBatch, Distorter, DistortionStrengths
 from ann.training.named_recipes import RECIPES
 from benchmarking.tasks import UnsuitedError
@@ -95,7 +94,7 @@ def measure(
     dataset: ann.Dataset, backend: ann.Backend, repetitions: int, quick: bool
 ) -> dict[str, Any]:
     """Milliseconds for a batch of images, distorted as strongly as in the recipe "quick"."""
-    echo(f"\ndistort: batches of {_BATCH} images: rotation, scaling, shear, shift, elastic")
+    print(f"\ndistort: batches of {_BATCH} images: rotation, scaling, shear, shift, elastic")
     images = dataset.train_images[:_BATCH]
     strengths, batches = RECIPES["quick"].recipe.strengths, 2 if quick else _BATCHES
     arguments = backend.name, images, strengths

@@ -29,7 +29,6 @@ import numpy as np
 
 import ann
 from ann.backends.base import Array
-from ann.cli.output import echo
 from ann.cli.parser import DATA
 from ann.installation import install_command
 from ann.training.mpi import MpiProcesses
@@ -86,7 +85,7 @@ def measure(repetitions: int, quick: bool, only: str | None) -> Iterator[tuple[s
 
 
 def _measure(task: Task, repetitions: int) -> dict[str, Any]:
-    echo(f"\n{task}, batch {task.batch}, processes with one BLAS thread each")
+    print(f"\n{task}, batch {task.batch}, processes with one BLAS thread each")
     runs = [(name, size) for name in ("ann", "PyTorch") for size in SIZES]
     found: dict[tuple[str, int], list[dict[str, float]]] = {run: [] for run in runs}
     for _ in range(repetitions):
@@ -98,7 +97,7 @@ def _measure(task: Task, repetitions: int) -> dict[str, Any]:
             if not abs(result["loss"] - expected) <= _TOLERANCE * expected:
                 losses = f"a loss of {result['loss']}, not {expected}"
                 raise ValueError(f"{name} with {size} processes: {losses}")
-    echo(f"  {'':28} {'images/s':>10} {'least':>10} {'most':>10} {'speed-up':>9}  in sums")
+    print(f"  {'':28} {'images/s':>10} {'least':>10} {'most':>10} {'speed-up':>9}  in sums")
     table: dict[str, Any] = {"parameters": found["ann", 1][0]["parameters"]}
     for (name, size), results in found.items():
         speeds = [task.count / result["seconds"] for result in results]
@@ -108,7 +107,7 @@ def _measure(task: Task, repetitions: int) -> dict[str, Any]:
         label = f"{name}, {size} process{'es' * (size > 1)}"
         numbers = f"{median:10,.0f} {min(speeds):10,.0f} {max(speeds):10,.0f} {median / alone:9.2f}"
         sums = f"{100 * share:6.1f} %" if name == "ann" else ""
-        echo(f"  {label:28} {numbers}  {sums}")
+        print(f"  {label:28} {numbers}  {sums}")
         table[label] = {"images_a_second": speeds, "share_in_sums": share if sums else None}
     return table
 

@@ -3,11 +3,8 @@
 import argparse
 from pathlib import Path
 
-from ann.cli.errors import one_line_errors
 from ann.cli.parser import Parser, whole
-from ann.cli.recipe_flags import add_named_recipes, add_recipe_flags, given_fields
-from ann.training.named_recipes import RECIPES
-from ann.training.recipe import Recipe
+from ann.cli.recipe_flags import add_named_recipes, add_recipe_flags, given_fields, named_recipe
 from benchmarking.distributed import MEASURED
 from benchmarking.tasks import TASKS
 
@@ -43,9 +40,8 @@ def parse_flags(docstring: str | None) -> argparse.Namespace:
     if measures_recipe and flags.only:
         parser.error("--only: not allowed with --profile or --roofline, which measure a recipe")
     given = given_fields(flags)
-    if not measures_recipe and (given or parser.early("--recipe")):
+    if not measures_recipe and (given or flags.recipe):
         name = next(iter(given), "recipe").replace("_", "-")
         parser.error(f"--{name} needs --profile or --roofline: the tasks have recipes of their own")
-    with one_line_errors(names=vars(Recipe())):
-        flags.recipe = RECIPES[flags.recipe].recipe.changed(**given)
+    flags.recipe = named_recipe(flags).changed(**given)
     return flags

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from ann.backends.base import Array, Backend
-from ann.cli.output import echo
 from ann.data.datasets import Dataset
 from ann.installation import ROOT
 from benchmarking.contenders import CONTENDERS, admit
@@ -42,7 +41,7 @@ def measure_training(
 ) -> dict[str, Any]:
     """Microseconds a step for each contender, for the matrix products alone and at peak speed."""
     images_and_labels = dataset.train_images, dataset.train_labels
-    echo(f"\n{task}, batch {task.batch}, {task.optimizer}")
+    print(f"\n{task}, batch {task.batch}, {task.optimizer}")
     random = np.random.default_rng(0)
     checked = min(task.count, CHECKED_STEPS * task.batch)
     short_task = dataclasses.replace(task, count=checked)
@@ -65,7 +64,7 @@ def measure_training(
     products, ours = (statistics.median(micros[name]) for name in (PRODUCTS, "ann"))
     if backend.name == "cpu" and products > ours:
         reason = "another program kept the machine busy; measure again"
-        echo(f"  the products alone took longer than whole steps: {reason}")
+        print(f"  the products alone took longer than whole steps: {reason}")
     return {"microseconds_a_step": micros, "loss_of_the_check": loss}
 
 
@@ -118,7 +117,7 @@ def measure_predicting(task: Task, dataset: Dataset, repetitions: int) -> dict[s
     count = len(dataset.test_images) // task.batch * task.batch
     task = dataclasses.replace(task, name="predict", count=count)
     data = task.data(dataset.test_images, dataset.test_labels)
-    echo(f"\n{task}, {count:,} images")
+    print(f"\n{task}, {count:,} images")
     random = np.random.default_rng(0)
     contenders, _ = admit(task, data, random.permutation(count))
     expected = contenders["ann"].predict()
@@ -133,7 +132,7 @@ def measure_predicting(task: Task, dataset: Dataset, repetitions: int) -> dict[s
 
 def measure_start_up(data: Path, repetitions: int) -> dict[str, Any]:
     """Seconds for whole processes."""
-    echo("\nstart-up: whole processes of this Python")
+    print("\nstart-up: whole processes of this Python")
     with tempfile.TemporaryDirectory() as folder:
         commands = {name: [sys.executable, "-c", program] for name, program in START_UP.items()}
         train = [sys.executable, str(ROOT / "scripts/train.py"), "--device", "cpu"]
@@ -146,7 +145,7 @@ def measure_start_up(data: Path, repetitions: int) -> dict[str, Any]:
         runs: dict[str, Callable[[], object]] = {}
         for name, command in commands.items():
             if subprocess.run(command, **options, check=False).returncode:
-                echo(f"  {name:25} left out: it is not installed, or does not run here")
+                print(f"  {name:25} left out: it is not installed, or does not run here")
             else:
                 runs[name] = partial(subprocess.run, command, **options, check=True)
         seconds = in_turns(runs, repetitions)

@@ -17,7 +17,6 @@ import numpy as np
 import ann
 from ann.analysis.figures import BLUE, ORANGE, check_figure_path, log_scale, pyplot, save_figure
 from ann.backends.base import Array, Backend
-from ann.cli.output import echo
 from benchmarking.measurements import peak_gflops
 from benchmarking.step_profile import watched
 from benchmarking.training_steps import TrainingSteps
@@ -37,19 +36,19 @@ def measure(
     trials = 1 if quick else _TRIALS
     peak = max(peak_gflops(backend) for _ in range(trials))
     bandwidth = max(_bandwidth(backend, trials))
-    echo(f"\nlarge products: {peak:.0f} GFLOP/s; large copies: {bandwidth:.1f} GB/s")
+    print(f"\nlarge products: {peak:.0f} GFLOP/s; large copies: {bandwidth:.1f} GB/s")
     sweeps: dict[str, list[dict[str, float]]] = {}
     for name, values, change in _sweeps(recipe, quick):
-        echo(f"\n  {name:>20} {'ms a step':>10} {'products':>10} {'memory':>10}")
+        print(f"\n  {name:>20} {'ms a step':>10} {'products':>10} {'memory':>10}")
         rows = sweeps[name] = []
         for value in values:
             seconds, flops, size = _step(TrainingSteps(backend, dataset, change(value), quick))
             millis = 1e3 * seconds, flops / peak / 1e6, size / bandwidth / 1e6
-            echo(f"  {value:20,} " + " ".join(f"{number:10.3f}" for number in millis))
+            print(f"  {value:20,} " + " ".join(f"{number:10.3f}" for number in millis))
             step, products, memory = millis
             rows.append({"value": value, "step": step, "products": products, "memory": memory})
     save_figure(_figure(sweeps), picture)
-    echo(f"\nsaved {picture}")
+    print(f"\nsaved {picture}")
     return {"gflops_a_second": peak, "gigabytes_a_second": bandwidth, "milliseconds": sweeps}
 
 

@@ -18,7 +18,6 @@ from unittest.mock import patch
 
 import ann
 from ann.backends.base import Backend
-from ann.cli.output import echo
 from ann.nn.layer_list import describe_shape
 from ann.nn.layers import ActivationLayer, Layer
 from ann.optim.optimizer import Optimizer
@@ -55,7 +54,7 @@ def measure(
     steps = TrainingSteps(backend, dataset, recipe, quick)
     members = f"{recipe.committee} x " if recipe.committee > 1 else ""
     network = f"{members}{describe_shape(steps.network.layer_list)} {recipe.activation}"
-    echo(f"\n{backend.name}: {network}, batch {recipe.batch_size}, {recipe.optimizer}")
+    print(f"\n{backend.name}: {network}, batch {recipe.batch_size}, {recipe.optimizer}")
     time_calls = _time_on_gpu if backend.name == "gpu" else _time_on_cpu
     calls, seconds, whole = time_calls(steps)
     figures: dict[Part, dict[str, Any]] = {}
@@ -134,7 +133,7 @@ def watched(step: Step, recipe: ann.Recipe, before: Callable[[], None]) -> Itera
         filled = ["gather"] + ["distort"] * recipe.strengths.any
         filled += ["input dropout"] * bool(recipe.input_dropout)
         watch(step.batch, "fill", Part(0, f"batch: {', '.join(filled)}", ""))
-        layers, images = step.network.layers, step.batch.indices.shape[0]
+        layers, images = step.network.layers, step.batch.indices.size
         for row, layer in enumerate(layers, start=1):
             flops = _flops(layer, images)
             watch(layer, "forward", Part(row, _name(layer), "forward"), flops)
@@ -182,7 +181,7 @@ def _words(kind: type) -> str:
 def _print_table(parts: list[dict[str, Any]], total: float, whole: float) -> None:
     """A line for each row, and the sum beside a whole step."""
     width = max(len(part["name"]) for part in parts)
-    echo(f"  {'milliseconds':{width}}   forward  backward       sum    share  GFLOP/s")
+    print(f"  {'milliseconds':{width}}   forward  backward       sum    share  GFLOP/s")
     for _, row in itertools.groupby(parts, key=lambda part: part["row"]):
         found = list(row)
         directions = {part["direction"]: f"{part['milliseconds']:9.3f}" for part in found}
@@ -191,6 +190,6 @@ def _print_table(parts: list[dict[str, Any]], total: float, whole: float) -> Non
         flops = sum(part["flops"] for part in found)
         speed = f"{flops / millis / 1e6:8.1f}" if flops else ""
         line = f"{found[0]['name']:{width}} {columns} {millis:9.3f} {millis / total:8.1%} {speed}"
-        echo(f"  {line}".rstrip())
-    echo(f"  {'all parts':{width}} {total:29.3f}")
-    echo(f"  {'a whole step':{width}} {whole:29.3f} {whole / total:8.1%}")
+        print(f"  {line}".rstrip())
+    print(f"  {'all parts':{width}} {total:29.3f}")
+    print(f"  {'a whole step':{width}} {whole:29.3f} {whole / total:8.1%}")

@@ -9,7 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
 
 from ann.backends.base import Backend
-from ann.cli.output import echo
 from ann.installation import install_command, localized
 
 T = TypeVar("T")
@@ -41,11 +40,11 @@ def scaled(seconds: Mapping[str, list[float]], factor: float) -> dict[str, list[
 def print_table(figures: Mapping[str, list[float]], unit: str, digits: int = 0) -> None:
     """A table of medians, extremes, and ratios to the first row."""
     ours = statistics.median(next(iter(figures.values())))
-    echo(f"  {'':25} {unit:>10} {'least':>8} {'most':>8}   times the first")
+    print(f"  {'':25} {unit:>10} {'least':>8} {'most':>8}   times the first")
     for name, values in figures.items():
         median = statistics.median(values)
         numbers = f"{median:10.{digits}f} {min(values):8.{digits}f} {max(values):8.{digits}f}"
-        echo(f"  {name:25} {numbers} {median / ours:12.2f}")
+        print(f"  {name:25} {numbers} {median / ours:12.2f}")
 
 
 def working(attempts: Mapping[str, Callable[[], T]]) -> dict[str, T]:
@@ -59,7 +58,7 @@ def working(attempts: Mapping[str, Callable[[], T]]) -> dict[str, T]:
                 raise
             fix = f": {install_command('bench')}" if isinstance(error, ModuleNotFoundError) else ""
             reason = " ".join(str(error).split())[:200]
-            echo(localized(f"  {name:25} left out: {reason}{fix}"))
+            print(localized(f"  {name:25} left out: {reason}{fix}"))
     return results
 
 

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 
@@ -58,9 +59,9 @@ class TrainingSteps:
         order = self._indices((*self.network.network.leading, images.count))
         first = min(self._least, _FIRST_STEPS)
         with backend.ignore_overflow():
-            self._trainer.run_epoch(
-                order, 1, [rate(step) for step in range(steps)], lambda done, _: done >= first
-            )
+            epoch = self._trainer.epoch(order, 1, [rate(step) for step in range(steps)])
+            for _ in islice(epoch, first):
+                pass
 
     def _indices(self, shape: tuple[int, ...]) -> np.ndarray:
         return self._random.integers(self._count, size=shape)

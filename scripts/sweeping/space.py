@@ -12,10 +12,10 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import ann
-from ann.cli.parser import checked
+from ann.cli.parser import Parser, checked
 from ann.cli.recipe_flags import hidden_layers
 from ann.nn.losses import get_loss
 from ann.spelling import did_you_mean
@@ -64,22 +64,13 @@ class Range:
         if self.log and self.low != self.high and self.low <= 0:
             raise ValueError("a logarithmic range must start above 0")
 
-    def suggest(self, trial: Any, name: str) -> Any:
-        """The number that a trial of Optuna chooses, floats with three digits."""
-        is_int = isinstance(self.low, int)
-        value = self.low
-        if self.low != self.high:
-            suggest = trial.suggest_int if is_int else trial.suggest_float
-            value = suggest(name, self.low, self.high, log=self.log)
-        return value if is_int else _rounded(value)
-
     def __str__(self) -> str:
         return f"{self.low}-{self.high}" if self.low != self.high else str(self.low)
 
 
-def _rounded(value: float) -> float:
-    """With three digits, as a person would write it: what is printed is what was tried."""
-    return float(f"{value:.3g}")
+# Hidden layers, unless --hidden gives lists of them
+_LAYERS = {"hidden_layers": Range(1, 3), "width": Range(32, 512, log=True)}
+_FIELDS = [field for field in dataclasses.fields(ann.Recipe) if field.name not in _NOT_VARIED]
 
 
 def parse_range(text: str, kind: type, *, log: bool = False) -> Range:
@@ -98,14 +89,14 @@ class Space:
     """
 
     def __init__(self, flags: argparse.Namespace) -> None:
-        known = _flags()
-        self._values: dict[str, Any] = {name: getattr(flags, name) for name in known}
-        if self._values["hidden"]:
-            self._values["hidden"] = tuple(dict.fromkeys(self._values["hidden"]))
-            for name in ("hidden_layers", "width"):  # which it replaces
-                flag = known[name]
-                if self._values.pop(name) != flag.kind(flag.default or ""):
-                    raise ValueError(f"hidden: it replaces {_flag(name)}; use one of the two")
+        names = (*_LAYERS, "hidden", "distort", *(field.name for field in _FIELDS))
+        self._values: dict[str, Any] = {name: getattr(flags, name) for name in names}
+        hidden = self._values["hidden"] = tuple(dict.fromkeys(flags.hidden or ()))
+        for name, default in _LAYERS.items():
+            if not hidden:
+                self._values[name] = self._values[name] or default
+            elif self._values.pop(name):
+                raise ValueError(f"hidden: it replaces {_flag(name)}; use one of the two")
         self._outputs = self._output_layers()
         for index in (0, -1):
             self.recipe(_Corner(index))
@@ -139,7 +130,7 @@ class Space:
         if not any(str(layer).startswith("conv") for layer in hidden):
             chosen_apart.add("channel_dropout")
         for name, values in self._values.items():
-            if values is not None and name not in chosen_apart:
+            if values and name not in chosen_apart:
                 value = _suggest(trial, name, values)
                 fields[name] = value == "yes" if value in _NO_YES else value
         recipe = ann.Recipe(**fields)
@@ -155,7 +146,7 @@ class Space:
 
     def _rate(self, trial: Any, name: str, default: float) -> float:
         if self.has_range(name):
-            rate: float = self._values[name].suggest(trial, name)
+            rate: float = _suggest(trial, name, self._values[name])
             return rate
         factor = trial.suggest_float(f"{name}_by_default", 1 / _AROUND, _AROUND, log=True)
         return _rounded(default * factor)
@@ -173,7 +164,7 @@ class Space:
 
     def check_layers(self, dataset: ann.Dataset) -> None:
         """Raise ValueError if a list of hidden layers does not fit the images."""
-        for text in self._values["hidden"] or ():
+        for text in self._values["hidden"]:
             try:
                 ann.Recipe(hidden=hidden_layers(text)).network(dataset)
             except ValueError as error:
@@ -183,7 +174,7 @@ class Space:
         """The flags of the hyperparameters that vary or were given, with their values."""
         texts = {}
         for name, values in self._values.items():
-            if values is not None or name in RATES:
+            if values or name in RATES:
                 separator = " " if name == "hidden" else ","
                 is_choice = isinstance(values, tuple)
                 text = separator.join(values) if is_choice else str(values or _NEAR)
@@ -196,10 +187,19 @@ def _flag(name: str) -> str:
 
 
 def _suggest(trial: Any, name: str, values: Range | tuple[str, ...]) -> Any:
-    """What a trial chooses; a single value is not a choice."""
-    if isinstance(values, Range):
-        return values.suggest(trial, name)
-    return values[0] if len(values) == 1 else trial.suggest_categorical(name, values)
+    """What a trial of Optuna chooses; a single value is not a choice."""
+    if isinstance(values, tuple):
+        return values[0] if len(values) == 1 else trial.suggest_categorical(name, values)
+    value, is_int = values.low, isinstance(values.low, int)
+    if values.low != values.high:
+        suggest = trial.suggest_int if is_int else trial.suggest_float
+        value = suggest(name, values.low, values.high, log=values.log)
+    return value if is_int else _rounded(value)
+
+
+def _rounded(value: float) -> float:
+    """With three digits, as a person would write it: what is printed is what was tried."""
+    return float(f"{value:.3g}")
 
 
 class _Corner:
@@ -217,16 +217,7 @@ class _Corner:
     suggest_int = suggest_float
 
 
-class _Flag(NamedTuple):
-    """A flag: an argparse type, the default as text, the help text and the value's name there."""
-
-    kind: Callable[[str], Any]
-    default: str | None
-    help: str
-    metavar: str
-
-
-def _ranges(kind: type, *, log: bool = False, least: int = 0) -> Callable[[str], Range]:
+def _ranges(kind: Any, *, log: bool = False, least: int = 0) -> Callable[[str], Any]:
     """An argparse type for ranges."""
     whole, example = ("whole ", "2 or 1-4") if kind is int else ("", "0.1 or 0.01-0.5")
     above = " above 0" if log or least else ""
@@ -239,7 +230,7 @@ def _ranges(kind: type, *, log: bool = False, least: int = 0) -> Callable[[str],
     return checked(check, partial(parse_range, kind=kind, log=log), expected)
 
 
-def _names(choices: Collection[str]) -> Callable[[str], tuple[str, ...]]:
+def _names(choices: Collection[str]) -> Callable[[str], Any]:
     """An argparse type for one or more of some names."""
 
     def parse(text: str) -> tuple[str, ...]:
@@ -258,43 +249,25 @@ def _layers(text: str) -> str:
     return ",".join(map(str, hidden_layers(text))) or "none"
 
 
-def _flags() -> dict[str, _Flag]:
-    """A flag for each hyperparameter."""
-    range_, names = "A-B", "NAME,NAME,..."
-    lists = "instead of these two, lists of hidden layers, such as conv8x5,pool2,64 128,32"
-    distort = f"whether to distort images: {', '.join(map(_flag, DISTORTIONS))}"
-    flags = {
-        "hidden_layers": _Flag(_ranges(int), "1-3", "number of hidden layers", range_),
-        "width": _Flag(
-            _ranges(int, log=True, least=1), "32-512", "width of each hidden layer", range_
-        ),
-        "hidden": _Flag(_layers, None, lists, "LAYERS"),
-        "distort": _Flag(_names(_NO_YES), "no,yes", distort, names),
-    }
-    for field in dataclasses.fields(ann.Recipe):
-        name, bounds = field.name, field.metadata["bounds"]
-        kind: Any = field.type
-        if name in _NOT_VARIED:
-            continue
-        default, text = _VARIED.get(name), field.metadata["help"]
-        if kind is str:
-            text += f"; of {', '.join(bounds['choices'])}"
-            flags[name] = _Flag(_names(bounds["choices"]), default, text, names)
-        elif kind is bool:
-            flags[name] = _Flag(_names(_NO_YES), default, text, names)
-        else:
-            ranges = _ranges(kind, log=name in _LOGARITHMIC, least=bounds.get("at_least", 0))
-            flags[name] = _Flag(ranges, default, text, range_)
-    return flags
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
+def add_flags(parser: Parser) -> None:
     """Add a flag for each hyperparameter."""
-    for name, flag in _flags().items():
-        options: dict[str, Any] = {"type": flag.kind, "metavar": flag.metavar}
-        if name == "hidden":
-            parser.add_argument(_flag(name), nargs="+", help=flag.help, **options)
-            continue
-        usual = "near the recipe's default" if name in RATES else "the recipe's default"
-        text = f"{flag.help} (default: {flag.default or usual})"
-        parser.add_argument(_flag(name), default=flag.default, help=text, **options)
+    layers, width = (f"(default: {default})" for default in _LAYERS.values())
+    parser.add("--hidden-layers A-B", f"number of hidden layers {layers}", _ranges(int))
+    widths = _ranges(int, log=True, least=1)
+    parser.add("--width A-B", f"width of each hidden layer {width}", widths)
+    text = "instead of these two, lists of hidden layers, such as conv8x5,pool2,64 128,32"
+    parser.add("--hidden LAYERS", text, _layers, nargs="+")
+    text = f"whether to distort images: {', '.join(map(_flag, DISTORTIONS))}"
+    parser.add("--distort NAME,NAME,...", text, _names(_NO_YES), "no,yes")
+    for field in _FIELDS:
+        name, bounds, text = field.name, field.metadata["bounds"], field.metadata["help"]
+        metavar, kind = "NAME,NAME,...", _names(bounds.get("choices", _NO_YES))
+        if field.type in (int, float):
+            log, least = name in _LOGARITHMIC, bounds.get("at_least", 0)
+            metavar, kind = "A-B", _ranges(field.type, log=log, least=least)
+        if field.type is str:
+            text += f"; of {', '.join(bounds['choices'])}"
+        if name not in _VARIED:
+            usual = "near the recipe's default" if name in RATES else "the recipe's default"
+            text += f" (default: {usual})"
+        parser.add(f"{_flag(name)} {metavar}", text, kind, _VARIED.get(name))

@@ -10,7 +10,6 @@ import optuna
 from optuna.trial import TrialState
 
 import ann
-from ann.cli.output import echo
 from sweeping.space import Space
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -76,7 +75,7 @@ def _rules(study: Any, name: str, own: dict[str, str]) -> dict[str, str]:
             problem = "this study was made by another program; give another name"
             raise ValueError(f"--study {name}: {problem}")
         if wait == 0:
-            echo(f"study {name} was created a moment ago: waiting for its worker's rules")
+            print(f"study {name} was created a moment ago: waiting for its worker's rules")
         if wait < _WAITS:
             time.sleep(1)
     study.set_user_attr("rules", own)

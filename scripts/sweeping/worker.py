@@ -18,7 +18,6 @@ import optuna
 from tqdm import tqdm
 
 import ann
-from ann.cli.output import echo
 from ann.cli.signals import Interruption
 from ann.training.fastest_device import seconds_an_epoch
 from sweeping.results import describe_trial
@@ -58,7 +57,7 @@ class Worker:
         warnings.simplefilter("ignore", ann.TrainingWarning)  # many trials are poor networks
         wanted, done = self.flags.trials, len(finished(self.study))
         if done >= wanted:
-            echo(f"{done} trials are done, and --trials is {wanted}: there is nothing to do")
+            print(f"{done} trials are done, and --trials is {wanted}: there is nothing to do")
             return
         until = time.monotonic() + self.flags.hours * 3600 if self.flags.hours else math.inf
         self._bar = tqdm(
@@ -94,7 +93,7 @@ class Worker:
 
     def _write(self, line: str) -> None:
         with tqdm.external_write_mode(sys.stdout):  # above the bar
-            echo(line)
+            print(line)
 
     def _measure(self, trial: Any) -> int:
         """Train one network; how many validation images it gets wrong."""

@@ -28,19 +28,17 @@ def test_an_epoch_never_waits_for_the_gpu(rng):
     trainer = Trainer(net, ImageSet(net, images, labels), recipe)
     order, rates = np.arange(1000), [1e-3] * 20
     for _ in range(2):
-        trainer.run_epoch(order, 1, rates)
+        list(trainer.epoch(order, 1, rates))
         float(trainer.loss.sum(order))  # everything is compiled and captured
     stream = backend.xp.cuda.get_current_stream()
     spin = backend.xp.RawKernel(SPIN, "spin")
     spin((1,), (1,), (np.int64(1),))
     still_busy = []
 
-    def on_step(done, size):
+    for _ in trainer.epoch(order, 1, rates):
         if not still_busy:
             spin((1,), (1,), (np.int64(6_000_000_000),))  # some three seconds
         still_busy.append(not stream.done)
-
-    trainer.run_epoch(order, 1, rates, on_step)
     loss = trainer.loss.sum(order)
     assert still_busy == [True] * 20
     assert np.isfinite(float(loss))  # here it waits

@@ -179,17 +179,15 @@ def test_an_epoch_allocates_nothing_large_after_its_first_step(tmp_path):
         net = ann.NeuralNetwork(recipe.layer_list(784, 10))
         trainer = Trainer(net, ImageSet(net, images, labels), recipe)
         order, rates = np.arange(2000), [1e-3] * 10
-        trainer.run_epoch(order, 1, rates)
+        list(trainer.epoch(order, 1, rates))
         largest = []
 
-        def on_step(done, size, largest=largest):
-            if not tracemalloc.is_tracing():
-                tracemalloc.start()
-                tracemalloc.reset_peak()
-            largest.append(tracemalloc.get_traced_memory()[1])
-
         with net.backend.ignore_overflow():
-            trainer.run_epoch(order, 2, rates, on_step)
+            for _ in trainer.epoch(order, 2, rates):
+                if not tracemalloc.is_tracing():
+                    tracemalloc.start()
+                    tracemalloc.reset_peak()
+                largest.append(tracemalloc.get_traced_memory()[1])
             trainer.loss.sum(order)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -332,11 +330,12 @@ def test_what_an_epoch_costs_once_does_not_count_as_each_step_s(monkeypatch, dat
             super().__init__(network, *arguments)
             self.device = network.backend.name
 
-        def run_epoch(self, *arguments):
-            done = super().run_epoch(*arguments)
+        def epoch(self, *arguments):
             once, each = costs[self.device]
-            now[0] += once + done * each
-            return done
+            now[0] += once
+            for count in super().epoch(*arguments):
+                now[0] += each
+                yield count
 
     monkeypatch.setattr("ann.training.fastest_device.Trainer", Timed)
     monkeypatch.setattr("ann.training.fastest_device.time.perf_counter", lambda: now[0])

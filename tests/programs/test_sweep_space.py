@@ -1,11 +1,10 @@
 """The search space of a sweep, without Optuna: what a trial may choose, and the recipe that comes of it."""
 
-import argparse
-
 import numpy as np
 import pytest
 
 import ann
+from ann.cli.parser import Parser
 from support import ROOT
 
 
@@ -34,7 +33,7 @@ class Trial:
 def space(*words):
     from sweeping.space import Space, add_flags
 
-    parser = argparse.ArgumentParser()
+    parser = Parser("")
     add_flags(parser)
     return Space(parser.parse_args(words))
 

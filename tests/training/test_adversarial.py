@@ -64,7 +64,7 @@ def test_a_step_learns_half_from_each(backend, rng):
     twin = network_of(backend, 20, 8, 4, activation="tanh", output="softmax")
     trainer = Trainer(net, ImageSet(net, images, labels), recipe)
     with backend.ignore_overflow():
-        trainer.run_epoch(np.arange(10), 1, [0.5])
+        list(trainer.epoch(np.arange(10), 1, [0.5]))
     twin = twin.network
     x = backend.from_host((images / 255).astype(np.float32))
     targets = backend.from_host(np.eye(4, dtype=np.float32)[labels])
@@ -92,7 +92,7 @@ def test_moved_images_have_the_dropout_of_theirs(backend, rng):
         trainer = Trainer(net, ImageSet(net, images, labels), recipe)
         with backend.ignore_overflow():
             for epoch in range(1, 4):
-                trainer.run_epoch(np.arange(10), epoch, [0.5])
+                list(trainer.epoch(np.arange(10), epoch, [0.5]))
         found.append(backend.to_host(net.parameters).copy())
     np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
 

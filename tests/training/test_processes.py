@@ -181,7 +181,7 @@ def test_one_line_for_what_differs(data, tmp_path):
         ),
         (
             lambda one: trained(one, few, data),
-            "batch_size: 2 images a batch are too few for 3 processes",
+            "batch_size: 2 images per batch are too few for 3 processes",
         ),
         (
             lambda one: trained(one, many if one.rank == 1 else recipe, data),

@@ -1,5 +1,7 @@
 """The trainer alone, without ``fit``: an epoch, a part of an epoch, and what lasts between steps."""
 
+from itertools import islice
+
 import numpy as np
 import pytest
 
@@ -20,12 +22,10 @@ def trainer_of(backend, rng, images=11, hidden=(4,), **fields):
     return net, Trainer(net, ImageSet(net, pixels, labels), ann.Recipe(**plain | fields)), pixels
 
 
-def test_on_step_is_told_of_each_step(backend, rng):
+def test_an_epoch_tells_the_images_of_each_step(backend, rng):
     _, trainer, _ = trainer_of(backend, rng)
-    calls = []
-    done = trainer.run_epoch(np.arange(11), 1, [0.1] * 4, lambda *step: calls.append(step))
-    assert done == trainer.steps == 4
-    assert calls == [(1, 3), (2, 3), (3, 3), (4, 2)]
+    assert list(trainer.epoch(np.arange(11), 1, [0.1] * 4)) == [3, 3, 3, 2]
+    assert trainer.steps == 4
 
 
 @pytest.mark.parametrize("stop", [1, 3])
@@ -41,11 +41,11 @@ def test_a_stopped_epoch_continues_with_the_next_step(backend, fields, stop):
             epoch_of = (orders[epoch - 1], epoch, rates[epoch - 1])
             start = 0
             if pauses:
-                start = trainer.run_epoch(*epoch_of, lambda done, _: done == stop)
+                start = len(list(islice(trainer.epoch(*epoch_of), stop)))
                 assert start == stop
                 seen = backend.to_host(trainer.state(start)["logits"])
                 assert seen.shape == (3 * stop, 3)
-            assert trainer.run_epoch(*epoch_of, start=start) == 4
+            assert len(list(trainer.epoch(*epoch_of, start=start))) == 4 - start
         assert "logits" not in trainer.state(0)
         assert trainer.state(4)["logits"].shape == (11, 3)
         results.append([net.parameters, trainer.state(4)["logits"]])
@@ -57,17 +57,17 @@ def test_the_network_may_be_changed_between_epochs(backend, rng):
     """Unless it holds averages: then training continues from its own parameters."""
     for average, taken in ((0.0, True), (0.9, False)):
         net, trainer, _ = trainer_of(backend, rng, average=average)
-        trainer.run_epoch(np.arange(11), 1, [0.1] * 4)
+        list(trainer.epoch(np.arange(11), 1, [0.1] * 4))
         before = backend.to_host(trainer.state(0)["parameters"]).copy()
         net.parameters[...] = backend.xp.zeros_like(net.parameters)
-        trainer.run_epoch(np.arange(11), 2, [1e-12] * 4)
+        list(trainer.epoch(np.arange(11), 2, [1e-12] * 4))
         after = backend.to_host(trainer.state(0)["parameters"])
         np.testing.assert_allclose(after, before * (not taken), rtol=1e-9, atol=1e-10)
 
 
 def test_max_norm_limits_every_layer_but_the_last(backend, rng):
     net, trainer, _ = trainer_of(backend, rng, hidden=(4, 6), max_norm=0.1)
-    trainer.run_epoch(np.arange(11), 1, [0.1] * 4)
+    list(trainer.epoch(np.arange(11), 1, [0.1] * 4))
     *hidden, last = [np.linalg.norm(weight, axis=0) for weight, _ in net.weights_and_biases()]
     assert len(hidden) == 2 and last.min() > 0.2
     for norms in hidden:
@@ -79,7 +79,7 @@ def test_running_statistics_are_means_over_about_ten_batches(backend, rng):
     """Of z = x W, whose weights hardly change here, in more than the 80 steps that the mean grows."""
     net, trainer, pixels = trainer_of(backend, rng, images=300, batch_norm=True)
     weight = backend.to_host(net.network.layers[0].weight).copy()
-    trainer.run_epoch(np.arange(300), 1, [1e-12] * 100)
+    list(trainer.epoch(np.arange(300), 1, [1e-12] * 100))
     expected = 0.0
     for k, batch in enumerate(np.split(pixels / 255, 100), start=1):
         z = batch @ weight

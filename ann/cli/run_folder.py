@@ -1,17 +1,17 @@
 """A folder for a training run: what it takes to repeat it, a log with a line per epoch, the
-checkpoint and the model. One process at a time trains in a folder. A log that ends in half a line
-is rewritten.
+checkpoint and the model. One process at a time trains in a folder.
 """
 
+import argparse
 import errno
 import importlib
 import json
 import os
 import platform
+import shlex
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shlex import quote
 from typing import Any, Self
 
 from ann import _version
@@ -21,6 +21,7 @@ from ann.data.datasets import Dataset
 from ann.errors import AnnError, CheckpointError
 from ann.files.atomic import Lock, read_regular, user_path, write_atomically
 from ann.files.digest import digest
+from ann.neural_network import NeuralNetwork
 from ann.training.callback import Callback
 from ann.training.checkpoint_file import TrainingState, read_checkpoint
 from ann.training.recipe import Recipe
@@ -28,7 +29,8 @@ from ann.training.report import EpochReport
 
 FORMAT, VERSION = "ann-run", 1
 _MAX_BYTES = 2**20
-_CHECKPOINT = "checkpoint.npz"
+CHECKPOINT = "checkpoint.npz"
+CONFIG = "config.json"
 START = "start.pickle"  # the saved network from which the run started, if it did
 _TYPES = {
     "recipe": dict,
@@ -43,98 +45,119 @@ _TYPES = {
 
 
 class RunFolder(Callback):
-    """The folder of one run, locked against other processes.
+    """The folder of one run, locked against other processes: writes its config and its log.
+
+    Nothing is written before training starts, so a refused run leaves an empty folder.
+
+    Args:
+        path: of the folder.
+        config: what it takes to repeat the run, as plain values.
 
     Attributes:
-        path: of the folder.
-        config: what it takes to repeat the run; see ``run_config``.
-        checkpoint, model: paths of the files that ``fit`` and the program write.
+        state: how far the run has come, for its log.
     """
 
-    def __init__(self, path: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
-        self.path, self.config = user_path(path), dict(config)
-        self.checkpoint, self.model = self.path / _CHECKPOINT, self.path / "model.pickle"
-        self._log = self.path / "log.jsonl"
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        self.state = TrainingState()
+        self._path = path
+        self._config = config
+        self._log = path / "log.jsonl"
         self._unwritten: dict[Path, bytes] = {}  # files that change when training starts
-        self._before: list[EpochReport] | None = None  # to write with the next line of the log
         try:
-            self._lock = Lock(self.path)
+            self._lock = Lock(path)
         except BlockingIOError:
-            raise AnnError(f"{self.path}: another process is training in this folder") from None
-        for left_over in self.path.glob(".ann-*.part"):  # from a killed process
+            raise AnnError(f"{path}: another process is training in this folder") from None
+        for left_over in path.glob(".ann-*.part"):  # from a killed process
             if left_over.is_file():
                 left_over.unlink()
 
     @classmethod
-    def create(
-        cls, path: str | os.PathLike[str], config: Mapping[str, Any], start: bytes = b""
-    ) -> Self:
-        """Start a run in a new or empty folder. Raises OSError if that is not possible.
+    def create(cls, flags: argparse.Namespace, dataset: Dataset, network: NeuralNetwork) -> Self:
+        """Begin a run in a new or empty folder. Raises OSError if that is not possible.
 
-        Nothing is written until training starts, so a refused run leaves an empty folder.
-
-        start: the contents of the model file from which the run starts, if it does.
+        Args:
+            flags: of scripts/train.py.
+            dataset: on which to train.
+            network: from which the training starts.
         """
-        folder = user_path(path)
+        folder, backend = flags.run, network.backend
         folder.mkdir(parents=True, exist_ok=True)
+        config = {
+            "format": FORMAT,
+            "version": VERSION,
+            "recipe": vars(flags.recipe),
+            "seed": flags.seed,
+            "device": backend.name,
+            "device_description": backend.description,
+            "data_sha256": {name: digest(array) for name, array in dataset.arrays().items()},
+            "versions": versions(backend),
+            "precision": flags.precision,
+            "data": flags.data if isinstance(flags.data, str) else os.path.abspath(flags.data),
+            "imported": [os.path.abspath(path) for path in flags.imported],
+            "checkpoint_every": flags.checkpoint_every,
+            "command": shlex.join(sys.argv),
+        }
+        if flags.start:
+            config["from"] = os.path.abspath(flags.start)
         run = cls(folder, config)
         if any(not name.startswith(".ann-") for name in os.listdir(folder)):
             reason = f"The folder is not empty; {_use_of(folder)}name a new folder"
-            raise OSError(errno.ENOTEMPTY, reason, str(path))
-        if start:
-            run._unwritten[run.path / START] = start
+            raise OSError(errno.ENOTEMPTY, reason, str(folder))
+        if flags.start:
+            run._unwritten[folder / START] = network.to_bytes()
         run._change_config()
         return run
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Self:
-        """Open the folder of an existing run. Raises OSError or AnnError if there is none."""
-        return cls(path, read_config(path))
-
-    def _change_config(self) -> None:
-        text = json.dumps(self.config, indent=2) + "\n"
-        self._unwritten[self.path / "config.json"] = text.encode()
-
-    def resume(self, epochs: int) -> TrainingState:
-        """The state in the run's checkpoint. The log may be ahead of it, or end in half a line.
+    def resume(cls, path: Path, config: dict[str, Any], epochs: int) -> Self:
+        """Continue the run in a folder. Raises OSError or AnnError if that is not possible.
 
         A finished run of fewer epochs becomes an unfinished one of this number.
         """
-        state = read_training_state(self.path)
-        if state.is_shorter_than(epochs):
-            self.config["recipe"]["epochs"] = epochs
-            self._change_config()
-            state.finished = False
-        self._before = state.reports
-        return state
+        run = cls(path, config)
+        run.state = read_training_state(path)
+        if run.state.is_shorter_than(epochs):
+            config["recipe"]["epochs"] = epochs
+            run.state.finished = False
+            run._change_config()
+        run._unwritten[run._log] = run._lines()  # it may be ahead, or end in half a line
+        return run
+
+    def _change_config(self) -> None:
+        text = json.dumps(self._config, indent=2) + "\n"
+        self._unwritten[self._path / CONFIG] = text.encode()
+
+    def _lines(self) -> bytes:
+        return "".join(f"{report.to_json()}\n" for report in self.state.reports).encode()
 
     def at_start(self) -> None:
         """Write what is new: only now is it certain that training starts."""
         for path, data in self._unwritten.items():
             write_atomically(path, data)
 
-    def write_log(self, reports: Sequence[EpochReport]) -> None:
-        """Replace the log by these reports, a line each."""
-        write_atomically(self._log, "".join(report.to_json() + "\n" for report in reports).encode())
-
     def after_epoch(self, report: EpochReport) -> None:
-        """Add a line to the log."""
+        """Add a line to the log; a failure is only a warning."""
+        self.state.reports.append(report)
         try:
-            if self._before is not None:  # the first epoch since resume(): rewrite the log
-                self.write_log([*self._before, report])
-                self._before = None
-                return
             with open(self._log, "a", encoding="utf-8") as file:
-                file.write(report.to_json() + "\n")
+                file.write(f"{report.to_json()}\n")
         except OSError as error:
             message = f"{self._log}: {error.strerror}; training continues"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+    def at_end(self) -> None:
+        """Write the whole log again, since lines may be missing; a failure is only a warning."""
+        try:
+            write_atomically(self._log, self._lines())
+        except OSError as error:
+            message = f"no log was written: {error.filename}: {error.strerror}"
             warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
 def read_training_state(folder: Path) -> TrainingState:
     """The training state of the run in a folder. Raises AnnError if the run cannot be resumed."""
     read_config(folder)
-    checkpoint = folder / _CHECKPOINT
+    checkpoint = folder / CHECKPOINT
     try:
         return read_checkpoint(checkpoint)[1] if checkpoint.exists() else TrainingState()
     except CheckpointError as error:
@@ -148,28 +171,8 @@ def _use_of(folder: Path) -> str:
     except AnnError:  # --resume would refuse it
         return ""
     if finished:
-        return f"train its finished run further with --resume {quote(str(folder))} --epochs N, or "
-    return f"continue its run with --resume {quote(str(folder))}, or "
-
-
-def run_config(
-    recipe: Recipe, seed: int, dataset: Dataset, backend: Backend, **flags: Any
-) -> dict[str, Any]:
-    """What it takes to repeat a run, as plain values: recipe, seed, device, checksums and versions.
-
-    ``flags``: the other flags of scripts/train.py; see ``_TYPES``.
-    """
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "recipe": json.loads(recipe.to_json()),
-        "seed": seed,
-        "device": backend.name,
-        "device_description": backend.description,
-        "data_sha256": {name: digest(array) for name, array in dataset.arrays().items()},
-        "versions": versions(backend),
-        **flags,
-    }
+        return f"train its finished run further with --resume {shlex.quote(str(folder))} --epochs N, or "
+    return f"continue its run with --resume {shlex.quote(str(folder))}, or "
 
 
 def versions(backend: Backend) -> dict[str, str]:
@@ -184,9 +187,14 @@ def versions(backend: Backend) -> dict[str, str]:
     return found
 
 
+def recipe_of(config: dict[str, Any]) -> Recipe:
+    """The recipe of a run; fields that its config does not have are defaults."""
+    return Recipe.from_json(json.dumps(config["recipe"]))
+
+
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The config of the run in a folder. Raises AnnError if there is none, or it is damaged."""
-    file = user_path(path) / "config.json"
+    file = user_path(path) / CONFIG
     try:
         config = json.loads(read_regular(file, _MAX_BYTES))
         if not isinstance(config, dict) or config.get("format") != FORMAT:
