@@ -39,7 +39,10 @@ class Run:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What identifies the run, as plain values. Ask for it before training begins."""
+        """Plain values that identify the run; only the same run can resume a checkpoint.
+
+        Read it before training begins, since it contains a checksum of the first parameters.
+        """
         network = self.network
         return {
             "network": {
