@@ -3,13 +3,14 @@
 import importlib
 import importlib.util
 import re
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ann.backends.base import Array, Backend, Formula, windows_of
-from ann.backends.gpu_kernels import Kernels, add_windows
+from ann.backends.gpu_kernels import Kernels, add_windows, copy_all
 from ann.backends.gpu_recorder import GpuRecorder, first_line, warn_of_eager_steps
 from ann.errors import DeviceError
 from ann.installation import install_command
@@ -21,6 +22,8 @@ _INSTALL = f"{install_command('gpu')} (CUDA 13) or {install_command('gpu-cuda12'
 
 class GpuBackend(Backend):
     """CuPy on an NVIDIA GPU."""
+
+    numbers_at_once = 2**24  # starting many kernels takes longer than the arithmetic
 
     def __init__(self, xp: Any, description: str, precision: str = "float32") -> None:
         super().__init__("gpu", xp, description)
@@ -40,6 +43,9 @@ class GpuBackend(Backend):
     def copyto(self, array: Array, out: Array) -> None:
         self.xp.copyto(out, array, casting="unsafe")
 
+    def copy_all(self, pairs: Sequence[tuple[Array, Array]]) -> None:
+        copy_all(self.xp, pairs)
+
     def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
         self.copyto(windows_of(self.xp, pictures, stride, like=out), out=out)
 
@@ -48,12 +54,12 @@ class GpuBackend(Backend):
 
     def elementwise(self, function: Formula, *arrays: Any, out: Any) -> None:
         outs = out if isinstance(out, tuple) else (out,)
-        plainly = partial(super().elementwise, function, *arrays, out=out)
-        work = self.kernels.elementwise(function, arrays, outs, plainly)
+        fallback = partial(super().elementwise, function, *arrays, out=out)
+        work = self.kernels.elementwise(function, arrays, outs, fallback)
         if work:
             self.kernels.run([[work]])
         else:
-            plainly()
+            fallback()
 
     def recorder(self) -> Backend:
         try:

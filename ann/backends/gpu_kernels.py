@@ -1,214 +1,23 @@
 """CUDA kernels for elementwise work. Starting a kernel takes longer than the arithmetic of a small
 network, so as much as possible is put into one: work on the same elements, whose intermediate
 results stay in registers, and independent work side by side.
-
-A formula is traced (``tracer``), and each of its operations becomes a line of CUDA. The lines use
-only what Python and CUDA have in common, so that tests can compute them without a GPU.
 """
 
 import functools
+import itertools
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from ann.backends.base import Array, Formula
-from ann.backends.tracer import CLIP, Operation, Symbol, UntraceableError, trace
-
-_INFIX = {
-    np.add: "+",
-    np.subtract: "-",
-    np.multiply: "*",
-    np.divide: "/",
-    np.greater: ">",
-    np.greater_equal: ">=",
-    np.less: "<",
-    np.less_equal: "<=",
-    np.equal: "==",
-    np.not_equal: "!=",
-    np.bitwise_and: "&",
-    np.bitwise_or: "|",
-    np.bitwise_xor: "^",
-    np.bitwise_left_shift: "<<",
-    np.bitwise_right_shift: ">>",
-}
-_OF_FLOATS = (
-    *(np.exp, np.expm1, np.log, np.log1p, np.sqrt, np.floor, np.ceil),
-    *(np.sin, np.cos, np.tan, np.sinh, np.cosh, np.tanh),
-)
-_CALLS = {
-    **{function: function.__name__ for function in _OF_FLOATS},
-    np.arctan: "atan",
-    np.absolute: "fabs",
-    np.power: "pow",
-    np.square: "ann_square",
-    np.reciprocal: "ann_reciprocal",
-    np.maximum: "ann_maximum",
-    np.minimum: "ann_minimum",
-    CLIP: "ann_clip",
-    np.where: "ann_where",
-}
-_ANY_TYPE = (np.maximum, np.minimum, CLIP, np.where, np.square)  # others of _CALLS: floats
+from ann.backends.cuda_formula import PREAMBLE, CudaFormula, Line, cast, side_by_side, translate
+from ann.backends.gpu_work import Rows, View, Work, conflict, memory_order, view_of
 
 _LONGEST_SUM = 64  # each thread computes the whole row
-
-_C_TYPES = {
-    "bool": "bool",
-    "int8": "signed char",
-    "uint8": "unsigned char",
-    "int16": "short",
-    "uint16": "unsigned short",
-    "int32": "int",
-    "uint32": "unsigned int",
-    "int64": "long long",
-    "uint64": "unsigned long long",
-    "float32": "float",
-    "float64": "double",
-}
-_PREAMBLE = "\n".join(
-    [
-        *(f"typedef {c_type} ann_{name};" for name, c_type in _C_TYPES.items()),
-        "#define ANN template <class T> __device__ T",
-        "ANN ann_square(T x) { return x * x; }",
-        "ANN ann_reciprocal(T x) { return T(1) / x; }",
-        # a != a: NaN, which NumPy returns if one of both is NaN
-        "ANN ann_maximum(T a, T b) { return a > b || a != a ? a : b; }",
-        "ANN ann_minimum(T a, T b) { return a < b || a != a ? a : b; }",
-        "ANN ann_clip(T x, T low, T high) { return ann_minimum(ann_maximum(x, low), high); }",
-        "ANN ann_where(bool condition, T a, T b) { return condition ? a : b; }",
-        "ANN ann_quotient(T a, T b) { return a / b; }",
-    ]
-)
-
-
-@dataclass(frozen=True)
-class View:
-    """Where the elements of an array are, in the order in which a kernel visits them.
-
-    Attributes:
-        array: the same memory, with as few axes as possible.
-        low, high: the first address, and the one after the last.
-        key: equal for views of the same elements in the same order.
-    """
-
-    array: Array
-    low: int
-    high: int
-    key: Any
-
-    def overlaps(self, other: "View") -> bool:
-        """Whether both may contain the same memory."""
-        return self.low < other.high and other.low < self.high
-
-
-@dataclass(frozen=True)
-class Rows:
-    """An argument: the rows of a source with these indices."""
-
-    source: View
-    indices: View
-    width: int
-
-
-@dataclass
-class Work:
-    """outs = formula(*arguments), for each element.
-
-    Attributes:
-        shape: of each of the outs.
-        formula: what to compute.
-        arguments: the formula's arrays.
-        outs: where the results go.
-        plainly: does the same without a kernel of ours.
-    """
-
-    shape: Sequence[int]
-    formula: "Lines"
-    arguments: Sequence[View | Rows]
-    outs: Sequence[View]
-    plainly: Callable[[], object]
-    # What is read at the element that is written, and what is read anywhere
-    here: list[View] = field(init=False)
-    anywhere: list[View] = field(init=False)
-
-    def __post_init__(self) -> None:
-        rows = [one for one in self.arguments if isinstance(one, Rows)]
-        self.here = [one for one in self.arguments if isinstance(one, View)]
-        self.here += [one.indices for one in rows if one.width == 1]
-        self.anywhere = [one.source for one in rows]
-        self.anywhere += [one.indices for one in rows if one.width > 1]
-        if not self.formula.by_element:
-            self.here, self.anywhere = [], self.reads
-        self.size = math.prod(self.shape)
-
-    @property
-    def reads(self) -> list[View]:
-        """Everything that is read."""
-        return [*self.here, *self.anywhere]
-
-    def can_follow(self, other: "Work") -> bool:
-        """Whether a kernel may do this for each element after the other work for this element."""
-        return (
-            self.size == other.size
-            and not _conflict(self.outs, other.anywhere)
-            and not _conflict(other.outs, self.anywhere)
-            and not _conflict(self.outs, [*other.here, *other.outs], unless_same=True)
-            and not _conflict(other.outs, self.here, unless_same=True)
-        )
-
-
-def _conflict(
-    written: Sequence[View], others: Sequence[View], *, unless_same: bool = False
-) -> bool:
-    return any(
-        one.overlaps(other) and not (unless_same and one.key == other.key)
-        for one in written
-        for other in others
-    )
-
-
-def independent(
-    reads: Sequence[View], writes: Sequence[View], others: Sequence[View], written: Sequence[View]
-) -> bool:
-    """Whether work may change places with other work, which reads ``others``."""
-    return not _conflict(writes, [*others, *written]) and not _conflict(written, reads)
-
-
-@dataclass(frozen=True)
-class Line:
-    """One value of a formula, as text.
-
-    Attributes:
-        text: the expression, in which {0}, {1}, ... are the formula's arrays, and then the values
-            of its lines. For a sum or maximum along the last axis, {0} and {1} are the sum of some
-            elements and the next element.
-        dtype: of the value.
-        summed: the number of the value that is summed; None if this is no sum or maximum.
-        repeated: the lines that compute it, to be repeated for each element of the row.
-    """
-
-    text: str
-    dtype: str
-    summed: int | None = None
-    repeated: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Lines:
-    """A formula as text. The results are lines, too."""
-
-    name: str
-    lines: list[Line]
-    results: list[Line]
-
-    @property
-    def by_element(self) -> bool:
-        """Whether results depend on one element of each array, not on the row."""
-        return all(line.summed is None for line in self.lines)
 
 
 class Kernels:
@@ -217,45 +26,46 @@ class Kernels:
     def __init__(self, xp: Any) -> None:
         self.xp = xp
         self._kernels: dict[Any, Any] = {}
-        self._formulas: dict[Any, Lines | None] = {}
+        self._formulas: dict[Any, CudaFormula | None] = {}
 
     def elementwise(
         self,
         function: Formula,
         arrays: Sequence[Any],
         outs: Sequence[Array],
-        plainly: Callable[[], object],
+        fallback: Callable[[], object],
     ) -> Work | None:
         """See ``Backend.elementwise``. None if the formula cannot be part of a kernel."""
-        formula = self._lines(function, arrays)
+        formula = self._formula(function, arrays)
         shape = outs[0].shape
         arrays = [array for array in arrays if not isinstance(array, int | float)]
         fit = all(np.broadcast_shapes(array.shape, shape) == shape for array in arrays)
         if formula is None or not fit or any(out.shape != shape for out in outs):
             return None
-        axes = _memory_order(outs[0])
-        views = [self._view(array, shape, axes) for array in (*arrays, *outs)]
+        axes = memory_order(outs[0])
+        views = [view_of(self.xp, array, shape, axes) for array in (*arrays, *outs)]
         reads, writes = views[: len(arrays)], views[len(arrays) :]
         if not formula.by_element and (
-            shape[-1] > _LONGEST_SUM or axes != [*range(len(shape))] or _conflict(writes, reads)
+            shape[-1] > _LONGEST_SUM or axes != [*range(len(shape))] or conflict(writes, reads)
         ):
             return None
-        return Work(shape, formula, reads, writes, plainly)
+        return Work(shape, formula, reads, writes, fallback)
 
     def take(
-        self, source: Array, indices: Array, out: Array, plainly: Callable[[], object]
+        self, source: Array, indices: Array, out: Array, fallback: Callable[[], object]
     ) -> Work | None:
         """out = source[indices], for arrays that are in order in memory; otherwise None."""
         if not all(array.flags.c_contiguous for array in (source, indices, out)):
             return None
-        formula = self._lines(copied, (out,))
+        formula = self._formula(copied, (out,))
         if formula is None:
             return None
         of_source, of_indices, of_out = (
-            self._view(array, array.shape, range(array.ndim)) for array in (source, indices, out)
+            view_of(self.xp, array, array.shape, range(array.ndim))
+            for array in (source, indices, out)
         )
         rows = Rows(of_source, of_indices, math.prod(source.shape[1:]))
-        return Work(out.shape, formula, [rows], [of_out], plainly)
+        return Work(out.shape, formula, [rows], [of_out], fallback)
 
     def run(self, blocks: Sequence[Sequence[Work]]) -> None:
         """Do the work of all blocks in one kernel; in each block, one after the other."""
@@ -264,18 +74,16 @@ class Kernels:
         if kernels.get(text, True):
             try:
                 if text not in kernels:
-                    kernels[text] = self.xp.ElementwiseKernel(
-                        *text, source.name, preamble=_PREAMBLE
-                    )
+                    kernels[text] = self.xp.ElementwiseKernel(*text, source.name, preamble=PREAMBLE)
                 kernels[text](*source.reads, *source.ends, *source.writes, size=source.size)
                 return
             except Exception:  # it may have too many arguments
                 kernels[text] = None
         for block in blocks:
             for work in block:
-                work.plainly()
+                work.fallback()
 
-    def _lines(self, function: Formula, arguments: Sequence[Any]) -> Lines | None:
+    def _formula(self, function: Formula, arguments: Sequence[Any]) -> CudaFormula | None:
         """The formula as text; None if it cannot be traced or translated."""
         kinds = [
             value if isinstance(value, int | float) else (value.dtype, value.shape)
@@ -288,78 +96,10 @@ class Kernels:
                 for kind in kinds
             ]
             try:
-                self._formulas[key] = _translated(function, samples)
+                self._formulas[key] = translate(function, samples)
             except Exception:  # if the function is wrong, calling it raises its error
                 self._formulas[key] = None
         return self._formulas[key]
-
-    def _view(self, array: Array, shape: Sequence[int], axes: Sequence[int]) -> View:
-        """The view of an array that is broadcast to a shape whose axes are visited in this order."""
-        missing = len(shape) - array.ndim
-        strides = [0] * missing + [
-            0 if own == 1 else stride
-            for own, stride in zip(array.shape, array.strides, strict=True)
-        ]
-        merged: list[tuple[int, int]] = []  # (length, stride)
-        for axis in axes:
-            length, stride = shape[axis], strides[axis]
-            if merged and merged[-1][1] == length * stride:
-                merged[-1] = merged[-1][0] * length, stride
-            elif length != 1:
-                merged.append((length, stride))
-        if not any(stride for _, stride in merged):  # one number for all
-            merged = [(1, array.itemsize)]
-        lengths, steps = zip(*merged, strict=True)
-        low = array.data.ptr
-        high = low + array.itemsize + sum((n - 1) * step for n, step in merged)
-        same = self.xp.lib.stride_tricks.as_strided(array, lengths, steps)
-        return View(same, low, high, (low, lengths, steps, array.dtype.name))
-
-
-def _translated(function: Formula, arguments: Sequence[Any]) -> Lines:
-    """A formula for arguments like these host arrays and numbers."""
-    tape, results = trace(function, *arguments)
-    arrays = [array for array in arguments if isinstance(array, np.ndarray)]
-    places = {id(array): number for number, array in enumerate(arrays)}
-    places |= {id(one.result): number for number, one in enumerate(tape, start=len(arrays))}
-
-    def place(symbol: Symbol) -> int | None:
-        """The number of the value; None for a constant."""
-        return places.get(id(symbol) if symbol.array is None else id(symbol.array))
-
-    def text(value: Any, dtype: str) -> str:
-        """A number or symbol as an expression of this dtype."""
-        if isinstance(value, Symbol):
-            if place(value) is not None:
-                return _cast(f"{{{place(value)}}}", value.dtype.name, dtype)
-            value = value.array
-        number = value.item() if isinstance(value, np.generic | np.ndarray) else value
-        if not math.isfinite(number):
-            raise UntraceableError("a number that is not finite")
-        return f"ann_{dtype}({int(number) if isinstance(number, bool) else repr(number)})"
-
-    lines = []
-    # For each value, the lines that compute it, without sums, which are the same for a whole row
-    needed: list[set[int]] = [set() for _ in arrays]
-    for number, one in enumerate(tape, start=len(arrays)):
-        dtype = one.result.dtype.name
-        before = [place(symbol) for symbol in one.symbols]
-        if one.by_element:
-            kinds = [kind.name for kind in one.kinds]
-            inputs = [text(value, kind) for value, kind in zip(one.inputs, kinds, strict=True)]
-            lines.append(Line(_expression(one, inputs), dtype))
-            needed.append({number}.union(*(needed[n] for n in before if n is not None)))
-        else:
-            (summed,) = before
-            if summed is None or one.symbols[0].shape[-1] == 1:
-                raise UntraceableError("the sum of numbers that are the same for a whole row")
-            each = "{0} + {1}" if one.function is np.sum else "ann_maximum({0}, {1})"
-            lines.append(Line(each, dtype, summed, tuple(sorted(needed[summed]))))
-            needed.append(set())
-    dtypes = [one.dtype.name if isinstance(one, Symbol) else "float64" for one in results]
-    name = getattr(function, "__name__", "formula").strip("_")
-    pairs = zip(results, dtypes, strict=True)
-    return Lines(name, lines, [Line(text(one, dtype), dtype) for one, dtype in pairs])
 
 
 class _Body:
@@ -367,15 +107,19 @@ class _Body:
 
     Args:
         names: of the arrays, by the keys of their views.
-        element: e, as an expression of the number i of the thread.
+        block: the work.
     """
 
-    def __init__(self, names: dict[Any, str], element: str) -> None:
-        self.lines = [f"const ann_int64 e = {element};"]
+    def __init__(self, names: dict[Any, str], block: Sequence[Work]) -> None:
+        self.lines: list[str] = []
         self._names = names
         self._values: dict[Any, str] = {}  # the variable with the element of each view
+        for work in block:
+            self._add(work)
+        for out in {out.key: out for work in block for out in work.outs}.values():
+            self.lines.append(f"{self._element(out)} = {self._values[out.key]};")
 
-    def add(self, work: Work) -> None:
+    def _add(self, work: Work) -> None:
         values = [self._load(argument) for argument in work.arguments]
         for line in work.formula.lines:
             values.append(
@@ -384,14 +128,10 @@ class _Body:
                 else self._sum(line, work, values)
             )
         results = [
-            self._variable(_cast(line.text.format(*values), line.dtype, _dtype(out)), _dtype(out))
+            self._variable(cast(line.text.format(*values), line.dtype, _dtype(out)), _dtype(out))
             for line, out in zip(work.formula.results, work.outs, strict=True)
         ]
         self._values |= {out.key: name for out, name in zip(work.outs, results, strict=True)}
-
-    def store(self, outs: Sequence[View]) -> None:
-        for out in outs:
-            self.lines.append(f"{self._element(out)} = {self._values[out.key]};")
 
     def _sum(self, line: Line, work: Work, values: Sequence[str]) -> str:
         """The variable with the sum or maximum of a row, whose elements are computed again."""
@@ -448,9 +188,9 @@ class _Source:
     """
 
     def __init__(self, blocks: Sequence[Sequence[Work]]) -> None:
-        outs = [{view.key: view for work in block for view in work.outs} for block in blocks]
-        written = {key: view for block in outs for key, view in block.items()}
-        read = {view.key: view for block in blocks for work in block for view in work.reads}
+        works = [work for block in blocks for work in block]
+        written = {view.key: view for work in works for view in work.outs}
+        read = {view.key: view for work in works for view in work.reads}
         read = {key: view for key, view in read.items() if key not in written}
         names = {key: f"a{number}" for number, key in enumerate([*read, *written])}
         self.reads, self.writes = (
@@ -459,49 +199,19 @@ class _Source:
         sizes = [block[0].size for block in blocks]
         self.size = sum(sizes)
         self.ends = [sum(sizes[:count]) for count in range(1, len(sizes))]
-        bodies = []
-        for number, (block, own) in enumerate(zip(blocks, outs, strict=True)):
-            body = _Body(names, f"i - n{number - 1}" if number else "i")
-            for work in block:
-                body.add(work)
-            body.store(list(own.values()))
-            test = f"if (i < n{number}) " if number < len(self.ends) else ""
-            bodies.append("\n".join([test + "{", *body.lines, "}"]))
+        bodies = [_Body(names, block) for block in blocks]
         reads, writes = (
             [f"raw {_dtype(view)} {names[key]}" for key, view in views.items()]
             for views in (read, written)
         )
-        reads += [f"int64 n{number}" for number in range(len(self.ends))]
-        formulas = dict.fromkeys(work.formula.name for block in blocks for work in block)
+        self.text = side_by_side(reads, writes, [body.lines for body in bodies])
+        formulas = dict.fromkeys(work.formula.name for work in works)
         self.name = re.sub(r"\W+", "", "_".join(["ann", *formulas]))[:80]
-        self.text = ", ".join(reads), ", ".join(writes), "\nelse ".join(bodies)
-
-
-def _expression(operation: Operation, inputs: Sequence[str]) -> str:
-    function, kinds = operation.function, operation.kinds
-    if function in _INFIX:
-        return f"{inputs[0]} {_INFIX[function]} {inputs[1]}"
-    if function is np.negative:
-        return f"-{inputs[0]}"
-    if function is np.astype:
-        return _cast(inputs[0], kinds[0].name, operation.result.dtype.name)
-    if function in _CALLS and (function in _ANY_TYPE or kinds[0].kind == "f"):
-        return f"{_CALLS[function]}({', '.join(inputs)})"
-    raise UntraceableError(f"the function {function.__name__}")
-
-
-def _cast(name: str, dtype: str, to: str) -> str:
-    return name if dtype == to else f"ann_{to}({name})"
 
 
 def _dtype(view: View) -> str:
     name: str = view.array.dtype.name
     return name
-
-
-def _memory_order(array: Array) -> list[int]:
-    """The axes of an array, from the outermost to the innermost in memory."""
-    return sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
 
 
 def copied(xp: Any, array: Array) -> Array:
@@ -520,18 +230,29 @@ def ufunc(name: str) -> Formula:
     return formula
 
 
-def extent(array: Array) -> View:
-    """The memory of an array, for work that is not elementwise."""
-    low = array.data.ptr
-    spans = ((n - 1) * step for n, step in zip(array.shape, array.strides, strict=True))
-    return View(array, low, low + array.itemsize + sum(spans), None)
-
-
 def add_windows(xp: Any, windows: Array, stride: int, out: Array) -> None:
     """See ``Backend``."""
     *_, height, width, count = out.shape
     sizes = (*windows.shape[-4:-1], height, width, count, stride)
     _adding_windows(xp)(windows, *sizes, out)
+
+
+def copy_all(xp: Any, pairs: Sequence[tuple[Array, Array]]) -> None:
+    """See ``Backend``. One kernel makes all copies."""
+    if pairs:
+        arrays, outs = zip(*pairs, strict=True)
+        *ends, size = itertools.accumulate(out.size for out in outs)
+        _copying(xp, tuple(out.dtype.name for out in outs))(*arrays, *ends, *outs, size=size)
+
+
+@functools.cache
+def _copying(xp: Any, dtypes: Sequence[str]) -> Any:
+    reads, writes = (
+        [f"raw {dtype} {letter}{number}" for number, dtype in enumerate(dtypes)] for letter in "xy"
+    )
+    bodies = [[f"y{number}[e] = x{number}[e];"] for number in range(len(dtypes))]
+    text = side_by_side(reads, writes, bodies)
+    return xp.ElementwiseKernel(*text, "ann_copy_all", preamble=PREAMBLE)
 
 
 @functools.cache

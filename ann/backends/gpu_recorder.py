@@ -8,7 +8,6 @@ import importlib
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -16,18 +15,9 @@ import numpy as np
 
 from ann.backends.base import Array, Backend, Formula, windows_of
 from ann.backends.blas import by_columns, row_step
-from ann.backends.gpu_kernels import (
-    Kernels,
-    View,
-    Work,
-    add_windows,
-    copied,
-    extent,
-    independent,
-    ufunc,
-)
+from ann.backends.gpu_kernels import Kernels, add_windows, copied, ufunc
+from ann.backends.gpu_queue import Queue
 
-_MOST_ARRAYS = 40  # of a kernel, whose arguments may have 4 kB
 _CREATION = ("empty", "zeros", "ones", "full", "arange", "broadcast_to")  # and empty_like, ...
 
 
@@ -48,7 +38,7 @@ class GpuRecorder(Backend):
     _REAL32, _REAL64 = 0, 1  # cudaDataType
 
     def __init__(self, gpu: Backend, kernels: Kernels, precision: str) -> None:
-        self._queue = _Queue(kernels)
+        self._queue = Queue(kernels)
         super().__init__("gpu", _Namespace(gpu.xp, self._queue), gpu.description)
         self.precision = precision
         self._gpu, self._cupy, self._kernels = gpu, gpu.xp, kernels
@@ -111,22 +101,25 @@ class GpuRecorder(Backend):
 
     def elementwise(self, function: Formula, *arrays: Any, out: Any) -> None:
         outs = out if isinstance(out, tuple) else (out,)
-        plainly = partial(self._gpu.elementwise, function, *arrays, out=out)
-        work = self._kernels.elementwise(function, arrays, outs, plainly)
+        fallback = partial(self._gpu.elementwise, function, *arrays, out=out)
+        work = self._kernels.elementwise(function, arrays, outs, fallback)
         if work:
             self._queue.add(work)
         else:
             self._running = function
-            self._queue.call(plainly)
+            self._queue.call(fallback)
             self._running = None
 
     def copyto(self, array: Array, out: Array) -> None:
-        plainly = partial(self._gpu.copyto, array, out=out)
-        work = self._kernels.elementwise(copied, (array,), (out,), plainly)
+        fallback = partial(self._gpu.copyto, array, out=out)
+        work = self._kernels.elementwise(copied, (array,), (out,), fallback)
         if work:
             self._queue.add(work)
         else:
-            self._queue.call(plainly)
+            self._queue.call(fallback)
+
+    def copy_all(self, pairs: Sequence[tuple[Array, Array]]) -> None:
+        self._gpu.copy_all(pairs)
 
     def call(self, function: Callable[[], None]) -> None:
         self._queue.call(function)
@@ -174,111 +167,10 @@ class GpuRecorder(Backend):
         )
 
 
-@dataclass
-class _Node:
-    """One call, or one kernel.
-
-    Attributes:
-        call: the call, if it is not a kernel.
-        blocks: work of a kernel: in a block, one after the other on the same elements; the blocks
-            are independent.
-    """
-
-    reads: list[View]
-    writes: list[View]
-    call: Callable[[], object] | None = None
-    blocks: list[list[Work]] = field(default_factory=list)
-
-    def add(self, work: Work) -> bool:
-        """Add work to the kernel, if possible."""
-        if self.call or len({view.key for view in self.accesses(work)}) > _MOST_ARRAYS:
-            return False
-        block: list[Work] | None = None
-        for one in self.blocks:
-            if block is None and all(map(work.can_follow, one)):
-                block = one
-            elif not all(independent(work.reads, work.outs, w.reads, w.outs) for w in one):
-                return False
-        if block is None:
-            block = []
-            self.blocks.append(block)
-        block.append(work)
-        self.reads += work.reads
-        self.writes += work.outs
-        return True
-
-    def accesses(self, work: Work) -> list[View]:
-        return [*self.reads, *self.writes, *work.reads, *work.outs]
-
-
-class _Queue:
-    """The work of a step, in an order with few kernels."""
-
-    def __init__(self, kernels: Kernels) -> None:
-        self.kernels = kernels
-        self.is_recording = False
-        self._nodes: list[_Node] = []
-
-    def run(self, function: Callable[[], None]) -> None:
-        """Do everything that the function adds to the queue."""
-        self.is_recording = True
-        try:
-            function()
-            self.flush()
-        finally:
-            self.is_recording = False
-            self._nodes = []
-
-    def flush(self) -> None:
-        """Do what was added until now."""
-        nodes, self._nodes = self._nodes, []
-        for node in nodes:
-            if node.call:
-                node.call()
-            else:
-                self.kernels.run(node.blocks)
-
-    def call(self, function: Callable[[], object]) -> None:
-        """Call a function that may read and write anything."""
-        self.flush()
-        function()
-
-    def add(self, work: Work) -> None:
-        """Add elementwise work to the last kernel that can have it, or to a new one."""
-        for node in reversed(self._nodes):
-            if node.add(work):
-                break
-            if not independent(work.reads, work.outs, node.reads, node.writes):
-                self._append(work)
-                break
-        else:
-            self._append(work)
-        if not self.is_recording:
-            self.flush()
-
-    def _append(self, work: Work) -> None:
-        self._nodes.append(_Node([*work.reads], [*work.outs], blocks=[[work]]))
-
-    def add_call(
-        self, call: Callable[[], object], reads: Sequence[Array], writes: Sequence[Array]
-    ) -> None:
-        """Add a call. It may come before kernels that are independent of it, which then can grow."""
-        node = _Node([extent(array) for array in reads], [extent(array) for array in writes], call)
-        place = len(self._nodes)
-        while place > 0:
-            other = self._nodes[place - 1]
-            if not independent(node.reads, node.writes, other.reads, other.writes):
-                break
-            place -= 1
-        self._nodes.insert(place, node)
-        if not self.is_recording:
-            self.flush()
-
-
 class _Namespace:
     """CuPy. In a recording, functions that write to an array are added to the queue."""
 
-    def __init__(self, cupy: Any, queue: _Queue) -> None:
+    def __init__(self, cupy: Any, queue: Queue) -> None:
         self._cupy, self._queue = cupy, queue
 
     def __getattr__(self, name: str) -> Any:
@@ -296,17 +188,17 @@ class _Namespace:
             if options.get("copy") is not False:  # it may read what the queue will write
                 self._queue.flush()
             return function(*arguments, **options)
-        plainly = partial(function, *arguments, **options, out=out)
+        fallback = partial(function, *arguments, **options, out=out)
         work = None
         if isinstance(getattr(np, name, None), np.ufunc) and not options:
-            work = self._queue.kernels.elementwise(ufunc(name), arguments, (out,), plainly)
+            work = self._queue.kernels.elementwise(ufunc(name), arguments, (out,), fallback)
         elif name == "take" and options == {"axis": 0}:
             source, indices = arguments
-            work = self._queue.kernels.take(source, indices, out, plainly)
+            work = self._queue.kernels.take(source, indices, out, fallback)
         if work:
             self._queue.add(work)
         else:
-            self._queue.call(plainly)
+            self._queue.call(fallback)
         return out
 
 

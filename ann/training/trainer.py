@@ -59,6 +59,8 @@ class Trainer:
             backend, model.network, model.statistics, recipe, self._scalars, all_reduce
         )
         self._compiled: dict[tuple[int, float], tuple[Array, Step, Callable[[], object]]] = {}
+        # (array, out): the logits of a step are copied with the inputs of the next, in one call
+        self._late_copies: list[tuple[Array, Array]] = []
 
     def run_epoch(
         self,
@@ -90,13 +92,14 @@ class Trainer:
         try:
             batches = list(slices(self._images.count, self._recipe.batch_size))
             for batch in batches[start:]:
-                self._scalars.set(scalars[done, :])
                 part, share = shard(self._processes, batch)
-                self.loss.logits[..., part, :] = self._run_step(order[..., part], share)
+                logits = self._run_step(order[..., part], share, scalars[done, :])
+                self._late_copies = [(logits, self.loss.logits[..., part, :])]
                 done += 1
                 if on_step and on_step(done, batch.stop - batch.start) is True:
                     break
         finally:
+            self._copy()
             if epoch > 1 or done:  # averages start with the first step
                 state = self._update.state
                 trained = state.get("average", state["parameters"])
@@ -119,24 +122,32 @@ class Trainer:
                     array[...] = self._network.backend.xp.zeros_like(array)
                 self._processes.sum(array)
 
-    def _run_step(self, indices: Array, share: float) -> Array:
+    def _run_step(self, indices: Array, share: float, scalars: Array) -> Array:
         """Do one step on the images with these indices; returns their logits."""
         kind = indices.shape[-1], share
-        if kind not in self._compiled:
+        if kind in self._compiled:
+            own_indices, step, replay = self._compiled[kind]
+            self._copy((scalars, self._scalars.vector), (indices, own_indices))
+            replay()
+        else:
+            self._copy((scalars, self._scalars.vector))
             indices = self._network.backend.xp.asarray(indices, copy=True)
             batch = BatchBuffer(
                 self._backend, self._images, self._distorter, self._recipe, self._keys, indices
             )
             step = Step(self._model.network, batch, self._update, share, self._recipe.adversarial)
             self._compiled[kind] = indices, step, self._backend.compile(step)
-        else:
-            own_indices, step, replay = self._compiled[kind]
-            own_indices[...] = indices
-            replay()
         return step.logits
+
+    def _copy(self, *pairs: tuple[Array, Array]) -> None:
+        """Copy the first array of each pair to the second, and the logits of the last step."""
+        pairs += tuple(self._late_copies)
+        self._late_copies = []
+        self._backend.copy_all(pairs)
 
     def state(self, done: int) -> dict[str, Array]:
         """The arrays that last from step to step, after ``done`` steps of an epoch."""
+        self._copy()
         if not done:
             return dict(self._update.state)
         seen = min(done * self._recipe.batch_size, self._images.count)
@@ -144,6 +155,7 @@ class Trainer:
 
     def gather(self, done: int) -> None:
         """Gather the logits of all processes, which ``state(done)`` needs."""
+        self._copy()
         if done:
             with self._network.backend.ignore_overflow():
                 self.loss.gather()
