@@ -239,7 +239,10 @@ def add_windows(xp: Any, windows: Array, stride: int, out: Array) -> None:
 
 def copy_all(xp: Any, pairs: Sequence[tuple[Array, Array]]) -> None:
     """See ``Backend``. One kernel makes all copies."""
-    if pairs:
+    if len(pairs) == 1:
+        ((array, out),) = pairs
+        out[...] = array
+    elif pairs:
         arrays, outs = zip(*pairs, strict=True)
         *ends, size = itertools.accumulate(out.size for out in outs)
         _copying(xp, tuple(out.dtype.name for out in outs))(*arrays, *ends, *outs, size=size)
