@@ -6,6 +6,10 @@ Examples:
   python scripts/benchmark.py
   python scripts/benchmark.py --quick
   python scripts/benchmark.py --distributed
+  # where a training step of your recipe spends its time
+  python scripts/benchmark.py --profile --hidden 256,128 --activation relu
+  # how its time grows with batch size, width and depth
+  python scripts/benchmark.py --roofline roofline.png
   python scripts/benchmark.py --only classroom --repetitions 11 --output figures.json
 """
 
@@ -26,7 +30,8 @@ from ann.cli import bootstrap
 
 bootstrap.start()
 
-from benchmarking import distortion, distributed
+from benchmarking import distortion, distributed, roofline, step_profile
+from benchmarking.flags import NAMES, REPETITIONS, parse_flags
 from benchmarking.measurements import measure_predicting, measure_start_up, measure_training
 from benchmarking.tasks import TASKS
 from benchmarking.timing import describe_machine
@@ -35,20 +40,16 @@ import ann
 from ann.cli.data_set import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import echo, warn
-from ann.cli.parser import Parser, whole
 from ann.files.atomic import check_writable, write_atomically
-
-REPETITIONS = 7
-NAMES = (*(task.name for task in TASKS), "predict", "distort", "start-up")
 
 
 def main() -> None:
     """Measure, print tables, and save the figures after each of them."""
-    flags = parse_flags()
-    with one_line_errors():
+    flags = parse_flags(__doc__)
+    with one_line_errors(names=vars(ann.Recipe())):
         if flags.output:
             check_writable(flags.output)
-        backend = ann.get_backend(flags.device)
+        backend = ann.get_backend(flags.device or "cpu")
         tasks: dict[str, Any] = {}
         machine = describe_machine(backend)
         results = {"machine": machine, "date": time.strftime("%Y-%m-%d"), "tasks": tasks}
@@ -74,6 +75,15 @@ def measurements(flags: argparse.Namespace, backend: ann.Backend) -> Iterator[tu
         yield from distributed.measure(repetitions, flags.quick, flags.only)
         return
     dataset = load_dataset(flags.data)
+    if flags.profile:
+        for each in [backend] if flags.device else [backend, *working_gpu()]:
+            figures = step_profile.measure(each, dataset, flags.recipe, flags.quick)
+            yield f"profile, {each.name}", figures
+        return
+    if flags.roofline:
+        settings = flags.recipe, flags.roofline, flags.quick
+        yield f"roofline, {backend.name}", roofline.measure(backend, dataset, *settings)
+        return
     wanted = [flags.only] if flags.only else NAMES
     tasks = [dataclasses.replace(task, device=backend.name) for task in TASKS]
     for task in tasks:
@@ -87,23 +97,13 @@ def measurements(flags: argparse.Namespace, backend: ann.Backend) -> Iterator[tu
         yield "start-up", measure_start_up(flags.data, repetitions)
 
 
-def parse_flags() -> argparse.Namespace:
-    """The command line."""
-    parser = Parser(__doc__)
-    parser.add_common(device=False)
-    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="default: cpu")
-    text = f"measured epochs of each contender (default: {REPETITIONS}, and 1 with --quick)"
-    parser.add("--repetitions N", text, whole(1))
-    parser.add("--only TASK", f"one of: {', '.join(map(repr, NAMES))}", choices=NAMES)
-    parser.add("--quick", "a few steps, to see that it runs")
-    parser.add("--output FILE", "write all figures as JSON", Path)
-    text = "one and two processes, beside PyTorch's DistributedDataParallel (extras bench and mpi)"
-    parser.add("--distributed", text)
-    flags = parser.parse_args()
-    known = distributed.MEASURED
-    if flags.distributed and (flags.device != "cpu" or flags.only not in (None, *known)):
-        parser.error(f"--distributed measures on the CPU, and --only {' or '.join(known)}")
-    return flags
+def working_gpu() -> list[ann.Backend]:
+    """The GPU, or nothing, after a line that says why."""
+    try:
+        return [ann.get_backend("gpu")]
+    except ann.DeviceError as error:
+        echo(f"\nno GPU: {error}")
+        return []
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ def test_flags_exist(program, tmp_path):
 @pytest.mark.slow
 def test_the_output_shown_is_what_programs_print(tmp_path):
     printed = {}
-    for command in ("try_loader", "train --epochs 1", "test"):
+    for command in ("try_loader", "train --epochs 1", "test", "benchmark --profile --quick"):
         program, *arguments = command.split()
         out, _ = run(program, *arguments, cwd=tmp_path)
         printed[program] = {without_figures(line) for line in out.splitlines()}
@@ -166,7 +166,7 @@ def test_the_output_shown_is_what_programs_print(tmp_path):
     program = None
     for line in shown.splitlines():
         if line.startswith("$ "):
-            program = re.fullmatch(r"\$ python scripts/(\w+)\.py", line)[1]
+            program = re.fullmatch(r"\$ python scripts/(\w+)\.py( --profile)?", line)[1]
         elif program and line.strip() not in ("", "...") and not line.startswith("device "):
             line = re.sub(r"(?<= it:).*", "", without_figures(line))  # the command differs
             assert any(text.startswith(line) for text in printed[program]), line
@@ -178,6 +178,9 @@ def without_figures(line):
     return " ".join(re.sub(r"(?<!\S)\.(?!\S)|\d[\d.,]*", "#", line).split())
 
 
+MNIST, FASHION_MNIST = "52cd6c10ae77", "51bad0352284"  # as ``results_log.data_of`` gives them
+
+
 def test_results_are_those_of_the_results_files():
     table = text_of("data/results/README.md")
     row = r"^\| wrong of 10,000 \| (.*) \| \*\*([\d.]+)\*\* \| ([\d.]+) \|$"
@@ -187,7 +190,8 @@ def test_results_are_those_of_the_results_files():
     assert seeds[3] == f"{statistics.stdev(wrong_of('classroom')):.1f}"
     rows = 0
     for guide in ("data/results/README.md", "README.md"):
-        for row, name in re.findall(r"^(\| `([\w-]+)`.*\|)$", text_of(guide), re.M):
+        on_mnist = text_of(guide).partition("\n## Fashion-MNIST\n")[0]
+        for row, name in re.findall(r"^(\| `([\w-]+)`.*\|)$", on_mnist, re.M):
             if not (ROOT / f"data/results/{name}.jsonl").exists():
                 continue
             cells = [cell.strip(" *") for cell in row.strip("|").split("|")]
@@ -198,11 +202,19 @@ def test_results_are_those_of_the_results_files():
                 assert cells[3] == f"{statistics.stdev(wrong):.1f}", row
             rows += 1
     assert rows >= 12
+    section = table.partition("\n## Fashion-MNIST\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([\w-]+)` \| ([\d.]+) \| ([\d.]+) \|$", section, re.M)
+    assert len(rows) == 3
+    for name, mean, deviation in rows:
+        wrong = wrong_of(name, FASHION_MNIST)
+        assert mean == f"{statistics.mean(wrong):.1f}", name
+        assert deviation == f"{statistics.stdev(wrong):.1f}", name
 
 
-def wrong_of(recipe):
-    lines = (ROOT / f"data/results/{recipe}.jsonl").read_text().splitlines()
-    return [row["wrong"] for row in sorted(map(json.loads, lines), key=lambda row: row["seed"])]
+def wrong_of(recipe, data=MNIST):
+    rows = map(json.loads, (ROOT / f"data/results/{recipe}.jsonl").read_text().splitlines())
+    found = [row for row in rows if row["data"] == data]
+    return [row["wrong"] for row in sorted(found, key=lambda row: row["seed"])]
 
 
 def test_extras_exist():

@@ -18,7 +18,7 @@ from ann.validation import check_count
 
 def add_recipe_flags(parser: Parser) -> None:
     """Add a flag for each field of a recipe; a flag that is not given leaves no attribute."""
-    default = Recipe()
+    default, group = Recipe(), parser.add_argument_group("recipe")
     for field in dataclasses.fields(Recipe):
         options = _options(field.type, **field.metadata["bounds"])
         metavar, explanation = field.metadata["metavar"], field.metadata["help"]
@@ -32,7 +32,7 @@ def add_recipe_flags(parser: Parser) -> None:
             text = f"depends on the other flags; {text} if none are given"
         options["help"] = f"{explanation} (default: {text})"
         flag = f"--{field.name.replace('_', '-')}"
-        parser.add_argument(flag, default=argparse.SUPPRESS, **options)
+        group.add_argument(flag, default=argparse.SUPPRESS, **options)
 
 
 def _options(kind: Any, **bounds: Any) -> dict[str, Any]:

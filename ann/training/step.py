@@ -31,6 +31,7 @@ class Update:
     Attributes:
         accumulate: what the backward pass multiplies the old gradients by; see ``Optimizer``.
         state: the vectors that last from step to step, by name. A checkpoint stores them.
+        parts: the optimizer, and what comes before and after it, in order.
     """
 
     def __init__(
@@ -71,10 +72,10 @@ class Update:
                 average = MovingAverage(backend, vector, decay, scalars)
                 after.append(average)
                 self.state[name] = average.parameters
-        self._parts = [*before, optimizer.update, *after]
+        self.parts = [*before, optimizer.update, *after]
 
     def __call__(self) -> None:
-        for part in self._parts:
+        for part in self.parts:
             part()
 
 
@@ -91,6 +92,7 @@ class Step:
         adversarial: how far each image is moved for a second pass; 0: no second pass.
 
     Attributes:
+        network: the same with its own working arrays.
         logits: (..., N, O) device array: the logits of the last batch.
     """
 
@@ -102,7 +104,7 @@ class Step:
         self.update = update
         self.adversary = Adversary(self.backend, adversarial, batch.x) if adversarial else None
         self.logits: Array = self.backend.xp.empty_like(batch.targets)
-        network = network.with_own_arrays()
+        network = self.network = network.with_own_arrays()
         for layer in network.layers:
             if isinstance(layer, Dropout):
                 layer.images = batch.image_ids

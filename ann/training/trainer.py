@@ -132,10 +132,7 @@ class Trainer:
         else:
             self._copy((scalars, self._scalars.vector))
             indices = self._network.backend.xp.asarray(indices, copy=True)
-            batch = BatchBuffer(
-                self._backend, self._images, self._distorter, self._recipe, self._keys, indices
-            )
-            step = Step(self._model.network, batch, self._update, share, self._recipe.adversarial)
+            step = self.new_step(indices, share)
             self._compiled[kind] = indices, step, self._backend.compile(step)
         return step.logits
 
@@ -144,6 +141,13 @@ class Trainer:
         pairs += tuple(self._late_copies)
         self._late_copies = []
         self._backend.copy_all(pairs)
+
+    def new_step(self, indices: Array, share: float = 1.0) -> Step:
+        """A step on the images with these indices (..., N), a device array that it reads anew."""
+        batch = BatchBuffer(
+            self._backend, self._images, self._distorter, self._recipe, self._keys, indices
+        )
+        return Step(self._model.network, batch, self._update, share, self._recipe.adversarial)
 
     def state(self, done: int) -> dict[str, Array]:
         """The arrays that last from step to step, after ``done`` steps of an epoch."""

@@ -58,7 +58,7 @@ def measure_training(
         runs[name] = partial(_epoch, contender, task.count, random)
     runs[PRODUCTS] = _matrix_products(task, backend)
     peaks: list[float] = []
-    seconds = in_turns(runs, repetitions, lambda: peaks.append(_peak_gflops(backend)))
+    seconds = in_turns(runs, repetitions, lambda: peaks.append(peak_gflops(backend)))
     micros = scaled(seconds, 1e6 / task.steps)
     micros["its FLOPs at peak speed"] = [task.flops / peak / 1e3 for peak in peaks]
     print_table(micros, "us a step")
@@ -94,7 +94,7 @@ def _matrix_products(task: Task, backend: Backend) -> Callable[[], None]:
     return run
 
 
-def _peak_gflops(backend: Backend) -> float:
+def peak_gflops(backend: Backend) -> float:
     """The speed of a large matrix product, the better of two."""
     size = 2048 if backend.name == "cpu" else 8192
     a = backend.from_host(np.ones((size, size), dtype=np.float32))

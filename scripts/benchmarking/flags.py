@@ -1,0 +1,51 @@
+"""The flags of scripts/benchmark.py."""
+
+import argparse
+from pathlib import Path
+
+from ann.cli.errors import one_line_errors
+from ann.cli.parser import Parser, whole
+from ann.cli.recipe_flags import add_named_recipes, add_recipe_flags, given_fields
+from ann.training.named_recipes import RECIPES
+from ann.training.recipe import Recipe
+from benchmarking.distributed import MEASURED
+from benchmarking.tasks import TASKS
+
+REPETITIONS = 7
+NAMES = (*(task.name for task in TASKS), "predict", "distort", "start-up")
+
+
+def parse_flags(docstring: str | None) -> argparse.Namespace:
+    """The command line, with the recipe that it describes as ``flags.recipe``."""
+    parser = Parser(docstring)
+    parser.add_import()
+    parser.add_common(device=False)
+    text = "default: cpu; for --profile the CPU and, if there is one, the GPU"
+    parser.add_argument("--device", choices=("cpu", "gpu"), help=text)
+    text = f"measured epochs of each contender (default: {REPETITIONS}, and 1 with --quick)"
+    parser.add("--repetitions N", text, whole(1))
+    parser.add("--only TASK", f"one of: {', '.join(map(repr, NAMES))}", choices=NAMES)
+    parser.add("--quick", "a few steps, to see that it runs")
+    parser.add("--output FILE", "write all figures as JSON", Path)
+    group = parser.add_mutually_exclusive_group()
+    text = "one and two processes, beside PyTorch's DistributedDataParallel (extras bench and mpi)"
+    group.add_argument("--distributed", action="store_true", help=text)
+    text = "where a training step of the recipe spends its time, by layer and kind of work"
+    group.add_argument("--profile", action="store_true", help=text)
+    text = "draw the time of a step of the recipe against batch size, width and depth, beside the roofline"
+    group.add_argument("--roofline", type=Path, metavar="FILE", help=text)
+    add_named_recipes(parser)
+    add_recipe_flags(parser)
+    flags = parser.parse_args()
+    if flags.distributed and (flags.device == "gpu" or flags.only not in (None, *MEASURED)):
+        parser.error(f"--distributed measures on the CPU, and --only {' or '.join(MEASURED)}")
+    measures_recipe = flags.profile or flags.roofline
+    if measures_recipe and flags.only:
+        parser.error("--only: not allowed with --profile or --roofline, which measure a recipe")
+    given = given_fields(flags)
+    if not measures_recipe and (given or parser.early("--recipe")):
+        name = next(iter(given), "recipe").replace("_", "-")
+        parser.error(f"--{name} needs --profile or --roofline: the tasks have recipes of their own")
+    with one_line_errors(names=vars(Recipe())):
+        flags.recipe = RECIPES[flags.recipe].recipe.changed(**given)
+    return flags

@@ -1,0 +1,132 @@
+"""How the time of a training step grows with batch size, width and depth, beside the roofline
+(Williams et al. 2009, Roofline: an insightful visual performance model).
+
+A step takes at least as long as its matrix products at the speed of a large product, and at least
+as long as its reads and writes of memory at the speed of a large copy. What the cache keeps can be
+faster than the second limit.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ann
+from ann.analysis.figures import BLUE, ORANGE, check_figure_path, log_scale, pyplot, save_figure
+from ann.backends.base import Array, Backend
+from ann.cli.output import echo
+from benchmarking.measurements import peak_gflops
+from benchmarking.step_profile import watched
+from benchmarking.training_steps import TrainingSteps
+
+_BATCHES = (1, 3, 10, 30, 100, 300, 1000, 3000)
+_WIDTHS = (16, 32, 64, 128, 256, 512, 1024, 2048)
+_DEPTHS = (1, 2, 4, 8, 16)
+_COPIED = 2**26  # numbers of a large copy: more than any cache holds
+_TRIALS = 20
+
+
+def measure(
+    backend: Backend, dataset: ann.Dataset, recipe: ann.Recipe, picture: Path, quick: bool
+) -> dict[str, Any]:
+    """Print tables and draw them; returns the figures."""
+    check_figure_path(picture)
+    trials = 1 if quick else _TRIALS
+    peak = max(peak_gflops(backend) for _ in range(trials))
+    bandwidth = max(_bandwidth(backend, trials))
+    echo(f"\nlarge products: {peak:.0f} GFLOP/s; large copies: {bandwidth:.1f} GB/s")
+    sweeps: dict[str, list[dict[str, float]]] = {}
+    for name, values, change in _sweeps(recipe, quick):
+        echo(f"\n  {name:>20} {'ms a step':>10} {'products':>10} {'memory':>10}")
+        rows = sweeps[name] = []
+        for value in values:
+            seconds, flops, size = _step(TrainingSteps(backend, dataset, change(value), quick))
+            millis = 1e3 * seconds, flops / peak / 1e6, size / bandwidth / 1e6
+            echo(f"  {value:20,} " + " ".join(f"{number:10.3f}" for number in millis))
+            step, products, memory = millis
+            rows.append({"value": value, "step": step, "products": products, "memory": memory})
+    save_figure(_figure(sweeps), picture)
+    echo(f"\nsaved {picture}")
+    return {"gflops_a_second": peak, "gigabytes_a_second": bandwidth, "milliseconds": sweeps}
+
+
+def _sweeps(
+    recipe: ann.Recipe, quick: bool
+) -> list[tuple[str, tuple[int, ...], Callable[[int], ann.Recipe]]]:
+    """Names, values, and the recipe in which one thing has a value and all else stays as it is."""
+    pictures = tuple(layer for layer in recipe.hidden if isinstance(layer, str))
+    dense = recipe.hidden[len(pictures) :] or (128,)
+
+    def wide(width: int) -> ann.Recipe:
+        return dataclasses.replace(recipe, hidden=(*pictures, *[width] * len(dense)))
+
+    def deep(depth: int) -> ann.Recipe:
+        return dataclasses.replace(recipe, hidden=(*pictures, *dense[:1] * depth))
+
+    count = 2 if quick else None
+    return [
+        ("batch size", _BATCHES[:count], lambda size: dataclasses.replace(recipe, batch_size=size)),
+        ("width", _WIDTHS[:count], wide),
+        ("depth", _DEPTHS[:count], deep),
+    ]
+
+
+def _step(steps: TrainingSteps) -> tuple[float, int, int]:
+    """Of a step: the median seconds, the FLOPs of its products, and the bytes that it must move.
+
+    These are the batch's pixels, and one read and one write of each parameter, of its gradient and
+    of what the optimizer keeps for it.
+    """
+    step = steps.new_step()
+    with watched(step, steps.recipe, lambda: None) as calls:
+        step()
+    vectors: list[Array] = [step.network.gradients, *step.update.state.values()]
+    moved = {id(vector): 2 * vector.nbytes for vector in vectors}
+    (seconds,) = steps.seconds(step, step.backend.compile(step))
+    size = step.batch.gathered.nbytes + sum(moved.values())
+    return seconds, sum(call.flops for call in calls), size
+
+
+def _bandwidth(backend: Backend, trials: int) -> list[float]:
+    """Gigabytes a second that a large copy reads and writes with all processors."""
+    recorder = backend.recorder()
+    array = backend.from_host(np.ones(_COPIED, dtype=np.float32))
+    out = backend.xp.empty_like(array)
+    # A formula is divided among the processors; NumPy's own copy uses one
+    copy = recorder.compile(lambda: recorder.elementwise(_negative, array, out=out))
+    speeds = []
+    for _ in range(trials):
+        backend.synchronize()
+        started = time.perf_counter()
+        copy()
+        backend.synchronize()
+        speeds.append(2 * array.nbytes / (time.perf_counter() - started) / 1e9)
+    return speeds
+
+
+def _negative(xp: Any, x: Array) -> Array:
+    return -x
+
+
+def _figure(sweeps: dict[str, list[dict[str, float]]]) -> Any:
+    """The time of a step and both limits against each value."""
+    figure, axes = pyplot().subplots(len(sweeps), 1, figsize=(5, 8), layout="tight")
+    lines: dict[str, dict[str, Any]] = {
+        "step": {"label": "a step, measured", "color": BLUE, "marker": "o", "markersize": 4},
+        "products": {"label": "its products at full speed", "color": ORANGE},
+        "memory": {"label": "its memory traffic at full speed", "color": ORANGE, "linestyle": "--"},
+    }
+    for axis, (name, rows) in zip(axes, sweeps.items(), strict=True):
+        values = [row["value"] for row in rows]
+        for key, style in lines.items():
+            axis.plot(values, [row[key] for row in rows], **style)
+        axis.set(xlabel=name, xscale="log", ylabel="milliseconds")
+        axis.set_xticks(values, [f"{value:,}" for value in values])
+        axis.set_xticks([], minor=True)
+        log_scale(axis, "y", [row[key] for row in rows for key in lines])
+        axis.grid(alpha=0.3)
+    axes[0].legend(loc="upper left", fontsize="small")
+    return figure
