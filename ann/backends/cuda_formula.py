@@ -97,7 +97,7 @@ class Line:
     repeated: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CudaFormula:
     """A formula as text. The results are lines, too."""
 

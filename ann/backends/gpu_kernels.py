@@ -69,16 +69,15 @@ class Kernels:
 
     def run(self, blocks: Sequence[Sequence[Work]]) -> None:
         """Do the work of all blocks in one kernel; in each block, one after the other."""
-        source = _Source(blocks)
-        kernels, text = self._kernels, source.text
-        if kernels.get(text, True):
+        source, kernels = _Source(blocks), self._kernels
+        if kernels.get(source.key, True):
             try:
-                if text not in kernels:
-                    kernels[text] = self.xp.ElementwiseKernel(*text, source.name, preamble=PREAMBLE)
-                kernels[text](*source.reads, *source.ends, *source.writes, size=source.size)
+                if source.key not in kernels:
+                    kernels[source.key] = source.kernel(self.xp)
+                kernels[source.key](*source.reads, *source.ends, *source.writes, size=source.size)
                 return
             except Exception:  # it may have too many arguments
-                kernels[text] = None
+                kernels[source.key] = None
         for block in blocks:
             for work in block:
                 work.fallback()
@@ -168,7 +167,7 @@ class _Body:
         return self._variable(f"{self._names[source.key]}[{index}]", _dtype(source))
 
     def _element(self, view: View, number: str = "e") -> str:
-        return f"{self._names[view.key]}[{0 if view.array.shape == (1,) else number}]"
+        return f"{self._names[view.key]}[{0 if view.is_number else number}]"
 
     def _variable(self, text: str, dtype: str) -> str:
         name = f"v{len(self.lines)}"
@@ -177,40 +176,49 @@ class _Body:
 
 
 class _Source:
-    """A kernel's source and arguments.
+    """A kernel's arguments and source.
 
     Attributes:
         reads, writes: the arrays.
         ends: for each block but the last, the number of elements up to its end.
         size: the number of elements.
-        name: made of the names of the formulas.
-        text: what to read and what to write, as declarations; and the body.
+        key: equal if the source is.
     """
 
     def __init__(self, blocks: Sequence[Sequence[Work]]) -> None:
+        self._blocks = blocks
         works = [work for block in blocks for work in block]
         written = {view.key: view for work in works for view in work.outs}
         read = {view.key: view for work in works for view in work.reads}
         read = {key: view for key, view in read.items() if key not in written}
-        names = {key: f"a{number}" for number, key in enumerate([*read, *written])}
-        self.reads, self.writes = (
-            [view.array for view in views.values()] for views in (read, written)
-        )
+        self._views = read | written
+        self._names = {key: f"a{number}" for number, key in enumerate(self._views)}
+        self.reads = [view.array for view in read.values()]
+        self.writes = [view.array for view in written.values()]
         sizes = [block[0].size for block in blocks]
         self.size = sum(sizes)
         self.ends = [sum(sizes[:count]) for count in range(1, len(sizes))]
-        bodies = [_Body(names, block) for block in blocks]
-        reads, writes = (
-            [f"raw {_dtype(view)} {names[key]}" for key, view in views.items()]
-            for views in (read, written)
+        described = (
+            (block, work.formula, work.width, *(self._names[view.key] for view in work.views))
+            for block, together in enumerate(blocks)
+            for work in together
         )
-        self.text = side_by_side(reads, writes, [body.lines for body in bodies])
-        formulas = dict.fromkeys(work.formula.name for work in works)
-        self.name = re.sub(r"\W+", "", "_".join(["ann", *formulas]))[:80]
+        kinds = ((_dtype(view), view.is_number) for view in self._views.values())
+        self.key = (*described, *kinds)
+
+    def kernel(self, xp: Any) -> Any:
+        """A kernel, named after its formulas."""
+        declared = [f"raw {_dtype(view)} {self._names[key]}" for key, view in self._views.items()]
+        count = len(self.reads)
+        bodies = [_Body(self._names, block).lines for block in self._blocks]
+        text = side_by_side(declared[:count], declared[count:], bodies)
+        formulas = dict.fromkeys(work.formula.name for block in self._blocks for work in block)
+        name = re.sub(r"\W+", "", "_".join(["ann", *formulas]))[:80]
+        return xp.ElementwiseKernel(*text, name, preamble=PREAMBLE)
 
 
 def _dtype(view: View) -> str:
-    name: str = view.array.dtype.name
+    name: str = view.key[-1]
     return name
 
 

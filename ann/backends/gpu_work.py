@@ -1,9 +1,12 @@
 """Elementwise work for a GPU, and which work can be done together."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from ann.backends.base import Array
 from ann.backends.cuda_formula import CudaFormula
@@ -16,13 +19,18 @@ class View:
     Attributes:
         array: the same memory, with as few axes as possible.
         low, high: the first address, and the one after the last.
-        key: equal for views of the same elements in the same order.
+        key: equal for views of the same elements in the same order. It ends with their dtype.
     """
 
     array: Array
     low: int
     high: int
     key: Any
+
+    @property
+    def is_number(self) -> bool:
+        """Whether there is only one element, for all elements of the result."""
+        return bool(self.array.shape == (1,))
 
     def overlaps(self, other: "View") -> bool:
         """Whether both may contain the same memory."""
@@ -68,11 +76,17 @@ class Work:
         if not self.formula.by_element:
             self.here, self.anywhere = [], self.reads
         self.size = math.prod(self.shape)
+        self.width = rows[0].width if rows else 0  # of a row that is read by its index
 
     @property
     def reads(self) -> list[View]:
         """Everything that is read."""
         return [*self.here, *self.anywhere]
+
+    @property
+    def views(self) -> list[View]:
+        """Everything that is read or written."""
+        return [*self.here, *self.anywhere, *self.outs]
 
     def can_follow(self, other: "Work") -> bool:
         """Whether a kernel may do this for each element after the other work for this element."""
@@ -108,9 +122,25 @@ def memory_order(array: Array) -> list[int]:
 
 def view_of(xp: Any, array: Array, shape: Sequence[int], axes: Sequence[int]) -> View:
     """The view of an array that is broadcast to a shape whose axes are visited in this order."""
-    missing = len(shape) - array.ndim
+    layout = array.shape, array.strides, array.dtype, tuple(shape), tuple(axes)
+    lengths, steps, span, dtype = _layout(*layout)
+    low = array.data.ptr
+    same = xp.lib.stride_tricks.as_strided(array, lengths, steps)
+    return View(same, low, low + span, (low, lengths, steps, dtype))
+
+
+@functools.lru_cache(10_000)
+def _layout(
+    own_shape: Sequence[int],
+    own_strides: Sequence[int],
+    dtype: np.dtype,
+    shape: Sequence[int],
+    axes: Sequence[int],
+) -> tuple[tuple[int, ...], tuple[int, ...], int, str]:
+    """The lengths and strides of a view with as few axes as possible, its bytes, and its dtype."""
+    missing = len(shape) - len(own_shape)
     strides = [0] * missing + [
-        0 if own == 1 else stride for own, stride in zip(array.shape, array.strides, strict=True)
+        0 if own == 1 else stride for own, stride in zip(own_shape, own_strides, strict=True)
     ]
     merged: list[tuple[int, int]] = []  # (length, stride)
     for axis in axes:
@@ -120,12 +150,10 @@ def view_of(xp: Any, array: Array, shape: Sequence[int], axes: Sequence[int]) ->
         elif length != 1:
             merged.append((length, stride))
     if not any(stride for _, stride in merged):  # one number for all
-        merged = [(1, array.itemsize)]
+        merged = [(1, dtype.itemsize)]
     lengths, steps = zip(*merged, strict=True)
-    low = array.data.ptr
-    high = low + array.itemsize + sum((n - 1) * step for n, step in merged)
-    same = xp.lib.stride_tricks.as_strided(array, lengths, steps)
-    return View(same, low, high, (low, lengths, steps, array.dtype.name))
+    span = dtype.itemsize + sum((length - 1) * step for length, step in merged)
+    return lengths, steps, span, dtype.name
 
 
 def extent(array: Array) -> View:
