@@ -213,8 +213,9 @@ class _Source:
         bodies = [_Body(self._names, block).lines for block in self._blocks]
         text = side_by_side(declared[:count], declared[count:], bodies)
         formulas = dict.fromkeys(work.formula.name for block in self._blocks for work in block)
-        name = re.sub(r"\W+", "", "_".join(["ann", *formulas]))[:80]
-        return xp.ElementwiseKernel(*text, name, preamble=PREAMBLE)
+        # Not the name of a function in the preamble, such as ann_maximum
+        name = re.sub(r"\W", "", "_".join(formulas), flags=re.ASCII)[:80]
+        return xp.ElementwiseKernel(*text, f"ann_{name}_kernel", preamble=PREAMBLE)
 
 
 def _dtype(view: View) -> str:

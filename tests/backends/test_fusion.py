@@ -35,6 +35,7 @@ class Counting:
             assert all(isinstance(array, cupy.ndarray) for array in arrays)
             self.made += 1
 
+        assert f" {name}(" not in preamble
         cupy.ElementwiseKernel(reads, writes, body, name, preamble=preamble)  # checks the names
         return run
 
@@ -70,6 +71,17 @@ def test_an_optimizer_s_formula_is_one_kernel(formula, vectors, numbers, results
     vectors, outs = (tuple(array(8) for _ in range(count)) for count in (vectors, results))
     out = outs if results > 1 else outs[0]
     GpuBackend(counting, "never asked to compute").elementwise(formula, *vectors, *numbers, out=out)
+    assert counting.made == 1
+
+
+@pytest.mark.parametrize("name", ["maximum", "square", "float32", "<lambda>", "größe"])
+def test_a_formula_may_have_any_name(name):
+    def formula(xp, x):
+        return 2 * x
+
+    formula.__name__ = name
+    counting, x = Counting(), array(8)
+    GpuBackend(counting, "never asked to compute").elementwise(formula, x, out=x)
     assert counting.made == 1
 
 
