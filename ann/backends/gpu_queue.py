@@ -25,26 +25,26 @@ class _Node:
     call: Callable[[], object] | None = None
     blocks: list[list[Work]] = field(default_factory=list)
 
-    def add(self, work: Work) -> bool:
-        """Add work to the kernel, if possible."""
-        if self.call or len({view.key for view in self.accesses(work)}) > _MOST_ARRAYS:
-            return False
-        block: list[Work] | None = None
-        for one in self.blocks:
-            if block is None and all(map(work.can_follow, one)):
-                block = one
-            elif not all(independent(work.reads, work.outs, w.reads, w.outs) for w in one):
-                return False
-        if block is None:
-            block = []
+    def block_for(self, work: Work) -> list[Work] | None:
+        """The block of the kernel that can have the work, perhaps a new one; None if none can."""
+        views = [*self.reads, *self.writes, *work.views]
+        if self.call or len({view.key for view in views}) > _MOST_ARRAYS:
+            return None
+        found: list[Work] | None = None
+        for block in self.blocks:
+            if found is None and all(map(work.can_follow, block)):
+                found = block
+            elif not all(independent(work.reads, work.outs, w.reads, w.outs) for w in block):
+                return None
+        return [] if found is None else found
+
+    def add(self, work: Work, block: list[Work]) -> None:
+        """Add work to a block of the kernel."""
+        if not block:
             self.blocks.append(block)
         block.append(work)
         self.reads += work.reads
         self.writes += work.outs
-        return True
-
-    def accesses(self, work: Work) -> list[View]:
-        return [*self.reads, *self.writes, *work.reads, *work.outs]
 
 
 class Queue:
@@ -80,20 +80,21 @@ class Queue:
         function()
 
     def add(self, work: Work) -> None:
-        """Add elementwise work to the last kernel that can have it, or to a new one."""
+        """Add elementwise work to the first kernel that can have it, or to a new one."""
+        places = []
         for node in reversed(self._nodes):
-            if node.add(work):
-                break
+            block = node.block_for(work)
+            if block is not None:
+                places.append((node, block))
             if not independent(work.reads, work.outs, node.reads, node.writes):
-                self._append(work)
                 break
-        else:
-            self._append(work)
+        if not places:
+            self._nodes.append(_Node([], []))
+            places.append((self._nodes[-1], []))
+        node, block = places[-1]
+        node.add(work, block)
         if not self.is_recording:
             self.flush()
-
-    def _append(self, work: Work) -> None:
-        self._nodes.append(_Node([*work.reads], [*work.outs], blocks=[[work]]))
 
     def add_call(
         self, call: Callable[[], object], reads: Sequence[Array], writes: Sequence[Array]
