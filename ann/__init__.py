@@ -32,7 +32,7 @@ Each of these names has its own help, such as help(ann.fit):
 """
 
 # Names are imported on first use, so that a program can set up its process with ``cli.bootstrap``
-# before NumPy is imported. There is no __all__, because help(ann) would print the help of each name.
+# before NumPy is imported. There is no __all__: with it, help(ann) would print each name's help.
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

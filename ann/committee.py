@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ann.errors import printable_text
 from ann.neural_network import NeuralNetwork, copy_of
 
 
@@ -13,8 +14,8 @@ def committee_of(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
     It has the device, the seed, the recipe and the self-test images of the first network.
 
     Raises:
-        ValueError: there are fewer than two networks, or one differs from the first in layers, loss
-            or dtype.
+        ValueError: there are fewer than two networks, or one differs from the first in layers,
+            loss, dtype or the names of its classes.
     """
     if not isinstance(networks, Sequence) or not all(
         isinstance(network, NeuralNetwork) for network in networks
@@ -33,6 +34,11 @@ def committee_of(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
             if getattr(network, name) != getattr(first, name):
                 both = f"{network!r}, not {first!r}"
                 raise ValueError(f"network {number}: its {part} from network 1's: {both}")
+        if network.classes != first.classes:
+            names, others = (printable_text(", ".join(one.classes)) for one in (network, first))
+            raise ValueError(
+                f"network {number}: its classes differ from network 1's: {names}, not {others}"
+            )
     vectors = [network.backend.to_host(network.parameters) for network in networks]
     members = [vector.reshape(-1, vector.shape[-1]) for vector in vectors]
     return copy_of(first, parameters=np.concatenate(members))

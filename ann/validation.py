@@ -165,6 +165,12 @@ def _to_float(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def check_type(name: str, value: Any, kind: type, hint: str = "") -> None:
+    """Raise ValueError unless a value is of this public type of ``ann``."""
+    if not isinstance(value, kind):
+        raise _wrong(name, f"an ann.{kind.__name__}", f"{type(value).__name__}{hint}")
+
+
 def host_array(name: str, value: Any) -> np.ndarray:
     """A list or unmasked array of any library as a NumPy array. Raises ValueError otherwise."""
     found = f"{type(value).__module__}.{type(value).__name__}"

@@ -38,7 +38,7 @@ def main() -> None:
     """Train and test a network for each seed whose result is not known yet."""
     flags = parse_flags()
     kept = f"finished seeds are in {flags.output}; run this again to continue"
-    with one_line_errors(lambda: kept):
+    with one_line_errors(lambda: kept, names=["validation"]):
         recipe = RECIPES[flags.recipe].recipe
         if flags.validation:
             recipe = dataclasses.replace(recipe, validation=VALIDATION)

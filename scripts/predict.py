@@ -46,9 +46,8 @@ def main() -> None:
             raise ann.ModelFileError(f"{printable_path(flags.model)}: no such model file; {TRAIN}")
         network = ann.load_model(flags.model, ann.get_backend(flags.device))
         if not image_side(network):
-            raise ann.ModelFileError(
-                f"{printable_path(flags.model)}: this model does not classify square images; {TRAIN}"
-            )
+            problem = "this model does not classify square images"
+            raise ann.ModelFileError(f"{printable_path(flags.model)}: {problem}; {TRAIN}")
         classes = SOURCES[flags.classes].classes if flags.classes else network.classes
         names = class_names(classes, network.output_dim)
         try:

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "files": "installation errors backends nn",
     "data": "errors validation backends nn.random_bits files.atomic files.pickle",
     "neural_network": "errors validation backends nn files",
-    "committee": "neural_network",
+    "committee": "errors neural_network",
     "training": "installation errors spelling validation _version backends nn optim files data neural_network",
     "analysis": "errors validation files.atomic backends nn data neural_network training",
     "export": "errors backends nn files data.catalog neural_network",

@@ -9,7 +9,7 @@ import base64
 import html
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -215,26 +215,10 @@ def figure_as_html(figure: Any, alt: str, kind: str = "chart") -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)
     pyplot().close(figure)
+    data = base64.b64encode(buffer.getvalue()).decode()
     width = round(_SHOWN_DPI * figure.get_figwidth())
-    return _image_element(buffer, alt, f'class="{kind}" width="{width}"')
-
-
-def images_as_html(images: Iterable[np.ndarray], captions: Sequence[str], alt: str) -> str:
-    """Images (height, width) with captions, as HTML: as many in a row as fit the screen."""
-    parts = []
-    for image, caption in zip(images, captions, strict=True):
-        buffer = io.BytesIO()
-        pyplot().imsave(buffer, image, cmap="gray", vmin=0, vmax=255, format="png")
-        text = html.escape(caption)
-        parts.append(
-            f"<figure>{_image_element(buffer, alt, '')}<figcaption>{text}</figcaption></figure>"
-        )
-    return f'<div class="sheet">{"".join(parts)}</div>'
-
-
-def _image_element(png: io.BytesIO, alt: str, attributes: str) -> str:
-    data = base64.b64encode(png.getvalue()).decode()
-    return f'<img {attributes} alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
+    source = f'alt="{html.escape(alt)}" src="data:image/png;base64,{data}"'
+    return f'<img class="{kind}" width="{width}" {source}>'
 
 
 def check_figure_path(path: str | os.PathLike[str]) -> None:

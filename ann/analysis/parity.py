@@ -6,6 +6,7 @@ import numpy as np
 
 from ann.backends.base import Backend
 from ann.data.datasets import Dataset
+from ann.neural_network import layers_with_arrays
 from ann.training.fit import fit
 from ann.training.recipe import Recipe
 
@@ -46,9 +47,8 @@ def _train(backend: Backend, dataset: Dataset, recipe: Recipe, seed: int) -> dic
     """Train a network; its mean loss and its parameters, float64 on the host."""
     network = recipe.network(dataset, backend, seed)
     values = {"mean loss": np.array(fit(network, dataset, recipe)[-1].loss)}
-    specs = enumerate(network.layer_list, start=1)
-    numbers = [number for number, spec in specs if "activation" in spec]  # pooling has no weights
-    for number, (weight, bias) in zip(numbers, network.weights_and_biases(), strict=True):
-        values[f"layer {number}, weight"] = weight
-        values[f"layer {number}, bias"] = bias
+    for number, layer in enumerate(layers_with_arrays(network), start=1):
+        values |= {
+            f"layer {number}, {name}": layer[name] for name in ("weight", "bias") if name in layer
+        }
     return {name: value.astype(np.float64) for name, value in values.items()}

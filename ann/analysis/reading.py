@@ -19,7 +19,7 @@ from ann.data.picture_file import longer_side, read_with_size, reduced
 from ann.data.segmentation import group_digits, is_compact, order_lines, parts_of_digits
 from ann.neural_network import NeuralNetwork
 from ann.nn.layer_list import input_shape
-from ann.validation import host_array
+from ann.validation import check_type, host_array
 
 _PIXELS = 110_000  # pictures are reduced to about this number
 # A sure answer has at least this output, and this lead over the next one, as on the web page
@@ -120,6 +120,7 @@ def read_digits(
         ImportError: Pillow or SciPy is not installed.
         ValueError: the network does not classify square images, or the array has another form.
     """
+    check_type("network", network, NeuralNetwork)
     side = image_side(network)
     if not side:
         raise ValueError("network: expected one that classifies square images")

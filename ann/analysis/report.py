@@ -21,7 +21,6 @@ from ann.analysis.figures import (
     figure_of_curves,
     figure_of_maps,
     figure_of_robustness,
-    images_as_html,
 )
 from ann.analysis.html_page import Section, html_page
 from ann.analysis.metrics import (
@@ -32,6 +31,7 @@ from ann.analysis.metrics import (
 )
 from ann.data.catalog import class_names
 from ann.data.datasets import Dataset
+from ann.data.sheet import sheet
 from ann.neural_network import NeuralNetwork
 from ann.training.report import EpochReport
 
@@ -156,8 +156,8 @@ def _weights(tested: _Tested) -> Section:
     title, text = (
         "First-layer weights",
         f"The weights of {min(MOST_MAPS, len(weights))} of the {len(weights):,} neurons in the "
-        f"first layer{_member(tested)}, each as an image. A lit pixel raises a neuron's input where "
-        f"the image is {colours}",
+        f"first layer{_member(tested)}, each as an image. A lit pixel raises a neuron's input "
+        f"where the image is {colours}",
     )
     if _has_convolution(tested.network):
         title, text = (
@@ -208,7 +208,7 @@ def _ideal_inputs(tested: _Tested) -> Section:
     named = zip(tested.names, shares, strict=False)
     captions = [f"{name}: {_percent(share)}" for name, share in named]
     brightest = images.max(axis=1, keepdims=True)
-    pictures = 255 * images / np.maximum(brightest, 1e-6)
+    pictures = images / np.maximum(brightest, 1e-6)
     pictures = pictures.reshape(-1, *tested.dataset.test_images.shape[1:])
     some = f" of the first {_IDEAL_INPUTS}" if len(tested.names) > _IDEAL_INPUTS else ""
     return Section(
@@ -273,7 +273,7 @@ def _doubtful_labels(tested: _Tested) -> Section:
 
 def _sheet(images: np.ndarray | Sequence[np.ndarray], captions: Sequence[str], alt: str) -> str:
     """Images, each above its caption, as HTML."""
-    return images_as_html(images, captions, alt) if len(images) else _NONE
+    return sheet(images, captions, alt) if len(images) else _NONE
 
 
 def _percent(share: float) -> str:

@@ -162,7 +162,7 @@ class Bands:
         return np.reshape(matrix.mT, shape, copy=False)
 
     def _shape(self, array: Any) -> tuple[int, ...] | None:
-        """The shape (..., C, H, W, N) of the pictures that an array is, or is a view of; or None."""
+        """The shape (..., C, H, W, N) of the pictures of which an array is a view, or None."""
         if not self.are_used or not isinstance(array, np.ndarray) or array.ndim < 2:
             return None
         if array.ndim >= 4:

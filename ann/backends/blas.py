@@ -208,7 +208,7 @@ def row_step(matrix: Any) -> int:
 
 
 def processors() -> int:
-    """How many processors to use: all that this process may use, up to 8 or a limit set for BLAS."""
+    """How many processors to use: all that this process may use, up to 8 or BLAS's own limit."""
     affinity = getattr(os, "sched_getaffinity", None)  # on Linux
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
     told = (os.environ.get(name, "") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"))

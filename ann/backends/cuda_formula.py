@@ -1,7 +1,7 @@
 """Formulas as lines of CUDA, from their traces (``tracer``).
 
-The lines use only what Python and CUDA have in common, so that tests can compute them without a GPU.
-Types and some functions have the prefix ``ann_``; the preamble defines them.
+The lines use only what Python and CUDA have in common, so that tests can compute them without a
+GPU. Types and some functions have the prefix ``ann_``; the preamble defines them.
 """
 
 import math

@@ -94,8 +94,8 @@ def open_gpu(precision: str) -> Backend:
             raise RuntimeError("no device")
     except Exception as error:  # CuPy's types cannot be named before its import
         raise DeviceError(
-            f"CuPy finds no usable NVIDIA GPU: {first_line(error)}; check that nvidia-smi lists a GPU, "
-            f"then install the CuPy that fits its driver: {_INSTALL}"
+            f"CuPy finds no usable NVIDIA GPU: {first_line(error)}; check that nvidia-smi lists a "
+            f"GPU, then install the CuPy that fits its driver: {_INSTALL}"
         ) from error
     if too_old(cupy):
         raise DeviceError(

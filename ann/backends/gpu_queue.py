@@ -99,7 +99,7 @@ class Queue:
     def add_call(
         self, call: Callable[[], object], reads: Sequence[Array], writes: Sequence[Array]
     ) -> None:
-        """Add a call. It may come before kernels that are independent of it, which then can grow."""
+        """Add a call, as early as possible: kernels that come after it can have more work."""
         node = _Node([extent(array) for array in reads], [extent(array) for array in writes], call)
         place = len(self._nodes)
         while place > 0:

@@ -18,7 +18,7 @@ _CREATION = ("empty", "zeros", "ones", "full", "eye", "arange", "linspace", "asa
 
 
 class StrictNamespace:
-    """array-api-strict with ``out=`` and ``dtype=``, which NumPy and CuPy have beyond the standard."""
+    """array-api-strict with ``out=`` and ``dtype=``, which NumPy and CuPy have in addition."""
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(array_api_strict, name)

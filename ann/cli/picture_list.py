@@ -14,17 +14,20 @@ def find_pictures(
 ) -> Iterator[Path]:
     """The files, and the pictures in the folders and their subfolders, sorted by name.
 
-    In folders, hidden files, other kinds of files and links to folders are skipped.
+    A file that is found twice, such as in ``photos photos/3``, counts once. In folders, hidden
+    files, other kinds of files and links to folders are skipped.
 
     Args:
         paths: files and folders.
         report: called with the error, if a folder cannot be read or has no pictures.
     """
+    seen = set[str]()
     for path in paths:
-        if path.is_dir():
-            yield from _pictures_in(path, report)
-        else:
-            yield path
+        for found in _pictures_in(path, report) if path.is_dir() else [path]:
+            absolute = os.path.abspath(found)
+            if absolute not in seen:
+                seen.add(absolute)
+                yield found
 
 
 def _pictures_in(folder: Path, report: Callable[[DataFileError], object]) -> Iterator[Path]:

@@ -44,7 +44,7 @@ class TestResult:
         return {
             "wrong": self.wrong,
             "total": self.total,
-            "accuracy": 1.0 - self.wrong / self.total,
+            "accuracy": (self.total - self.wrong) / self.total,
             "error_rate": self.wrong / self.total,
             "interval": list(wilson_interval(self.wrong, self.total)),
             "confusion": self.confusion.tolist(),

@@ -79,7 +79,7 @@ def _add_places(parser: Parser) -> None:
         "--resume",
         type=Path,
         metavar="FOLDER",
-        help="continue the interrupted run in this folder, with the same flags and the same result; "
+        help="continue the interrupted run in this folder, with the same flags and result; "
         "with --epochs N, train a finished run further, up to epoch N, with the schedule of a run "
         "of N epochs",
     )

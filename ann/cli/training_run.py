@@ -19,6 +19,7 @@ from ann.cli.parser import OTHER_FORMATS, check_suffix, data_flags
 from ann.cli.start_network import start_network
 from ann.cli.training_flags import checkpoints_in, recipe_of
 from ann.data.datasets import Dataset
+from ann.errors import AnnError, printable_text
 from ann.files.atomic import check_writable
 from ann.neural_network import NeuralNetwork
 from ann.training.callback import Callback
@@ -55,6 +56,11 @@ class TrainingRun:
             images = f"{flags.recipe.batch_size} images per batch are"
             raise ValueError(f"batch_size: {images} too few for {size} processes")
         if flags.resume:
+            origin = flags.config.get("from")
+            if origin and not flags.start:
+                missing = "there is no such file, but the run started from it"
+                advice = f"copy {printable_text(origin, 1000)} there if it is unchanged"
+                raise AnnError(f"{flags.resume / START}: {missing}; {advice}")
             recipe, epochs = recipe_of(flags.config), flags.recipe.epochs
             if read_training_state(flags.resume).is_shorter_than(epochs):
                 recipe = dataclasses.replace(recipe, epochs=epochs)
@@ -92,13 +98,13 @@ class TrainingRun:
                 imported=[os.path.abspath(path) for path in flags.imported],
                 checkpoint_every=flags.checkpoint_every,
                 command=shlex.join(sys.argv),
+                **({"from": os.path.abspath(flags.start)} if flags.start else {}),
             )
             start = network.to_bytes() if flags.start else b""
             self._folder = RunFolder.create(flags.run, config, start)
         else:
             self._folder = RunFolder.open(flags.resume)
-        state = self._folder.begin(flags.recipe.epochs)
-        self.state = state if flags.resume else None
+            self.state = self._folder.resume(flags.recipe.epochs)
 
     def changes(self, backend: Backend) -> list[str]:
         """A line for each difference in device and versions since the run started."""

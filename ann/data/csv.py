@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from ann.data.contents import Contents, Part
-from ann.data.reading import MAX_BYTES, Unpacked, errors_about, pair_of
+from ann.data.reading import MAX_BYTES, errors_about, pair_of, unpacked
 from ann.errors import printable_path, printable_text
 
 _MAX_LINE = 2**18  # bytes
-_BLOCK = 2**16  # bytes read at a time
 _LABELS = {"label", "labels", "class", "target", "digit", "y"}
 _DELIMITERS = ",;\t"
 _BOM = "\ufeff"  # the byte order delimiter, which some programs write first
@@ -44,7 +43,7 @@ def read_csv(path: Path, progress: object = None) -> Contents:
 def _read(path: Path) -> Part | None:
     """The images and labels of a table, or None if it has no labels."""
     with errors_about(path):
-        lines = _lines(Unpacked(path))
+        lines = _lines(path)
         first = next(lines, "").removeprefix(_BOM)
         delimiter = next((delimiter for delimiter in _DELIMITERS if delimiter in first), ",")
         names = [name.strip("\"' \r\n").lower() for name in first.split(delimiter)]
@@ -68,15 +67,14 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _lines(unpacked: Unpacked) -> Iterator[str]:
+def _lines(path: Path) -> Iterator[str]:
     """The lines of a file. Raises ValueError if one is too long."""
     rest = b""
-    while block := unpacked.read(_BLOCK):
-        *lines, rest = (rest + bytes(block)).split(b"\n")
+    for piece in unpacked(path):
+        *lines, rest = (rest + piece).split(b"\n")
         if len(rest) > _MAX_LINE:
             raise ValueError(f"a line of more than {_MAX_LINE:,} bytes")
         yield from (line.decode("utf-8", "replace") for line in lines)
-    unpacked.check_end()
     yield rest.decode("utf-8", "replace")
 
 

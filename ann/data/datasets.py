@@ -2,6 +2,7 @@
 
 import html
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ann.data.contents import Progress, check_contents
 from ann.data.formats import KNOWN, read_any
 from ann.data.reading import errors_about
 from ann.data.sheet import sheet
-from ann.errors import printable_path
+from ann.errors import printable, printable_path
 from ann.files.atomic import user_path
 from ann.validation import classes_of, host_array
 
@@ -50,10 +51,13 @@ class Dataset:
                 if not array.ndim:
                     raise ValueError(f"{name}: expected an array, got the single value {array}")
                 object.__setattr__(self, name, array)
-        if not self.classes:
+        if isinstance(self.classes, str) or not isinstance(self.classes, Iterable):
+            raise ValueError(f"classes: expected a list of names, got {printable(self.classes)}")
+        names = tuple(map(str, self.classes))
+        if not names:
             counts = map(_count_classes, (self.train_labels, self.test_labels))
             names = tuple(map(str, range(max(counts)))) or DIGITS
-            object.__setattr__(self, "classes", names)
+        object.__setattr__(self, "classes", names)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The four arrays by name."""

@@ -37,16 +37,6 @@ FORMATS: tuple[tuple[_Recognises, Callable[[Path, Progress | None], Contents]], 
     (is_csv, read_csv),
     (is_picture_folder, read_picture_folder),
 )
-# First bytes -> the kind of file and the function that opens it. Its arrays may have any names, so
-# they are not read.
-_TO_CONVERT = {
-    b"\x89HDF\r\n\x1a\n": ("HDF5", "h5py.File"),
-    b"MATLAB 5.0 ": ("MATLAB", "scipy.io.loadmat"),
-    b"MATLAB ": ("HDF5", "h5py.File"),  # newer ones are HDF5 inside
-}
-_SAVE = (
-    "numpy.savez('mnist.npz', x_train=f['...'], y_train=f['...'], x_test=f['...'], y_test=f['...'])"
-)
 # Files with these suffixes are read if they are in the folder that is given
 _SUFFIXES = (".npz", ".csv", ".csv.gz", ".parquet", ".pkl", ".pkl.gz", ".mat", ".h5", ".hdf5")
 
@@ -62,19 +52,13 @@ def read_any(path: Path, progress: Progress | None = None) -> Contents:
         start = b"" if is_folder else first_bytes(path)
         if not (start or is_folder):
             raise ValueError("the file is empty")
-        for first, (kind, function) in _TO_CONVERT.items():
-            if start.startswith(first):
-                lines = f"f = {function}({path.name!r}); {_SAVE}"
-                advice = f"convert it to npz, with the names of its arrays: {lines}"
-                raise ValueError(f"a {kind} file; {advice}")
         for recognises, read in FORMATS:
             if recognises(path, start):
                 return read(path, progress)
         if is_folder:
             return read_any(_file_in(path), progress)
-        if start.startswith(b"\0\0\x08"):
-            raise ValueError("this is one of four IDX files: name the folder that they are in")
-        raise ValueError(hint_about(start) or f"not a data set in a known format ({KNOWN})")
+        hint = hint_about(start, path.name)
+        raise ValueError(hint or f"not a data set in a known format ({KNOWN})")
 
 
 def _file_in(folder: Path) -> Path:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ann.data.catalog import SOURCES
 from ann.data.contents import Contents, Part
-from ann.data.reading import MAX_BYTES, Unpacked, errors_about, hint_about
+from ann.data.reading import MAX_BYTES, errors_about, hint_about, unpacked
 from ann.errors import DataFileError, printable_path
 
 _STEMS = ("train-images", "train-labels", "t10k-images", "t10k-labels")
@@ -53,7 +53,7 @@ def _raw_folders(folder: Path) -> list[Path]:
 
 
 def read_idx_part(stem: Path) -> Part:
-    """The images and labels in the two files whose paths begin with ``stem``, such as data/train."""
+    """The images and labels in the two files whose paths begin with ``stem``: data/train."""
     images_path = _find(stem.parent, f"{stem.name}-images", 3)
     labels_path = _find(stem.parent, f"{stem.name}-labels", 1)
     return Part(printable_path(labels_path), read_idx(images_path, 3), read_idx(labels_path, 1))
@@ -89,22 +89,33 @@ def read_idx(path: str | os.PathLike[str], dimensions: int) -> np.ndarray:
     Raises:
         DataFileError: it is unreadable, or its header, length or checksum is wrong.
     """
+    length, data = 4 + 4 * dimensions, bytearray()
     with errors_about(path):
-        return _parse(Unpacked(path), dimensions)
+        for piece in unpacked(path):
+            data += piece
+            if len(data) >= length and len(data) > length + math.prod(_shape(data, dimensions)):
+                raise ValueError("extra bytes after the data that its header announces")
+        shape = _shape(data, dimensions)
+        found, expected = len(data) - length, math.prod(shape)
+        if found < expected:
+            reason = f"{found} bytes of data, expected {expected} for dimensions {shape}"
+            raise ValueError(f"truncated: {reason}")
+    body = np.frombuffer(memoryview(data).toreadonly(), np.uint8, offset=length)
+    return body.reshape(shape)
 
 
-def _parse(unpacked: Unpacked, dimensions: int) -> np.ndarray:
+def _shape(data: bytearray, dimensions: int) -> list[int]:
+    """The shape in the header of an IDX file. Raises ValueError if the header is wrong."""
     length = 4 + 4 * dimensions
-    header = unpacked.read(length)
-    if not header:
+    if not data:
         raise ValueError(f"the file is empty, expected an IDX header of {length} bytes")
-    if len(header) < length:
-        raise ValueError(f"truncated: {len(header)} bytes, expected an IDX header of {length}")
-    zeros, kind, found, *shape = struct.unpack(f">HBB{dimensions}I", header)
+    if len(data) < length:
+        raise ValueError(f"truncated: {len(data)} bytes, expected an IDX header of {length}")
+    zeros, kind, found, *shape = struct.unpack_from(f">HBB{dimensions}I", data)
     if zeros != 0:
-        hint = hint_about(bytes(header))
+        hint = hint_about(bytes(data[:length]))
         hint = hint and f"; {hint}"
-        begins = f"it begins with {header[:2].hex(' ')}, expected 00 00"
+        begins = f"it begins with {data[:2].hex(' ')}, expected 00 00"
         raise ValueError(f"not an IDX file: {begins}{hint}")
     if kind != 8:
         raise ValueError(f"IDX type 0x{kind:02x}, expected 0x08, unsigned bytes")
@@ -112,11 +123,6 @@ def _parse(unpacked: Unpacked, dimensions: int) -> np.ndarray:
         hint = "; images and labels are mixed up" if found in (1, 3) else ""
         raise ValueError(f"{found} dimensions, expected {dimensions}{hint}")
     size = math.prod(shape)
-    if not 0 < size <= MAX_BYTES:  # before anything of that size is allocated
+    if not 0 < size <= MAX_BYTES:  # before anything of that size is unpacked
         raise ValueError(f"dimensions {shape} are {size} bytes, expected 1 to {MAX_BYTES}")
-    body = unpacked.read(size)
-    if len(body) < size:
-        expected = f"expected {size} for dimensions {shape}"
-        raise ValueError(f"truncated: {len(body)} bytes of data, {expected}")
-    unpacked.check_end()
-    return np.frombuffer(body, dtype=np.uint8).reshape(shape)
+    return shape

@@ -1,6 +1,6 @@
 """The file ``mnist.pkl.gz`` of Nielsen's book and of other courses: a pickle of three pairs. These
-are training, validation and test images (N, 784), from 0 to 1, each with their labels (N,). The pickle
-is parsed, not executed.
+are training, validation and test images (N, 784), from 0 to 1, each with their labels (N,). The
+pickle is parsed, not executed.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ann.data.contents import Contents, Part, pixels
-from ann.data.reading import Unpacked
+from ann.data.reading import unpacked
 from ann.errors import printable_path
 from ann.files.pickle.reader import read_pickle
 
@@ -18,12 +18,12 @@ _MAX_BYTES = 2**28  # unpacked; Nielsen's file has 0.22 GB
 
 def read_mnist_pickle(path: Path, progress: object = None) -> Contents:
     """All images; the validation images become the last training images, as in MNIST."""
-    unpacked = Unpacked(path, _MAX_BYTES)
-    data = bytes(unpacked.read(_MAX_BYTES))
-    if unpacked.read(1):
-        raise ValueError(f"more than {_MAX_BYTES:,} bytes when unpacked")
-    unpacked.check_end()
-    pairs = read_pickle(data)
+    data = bytearray()
+    for piece in unpacked(path, _MAX_BYTES):
+        data += piece
+        if len(data) > _MAX_BYTES:
+            raise ValueError(f"more than {_MAX_BYTES:,} bytes when unpacked")
+    pairs = read_pickle(memoryview(data).toreadonly())
     if not (_is_list(pairs, 3) and all(_is_pair(pair) for pair in pairs)):
         wanted = "images and labels, for training, validation and testing"
         raise ValueError(f"expected a pickle of three pairs of {wanted}")

@@ -13,12 +13,23 @@ MAX_BYTES = 2**30  # of a file, packed and unpacked; the largest file of EMNIST 
 # Words in the names of files with training images and with test images
 _WORDS = (("training", "testing"), ("train", "test"), ("Train", "Test"), ("TRAIN", "TEST"))
 _GZIP = b"\x1f\x8b"
-# The first bytes of a file in another format -> what to do
+_PIECE = 2**16  # bytes unpacked at a time
+_BLOCK = 2**14  # bytes given to zlib at a time, as it copies all that follow a member's end
+_MAX_MEMBERS = 2**16  # even empty members take time
+_CONVERT = (
+    "convert it to npz, with the names of its arrays: f = {function}({{name!r}}); numpy.savez("
+    "'mnist.npz', x_train=f['...'], y_train=f['...'], x_test=f['...'], y_test=f['...'])"
+)
+# The first bytes of a file that is not read -> what to do with the file of this name
 _HINTS = {
     b"<": "this is a web page: download the file again",
     b"PK": "this is a zip archive: unpack it",
     _GZIP: "it was gzipped twice: run gunzip on it",
     b"version ": "this may be a Git LFS pointer: run git lfs pull",
+    b"\0\0\x08": "this is one of four IDX files: name the folder that they are in",
+    b"\x89HDF\r\n\x1a\n": f"a HDF5 file; {_CONVERT.format(function='h5py.File')}",
+    b"MATLAB 5.0 ": f"a MATLAB file; {_CONVERT.format(function='scipy.io.loadmat')}",
+    b"MATLAB ": f"a HDF5 file; {_CONVERT.format(function='h5py.File')}",  # of newer versions
 }
 
 
@@ -32,21 +43,27 @@ def errors_about(path: str | os.PathLike[str]) -> Iterator[None]:
         raise
     except OSError as error:
         raise DataFileError(f"{name}: cannot be read: {error.strerror}") from None
-    except zlib.error as error:
-        reason = f"damaged gzip data: {error}; download the file again"
-        raise DataFileError(f"{name}: {reason}") from None
     except ValueError as error:
         raise DataFileError(f"{name}: {error}") from None
 
 
 def first_bytes(path: str | os.PathLike[str], count: int = 2**12) -> bytes:
     """The first bytes of a file, unpacked if it is gzipped."""
-    return bytes(Unpacked(path, first=2**16).read(count))
+    start = b""
+    for piece in unpacked(path, first=2**17):
+        start += piece
+        if len(start) >= count:
+            break
+    return start[:count]
 
 
-def hint_about(start: bytes) -> str:
-    """What to do about a file that begins with these bytes and has the wrong format, or ""."""
-    return next((text for first, text in _HINTS.items() if start.startswith(first)), "")
+def hint_about(start: bytes, name: str = "") -> str:
+    """What to do about a file that begins with these bytes and is not read, or "".
+
+    ``name``: that of the file.
+    """
+    hints = (text for first, text in _HINTS.items() if start.startswith(first))
+    return next(hints, "").format(name=name)
 
 
 def pair_of(path: Path) -> tuple[Path, Path | None]:
@@ -71,54 +88,40 @@ def _partner(path: Path, word: str, other: str) -> Path | None:
     return next((one for one in paths if os.path.isfile(one)), None)
 
 
-class Unpacked:
-    """The contents of a file, unpacked if it is gzipped. It is read in pieces of limited size.
+def unpacked(
+    path: str | os.PathLike[str], most: int = MAX_BYTES, first: int | None = None
+) -> Iterator[bytes]:
+    """The contents of a file, unpacked if it is gzipped, in pieces of limited size, none empty.
 
-    As in gunzip, several gzip members in a row are one file, and zeros after the last are padding.
+    The file is read as ``read_regular`` does it, with the same arguments. As in gunzip, several
+    gzip members in a row are one file, and zeros after the last are padding.
+
+    Raises:
+        ValueError: the gzip data are damaged, do not end with a checksum, or are followed by
+            something else.
     """
-
-    _MAX_MEMBERS = 2**16  # even empty members take time
-    _BLOCK = 2**14  # bytes given to zlib at a time, as it copies all that follow a member's end
-
-    def __init__(
-        self, path: str | os.PathLike[str], most: int = MAX_BYTES, first: int | None = None
-    ) -> None:
-        """Read a file as ``read_regular`` does, with the same arguments."""
-        self._packed = memoryview(read_regular(path, most, first))
-        self._members = 1
-        self._gzip = zlib.decompressobj(wbits=31) if self._at_member() else None  # 31: gzip format
-
-    def _at_member(self) -> bool:
-        return bytes(self._packed[:2]) == _GZIP
-
-    def read(self, count: int) -> bytes | memoryview:
-        """Up to ``count`` more bytes, fewer only at the end. Raises zlib.error if damaged."""
-        if self._gzip is None:
-            chunk, self._packed = self._packed[:count], self._packed[count:]
-            return chunk
-        chunks = []
-        while count:
-            if self._gzip.eof:
-                if not self._at_member():
-                    break
-                self._members += 1
-                if self._members > self._MAX_MEMBERS:
-                    raise zlib.error(f"more than {self._MAX_MEMBERS:,} members")
-                self._gzip = zlib.decompressobj(wbits=31)
-            block = self._packed[: self._BLOCK]
-            chunks.append(self._gzip.decompress(block, count))
-            count -= len(chunks[-1])
-            rest = self._gzip.unused_data if self._gzip.eof else self._gzip.unconsumed_tail
-            if len(rest) == len(block):
-                break
-            self._packed = self._packed[len(block) - len(rest) :]
-        return b"".join(chunks)
-
-    def check_end(self) -> None:
-        """Raise ValueError unless everything has been read, including the last checksum."""
-        if self.read(1):
-            raise ValueError("extra bytes after the data that its header announces")
-        if self._gzip is not None and not self._gzip.eof:
-            raise ValueError("truncated: the gzip checksum at its end is missing")
-        if bytes(self._packed).strip(b"\0"):
-            raise ValueError("extra bytes after the gzip data")
+    packed = memoryview(read_regular(path, most, first))
+    if packed[:2] != _GZIP:
+        yield from (bytes(packed[at : at + _PIECE]) for at in range(0, len(packed), _PIECE))
+        return
+    members = 0
+    while packed[:2] == _GZIP:
+        members += 1
+        if members > _MAX_MEMBERS:
+            raise ValueError(f"damaged gzip data: more than {_MAX_MEMBERS:,} members")
+        member = zlib.decompressobj(wbits=31)  # 31: gzip format
+        while not member.eof:
+            if not packed:
+                raise ValueError("truncated: the gzip checksum at its end is missing")
+            block = packed[:_BLOCK]
+            try:
+                piece = member.decompress(block, _PIECE)
+            except zlib.error as error:
+                advice = "download the file again"
+                raise ValueError(f"damaged gzip data: {error}; {advice}") from None
+            rest = member.unused_data if member.eof else member.unconsumed_tail
+            packed = packed[len(block) - len(rest) :]
+            if piece:
+                yield piece
+    if bytes(packed).strip(b"\0"):
+        raise ValueError("extra bytes after the gzip data")

@@ -1,4 +1,4 @@
-"""A sheet of small images as HTML, for notebooks. No drawing library is needed."""
+"""A sheet of small images as HTML, for notebooks and reports. No drawing library is needed."""
 
 import base64
 import html
@@ -9,19 +9,25 @@ from collections.abc import Iterable
 import numpy as np
 
 _MAX_SIDE = 112  # pixels: larger images are shown with fewer rows and columns
-_IMAGE = "height: 56px; image-rendering: pixelated; display: block; margin: auto"
-_FIGURE = "display: inline-block; margin: 4px; text-align: center"
+_FIGURE = (
+    "display: inline-block; width: 76px; margin: 4px; vertical-align: top; text-align: center; "
+    "font-size: small; line-height: 1.25; overflow-wrap: anywhere"
+)
+_IMAGE = "width: 100%; image-rendering: pixelated; border-radius: 0; display: block"
 
 
-def sheet(images: Iterable[np.ndarray], captions: Iterable[str]) -> str:
-    """Images (height, width), uint8 or floats from 0 to 1, each above its caption."""
+def sheet(images: Iterable[np.ndarray], captions: Iterable[str], alt: str = "an image") -> str:
+    """Images (height, width), uint8 or floats from 0 to 1, each above its caption.
+
+    ``alt`` describes each image for screen readers.
+    """
     figures = []
     for image, caption in zip(images, captions, strict=True):
         step = max(1, -(-max(image.shape) // _MAX_SIDE))
         data = base64.b64encode(_png(_grey(image[::step, ::step]))).decode()
-        picture = f'<img alt="" style="{_IMAGE}" src="data:image/png;base64,{data}"/>'
+        source = f'alt="{html.escape(alt)}" src="data:image/png;base64,{data}"'
         text = f"<figcaption>{html.escape(caption)}</figcaption>"
-        figures.append(f'<figure style="{_FIGURE}">{picture}{text}</figure>')
+        figures.append(f'<figure style="{_FIGURE}"><img style="{_IMAGE}" {source}/>{text}</figure>')
     return f"<div>{''.join(figures)}</div>"
 
 

@@ -1,8 +1,7 @@
 """The parameters of the estimators: their defaults, and the recipe that follows from them."""
 
 import math
-from dataclasses import fields, replace
-from inspect import Parameter, Signature
+from dataclasses import field, fields, make_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,9 @@ from ann.training.recipe import Recipe
 # Fields of ``Recipe`` that are only for images, or that have other names here
 _LEFT_OUT = {
     *("hidden", "loss", "output_activation", "validation", "early_stopping"),
-    *(field.name for field in fields(DistortionStrengths)),
+    *(each.name for each in fields(DistortionStrengths)),
 }
-_RECIPE = {field.name: field.default for field in fields(Recipe) if field.name not in _LEFT_OUT}
+_RECIPE = {each.name: each.default for each in fields(Recipe) if each.name not in _LEFT_OUT}
 _RECIPE |= {"activation": "relu", "batch_size": 50, "epochs": 100}
 # With few samples there are few steps, in which the default weight decay would have hardly any
 # effect. If learning rate x steps x weight decay is 2, weights shrink to exp(-1), about a third, as
@@ -39,23 +38,11 @@ _OWN = {
 
 def constructor(*left_out: str) -> Any:
     """An ``__init__`` with all parameters except these. scikit-learn reads its signature."""
-    defaults = {name: value for name, value in (_RECIPE | _OWN).items() if name not in left_out}
-    signature = Signature(
-        [
-            Parameter("self", Parameter.POSITIONAL_OR_KEYWORD),
-            Parameter("hidden_layer_sizes", Parameter.POSITIONAL_OR_KEYWORD, default=(100,)),
-            *(Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name]) for name in defaults),
-        ]
-    )
-
-    def __init__(self: Any, *hidden_layer_sizes: Any, **parameters: Any) -> None:  # noqa: N807
-        bound = signature.bind(self, *hidden_layer_sizes, **parameters)
-        bound.apply_defaults()
-        del bound.arguments["self"]
-        self.__dict__.update(bound.arguments)  # unchanged, as scikit-learn requires
-
-    __init__.__signature__ = signature  # type: ignore[attr-defined]
-    return __init__
+    parameters: list[tuple[str, Any, Any]] = [("hidden_layer_sizes", Any, (100,))]
+    for name, default in (_RECIPE | _OWN).items():
+        if name not in left_out:
+            parameters.append((name, Any, field(default=default, kw_only=True)))
+    return vars(make_dataclass("Parameters", parameters))["__init__"]
 
 
 def recipe_of(

@@ -8,25 +8,24 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ann.export.contents import about, weights_and_biases
 from ann.export.onnx import onnx_bytes
 from ann.files.pickle.reader import read_pickle
 from ann.files.safetensors import to_safetensors
-from ann.neural_network import NeuralNetwork
+from ann.neural_network import NeuralNetwork, about, layers_with_arrays
 
 
 def npz_bytes(network: NeuralNetwork) -> bytes:
-    """An npz file with ``weight1`` (I, O), ``bias1`` (O,), ``weight2`` and so on, numbered by layer.
+    """An npz file with ``weight1`` (I, O), ``bias1`` (O,), ``weight2`` and so on, one per layer.
 
-    The weights of a convolution are (C k k, F); pooling has no arrays. For a committee they have a
+    The weights of a convolution are (C k k, F); pooling has none. For a committee they have a
     new first axis, its members. ``about`` is JSON text with the layers, loss, seed, recipe and
     pixel scale.
     """
     arrays = {"about": np.array(json.dumps(about(network)))}
-    layers = enumerate(network.layer_list, start=1)
-    learning = [number for number, layer in layers if "activation" in layer]
-    for number, (weight, bias) in zip(learning, weights_and_biases(network), strict=True):
-        arrays |= {f"weight{number}": weight, f"bias{number}": bias}
+    for number, layer in enumerate(layers_with_arrays(network), start=1):
+        for name in ("weight", "bias"):
+            if name in layer:
+                arrays[f"{name}{number}"] = layer[name].astype(np.float32)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]  # no array is named like an option
     return buffer.getvalue()

@@ -1,7 +1,6 @@
 """A network as an ONNX model, for other runtimes."""
 
 import json
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,12 +8,11 @@ import numpy as np
 
 from ann.backends.tracer import Operation
 from ann.errors import require
-from ann.export.contents import about, weights_and_biases
 from ann.export.formula import OPERATIONS, translate
-from ann.neural_network import NeuralNetwork
-from ann.nn.activations import get_activation
+from ann.neural_network import NeuralNetwork, about
+from ann.nn.activations import Activation
 from ann.nn.convolution import Conv2D
-from ann.nn.layers import ActivationLayer, Dense
+from ann.nn.layers import ActivationLayer, Dense, Layer
 from ann.nn.network import PIXEL_SCALE
 from ann.nn.pooling import AveragePool2D, MaxPool2D, Pool2D
 
@@ -32,20 +30,8 @@ def onnx_bytes(network: NeuralNetwork) -> bytes:
     graph = _Graph(onnx)
     x = graph.node("Cast", "pixels", to=onnx.TensorProto.FLOAT)
     x = graph.node("Mul", x, graph.number(PIXEL_SCALE))
-    arrays = iter(weights_and_biases(network))
-    members = 0  # the first axis of x; 0: the members of a committee still share it
-    built = [layer for layer in network.network.layers if not isinstance(layer, ActivationLayer)]
-    for spec, layer in zip(network.layer_list, built, strict=True):
-        own = next(arrays) if layer.parameters else ()
-        x = _NODES[type(layer)](graph, x, members, layer, *own)
-        if own and network.committee > 1:
-            members = network.committee
-        if "activation" in spec:
-            activation = get_activation(spec["activation"])
-            x = translate(activation, "ONNX", x, graph.number, graph.operation)
-    if network.committee > 1:
-        x = graph.node("ReduceMean", x, axes=[0], keepdims=0)
-    graph.node("Identity", x, output="outputs")
+    members = [_outputs(graph, x, network.member(number)) for number in range(network.committee)]
+    graph.node("Mean", *members, output="outputs")
     tensor = onnx.helper.make_tensor_value_info
     pixels = tensor("pixels", onnx.TensorProto.UINT8, ["N", network.input_dim])
     outputs = tensor("outputs", onnx.TensorProto.FLOAT, ["N", network.output_dim])
@@ -61,60 +47,53 @@ def onnx_bytes(network: NeuralNetwork) -> bytes:
     return data
 
 
-def _dense(
-    graph: "_Graph", x: str, members: int, layer: Dense, weight: np.ndarray, bias: np.ndarray
-) -> str:
-    x = graph.node("MatMul", x, graph.constant(weight))
-    return graph.node("Add", x, graph.constant(bias[..., None, :]))
+def _outputs(graph: "_Graph", x: str, network: NeuralNetwork) -> str:
+    """Add the nodes of a single network for the rows x (N, I); returns the name of its outputs."""
+    arrays = iter(network.weights_and_biases())
+    for layer in network.network.layers:
+        own = [array.astype(np.float32) for array in next(arrays)] if layer.parameters else ()
+        x = _NODES[type(layer)](graph, x, layer, *own)
+    return graph.activation(x, network.network.loss.output)
+
+
+def _dense(graph: "_Graph", x: str, layer: Dense, weight: np.ndarray, bias: np.ndarray) -> str:
+    return graph.node("Gemm", x, graph.constant(weight), graph.constant(bias))
 
 
 def _convolution(
-    graph: "_Graph", x: str, members: int, layer: Conv2D, weight: np.ndarray, bias: np.ndarray
+    graph: "_Graph", x: str, layer: Conv2D, weight: np.ndarray, bias: np.ndarray
 ) -> str:
-    """The members of a committee are groups of channels."""
     channels, *sides = layer.input_shape
-    if members:
-        x = graph.node("Transpose", x, perm=[1, 0, 2])
-    pictures = np.array([-1, (members or 1) * channels, *sides])
     zeros = [padded - side for padded, side in zip(layer.padded, sides, strict=True)]
     before = [count // 2 for count in zeros]
     after = [count - first for count, first in zip(zeros, before, strict=True)]
-    x = graph.node(
+    y = graph.node(
         "Conv",
-        graph.node("Reshape", x, graph.constant(pictures)),
-        graph.constant(weight.mT.reshape(-1, channels, layer.kernel, layer.kernel)),
-        graph.constant(bias.reshape(-1)),
+        graph.pictures(x, layer),
+        graph.constant(weight.T.reshape(-1, channels, layer.kernel, layer.kernel)),
+        graph.constant(bias),
         strides=[layer.stride] * 2,
         pads=[*before, *after],
-        group=members or 1,
     )
-    if weight.ndim == 2:
-        return graph.node("Flatten", x)
-    rows = np.array([0, len(weight), layer.filters * layer.positions])  # 0: N, as it is
-    x = graph.node("Reshape", x, graph.constant(rows))
-    return graph.node("Transpose", x, perm=[1, 0, 2])
+    return graph.node("Flatten", y)
 
 
 def _pool(kind: str) -> Callable[..., str]:
-    def nodes(graph: "_Graph", x: str, members: int, layer: Pool2D) -> str:
-        x = graph.node("Reshape", x, graph.constant(np.array([-1, *layer.input_shape])))
+    def nodes(graph: "_Graph", x: str, layer: Pool2D) -> str:
         sides = [layer.size] * 2
-        x = graph.node(kind, x, kernel_shape=sides, strides=sides)
-        if not members:
-            return graph.node("Flatten", x)
-        rows = np.array([members, -1, math.prod(layer.output_shape)])
-        return graph.node("Reshape", x, graph.constant(rows))
+        y = graph.node(kind, graph.pictures(x, layer), kernel_shape=sides, strides=sides)
+        return graph.node("Flatten", y)
 
     return nodes
 
 
-# For each layer: (graph, x, members, layer, its arrays) -> the name of its outputs. Inputs and
-# outputs are rows, (N, I), or (members, N, I) if the members of a committee have their own.
+# For each layer: (graph, the name of rows x (N, I), layer, its arrays) -> the name of rows (N, O)
 _NODES: dict[type, Callable[..., str]] = {
     Dense: _dense,
     Conv2D: _convolution,
     MaxPool2D: _pool("MaxPool"),
     AveragePool2D: _pool("AveragePool"),
+    ActivationLayer: lambda graph, x, layer: graph.activation(x, layer.f),
 }
 
 
@@ -142,6 +121,14 @@ class _Graph:
     def number(self, value: float, kind: Any = np.float32) -> str:
         """Add a number as a constant; returns its name."""
         return self.constant(np.array(value, dtype=kind))
+
+    def pictures(self, rows: str, layer: Layer) -> str:
+        """Add a node that makes pictures (N, C, H, W), the inputs of a layer, of rows (N, C H W)."""
+        return self.node("Reshape", rows, self.constant(np.array([-1, *layer.input_shape])))
+
+    def activation(self, z: str, activation: Activation) -> str:
+        """Add the nodes of an activation; returns the name of its outputs."""
+        return translate(activation, "ONNX", z, self.number, self.operation)
 
     def operation(self, operation: Operation, inputs: list[str]) -> str:
         """Add an operation of a formula; returns the name of its result."""

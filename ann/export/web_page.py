@@ -18,8 +18,7 @@ from ann.export.formula import OPERATIONS, translate
 from ann.neural_network import NeuralNetwork, load_model
 from ann.nn.activations import get_activation
 from ann.nn.convolution import size_text
-from ann.nn.layer_list import describe_shape
-from ann.nn.layers import ActivationLayer
+from ann.nn.layer_list import describe_shape, without_activations
 from ann.nn.network import PIXEL_SCALE, size_of
 
 DIGIT_CHECK = Path(__file__).with_name("digit_check.model")
@@ -31,8 +30,8 @@ def web_page(
     """The HTML of a page on which the user draws and the network, or committee, answers.
 
     It shows the image that the network sees and the outputs of its layers, which are pictures for a
-    convolution. On a page for digits, a second, small network refuses drawings that do not look like
-    digits; ``tests/export/make_digit_check.py`` trained it.
+    convolution. On a page for digits, a second, small network refuses drawings that do not look
+    like digits; ``tests/export/make_digit_check.py`` trained it.
 
     Args:
         network: one for square images, white on black.
@@ -96,12 +95,11 @@ def _parameters(network: NeuralNetwork) -> np.ndarray:
 def _layers(network: NeuralNetwork) -> list[dict[str, Any]]:
     """The layer list with types, shapes, and the position of each layer's first parameter."""
     layers: list[dict[str, Any]] = []
-    shape, start = network.input_shape, 0
-    computing = [one for one in network.network.layers if not isinstance(one, ActivationLayer)]
+    start = 0
+    computing = without_activations(network.network.layers)
     for spec, layer in zip(network.layer_list, computing, strict=True):
-        shapes = {"input_shape": shape, "output_shape": layer.output_shape}
+        shapes = {"input_shape": layer.input_shape, "output_shape": layer.output_shape}
         layers.append({"type": "dense", **spec, **shapes, "start": start})
-        shape = layer.output_shape
         start += size_of([layer])
     return layers
 

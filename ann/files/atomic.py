@@ -9,6 +9,7 @@ import importlib
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,30 +23,20 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview) -> 
         OSError: it cannot be written or is read-only. Then an old file is unchanged and no
             temporary file is left.
     """
-    target = _target(path)
-    descriptor, temporary = _create_beside(target, path)
-    try:
+    with _new_file_beside(path) as (descriptor, temporary, target):
         with os.fdopen(descriptor, "wb") as file:
             _keep_owner_and_mode(target, temporary)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError):
-            raise _about(path, error) from None
-        raise
     sync_folder(target.parent)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise the OSError that ``write_atomically`` would raise later. Leaves nothing behind."""
-    target = _target(path)
-    descriptor, probe = _create_beside(target, path)
-    os.close(descriptor)
-    probe.unlink()
+    with _new_file_beside(path) as (descriptor, _, _):
+        os.close(descriptor)
 
 
 def read_regular(path: str | os.PathLike[str], most: int, first: int | None = None) -> bytes:
@@ -112,20 +103,30 @@ def _target(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _create_beside(target: Path, path: str | os.PathLike[str]) -> tuple[int, Path]:
-    """Open a new file in the target's folder for writing: its descriptor and its path."""
+@contextlib.contextmanager
+def _new_file_beside(path: str | os.PathLike[str]) -> Iterator[tuple[int, Path, Path]]:
+    """The descriptor and path of a new file in the folder of the file to write; and the latter.
+
+    The new file is deleted at the end, unless it was renamed. OSErrors are about ``path``.
+    """
+    target = _target(path)
     # an unused name, short enough for any file system
     temporary = target.with_name(f".ann-{secrets.token_hex(8)}.part")
+    # 0o666 minus the umask, as for any new file; O_EXCL follows no link that was planted there
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        # 0o666 minus the umask, as for any new file; O_EXCL follows no link that was planted there
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        return os.open(temporary, flags, 0o666), temporary
+        descriptor = os.open(temporary, flags, 0o666)
+        try:
+            yield descriptor, temporary, target
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
     except FileNotFoundError:
         is_folder = target.parent.is_dir()  # such as /proc, where no file can be created
         reason = "Cannot be created there" if is_folder else f"There is no folder {target.parent}"
         raise FileNotFoundError(errno.ENOENT, reason, str(path)) from None
     except OSError as error:
-        raise _about(path, error) from None
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _keep_owner_and_mode(target: Path, temporary: Path) -> None:
@@ -136,11 +137,6 @@ def _keep_owner_and_mode(target: Path, temporary: Path) -> None:
             os.chown(temporary, status.st_uid, status.st_gid)
         with contextlib.suppress(OSError):
             temporary.chmod(stat.S_IMODE(status.st_mode))
-
-
-def _about(path: str | os.PathLike[str], error: OSError) -> OSError:
-    """The same error about the file that the user named, not the temporary one."""
-    return OSError(error.errno, error.strerror, str(path))
 
 
 def sync_folder(folder: Path) -> None:
@@ -154,8 +150,8 @@ def sync_folder(folder: Path) -> None:
 
 
 class Lock:
-    """A lock on a folder against other processes, released at the end of ``with``, when the object is
-    deleted, or with the process, even if it is killed. On Windows nothing is locked.
+    """A lock on a folder against other processes. It is released at the end of ``with``, when the
+    object is deleted, or with the process, even if it is killed. On Windows nothing is locked.
 
     Raises:
         BlockingIOError: another process holds the lock, and ``wait`` is False.

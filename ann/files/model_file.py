@@ -113,15 +113,14 @@ def read_model(file: str | os.PathLike[str] | BinaryIO) -> dict[str, Any]:
     name = name_of(file)
     try:
         data = _read(file)
-    except IsADirectoryError:
-        reason = "this is a folder; the model of a run is model.pickle in it"
-        raise ModelFileError(f"{name}: {reason}") from None
-    except FileNotFoundError:
-        program = localized("scripts/train.py")
-        reason = f"no such model file; {program} makes one in the folder where it is run"
-        raise ModelFileError(f"{name}: {reason}") from None
     except OSError as error:
-        raise ModelFileError(f"{name}: cannot be read: {error.strerror}") from None
+        reasons = {
+            errno.EISDIR: "this is a folder; the model of a run is model.pickle in it",
+            errno.ENOENT: f"no such model file; {localized('scripts/train.py')} makes one in the "
+            "folder where it is run",
+        }
+        reason = reasons.get(error.errno or 0, f"cannot be read: {error.strerror}")
+        raise ModelFileError(f"{name}: {reason}") from None
     if data[:2] == b"PK":
         raise ModelFileError(
             f"{name}: this is a zip file, such as a checkpoint or an exported .npz; load a .pickle "

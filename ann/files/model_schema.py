@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from ann.errors import printable
-from ann.files.pickle.values import is_plain
+from ann.files.pickle.values import is_plain, leaves
 from ann.nn.activations import ACTIVATIONS, known_activations
 from ann.nn.layer_list import (
-    LAYER_KEYS,
     build_layers,
     check_layer_list,
     input_shape,
@@ -51,7 +50,7 @@ def version_of(layers: Any) -> int:
 
 
 def checksum(contents: dict[str, Any]) -> str:
-    """The SHA-256, in hexadecimal, of the contents without ``sha256``, as JSON text with sorted keys.
+    """The SHA-256, in hexadecimal, of the contents without ``sha256``, as JSON with sorted keys.
 
     An array becomes its type, its shape and the SHA-256 of its bytes, so the checksum does not
     depend on how the pickle is written.
@@ -131,10 +130,14 @@ def _check_fields(contents: dict[str, Any]) -> None:
     built = without_activations(build_layers(specs))
     members: set[tuple[int, ...]] = set()  # the leading shapes of all arrays, which must be equal
     for number, (layer, spec, found) in enumerate(zip(built, specs, layers, strict=True), start=1):
-        shapes = {one.name: one.shape for one in layer.parameters}
-        check_keys(f"layer {number}", found, {*spec, *shapes})
-        if shapes:
-            _check_arrays(f"layer {number}", found, shapes["weight"], members)
+        name = f"layer {number}"
+        check_keys(name, found, {*spec, *(one.name for one in layer.parameters)})
+        for one in layer.parameters:
+            shape = one.shape if one.decays else one.shape[1:]  # biases (O,) are (1, O) elsewhere
+            leading = _check_array(f"{name}: {one.name}", found[one.name], shape)
+            members.add(leading)
+            other = f"{name}: {one.name} has a different number of members, {leading}"
+            expect(len(members) == 1, other)
     committee = math.prod(*members)
     together = "its members together have"
     sizes = [math.prod(input_shape(specs)), *(math.prod(layer.output_shape) for layer in built)]
@@ -149,50 +152,40 @@ def _check_fields(contents: dict[str, Any]) -> None:
 
 
 def _check_values(name: str, layer: Any) -> None:
-    """Check the values of a layer except its arrays, as far as ``check_layer_list`` does not."""
-    if type(layer) is dict and "type" in layer:
-        for key, value in without_arrays(layer).items():
-            shape = key == "input_shape" and type(value) is list and len(value) <= 3
-            for one in value if shape else [value]:
-                plain = type(one) is str or (type(one) is int and 1 <= one <= _MAX_DIM)
-                expect(plain, f"{name}: {printable(key)} is {printable(one)}")
-    else:
-        check_keys(name, layer, {*LAYER_KEYS, "weight", "bias"})
-        activation, sizes = layer["activation"], (layer["input_dim"], layer["output_dim"])
-        expect(type(activation) is str, f"{name}: its activation is {printable(activation)}")
-        whole = all(type(size) is int for size in sizes)
-        expect(whole, f"{name}: input_dim or output_dim is not a whole number")
-        in_range = min(sizes) >= 1 and max(sizes) <= _MAX_DIM
-        expect(in_range, f"{name}: input_dim or output_dim is not from 1 to {_MAX_DIM}")
+    """Raise ValueError unless a layer, except its arrays, has only words and numbers in range."""
+    if type(layer) is not dict:
+        raise ValueError(f"{name} is {printable(layer)}")
+    for key, value in without_arrays(layer).items():
+        for one in leaves([value]):
+            plain = type(one) is str or (type(one) is int and 1 <= one <= _MAX_DIM)
+            if not plain:
+                wanted = f"expected a name, or a whole number from 1 to {_MAX_DIM}"
+                raise ValueError(f"{name}: {printable(key)} is {printable(one)}, {wanted}")
     activation = layer.get("activation", "identity")
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ModelContentsError(
             f"{name}: unknown activation {printable(activation)}; known: {known_activations()}"
         )
 
 
-def _check_arrays(
-    name: str, layer: dict[str, Any], sizes: tuple[int, ...], members: set[tuple[int, ...]]
-) -> None:
-    """Check the weights and biases of a layer, (..., I, O) and (..., O) for sizes (I, O)."""
-    for key, shape in (("weight", sizes), ("bias", sizes[1:])):
-        array = layer[key]
-        expect(isinstance(array, np.ndarray), f"{name}: {key} is not an array")
-        is_float = array.dtype.kind == "f"
-        expect(is_float, f"{name}: {key} is an array of {array.dtype}, expected float32")
-        axes = min(max(array.ndim - len(shape), 0), 1)
-        leading = array.shape[:axes]  # (K,) in a committee
-        expected = ", ".join(map(str, (*["K"] * axes, *shape)))
-        fits = array.shape == (*leading, *shape)
-        expect(fits, f"{name}: {key} has shape {array.shape}, expected ({expected})")
-        members.add(leading)
-        same = len(members) == 1
-        expect(same, f"{name}: {key} has a different number of members, {leading}")
-        several = leading == () or leading[0] > 1
-        expect(several, f"{name}: {key} has one member; a committee has two or more")
-        with np.errstate(all="ignore"):  # of the extremes alone, to allocate nothing as large
-            ends = np.array([array.min(), array.max()]).astype(np.float32)
-        expect(bool(np.isfinite(ends).all()), f"{name}: {key} holds numbers that are not finite")
+def _check_array(name: str, array: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Check an array of a layer, of this shape or, in a committee of K, (K, *shape).
+
+    Returns () or (K,).
+    """
+    expect(isinstance(array, np.ndarray), f"{name} is not an array")
+    is_float = array.dtype.kind == "f"
+    expect(is_float, f"{name} is an array of {array.dtype}, expected float32")
+    axes = min(max(array.ndim - len(shape), 0), 1)
+    leading: tuple[int, ...] = array.shape[:axes]
+    expected = ", ".join(map(str, (*["K"] * axes, *shape)))
+    fits = array.shape == (*leading, *shape)
+    expect(fits, f"{name} has shape {array.shape}, expected ({expected})")
+    expect(leading != (1,), f"{name} has one member; a committee has two or more")
+    with np.errstate(all="ignore"):  # of the extremes alone, to allocate nothing as large
+        ends = np.array([array.min(), array.max()]).astype(np.float32)
+    expect(bool(np.isfinite(ends).all()), f"{name} holds numbers that are not finite")
+    return leading
 
 
 def max_self_test_images(layers: list[dict[str, Any]], committee: int) -> int:

@@ -21,8 +21,6 @@ import numpy as np
 from ann.errors import printable, printable_text, require
 from ann.files.model_schema import (
     FORMAT,
-    PICTURE_VERSION,
-    VERSION,
     ModelContentsError,
     check_checksum,
     check_contents,
@@ -33,11 +31,11 @@ from ann.files.model_schema import (
 )
 from ann.files.pickle.values import leaves
 from ann.files.self_test import passes_self_test
-from ann.nn.layer_list import LAYER_KEYS, without_arrays
+from ann.nn.layer_list import without_arrays
 
 _MAX_HEADER = 2**20
 _MAX_SELF_TEST = 2**18  # bytes, since it is text in the header; a larger one is left out
-_MAX_AXES = {VERSION: 3, PICTURE_VERSION: 5}
+_MAX_AXES = 5
 _ABOUT = ("layers", "loss", "preprocessing", "seed", "recipe")
 
 
@@ -68,7 +66,7 @@ def to_safetensors(contents: dict[str, Any]) -> bytes:
     except ValueError as error:
         raise ValueError(f"this model cannot be saved as safetensors: {error}") from None
     # Transposed weights are summed in another order
-    if found["examples"] and not passes_self_test(found):
+    if not passes_self_test(found):
         return to_safetensors({**contents, "examples": None})
     return data
 
@@ -92,27 +90,18 @@ def from_safetensors(data: bytes) -> dict[str, Any]:
         check_keys("its metadata", about, {*_ABOUT, "examples", "sha256"})
         layers = about["layers"]
         expect(type(layers) is list, "layers is not a list")
-        learning = sum(type(layer) is not dict or "activation" in layer for layer in layers)
-        expect(len(header) == 2 * learning, "it has more or fewer tensors than its layers need")
-        for number, layer in enumerate(layers, start=1):
-            picture = type(layer) is dict and "type" in layer  # its other keys are checked below
-            keys = without_arrays(layer) if picture else LAYER_KEYS
-            check_keys(f"layer {number}", layer, {*keys})
-        version = version_of(layers)
-        tensors = _tensors(header, memoryview(data)[8 + length :], _MAX_AXES[version])
+        tensors = _tensors(header, memoryview(data)[8 + length :])
         check_checksum(about, {**about, "tensors": tensors})
-        contents = {"format": FORMAT, "version": version, **about}
+        contents = {"format": FORMAT, "version": version_of(layers), **about}
         if about["examples"] is not None:
             contents["examples"] = _self_test(about["examples"])
         for position, layer in _positions(layers):
-            weight, bias = (tensors[f"{position}.{kind}"] for kind in ("weight", "bias"))
-            if "kernel" in layer:
-                sides = layer["kernel"], layer["kernel"]
-                fits = weight.ndim > 3 and weight.shape[-2:] == sides
-                expect(fits, f"{position}.weight does not end with the sides of its kernel")
-                weight = weight.reshape(*weight.shape[:-3], -1)
-            expect(weight.ndim > 1, f"{position}.weight has a single axis")
-            layer |= {"weight": weight.swapaxes(-1, -2), "bias": bias}
+            arrays = {kind: tensors.pop(f"{position}.{kind}") for kind in ("weight", "bias")}
+            expect(arrays.keys().isdisjoint(layer), f"the layer of {position}.weight has arrays")
+            if "kernel" in layer:  # (..., F, C, k, k) -> (..., F, C k k)
+                arrays["weight"] = arrays["weight"].reshape(*arrays["weight"].shape[:-3], -1)
+            layer |= arrays | {"weight": arrays["weight"].swapaxes(-1, -2)}
+        expect(not tensors, f"no layer needs {printable(next(iter(tensors), ''))}")
     except ModelContentsError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
@@ -142,12 +131,12 @@ def _positions(layers: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, An
         pictures = "type" in layer
 
 
-def _tensors(header: dict[str, Any], body: memoryview, most_axes: int) -> dict[str, np.ndarray]:
+def _tensors(header: dict[str, Any], body: memoryview) -> dict[str, np.ndarray]:
     """Views of the tensors, which must be float32 and fill the file without gaps."""
     tensors, end = {}, 0
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         shape, (start, stop) = entry["shape"], entry["data_offsets"]
-        plain = type(shape) is list and 1 <= len(shape) <= most_axes and entry["dtype"] == "F32"
+        plain = type(shape) is list and 1 <= len(shape) <= _MAX_AXES and entry["dtype"] == "F32"
         sizes = (*shape, start, stop) if plain else ()
         plain = plain and all(type(size) is int and 0 <= size <= len(body) for size in sizes)
         expect(plain, f"{printable(name)} is not an F32 tensor within the file")

@@ -4,6 +4,7 @@ computes the outputs again, so a model that loads is a model that works on this 
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ann.nn.layer_list import build_layers, without_activations, without_arrays
 from ann.nn.losses import get_loss
 from ann.nn.pooling import AveragePool2D, Pool2D
 
-TOLERANCE = 0.01  # largest error of an output, relative to the largest output or 1
+_TOLERANCE = 0.01  # largest error of an output, relative to the largest output or 1
 _NUDGE = 1.0 - 2.0**-18  # changes inputs about as much as rounding on another machine changes sums
 _STEADY = 1e-3  # largest change of an output, in the same units, when inputs are nudged
 _PIECE = 2**20  # weights that are multiplied at a time
@@ -28,27 +29,33 @@ def record_self_test(contents: dict[str, Any], images: np.ndarray) -> dict[str, 
     """
     if len(images) == 0:
         return None
-    outputs = safe_outputs(lambda x: _outputs(contents, x), images)
-    nudged = safe_outputs(lambda x: _outputs(contents, x), images * np.float32(_NUDGE))
-    steady = outputs_match(outputs, nudged, _STEADY)
-    return {"images": images, "outputs": outputs} if steady else None
+    apply = partial(_outputs, contents)
+    test = {"images": images, "outputs": _safe(apply, images)}
+    nudged = _safe(apply, images * np.float32(_NUDGE))
+    return test if _match(test["outputs"], nudged, _STEADY) else None
 
 
-def passes_self_test(contents: dict[str, Any]) -> bool:
-    """Whether the checked contents of a model file give the outputs of its self-test, on the CPU.
+def passes_self_test(
+    contents: dict[str, Any], apply: Callable[[Any], np.ndarray] | None = None
+) -> bool:
+    """Whether the checked contents of a model file give the outputs of their self-test, if any.
 
-    No network is built. The file's own arrays are multiplied, a few megabytes at a time, so that
-    rejecting a stranger's file costs little. ``model_schema`` limits the number of images.
+    Args:
+        contents: their own arrays are multiplied, on the CPU and a few megabytes at a time, so that
+            rejecting a stranger's file costs little. ``model_schema`` limits the number of images.
+        apply: computes the outputs (N, O) for images (N, I) instead: a network of these contents.
 
     Raises:
         MemoryError: there is not enough memory even for that.
     """
     test = contents["examples"]
-    found = safe_outputs(lambda x: _outputs(contents, x), test["images"])
-    return outputs_match(test["outputs"], found, TOLERANCE)
+    if test is None:
+        return True
+    found = _safe(apply or partial(_outputs, contents), test["images"])
+    return _match(test["outputs"], found, _TOLERANCE)
 
 
-def safe_outputs(apply: Callable[[Any], np.ndarray], images: np.ndarray) -> np.ndarray:
+def _safe(apply: Callable[[Any], np.ndarray], images: np.ndarray) -> np.ndarray:
     """``apply(images)`` without warnings, since the weights may be a stranger's and overflow.
 
     Any exception but MemoryError, such as one in a user's activation, gives outputs of NaN.
@@ -63,7 +70,7 @@ def safe_outputs(apply: Callable[[Any], np.ndarray], images: np.ndarray) -> np.n
             return np.full(1, np.nan)
 
 
-def outputs_match(expected: np.ndarray, found: np.ndarray, tolerance: float) -> bool:
+def _match(expected: np.ndarray, found: np.ndarray, tolerance: float) -> bool:
     """Whether outputs are equal up to the rounding of different machines. NaN never matches."""
     scale = max(1.0, float(expected.max()), -float(expected.min()))
     with np.errstate(all="ignore"):

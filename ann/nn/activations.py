@@ -45,7 +45,7 @@ class Activation:
         backend.elementwise(self.function, z, out=out)
 
     def backward(self, backend: Backend, grad: Array, saved: Array) -> None:
-        """Change ``grad`` in place from dL/dy to dL/dz. ``saved`` is y or z; see ``derivative_of``."""
+        """Change ``grad`` in place from dL/dy to dL/dz; for ``saved`` see ``derivative_of``."""
         backend.elementwise(self.chain_rule, grad, saved, out=grad)
 
 

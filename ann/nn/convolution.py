@@ -144,7 +144,7 @@ class Conv2D(Layer):
         return self.y
 
     def compute_gradients(self, grad: Array, accumulate: float = 0.0) -> None:
-        """dL/dW = X dL/dy^T, and dL/db is the sum of dL/dy, both over the positions and the batch."""
+        """dL/dW = X dL/dy^T, and dL/db is the sum of dL/dy, over the positions and the batch."""
         backend = self.backend
         dy = self.as_outputs(grad)
         dw = self.as_kernels(self.weight_gradient)

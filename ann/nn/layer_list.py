@@ -1,5 +1,5 @@
-"""The layer list: dicts that describe the layers of a network. It comes from users and from files, so
-it is checked before a network is built from it.
+"""The layer list: dicts that describe the layers of a network. It comes from users and from files,
+so it is checked before a network is built from it.
 
 ``{"input_dim": 784, "output_dim": 128, "activation": "sigmoid"}`` is a dense layer. A dict with a
 "type" is a layer for pictures, such as convolution; ``LAYER_TYPES`` lists them. They come before
@@ -61,7 +61,6 @@ DENSE = LayerType(
     "{output_dim}",
     {"input_dim": _at_least_1, "output_dim": _at_least_1, "activation": _check_activation},
 )
-LAYER_KEYS = tuple(DENSE.checks)
 LAYER_TYPES = {
     "conv2d": LayerType(
         Conv2D,
@@ -110,7 +109,7 @@ def check_layer_list(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _check_keys(layer: Any, shape: Shape) -> dict[str, Any]:
-    """A complete layer with plain values. ``shape`` is that of its inputs; () for the first layer."""
+    """A complete layer with plain values. ``shape``: of its inputs; () for the first layer."""
     kind = _type_of(layer)
     checks, defaults = dict(kind.checks), dict(kind.defaults)
     if kind is DENSE and shape:
@@ -184,7 +183,7 @@ def _build(spec: dict[str, Any], shape: Shape, activation: str = "identity") -> 
 
 
 def build_layers(layer_list: Sequence[dict[str, Any]]) -> list[Layer]:
-    """New layers for a checked layer list. The last activation is left out: it belongs to the loss."""
+    """New layers for a checked list. The last activation is left out: it belongs to the loss."""
     layers: list[Layer] = []
     shape = input_shape(layer_list)
     *hidden, last = layer_list

@@ -54,7 +54,7 @@ class Network:
             layer.bind(backend, values[layer], grads[layer])
 
     def views(self, vector: Array) -> dict[Layer, dict[str, Array]]:
-        """The parts of a vector like ``parameters``, as views: for each layer, parameters by name."""
+        """Views of a vector like ``parameters``: for each layer, its parameters by name."""
         views: dict[Layer, dict[str, Array]] = {layer: {} for layer in self.layers}
         pairs = [(layer, parameter) for layer in self.layers for parameter in layer.parameters]
         pairs.sort(key=lambda pair: not pair[1].decays)  # in the same order otherwise

@@ -52,7 +52,7 @@ class Pool2D(Layer):
         return self.dx
 
     def pixels(self, rows: Array) -> list[Array]:
-        """For each pixel of a square, a view (..., C, rows, columns, N): that pixel of all squares."""
+        """For each pixel of a square: a view (..., C, rows, columns, N) of it in all squares."""
         pictures, size = as_pictures(self.xp, rows, self.input_shape), self.size
         return [pictures[..., a::size, b::size, :] for a in range(size) for b in range(size)]
 

@@ -150,10 +150,12 @@ def _check_types(record: Any) -> None:
 def check_same_run(path: str | os.PathLike[str], there: Any, here: Mapping[str, Any]) -> None:
     """Raise CheckpointError, naming the differences, unless a checkpoint is of this run."""
     differences = _differences("", *(json.loads(json.dumps(run)) for run in (there, here)))
+    advice = "name another path for a new run"
+    if len(differences) == 1 and differences[0].startswith("recipe epochs "):
+        advice = f"resume it unchanged, and add epochs when it has finished, or {advice}"
     if differences:
         raise CheckpointError(
-            f"{path}: cannot resume a different run: {'; '.join(differences)}; "
-            "name another path for a new run"
+            f"{path}: cannot resume a different run: {'; '.join(differences)}; {advice}"
         )
 
 

@@ -223,8 +223,7 @@ def _flat_neurons(found: _Findings) -> str:
         if flat > _FLAT:
             return (
                 f"{100 * flat:.0f} % of the {activation} outputs of layer "
-                f"{number} are saturated, so the layer learns little: "
-                f"{lower_rate(found.recipe)}, or more weight decay"
+                f"{number} are saturated, so the layer learns little: {lower_rate(found.recipe)}"
             )
     return ""
 

@@ -28,7 +28,7 @@ from ann.optim.registry import OPTIMIZERS
 from ann.optim.schedules import SCHEDULES
 from ann.spelling import did_you_mean
 from ann.training.defaults import default_hidden, default_optimizer, default_rates
-from ann.validation import check_count, check_flag, check_number
+from ann.validation import check_count, check_flag, check_number, check_type
 
 BY_RULE: Any = None  # the default of fields whose default depends on the others
 
@@ -192,10 +192,10 @@ class Recipe:
     def changed(self, **fields: Any) -> Self:
         """A copy with new values for these fields.
 
-        If the hidden layers or the optimizer are the default, they become that of the new fields. A
-        learning rate, weight decay or warm-up that is not among them keeps its ratio to the
-        default: if the default for the new fields is half as large, the copy has half of this
-        recipe's value.
+        If the hidden layers or the optimizer are the default for this recipe, they become that of
+        the new fields, even if they were given; to keep them, give them again. A learning rate,
+        weight decay or warm-up that is not among the fields keeps its ratio to the default: if the
+        default for the new fields is half as large, the copy has half of this recipe's value.
         """
         choices = self.default_choices().items()
         unset = {name: BY_RULE for name, default in choices if getattr(self, name) == default}
@@ -218,6 +218,7 @@ class Recipe:
         self, dataset: Dataset, device: str | Backend = "cpu", seed: int = 0
     ) -> NeuralNetwork:
         """A new network for the images and classes of a data set."""
+        check_type("dataset", dataset, Dataset)
         shape = dataset.train_images.shape[1:]
         layers = self.layer_list(math.prod(shape), len(dataset.classes), shape)
         return NeuralNetwork(layers, self.loss, device, seed, committee=self.committee)

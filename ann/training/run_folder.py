@@ -55,6 +55,8 @@ class RunFolder(Callback):
         self.path, self.config = user_path(path), dict(config)
         self.checkpoint, self.model = self.path / _CHECKPOINT, self.path / "model.pickle"
         self._log = self.path / "log.jsonl"
+        self._unwritten: dict[Path, bytes] = {}  # files that change when training starts
+        self._before: list[EpochReport] | None = None  # to write with the next line of the log
         try:
             self._lock = Lock(self.path)
         except BlockingIOError:
@@ -69,6 +71,8 @@ class RunFolder(Callback):
     ) -> Self:
         """Start a run in a new or empty folder. Raises OSError if that is not possible.
 
+        Nothing is written until training starts, so a refused run leaves an empty folder.
+
         start: the contents of the model file from which the run starts, if it does.
         """
         folder = user_path(path)
@@ -78,8 +82,8 @@ class RunFolder(Callback):
             reason = f"The folder is not empty; {_use_of(folder)}name a new folder"
             raise OSError(errno.ENOTEMPTY, reason, str(path))
         if start:
-            write_atomically(run.path / START, start)
-        run.write_config()
+            run._unwritten[run.path / START] = start
+        run._change_config()
         return run
 
     @classmethod
@@ -87,12 +91,11 @@ class RunFolder(Callback):
         """Open the folder of an existing run. Raises OSError or AnnError if there is none."""
         return cls(path, read_config(path))
 
-    def write_config(self) -> None:
-        """Write ``config`` to its file."""
+    def _change_config(self) -> None:
         text = json.dumps(self.config, indent=2) + "\n"
-        write_atomically(self.path / "config.json", text.encode())
+        self._unwritten[self.path / "config.json"] = text.encode()
 
-    def begin(self, epochs: int) -> TrainingState:
+    def resume(self, epochs: int) -> TrainingState:
         """The state in the run's checkpoint. The log may be ahead of it, or end in half a line.
 
         A finished run of fewer epochs becomes an unfinished one of this number.
@@ -100,14 +103,15 @@ class RunFolder(Callback):
         state = read_training_state(self.path)
         if state.is_shorter_than(epochs):
             self.config["recipe"]["epochs"] = epochs
+            self._change_config()
             state.finished = False
-        self._before: list[EpochReport] | None = state.reports
+        self._before = state.reports
         return state
 
     def at_start(self) -> None:
-        """Write the config if ``begin`` changed it: only now is it certain that training starts."""
-        if read_config(self.path) != self.config:
-            self.write_config()
+        """Write what is new: only now is it certain that training starts."""
+        for path, data in self._unwritten.items():
+            write_atomically(path, data)
 
     def write_log(self, reports: Sequence[EpochReport]) -> None:
         """Replace the log by these reports, a line each."""
@@ -116,7 +120,7 @@ class RunFolder(Callback):
     def after_epoch(self, report: EpochReport) -> None:
         """Add a line to the log."""
         try:
-            if self._before is not None:  # the first epoch since begin(): rewrite the log
+            if self._before is not None:  # the first epoch since resume(): rewrite the log
                 self.write_log([*self._before, report])
                 self._before = None
                 return

@@ -10,7 +10,14 @@ from ann.errors import TrainingWarning
 from ann.neural_network import NeuralNetwork
 from ann.training.distributed import Processes
 from ann.training.recipe import Recipe
-from ann.validation import check_images, check_labels, check_targets, check_weights, host_array
+from ann.validation import (
+    check_images,
+    check_labels,
+    check_targets,
+    check_type,
+    check_weights,
+    host_array,
+)
 
 # If a class should have this many validation images, having none is not a coincidence (1 in 10^8)
 _SURELY = 20
@@ -46,17 +53,9 @@ def check_training_data(
     network: NeuralNetwork, dataset: Dataset, recipe: Recipe, weights: Any, processes: Processes
 ) -> TrainingData:
     """The training and validation data. Raises ValueError if something does not fit."""
-    kinds: dict[str, tuple[Any, type]] = {
-        "network": (network, NeuralNetwork),
-        "dataset": (dataset, Dataset),
-        "recipe": (recipe, Recipe),
-    }
-    for name, (value, kind) in kinds.items():
-        if not isinstance(value, kind):
-            hint = "; ann.load_dataset makes data sets" if kind is Dataset else ""
-            raise ValueError(
-                f"{name}: expected an ann.{kind.__name__}, got {type(value).__name__}{hint}"
-            )
+    check_type("network", network, NeuralNetwork)
+    check_type("dataset", dataset, Dataset, "; ann.load_dataset makes data sets")
+    check_type("recipe", recipe, Recipe)
     if recipe.committee not in (1, network.committee):
         has = f"a committee of {network.committee}" if network.committee > 1 else "not a committee"
         raise ValueError(

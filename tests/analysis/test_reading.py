@@ -93,6 +93,8 @@ def test_pictures_without_a_digit(network):
     for values in (np.zeros((0, 5), np.uint8), np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9))):
         with pytest.raises(ValueError, match=r"picture: expected grey values \(h, w\), uint8"):
             ann.read_digits(values, network)
+    with pytest.raises(ValueError, match=r"^network: expected an ann.NeuralNetwork, got str$"):
+        ann.read_digits(network, "photo.png")
 
 
 def test_a_short_line_at_the_edge_and_a_speck():

@@ -23,7 +23,7 @@ def array(*shape):
 
 
 class Counting:
-    """CuPy, whose kernels are counted instead of run. Whatever else it should compute fails without a GPU."""
+    """CuPy, whose kernels are counted instead of run. All else fails without a GPU."""
 
     made = 0
 

@@ -1,4 +1,4 @@
-"""A step on a GPU is a few kernels. Each does much of the step, in another order than it was written in."""
+"""A step on a GPU is a few kernels. Each does much of the step, in another order than written."""
 
 import numpy as np
 import pytest

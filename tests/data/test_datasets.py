@@ -331,3 +331,13 @@ def test_errors_about_files_are_value_errors(tmp_path, read):
     with pytest.raises(ValueError, match=str(tmp_path)) as caught:
         read(tmp_path)
     assert isinstance(caught.value, ann.AnnError)
+
+
+def test_names_of_classes_are_any_list_but_not_a_text():
+    images, labels = np.zeros((2, 4), dtype=np.uint8), [0, 1]
+    for names in (["cat", "dog"], np.array(["cat", "dog"]), ("cat", "dog")):
+        assert ann.Dataset(images, labels, images, labels, names).classes == ("cat", "dog")
+    assert ann.Dataset(images, labels, images, labels).classes == ("0", "1")
+    for wrong in ("ab", 2):
+        with pytest.raises(ValueError, match=r"^classes: expected a list of names, got "):
+            ann.Dataset(images, labels, images, labels, wrong)

@@ -197,14 +197,20 @@ def test_npz_numbers_arrays_by_layer(committee):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda header, about: about["layers"][0].update(weight=3), "an unknown field, 'weight'"),
+        (lambda header, about: about["layers"][0].update(weight=3), "layer of 0.weight has arrays"),
         (lambda header, about: about["layers"][0].update(type="conv3d"), "unknown type 'conv3d'"),
         (lambda header, about: about["layers"][0].update(type=[]), "not a model file"),
-        (lambda header, about: about["layers"][0].update(kernel=2), "the sides of its kernel"),
-        (lambda header, about: about["layers"][0].update(kernel="\x1b"), "sides of its kernel"),
+        (
+            lambda header, about: about["layers"][0].update(kernel=2),
+            "size 2 does not divide",
+        ),
+        (
+            lambda header, about: about["layers"][0].update(kernel="\x1b"),
+            r"kernel: expected .*'.x1b'",
+        ),
         (lambda header, about: about["layers"][0].pop("kernel"), "kernel is missing"),
-        (lambda header, about: about["layers"][0].pop("activation"), "more or fewer tensors"),
-        (lambda header, about: about["layers"][1].update(activation="relu"), "more or fewer"),
+        (lambda header, about: about["layers"][0].pop("activation"), "it lacks|no layer needs"),
+        (lambda header, about: about["layers"][1].update(activation="relu"), "it lacks"),
         (lambda header, about: about["layers"][1].update(bias=3), "an unknown field, 'bias'"),
         (lambda header, about: about["layers"][1].update(size=2**70), "size"),
         (lambda header, about: about["layers"].reverse(), "it lacks|expected"),
@@ -214,7 +220,7 @@ def test_npz_numbers_arrays_by_layer(committee):
         ),
         (
             lambda header, about: header["0.weight"].update(shape=[4, 9]),
-            "the sides of its kernel",
+            "not a safetensors file",
         ),
         (
             lambda header, about: header["0.weight"].update(shape=[1, 4, 3, 3]),

@@ -234,12 +234,16 @@ SHAPES = r"examples: \w+ has shape \({}\), expected \({}\)"
         (["recipe"], 7, "recipe is not a dict"),
         (["layers"], [], "layers: expected a list of at least one layer"),
         (["layers"], 5, "layers is not a list"),
-        (["layers", 1], 5, "layer 2: expected activation"),
+        (["layers", 1], 5, "layer 2 is 5"),
         (["layers", 0], AGAIN, "layer 2: input_dim is 4, but layer 1 has output_dim 3"),
         (["layers", 0, "weight"], np.ones((5, 4), "u1"), "layer 1: weight is an array of uint8"),
         (["layers", 0, "weight"], [1.0], "layer 1: weight is not an array"),
         (["layers", 0, "input_dim"], 6, r"weight has shape \(5, 4\), expected \(6, 4\)"),
-        (["layers", 0, "input_dim"], "5", "layer 1: input_dim or output_dim is not a whole number"),
+        (
+            ["layers", 0, "input_dim"],
+            "5",
+            "layer 1: input_dim: expected a whole number of at least 1, got '5'",
+        ),
         (
             ["layers", 1, "bias"],
             np.full(3, np.nan, "f4"),
@@ -639,7 +643,7 @@ def test_networks_of_many_inputs_carry_fewer_random_examples():
     net = ann.NeuralNetwork([{**layers[0], "input_dim": 2**20 + 1}])
     with pytest.raises(
         ValueError,
-        match=r"cannot be saved: layer 1: input_dim or output_dim is not from 1 to 1048576",
+        match=r"cannot be saved: layer 1: 'input_dim' is 1048577, .* number from 1 to 1048576",
     ):
         net.to_bytes()
 

@@ -49,7 +49,7 @@ NAN = np.full((9, 4), np.nan, dtype="<f4")
         (0, {"filters": 2**21}, "layer 1: 'filters' is 2097152"),
         (0, {"filters": True}, "layer 1: 'filters' is True"),
         (0, {"kernel": 9}, "layer 1: kernel 9 is larger than its image, 8x8"),
-        (0, {"kernel": [3]}, r"layer 1: 'kernel' is \[3\]"),
+        (0, {"kernel": [3]}, r"layer 1: kernel: expected a whole number of at least 1, got \[3\]"),
         (0, {"input_shape": [1, 9, 8]}, "layer 2: size 2 does not divide its image, 4x7x6"),
         (0, {"input_shape": [1, 2**20, 2**20]}, "layer 3: input_dim is 36, but layer 2 gives"),
         (0, {"activation": "softsign"}, "layer 1: unknown activation 'softsign'"),

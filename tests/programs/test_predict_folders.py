@@ -54,6 +54,8 @@ def test_pictures_of_a_folder(photos):
     assert all(": 3 (100 %), next " in line for line in lines[:-1])
     rows = table(photos / "answers.csv")
     assert [row["file"] for row in rows] == [line.split(": ")[0] for line in lines[:-1]]
+    out, _ = run("predict", "photos", photos / "photos/3", cwd=photos)
+    assert out.splitlines() == lines[:-1]  # each picture once
     assert {(row["text"], row["confidence"], row["unsure"]) for row in rows} == {
         ("3", "0.9999", "")
     }

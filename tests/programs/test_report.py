@@ -41,7 +41,7 @@ def test_of_a_run(tmp_path, small_data):
     )
     page = (tmp_path / "p.html").read_text()
     assert titles(page) == ("Learning curves", *TITLES)
-    pictures = re.findall(r'<img [^>]*alt="[^"]+" src="data:image/png;base64,([^"]+)">', page)
+    pictures = re.findall(r'<img [^>]*alt="[^"]+" src="data:image/png;base64,([^"]+)"/?>', page)
     assert len(pictures) >= 6
     assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
     assert (

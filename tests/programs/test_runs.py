@@ -209,6 +209,21 @@ def test_a_finished_run_trains_further(tmp_path, small_data):
     assert (tmp_path / "run/config.json").read_bytes() == before
 
 
+def test_a_given_value_wins_even_if_it_is_the_default_for_other_flags(tmp_path, small_data):
+    """With dropout and a large batch, the default layers are wider, and the default is Muon."""
+    flags = "--dropout 0.5 --batch-size 1001 --hidden 128,32 --optimizer adamw --epochs 1".split()
+    data = ["--data", write_mnist_like(tmp_path / "large", train=1001)]
+    out, _ = run("train", *data, *flags, "--run", "run", cwd=tmp_path, complaint=None)
+    assert "network 64-128-32-10" in out
+    assert re.search("^adamw; defaults for these flags: learning rate", out, re.M)
+    config = json.loads((tmp_path / "run/config.json").read_text())["recipe"]
+    assert (config["hidden"], config["optimizer"]) == ([128, 32], "adamw")
+    repeated = re.search("^repeat it: (.*)$", out, re.M)[1]
+    assert "--hidden 128,32" in repeated and "--optimizer adamw" in repeated
+    out, _ = run("train", "--resume", "run", "--epochs", 2, cwd=tmp_path, complaint=None)
+    assert "network 64-128-32-10" in out and re.search("^adamw[,;]", out, re.M)
+
+
 def test_training_starts_from_a_saved_network(tmp_path, small_data):
     data = ["--data", small_data]
     run("train", *data, *FAST, "--activation", "relu", "--output", "a.pickle", cwd=tmp_path)
@@ -222,6 +237,24 @@ def test_training_starts_from_a_saved_network(tmp_path, small_data):
     out, _ = run("train", "--resume", "run", "--epochs", 3, cwd=tmp_path)
     repeat(out, tmp_path)
     assert digests(tmp_path / "run") == digests(tmp_path / "run-again")
+    start = tmp_path / "run/start.pickle"
+    start.rename(tmp_path / "a.pickle")
+    _, error = run("train", "--resume", "run", "--epochs", 4, cwd=tmp_path, code=1)
+    missing = "there is no such file, but the run started from it"
+    advice = f"copy {tmp_path / 'a.pickle'} there if it is unchanged"
+    assert error == f"error: run/start.pickle: {missing}; {advice}\n"
+    shutil.copy(tmp_path / "a.pickle", start)
+    run("train", "--resume", "run", "--epochs", 4, cwd=tmp_path)
+
+
+def test_a_refused_run_leaves_its_folder_for_another(tmp_path, small_data):
+    begin = ["train", "--data", small_data, *FAST, "--run", "run"]
+    ann.NeuralNetwork(ann.Recipe(hidden=(16,)).layer_list(64, 10)).save(tmp_path / "a.pickle")
+    refused = ["--from", "a.pickle", "--validation", 10000]
+    _, error = run(*begin, *refused, cwd=tmp_path, code=1)
+    assert "leave none to train on" in error
+    assert not any((tmp_path / "run").iterdir())
+    run(*begin, cwd=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +320,8 @@ def stopped(tmp_path, stopped_once):
     [
         (
             ["--epochs", "4"],
-            "error: run: cannot resume a different run: recipe epochs is 4 and was 3",
+            "error: run: cannot resume a different run: recipe epochs is 4 and was 3; resume it "
+            "unchanged, and add epochs when it has finished, or name another path for a new run\n",
         ),
         (["--hidden", "16,8"], "recipe hidden is [16, 8] and was [16]"),
         (
@@ -503,7 +537,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, small_data):
     process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert (process.returncode, process.stderr) == (
         1,
-        "error: run/config.json: Read-only file system\n",
+        "error: run/checkpoint.npz: Read-only file system\n",
     )
 
 

@@ -9,6 +9,7 @@ import sqlite3
 import sys
 import threading
 import time
+import types
 import urllib.parse
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -355,29 +356,40 @@ def locked(database):
     return False
 
 
+def make_stale(database, trial):
+    """Make the heartbeat of a running trial old. Returns whether there is one."""
+    statement = "update trial_heartbeats set heartbeat = '2000-01-01 00:00:00' where trial_id in "
+    statement += "(select trial_id from trials where state = 'RUNNING' and trial_id = ?)"
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        return connection.execute(statement, [trial]).rowcount == 1
+
+
 def test_a_worker_that_slept(tmp_path, small_data):
     """Its trial was given to another, and it goes on with the next."""
     storage = str(tmp_path / "sweep.db")
-    flags = ["--data", small_data, *LONG, "--trials", 8, "--grace", 4, "--storage", storage]
+    flags = ["--data", small_data, *LONG, "--trials", 4, "--grace", 10**6, "--storage", storage]
     sleeper = start(*flags, "--report", "a.html", cwd=tmp_path)
-    doomed = running(storage, sleeper).number
+    doomed = running(storage, sleeper)
     sleeper.send_signal(signal.SIGSTOP)
-    while locked(storage):
+    while locked(storage) or not make_stale(storage, doomed._trial_id):
         sleeper.send_signal(signal.SIGCONT)
-        time.sleep(0.1)
+        doomed = running(storage, sleeper)
         sleeper.send_signal(signal.SIGSTOP)
     other = start(*flags, "--report", "b.html", cwd=tmp_path)
-    deadline = time.monotonic() + 300
-    while trials_in(storage)[doomed].state.name != "FAIL" and time.monotonic() < deadline:
+    while trials_in(storage)[doomed.number].state.name != "FAIL" and other.poll() is None:
         time.sleep(0.3)
     sleeper.send_signal(signal.SIGCONT)
+    outputs = []
     for worker in (sleeper, other):
         out, complaint = worker.communicate(timeout=300)
         assert worker.returncode == 0 and complaint == "", out + complaint
         assert "the best: " in out
+        outputs.append(out)
+    assert "its trial was reassigned; continuing with the next one" in outputs[0]
     trials = trials_in(storage)
-    assert trials[doomed].state.name == "FAIL"
-    assert len([trial for trial in trials if trial.system_attrs.get("failed_trial") == doomed]) == 1
+    assert trials[doomed.number].state.name == "FAIL"
+    again = [trial.system_attrs.get("failed_trial") for trial in trials]
+    assert again.count(doomed.number) == 1
 
 
 def test_a_study_of_another_program(tmp_path, small_data):
@@ -426,13 +438,17 @@ def test_a_study_whose_worker_says_its_rules_late_or_never(tmp_path, monkeypatch
     from sweeping.storage import open_storage
     from sweeping.study import join
 
-    monkeypatch.setattr("sweeping.study._WAITS", 3)
     kept, other = (open_storage(str(tmp_path / "sweep.journal"), 100) for _ in range(2))
     late = optuna.create_study(storage=kept, study_name="late")
-    timer = threading.Timer(0.5, late.set_user_attr, ("rules", {"--width": "5"}))
-    timer.start()
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        if len(waits) == 2:
+            late.set_user_attr("rules", {"--width": "5"})
+
+    monkeypatch.setattr("sweeping.study.time", types.SimpleNamespace(sleep=sleep))
     assert join(other, "late", {"--width": "5"}).user_attrs["rules"] == {"--width": "5"}
-    timer.join()
     assert (
         "study late was created a moment ago: waiting for its worker's rules"
         in capsys.readouterr().out

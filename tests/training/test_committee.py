@@ -389,11 +389,14 @@ def test_what_cannot_be_joined():
     net, wider = network_of(backend, 5, 4, 3), network_of(backend, 5, 6, 3)
     quadratic = network_of(backend, 5, 4, 3, loss="quadratic")
     double = network_of(backend, 5, 4, 3, dtype="float64")
+    named = network_of(backend, 5, 4, 3)
+    named.recipe = {"classes": ["ant", "bee", "cow"]}
     for others, message in [
         ([], "a committee needs at least two, got 1"),
         ([net, wider], "network 3: its layers differ from network 1"),
         ([quadratic], "network 2: its loss differs from network 1"),
         ([double], "network 2: its type differs from network 1"),
+        ([named], "network 2: its classes differ from network 1's: ant, bee, cow, not 0, 1, 2"),
     ]:
         with pytest.raises(ValueError, match=message):
             ann.committee_of([net, *others])

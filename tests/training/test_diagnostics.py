@@ -43,6 +43,12 @@ def train(backend, dataset, **changes):
     ("change", "recipe", "message"),
     [
         (same, {"activation": "relu", "learning_rate": 3.0}, r"relu neurons of layer \d are 0 for every image"),
+        (
+            same,
+            {"learning_rate": 20.0, "weight_decay": 0.1},
+            r"\d+ % of the sigmoid outputs of layer 1 are saturated, so the layer learns little: try "
+            r"learning rate 0.01 and weight decay 0.\d+ \(the default for this recipe\) \(after epoch",
+        ),
         (same, {"learning_rate": 20.0}, r"\d+ % of the sigmoid outputs of layer 1 are saturated"),
         (same, {"activation": "tanh", "learning_rate": 20.0}, r"\d+ % of the tanh outputs of layer 1 are saturated"),
         (same, {"activation": "scaled-tanh", "learning_rate": 20.0}, r"% of the scaled-tanh outputs of layer 1"),
@@ -153,12 +159,18 @@ def test_inputs_that_are_not_scaled(backend, rng):
     labels = rng.integers(0, 10, 20)
     net.train_batch(pixels, labels, 0.1)
     net.train_batch(pixels / 255, labels, 0.1)
+    net.train_batch(np.zeros_like(pixels), labels, 0.1)
     with pytest.warns(ann.TrainingWarning, match="X: inputs reach 255 .* divide pixels by 255"):
         net.train_batch(pixels.astype(np.float32), labels, 1e-3)
     net.train_batch(pixels.astype(np.float32), labels, 1e-3)  # said once
     other = network_of(backend, 64, 12, 10)
     with pytest.warns(ann.TrainingWarning, match="X: inputs reach 255"):
         other.predict(pixels.astype(np.float32))
+    binary = network_of(backend, 64, 12, 10)
+    binary.predict(pixels // 128 * 255)
+    with pytest.warns(ann.TrainingWarning, match="X: the brightest pixel is 1 of 255: multiply"):
+        binary.predict(pixels // 128)
+    binary.predict(pixels // 128)  # said once
 
 
 def test_the_programs_show_it_in_one_line(tmp_path, small_data):

@@ -282,6 +282,8 @@ def test_other_things_than_a_data_set_and_a_recipe(dataset):
     ):
         with pytest.raises(ValueError, match=message):
             ann.fit(*arguments)
+    with pytest.raises(ValueError, match=r"^dataset: expected an ann.Dataset, got NeuralNetwork$"):
+        SMALL.network(net)
 
 
 def test_callbacks_and_checkpoints_of_the_wrong_kind(dataset):

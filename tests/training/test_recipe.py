@@ -195,7 +195,9 @@ def test_evaluate_refuses_a_file_of_something_else(evaluate, tmp_path, contents)
     assert (tmp_path / "results").read_text() == contents
 
 
-@pytest.mark.parametrize("text", ["", "x", "3-1", "-1", "1-2-3", "0-99999"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "3-1", "-1", "1-2-3", "0-99999", "0-9999999999999", "1,1"]
+)
 def test_senseless_seeds(tmp_path, text):
     _, error = run("evaluate", "--recipe", "classroom", f"--seeds={text}", cwd=tmp_path, code=2)
     assert "argument --seeds: expected seeds such as 0-9 or 0,3,5" in error

@@ -3,7 +3,6 @@ names are compared with a list, and the code here builds the array from bytes in
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 
 from ann.errors import printable
 
-_MAX_LATIN1 = 2**24  # bytes in all that are written as strings, as in protocol 2
 _MAX_AXES = 4
 _TYPES = ("f4", "f8", "u1", "i8")
 NAMES = {
@@ -21,7 +19,6 @@ NAMES = {
     **{(f"numpy.{core}.multiarray", "_reconstruct"): "reconstruct" for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): "frombuffer" for core in ("core", "_core")},
 }
-_PLAIN = (None, None, None, -1, -1, 0)  # NumPy's state of a dtype without fields, shape or metadata
 _LAST_LATIN1 = 0xC3  # the largest byte of a character up to 0xFF in UTF-8
 _NO_ARRAY = "an array whose data do not fit its shape, or are not plain numbers"
 
@@ -65,78 +62,44 @@ class Type(Symbol):
     order: str = ""
 
 
-class ArrayCalls:
-    """What is done where a pickle would call a function. Use one object per file.
+def call(function: Any, arguments: tuple[Any, ...]) -> Any:
+    """The result of a call of one of ``NAMES``: an array, or a symbol that becomes one.
 
-    The methods raise ValueError or TypeError for arguments that NumPy would not have written.
+    Raises ValueError or TypeError for arguments that NumPy would not have written.
     """
-
-    def __init__(self) -> None:
-        self._latin1 = 0
-        self._functions: dict[str, Callable[..., Any]] = {
-            "ndarray": self._ndarray,
-            "dtype": self._dtype,
-            "reconstruct": self._reconstruct,
-            "frombuffer": lambda data, kind, shape, order: _array(shape, kind, data, order),
-            "encode": self._encode,
-        }
-
-    def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
-        """The result of a call: an array, or a symbol that becomes one."""
-        if type(function) is not Name:
-            raise TypeError
-        return self._functions[function.name](*arguments)
-
-    def build(self, target: Any, state: tuple[Any, ...]) -> Any:
-        """An object after its state was set."""
-        if type(target) is Type:
-            order = _word(state[1])
-            plain = state == (3, state[1], *_PLAIN)
-            if target.order or order not in ("<", ">", "|") or not plain:
-                raise ValueError("a number type that is not plain")
-            target.order = order
-            return target
-        if (
-            type(target) is Unbuilt
-            and len(state) == 5
-            and state[0] == 1
-            and type(state[3]) in (bool, int)
+    match function, arguments:
+        case Name("ndarray"), (shape, str() as code, data) if code in ("<f4", "|u1"):
+            return _array(shape, Type(code[1:], code[0]), data, "C")
+        case Name("frombuffer"), (data, kind, shape, order):
+            return _array(shape, kind, data, order)
+        case Name("reconstruct"), (Name("ndarray"), (int(0),), Data(code)) if (
+            bytes(code[:2]) == b"b"
         ):
-            _, shape, kind, fortran, data = state
-            return _array(shape, kind, data, "F" if fortran else "C")
-        raise TypeError
-
-    def _ndarray(self, shape: Any, dtype: Any, data: Any) -> np.ndarray:
-        if type(dtype) is not str or dtype not in ("<f4", "|u1"):
-            raise ValueError(_NO_ARRAY)
-        return _array(shape, Type(dtype[1:], dtype[0]), data, "C")
-
-    def _dtype(self, code: Any, align: Any, copy: Any) -> Type:
-        code = _word(code)
-        known = type(code) is str and code in _TYPES
-        if not known or align not in (False, 0) or copy not in (True, 1):
-            raise ValueError(f"an array of {printable(code)}; known: {', '.join(_TYPES)}")
-        return Type(code)
-
-    def _reconstruct(self, kind: Any, shape: Any, code: Any) -> Unbuilt:
-        empty = type(shape) is tuple and len(shape) == 1 and type(shape[0]) is int and shape[0] == 0
-        is_byte = type(code) is Data and bytes(code.view) == b"b"
-        if kind != Name("ndarray") or not empty or not is_byte:
-            raise TypeError
-        return Unbuilt()
-
-    def _encode(self, text: Any, codec: Any) -> Data:
-        if codec != "latin1" or type(text) not in (str, Text):
-            raise TypeError
-        self._latin1 += len(text) if type(text) is str else len(text.view)
-        if self._latin1 > _MAX_LATIN1:
-            raise ValueError(f"arrays written as strings of more than {_MAX_LATIN1} bytes in all")
-        if type(text) is str:
+            return Unbuilt()
+        case Name("dtype"), (code, False | 0, True | 1):
+            code = _word(code)
+            if type(code) is not str or code not in _TYPES:
+                raise ValueError(f"an array of {printable(code)}; known: {', '.join(_TYPES)}")
+            return Type(code)
+        case Name("encode"), (str() as text, "latin1"):
             return Data(memoryview(text.encode("latin-1")))
-        # A single character outside Latin-1 would make the decoded string four times as large
-        if np.frombuffer(text.view, dtype=np.uint8).max() > _LAST_LATIN1:
-            raise TypeError
-        return Data(memoryview(str(text.view, "utf-8").encode("latin-1")))
+        case Name("encode"), (Text(view), "latin1"):
+            # A single character outside Latin-1 would make the decoded string four times as large
+            if np.frombuffer(view, dtype=np.uint8).max() <= _LAST_LATIN1:
+                return Data(memoryview(str(view, "utf-8").encode("latin-1")))
+    raise TypeError
+
+
+def build(target: Any, state: tuple[Any, ...]) -> Any:
+    """An object after its state was set. Raises what ``call`` does."""
+    match target, state:
+        case Type(order=""), (3, order, None, None, None, -1, -1, 0):  # no fields, shape, metadata
+            target.order = _word(order)
+            if target.order in ("<", ">", "|"):
+                return target
+        case Unbuilt(), (1, shape, kind, bool() | int() as by_columns, data):
+            return _array(shape, kind, data, "F" if by_columns else "C")
+    raise TypeError
 
 
 def _word(value: Any) -> Any:
