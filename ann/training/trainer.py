@@ -61,6 +61,9 @@ class Trainer:
         # By batch size and share: a step and its recording. If the step held the recording, they
         # would be a reference cycle, which would keep the arrays alive after training
         self._compiled: dict[tuple[int, float], tuple[Step, Callable[[], object]]] = {}
+        # (logits of the last step, where to keep them): copied with the inputs of the next step, in
+        # one call
+        self._late_copies: list[tuple[Array, Array]] = []
 
     def epoch(
         self, order: Any, epoch: int, rates: Sequence[float], start: int = 0
@@ -86,12 +89,13 @@ class Trainer:
         done = start
         try:
             for batch in self._batches[start:]:
-                self._scalars.set(scalars[done, :])
                 part, share = shard(self._processes, batch)
-                self.loss.logits[..., part, :] = self._run_step(order[..., part], share)
+                logits = self._run_step(order[..., part], share, scalars[done, :])
+                self._late_copies = [(logits, self.loss.logits[..., part, :])]
                 done += 1
                 yield batch.stop - batch.start
         finally:
+            self._copy()
             if epoch > 1 or done:  # averages start with the first step
                 state = self._update.state
                 trained = state.get("average", state["parameters"])
@@ -113,7 +117,7 @@ class Trainer:
                     array[...] = self._network.backend.xp.zeros_like(array)
                 self._processes.sum(array)
 
-    def _run_step(self, indices: Array, share: float) -> Array:
+    def _run_step(self, indices: Array, share: float, scalars: Array) -> Array:
         """Do one step on the images with these indices, and return their logits.
 
         The first step of each kind is recorded, and later ones replay the recording.
@@ -121,12 +125,19 @@ class Trainer:
         kind = indices.shape[-1], share
         if kind in self._compiled:
             step, replay = self._compiled[kind]
-            step.batch.indices[...] = indices
+            self._copy((scalars, self._scalars.vector), (indices, step.batch.indices))
             replay()
         else:
+            self._copy((scalars, self._scalars.vector))
             step = self.new_step(indices, share)
             self._compiled[kind] = step, self._backend.compile(step)
         return step.logits
+
+    def _copy(self, *pairs: tuple[Array, Array]) -> None:
+        """Copy the first array of each pair to the second, and keep the logits of the last step."""
+        pairs += tuple(self._late_copies)
+        self._late_copies = []
+        self._backend.copy_all(pairs)
 
     def new_step(self, indices: Array, share: float = 1.0) -> Step:
         """A step for batches as large as this one: a device array (..., N) of image indices."""
@@ -137,6 +148,7 @@ class Trainer:
 
     def state(self, done: int) -> dict[str, Array]:
         """The arrays that a checkpoint needs after ``done`` steps of an epoch, by name."""
+        self._copy()
         if not done:
             return dict(self._update.state)
         seen = self._batches[done - 1].stop
@@ -144,6 +156,7 @@ class Trainer:
 
     def gather(self, done: int) -> None:
         """Collect the logits of all processes for ``state(done)``."""
+        self._copy()
         if done:
             with self._network.backend.ignore_overflow():
                 self.loss.gather()
