@@ -96,7 +96,7 @@ def fit(
         trainer = Trainer(network, images, recipe, processes)
         validation = ImageSet(network, data.validation_images, data.validation_labels)
     run = Run(network, recipe, data, trainer, processes)
-    state, steps = run.state, trainer.steps
+    state, steps = run.state, trainer.steps  # the progress, as in a checkpoint; steps in an epoch
     rate = get_schedule(recipe.schedule, recipe.learning_rate, steps * recipe.epochs, recipe.warmup)
     all_callbacks = callbacks_of(run, callbacks, on_batch, checkpoints)
     for callback in all_callbacks:
@@ -114,6 +114,7 @@ def fit(
             # A resumed epoch begins at ``state.step``, after ``state.seconds`` of training
             started = time.perf_counter() - state.seconds
             with network.backend.ignore_overflow():
+                # Each turn is a step on one batch: forward, backward, update
                 for count in trainer.epoch(order, epoch, rates, start=state.step):
                     state.step, state.seconds = state.step + 1, time.perf_counter() - started
                     stopped = run.stops([callback.after_step(count) for callback in all_callbacks])

@@ -22,6 +22,7 @@ class Run:
     """A training run. When it begins, the network still has its first parameters.
 
     Attributes:
+        state: the progress: the current epoch and step, and the reports of finished epochs.
         best: (..., P) device vector: the parameters of the best epoch, for early stopping; or None.
     """
 
