@@ -122,8 +122,8 @@ def _parts(rows: int, columns: int, inner: int) -> list[slice]:
     If there are at least as many columns as rows, OpenBLAS divides the columns among its threads
     (interface/level3_thread.c), and after each block a thread spins until the others have read it.
     If another program has one of the processors, that takes a time slice of the scheduler: two
-    trainings at once took up to thirty times as long. Slices with fewer columns than rows, or too
-    small for a second thread, avoid this.
+    training runs at once took up to thirty times as long. Slices with fewer columns than rows, or
+    too small for a second thread, avoid this.
     """
     products = rows * columns * inner
     if columns < rows or not 2 * _ONE_THREAD <= products <= _LARGE:

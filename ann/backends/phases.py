@@ -118,7 +118,7 @@ def _play_together(barrier: threading.Barrier, lists: Sequence[Sequence[Call]]) 
     """Make the calls of each list in its own thread; NumPy releases the GIL while it computes."""
     pool, starting = _helpers(len(lists))
     with one_thread():
-        with starting:  # otherwise two trainings could each get half of the threads, and hang
+        with starting:  # otherwise two runs could each get half of the threads, and hang
             helpers = [
                 pool.submit(copy_context().run, _play_until_broken, barrier, calls)
                 for calls in lists[1:]
