@@ -50,7 +50,7 @@ from ann.validation import (
 _UNSCALED, _STANDARD = 16.0, 1.0
 SELF_TEST_IMAGES = 16  # stored in a model file, at most
 CHUNK = 1000  # images in a forward pass, at most, to limit memory
-_MANY = 1000  # images from which on threads save time, and with convolution, a recording
+_MANY = 1000  # with as many images, threads save time, and with convolution a recording does
 _TINY = 1e-38  # smaller probabilities are raised to this before they are divided by their sum
 _NUMBERS = 2**22  # outputs of a layer in a forward pass, at most, unless one image has more
 
@@ -386,9 +386,9 @@ class NeuralNetwork:
         )
 
     def warn_of_unscaled(self, name: str, images: Any, stacklevel: int = 3) -> None:
-        """Warn once of checked host images that were scaled too little or too much.
+        """Warn once if checked host images look wrongly scaled.
 
-        These are floats that look like pixels from 0 to 255, and uint8 pixels of only 0 and 1.
+        These are floats that look like pixels from 0 to 255, or uint8 pixels that are all 0 or 1.
         """
         if self.warned:
             return
@@ -457,9 +457,9 @@ def slices(count: int, size: int) -> Iterator[slice]:
 
 
 def layers_with_arrays(network: NeuralNetwork) -> list[dict[str, Any]]:
-    """The layer list of a network, with copies of the arrays of each layer that learns.
+    """The layer list of a network, with copies of the parameters of each layer.
 
-    These are host arrays: "weight" (..., I, O) and "bias" (..., O), as in a model file.
+    They are host arrays: "weight" (..., I, O) and "bias" (..., O), as in a model file.
     """
     to_host, layers = network.backend.to_host, network.layer_list
     for spec, layer in zip(layers, without_activations(network.network.layers), strict=True):

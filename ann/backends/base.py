@@ -149,7 +149,7 @@ class Backend:
         """out = function(xp, *arrays), for a formula of elementwise operators and functions.
 
         A backend may compile a function once and keep the result. So a function should take
-        hyperparameters and arrays as arguments, and be defined once, not anew in each training.
+        hyperparameters and arrays as arguments, and be defined once, not anew in each training run.
 
         Args:
             function: (xp, *arrays) -> an array, or a tuple of arrays if ``out`` is a tuple. It has

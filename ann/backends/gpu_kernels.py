@@ -1,6 +1,6 @@
 """CUDA kernels for elementwise work. Starting a kernel takes longer than the arithmetic of a small
-network, so as much as possible is put into one: work on the same elements, whose intermediate
-results stay in registers, and independent work side by side.
+network, so each kernel does as much as possible: work on the same elements, whose intermediate
+results stay in registers, and independent work on other elements.
 """
 
 import functools
@@ -68,7 +68,7 @@ class Kernels:
         return Work(out.shape, formula, [rows], [of_out], fallback)
 
     def run(self, blocks: Sequence[Sequence[Work]]) -> None:
-        """Do the work of all blocks in one kernel; in each block, one after the other."""
+        """Do the work of all blocks in one kernel; within a block, in order."""
         source, kernels = _Source(blocks), self._kernels
         if kernels.get(source.key, True):
             try:
@@ -105,8 +105,8 @@ class _Body:
     """The lines of a kernel that do the work of a block, for element e.
 
     Args:
-        names: of the arrays, by the keys of their views.
-        block: the work.
+        names: the names of the arrays, by the keys of their views.
+        block: the work, in order.
     """
 
     def __init__(self, names: dict[Any, str], block: Sequence[Work]) -> None:
@@ -294,7 +294,7 @@ def _adding_windows(xp: Any) -> Any:
 
 
 def _function_key(function: Formula) -> Any:
-    """The function, or a key that functions made by one line from the same numbers share."""
+    """The function, or a key shared by all functions that one line makes from the same numbers."""
     if isinstance(function, FunctionType) and not function.__kwdefaults__:
         values = [cell.cell_contents for cell in function.__closure__ or ()]
         values += function.__defaults__ or ()

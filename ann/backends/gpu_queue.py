@@ -1,4 +1,4 @@
-"""The work of a training step on a GPU, in an order with few kernels."""
+"""Orders the work of a training step on a GPU so that it takes few kernels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from ann.backends.base import Array
 from ann.backends.gpu_kernels import Kernels
 from ann.backends.gpu_work import View, Work, extent, independent
 
-_MOST_ARRAYS = 40  # of a kernel, whose arguments may have 4 kB
+_MOST_ARRAYS = 40  # in a kernel, whose arguments may take 4 kB
 
 
 @dataclass
@@ -16,8 +16,8 @@ class _Node:
 
     Attributes:
         call: the call, if it is not a kernel.
-        blocks: work of a kernel: in a block, one after the other on the same elements; the blocks
-            are independent.
+        blocks: the work of a kernel. A block is work on the same elements, in this order. The
+            blocks are independent.
     """
 
     reads: list[View]
@@ -26,7 +26,7 @@ class _Node:
     blocks: list[list[Work]] = field(default_factory=list)
 
     def block_for(self, work: Work) -> list[Work] | None:
-        """The block of the kernel that can have the work, perhaps a new one; None if none can."""
+        """The block of this kernel to add the work to, or a new one; None if it does not fit."""
         views = [*self.reads, *self.writes, *work.views]
         if self.call or len({view.key for view in views}) > _MOST_ARRAYS:
             return None
@@ -48,7 +48,7 @@ class _Node:
 
 
 class Queue:
-    """The work of a step, in an order with few kernels."""
+    """Collects the work of a step, and runs it with few kernels."""
 
     def __init__(self, kernels: Kernels) -> None:
         self.kernels = kernels
@@ -56,7 +56,7 @@ class Queue:
         self._nodes: list[_Node] = []
 
     def run(self, function: Callable[[], None]) -> None:
-        """Do everything that the function adds to the queue."""
+        """Call the function, which adds work, and do all of this work."""
         self.is_recording = True
         try:
             function()
@@ -66,7 +66,7 @@ class Queue:
             self._nodes = []
 
     def flush(self) -> None:
-        """Do what was added until now."""
+        """Do all work in the queue."""
         nodes, self._nodes = self._nodes, []
         for node in nodes:
             if node.call:
@@ -75,12 +75,12 @@ class Queue:
                 self.kernels.run(node.blocks)
 
     def call(self, function: Callable[[], object]) -> None:
-        """Call a function that may read and write anything."""
+        """Call a function that may read and write any array, after all work in the queue."""
         self.flush()
         function()
 
     def add(self, work: Work) -> None:
-        """Add elementwise work to the first kernel that can have it, or to a new one."""
+        """Add elementwise work to the first kernel that can do it, or to a new one."""
         places = []
         for node in reversed(self._nodes):
             block = node.block_for(work)
@@ -99,7 +99,7 @@ class Queue:
     def add_call(
         self, call: Callable[[], object], reads: Sequence[Array], writes: Sequence[Array]
     ) -> None:
-        """Add a call, as early as possible: kernels that come after it can have more work."""
+        """Add a call as early as possible, so that the kernels after it can do more work."""
         node = _Node([extent(array) for array in reads], [extent(array) for array in writes], call)
         place = len(self._nodes)
         while place > 0:

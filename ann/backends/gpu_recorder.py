@@ -1,7 +1,7 @@
 """Captures a training step as a CUDA graph, with as few kernels as possible.
 
-A call during the recording of a step only adds work to a queue. When it runs, elementwise work on
-the same elements, and work that is independent of each other, is in one kernel.
+While a step is recorded, each call only adds work to a queue. When the queue runs, one kernel does
+all work on the same elements, and work that is independent of it.
 """
 
 import importlib

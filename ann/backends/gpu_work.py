@@ -1,4 +1,4 @@
-"""Elementwise work for a GPU, and which work can be done together."""
+"""Elementwise work for a GPU, and what can be done in one kernel."""
 
 import functools
 import math
@@ -29,11 +29,11 @@ class View:
 
     @property
     def is_number(self) -> bool:
-        """Whether there is only one element, for all elements of the result."""
+        """Whether it is a single number, which every element of the result uses."""
         return bool(self.array.shape == (1,))
 
     def overlaps(self, other: "View") -> bool:
-        """Whether both may contain the same memory."""
+        """Whether both may share memory."""
         return self.low < other.high and other.low < self.high
 
 
@@ -51,7 +51,7 @@ class Work:
     """outs = formula(*arguments), for each element.
 
     Attributes:
-        shape: of each of the outs.
+        shape: the shape of each of the outs.
         formula: what to compute.
         arguments: the formula's arrays.
         outs: where the results go.
@@ -89,7 +89,7 @@ class Work:
         return [*self.here, *self.anywhere, *self.outs]
 
     def can_follow(self, other: "Work") -> bool:
-        """Whether a kernel may do this for each element after the other work for this element."""
+        """Whether one kernel may do the other work and then this, element by element."""
         return (
             self.size == other.size
             and not conflict(self.outs, other.anywhere)
@@ -100,7 +100,7 @@ class Work:
 
 
 def conflict(written: Sequence[View], others: Sequence[View], *, unless_same: bool = False) -> bool:
-    """Whether something written may overlap with one of the others."""
+    """Whether a written view may overlap with one of the others."""
     return any(
         one.overlaps(other) and not (unless_same and one.key == other.key)
         for one in written
@@ -111,7 +111,10 @@ def conflict(written: Sequence[View], others: Sequence[View], *, unless_same: bo
 def independent(
     reads: Sequence[View], writes: Sequence[View], others: Sequence[View], written: Sequence[View]
 ) -> bool:
-    """Whether work may change places with other work, which reads ``others``."""
+    """Whether two pieces of work can run in either order.
+
+    The first has ``reads`` and ``writes``, and the second reads ``others`` and writes ``written``.
+    """
     return not conflict(writes, [*others, *written]) and not conflict(written, reads)
 
 

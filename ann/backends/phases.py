@@ -1,10 +1,10 @@
-"""Decides which thread makes which calls of a step.
+"""Divides the calls of a step among threads.
 
-OpenBLAS divides each product among its own threads. NumPy computes elementwise operations in one
-thread, and for 20 ms after a product, a thread of OpenBLAS that waits for the next one keeps a
-processor busy. So in a step with much elementwise work, each processor gets its part of all calls:
-the same rows of the batch in one call after another, which stay in its own cache. The processors
-only wait for each other where one reads what another wrote.
+OpenBLAS divides each product among its own threads, but NumPy computes an elementwise operation in
+one thread. Dividing only those operations would not help: for 20 ms after a product, OpenBLAS's
+threads keep the other processors busy waiting for the next one. So a step with much elementwise
+work is divided as a whole: each processor computes the same rows of the batch in all calls, and
+these stay in its own cache. It waits for the others only where it reads what they have written.
 """
 
 import functools
@@ -20,10 +20,10 @@ import numpy as np
 
 from ann.backends.blas import Call, one_thread, processors
 
-# Elementwise results of a task at least, on average, for threads of our own. Python's threads delay
-# each other by some 10 us a task
+# Threads of our own need at least this many elementwise results per task, on average: they delay
+# each other by some 10 us a task, because they share Python's interpreter lock
 LARGE = 150_000
-# Multiplications of a step at least, for OpenBLAS's threads
+# OpenBLAS's threads need at least this many multiplications per step
 SMALL = 8_000_000
 
 
@@ -45,11 +45,11 @@ class Task:
     """A part of a step, such as a product.
 
     Attributes:
-        divide: from a number of threads, parts that may run at the same time, each in its own
-            thread. There is only one if the task cannot be divided.
-        by_blas: for a product, the part in which OpenBLAS uses its threads.
+        divide: (number of threads) -> parts that may run at the same time, each in its own thread;
+            a single part if the task cannot be divided.
+        by_blas: for a product: all of it, for OpenBLAS to divide among its threads.
         numbers: how many results of elementwise operations it computes.
-        multiplications: those of a product.
+        multiplications: how many a product needs.
     """
 
     divide: Callable[[int], Sequence[Part]]
@@ -59,14 +59,14 @@ class Task:
 
 
 def schedule(tasks: Sequence[Task], *, own_threads: bool = False) -> Call:
-    """One call that does all tasks; with ``own_threads``, without those of OpenBLAS."""
+    """One call that does all tasks. With ``own_threads``, OpenBLAS uses one thread."""
     count = processors()
     is_large = sum(task.numbers for task in tasks) >= LARGE * len(tasks)
     is_small = sum(task.multiplications for task in tasks) < SMALL
     with_blas = not (is_large or is_small or own_threads)
     lists: list[list[Call]] = [[] for _ in range(count)]
     barrier = threading.Barrier(count)
-    phase: list[tuple[int, Part]] = []  # since the last barrier: parts, and the threads they are in
+    phase: list[tuple[int, Part]] = []  # since the last barrier: threads, and their parts
     for task in tasks:
         if with_blas and task.by_blas:
             parts: Sequence[Part] = [task.by_blas]
@@ -118,14 +118,14 @@ def _play_together(barrier: threading.Barrier, lists: Sequence[Sequence[Call]]) 
     """Make the calls of each list in its own thread; NumPy releases the GIL while it computes."""
     pool, starting = _helpers(len(lists))
     with one_thread():
-        with starting:  # or two trainings could get half of the threads each, and wait forever
+        with starting:  # otherwise two runs could each get half of the threads, and hang
             helpers = [
                 pool.submit(copy_context().run, _play_until_broken, barrier, calls)
                 for calls in lists[1:]
             ]
         try:
             _play_until_broken(barrier, lists[0])
-        finally:  # wait: they write to the caller's arrays
+        finally:  # wait for the helpers, which write to the caller's arrays
             errors = [helper.exception() for helper in helpers]
             if barrier.broken:
                 barrier.reset()

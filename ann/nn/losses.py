@@ -42,7 +42,7 @@ class Loss(ABC):
 
     @abstractmethod
     def terms(self, xp: Any, z: Array, t: Array) -> Array:
-        """A number for each image and output. The loss of an image is their sum."""
+        """One term (..., N, O) for each output: the loss of an image is the sum of its terms."""
 
     def gradient(self, backend: Backend, logits: Array, targets: Array, out: Array) -> None:
         """Write dL/dz, for the mean loss, to ``out``."""
@@ -59,7 +59,8 @@ class CrossEntropy(Loss):
     def slope(self, xp: Any, z: Array, t: Array, share: float) -> Array:
         """dL/dz = y - t: the derivative of the output activation cancels.
 
-        For softmax this needs targets that sum to 1.
+        For the sigmoid, dL/dy = (y - t) / (y (1 - y)) and dy/dz = y (1 - y). For softmax, dL/dz =
+        y sum_o t - t, so the targets must sum to 1.
         """
         return (self.output.function(xp, z) - t) * share
 
@@ -74,7 +75,7 @@ class SigmoidCrossEntropy(CrossEntropy):
     targets: TargetRange = "unit"
 
     def terms(self, xp: Any, z: Array, t: Array) -> Array:
-        """max(z, 0) - t z + ln(1 + exp(-|z|)), which is equal but never takes ln(0)."""
+        """-[...] = max(z, 0) - t z + ln(1 + exp(-|z|)), which never takes ln(0)."""
         # log(1 + e), not log1p(e): it takes a third of the time and loses less than 1e-7 per output
         return xp.maximum(z, 0.0) - t * z + xp.log(1.0 + xp.exp(-xp.abs(z)))
 
@@ -86,7 +87,7 @@ class SoftmaxCrossEntropy(CrossEntropy):
     targets: TargetRange = "distribution"
 
     def terms(self, xp: Any, z: Array, t: Array) -> Array:
-        """t (ln sum_o exp(z - m) - (z - m)). m = max z keeps exp() from overflowing."""
+        """-t ln y = t (ln sum_o exp(z - m) - (z - m)); m = max z keeps exp() from overflowing."""
         z = z - xp.max(z, axis=-1, keepdims=True)
         return t * (xp.log(xp.sum(xp.exp(z), axis=-1, keepdims=True)) - z)
 

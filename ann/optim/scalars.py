@@ -9,7 +9,7 @@ _CAPACITY = 16
 
 
 class Scalars:
-    """The 0-d device arrays in which a compiled step finds its learning rate, bias corrections, ...
+    """0-d device arrays from which a recorded step reads its learning rate, bias corrections, ...
 
     An optimizer or constraint adds a function for each number that it needs. A ``table`` of all
     numbers for many steps is computed on the host and uploaded once. Before each step, a row of it
@@ -30,7 +30,7 @@ class Scalars:
         return self.vector[len(self._functions) - 1, ...]
 
     def table(self, first: int, learning_rates: Sequence[float]) -> Array:
-        """A device array with one row for each step after the ``first`` ones."""
+        """A device array with one row for each step after the first ``first`` steps."""
         unused = [0.0] * (_CAPACITY - len(self._functions))
         rows = [
             [function(k, rate) for function in self._functions] + unused
