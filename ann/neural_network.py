@@ -30,7 +30,6 @@ from ann.nn.layer_list import (
     check_layer_list,
     describe_layers,
     input_shape,
-    widths,
     without_activations,
     without_arrays,
 )
@@ -213,7 +212,9 @@ class NeuralNetwork:
     @property
     def chunk(self) -> int:
         """The number of images in a forward pass."""
-        count = max(1, min(CHUNK, _NUMBERS // (self.committee * max(widths(self._layer_list)))))
+        layers = without_activations(self.network.layers)
+        widest = max(self.input_dim, *(layer.width for layer in layers))
+        count = max(1, min(CHUNK, _NUMBERS // (self.committee * widest)))
         # Images are innermost in memory, and products of multiples of 64 numbers are faster
         return count // 64 * 64 or count if len(self.input_shape) > 1 else count
 
@@ -266,12 +267,10 @@ class NeuralNetwork:
                 outputs[part, :][chunk, :] = self.network.outputs(logits)
 
         with self.backend.ignore_overflow():
-            if (
-                len(self.input_shape) > 1 or len(images) < _MANY
-            ):  # pictures: _logits shares the work
-                fill(slice(None))
-            else:
+            if len(self.input_shape) == 1 and len(images) >= _MANY:
                 self.backend.share(fill, len(images))
+            else:  # too few to share; or pictures, which _logits shares
+                fill(slice(None))
         return self.backend.to_host(outputs)
 
     def predict(self, X: Any) -> HostArray:
@@ -394,7 +393,7 @@ class NeuralNetwork:
         if self.warned:
             return
         text = ""
-        if images.dtype.name == "uint8":
+        if images.dtype == self.backend.xp.uint8:
             if images[:SELF_TEST_IMAGES].max() == 1:  # a few show whether the images are binary
                 text = "the brightest pixel is 1 of 255: multiply binary images by 255"
         else:
@@ -413,15 +412,15 @@ class NeuralNetwork:
         backend, count = self.backend, images.shape[0]
         if backend.name == "cpu" and len(self.input_shape) > 1 and count >= _MANY:
             backend = backend.recorder()
-        network = self.network.with_own_arrays(backend)
-        room = self._room(min(count, self.chunk))
+        network, at_once = self.network.with_own_arrays(backend), self.chunk
+        room = self._room(min(count, at_once))
         x = logits = repeat = None
 
         def forward() -> None:
             nonlocal logits
             logits = network.forward(x)
 
-        for chunk in slices(count, self.chunk):
+        for chunk in slices(count, at_once):
             x = self._inputs(upload(images[chunk, :]), room)
             if repeat and x.shape == room.shape:
                 repeat()

@@ -11,8 +11,6 @@ from ann.neural_network import Evaluation, NeuralNetwork, slices
 from ann.training.batches import ImageSet
 from ann.training.distributed import Processes, shard
 
-_NUMBERS = 16_000  # logits in a chunk: arrays of 64 kB stay in the cache
-
 
 class EpochLoss:
     """Stores logits, and computes the loss.
@@ -42,7 +40,8 @@ class EpochLoss:
         self.gather()
         order = network.backend.from_host(order)
         total = xp.zeros(network.network.leading, dtype=network.network.dtype)
-        for chunk in slices(self._images.count, max(1, _NUMBERS // network.output_dim)):
+        count = max(1, network.backend.numbers_at_once // network.output_dim)
+        for chunk in slices(self._images.count, count):
             logits, indices = self.logits[..., chunk, :], order[..., chunk]
             targets = xp.take(self._images.targets, xp.reshape(indices, (-1,)), axis=0)
             total += self._sum(logits, xp.reshape(targets, logits.shape, copy=False), indices)

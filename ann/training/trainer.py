@@ -60,6 +60,8 @@ class Trainer:
         )
         # A step that held its own recording would be a cycle, and its arrays would live too long
         self._compiled: dict[tuple[int, float], tuple[Step, Callable[[], object]]] = {}
+        # (array, out): the logits of a step are copied with the inputs of the next, in one call
+        self._late_copies: list[tuple[Array, Array]] = []
 
     def epoch(
         self, order: Any, epoch: int, rates: Sequence[float], start: int = 0
@@ -83,12 +85,13 @@ class Trainer:
         done = start
         try:
             for batch in self._batches[start:]:
-                self._scalars.set(scalars[done, :])
                 part, share = shard(self._processes, batch)
-                self.loss.logits[..., part, :] = self._run_step(order[..., part], share)
+                logits = self._run_step(order[..., part], share, scalars[done, :])
+                self._late_copies = [(logits, self.loss.logits[..., part, :])]
                 done += 1
                 yield batch.stop - batch.start
         finally:
+            self._copy()
             if epoch > 1 or done:  # averages start with the first step
                 state = self._update.state
                 trained = state.get("average", state["parameters"])
@@ -110,17 +113,24 @@ class Trainer:
                     array[...] = self._network.backend.xp.zeros_like(array)
                 self._processes.sum(array)
 
-    def _run_step(self, indices: Array, share: float) -> Array:
+    def _run_step(self, indices: Array, share: float, scalars: Array) -> Array:
         """Do one step on the images with these indices; returns their logits."""
         kind = indices.shape[-1], share
         if kind in self._compiled:
             step, replay = self._compiled[kind]
-            step.batch.indices[...] = indices
+            self._copy((scalars, self._scalars.vector), (indices, step.batch.indices))
             replay()
         else:
+            self._copy((scalars, self._scalars.vector))
             step = self.new_step(indices, share)
             self._compiled[kind] = step, self._backend.compile(step)
         return step.logits
+
+    def _copy(self, *pairs: tuple[Array, Array]) -> None:
+        """Copy the first array of each pair to the second, and the logits of the last step."""
+        pairs += tuple(self._late_copies)
+        self._late_copies = []
+        self._backend.copy_all(pairs)
 
     def new_step(self, indices: Array, share: float = 1.0) -> Step:
         """A step on batches like that of the images with these indices, a device array (..., N)."""
@@ -131,6 +141,7 @@ class Trainer:
 
     def state(self, done: int) -> dict[str, Array]:
         """The arrays that last from step to step, after ``done`` steps of an epoch."""
+        self._copy()
         if not done:
             return dict(self._update.state)
         seen = self._batches[done - 1].stop
@@ -138,6 +149,7 @@ class Trainer:
 
     def gather(self, done: int) -> None:
         """Gather the logits of all processes, which ``state(done)`` needs."""
+        self._copy()
         if done:
             with self._network.backend.ignore_overflow():
                 self.loss.gather()
