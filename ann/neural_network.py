@@ -393,7 +393,7 @@ class NeuralNetwork:
         if self.warned:
             return
         text = ""
-        if images.dtype.kind == "u":  # uint8; other checked images are floats
+        if images.dtype == "uint8":
             if images[:SELF_TEST_IMAGES].max() == 1:  # a few show whether the images are binary
                 text = "the brightest pixel is 1 of 255: multiply binary images by 255"
         else:

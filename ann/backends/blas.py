@@ -265,9 +265,9 @@ def one_thread() -> Iterator[None]:
     """
     get, set_number = _thread_functions()
     count = get()
-    if count > 1:
-        set_number(1)
     try:
+        if count > 1:
+            set_number(1)
         yield
     finally:
         if count > 1:

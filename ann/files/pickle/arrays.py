@@ -78,7 +78,9 @@ def call(function: Any, arguments: tuple[Any, ...]) -> Any:
             return Unbuilt()
         case Name("dtype"), (code, False | 0, True | 1):
             code = _word(code)
-            if type(code) is not str or code not in _TYPES:
+            if type(code) is not str:
+                raise TypeError
+            if code not in _TYPES:
                 raise ValueError(f"an array of {printable(code)}; known: {', '.join(_TYPES)}")
             return Type(code)
         case Name("encode"), (str() as text, "latin1"):
