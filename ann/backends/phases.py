@@ -120,7 +120,10 @@ def run_together(calls: Sequence[Call]) -> None:
 
 
 def _play_together(phases: Sequence[Phase]) -> None:
-    """Make the calls of each thread in it; NumPy releases the GIL while it computes."""
+    """Play the phases in order, with the calls of each thread in that thread.
+
+    This saves time because NumPy releases the GIL while it computes.
+    """
     helpers = len(phases[0]) - 1
     try:
         crew = _idle[helpers].pop()
@@ -137,10 +140,10 @@ def _play_together(phases: Sequence[Phase]) -> None:
 
 
 class _Crew:
-    """Threads that help another thread. One user at a time.
+    """Helper threads. Only one other thread uses them at a time.
 
-    ``SimpleQueue`` is written in C, so Ctrl-C cannot interrupt it halfway, as it can interrupt
-    Python's barriers and pools: then the threads would wait forever.
+    ``SimpleQueue`` is written in C, so Ctrl-C cannot interrupt it halfway. It can interrupt
+    Python's barriers and pools, and then the threads would wait forever.
     """
 
     def __init__(self, helpers: int) -> None:
@@ -154,7 +157,7 @@ class _Crew:
             thread.start()
 
     def play(self, phase: Phase) -> None:
-        """Make the calls of a phase. After an exception, the crew can only be dismissed."""
+        """Make the calls of a phase, here and in the helpers. After an error, dismiss the crew."""
         busy = 0
         for jobs, calls in zip(self._jobs, phase[1:], strict=True):
             if calls:
@@ -167,7 +170,7 @@ class _Crew:
                 raise error
 
     def dismiss(self) -> None:
-        """End the threads, and wait until they have made their calls: they write to arrays."""
+        """End the threads, after their current calls, which write to the caller's arrays."""
         for jobs in self._jobs:
             jobs.put(None)
         for thread in self._threads:
@@ -177,7 +180,7 @@ class _Crew:
 def _help(jobs: _Jobs, done: _Errors) -> None:
     while (job := jobs.get()) is not None:
         error = _error_of(job)
-        del job  # or its arrays would live until the next one
+        del job  # otherwise its arrays would live until the next job
         done.put(error)
         del error
 
@@ -190,6 +193,6 @@ def _error_of(call: Call) -> BaseException | None:
     return None
 
 
-_idle: defaultdict[int, list[_Crew]] = defaultdict(list)  # crews by their number of helpers
+_idle: defaultdict[int, list[_Crew]] = defaultdict(list)  # unused crews by number of helpers
 if hasattr(os, "register_at_fork"):  # not on Windows; a child process does not have the threads
     os.register_at_fork(after_in_child=_idle.clear)

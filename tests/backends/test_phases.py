@@ -1,4 +1,4 @@
-"""A step whose work is shared among threads computes the same, whatever they have to wait for."""
+"""A step that is shared among threads gives the same results as in one thread."""
 
 import gc
 import threading
@@ -119,7 +119,7 @@ def test_shared_steps_in_several_threads_at_once(shared):
 
 
 def test_after_ctrl_c_within_a_step_the_next_one_is_whole(shared):
-    """No thread still writes, nor waits for a thread that will not come."""
+    """Afterwards no thread writes to the arrays or waits for another thread."""
     a, total, stops = np.zeros(3), np.zeros(1), [True, False]
 
     def first():
@@ -149,7 +149,7 @@ def test_after_ctrl_c_within_a_step_the_next_one_is_whole(shared):
 
 
 def test_a_call_may_share_work_itself(shared):
-    """Such as a user's activation that applies a network."""
+    """For example, a user's activation may apply a network."""
     found = np.zeros(9)
 
     def one(number):
