@@ -241,7 +241,7 @@ def _centred(soft: np.ndarray, side: int) -> np.ndarray:
         return np.zeros((side, side), dtype=np.uint8)
     box = around_pixels(inked)
     pixel = box.length / (_BOX * side)  # a pixel of the image, in pixels of the picture
-    cut = np.pad(soft[box.slices], round(2 * pixel))
+    cut = np.pad(soft[box.slices], max(1, round(2 * pixel)))
     cut = ndimage.gaussian_filter(cut, _BLUR * pixel)
     half = side / 2 * pixel
     centre = np.clip(ndimage.center_of_mass(cut), np.array(cut.shape) - half, half)
