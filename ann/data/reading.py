@@ -27,9 +27,9 @@ _HINTS = {
     _GZIP: "it was gzipped twice: run gunzip on it",
     b"version ": "this may be a Git LFS pointer: run git lfs pull",
     b"\0\0\x08": "this is one of four IDX files: name the folder that they are in",
-    b"\x89HDF\r\n\x1a\n": f"a HDF5 file; {_CONVERT.format(function='h5py.File')}",
+    b"\x89HDF\r\n\x1a\n": f"an HDF5 file; {_CONVERT.format(function='h5py.File')}",
     b"MATLAB 5.0 ": f"a MATLAB file; {_CONVERT.format(function='scipy.io.loadmat')}",
-    b"MATLAB ": f"a HDF5 file; {_CONVERT.format(function='h5py.File')}",  # of newer versions
+    b"MATLAB ": f"an HDF5 file; {_CONVERT.format(function='h5py.File')}",  # of newer versions
 }
 
 
