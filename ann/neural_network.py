@@ -30,7 +30,6 @@ from ann.nn.layer_list import (
     check_layer_list,
     describe_layers,
     input_shape,
-    widths,
     without_activations,
     without_arrays,
 )
@@ -51,7 +50,7 @@ from ann.validation import (
 _UNSCALED, _STANDARD = 16.0, 1.0
 SELF_TEST_IMAGES = 16  # stored in a model file, at most
 CHUNK = 1000  # images in a forward pass, at most, to limit memory
-_MANY = 1000  # images from which on threads save time, and with convolution, a recording
+_MANY = 1000  # with as many images, threads save time, and with convolution a recording does
 _TINY = 1e-38  # smaller probabilities are raised to this before they are divided by their sum
 _NUMBERS = 2**22  # outputs of a layer in a forward pass, at most, unless one image has more
 
@@ -213,7 +212,9 @@ class NeuralNetwork:
     @property
     def chunk(self) -> int:
         """The number of images in a forward pass."""
-        count = max(1, min(CHUNK, _NUMBERS // (self.committee * max(widths(self._layer_list)))))
+        layers = without_activations(self.network.layers)
+        widest = max(self.input_dim, *(layer.width for layer in layers))
+        count = max(1, min(CHUNK, _NUMBERS // (self.committee * widest)))
         # Images are innermost in memory, and products of multiples of 64 numbers are faster
         return count // 64 * 64 or count if len(self.input_shape) > 1 else count
 
@@ -266,12 +267,10 @@ class NeuralNetwork:
                 outputs[part, :][chunk, :] = self.network.outputs(logits)
 
         with self.backend.ignore_overflow():
-            if (
-                len(self.input_shape) > 1 or len(images) < _MANY
-            ):  # pictures: _logits shares the work
-                fill(slice(None))
-            else:
+            if len(self.input_shape) == 1 and len(images) >= _MANY:
                 self.backend.share(fill, len(images))
+            else:  # too few to share; or pictures, which _logits shares
+                fill(slice(None))
         return self.backend.to_host(outputs)
 
     def predict(self, X: Any) -> HostArray:
@@ -387,14 +386,14 @@ class NeuralNetwork:
         )
 
     def warn_of_unscaled(self, name: str, images: Any, stacklevel: int = 3) -> None:
-        """Warn once of checked host images that were scaled too little or too much.
+        """Warn once if checked host images look wrongly scaled.
 
-        These are floats that look like pixels from 0 to 255, and uint8 pixels of only 0 and 1.
+        These are floats that look like pixels from 0 to 255, or uint8 pixels that are all 0 or 1.
         """
         if self.warned:
             return
         text = ""
-        if images.dtype.name == "uint8":
+        if images.dtype == "uint8":
             if images[:SELF_TEST_IMAGES].max() == 1:  # a few show whether the images are binary
                 text = "the brightest pixel is 1 of 255: multiply binary images by 255"
         else:
@@ -413,15 +412,15 @@ class NeuralNetwork:
         backend, count = self.backend, images.shape[0]
         if backend.name == "cpu" and len(self.input_shape) > 1 and count >= _MANY:
             backend = backend.recorder()
-        network = self.network.with_own_arrays(backend)
-        room = self._room(min(count, self.chunk))
+        network, at_once = self.network.with_own_arrays(backend), self.chunk
+        room = self._room(min(count, at_once))
         x = logits = repeat = None
 
         def forward() -> None:
             nonlocal logits
             logits = network.forward(x)
 
-        for chunk in slices(count, self.chunk):
+        for chunk in slices(count, at_once):
             x = self._inputs(upload(images[chunk, :]), room)
             if repeat and x.shape == room.shape:
                 repeat()
@@ -458,9 +457,9 @@ def slices(count: int, size: int) -> Iterator[slice]:
 
 
 def layers_with_arrays(network: NeuralNetwork) -> list[dict[str, Any]]:
-    """The layer list of a network, with copies of the arrays of each layer that learns.
+    """The layer list of a network, with copies of the parameters of each layer.
 
-    These are host arrays: "weight" (..., I, O) and "bias" (..., O), as in a model file.
+    They are host arrays: "weight" (..., I, O) and "bias" (..., O), as in a model file.
     """
     to_host, layers = network.backend.to_host, network.layer_list
     for spec, layer in zip(layers, without_activations(network.network.layers), strict=True):

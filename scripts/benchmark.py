@@ -1,4 +1,4 @@
-"""Measure the speed of training, prediction, distortion and start-up beside other libraries.
+"""Compare the speed of training, prediction, distortion and start-up with other libraries.
 
 It takes 6 minutes on an idle machine.
 
@@ -6,9 +6,9 @@ Examples:
   python scripts/benchmark.py
   python scripts/benchmark.py --quick
   python scripts/benchmark.py --distributed
-  # where a training step of your recipe spends its time
+  # how long each part of a training step of your recipe takes
   python scripts/benchmark.py --profile --hidden 256,128 --activation relu
-  # how its time grows with batch size, width and depth
+  # how the time of a step grows with batch size, width and depth
   python scripts/benchmark.py --roofline roofline.png
   python scripts/benchmark.py --only classroom --repetitions 11 --output figures.json
 """
@@ -55,7 +55,7 @@ def main() -> None:
     results = {"machine": machine, "date": time.strftime("%Y-%m-%d"), "tasks": tasks}
 
     def leave(*signal_and_frame: object) -> NoReturn:
-        """End at once: on Ctrl-C scikit-learn only ends its training, and others crash."""
+        """Exit at once: on Ctrl-C, scikit-learn would only stop training, and others crash."""
         saved = f"figures so far are in {flags.output}" if flags.output and tasks else ""
         warn(f"interrupted: {saved or 'nothing was written'}")
         os._exit(130)
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def measurements(flags: argparse.Namespace, backend: ann.Backend) -> Iterator[tuple[str, Any]]:
-    """Names and figures, one task after the other."""
+    """The name and the figures of each task, as soon as it is measured."""
     repetitions = flags.repetitions or (1 if flags.quick else REPETITIONS)
     if flags.distributed:
         yield from distributed.measure(repetitions, flags.quick, flags.only)
@@ -98,7 +98,7 @@ def measurements(flags: argparse.Namespace, backend: ann.Backend) -> Iterator[tu
 
 
 def working_gpu() -> list[ann.Backend]:
-    """The GPU, or nothing, after a line that says why."""
+    """The GPU; or nothing, after printing why."""
     try:
         return [ann.get_backend("gpu")]
     except ann.DeviceError as error:

@@ -232,7 +232,7 @@ def test_a_step_reads_nothing_back(monkeypatch, optimizer, output):
         monkeypatch.setattr(type(x), name, read, raising=False)
     for _ in range(3):
         loss = net.compute_gradients(x, t)
-        scalars.set(rates[0, :])
+        scalars.vector[...] = rates[0, :]
         rule.update()
     with pytest.raises(AssertionError, match="read back"):
         float(loss)

@@ -139,7 +139,7 @@ def along_pytorch_s_gradients(name, rule, tensors, rate, **hyperparameters):
         loss_of(weight, bias, other, x, t).backward()
         gradients[...] = own.accumulate * gradients + flat([tensor.grad for tensor in tensors])
         rule.step()
-        scalars.set(row)
+        scalars.vector[...] = row
         own.update()
     return parameters, flat(tensors)
 

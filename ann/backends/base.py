@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -22,7 +22,11 @@ class Backend:
         name: "cpu" or "gpu".
         xp: the array library: NumPy, or one with the same array API.
         description: the device in words and, after "auto", why it was chosen.
+        numbers_at_once: the size of arrays for work that can be done in parts. On a CPU, 64 kB stay
+            in the cache.
     """
+
+    numbers_at_once = 16_000
 
     def __init__(self, name: str, xp: Any, description: str = "") -> None:
         self.name, self.xp, self.description = name, xp, description
@@ -58,6 +62,11 @@ class Backend:
     def copyto(self, array: Array, out: Array) -> None:
         """out = array, converted to the dtype of out. Conversion to integers truncates."""
         out[...] = self.xp.astype(array, out.dtype)
+
+    def copy_all(self, pairs: Sequence[tuple[Array, Array]]) -> None:
+        """out = array for each (array, out), of equal shapes and dtypes; not in a compiled step."""
+        for array, out in pairs:
+            out[...] = array
 
     def split(self, vector: Array, shapes: Iterable[tuple[int, ...]]) -> list[Array]:
         """A view (..., *shape) of the next numbers of a vector (..., P), for each shape."""
@@ -140,7 +149,7 @@ class Backend:
         """out = function(xp, *arrays), for a formula of elementwise operators and functions.
 
         A backend may compile a function once and keep the result. So a function should take
-        hyperparameters and arrays as arguments, and be defined once, not anew in each training.
+        hyperparameters and arrays as arguments, and be defined once, not anew in each training run.
 
         Args:
             function: (xp, *arrays) -> an array, or a tuple of arrays if ``out`` is a tuple. It has

@@ -26,7 +26,7 @@ _LETTERS = {"float32": "s", "float64": "d"}
 # OpenBLAS PR 5980
 _SAFE = 2_000_000
 _ONE_THREAD = 262_144  # OpenBLAS gives each thread at least this many multiplications
-_ROWS = 32  # of a part of a product, if possible: OpenBLAS copies b for each part
+_ROWS = 32  # in each part of a product, at least, if possible: OpenBLAS copies b for each part
 _LARGE = 64_000_000  # for more multiplications, waiting hardly matters
 
 
@@ -42,7 +42,8 @@ def prepare_matmul(
     """Calls that compute out = beta out + alpha (a @ b), or None if that is not possible here.
 
     The arrays are (..., M, K), (..., K, N), (..., M, N), of one dtype, and each matrix is stored by
-    rows or by columns. The calls keep the arrays alive. ``one_thread``: OpenBLAS will use one.
+    rows or by columns. The calls keep the arrays alive. ``one_thread``: whether OpenBLAS will run
+    them in one thread.
     """
     library = _library()
     if library is None or not a.dtype == b.dtype == out.dtype or out.dtype.name not in _REALS:
@@ -76,9 +77,9 @@ def prepare_matmul(
 def divide_product(
     a: np.ndarray, b: np.ndarray, out: np.ndarray, parts: int
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The factors and the result of each part of out = a @ b, for parts of the rows of ``out``.
+    """The factors and the result of each part of out = a @ b.
 
-    For an ``out`` that is stored by columns, or has few rows, they are parts of the columns.
+    A part is some rows of ``out``, or some columns if it is stored by columns or has few rows.
     """
     rows, columns = out.shape[-2:]
     by_rows = not by_columns(out) and (rows >= _ROWS * parts or rows >= columns)
@@ -121,8 +122,8 @@ def _parts(rows: int, columns: int, inner: int) -> list[slice]:
     If there are at least as many columns as rows, OpenBLAS divides the columns among its threads
     (interface/level3_thread.c), and after each block a thread spins until the others have read it.
     If another program has one of the processors, that takes a time slice of the scheduler: two
-    trainings at once took up to thirty times as long. Slices with fewer columns than rows, or too
-    small for a second thread, avoid this.
+    training runs at once took up to thirty times as long. Slices with fewer columns than rows, or
+    too small for a second thread, avoid this.
     """
     products = rows * columns * inner
     if columns < rows or not 2 * _ONE_THREAD <= products <= _LARGE:
@@ -133,7 +134,7 @@ def _parts(rows: int, columns: int, inner: int) -> list[slice]:
 
 
 def equal_parts(length: int, count: int) -> list[slice]:
-    """Slices of an axis of this length, about equally long."""
+    """Divide an axis of this length into ``count`` slices of about equal length."""
     edges = [length * number // count for number in range(count + 1)]
     return [slice(*edge) for edge in itertools.pairwise(edges)]
 
@@ -264,9 +265,9 @@ def one_thread() -> Iterator[None]:
     """
     get, set_number = _thread_functions()
     count = get()
-    if count > 1:
-        set_number(1)
     try:
+        if count > 1:
+            set_number(1)
         yield
     finally:
         if count > 1:

@@ -234,7 +234,7 @@ class _Windows:
 
 
 def _members(out: np.ndarray, *arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """For each member of a committee, its part of the arrays and of ``out``."""
+    """The parts of the arrays and of ``out`` for each member of a committee."""
     leading = out.shape[:-4]
     wide = [np.broadcast_to(array, (*leading, *array.shape[-4:])) for array in arrays]
     return (tuple(array[index] for array in (*wide, out)) for index in np.ndindex(leading))

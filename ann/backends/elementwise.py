@@ -40,9 +40,9 @@ def prepare(
 def divide(
     function: Callable[..., Any], arguments: Sequence[Any], outs: Sequence[np.ndarray], parts: int
 ) -> list[tuple[list[Any], list[np.ndarray]]]:
-    """The arguments and outs of each of these parts of a formula, some of which may be empty.
+    """Divide a formula into this many parts: the arguments and outs of each, which may be empty.
 
-    There is only one if elements depend on each other.
+    If elements depend on each other, there is a single part.
     """
     if parts == 1 or not by_element(function, arguments):
         return [([*arguments], [*outs])]
@@ -51,7 +51,7 @@ def divide(
 
 
 def _copied(tape: list[Operation], result: Any) -> Any:
-    """A copy of an argument that is returned: another result may go to where it lies."""
+    """Copy a result that is an argument, because another result may overwrite the argument."""
     if not isinstance(result, Symbol) or result.array is None:
         return result
     copy = Symbol([], result.shape, result.dtype)

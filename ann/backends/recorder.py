@@ -1,7 +1,7 @@
 """Replays a training step on the CPU without Python's overhead. A step calls some forty functions
 on arrays of a few kilobytes, and looking up the function, its arguments and their views takes as
-long as the arithmetic. So a step is recorded as a list of prepared calls, which are made at the end
-of the recording, and again in later steps.
+long as the arithmetic. So the first step is recorded as a list of prepared calls. They run at the
+end of the recording, and again in each later step.
 """
 
 from collections.abc import Callable, Sequence
@@ -104,10 +104,10 @@ class CpuRecorder(Backend):
 
 
 class _Namespace:
-    """NumPy. If ``calls`` is a list, all calls that fill arrays are recorded in it.
+    """NumPy, which records all calls that fill arrays while ``calls`` is a list.
 
-    They are first collected in tasks. Passes over pictures are collected in ``bands``, until
-    anything else is called, and then become a task.
+    The calls are first collected as tasks. Passes over pictures are collected in ``bands``, and
+    become tasks when anything else is called.
     """
 
     def __init__(self) -> None:
@@ -116,19 +116,19 @@ class _Namespace:
         self._tasks: list[Task] = []
 
     def clear(self) -> None:
-        """Forget what was collected."""
+        """Discard all collected tasks and passes."""
         self._tasks = []
         self.bands.clear()
 
     def add_task(self, task: Task) -> None:
-        """Do this task after those before it; outside of a recording, at once."""
+        """Collect this task; outside of a recording, do it at once."""
         self._finish_bands()
         self._tasks.append(task)
         if self.calls is None:
             self.finish()
 
     def finish(self) -> None:
-        """Do the collected tasks."""
+        """Do the collected tasks, and record them as one call."""
         self._finish_bands()
         tasks, self._tasks = self._tasks, []
         if tasks:
@@ -168,11 +168,11 @@ class _Namespace:
         self.add_task(Task(divided, numbers=count * max(out.size for out in outs)))
 
     def add_calls(self, *lists: Sequence[Call]) -> None:
-        """Make the calls of each list, at the same time, when everything before is done."""
+        """Make the calls of all lists at the same time, after everything before them."""
         self.add_task(Task(lambda _: [*map(Part, lists)]))
 
     def _finish_bands(self) -> None:
-        """Make tasks of the collected passes."""
+        """Turn the collected passes into tasks."""
         if self.bands:
             lists, last = self.bands.take()
             self.add_calls(*lists)
@@ -182,7 +182,7 @@ class _Namespace:
         attribute = getattr(np, name)
         plain = not callable(attribute) or isinstance(attribute, type)
         if self.calls is None or plain or name.removesuffix("_like") in _CREATION:
-            if name == "asarray":  # it may copy what a collected task will write
+            if name == "asarray":  # it may copy an array that a collected task will write
                 self.finish()
             return attribute
         return partial(self._call, attribute)

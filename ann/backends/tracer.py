@@ -151,7 +151,7 @@ def _where(condition: Symbol, x: Any, y: Any) -> Symbol:
 
 
 def _constant(x: Symbol, value: Any) -> Symbol:
-    """For an array like x with one value everywhere, a 0-d array; it has no sum along an axis."""
+    """A 0-d array for an array like x with one value everywhere; it has no axis to sum."""
     return Symbol(x.tape, (), x.dtype, np.asarray(value, dtype=x.dtype))
 
 

@@ -29,7 +29,7 @@ def start() -> None:
     if str(ROOT / "scripts") not in sys.path:  # python -P, -I and -m omit it
         sys.path.insert(0, str(ROOT / "scripts"))
     warnings.showwarning = lambda message, *rest, **options: warn(localized(f"warning: {message}"))
-    # Even with python -W error, our warnings are printed and never end a training
+    # Even with python -W error, our warnings are printed and never end training
     warnings.simplefilter("default", RuntimeWarning)
     warnings.simplefilter("always", TrainingWarning)
     try:

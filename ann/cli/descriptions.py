@@ -1,4 +1,4 @@
-"""Networks, model files and trainings in words."""
+"""Describes networks, model files and training runs in words."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The progress of a training on the screen."""
+"""Shows the progress of training on the screen."""
 
 import sys
 from typing import Self
@@ -18,8 +18,8 @@ class Progress(Callback):
     """On a terminal, a bar with the time left, and images; elsewhere, a line for each epoch.
 
     Args:
-        recipe, network, dataset: those of the training.
-        state: how far the run has come.
+        recipe, network, dataset: those of the training run.
+        state: the progress of the run so far.
     """
 
     def __init__(

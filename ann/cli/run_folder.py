@@ -1,5 +1,5 @@
-"""A folder for a training run: what it takes to repeat it, a log with a line per epoch, the
-checkpoint and the model. One process at a time trains in a folder.
+"""The folder of a training run: its configuration, a log with a line per epoch, the checkpoint and
+the model. Only one process at a time trains in a folder.
 """
 
 import argparse
@@ -45,16 +45,16 @@ _TYPES = {
 
 
 class RunFolder(Callback):
-    """The folder of one run, locked against other processes: writes its config and its log.
+    """Writes the config and the log of one run. Its folder is locked against other processes.
 
-    Nothing is written before training starts, so a refused run leaves an empty folder.
+    Nothing is written before training starts. If the run is refused, a new folder stays empty.
 
     Args:
-        path: of the folder.
-        config: what it takes to repeat the run, as plain values.
+        path: the folder.
+        config: all that is needed to repeat the run, as plain values.
 
     Attributes:
-        state: how far the run has come, for its log.
+        state: the progress of the run, for its log.
     """
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
@@ -62,7 +62,7 @@ class RunFolder(Callback):
         self._path = path
         self._config = config
         self._log = path / "log.jsonl"
-        self._unwritten: dict[Path, bytes] = {}  # files that change when training starts
+        self._unwritten: dict[Path, bytes] = {}  # files to write when training starts
         try:
             self._lock = Lock(path)
         except BlockingIOError:
@@ -77,8 +77,8 @@ class RunFolder(Callback):
 
         Args:
             flags: of scripts/train.py.
-            dataset: on which to train.
-            network: from which the training starts.
+            dataset: the data to train on.
+            network: the network to train.
         """
         folder, backend = flags.run, network.backend
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ class RunFolder(Callback):
     def resume(cls, path: Path, config: dict[str, Any], epochs: int) -> Self:
         """Continue the run in a folder. Raises OSError or AnnError if that is not possible.
 
-        A finished run of fewer epochs becomes an unfinished one of this number.
+        A finished run of fewer epochs becomes an unfinished run of this many epochs.
         """
         run = cls(path, config)
         run.state = read_training_state(path)
@@ -120,7 +120,8 @@ class RunFolder(Callback):
             config["recipe"]["epochs"] = epochs
             run.state.finished = False
             run._change_config()
-        run._unwritten[run._log] = run._lines()  # it may be ahead, or end in half a line
+        # The log may be ahead of the checkpoint, or end in half a line
+        run._unwritten[run._log] = run._lines()
         return run
 
     def _change_config(self) -> None:
@@ -131,7 +132,7 @@ class RunFolder(Callback):
         return "".join(f"{report.to_json()}\n" for report in self.state.reports).encode()
 
     def at_start(self) -> None:
-        """Write what is new: only now is it certain that training starts."""
+        """Write the new files: only now is it certain that training starts."""
         for path, data in self._unwritten.items():
             write_atomically(path, data)
 
@@ -165,14 +166,15 @@ def read_training_state(folder: Path) -> TrainingState:
 
 
 def _use_of(folder: Path) -> str:
-    """The beginning of the advice about a folder that is not empty; "name a new folder" follows."""
+    """Advice about a folder that is not empty, to be followed by "name a new folder"."""
     try:
         finished = read_training_state(folder).finished
     except AnnError:  # --resume would refuse it
         return ""
+    resume = f"--resume {shlex.quote(str(folder))}"
     if finished:
-        return f"train its finished run further with --resume {shlex.quote(str(folder))} --epochs N, or "
-    return f"continue its run with --resume {shlex.quote(str(folder))}, or "
+        return f"train its finished run further with {resume} --epochs N, or "
+    return f"continue its run with {resume}, or "
 
 
 def versions(backend: Backend) -> dict[str, str]:
@@ -188,7 +190,7 @@ def versions(backend: Backend) -> dict[str, str]:
 
 
 def recipe_of(config: dict[str, Any]) -> Recipe:
-    """The recipe of a run; fields that its config does not have are defaults."""
+    """The recipe of a run. Fields that its config lacks get their defaults."""
     return Recipe.from_json(json.dumps(config["recipe"]))
 
 

@@ -14,7 +14,7 @@ from ann.training.callback import Callback
 
 
 class Interruption(Callback):
-    """Within it, Ctrl-C and SIGTERM are only noted: training finishes its step, and then stops.
+    """Notes Ctrl-C and SIGTERM within ``with``: training finishes its step, and then stops.
 
     A second Ctrl-C, some time after the first, raises KeyboardInterrupt at once.
 
@@ -46,12 +46,12 @@ class Interruption(Callback):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came, which ends a program as Ctrl-C does."""
+    """Raised on SIGTERM, which ends a program as Ctrl-C does."""
 
 
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
-    """Within it, Ctrl-C raises KeyboardInterrupt, and SIGTERM raises ``Terminated``."""
+    """Within ``with``, Ctrl-C raises KeyboardInterrupt, and SIGTERM raises ``Terminated``."""
     before = _handle(_terminate, signal.default_int_handler)
     try:
         yield

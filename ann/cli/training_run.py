@@ -1,4 +1,4 @@
-"""The files of a training: its model and, in a run folder, its log, checkpoints and curves."""
+"""The files of a training run: its model and, in a run folder, its log, checkpoints and curves."""
 
 import argparse
 import dataclasses
@@ -28,12 +28,12 @@ from ann.training.report import EpochReport
 
 
 class TrainingRun:
-    """What a training reads and writes, with or without a run folder.
+    """Reads and writes the files of a training run, with or without a run folder.
 
     Of several processes, only the first one writes.
 
     Attributes:
-        state: how far the run had come before.
+        state: the progress of a run that is resumed.
     """
 
     def __init__(self, flags: argparse.Namespace, processes: Processes) -> None:
@@ -143,7 +143,7 @@ class TrainingRun:
             print(f"no curves: {' '.join(str(error).split())}")
 
     def interrupted(self, reports: list[EpochReport]) -> str:
-        """The last line of a training that a signal ended."""
+        """The last line of output if a signal ended training."""
         if not self._path:
             return f"interrupted: {self.left()}"
         epochs = f"{len(reports)} of {self._flags.recipe.epochs} epochs"
@@ -166,7 +166,7 @@ class TrainingRun:
         return f"nothing was saved{kept}; {advice}"
 
     def print_commands(self, backend: Backend, reports: list[EpochReport]) -> None:
-        """Print the commands that test this model and repeat this training."""
+        """Print the commands that test this model and repeat this run."""
         flags = self._flags
         data = data_flags(flags)
         print(f"test it:   {command('test', '--model', flags.output, *data)}")

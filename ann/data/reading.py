@@ -20,13 +20,13 @@ _CONVERT = (
     "convert it to npz, with the names of its arrays: f = {function}({{name!r}}); numpy.savez("
     "'mnist.npz', x_train=f['...'], y_train=f['...'], x_test=f['...'], y_test=f['...'])"
 )
-# The first bytes of a file that is not read -> what to do with the file of this name
+# The first bytes of a file that cannot be read -> what to do about it; {name} is its name
 _HINTS = {
     b"<": "this is a web page: download the file again",
     b"PK": "this is a zip archive: unpack it",
     _GZIP: "it was gzipped twice: run gunzip on it",
     b"version ": "this may be a Git LFS pointer: run git lfs pull",
-    b"\0\0\x08": "this is one of four IDX files: name the folder that they are in",
+    b"\0\0\x08": "this is one of four IDX files: name the folder that contains them",
     b"\x89HDF\r\n\x1a\n": f"an HDF5 file; {_CONVERT.format(function='h5py.File')}",
     b"MATLAB 5.0 ": f"a MATLAB file; {_CONVERT.format(function='scipy.io.loadmat')}",
     b"MATLAB ": f"an HDF5 file; {_CONVERT.format(function='h5py.File')}",  # of newer versions
@@ -58,9 +58,9 @@ def first_bytes(path: str | os.PathLike[str], count: int = 2**12) -> bytes:
 
 
 def hint_about(start: bytes, name: str = "") -> str:
-    """What to do about a file that begins with these bytes and is not read, or "".
+    """What to do about a file that cannot be read and begins with these bytes, or "".
 
-    ``name``: that of the file.
+    ``name``: the name of the file.
     """
     hints = (text for first, text in _HINTS.items() if start.startswith(first))
     return next(hints, "").format(name=name)

@@ -123,7 +123,7 @@ class _Graph:
         return self.constant(np.array(value, dtype=kind))
 
     def pictures(self, rows: str, layer: Layer) -> str:
-        """Add a node that makes pictures (N, C, H, W), the inputs of a layer, of rows (N, C H W)."""
+        """Add a node that turns rows (N, C H W) into pictures (N, C, H, W) for a layer."""
         return self.node("Reshape", rows, self.constant(np.array([-1, *layer.input_shape])))
 
     def activation(self, z: str, activation: Activation) -> str:

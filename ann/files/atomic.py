@@ -105,14 +105,14 @@ def _target(path: str | os.PathLike[str]) -> Path:
 
 @contextlib.contextmanager
 def _new_file_beside(path: str | os.PathLike[str]) -> Iterator[tuple[int, Path, Path]]:
-    """The descriptor and path of a new file in the folder of the file to write; and the latter.
+    """Create a temporary file beside the file to write: (descriptor, temporary path, target path).
 
-    The new file is deleted at the end, unless it was renamed. OSErrors are about ``path``.
+    The temporary file is deleted at the end, unless it was renamed. OSErrors name ``path``.
     """
     target = _target(path)
     # an unused name, short enough for any file system
     temporary = target.with_name(f".ann-{secrets.token_hex(8)}.part")
-    # 0o666 minus the umask, as for any new file; O_EXCL follows no link that was planted there
+    # 0o666 minus the umask, as for any new file; O_EXCL follows no link that another user made
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(temporary, flags, 0o666)

@@ -18,6 +18,8 @@ _EPSILON = 1e-5  # avoids a division by 0
 class BatchNorm(Layer):
     """y = gain u + shift, where u = (x - mean) / deviation normalises x over the batch.
 
+    With several processes, "the batch" is the whole batch, of which each has a share.
+
     Args:
         dim: O, the number of neurons, or of channels for pictures.
         all_reduce: replaces an array in place by its sum over all processes that share a batch;
@@ -55,7 +57,7 @@ class BatchNorm(Layer):
         xp = self.xp
         self.room = xp.empty_like(x.mT) if self.positions > 1 else None
         x = self.by_column(x)
-        self.scale = 1.0 / x.shape[-2]
+        self.scale = 1.0 / x.shape[-2]  # times the share: 1 / (rows in the whole batch)
         self.y = xp.empty_like(x)
         self.unit = xp.empty_like(x)
         self.deviation = xp.empty_like(self.gain)
@@ -69,7 +71,7 @@ class BatchNorm(Layer):
         x = self.by_column(x)
         elementwise = self.backend.elementwise
         self.sum_rows(x, out=self.mean, alpha=self.share * self.scale)
-        elementwise(_centred, x, self.mean, out=(self.unit, self.y))
+        elementwise(_centred, x, self.mean, out=(self.unit, self.y))  # x - mean, and its square
         self.sum_rows(self.y, out=self.variance, alpha=self.share * self.scale)
         elementwise(_deviation, self.variance, out=self.deviation)
         elementwise(
@@ -92,7 +94,11 @@ class BatchNorm(Layer):
             backend.call(partial(self.all_reduce, self.sums))
 
     def backward(self, grad: Array) -> Array:
-        """dL/dx = gain / deviation (dL/dy - mean(dL/dy) - u mean(dL/dy u))"""
+        """dL/dx = gain / deviation (dL/dy - mean(dL/dy) - u mean(dL/dy u))
+
+        The mean and the deviation depend on x, too: this gives the two terms with means, whose sums
+        ``compute_gradients`` has computed.
+        """
         grad = self.by_column(grad)
         arrays = (grad, self.unit, self.sum_grad, self.sum_product, self.gain, self.deviation)
         self.backend.elementwise(_gradient, *arrays, self.share * self.scale, out=grad)

@@ -42,8 +42,8 @@ class Conv2D(Layer):
 
     As a matrix product: put the C k k pixels of each window into a column ("im2col"). The windows
     at all positions of all images are then a matrix X (C k k, P N), and y = W^T X + b with W
-    (C k k, F). As in most libraries, filters are not flipped, so in mathematics this is called a
-    cross-correlation.
+    (C k k, F). On the CPU, X is never stored as a whole; see ``backends/convolution.py``. As in
+    most libraries, filters are not flipped, so in mathematics this is called a cross-correlation.
 
     Args:
         input_shape: (C, H, W).

@@ -123,7 +123,7 @@ class Dense(Layer):
         xp, leading = self.xp, self.weight.shape[:-2]
         shape = *leading, *x.shape[-2:]
         self.y = xp.empty((*leading, self.count, *self.output_shape), dtype=x.dtype)
-        # In x's order in memory, dx is faster for the layer before
+        # dx has the memory order of x, which is faster for the layer before
         self.dx = xp.empty_like(x) if x.shape == shape else xp.empty(shape, dtype=x.dtype)
         self.ones = xp.ones((1, self.count), dtype=x.dtype)  # ones @ rows is the sum of the rows
 

@@ -48,7 +48,7 @@ class Network:
         self.gradients = gradients
         self.leading = tuple(parameters.shape[:-1])
         self.dtype = parameters.dtype
-        self.grad: Array = None  # dL/d(logits); a compiled step needs it to last
+        self.grad: Array = None  # dL/d(logits); kept, because a recorded step writes to it again
         values, grads = self.views(parameters), self.views(gradients)
         for layer in self.layers:
             layer.bind(backend, values[layer], grads[layer])
@@ -57,7 +57,7 @@ class Network:
         """Views of a vector like ``parameters``: for each layer, its parameters by name."""
         views: dict[Layer, dict[str, Array]] = {layer: {} for layer in self.layers}
         pairs = [(layer, parameter) for layer in self.layers for parameter in layer.parameters]
-        pairs.sort(key=lambda pair: not pair[1].decays)  # in the same order otherwise
+        pairs.sort(key=lambda pair: not pair[1].decays)  # weights first; the sort is stable
         parts = self.backend.split(vector, [parameter.shape for _, parameter in pairs])
         for (layer, parameter), part in zip(pairs, parts, strict=True):
             views[layer][parameter.name] = part
@@ -80,9 +80,10 @@ class Network:
     ) -> Array | None:
         """dL/d(logits) (..., N, O) -> ``gradients``, by the chain rule.
 
-        The new gradients are added to ``accumulate`` times the old ones. Returns dL/dx (..., N, I),
-        or None without ``input_gradient``: only adversarial training needs it, and it takes a third
-        of a small network's arithmetic.
+        A layer computes its own gradients and then the gradient for the layer before it. The new
+        gradients are added to ``accumulate`` times the old ones. Returns dL/dx (..., N, I), or None
+        without ``input_gradient``: only adversarial training needs it, and it takes a third of a
+        small network's arithmetic.
         """
         for layer in reversed(self.layers):
             layer.compute_gradients(grad, accumulate)
@@ -130,8 +131,7 @@ class Network:
     def with_own_arrays(self, backend: Backend | None = None) -> Self:
         """A copy with the same parameters and new working arrays, for a thread or a batch size.
 
-        ``backend``: computes instead of the network's own; one for the same device, such as a
-        recorder.
+        ``backend``: replaces the network's own. It is for the same device, such as a recorder.
         """
         other = copy.copy(self)
         other.backend = backend or self.backend

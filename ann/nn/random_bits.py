@@ -1,6 +1,6 @@
 """Random bits, computed on the device as a hash of image, column and key.
 
-Every backend gets the same bits, in any order, and none have to be stored or sent.
+Every backend gets the same bits, in whatever order it computes them, and stores none of them.
 """
 
 from typing import Any

@@ -18,11 +18,13 @@ EPSILON = 1e-8  # keeps the division finite, as in the paper
 def adam(
     xp: Any, p: Array, g: Array, m: Array, v: Array, size: Array, epsilon: Array, beta1: float
 ) -> tuple[Array, Array, Array, Array]:
-    """Kingma & Ba (2015), algorithm 1, in the order of operations at the end of section 2.
+    """Kingma & Ba (2015), algorithm 1: p = p - rate m' / (sqrt(v') + 1e-8).
 
-    size = rate sqrt(1 - beta2^k) / (1 - beta1^k) and epsilon = 1e-8 sqrt(1 - beta2^k) hold the bias
-    corrections of m and v: the step is rate m' / (sqrt(v') + 1e-8), for m' = m / (1 - beta1^k) and
-    v' = v / (1 - beta2^k). The direction replaces g: another array would be slower.
+    m and v start at 0, so early on they are too small. The paper corrects this with m' = m / (1 -
+    beta1^k) and v' = v / (1 - beta2^k). Here, as at the end of its section 2, two numbers do it:
+    size = rate sqrt(1 - beta2^k) / (1 - beta1^k) and epsilon = 1e-8 sqrt(1 - beta2^k).
+
+    The second result, the direction, replaces g: an array of its own would be slower.
     """
     m = beta1 * m + (1 - beta1) * g
     v = BETA2 * v + (1 - BETA2) * (g * g)
@@ -33,9 +35,10 @@ def adam(
 def adamw(
     xp: Any, p: Array, g: Array, m: Array, v: Array, shrink: Array, *numbers: Any
 ) -> tuple[Array, Array, Array, Array]:
-    """Loshchilov & Hutter (2019), algorithm 2: Adam on p (1 - rate weight_decay).
+    """Loshchilov & Hutter (2019), algorithm 2: Adam's step from p (1 - rate weight_decay).
 
-    As in PyTorch, this rate is the whole learning rate. In the paper it is the schedule's factor.
+    ``shrink`` is 1 - rate weight_decay. As in PyTorch, this rate is the whole learning rate. In the
+    paper it is the schedule's factor.
     """
     return adam(xp, shrink * p, g, m, v, *numbers)
 
@@ -46,8 +49,8 @@ class Adam(Optimizer):
     tuned = (0.015, 1e-4)
 
     def prepare(self, scalars: Scalars) -> None:
-        def correction(k: int) -> float:
-            return math.sqrt(1 - BETA2**k)  # for v, which starts at 0
+        def correction(k: int) -> float:  # of sqrt(v); see ``adam``
+            return math.sqrt(1 - BETA2**k)
 
         self.vectors = self.p, self.g, self.add_state("m", self.p), self.add_state("v", self.p)
         size = scalars.add(lambda k, rate: rate * correction(k) / (1 - self.momentum**k))
@@ -78,7 +81,10 @@ class AdamW(Adam):
 def rmsprop(
     xp: Any, p: Array, g: Array, m: Array, v: Array, rate: Array, momentum: float
 ) -> tuple[Array, Array, Array, Array]:
-    """Hinton's lecture 6e (2012), then momentum: m is a running sum of the divided gradients."""
+    """Hinton's lecture 6e (2012), then momentum: m is a running sum of the divided gradients.
+
+    The second result replaces g, as in ``adam``.
+    """
     v = BETA2 * v + (1 - BETA2) * (g * g)
     g = g / (xp.sqrt(v) + EPSILON)
     m = momentum * m + g

@@ -37,7 +37,10 @@ class Orthogonalization:
         self._b = xp.empty_like(self._a)
 
     def __call__(self) -> None:
-        """X = X / |X|; then five times A = X X^T, B = b A + c A A, X = a X + B X."""
+        """X = X / |X|; then five times A = X X^T, B = b A + c A A, X = a X + B X.
+
+        Each pass maps every singular value s to a s + b s^3 + c s^5, and keeps U and V.
+        """
         a, b = self._a, self._b
         matmul, elementwise = self._backend.matmul, self._backend.elementwise
         matmul(self._flat, self._flat.mT, out=self._squared_norm)

@@ -1,7 +1,7 @@
 """The base class of all optimizers. All parameters of a network are one flat vector, so an
-optimizer is a formula of a few lines. The formulas use the letters of the papers: p parameters, g
-gradients, m and v running means, all of them vectors (..., P), and k for the number of the step,
-from 1.
+optimizer is a formula of a few lines. The formulas use the letters of the papers: p parameters and
+g gradients; m and v are running means, but v is the velocity in SGD and Muon. All of them are
+vectors (..., P). k is the number of the step, from 1.
 """
 
 import math
@@ -22,7 +22,7 @@ class Optimizer(ABC):
             matrix (I, O) after another; then everything that does not decay, such as biases.
         shapes: (I, O) of each matrix.
         scalars: provides the numbers that change from step to step, such as the learning rate.
-        momentum: the decay of the running mean of gradients.
+        momentum: the decay of the running mean or sum of gradients; beta1 in Adam's paper.
         weight_decay: how strongly weights are pulled towards 0.
         accumulate: whether the backward pass may add new gradients to old ones; see ``SGD``. It may
             not if something else changes the gradients before the update.
@@ -32,11 +32,12 @@ class Optimizer(ABC):
             24 epochs.
         adaptive: whether the size of the steps is independent of that of the gradients, as in
             Adam, which divides by it.
-        sums_gradients: whether momentum m makes steps 1 / (1 - m) times as long.
+        sums_gradients: whether gradients are summed, not averaged: a momentum of 0.9 then makes
+            steps up to 10 times as long.
         decoupled_decay: whether each step shrinks weights by learning rate x weight decay.
 
     Attributes:
-        accumulate: what the backward pass multiplies the old gradients by before it adds new ones.
+        accumulate: the factor of the old gradients, to which the backward pass adds the new ones.
         state: the vectors that last from step to step, by name. A checkpoint stores them.
     """
 

@@ -48,8 +48,8 @@ def get_schedule(
         return lambda step: learning_rate * _one_cycle(step, steps)
     check_known("schedule", name, SCHEDULES)
     shape = _SHAPES[name]
-    rising = warmup * steps
-    top = max(rising - 1, 0)  # the step at which the warm-up ends
+    rising = warmup * steps  # the number of steps in the warm-up
+    top = max(rising - 1, 0)  # where it ends, at the full learning rate
 
     def rate(step: int) -> float:
         if step + 1 < rising:

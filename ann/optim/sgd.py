@@ -20,7 +20,7 @@ def step(xp: Any, p: Array, v: Array, rate: Array) -> Array:
 class SGD(Optimizer):
     """v = momentum v + g; p = p - rate v.
 
-    Usually the backward pass computes v in the vector of gradients, by adding the new gradients to
+    Usually the vector of gradients holds v: the backward pass adds the new gradients to
     ``momentum`` times the old ones. If something else changes the gradients, such as clipping, v is
     a separate vector.
     """
@@ -47,7 +47,7 @@ class SGD(Optimizer):
 def nesterov(
     xp: Any, p: Array, g: Array, v: Array, rate: Array, momentum: float
 ) -> tuple[Array, Array, Array]:
-    """Bengio et al. (2013), equation 7, arranged as in PyTorch."""
+    """Bengio et al. (2013), equation 7, arranged as in PyTorch. The direction replaces g."""
     v = momentum * v + g
     g = g + momentum * v
     return p - rate * g, g, v

@@ -101,7 +101,7 @@ def _is_new(network: NeuralNetwork) -> bool:
 
 
 def distorter(network: NeuralNetwork, images: ImageSet, recipe: Recipe) -> Distorter | None:
-    """For the recipe's distortions, or None. Raises ValueError if the images are not pictures."""
+    """The distorter of the recipe, or None. Raises ValueError if the images are not pictures."""
     if not recipe.strengths.any:
         return None
     xp = network.backend.xp

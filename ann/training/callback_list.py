@@ -1,4 +1,4 @@
-"""The callbacks of a run: the user's, and those of this package."""
+"""Lists all callbacks of a run: the user's, and early stopping, checkpoints and diagnostics."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +12,10 @@ from ann.training.run import Run
 
 
 def callbacks_of(run: Run, callbacks: Any, on_batch: Any, checkpoints: Any) -> list[Callback]:
-    """All callbacks of a run, in the order in which they are called, from the arguments of ``fit``.
+    """All callbacks of a run, in the order of their calls. The arguments are those of ``fit``.
 
-    Checkpoints come before the user's callbacks, which may raise exceptions, and diagnostics after
-    them, because users may turn warnings into errors.
+    Checkpoints come before the user's callbacks, which may raise exceptions. Diagnostics come last,
+    because users may turn warnings into errors.
 
     Raises:
         ValueError: an argument is wrong, or the processes were started for different runs.
@@ -44,7 +44,7 @@ def callbacks_of(run: Run, callbacks: Any, on_batch: Any, checkpoints: Any) -> l
 
 
 def _calling(function: Any, method: str) -> Callback:
-    """A callback whose method of this name is a function."""
+    """A callback that calls this function instead of its method of this name."""
     callback = Callback()
     setattr(callback, method, function)
     return callback

@@ -45,7 +45,7 @@ def default_rates(recipe: Any) -> dict[str, float]:
     - The quadratic loss has smaller gradients: its slope contains that of the output's sigmoid. So
       SGD takes larger steps, with less weight decay. Adaptive optimizers divide the size out.
     - Where momentum m makes steps 1 / (1 - m) times as long, the learning rate makes up for it.
-    - Short trainings use a higher learning rate. The fewer the steps, the larger the share of the
+    - Short runs use a higher learning rate. The fewer the steps, the larger the share of the
       warm-up.
     - A constant learning rate must be as low as a decaying one is near its end.
     - AdamW and Muon multiply weight decay by the learning rate. It rises when the learning rate

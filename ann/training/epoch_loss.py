@@ -1,7 +1,7 @@
 """The training loss of an epoch, and the loss on validation images after it.
 
 Each step stores its logits here, and the training loss is computed from all of them at the end of
-the epoch: in every step it would take a tenth of a small network's time.
+the epoch. Computing it in every step would take 10 % of a small network's training time.
 """
 
 from typing import Any
@@ -11,15 +11,13 @@ from ann.neural_network import Evaluation, NeuralNetwork, slices
 from ann.training.batches import ImageSet
 from ann.training.distributed import Processes, shard
 
-_NUMBERS = 16_000  # logits in a chunk: arrays of 64 kB stay in the cache
-
 
 class EpochLoss:
     """Stores logits, and computes the loss.
 
     Attributes:
-        logits: (..., count, O) device array, in training order. With several processes, each fills
-            the rows of its own images.
+        logits: (..., count, O) device array, in training order. With several processes, each sets
+            only the rows of its own images.
     """
 
     def __init__(
@@ -42,7 +40,8 @@ class EpochLoss:
         self.gather()
         order = network.backend.from_host(order)
         total = xp.zeros(network.network.leading, dtype=network.network.dtype)
-        for chunk in slices(self._images.count, max(1, _NUMBERS // network.output_dim)):
+        count = max(1, network.backend.numbers_at_once // network.output_dim)
+        for chunk in slices(self._images.count, count):
             logits, indices = self.logits[..., chunk, :], order[..., chunk]
             targets = xp.take(self._images.targets, xp.reshape(indices, (-1,)), axis=0)
             total += self._sum(logits, xp.reshape(targets, logits.shape, copy=False), indices)
@@ -61,7 +60,7 @@ class EpochLoss:
         return xp.sum(each * xp.reshape(weights, each.shape), axis=-1)
 
     def gather(self) -> None:
-        """Give every process the logits of all."""
+        """Copy the logits of each process to all others."""
         if self._processes.size > 1:
             total = self._network.backend.xp.zeros_like(self.logits)
             for part in self._own:
@@ -71,7 +70,7 @@ class EpochLoss:
 
 
 def evaluate(network: NeuralNetwork, images: ImageSet, processes: Processes) -> Evaluation:
-    """Loss and errors on these images. Each process measures its share of them."""
+    """The mean loss and the errors on these images. Each process measures its share of them."""
     part, share = shard(processes, slice(0, images.count))
     labels = None if images.labels is None else images.labels[part]
     found = (

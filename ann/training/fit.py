@@ -1,5 +1,7 @@
-"""The training loop. The images are uploaded to the device once, and within an epoch only
-checkpoints are read back. Everything random follows from the network's seed.
+"""The training loop: ``fit`` trains a network for some epochs and measures it after each.
+
+The images are uploaded to the device once. Within an epoch, only checkpoints are read back.
+Everything random follows from the network's seed.
 """
 
 import time
@@ -47,9 +49,9 @@ def fit(
 
     Args:
         network: a network whose inputs and outputs fit the data. Everything random follows from its
-            seed. Each member of a committee has its own order and distortions, and becomes the
-            network that it would become alone. Only early stopping, callbacks and divergence
-            concern all members at once.
+            seed. Each member of a committee has its own order and distortions, so it learns the
+            same as it would alone. Only early stopping, callbacks and divergence concern all
+            members at once.
         dataset: its last ``recipe.validation`` training images are the validation images, which are
             not trained on.
         recipe: how to train. The network keeps its own layers, loss and number of members. Give the
@@ -63,17 +65,17 @@ def fit(
             current parameters. Otherwise the network gets them at the end of each epoch.
         checkpoints: where to keep a checkpoint. If it exists, training resumes from it, and ends
             with exactly the parameters that it would have had without the stop. Callbacks are
-            called for the remaining epochs. A finished training continues if the recipe has more
-            epochs now, from there on with the schedule of this number.
+            called for the remaining epochs. A finished run is trained further if the recipe now
+            has more epochs; the learning rate then follows the schedule for the new number.
         weights: (N,) numbers of at least 0, one for each training image: its relative weight in the
             loss; None: equal weights. The reported training losses are weighted as well.
-        processes: those that train together, each on its share of every batch; see ``mpi``. Each
-            has its own network and data set, which must be the same in all. The result is that of a
-            single process, up to rounding. All must make the same call; the first one writes
+        processes: the processes that train together, each on its share of every batch; see ``mpi``.
+            All must call ``fit`` with the same arguments, including equal networks and data sets.
+            The result is that of a single process, up to rounding. The first process writes the
             checkpoints.
 
-    If something looks wrong, a ``TrainingWarning`` says what to try; see ``diagnostics``. There is
-    also one if the validation images have different classes from the rest, as in sorted data.
+    If something looks wrong, a ``TrainingWarning`` says what to try; see ``diagnostics``. Another
+    warns if the validation images have different classes from the rest, as in sorted data.
 
     Returns:
         The reports of all epochs, including those before a checkpoint. A notebook shows them as
@@ -85,8 +87,8 @@ def fit(
         CheckpointError: the checkpoint is damaged, or from a different network, recipe or data set.
         KeyboardInterrupt: Ctrl-C, or an interrupted notebook cell. The network keeps the parameters
             of the last step, and the message gives the number of epochs.
-        OSError: training was stopped, and its checkpoint cannot be written. At other times that is
-            only a warning, and training continues.
+        OSError: training was stopped, and its checkpoint cannot be written. At other times such a
+            failure is only a warning, and training continues.
     """
     data = check_training_data(network, dataset, recipe, weights, processes)
     with network.backend.ignore_overflow():
@@ -94,12 +96,12 @@ def fit(
         trainer = Trainer(network, images, recipe, processes)
         validation = ImageSet(network, data.validation_images, data.validation_labels)
     run = Run(network, recipe, data, trainer, processes)
-    state, steps = run.state, trainer.steps
+    state, steps = run.state, trainer.steps  # the progress, as in a checkpoint; steps in an epoch
     rate = get_schedule(recipe.schedule, recipe.learning_rate, steps * recipe.epochs, recipe.warmup)
     all_callbacks = callbacks_of(run, callbacks, on_batch, checkpoints)
     for callback in all_callbacks:
         callback.at_start()  # the checkpointer restores the state
-    has_pixels = data.images.dtype.name == "uint8"
+    has_pixels = data.images.dtype.name == "uint8"  # the model file keeps a few for its self-test
     network.self_test_images = data.images[:SELF_TEST_IMAGES] if has_pixels else None
     stopped = False
     try:
@@ -109,15 +111,17 @@ def fit(
             epoch = state.epoch
             order = drawn(network.seeds, "order", epoch, lambda rng: rng.permutation(images.count))
             rates = [rate(step) for step in range((epoch - 1) * steps, epoch * steps)]
+            # A resumed epoch begins at ``state.step``, after ``state.seconds`` of training
             started = time.perf_counter() - state.seconds
             with network.backend.ignore_overflow():
+                # Each turn is a step on one batch: forward, backward, update
                 for count in trainer.epoch(order, epoch, rates, start=state.step):
                     state.step, state.seconds = state.step + 1, time.perf_counter() - started
                     stopped = run.stops([callback.after_step(count) for callback in all_callbacks])
                     if stopped:
                         break
                 if state.step < steps:
-                    break
+                    break  # stopped within the epoch, which gets no report
                 loss = float(trainer.loss.sum(order)) / images.count  # waits for the device
                 seconds = processes.gather(time.perf_counter() - started)[0]
                 raise_if_diverged(network, loss, epoch, recipe)
@@ -131,7 +135,7 @@ def fit(
     except KeyboardInterrupt as error:
         progress = f"{state.epoch - 1 + state.step / steps:.2f} of {recipe.epochs} epochs"
         text = f"training was interrupted after {progress}; the network keeps what it has learnt"
-        raise type(error)(text) from None
+        raise type(error)(text) from None  # SIGTERM raises a subclass
     if state.finished:
         network.recipe = recipe.training_fields()
         if dataset.classes != tuple(map(str, range(len(dataset.classes)))):

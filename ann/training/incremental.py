@@ -20,7 +20,7 @@ _SMALL = 2**20  # numbers in the images
 
 @dataclass
 class Progress:
-    """The state of a training between calls, in addition to the network.
+    """The state of training between calls, in addition to the network.
 
     Attributes:
         steps: the number of steps made.

@@ -29,7 +29,7 @@ class ProgressBar(Callback):
         self._bar.update(images)
 
     def after_epoch(self, report: EpochReport) -> None:
-        self._bar.n = report.epoch * self._images  # also right after a training is resumed
+        self._bar.n = report.epoch * self._images  # also right after training is resumed
         self._bar.set_postfix_str(report.result())
 
     def at_end(self) -> None:

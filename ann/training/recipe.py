@@ -192,10 +192,10 @@ class Recipe:
     def changed(self, **fields: Any) -> Self:
         """A copy with new values for these fields.
 
-        If the hidden layers or the optimizer are the default for this recipe, they become that of
-        the new fields, even if they were given; to keep them, give them again. A learning rate,
-        weight decay or warm-up that is not among the fields keeps its ratio to the default: if the
-        default for the new fields is half as large, the copy has half of this recipe's value.
+        Hidden layers or an optimizer equal to the default of this recipe become the default of the
+        copy, even if they were given explicitly; to keep them, pass them here. The learning rate,
+        weight decay and warm-up keep their ratio to the default unless you pass them: if the
+        default of the copy is half as large, the copy has half of this recipe's value.
         """
         choices = self.default_choices().items()
         unset = {name: BY_RULE for name, default in choices if getattr(self, name) == default}

@@ -55,7 +55,7 @@ class EpochReport:
 
 
 class EpochReports(list[EpochReport]):
-    """The reports of a training, in a list. Notebooks show them as curves."""
+    """The reports of a training run, in a list. Notebooks show them as curves."""
 
     def _repr_html_(self) -> str:
         if not self:

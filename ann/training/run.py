@@ -22,6 +22,7 @@ class Run:
     """A training run. When it begins, the network still has its first parameters.
 
     Attributes:
+        state: the progress: the current epoch and step, and the reports of finished epochs.
         best: (..., P) device vector: the parameters of the best epoch, for early stopping; or None.
     """
 
@@ -39,7 +40,10 @@ class Run:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What identifies the run, as plain values. Ask for it before training begins."""
+        """Plain values that identify the run; only the same run can resume a checkpoint.
+
+        Read it before training begins, since it contains a checksum of the first parameters.
+        """
         network = self.network
         return {
             "network": {

@@ -18,20 +18,24 @@ _STATISTICS_DECAY = 0.9  # for batch normalisation: averages over about ten batc
 
 
 class Update:
-    """From gradients to new parameters: the optimizer, and what comes before and after it.
+    """Computes new parameters from the gradients. Call it once per step.
+
+    It sums the gradients over all processes, clips them, runs the optimizer, limits the norms of
+    the weights and updates the moving averages, each only if it is needed.
 
     Args:
         backend: computes.
         network: in its training form; see ``TrainingModel``.
-        statistics: of the last batch, for batch normalisation; or None.
+        statistics: the means and variances of the last batch, for batch normalisation; or None.
         recipe: determines the optimizer, limits and averages.
-        scalars: provides the numbers that change from step to step.
+        scalars: provides the numbers that change from step to step, such as the learning rate.
         all_reduce: sums an array over all processes; None for a single process.
 
     Attributes:
-        accumulate: what the backward pass multiplies the old gradients by; see ``Optimizer``.
+        accumulate: the factor of the old gradients, to which the backward pass adds the new ones;
+            see ``Optimizer``.
         state: the vectors that last from step to step, by name. A checkpoint stores them.
-        parts: the optimizer, and what comes before and after it, in order.
+        parts: the functions to call, in order.
     """
 
     def __init__(
@@ -80,19 +84,21 @@ class Update:
 
 
 class Step:
-    """A training step on batches of one size. Call it once per step.
+    """A training step on batches of one size: fill the batch, forward, backward, update.
 
-    Its arrays last from step to step, so ``backend.compile`` can record a call and replay it.
+    Each call is one step. Its arrays are allocated once, so ``backend.compile`` can record a call
+    and replay it.
 
     Args:
         network: in its training form; see ``TrainingModel``.
         batch: makes the batches.
         update: changes the parameters.
         share: the fraction of the batch that this process has.
-        adversarial: how far each image is moved for a second pass; 0: no second pass.
+        adversarial: the length of the step that moves each image for a second pass, see
+            ``Adversary``; 0: no second pass.
 
     Attributes:
-        network: the same with its own working arrays.
+        network: a copy that shares the parameters but has its own working arrays.
         logits: (..., N, O) device array: the logits of the last batch.
     """
 
@@ -110,7 +116,8 @@ class Step:
                 layer.images = batch.image_ids
             elif isinstance(layer, BatchNorm):
                 layer.share = share
-        # The loss is a mean over this process's part of the batch. Of two passes, each counts half
+        # The network's loss is a mean over this process's part of the batch, so ``share`` makes the
+        # sum over all processes the mean over the batch. If there are two passes, each counts half
         factor = share * (0.5 if adversarial else 1.0)
         scales = [] if batch.weights is None else [batch.weights]
         scales += [] if factor == 1.0 else [factor]

@@ -27,7 +27,7 @@ class Trainer:
         network: gets the trained parameters after each epoch.
         images: the training images.
         recipe: how to train.
-        processes: those that train together.
+        processes: the processes that train together.
 
     Attributes:
         steps: the number of steps in an epoch. The last batch may be smaller than the others.
@@ -58,13 +58,19 @@ class Trainer:
         self._update = Update(
             backend, model.network, model.statistics, recipe, self._scalars, all_reduce
         )
-        # A step that held its own recording would be a cycle, and its arrays would live too long
+        # By batch size and share: a step and its recording. If the step held the recording, they
+        # would be a reference cycle, which would keep the arrays alive after training
         self._compiled: dict[tuple[int, float], tuple[Step, Callable[[], object]]] = {}
+        # (logits of the last step, where to keep them): copied with the inputs of the next step, in
+        # one call
+        self._late_copies: list[tuple[Array, Array]] = []
 
     def epoch(
         self, order: Any, epoch: int, rates: Sequence[float], start: int = 0
     ) -> Iterator[int]:
-        """Train on all images once. A loop over this may end at any step.
+        """Train on all images once: one step per batch. The caller may stop after any step.
+
+        The network gets the trained parameters at the end, or when the caller stops.
 
         Args:
             order: (..., count) host array: the indices of the images in training order.
@@ -83,12 +89,13 @@ class Trainer:
         done = start
         try:
             for batch in self._batches[start:]:
-                self._scalars.set(scalars[done, :])
                 part, share = shard(self._processes, batch)
-                self.loss.logits[..., part, :] = self._run_step(order[..., part], share)
+                logits = self._run_step(order[..., part], share, scalars[done, :])
+                self._late_copies = [(logits, self.loss.logits[..., part, :])]
                 done += 1
                 yield batch.stop - batch.start
         finally:
+            self._copy()
             if epoch > 1 or done:  # averages start with the first step
                 state = self._update.state
                 trained = state.get("average", state["parameters"])
@@ -98,8 +105,8 @@ class Trainer:
         """Start the epoch from the network's parameters: a callback may have changed them.
 
         After the first epoch this is skipped if the network holds averages, or if normalisation is
-        folded into it. With several processes, the state of the first is copied to all: rounding
-        differs between machines, and the differences would add up.
+        folded into it. With several processes, all get the state of the first, as its sum with
+        zeros: rounding differs between machines, and the differences would add up.
         """
         state = self._update.state
         if epoch == 1 or not {"average", "statistics"} & state.keys():
@@ -110,34 +117,46 @@ class Trainer:
                     array[...] = self._network.backend.xp.zeros_like(array)
                 self._processes.sum(array)
 
-    def _run_step(self, indices: Array, share: float) -> Array:
-        """Do one step on the images with these indices; returns their logits."""
+    def _run_step(self, indices: Array, share: float, scalars: Array) -> Array:
+        """Do one step on the images with these indices, and return their logits.
+
+        The first step of each kind is recorded, and later ones replay the recording.
+        """
         kind = indices.shape[-1], share
         if kind in self._compiled:
             step, replay = self._compiled[kind]
-            step.batch.indices[...] = indices
+            self._copy((scalars, self._scalars.vector), (indices, step.batch.indices))
             replay()
         else:
+            self._copy((scalars, self._scalars.vector))
             step = self.new_step(indices, share)
             self._compiled[kind] = step, self._backend.compile(step)
         return step.logits
 
+    def _copy(self, *pairs: tuple[Array, Array]) -> None:
+        """Copy the first array of each pair to the second, and keep the logits of the last step."""
+        pairs += tuple(self._late_copies)
+        self._late_copies = []
+        self._backend.copy_all(pairs)
+
     def new_step(self, indices: Array, share: float = 1.0) -> Step:
-        """A step on batches like that of the images with these indices, a device array (..., N)."""
+        """A step for batches as large as this one: a device array (..., N) of image indices."""
         batch = BatchBuffer(
             self._backend, self._images, self._distorter, self._recipe, self._keys, indices
         )
         return Step(self._model.network, batch, self._update, share, self._recipe.adversarial)
 
     def state(self, done: int) -> dict[str, Array]:
-        """The arrays that last from step to step, after ``done`` steps of an epoch."""
+        """The arrays that a checkpoint needs after ``done`` steps of an epoch, by name."""
+        self._copy()
         if not done:
             return dict(self._update.state)
         seen = self._batches[done - 1].stop
         return {**self._update.state, "logits": self.loss.logits[..., :seen, :]}
 
     def gather(self, done: int) -> None:
-        """Gather the logits of all processes, which ``state(done)`` needs."""
+        """Collect the logits of all processes for ``state(done)``."""
+        self._copy()
         if done:
             with self._network.backend.ignore_overflow():
                 self.loss.gather()

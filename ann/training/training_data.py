@@ -19,7 +19,8 @@ from ann.validation import (
     host_array,
 )
 
-# If a class should have this many validation images, having none is not a coincidence (1 in 10^8)
+# If this many validation images of a class are expected, having none is hardly ever a coincidence
+# (1 in 10^8)
 _SURELY = 20
 _LISTED = 10  # how many classes a warning names
 
@@ -52,7 +53,7 @@ class TrainingData:
 def check_training_data(
     network: NeuralNetwork, dataset: Dataset, recipe: Recipe, weights: Any, processes: Processes
 ) -> TrainingData:
-    """The training and validation data.
+    """The checked training and validation data.
 
     Raises ValueError in all processes if something does not fit in one of them.
     """

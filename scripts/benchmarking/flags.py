@@ -13,7 +13,7 @@ NAMES = (*(task.name for task in TASKS), "predict", "distort", "start-up")
 
 
 def parse_flags(docstring: str | None) -> argparse.Namespace:
-    """The command line, with the recipe that it describes as ``flags.recipe``."""
+    """Parse the command line. ``flags.recipe`` becomes the recipe that it describes."""
     parser = Parser(docstring)
     parser.add_import()
     parser.add_common(device=False)
@@ -27,9 +27,9 @@ def parse_flags(docstring: str | None) -> argparse.Namespace:
     group = parser.add_mutually_exclusive_group()
     text = "one and two processes, beside PyTorch's DistributedDataParallel (extras bench and mpi)"
     group.add_argument("--distributed", action="store_true", help=text)
-    text = "where a training step of the recipe spends its time, by layer and kind of work"
+    text = "how long each part of a training step of the recipe takes"
     group.add_argument("--profile", action="store_true", help=text)
-    text = "draw the time of a step of the recipe against batch size, width and depth, beside the roofline"
+    text = "draw how the time of a step of the recipe grows with batch size, width and depth"
     group.add_argument("--roofline", type=Path, metavar="FILE", help=text)
     add_named_recipes(parser)
     add_recipe_flags(parser)
@@ -42,6 +42,6 @@ def parse_flags(docstring: str | None) -> argparse.Namespace:
     given = given_fields(flags)
     if not measures_recipe and (given or flags.recipe):
         name = next(iter(given), "recipe").replace("_", "-")
-        parser.error(f"--{name} needs --profile or --roofline: the tasks have recipes of their own")
+        parser.error(f"--{name} needs --profile or --roofline: the tasks have fixed recipes")
     flags.recipe = named_recipe(flags).changed(**given)
     return flags

@@ -1,5 +1,5 @@
-"""What the benchmark measures: training, beside limits that no contender can beat by much,
-prediction and start-up. Distortion has its own file.
+"""Measures training, prediction and start-up. Training is compared with limits that no contender
+can beat by much. Distortion has its own file.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ START_UP = {
 def measure_training(
     task: Task, backend: Backend, dataset: Dataset, repetitions: int, quick: bool
 ) -> dict[str, Any]:
-    """Microseconds a step for each contender, for the matrix products alone and at peak speed."""
+    """Microseconds per step for each contender, for its products alone, and at peak speed."""
     images_and_labels = dataset.train_images, dataset.train_labels
     print(f"\n{task}, batch {task.batch}, {task.optimizer}")
     random = np.random.default_rng(0)

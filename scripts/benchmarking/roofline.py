@@ -2,8 +2,8 @@
 (Williams et al. 2009, Roofline: an insightful visual performance model).
 
 A step takes at least as long as its matrix products at the speed of a large product, and at least
-as long as its reads and writes of memory at the speed of a large copy. What the cache keeps can be
-faster than the second limit.
+as long as its reads and writes of memory at the speed of a large copy. Only data that stay in the
+cache can move faster than this second limit.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ _TRIALS = 20
 def measure(
     backend: Backend, dataset: ann.Dataset, recipe: ann.Recipe, picture: Path, quick: bool
 ) -> dict[str, Any]:
-    """Print tables and draw them; returns the figures."""
+    """Print tables, save a plot of them to ``picture``, and return the figures."""
     check_figure_path(picture)
     trials = 1 if quick else _TRIALS
     peak = max(peak_gflops(backend) for _ in range(trials))
@@ -55,7 +55,7 @@ def measure(
 def _sweeps(
     recipe: ann.Recipe, quick: bool
 ) -> list[tuple[str, tuple[int, ...], Callable[[int], ann.Recipe]]]:
-    """Names, values, and the recipe in which one thing has a value and all else stays as it is."""
+    """For each plot: what it varies, its values, and a function from a value to the recipe."""
     pictures = tuple(layer for layer in recipe.hidden if isinstance(layer, str))
     dense = recipe.hidden[len(pictures) :] or (128,)
 
@@ -74,10 +74,10 @@ def _sweeps(
 
 
 def _step(steps: TrainingSteps) -> tuple[float, int, int]:
-    """Of a step: the median seconds, the FLOPs of its products, and the bytes that it must move.
+    """The median seconds of a step, the FLOPs of its products, and the bytes that it must move.
 
-    These are the batch's pixels, and one read and one write of each parameter, of its gradient and
-    of what the optimizer keeps for it.
+    It must read the pixels of the batch, and read and write each parameter, its gradient and the
+    state that the optimizer keeps for it, once.
     """
     step = steps.new_step()
     with watched(step, steps.recipe, lambda: None) as calls:
@@ -90,7 +90,7 @@ def _step(steps: TrainingSteps) -> tuple[float, int, int]:
 
 
 def _bandwidth(backend: Backend, trials: int) -> list[float]:
-    """Gigabytes a second that a large copy reads and writes with all processors."""
+    """How many gigabytes per second a large copy by all processors reads and writes, per trial."""
     recorder = backend.recorder()
     array = backend.from_host(np.ones(_COPIED, dtype=np.float32))
     out = backend.xp.empty_like(array)

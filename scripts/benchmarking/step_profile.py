@@ -1,8 +1,9 @@
-"""Where the time of a training step goes: the batch, each layer forward and backward, the loss, the
-optimizer and what comes before and after it, beside a whole step.
+"""Measures each part of a training step, and a whole step. The parts are the batch, each layer
+forward and backward, the loss, the optimizer, and other changes of gradients or parameters.
 
-On the CPU a step is recorded as in training, but with a look at the clock before each part. On a
-GPU, where a step is launched as one graph, each part gets a graph of its own that repeats it.
+On the CPU, a step is recorded as in training, but it reads the clock before each part. On a GPU, a
+step is launched as one graph, so each part gets a graph of its own that repeats it. In a whole
+step, one kernel can do the elementwise work of several parts, so it takes less than all its parts.
 """
 
 import itertools
@@ -40,7 +41,7 @@ class Part(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A call in a step. ``run`` repeats it; ``flops`` are those of its matrix products."""
+    """A call in a step. ``run`` repeats it; ``flops`` counts those of its matrix products."""
 
     part: Part
     flops: int
@@ -72,7 +73,7 @@ def measure(
 
 
 def _time_on_cpu(steps: TrainingSteps) -> tuple[list[Call], list[float], float]:
-    """The calls of a step, the median seconds of each, and those of a whole step."""
+    """The calls of a step, the median seconds of each, and the median of a whole step."""
     step = steps.new_step()
     starts: list[float] = []
 
@@ -94,26 +95,32 @@ def _time_on_cpu(steps: TrainingSteps) -> tuple[list[Call], list[float], float]:
 
 
 def _time_on_gpu(steps: TrainingSteps) -> tuple[list[Call], list[float], float]:
-    """The same. Repeated updates leave the parameters useless, which changes no time."""
+    """The same. Repeated updates ruin the parameters, which does not change the times."""
     step = steps.new_step()
     with watched(step, steps.recipe, lambda: None) as calls:
         step()
     (whole,) = steps.seconds(step, step.backend.compile(step))
     seconds = []
     for call in calls:
-        repeated = step.backend.compile(partial(_repeat, call.run, steps.repeats))
+        repeat = partial(_repeat, step.backend, call.run, steps.repeats)
+        repeated = step.backend.compile(repeat)
         seconds.append(steps.seconds(step, repeated)[0] / steps.repeats)
     return calls, seconds, whole
 
 
-def _repeat(function: Callable[[], Any], times: int) -> None:
+def _repeat(backend: Backend, function: Callable[[], Any], times: int) -> None:
     for _ in range(times):
         function()
+        backend.call(_nothing)  # or one kernel would do the work of several repetitions
+
+
+def _nothing() -> None:
+    pass
 
 
 @contextmanager
 def watched(step: Step, recipe: ann.Recipe, before: Callable[[], None]) -> Iterator[list[Call]]:
-    """Within, the step notes its calls in this list, after a call of ``before`` for each."""
+    """Within ``with``, the step calls ``before`` ahead of each part, and adds it to this list."""
     calls: list[Call] = []
 
     def noted(function: Callable[..., Any], part: Part, flops: int = 0) -> Callable[..., Any]:
@@ -153,7 +160,7 @@ def watched(step: Step, recipe: ann.Recipe, before: Callable[[], None]) -> Itera
 
 
 def _flops(layer: Layer, images: int) -> int:
-    """Of a product with the layer's weights; a convolution multiplies at each position."""
+    """The FLOPs of a product with a layer's weights; a convolution uses them at each position."""
     if not hasattr(layer, "weight"):
         return 0
     return 2 * images * math.prod(layer.output_shape[1:]) * math.prod(layer.parameters[0].shape)
@@ -179,7 +186,7 @@ def _words(kind: type) -> str:
 
 
 def _print_table(parts: list[dict[str, Any]], total: float, whole: float) -> None:
-    """A line for each row, and the sum beside a whole step."""
+    """Print a line for each row, the sum of all parts, and a whole step."""
     width = max(len(part["name"]) for part in parts)
     print(f"  {'milliseconds':{width}}   forward  backward       sum    share  GFLOP/s")
     for _, row in itertools.groupby(parts, key=lambda part: part["row"]):

@@ -79,7 +79,7 @@ class Task:
 
     @property
     def flops(self) -> int:
-        """Of one step's matrix products; the gradient of the images is not needed."""
+        """The FLOPs of one step's products, without the gradient of the images."""
         sizes = [math.prod(product) for product in self.products]
         return 2 * (3 * sum(sizes) - sizes[0])
 

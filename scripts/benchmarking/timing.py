@@ -19,7 +19,7 @@ def in_turns(
     repetitions: int,
     between: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
-    """Seconds of each run. They take turns (A B C A B C ...), after a round that does not count."""
+    """Seconds of each run. The runs alternate (A B C A B C ...); the first round is not timed."""
     for run in runs.values():
         run()  # compiles, and touches memory for the first time
     seconds: dict[str, list[float]] = {name: [] for name in runs}

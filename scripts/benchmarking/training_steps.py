@@ -1,4 +1,4 @@
-"""A training of which single steps are measured: for the profile of a step, and for its scaling."""
+"""Times single training steps, for the profile and the roofline."""
 
 import statistics
 import time
@@ -17,24 +17,24 @@ from ann.training.trainer import Trainer
 from ann.training.training_data import check_training_data
 
 _FIRST_STEPS = 20
-_LEAST, _SECONDS = 30, 1.0  # measure this often at least, and for this long
+_LEAST, _SECONDS = 30, 1.0  # measure at least this often, and at least this long
 _REPEATS = 50
 
 
 class TrainingSteps:
-    """A training after its first steps.
+    """A training run that has done its first steps, and whose next steps can be timed.
 
     Args:
-        backend: trains.
-        dataset: what it trains on.
-        recipe: how it trains.
-        quick: whether to make only a few steps.
+        backend: computes.
+        dataset: the data to train on.
+        recipe: how to train.
+        quick: whether to do only a few steps.
 
     Attributes:
-        recipe: how it trains.
-        network: what it trains.
-        repeats: how often to repeat a run before the clock is read. A GPU queues the launches, so
-            that they take no time of their own.
+        recipe: how to train.
+        network: the network in training.
+        repeats: how many times a run is repeated between two readings of the clock. A GPU queues
+            them, so the time of a launch is not measured.
 
     Raises:
         ValueError: the data and the recipe do not fit together.
@@ -67,15 +67,15 @@ class TrainingSteps:
         return self._random.integers(self._count, size=shape)
 
     def new_step(self) -> Step:
-        """A step of this training, which is not compiled yet."""
+        """A new step of this run, which is not compiled yet."""
         return self._trainer.new_step(self._backend.from_host(self._indices(self._shape)))
 
     def seconds(self, step: Step, *runs: Callable[[], object]) -> list[float]:
-        """The median seconds of each run. They take turns, each with a new batch for the step."""
+        """The median seconds of each run. The runs alternate, each with a new batch."""
         found: list[list[float]] = [[] for _ in runs]
         with self._backend.ignore_overflow():
             for run in runs:
-                run()  # captures the graph
+                run()  # on a GPU, this captures the graph
             started = time.perf_counter()
             while len(found[0]) < self._least or time.perf_counter() - started < self._seconds:
                 for run, values in zip(runs, found, strict=True):

@@ -198,7 +198,7 @@ def _suggest(trial: Any, name: str, values: Range | tuple[str, ...]) -> Any:
 
 
 def _rounded(value: float) -> float:
-    """With three digits, as a person would write it: what is printed is what was tried."""
+    """Round to three digits, so that the printed value is exactly the value that is tried."""
     return float(f"{value:.3g}")
 
 

@@ -13,7 +13,7 @@ import ann
 from sweeping.space import Space
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-_WARM_UP = 3  # tenths of a training before pruning: wide networks and some schedules start slowly
+_WARM_UP = 3  # tenths of a trial before pruning: wide networks and some schedules start slowly
 _WAITS = 10  # seconds for the worker that created a study to write its rules
 
 

@@ -24,7 +24,7 @@ from sweeping.results import describe_trial
 from sweeping.space import Space
 from sweeping.study import FINISHED, best_trials, finished
 
-_CHECKS = 10  # times in a training when a trial can be pruned
+_CHECKS = 10  # points in a trial at which it can be pruned
 
 
 class InterruptedTrialError(Exception):
@@ -147,7 +147,7 @@ def _warn_of_lost_heartbeat(failure: threading.ExceptHookArgs) -> None:
 
 @dataclass
 class _Watch:
-    """Ends a training that does worse than half of the others did at the same point.
+    """Ends a trial that does worse than half of the others did at the same point.
 
     Attributes:
         pruned: whether it has ended this one.

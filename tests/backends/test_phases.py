@@ -1,7 +1,10 @@
-"""A step whose work is shared among threads computes the same, whatever they have to wait for."""
+"""A step that is shared among threads gives the same results as in one thread."""
 
+import gc
 import threading
 import time
+import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -65,8 +68,8 @@ def test_threads_do_not_wait_for_each_other_without_need(shared):
     schedule([task("first"), task("second")])()
     for thread in range(3):
         assert [name for name, n in order if n == thread] == ["first", "second"]
-    calls = schedule([task("first"), task("second")]).args[1]
-    assert [len(calls_of_a_thread) for calls_of_a_thread in calls] == [2, 2, 2]
+    (phases,) = schedule([task("first"), task("second")]).args
+    assert [list(map(len, phase)) for phase in phases] == [[2, 2, 2]]
 
 
 def test_after_an_error_in_a_thread_the_others_go_on(shared):
@@ -113,6 +116,63 @@ def test_shared_steps_in_several_threads_at_once(shared):
     for number, w in found.items():
         np.testing.assert_allclose(w, number)
     assert len(found) == 5
+
+
+def test_after_ctrl_c_within_a_step_the_next_one_is_whole(shared):
+    """Afterwards no thread writes to the arrays or waits for another thread."""
+    a, total, stops = np.zeros(3), np.zeros(1), [True, False]
+
+    def first():
+        if stops.pop(0):
+            raise KeyboardInterrupt
+        a[0] += 1.0
+
+    def add(number):
+        return slow(lambda: a.__setitem__(number, a[number] + 1.0))
+
+    def divide(count):
+        return [
+            Part([call], [a[n : n + 1]], [a[n : n + 1]])
+            for n, call in enumerate((first, add(1), add(2)))
+        ]
+
+    play = schedule(
+        [Task(divide), Task(lambda count: [Part([lambda: total.__iadd__(a.sum())], [a], [total])])]
+    )
+    with pytest.raises(KeyboardInterrupt):
+        while True:
+            play()
+    assert a.tolist() == [0.0, 1.0, 1.0]
+    play()
+    assert a.tolist() == [1.0, 2.0, 2.0]
+    assert total == 5.0
+
+
+def test_a_call_may_share_work_itself(shared):
+    """For example, a user's activation may apply a network."""
+    found = np.zeros(9)
+
+    def one(number):
+        return lambda: found.__setitem__(number, 1.0)
+
+    def inner(first):
+        return lambda: ann.backends.phases.run_together([one(first + n) for n in range(3)])
+
+    ann.backends.phases.run_together([inner(0), inner(3), inner(6)])
+    assert found.all()
+
+
+def test_threads_do_not_keep_the_arrays_of_a_step(shared):
+    class Numbers(np.ndarray):
+        """An array that can be weakly referenced."""
+
+    a = np.zeros(3).view(Numbers)
+    freed = weakref.ref(a)
+    calls = [partial(np.negative, a, a) for _ in range(3)]
+    ann.backends.phases.run_together(calls)
+    del a, calls
+    gc.collect()
+    assert freed() is None
 
 
 def test_processors_share_the_images_of_a_prediction(monkeypatch):

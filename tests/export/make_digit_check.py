@@ -18,7 +18,7 @@ import ann
 from ann.export.web_page import DIGIT_CHECK
 
 _SIDE, _BOX, _CANVAS, _MIDDLE = 28, 20, 200, 100
-_REFUSED = 0.004  # of the digits among the validation images
+_REFUSED = 0.005  # of the digits among the validation images
 # Mirrored or rotated by a right angle, these are not digits
 _MIRRORED, _ROTATED = (3, 4, 6, 7, 9), (2, 3, 4, 5, 7, 9)
 # These can be taken for digits in some handwriting
@@ -121,7 +121,7 @@ def main() -> None:
         weight_decay=0.2,
         batch_norm=True,
         batch_size=256,
-        epochs=12,
+        epochs=30,
         rotation=8.0,
         scaling=0.08,
         shear=8.0,

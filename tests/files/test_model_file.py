@@ -191,6 +191,7 @@ def test_arrays_as_other_versions_of_numpy_pickle_them(protocol):
         (b"\x80\x04}(\x8c\x01aN\x8c\x01aNu.", "broken"),
         (b"\x80\x04]\x94h\x00a.", "used twice"),
         (b"\x80\x04" + b"N0" * 60_000, "forbidden"),
+        (b"\x80\x04cnumpy\ndtype\n)" + b"\x85" * 5000 + b"K\x00K\x01\x87R.", "broken"),
         (b"\x80\x04" + b"N\x85" * 60_000 + b".", "more than 100000"),
         (b"\x80\x04\x8c\x05numpy\x8c\x07ndarray\x93K\x01R.", "not|broken"),
     ],

@@ -60,7 +60,7 @@ def test_moving_average(backend, rng):
     for step in range(1, 60):
         values = rng.standard_normal(6)
         p[...] = backend.from_host(values)
-        scalars.set(table[step - 1, :])
+        scalars.vector[...] = table[step - 1, :]
         average()
         decay = min(0.8, (step - 1) / (step + 8))
         expected = decay * expected + (1 - decay) * values

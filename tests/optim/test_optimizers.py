@@ -26,7 +26,7 @@ def run(backend, name, rng, momentum=0.9, weight_decay=0.0, **options):
     for step in range(len(RATES)):
         old = optimizer.accumulate * backend.to_host(gradients)  # as the backward pass does it
         gradients[...] = backend.from_host(old + rng.standard_normal(SIZE))
-        scalars.set(rates[step, :])
+        scalars.vector[...] = rates[step, :]
         optimizer.update()
     return backend.to_host(parameters)
 
@@ -124,7 +124,7 @@ def test_members_of_a_committee_are_updated_as_if_alone(backend, name, rng):
         optimizer = get_optimizer(
             name, backend, *vectors, SHAPES, scalars, momentum=0.9, weight_decay=0.1
         )
-        scalars.set(scalars.table(0, [0.1])[0, :])
+        scalars.vector[...] = scalars.table(0, [0.1])[0, :]
         optimizer.update()
         results.append(backend.to_host(parameters))
     np.testing.assert_allclose(results[0], np.stack(results[1:]), rtol=1e-12, atol=1e-14)
@@ -156,7 +156,7 @@ def test_state_is_all_that_an_optimizer_remembers(backend, name, rng):
                 results.append((saved[0], dict(zip(optimizer.state, saved[1:], strict=True))))
             old = optimizer.accumulate * backend.to_host(gradients)
             gradients[...] = backend.from_host(old + g * (2 - steps + step + 1))
-            scalars.set(rates[step, :])
+            scalars.vector[...] = rates[step, :]
             optimizer.update()
         results.insert(0, parameters)
     np.testing.assert_array_equal(*map(backend.to_host, results))

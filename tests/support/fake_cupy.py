@@ -5,6 +5,7 @@ cuBLAS. What it cannot show is how a GPU takes it.
 
 import ctypes
 import enum
+import re
 import types
 from contextlib import contextmanager, nullcontext
 
@@ -49,6 +50,21 @@ CREATION = {
         "reshape",
         "arange",
     )
+}
+
+
+LINE = r"(?:const ann_(\w+) )?(\S+) = (.*);"
+FUNCTIONS = {
+    **{name: getattr(np, name) for name in np._core.umath.__all__},
+    **{
+        f"ann_{name}": getattr(np, name)
+        for name in ("maximum", "minimum", "clip", "where", "square", "reciprocal")
+    },
+    **{
+        f"ann_{name}": np.dtype(name).type
+        for name in ("bool", "int64", "uint32", "uint8", "float32", "float64")
+    },
+    "ann_quotient": np.floor_divide,
 }
 
 
@@ -105,22 +121,46 @@ def pretend_cupy(count=1, capturable=True, **changes):
         lambda: np.copyto(out, array, **options)
     )
 
-    def fuse(function=None, *, kernel_name=None):
-        if function is None:
-            assert kernel_name.isidentifier()
-            return fuse
+    class ElementwiseKernel:
+        """Computes what ``ann.backends.gpu_kernels`` writes, each line for all elements at a time."""
 
-        def run(arrays):
-            module.fusing = True
-            try:
-                with capture.suspended():
-                    function(*arrays)
-            finally:
-                module.fusing = False
+        def __init__(self, reads, writes, body, name, preamble):
+            assert name.isidentifier()
+            if "for (" in body:
+                raise NotImplementedError("a loop")
+            self.parameters = [
+                one.split() for one in [*reads.split(", "), *writes.split(", ")] if one
+            ]
+            self.blocks = [
+                block.split("\n") for block in re.findall(r"{\n(.*?)\n}", body, re.DOTALL)
+            ]
 
-        return lambda *arrays: capture.do(lambda: run(arrays))
+        def __call__(self, *arguments, size):
+            values, ends = dict(FUNCTIONS), []
+            for (*raw, dtype, name), value in zip(self.parameters, arguments, strict=True):
+                if raw:
+                    assert value.dtype == dtype
+                    values[name] = value.flat
+                else:
+                    values[name] = value
+                    ends.append(value)
+            numbers = np.split(np.arange(size), ends)
+            capture.do(lambda: self.run(values, numbers))
 
-    module.fuse = fuse
+        def run(self, values, numbers):
+            for block, i in zip(self.blocks, numbers, strict=True):
+                own = {**values, "i": i}
+                for line in block:
+                    *declared, name, text = re.fullmatch(LINE, line).groups()
+                    with np.errstate(all="ignore"):
+                        value = eval(text, own)
+                    if declared[0]:
+                        own[name] = np.asarray(value).astype(declared[0])
+                    else:
+                        array, place = name[:-1].split("[")
+                        own[array][own.get(place, 0)] = value
+
+    module.ElementwiseKernel = ElementwiseKernel
 
     class Graph:
         def __init__(self, calls):

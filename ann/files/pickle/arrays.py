@@ -1,5 +1,5 @@
-"""How a pickle represents NumPy arrays: as calls of a few functions. None of them is called. Their
-names are compared with a list, and the code here builds the array from bytes instead.
+"""Builds NumPy arrays from a pickle, which stores them as calls of a few functions. None of these
+is called: their names are compared with a list, and the code here builds the array from the bytes.
 """
 
 import math
@@ -24,14 +24,14 @@ _NO_ARRAY = "an array whose data do not fit its shape, or are not plain numbers"
 
 
 class Symbol:
-    """Something on the stack that is not a value: the result cannot hold it, at any level."""
+    """An object on the stack that is not a value. The result of a pickle must not contain one."""
 
     __slots__ = ()
 
 
 @dataclass(slots=True)
 class Name(Symbol):
-    """One of ``NAMES``; it is never imported."""
+    """A function in ``NAMES``. It is never imported."""
 
     name: str
 
@@ -63,7 +63,7 @@ class Type(Symbol):
 
 
 def call(function: Any, arguments: tuple[Any, ...]) -> Any:
-    """The result of a call of one of ``NAMES``: an array, or a symbol that becomes one.
+    """What a function in ``NAMES`` would return: an array, or a symbol for a part of one.
 
     Raises ValueError or TypeError for arguments that NumPy would not have written.
     """
@@ -78,7 +78,9 @@ def call(function: Any, arguments: tuple[Any, ...]) -> Any:
             return Unbuilt()
         case Name("dtype"), (code, False | 0, True | 1):
             code = _word(code)
-            if type(code) is not str or code not in _TYPES:
+            if type(code) is not str:
+                raise TypeError
+            if code not in _TYPES:
                 raise ValueError(f"an array of {printable(code)}; known: {', '.join(_TYPES)}")
             return Type(code)
         case Name("encode"), (str() as text, "latin1"):
@@ -91,7 +93,7 @@ def call(function: Any, arguments: tuple[Any, ...]) -> Any:
 
 
 def build(target: Any, state: tuple[Any, ...]) -> Any:
-    """An object after its state was set. Raises what ``call`` does."""
+    """The target after its ``__setstate__(state)``. Raises the same errors as ``call``."""
     match target, state:
         case Type(order=""), (3, order, None, None, None, -1, -1, 0):  # no fields, shape, metadata
             target.order = _word(order)
@@ -103,7 +105,7 @@ def build(target: Any, state: tuple[Any, ...]) -> Any:
 
 
 def _word(value: Any) -> Any:
-    """A short string of Python 2, which is read as ``Data``, as text; other values unchanged."""
+    """A short string of Python 2, which was read as ``Data``, as text; other values unchanged."""
     is_word = type(value) is Data and len(value.view) <= 2
     return str(value.view, "latin-1") if is_word else value
 

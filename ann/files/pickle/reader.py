@@ -1,5 +1,5 @@
 """Reads pickles of plain values and arrays without executing them. A pickle is a program for a
-small stack machine, and Python's own reader lets it call any function. This one knows only the
+small stack machine, and Python's own reader lets it call any function. This reader knows only the
 instructions that build plain values. It imports nothing, calls nothing, and allocates little more
 than the size of the file. ``arrays`` builds NumPy's arrays.
 """
@@ -18,11 +18,11 @@ from ann.files.pickle.values import leaves
 _MAX_INSTRUCTIONS = 100_000
 _MAX_STRING = 2**16
 _MAX_TEXT = 2**20  # all strings together, counted each time they are used
-_MAX_LATIN1 = 2**24  # bytes in all of arrays that are written as strings, as in protocol 2
+_MAX_LATIN1 = 2**24  # bytes of all arrays that are written as strings, as in protocol 2
 
 _PROTOCOLS = (2, 3, 4, 5)
 _INSTRUCTIONS = {ord(known.code): known for known in pickletools.opcodes}
-# How numbers are stored, by the names of arguments in ``pickletools``, or the digit that ends them
+# The ``struct`` codes of numbers, by the kind of argument in ``pickletools`` or its last digit
 _NUMBERS = {"int4": "<i", "float8": ">d"}
 _SIZES = {"1": "<B", "2": "<H", "4": "<I", "8": "<Q"}
 
@@ -46,6 +46,8 @@ class _Mark(Symbol):
 
 
 class _Machine:
+    """The stack machine. ``run`` executes the pickle and returns its value."""
+
     def __init__(self, data: bytes | memoryview) -> None:
         self._data, self._position = memoryview(data), 0
         self._stack: list[Any] = []
@@ -72,7 +74,7 @@ class _Machine:
         raise ValueError(f"more than {_MAX_INSTRUCTIONS} pickle instructions")
 
     def _execute(self, name: str, argument: Any) -> bool:
-        """Execute an instruction. Returns False if it is not one of those that are allowed."""
+        """Execute an instruction. Returns False if it is not allowed."""
         stack = self._stack
         match name:
             case "FRAME":
