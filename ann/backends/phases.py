@@ -85,9 +85,8 @@ def schedule(tasks: Sequence[Task], *, own_threads: bool = False) -> Call:
             phases[-1][thread] += part.calls
     if any(any(phase[1:]) for phase in phases):
         return partial(_play_together, phases)
-    return partial(
-        play if with_blas else _play_alone, [one for phase in phases for one in phase[0]]
-    )
+    play_all = play if with_blas else _play_alone
+    return partial(play_all, [call for phase in phases for call in phase[0]])
 
 
 def _conflict(one: Part, other: Part) -> bool:
