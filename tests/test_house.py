@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "nn": "errors spelling validation backends",
     "optim": "spelling backends",
     "files": "installation errors backends nn",
-    "data": "errors validation backends nn.random_bits files.atomic files.pickle",
+    "data": "errors spelling validation backends nn.random_bits files.atomic files.pickle",
     "neural_network": "errors validation backends nn files",
     "committee": "errors neural_network",
     "training": "installation errors spelling validation backends nn optim files data neural_network",

@@ -87,7 +87,8 @@ class _ListRecipes(argparse.Action):
             shape = describe_shape(recipe.layer_list(784, 10))
             size = f"{recipe.committee} x " if recipe.committee > 1 else ""
             network = f"{size}{shape} {recipe.activation}"
-            training = f"{network}, {recipe.epochs} epochs, {named.cost}"
+            epochs = "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs} epochs"
+            training = f"{network}, {epochs}, {named.cost}"
             print(f"{name}: {named.purpose}\n    {training}; {_measured(name)}")
         sys.exit(0)
 

@@ -15,6 +15,7 @@ from ann.data.reading import errors_about
 from ann.data.sheet import sheet
 from ann.errors import printable, printable_path
 from ann.files.atomic import user_path
+from ann.spelling import did_you_mean
 from ann.validation import classes_of, host_array
 
 _MAX_CLASSES = 2**16  # that get a name; a network cannot have 10^9 outputs anyway
@@ -149,4 +150,5 @@ def _check_exists(path: Path) -> None:
         except (OSError, ValueError):  # ValueError: a NUL byte in the path
             raise ValueError(
                 f"no such data file or folder; name one ({KNOWN}), or one of {', '.join(SOURCES)}"
+                f"{did_you_mean(str(path), SOURCES)}"
             ) from None

@@ -65,7 +65,7 @@ def web_page(
     model = {
         "title": f"Draw {drawn}",
         "what": f"{name}: {kind}{describe_shape(network.layer_list)} ({', '.join(names)}), "
-        f"{parameters.size:,} numbers, all in this file.",
+        f"{parameters.size:,} parameters, all in this file.",
         "side": side,
         "scale": PIXEL_SCALE,
         "classes": class_names(classes, network.output_dim),

@@ -306,6 +306,11 @@ def test_files_that_do_not_fit(small_data, name, array, message):
         ann.load_dataset(small_data)
 
 
+def test_a_misspelt_name_of_a_data_set():
+    with pytest.raises(ann.DataFileError, match=r"kmnist; did you mean fashion-mnist\?$"):
+        ann.load_dataset("fashion_mnist")
+
+
 def test_a_file_in_place_of_a_folder(small_data):
     path = small_data / "t10k-labels-idx1-ubyte.gz"
     os.mkfifo(small_data / "pipe")
