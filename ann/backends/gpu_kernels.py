@@ -7,6 +7,7 @@ import functools
 import itertools
 import math
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
@@ -69,18 +70,28 @@ class Kernels:
 
     def run(self, blocks: Sequence[Sequence[Work]]) -> None:
         """Do the work of all blocks in one kernel; within a block, in order."""
-        source, kernels = _Source(blocks), self._kernels
+        source, kernels, reason = _Source(blocks), self._kernels, ""
         if kernels.get(source.key, True):
             try:
                 if source.key not in kernels:
                     kernels[source.key] = source.kernel(self.xp)
                 kernels[source.key](*source.reads, *source.ends, *source.writes, size=source.size)
                 return
-            except Exception:  # it may have too many arguments
+            except Exception as error:  # types of CuPy cannot be named before its import
                 kernels[source.key] = None
+                reason = str(error).strip().partition("\n")[0] or type(error).__name__
         for block in blocks:
             for work in block:
                 work.fallback()
+        if reason:
+            names = ", ".join(
+                dict.fromkeys(work.formula.name for block in blocks for work in block)
+            )
+            warnings.warn(
+                f"a kernel for {names} cannot be compiled, so a step takes several: {reason}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _formula(self, function: Formula, arguments: Sequence[Any]) -> CudaFormula | None:
         """The formula as text; None if it cannot be traced or translated."""

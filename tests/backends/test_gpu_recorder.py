@@ -102,3 +102,16 @@ def test_random_steps_compute_what_is_written(pretended, name, seeds):
                     backend.to_host(one), other, rtol=1e-4, atol=1e-4, err_msg=message
                 )
             play()
+
+
+def test_a_kernel_that_cannot_be_compiled_is_reported(pretended, monkeypatch):
+    def refuse(*arguments, **options):
+        raise RuntimeError("no compiler\nmore lines")
+
+    backend = pretended()[0]
+    recorder = backend.recorder()
+    x, y, out = (backend.from_host(np.full((4, 6), number)) for number in (1.0, 2.0, 3.0))
+    monkeypatch.setattr(backend.xp, "ElementwiseKernel", refuse)
+    with pytest.warns(RuntimeWarning, match="kernel for scaled cannot be compiled.*: no compiler$"):
+        recorder.compile(lambda: recorder.elementwise(scaled, x, y, out=out))
+    np.testing.assert_array_equal(backend.to_host(out), np.full((4, 6), -1.5))
