@@ -245,7 +245,7 @@ def _centred(soft: np.ndarray, side: int) -> np.ndarray:
     cut = ndimage.gaussian_filter(cut, _BLUR * pixel)
     half = side / 2 * pixel
     centre = np.clip(ndimage.center_of_mass(cut), np.array(cut.shape) - half, half)
-    scales, shape = np.full(2, pixel), (side, side)
-    image = ndimage.affine_transform(cut, scales, centre - half, output_shape=shape, order=1)
+    scaling, shape = pixel * np.eye(2), (side, side)
+    image = ndimage.affine_transform(cut, scaling, centre - half, output_shape=shape, order=1)
     image = np.clip(image / np.percentile(image[image > 0], 99), 0.0, 1.0)
     return np.asarray(np.rint(255.0 * image), dtype=np.uint8)
