@@ -530,7 +530,7 @@ def test_what_is_drawn_outside_the_frame_ends_at_it(page, network):
 def test_what_the_page_says_of_a_committee(page, network):
     layers = network_of(ann.get_backend("cpu"), 784, 12, 10).layer_list
     browser = page(ann.NeuralNetwork(layers, committee=3))
-    assert f"{3 * (785 * 12 + 13 * 10):,} numbers" in browser.find_element("id", "what").text
+    assert f"{3 * (785 * 12 + 13 * 10):,} parameters" in browser.find_element("id", "what").text
     captions = [one.text for one in browser.find_elements("css selector", ".layer figcaption")]
     assert captions == [
         "Layer 1 of the first network: 12 sigmoid neurons",
