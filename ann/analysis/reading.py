@@ -32,7 +32,7 @@ _PIXELS = 110_000  # pictures are reduced to about this number
 # A sure answer has at least this output, and the next one is at most this fraction of it
 _MIN_OUTPUT, _MAX_NEXT = 0.5, 0.7
 # What the digit check gives for one digit, at most; and for half of a cut, which also needs a lead
-_STRANGE, _STRANGE_HALF, _LEAD_OF_HALF = 0.12, 0.0025, 0.7
+_STRANGE, _STRANGE_HALF, _LEAD_OF_HALF = 0.05, 0.0025, 0.7
 _MAX_PARTS = 300  # a picture with more is noise
 _MARGIN = 6  # pixels around a digit that belong to its blurred edge
 # Limits for the digits of a line, in multiples of their median height
