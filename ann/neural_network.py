@@ -141,15 +141,13 @@ class NeuralNetwork:
         self.input_shape = input_shape(self._layer_list)
         self.input_dim = math.prod(self.input_shape)
         self.output_dim: int = self._layer_list[-1]["output_dim"]
+        leading = () if self.committee == 1 else (self.committee,)
         new_layers = build_layers(self._layer_list)
-        shape = (*(() if self.committee == 1 else (self.committee,)), size_of(new_layers))
-        vectors = (xp.zeros(shape, dtype=getattr(xp, dtype)) for _ in range(2))
-        self.network = Network(self.backend, new_layers, fused_loss, *vectors)
+        self.network = Network(self.backend, new_layers, fused_loss, getattr(xp, dtype), leading)
         self.parameters = self.network.parameters
         if parameters is not None:
-            self.parameters[...] = self._upload(
-                check_vector("parameters", parameters, shape, dtype)
-            )
+            given = check_vector("parameters", parameters, self.parameters.shape, dtype)
+            self.parameters[...] = self._upload(given)
             return
         for member, seed in enumerate(self.seeds):
             random = generator(seed, "weights")

@@ -12,7 +12,7 @@ each other. In shapes, ``...`` is this axis; a single network does not have it.
 import copy
 import math
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 from ann.backends.base import Array, Backend
 from ann.nn.layers import Layer
@@ -27,10 +27,11 @@ class Network:
         layers: new layers, which are bound to the vectors. The last activation is not among them:
             it belongs to the loss.
         loss: the loss, which includes the last activation.
-        parameters, gradients: (..., P) device vectors, where P is ``size_of(layers)``.
+        dtype: of all arrays.
+        leading: the shape of ``...``: () for one network, (K,) for a committee.
 
     Attributes:
-        leading: the shape of ``...``: () for one network, (K,) for a committee.
+        parameters, gradients: (..., P) device vectors, of zeros at first.
     """
 
     def __init__(
@@ -38,18 +39,18 @@ class Network:
         backend: Backend,
         layers: Sequence[Layer],
         loss: Loss,
-        parameters: Array,
-        gradients: Array,
+        dtype: Any,
+        leading: tuple[int, ...] = (),
     ) -> None:
         self.backend = backend
         self.layers = tuple(layers)
         self.loss = loss
-        self.parameters = parameters
-        self.gradients = gradients
-        self.leading = tuple(parameters.shape[:-1])
-        self.dtype = parameters.dtype
+        self.leading = leading
+        self.parameters = backend.xp.zeros((*leading, size_of(layers)), dtype=dtype)
+        self.dtype = self.parameters.dtype
+        self.gradients = backend.xp.zeros_like(self.parameters)
         self.grad: Array = None  # dL/d(logits); kept, because a recorded step writes to it again
-        values, grads = self.views(parameters), self.views(gradients)
+        values, grads = self.views(self.parameters), self.views(self.gradients)
         for layer in self.layers:
             layer.bind(backend, values[layer], grads[layer])
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from ann.backends.base import Array, Backend
+from ann.backends.base import Array
 from ann.nn.batch_norm import BatchNorm
 from ann.nn.dropout import Dropout
 from ann.nn.network import Network
@@ -24,7 +24,6 @@ class Update:
     the weights and updates the moving averages, each only if it is needed.
 
     Args:
-        backend: computes.
         network: in its training form; see ``TrainingModel``.
         statistics: the means and variances of the last batch, for batch normalisation; or None.
         recipe: determines the optimizer, limits and averages.
@@ -40,13 +39,13 @@ class Update:
 
     def __init__(
         self,
-        backend: Backend,
         network: Network,
         statistics: Array,
         recipe: Recipe,
         scalars: Scalars,
         all_reduce: Callable[[Array], None] | None,
     ) -> None:
+        backend = network.backend
         before: list[Callable[[], object]] = []
         after: list[Callable[[], object]] = []
         if all_reduce:
