@@ -139,15 +139,14 @@ def _check_fields(contents: dict[str, Any]) -> None:
             other = f"{name}: {one.name} has a different number of members, {leading}"
             expect(len(members) == 1, other)
     committee = math.prod(*members)
-    together = "its members together have"
     sizes = [math.prod(input_shape(specs)), *(math.prod(layer.output_shape) for layer in built)]
-    too_wide = f"{together} layers of more than {_MAX_WIDTH} numbers"
-    expect(max(sizes) * committee <= _MAX_WIDTH, too_wide)
-    too_many_windows = f"{together} layers with windows of more than {_MAX_WINDOWS} numbers"
-    expect(max(widths(specs)) * committee <= _MAX_WINDOWS, too_many_windows)
-    most = _MAX_MEMBER_LAYERS if version_of(layers) == VERSION else _MAX_PICTURE_LAYERS
-    too_many = f"{together} more than {most} layers"
-    expect(committee * len(layers) <= most, too_many)
+    most_layers = _MAX_MEMBER_LAYERS if version_of(layers) == VERSION else _MAX_PICTURE_LAYERS
+    for size, most, what in (
+        (max(sizes), _MAX_WIDTH, "layers of more than {} numbers"),
+        (max(widths(specs)), _MAX_WINDOWS, "layers with windows of more than {} numbers"),
+        (len(layers), most_layers, "more than {} layers"),
+    ):
+        expect(size * committee <= most, f"its members together have {what.format(most)}")
     expect(seed + committee - 1 < 2**63, "the seed of its last member is not below 2^63")
 
 

@@ -126,7 +126,7 @@ class Network:
 
     def outputs(self, logits: Array) -> Array:
         """Logits (..., N, O) -> outputs (N, O), averaged over members. Overwrites the logits."""
-        self.loss.output.forward(self.backend, logits, out=logits)
+        self.backend.elementwise(self.loss.output.function, logits, out=logits)
         return self.backend.xp.mean(logits, axis=0) if self.leading else logits
 
     def with_own_arrays(self, backend: Backend | None = None) -> Self:
