@@ -13,12 +13,7 @@ from typing import Any, BinaryIO
 
 from ann.backends.base import Array, Backend, HostArray
 from ann.backends.select import get_backend
-from ann.errors import (
-    ModelFileError,
-    TrainingWarning,
-    printable,
-    printable_text,
-)
+from ann.errors import ModelFileError, TrainingWarning, printable, printable_text
 from ann.files import model_file
 from ann.files.atomic import write_atomically
 from ann.files.model_file import read_model

@@ -127,10 +127,7 @@ class Bands:
         return lists, last
 
     def elementwise(
-        self,
-        function: Callable[..., Any],
-        arrays: Sequence[Any],
-        outs: Sequence[np.ndarray],
+        self, function: Callable[..., Any], arrays: Sequence[Any], outs: Sequence[np.ndarray]
     ) -> Pass | None:
         """The pass outs = function(np, *arrays); see ``Backend.elementwise``.
 
@@ -183,9 +180,7 @@ def _as_pictures(array: Any, seen: tuple[int, ...], shape: tuple[int, ...]) -> A
 
 
 def _elementwise(
-    function: Callable[..., Any],
-    arrays: Sequence[Any],
-    outs: Sequence[np.ndarray],
+    function: Callable[..., Any], arrays: Sequence[Any], outs: Sequence[np.ndarray]
 ) -> Pass:
     height = outs[0].shape[-3]
 

@@ -17,13 +17,7 @@ import numpy as np
 
 from ann.errors import ModelFileError, printable_path, printable_text
 from ann.files.atomic import read_regular
-from ann.files.model_schema import (
-    FORMAT,
-    ModelContentsError,
-    check_contents,
-    checksum,
-    version_of,
-)
+from ann.files.model_schema import FORMAT, ModelContentsError, check_contents, checksum, version_of
 from ann.files.pickle.reader import read_pickle
 from ann.files.pickle.values import is_plain
 from ann.files.safetensors import from_safetensors

@@ -132,17 +132,12 @@ _BUILT_IN = (
 )
 ACTIVATIONS = {activation.name: activation for activation in _BUILT_IN}
 BUILT_IN = frozenset(ACTIVATIONS)
-_OWN = "; add your own with ann.register_activation (--import FILE)"
-
-
-def known_activations() -> str:
-    """The known names and how to add others, for messages."""
-    return f"{', '.join(ACTIVATIONS)}{_OWN}"
 
 
 def get_activation(name: str) -> Activation:
     """The activation with this name. Raises ValueError, with the known names, if it is unknown."""
-    check_known("activation", name, ACTIVATIONS, _OWN)
+    own = "; add your own with ann.register_activation (--import FILE)"
+    check_known("activation", name, ACTIVATIONS, own)
     return ACTIVATIONS[name]
 
 

@@ -97,23 +97,24 @@ class Network:
         x: Array,
         targets: Array,
         *,
-        scales: Sequence[Array | float] = (),
+        weights: Array | None = None,
+        scale: float = 1.0,
         accumulate: float = 0.0,
         input_gradient: bool = False,
     ) -> tuple[Array, Array | None]:
         """Forward and backward for x (..., N, I) and target rows (..., N, O).
 
-        dL/d(logits) is multiplied by each of the ``scales``, such as weights (..., N, 1) of the
-        images. The other arguments are those of ``backward``. Returns the logits and its result.
+        dL/d(logits) is multiplied by ``scale`` and by ``weights`` (..., N, 1) of the images. The
+        other arguments are those of ``backward``. Returns the logits and its result.
         """
         xp = self.backend.xp
         logits = self.forward(x)
         if self.grad is None or self.grad.shape != logits.shape:
             self.grad = xp.empty_like(logits)
         grad = self.grad
-        self.loss.gradient(self.backend, logits, targets, out=grad)
-        for scale in scales:
-            xp.multiply(grad, scale, out=grad)
+        self.loss.gradient(self.backend, logits, targets, out=grad, scale=scale)
+        if weights is not None:
+            xp.multiply(grad, weights, out=grad)
         return logits, self.backward(grad, accumulate=accumulate, input_gradient=input_gradient)
 
     def compute_gradients(self, x: Array, targets: Array) -> Array:

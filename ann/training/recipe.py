@@ -99,11 +99,7 @@ class Recipe:
         0.0, "share of channels that training zeroes after each convolution", **_SHARE
     )
     rotation: float = _field(
-        0.0,
-        "rotate training images by up to this many degrees",
-        "DEGREES",
-        at_least=0,
-        below=180,
+        0.0, "rotate training images by up to this many degrees", "DEGREES", at_least=0, below=180
     )
     scaling: float = _field(0.0, "scale their height and width by up to this share", **_SHARE)
     shear: float = _field(

@@ -117,10 +117,10 @@ class Step:
                 layer.share = share
         # The network's loss is a mean over this process's part of the batch, so ``share`` makes the
         # sum over all processes the mean over the batch. If there are two passes, each counts half
-        factor = share * (0.5 if adversarial else 1.0)
-        scales = [] if batch.weights is None else [batch.weights]
-        scales += [] if factor == 1.0 else [factor]
-        self.backpropagate = partial(network.backpropagate, targets=batch.targets, scales=scales)
+        scale = share * (0.5 if adversarial else 1.0)
+        self.backpropagate = partial(
+            network.backpropagate, targets=batch.targets, weights=batch.weights, scale=scale
+        )
 
     def __call__(self) -> None:
         self.batch.fill()
