@@ -40,14 +40,6 @@ class Activation:
         return grad * self.derivative(xp, saved)
 
 
-class Identity(Activation):
-    """No activation: y = z."""
-
-    def chain_rule(self, xp: Any, grad: Array, saved: Array) -> Array:
-        """dL/dz = dL/dy."""
-        return grad
-
-
 class Softmax(Activation):
     """Probabilities that sum to one. ``derivative`` is only the diagonal, dy_i/dz_i."""
 
@@ -128,7 +120,7 @@ _BUILT_IN = (
     # z sigmoid(z): Ramachandran et al. (2017), with beta = 1; also called SiLU
     Activation("swish", lambda xp, z: z / (1 + xp.exp(-z)), _swish_derivative, he, "input"),
     Softmax("softmax", _softmax, lambda xp, y: y * (1 - y)),
-    Identity("identity", lambda xp, z: z, lambda xp, y: xp.ones_like(y)),
+    Activation("identity", lambda xp, z: z, lambda xp, y: xp.ones_like(y)),
 )
 ACTIVATIONS = {activation.name: activation for activation in _BUILT_IN}
 BUILT_IN = frozenset(ACTIVATIONS)
