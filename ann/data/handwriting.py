@@ -82,15 +82,6 @@ def find_page(picture: np.ndarray) -> Page:
     return Page(ink, labels, parts, notes)
 
 
-def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
-    """Find the digit in grey values (h, w), uint8, and convert it to an image (side, side).
-
-    Raises:
-        ImportError: SciPy is not installed.
-    """
-    return prepare_digit(find_page(picture), side)
-
-
 def prepare_digit(page: Page, side: int) -> Prepared:
     """Find the only digit on a page, and convert it to an image (side, side)."""
     ink, labels, parts, notes = page.ink, page.labels, page.parts, list(page.notes)
@@ -194,7 +185,7 @@ def _is_underline(part: Part, digit: Sequence[Part], width: float) -> bool:
 
 
 def digit_image(
-    strength: np.ndarray, mask: np.ndarray, side: int = 28
+    strength: np.ndarray, mask: np.ndarray, side: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Convert one digit to an image like those of MNIST.
 

@@ -164,14 +164,14 @@ def _otsu(grey: np.ndarray) -> float:
     return float(limits[1:-1][np.argmax(np.nan_to_num(between))])
 
 
-def _border_cleared(grey: np.ndarray, levels: int = 32) -> np.ndarray:
+def _border_cleared(grey: np.ndarray) -> np.ndarray:
     """How much darker each pixel is than the lightest barrier between it and the border.
 
     At each grey level, the connected dark regions that touch little of every edge are ink. A shadow
     or a table at the border is not ink. Ink in a shadow is compared with the shadow.
     """
     ink = np.zeros_like(grey)
-    steps, step = np.linspace(grey.min(), grey.max(), levels, endpoint=False, retstep=True)
+    steps, step = np.linspace(grey.min(), grey.max(), 32, endpoint=False, retstep=True)
     for level in steps[1:]:
         labels, count = ndimage.label(grey < level)
         inner = np.ones(count + 1, dtype=bool)
