@@ -24,15 +24,7 @@ _REPEATS = 50
 class TrainingSteps:
     """A training run that has done its first steps, and whose next steps can be timed.
 
-    Args:
-        backend: computes.
-        dataset: the data to train on.
-        recipe: how to train.
-        quick: whether to do only a few steps.
-
     Attributes:
-        recipe: how to train.
-        network: the network in training.
         repeats: how many times a run is repeated between two readings of the clock. A GPU queues
             them, so the time of a launch is not measured.
 
