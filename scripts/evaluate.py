@@ -89,7 +89,7 @@ def parse_flags() -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_common()
     text = "a named recipe; python scripts/train.py --list-recipes describes them"
-    parser.add_argument("--recipe", choices=tuple(RECIPES), required=True, help=text)
+    parser.add("--recipe", text, choices=tuple(RECIPES), required=True)
     text = "seeds (default: 0-9); for a committee of K, seed S means its members' seeds, "
     text += "S K to S K + K - 1"
     parser.add_argument("--seeds", type=seed_list, default=range(10), metavar="A-B", help=text)

@@ -86,8 +86,8 @@ def parse_flags() -> argparse.Namespace:
     parser.add_import()
     parser.add_common(model=True)
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--verbose", action="store_true", help="list all images, and mark the errors")
-    form.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add("--verbose", "list all images, and mark the errors", group=form)
+    parser.add("--json", "print one JSON object and nothing else", group=form)
     text = "compare with another model file: count the images that only one of the two gets wrong, "
     text += "test whether the difference may be luck (McNemar's test), and list images with "
     text += "different answers (with --verbose, all of them)"

@@ -16,10 +16,10 @@ from ann.analysis.figures import check_figure_path, save_figure
 from ann.analysis.metrics import wilson_interval
 from ann.cli.answer import COLUMNS, Answer, figure_of_answers
 from ann.cli.output import warn
-from ann.cli.parser import check_suffix
+from ann.cli.parser import check_output
 from ann.cli.test_result import describe_confusion
 from ann.errors import DataFileError, printable_path
-from ann.files.atomic import check_writable, write_atomically
+from ann.files.atomic import write_atomically
 from ann.installation import localized
 
 _MAX_PICTURED = 40  # answers in the figure
@@ -48,8 +48,7 @@ class AnswerLog:
     def check_files(self, pictures: Sequence[Path]) -> None:
         """Raise an error before the work begins if the files cannot be written after it."""
         if self._table:
-            check_suffix(self._table, ".csv")
-            check_writable(self._table)
+            check_output(self._table, ".csv")
         if self._figure:
             check_figure_path(self._figure)
         read = {os.path.realpath(path) for path in pictures}

@@ -11,13 +11,12 @@ from ann.backends.base import Backend
 from ann.cli.bootstrap import PROCESSES
 from ann.cli.commands import command
 from ann.cli.launch import FLAG
-from ann.cli.parser import OTHER_FORMATS, check_suffix, data_flags
+from ann.cli.parser import check_output, data_flags
 from ann.cli.run_folder import CHECKPOINT, CONFIG, START, RunFolder, recipe_of, versions
 from ann.cli.start_network import start_network
 from ann.cli.training_flags import checkpoints_in
 from ann.data.datasets import Dataset
 from ann.errors import AnnError, printable_text
-from ann.files.atomic import check_writable
 from ann.neural_network import NeuralNetwork
 from ann.training.callback import Callback
 from ann.training.checkpoint_file import TrainingState, check_same_run
@@ -52,8 +51,7 @@ class TrainingRun:
         if flags.resume:
             self._resume()
         if not flags.run:
-            check_suffix(flags.output, ".pickle", OTHER_FORMATS)
-            check_writable(flags.output)
+            check_output(flags.output, ".pickle")
             if flags.start and os.path.realpath(flags.start) == os.path.realpath(flags.output):
                 advice = "training starts from this file; name another one with --output"
                 raise ValueError(f"{flags.output}: {advice}")
