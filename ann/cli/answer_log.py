@@ -15,7 +15,6 @@ from tqdm import tqdm
 from ann.analysis.figures import check_figure_path, save_figure
 from ann.analysis.metrics import wilson_interval
 from ann.cli.answer import COLUMNS, Answer, figure_of_answers
-from ann.cli.output import warn
 from ann.cli.parser import check_output
 from ann.cli.test_result import describe_confusion
 from ann.errors import DataFileError, printable_path
@@ -37,7 +36,7 @@ class AnswerLog:
         self._as_json = as_json
         self._table = table
         self._figure = figure
-        self._objects: list[str] = []
+        self._objects: list[dict[str, Any]] = []
         self._rows: list[Sequence[object]] = [COLUMNS]
         self._pictured: list[Answer] = []
         # For each picture with known labels: these, the labels read, and whether they are sure
@@ -74,12 +73,11 @@ class AnswerLog:
             labels = [digit.label for digit in answer.reading.digits]
             self._scored.append((answer.expected, labels, not answer.reading.unsure))
         if self._as_json:
-            self._objects.append(json.dumps(answer.fields()))
+            self._objects.append(answer.fields())
         else:
-            with tqdm.external_write_mode(sys.stdout):
-                print(answer.describe())
-                if pictures:
-                    print(answer.text_pictures())
+            tqdm.write(answer.describe())
+            if pictures:
+                tqdm.write(answer.text_pictures())
         if self._figure:
             self._pictured.append(answer)
             if len(self._pictured) > _MAX_PICTURED:  # keep the least certain
@@ -90,8 +88,7 @@ class AnswerLog:
         self.failed = True
         if picture:
             self._rows.append([picture, "", "", error, ""])
-        with tqdm.external_write_mode(sys.stderr):
-            warn(localized(f"error: {error}"))
+        tqdm.write(localized(f"error: {error}"), file=sys.stderr)
 
     def finish(self, names: Sequence[str]) -> None:
         """Print the JSON list or, if labels are known, the score, and write the files.
@@ -99,7 +96,7 @@ class AnswerLog:
         names: the names of the classes.
         """
         if self._as_json:
-            print(f"[{', '.join(self._objects)}]")
+            print(json.dumps(self._objects))
         elif self._scored:
             print(f"\n{self._score(names)}")
         if self._table:

@@ -27,10 +27,8 @@ def is_due(epoch: int) -> bool:
 def hardest_image(network: NeuralNetwork, dataset: Dataset, validation: int) -> list[str]:
     """Lines that show the image whose two most likely answers are closest, and its answers as bars.
 
-    Args:
-        network: the network in training.
-        dataset: of its validation images, or else its last training images, some are looked at.
-        validation: the number of validation images.
+    Some of the ``validation`` last training images are looked at or, if there are no validation
+    images, some of the last images to train on.
     """
     images = dataset.train_images[-(validation or SAMPLE) :][:SAMPLE]
     labels = dataset.train_labels[-(validation or SAMPLE) :][:SAMPLE]

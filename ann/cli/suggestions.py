@@ -22,9 +22,7 @@ _OTHER_NAMES = {
 def suggestion(message: str, actions: list[argparse.Action]) -> str:
     """The end of argparse's error message about wrong usage: the flag or value to use, or nothing.
 
-    Args:
-        message: by argparse.
-        actions: the parser's arguments.
+    ``actions`` are the parser's arguments.
     """
     flags = [flag for action in actions for flag in action.option_strings]
     positional = [str(action.metavar) for action in actions if not action.option_strings]
