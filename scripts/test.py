@@ -84,7 +84,8 @@ def parse_flags() -> argparse.Namespace:
     """The command line."""
     parser = Parser(__doc__)
     parser.add_import()
-    parser.add_common(model=True)
+    parser.add_common()
+    parser.add_model()
     form = parser.add_mutually_exclusive_group()
     parser.add("--verbose", "list all images, and mark the errors", group=form)
     parser.add("--json", "print one JSON object and nothing else", group=form)

@@ -7,8 +7,7 @@ It needs matplotlib and SciPy (the extra ``report``).
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,15 +42,13 @@ _NEIGHBOURS = 4  # of each of them
 _NONE = "<p>There are none.</p>"
 _CHANGED = 2000  # test images that are changed to measure robustness
 
-Maker = Callable[[], Section]
-
 
 def report(
     network: NeuralNetwork,
     dataset: Dataset,
     name: str = "a network",
     epochs: Sequence[EpochReport] = (),
-    progress: Callable[[list[Maker]], Iterable[Maker]] = list,
+    progress: Callable[[list[Any]], Iterable[Any]] = list,
     data: str = "a data set",
 ) -> str:
     """The report as HTML.
@@ -71,17 +68,15 @@ def report(
     if network.output_dim > _MAX_CLASSES:
         limit = f"{network.output_dim} outputs, and a report is for up to {_MAX_CLASSES}"
         raise ValueError(f"{name}: it has {limit}")
-    changes = inspection.changes()
+    changes = inspection.changes()  # an error about SciPy comes before the work
     outputs = network.apply(dataset.test_images)
     names = class_names(dataset.classes, network.output_dim)
-    tested = _Tested(network, dataset, names, outputs, outputs.argmax(axis=1))
+    tested = _Tested(network, dataset, names, outputs, outputs.argmax(axis=1), epochs, changes)
+    curves = [_curves] if epochs else []
     maps = [_feature_maps] if _has_convolution(network) else []
-    first = (_confusion, _mistakes, _weights, *maps, _ideal_inputs, _calibration)
-    makers: list[Maker] = [partial(section, tested) for section in first]
-    makers += [partial(_robustness, tested, changes), partial(_doubtful_labels, tested)]
-    if epochs:
-        makers.insert(0, partial(_curves, epochs))
-    sections = [make() for make in progress(makers)]
+    makers = [*curves, _confusion, _mistakes, _weights, *maps, _ideal_inputs, _calibration]
+    makers += [_robustness, _doubtful_labels]
+    sections = [make(tested) for make in progress(makers)]
     recipe = [f"{key} {value}" for key, value in (network.recipe or {}).items() if value]
     height, width = dataset.test_images.shape[1:]
     train, test = len(dataset.train_images), len(dataset.test_images)
@@ -106,15 +101,17 @@ class _Tested(NamedTuple):
     names: list[str]
     outputs: np.ndarray
     predicted: np.ndarray
+    epochs: Sequence[EpochReport]
+    changes: Sequence[inspection.Change]
 
 
-def _curves(epochs: Sequence[EpochReport]) -> Section:
+def _curves(tested: _Tested) -> Section:
     return Section(
         "Learning curves",
         "The mean loss after each epoch and, if there were validation images, the errors on them. "
         "If the training loss keeps falling while the validation loss rises, the network is "
         "overfitting.",
-        figure_as_html(figure_of_curves(epochs), "loss against epochs"),
+        figure_as_html(figure_of_curves(tested.epochs), "loss against epochs"),
     )
 
 
@@ -233,7 +230,8 @@ def _calibration(tested: _Tested) -> Section:
     )
 
 
-def _robustness(tested: _Tested, changes: Sequence[inspection.Change]) -> Section:
+def _robustness(tested: _Tested) -> Section:
+    changes = tested.changes
     images, labels = tested.dataset.test_images, tested.dataset.test_labels
     constant = 1 - np.bincount(labels).max() / len(labels)
     # Not the first ones: the first half of MNIST's test images is easier

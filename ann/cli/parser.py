@@ -104,8 +104,8 @@ class Parser(argparse.ArgumentParser):
         for path in given or default:
             _run(path)
 
-    def add_common(self, *, model: bool = False, device: bool = True) -> None:
-        """Add the flags that several programs have."""
+    def add_common(self, *, device: bool = True) -> None:
+        """Add the flags that most programs have."""
         if device:
             self.add_device("auto")
         self.add_argument(
@@ -116,8 +116,6 @@ class Parser(argparse.ArgumentParser):
             help=f"a file or folder ({KNOWN}), or the name of a data set to "
             f"download: {', '.join(SOURCES)} (default: {_DEFAULT_DATA})",
         )
-        if model:
-            self.add_model()
 
     def add_device(self, default: str) -> None:
         """Add ``--device``."""

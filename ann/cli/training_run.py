@@ -33,13 +33,14 @@ class TrainingRun:
 
     Attributes:
         state: the progress of a run that is resumed.
+        callbacks: for ``ann.fit``: the run folder, if there is one.
     """
 
     def __init__(self, flags: argparse.Namespace, processes: Processes) -> None:
         self._flags = flags
         self._processes = processes
         self._path: Path | None = flags.run or flags.resume
-        self._folder: RunFolder | None = None
+        self.callbacks: list[Callback] = []
         self._model_before = _identity(flags.output)
         self.state = TrainingState()
 
@@ -63,8 +64,8 @@ class TrainingRun:
             missing = "there is no such file, but the run started from it"
             advice = f"copy {printable_text(origin, 1000)} there if it is unchanged"
             raise AnnError(f"{flags.resume / START}: {missing}; {advice}")
-        self._folder = RunFolder.resume(flags.resume, config, flags.recipe.epochs)
-        self.state = self._folder.state
+        folder = RunFolder.resume(flags.resume, config, flags.recipe.epochs)
+        self.state, self.callbacks = folder.state, [folder]
         before = {"recipe": vars(recipe_of(config)), "seed": config["seed"]}
         now = {"recipe": vars(flags.recipe), "seed": flags.seed}
         check_same_run(flags.resume, before, now)
@@ -80,7 +81,7 @@ class TrainingRun:
     def begin(self, dataset: Dataset, network: NeuralNetwork) -> None:
         """Create the folder of a new run."""
         if self._flags.run and self._processes.rank == 0:
-            self._folder = RunFolder.create(self._flags, dataset, network)
+            self.callbacks = [RunFolder.create(self._flags, dataset, network)]
 
     def about_resuming(self, backend: Backend) -> list[str]:
         """Lines about a resumed run: what has changed since it started, and where it continues."""
@@ -101,11 +102,6 @@ class TrainingRun:
         if self.state.finished:
             return [*lines, f"this run finished after {done} epochs; its files are written again"]
         return [*lines, f"continuing {after}"]
-
-    @property
-    def callbacks(self) -> list[Callback]:
-        """For ``ann.fit``: the run's log."""
-        return [self._folder] if self._folder else []
 
     @property
     def checkpoints(self) -> Checkpoints | None:
@@ -153,7 +149,7 @@ class TrainingRun:
         if _identity(flags.output) != self._model_before:
             return f"the new model is in {flags.output}"
         # Until the folder is ours, the config there would be another run's
-        if self._path and (flags.resume or (self._folder and (self._path / CONFIG).exists())):
+        if self._path and (flags.resume or (self.callbacks and (self._path / CONFIG).exists())):
             if not (self._path / CHECKPOINT).exists():
                 return f"no checkpoint was written yet; start again: {self._resume_command()}"
             return f"{self._path} holds the last checkpoint; continue: {self._resume_command()}"

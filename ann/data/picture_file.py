@@ -101,8 +101,13 @@ def _small(picture: Any, side: int) -> Any:
         size = f"{picture.width} x {picture.height} pixels"
         raise ValueError(f"it has {size}; the limit is {_MAX_PIXELS:,}")
     picture.draft("RGB", (2 * side, 2 * side))
-    picture = ImageOps.exif_transpose(_smaller(picture, side))
-    if picture.mode.startswith(("I", "F")):
+    is_wide = picture.mode.startswith(("I", "F"))
+    if max(picture.size) >= 8 * side:  # a huge picture, before it is copied
+        is_exact = is_wide or picture.mode in ("1", "P", "PA") or "transparency" in picture.info
+        method = Image.Resampling.NEAREST if is_exact else Image.Resampling.BOX
+        picture.thumbnail((4 * side, 4 * side), method)
+    picture = ImageOps.exif_transpose(picture)
+    if is_wide:
         picture = _with_8_bits(picture)
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
@@ -161,23 +166,6 @@ def _with_8_bits(picture: Any) -> Any:
     if clear is None:
         return opaque
     return Image.merge("LA", [opaque, Image.fromarray(255 * seen.astype("u1"))])
-
-
-def _smaller(picture: Any, side: int) -> Any:
-    """Reduce a huge picture to a few times ``side`` before it is copied."""
-    step = max(picture.size) // (4 * side)
-    if step < 2:
-        return picture
-    exif, see_through = picture.getexif(), picture.info.get("transparency")
-    cannot_average = picture.mode in ("1", "P", "PA") or picture.mode.startswith(("I", "F"))
-    if cannot_average or see_through is not None:
-        size = tuple(max(1, length // step) for length in picture.size)
-        small = picture.resize(size, Image.Resampling.NEAREST)
-    else:
-        small = picture.reduce(step)
-    small.info |= {"exif": exif.tobytes()} if exif else {}
-    small.info |= {"transparency": see_through} if see_through is not None else {}
-    return small
 
 
 def _is_light(pixels: np.ndarray) -> bool:
