@@ -74,8 +74,8 @@ def measure(
     images, labels = dataset.test_images, dataset.test_labels
     if flags.validation:
         images, labels = dataset.train_images[-VALIDATION:], dataset.train_labels[-VALIDATION:]
-    wrong = int((network.predict(images) != labels).sum())
-    counts: dict[str, Any] = {"wrong": wrong, "total": len(labels)}
+    errors = network.evaluate(images, labels).errors
+    counts: dict[str, Any] = {"wrong": errors, "total": len(labels)}
     if network.committee > 1:
         members = errors_of_members(network, images, labels)
         counts |= {"first_seed": network.seed, "members": members}

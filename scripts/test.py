@@ -25,11 +25,11 @@ bootstrap.start()
 import ann
 from ann.analysis.compare import Comparison
 from ann.analysis.figures import check_figure_path, save_figure
+from ann.analysis.test_result import TestResult
 from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.descriptions import describe_members, describe_network, errors_of_members
 from ann.cli.errors import one_line_errors
 from ann.cli.parser import Parser, data_name
-from ann.cli.test_result import TestResult
 from ann.data.catalog import class_names
 from ann.errors import printable_path
 

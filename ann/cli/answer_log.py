@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from ann.analysis.figures import check_figure_path, save_figure
 from ann.analysis.metrics import wilson_interval
+from ann.analysis.test_result import describe_confusion
 from ann.cli.answer import COLUMNS, Answer, figure_of_answers
 from ann.cli.parser import check_output
-from ann.cli.test_result import describe_confusion
 from ann.errors import DataFileError, printable_path
 from ann.files.atomic import write_atomically
 from ann.installation import localized
@@ -100,7 +100,10 @@ class AnswerLog:
         elif self._scored:
             print(f"\n{self._score(names)}")
         if self._table:
-            _write_table(self._table, self._rows)
+            text = io.StringIO()
+            csv.writer(text).writerows(self._rows)
+            # Names of files may be invalid Unicode
+            write_atomically(self._table, text.getvalue().encode(errors="surrogateescape"))
             self._report("table", self._table)
         if self._figure and self._pictured:
             save_figure(figure_of_answers(self._pictured), self._figure)
@@ -127,10 +130,3 @@ class AnswerLog:
     def _report(self, what: str, path: Path) -> None:
         if not self._as_json:
             print(f"{what}: {path.resolve()}")
-
-
-def _write_table(path: Path, rows: Sequence[Sequence[Any]]) -> None:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    # Names of files may be invalid Unicode
-    write_atomically(path, text.getvalue().encode(errors="surrogateescape"))

@@ -67,9 +67,6 @@ def find_page(picture: np.ndarray) -> Page:
     """Find the ink on a picture, grey values (h, w), uint8, and its parts.
 
     A tiny picture is enlarged.
-
-    Raises:
-        ImportError: SciPy is not installed.
     """
     picture = enlarged(picture)
     ink = find_ink(picture)

@@ -73,11 +73,7 @@ def box_around(parts: Sequence[Part]) -> Rectangle:
 
 
 def find_ink(picture: np.ndarray) -> Ink:
-    """Compare each pixel of a picture (h, w), uint8, with the paper around it.
-
-    Raises:
-        ImportError: SciPy is not installed.
-    """
+    """Compare each pixel of a picture (h, w), uint8, with the paper around it."""
     grey = ndimage.gaussian_filter(picture.astype(np.float32), 0.7)
     grey = _without_surroundings(grey)
     size = max(3, round(0.4 * max(grey.shape)))

@@ -69,10 +69,7 @@ def decode_picture(
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """The grey values of a picture file with these contents, and its width and height.
 
-    Args:
-        data: the contents of the file.
-        name: its name, with which error messages begin.
-        pixels: None, or the number of pixels for ``read_with_size``.
+    With ``pixels``, the values are those of ``read_with_size``. Error messages begin with ``name``.
     """
     try:
         with warnings.catch_warnings():
