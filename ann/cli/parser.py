@@ -23,7 +23,6 @@ from ann.validation import check_count, check_number
 
 DATA: str | Path = "mnist" if INSTALLED else ROOT / "data"
 MODEL = Path("mnist_ann.pickle")
-_DEFAULT_DATA = "mnist" if INSTALLED else "data/"
 
 
 class Parser(argparse.ArgumentParser):
@@ -108,14 +107,10 @@ class Parser(argparse.ArgumentParser):
         """Add the flags that most programs have."""
         if device:
             self.add_device("auto")
-        self.add_argument(
-            "--data",
-            type=data_set,
-            default=DATA,
-            metavar="PATH",
-            help=f"a file or folder ({KNOWN}), or the name of a data set to "
-            f"download: {', '.join(SOURCES)} (default: {_DEFAULT_DATA})",
-        )
+        text = f"a file or folder ({KNOWN}), or the name of a data set to download: "
+        text += f"{', '.join(SOURCES)} (default: {'mnist' if INSTALLED else 'data/'})"
+        self.add("--data PATH", text, data_set)
+        self.set_defaults(data=DATA)
 
     def add_device(self, default: str) -> None:
         """Add ``--device``."""
@@ -131,9 +126,8 @@ class Parser(argparse.ArgumentParser):
     def add_model(self, positional: str = "", what: str = "a model file") -> None:
         """Add ``--model``, and a positional argument with the same meaning if it has a name."""
         group = self.add_mutually_exclusive_group()
-        what = f"{what} (default: {MODEL})"
         same = f"the same as {positional}" if positional else what
-        group.add_argument("--model", type=Path, default=MODEL, metavar="FILE", help=same)
+        self.add("--model FILE", same, Path, MODEL, group=group)
         if positional:
             options: dict[str, Any] = {"action": _IfGiven, "type": Path, "nargs": "?"}
             group.add_argument("model", metavar=positional, help=what, **options)
