@@ -113,6 +113,9 @@ class Recipe:
     elastic: float = _field(
         0.0, "warp them: pixels move by this standard deviation; try 1.2", **_PIXELS
     )
+    undistorted_epochs: int = _field(
+        0, "leave them as they are in the last N epochs", "N", at_least=0
+    )
     adversarial: float = _field(
         0.0,
         "also train on each image moved this far (in inputs from 0 to 1) to where its loss is "
