@@ -72,11 +72,7 @@ def _data(
             f"committee: {recipe.committee} in the recipe, but the network is {has}; "
             "pass the same committee to both"
         )
-    convolves = any(layer.get("type") == "conv2d" for layer in network.layer_list)
-    if recipe.channel_dropout and not convolves:
-        raise ValueError(
-            "channel_dropout: there is no convolution; add a layer such as conv16x5, or use dropout"
-        )
+    _check_layers(network, recipe)
     images = check_images(
         "train_images", dataset.train_images, network.input_shape, network.dtype_name
     )
@@ -113,6 +109,22 @@ def _data(
         dataset.train_images.shape[1:],
         weights,
     )
+
+
+def _check_layers(network: NeuralNetwork, recipe: Recipe) -> None:
+    """Raise ValueError if the recipe changes layers that the network does not have."""
+    layers = network.layer_list
+    if recipe.channel_dropout and not any(layer.get("type") == "conv2d" for layer in layers):
+        raise ValueError(
+            "channel_dropout: there is no convolution; add a layer such as conv16x5, or use dropout"
+        )
+    has_hidden_layers = any("activation" in layer for layer in layers[:-1])
+    for name in ("dropout", "batch_norm", "max_norm"):
+        if getattr(recipe, name) and not has_hidden_layers:
+            raise ValueError(
+                f"{name}: it is for hidden layers, and the network has none; "
+                "add hidden layers, or leave it out"
+            )
 
 
 def _checked_weights(weights: Any, given: int, trained_on: int) -> Any:

@@ -312,6 +312,11 @@ def test_bad_values_for_train(tmp_path, small_data):
             ["--output-activation", "tanh"],
             "error: loss 'cross-entropy' needs outputs between 0 and 1",
         ),
+        (
+            ["--hidden", "none", "--dropout", "0.2"],
+            "error: --dropout: it is for hidden layers, and the network has none; "
+            "add hidden layers, or leave it out",
+        ),
         (["--data", "absent"], "error: absent: no such data file or folder"),
         (["--output", "x" * 300], "File name too long"),
         (["--hidden", "1000000"], "error: this model cannot be saved: it has"),

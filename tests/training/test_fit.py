@@ -270,6 +270,24 @@ def test_a_recipe_that_does_not_fit(dataset, changes, message):
         on_cpu(dataset, small(**changes))
 
 
+@pytest.mark.parametrize("hidden", [(), ("pool2",)])
+@pytest.mark.parametrize(
+    "fields", [{"dropout": 0.2}, {"batch_norm": True}, {"max_norm": 3.0}], ids="".join
+)
+def test_regularization_of_hidden_layers_needs_some(dataset, hidden, fields):
+    """It would be ignored silently."""
+    recipe = ann.Recipe(hidden=hidden, **fields)
+    (name,) = fields
+    message = f"^{name}: it is for hidden layers, and the network has none; add hidden layers, or"
+    with pytest.raises(ValueError, match=message):
+        ann.fit(recipe.network(dataset), dataset, recipe)
+
+
+def test_dropout_of_channels_needs_a_convolution(dataset):
+    with pytest.raises(ValueError, match=r"^channel_dropout: there is no convolution; add a layer"):
+        on_cpu(dataset, small(channel_dropout=0.2))
+
+
 def test_other_things_than_a_data_set_and_a_recipe(dataset):
     net = network_of(ann.get_backend("cpu"), 64, 10)
     for arguments, message in (
@@ -335,6 +353,14 @@ def test_combinations_that_make_no_sense():
         ValueError, match="batch_norm: it needs batches of several images, and batch_size is 1"
     ):
         ann.Recipe(batch_norm=True, batch_size=1)
+    with pytest.raises(ValueError, match="warmup: the schedule one-cycle has its own; leave"):
+        ann.Recipe(schedule="one-cycle", warmup=0.2)
+
+
+def test_a_change_to_one_cycle_drops_the_warm_up():
+    recipe = ann.Recipe(warmup=0.2).changed(schedule="one-cycle")
+    assert recipe.warmup == 0.0
+    assert recipe.changed(schedule="linear").warmup == ann.Recipe().warmup
 
 
 def test_data_that_do_not_fit(dataset):
