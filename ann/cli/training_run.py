@@ -62,8 +62,10 @@ class TrainingRun:
         flags, config = self._flags, self._flags.config
         origin = config.get("from")
         if origin and not flags.start:
-            missing = "there is no such file, but the run started from it"
-            advice = f"copy {printable_text(origin, 1000)} there if it is unchanged"
+            missing = "the model from which this run started is missing"
+            advice = (
+                f"if {printable_text(origin, 1000)} has not changed since, copy it to this path"
+            )
             raise AnnError(f"{flags.resume / START}: {missing}; {advice}")
         self._folder = RunFolder.resume(flags.resume, config, flags.recipe.epochs)
         self.state = self._folder.state

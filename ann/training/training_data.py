@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ann.data.datasets import Dataset
-from ann.errors import TrainingWarning
+from ann.errors import TrainingWarning, printable
 from ann.neural_network import NeuralNetwork
 from ann.training.distributed import Processes, on_all
 from ann.training.recipe import Recipe
@@ -55,8 +55,11 @@ def check_training_data(
 ) -> TrainingData:
     """The checked training and validation data.
 
-    Raises ValueError in all processes if something does not fit in one of them.
+    Raises ValueError in all processes if something is wrong in one of them.
     """
+    if not isinstance(processes, Processes):
+        expected = "ann.training.mpi.MpiProcesses() in programs that mpiexec starts"
+        raise ValueError(f"processes: expected {expected}, got {printable(processes)}")
     return on_all(processes, lambda: _data(network, dataset, recipe, weights, processes))
 
 

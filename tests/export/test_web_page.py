@@ -431,6 +431,7 @@ def test_on_the_command_line(tmp_path, small_data):
         ),
         ([], 2, "--to FILE is required: it names the file to write"),
         (["--to", "a.npz", "--data", small_data], 2, "--data is for a web page: leave it out"),
+        (["--to", "a.npz", "--classes", "mnist"], 2, "--classes is for a web page: leave it out"),
         (["--to", "page.html", "--data", "absent"], 1, "absent: no such data file or folder"),
         (["--to", "page.html", "absent"], 1, "absent: no such model file"),
         (["--to", "no/page.html"], 1, "no/page.html: There is no folder"),

@@ -240,8 +240,8 @@ def test_training_starts_from_a_saved_network(tmp_path, small_data):
     start = tmp_path / "run/start.pickle"
     start.rename(tmp_path / "a.pickle")
     _, error = run("train", "--resume", "run", "--epochs", 4, cwd=tmp_path, code=1)
-    missing = "there is no such file, but the run started from it"
-    advice = f"copy {tmp_path / 'a.pickle'} there if it is unchanged"
+    missing = "the model from which this run started is missing"
+    advice = f"if {tmp_path / 'a.pickle'} has not changed since, copy it to this path"
     assert error == f"error: run/start.pickle: {missing}; {advice}\n"
     shutil.copy(tmp_path / "a.pickle", start)
     run("train", "--resume", "run", "--epochs", 4, cwd=tmp_path)

@@ -247,8 +247,13 @@ def test_another_space_is_refused(tmp_path, small_data):
     ):
         _, complaint = sweep(tmp_path, *flags, code=1)
         assert words in complaint and "use the same, or another --study" in complaint
+    page = (tmp_path / "sweep.html").read_bytes()
     out, _ = sweep(tmp_path, *"--seed 1 --trials 1 --study two".split())
     assert "study two in sweep.db: trials done: 0" in out
+    sweep(tmp_path, *"--storage my.db --study a/b --trials 1".split())
+    assert (tmp_path / "sweep.html").read_bytes() == page  # each study has its own
+    for name, study in (("sweep-two", "two"), ("my-a-b", "a/b")):
+        assert f"<title>Sweep: {study}</title>" in (tmp_path / f"{name}.html").read_text()
 
 
 def test_storages_that_do_not_work(tmp_path, small_data, database):

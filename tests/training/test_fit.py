@@ -304,7 +304,7 @@ def test_other_things_than_a_data_set_and_a_recipe(dataset):
         SMALL.network(net)
 
 
-def test_callbacks_and_checkpoints_of_the_wrong_kind(dataset):
+def test_arguments_of_the_wrong_kind(dataset):
     functions = r"^callbacks: expected a list of functions or ann.Callback objects"
     for wrong, message in (
         ({"callbacks": print}, functions),
@@ -313,6 +313,7 @@ def test_callbacks_and_checkpoints_of_the_wrong_kind(dataset):
         ({"callbacks": [ann.Callback]}, functions),
         ({"on_batch": ann.Callback()}, r"^on_batch: expected a function or None$"),
         ({"checkpoints": "x.npz"}, r"checkpoints: expected ann.Checkpoints\(path\)"),
+        ({"processes": 3}, r"^processes: expected ann.training.mpi.MpiProcesses\(\) .*, got 3$"),
     ):
         with pytest.raises(ValueError, match=message):
             on_cpu(dataset, **wrong)
