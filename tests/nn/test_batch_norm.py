@@ -207,17 +207,6 @@ def test_an_ordinary_model_is_saved(dataset, tmp_path):
     assert {type(layer).__name__ for layer in net.network.layers} == {"Dense", "ActivationLayer"}
 
 
-def test_without_hidden_layers_there_is_nothing_to_normalise(backend, dataset):
-    nets = []
-    for batch_norm in (False, True):
-        recipe = recipe_of(
-            "sigmoid", "sigmoid", "cross-entropy", "nesterov", epochs=2, batch_norm=batch_norm
-        )
-        nets.append(network_of(backend, 64, 10))
-        ann.fit(nets[-1], dataset, recipe)
-    np.testing.assert_array_equal(*(backend.to_host(net.parameters) for net in nets))
-
-
 @slow_on_strict
 def test_it_learns(backend, dataset):
     net = network_of(backend, 64, 12, 8, 10)

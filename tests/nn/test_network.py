@@ -473,11 +473,12 @@ def test_parameters_can_be_written(rng):
 
 def test_members_and_committees_share_no_recipe():
     nets = [network_of(ann.get_backend("cpu"), 5, 4, 3, seed=seed) for seed in (0, 1)]
-    nets[0].recipe = {"epochs": 3}
+    for net in nets:
+        net.recipe = {"epochs": 3}
     joined = ann.committee_of(nets)
     joined.member(0).recipe["epochs"] = 5
     joined.recipe["epochs"] = 4
-    assert nets[0].recipe == {"epochs": 3}
+    assert nets[0].recipe == nets[1].recipe == {"epochs": 3}
 
 
 def test_few_names_are_public():
