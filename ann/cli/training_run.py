@@ -10,6 +10,7 @@ from ann.analysis.figures import figure_of_curves, save_figure
 from ann.backends.base import Backend
 from ann.cli.bootstrap import PROCESSES
 from ann.cli.commands import command
+from ann.cli.data_set import check_fit
 from ann.cli.launch import FLAG
 from ann.cli.parser import OTHER_FORMATS, check_suffix, data_flags
 from ann.cli.run_folder import CHECKPOINT, CONFIG, START, RunFolder, recipe_of, versions
@@ -77,7 +78,9 @@ class TrainingRun:
         """The network at the start of the training: new or, with ``--from``, a saved one."""
         flags = self._flags
         if flags.start:
-            return start_network(flags.start, backend, flags.seed, dataset.classes)
+            network = start_network(flags.start, backend, flags.seed, dataset.classes)
+            check_fit(network, flags.start, dataset, flags.data)
+            return network
         recipe: Recipe = flags.recipe
         return recipe.network(dataset, backend, flags.seed)
 

@@ -119,6 +119,11 @@ def test_the_roofline(tmp_path, small_data):
         ("--profile --only classroom", 2, "--only: not allowed with --profile"),
         ("--profile --roofline x.png", 2, "not allowed with argument --profile"),
         ("--profile --batch-size 500", 1, "--batch-size: 500 is more than the 300 training images"),
+        (
+            "--quick",
+            1,
+            "images of 64 pixels; the networks of the tasks take 784; leave out --data",
+        ),
         ("--roofline x.npz", 1, "x.npz: pictures cannot be written as .npz"),
     ],
 )

@@ -266,6 +266,7 @@ def test_a_refused_run_leaves_its_folder_for_another(tmp_path, small_data):
         (["--output", "./a.pickle"], 1, "a.pickle: training starts from this file; name another"),
         (["--resume", "run"], 2, "--from: not allowed with --resume"),
         (["--from", "absent"], 1, "absent: no such model file"),
+        ([], 1, "data: images of 784 pixels; a.pickle takes 64; name other data with --data, or"),
     ],
 )
 def test_what_does_not_fit_a_saved_network(stopped, flags, code, message):
