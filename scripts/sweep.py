@@ -101,9 +101,9 @@ def parse_flags() -> argparse.Namespace:
     add_flags(parser)
     flags = parser.parse_args()
     if flags.report is None:  # a page for each study: none replaces that of another
-        stem = "sweep" if "://" in flags.storage else Path(flags.storage).stem
-        name = stem if flags.study == STUDY else f"{stem}-{flags.study}"
-        flags.report = Path(re.sub(r"[^\w-]+", "-", name) + ".html")
+        names = [] if "://" in flags.storage else [Path(flags.storage).stem]
+        names += [flags.study] if flags.study != STUDY or not names else []
+        flags.report = Path(re.sub(r"[^\w-]+", "-", "-".join(names)) + ".html")
     return flags
 
 

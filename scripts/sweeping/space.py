@@ -99,6 +99,10 @@ class Space:
                 raise ValueError(f"hidden: it replaces {_flag(name)}; use one of the two")
         if self._values["channel_dropout"] and not any("conv" in text for text in hidden):
             raise ValueError("channel_dropout: there is no convolution; add one with --hidden")
+        if self._values["distort"] == ("no",):
+            for name in DISTORTIONS:
+                if self._values[name] != parse_range(_VARIED[name], float):
+                    raise ValueError(f"{name}: --distort no leaves it out; use one of the two")
         self._outputs = self._output_layers()
         for index in (0, -1):
             self.recipe(_Corner(index))

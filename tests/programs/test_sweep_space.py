@@ -126,6 +126,13 @@ def test_dropout_of_channels_is_for_convolutions(hidden, share):
     assert found.recipe(Trial()).channel_dropout == share
 
 
+def test_a_distortion_that_is_left_out():
+    message = "^shear: --distort no leaves it out; use one of the two"
+    with pytest.raises(ValueError, match=message):
+        space("--distort", "no", "--shear", "0-3")
+    assert space("--distort", "yes", "--shear", "0-3").recipe(Trial()).shear == 3.0
+
+
 def test_dropout_of_channels_needs_a_convolution():
     message = "channel_dropout: there is no convolution; add one with --hidden"
     with pytest.raises(ValueError, match=message):
