@@ -383,8 +383,11 @@ def test_values_in_a_config_that_make_no_sense(stopped):
     path = stopped / "config.json"
     good = json.loads(path.read_text())
     for change, message in [
-        ({"recipe": {**good["recipe"], "epochs": -1}}, "epochs: expected a whole number"),
-        ({"recipe": {"epoch": 1}}, "not a recipe"),
+        (
+            {"recipe": {**good["recipe"], "epochs": -1}},
+            "error: run/config.json: recipe: epochs: expected a whole number",
+        ),
+        ({"recipe": {"epoch": 1}}, "run/config.json: recipe: not a recipe"),
         ({"seed": "0"}, "seed is '0'"),
     ]:
         path.write_text(json.dumps({**good, **change}))
