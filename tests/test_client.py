@@ -4,6 +4,8 @@ import pydoc
 import subprocess
 import sys
 
+import pytest
+
 import ann
 from support import ROOT, optional
 from support.programs import NO_GPU
@@ -19,6 +21,7 @@ ann.no_such_name
 """
 
 
+@pytest.mark.slow
 def test_types_find_the_errors_of_a_client(tmp_path):
     optional("mypy")
     (tmp_path / "client.py").write_text(CLIENT)

@@ -13,6 +13,7 @@ These of them do not apply here:
 """
 
 import copy
+import functools
 import pickle
 from io import StringIO
 
@@ -51,6 +52,7 @@ def improvements(scores, tol):
     return [scores[end] > max(scores[:end]) + tol for end in range(1, len(scores))]
 
 
+@functools.cache
 def digits(classes, count=200):
     X, y = load_digits(n_class=classes, return_X_y=True)
     return X[:count] / 16, y[:count]

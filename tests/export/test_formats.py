@@ -297,7 +297,13 @@ def test_safetensors_have_the_examples_and_a_checksum(tmp_path):
     )
 
 
-@pytest.mark.parametrize("widths", [(4, 4000), (784, 4096), (4, *[4] * 1500), (70_000, 2)])
+@pytest.mark.parametrize(
+    "widths",
+    [
+        *((4, 4000), (784, 4096), (70_000, 2)),
+        pytest.param((4, *[4] * 1500), marks=pytest.mark.slow, id="deep"),
+    ],
+)
 def test_whatever_is_written_as_safetensors_is_read_back(tmp_path, widths):
     optional("safetensors.numpy")
     net = network_of(ann.get_backend("cpu"), *widths)

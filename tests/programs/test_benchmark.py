@@ -97,6 +97,7 @@ def test_a_profile_on_a_gpu(monkeypatch, pretended, dataset, capsys):
     assert "gradient" not in vars(network.network.loss)
 
 
+@pytest.mark.slow
 def test_the_roofline(tmp_path, small_data):
     optional("matplotlib")
     flags = [*FEW, "--roofline", "x.svg", "--hidden", "conv2x3,4", "--data", small_data]

@@ -175,7 +175,7 @@ ENDINGS = {
     "program",
     [
         "train --output",
-        "evaluate --recipe classroom --seeds 0 --output",
+        "evaluate --recipe classroom --seeds 0 --data small --output",
         pytest.param(
             "evaluate --recipe classroom --seeds 0 --output new.jsonl --keep",
             marks=pytest.mark.slow,
@@ -187,10 +187,10 @@ ENDINGS = {
         "predict picture.png --picture",
         "try_loader --output",
         "benchmark --quick --output",
-        "sweep --report",
+        pytest.param("sweep --report", marks=pytest.mark.slow),
     ],
 )
-def test_what_cannot_be_written_is_found_before_the_work(model, program):
+def test_what_cannot_be_written_is_found_before_the_work(model, small_data, program):
     """A read-only file, and a file in place of a folder."""
     name, *words = program.split()
     if name in ("report", "test", "predict", "try_loader", "sweep"):

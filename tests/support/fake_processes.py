@@ -7,11 +7,12 @@ import threading
 import numpy as np
 
 import ann
+from ann.training.distributed import Processes
 from support.networks import REGULARIZED, recipe_of
 
 
-class Member:
-    """See ``ann.training.distributed.Processes``; a barrier stands for the network."""
+class Member(Processes):
+    """One of several threads; a barrier stands for the network."""
 
     def __init__(self, rank, size, board, barrier):
         self.rank, self.size, self._board, self._barrier = rank, size, board, barrier

@@ -18,19 +18,19 @@ NO_GPU = {
     "MPLBACKEND": "agg",
     "PYTHONIOENCODING": "utf-8",
 }
-ONE_THREAD = {**NO_GPU, "OPENBLAS_NUM_THREADS": "1"}  # where programs run side by side
+ONE_THREAD = {**NO_GPU, "OPENBLAS_NUM_THREADS": "1"}  # for programs side by side, and sweeps
 FAST = ["--hidden", "16", "--epochs", "3", "--batch-size", "20", "--learning-rate", "0.3"]
 TIMEOUT = 300  # seconds
 
 # What programs import; those of extras that are not installed are left out
 _MODULES = ["tqdm", "argparse", "difflib", "scipy.ndimage", "PIL.Image", "matplotlib.pyplot"]
-_MODULES += ["optuna.importance", "sqlalchemy.orm"]
 _MODULES += [
     f"ann.{'.'.join(path.relative_to(ROOT / 'ann').with_suffix('').parts)}"
     for path in (ROOT / "ann").rglob("[a-z]*.py")
     if path.parent.name != "estimator" and path.stem != "mpi"  # which start MPI and scikit-learn
 ]
-_SERVERS = [ForkServer(env, _MODULES) for env in (NO_GPU, ONE_THREAD)]
+_OF_SWEEPS = ["optuna.importance", "sqlalchemy.orm"]
+_SERVERS = [ForkServer(NO_GPU, _MODULES), ForkServer(ONE_THREAD, [*_MODULES, *_OF_SWEEPS])]
 
 
 def popen(arguments, env=NO_GPU, **options):
