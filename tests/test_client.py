@@ -1,4 +1,4 @@
-"""What programs that use the package as a library see of it: types, and help."""
+"""What users of the library see: types and help."""
 
 import pydoc
 import subprocess

@@ -242,7 +242,7 @@ def test_a_crash_at_every_operation_of_a_save(tmp_path):
 
 @pytest.mark.slow
 def test_two_savers_at_once(tmp_path):
-    """Whoever comes last wins, and whoever reads meanwhile gets one file or the other."""
+    """The last one wins, and a reader gets one complete file or the other at any time."""
     path = tmp_path / "file"
     program = (
         "import sys; from ann.files.atomic import write_atomically\n"

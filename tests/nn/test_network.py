@@ -109,7 +109,7 @@ def test_layers_are_views_of_one_vector(backend):
 
 
 def test_gradients_are_means_over_images_with_their_weights(backend, rng):
-    """Batches of any size, one after another: images one by one give the same."""
+    """Batches of any size, one after another, give the same as images one by one."""
     net = network_of(backend, 5, 4, 3, dtype="float64").network
     x, labels = batch(rng)
     targets, weights = np.eye(3)[labels], rng.random((6, 1))
@@ -442,7 +442,9 @@ def test_what_a_network_says_of_itself_is_what_it_computes(rng):
 
 
 def test_numbers_that_overflow_are_no_warning(backend, rng):
-    """Warnings are errors in the tests, and would hide the error that ``fit`` raises when training diverges."""
+    """The warning, an error in the tests, would hide the error that ``fit`` raises after
+    divergence.
+    """
     x, labels = batch(rng, dtype=np.float32)
     for activation, output, loss in (
         ("relu", "softmax", "cross-entropy"),

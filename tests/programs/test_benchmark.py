@@ -1,4 +1,4 @@
-"""What scripts/benchmark.py measures of a recipe: the parts of a step, and how its time grows."""
+"""What scripts/benchmark.py measures for a recipe: the parts of a step, and how its time grows."""
 
 import json
 
@@ -81,7 +81,7 @@ def test_without_a_gpu_the_profile_is_that_of_the_cpu(tmp_path, small_data):
 
 
 def test_a_profile_on_a_gpu(monkeypatch, pretended, dataset, capsys):
-    """The same parts as on the CPU; afterwards nothing is watched any more."""
+    """It has the same parts as on the CPU. Afterwards, calls are no longer watched."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     from benchmarking import step_profile
 

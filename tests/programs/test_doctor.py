@@ -27,7 +27,7 @@ def checks():
 
 
 def lines(findings):
-    """What the program prints of findings, and how many of them are problems."""
+    """The lines that the program prints about findings, and the number of problems."""
     found = list(findings)
     assert all(bool(finding.fix) == (finding.status == "WRONG") for finding in found)
     return "\n".join(map(str, found)), sum(bool(finding.fix) for finding in found)

@@ -1,4 +1,6 @@
-"""Run folders: what is in them, and that a training that was killed at any moment goes on as if it had not been."""
+"""Run folders: their contents, and training that is killed at any moment and resumed with the
+same result.
+"""
 
 import json
 import os
@@ -37,7 +39,7 @@ TRAIN = [str(ROOT / "scripts/train.py")]
 
 
 def digests(folder):
-    """Of what must not depend on stops: the model, and the log but for the times."""
+    """Digests of what stops must not change: the model, and the log without its times."""
     reports = [
         EpochReport.from_fields(json.loads(line))
         for line in (folder / "log.jsonl").read_text().splitlines()
@@ -50,7 +52,7 @@ def digests(folder):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    """What a finished run of LONG leaves, and how many seconds it takes."""
+    """The files of a finished run of LONG, and its seconds."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     small = write_mnist_like(folder / "small")
     run("train", "--version", cwd=folder, env=ONE_THREAD)  # from here on programs start at once
@@ -60,7 +62,7 @@ def uninterrupted(tmp_path_factory):
 
 
 def begin(folder, *flags):
-    """Start a run, or go on with it."""
+    """Start a run, or resume it."""
     begun = (folder / "config.json").exists()
     words = ["--resume", str(folder)] if begun else ["--run", str(folder), *flags]
     return popen([*TRAIN, *words], ONE_THREAD, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -103,7 +105,9 @@ def test_what_is_in_the_folder(tmp_path, small_data):
 
 
 def test_runs_killed_at_random_moments(tmp_path, small_data, uninterrupted):
-    """Each is killed up to four times, and then left alone until it is done: it is the run that was never killed."""
+    """Each is killed up to four times and then finishes, with the result of a run that was never
+    killed.
+    """
     expected, seconds = uninterrupted
     times = random.Random(0)
     moments = [[seconds * times.uniform(0.05, 0.95) for _ in range(4)] for _ in range(RUNS)]
@@ -210,7 +214,9 @@ def test_a_finished_run_trains_further(tmp_path, small_data):
 
 
 def test_a_given_value_wins_even_if_it_is_the_default_for_other_flags(tmp_path, small_data):
-    """With dropout and a large batch, the default layers are wider, and the default is Muon."""
+    """With dropout and a large batch, the default layers are wider, and the default optimizer is
+    Muon.
+    """
     flags = "--dropout 0.5 --batch-size 1001 --hidden 128,32 --optimizer adamw --epochs 1".split()
     data = ["--data", write_mnist_like(tmp_path / "large", train=1001)]
     out, _ = run("train", *data, *flags, "--run", "run", cwd=tmp_path, complaint=None)
@@ -506,7 +512,9 @@ def test_only_one_trains_in_a_folder(stopped):
 
 
 def test_a_disk_that_fills_up(tmp_path, small_data):
-    """Room for a model and not for a checkpoint: it is said, training goes on, and the model is the same."""
+    """With room for a model but not for a checkpoint, a warning is printed and the model is the
+    same.
+    """
     change = (
         "import resource, signal\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -552,7 +560,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, small_data):
 
 
 def test_a_stop_whose_checkpoint_cannot_be_written(tmp_path, small_data):
-    """Then the work is lost, and that has to be said."""
+    """The work is lost, and the message says so."""
     change = (
         "import errno, os, signal, ann.training.checkpointer\n"
         "def fail(path, *rest): raise OSError(28, 'No space left on device', str(path))\n"
@@ -575,7 +583,7 @@ def test_without_matplotlib(tmp_path, small_data):
 
 @pytest.mark.parametrize("patience", [60.0, -1.0])
 def test_a_second_ctrl_c(tmp_path, small_data, patience):
-    """At once, it means the same; later, it is not waited for the step."""
+    """Soon after the first, it changes nothing; later, it ends the step at once."""
     change = (
         "import os, signal\n"
         f"from ann.cli.signals import Interruption\nInterruption._PATIENCE = {patience}\n"
@@ -594,7 +602,7 @@ def test_a_second_ctrl_c(tmp_path, small_data, patience):
 
 
 def test_started_long_ago(tmp_path, small_data):
-    """SIGTERM before training begins ends at once, as for any program."""
+    """Before training begins, SIGTERM ends the program at once, as usual."""
     process = begin(tmp_path / "run", "--data", str(small_data), *LONG)
     time.sleep(0.02)
     process.terminate()
@@ -652,7 +660,7 @@ def test_a_warning_that_nobody_reads_costs_no_model(tmp_path, small_data, stream
 
 
 def test_warnings_as_errors_come_last(tmp_path, small_data):
-    """Even then the model is there, and so is the checkpoint."""
+    """The model and the checkpoint are written nevertheless."""
     env = {**NO_GPU, "PYTHONWARNINGS": "error"}
     options = {"cwd": tmp_path, "env": env, "complaint": "warning: weight decay"}
     run("train --data small --run run", *SGD, **options)
@@ -682,7 +690,7 @@ def test_a_folder_or_a_log_that_is_lost_costs_no_model(tmp_path, small_data, los
 
 @pytest.mark.parametrize("action", ["default", "error"])
 def test_memory_that_runs_out_while_a_checkpoint_is_written(tmp_path, small_data, action):
-    """Even with python -W error, the warning does not end the training."""
+    """The warning does not end the training, even with python -W error."""
     change = "import ann.training.checkpointer as c\ndef fail(*rest): raise MemoryError\nc.write_checkpoint = fail"
     env = {**NO_GPU, "PYTHONWARNINGS": action}
     process = run_changed(

@@ -1,4 +1,4 @@
-"""The search space of a sweep, without Optuna: what a trial may choose, and the recipe that comes of it."""
+"""The search space of a sweep, without Optuna: the choices of a trial, and the resulting recipe."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def _scripts(monkeypatch):
 
 
 class Trial:
-    """Chooses the last of everything, and remembers what there was to choose from."""
+    """Chooses the last of everything, and remembers the choices."""
 
     def __init__(self):
         self.offered = {}
@@ -121,7 +121,7 @@ def test_a_single_list_is_no_choice():
 
 @pytest.mark.parametrize(("hidden", "share"), [("conv8x3,pool2,16", 0.2), ("pool2,16", 0.0)])
 def test_dropout_of_channels_is_for_convolutions(hidden, share):
-    """One sweep may try networks with and without them."""
+    """One sweep may try networks with and without convolutions."""
     found = space("--hidden", "conv4x3,16", hidden, "--channel-dropout", "0.2")
     assert found.recipe(Trial()).channel_dropout == share
 

@@ -1,4 +1,4 @@
-"""Several processes of a training, as threads of one: what one machine needs to test what many do."""
+"""Several processes of a training, played by threads of one process."""
 
 import dataclasses
 import pickle
@@ -12,7 +12,7 @@ from support.networks import REGULARIZED, recipe_of
 
 
 class Member(Processes):
-    """One of several threads; a barrier stands for the network."""
+    """One of several threads. A barrier replaces the network."""
 
     def __init__(self, rank, size, board, barrier):
         self.rank, self.size, self._board, self._barrier = rank, size, board, barrier
@@ -43,7 +43,9 @@ class Member(Processes):
 
 
 def together(size, work):
-    """What ``work(processes)`` gives in each of so many, or the exception that it raises there."""
+    """The result of ``work(processes)`` in each of ``size`` threads, or the exception that it
+    raises.
+    """
     board, barrier, found = [None] * size, threading.Barrier(size, timeout=300), [None] * size
 
     def run(rank):

@@ -1,4 +1,4 @@
-"""Data files that would exhaust memory or time, run code, or do not hold what they announce."""
+"""Data files that would exhaust memory or time, run code, or lack what they announce."""
 
 import encodings.cp437  # noqa: F401  # of names in archives; imported before imports are watched
 import gzip
@@ -54,7 +54,7 @@ def header(shape, descr="'|u1'", fortran="False"):
 
 
 def many_members():
-    """An archive whose list of members takes long to read."""
+    """An archive with a list of members that takes long to read."""
     entry = struct.pack(
         "<4s4B4HL2L5H2L", b"PK\1\2", *[20, 0, 20, 0], 0, 0, 0, 0, 0, 0, 0, 1, *[0] * 4, 0, 0
     )
@@ -140,7 +140,7 @@ def test_npz(tmp_path, name):
 
 
 def test_npz_with_a_flipped_bit(tmp_path):
-    """Each byte in turn: it loads with the same shapes, or is refused."""
+    """In each byte in turn: the file is loaded with the same shapes, or refused."""
     path, whole, loaded = tmp_path / "mnist.npz", npz(), 0
     for place in range(len(whole)):
         damaged = bytearray(whole)
@@ -241,7 +241,7 @@ def test_tables_and_pickles(tmp_path, file, data, message, zipped):
 
 @pytest.mark.slow
 def test_a_bomb_in_a_pickle(tmp_path):
-    """Half a gigabyte, of which a quarter is unpacked."""
+    """Half a gigabyte, a quarter of which is unpacked."""
     path = tmp_path / "mnist.pkl.gz"
     path.write_bytes(50 * gzip.compress(b"\x80\x02" + bytes(10**7)))
     with pytest.raises(ann.DataFileError, match="more than 268,435,456 bytes when unpacked"):
@@ -250,7 +250,7 @@ def test_a_bomb_in_a_pickle(tmp_path):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Two classes of two pictures to train on and two to test with."""
+    """Two classes with two training pictures and two test pictures."""
     image_module = optional("PIL.Image")
     for part in ("train", "test"):
         for name in "ab":
