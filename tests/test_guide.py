@@ -1,4 +1,6 @@
-"""The guide "How to add something" in ann/README.md, followed in a copy of the package: ELU and Lion."""
+"""The guide "How to add something" in ann/README.md, followed in a copy of the package, with ELU
+and Lion.
+"""
 
 import shutil
 

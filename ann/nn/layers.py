@@ -11,7 +11,7 @@ are sums over the batch.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from ann.backends.base import Array, Backend
 from ann.nn.activations import get_activation
@@ -61,6 +61,12 @@ class Layer(ABC):
         for parameter in self.parameters:
             setattr(self, parameter.name, values[parameter.name])
             setattr(self, f"{parameter.name}_gradient", gradients[parameter.name])
+
+    def __copy__(self) -> Self:
+        """A shallow copy, made faster than by ``copy`` itself: each single image needs one."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
 
     @abstractmethod
     def forward(self, x: Array) -> Array:

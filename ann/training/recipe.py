@@ -109,6 +109,9 @@ class Recipe:
     elastic: float = _field(
         0.0, "warp them: pixels move by this standard deviation; try 1.2", **_PIXELS
     )
+    undistorted_epochs: int = _field(
+        0, "leave them as they are in the last N epochs", "N", at_least=0
+    )
     adversarial: float = _field(
         0.0,
         "also train on each image moved this far (in inputs from 0 to 1) to where its loss is "
@@ -172,6 +175,9 @@ class Recipe:
         if self.early_stopping and not self.validation:
             advice = "set validation, such as 10000"
             raise ValueError(f"early_stopping: it needs validation images; {advice}")
+        if self.warmup and self.schedule == "one-cycle":
+            reason = "the schedule one-cycle has its own"
+            raise ValueError(f"warmup: {reason}; leave warmup out, or choose another schedule")
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # the way to set a field of a frozen dataclass
@@ -193,10 +199,10 @@ class Recipe:
         weight decay and warm-up keep their ratio to the default unless you pass them: if the
         default of the copy is half as large, the copy has half of this recipe's value.
         """
-        choices = self.default_choices().items()
-        unset = {name: BY_RULE for name, default in choices if getattr(self, name) == default}
-        copy = dataclasses.replace(self, **{**unset, **fields})
-        before, after = self.default_rates(), copy.default_rates()
+        choices, before = self.default_choices().items(), self.default_rates()
+        unset = [name for name, default in choices if getattr(self, name) == default]
+        copy = dataclasses.replace(self, **{**dict.fromkeys([*unset, *before], BY_RULE), **fields})
+        after = copy.default_rates()
         rates = {
             name: _in_proportion(getattr(self, name), before[name], after[name]) for name in after
         }

@@ -14,7 +14,9 @@ from ann.training.adversarial import Adversary
 from ann.training.batches import BatchBuffer
 from ann.training.recipe import Recipe
 
-_STATISTICS_DECAY = 0.9  # for batch normalisation: averages over about ten batches
+# For batch normalisation: averages over about ten batches. With averages of the parameters, they
+# cover as many steps as these
+_STATISTICS_DECAY = 0.9
 
 
 class Update:
@@ -69,7 +71,7 @@ class Update:
             after.append(MaxNorm(backend, network.weights()[:-1], recipe.max_norm))
         for name, vector, decay in (
             ("average", network.parameters, recipe.average),
-            ("statistics", statistics, _STATISTICS_DECAY),
+            ("statistics", statistics, max(_STATISTICS_DECAY, recipe.average)),
         ):
             if decay and vector is not None:
                 average = MovingAverage(backend, vector, decay, scalars)

@@ -81,6 +81,9 @@ class Trainer:
         """
         order = self._network.backend.from_host(order)
         self._keys.set(epoch)
+        if self._distorter:
+            recipe = self._recipe
+            self._distorter.scale(float(epoch <= recipe.epochs - recipe.undistorted_epochs))
         scalars = self._scalars.table((epoch - 1) * self.steps, rates)
         if start == 0:
             self._start_from_network(epoch)

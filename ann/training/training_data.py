@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ann.data.datasets import Dataset
-from ann.errors import TrainingWarning
+from ann.errors import TrainingWarning, printable
 from ann.neural_network import NeuralNetwork
 from ann.training.distributed import Processes, on_all
 from ann.training.recipe import Recipe
@@ -55,8 +55,11 @@ def check_training_data(
 ) -> TrainingData:
     """The checked training and validation data.
 
-    Raises ValueError in all processes if something does not fit in one of them.
+    Raises ValueError in all processes if something is wrong in one of them.
     """
+    if not isinstance(processes, Processes):
+        expected = "ann.training.mpi.MpiProcesses() in programs that mpiexec starts"
+        raise ValueError(f"processes: expected {expected}, got {printable(processes)}")
     return on_all(processes, lambda: _data(network, dataset, recipe, weights, processes))
 
 
@@ -72,11 +75,7 @@ def _data(
             f"committee: {recipe.committee} in the recipe, but the network is {has}; "
             "pass the same committee to both"
         )
-    convolves = any(layer.get("type") == "conv2d" for layer in network.layer_list)
-    if recipe.channel_dropout and not convolves:
-        raise ValueError(
-            "channel_dropout: there is no convolution; add a layer such as conv16x5, or use dropout"
-        )
+    _check_layers(network, recipe)
     images = check_images(
         "train_images", dataset.train_images, network.input_shape, network.dtype_name
     )
@@ -118,6 +117,22 @@ def _data(
         dataset.train_images.shape[1:],
         weights,
     )
+
+
+def _check_layers(network: NeuralNetwork, recipe: Recipe) -> None:
+    """Raise ValueError if the recipe changes layers that the network does not have."""
+    layers = network.layer_list
+    if recipe.channel_dropout and not any(layer.get("type") == "conv2d" for layer in layers):
+        raise ValueError(
+            "channel_dropout: there is no convolution; add a layer such as conv16x5, or use dropout"
+        )
+    has_hidden_layers = any("activation" in layer for layer in layers[:-1])
+    for name in ("dropout", "batch_norm", "max_norm"):
+        if getattr(recipe, name) and not has_hidden_layers:
+            raise ValueError(
+                f"{name}: it is for hidden layers, and the network has none; "
+                "add hidden layers, or leave it out"
+            )
 
 
 def _sorted_labels(trained_on: Any, last: Any) -> str:

@@ -1,4 +1,4 @@
-"""What the code asks of CuPy and nvmath-python that can be asked on a machine without a GPU."""
+"""Calls of CuPy and nvmath-python that work on a machine without a GPU."""
 
 import inspect
 
@@ -14,7 +14,7 @@ cupy = optional("cupy")
 
 
 class Nobody:
-    """The owner of memory that is never touched."""
+    """The owner of memory that is never used."""
 
 
 def array(*shape):
@@ -23,7 +23,7 @@ def array(*shape):
 
 
 class Counting:
-    """CuPy, whose kernels are counted instead of run. All else fails without a GPU."""
+    """CuPy, but kernels are counted instead of run, because there is no GPU."""
 
     made = 0
 

@@ -1,4 +1,4 @@
-"""The promise: the same numbers on every device."""
+"""Every device computes the same numbers."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from support.networks import CASES, REGULARIZED, network_of, recipe_of
 
 @pytest.mark.parametrize("case", CASES)
 def test_twelve_steps(backend_pair, dataset, case):
-    """Momentum, decay, a schedule and a smaller last batch; then losses, parameters and outputs agree."""
+    """With momentum, weight decay, a schedule and a smaller last batch, all results agree."""
     activation, output, loss, optimizer = case
     recipe = recipe_of(activation, output, loss, optimizer, epochs=3, validation=10)
     if activation == "tanh":

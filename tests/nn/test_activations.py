@@ -107,7 +107,9 @@ def test_large_sums_stay_finite(backend, name, size):
 
 
 def test_sigmoid_has_hardly_a_denormal_tail():
-    """Processors are slow on denormal numbers; the sigmoid has them for sums between -88.8 and -87.3, and then 0."""
+    """Denormal numbers are slow. The sigmoid has them only for sums between -88.8 and -87.3, and
+    is 0 below.
+    """
     z = np.linspace(-120, 0, 1000, dtype=np.float32)[None, :]
     y = outputs(ann.get_backend("cpu"), "sigmoid", z)
     denormal = z[(y > 0) & (y < np.finfo(np.float32).tiny)]
@@ -131,7 +133,7 @@ def softsign_derivative(xp, z):
 
 @pytest.fixture
 def registry(monkeypatch):
-    """So that what a test registers is gone after it."""
+    """Forgets what a test registers."""
     for name in ("softsign", "mine"):
         monkeypatch.setitem(ACTIVATIONS, name, None)
         del ACTIVATIONS[name]
@@ -166,7 +168,7 @@ def test_an_activation_of_one_s_own(registry, backend, rng, tmp_path):
 
 
 class Plain(Backend):
-    """NumPy with nothing but what ``Backend`` itself says."""
+    """NumPy with nothing beyond ``Backend``."""
 
     def __init__(self):
         super().__init__("cpu", np)
@@ -179,7 +181,7 @@ def test_registering_again_replaces(registry):
 
 
 def test_a_network_keeps_its_activation(registry, tmp_path):
-    """In training, too, when another one has got its name."""
+    """Also in training, and if another activation gets its name."""
     dataset = ann.load_dataset(write_mnist_like(tmp_path / "data", train=170))
     recipe = recipe_of("tanh", "softmax", "cross-entropy", "sgd", epochs=1)
     ann.register_activation("mine", softsign, softsign_derivative)
