@@ -69,7 +69,8 @@ def backend_pair(request):
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As behind the & of a script; programs inherit it, and tests that send them Ctrl-C would wait for nothing.
+    # As after the & of a script. Programs inherit it, and tests that send them Ctrl-C would wait in
+    # vain.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -19,8 +19,8 @@ from support import ROOT
 from support.backends import make_backend
 from support.networks import network_of
 
-# A room or module of ann/ -> what it may import from outside itself. This is the design in a dozen lines: below each
-# line stand those that build on it.
+# A room or module of ann/ -> what it may import from outside itself. This is the design in a dozen
+# lines: each builds on those above it.
 MAY_IMPORT = {
     "installation": "",
     "errors": "installation",
@@ -34,12 +34,13 @@ MAY_IMPORT = {
     "data": "errors spelling validation backends nn.random_bits files.atomic files.pickle",
     "neural_network": "errors validation backends nn files",
     "committee": "errors neural_network",
-    "training": "installation errors spelling validation backends nn optim files data neural_network",
+    "training": "installation errors spelling validation backends nn optim files data"
+    " neural_network",
     "analysis": "errors validation files.atomic backends nn data neural_network training",
     "export": "errors backends nn files data.catalog neural_network",
     "estimator": "errors validation optim.registry data neural_network training",
-    "cli": "installation errors spelling validation _version backends nn.layer_list files data neural_network"
-    " committee training analysis",
+    "cli": "installation errors spelling validation _version backends nn.layer_list files data"
+    " neural_network committee training analysis",
     "__main__": "installation spelling cli",
     "__init__": "_version errors backends nn data neural_network committee training analysis",
 }

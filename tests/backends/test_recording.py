@@ -194,8 +194,8 @@ def test_an_epoch_allocates_nothing_large_after_its_first_step(tmp_path):
             trainer.loss.sum(order)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        # All that is alive at a time, together, is below this; so a single array is too. The evaluation of the loss
-        # at the end holds six arrays of 64 kB.
+        # Everything that is alive at a time is together below this, so each array is, too. The
+        # evaluation of the loss at the end holds six arrays of 64 kB.
         assert max(largest) < 64 * 1024, optimizer
         assert peak < 7 * 64 * 1024, optimizer
 
@@ -255,7 +255,8 @@ def test_an_activation_that_cannot_be_captured_is_named_once(pretended, dataset,
 def test_products_have_the_precision_asked_for(pretended, dataset, precision, dtype, kind):
     backend, cublas = pretended(precision)
     trained(backend, dataset, dtype=dtype)
-    # three layers, of which the first needs no gradient of its inputs; each batch size once eagerly, once captured
+    # three layers, the first without a gradient of its inputs; each batch size runs eagerly once
+    # and is captured once
     assert cublas.products == {kind: 11 * 2 * 2}
 
 

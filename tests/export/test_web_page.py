@@ -148,7 +148,8 @@ def computed(browser, images, field="outputs"):
     script = """
         const [text, size, field] = arguments, found = [];
         const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
-        for (let i = 0; i < bytes.length; i += size) found.push(run(bytes.subarray(i, i + size))[field]);
+        for (let i = 0; i < bytes.length; i += size)
+            found.push(run(bytes.subarray(i, i + size))[field]);
         return found.map(one => field === "outputs" ? Array.from(one) : one);"""
     text = base64.b64encode(images.tobytes()).decode()
     return np.array(browser.execute_script(script, text, images.shape[1], field))
@@ -209,7 +210,8 @@ def test_feature_maps_while_drawing(page, convolutional):
     browser = page(convolutional)
     sizes = """
         return Array.from(document.querySelectorAll(".layer"), layer => [layer.innerText.trim(),
-            Array.from(layer.querySelectorAll("canvas"), canvas => [canvas.width, canvas.height])])"""
+            Array.from(layer.querySelectorAll("canvas"),
+                       canvas => [canvas.width, canvas.height])])"""
     assert browser.execute_script(sizes) == [
         ["Layer 1: 8 relu filters, and where each responds", [[24, 24]] * 8],
         ["Layer 3: 16 relu filters, and where each responds", [[10, 10]] * 16],
@@ -218,9 +220,11 @@ def test_feature_maps_while_drawing(page, convolutional):
     ]
     opacity = """
         return Array.from(document.querySelectorAll(".conv2d canvas"), canvas => {
-            const {width, height} = canvas, copy = new OffscreenCanvas(width, height).getContext("2d");
+            const {width, height} = canvas;
+            const copy = new OffscreenCanvas(width, height).getContext("2d");
             copy.drawImage(canvas, 0, 0);
-            return Array.from(copy.getImageData(0, 0, width, height).data).filter((_, i) => i % 4 === 3);
+            const values = Array.from(copy.getImageData(0, 0, width, height).data);
+            return values.filter((_, i) => i % 4 === 3);
         })"""
     assert not any(map(any, browser.execute_script(opacity)))
     draw(browser, DIGITS["3"])
@@ -319,7 +323,7 @@ def test_what_it_sees_is_as_mnist_was_made(page, network):
                 assert centre(seen, axis) == pytest.approx(
                     centre(images.mean(axis=0), axis), abs=0.15
                 )
-    # ink for its length, against all training images together: (length is what is left of a thin line)
+    # as much ink as the average training image
     assert 0.6 < (seen / 255).sum() / (images / 255).sum(axis=(1, 2)).mean() < 1.4
 
 
@@ -466,7 +470,8 @@ def test_networks_that_make_no_page(monkeypatch):
 
 
 PRESS = """
-    const [kind, id, x, y] = arguments, pad = document.getElementById("pad"), box = pad.getBoundingClientRect();
+    const [kind, id, x, y] = arguments, pad = document.getElementById("pad");
+    const box = pad.getBoundingClientRect();
     pad.setPointerCapture = () => {};
     pad.dispatchEvent(new PointerEvent(kind, {
         pointerId: id, button: 0, bubbles: true,

@@ -241,7 +241,8 @@ def test_backends_agree(backend, rng):
 def test_a_network_with_convolution(rng):
     net = ann.NeuralNetwork(CONV_LIST)
     assert repr(net) == (
-        "<NeuralNetwork 8x8 -> conv4x3 relu -> pool2 -> 6 relu -> 10 softmax, cross-entropy, on cpu>"
+        "<NeuralNetwork 8x8 -> conv4x3 relu -> pool2 -> 6 relu -> 10 softmax, cross-entropy, "
+        "on cpu>"
     )
     images = rng.integers(0, 256, (30, 8, 8), dtype=np.uint8)
     labels = np.arange(30) % 10

@@ -318,7 +318,8 @@ class Stranger:
         (np.full((4, 5), 1e300), r"finite float32 numbers, got 1e\+300 at"),
         (
             Stranger(),
-            r"a NumPy array, got test_network\.Stranger, which cannot be converted: use get\(\) instead",
+            r"a NumPy array, got test_network\.Stranger, which cannot be converted: "
+            r"use get\(\) instead",
         ),
         (None, "a NumPy array, got builtins.NoneType"),
         (

@@ -75,7 +75,8 @@ for name, recipe in CASES.items():
     recipe = ann.Recipe(**{**vars(recipe), "epochs": 29})  # of 7 steps
     ann.fit(network, data, recipe, processes=processes)
     found[name] = network.parameters
-    assert all((network.parameters == other).all() for other in processes.gather(network.parameters))
+    everywhere = processes.gather(network.parameters)
+    assert all((network.parameters == other).all() for other in everywhere)
 if processes.rank == 0:
     np.savez(sys.argv[4], **found)
 """
@@ -99,7 +100,8 @@ def test_two_hundred_steps_of_every_kind_of_layer(mpiexec, tmp_path):
         for size, other in zip((2, 3), found[1:], strict=True):
             off = np.abs(other[name] - found[0][name]).max()
             print(
-                f"{name}: {size} processes are off by {off:.1e}, of parameters up to {np.abs(found[0][name]).max():.1f}"
+                f"{name}: {size} processes are off by {off:.1e}, "
+                f"of parameters up to {np.abs(found[0][name]).max():.1f}"
             )
             assert off < 1e-12
 
@@ -168,7 +170,8 @@ def test_interrupted_and_resumed_with_another_number(mpiexec, tmp_path, small_da
     process.send_signal(signal.SIGINT)
     out, complaint = process.communicate(timeout=300)
     assert process.returncode == 130, out + complaint
-    go_on = rf"interrupted after \d+ of 100000 epochs; continue: mpiexec -n {before} .*--resume r --distributed$"
+    command = rf"mpiexec -n {before} .*--resume r --distributed"
+    go_on = rf"interrupted after \d+ of 100000 epochs; continue: {command}$"
     assert re.search(go_on, complaint, re.M)
     done = int(re.search(r"interrupted after (\d+)", complaint)[1])
     process = start(mpiexec, 5 - before, "--distributed", "--resume", "r", cwd=tmp_path)
@@ -225,7 +228,8 @@ def test_one_that_cannot_begin_ends_all(mpiexec, tmp_path, small_data):
     (tmp_path / "program.py").write_text(
         f"import os, runpy, sys\nsys.argv[0] = {TRAIN!r}\n"
         f"sys.path[:0] = [{str(ROOT / 'scripts')!r}, {str(ROOT)!r}]\n"
-        "if os.environ.get('PMI_RANK', os.environ.get('OMPI_COMM_WORLD_RANK')) == '1': sys.modules['tqdm'] = None\n"
+        "rank = os.environ.get('PMI_RANK', os.environ.get('OMPI_COMM_WORLD_RANK'))\n"
+        "if rank == '1': sys.modules['tqdm'] = None\n"
         f"runpy.run_path({TRAIN!r}, run_name='__main__')\n"
     )
     flags = ["--distributed", "--data", small_data, *FAST]
@@ -296,7 +300,9 @@ runpy.run_path({train!r}, run_name="__main__")
         ("sys.argv += ['--epochs', '9']", "process 1 differs from process 0 in its recipe"),
         ("sys.argv += ['--hidden', 'x']", "process 1: .*--hidden: expected widths"),
         (
-            "import ann.training.fit as t\n    def broken(*rest): raise MemoryError\n    t.evaluate = broken",
+            "import ann.training.fit as t\n"
+            "    def broken(*rest): raise MemoryError\n"
+            "    t.evaluate = broken",
             "process 1: error: not enough memory",
         ),
     ],
@@ -344,7 +350,8 @@ def test_one_line_where_one_process_fails(mpiexec, tmp_path, small_data, what, w
         (
             [],
             1,
-            "started by mpiexec, but without --distributed every process would train its own network",
+            "started by mpiexec, but without --distributed every process would train its own "
+            "network",
         ),
     ],
 )
@@ -354,7 +361,9 @@ def test_one_line_for_what_is_wrong_everywhere(mpiexec, tmp_path, small_data, fl
     )  # gives all processes time to report the same error, however busy the machine
     program.write_text(
         f"import runpy, sys\nsys.argv[0] = {TRAIN!r}\nsys.path[:0] = [{str(ROOT / 'scripts')!r}]\n"
-        f"from ann.cli import launch\nlaunch._PATIENCE = 300\nrunpy.run_path({TRAIN!r}, run_name='__main__')\n"
+        "from ann.cli import launch\n"
+        "launch._PATIENCE = 300\n"
+        f"runpy.run_path({TRAIN!r}, run_name='__main__')\n"
     )
     command = [*FAST, *flags]
     _, complaint = mpirun(

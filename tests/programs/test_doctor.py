@@ -224,7 +224,8 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
             "layer 1, weight",
         ),
         (
-            "from ann.nn.activations import ACTIVATIONS\nACTIVATIONS['tanh'].chain_rule = lambda xp, grad, y: grad",
+            "from ann.nn.activations import ACTIVATIONS\n"
+            "ACTIVATIONS['tanh'].chain_rule = lambda xp, grad, y: grad",
             ["--gradients"],
             "hidden layers tanh",
         ),

@@ -23,6 +23,7 @@ from ann.training.checkpoint_file import read_checkpoint
 from ann.training.report import EpochReport
 from support import ROOT, optional
 from support.digits import write_mnist_like
+from support.networks import stopping_at
 from support.programs import FAST, NO_GPU, ONE_THREAD, WITH_RUN, execute, popen, run, run_changed
 
 optional("tqdm")
@@ -178,10 +179,9 @@ def test_a_signal_ends_after_the_step(tmp_path, small_data, uninterrupted, numbe
 def test_the_commands_that_it_prints(tmp_path, small_data):
     change = (
         "import signal, os\n"
-        "fit = ann.fit\n"
         "def stop(report):\n"
         "    if report.epoch == 2: os.kill(os.getpid(), signal.SIGINT)\n"
-        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, stop], *rest, **o)"
+        "after_each_epoch(stop)"
     )
     process = run_changed(change, small_data, tmp_path, "--run", "a run")
     assert process.returncode == 130
@@ -307,9 +307,7 @@ def stopped_once(tmp_path_factory):
     config = json.loads((folder / "config.json").read_text())
     recipe = ann.Recipe.from_json(json.dumps(config["recipe"]))
     net = ann.NeuralNetwork(recipe.layer_list(64, 10), recipe.loss)
-    seen = []
-    stop = lambda size: seen.append(size) or len(seen) == 20  # noqa: E731
-    ann.fit(net, data, recipe, (), stop, ann.Checkpoints(folder / "checkpoint.npz"))
+    ann.fit(net, data, recipe, (), stopping_at(20), ann.Checkpoints(folder / "checkpoint.npz"))
     return place
 
 
@@ -529,7 +527,10 @@ def test_a_disk_that_fills_up(tmp_path, small_data):
     )
     process = run_changed(change, small_data, tmp_path, "--run", "full", "--checkpoint-every", "2")
     assert process.returncode == 0, process.stderr
-    warned = "warning: no checkpoint was written: full/checkpoint.npz: File too large; training continues\n"
+    warned = (
+        "warning: no checkpoint was written: full/checkpoint.npz: File too large; "
+        "training continues\n"
+    )
     assert process.stderr == warned  # once is enough
     assert (
         "no curves: full/curves.png: File too large" in process.stdout
@@ -565,9 +566,8 @@ def test_a_stop_whose_checkpoint_cannot_be_written(tmp_path, small_data):
         "import errno, os, signal, ann.training.checkpointer\n"
         "def fail(path, *rest): raise OSError(28, 'No space left on device', str(path))\n"
         "ann.training.checkpointer.write_checkpoint = fail\n"
-        "fit = ann.fit\n"
         "def stop(report): os.kill(os.getpid(), signal.SIGTERM)\n"
-        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, stop], *rest, **o)"
+        "after_each_epoch(stop)"
     )
     process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert process.returncode == 1
@@ -587,11 +587,10 @@ def test_a_second_ctrl_c(tmp_path, small_data, patience):
     change = (
         "import os, signal\n"
         f"from ann.cli.signals import Interruption\nInterruption._PATIENCE = {patience}\n"
-        "fit = ann.fit\n"
         "def stop(report):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, stop], *rest, **o)"
+        "after_each_epoch(stop)"
     )
     process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert process.returncode == 130
@@ -631,9 +630,8 @@ print("still here")
 def test_sigterm_without_a_folder(tmp_path, small_data):
     change = (
         "import os, signal\n"
-        "fit = ann.fit\n"
         "def stop(report): os.kill(os.getpid(), signal.SIGTERM)\n"
-        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, stop], *rest, **o)"
+        "after_each_epoch(stop)"
     )
     process = run_changed(change, small_data, tmp_path)
     assert (process.returncode, process.stderr) == (
@@ -672,10 +670,7 @@ def test_warnings_as_errors_come_last(tmp_path, small_data):
 )
 def test_a_folder_or_a_log_that_is_lost_costs_no_model(tmp_path, small_data, lost):
     change = (
-        "import os\n"
-        "fit = ann.fit\n"
-        f"def lose(report):\n    if report.epoch == 2: {lost}\n"
-        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, lose], *rest, **o)"
+        f"import os\ndef lose(report):\n    if report.epoch == 2: {lost}\nafter_each_epoch(lose)"
     )
     process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert "training continues" in process.stderr and "no log was written" in process.stderr
@@ -691,7 +686,11 @@ def test_a_folder_or_a_log_that_is_lost_costs_no_model(tmp_path, small_data, los
 @pytest.mark.parametrize("action", ["default", "error"])
 def test_memory_that_runs_out_while_a_checkpoint_is_written(tmp_path, small_data, action):
     """The warning does not end the training, even with python -W error."""
-    change = "import ann.training.checkpointer as c\ndef fail(*rest): raise MemoryError\nc.write_checkpoint = fail"
+    change = (
+        "import ann.training.checkpointer as c\n"
+        "def fail(*rest): raise MemoryError\n"
+        "c.write_checkpoint = fail"
+    )
     env = {**NO_GPU, "PYTHONWARNINGS": action}
     process = run_changed(
         change, small_data, tmp_path, "--run", "run", "--checkpoint-every", "1", env=env
@@ -712,7 +711,10 @@ def test_a_drawing_library_that_is_set_up_wrongly(tmp_path, small_data):
 
 def test_an_activation_of_one_s_own_that_has_changed(tmp_path, small_data):
     own = tmp_path / "own.py"
-    text = "import ann\nann.register_activation('mine', lambda xp, z: {} * z, lambda xp, z: {} + 0 * z)\n"
+    text = (
+        "import ann\n"
+        "ann.register_activation('mine', lambda xp, z: {} * z, lambda xp, z: {} + 0 * z)\n"
+    )
     own.write_text(text.format(2, 2))
     flags = ["--data", small_data, *FAST, "--import", own, "--activation", "mine", "--run", "run"]
     out, _ = run("train", *flags, cwd=tmp_path)
@@ -729,8 +731,8 @@ def test_a_config_that_imports_no_names(stopped):
     path.write_text(json.dumps({**json.loads(path.read_text()), "imported": [5]}))
     _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
     assert (
-        error
-        == "error: run/config.json: not the config of a run: imported is [5]; start a new run in another folder\n"
+        error == "error: run/config.json: not the config of a run: imported is [5]; "
+        "start a new run in another folder\n"
     )
     path.write_text(
         json.dumps({**json.loads(path.read_text()), "imported": [], "checkpoint_every": "x"})

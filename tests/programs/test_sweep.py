@@ -1,7 +1,6 @@
 """Sweeps as users run them: one worker and two, a killed worker, and storages that do not work."""
 
 import contextlib
-import os
 import re
 import shlex
 import signal
@@ -10,7 +9,6 @@ import sys
 import threading
 import time
 import types
-import urllib.parse
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -41,10 +39,8 @@ def sweep(folder, *flags, env=ENV, code=0):
 @pytest.fixture(scope="module")
 def database():
     """The address of a PostgreSQL; required with ANN_REQUIRE_PEERS=1."""
-    if os.environ.get("ANN_REQUIRE_PEERS") != "1" and postgres_server.programs() is None:
-        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
-    with postgres_server.server() as port:
-        yield f"postgresql://ann:{urllib.parse.quote(postgres_server.PASSWORD, safe='')}@127.0.0.1:{port}/sweeps"
+    with postgres_server.server() as address:
+        yield address
 
 
 @pytest.fixture
@@ -472,10 +468,7 @@ def test_a_study_whose_worker_says_its_rules_late_or_never(tmp_path, monkeypatch
 
 
 def test_a_database_that_goes_away(tmp_path, small_data):
-    if os.environ.get("ANN_REQUIRE_PEERS") != "1" and postgres_server.programs() is None:
-        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
-    with postgres_server.server() as port:
-        storage = f"postgresql://ann:{urllib.parse.quote(postgres_server.PASSWORD, safe='')}@127.0.0.1:{port}/sweeps"
+    with postgres_server.server() as storage:
         worker = start("--data", small_data, *LONG, "--storage", storage, cwd=tmp_path)
         running(storage, worker)
     _, complaint = worker.communicate(timeout=300)
@@ -490,13 +483,15 @@ def test_a_database_that_goes_away(tmp_path, small_data):
     [
         (
             ["--width", "64-32"],
-            "expected a whole number above 0 or a range, the lower one first, such as 2 or 1-4, got '64-32'",
+            "expected a whole number above 0 or a range, the lower one first, such as 2 or 1-4, "
+            "got '64-32'",
         ),
         (["--width", "0-32"], "expected a whole number above 0 or a range"),
         (["--width", "3.5"], "expected a whole number above 0 or a range"),
         (
             ["--learning-rate", "0.1-x"],
-            "expected a number above 0 or a range, the lower one first, such as 0.1 or 0.01-0.5, got '0.1-x'",
+            "expected a number above 0 or a range, the lower one first, such as 0.1 or 0.01-0.5, "
+            "got '0.1-x'",
         ),
         (["--dropout", "-0.1"], "expected one argument|expected a number or a range"),
         (["--activation", "relu,nothing"], "unknown 'nothing'; known: "),

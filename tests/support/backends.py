@@ -22,7 +22,7 @@ def _with_gpu():
 BACKENDS = ("numpy", "strict", *(["cupy"] if _with_gpu() else []))
 
 
-# For a test with the fixture backend that trains: on the strict device that takes about ten times as long
+# For a test that trains on the fixture ``backend``: the strict device is about ten times as slow
 slow_on_strict = pytest.mark.parametrize(
     "backend",
     [pytest.param(name, marks=[pytest.mark.slow] if name == "strict" else []) for name in BACKENDS],

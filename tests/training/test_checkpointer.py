@@ -12,7 +12,7 @@ import pytest
 import ann
 from ann.optim.registry import OPTIMIZERS
 from support.backends import BACKENDS, make_backend
-from support.networks import REGULARIZED, known, network_of, recipe_of
+from support.networks import REGULARIZED, known, network_of, recipe_of, stopping_at
 
 
 def recipe(optimizer="adamw", **fields):
@@ -22,12 +22,6 @@ def recipe(optimizer="adamw", **fields):
 
 def network(backend, seed=3, **options):
     return network_of(backend, 64, 12, 8, 10, seed=seed, **options)
-
-
-def stopping_at(step):
-    """For ``on_batch``: stop after this many batches."""
-    seen = []
-    return lambda size: seen.append(size) or len(seen) == step
 
 
 def resume(path, dataset, how=None, **options):

@@ -26,7 +26,7 @@ from support.backends import (
     slow_on_strict,
 )
 from support.model_files import rewrite
-from support.networks import REGULARIZED, known, network_of, recipe_of
+from support.networks import REGULARIZED, known, network_of, recipe_of, stopping_at
 from support.programs import FAST, run
 
 MEMBERS, SEED = 3, 4
@@ -118,7 +118,8 @@ def test_members_that_diverge_are_named(backend, dataset):
     recipe = recipe_of("relu", "softmax", "cross-entropy", "sgd", epochs=1)
     net = untrained(backend, recipe)
     net.parameters[1, ...] = net.parameters[1, ...] * 1e30
-    message = f"training diverged in epoch 1 of 1, the member with seed {SEED + 1}: the numbers overflowed"
+    member = f"the member with seed {SEED + 1}"
+    message = f"training diverged in epoch 1 of 1, {member}: the numbers overflowed"
     with pytest.raises(ann.DivergenceError, match=message):
         ann.fit(net, dataset, recipe)
 
@@ -168,10 +169,8 @@ def test_going_on_is_exact(backend, dataset, tmp_path, stops):
     plain, reports = trained(backend, dataset, recipe)
     checkpoints = ann.Checkpoints(tmp_path / "checkpoint", seconds=None)
     for step in [*stops, 10**6]:
-        seen = []
         net = untrained(backend, recipe)
-        stop = lambda size, seen=seen, step=step: seen.append(size) or len(seen) == step  # noqa: E731
-        again = ann.fit(net, dataset, recipe, [], stop, checkpoints)
+        again = ann.fit(net, dataset, recipe, [], stopping_at(step), checkpoints)
     assert net.to_bytes() == plain.to_bytes()
     assert known(again) == known(reports)
     with pytest.raises(ann.CheckpointError, match="network committee is 2 and was 3"):
@@ -198,7 +197,8 @@ def test_files_and_copies(backend, dataset, tmp_path):
     assert shapes == [((3, 64, 12), (3, 12)), ((3, 12, 8), (3, 8)), ((3, 8, 10), (3, 10))]
     assert (
         repr(net)
-        == f"<committee of 3 NeuralNetworks 64 -> 12 tanh -> 8 tanh -> 10 softmax, cross-entropy, on {backend.name}>"
+        == "<committee of 3 NeuralNetworks 64 -> 12 tanh -> 8 tanh -> 10 softmax, cross-entropy, "
+        f"on {backend.name}>"
     )
 
 

@@ -102,7 +102,8 @@ def test_evaluate_reads_the_test_images_once_for_each_seed(evaluate, tmp_path, s
         assert row["total"] == 100 and row["device"] == "cpu"
         assert row["version"] == ann.__version__ and row["seconds"] >= 0
     wrong = [row["wrong"] for row in rows]
-    expected = f"wrong of 100 test images: mean {np.mean(wrong):.1f}, standard deviation {np.std(wrong, ddof=1):.1f}"
+    mean, deviation = np.mean(wrong), np.std(wrong, ddof=1)
+    expected = f"wrong of 100 test images: mean {mean:.1f}, standard deviation {deviation:.1f}"
     assert expected in out
     table = f"| wrong | {' | '.join(map(str, wrong))} | **{np.mean(wrong):.1f}** |"
     assert table in out.splitlines()
