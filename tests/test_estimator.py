@@ -14,6 +14,7 @@ import pytest
 
 import ann
 from support import optional
+from support.backends import Column
 from support.readme import blocks
 
 optional("sklearn")
@@ -62,20 +63,6 @@ def test_the_checks_of_scikit_learn_that_its_own_estimators_pass(estimator, peer
     theirs, _ = checked(peer(max_iter=100))
     assert not theirs - ours
     assert sum(count for (_, status), count in ours.items() if status == "passed") >= passed
-
-
-class Column:
-    """An array of another library, such as pandas."""
-
-    def __init__(self, array):
-        self._array = array
-        self.shape = array.shape
-
-    def __len__(self):
-        return len(self._array)
-
-    def __array__(self, dtype=None, copy=None):
-        return self._array if dtype is None else self._array.astype(dtype)
 
 
 def tensor(array):

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 import ann
-from ann.backends.base import Backend
 from ann.nn.activations import ACTIVATIONS, get_activation
-from support.backends import assert_device_array
+from support.backends import Plain, assert_device_array
 from support.digits import write_mnist_like
 from support.gradients import assert_gradient
 from support.networks import network_of, recipe_of
@@ -165,13 +164,6 @@ def test_an_activation_of_one_s_own(registry, backend, rng, tmp_path):
         ann.ModelFileError, match=r"layer 1: unknown activation 'softsign'.*register_activation"
     ):
         ann.load_model(tmp_path / "model")
-
-
-class Plain(Backend):
-    """NumPy with nothing beyond ``Backend``."""
-
-    def __init__(self):
-        super().__init__("cpu", np)
 
 
 def test_registering_again_replaces(registry):

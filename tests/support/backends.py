@@ -66,6 +66,20 @@ class Plain(Backend):
         super().__init__("cpu", np)
 
 
+class Column:
+    """An array of another library, such as pandas."""
+
+    def __init__(self, array):
+        self._array = array
+        self.shape = array.shape
+
+    def __len__(self):
+        return len(self._array)
+
+    def __array__(self, dtype=None, copy=None):
+        return self._array if dtype is None else self._array.astype(dtype)
+
+
 def assert_same(left, right, **tolerance):
     for one, other in zip(left, right, strict=True):
         np.testing.assert_allclose(one, other, **(tolerance or {"rtol": 1e-3, "atol": 2e-5}))

@@ -9,7 +9,7 @@ import pytest
 import ann
 from ann.training.step import Step
 from support import optional
-from support.backends import BACKENDS, slow_on_strict
+from support.backends import BACKENDS, Column, slow_on_strict
 from support.networks import REGULARIZED, network_of
 
 TRAIN_IMAGES = 500  # of ``dataset``
@@ -220,16 +220,6 @@ def test_target_rows_without_validation_images(dataset):
     ann.fit(net, dataset, recipe)
     ann.fit(twin, with_labels(dataset, np.eye(10)[dataset.train_labels]), recipe)
     assert net.to_bytes() == twin.to_bytes()
-
-
-class Column:
-    """An array of another library, such as pandas."""
-
-    def __init__(self, array):
-        self._array = array
-
-    def __array__(self, dtype=None, copy=None):
-        return self._array if dtype is None else self._array.astype(dtype)
 
 
 @pytest.mark.parametrize(
