@@ -189,7 +189,7 @@ def test_pickles_and_clones(digits):
     assert (other.predict_proba(X) != classifier.predict_proba(X)).any()
 
 
-def test_several_labels_a_sample():
+def test_several_labels_per_sample():
     X, Y = make_multilabel_classification(600, n_classes=4, n_labels=2, random_state=0)
     X = (X - X.mean(axis=0)) / X.std(axis=0)
     train, test = slice(0, 300), slice(300, 600)
@@ -262,14 +262,14 @@ def test_a_committee(digits):
         ({"device": "tpu"}, "tpu"),
     ],
 )
-def test_parameters_that_make_no_sense(digits, parameters, message):
+def test_wrong_parameters(digits, parameters, message):
     X, y = digits
     with pytest.raises((ValueError, ann.DeviceError), match=message):
         MLPClassifier(**parameters).fit(X[:100], y[:100])
     clone(MLPClassifier(**parameters))  # scikit-learn wants them checked in fit, and not before
 
 
-def test_weights_that_make_no_sense(digits):
+def test_wrong_weights(digits):
     X, y = digits
     for weights, message in (
         (-np.ones(100), "at least 0"),

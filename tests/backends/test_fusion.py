@@ -85,7 +85,7 @@ def test_a_formula_may_have_any_name(name):
     assert counting.made == 1
 
 
-def test_the_names_exist():
+def test_the_names_that_we_use_exist():
     for name in (
         "astype",
         "broadcast_to",

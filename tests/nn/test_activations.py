@@ -138,7 +138,7 @@ def registry(monkeypatch):
         del ACTIVATIONS[name]
 
 
-def test_an_activation_of_one_s_own(registry, backend, rng, tmp_path):
+def test_a_custom_activation(registry, backend, rng, tmp_path):
     ann.register_activation("softsign", softsign, softsign_derivative)
     test_derivative(backend, "softsign", rng)
     test_float32_stays_and_out_may_be_the_input(backend, "softsign", rng)
@@ -234,7 +234,7 @@ def test_a_network_keeps_its_activation(registry, tmp_path):
         ),
     ],
 )
-def test_what_is_no_activation(registry, name, curve, derivative, message):
+def test_wrong_activations(registry, name, curve, derivative, message):
     with pytest.raises(ValueError, match=message):
         ann.register_activation(name, curve, derivative)
     assert "mine" not in ACTIVATIONS

@@ -168,7 +168,7 @@ def test_batch_sizes_may_change(backend, rng):
             np.testing.assert_array_equal(backend.to_host(array), backend.to_host(own[name]))
 
 
-def test_what_decays_and_how_it_starts():
+def test_weight_decay_and_initial_values():
     seen = []
     layer = Conv2D((40, 9, 9), 30, 5, lambda *sizes: seen.append(sizes) or 0.5)
     assert {p.name: (p.shape, p.decays) for p in layer.parameters} == {

@@ -223,7 +223,7 @@ def test_a_checkpoint_that_takes_long_is_waited_for(mpiexec, tmp_path, small_dat
     assert len(complaint.splitlines()) == 1 and (tmp_path / "r/checkpoint.npz").exists()
 
 
-def test_one_that_cannot_begin_ends_all(mpiexec, tmp_path, small_data):
+def test_a_process_that_cannot_start_ends_all(mpiexec, tmp_path, small_data):
     """A machine lacks a library, so its process dies before MPI knows it."""
     (tmp_path / "program.py").write_text(
         f"import os, runpy, sys\nsys.argv[0] = {TRAIN!r}\n"
@@ -316,7 +316,7 @@ runpy.run_path({train!r}, run_name="__main__")
         "no memory",
     ],
 )
-def test_one_line_where_one_process_fails(mpiexec, tmp_path, small_data, what, words):
+def test_one_process_fails_with_one_line(mpiexec, tmp_path, small_data, what, words):
     write_mnist_like(tmp_path / "other", seed=1)
     (tmp_path / "program.py").write_text(ONE_FAILS.format(what=what, train=TRAIN))
     flags = ["--distributed", "--data", small_data, *FAST, "--validation", 60]
@@ -355,7 +355,7 @@ def test_one_line_where_one_process_fails(mpiexec, tmp_path, small_data, what, w
         ),
     ],
 )
-def test_one_line_for_what_is_wrong_everywhere(mpiexec, tmp_path, small_data, flags, code, words):
+def test_an_error_of_all_processes_is_one_line(mpiexec, tmp_path, small_data, flags, code, words):
     program = (
         tmp_path / "program.py"
     )  # gives all processes time to report the same error, however busy the machine

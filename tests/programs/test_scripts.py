@@ -437,7 +437,7 @@ def test_ctrl_c(tmp_path, small_data, old):
         "try_loader.py --output x",
     ],
 )
-def test_a_reader_that_leaves_early_costs_nothing(tmp_path, small_data, program):
+def test_a_reader_may_close_its_pipe_early(tmp_path, small_data, program):
     if "loader" in program:
         optional("matplotlib")
     command = shell_line(f"{program} --data small")
@@ -572,7 +572,7 @@ def test_a_model_that_cannot_be_put_anywhere(tmp_path, small_data):
     )
 
 
-def test_a_log_on_a_full_disk_costs_no_model(tmp_path, small_data):
+def test_a_model_is_saved_although_output_is_lost(tmp_path, small_data):
     command = shell_line("train.py --data small --batch-size 20 > /dev/full")
     process = execute(command, tmp_path)
     assert process.returncode == 1 and (tmp_path / "mnist_ann.pickle").exists()
@@ -598,7 +598,7 @@ def test_closed_output(trained, small_data):
         assert (process.returncode, process.stderr) == (0, "")
 
 
-def test_what_is_said_to_be_kept_is_what_is_there(tmp_path, small_data):
+def test_the_message_names_the_file_that_is_kept(tmp_path, small_data):
     """The interrupt comes after the new file is in place, but before saving ends."""
     change = (
         "def interrupt(folder): raise KeyboardInterrupt\nann.files.atomic.sync_folder = interrupt"

@@ -63,7 +63,7 @@ CASES = [
     ],
 )
 @pytest.mark.slow
-def test_going_on_is_exact(name, dataset, tmp_path, case):
+def test_resuming_is_exact(name, dataset, tmp_path, case):
     how, backend = recipe(**case), make_backend(name)
     plain = network(backend)
     reports = ann.fit(plain, dataset, how)
@@ -174,7 +174,7 @@ def test_how_often_it_is_written(monkeypatch, dataset, tmp_path):
         *(("seconds", value) for value in (0, "1", float("nan"))),
     ],
 )
-def test_senseless_intervals(name, value):
+def test_wrong_intervals(name, value):
     with pytest.raises(ValueError, match=f"{name}: expected a"):
         ann.Checkpoints("x", **{name: value})
 

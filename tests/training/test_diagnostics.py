@@ -100,7 +100,7 @@ def train(backend, dataset, **changes):
         ),
     ],
 )
-def test_what_goes_wrong_is_said(dataset, change, recipe, message):
+def test_each_problem_gets_its_hint(dataset, change, recipe, message):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         train(ann.get_backend("cpu"), change(dataset), **recipe)
@@ -209,7 +209,7 @@ def test_inputs_that_are_not_scaled(backend, rng):
     binary.predict(pixels // 128)  # said once
 
 
-def test_the_programs_show_it_in_one_line(tmp_path, small_data):
+def test_programs_show_hints_in_one_line(tmp_path, small_data):
     flags = ["--data", small_data, "--hidden", 16, "--epochs", 10, "--batch-size", 20]
     learnt_nothing = "warning: the network has learnt next to nothing: try learning rate 0.01"
     _, error = run(
