@@ -10,7 +10,7 @@ from ann.analysis.metrics import mcnemar
 from ann.nn.batch_norm import BatchNorm
 from ann.nn.initializers import he
 from ann.nn.layers import ActivationLayer, Dense
-from ann.nn.network import Network, size_of
+from ann.nn.network import Network
 from ann.optim.constraints import GradientClipping
 from ann.optim.registry import get_optimizer
 from ann.optim.scalars import Scalars
@@ -233,7 +233,7 @@ def test_batch_normalisation_is_pytorch_s(rng):
         net.backend,
         layers,
         net.network.loss,
-        *(np.zeros(size_of(layers), np.float32) for _ in range(2)),
+        np.float32,
     )
     values = {"gain": np.ones(16), "shift": bias}
     for layer, arrays in zip(

@@ -18,19 +18,16 @@ def load_dataset(source: str | os.PathLike[str]) -> ann.Dataset:
 
     A terminal shows a bar; elsewhere there is a line per download.
     """
-    terminal = sys.stderr.isatty()
     bars: dict[str, tqdm] = {}
 
     def update(name: str, done: int, size: int, unit: str) -> None:
         """Show that ``done`` of ``size`` units are read: bytes of a file, or pictures."""
         if name not in bars:
-            if not terminal and unit == "B":
+            if unit == "B" and not sys.stderr.isatty():
                 warn(f"downloading {name}, {size / 1e6:.1f} MB")
-            options = {"unit": unit, "unit_scale": True, "leave": False, "disable": not terminal}
             shown.close()  # the previous file's bar
-            bars[name] = shown.enter_context(
-                tqdm(desc=name, total=size, file=sys.stderr, **options)
-            )
+            options = {"unit": unit, "unit_scale": True, "leave": False, "disable": None}
+            bars[name] = shown.enter_context(tqdm(desc=name, total=size, **options))
         bars[name].update(done - bars[name].n)
 
     with ExitStack() as shown:

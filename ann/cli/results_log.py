@@ -23,7 +23,6 @@ from ann.validation import check_count, check_number
 _MAX_BYTES = 2**24
 _MNIST = "52cd6c10ae77"  # its ``data_of``
 
-_COUNTS = {"seed": 0, "wrong": 0, "total": 1}  # name -> smallest value
 _FIELDS = {"recipe", "on", "seed", "wrong", "total", "data", "seconds", "date", "fields"}
 
 
@@ -101,7 +100,7 @@ def _row(place: str, line: str) -> dict[str, Any]:
         row = json.loads(line)
         if not isinstance(row, dict) or not row.keys() >= _FIELDS:
             raise ValueError("a field is missing")
-        for name, least in _COUNTS.items():
+        for name, least in (("seed", 0), ("wrong", 0), ("total", 1)):
             check_count(name, row[name], at_least=least)
         if row["wrong"] > row["total"]:
             raise ValueError(f"{row['wrong']} wrong of {row['total']}")

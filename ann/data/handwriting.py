@@ -67,9 +67,6 @@ def find_page(picture: np.ndarray) -> Page:
     """Find the ink on a picture, grey values (h, w), uint8, and its parts.
 
     A tiny picture is enlarged.
-
-    Raises:
-        ImportError: SciPy is not installed.
     """
     picture = enlarged(picture)
     ink = find_ink(picture)
@@ -80,15 +77,6 @@ def find_page(picture: np.ndarray) -> Page:
     notes = (*ink.notes, "ruled paper") if (mask != inked).any() else ink.notes
     labels, parts = find_parts(mask, ink)
     return Page(ink, labels, parts, notes)
-
-
-def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
-    """Find the digit in grey values (h, w), uint8, and convert it to an image (side, side).
-
-    Raises:
-        ImportError: SciPy is not installed.
-    """
-    return prepare_digit(find_page(picture), side)
 
 
 def prepare_digit(page: Page, side: int) -> Prepared:
@@ -194,7 +182,7 @@ def _is_underline(part: Part, digit: Sequence[Part], width: float) -> bool:
 
 
 def digit_image(
-    strength: np.ndarray, mask: np.ndarray, side: int = 28
+    strength: np.ndarray, mask: np.ndarray, side: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Convert one digit to an image like those of MNIST.
 

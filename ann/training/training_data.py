@@ -100,7 +100,12 @@ def _data(
             f"batch_size: {recipe.batch_size} images per batch are too few for "
             f"{processes.size} processes"
         )
-    weights = _checked_weights(weights, len(images), count)
+    if weights is not None:
+        weights = check_weights("weights", weights, len(images))[:count]
+        if not weights.any():
+            raise ValueError(
+                "weights: all training images have weight zero, so nothing would be learnt"
+            )
     network.warn_of_unscaled("train_images", images[:count], stacklevel=7)
     if processes.rank == 0 and (problem := _sorted_labels(labels[:count], labels[count:])):
         warnings.warn(f"validation: {problem}", TrainingWarning, stacklevel=6)
@@ -128,18 +133,6 @@ def _check_layers(network: NeuralNetwork, recipe: Recipe) -> None:
                 f"{name}: it is for hidden layers, and the network has none; "
                 "add hidden layers, or leave it out"
             )
-
-
-def _checked_weights(weights: Any, given: int, trained_on: int) -> Any:
-    """The weights of the images to train on, or None. Raises ValueError if all are 0."""
-    if weights is None:
-        return None
-    checked = check_weights("weights", weights, given)[:trained_on]
-    if not checked.any():
-        raise ValueError(
-            "weights: all training images have weight zero, so nothing would be learnt"
-        )
-    return checked
 
 
 def _sorted_labels(trained_on: Any, last: Any) -> str:

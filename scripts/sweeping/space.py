@@ -19,6 +19,7 @@ from ann.cli.parser import Parser, checked
 from ann.cli.recipe_flags import hidden_layers
 from ann.nn.losses import get_loss
 from ann.spelling import did_you_mean
+from ann.validation import check_number
 
 _NUMBER = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?"
 _NO_YES = ("no", "yes")
@@ -232,12 +233,8 @@ def _ranges(kind: Any, *, log: bool = False, least: int = 0) -> Callable[[str], 
     whole, example = ("whole ", "2 or 1-4") if kind is int else ("", "0.1 or 0.01-0.5")
     above = " above 0" if log or least else ""
     expected = f"a {whole}number{above} or a range, the lower one first, such as {example}"
-
-    def check(found: Range) -> None:
-        if found.low < least:
-            raise ValueError("too low")
-
-    return checked(check, partial(parse_range, kind=kind, log=log), expected)
+    parse = partial(parse_range, kind=kind, log=log)
+    return checked(lambda found: check_number("", found.low, at_least=least), parse, expected)
 
 
 def _names(choices: Collection[str]) -> Callable[[str], Any]:

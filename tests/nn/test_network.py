@@ -124,9 +124,8 @@ def test_gradients_are_means_over_images_with_their_weights(backend, rng):
     np.testing.assert_allclose(gradients(slice(6)), alone.mean(axis=0), rtol=1e-10)
     first = gradients(slice(4))
     np.testing.assert_allclose(first, alone[:4].mean(axis=0), rtol=1e-10)
-    scales = 0.5, backend.from_host(weights)
     expected = (0.5 * weights * alone).mean(axis=0) + 0.25 * first
-    found = gradients(slice(6), scales=scales, accumulate=0.25)
+    found = gradients(slice(6), scale=0.5, weights=backend.from_host(weights), accumulate=0.25)
     np.testing.assert_allclose(found, expected, rtol=1e-10)
 
 

@@ -288,7 +288,7 @@ def test_a_joined_committee_has_what_its_members_share(tmp_path, small_data):
     run("join a.pickle b.pickle --output both.pickle", cwd=tmp_path)
     out, _ = run("doctor", "--model", "both.pickle", cwd=tmp_path)
     (recipe,) = (line for line in out.splitlines() if line.startswith("recipe "))
-    assert "learning_rate 0.3" in recipe and "epochs" not in recipe
+    assert "learning_rate 0.3" in recipe and ", epochs " not in recipe
 
 
 def test_describing_a_model_needs_neither_data_nor_a_device(tmp_path):

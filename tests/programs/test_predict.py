@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import ann
-from ann.data.handwriting import prepare
+from ann.data.handwriting import find_page, prepare_digit
 from ann.data.picture_file import read_picture, read_with_size
 from ann.training.named_recipes import RECIPES
 from support import optional
@@ -35,6 +35,11 @@ def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "small.pickle"
     trained(ann.Recipe(hidden=(64,), epochs=1)).save(path)
     return path
+
+
+def prepare(drawing):
+    """The digit on grey values, as an image of 28 x 28 pixels."""
+    return prepare_digit(find_page(drawing), 28)
 
 
 def written(path, data):

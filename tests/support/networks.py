@@ -8,7 +8,7 @@ import pytest
 import ann
 from ann.nn.activations import ACTIVATIONS
 from ann.nn.losses import get_loss
-from ann.nn.network import Network, size_of
+from ann.nn.network import Network
 from ann.optim.registry import OPTIMIZERS
 from ann.training.batches import lit_pixels
 
@@ -100,6 +100,8 @@ def without_black_pixels(weight, net, dataset, recipe):
 
 def network_on(backend, layers, rng, loss="cross-entropy", output="sigmoid", dtype="float64"):
     """An ``nn.network.Network`` of these layers, with random parameters."""
-    size = size_of(layers)
-    vectors = (backend.from_host((0.5 * rng.standard_normal(size)).astype(dtype)) for _ in range(2))
-    return Network(backend, layers, get_loss(loss, output), *vectors)
+    network = Network(backend, layers, get_loss(loss, output), getattr(backend.xp, dtype))
+    for vector in (network.parameters, network.gradients):
+        values = 0.5 * rng.standard_normal(vector.shape)
+        vector[...] = backend.from_host(values.astype(dtype))
+    return network
