@@ -106,7 +106,8 @@ def test_every_flag_reaches_the_model(tmp_path, small_data):
         "label-smoothing": 0.1,
         "dropout": 0.1, "input-dropout": 0.05, "channel-dropout": 0.05,
         "rotation": 10.0, "scaling": 0.1, "shear": 5.0, "shift": 1.0,
-        "elastic": 0.5, "adversarial": 0.0, "clip": 3.0, "max-norm": 4.0, "average": 0.9,
+        "elastic": 0.5, "undistorted-epochs": 1, "adversarial": 0.0, "clip": 3.0, "max-norm": 4.0,
+        "average": 0.9,
         "batch-size": 30,
         "epochs": 2, "schedule": "step", "warmup": 0.25, "validation": 50, "early-stopping": 2,
     }  # fmt: skip
@@ -650,7 +651,7 @@ def test_benchmark_checks_what_it_times(tmp_path):
         "for name in {*measurements.START_UP} - {'import ann', 'import numpy'}:\n"
         "    del measurements.START_UP[name]\n"
         "CONTENDERS.clear(); CONTENDERS['ann'] = Ours\n"
-        "name = sys.argv.pop(1); CONTENDERS[name] = locals()[name.lower()]\n"
+        "name = sys.argv.pop(1); CONTENDERS[name] = locals()[name]\n"
         "benchmark.main()"
     )
     command = ["-c", program, ROOT / "scripts"]
