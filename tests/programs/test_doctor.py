@@ -230,8 +230,9 @@ def test_verify_checks_gradients_of_custom_activations_too(tmp_path):
             "hidden layers tanh",
         ),
         (
-            "import ann.nn.pooling as p\n"
-            "p._maximum_gradient = lambda xp, dy, *rest: (dy,) * (len(rest) + 1)",
+            "from ann.nn.pooling import MaxPool2D\n"
+            "wrong = lambda xp, dy, count, *is_largest: (dy,) * count\n"
+            "MaxPool2D.gradient = staticmethod(wrong)",
             ["--gradients"],
             "convolution and max pooling",
         ),
