@@ -106,6 +106,11 @@ def folder_without_root():
                 os.seteuid(0)
 
 
+@pytest.fixture(scope="session")
+def mnist():
+    return ann.load_dataset("mnist")
+
+
 @pytest.fixture(scope="module")
 def dataset(request, tmp_path_factory):
     """A data set of 170 training images, or a module's TRAIN_IMAGES, and 100 test images, 8 x 8."""

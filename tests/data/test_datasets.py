@@ -14,11 +14,6 @@ from support import ROOT
 from support.digits import idx_bytes, write_mnist_like
 
 
-@pytest.fixture(scope="module")
-def mnist():
-    return ann.load_dataset("mnist")
-
-
 def test_mnist_is_as_its_readme_describes_it(mnist):
     assert mnist.train_images.shape == (60000, 28, 28) and mnist.test_images.shape == (
         10000,

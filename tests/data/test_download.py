@@ -382,10 +382,8 @@ def test_a_name_is_looked_for_in_the_checkout_first(monkeypatch, mirror, tmp_pat
     write_mnist_like(tmp_path / NAME, train=250)
     assert len(ann.load_dataset(NAME).train_images) == 250 and not Mirror.asked
     monkeypatch.undo()
-    assert (
-        ann.load_dataset("mnist").classes == DIGITS
-        and len(ann.load_dataset("mnist").train_images) == 60_000
-    )
+    in_checkout = ann.load_dataset("mnist")
+    assert in_checkout.classes == DIGITS and len(in_checkout.train_images) == 60_000
 
 
 @pytest.mark.parametrize("name", SOURCES)

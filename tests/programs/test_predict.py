@@ -129,7 +129,7 @@ def test_notes_about_pictures(image, note):
     )
 
 
-def test_the_centre_of_mass_is_where_mnist_has_it():
+def test_the_centre_of_mass_is_where_mnist_has_it(mnist):
     """On average within a tenth of a pixel; half a pixel costs accuracy."""
 
     def centres(images):
@@ -137,7 +137,7 @@ def test_the_centre_of_mass_is_where_mnist_has_it():
         places = np.arange(28)
         return np.stack([mass.sum(axis=2) @ places, mass.sum(axis=1) @ places], axis=1)
 
-    originals = ann.load_dataset("mnist").train_images[:40].reshape(-1, 28, 28)
+    originals = mnist.train_images[:40].reshape(-1, 28, 28)
     pictures = [255 - np.pad(image, 14).repeat(4, axis=0).repeat(4, axis=1) for image in originals]
     prepared = np.stack([prepare(picture).image for picture in pictures])
     difference = centres(prepared.astype(float)) - centres(originals.astype(float))

@@ -115,11 +115,11 @@ def test_output_that_cannot_be_written(model, program, full_disk, left_pipe):
     assert error == "" and code in codes
 
 
-def test_predictions_that_cannot_be_written(model, full_disk):
+def test_predictions_that_cannot_be_written(model, mnist, full_disk):
     image_module = optional("PIL.Image")
     optional("scipy")
     optional("matplotlib")
-    image_module.fromarray(ann.load_dataset(ROOT / "data").test_images[0]).save(model / "seven.png")
+    image_module.fromarray(mnist.test_images[0]).save(model / "seven.png")
     for flags in ("", " --json"):
         found = run_with(f"predict.py seven.png{flags}", model, stdout=full_disk)
         assert found == (1, f"{LOST}; everything else was done\n")
