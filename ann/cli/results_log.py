@@ -14,7 +14,7 @@ from ann.analysis.metrics import summarize
 from ann.backends.base import Backend
 from ann.data.datasets import Dataset
 from ann.errors import AnnError
-from ann.files.atomic import read_regular, write_atomically
+from ann.files.atomic import Lock, read_regular, write_atomically
 from ann.files.digest import digest
 from ann.installation import INSTALLED, ROOT
 from ann.training.recipe import Recipe
@@ -114,10 +114,11 @@ def _row(place: str, line: str) -> dict[str, Any]:
     return row
 
 
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write all results; they replace the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+def add_row(path: Path, row: dict[str, Any]) -> None:
+    """Add a result to a file, to which another process may add results at the same time."""
+    with Lock(path.parent, wait=True):
+        rows = [*read_rows(path), row]
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def describe_results(name: str, rows: list[dict[str, Any]]) -> str:

@@ -4,11 +4,13 @@ import dataclasses
 import json
 import re
 import signal
+import sys
 
 import numpy as np
 import pytest
 
 import ann
+from ann.cli.results_log import add_row
 from ann.data.distortion import DistortionStrengths, examples
 from ann.training.named_recipes import RECIPES
 from support import ROOT, optional
@@ -113,6 +115,20 @@ def test_evaluate_reads_the_test_images_once_for_each_seed(evaluate, tmp_path, s
     validated = evaluate("--seeds", "1", "--validation").out
     assert re.search(r"wrong of 100 validation images: mean [\d.]+; 1 seed,", validated)
     assert rows_of(path)[-1]["fields"]["validation"] == 100
+
+
+def test_results_of_another_process_are_kept(evaluate, monkeypatch, tmp_path):
+    program = sys.modules["evaluate"]
+    measure = program.measure
+
+    def meanwhile(flags, *rest):
+        row = measure(flags, *rest)
+        add_row(flags.output, {**row, "seed": row["seed"] + 10})
+        return row
+
+    monkeypatch.setattr(program, "measure", meanwhile)
+    evaluate("--seeds", "0-1")
+    assert [row["seed"] for row in rows_of(tmp_path / "results")] == [10, 0, 11, 1]
 
 
 def test_evaluate_trains_committees_that_share_no_member(evaluate, monkeypatch):
