@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "estimator": "errors validation optim.registry data neural_network training",
     "cli": "installation errors spelling validation _version backends nn.layer_list files data"
     " neural_network committee training analysis",
-    "__main__": "installation spelling cli",
+    "__main__": "_version installation spelling cli",
     "__init__": "_version errors backends nn data neural_network committee training analysis",
 }
 

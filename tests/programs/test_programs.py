@@ -308,6 +308,8 @@ def test_programs_by_name(tmp_path, small_data):
         [*command, "train", "--data", small_data, *FAST], **options, check=True
     )
     assert "saved mnist_ann.pickle" in trained.stdout and trained.stderr == ""
+    version = subprocess.run([*command, "--version"], **options, check=True).stdout
+    assert version == f"ann {ann.__version__}\n"
     wrong = subprocess.run([*command, "trian"], **options)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "error: no program 'trian'; did you mean train?; see python -m ann\n"

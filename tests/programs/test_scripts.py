@@ -154,6 +154,7 @@ def test_an_activation_from_a_file(tmp_path, small_data):
         ("import ann\n\n1 / 0\n", 1, "my.py: line 3: ZeroDivisionError: division by zero"),
         ("def\n", 1, "my.py: SyntaxError: invalid syntax"),
         ("import no_such_module\n", 1, "my.py: line 1: ModuleNotFoundError"),
+        ("raise SystemExit(0)\n", 1, "my.py: line 1: SystemExit: 0"),
         (
             "import ann\nann.register_activation('relu', abs, abs)\n",
             1,
