@@ -13,12 +13,7 @@ from typing import Any, BinaryIO
 
 from ann.backends.base import Array, Backend, HostArray
 from ann.backends.select import get_backend
-from ann.errors import (
-    ModelFileError,
-    TrainingWarning,
-    printable,
-    printable_text,
-)
+from ann.errors import ModelFileError, TrainingWarning, printable, printable_text
 from ann.files import model_file
 from ann.files.atomic import write_atomically
 from ann.files.model_file import read_model
@@ -141,15 +136,13 @@ class NeuralNetwork:
         self.input_shape = input_shape(self._layer_list)
         self.input_dim = math.prod(self.input_shape)
         self.output_dim: int = self._layer_list[-1]["output_dim"]
+        leading = () if self.committee == 1 else (self.committee,)
         new_layers = build_layers(self._layer_list)
-        shape = (*(() if self.committee == 1 else (self.committee,)), size_of(new_layers))
-        vectors = (xp.zeros(shape, dtype=getattr(xp, dtype)) for _ in range(2))
-        self.network = Network(self.backend, new_layers, fused_loss, *vectors)
+        self.network = Network(self.backend, new_layers, fused_loss, getattr(xp, dtype), leading)
         self.parameters = self.network.parameters
         if parameters is not None:
-            self.parameters[...] = self._upload(
-                check_vector("parameters", parameters, shape, dtype)
-            )
+            given = check_vector("parameters", parameters, self.parameters.shape, dtype)
+            self.parameters[...] = self._upload(given)
             return
         for member, seed in enumerate(self.seeds):
             random = generator(seed, "weights")

@@ -44,6 +44,17 @@ def check_known(what: str, name: Any, known: Collection[str], note: str = "") ->
         )
 
 
+def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
+    """The value as a plain str, since NumPy's str type must not end up in files.
+
+    Raises ValueError, which begins with the name of the argument, unless it is one of the choices.
+    """
+    if not isinstance(value, str) or value not in choices:
+        known = f"{', '.join(choices)}{did_you_mean(value, choices)}"
+        raise ValueError(f"{name}: unknown {printable(value)}; known: {known}")
+    return str(value)
+
+
 def did_you_mean(
     name: Any, choices: Collection[str], synonyms: Mapping[str, tuple[str, ...]] = _OTHER_NAMES
 ) -> str:
@@ -61,4 +72,5 @@ def did_you_mean(
 
 
 def _plain(name: str) -> str:
-    return name.lower().replace("-", "").replace("_", "").replace(" ", "")
+    name = name.lower().split(":")[0]  # cuda:0 -> cuda
+    return name.replace("-", "").replace("_", "").replace(" ", "")

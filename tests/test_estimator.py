@@ -1,4 +1,6 @@
-"""The scikit-learn face: its own checks, its tools around it, and ``ann.fit`` beside it."""
+"""The scikit-learn estimators: scikit-learn's own checks and tools, and a comparison with
+``ann.fit``.
+"""
 
 import importlib
 import pickle
@@ -39,7 +41,7 @@ def digits():
 
 
 def checked(estimator):
-    """The names of scikit-learn's checks with how they ended."""
+    """The names of scikit-learn's checks, and their results."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         results = check_estimator(estimator, on_fail=None, on_skip=None)
@@ -145,7 +147,7 @@ def test_it_is_fit(digits):
 
 @pytest.mark.slow
 def test_as_good_as_scikit_learn_s_own(digits):
-    """In cross-validation on its own digits of 8 x 8 pixels, with either's defaults."""
+    """In cross-validation on scikit-learn's digits of 8 x 8 pixels, with the defaults of each."""
     X, y = digits
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -225,7 +227,9 @@ def test_early_stopping_with_sorted_samples(digits):
 
 
 def test_early_stopping_with_several_labels(rng):
-    """A sample is wrong unless all its labels are right: epochs are not ranked by the first of them."""
+    """A sample is wrong unless all its labels are right; the first label alone does not rank
+    epochs.
+    """
     X = rng.normal(size=(600, 5))
     Y = (X[:, :3] > 0).astype(int)
     Y[:, 0] = 1
@@ -317,7 +321,7 @@ def test_a_fit_that_fails_changes_nothing(digits, parameters, change):
 
 
 def test_pixels_that_were_not_scaled_are_warned_of_once(digits):
-    """Whatever their dtype: scikit-learn's checks convert them to floats."""
+    """With any dtype, although scikit-learn's checks convert it to float."""
     X, y = digits
     for pixels in ((X * 255).astype(np.uint8), X * 255):
         with pytest.warns(ann.TrainingWarning) as caught:
@@ -347,7 +351,9 @@ def test_regression_is_refused(digits):
 
 
 def test_targets_of_any_size(digits):
-    """Predictions follow them, up to rounding: the network is trained on standardised targets."""
+    """The network is trained on standardised targets, so predictions scale with them, up to
+    rounding.
+    """
     X, y = digits
     X = X.astype(float)
     plain = MLPRegressor(**SMALL).fit(X, y)
@@ -361,7 +367,7 @@ def test_targets_of_any_size(digits):
 
 
 def test_a_regressor_keeps_its_targets_in_a_warm_start(digits):
-    """They are standardised as in the first call."""
+    """The targets are standardised as in the first call."""
     X, y = digits
     one = MLPRegressor(**SMALL, warm_start=True).fit(X, 100.0 * y)
     assert one.score(X, 100.0 * y) > 0.8

@@ -1,5 +1,5 @@
-"""The rules of the house, which no single result would show broken: who may import whom, who may import an array
-library, who may print, and what a training step may not do.
+"""Rules that no single result would check: which room may import which, which code may import an
+array library, what may print, and what a training step may not do.
 """
 
 import ast
@@ -57,7 +57,7 @@ PRINT = {"__main__", "cli", "estimator"}  # the estimator only with verbose=True
 
 
 def module_of(path):
-    """ann/nn/layers.py -> nn.layers; a room's __init__.py is the room."""
+    """ann/nn/layers.py -> nn.layers; a room's __init__.py -> the room."""
     return ".".join(path.relative_to(ROOT / "ann").with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -70,7 +70,7 @@ def parsed(path):
 
 
 def imports(tree):
-    """Full names of the modules that a file imports, anywhere in it."""
+    """The full names of the modules that a file imports, anywhere in it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -83,7 +83,7 @@ def imports(tree):
 
 @functools.cache
 def all_imports(module):
-    """Full names of the modules that a module of ann imports."""
+    """The full names of the modules that a module of ann imports."""
     return frozenset(imports(parsed(SOURCES[module])))
 
 
@@ -93,7 +93,7 @@ def imports_within(module):
 
 
 def within(module, places):
-    """Whether the module is one of these places, or in a room that is."""
+    """Whether the module is one of these modules or is in one of these rooms."""
     return any(module == place or module.startswith(f"{place}.") for place in places)
 
 
@@ -202,7 +202,7 @@ def test_a_program_starts_before_numpy_is_imported():
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("output", ["sigmoid", "softmax"])
 def test_a_step_reads_nothing_back(monkeypatch, optimizer, output):
-    """On the strict device, where whatever would wait for a GPU is made to fail."""
+    """The strict device raises an error where code would wait for a GPU."""
     backend = make_backend("strict")
     net = network_of(backend, 5, 4, 3, output=output).network
     x, t = (
@@ -268,7 +268,9 @@ def test_an_epoch_reads_back_at_its_end_only(monkeypatch, small_data):
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "gelu", "leaky-relu"])
 def test_float32_throughout(activation):
-    """No float64 array is made in a step: NumPy would promote silently, the strict device refuses."""
+    """A step creates no float64 array: NumPy would promote silently, but the strict device
+    refuses.
+    """
     backend = make_backend("strict")
     net = network_of(backend, 5, 4, 3, activation=activation).network
     x, t = (

@@ -1,4 +1,4 @@
-"""Properties that hold for whatever hypothesis can think of (an extra of the tests)."""
+"""Properties that hold for everything that hypothesis tries."""
 
 import gzip
 

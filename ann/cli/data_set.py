@@ -43,6 +43,9 @@ def check_fit(
     found = "x".join(map(str, shape)) if "x" in expected else str(math.prod(shape))
     largest, outputs = dataset.test_labels.max(), network.output_dim
     if found != expected:
-        raise ann.DataFileError(f"{data}: images of {found} pixels; {model} takes {expected}")
-    if largest >= outputs:
-        raise ann.DataFileError(f"{data}: labels up to {largest}; {model} has {outputs} outputs")
+        problem = f"images of {found} pixels; {model} takes {expected}"
+    elif largest >= outputs:
+        problem = f"labels up to {largest}; {model} has {outputs} outputs"
+    else:
+        return
+    raise ann.DataFileError(f"{data}: {problem}; name other data with --data, or another model")

@@ -16,13 +16,13 @@ from ann.training.report import EpochReport
 
 
 def describe_network(network: NeuralNetwork) -> str:
-    """A network's shape, size and seeds."""
+    """A network's shape, size and seed."""
     shape = describe_shape(network.layer_list)
-    size, seeds = network.parameters.shape[-1], network.seeds
+    size = network.parameters.shape[-1]
     if network.committee == 1:
         return f"network {shape}, {size:,} parameters, seed {network.seed}"
-    members = f"committee of {len(seeds)} networks {shape}, {size:,} parameters each"
-    return f"{members}, seeds {seeds[0]} to {seeds[-1]}"
+    members = f"committee of {network.committee} networks {shape}, {size:,} parameters each"
+    return f"{members}, first seed {network.seed}"  # joined members may have any others
 
 
 def describe_model(path: Path) -> str:

@@ -11,8 +11,9 @@ from ann.cli.errors import one_line_errors
 from ann.cli.launch import FLAG
 from ann.cli.parser import MODEL, Parser, checked, data_set, whole
 from ann.cli.recipe_flags import add_named_recipes, add_recipe_flags, given_fields, named_recipe
-from ann.cli.run_folder import CHECKPOINT, START, read_config, recipe_of
+from ann.cli.run_folder import CHECKPOINT, CONFIG, START, read_config, recipe_of
 from ann.cli.start_network import fields_of
+from ann.errors import AnnError, printable_text
 from ann.training.checkpointer import Checkpoints
 from ann.training.recipe import Recipe
 
@@ -77,6 +78,9 @@ def _complete(flags: argparse.Namespace, parser: Parser) -> None:
     if flags.report_members and (flags.recipe.committee == 1 or not flags.recipe.validation):
         needs = "members, --committee 10, and validation images, --validation 10000"
         parser.error(f"--report-members needs {needs}")
+    if hasattr(flags, "activation") and not (flags.recipe.hidden or flags.start):
+        reason = "it is that of the hidden layers, and there are none"
+        parser.error(f"--activation: {reason}; see --output-activation")
     flags.checkpoint_every = (
         flags.checkpoint_every or flags.config.get("checkpoint_every") or _EVERY
     )
@@ -101,7 +105,12 @@ def _recipe(flags: argparse.Namespace, parser: Parser) -> Recipe:
     if flags.config:  # a resumed run keeps its rates
         if flags.recipe:
             parser.error("--recipe: not allowed with --resume, which keeps the recipe of its run")
-        return dataclasses.replace(recipe_of(flags.config), **given)
+        try:
+            recipe = recipe_of(flags.config)
+        except ValueError as error:
+            wrong = f"{flags.resume / CONFIG}: recipe: {printable_text(error)}"
+            raise AnnError(f"{wrong}; start a new run in another folder") from None
+        return dataclasses.replace(recipe, **given)
     if flags.start:
         fields = fields_of(flags.start)
         for name in fields.keys() & given.keys():

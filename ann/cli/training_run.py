@@ -10,6 +10,7 @@ from ann.analysis.figures import figure_of_curves, save_figure
 from ann.backends.base import Backend
 from ann.cli.bootstrap import PROCESSES
 from ann.cli.commands import command
+from ann.cli.data_set import check_fit
 from ann.cli.launch import FLAG
 from ann.cli.parser import check_output, data_flags
 from ann.cli.run_folder import CHECKPOINT, CONFIG, START, RunFolder, recipe_of, versions
@@ -61,8 +62,10 @@ class TrainingRun:
         flags, config = self._flags, self._flags.config
         origin = config.get("from")
         if origin and not flags.start:
-            missing = "there is no such file, but the run started from it"
-            advice = f"copy {printable_text(origin, 1000)} there if it is unchanged"
+            missing = "the model from which this run started is missing"
+            advice = (
+                f"if {printable_text(origin, 1000)} has not changed since, copy it to this path"
+            )
             raise AnnError(f"{flags.resume / START}: {missing}; {advice}")
         folder = RunFolder.resume(flags.resume, config, flags.recipe.epochs)
         self.state, self.callbacks = folder.state, [folder]
@@ -74,7 +77,9 @@ class TrainingRun:
         """The network at the start of the training: new or, with ``--from``, a saved one."""
         flags = self._flags
         if flags.start:
-            return start_network(flags.start, backend, flags.seed, dataset.classes)
+            network = start_network(flags.start, backend, flags.seed, dataset.classes)
+            check_fit(network, flags.start, dataset, flags.data)
+            return network
         recipe: Recipe = flags.recipe
         return recipe.network(dataset, backend, flags.seed)
 

@@ -44,13 +44,15 @@ class Loss(ABC):
     def terms(self, xp: Any, z: Array, t: Array) -> Array:
         """One term (..., N, O) for each output: the loss of an image is the sum of its terms."""
 
-    def gradient(self, backend: Backend, logits: Array, targets: Array, out: Array) -> None:
-        """Write dL/dz, for the mean loss, to ``out``."""
-        backend.elementwise(self.slope, logits, targets, 1.0 / logits.shape[-2], out=out)
+    def gradient(
+        self, backend: Backend, logits: Array, targets: Array, out: Array, scale: float = 1.0
+    ) -> None:
+        """Write dL/dz, for the mean loss times ``scale``, to ``out``."""
+        backend.elementwise(self.slope, logits, targets, scale / logits.shape[-2], out=out)
 
     @abstractmethod
     def slope(self, xp: Any, z: Array, t: Array, share: float) -> Array:
-        """dL/dz for the loss of each image, times ``share``, which is 1 / N."""
+        """dL/dz for the loss of each image, times ``share``, such as 1 / N."""
 
 
 class CrossEntropy(Loss):

@@ -130,11 +130,7 @@ RECIPES = {
         "ten conv networks whose outputs are averaged",
         "an hour on two cores",
     ),
-    "quick": NamedRecipe(
-        _QUICK,
-        "a wide network on distorted images",
-        "50 s on two cores",
-    ),
+    "quick": NamedRecipe(_QUICK, "a wide network on distorted images", "50 s on two cores"),
     "coffee": NamedRecipe(
         replace(_QUICK, epochs=150),
         "the same as quick, for about the length of a coffee break",

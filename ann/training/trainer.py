@@ -55,9 +55,7 @@ class Trainer:
         all_reduce = processes.sum if processes.size > 1 else None
         model = TrainingModel(network, backend, recipe, self._keys, images.lit, all_reduce)
         self._model = model
-        self._update = Update(
-            backend, model.network, model.statistics, recipe, self._scalars, all_reduce
-        )
+        self._update = Update(model.network, model.statistics, recipe, self._scalars, all_reduce)
         # By batch size and share: a step and its recording. If the step held the recording, they
         # would be a reference cycle, which would keep the arrays alive after training
         self._compiled: dict[tuple[int, float], tuple[Step, Callable[[], object]]] = {}

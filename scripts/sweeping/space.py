@@ -98,6 +98,12 @@ class Space:
                 self._values[name] = self._values[name] or default
             elif self._values.pop(name):
                 raise ValueError(f"hidden: it replaces {_flag(name)}; use one of the two")
+        if self._values["channel_dropout"] and not any("conv" in text for text in hidden):
+            raise ValueError("channel_dropout: there is no convolution; add one with --hidden")
+        if self._values["distort"] == ("no",):
+            for name in DISTORTIONS:
+                if self._values[name] != parse_range(_VARIED[name], float):
+                    raise ValueError(f"{name}: --distort no leaves it out; use one of the two")
         self._outputs = self._output_layers()
         for index in (0, -1):
             self.recipe(_Corner(index))
@@ -130,10 +136,14 @@ class Space:
             chosen_apart |= {*DISTORTIONS}
         if not any(str(layer).startswith("conv") for layer in hidden):
             chosen_apart.add("channel_dropout")
+        if not hidden:
+            chosen_apart |= {"dropout", "batch_norm", "max_norm"}
         for name, values in self._values.items():
             if values and name not in chosen_apart:
                 value = _suggest(trial, name, values)
                 fields[name] = value == "yes" if value in _NO_YES else value
+        if fields.get("schedule") == "one-cycle":
+            fields.pop("warmup", None)  # it has its own
         recipe = ann.Recipe(**fields)
         rates = {name: self._rate(trial, name, getattr(recipe, name)) for name in RATES}
         return recipe.changed(**rates)

@@ -54,7 +54,7 @@ def test_outputs_of_any_kind_become_probabilities(outputs):
 
 
 def test_answers_stay_the_largest_outputs(rng):
-    """Where some or all are below 0, too."""
+    """Also if some or all outputs are negative."""
     outputs, labels = rng.normal(-1, 1, (200, 5)), rng.integers(0, 5, 200)
     rows = probabilities(outputs)
     np.testing.assert_array_equal(rows.argmax(axis=1), outputs.argmax(axis=1))

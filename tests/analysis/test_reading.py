@@ -46,7 +46,7 @@ def test_rows_of_digits_on_all_kinds_of_paper(network):
 
 
 def test_digits_that_touch_are_seldom_misread(network):
-    """Four in five are "not sure" or right, although they overlap by up to a fifth."""
+    """Four in five are read correctly or "not sure", although they overlap by up to a fifth."""
     wrong = 0
     for number in range(40):
         random = np.random.default_rng([32, number])
@@ -109,7 +109,9 @@ def test_a_short_line_at_the_edge_and_a_speck():
 
 
 def test_other_sides_and_classes():
-    """The labels are names, and the image has the network's side."""
+    """The labels are the names of the classes, and the image has the size that the network
+    takes.
+    """
     layers = [{"input_dim": 400, "output_dim": 3, "activation": "sigmoid"}]
     parameters = np.zeros(1203, dtype=np.float32)
     parameters[-3:] = -9, 9, -9

@@ -1,4 +1,6 @@
-"""A recorded step is the same step: NumPy plays its calls, and a pretended GPU launches its graph."""
+"""A recorded step computes the same: NumPy replays its calls, and a pretended GPU launches its
+graph.
+"""
 
 import dataclasses
 import gc
@@ -44,8 +46,8 @@ def trained(
 
 @pytest.mark.parametrize("case", CASES)
 def test_recorded_steps_are_the_steps(monkeypatch, case, dataset, pretended):
-    """Played by NumPy and as graphs. Every formula can be traced; otherwise it would be called again in each step,
-    which is correct but slow.
+    """With NumPy's replays and with graphs. Every formula can be traced. Otherwise it would be
+    called again in each step, which is correct but slow.
     """
     expected = trained(Plain(), dataset, case)
     backend, _ = pretended()
@@ -119,7 +121,7 @@ def test_what_does_not_last_cannot_be_recorded():
 
 @pytest.mark.slow
 def test_all_of_a_step_is_seen_by_a_recorder(monkeypatch, dataset):
-    """Outside of formulas operators would compute behind its back: no a + b, no a[...] = b in a step."""
+    """Outside formulas, a + b or a[...] = b would compute without being recorded."""
     backend = make_backend("strict")
     array_type = type(backend.from_host(np.zeros(1)))
     formulas, elementwise = [], type(backend).elementwise
@@ -172,7 +174,7 @@ def test_all_of_a_step_is_seen_by_a_recorder(monkeypatch, dataset):
 
 
 def test_an_epoch_allocates_nothing_large_after_its_first_step(tmp_path):
-    """Of the size of the default network, so that nobody undoes by accident what makes it fast."""
+    """With the default network, so that nobody accidentally makes it slow."""
     images = np.random.default_rng(0).integers(0, 256, (2000, 784), dtype=np.uint8)
     labels = np.arange(2000, dtype=np.uint8) % 10
     for optimizer in ("sgd", "adamw"):
@@ -407,7 +409,7 @@ def test_looking_at_gradients_in_a_callback_changes_nothing(dataset, optimizer):
 
 
 def test_three_outputs_shared_among_processors(monkeypatch, dataset):
-    """As many as Adam has numbers."""
+    """As many as Adam has."""
     monkeypatch.setattr(ann.backends.phases, "LARGE", 0)
     monkeypatch.setattr(ann.backends.phases, "processors", lambda: 2)
     net = network_of(ann.get_backend("cpu"), 64, 3, 10)
@@ -416,7 +418,9 @@ def test_three_outputs_shared_among_processors(monkeypatch, dataset):
 
 
 def test_a_gpu_without_graphs_lets_go_of_optimizers(monkeypatch, dataset):
-    """What it keeps for the next training, its fused kernels, must not keep the last one's vectors alive."""
+    """The fused kernels are kept for the next training; they must not keep the vectors of the
+    last one alive.
+    """
     monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
     backend = GpuBackend(pretend_cupy(), "pretended")
     before = live_optimizers()
@@ -473,7 +477,9 @@ def left_out(net, size=64):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @slow_on_strict
 def test_training_without_black_pixels_is_exact(dataset, backend, optimizer, decay):
-    """Against a network that is trained with all pixels, because its first weights are not its initial ones."""
+    """Compared with a network that is trained with all pixels, because its first weights were
+    changed.
+    """
     recipe = ann.Recipe(
         hidden=(12,),
         optimizer=optimizer,
@@ -518,7 +524,7 @@ def test_lit_pixels(rng):
 @pytest.mark.parametrize("committee", [1, 2])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_weights_that_something_was_learnt_about_are_kept(dataset, backend, dtype, committee):
-    """By a training that was stopped, so that the network has no recipe."""
+    """Here the training was stopped, so the network has no recipe."""
     recipe = ann.Recipe(hidden=(12,), weight_decay=0.0, batch_size=45, epochs=1)
     bright = dataclasses.replace(dataset, train_images=255 - dataset.train_images)
     net = network_of(backend, 64, 12, 10, dtype=dtype, committee=committee)
@@ -531,7 +537,7 @@ def test_weights_that_something_was_learnt_about_are_kept(dataset, backend, dtyp
 
 
 def test_what_stops_an_epoch_leaves_the_steps_that_were_made(backend, dataset):
-    """As if the training had gone on to the epoch's end, the network has them, in the usual order."""
+    """The network has the parameters in the usual order, as at the end of an epoch."""
 
     class StopError(Exception):
         pass

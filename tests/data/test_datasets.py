@@ -332,7 +332,7 @@ def test_a_file_in_place_of_a_folder(small_data):
     ],
 )
 def test_errors_about_files_are_value_errors(tmp_path, read):
-    """Like json.JSONDecodeError, so that callers need not know this package's exceptions."""
+    """Like json.JSONDecodeError, so that callers need not know the exceptions of this package."""
     with pytest.raises(ValueError, match=str(tmp_path)) as caught:
         read(tmp_path)
     assert isinstance(caught.value, ann.AnnError)

@@ -1,4 +1,4 @@
-"""Data sets by name, from mirrors that misbehave in every way that this test could think of."""
+"""Data sets by name, from mirrors that fail in many ways."""
 
 import contextlib
 import hashlib
@@ -167,7 +167,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def mirror(monkeypatch, tmp_path, files):
-    """A server, and a function that makes it the mirrors of a data set, with these behaviours."""
+    """A server, and a function that makes it the mirrors of a data set with these behaviours."""
     Mirror.files, Mirror.asked = files, []
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
     server.block_on_close = False  # some of its answers would never end
@@ -236,7 +236,9 @@ BAD = {
 @pytest.mark.parametrize("behaviour", BAD)
 @pytest.mark.slow
 def test_a_mirror_that_does_not(monkeypatch, mirror, files, behaviour):
-    """Alone it ends in one line and no file; where another mirror is good, that one is taken."""
+    """If it is the only one, the program prints one line and leaves no file; otherwise it tries
+    the next.
+    """
     opened = urllib.request.OpenerDirector.open
 
     def limited(self, request, data=None, timeout=None):
@@ -280,7 +282,7 @@ def test_no_server_at_all(monkeypatch, mirror, files):
 
 
 def test_a_download_goes_on(mirror, files):
-    """After a mirror that breaks off, at another; and a part that is none is left aside."""
+    """After a mirror breaks off, another one continues; a part of something else is ignored."""
     folder = mirror("short", "good")
     ann.load_dataset(NAME)
     name = "train-images-idx3-ubyte.gz"
@@ -323,7 +325,7 @@ def test_a_part_outlives_mirrors_that_do_not_go_on_with_it(mirror, files, behavi
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
 def test_a_part_that_is_no_file(mirror, tmp_path, kind):
-    """Is neither followed nor waited for."""
+    """It is neither followed nor waited for."""
     folder = mirror("good")
     folder.mkdir(parents=True)
     part, precious = folder / "train-images-idx3-ubyte.gz.part", tmp_path / "precious"
@@ -397,7 +399,9 @@ def test_what_is_known_of_the_data_sets(name):
 
 @pytest.mark.slow
 def test_on_the_command_line(tmp_path):
-    """A folder of another data set, with names for its labels; a name as a folder; a mirror that is not there."""
+    """The folder of another data set with class names, a folder named like a data set, and no
+    mirror.
+    """
     write_mnist_like(tmp_path / NAME)
     environment = {
         **NO_GPU,
@@ -421,7 +425,9 @@ def test_on_the_command_line(tmp_path):
 
 
 def test_a_folder_of_a_data_set_that_is_known(monkeypatch, small_data):
-    """By its test labels, such as the folder of Debian's package of Fashion-MNIST."""
+    """It is recognised by its test labels, such as the folder of Debian's package of Fashion-
+    MNIST.
+    """
     data = ann.load_dataset(small_data)
     assert data.classes == DIGITS
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""The forms of others, read and computed by others."""
+"""Files for other programs, read and computed by those programs."""
 
 import base64
 import importlib
@@ -90,7 +90,7 @@ for _ in range(100):
 
 
 def cut_in_two(header, about):
-    """The same numbers under a name more."""
+    """The same tensor in two parts."""
     start, stop = header["0.bias"]["data_offsets"]
     header["0.bias"] |= {"shape": [4], "data_offsets": [start, start + 16]}
     header["more"] = {"dtype": "F32", "shape": [5], "data_offsets": [start + 16, stop]}
@@ -225,7 +225,7 @@ def test_safetensors_are_utf_8(tmp_path, code):
 @pytest.mark.parametrize("form", [".pickle", ".safetensors"])
 @pytest.mark.parametrize("committee", [1, 3])
 def test_weights_that_cancel_are_saved_and_read_back(tmp_path, rng, form, committee):
-    """Of such a network the outputs depend on the order of a sum, so its file has no examples."""
+    """The outputs depend on the order of a sum, so the file has no examples."""
     optional("safetensors.numpy")
     layers = network_of(ann.get_backend("cpu"), 784, 600, 10).layer_list
     net = ann.NeuralNetwork(layers, "quadratic", committee=committee)
@@ -251,7 +251,9 @@ def test_safetensors_with_a_name_twice(tmp_path):
 
 @pytest.mark.parametrize("committee", [1, 3])
 def test_damaged_safetensors(tmp_path, rng, committee):
-    """No bit of it can change, but for what says nothing: a space in the JSON, or a tensor's place in it."""
+    """Every changed bit is noticed, unless it has no meaning: a space in the JSON, or the order
+    of tensors.
+    """
     optional("safetensors.numpy")
     net = small(committee=committee)
     whole = safetensors_bytes(net)
@@ -297,7 +299,13 @@ def test_safetensors_have_the_examples_and_a_checksum(tmp_path):
     )
 
 
-@pytest.mark.parametrize("widths", [(4, 4000), (784, 4096), (4, *[4] * 1500), (70_000, 2)])
+@pytest.mark.parametrize(
+    "widths",
+    [
+        *((4, 4000), (784, 4096), (70_000, 2)),
+        pytest.param((4, *[4] * 1500), marks=pytest.mark.slow, id="deep"),
+    ],
+)
 def test_whatever_is_written_as_safetensors_is_read_back(tmp_path, widths):
     optional("safetensors.numpy")
     net = network_of(ann.get_backend("cpu"), *widths)
@@ -317,7 +325,7 @@ def test_too_much_for_a_header():
 
 @pytest.mark.slow
 def test_large_safetensors_are_refused_at_little_cost(tmp_path):
-    """For the last number of its examples, for a number of its weights that is not finite, and for its checksum."""
+    """Because of the last number of an example, a weight that is not finite, or the checksum."""
     optional("safetensors.numpy")
     layers = network_of(ann.get_backend("cpu"), 6000, 6000, 2).layer_list
     net = ann.NeuralNetwork(layers, parameters=np.zeros(6001 * 6000 + 6001 * 2, np.float32))

@@ -1,4 +1,4 @@
-"""The page that export.py writes, in a real browser: it answers as the package does, to a mouse, a finger and keys."""
+"""The page of export.py in a real browser: it gives the same answers as the package."""
 
 import base64
 import math
@@ -40,7 +40,7 @@ DIGITS = {
 
 @pytest.fixture(scope="module")
 def browser():
-    """Headless Chromium by its driver; required with ANN_REQUIRE_BROWSER=1."""
+    """Headless Chromium; required with ANN_REQUIRE_BROWSER=1."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if os.environ.get("ANN_REQUIRE_BROWSER") != "1":
         pytest.importorskip("selenium")
@@ -91,7 +91,9 @@ def convolutional():
 
 @pytest.fixture
 def page(browser, tmp_path):
-    """Open the page of a network, and make sure that it says nothing to the console and asks nothing of the network."""
+    """Open the page of a network. It must print nothing to the console and load nothing from the
+    web.
+    """
     wide(browser)
 
     def open_page(net, *classes):
@@ -115,7 +117,7 @@ def wide(browser, width=1100, height=1000, mobile=False, dark=False):
 
 
 def draw(browser, strokes, kind="mouse"):
-    """With a mouse or a finger, in the coordinates of the canvas."""
+    """Draw with a mouse or a finger, in the coordinates of the canvas."""
     from selenium.webdriver.common.actions.action_builder import ActionBuilder
     from selenium.webdriver.common.actions.pointer_input import PointerInput
 
@@ -142,7 +144,7 @@ def answer(browser):
 
 
 def computed(browser, images, field="outputs"):
-    """What the page computes of uint8 images (N, I)."""
+    """What the page computes from uint8 images (N, I)."""
     script = """
         const [text, size, field] = arguments, found = [];
         const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
@@ -272,7 +274,7 @@ def test_what_is_no_digit_is_refused(page, network, drawing):
 
 
 def test_hardly_any_real_digit_is_refused(page, network):
-    """At most 2 %, and the page refuses those that Python does."""
+    """At most 2 %, and the page refuses the same ones as Python."""
     images = ann.load_dataset("mnist").test_images
     refused = ann.load_model(DIGIT_CHECK).predict(images) == 1
     assert 0 < refused.mean() <= 0.02
@@ -299,7 +301,7 @@ def centre(image, axis):
 
 
 def test_what_it_sees_is_as_mnist_was_made(page, network):
-    """20 pixels long, with its mass in the middle, in strokes as wide as those of the training images."""
+    """20 pixels long, centred by mass, with strokes as wide as in the training images."""
     browser = page(network)
     images = ann.load_dataset("mnist").train_images[:1000].astype(float)
     for factor in (0.4, 1.0):
@@ -431,6 +433,7 @@ def test_on_the_command_line(tmp_path, small_data):
         ),
         ([], 2, "--to FILE is required: it names the file to write"),
         (["--to", "a.npz", "--data", small_data], 2, "--data is for a web page: leave it out"),
+        (["--to", "a.npz", "--classes", "mnist"], 2, "--classes is for a web page: leave it out"),
         (["--to", "page.html", "--data", "absent"], 1, "absent: no such data file or folder"),
         (["--to", "page.html", "absent"], 1, "absent: no such model file"),
         (["--to", "no/page.html"], 1, "no/page.html: There is no folder"),
@@ -471,7 +474,7 @@ PRESS = """
 
 
 def press(browser, kind, x, y, number=1):
-    """What a finger of this number does."""
+    """The events of a finger with this number."""
     browser.execute_script(PRESS, f"pointer{kind}", number, x, y)
 
 

@@ -59,7 +59,7 @@ def test_any_device_writes_the_same_bytes(backend, tmp_path):
 
 
 def test_plain_pickle_reads_it_without_this_package(saved):
-    """In an interpreter that cannot import ann, with real arrays that compute."""
+    """An interpreter that cannot import ann gets real arrays that compute."""
     program = (
         "import sys, pickle; sys.modules['ann'] = None\n"
         f"model = pickle.load(open({str(saved)!r}, 'rb'))\n"
@@ -164,7 +164,7 @@ def test_arrays_as_numpy_pickles_them(protocol, optimized, rng):
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_arrays_as_other_versions_of_numpy_pickle_them(protocol):
-    """NumPy 1 has its functions in numpy.core, NumPy 2 in numpy._core, names of the same length but one."""
+    """NumPy 1 names its functions in numpy.core, NumPy 2 in numpy._core."""
     here, there = (b"_core", b"core") if np.__version__ >= "2" else (b"core", b"_core")
     array = np.arange(6, dtype="f4").reshape(2, 3)
     data = pickle.dumps(array, protocol=protocol)
@@ -464,7 +464,7 @@ def test_recipes_that_files_may_hold(tmp_path, recipe, form):
 
 
 def test_equal_strings_give_equal_bytes(tmp_path):
-    """Whether two equal strings are one object must not show in the file."""
+    """Whether two equal strings are the same object must not change the file."""
     files = []
     for text in ("sigmoid", "".join(["sig", "moid"])):
         net = network_of(ann.get_backend("cpu"), 5, 4, 3)
@@ -480,7 +480,7 @@ def test_a_wrong_device_is_not_the_file_s_fault(saved):
 
 @pytest.mark.parametrize("name", ["network", "committee"])
 def test_model_files_of_before_the_redesign(tmp_path, name):
-    """Written by commit 1ac3de6, the first with version 3."""
+    """Commit 1ac3de6, the first with version 3, wrote them."""
     path = ROOT / f"tests/files/saved/{name}.model"
     contents = pickle.loads(path.read_bytes())
     images, outputs = (contents["examples"][key] for key in ("images", "outputs"))
@@ -498,7 +498,7 @@ def test_model_files_of_before_the_redesign(tmp_path, name):
 
 
 def test_models_that_other_programs_wrote(saved):
-    """With NumPy's own arrays, of other types and byte orders."""
+    """With NumPy's own arrays, in other types and byte orders."""
     expected = ann.load_model(saved)
     contents = pickle.loads(saved.read_bytes())
 
@@ -521,7 +521,7 @@ def test_models_that_other_programs_wrote(saved):
 
 
 def test_a_model_pickled_again_is_the_same_model(saved):
-    """By the plain pickle module: the checksum is that of the contents, however they are written."""
+    """By the pickle module: the checksum is that of the contents, however they are written."""
     expected = ann.load_model(saved).to_bytes()
     contents = pickle.loads(saved.read_bytes())
     for protocol in range(2, 6):
@@ -589,7 +589,7 @@ def test_fit_takes_the_first_training_images_for_examples(backend, tmp_path):
 
 
 def test_outputs_that_hang_on_rounding_are_not_examples(tmp_path):
-    """Such a network can be saved, and loads on any machine all the same."""
+    """Such a network can be saved, and still loads on any machine."""
     layers = [{"input_dim": 4, "output_dim": 2, "activation": "sigmoid"}]
     net = ann.NeuralNetwork(
         layers,
@@ -619,7 +619,7 @@ def test_weights_that_overflow_are_nobody_s_warning(tmp_path):
 
 
 def test_float64_networks_answer_as_what_is_saved_of_them(tmp_path):
-    """Which is float32: where that makes another network of it, no example would hold."""
+    """The file holds float32. If rounding changes the answers, it has no examples."""
     layers = [{"input_dim": 2, "output_dim": 1, "activation": "identity"}]
     net = ann.NeuralNetwork(layers, "quadratic", dtype="float64", parameters=[1e9 + 1, -1e9, 0])
     net.self_test_images = np.array([[9, 9], [5, 5]], dtype=np.uint8)
@@ -670,7 +670,7 @@ def test_examples_of_one_s_own(saved):
 
 
 def test_an_activation_that_raises(monkeypatch, saved):
-    """Of a user's own: the network can be saved, without examples, and one with examples is refused."""
+    """A network with such a custom activation is saved without examples, and refused with them."""
     whole = saved.read_bytes()
 
     def fail(xp, z):

@@ -46,7 +46,7 @@ def zeros_around(layer):
 
 
 def by_hand(x, weight, bias, layer):
-    """The convolution of rows x, pixel by pixel: the definition."""
+    """The definition of the convolution of rows x, pixel by pixel."""
     kernel, stride, (filters, rows, columns) = layer.kernel, layer.stride, layer.output_shape
     pictures = np.pad(x.reshape(len(x), *SHAPE), [(0, 0), (0, 0), *zeros_around(layer)])
     y = np.empty((len(x), filters, rows, columns))

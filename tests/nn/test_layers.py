@@ -109,7 +109,7 @@ def test_batch_sizes_may_change(backend, rng):
 
 @pytest.mark.parametrize("recorded", [False, True])
 def test_a_leading_axis_is_as_many_layers_side_by_side(backend, recorded, rng):
-    """Weights (K, I, O) are K layers; x may be shared, (N, I), or one for each, (K, N, I)."""
+    """Weights (K, I, O) are K layers; x is shared, (N, I), or each has its own, (K, N, I)."""
     backend = backend.recorder() if recorded else backend
     x = rng.standard_normal((2, 3, 5)).astype(np.float32)
     weight = rng.standard_normal((2, 5, 4)).astype(np.float32)

@@ -109,7 +109,7 @@ def test_layers_are_views_of_one_vector(backend):
 
 
 def test_gradients_are_means_over_images_with_their_weights(backend, rng):
-    """Batches of any size, one after another: images one by one give the same."""
+    """Batches of any size, one after another, give the same as images one by one."""
     net = network_of(backend, 5, 4, 3, dtype="float64").network
     x, labels = batch(rng)
     targets, weights = np.eye(3)[labels], rng.random((6, 1))
@@ -124,9 +124,8 @@ def test_gradients_are_means_over_images_with_their_weights(backend, rng):
     np.testing.assert_allclose(gradients(slice(6)), alone.mean(axis=0), rtol=1e-10)
     first = gradients(slice(4))
     np.testing.assert_allclose(first, alone[:4].mean(axis=0), rtol=1e-10)
-    scales = 0.5, backend.from_host(weights)
     expected = (0.5 * weights * alone).mean(axis=0) + 0.25 * first
-    found = gradients(slice(6), scales=scales, accumulate=0.25)
+    found = gradients(slice(6), scale=0.5, weights=backend.from_host(weights), accumulate=0.25)
     np.testing.assert_allclose(found, expected, rtol=1e-10)
 
 
@@ -442,7 +441,9 @@ def test_what_a_network_says_of_itself_is_what_it_computes(rng):
 
 
 def test_numbers_that_overflow_are_no_warning(backend, rng):
-    """Warnings are errors in the tests, and would hide the error that ``fit`` raises when training diverges."""
+    """The warning, an error in the tests, would hide the error that ``fit`` raises after
+    divergence.
+    """
     x, labels = batch(rng, dtype=np.float32)
     for activation, output, loss in (
         ("relu", "softmax", "cross-entropy"),
@@ -473,11 +474,12 @@ def test_parameters_can_be_written(rng):
 
 def test_members_and_committees_share_no_recipe():
     nets = [network_of(ann.get_backend("cpu"), 5, 4, 3, seed=seed) for seed in (0, 1)]
-    nets[0].recipe = {"epochs": 3}
+    for net in nets:
+        net.recipe = {"epochs": 3}
     joined = ann.committee_of(nets)
     joined.member(0).recipe["epochs"] = 5
     joined.recipe["epochs"] = 4
-    assert nets[0].recipe == {"epochs": 3}
+    assert nets[0].recipe == nets[1].recipe == {"epochs": 3}
 
 
 def test_few_names_are_public():

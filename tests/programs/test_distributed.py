@@ -1,4 +1,6 @@
-"""Training by several processes as users run it, with a real mpiexec; what they compute is tested in test_processes."""
+"""Training with several processes as users run it, with a real mpiexec; test_processes tests
+what they compute.
+"""
 
 import dataclasses
 import json
@@ -29,7 +31,7 @@ TRAIN = str(ROOT / "scripts/train.py")
 
 @pytest.fixture(scope="module")
 def mpiexec():
-    """That of the MPI which came with the extra, beside Python, or the system's."""
+    """The mpiexec of the extra, beside Python, or the system's."""
     found = shutil.which(
         "mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     )
@@ -153,7 +155,7 @@ def wait_until(condition):
 
 
 def alive(number):
-    """Whether a process still runs, and is not a zombie."""
+    """Whether a process still runs and is not a zombie."""
     found = subprocess.run(["ps", "-o", "stat=", "-p", str(number)], capture_output=True, text=True)
     return found.stdout.strip()[:1] not in ("", "Z")
 
@@ -219,7 +221,7 @@ def test_a_checkpoint_that_takes_long_is_waited_for(mpiexec, tmp_path, small_dat
 
 
 def test_one_that_cannot_begin_ends_all(mpiexec, tmp_path, small_data):
-    """Without a library that one machine lacks, it dies before MPI knows of it."""
+    """A machine lacks a library, so its process dies before MPI knows it."""
     (tmp_path / "program.py").write_text(
         f"import os, runpy, sys\nsys.argv[0] = {TRAIN!r}\n"
         f"sys.path[:0] = [{str(ROOT / 'scripts')!r}, {str(ROOT)!r}]\n"
@@ -390,7 +392,7 @@ def test_the_benchmark_measures_the_same_training(mpiexec, tmp_path):
 
 
 def test_a_process_of_the_benchmark_that_fails(mpiexec, monkeypatch, tmp_path):
-    """It ends the others, and its reason is the one that is said."""
+    """It ends the others, and its reason is printed."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     from benchmarking import distributed
     from benchmarking.tasks import TASKS

@@ -27,7 +27,7 @@ def checks():
 
 
 def lines(findings):
-    """What the program prints of findings, and how many of them are problems."""
+    """The lines that the program prints about findings, and the number of problems."""
     found = list(findings)
     assert all(bool(finding.fix) == (finding.status == "WRONG") for finding in found)
     return "\n".join(map(str, found)), sum(bool(finding.fix) for finding in found)
@@ -278,6 +278,22 @@ def test_what_a_model_file_holds(tmp_path, small_data):
     )
     assert lines["examples"] == "16 images and their outputs"
     assert lines["SHA-256"] == f"{contents['sha256']}, right"
+
+
+def test_a_joined_committee_has_what_its_members_share(tmp_path, small_data):
+    for name, epochs in (("a", 2), ("b", 3)):
+        flags = ["--epochs", epochs, "--seed", epochs, "--output", f"{name}.pickle"]
+        run("train", "--data", small_data, *FAST, *flags, cwd=tmp_path)
+    run("join a.pickle b.pickle --output both.pickle", cwd=tmp_path)
+    out, _ = run("doctor", "--model", "both.pickle", cwd=tmp_path)
+    (recipe,) = (line for line in out.splitlines() if line.startswith("recipe "))
+    assert "learning_rate 0.3" in recipe and ", epochs " not in recipe
+
+
+def test_describing_a_model_needs_neither_data_nor_a_device(tmp_path):
+    for flags in ("--data fashion-mnist", "--device cpu"):
+        _, error = run(f"doctor --model x {flags}", cwd=tmp_path, code=2)
+        assert "--model only describes a file: leave out --data and --device" in error
 
 
 def test_what_strange_model_files_hold(tmp_path):

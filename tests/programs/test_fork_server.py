@@ -1,4 +1,4 @@
-"""The forks in which the tests run programs end as new processes do."""
+"""The forks in which tests run programs end as new processes do."""
 
 import pytest
 

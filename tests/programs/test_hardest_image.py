@@ -13,7 +13,7 @@ OUTPUTS = np.array([[0.9, 0.05, 0.05], [0.1, 0.46, 0.44], [0.2, 0.7, 0.1]], np.f
 
 
 class Known:
-    """A network whose outputs are known: of the image that is all of n, the n-th row."""
+    """A network with known outputs: for an image of only n, the n-th row."""
 
     def predict_proba(self, images):
         return OUTPUTS[images[:, 0, 0]]

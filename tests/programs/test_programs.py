@@ -1,4 +1,6 @@
-"""What all programs have in common: how they start, output that cannot be written, and the names of flags."""
+"""What all programs have in common: their start, output that cannot be written, and names of
+flags.
+"""
 
 import os
 import re
@@ -35,7 +37,7 @@ def model(tmp_path):
 
 
 def run_with(program, cwd, **streams):
-    """Its exit code, and what it writes to standard error unless that is one of the streams."""
+    """The exit code and the text on standard error, unless that is one of the streams."""
     name, *words = shlex.split(program)
     arguments = [str(ROOT / "scripts" / name), *words]
     with popen(
@@ -53,7 +55,7 @@ def full_disk():
 
 @pytest.fixture
 def left_pipe():
-    """The end to write to of a pipe that its reader has closed."""
+    """The writing end of a pipe whose reader has closed it."""
     read, write = os.pipe()
     os.close(read)
     yield write
@@ -175,7 +177,7 @@ ENDINGS = {
     "program",
     [
         "train --output",
-        "evaluate --recipe classroom --seeds 0 --output",
+        "evaluate --recipe classroom --seeds 0 --data small --output",
         pytest.param(
             "evaluate --recipe classroom --seeds 0 --output new.jsonl --keep",
             marks=pytest.mark.slow,
@@ -187,11 +189,11 @@ ENDINGS = {
         "predict picture.png --picture",
         "try_loader --output",
         "benchmark --quick --output",
-        "sweep --report",
+        pytest.param("sweep --report", marks=pytest.mark.slow),
     ],
 )
-def test_what_cannot_be_written_is_found_before_the_work(model, program):
-    """A read-only file, and a file in place of a folder."""
+def test_what_cannot_be_written_is_found_before_the_work(model, small_data, program):
+    """A read-only file, and a file instead of a folder."""
     name, *words = program.split()
     if name in ("report", "test", "predict", "try_loader", "sweep"):
         optional("matplotlib")
@@ -230,7 +232,7 @@ def test_what_cannot_be_written_is_found_before_the_work(model, program):
 )
 @pytest.mark.slow
 def test_no_program_ends_over_a_warning(model, program):
-    """Not even with python -W error."""
+    """Even with python -W error."""
     name, *words = program.split()
     if name in ("try_loader", "report", "predict"):
         optional("matplotlib")

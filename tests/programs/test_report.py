@@ -1,4 +1,4 @@
-"""The report as a program: what is in the page, and what it says of files that it cannot make one of."""
+"""The program that writes reports: the contents of the page, and files that it refuses."""
 
 import base64
 import re
@@ -25,7 +25,7 @@ TITLES = (
 
 @pytest.fixture
 def few(tmp_path):
-    """Few images, so that few are drawn."""
+    """Fewer images, so that drawing them is quick."""
     return write_mnist_like(tmp_path / "few", train=20, test=5)
 
 
@@ -89,7 +89,7 @@ def test_of_a_network_with_convolution(tmp_path, few, filters, shown, committee)
 
 
 def test_of_a_network_without_mistakes(tmp_path, small_data):
-    """Nothing to show is said in words."""
+    """If there is nothing to show, a sentence explains it."""
     data = ann.load_dataset(small_data)
     net = ann.NeuralNetwork(ann.Recipe(hidden=(64,)).layer_list(64, 10), seed=1)
     whole = ann.Dataset(
@@ -107,7 +107,7 @@ def test_of_a_network_without_mistakes(tmp_path, small_data):
 
 
 def test_of_few_classes_whose_outputs_may_be_negative(tmp_path):
-    """Labels from 0 to 2 alone, and a quadratic loss."""
+    """Only the labels 0 to 2, and the quadratic loss."""
     write_mnist_like(tmp_path / "three", train=6, test=5, classes=3)
     layers = ann.Recipe(
         hidden=(7,), activation="tanh", output_activation="tanh", loss="quadratic"

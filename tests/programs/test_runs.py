@@ -1,4 +1,6 @@
-"""Run folders: what is in them, and that a training that was killed at any moment goes on as if it had not been."""
+"""Run folders: their contents, and training that is killed at any moment and resumed with the
+same result.
+"""
 
 import json
 import os
@@ -37,7 +39,7 @@ TRAIN = [str(ROOT / "scripts/train.py")]
 
 
 def digests(folder):
-    """Of what must not depend on stops: the model, and the log but for the times."""
+    """Digests of what stops must not change: the model, and the log without its times."""
     reports = [
         EpochReport.from_fields(json.loads(line))
         for line in (folder / "log.jsonl").read_text().splitlines()
@@ -50,7 +52,7 @@ def digests(folder):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    """What a finished run of LONG leaves, and how many seconds it takes."""
+    """The files of a finished run of LONG, and its seconds."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     small = write_mnist_like(folder / "small")
     run("train", "--version", cwd=folder, env=ONE_THREAD)  # from here on programs start at once
@@ -60,7 +62,7 @@ def uninterrupted(tmp_path_factory):
 
 
 def begin(folder, *flags):
-    """Start a run, or go on with it."""
+    """Start a run, or resume it."""
     begun = (folder / "config.json").exists()
     words = ["--resume", str(folder)] if begun else ["--run", str(folder), *flags]
     return popen([*TRAIN, *words], ONE_THREAD, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -103,7 +105,9 @@ def test_what_is_in_the_folder(tmp_path, small_data):
 
 
 def test_runs_killed_at_random_moments(tmp_path, small_data, uninterrupted):
-    """Each is killed up to four times, and then left alone until it is done: it is the run that was never killed."""
+    """Each is killed up to four times and then finishes, with the result of a run that was never
+    killed.
+    """
     expected, seconds = uninterrupted
     times = random.Random(0)
     moments = [[seconds * times.uniform(0.05, 0.95) for _ in range(4)] for _ in range(RUNS)]
@@ -210,7 +214,9 @@ def test_a_finished_run_trains_further(tmp_path, small_data):
 
 
 def test_a_given_value_wins_even_if_it_is_the_default_for_other_flags(tmp_path, small_data):
-    """With dropout and a large batch, the default layers are wider, and the default is Muon."""
+    """With dropout and a large batch, the default layers are wider, and the default optimizer is
+    Muon.
+    """
     flags = "--dropout 0.5 --batch-size 1001 --hidden 128,32 --optimizer adamw --epochs 1".split()
     data = ["--data", write_mnist_like(tmp_path / "large", train=1001)]
     out, _ = run("train", *data, *flags, "--run", "run", cwd=tmp_path, complaint=None)
@@ -240,8 +246,8 @@ def test_training_starts_from_a_saved_network(tmp_path, small_data):
     start = tmp_path / "run/start.pickle"
     start.rename(tmp_path / "a.pickle")
     _, error = run("train", "--resume", "run", "--epochs", 4, cwd=tmp_path, code=1)
-    missing = "there is no such file, but the run started from it"
-    advice = f"copy {tmp_path / 'a.pickle'} there if it is unchanged"
+    missing = "the model from which this run started is missing"
+    advice = f"if {tmp_path / 'a.pickle'} has not changed since, copy it to this path"
     assert error == f"error: run/start.pickle: {missing}; {advice}\n"
     shutil.copy(tmp_path / "a.pickle", start)
     run("train", "--resume", "run", "--epochs", 4, cwd=tmp_path)
@@ -266,6 +272,7 @@ def test_a_refused_run_leaves_its_folder_for_another(tmp_path, small_data):
         (["--output", "./a.pickle"], 1, "a.pickle: training starts from this file; name another"),
         (["--resume", "run"], 2, "--from: not allowed with --resume"),
         (["--from", "absent"], 1, "absent: no such model file"),
+        ([], 1, "data: images of 784 pixels; a.pickle takes 64; name other data with --data, or"),
     ],
 )
 def test_what_does_not_fit_a_saved_network(stopped, flags, code, message):
@@ -382,8 +389,11 @@ def test_values_in_a_config_that_make_no_sense(stopped):
     path = stopped / "config.json"
     good = json.loads(path.read_text())
     for change, message in [
-        ({"recipe": {**good["recipe"], "epochs": -1}}, "epochs: expected a whole number"),
-        ({"recipe": {"epoch": 1}}, "not a recipe"),
+        (
+            {"recipe": {**good["recipe"], "epochs": -1}},
+            "error: run/config.json: recipe: epochs: expected a whole number",
+        ),
+        ({"recipe": {"epoch": 1}}, "run/config.json: recipe: not a recipe"),
         ({"seed": "0"}, "seed is '0'"),
     ]:
         path.write_text(json.dumps({**good, **change}))
@@ -474,6 +484,12 @@ def test_a_read_only_file_of_a_run_is_found_before_training(stopped, name):
         (["--run", "a", "--checkpoint-every", "m"], 2, "such as 5m, got 'm'"),
         (["--run", "a", "--checkpoint-every", "10sec"], 2, "such as 5m, got '10sec'"),
         (["--early-stopping", "3"], 1, "--early-stopping: it needs validation images"),
+        (
+            ["--hidden", "none", "--activation", "relu"],
+            2,
+            "--activation: it is that of the hidden layers, and there are none; "
+            "see --output-activation",
+        ),
     ],
 )
 def test_wrong_usage(stopped, flags, code, message):
@@ -496,7 +512,9 @@ def test_only_one_trains_in_a_folder(stopped):
 
 
 def test_a_disk_that_fills_up(tmp_path, small_data):
-    """Room for a model and not for a checkpoint: it is said, training goes on, and the model is the same."""
+    """With room for a model but not for a checkpoint, a warning is printed and the model is the
+    same.
+    """
     change = (
         "import resource, signal\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -542,7 +560,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, small_data):
 
 
 def test_a_stop_whose_checkpoint_cannot_be_written(tmp_path, small_data):
-    """Then the work is lost, and that has to be said."""
+    """The work is lost, and the message says so."""
     change = (
         "import errno, os, signal, ann.training.checkpointer\n"
         "def fail(path, *rest): raise OSError(28, 'No space left on device', str(path))\n"
@@ -565,7 +583,7 @@ def test_without_matplotlib(tmp_path, small_data):
 
 @pytest.mark.parametrize("patience", [60.0, -1.0])
 def test_a_second_ctrl_c(tmp_path, small_data, patience):
-    """At once, it means the same; later, it is not waited for the step."""
+    """Soon after the first, it changes nothing; later, it ends the step at once."""
     change = (
         "import os, signal\n"
         f"from ann.cli.signals import Interruption\nInterruption._PATIENCE = {patience}\n"
@@ -584,7 +602,7 @@ def test_a_second_ctrl_c(tmp_path, small_data, patience):
 
 
 def test_started_long_ago(tmp_path, small_data):
-    """SIGTERM before training begins ends at once, as for any program."""
+    """Before training begins, SIGTERM ends the program at once, as usual."""
     process = begin(tmp_path / "run", "--data", str(small_data), *LONG)
     time.sleep(0.02)
     process.terminate()
@@ -642,7 +660,7 @@ def test_a_warning_that_nobody_reads_costs_no_model(tmp_path, small_data, stream
 
 
 def test_warnings_as_errors_come_last(tmp_path, small_data):
-    """Even then the model is there, and so is the checkpoint."""
+    """The model and the checkpoint are written nevertheless."""
     env = {**NO_GPU, "PYTHONWARNINGS": "error"}
     options = {"cwd": tmp_path, "env": env, "complaint": "warning: weight decay"}
     run("train --data small --run run", *SGD, **options)
@@ -672,7 +690,7 @@ def test_a_folder_or_a_log_that_is_lost_costs_no_model(tmp_path, small_data, los
 
 @pytest.mark.parametrize("action", ["default", "error"])
 def test_memory_that_runs_out_while_a_checkpoint_is_written(tmp_path, small_data, action):
-    """Even with python -W error, the warning does not end the training."""
+    """The warning does not end the training, even with python -W error."""
     change = "import ann.training.checkpointer as c\ndef fail(*rest): raise MemoryError\nc.write_checkpoint = fail"
     env = {**NO_GPU, "PYTHONWARNINGS": action}
     process = run_changed(

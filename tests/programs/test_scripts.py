@@ -1,4 +1,6 @@
-"""The three programs as a user runs them: their output, their files, and a line for each thing that can go wrong."""
+"""The three main programs as users run them: output, files, and one line for each kind of
+mistake.
+"""
 
 import gzip
 import json
@@ -80,7 +82,7 @@ def test_train_then_test(tmp_path, small_data):
 
 @pytest.mark.parametrize("folder", ["here", "with a blank", "-x"])
 def test_the_printed_commands_work_as_they_stand(tmp_path, small_data, folder):
-    """Pasted into a shell, in the folder where they were printed."""
+    """They are pasted into a shell, in the folder where they were printed."""
     (tmp_path / folder).mkdir()
     output = f"{folder}/x.pickle"
     flags = [*FAST, f"--output={output}"]
@@ -312,6 +314,11 @@ def test_bad_values_for_train(tmp_path, small_data):
             ["--output-activation", "tanh"],
             "error: loss 'cross-entropy' needs outputs between 0 and 1",
         ),
+        (
+            ["--hidden", "none", "--dropout", "0.2"],
+            "error: --dropout: it is for hidden layers, and the network has none; "
+            "add hidden layers, or leave it out",
+        ),
         (["--data", "absent"], "error: absent: no such data file or folder"),
         (["--output", "x" * 300], "File name too long"),
         (["--hidden", "1000000"], "error: this model cannot be saved: it has"),
@@ -520,7 +527,7 @@ def test_a_model_that_becomes_read_only_in_training_is_put_elsewhere(trained, sm
 
 
 def test_a_picture_of_no_mistakes(tmp_path, small_data):
-    """A network that is always right has an empty gallery."""
+    """The picture of a network that is always right is empty."""
     optional("matplotlib")
     (small_data / "t10k-labels-idx1-ubyte.gz").write_bytes(
         gzip.compress(idx_bytes(np.zeros(100, np.uint8)))
@@ -582,7 +589,7 @@ def test_closed_output(trained, small_data):
 
 
 def test_what_is_said_to_be_kept_is_what_is_there(tmp_path, small_data):
-    """Interrupted between the moment when the new file is in place and the end of saving it."""
+    """The interrupt comes after the new file is in place, but before saving ends."""
     change = (
         "def interrupt(folder): raise KeyboardInterrupt\nann.files.atomic.sync_folder = interrupt"
     )
@@ -593,7 +600,7 @@ def test_what_is_said_to_be_kept_is_what_is_there(tmp_path, small_data):
 
 
 def test_ctrl_c_stays_ignored_where_it_was(tmp_path, small_data):
-    """As under nohup: the training must go on."""
+    """Under nohup, training must continue."""
     change = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)"
     command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py")]
     process = execute(
@@ -621,7 +628,7 @@ def test_ctrl_c_while_importing(tmp_path, module):
 
 
 def test_benchmark_checks_what_it_times(tmp_path):
-    """Alone, so that the peers need not be installed; the gate runs it beside them."""
+    """Without the other libraries, which need not be installed; the gate runs it with them."""
     program = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); import benchmark\n"
         "from benchmarking import contenders, measurements\n"
@@ -663,7 +670,7 @@ def test_benchmark_checks_what_it_times(tmp_path):
 
 
 def test_a_tilde_in_a_flag_is_the_home_folder(tmp_path, small_data):
-    """As in --data=~/small, where shells do not expand it."""
+    """In --data=~/small, shells do not expand it."""
     home, here = small_data.parent, tmp_path / "here"
     here.mkdir()
     (home / "own.py").write_text("")

@@ -1,4 +1,4 @@
-"""Sweeps as users run them: one worker and two, a worker that is killed, and storages that do not work."""
+"""Sweeps as users run them: one worker and two, a killed worker, and storages that do not work."""
 
 import contextlib
 import os
@@ -128,7 +128,7 @@ def start(*flags, cwd):
 
 
 def running(storage, process):
-    """The trial that a worker is making."""
+    """The trial that a worker runs."""
 
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
@@ -150,7 +150,7 @@ LONG = (
 
 @pytest.mark.parametrize("storage", ["journal", "db", "postgresql"], indirect=True)
 def test_two_workers_one_of_them_killed(tmp_path, small_data, storage):
-    """The other one makes its trial again, with the same choices."""
+    """The other one repeats its trial with the same choices."""
     flags = ["--data", small_data, *LONG, "--trials", 6, "--grace", 4, "--storage", storage]
     victim = start(*flags, "--report", "a.html", cwd=tmp_path)
     running(storage, victim)
@@ -214,7 +214,7 @@ def test_interrupted_and_gone_on_with(tmp_path, small_data, number, code):
 
 
 def test_a_second_ctrl_c_keeps_the_trial_too(tmp_path, small_data):
-    """It does not wait for the step that the network is making."""
+    """It does not wait for the current step."""
     program = (
         "import runpy, sys; sys.argv = sys.argv[1:];\n"
         "import ann\n"
@@ -247,8 +247,13 @@ def test_another_space_is_refused(tmp_path, small_data):
     ):
         _, complaint = sweep(tmp_path, *flags, code=1)
         assert words in complaint and "use the same, or another --study" in complaint
+    page = (tmp_path / "sweep.html").read_bytes()
     out, _ = sweep(tmp_path, *"--seed 1 --trials 1 --study two".split())
     assert "study two in sweep.db: trials done: 0" in out
+    sweep(tmp_path, *"--storage my.db --study a/b --trials 1".split())
+    assert (tmp_path / "sweep.html").read_bytes() == page  # each study has its own
+    for name, study in (("sweep-two", "two"), ("my-a-b", "a/b")):
+        assert f"<title>Sweep: {study}</title>" in (tmp_path / f"{name}.html").read_text()
 
 
 def test_storages_that_do_not_work(tmp_path, small_data, database):
@@ -365,7 +370,7 @@ def make_stale(database, trial):
 
 
 def test_a_worker_that_slept(tmp_path, small_data):
-    """Its trial was given to another, and it goes on with the next."""
+    """Its trial was given to another worker, and it continues with the next."""
     storage = str(tmp_path / "sweep.db")
     flags = ["--data", small_data, *LONG, "--trials", 4, "--grace", 10**6, "--storage", storage]
     sleeper = start(*flags, "--report", "a.html", cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""The search space of a sweep, without Optuna: what a trial may choose, and the recipe that comes of it."""
+"""The search space of a sweep, without Optuna: the choices of a trial, and the resulting recipe."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def _scripts(monkeypatch):
 
 
 class Trial:
-    """Chooses the last of everything, and remembers what there was to choose from."""
+    """Chooses the last of everything, and remembers the choices."""
 
     def __init__(self):
         self.offered = {}
@@ -121,9 +121,35 @@ def test_a_single_list_is_no_choice():
 
 @pytest.mark.parametrize(("hidden", "share"), [("conv8x3,pool2,16", 0.2), ("pool2,16", 0.0)])
 def test_dropout_of_channels_is_for_convolutions(hidden, share):
-    """One sweep may try networks with and without them."""
-    recipe = space("--hidden", hidden, "--channel-dropout", "0.2").recipe(Trial())
-    assert recipe.channel_dropout == share
+    """One sweep may try networks with and without convolutions."""
+    found = space("--hidden", "conv4x3,16", hidden, "--channel-dropout", "0.2")
+    assert found.recipe(Trial()).channel_dropout == share
+
+
+def test_a_distortion_that_is_left_out():
+    message = "^shear: --distort no leaves it out; use one of the two"
+    with pytest.raises(ValueError, match=message):
+        space("--distort", "no", "--shear", "0-3")
+    assert space("--distort", "yes", "--shear", "0-3").recipe(Trial()).shear == 3.0
+
+
+def test_dropout_of_channels_needs_a_convolution():
+    message = "channel_dropout: there is no convolution; add one with --hidden"
+    with pytest.raises(ValueError, match=message):
+        space("--hidden", "pool2,16", "64", "--channel-dropout", "0.2")
+
+
+def test_without_hidden_layers_nothing_regularizes_them():
+    trial = Trial()
+    flags = "--hidden 64 none --dropout 0.2-0.3 --batch-norm yes --max-norm 3"
+    recipe = space(*flags.split()).recipe(trial)
+    assert (recipe.dropout, recipe.batch_norm, recipe.max_norm) == (0.0, False, 0.0)
+    assert "dropout" not in trial.offered
+
+
+def test_one_cycle_keeps_its_own_warm_up():
+    assert space("--warmup", "0.1-0.2", "--schedule", "one-cycle").recipe(Trial()).warmup == 0.0
+    assert space("--warmup", "0.1-0.2", "--schedule", "linear").recipe(Trial()).warmup == 0.2
 
 
 @pytest.mark.parametrize("flag", [("--width", "16"), ("--hidden-layers", "2")])
@@ -144,6 +170,7 @@ def test_lists_that_do_not_fit_the_images():
 def test_every_other_field_of_a_recipe_can_vary_too():
     trial = Trial()
     words = "--batch-norm no,yes --momentum 0.5-0.95 --max-norm 3 --warmup 0.1-0.2"
+    words += " --schedule linear,cosine"
     recipe = space(*words.split()).recipe(trial)
     assert trial.offered["batch_norm"] == ("no", "yes")
     assert trial.offered["momentum"] == (0.5, 0.95, False)

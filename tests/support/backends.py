@@ -1,4 +1,4 @@
-"""The backends that every test of device code runs on, and ways to compare arrays."""
+"""The backends on which tests of device code run, and comparisons of arrays."""
 
 import os
 
@@ -60,7 +60,7 @@ def assert_device_array(backend, array, shape, dtype="float32"):
 
 
 class Plain(Backend):
-    """NumPy with nothing but what ``Backend`` itself says."""
+    """NumPy with nothing beyond ``Backend``."""
 
     def __init__(self):
         super().__init__("cpu", np)

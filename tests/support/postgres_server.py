@@ -1,4 +1,6 @@
-"""A PostgreSQL of the tests' own, from Debian's package: started where a test asks for it, and gone afterwards."""
+"""A PostgreSQL for the tests, from Debian's package; it is started when a test needs it, and
+deleted afterwards.
+"""
 
 import glob
 import os
@@ -12,7 +14,7 @@ PASSWORD = "s3cret/ of tests"
 
 
 def programs():
-    """The folder of PostgreSQL's programs, the newest, or None."""
+    """The folder of the newest PostgreSQL's programs, or None."""
     found = glob.glob("/usr/lib/postgresql/*/bin/initdb")
     newest = max(found, key=lambda path: int(path.split("/")[-3]), default=shutil.which("initdb"))
     return os.path.dirname(newest) if newest else None

@@ -1,4 +1,4 @@
-"""Callbacks: what takes part in a training."""
+"""Callbacks, which take part in a training."""
 
 import pytest
 
@@ -11,7 +11,7 @@ RECIPE = ann.Recipe(hidden=(8,), batch_size=50, epochs=2, validation=20)
 
 
 class Diary(ann.Callback):
-    """Records its calls. ``stop``: the number of the step after which it stops the training."""
+    """Records its calls. ``stop``: the step after which it stops the training."""
 
     def __init__(self, stop=None):
         self.notes, self.stop, self.steps = [], stop, 0

@@ -1,4 +1,4 @@
-"""A run that was stopped anywhere goes on as if it had not been, to the last bit."""
+"""A run that was stopped anywhere continues with exactly the same results."""
 
 import dataclasses
 import io
@@ -25,19 +25,19 @@ def network(backend, seed=3, **options):
 
 
 def stopping_at(step):
-    """For ``on_batch``: stop after so many batches."""
+    """For ``on_batch``: stop after this many batches."""
     seen = []
     return lambda size: seen.append(size) or len(seen) == step
 
 
 def resume(path, dataset, how=None, **options):
-    """On the CPU, with a new network."""
+    """Resume on the CPU with a new network."""
     net = network(ann.get_backend("cpu"), **options)
     ann.fit(net, dataset, how or recipe(), (), None, ann.Checkpoints(path))
 
 
 def interrupted(backend, dataset, how, path, stops, **options):
-    """Train in several sittings, each in a network of its own."""
+    """Train with several interruptions, with a new network after each."""
     seen = []
     checkpoints = ann.Checkpoints(path, seconds=None)
     for step in [*stops, 10**6]:
@@ -187,7 +187,7 @@ def test_senseless_intervals(name, value):
 
 @pytest.fixture
 def stopped(dataset, tmp_path):
-    """The path of a checkpoint of a run stopped after six steps."""
+    """The checkpoint of a run that was stopped after six steps."""
     path = tmp_path / "checkpoint"
     net = network(ann.get_backend("cpu"))
     ann.fit(net, dataset, recipe(), (), stopping_at(6), ann.Checkpoints(path))
@@ -228,7 +228,7 @@ def test_another_run_is_refused_and_named(dataset, stopped, change, message):
 
 
 def rewritten(path, change, compression=zipfile.ZIP_STORED):
-    """The checkpoint with its JSON and its arrays changed by a function."""
+    """The checkpoint after a function has changed its JSON and its arrays."""
     with np.load(path) as found:
         arrays = dict(found)
     about = json.loads(arrays.pop("about").tobytes())

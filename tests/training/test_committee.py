@@ -1,4 +1,6 @@
-"""A committee is its members: each is the network that its seed makes alone; together they answer with their mean."""
+"""Each member of a committee is the network that its seed makes alone; their outputs are
+averaged.
+"""
 
 import copy
 import dataclasses
@@ -54,7 +56,7 @@ def trained(backend, dataset, recipe, seed=SEED, committee=MEMBERS):
 
 
 def wrong(net, data):
-    """The number of test images that a network takes for another digit."""
+    """The number of test images that a network misclassifies."""
     return int((net.predict(data.test_images) != data.test_labels).sum())
 
 
@@ -70,7 +72,9 @@ def wrong(net, data):
 )
 @pytest.mark.slow
 def test_each_member_is_what_it_would_be_alone(dataset, name, optimizer, fields):
-    """Weights, order, dropout and distortions from its own seed; nothing of one member reaches another."""
+    """Weights, order, dropout and distortions come from its own seed; members do not affect each
+    other.
+    """
     backend = make_backend(name)
     recipe = recipe_of(
         "tanh", "softmax", "cross-entropy", optimizer, epochs=3, validation=20, **fields
@@ -141,7 +145,7 @@ def test_gradients(backend, loss, output):
 
 
 def test_the_mean_outvotes_its_members():
-    """Probabilities are averaged, not answers: a member that is sure outweighs two that are not."""
+    """Probabilities are averaged, not answers: one sure member outweighs two unsure ones."""
     layers = [{"input_dim": 1, "output_dim": 2, "activation": "softmax"}]
     vectors = np.array([[0, 0, 0.1, 0], [0, 0, 0.1, 0], [0, 0, 0, 5.0]], dtype=np.float32)
     net = ann.NeuralNetwork(layers, parameters=vectors, committee=3)
@@ -283,7 +287,7 @@ def test_senseless_members_and_parameters(dataset):
     ],
 )
 def test_as_a_graph(monkeypatch, dataset, pretended, fields):
-    """On the pretended GPU: the products of all members are one call of cuBLAS, and the device can be chosen."""
+    """On the pretended GPU, the products of all members are one call of cuBLAS."""
     recipe = recipe_of(
         "tanh", "softmax", "cross-entropy", "muon", epochs=3, committee=MEMBERS, **fields
     )
@@ -299,7 +303,7 @@ def test_as_a_graph(monkeypatch, dataset, pretended, fields):
 
 
 def test_hints_look_at_a_member(dataset):
-    """A committee that learns nothing is told so, as a network is."""
+    """A committee that learns nothing gets the hint that a network gets."""
     images = np.zeros_like(dataset.train_images)
     black = dataclasses.replace(dataset, train_images=images)
     recipe = dataclasses.replace(
@@ -314,7 +318,7 @@ def test_on_the_command_line(tmp_path, small_data):
     optional("tqdm")
     flags = ["--data", small_data, *FAST, "--committee", 3, "--seed", 5]
     out, _ = run("train", *flags, "--validation", 50, "--report-members", cwd=tmp_path)
-    assert "committee of 3 networks 64-16-10, 1,210 parameters each, seeds 5 to 7" in out
+    assert "committee of 3 networks 64-16-10, 1,210 parameters each, first seed 5" in out
     held_out = [int(count) for count in re.findall(r"member \d: (\d+) of 50 wrong", out)]
     assert len(held_out) == 3 and f"members: {summarize(held_out)}" in out
     assert "--committee 3" in out.splitlines()[-1]
@@ -375,8 +379,10 @@ def test_networks_that_were_trained_apart(backend, dataset):
     assert joined.recipe == networks[0].recipe
     mean = np.mean([network.apply(dataset.test_images) for network in networks], axis=0)
     np.testing.assert_allclose(joined.apply(dataset.test_images), mean, rtol=1e-5, atol=1e-7)
+    networks[2].recipe["epochs"] = 7
     larger = ann.committee_of([networks[2], joined])
     assert larger.committee == 4
+    assert larger.recipe == {key: joined.recipe[key] for key in joined.recipe if key != "epochs"}
     for number, network in enumerate([networks[2], *networks]):
         assert_same(
             [backend.to_host(larger.member(number).parameters)],

@@ -1,5 +1,5 @@
-"""Runs made to go wrong, each in a way that users meet, and the sentence that they get. A run that goes well gets
-none: everywhere in these tests a warning is an error.
+"""Runs that go wrong in ways that users meet, and the hint for each. A run that goes well gets
+none: warnings are errors in these tests.
 """
 
 import dataclasses
@@ -76,7 +76,7 @@ def test_what_goes_wrong_is_said(dataset, change, recipe, message):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
 def test_following_the_advice_works(dataset, optimizer):
-    """With AdamW's rates these learn nothing."""
+    """With AdamW's rates, they learn nothing."""
     bad = {"optimizer": optimizer, "learning_rate": 0.028, "weight_decay": 0.3, "epochs": 20}
     with pytest.warns(ann.TrainingWarning) as caught:
         dead, _ = train(ann.get_backend("cpu"), dataset, **bad)
@@ -139,7 +139,7 @@ def test_dark_images_that_are_learnt_get_no_hint():
 
 
 def test_after_a_stop_the_hints_are_those_of_the_whole_run(dataset, tmp_path):
-    """None twice, and the start of the run is not the place where it was stopped."""
+    """No hint comes twice, and a stop is not taken for the start of the run."""
     recipe = dataclasses.replace(GOOD, **SGD, weight_decay=0.1, epochs=40)
     found = []
     for name, stops in (("whole", []), ("parts", [700])):

@@ -55,7 +55,7 @@ def with_labels(dataset, labels):
 
 
 def close(net, other, tolerance):
-    """Whether two networks have the same parameters, but for rounding."""
+    """Check that two networks have the same parameters, up to rounding."""
     vectors = (one.backend.to_host(one.parameters) for one in (net, other))
     np.testing.assert_allclose(*vectors, rtol=tolerance, atol=tolerance)
 
@@ -101,7 +101,7 @@ def test_same_seed_same_bytes(backend, dataset, tmp_path):
 
 @slow_on_strict
 def test_measuring_changes_nothing(backend, dataset):
-    """Validation, callbacks and applying the network draw no random number that training would have drawn."""
+    """Validation, callbacks and applying the network leave the random numbers of training alone."""
     shorter = ann.Dataset(dataset.train_images[:440], dataset.train_labels[:440], None, None)
     recipe = small(**REGULARIZED)
     plain, _ = trained(backend, shorter, dataclasses.replace(recipe, validation=0))
@@ -130,10 +130,11 @@ def test_test_images_are_not_read(dataset):
 
 
 def test_every_image_is_seen_once_an_epoch(backend, dataset):
-    """By a network of one weight for each pixel whose loss grows with the output: its gradient adds the pixels up.
+    """The network has one weight per pixel, and its loss grows with the output, so its gradient
+    sums the pixels.
 
-    Each image has a pixel of its own, so after an epoch every weight has moved as often as its image was seen, and
-    a second epoch of another order moves it as far again.
+    Each image has its own pixel. So after an epoch, every weight has moved as often as its image
+    was seen, and a second epoch in another order moves it as far again.
     """
     images = (255 * np.eye(64, dtype=np.uint8)).reshape(64, 8, 8)
     marked = dataclasses.replace(
@@ -172,7 +173,7 @@ def test_divergence_is_found_and_said(backend, dataset):
 
 @slow_on_strict
 def test_numpy_s_error_handling_changes_nothing(backend, dataset):
-    """Underflow and overflow in a training are harmless, whatever NumPy is told to do about them."""
+    """Underflow and overflow in training are harmless, whatever NumPy's settings."""
     recipe = small(**REGULARIZED)
     plain, _ = trained(backend, dataset, recipe)
     with np.errstate(all="raise"):
@@ -213,7 +214,7 @@ def test_validation_images_that_lack_a_class_by_chance_are_no_warning(dataset):
 
 
 def test_target_rows_without_validation_images(dataset):
-    """Softmax requires rows that sum to 1, also of the validation images, of which there are none."""
+    """Softmax needs rows that sum to 1, but there are no validation rows."""
     recipe = small(output_activation="softmax", validation=0, epochs=1)
     net, twin = (ann.NeuralNetwork(recipe.layer_list(64, 10)) for _ in range(2))
     ann.fit(net, dataset, recipe)
@@ -270,6 +271,24 @@ def test_a_recipe_that_does_not_fit(dataset, changes, message):
         on_cpu(dataset, small(**changes))
 
 
+@pytest.mark.parametrize("hidden", [(), ("pool2",)])
+@pytest.mark.parametrize(
+    "fields", [{"dropout": 0.2}, {"batch_norm": True}, {"max_norm": 3.0}], ids="".join
+)
+def test_regularization_of_hidden_layers_needs_some(dataset, hidden, fields):
+    """It would be ignored silently."""
+    recipe = ann.Recipe(hidden=hidden, **fields)
+    (name,) = fields
+    message = f"^{name}: it is for hidden layers, and the network has none; add hidden layers, or"
+    with pytest.raises(ValueError, match=message):
+        ann.fit(recipe.network(dataset), dataset, recipe)
+
+
+def test_dropout_of_channels_needs_a_convolution(dataset):
+    with pytest.raises(ValueError, match=r"^channel_dropout: there is no convolution; add a layer"):
+        on_cpu(dataset, small(channel_dropout=0.2))
+
+
 def test_other_things_than_a_data_set_and_a_recipe(dataset):
     net = network_of(ann.get_backend("cpu"), 64, 10)
     for arguments, message in (
@@ -286,7 +305,7 @@ def test_other_things_than_a_data_set_and_a_recipe(dataset):
         SMALL.network(net)
 
 
-def test_callbacks_and_checkpoints_of_the_wrong_kind(dataset):
+def test_arguments_of_the_wrong_kind(dataset):
     functions = r"^callbacks: expected a list of functions or ann.Callback objects"
     for wrong, message in (
         ({"callbacks": print}, functions),
@@ -295,6 +314,7 @@ def test_callbacks_and_checkpoints_of_the_wrong_kind(dataset):
         ({"callbacks": [ann.Callback]}, functions),
         ({"on_batch": ann.Callback()}, r"^on_batch: expected a function or None$"),
         ({"checkpoints": "x.npz"}, r"checkpoints: expected ann.Checkpoints\(path\)"),
+        ({"processes": 3}, r"^processes: expected ann.training.mpi.MpiProcesses\(\) .*, got 3$"),
     ):
         with pytest.raises(ValueError, match=message):
             on_cpu(dataset, **wrong)
@@ -306,7 +326,7 @@ def test_a_callback_ends_training(dataset):
 
 
 def test_early_stopping_restores_the_best(dataset):
-    """Of a run that gets worse: the parameters are those of a run that ends with its best epoch."""
+    """The parameters of a run that gets worse are those of a run that ends with its best epoch."""
     recipe = small(learning_rate=3.0, epochs=12, schedule="constant")
     net, reports = on_cpu(dataset, dataclasses.replace(recipe, early_stopping=3))
     scores = [(report.validation.errors, report.validation.loss) for report in reports]
@@ -335,6 +355,14 @@ def test_combinations_that_make_no_sense():
         ValueError, match="batch_norm: it needs batches of several images, and batch_size is 1"
     ):
         ann.Recipe(batch_norm=True, batch_size=1)
+    with pytest.raises(ValueError, match="warmup: the schedule one-cycle has its own; leave"):
+        ann.Recipe(schedule="one-cycle", warmup=0.2)
+
+
+def test_a_change_to_one_cycle_drops_the_warm_up():
+    recipe = ann.Recipe(warmup=0.2).changed(schedule="one-cycle")
+    assert recipe.warmup == 0.0
+    assert recipe.changed(schedule="linear").warmup == ann.Recipe().warmup
 
 
 def test_data_that_do_not_fit(dataset):
@@ -428,7 +456,9 @@ def test_equal_weights_change_nothing(backend, dataset, recipe):
 
 @slow_on_strict
 def test_a_weight_counts_like_so_many_images(backend, dataset):
-    """In whole batches, where the order does not matter; and what has a weight of 0 might as well not be there."""
+    """With whole batches, where the order does not matter. An image with weight 0 changes
+    nothing.
+    """
     times = np.arange(500) % 4
     images, labels = dataset.train_images.repeat(times, axis=0), dataset.train_labels.repeat(times)
     repeated = ann.Dataset(images, labels, None, None)
@@ -460,7 +490,7 @@ def test_weights_that_do_not_fit(dataset):
 
 
 def test_weights_belong_to_the_run(dataset, tmp_path):
-    """Training does not go on with other weights than it began with."""
+    """A run cannot be resumed with other weights."""
     weights, place = np.linspace(0.5, 2, 500), ann.Checkpoints(tmp_path / "checkpoint.npz")
     whole, _ = on_cpu(dataset, weights=weights)
     batches = iter(range(1000))

@@ -147,7 +147,7 @@ def test_channels_are_normalised_over_all_positions(stored_as_rows, rng):
 
 
 def test_black_borders_are_no_dead_neurons(dataset):
-    """There every filter of relu gives 0 as long as its bias is not above 0."""
+    """There, every relu filter gives 0 unless its bias is positive."""
     pictures = np.pad(dataset.train_images, ((0, 0), (8, 8), (8, 8)))
     framed = dataclasses.replace(dataset, train_images=pictures)
     first = {**CONV_LIST[0], "input_shape": [24, 24]}

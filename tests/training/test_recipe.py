@@ -1,4 +1,4 @@
-"""Recipes by name, and scripts/evaluate.py, which says how good they are."""
+"""Named recipes, and scripts/evaluate.py, which measures them."""
 
 import dataclasses
 import json
@@ -51,9 +51,9 @@ def test_a_recipe_by_name_and_what_overrides_it(tmp_path, small_data):
 
 @pytest.fixture
 def evaluate(monkeypatch, capsys, small_data, tmp_path):
-    """Runs the program on a recipe that takes no time, and returns what it printed.
+    """A function that runs the program on a quick recipe and returns what it prints.
 
-    Without other flags: on the small data, with the results in the file "results".
+    Without other flags, on the small data, with the results in the file "results".
     """
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     import evaluate
@@ -78,7 +78,7 @@ def evaluate(monkeypatch, capsys, small_data, tmp_path):
 
 
 def use(monkeypatch, name, **fields):
-    """Change the classroom recipe, and give it this name."""
+    """Change the classroom recipe, under this name."""
     classroom = RECIPES["classroom"]
     recipe = dataclasses.replace(classroom.recipe, **fields)
     monkeypatch.setitem(RECIPES, name, dataclasses.replace(classroom, recipe=recipe))

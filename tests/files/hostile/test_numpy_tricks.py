@@ -1,4 +1,6 @@
-"""What NumPy's own pickles are made of, put together so that NumPy would crash, point anywhere or take all memory."""
+"""The parts of NumPy's own pickles, combined so that NumPy would crash, read any memory or fill
+it.
+"""
 
 import struct
 
@@ -203,7 +205,7 @@ def test_trick(tmp_path, monkeypatch, code):
 
 
 def test_the_tricks_begin_with_what_is_allowed():
-    """So that they are refused for what is wrong with them."""
+    """So they are refused because of what is wrong in them."""
     zero = np.zeros(1, dtype="f4")
     for code in (
         array(),
