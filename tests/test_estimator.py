@@ -14,6 +14,7 @@ import pytest
 
 import ann
 from support import optional
+from support.backends import Column
 from support.readme import blocks
 
 optional("sklearn")
@@ -62,20 +63,6 @@ def test_the_checks_of_scikit_learn_that_its_own_estimators_pass(estimator, peer
     theirs, _ = checked(peer(max_iter=100))
     assert not theirs - ours
     assert sum(count for (_, status), count in ours.items() if status == "passed") >= passed
-
-
-class Column:
-    """An array of another library, such as pandas."""
-
-    def __init__(self, array):
-        self._array = array
-        self.shape = array.shape
-
-    def __len__(self):
-        return len(self._array)
-
-    def __array__(self, dtype=None, copy=None):
-        return self._array if dtype is None else self._array.astype(dtype)
 
 
 def tensor(array):
@@ -202,7 +189,7 @@ def test_pickles_and_clones(digits):
     assert (other.predict_proba(X) != classifier.predict_proba(X)).any()
 
 
-def test_several_labels_a_sample():
+def test_several_labels_per_sample():
     X, Y = make_multilabel_classification(600, n_classes=4, n_labels=2, random_state=0)
     X = (X - X.mean(axis=0)) / X.std(axis=0)
     train, test = slice(0, 300), slice(300, 600)
@@ -275,14 +262,14 @@ def test_a_committee(digits):
         ({"device": "tpu"}, "tpu"),
     ],
 )
-def test_parameters_that_make_no_sense(digits, parameters, message):
+def test_wrong_parameters(digits, parameters, message):
     X, y = digits
     with pytest.raises((ValueError, ann.DeviceError), match=message):
         MLPClassifier(**parameters).fit(X[:100], y[:100])
     clone(MLPClassifier(**parameters))  # scikit-learn wants them checked in fit, and not before
 
 
-def test_weights_that_make_no_sense(digits):
+def test_wrong_weights(digits):
     X, y = digits
     for weights, message in (
         (-np.ones(100), "at least 0"),

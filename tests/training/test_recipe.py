@@ -102,7 +102,8 @@ def test_evaluate_reads_the_test_images_once_for_each_seed(evaluate, tmp_path, s
         assert row["total"] == 100 and row["device"] == "cpu"
         assert row["version"] == ann.__version__ and row["seconds"] >= 0
     wrong = [row["wrong"] for row in rows]
-    expected = f"wrong of 100 test images: mean {np.mean(wrong):.1f}, standard deviation {np.std(wrong, ddof=1):.1f}"
+    mean, deviation = np.mean(wrong), np.std(wrong, ddof=1)
+    expected = f"wrong of 100 test images: mean {mean:.1f}, standard deviation {deviation:.1f}"
     assert expected in out
     table = f"| wrong | {' | '.join(map(str, wrong))} | **{np.mean(wrong):.1f}** |"
     assert table in out.splitlines()
@@ -146,7 +147,7 @@ def test_networks_are_kept_and_committees_find_them(evaluate, monkeypatch, tmp_p
     assert three["first_seed"] == 3 and "first_seed" not in one
 
 
-def test_networks_are_kept_where_their_results_are_there(evaluate, tmp_path):
+def test_networks_are_kept_although_their_results_are_known(evaluate, tmp_path):
     evaluate()
     before = (tmp_path / "results").read_bytes()
     out = evaluate("--keep", tmp_path / "kept").out
@@ -164,7 +165,7 @@ def test_other_data_have_other_networks_and_results(evaluate, tmp_path):
     assert len({row["data"] for row in rows_of(tmp_path / "results")}) == 2
 
 
-def test_results_of_before_a_field_was_known_count(evaluate, tmp_path):
+def test_results_without_a_new_field_count(evaluate, tmp_path):
     path = tmp_path / "results"
     evaluate()
     (row,) = rows_of(path)
@@ -187,7 +188,7 @@ WRONG |= {"date": ["\x1b[2J"], "fields": [3]}
         *(json.dumps({**GOOD, name: value}) for name, values in WRONG.items() for value in values),
     ],
 )
-def test_evaluate_refuses_a_file_of_something_else(evaluate, tmp_path, contents):
+def test_evaluate_refuses_other_files(evaluate, tmp_path, contents):
     (tmp_path / "results").write_text(contents)
     error = evaluate().err
     assert error.startswith("error: ") and len(error.splitlines()) == 1
@@ -198,7 +199,7 @@ def test_evaluate_refuses_a_file_of_something_else(evaluate, tmp_path, contents)
 @pytest.mark.parametrize(
     "text", ["", "x", "3-1", "-1", "1-2-3", "0-99999", "0-9999999999999", "1,1"]
 )
-def test_senseless_seeds(tmp_path, text):
+def test_wrong_seeds(tmp_path, text):
     _, error = run("evaluate", "--recipe", "classroom", f"--seeds={text}", cwd=tmp_path, code=2)
     assert "argument --seeds: expected seeds such as 0-9 or 0,3,5" in error
 
