@@ -17,7 +17,7 @@ from ann.errors import ModelFileError, TrainingWarning, printable, printable_tex
 from ann.files import model_file
 from ann.files.atomic import write_atomically
 from ann.files.model_file import read_model
-from ann.files.model_schema import max_self_test_images
+from ann.files.model_schema import SELF_TEST_IMAGES, max_self_test_images
 from ann.files.self_test import passes_self_test
 from ann.nn.convolution import size_text
 from ann.nn.layer_list import (
@@ -43,7 +43,6 @@ from ann.validation import (
 
 # Inputs above the first number, with a mean above the second, are probably unscaled pixels
 _UNSCALED, _STANDARD = 16.0, 1.0
-SELF_TEST_IMAGES = 16  # stored in a model file, at most
 CHUNK = 1000  # images in a forward pass, at most, to limit memory
 _MANY = 1000  # with as many images, threads save time, and with convolution a recording does
 _TINY = 1e-38  # smaller probabilities are raised to this before they are divided by their sum

@@ -125,6 +125,11 @@ def test_no_import_goes_in_a_circle():
     assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(SOURCES)
 
 
+def test_programs_are_short():
+    for path in (ROOT / "scripts").glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 110, path
+
+
 def test_rooms_are_few_and_empty_of_code():
     top = {path.stem for path in (ROOT / "ann").glob("*.py")}
     assert len(top) <= 9

@@ -70,13 +70,10 @@ def _commit() -> str:
 def matching(
     rows: list[dict[str, Any]], recipe: Recipe, on: str, data: str = _MNIST
 ) -> list[dict[str, Any]]:
-    """The results of exactly this recipe.
+    """The results of exactly this recipe; fields that a row does not have are defaults.
 
-    Args:
-        rows: all results; fields of a recipe that a row does not have are defaults.
-        recipe: with all its fields.
-        on: "test" or "held-out": the images on which errors were counted.
-        data: the digest of the data set.
+    ``on`` says on which images errors were counted: "test" or "held-out". ``data`` is the digest of
+    the data set.
     """
     found = [row for row in rows if (row["on"], row["data"]) == (on, data)]
     return [row for row in found if Recipe.from_json(json.dumps(row["fields"])) == recipe]

@@ -26,7 +26,7 @@ from ann.nn.network import PIXEL_SCALE
 
 FORMAT, VERSION = "ann-mlp", 3
 PICTURE_VERSION = 4  # of networks with convolution or pooling
-_MAX_IMAGES = 16  # of the self-test
+SELF_TEST_IMAGES = 16  # stored in a model file, at most
 _MAX_DIM = 2**20  # inputs or outputs of a layer
 _MAX_WIDTH = 2**21  # the same, summed over a committee's members
 _MAX_WINDOWS = 2**24  # numbers that a layer for pictures stores for one image, for all members
@@ -195,7 +195,7 @@ def max_self_test_images(layers: list[dict[str, Any]], committee: int) -> int:
     by_network: int = _MAX_OUTPUTS // (committee * sum(outputs))
     if version_of(layers) == PICTURE_VERSION and committee * sum(outputs) > _MAX_TRIED:
         return 0
-    return max(1, min(_MAX_IMAGES, by_layer, by_network))
+    return max(1, min(SELF_TEST_IMAGES, by_layer, by_network))
 
 
 def _check_self_test(contents: dict[str, Any]) -> None:

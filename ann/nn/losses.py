@@ -33,11 +33,15 @@ class Loss(ABC):
     def __init__(self, output: Activation) -> None:
         self.output = output
 
-    def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
-        """The mean loss of the batch, a device array (...). The arguments are not changed."""
+    def value(
+        self, backend: Backend, logits: Array, targets: Array, weights: Array | None = None
+    ) -> Array:
+        """The mean of the losses, each times its weight (..., N, 1), as a device array (...)."""
         xp = backend.xp
         terms = xp.empty_like(logits)
         backend.elementwise(self.terms, logits, targets, out=terms)
+        if weights is not None:
+            xp.multiply(terms, weights, out=terms)
         return xp.sum(terms, axis=(-2, -1)) * (1.0 / logits.shape[-2])
 
     @abstractmethod

@@ -175,9 +175,6 @@ class Recipe:
         if self.early_stopping and not self.validation:
             advice = "set validation, such as 10000"
             raise ValueError(f"early_stopping: it needs validation images; {advice}")
-        if self.undistorted_epochs and not self.strengths.any:
-            reason = "images are not distorted in any epoch"
-            raise ValueError(f"undistorted_epochs: {reason}; set rotation, for example")
         if self.warmup and self.schedule == "one-cycle":
             reason = "the schedule one-cycle has its own"
             raise ValueError(f"warmup: {reason}; leave warmup out, or choose another schedule")

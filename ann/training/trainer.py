@@ -136,9 +136,8 @@ class Trainer:
 
     def _copy(self, *pairs: tuple[Array, Array]) -> None:
         """Copy the first array of each pair to the second, and keep the logits of the last step."""
-        pairs += tuple(self._late_copies)
+        self._backend.copy_all([*pairs, *self._late_copies])
         self._late_copies = []
-        self._backend.copy_all(pairs)
 
     def new_step(self, indices: Array, share: float = 1.0) -> Step:
         """A step for batches as large as this one: a device array (..., N) of image indices."""

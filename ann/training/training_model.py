@@ -61,14 +61,11 @@ class TrainingModel:
         self.network = Network(backend, layers, loss, dtype, leading)
         norms = [layer for layer in layers if isinstance(layer, BatchNorm)]
         self._shapes = [(2, norm.dim) for norm in norms]  # the statistics of each
-        self.statistics: Array = None
-        if norms:
-            size = sum(math.prod(shape) for shape in self._shapes)
-            self.statistics = xp.zeros((*leading, size), dtype=dtype)
-            parts = backend.split(self.statistics, self._shapes)
-            for norm, part in zip(norms, parts, strict=True):
-                norm.use(part)
-                norm.gain[...] = xp.ones_like(norm.gain)
+        size = sum(map(math.prod, self._shapes))
+        self.statistics: Array = xp.zeros((*leading, size), dtype=dtype) if norms else None
+        for norm, part in zip(norms, backend.split(self.statistics, self._shapes), strict=True):
+            norm.use(part)
+            norm.gain[...] = xp.ones_like(norm.gain)
 
     def _training_layers(
         self, recipe: Recipe, keys: EpochKeys, all_reduce: Callable[[Array], None] | None
@@ -109,7 +106,7 @@ class TrainingModel:
         """Copy the weights and biases of the user's network."""
         for users, own, norm in self._trained:
             weight = users.weight
-            if self._lit is not None and users is self._user.network.layers[0]:
+            if weight.shape != own.weight.shape:
                 weight = self._xp.take(weight, self._lit, axis=-2)
             own.weight[...] = weight
             bias = norm.shift if norm else own.bias
@@ -131,7 +128,7 @@ class TrainingModel:
                 weight, bias = norm.fold(weight, next(parts), **trained[norm])
             else:
                 bias = trained[own]["bias"]
-            if self._lit is not None and users is self._user.network.layers[0]:
+            if weight.shape != users.weight.shape:
                 weight = xp.concat([weight, xp.zeros_like(bias)], axis=-2)
                 weight = xp.take(weight, self._positions, axis=-2)
             results[users]["weight"][...] = weight

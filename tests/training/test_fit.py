@@ -345,8 +345,6 @@ def test_contradictory_recipes():
         ValueError, match="batch_norm: it needs batches of several images, and batch_size is 1"
     ):
         ann.Recipe(batch_norm=True, batch_size=1)
-    with pytest.raises(ValueError, match="undistorted_epochs: images are not distorted in any"):
-        ann.Recipe(undistorted_epochs=1)
     with pytest.raises(ValueError, match="warmup: the schedule one-cycle has its own; leave"):
         ann.Recipe(schedule="one-cycle", warmup=0.2)
 
