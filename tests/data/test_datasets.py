@@ -153,12 +153,10 @@ def test_the_checksum_of_every_member_counts(tmp_path):
         read_idx(path, 3)
 
 
-@pytest.mark.parametrize(
-    "members",
-    [[idx_bytes(GOOD) + bytes(200_000_000)], [idx_bytes(GOOD), bytes(10**8)]],
-    ids=["one member", "two members"],
-)
-def test_a_bomb_is_not_unpacked(tmp_path, members):
+@pytest.mark.parametrize("is_one_member", [True, False])
+def test_a_bomb_is_not_unpacked(tmp_path, is_one_member):
+    good, zeros = idx_bytes(GOOD), bytes(10**8)
+    members = [good + zeros] if is_one_member else [good, zeros]
     path = tmp_path / "images.gz"
     path.write_bytes(b"".join(gzip.compress(member, 1) for member in members))
     tracemalloc.start()
