@@ -482,12 +482,6 @@ def test_a_read_only_file_of_a_run_is_found_before_training(stopped, name):
         (["--run", "a", "--checkpoint-every", "m"], 2, "such as 5m, got 'm'"),
         (["--run", "a", "--checkpoint-every", "10sec"], 2, "such as 5m, got '10sec'"),
         (["--early-stopping", "3"], 1, "--early-stopping: it needs validation images"),
-        (
-            ["--hidden", "none", "--activation", "relu"],
-            2,
-            "--activation: it is that of the hidden layers, and there are none; "
-            "see --output-activation",
-        ),
     ],
 )
 def test_wrong_usage(stopped, flags, code, message):
