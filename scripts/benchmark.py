@@ -84,10 +84,6 @@ def measurements(flags: argparse.Namespace, backend: ann.Backend) -> Iterator[tu
         settings = flags.recipe, flags.roofline, flags.quick
         yield f"roofline, {backend.name}", roofline.measure(backend, dataset, *settings)
         return
-    pixels, needed = dataset.train_images[0].size, TASKS[0].widths[0]
-    if pixels != needed:
-        problem = f"images of {pixels} pixels; the networks of the tasks take {needed}"
-        raise ann.DataFileError(f"{flags.data}: {problem}; leave out --data, or use --profile")
     wanted = [flags.only] if flags.only else NAMES
     tasks = [dataclasses.replace(task, device=backend.name) for task in TASKS]
     for task in tasks:

@@ -55,8 +55,7 @@ def main() -> None:
                 flags.output.parent.mkdir(parents=True, exist_ok=True)
                 check_writable(flags.output)  # before training, which may take hours
                 row = results[seed] = measure(flags, recipe, seed, backend, dataset)
-                rows.append(row)
-                results_log.write_rows(flags.output, rows)
+                results_log.add_row(flags.output, row)
                 source = f"{row['seconds']} s; in {flags.output}"
             print(f"seed {seed}: {row['wrong']} of {row['total']:,} wrong, {source}")
         print(results_log.describe_results(flags.recipe, [results[seed] for seed in flags.seeds]))

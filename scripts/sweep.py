@@ -94,9 +94,7 @@ def parse_flags() -> argparse.Namespace:
     parser.add("--seed SEED", "random seed of every network", whole(0), 0)
     text = "repeat a trial after this time without a heartbeat"
     parser.add("--grace SECONDS", text, whole(2), 120)
-    text = (
-        "the page of figures (default: named after the storage and the study, such as sweep.html)"
-    )
+    text = "the page of figures (default: named after storage and study, such as sweep.html)"
     parser.add("--report FILE", text, Path)
     add_flags(parser)
     flags = parser.parse_args()

@@ -69,7 +69,8 @@ def backend_pair(request):
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As behind the & of a script; programs inherit it, and tests that send them Ctrl-C would wait for nothing.
+    # As after the & of a script. Programs inherit it, and tests that send them Ctrl-C would wait in
+    # vain.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -103,6 +104,11 @@ def folder_without_root():
         finally:
             if root:
                 os.seteuid(0)
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    return ann.load_dataset("mnist")
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import pytest
 
 import ann
 from support import optional
+from support.backends import Column
 from support.readme import blocks
 
 optional("sklearn")
@@ -32,6 +33,7 @@ from ann.estimator import MLPClassifier, MLPRegressor
 
 BOTH = pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
 SMALL = {"hidden_layer_sizes": (16,), "epochs": 30, "random_state": 0}
+BRIEF = {**SMALL, "epochs": 5}
 
 
 @pytest.fixture(scope="module")
@@ -64,20 +66,6 @@ def test_the_checks_of_scikit_learn_that_its_own_estimators_pass(estimator, peer
     assert sum(count for (_, status), count in ours.items() if status == "passed") >= passed
 
 
-class Column:
-    """An array of another library, such as pandas."""
-
-    def __init__(self, array):
-        self._array = array
-        self.shape = array.shape
-
-    def __len__(self):
-        return len(self._array)
-
-    def __array__(self, dtype=None, copy=None):
-        return self._array if dtype is None else self._array.astype(dtype)
-
-
 def tensor(array):
     return optional("torch").from_numpy(array)
 
@@ -86,8 +74,8 @@ def tensor(array):
 @pytest.mark.parametrize("wrapped", [Column, tensor])
 def test_arrays_of_other_libraries(digits, estimator, wrapped):
     X, y = digits
-    plain = estimator(**SMALL).fit(X, y)
-    other = estimator(**SMALL).fit(wrapped(X), wrapped(y))
+    plain = estimator(**BRIEF).fit(X, y)
+    other = estimator(**BRIEF).fit(wrapped(X), wrapped(y))
     np.testing.assert_array_equal(other.predict(wrapped(X)), plain.predict(X))
     np.testing.assert_array_equal(other.network_.apply(wrapped(X)), plain.network_.apply(X))
 
@@ -126,22 +114,22 @@ def test_float32_stays_float32(digits):
         (X.astype(float), "float32", "float32"),
         (X.astype(float), None, "float64"),
     ):
-        classifier = MLPClassifier(**SMALL, dtype=dtype).fit(inputs, y)
+        classifier = MLPClassifier(**BRIEF, dtype=dtype).fit(inputs, y)
         assert classifier.network_.dtype_name == expected
         assert classifier.predict_proba(inputs).dtype == expected
 
 
 def test_it_is_fit(digits):
     X, y = digits
-    classifier = MLPClassifier(**SMALL, weight_decay=0.1).fit(X, y)
+    classifier = MLPClassifier(**BRIEF, weight_decay=0.1).fit(X, y)
     network = classifier.network_
-    same = {"hidden": (16,), "activation": "relu", "weight_decay": 0.1, "epochs": 30}
+    same = {"hidden": (16,), "activation": "relu", "weight_decay": 0.1, "epochs": 5}
     recipe = ann.Recipe(**same, output_activation="softmax", batch_size=50)
     twin = ann.NeuralNetwork(recipe.layer_list(64, 10), seed=network.seed)
     reports = ann.fit(twin, ann.Dataset(X, y, X, y), recipe)
     np.testing.assert_array_equal(twin.parameters, network.parameters)
     assert classifier.loss_curve_ == [report.loss for report in reports]
-    assert classifier.n_iter_ == 30
+    assert classifier.n_iter_ == 5
     np.testing.assert_array_equal(classifier.predict(X), twin.predict(X))
 
 
@@ -193,7 +181,7 @@ def test_convolution_on_square_pictures(digits):
 
 def test_pickles_and_clones(digits):
     X, y = digits
-    classifier = MLPClassifier(**SMALL).fit(X, y)
+    classifier = MLPClassifier(**BRIEF).fit(X, y)
     again = pickle.loads(pickle.dumps(classifier))
     np.testing.assert_array_equal(again.predict_proba(X), classifier.predict_proba(X))
     twin = clone(classifier).fit(X, y)
@@ -202,7 +190,7 @@ def test_pickles_and_clones(digits):
     assert (other.predict_proba(X) != classifier.predict_proba(X)).any()
 
 
-def test_several_labels_a_sample():
+def test_several_labels_per_sample():
     X, Y = make_multilabel_classification(600, n_classes=4, n_labels=2, random_state=0)
     X = (X - X.mean(axis=0)) / X.std(axis=0)
     train, test = slice(0, 300), slice(300, 600)
@@ -242,17 +230,17 @@ def test_early_stopping_with_several_labels(rng):
 
 def test_weights_of_other_kinds_and_widths_from_a_search(digits):
     X, y = digits
-    plain = MLPClassifier(**SMALL).fit(X, y)
+    plain = MLPClassifier(**BRIEF).fit(X, y)
     for weights in (2.0, np.ones(len(y), bool), [1] * len(y)):
-        other = MLPClassifier(**SMALL).fit(X, y, weights)
+        other = MLPClassifier(**BRIEF).fit(X, y, weights)
         np.testing.assert_allclose(other.predict_proba(X), plain.predict_proba(X), atol=1e-4)
-    other = MLPClassifier(**{**SMALL, "hidden_layer_sizes": np.array([16])}).fit(X, y)
+    other = MLPClassifier(**{**BRIEF, "hidden_layer_sizes": np.array([16])}).fit(X, y)
     np.testing.assert_array_equal(other.predict_proba(X), plain.predict_proba(X))
 
 
 def test_a_committee(digits):
     X, y = digits
-    classifier = MLPClassifier(**SMALL, committee=3).fit(X, y)
+    classifier = MLPClassifier(**BRIEF, committee=3).fit(X, y)
     assert classifier.network_.committee == 3
     np.testing.assert_allclose(classifier.predict_proba(X).sum(axis=1), 1, rtol=1e-5)
 
@@ -275,14 +263,14 @@ def test_a_committee(digits):
         ({"device": "tpu"}, "tpu"),
     ],
 )
-def test_parameters_that_make_no_sense(digits, parameters, message):
+def test_wrong_parameters(digits, parameters, message):
     X, y = digits
     with pytest.raises((ValueError, ann.DeviceError), match=message):
         MLPClassifier(**parameters).fit(X[:100], y[:100])
     clone(MLPClassifier(**parameters))  # scikit-learn wants them checked in fit, and not before
 
 
-def test_weights_that_make_no_sense(digits):
+def test_wrong_weights(digits):
     X, y = digits
     for weights, message in (
         (-np.ones(100), "at least 0"),

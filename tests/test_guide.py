@@ -71,7 +71,8 @@ def test_an_added_activation_and_optimizer_work_everywhere(tmp_path):
     listed = " ".join(run("-m", "ann", "train", "--help").split())
     assert "swish, elu" in listed and ",lion,muon" in listed
     assert "hidden layers elu" in run("-m", "ann", "verify", "--gradients", "--device", "cpu")
-    flags = "--data data --activation elu --optimizer lion --hidden 16 --batch-size 20 --epochs 10 --validation 200"
+    flags = "--data data --activation elu --optimizer lion --hidden 16 --batch-size 20 --epochs 10 "
+    flags += "--validation 200"
     out = run("-m", "ann", "train", *flags.split(), "--output", "model.pickle")
     assert int(out.rsplit(" wrong", 1)[0].split()[-1]) < 40, out  # of 200; guessing gets 180 wrong
     run("-m", "ann", "export", "--to", "page.html", "model.pickle")

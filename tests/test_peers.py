@@ -126,7 +126,10 @@ def along_pytorch_s_gradients(name, rule, tensors, rate, **hyperparameters):
 
     tensors: the weights and then the rest, in the order of our vectors.
     """
-    flat = lambda parts: torch.cat([part.detach().ravel() for part in parts]).numpy().copy()  # noqa: E731
+
+    def flat(parts):
+        return torch.cat([part.detach().ravel() for part in parts]).numpy().copy()
+
     backend = ann.get_backend("cpu")
     parameters = flat(tensors)
     gradients, scalars = np.zeros_like(parameters), Scalars(backend, parameters.dtype)

@@ -33,9 +33,8 @@ def _registry(monkeypatch):
 
 
 @pytest.mark.parametrize("guide", [guide for guide in GUIDES if blocks("python", guide)])
-def test_the_library_examples_run(guide, _registry, tmp_path, monkeypatch, capsys):
+def test_the_library_examples_run(guide, mnist, _registry, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    mnist = ann.load_dataset("mnist")
     images, labels = mnist.train_images[:4000], mnist.train_labels[:4000]
     few = dataclasses.replace(mnist, train_images=images, train_labels=labels)
     monkeypatch.setattr(ann, "load_dataset", {"mnist": few}.__getitem__)

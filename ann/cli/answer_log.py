@@ -25,11 +25,9 @@ _MAX_PICTURED = 40  # answers in the figure
 
 
 class AnswerLog:
-    """Prints each answer and error at once, and writes files at the end.
+    """Prints each answer and error at once, or with ``as_json`` one list of all answers at the end.
 
-    Args:
-        as_json: print one JSON list at the end instead of lines.
-        table, figure: the files to write, or None.
+    The files ``table`` and ``figure``, if given, are written at the end, too.
     """
 
     def __init__(self, *, as_json: bool, table: Path | None, figure: Path | None) -> None:

@@ -149,7 +149,7 @@ def _run(path: Path) -> None:
         runpy.run_path(str(path))
     except (OSError, AnnError) as error:
         raise error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]
         line = f"line {lines[-1]}: " if lines else ""

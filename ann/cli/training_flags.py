@@ -78,9 +78,6 @@ def _complete(flags: argparse.Namespace, parser: Parser) -> None:
     if flags.report_members and (flags.recipe.committee == 1 or not flags.recipe.validation):
         needs = "members, --committee 10, and validation images, --validation 10000"
         parser.error(f"--report-members needs {needs}")
-    if hasattr(flags, "activation") and not (flags.recipe.hidden or flags.start):
-        reason = "it is that of the hidden layers, and there are none"
-        parser.error(f"--activation: {reason}; see --output-activation")
     flags.checkpoint_every = (
         flags.checkpoint_every or flags.config.get("checkpoint_every") or _EVERY
     )

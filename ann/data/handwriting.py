@@ -186,10 +186,7 @@ def digit_image(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Convert one digit to an image like those of MNIST.
 
-    Args:
-        strength: (h, w), the ink of a picture, 0 to 1.
-        mask: (h, w), bool, the pixels of the digit.
-        side: the side of the image, in pixels.
+    ``strength`` (h, w) is the ink of a picture, from 0 to 1, and ``mask`` (h, w) marks the digit.
 
     Returns:
         The image (side, side), uint8, white on black; and the corrections, such as "thin".

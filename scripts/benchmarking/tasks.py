@@ -81,7 +81,14 @@ class Task:
         return 2 * (3 * sum(sizes) - sizes[0])
 
     def data(self, images: np.ndarray, labels: np.ndarray) -> Data:
-        """The first of these images, and the initial weights of this package for seed 0."""
+        """The first of these images, and the initial weights of this package for seed 0.
+
+        Raises ValueError for images of another size.
+        """
+        if images[0].size != self.widths[0]:
+            problem = f"images of {images[0].size} pixels; the networks of the tasks take"
+            fix = "leave out --data, or use --profile"
+            raise ValueError(f"--data: {problem} {self.widths[0]}; {fix}")
         weights = ann.NeuralNetwork(self.layers).weights_and_biases()
         return Data(images[: self.count].reshape(self.count, -1), labels[: self.count], weights)
 

@@ -133,7 +133,7 @@ class Space:
         fields = {"hidden": hidden, "output_activation": output_activation, "loss": loss}
         chosen_apart = {"hidden_layers", "width", "distort", *fields, *RATES}
         if _suggest(trial, "distort", self._values["distort"]) == "no":
-            chosen_apart |= {*DISTORTIONS}
+            chosen_apart |= {*DISTORTIONS, "undistorted_epochs"}
         if not any(str(layer).startswith("conv") for layer in hidden):
             chosen_apart.add("channel_dropout")
         if not hidden:

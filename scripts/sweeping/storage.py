@@ -38,10 +38,8 @@ def silence_optuna() -> None:
 class Journal(JournalStorage, BaseHeartbeat):
     """A journal file with heartbeats, which Optuna itself only has in databases.
 
-    Args:
-        path: the file. It may be on a disk that machines share, if their clocks agree.
-        grace: seconds without a heartbeat after which a worker counts as dead.
-        retry: called with the trial of a dead worker.
+    The file may be on a disk that machines share, if their clocks agree. A worker without a
+    heartbeat for ``grace`` seconds counts as dead, and ``retry`` is called with its trial.
     """
 
     def __init__(self, path: str, grace: int, retry: Callable[..., None]) -> None:

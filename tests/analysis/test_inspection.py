@@ -157,7 +157,7 @@ def changes():
     return {change.name.split(",")[0]: change for change in inspection.changes()}
 
 
-def test_changes_of_nothing_change_nothing(changes, rng):
+def test_changes_of_strength_zero_change_nothing(changes, rng):
     images = rng.integers(0, 256, (3, 8, 8), dtype=np.uint8)
     for change in changes.values():
         assert 0 in change.levels and list(change.levels) == sorted(change.levels)

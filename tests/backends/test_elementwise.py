@@ -201,7 +201,7 @@ def test_what_cannot_be_traced_is_the_formula_too(recorded):
             np.testing.assert_allclose(out, expected)
 
 
-def test_errors_of_a_formula_are_its_own():
+def test_errors_of_a_formula_reach_the_caller():
     recorder = ann.get_backend("cpu").recorder()
     out = np.empty(3)
     with pytest.raises(AttributeError, match="no_such"):
@@ -227,7 +227,7 @@ def test_types(backend):
     assert backend.to_host(bits).tolist() == [3, 9, (2**31 + 2**30) * 3 % 2**32]
 
 
-def test_numbers_keep_their_digits(backend):
+def test_numbers_are_not_rounded(backend):
     for value in (0.9, 1e-8, 123456.7, 3):
         x, out = (
             backend.xp.ones(3, dtype=backend.xp.float64),

@@ -85,7 +85,7 @@ def test_a_formula_may_have_any_name(name):
     assert counting.made == 1
 
 
-def test_the_names_exist():
+def test_the_names_that_we_use_exist():
     for name in (
         "astype",
         "broadcast_to",
@@ -115,7 +115,8 @@ def test_the_product_s_names_exist():
     found = cublas.ComputeType
     assert [found.COMPUTE_32F, found.COMPUTE_32F_FAST_TF32, found.COMPUTE_64F] == [68, 77, 70]
     words = inspect.getdoc(cublas.gemm_ex).split("(", 1)[1].split(")")[0].split(", ")
-    ours = "handle transa transb m n k alpha a atype lda b btype ldb beta c ctype ldc compute_type algo"
+    ours = "handle transa transb m n k alpha a atype lda b btype ldb beta c ctype ldc "
+    ours += "compute_type algo"
     assert [word.split()[-1] for word in words] == ours.split()
     words = (
         inspect.getdoc(cublas.gemm_strided_batched_ex).split("(", 1)[1].split(")")[0].split(", ")

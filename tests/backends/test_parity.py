@@ -26,8 +26,8 @@ def test_twelve_steps(backend_pair, dataset, case):
         assert_device_array(backend, net.parameters, (64 * 12 + 12 * 8 + 8 * 10 + 12 + 8 + 10,))
         losses = [report.loss for report in reports]
         results.append((losses, backend.to_host(net.parameters), net.apply(dataset.test_images)))
-    # The order of sums differs in the last bits (NumPy plays recorded steps, whose sums BLAS does in one pass), on a
-    # GPU exp and tanh do too, and twelve steps multiply that.
+    # Sums in another order differ in their last bits (NumPy replays recorded steps, which BLAS sums
+    # in one pass), and so do exp and tanh on a GPU. Twelve steps multiply that.
     for left, right in zip(*results, strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-3, atol=2e-5)
 

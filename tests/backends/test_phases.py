@@ -74,7 +74,7 @@ def test_threads_do_not_wait_for_each_other_without_need(shared):
     assert [list(map(len, phase)) for phase in phases] == [[2, 2, 2]]
 
 
-def test_after_an_error_in_a_thread_the_others_go_on(shared):
+def test_after_an_error_in_a_thread_the_others_continue(shared):
     recorder = CpuRecorder("")
     x, y, z = np.ones((30, 4)), np.zeros((30, 4)), np.zeros((4, 4))
 

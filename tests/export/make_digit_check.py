@@ -1,9 +1,10 @@
-"""Trains the small network with which a web page tells digits from scribbles and letters, and writes
-it as ``ann/export/digit_check.model``.
+"""Trains the small network with which a web page tells digits from scribbles and letters, and
+writes it as ``ann/export/digit_check.model``.
 
 A network for digits has never seen anything else, so its outputs for a scribble mean little: with a
 limit on them alone, half of all scribbles pass as digits. This network learns from letters,
-scribbles, two digits at once, and mirrored digits. It needs Pillow, SciPy and the fonts of matplotlib.
+scribbles, two digits at once, and mirrored digits. It needs Pillow, SciPy and the fonts of
+matplotlib.
 """
 
 import string

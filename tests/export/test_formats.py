@@ -49,7 +49,7 @@ def test_onnx_runtime_computes_the_same(activation, committee, images):
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_onnx_runtime_computes_activations_of_one_s_own(monkeypatch, name, images):
+def test_onnx_runtime_computes_custom_activations(monkeypatch, name, images):
     monkeypatch.setitem(ACTIVATIONS, "own", Activation("own", OWN[name], none))
     net = small("own")
     np.testing.assert_allclose(onnx_outputs(net, images), net.apply(images), rtol=1e-5, atol=1e-5)
@@ -306,7 +306,7 @@ def test_safetensors_have_the_examples_and_a_checksum(tmp_path):
         pytest.param((4, *[4] * 1500), marks=pytest.mark.slow, id="deep"),
     ],
 )
-def test_whatever_is_written_as_safetensors_is_read_back(tmp_path, widths):
+def test_written_safetensors_are_read_back(tmp_path, widths):
     optional("safetensors.numpy")
     net = network_of(ann.get_backend("cpu"), *widths)
     (tmp_path / "x").write_bytes(safetensors_bytes(net))
@@ -420,7 +420,7 @@ def test_without_the_libraries(monkeypatch, tmp_path, form, module):
 
 
 @pytest.mark.parametrize("reason", UNTRANSLATABLE)
-def test_what_onnx_cannot_say(monkeypatch, reason):
+def test_networks_that_onnx_cannot_express(monkeypatch, reason):
     optional("onnx")
     monkeypatch.setitem(ACTIVATIONS, "own", Activation("own", UNTRANSLATABLE[reason], none))
     with pytest.raises(

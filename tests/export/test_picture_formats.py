@@ -132,15 +132,14 @@ def test_onnx_with_pooling_first(activation, committee):
         np.testing.assert_allclose(found, net.apply(images_for(net)), rtol=0, atol=1e-5)
 
 
-def test_a_thousand_images_in_onnx_runtime():
-    data = ann.load_dataset("mnist")
+def test_a_thousand_images_in_onnx_runtime(mnist):
     recipe = ann.Recipe(hidden=("conv8x5", "pool2", 32), activation="relu", epochs=1)
     net = ann.NeuralNetwork(recipe.layer_list(784, 10))
     few = ann.Dataset(
-        data.train_images[:2000], data.train_labels[:2000], data.test_images, data.test_labels
+        mnist.train_images[:2000], mnist.train_labels[:2000], mnist.test_images, mnist.test_labels
     )
     ann.fit(net, few, recipe)
-    images = data.test_images[:1000].reshape(1000, 784)
+    images = mnist.test_images[:1000].reshape(1000, 784)
     np.testing.assert_allclose(onnx_outputs(net, images), net.apply(images), rtol=0, atol=1e-5)
 
 

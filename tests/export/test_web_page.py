@@ -148,7 +148,8 @@ def computed(browser, images, field="outputs"):
     script = """
         const [text, size, field] = arguments, found = [];
         const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
-        for (let i = 0; i < bytes.length; i += size) found.push(run(bytes.subarray(i, i + size))[field]);
+        for (let i = 0; i < bytes.length; i += size)
+            found.push(run(bytes.subarray(i, i + size))[field]);
         return found.map(one => field === "outputs" ? Array.from(one) : one);"""
     text = base64.b64encode(images.tobytes()).decode()
     return np.array(browser.execute_script(script, text, images.shape[1], field))
@@ -209,7 +210,8 @@ def test_feature_maps_while_drawing(page, convolutional):
     browser = page(convolutional)
     sizes = """
         return Array.from(document.querySelectorAll(".layer"), layer => [layer.innerText.trim(),
-            Array.from(layer.querySelectorAll("canvas"), canvas => [canvas.width, canvas.height])])"""
+            Array.from(layer.querySelectorAll("canvas"),
+                       canvas => [canvas.width, canvas.height])])"""
     assert browser.execute_script(sizes) == [
         ["Layer 1: 8 relu filters, and where each responds", [[24, 24]] * 8],
         ["Layer 3: 16 relu filters, and where each responds", [[10, 10]] * 16],
@@ -218,9 +220,11 @@ def test_feature_maps_while_drawing(page, convolutional):
     ]
     opacity = """
         return Array.from(document.querySelectorAll(".conv2d canvas"), canvas => {
-            const {width, height} = canvas, copy = new OffscreenCanvas(width, height).getContext("2d");
+            const {width, height} = canvas;
+            const copy = new OffscreenCanvas(width, height).getContext("2d");
             copy.drawImage(canvas, 0, 0);
-            return Array.from(copy.getImageData(0, 0, width, height).data).filter((_, i) => i % 4 === 3);
+            const values = Array.from(copy.getImageData(0, 0, width, height).data);
+            return values.filter((_, i) => i % 4 === 3);
         })"""
     assert not any(map(any, browser.execute_script(opacity)))
     draw(browser, DIGITS["3"])
@@ -266,7 +270,7 @@ LETTERS = {
 
 
 @pytest.mark.parametrize("drawing", [ZIGZAG, SPIRAL, *LETTERS.values()])
-def test_what_is_no_digit_is_refused(page, network, drawing):
+def test_drawings_other_than_digits_are_refused(page, network, drawing):
     browser = page(network)
     draw(browser, drawing)
     assert answer(browser) == "Not sure: this does not look like a digit"
@@ -285,7 +289,7 @@ def test_hardly_any_real_digit_is_refused(page, network):
 
 @pytest.mark.parametrize("factor", [0.3, 1.2])
 @pytest.mark.parametrize("shift", [-40, 40])
-def test_large_and_small_and_anywhere(page, network, factor, shift):
+def test_digits_of_any_size_and_position(page, network, factor, shift):
     browser = page(network)
     strokes = [
         [((x - 140) * factor + 140 + shift, (y - 140) * factor + 140) for x, y in line]
@@ -300,7 +304,7 @@ def centre(image, axis):
     return (image.sum(axis=1 - axis) * np.arange(28)).sum() / image.sum()
 
 
-def test_what_it_sees_is_as_mnist_was_made(page, network):
+def test_the_page_prepares_drawings_like_mnist(page, network):
     """20 pixels long, centred by mass, with strokes as wide as in the training images."""
     browser = page(network)
     images = ann.load_dataset("mnist").train_images[:1000].astype(float)
@@ -319,7 +323,7 @@ def test_what_it_sees_is_as_mnist_was_made(page, network):
                 assert centre(seen, axis) == pytest.approx(
                     centre(images.mean(axis=0), axis), abs=0.15
                 )
-    # ink for its length, against all training images together: (length is what is left of a thin line)
+    # as much ink as the average training image
     assert 0.6 < (seen / 255).sum() / (images / 255).sum(axis=(1, 2)).mean() < 1.4
 
 
@@ -446,7 +450,7 @@ def test_the_classroom_s_page_is_small():
     assert len(web_page(ann.NeuralNetwork(recipe.layer_list(784, 10)))) < 1_000_000
 
 
-def test_networks_that_make_no_page(monkeypatch):
+def test_networks_that_cannot_be_pages(monkeypatch):
     backend = ann.get_backend("cpu")
     with pytest.raises(
         ValueError, match="a page needs a network for square images, and this one takes 15 pixels"
@@ -466,7 +470,8 @@ def test_networks_that_make_no_page(monkeypatch):
 
 
 PRESS = """
-    const [kind, id, x, y] = arguments, pad = document.getElementById("pad"), box = pad.getBoundingClientRect();
+    const [kind, id, x, y] = arguments, pad = document.getElementById("pad");
+    const box = pad.getBoundingClientRect();
     pad.setPointerCapture = () => {};
     pad.dispatchEvent(new PointerEvent(kind, {
         pointerId: id, button: 0, bubbles: true,
@@ -516,7 +521,7 @@ def test_keys_in_the_middle_of_a_stroke_change_nothing(page, network):
     assert len(strokes(browser)) == 1
 
 
-def test_what_is_drawn_outside_the_frame_ends_at_it(page, network):
+def test_strokes_end_at_the_frame(page, network):
     browser = page(network)
     press(browser, "down", 140, 140)
     press(browser, "move", 900, 140)
@@ -530,7 +535,7 @@ def test_what_is_drawn_outside_the_frame_ends_at_it(page, network):
     ]
 
 
-def test_what_the_page_says_of_a_committee(page, network):
+def test_the_page_of_a_committee(page, network):
     layers = network_of(ann.get_backend("cpu"), 784, 12, 10).layer_list
     browser = page(ann.NeuralNetwork(layers, committee=3))
     assert f"{3 * (785 * 12 + 13 * 10):,} parameters" in browser.find_element("id", "what").text

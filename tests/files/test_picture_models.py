@@ -63,7 +63,7 @@ NAN = np.full((9, 4), np.nan, dtype="<f4")
         (2, {"input_dim": 35}, "layer 3: input_dim is 35, but layer 2 gives 4x3x3 = 36 numbers"),
     ],
 )
-def test_what_a_stranger_may_have_written(contents, number, changes, message):
+def test_wrong_model_files_of_strangers(contents, number, changes, message):
     changed = copy.deepcopy(contents)
     changed["layers"][number] |= changes
     changed["sha256"] = checksum(changed)

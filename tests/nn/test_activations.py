@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 import ann
-from ann.backends.base import Backend
 from ann.nn.activations import ACTIVATIONS, get_activation
-from support.backends import assert_device_array
+from support.backends import Plain, assert_device_array
 from support.digits import write_mnist_like
 from support.gradients import assert_gradient
 from support.networks import network_of, recipe_of
@@ -139,7 +138,7 @@ def registry(monkeypatch):
         del ACTIVATIONS[name]
 
 
-def test_an_activation_of_one_s_own(registry, backend, rng, tmp_path):
+def test_a_custom_activation(registry, backend, rng, tmp_path):
     ann.register_activation("softsign", softsign, softsign_derivative)
     test_derivative(backend, "softsign", rng)
     test_float32_stays_and_out_may_be_the_input(backend, "softsign", rng)
@@ -165,13 +164,6 @@ def test_an_activation_of_one_s_own(registry, backend, rng, tmp_path):
         ann.ModelFileError, match=r"layer 1: unknown activation 'softsign'.*register_activation"
     ):
         ann.load_model(tmp_path / "model")
-
-
-class Plain(Backend):
-    """NumPy with nothing beyond ``Backend``."""
-
-    def __init__(self):
-        super().__init__("cpu", np)
 
 
 def test_registering_again_replaces(registry):
@@ -242,7 +234,7 @@ def test_a_network_keeps_its_activation(registry, tmp_path):
         ),
     ],
 )
-def test_what_is_no_activation(registry, name, curve, derivative, message):
+def test_wrong_activations(registry, name, curve, derivative, message):
     with pytest.raises(ValueError, match=message):
         ann.register_activation(name, curve, derivative)
     assert "mine" not in ACTIVATIONS

@@ -143,7 +143,7 @@ def test_layers_are_what_the_list_says():
         ([{**CONV, "input_shape": [28, 0]}], "layer 1: input_shape: expected a whole number"),
     ],
 )
-def test_what_is_wrong_is_one_clear_line(layers, message):
+def test_errors_are_one_clear_line(layers, message):
     with pytest.raises(ValueError, match=f"^{message}") as caught:
         check_layer_list(layers)
     assert "\n" not in str(caught.value)

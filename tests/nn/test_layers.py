@@ -40,7 +40,7 @@ def test_dense_is_the_formula(backend, bias, rng):
     assert ("bias" in values) is bias
 
 
-def test_dense_says_what_decays_and_how_it_starts():
+def test_weight_decay_and_initial_values_of_dense_layers():
     layer = Dense(5, 400, lambda inputs, outputs: inputs / outputs)
     assert {p.name: (p.shape, p.decays) for p in layer.parameters} == {
         "weight": ((5, 400), True),
@@ -80,7 +80,7 @@ def test_gradients_are_added_to_the_last_ones(backend, accumulate, rng):
         assert (results[1][name] == first).all() == (accumulate == 0.0)
 
 
-def test_without_an_input_gradient_the_others_are_the_same(backend, rng):
+def test_the_input_gradient_is_optional(backend, rng):
     net = network_on(backend, [Dense(5, 4, he), ActivationLayer("tanh"), Dense(4, 3, he)], rng)
     results = []
     for wanted in (True, False):

@@ -159,7 +159,7 @@ def test_start_from_given_parameters(backend):
     np.testing.assert_array_equal(backend.to_host(twin.parameters), np.arange(39))
 
 
-def test_it_says_what_it_is():
+def test_repr_describes_the_network():
     layers = "784 -> 128 sigmoid -> 32 sigmoid -> 10 sigmoid"
     expected = f"<NeuralNetwork {layers}, cross-entropy, on cpu>"
     assert repr(ann.NeuralNetwork(CLASSROOM)) == expected
@@ -204,7 +204,7 @@ def test_apply_from_many_threads():
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
-def test_copies_are_whole_and_apart(backend, duplicate, rng):
+def test_copies_are_complete_and_independent(backend, duplicate, rng):
     net = network_of(backend, 5, 4, 3, activation="tanh", output="softmax", seed=3)
     x, labels = batch(rng, dtype=np.float32)
     net.train_batch(x, labels, 0.1)
@@ -317,7 +317,8 @@ class Stranger:
         (np.full((4, 5), 1e300), r"finite float32 numbers, got 1e\+300 at"),
         (
             Stranger(),
-            r"a NumPy array, got test_network\.Stranger, which cannot be converted: use get\(\) instead",
+            r"a NumPy array, got test_network\.Stranger, which cannot be converted: "
+            r"use get\(\) instead",
         ),
         (None, "a NumPy array, got builtins.NoneType"),
         (
@@ -360,7 +361,7 @@ def test_bad_targets(backend, y, message):
     np.testing.assert_array_equal(backend.to_host(net.parameters), before)
 
 
-def test_numpy_numbers_are_taken_as_python_s(backend, tmp_path, rng):
+def test_numpy_numbers_become_python_numbers(backend, tmp_path, rng):
     """They would promote arrays to float64, and files that hold them could not be read."""
     layers = [
         {"input_dim": np.int64(5), "output_dim": np.uint8(3), "activation": np.str_("sigmoid")}
@@ -424,7 +425,7 @@ def test_every_loss_states_its_targets():
     assert get_loss("quadratic", "tanh").targets == "any"
 
 
-def test_what_a_network_says_of_itself_is_what_it_computes(rng):
+def test_the_description_of_a_network_cannot_become_wrong(rng):
     """No attribute can be changed so that the repr or the saved file describes another network."""
     net = network_of(ann.get_backend("cpu"), 5, 4, 3, activation="tanh")
     before, file, expected = repr(net), net.to_bytes(), net.layer_list

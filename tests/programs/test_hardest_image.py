@@ -25,7 +25,7 @@ def dataset_of(numbers, side=8):
     return ann.Dataset(images, labels, images, labels, ("ape", "bee", "crocodile"))
 
 
-def test_when_it_is_due():
+def test_when_it_is_shown():
     assert [epoch for epoch in range(1, 1001) if hardest_image.is_due(epoch)] == [1, 4, 16, 64, 256]
 
 
@@ -43,7 +43,7 @@ def test_the_closest_answers_are_shown(monkeypatch, validation, kind):
     ]
 
 
-def test_only_validation_images_are_looked_at_where_there_are_such():
+def test_validation_images_come_first():
     lines = hardest_image.hardest_image(Known(), dataset_of([1, 1, 0, 2]), 2)
     assert (
         "least certain of 2 validation images:" in lines[0]

@@ -82,7 +82,7 @@ def ring(size=200, paper=255, ink=0, at=(0.5, 0.5), radius=0.3, width=0.06):
     return np.where(distance < width / 2, ink, paper).astype(np.uint8)
 
 
-def test_what_is_made_is_as_mnist_is():
+def test_prepared_pictures_look_like_mnist():
     """White on black, 20 of 28 pixels long, with its centre of mass around pixel 14."""
     images = [
         prepare(one).image
@@ -122,14 +122,14 @@ def test_what_is_made_is_as_mnist_is():
         (ring(paper=120, ink=90), "faint"),
     ],
 )
-def test_what_is_noted(image, note):
+def test_notes_about_pictures(image, note):
     assert note in prepare(image).notes and not prepare(image).problem
     assert ("dark on light" in prepare(255 - image).notes) != (
         "dark on light" in prepare(image).notes
     )
 
 
-def test_the_centre_of_mass_is_where_mnist_has_it():
+def test_the_centre_of_mass_is_where_mnist_has_it(mnist):
     """On average within a tenth of a pixel; half a pixel costs accuracy."""
 
     def centres(images):
@@ -137,7 +137,7 @@ def test_the_centre_of_mass_is_where_mnist_has_it():
         places = np.arange(28)
         return np.stack([mass.sum(axis=2) @ places, mass.sum(axis=1) @ places], axis=1)
 
-    originals = ann.load_dataset("mnist").train_images[:40].reshape(-1, 28, 28)
+    originals = mnist.train_images[:40].reshape(-1, 28, 28)
     pictures = [255 - np.pad(image, 14).repeat(4, axis=0).repeat(4, axis=1) for image in originals]
     prepared = np.stack([prepare(picture).image for picture in pictures])
     difference = centres(prepared.astype(float)) - centres(originals.astype(float))
@@ -170,7 +170,7 @@ def test_pictures_without_a_digit(image, problem):
     assert found.problem.startswith(problem) and not found.image.any()
 
 
-def test_dark_rules_are_left_aside():
+def test_dark_rules_are_ignored():
     """Rules as dark as the ink: strokes that cross them stay whole."""
     plain = ring(256, width=0.08)
     ruled = plain.copy()
@@ -266,7 +266,7 @@ def test_pale_colours_are_ink(tmp_path):
 
 
 @pytest.mark.parametrize("grain", [3, 8, 16, 30])
-def test_grain_of_empty_paper_is_no_digit(rng, grain):
+def test_the_grain_of_empty_paper_is_not_a_digit(rng, grain):
     paper = np.clip(200 + rng.normal(0, grain, (256, 200)), 0, 255).astype(np.uint8)
     assert prepare(paper).problem
 
@@ -394,13 +394,13 @@ def bomb(width, height):
         (encoded(Image.fromarray(ring(400)), "PNG")[:300], "not a readable picture: "),
     ],
 )
-def test_files_that_are_no_pictures(tmp_path, data, message):
+def test_files_that_are_not_pictures(tmp_path, data, message):
     with pytest.raises(ann.DataFileError, match=message) as caught:
         read_picture(written(tmp_path / "x", data))
     assert str(caught.value).isprintable() and str(caught.value).startswith(f"{tmp_path / 'x'}: ")
 
 
-def test_no_files(tmp_path):
+def test_paths_that_are_not_files(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name, message in (
         ("absent", "No such file"),

@@ -115,11 +115,11 @@ def test_output_that_cannot_be_written(model, program, full_disk, left_pipe):
     assert error == "" and code in codes
 
 
-def test_predictions_that_cannot_be_written(model, full_disk):
+def test_predictions_that_cannot_be_written(model, mnist, full_disk):
     image_module = optional("PIL.Image")
     optional("scipy")
     optional("matplotlib")
-    image_module.fromarray(ann.load_dataset(ROOT / "data").test_images[0]).save(model / "seven.png")
+    image_module.fromarray(mnist.test_images[0]).save(model / "seven.png")
     for flags in ("", " --json"):
         found = run_with(f"predict.py seven.png{flags}", model, stdout=full_disk)
         assert found == (1, f"{LOST}; everything else was done\n")
@@ -159,7 +159,7 @@ def test_the_default_device_is_what_help_says(tmp_path):
         ("sweep", "--loss mse", "; did you mean quadratic?"),
     ],
 )
-def test_what_was_probably_meant(tmp_path, name, words, message):
+def test_suggestions_for_misspelt_flags(tmp_path, name, words, message):
     _, error = run(name, *words.split(), cwd=tmp_path, code=2)
     assert message in error
 
@@ -231,7 +231,7 @@ def test_what_cannot_be_written_is_found_before_the_work(model, small_data, prog
     ],
 )
 @pytest.mark.slow
-def test_no_program_ends_over_a_warning(model, program):
+def test_warnings_end_no_program(model, program):
     """Even with python -W error."""
     name, *words = program.split()
     if name in ("try_loader", "report", "predict"):
@@ -308,6 +308,8 @@ def test_programs_by_name(tmp_path, small_data):
         [*command, "train", "--data", small_data, *FAST], **options, check=True
     )
     assert "saved mnist_ann.pickle" in trained.stdout and trained.stderr == ""
+    version = subprocess.run([*command, "--version"], **options, check=True).stdout
+    assert version == f"ann {ann.__version__}\n"
     wrong = subprocess.run([*command, "trian"], **options)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "error: no program 'trian'; did you mean train?; see python -m ann\n"

@@ -23,6 +23,7 @@ from ann.training.checkpoint_file import read_checkpoint
 from ann.training.report import EpochReport
 from support import ROOT, optional
 from support.digits import write_mnist_like
+from support.networks import stopping_at
 from support.programs import FAST, NO_GPU, ONE_THREAD, WITH_RUN, execute, popen, run, run_changed
 
 optional("tqdm")
@@ -68,7 +69,7 @@ def begin(folder, *flags):
     return popen([*TRAIN, *words], ONE_THREAD, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def test_what_is_in_the_folder(tmp_path, small_data):
+def test_contents_of_the_folder(tmp_path, small_data):
     optional("matplotlib")
     out, _ = run(
         "train --run runs/one", "--data", small_data, *FAST, "--validation", 60, cwd=tmp_path
@@ -178,10 +179,9 @@ def test_a_signal_ends_after_the_step(tmp_path, small_data, uninterrupted, numbe
 def test_the_commands_that_it_prints(tmp_path, small_data):
     change = (
         "import signal, os\n"
-        "fit = ann.fit\n"
         "def stop(report):\n"
         "    if report.epoch == 2: os.kill(os.getpid(), signal.SIGINT)\n"
-        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, stop], *rest, **o)"
+        "after_each_epoch(stop)"
     )
     process = run_changed(change, small_data, tmp_path, "--run", "a run")
     assert process.returncode == 130
@@ -307,9 +307,7 @@ def stopped_once(tmp_path_factory):
     config = json.loads((folder / "config.json").read_text())
     recipe = ann.Recipe.from_json(json.dumps(config["recipe"]))
     net = ann.NeuralNetwork(recipe.layer_list(64, 10), recipe.loss)
-    seen = []
-    stop = lambda size: seen.append(size) or len(seen) == 20  # noqa: E731
-    ann.fit(net, data, recipe, (), stop, ann.Checkpoints(folder / "checkpoint.npz"))
+    ann.fit(net, data, recipe, (), stopping_at(20), ann.Checkpoints(folder / "checkpoint.npz"))
     return place
 
 
@@ -337,13 +335,13 @@ def stopped(tmp_path, stopped_once):
         ),
     ],
 )
-def test_flags_that_differ(stopped, flags, message):
+def test_resuming_with_other_flags(stopped, flags, message):
     _, error = run("train", "--resume", "run", *flags, cwd=stopped.parent, code=1)
     assert message in error
     run("train --resume run --epochs 3 --checkpoint-every 1", cwd=stopped.parent)  # which agree
 
 
-def test_data_that_differ(stopped, tmp_path):
+def test_resuming_with_other_data(stopped, tmp_path):
     other = shutil.copytree(tmp_path / "small", tmp_path / "other")
     run("train", "--resume", "run", "--data", other, cwd=tmp_path)
     for source, target in (("t10k-labels", "train-labels"), ("t10k-images", "train-images")):
@@ -353,7 +351,7 @@ def test_data_that_differ(stopped, tmp_path):
     assert "cannot resume a different run: data SHA-256 is" in error
 
 
-def test_other_versions_are_said(stopped):
+def test_other_versions_are_reported(stopped):
     path = stopped / "config.json"
     config = json.loads(path.read_text())
     config["versions"]["numpy"] = "1.0"
@@ -377,7 +375,7 @@ def test_other_versions_are_said(stopped):
         ('{"format": "ann-run", "version": 1}', "it lacks 'recipe'"),
     ],
 )
-def test_a_config_that_is_none(stopped, contents, message):
+def test_wrong_configs(stopped, contents, message):
     (stopped / "config.json").unlink()
     if contents is not None:
         (stopped / "config.json").write_text(contents)
@@ -385,7 +383,7 @@ def test_a_config_that_is_none(stopped, contents, message):
     assert message in error
 
 
-def test_values_in_a_config_that_make_no_sense(stopped):
+def test_wrong_values_in_a_config(stopped):
     path = stopped / "config.json"
     good = json.loads(path.read_text())
     for change, message in [
@@ -438,7 +436,7 @@ def test_resume_is_proposed_only_where_it_works(stopped):
     assert proposal() == "name a new folder\n" and "resume" not in proposal_of_report()
 
 
-def test_an_interruption_before_a_run_begins_proposes_nobody_else_s(stopped):
+def test_an_early_interruption_does_not_propose_another_run(stopped):
     change = "def stop(*rest): raise KeyboardInterrupt\nann.load_dataset = stop"
     process = run_changed(change, stopped.parent / "small", stopped.parent, "--run", "run")
     assert (process.returncode, process.stderr) == (130, "interrupted: nothing was saved\n")
@@ -484,12 +482,6 @@ def test_a_read_only_file_of_a_run_is_found_before_training(stopped, name):
         (["--run", "a", "--checkpoint-every", "m"], 2, "such as 5m, got 'm'"),
         (["--run", "a", "--checkpoint-every", "10sec"], 2, "such as 5m, got '10sec'"),
         (["--early-stopping", "3"], 1, "--early-stopping: it needs validation images"),
-        (
-            ["--hidden", "none", "--activation", "relu"],
-            2,
-            "--activation: it is that of the hidden layers, and there are none; "
-            "see --output-activation",
-        ),
     ],
 )
 def test_wrong_usage(stopped, flags, code, message):
@@ -529,7 +521,10 @@ def test_a_disk_that_fills_up(tmp_path, small_data):
     )
     process = run_changed(change, small_data, tmp_path, "--run", "full", "--checkpoint-every", "2")
     assert process.returncode == 0, process.stderr
-    warned = "warning: no checkpoint was written: full/checkpoint.npz: File too large; training continues\n"
+    warned = (
+        "warning: no checkpoint was written: full/checkpoint.npz: File too large; "
+        "training continues\n"
+    )
     assert process.stderr == warned  # once is enough
     assert (
         "no curves: full/curves.png: File too large" in process.stdout
@@ -565,9 +560,8 @@ def test_a_stop_whose_checkpoint_cannot_be_written(tmp_path, small_data):
         "import errno, os, signal, ann.training.checkpointer\n"
         "def fail(path, *rest): raise OSError(28, 'No space left on device', str(path))\n"
         "ann.training.checkpointer.write_checkpoint = fail\n"
-        "fit = ann.fit\n"
         "def stop(report): os.kill(os.getpid(), signal.SIGTERM)\n"
-        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, stop], *rest, **o)"
+        "after_each_epoch(stop)"
     )
     process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert process.returncode == 1
@@ -587,11 +581,10 @@ def test_a_second_ctrl_c(tmp_path, small_data, patience):
     change = (
         "import os, signal\n"
         f"from ann.cli.signals import Interruption\nInterruption._PATIENCE = {patience}\n"
-        "fit = ann.fit\n"
         "def stop(report):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, stop], *rest, **o)"
+        "after_each_epoch(stop)"
     )
     process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert process.returncode == 130
@@ -601,7 +594,7 @@ def test_a_second_ctrl_c(tmp_path, small_data, patience):
     assert process.stderr.startswith(f"interrupted{' ' * (patience > 0)}{expected}")
 
 
-def test_started_long_ago(tmp_path, small_data):
+def test_sigterm_during_start_up(tmp_path, small_data):
     """Before training begins, SIGTERM ends the program at once, as usual."""
     process = begin(tmp_path / "run", "--data", str(small_data), *LONG)
     time.sleep(0.02)
@@ -631,9 +624,8 @@ print("still here")
 def test_sigterm_without_a_folder(tmp_path, small_data):
     change = (
         "import os, signal\n"
-        "fit = ann.fit\n"
         "def stop(report): os.kill(os.getpid(), signal.SIGTERM)\n"
-        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, stop], *rest, **o)"
+        "after_each_epoch(stop)"
     )
     process = run_changed(change, small_data, tmp_path)
     assert (process.returncode, process.stderr) == (
@@ -650,7 +642,9 @@ SGD = "--optimizer sgd --weight-decay 0.3 --batch-size 20 --epochs 12 --hidden 1
     ("stream", "code"), [("2>/dev/full", 1), ("2>&-", 0), ("2> >(exec 0<&-; true)", 0)]
 )
 @pytest.mark.parametrize("place", ["--output model.pickle", "--run run"])
-def test_a_warning_that_nobody_reads_costs_no_model(tmp_path, small_data, stream, code, place):
+def test_a_model_is_saved_although_a_warning_cannot_be_written(
+    tmp_path, small_data, stream, code, place
+):
     command = (
         f"{shlex.join([sys.executable, *TRAIN, '--data', str(small_data), *SGD])} {place} {stream}"
     )
@@ -670,12 +664,9 @@ def test_warnings_as_errors_come_last(tmp_path, small_data):
 @pytest.mark.parametrize(
     "lost", ["os.rename('run', 'gone')", "os.remove('run/log.jsonl'); os.mkdir('run/log.jsonl')"]
 )
-def test_a_folder_or_a_log_that_is_lost_costs_no_model(tmp_path, small_data, lost):
+def test_a_model_is_saved_although_folder_or_log_are_lost(tmp_path, small_data, lost):
     change = (
-        "import os\n"
-        "fit = ann.fit\n"
-        f"def lose(report):\n    if report.epoch == 2: {lost}\n"
-        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, lose], *rest, **o)"
+        f"import os\ndef lose(report):\n    if report.epoch == 2: {lost}\nafter_each_epoch(lose)"
     )
     process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert "training continues" in process.stderr and "no log was written" in process.stderr
@@ -691,7 +682,11 @@ def test_a_folder_or_a_log_that_is_lost_costs_no_model(tmp_path, small_data, los
 @pytest.mark.parametrize("action", ["default", "error"])
 def test_memory_that_runs_out_while_a_checkpoint_is_written(tmp_path, small_data, action):
     """The warning does not end the training, even with python -W error."""
-    change = "import ann.training.checkpointer as c\ndef fail(*rest): raise MemoryError\nc.write_checkpoint = fail"
+    change = (
+        "import ann.training.checkpointer as c\n"
+        "def fail(*rest): raise MemoryError\n"
+        "c.write_checkpoint = fail"
+    )
     env = {**NO_GPU, "PYTHONWARNINGS": action}
     process = run_changed(
         change, small_data, tmp_path, "--run", "run", "--checkpoint-every", "1", env=env
@@ -703,16 +698,19 @@ def test_memory_that_runs_out_while_a_checkpoint_is_written(tmp_path, small_data
     )
 
 
-def test_a_drawing_library_that_is_set_up_wrongly(tmp_path, small_data):
+def test_a_misconfigured_drawing_library(tmp_path, small_data):
     optional("matplotlib")
     env = {**NO_GPU, "MPLBACKEND": "nonsense"}
     out, _ = run("train", "--data", small_data, *FAST, "--run", "run", cwd=tmp_path, env=env)
     assert "no curves: " in out and "nonsense" in out and "test it:" in out
 
 
-def test_an_activation_of_one_s_own_that_has_changed(tmp_path, small_data):
+def test_a_custom_activation_that_has_changed(tmp_path, small_data):
     own = tmp_path / "own.py"
-    text = "import ann\nann.register_activation('mine', lambda xp, z: {} * z, lambda xp, z: {} + 0 * z)\n"
+    text = (
+        "import ann\n"
+        "ann.register_activation('mine', lambda xp, z: {} * z, lambda xp, z: {} + 0 * z)\n"
+    )
     own.write_text(text.format(2, 2))
     flags = ["--data", small_data, *FAST, "--import", own, "--activation", "mine", "--run", "run"]
     out, _ = run("train", *flags, cwd=tmp_path)
@@ -724,13 +722,13 @@ def test_an_activation_of_one_s_own_that_has_changed(tmp_path, small_data):
     assert "cannot resume a different run: network own activations mine is" in error
 
 
-def test_a_config_that_imports_no_names(stopped):
+def test_wrong_imports_in_a_config(stopped):
     path = stopped / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "imported": [5]}))
     _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
     assert (
-        error
-        == "error: run/config.json: not the config of a run: imported is [5]; start a new run in another folder\n"
+        error == "error: run/config.json: not the config of a run: imported is [5]; "
+        "start a new run in another folder\n"
     )
     path.write_text(
         json.dumps({**json.loads(path.read_text()), "imported": [], "checkpoint_every": "x"})
@@ -739,7 +737,7 @@ def test_a_config_that_imports_no_names(stopped):
     assert "checkpoint_every in the run's config.json: expected a number of epochs" in error
 
 
-def test_another_number_of_threads_is_said(stopped):
+def test_another_number_of_threads_is_reported(stopped):
     path = stopped / "config.json"
     config = json.loads(path.read_text())
     config["versions"]["threads"] = "77"
@@ -750,7 +748,7 @@ def test_another_number_of_threads_is_said(stopped):
     )
 
 
-def test_a_config_from_before_a_field_was_there(stopped):
+def test_a_config_without_a_new_field(stopped):
     path = stopped / "config.json"
     config = json.loads(path.read_text())
     del config["recipe"]["batch_norm"]
@@ -759,7 +757,7 @@ def test_a_config_from_before_a_field_was_there(stopped):
 
 
 @pytest.mark.parametrize("name", ["model.pickle", "model.pickle/x"])
-def test_a_file_is_no_run(stopped, name):
+def test_a_file_instead_of_a_run_folder(stopped, name):
     (stopped / "model.pickle").write_text("")
     _, error = run("train", "--resume", stopped / name, cwd=stopped.parent, code=1)
     assert "no run in this folder" in error

@@ -85,7 +85,7 @@ def test_rates_are_around_the_default_for_the_rest_of_the_recipe():
         )  # as a person would write it
 
 
-def test_a_rate_with_a_range_is_what_the_range_says():
+def test_a_rate_is_within_its_range():
     trial = Trial()
     found = space("--learning-rate", "0.01-0.5", "--weight-decay", "0.12345")
     recipe = found.recipe(trial)
@@ -96,7 +96,7 @@ def test_a_rate_with_a_range_is_what_the_range_says():
     assert found.has_range("learning_rate") and not space().has_range("learning_rate")
 
 
-def test_without_distortions_there_is_nothing_to_choose_about_them():
+def test_without_distortions_their_strengths_are_not_chosen():
     trial = Trial()
     recipe = space("--distort", "no", "--hidden-layers", "0").recipe(trial)
     assert recipe.hidden == () and recipe.rotation == recipe.elastic == 0
@@ -113,7 +113,7 @@ def test_lists_of_hidden_layers():
     assert not {"--hidden-layers", "--width"} & set(found.describe())
 
 
-def test_a_single_list_is_no_choice():
+def test_a_single_list_is_not_a_choice():
     trial = Trial()
     recipe = space("--hidden", "conv8x3,pool2,16").recipe(trial)
     assert recipe.hidden == ("conv8x3", "pool2", 16) and "hidden" not in trial.offered

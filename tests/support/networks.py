@@ -77,6 +77,12 @@ def _cases():
 CASES = list(_cases())
 
 
+def stopping_at(step):
+    """For ``on_batch``: stop after this many batches."""
+    seen = []
+    return lambda size: seen.append(size) or len(seen) == step
+
+
 def known(reports):
     """A report without its times."""
     return [dataclasses.replace(report, seconds=0, images_per_second=0) for report in reports]

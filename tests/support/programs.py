@@ -10,8 +10,7 @@ from support.fork_server import AVAILABLE, ForkServer
 optional("tqdm")
 
 
-# PATH keeps the interpreter's own; the rest of the environment must not matter. CUDA_VISIBLE_DEVICES hides a GPU
-# from the runs that are about a machine without one.
+# No program may find a GPU or open a window
 NO_GPU = {
     **os.environ,
     "CUDA_VISIBLE_DEVICES": "-1",
@@ -91,12 +90,15 @@ def run(name, *arguments, cwd, code=0, env=NO_GPU, complaint=""):
 
 
 WITH_RUN = "use --run FOLDER to save checkpoints, then --resume FOLDER to continue"
-# Runs scripts/train.py with something done to it first.
+# Changes scripts/train.py and runs it
 HARNESS = (
     "import runpy, sys; sys.argv = sys.argv[1:];\n"
     "from ann.cli import bootstrap\n"
     "bootstrap.start()\n"
     "import ann, ann.files.atomic\n"
+    "def after_each_epoch(callback, fit=ann.fit):\n"
+    "    ann.fit = lambda net, data, recipe, callbacks, **options: fit(\n"
+    "        net, data, recipe, [*callbacks, callback], **options)\n"
     "{change}\n"
     "runpy.run_path(sys.argv[0], run_name='__main__')"
 )

@@ -14,7 +14,7 @@ from support.networks import network_of
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (3, 6, 5)])
-def test_each_image_is_moved_so_far_along_its_gradient(backend, shape, rng):
+def test_each_image_is_moved_along_its_gradient(backend, shape, rng):
     x, g = rng.random(shape, dtype=np.float32), rng.standard_normal(shape).astype(np.float32) * 1e-6
     before = x.copy()
     adversary = Adversary(backend, 2.5, backend.from_host(x))
@@ -99,7 +99,7 @@ def test_moved_images_have_the_dropout_of_theirs(backend, rng):
     np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
 
 
-def test_not_with_batch_normalisation():
+def test_batch_normalisation_excludes_it():
     with pytest.raises(
         ValueError, match="adversarial: moved images would distort the statistics of batch_norm"
     ):

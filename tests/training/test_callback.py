@@ -46,7 +46,7 @@ def test_the_order_of_calls(dataset):
     assert diary.notes == ["start", *epochs[0], *epochs[1], "end"]
 
 
-def test_one_stops_training_and_all_learn_of_its_end(dataset, tmp_path):
+def test_one_callback_stops_training_for_all(dataset, tmp_path):
     first, other = Diary(stop=3), Diary()
     checkpoints = ann.Checkpoints(tmp_path / "run.npz")
     net, reports = train(dataset, first, other, checkpoints=checkpoints)

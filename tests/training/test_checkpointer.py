@@ -12,7 +12,7 @@ import pytest
 import ann
 from ann.optim.registry import OPTIMIZERS
 from support.backends import BACKENDS, make_backend
-from support.networks import REGULARIZED, known, network_of, recipe_of
+from support.networks import REGULARIZED, known, network_of, recipe_of, stopping_at
 
 
 def recipe(optimizer="adamw", **fields):
@@ -22,12 +22,6 @@ def recipe(optimizer="adamw", **fields):
 
 def network(backend, seed=3, **options):
     return network_of(backend, 64, 12, 8, 10, seed=seed, **options)
-
-
-def stopping_at(step):
-    """For ``on_batch``: stop after this many batches."""
-    seen = []
-    return lambda size: seen.append(size) or len(seen) == step
 
 
 def resume(path, dataset, how=None, **options):
@@ -69,7 +63,7 @@ CASES = [
     ],
 )
 @pytest.mark.slow
-def test_going_on_is_exact(name, dataset, tmp_path, case):
+def test_resuming_is_exact(name, dataset, tmp_path, case):
     how, backend = recipe(**case), make_backend(name)
     plain = network(backend)
     reports = ann.fit(plain, dataset, how)
@@ -180,7 +174,7 @@ def test_how_often_it_is_written(monkeypatch, dataset, tmp_path):
         *(("seconds", value) for value in (0, "1", float("nan"))),
     ],
 )
-def test_senseless_intervals(name, value):
+def test_wrong_intervals(name, value):
     with pytest.raises(ValueError, match=f"{name}: expected a"):
         ann.Checkpoints("x", **{name: value})
 

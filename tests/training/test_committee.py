@@ -26,7 +26,7 @@ from support.backends import (
     slow_on_strict,
 )
 from support.model_files import rewrite
-from support.networks import REGULARIZED, known, network_of, recipe_of
+from support.networks import REGULARIZED, known, network_of, recipe_of, stopping_at
 from support.programs import FAST, run
 
 MEMBERS, SEED = 3, 4
@@ -101,7 +101,7 @@ def test_each_member_is_what_it_would_be_alone(dataset, name, optimizer, fields)
     ].validation.errors
 
 
-def test_one_is_the_plain_network(backend, dataset):
+def test_a_committee_of_one_is_a_network(backend, dataset):
     recipe = recipe_of("sigmoid", "sigmoid", "cross-entropy", "adamw", epochs=2)
     assert recipe.committee == 1
     net, _ = trained(backend, dataset, recipe, committee=1)
@@ -118,7 +118,8 @@ def test_members_that_diverge_are_named(backend, dataset):
     recipe = recipe_of("relu", "softmax", "cross-entropy", "sgd", epochs=1)
     net = untrained(backend, recipe)
     net.parameters[1, ...] = net.parameters[1, ...] * 1e30
-    message = f"training diverged in epoch 1 of 1, the member with seed {SEED + 1}: the numbers overflowed"
+    member = f"the member with seed {SEED + 1}"
+    message = f"training diverged in epoch 1 of 1, {member}: the numbers overflowed"
     with pytest.raises(ann.DivergenceError, match=message):
         ann.fit(net, dataset, recipe)
 
@@ -157,7 +158,7 @@ def test_the_mean_outvotes_its_members():
 
 @pytest.mark.parametrize("stops", [[3], [5, 2]], ids=str)
 @slow_on_strict
-def test_going_on_is_exact(backend, dataset, tmp_path, stops):
+def test_resuming_is_exact(backend, dataset, tmp_path, stops):
     recipe = recipe_of(
         *("tanh", "softmax", "cross-entropy", "adamw"),
         epochs=4,
@@ -168,10 +169,8 @@ def test_going_on_is_exact(backend, dataset, tmp_path, stops):
     plain, reports = trained(backend, dataset, recipe)
     checkpoints = ann.Checkpoints(tmp_path / "checkpoint", seconds=None)
     for step in [*stops, 10**6]:
-        seen = []
         net = untrained(backend, recipe)
-        stop = lambda size, seen=seen, step=step: seen.append(size) or len(seen) == step  # noqa: E731
-        again = ann.fit(net, dataset, recipe, [], stop, checkpoints)
+        again = ann.fit(net, dataset, recipe, [], stopping_at(step), checkpoints)
     assert net.to_bytes() == plain.to_bytes()
     assert known(again) == known(reports)
     with pytest.raises(ann.CheckpointError, match="network committee is 2 and was 3"):
@@ -198,7 +197,8 @@ def test_files_and_copies(backend, dataset, tmp_path):
     assert shapes == [((3, 64, 12), (3, 12)), ((3, 12, 8), (3, 8)), ((3, 8, 10), (3, 10))]
     assert (
         repr(net)
-        == f"<committee of 3 NeuralNetworks 64 -> 12 tanh -> 8 tanh -> 10 softmax, cross-entropy, on {backend.name}>"
+        == "<committee of 3 NeuralNetworks 64 -> 12 tanh -> 8 tanh -> 10 softmax, cross-entropy, "
+        f"on {backend.name}>"
     )
 
 
@@ -240,7 +240,7 @@ def test_a_damaged_committee(tmp_path, number, keys, change, message):
 
 
 @pytest.mark.parametrize("committee", [0, -1, 1.5, True, "2", None])
-def test_senseless_committees(committee):
+def test_wrong_committees(committee):
     layers = network_of(make_backend("numpy"), 5, 4, 3).layer_list
     with pytest.raises(ValueError, match="committee: expected a whole number of at least 1"):
         ann.NeuralNetwork(layers, committee=committee)
@@ -254,7 +254,7 @@ def test_a_committee_is_made_of_networks():
             ann.committee_of(wrong)
 
 
-def test_senseless_members_and_parameters(dataset):
+def test_wrong_members_and_parameters(dataset):
     backend = make_backend("numpy")
     layers = network_of(backend, 5, 4, 3).layer_list
     recipe = dataclasses.replace(recipe_of("tanh", "softmax", "cross-entropy", "sgd"), committee=3)
@@ -334,7 +334,7 @@ def test_on_the_command_line(tmp_path, small_data):
 
 
 @pytest.mark.slow
-def test_a_run_of_a_committee_goes_on(tmp_path, small_data):
+def test_a_run_of_a_committee_is_resumed(tmp_path, small_data):
     flags = ["--data", small_data, *FAST, "--committee", 2]
     run("train", *flags, "--output", "whole.pickle", cwd=tmp_path)
     run("train", *flags, "--run", "run", cwd=tmp_path)
@@ -356,7 +356,7 @@ def test_a_run_of_a_committee_goes_on(tmp_path, small_data):
     ],
     ids=len,
 )
-def test_members_need_a_committee_and_held_out_images(tmp_path, words):
+def test_report_members_needs_a_committee_and_validation_images(tmp_path, words):
     _, error = run("train", *words, cwd=tmp_path, code=2)
     assert (
         "--report-members needs members, --committee 10, and validation images, --validation 10000"
@@ -371,7 +371,7 @@ def test_one_network_has_no_members(tmp_path, small_data):
     assert "mnist_ann.pickle: a single network, which has no members" in error
 
 
-def test_networks_that_were_trained_apart(backend, dataset):
+def test_joined_networks(backend, dataset):
     recipe = recipe_of("tanh", "softmax", "cross-entropy", "adamw", epochs=1)
     networks = [trained(backend, dataset, recipe, seed, 1)[0] for seed in (8, 2, 5)]
     joined = ann.committee_of(networks)
@@ -390,7 +390,7 @@ def test_networks_that_were_trained_apart(backend, dataset):
         )
 
 
-def test_what_cannot_be_joined():
+def test_networks_that_cannot_be_joined():
     backend = make_backend("numpy")
     net, wider = network_of(backend, 5, 4, 3), network_of(backend, 5, 6, 3)
     quadratic = network_of(backend, 5, 4, 3, loss="quadratic")

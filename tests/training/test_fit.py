@@ -9,7 +9,7 @@ import pytest
 import ann
 from ann.training.step import Step
 from support import optional
-from support.backends import BACKENDS, slow_on_strict
+from support.backends import BACKENDS, Column, slow_on_strict
 from support.networks import REGULARIZED, network_of
 
 TRAIN_IMAGES = 500  # of ``dataset``
@@ -115,7 +115,7 @@ def test_measuring_changes_nothing(backend, dataset):
 
 
 @slow_on_strict
-def test_held_out_images_are_not_trained_on(backend, dataset):
+def test_validation_images_are_not_trained_on(backend, dataset):
     changed_images = dataset.train_images.copy()
     changed_images[-60:] = 255 - changed_images[-60:]
     changed = with_images(dataset, changed_images)
@@ -162,7 +162,7 @@ def test_every_image_is_seen_once_an_epoch(backend, dataset):
     assert last != [np.flatnonzero(np.rint(1 / moved) == 4).tolist()]  # the order is the seed's
 
 
-def test_divergence_is_found_and_said(backend, dataset):
+def test_divergence_is_reported(backend, dataset):
     wild = small(activation="relu", loss="quadratic", learning_rate=1e30)
     net = network_of(backend, 64, 16, 10, activation="relu", output="identity", loss="quadratic")
     with pytest.raises(
@@ -207,7 +207,7 @@ def test_validation_images_of_other_classes_than_the_rest(backend, dataset, rows
         assert len(caught) == 1 and caught[0].filename == trained.__code__.co_filename
 
 
-def test_validation_images_that_lack_a_class_by_chance_are_no_warning(dataset):
+def test_few_validation_images_may_lack_a_class(dataset):
     rows = np.eye(10)[dataset.train_labels]
     for labels in (dataset.train_labels, rows, rows * 0.9):
         on_cpu(with_labels(dataset, labels), small(epochs=1, validation=3))
@@ -220,16 +220,6 @@ def test_target_rows_without_validation_images(dataset):
     ann.fit(net, dataset, recipe)
     ann.fit(twin, with_labels(dataset, np.eye(10)[dataset.train_labels]), recipe)
     assert net.to_bytes() == twin.to_bytes()
-
-
-class Column:
-    """An array of another library, such as pandas."""
-
-    def __init__(self, array):
-        self._array = array
-
-    def __array__(self, dtype=None, copy=None):
-        return self._array if dtype is None else self._array.astype(dtype)
 
 
 @pytest.mark.parametrize(
@@ -246,14 +236,14 @@ def test_arrays_of_other_kinds_train_alike(dataset, wrapped):
         close(net, plain, 1e-5)
 
 
-def test_data_sets_of_something_else_than_arrays(dataset):
+def test_data_sets_without_arrays(dataset):
     with pytest.raises(ValueError, match="test_labels: expected an array, got the single value 3"):
         dataclasses.replace(dataset, test_labels=np.array(3))
     without = ann.Dataset(dataset.train_images, dataset.train_labels, None, None)
     assert repr(without) == "<Dataset of 500 training and 0 test images>"
 
 
-def test_data_sets_are_equal_where_they_are_the_same(dataset):
+def test_data_sets_are_equal_only_to_themselves(dataset):
     other = with_images(dataset, dataset.train_images.copy())
     assert dataset == dataset and dataset != other
     assert other in [dataset, other] and len({dataset, other}) == 2
@@ -266,7 +256,7 @@ def test_data_sets_are_equal_where_they_are_the_same(dataset):
         ({"batch_size": 441}, "batch_size: 441 is more than the 440 training images"),
     ],
 )
-def test_a_recipe_that_does_not_fit(dataset, changes, message):
+def test_recipes_that_do_not_fit_the_data(dataset, changes, message):
     with pytest.raises(ValueError, match=message):
         on_cpu(dataset, small(**changes))
 
@@ -289,7 +279,7 @@ def test_dropout_of_channels_needs_a_convolution(dataset):
         on_cpu(dataset, small(channel_dropout=0.2))
 
 
-def test_other_things_than_a_data_set_and_a_recipe(dataset):
+def test_wrong_types_of_arguments(dataset):
     net = network_of(ann.get_backend("cpu"), 64, 10)
     for arguments, message in (
         (
@@ -348,7 +338,7 @@ def test_recipes_as_json(dataset):
             ann.Recipe.from_json(text)
 
 
-def test_combinations_that_make_no_sense():
+def test_contradictory_recipes():
     with pytest.raises(ValueError, match="early_stopping: it needs validation images"):
         ann.Recipe(early_stopping=1)
     with pytest.raises(
@@ -455,7 +445,7 @@ def test_equal_weights_change_nothing(backend, dataset, recipe):
 
 
 @slow_on_strict
-def test_a_weight_counts_like_so_many_images(backend, dataset):
+def test_a_weight_counts_like_several_images(backend, dataset):
     """With whole batches, where the order does not matter. An image with weight 0 changes
     nothing.
     """
@@ -548,7 +538,7 @@ def test_recipes_are_checked(field, value):
         ann.Recipe(**{field: value})
 
 
-def test_recipe_flags_name_every_field_that_is_not_as_by_default():
+def test_recipe_flags_name_every_changed_field():
     assert ann.Recipe().flags() == []
     other = {
         field.name: {float: 0.25, int: 3, str: "tanh", bool: True, tuple: ()}[

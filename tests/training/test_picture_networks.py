@@ -146,7 +146,7 @@ def test_channels_are_normalised_over_all_positions(stored_as_rows, rng):
         array[...] = start
 
 
-def test_black_borders_are_no_dead_neurons(dataset):
+def test_black_borders_do_not_count_as_dead_neurons(dataset):
     """There, every relu filter gives 0 unless its bias is positive."""
     pictures = np.pad(dataset.train_images, ((0, 0), (8, 8), (8, 8)))
     framed = dataclasses.replace(dataset, train_images=pictures)

@@ -163,7 +163,7 @@ def test_a_callback_of_one_ends_all(data):
     assert [len(reports) for _, reports in fake_processes.together(3, work)] == [2, 2, 2]
 
 
-def test_one_line_for_what_differs(data, tmp_path):
+def test_differences_between_processes_are_one_line(data, tmp_path):
     other = ann.load_dataset(write_mnist_like(tmp_path / "other", seed=1))
     recipe = CASES["sgd"]
     another = dataclasses.replace(recipe, momentum=0.5)
@@ -200,7 +200,7 @@ def test_divergence_is_the_same_in_all(data):
     assert [type(error) for error in together(2, recipe, data)] == [ann.DivergenceError] * 2
 
 
-def test_shares_are_all_of_a_batch():
+def test_shards_make_up_the_batch():
     for size in (1, 2, 3, 7):
         for images in range(1, 25):
             parts = [
@@ -229,7 +229,7 @@ def test_alone_nothing_is_exchanged():
         on_all(SINGLE_PROCESS, lambda: {}["x"])
 
 
-def test_what_the_first_raises_all_raise():
+def test_all_raise_the_error_of_the_first():
     def make():
         if threading.current_thread() is threading.main_thread():
             raise AssertionError

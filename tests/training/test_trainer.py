@@ -22,7 +22,7 @@ def trainer_of(backend, rng, images=11, hidden=(4,), **fields):
     return net, Trainer(net, ImageSet(net, pixels, labels), ann.Recipe(**plain | fields)), pixels
 
 
-def test_an_epoch_tells_the_images_of_each_step(backend, rng):
+def test_an_epoch_yields_the_images_of_each_step(backend, rng):
     _, trainer, _ = trainer_of(backend, rng)
     assert list(trainer.epoch(np.arange(11), 1, [0.1] * 4)) == [3, 3, 3, 2]
     assert trainer.steps == 4
