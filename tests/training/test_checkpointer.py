@@ -44,7 +44,7 @@ def interrupted(backend, dataset, how, path, stops, **options):
 CASES = [
     *({"optimizer": name} for name in OPTIMIZERS),
     {"optimizer": "sgd", **REGULARIZED},
-    {"optimizer": "adamw", **REGULARIZED, "schedule": "one-cycle"},
+    {"optimizer": "adamw", **REGULARIZED, "schedule": "one-cycle", "warmup": 0.0},
     {"optimizer": "muon", **REGULARIZED, "batch_norm": True},
     {"optimizer": "sgd", "batch_norm": True},
     {"optimizer": "adamw", "rotation": 10.0, "shift": 1.0, "elastic": 0.5},
