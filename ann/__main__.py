@@ -17,11 +17,15 @@ def main() -> None:
         runpy.run_path(sys.argv[0], run_name="__main__")
         return
     bootstrap.start()
+    from ann._version import __version__
     from ann.cli.errors import one_line_errors
     from ann.cli.output import warn
     from ann.spelling import did_you_mean
 
     with one_line_errors():
+        if name == "--version":
+            print(f"ann {__version__}")
+            return
         if name not in ("--help", "-h"):
             warn(f"error: no program {name!r}{did_you_mean(name, found)}; see python -m ann")
             sys.exit(2)

@@ -11,7 +11,8 @@ from ann.neural_network import NeuralNetwork, copy_of
 def committee_of(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
     """A committee of copies of these networks. Committees among them contribute all their members.
 
-    It has the device, the seed, the recipe and the self-test images of the first network.
+    It has the device, the seed and the self-test images of the first network, and the fields of the
+    recipe that are the same for all networks.
 
     Raises:
         ValueError: there are fewer than two networks, or one differs from the first in layers,
@@ -41,4 +42,8 @@ def committee_of(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
             )
     vectors = [network.backend.to_host(network.parameters) for network in networks]
     members = [vector.reshape(-1, vector.shape[-1]) for vector in vectors]
-    return copy_of(first, parameters=np.concatenate(members))
+    committee = copy_of(first, parameters=np.concatenate(members))
+    recipes = [(network.recipe or {}).items() for network in networks]
+    shared = (item for item in recipes[0] if all(item in recipe for recipe in recipes[1:]))
+    committee.recipe = dict(shared) or None
+    return committee

@@ -13,16 +13,11 @@ from typing import Any, BinaryIO
 
 from ann.backends.base import Array, Backend, HostArray
 from ann.backends.select import get_backend
-from ann.errors import (
-    ModelFileError,
-    TrainingWarning,
-    printable,
-    printable_text,
-)
+from ann.errors import ModelFileError, TrainingWarning, printable, printable_text
 from ann.files import model_file
 from ann.files.atomic import write_atomically
 from ann.files.model_file import read_model
-from ann.files.model_schema import max_self_test_images
+from ann.files.model_schema import SELF_TEST_IMAGES, max_self_test_images
 from ann.files.self_test import passes_self_test
 from ann.nn.convolution import size_text
 from ann.nn.layer_list import (
@@ -48,7 +43,6 @@ from ann.validation import (
 
 # Inputs above the first number, with a mean above the second, are probably unscaled pixels
 _UNSCALED, _STANDARD = 16.0, 1.0
-SELF_TEST_IMAGES = 16  # stored in a model file, at most
 CHUNK = 1000  # images in a forward pass, at most, to limit memory
 _MANY = 1000  # with as many images, threads save time, and with convolution a recording does
 _TINY = 1e-38  # smaller probabilities are raised to this before they are divided by their sum
@@ -141,15 +135,13 @@ class NeuralNetwork:
         self.input_shape = input_shape(self._layer_list)
         self.input_dim = math.prod(self.input_shape)
         self.output_dim: int = self._layer_list[-1]["output_dim"]
+        leading = () if self.committee == 1 else (self.committee,)
         new_layers = build_layers(self._layer_list)
-        shape = (*(() if self.committee == 1 else (self.committee,)), size_of(new_layers))
-        vectors = (xp.zeros(shape, dtype=getattr(xp, dtype)) for _ in range(2))
-        self.network = Network(self.backend, new_layers, fused_loss, *vectors)
+        self.network = Network(self.backend, new_layers, fused_loss, getattr(xp, dtype), leading)
         self.parameters = self.network.parameters
         if parameters is not None:
-            self.parameters[...] = self._upload(
-                check_vector("parameters", parameters, shape, dtype)
-            )
+            given = check_vector("parameters", parameters, self.parameters.shape, dtype)
+            self.parameters[...] = self._upload(given)
             return
         for member, seed in enumerate(self.seeds):
             random = generator(seed, "weights")

@@ -4,12 +4,15 @@ expected and what was found.
 """
 
 import math
+import operator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from ann.errors import printable
 
+_NUMBERS = (int, float, np.integer, np.floating)
 _NOT_NUMBERS = (bool, np.timedelta64)  # although they are subclasses of int and np.integer
 
 
@@ -120,15 +123,18 @@ def check_number(
 
     Raises ValueError unless it is a finite number within the bounds; a bool is not a number.
     """
-    number = _to_float(value)
-    bounds = [(above, "above"), (at_least, "of at least"), (below, "below")]
-    wanted = " and ".join(f"{word} {bound:g}" for bound, word in bounds if bound is not None)
-    if (
-        number is None
-        or (above is not None and number <= above)
-        or (at_least is not None and number < at_least)
-        or (below is not None and number >= below)
-    ):
+    number = math.nan
+    if isinstance(value, _NUMBERS) and not isinstance(value, _NOT_NUMBERS):
+        with suppress(OverflowError):  # an int larger than any float
+            number = float(value)
+    bounds = [
+        (above, "above", operator.gt),
+        (at_least, "of at least", operator.ge),
+        (below, "below", operator.lt),
+    ]
+    given = [(bound, word, fits) for bound, word, fits in bounds if bound is not None]
+    if not (math.isfinite(number) and all(fits(number, bound) for bound, _, fits in given)):
+        wanted = " and ".join(f"{word} {bound:g}" for bound, word, _ in given)
         raise _wrong(name, f"a number {wanted}", printable(value))
     return number
 
@@ -151,18 +157,6 @@ def check_flag(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise _wrong(name, "True or False", printable(value))
     return bool(value)
-
-
-def _to_float(value: Any) -> float | None:
-    """A real number as a finite float, or None."""
-    numbers = (int, float, np.integer, np.floating)
-    if not isinstance(value, numbers) or isinstance(value, _NOT_NUMBERS):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # an int larger than any float
-        return None
-    return number if math.isfinite(number) else None
 
 
 def check_type(name: str, value: Any, kind: type, hint: str = "") -> None:

@@ -21,7 +21,7 @@ bootstrap.start()
 from ann.cli.descriptions import describe_model
 from ann.cli.doctor_checks import check_all
 from ann.cli.errors import one_line_errors
-from ann.cli.parser import Parser
+from ann.cli.parser import DATA, Parser
 from ann.installation import localized
 
 
@@ -29,7 +29,7 @@ from ann.installation import localized
 def main() -> None:
     """Print all findings; exit with 1 if anything is wrong."""
     flags = parse_flags()
-    if flags.model:
+    if flags.model is not None:
         print(describe_model(flags.model))
         return
     problems = 0
@@ -48,7 +48,10 @@ def parse_flags() -> argparse.Namespace:
     parser.add_import()
     parser.add_common()
     parser.add("--model FILE", "only describe this model file", Path)
-    return parser.parse_args()
+    flags = parser.parse_args()
+    if flags.model is not None and (flags.data != DATA or flags.device != "auto"):
+        parser.error("--model only describes a file: leave out --data and --device")
+    return flags
 
 
 if __name__ == "__main__":

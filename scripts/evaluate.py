@@ -55,8 +55,7 @@ def main() -> None:
                 flags.output.parent.mkdir(parents=True, exist_ok=True)
                 check_writable(flags.output)  # before training, which may take hours
                 row = results[seed] = measure(flags, recipe, seed, backend, dataset)
-                rows.append(row)
-                results_log.write_rows(flags.output, rows)
+                results_log.add_row(flags.output, row)
                 source = f"{row['seconds']} s; in {flags.output}"
             print(f"seed {seed}: {row['wrong']} of {row['total']:,} wrong, {source}")
         print(results_log.describe_results(flags.recipe, [results[seed] for seed in flags.seeds]))
@@ -74,8 +73,8 @@ def measure(
     images, labels = dataset.test_images, dataset.test_labels
     if flags.validation:
         images, labels = dataset.train_images[-VALIDATION:], dataset.train_labels[-VALIDATION:]
-    wrong = int((network.predict(images) != labels).sum())
-    counts: dict[str, Any] = {"wrong": wrong, "total": len(labels)}
+    errors = network.evaluate(images, labels).errors
+    counts: dict[str, Any] = {"wrong": errors, "total": len(labels)}
     if network.committee > 1:
         members = errors_of_members(network, images, labels)
         counts |= {"first_seed": network.seed, "members": members}
@@ -89,7 +88,7 @@ def parse_flags() -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_common()
     text = "a named recipe; python scripts/train.py --list-recipes describes them"
-    parser.add_argument("--recipe", choices=tuple(RECIPES), required=True, help=text)
+    parser.add("--recipe", text, choices=tuple(RECIPES), required=True)
     text = "seeds (default: 0-9); for a committee of K, seed S means its members' seeds, "
     text += "S K to S K + K - 1"
     parser.add_argument("--seeds", type=seed_list, default=range(10), metavar="A-B", help=text)

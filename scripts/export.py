@@ -80,8 +80,9 @@ def parse_flags() -> argparse.Namespace:
     if flags.to is None:
         example = flags.model if flags.model.suffix.lower() in SUFFIXES else "page.html"
         parser.error(f"--to FILE is required: it names the file to write, such as --to {example}")
-    if flags.data is not None and flags.to.suffix.lower() != PAGE:
-        parser.error("--data is for a web page: leave it out, or write --to page.html")
+    for name in ("classes", "data"):
+        if getattr(flags, name) is not None and flags.to.suffix.lower() != PAGE:
+            parser.error(f"--{name} is for a web page: leave it out, or write --to page.html")
     return flags
 
 

@@ -10,7 +10,7 @@ Examples:
 import argparse
 import sys
 import warnings
-from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout's ann
@@ -24,14 +24,14 @@ from tqdm import tqdm
 import ann
 from ann.analysis.figures import pyplot
 from ann.analysis.inspection import changes
-from ann.analysis.report import Maker, report
+from ann.analysis.report import report
 from ann.cli.commands import command
 from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.errors import one_line_errors
-from ann.cli.parser import Parser, check_suffix, data_name
+from ann.cli.parser import Parser, check_output, data_name
 from ann.cli.run_folder import read_training_state
 from ann.errors import printable_path
-from ann.files.atomic import check_writable, write_atomically
+from ann.files.atomic import write_atomically
 from ann.training.checkpoint_file import read_checkpoint
 from ann.training.report import EpochReport
 
@@ -40,8 +40,7 @@ from ann.training.report import EpochReport
 def main() -> None:
     """Load a model and a data set, and write the page."""
     flags = parse_flags()
-    check_suffix(flags.output, ".html")
-    check_writable(flags.output)
+    check_output(flags.output, ".html")
     changes()  # its error says how to install everything that a report needs
     pyplot().switch_backend("agg")  # opens no window
     path, epochs = model_and_epochs(flags.model)
@@ -49,16 +48,11 @@ def main() -> None:
     dataset = load_dataset(flags.data)
     check_fit(network, path, dataset, flags.data)
     name, data = printable_path(flags.model), data_name(flags.data)
+    progress = partial(tqdm, desc="report", unit=" sections", disable=None, leave=False)
     page = report(network, dataset, name, epochs, progress, data)
     write_atomically(flags.output, page.encode())
     size = flags.output.stat().st_size / 1e6
     print(f"saved {flags.output.resolve()}, {size:.1f} MB: open it in a browser")
-
-
-def progress(makers: list[Maker]) -> Iterable[Maker]:
-    """Show a bar while the sections are made, if this is a terminal."""
-    bar: Iterable[Maker] = tqdm(makers, desc="report", unit=" sections", disable=None, leave=False)
-    return bar
 
 
 def model_and_epochs(source: Path) -> tuple[Path, list[EpochReport]]:

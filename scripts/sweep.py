@@ -14,6 +14,7 @@ Examples:
 
 import argparse
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -34,6 +35,8 @@ from ann.cli.signals import Interruption, exit_with
 from ann.errors import require
 from ann.files.atomic import write_atomically
 
+STUDY = "digits"
+
 
 def main() -> None:
     """Join the study, try networks, and report the best."""
@@ -48,8 +51,7 @@ def main() -> None:
         storage.check_files(flags)
         backend = ann.get_backend(flags.device)
         dataset = study.without_test_images(load_dataset(flags.data))
-        space.check_sizes(len(dataset.train_images), flags.validation)
-        space.check_layers(dataset)
+        space.check(dataset, flags.validation)
         storage.silence_optuna()
         with storage.one_line_storage_errors(flags.storage):
             opened = storage.open_storage(flags.storage, flags.grace)
@@ -80,7 +82,7 @@ def parse_flags() -> argparse.Namespace:
     parser.add_common()
     text = "SQLite or .journal file, or URL"
     parser.add("--storage FILE|URL", text, os.path.expanduser, "sweep.db")
-    parser.add("--study NAME", "name of the study; a storage can hold several", default="digits")
+    parser.add("--study NAME", "name of the study; a storage can hold several", default=STUDY)
     text = "start no new trial after the workers together have finished N"
     parser.add("--trials N", text, whole(1), 100)
     parser.add("--hours N", "start no new trial after N hours", number(above=0))
@@ -91,9 +93,15 @@ def parse_flags() -> argparse.Namespace:
     parser.add("--seed SEED", "random seed of every network", whole(0), 0)
     text = "repeat a trial after this time without a heartbeat"
     parser.add("--grace SECONDS", text, whole(2), 120)
-    parser.add("--report FILE", "the page of figures", Path, Path("sweep.html"))
+    text = "the page of figures (default: named after storage and study, such as sweep.html)"
+    parser.add("--report FILE", text, Path)
     add_flags(parser)
-    return parser.parse_args()
+    flags = parser.parse_args()
+    if flags.report is None:  # a page for each study: none replaces that of another
+        names = [] if "://" in flags.storage else [Path(flags.storage).stem]
+        names += [flags.study] if flags.study != STUDY or not names else []
+        flags.report = Path(re.sub(r"[^\w-]+", "-", "-".join(names)) + ".html")
+    return flags
 
 
 if __name__ == "__main__":

@@ -25,11 +25,11 @@ bootstrap.start()
 import ann
 from ann.analysis.compare import Comparison
 from ann.analysis.figures import check_figure_path, save_figure
+from ann.analysis.test_result import TestResult
 from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.descriptions import describe_members, describe_network, errors_of_members
 from ann.cli.errors import one_line_errors
 from ann.cli.parser import Parser, data_name
-from ann.cli.test_result import TestResult
 from ann.data.catalog import class_names
 from ann.errors import printable_path
 
@@ -84,10 +84,11 @@ def parse_flags() -> argparse.Namespace:
     """The command line."""
     parser = Parser(__doc__)
     parser.add_import()
-    parser.add_common(model=True)
+    parser.add_common()
+    parser.add_model()
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--verbose", action="store_true", help="list all images, and mark the errors")
-    form.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add("--verbose", "list all images, and mark the errors", group=form)
+    parser.add("--json", "print one JSON object and nothing else", group=form)
     text = "compare with another model file: count the images that only one of the two gets wrong, "
     text += "test whether the difference may be luck (McNemar's test), and list images with "
     text += "different answers (with --verbose, all of them)"

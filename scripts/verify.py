@@ -96,9 +96,8 @@ def parse_flags() -> argparse.Namespace:
     parser.add_import()
     parser.add_common(device=False)
     add_recipe_flags(parser)
-    text = "auto (default): a working GPU, else strict, which refuses what a GPU would refuse"
-    devices = ("auto", "cpu", "gpu", "strict")
-    parser.add_argument("--device", choices=devices, default="auto", help=text)
+    text = "auto: a working GPU, else strict, which refuses what a GPU would refuse"
+    parser.add("--device", text, default="auto", choices=("auto", "cpu", "gpu", "strict"))
     parser.add("--steps N", "training steps", whole(1), 20)
     parser.add("--seed SEED", "random seed", whole(0), 0)
     parser.add("--gradients", "also check every layer, activation and loss by finite differences")

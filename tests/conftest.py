@@ -1,4 +1,4 @@
-"""The fixtures that tests of several rooms use."""
+"""Fixtures for the tests of several rooms."""
 
 import gc
 import itertools
@@ -33,14 +33,14 @@ hypothesis.settings.load_profile("untimed")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Workers divide the list of tests evenly; an idle worker takes tests from the others."""
+    """Divide the tests evenly among the workers; an idle worker takes tests from the others."""
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log)
 
 
 def pytest_collection_modifyitems(items):
-    """Give each worker its slow tests first, so that none is left with a long one at the end."""
+    """Give each worker its slow tests first, so that none is left with a long test at the end."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     slow = [item for item in items if item.get_closest_marker("slow")]
     quick = [item for item in items if not item.get_closest_marker("slow")]
@@ -69,7 +69,8 @@ def backend_pair(request):
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As behind the & of a script; programs inherit it, and tests that send them Ctrl-C would wait for nothing.
+    # As after the & of a script. Programs inherit it, and tests that send them Ctrl-C would wait in
+    # vain.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -90,7 +91,9 @@ def rng():
 
 @pytest.fixture
 def folder_without_root():
-    """An empty folder; during the test, even root has only the rights of an ordinary user, who owns the folder."""
+    """An empty folder. During the test, even root has only the rights of its owner, an ordinary
+    user.
+    """
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     with tempfile.TemporaryDirectory() as folder:
         if root:
@@ -103,6 +106,11 @@ def folder_without_root():
                 os.seteuid(0)
 
 
+@pytest.fixture(scope="session")
+def mnist():
+    return ann.load_dataset("mnist")
+
+
 @pytest.fixture(scope="module")
 def dataset(request, tmp_path_factory):
     """A data set of 170 training images, or a module's TRAIN_IMAGES, and 100 test images, 8 x 8."""
@@ -113,13 +121,13 @@ def dataset(request, tmp_path_factory):
 
 @pytest.fixture
 def small_data(tmp_path):
-    """A folder that scripts take for ``--data``."""
+    """A folder for ``--data``."""
     return write_mnist_like(tmp_path / "small")
 
 
 @pytest.fixture
 def pretended(monkeypatch):
-    """A pretended GPU, as a backend and as its two modules."""
+    """A function that installs a pretended GPU and returns its backend and its cuBLAS."""
 
     def install(precision="float32", **options):
         cupy = pretend_cupy(**options)

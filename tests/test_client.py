@@ -1,8 +1,10 @@
-"""What programs that use the package as a library see of it: types, and help."""
+"""What users of the library see: types and help."""
 
 import pydoc
 import subprocess
 import sys
+
+import pytest
 
 import ann
 from support import ROOT, optional
@@ -19,6 +21,7 @@ ann.no_such_name
 """
 
 
+@pytest.mark.slow
 def test_types_find_the_errors_of_a_client(tmp_path):
     optional("mypy")
     (tmp_path / "client.py").write_text(CLIENT)

@@ -1,4 +1,6 @@
-"""The scikit-learn face: its own checks, its tools around it, and ``ann.fit`` beside it."""
+"""The scikit-learn estimators: scikit-learn's own checks and tools, and a comparison with
+``ann.fit``.
+"""
 
 import importlib
 import pickle
@@ -12,6 +14,7 @@ import pytest
 
 import ann
 from support import optional
+from support.backends import Column
 from support.readme import blocks
 
 optional("sklearn")
@@ -30,6 +33,7 @@ from ann.estimator import MLPClassifier, MLPRegressor
 
 BOTH = pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
 SMALL = {"hidden_layer_sizes": (16,), "epochs": 30, "random_state": 0}
+BRIEF = {**SMALL, "epochs": 5}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +43,7 @@ def digits():
 
 
 def checked(estimator):
-    """The names of scikit-learn's checks with how they ended."""
+    """The names of scikit-learn's checks, and their results."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         results = check_estimator(estimator, on_fail=None, on_skip=None)
@@ -62,20 +66,6 @@ def test_the_checks_of_scikit_learn_that_its_own_estimators_pass(estimator, peer
     assert sum(count for (_, status), count in ours.items() if status == "passed") >= passed
 
 
-class Column:
-    """An array of another library, such as pandas."""
-
-    def __init__(self, array):
-        self._array = array
-        self.shape = array.shape
-
-    def __len__(self):
-        return len(self._array)
-
-    def __array__(self, dtype=None, copy=None):
-        return self._array if dtype is None else self._array.astype(dtype)
-
-
 def tensor(array):
     return optional("torch").from_numpy(array)
 
@@ -84,8 +74,8 @@ def tensor(array):
 @pytest.mark.parametrize("wrapped", [Column, tensor])
 def test_arrays_of_other_libraries(digits, estimator, wrapped):
     X, y = digits
-    plain = estimator(**SMALL).fit(X, y)
-    other = estimator(**SMALL).fit(wrapped(X), wrapped(y))
+    plain = estimator(**BRIEF).fit(X, y)
+    other = estimator(**BRIEF).fit(wrapped(X), wrapped(y))
     np.testing.assert_array_equal(other.predict(wrapped(X)), plain.predict(X))
     np.testing.assert_array_equal(other.network_.apply(wrapped(X)), plain.network_.apply(X))
 
@@ -124,28 +114,28 @@ def test_float32_stays_float32(digits):
         (X.astype(float), "float32", "float32"),
         (X.astype(float), None, "float64"),
     ):
-        classifier = MLPClassifier(**SMALL, dtype=dtype).fit(inputs, y)
+        classifier = MLPClassifier(**BRIEF, dtype=dtype).fit(inputs, y)
         assert classifier.network_.dtype_name == expected
         assert classifier.predict_proba(inputs).dtype == expected
 
 
 def test_it_is_fit(digits):
     X, y = digits
-    classifier = MLPClassifier(**SMALL, weight_decay=0.1).fit(X, y)
+    classifier = MLPClassifier(**BRIEF, weight_decay=0.1).fit(X, y)
     network = classifier.network_
-    same = {"hidden": (16,), "activation": "relu", "weight_decay": 0.1, "epochs": 30}
+    same = {"hidden": (16,), "activation": "relu", "weight_decay": 0.1, "epochs": 5}
     recipe = ann.Recipe(**same, output_activation="softmax", batch_size=50)
     twin = ann.NeuralNetwork(recipe.layer_list(64, 10), seed=network.seed)
     reports = ann.fit(twin, ann.Dataset(X, y, X, y), recipe)
     np.testing.assert_array_equal(twin.parameters, network.parameters)
     assert classifier.loss_curve_ == [report.loss for report in reports]
-    assert classifier.n_iter_ == 30
+    assert classifier.n_iter_ == 5
     np.testing.assert_array_equal(classifier.predict(X), twin.predict(X))
 
 
 @pytest.mark.slow
 def test_as_good_as_scikit_learn_s_own(digits):
-    """In cross-validation on its own digits of 8 x 8 pixels, with either's defaults."""
+    """In cross-validation on scikit-learn's digits of 8 x 8 pixels, with the defaults of each."""
     X, y = digits
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -191,7 +181,7 @@ def test_convolution_on_square_pictures(digits):
 
 def test_pickles_and_clones(digits):
     X, y = digits
-    classifier = MLPClassifier(**SMALL).fit(X, y)
+    classifier = MLPClassifier(**BRIEF).fit(X, y)
     again = pickle.loads(pickle.dumps(classifier))
     np.testing.assert_array_equal(again.predict_proba(X), classifier.predict_proba(X))
     twin = clone(classifier).fit(X, y)
@@ -200,7 +190,7 @@ def test_pickles_and_clones(digits):
     assert (other.predict_proba(X) != classifier.predict_proba(X)).any()
 
 
-def test_several_labels_a_sample():
+def test_several_labels_per_sample():
     X, Y = make_multilabel_classification(600, n_classes=4, n_labels=2, random_state=0)
     X = (X - X.mean(axis=0)) / X.std(axis=0)
     train, test = slice(0, 300), slice(300, 600)
@@ -225,7 +215,9 @@ def test_early_stopping_with_sorted_samples(digits):
 
 
 def test_early_stopping_with_several_labels(rng):
-    """A sample is wrong unless all its labels are right: epochs are not ranked by the first of them."""
+    """A sample is wrong unless all its labels are right; the first label alone does not rank
+    epochs.
+    """
     X = rng.normal(size=(600, 5))
     Y = (X[:, :3] > 0).astype(int)
     Y[:, 0] = 1
@@ -238,17 +230,17 @@ def test_early_stopping_with_several_labels(rng):
 
 def test_weights_of_other_kinds_and_widths_from_a_search(digits):
     X, y = digits
-    plain = MLPClassifier(**SMALL).fit(X, y)
+    plain = MLPClassifier(**BRIEF).fit(X, y)
     for weights in (2.0, np.ones(len(y), bool), [1] * len(y)):
-        other = MLPClassifier(**SMALL).fit(X, y, weights)
+        other = MLPClassifier(**BRIEF).fit(X, y, weights)
         np.testing.assert_allclose(other.predict_proba(X), plain.predict_proba(X), atol=1e-4)
-    other = MLPClassifier(**{**SMALL, "hidden_layer_sizes": np.array([16])}).fit(X, y)
+    other = MLPClassifier(**{**BRIEF, "hidden_layer_sizes": np.array([16])}).fit(X, y)
     np.testing.assert_array_equal(other.predict_proba(X), plain.predict_proba(X))
 
 
 def test_a_committee(digits):
     X, y = digits
-    classifier = MLPClassifier(**SMALL, committee=3).fit(X, y)
+    classifier = MLPClassifier(**BRIEF, committee=3).fit(X, y)
     assert classifier.network_.committee == 3
     np.testing.assert_allclose(classifier.predict_proba(X).sum(axis=1), 1, rtol=1e-5)
 
@@ -271,14 +263,14 @@ def test_a_committee(digits):
         ({"device": "tpu"}, "tpu"),
     ],
 )
-def test_parameters_that_make_no_sense(digits, parameters, message):
+def test_wrong_parameters(digits, parameters, message):
     X, y = digits
     with pytest.raises((ValueError, ann.DeviceError), match=message):
         MLPClassifier(**parameters).fit(X[:100], y[:100])
     clone(MLPClassifier(**parameters))  # scikit-learn wants them checked in fit, and not before
 
 
-def test_weights_that_make_no_sense(digits):
+def test_wrong_weights(digits):
     X, y = digits
     for weights, message in (
         (-np.ones(100), "at least 0"),
@@ -317,7 +309,7 @@ def test_a_fit_that_fails_changes_nothing(digits, parameters, change):
 
 
 def test_pixels_that_were_not_scaled_are_warned_of_once(digits):
-    """Whatever their dtype: scikit-learn's checks convert them to floats."""
+    """With any dtype, although scikit-learn's checks convert it to float."""
     X, y = digits
     for pixels in ((X * 255).astype(np.uint8), X * 255):
         with pytest.warns(ann.TrainingWarning) as caught:
@@ -347,7 +339,9 @@ def test_regression_is_refused(digits):
 
 
 def test_targets_of_any_size(digits):
-    """Predictions follow them, up to rounding: the network is trained on standardised targets."""
+    """The network is trained on standardised targets, so predictions scale with them, up to
+    rounding.
+    """
     X, y = digits
     X = X.astype(float)
     plain = MLPRegressor(**SMALL).fit(X, y)
@@ -361,7 +355,7 @@ def test_targets_of_any_size(digits):
 
 
 def test_a_regressor_keeps_its_targets_in_a_warm_start(digits):
-    """They are standardised as in the first call."""
+    """The targets are standardised as in the first call."""
     X, y = digits
     one = MLPRegressor(**SMALL, warm_start=True).fit(X, 100.0 * y)
     assert one.score(X, 100.0 * y) > 0.8

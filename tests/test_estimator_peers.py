@@ -1,18 +1,24 @@
-"""scikit-learn's own tests of its MLPs (sklearn/neural_network/tests/test_mlp.py, 1.9), for our estimators.
+"""scikit-learn's own tests of its MLPs (sklearn/neural_network/tests/test_mlp.py, 1.9), for our
+estimators.
 
-These of them do not apply here:
+Some of them do not apply here:
 
-- L-BFGS (``max_fun``, no ``partial_fit``): our optimizers take steps on batches. Its tests of accuracy are below.
+- L-BFGS (``max_fun``, no ``partial_fit``): our optimizers work on batches. Tests of its accuracy
+  are below.
 - ``learning_rate="invscaling"`` and ``"adaptive"``: our schedules follow from the number of epochs.
 - ``shuffle=False``: samples are always shuffled.
-- The poisson loss, and gradients through private methods: we have no such loss, and tests/analysis checks gradients.
-- ``ConvergenceWarning`` after all epochs: a schedule always uses all of them, so that is no bad sign.
-- A diverging training with early stopping that ends with scores of NaN: ours raises ``DivergenceError``.
-- Names of the columns of a pandas DataFrame with early stopping: ours scores arrays, not DataFrames.
-- The private ``_no_improvement_count``, ``best_loss_`` and ``_optimizer``: n_iter_ and loss_curve_ show the same.
+- The poisson loss, and gradients through private methods: we have no such loss, and tests/analysis
+  checks gradients.
+- ``ConvergenceWarning`` after all epochs: a schedule always uses all of them, which is no bad sign.
+- Training with early stopping that diverges and ends with scores of NaN: ours raises
+  ``DivergenceError``.
+- Names of the columns of a pandas DataFrame with early stopping: ours scores arrays.
+- The private ``_no_improvement_count``, ``best_loss_`` and ``_optimizer``: n_iter_ and loss_curve_
+  show the same.
 """
 
 import copy
+import functools
 import pickle
 from io import StringIO
 
@@ -47,10 +53,11 @@ CONSTANT = {"schedule": "constant", "warmup": 0.0, "n_iter_no_change": np.inf}
 
 
 def improvements(scores, tol):
-    """Whether each score but the first is better than all before it, by more than tol."""
+    """For each score but the first, whether it is better than all before it by more than tol."""
     return [scores[end] > max(scores[:end]) + tol for end in range(1, len(scores))]
 
 
+@functools.cache
 def digits(classes, count=200):
     X, y = load_digits(n_class=classes, return_X_y=True)
     return X[:count] / 16, y[:count]
@@ -69,7 +76,7 @@ def test_more_weight_decay_gives_smaller_weights():
 
 
 def test_a_step_worked_out_by_hand():
-    """Of plain gradient descent, with weight decay: 3 inputs, 2 sigmoids, a linear output."""
+    """Plain gradient descent with weight decay: 3 inputs, 2 sigmoids, a linear output."""
     x = np.array([[0.6, 0.8, 0.7]])
     options = {"optimizer": "sgd", "momentum": 0, "learning_rate": 0.1, "weight_decay": 0.1}
     regressor = MLPRegressor(2, activation="sigmoid", random_state=0, **options)
@@ -259,7 +266,7 @@ def test_early_stopping(estimator):
 
 
 def test_the_best_network_is_kept():
-    """At a learning rate where most epochs make it worse."""
+    """With a learning rate at which most epochs make the network worse."""
     options = {"activation": "tanh", "learning_rate": 0.2, "epochs": 60, "random_state": 0}
     options["weight_decay"] = 0
     classifier = MLPClassifier(8, early_stopping=True, **options, **CONSTANT).fit(IRIS, SPECIES)
@@ -411,7 +418,7 @@ def test_ctrl_c_keeps_the_network(estimator, monkeypatch):
 
 @pytest.mark.parametrize("options", [{}, {"average": 0.9}, {"batch_norm": True, "dropout": 0.2}])
 def test_partial_fit_prepares_nothing_that_changes_its_results(options, rng):
-    """A pickle has nothing that earlier calls prepared."""
+    """A pickle contains nothing that earlier calls prepared."""
     one = MLPClassifier(8, random_state=0, batch_size=20, **options)
     other = copy.deepcopy(one)
     for count, labels, weights in [
@@ -450,7 +457,7 @@ def test_partial_fit_after_a_failure(rng):
 
 
 def test_targets_and_weights_without_a_score():
-    """Numbers whose squares overflow, and validation samples that do not count."""
+    """Targets whose squares overflow, and validation samples with weight 0."""
     with pytest.raises(ValueError, match="y: its numbers are too large to be standardised"):
         MLPRegressor().fit(LINEAR, 1e200 * np.asarray(TARGETS))
     one_counts = np.zeros(len(IRIS))

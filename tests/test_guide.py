@@ -1,4 +1,6 @@
-"""The guide "How to add something" in ann/README.md, followed in a copy of the package: ELU and Lion."""
+"""The guide "How to add something" in ann/README.md, followed in a copy of the package, with ELU
+and Lion.
+"""
 
 import shutil
 
@@ -20,19 +22,16 @@ from ann.optim.optimizer import Optimizer
 
 
 def lion(xp, p, g, m, rate, beta1):
-    return p - rate * xp.sign(beta1 * m + (1 - beta1) * g), 0.99 * m + 0.01 * g
+    return p - rate * xp.sign(beta1 * m + (1 - beta1) * g), g, 0.99 * m + 0.01 * g
 
 
 class Lion(Optimizer):  # Chen et al. (2023), algorithm 2
     tuned = (0.02, 1e-4)
+    formula = staticmethod(lion)
 
     def prepare(self, scalars):
-        self.m = self.add_state("m", self.p)
-        self.rate = scalars.add(lambda k, rate: rate)
-
-    def update(self):
-        self.add_decay()
-        self.backend.elementwise(lion, self.p, self.g, self.m, self.rate, self.momentum, out=(self.p, self.m))
+        self.vectors = self.p, self.g, self.add_state("m", self.p)
+        self.numbers = scalars.add(lambda k, rate: rate), self.momentum
 """
 COMPARE = """
 import sys, ann, numpy as np, onnxruntime
@@ -72,7 +71,8 @@ def test_an_added_activation_and_optimizer_work_everywhere(tmp_path):
     listed = " ".join(run("-m", "ann", "train", "--help").split())
     assert "swish, elu" in listed and ",lion,muon" in listed
     assert "hidden layers elu" in run("-m", "ann", "verify", "--gradients", "--device", "cpu")
-    flags = "--data data --activation elu --optimizer lion --hidden 16 --batch-size 20 --epochs 10 --validation 200"
+    flags = "--data data --activation elu --optimizer lion --hidden 16 --batch-size 20 --epochs 10 "
+    flags += "--validation 200"
     out = run("-m", "ann", "train", *flags.split(), "--output", "model.pickle")
     assert int(out.rsplit(" wrong", 1)[0].split()[-1]) < 40, out  # of 200; guessing gets 180 wrong
     run("-m", "ann", "export", "--to", "page.html", "model.pickle")

@@ -1,4 +1,4 @@
-"""Displays in notebooks: networks, data sets and reports as HTML; and the tutorial, cell by cell."""
+"""Displays in notebooks: networks, data sets and reports as HTML; and the tutorial."""
 
 import base64
 import dataclasses
@@ -108,7 +108,7 @@ ann.load_dataset = lambda name: dataclasses.replace(mnist, **few)
 
 
 def shortened(source):
-    """The code of a cell for few images and one epoch."""
+    """The code of a cell, changed to few images and one epoch."""
     source = source.replace("epochs=8", "epochs=1").replace("10_000", "300")
     return source + FEW if "import ann\n" in source else source
 
@@ -142,7 +142,7 @@ def test_the_tutorial_runs_on_every_device(backend, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_the_tutorial_runs_in_a_kernel(monkeypatch):
-    """Cell by cell, as a reader runs it."""
+    """Cell by cell, as for a reader."""
     nbclient, nbformat = optional("nbclient"), optional("nbformat")
     optional("ipykernel")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

@@ -10,7 +10,7 @@ from ann.analysis.metrics import mcnemar
 from ann.nn.batch_norm import BatchNorm
 from ann.nn.initializers import he
 from ann.nn.layers import ActivationLayer, Dense
-from ann.nn.network import Network, size_of
+from ann.nn.network import Network
 from ann.optim.constraints import GradientClipping
 from ann.optim.registry import get_optimizer
 from ann.optim.scalars import Scalars
@@ -46,7 +46,9 @@ ACTIVATIONS = {
 
 
 def torch_twin(net, activation, output):
-    """A torch.nn.Sequential with the network's weights; the output activation is left out, as in ``logits``."""
+    """A torch.nn.Sequential with the network's weights, but without the output activation, as
+    ``logits``.
+    """
     modules = []
     for weight, bias in net.weights_and_biases():
         linear = torch.nn.Linear(*weight.shape)
@@ -115,16 +117,19 @@ def test_one_training_step_is_pytorch_s(activation, output, loss, rng):
 
 
 def loss_of(weight, bias, other, x, t):
-    """Some loss of two matrices and a bias between them."""
+    """A loss of two matrices with a bias between them."""
     return (torch.tanh(x @ weight + bias) @ other - t).square().sum(dim=1).mean()
 
 
 def along_pytorch_s_gradients(name, rule, tensors, rate, **hyperparameters):
-    """Twenty steps of both on the same gradients: our parameters and PyTorch's.
+    """Twenty steps of both optimizers with the same gradients: our parameters and PyTorch's.
 
-    tensors: the weights and then the rest, which is the order of our vectors.
+    tensors: the weights and then the rest, in the order of our vectors.
     """
-    flat = lambda parts: torch.cat([part.detach().ravel() for part in parts]).numpy().copy()  # noqa: E731
+
+    def flat(parts):
+        return torch.cat([part.detach().ravel() for part in parts]).numpy().copy()
+
     backend = ann.get_backend("cpu")
     parameters = flat(tensors)
     gradients, scalars = np.zeros_like(parameters), Scalars(backend, parameters.dtype)
@@ -168,7 +173,9 @@ def test_twenty_steps_of_each_optimizer_are_pytorch_s(optimizer, weight_decay):
 
 
 def test_muon_is_pytorch_s():
-    """PyTorch computes in bfloat16, of three digits, so the steps point the same way rather than being the same."""
+    """PyTorch computes in bfloat16, with three digits, so only the directions of the steps are
+    compared.
+    """
     *weights, bias = parts = tensors()
     start = torch.cat([part.detach().ravel() for part in weights]).numpy().astype(np.float64)
     rule = torch.optim.Muon(
@@ -210,7 +217,7 @@ def test_one_cycle_is_pytorch_s():
 
 
 def test_batch_normalisation_is_pytorch_s(rng):
-    """Outputs and gradients of a layer of each, in training."""
+    """The outputs and gradients of one layer in training."""
     net = network_of(ann.get_backend("cpu"), 30, 16, 10, activation="tanh")
     twin = torch_twin(net, "tanh", "sigmoid")
     normalize = torch.nn.BatchNorm1d(16)
@@ -226,7 +233,7 @@ def test_batch_normalisation_is_pytorch_s(rng):
         net.backend,
         layers,
         net.network.loss,
-        *(np.zeros(size_of(layers), np.float32) for _ in range(2)),
+        np.float32,
     )
     values = {"gain": np.ones(16), "shift": bias}
     for layer, arrays in zip(
@@ -273,7 +280,9 @@ def test_label_smoothing_is_pytorch_s(rng):
 
 
 def test_adversarial_training_is_pytorch_s(rng):
-    """Three steps of momentum: autograd says where images are to be moved, and what is learnt from both."""
+    """Three steps with momentum; autograd finds how images are moved, and the gradients of both
+    halves.
+    """
     pixels, labels = rng.integers(0, 256, (20, 30), dtype=np.uint8), rng.integers(0, 10, 20)
     pixels[:, ::3] = 0  # black in all images, and lit in moved ones
     net = network_of(ann.get_backend("cpu"), 30, 16, 12, 10, activation="tanh", output="softmax")

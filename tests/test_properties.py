@@ -1,4 +1,4 @@
-"""Properties that hold for whatever hypothesis can think of (an extra of the tests)."""
+"""Properties that hold for everything that hypothesis tries."""
 
 import gzip
 
@@ -43,7 +43,7 @@ def test_idx_files_that_are_written_are_read(tmp_path, array, zipped):
     changes=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=4),
     cut=st.integers(0, 200),
 )
-def test_a_damaged_idx_file_gives_the_one_exception(tmp_path, zipped, changes, cut):
+def test_a_damaged_idx_file_is_read_or_refused(tmp_path, zipped, changes, cut):
     data = bytearray(gzip.compress(idx_bytes(IMAGES), mtime=0) if zipped else idx_bytes(IMAGES))
     for place, value in changes:
         data[place % len(data)] = value
@@ -61,7 +61,7 @@ def test_a_damaged_idx_file_gives_the_one_exception(tmp_path, zipped, changes, c
     cut=st.one_of(st.just(0), st.integers(0, 2000)),
 )
 @pytest.mark.slow
-def test_a_damaged_model_gives_a_network_or_the_one_exception(tmp_path, changes, cut):
+def test_a_damaged_model_is_loaded_or_refused(tmp_path, changes, cut):
     path = tmp_path / "damaged"
     network_of(ann.get_backend("cpu"), 5, 4, 3, activation="tanh", output="softmax", seed=9).save(
         path

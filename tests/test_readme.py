@@ -1,4 +1,4 @@
-"""What the READMEs show is what happens: code runs, links work, figures are the results."""
+"""What the READMEs show is true: code runs, links work, and figures are the results."""
 
 import dataclasses
 import doctest
@@ -27,15 +27,14 @@ LANGUAGES = {
 
 @pytest.fixture
 def _registry(monkeypatch):
-    """Activations as they are now, also after the test."""
+    """Restores the activations after the test."""
     monkeypatch.setitem(ACTIVATIONS, "softsign", None)
     del ACTIVATIONS["softsign"]
 
 
 @pytest.mark.parametrize("guide", [guide for guide in GUIDES if blocks("python", guide)])
-def test_the_library_examples_run(guide, _registry, tmp_path, monkeypatch, capsys):
+def test_the_library_examples_run(guide, mnist, _registry, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    mnist = ann.load_dataset("mnist")
     images, labels = mnist.train_images[:4000], mnist.train_labels[:4000]
     few = dataclasses.replace(mnist, train_images=images, train_labels=labels)
     monkeypatch.setattr(ann, "load_dataset", {"mnist": few}.__getitem__)
@@ -51,7 +50,7 @@ def test_the_library_examples_run(guide, _registry, tmp_path, monkeypatch, capsy
 
 
 def test_every_library_example_is_run():
-    """Each language of a code block is one that a test knows, so that none is forgotten."""
+    """A test knows the language of each code block, so that none is forgotten."""
     for guide in GUIDES:
         assert {*re.findall(r"^```(.+)$", text_of(guide), re.M)} <= LANGUAGES, guide
     assert [guide for guide in GUIDES if blocks("python", guide)] == ["README.md", "ann/README.md"]
@@ -75,7 +74,7 @@ def test_the_model_file_is_as_described(tmp_path, monkeypatch):
 
 
 def test_the_first_block_is_two_commands():
-    """The gate reads them, so they must stay one a line."""
+    """The gate reads them, so each must stay on one line."""
     first = blocks("sh setup", "README.md")[0].splitlines()
     assert len(first) == 2 and all(line.startswith("python3 -m venv .venv && ") for line in first)
 
@@ -102,7 +101,7 @@ def links(guide):
 
 
 def anchors(guide):
-    """What GitHub makes of the headings."""
+    """The anchors that GitHub makes from the headings."""
     found = []
     for heading in re.findall(r"^#+ (.+)$", prose(guide), re.M):
         anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

@@ -135,10 +135,8 @@ def figure_of_robustness(
 ) -> Any:
     """The error rate against the strength of up to five changes of the images, one panel each.
 
-    Args:
-        changes: the changes.
-        error_rates: for each change, the error rate at each of its levels.
-        constant: the error rate of always giving the most frequent answer, for comparison.
+    ``error_rates`` are those at each level of each change; ``constant`` is that of always giving
+    the most frequent answer.
     """
     figure, axes = _panels(3, 2, (_WIDTH, 7), sharey=True)
     for axis, change, rates in zip(axes.flat, changes, error_rates, strict=False):

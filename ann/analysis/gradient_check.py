@@ -18,7 +18,7 @@ from ann.nn.dropout import Dropout
 from ann.nn.initializers import he
 from ann.nn.layers import ActivationLayer, Dense, Layer
 from ann.nn.losses import LOSSES, get_loss
-from ann.nn.network import Network, size_of
+from ann.nn.network import Network
 
 _STEP = 1e-5  # about the cube root of float64's precision: rounding and curvature err alike
 _IMAGES = 6
@@ -133,6 +133,8 @@ def _cases(backend: Backend) -> Iterator[tuple[str, Network]]:
 def _training_network(backend: Backend, *hidden: Layer) -> Network:
     """A network with layers that exist only in training, and random parameters."""
     layers = [*hidden, Dense(6, 4, he)]
-    random = np.random.default_rng(0)
-    vectors = (backend.from_host(random.standard_normal(size_of(layers))) for _ in range(2))
-    return Network(backend, layers, get_loss("cross-entropy", "sigmoid"), *vectors)
+    loss = get_loss("cross-entropy", "sigmoid")
+    network = Network(backend, layers, loss, backend.xp.float64)
+    random = np.random.default_rng(0).standard_normal(network.parameters.shape)
+    network.parameters[...] = backend.from_host(random)
+    return network

@@ -7,12 +7,11 @@ It needs matplotlib and SciPy (the extra ``report``).
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ann.analysis import inspection
+from ann.analysis import inspection, metrics
 from ann.analysis.figures import (
     MOST_MAPS,
     figure_as_html,
@@ -23,12 +22,7 @@ from ann.analysis.figures import (
     figure_of_robustness,
 )
 from ann.analysis.html_page import Section, html_page
-from ann.analysis.metrics import (
-    confusion_matrix,
-    learnt_nothing,
-    most_confident_mistakes,
-    wilson_interval,
-)
+from ann.analysis.test_result import TestResult
 from ann.data.catalog import class_names
 from ann.data.datasets import Dataset
 from ann.data.sheet import sheet
@@ -43,15 +37,13 @@ _NEIGHBOURS = 4  # of each of them
 _NONE = "<p>There are none.</p>"
 _CHANGED = 2000  # test images that are changed to measure robustness
 
-Maker = Callable[[], Section]
-
 
 def report(
     network: NeuralNetwork,
     dataset: Dataset,
     name: str = "a network",
     epochs: Sequence[EpochReport] = (),
-    progress: Callable[[list[Maker]], Iterable[Maker]] = list,
+    progress: Callable[[list[Any]], Iterable[Any]] = list,
     data: str = "a data set",
 ) -> str:
     """The report as HTML.
@@ -71,25 +63,24 @@ def report(
     if network.output_dim > _MAX_CLASSES:
         limit = f"{network.output_dim} outputs, and a report is for up to {_MAX_CLASSES}"
         raise ValueError(f"{name}: it has {limit}")
-    changes = inspection.changes()
+    changes = inspection.changes()  # an error about SciPy comes before the work
     outputs = network.apply(dataset.test_images)
     names = class_names(dataset.classes, network.output_dim)
-    tested = _Tested(network, dataset, names, outputs, outputs.argmax(axis=1))
+    result = TestResult(dataset.test_labels, outputs, names)
+    tested = _Tested(network, dataset, result, epochs, changes)
+    curves = [_curves] if epochs else []
     maps = [_feature_maps] if _has_convolution(network) else []
-    first = (_confusion, _mistakes, _weights, *maps, _ideal_inputs, _calibration)
-    makers: list[Maker] = [partial(section, tested) for section in first]
-    makers += [partial(_robustness, tested, changes), partial(_doubtful_labels, tested)]
-    if epochs:
-        makers.insert(0, partial(_curves, epochs))
-    sections = [make() for make in progress(makers)]
+    makers = [*curves, _confusion, _mistakes, _weights, *maps, _ideal_inputs, _calibration]
+    makers += [_robustness, _doubtful_labels]
+    sections = [make(tested) for make in progress(makers)]
     recipe = [f"{key} {value}" for key, value in (network.recipe or {}).items() if value]
     height, width = dataset.test_images.shape[1:]
     train, test = len(dataset.train_images), len(dataset.test_images)
-    right = int((tested.predicted == dataset.test_labels).sum())
+    accuracy = 100 * (result.total - result.wrong) / result.total
     facts = {
         "model": name,
         "data": f"{data}: {train:,} training and {test:,} test images, {height} x {width} pixels",
-        "accuracy": f"{100 * right / test:.2f} % of the test images",
+        "accuracy": f"{accuracy:.2f} % of the test images",
         "network": repr(network).strip("<>"),
         "parameters": f"{network.parameters.size:,}",
         "seed": str(network.seed),
@@ -99,31 +90,30 @@ def report(
 
 
 class _Tested(NamedTuple):
-    """A network, its class names, and its outputs (N, C) and answers (N,) for the test images."""
+    """A network, and what is known about it."""
 
     network: NeuralNetwork
     dataset: Dataset
-    names: list[str]
-    outputs: np.ndarray
-    predicted: np.ndarray
+    result: TestResult
+    epochs: Sequence[EpochReport]
+    changes: Sequence[inspection.Change]
 
 
-def _curves(epochs: Sequence[EpochReport]) -> Section:
+def _curves(tested: _Tested) -> Section:
     return Section(
         "Learning curves",
         "The mean loss after each epoch and, if there were validation images, the errors on them. "
         "If the training loss keeps falling while the validation loss rises, the network is "
         "overfitting.",
-        figure_as_html(figure_of_curves(epochs), "loss against epochs"),
+        figure_as_html(figure_of_curves(tested.epochs), "loss against epochs"),
     )
 
 
 def _confusion(tested: _Tested) -> Section:
-    labels, predicted = tested.dataset.test_labels, tested.predicted
-    wrong, total = int((predicted != labels).sum()), len(labels)
-    low, high = wilson_interval(wrong, total)
-    matrix = confusion_matrix(labels, predicted, tested.network.output_dim)
-    warning = learnt_nothing(wrong, labels)
+    result = tested.result
+    wrong, total = result.wrong, result.total
+    low, high = metrics.wilson_interval(wrong, total)
+    warning = metrics.learnt_nothing(wrong, result.labels)
     warning = warning and f"{warning[0].upper()}{warning[1:]}. "
     return Section(
         "Confusion matrix",
@@ -131,20 +121,20 @@ def _confusion(tested: _Tested) -> Section:
         f"(95 % interval {100 * low:.2f} to {100 * high:.2f} %). {warning}Each row is a label and "
         "each column a predicted class, so correct answers are on the diagonal. A darker cell has "
         "more errors; in dark mode, a lighter one.",
-        figure_as_html(figure_of_confusion(matrix, tested.names), "confusion matrix"),
+        figure_as_html(figure_of_confusion(result.confusion, result.names), "confusion matrix"),
     )
 
 
 def _mistakes(tested: _Tested) -> Section:
-    labels, predicted, names = tested.dataset.test_labels, tested.predicted, tested.names
-    chosen = most_confident_mistakes(labels, tested.outputs, _MISTAKES)
+    result = tested.result
+    chosen = metrics.most_confident_mistakes(result.labels, result.outputs, _MISTAKES)
     captions = []
     for index in chosen:
-        label, answer = names[labels[index]], names[predicted[index]]
-        captions.append(f"label {label}, answer {answer} {_percent(tested.outputs[index].max())}")
+        label, answer = (result.names[of[index]] for of in (result.labels, result.predicted))
+        captions.append(f"label {label}, answer {answer} {_percent(result.outputs[index].max())}")
     return Section(
         "Most confident mistakes",
-        f"{len(chosen)} of {(predicted != labels).sum():,} mistakes: the label, the answer, and "
+        f"{len(chosen)} of {result.wrong:,} mistakes: the label, the answer, and "
         "the output for that answer. Some labels may be wrong, and some images are illegible.",
         _sheet(tested.dataset.test_images[chosen], captions, "a misclassified image"),
     )
@@ -171,11 +161,11 @@ def _weights(tested: _Tested) -> Section:
 
 
 def _feature_maps(tested: _Tested) -> Section:
-    image, label = tested.dataset.test_images[0], tested.names[tested.dataset.test_labels[0]]
+    result, image = tested.result, tested.dataset.test_images[0]
     layers = enumerate(tested.network.layer_list, start=1)
     numbers = [number for number, layer in layers if layer.get("type") == "conv2d"]
     found = inspection.feature_maps(tested.network, image.reshape(-1))
-    figures = [_sheet([image], [f"label {label}"], "the first test image")]
+    figures = [_sheet([image], [f"label {result.names[result.labels[0]]}"], "the first test image")]
     for number, maps in zip(numbers, found, strict=True):
         title = f"Layer {number}: {len(maps):,} filters{_shown(maps)}"
         figures += [f"<h3>{title}</h3>", figure_as_html(figure_of_maps(maps), title, "maps")]
@@ -205,12 +195,13 @@ def _member(tested: _Tested) -> str:
 def _ideal_inputs(tested: _Tested) -> Section:
     images = inspection.ideal_inputs(tested.network, _IDEAL_INPUTS)
     shares = tested.network.predict_proba(images).diagonal()
-    named = zip(tested.names, shares, strict=False)
+    names = tested.result.names
+    named = zip(names, shares, strict=False)
     captions = [f"{name}: {_percent(share)}" for name, share in named]
     brightest = images.max(axis=1, keepdims=True)
     pictures = images / np.maximum(brightest, 1e-6)
     pictures = pictures.reshape(-1, *tested.dataset.test_images.shape[1:])
-    some = f" of the first {_IDEAL_INPUTS}" if len(tested.names) > _IDEAL_INPUTS else ""
+    some = f" of the first {_IDEAL_INPUTS}" if len(names) > _IDEAL_INPUTS else ""
     return Section(
         "Ideal inputs",
         f"For each class{some} an image that makes the network as sure of that class as possible, "
@@ -222,7 +213,7 @@ def _ideal_inputs(tested: _Tested) -> Section:
 
 
 def _calibration(tested: _Tested) -> Section:
-    found = inspection.calibration(tested.outputs, tested.dataset.test_labels)
+    found = inspection.calibration(tested.result.outputs, tested.result.labels)
     return Section(
         "Calibration",
         "Of the answers given with a probability of 0.8, 80 % should be correct. Points below the "
@@ -233,7 +224,8 @@ def _calibration(tested: _Tested) -> Section:
     )
 
 
-def _robustness(tested: _Tested, changes: Sequence[inspection.Change]) -> Section:
+def _robustness(tested: _Tested) -> Section:
+    changes = tested.changes
     images, labels = tested.dataset.test_images, tested.dataset.test_labels
     constant = 1 - np.bincount(labels).max() / len(labels)
     # Not the first ones: the first half of MNIST's test images is easier
@@ -250,7 +242,7 @@ def _robustness(tested: _Tested, changes: Sequence[inspection.Change]) -> Sectio
 
 
 def _doubtful_labels(tested: _Tested) -> Section:
-    dataset, names = tested.dataset, tested.names
+    dataset, names = tested.dataset, tested.result.names
     images, labels = dataset.train_images, dataset.train_labels
     outputs = tested.network.apply(images)
     answers = outputs.argmax(axis=1)

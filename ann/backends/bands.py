@@ -52,6 +52,11 @@ class Pass:
     numbers: int
     results: Sequence[np.ndarray] = ()
 
+    @property
+    def split(self) -> list[np.ndarray]:
+        """The pictures that are processed in bands."""
+        return [*self.reads, *self.writes]
+
 
 class Bands:
     """Passes that can run together, band by band.
@@ -64,15 +69,11 @@ class Bands:
         self.are_used = False
         # (address, size) of the arrays of all passes -> the array, and its shape as pictures
         self._pictures: dict[tuple[int, int], tuple[np.ndarray, tuple[int, ...]]] = {}
-        self.clear()
+        self._passes: list[Pass] = []
 
     def clear(self) -> None:
         """Forget the passes."""
-        self._passes: list[Pass] = []
-        self._split: dict[int, tuple[int, ...]] = {}
-        self._sizes: dict[int, int] = {}
-        self._written: set[int] = set()
-        self._whole: set[int] = set()
+        self._passes = []
 
     def __bool__(self) -> bool:
         return bool(self._passes)
@@ -83,27 +84,22 @@ class Bands:
         That is so if the numbers of rows do not fit, or if a pass needs more rows of what another
         one writes than those of its band.
         """
-        places = {(_owner(array), _position(array)) for array in (*one.reads, *one.writes)}
-        split = dict(places)
-        written = {_owner(array) for array in (*one.writes, *one.results)}
-        whole = {_owner(array) for array in one.whole}
-        rows = [other.rows for other in (*self._passes, one)]
+        passes = [*self._passes, one]
+        split = [array for each in passes for array in each.split]
+        places = {(_owner(array), _position(array)) for array in split}
+        written = {_owner(array) for each in passes for array in (*each.writes, *each.results)}
+        whole = {_owner(array) for each in passes for array in each.whole}
+        rows = [each.rows for each in passes]
         fits = (
             math.gcd(*rows) >= min(processors(), *rows)
-            and all({**split, **self._split}[owner] == place for owner, place in places)
-            and not (self._written | written) & (self._whole | whole)
+            and len(places) == len(set(map(_owner, split)))
+            and not written & whole
         )
         if fits:
             self.are_used = True
-            for array in (*one.reads, *one.writes):
+            self._passes = passes
+            for array in one.split:
                 self._pictures[array.ctypes.data, array.size] = array, array.shape
-            self._passes.append(one)
-            self._split |= split
-            self._sizes |= {
-                _owner(array): _root(array).nbytes for array in (*one.reads, *one.writes)
-            }
-            self._written |= written
-            self._whole |= whole
         return fits
 
     def take(self) -> tuple[list[Calls], Calls]:
@@ -113,7 +109,8 @@ class Bands:
         """
         common = math.gcd(*(one.rows for one in self._passes))
         shares = processors() if sum(one.numbers for one in self._passes) >= SHARED else 1
-        count = _band_count(common, shares, sum(self._sizes.values()))
+        sizes = {_owner(array): _root(array).nbytes for one in self._passes for array in one.split}
+        count = _band_count(common, shares, sum(sizes.values()))
         shares = min(shares, count)
         lists: list[Calls] = []
         last: Calls = []
@@ -130,10 +127,7 @@ class Bands:
         return lists, last
 
     def elementwise(
-        self,
-        function: Callable[..., Any],
-        arrays: Sequence[Any],
-        outs: Sequence[np.ndarray],
+        self, function: Callable[..., Any], arrays: Sequence[Any], outs: Sequence[np.ndarray]
     ) -> Pass | None:
         """The pass outs = function(np, *arrays); see ``Backend.elementwise``.
 
@@ -186,9 +180,7 @@ def _as_pictures(array: Any, seen: tuple[int, ...], shape: tuple[int, ...]) -> A
 
 
 def _elementwise(
-    function: Callable[..., Any],
-    arrays: Sequence[Any],
-    outs: Sequence[np.ndarray],
+    function: Callable[..., Any], arrays: Sequence[Any], outs: Sequence[np.ndarray]
 ) -> Pass:
     height = outs[0].shape[-3]
 

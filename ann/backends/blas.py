@@ -9,7 +9,7 @@ import importlib
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -54,7 +54,6 @@ def prepare_matmul(
     leading = out.shape[:-2]
     if leading:
         a, b = (np.broadcast_to(array, (*leading, *array.shape[-2:])) for array in (a, b))
-    gemm = library[_LETTERS[out.dtype.name] + "gemm"]
     calls: list[Call] = []
     for index in itertools.product(*map(range, leading)):
         left, right, result = a[index], b[index], out[index]
@@ -62,15 +61,12 @@ def prepare_matmul(
             left, right, result = right.T, left.T, result.T
         if not all(map(row_step, (left, right, result))):
             return None
-        (rows, inner), columns = left.shape, right.shape[1]
-        if one_thread:
-            calls.append(_product(gemm, left, right, result, alpha, beta))
-            continue
-        if beta == 0.0 and _long(library, rows, columns, inner):
+        size = *result.shape, left.shape[1]
+        if not one_thread and beta == 0.0 and _long(library, *size):
             calls += _sum_of_products(library, left, right, result, alpha)
             continue
-        for part in _parts(rows, columns, inner):
-            calls.append(_product(gemm, left, right[:, part], result[:, part], alpha, beta))
+        for part in [slice(None)] if one_thread else _parts(*size):
+            calls.append(prepare_product(left, right[:, part], result[:, part], alpha, beta))
     return calls
 
 
@@ -152,16 +148,9 @@ def prepare_product(
     library = _library()
     if library is None or not all(map(row_step, (a, b, out))):
         raise ValueError("BLAS cannot multiply these arrays")
-    return _product(library[_LETTERS[out.dtype.name] + "gemm"], a, b, out, alpha, beta)
-
-
-def _product(
-    gemm: Any, a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, beta: float
-) -> Call:
-    """One call, for an ``out`` that is stored by rows."""
     (rows, inner), columns, real = a.shape, b.shape[1], _REALS[out.dtype.name]
     return partial(
-        gemm,
+        library[_LETTERS[out.dtype.name] + "gemm"],
         *(_ROW_MAJOR, _order(a), _order(b), _INT(rows), _INT(columns), _INT(inner)),
         *(real(alpha), _address(a), _INT(row_step(a)), _address(b), _INT(row_step(b))),
         *(real(beta), _address(out), _INT(row_step(out))),
@@ -280,10 +269,8 @@ def _thread_functions() -> tuple[Callable[[], int], Callable[[int], object]]:
     core = importlib.import_module("numpy._core._multiarray_umath")
     library = ctypes.CDLL(core.__file__)
     for pattern in ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads"):
-        names = [pattern.format(verb) for verb in ("get", "set")]
-        if all(hasattr(library, name) for name in names):
-            get, set_number = (getattr(library, name) for name in names)
-            return get, set_number
+        with suppress(AttributeError):
+            return tuple(getattr(library, pattern.format(verb)) for verb in ("get", "set"))
     return lambda: 1, lambda count: None
 
 
@@ -304,12 +291,10 @@ def _library() -> dict[str, Any] | None:
     for pattern in ("scipy_cblas_{}64_", "cblas_{}64_", "cblas_{}"):
         # only where integers are known to have 64 bits can an array of them be passed
         batched = ("sgemm_batch", "dgemm_batch") if "64_" in pattern else ()
-        symbols = {name: pattern.format(name) for name in (*needed, *batched)}
-        found: dict[str, Any] = {
-            name: getattr(library, symbol)
-            for name, symbol in symbols.items()
-            if hasattr(library, symbol)
+        functions = {
+            name: getattr(library, pattern.format(name), None) for name in (*needed, *batched)
         }
+        found: dict[str, Any] = {name: function for name, function in functions.items() if function}
         if all(name in found for name in needed):
             for function in found.values():
                 function.restype = None

@@ -29,126 +29,116 @@ _WIDTH = 1024  # columns of results that fit into the first-level cache
 _PER_NUMBER = 8  # multiplications in the time of an elementwise operation on one number
 
 
-def convolution(pictures: np.ndarray, weight: np.ndarray, stride: int, out: np.ndarray) -> Pass:
-    """The pass out = W^T windows."""
+def convolution(
+    pictures: np.ndarray, weight: np.ndarray, stride: int, out: np.ndarray
+) -> Iterator[Pass]:
+    """The passes out = W^T windows, one for each member of a committee."""
+    for x, w, y in _members(out, pictures, weight):
+        start = partial(_convolution, x, w, y, stride)
+        work = w[..., 0].size * y.size // _PER_NUMBER
+        yield Pass(start, out.shape[-3], [], [out], [pictures, weight], work)
 
-    def start(_: int) -> tuple[Calls, Band, Calls]:
-        first: Calls = []
-        members = []
-        for x, w, y in _members(out, pictures, weight):
-            windows = _Windows(x, w, y, stride)
-            order = windows.order(w)
-            matrices = np.empty_like(np.moveaxis(order, -1, 1), order="C")
-            first.append(partial(np.copyto, np.moveaxis(matrices, 1, -1), order))
-            members.append((windows, np.reshape(matrices, (*matrices.shape[:2], -1)), y))
 
-        def band(rows: range) -> Calls:
-            calls: Calls = []
-            for windows, matrices, y in members:
-                for i in rows:
-                    copies, seen = windows.of_row(i)
-                    calls += copies
-                    for number, (matrix, pixels) in enumerate(zip(matrices, seen, strict=True)):
-                        calls += _product(matrix, pixels, _row(y, i), float(number > 0))
-            return calls
+def _convolution(
+    x: np.ndarray, w: np.ndarray, y: np.ndarray, stride: int, share: int
+) -> tuple[Calls, Band, Calls]:
+    windows = _Windows(x, w, y, stride)
+    order = windows.order(w)
+    copy = np.empty_like(np.moveaxis(order, -1, 1), order="C")
+    matrices = np.reshape(copy, (*copy.shape[:2], -1))
 
-        return first, band, []
+    def band(rows: range) -> Calls:
+        calls: Calls = []
+        for i in rows:
+            copies, seen = windows.of_row(i)
+            calls += copies
+            for number, (matrix, pixels) in enumerate(zip(matrices, seen, strict=True)):
+                calls += _product(matrix, pixels, _row(y, i), float(number > 0))
+        return calls
 
-    work = weight[..., 0].size * out.size // _PER_NUMBER
-    return Pass(start, out.shape[-3], [], [out], [pictures, weight], work)
+    return [partial(np.copyto, np.moveaxis(copy, 1, -1), order)], band, []
 
 
 def weight_gradient(
     pictures: np.ndarray, dy: np.ndarray, stride: int, out: np.ndarray, beta: float
-) -> Pass:
-    """The pass out = beta out + windows dy^T."""
+) -> Iterator[Pass]:
+    """The passes out = beta out + windows dy^T, one for each member of a committee."""
+    for x, d, dw in _members(out, pictures, dy):
+        start = partial(_weight_gradient, x, d, dw, stride, beta)
+        work = dw[..., 0].size * d.size // _PER_NUMBER
+        yield Pass(start, dy.shape[-3], [dy], [], [pictures], work, results=[out])
 
-    def start(share: int) -> tuple[Calls, Band, Calls]:
-        first: Calls = []
-        last: Calls = []
-        members = []
-        for x, d, dw in _members(out, pictures, dy):
-            windows = _Windows(x, dw, d, stride)
-            order = windows.order(dw)
-            own = np.empty_like(order, order="C")
-            first.append(partial(own.fill, 0))
-            last += _added(own, order, beta if share == 0 else 1.0)
-            members.append((windows, np.reshape(own, (len(own), -1, own.shape[-1])), d))
 
-        def band(rows: range) -> Calls:
-            calls: Calls = []
-            for windows, matrices, d in members:
-                for i in rows:
-                    copies, seen = windows.of_row(i)
-                    calls += copies
-                    for matrix, pixels in zip(matrices, seen, strict=True):
-                        calls += _product(pixels, _row(d, i).T, matrix, 1.0)
-            return calls
+def _weight_gradient(
+    x: np.ndarray, d: np.ndarray, dw: np.ndarray, stride: int, beta: float, share: int
+) -> tuple[Calls, Band, Calls]:
+    windows = _Windows(x, dw, d, stride)
+    order = windows.order(dw)
+    own = np.empty_like(order, order="C")
+    matrices = np.reshape(own, (len(own), -1, own.shape[-1]))
 
-        return first, band, last
+    def band(rows: range) -> Calls:
+        calls: Calls = []
+        for i in rows:
+            copies, seen = windows.of_row(i)
+            calls += copies
+            for matrix, pixels in zip(matrices, seen, strict=True):
+                calls += _product(pixels, _row(d, i).T, matrix, 1.0)
+        return calls
 
-    work = out[..., 0].size * dy.size // _PER_NUMBER
-    return Pass(start, dy.shape[-3], [dy], [], [pictures], work, results=[out])
+    return [partial(own.fill, 0)], band, _added(own, order, 1.0 if share else beta)
 
 
 def row_product(
     row: np.ndarray, pictures: np.ndarray, out: np.ndarray, alpha: float, beta: float
-) -> Pass:
-    """The pass out = beta out + alpha row p^T, for a row (1, H W N) and ``out`` (..., 1, C).
+) -> Iterator[Pass]:
+    """The passes out = beta out + alpha row p^T, for a row (1, H W N) and ``out`` (..., 1, C).
 
     The matrix p (..., C, H W N) is a view of the pictures (..., C, H, W, N).
     """
-    length = pictures.shape[-2] * pictures.shape[-1]
-
-    def start(share: int) -> tuple[Calls, Band, Calls]:
-        first: Calls = []
-        last: Calls = []
-        members = []
-        for index in np.ndindex(out.shape[:-2]):
-            own = np.empty_like(out[index], order="C")
-            first.append(partial(own.fill, 0))
-            last += _added(own, out[index], beta if share == 0 else 1.0)
-            members.append((pictures[index], own))
-
-        def band(rows: range) -> Calls:
-            part = row[:, rows.start * length : rows.stop * length]
-            calls: Calls = []
-            for p, own in members:
-                matrix = np.reshape(p[:, rows.start : rows.stop], (len(p), -1), copy=False)
-                calls += _product(part, matrix.T, own, 1.0, alpha)
-            return calls
-
-        return first, band, last
-
-    work = 2 * pictures.size
-    return Pass(start, pictures.shape[-3], [pictures], [], [row], work, results=[out])
+    for index in np.ndindex(out.shape[:-2]):
+        start = partial(_row_product, row, pictures[index], out[index], alpha, beta)
+        work = 2 * pictures[index].size
+        yield Pass(start, pictures.shape[-3], [pictures], [], [row], work, results=[out])
 
 
-def input_gradient(weight: np.ndarray, dy: np.ndarray, stride: int, out: np.ndarray) -> Pass:
-    """The pass out = for each pixel, the sum of W dy over the windows that contain it."""
+def _row_product(
+    row: np.ndarray, p: np.ndarray, out: np.ndarray, alpha: float, beta: float, share: int
+) -> tuple[Calls, Band, Calls]:
+    own = np.empty_like(out, order="C")
+    length = p.shape[-2] * p.shape[-1]
 
-    def start(_: int) -> tuple[Calls, Band, Calls]:
-        first: Calls = []
-        members = []
-        for w, d, dx in _members(out, weight, dy):
-            # Axes (b, C, a, F), with a reversed: a later row of dy meets an earlier row of W
-            order = np.transpose(w, (2, 0, 1, 3))[:, :, ::-1]
-            matrices = np.empty_like(order, order="C")
-            first.append(partial(np.copyto, matrices, order))
-            matrices = np.reshape(matrices, (*matrices.shape[:2], -1))
-            members.append((_Rows(d), matrices, dx))
+    def band(rows: range) -> Calls:
+        part = row[:, rows.start * length : rows.stop * length]
+        matrix = np.reshape(p[:, rows.start : rows.stop], (len(p), -1), copy=False)
+        return _product(part, matrix.T, own, 1.0, alpha)
 
-        def band(rows: range) -> Calls:
-            calls: Calls = []
-            for below, matrices, dx in members:
-                for row in rows:
-                    calls += _input_row(row, below, matrices, dx, stride)
-            return calls
+    return [partial(own.fill, 0)], band, _added(own, out, 1.0 if share else beta)
 
-        return first, band, []
 
-    work = weight[..., 0].size * dy.size // _PER_NUMBER
-    return Pass(start, out.shape[-3], [], [out], [weight, dy], work)
+def input_gradient(
+    weight: np.ndarray, dy: np.ndarray, stride: int, out: np.ndarray
+) -> Iterator[Pass]:
+    """The passes out = for each pixel, the sum of W dy over the windows that contain it."""
+    for w, d, dx in _members(out, weight, dy):
+        start = partial(_input_gradient, w, d, dx, stride)
+        work = w[..., 0].size * d.size // _PER_NUMBER
+        yield Pass(start, out.shape[-3], [], [out], [weight, dy], work)
+
+
+def _input_gradient(
+    w: np.ndarray, d: np.ndarray, dx: np.ndarray, stride: int, share: int
+) -> tuple[Calls, Band, Calls]:
+    below = _Rows(d)
+    # Axes (b, C, a, F), with a reversed: a later row of dy meets an earlier row of W
+    order = np.transpose(w, (2, 0, 1, 3))[:, :, ::-1]
+    copy = np.empty_like(order, order="C")
+    matrices = np.reshape(copy, (*copy.shape[:2], -1))
+
+    def band(rows: range) -> Calls:
+        return [call for row in rows for call in _input_row(row, below, matrices, dx, stride)]
+
+    return [partial(np.copyto, copy, order)], band, []
 
 
 def _input_row(

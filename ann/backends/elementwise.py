@@ -82,32 +82,27 @@ class _Schedule:
         self._use(_with_scaled_sums(tape, results, self._written_directly()))
         if not self._sums_fit():  # they read later, so another result may not go to its out now
             self._use(tape)
-        self._places: dict[Symbol, np.ndarray] = {}
+        # Each result's array, with the operation until which others may use it
+        self._places: dict[Symbol, tuple[np.ndarray, int]] = {}
         ends = self._written_directly()
         lent = [(out, end) for end, out in ends.items()]
         starts = [self._first_write(array) for array, _ in lent]
         # Each array with the operation until which it is free
         free = [(room, len(self._tape)) for room in rooms]
-        held: dict[Symbol, tuple[np.ndarray, int]] = {}
         for index, operation in enumerate(self._tape):
             free += [one for one, start in zip(lent, starts, strict=True) if start == index]
             dying = [
-                held.pop(symbol)
+                self._places[symbol]
                 for symbol in {*operation.symbols}
-                if symbol in held and self._last[symbol] == index
+                if symbol in self._places and self._last[symbol] == index
             ]
             if _in_place(operation):
                 free += dying
-            if index in ends:
-                place = ends[index]
-                free = [(array, end) for array, end in free if array is not place]
-            else:
-                held[operation.result] = self._take(free, operation, index)
-                place = held[operation.result][0]
+            place = (ends[index], 0) if index in ends else self._take(free, operation, index)
             if not _in_place(operation):
                 free += dying
             self._places[operation.result] = place
-            self._emit(operation, place)
+            self._emit(operation, place[0])
         for result, out in zip(results, outs, strict=True):
             source = self._array(result) if isinstance(result, Symbol) else np.asarray(result)
             if not _same(source, out):
@@ -171,7 +166,7 @@ class _Schedule:
         return new, count
 
     def _array(self, symbol: Symbol) -> np.ndarray:
-        return self._places[symbol] if symbol.array is None else symbol.array
+        return self._places[symbol][0] if symbol.array is None else symbol.array
 
     def _emit(self, operation: Operation, place: np.ndarray) -> None:
         """Add the calls that compute an operation's result."""

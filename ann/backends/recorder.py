@@ -4,7 +4,7 @@ long as the arithmetic. So the first step is recorded as a list of prepared call
 end of the recording, and again in each later step.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -42,7 +42,7 @@ class CpuRecorder(Backend):
     def matmul(self, a: Array, b: Array, out: Array, alpha: float = 1.0, beta: float = 0.0) -> None:
         pictures = self.xp.bands.pictures(b)
         if pictures is not None and a.shape[-2] == 1:
-            self.xp.add_pass(row_product(a, pictures, out, alpha, beta))
+            self.xp.add_passes(row_product(a, pictures, out, alpha, beta))
             return
         calls = prepare_matmul(a, b, out, alpha, beta)
         if calls is None:
@@ -67,7 +67,7 @@ class CpuRecorder(Backend):
 
     def convolve(self, pictures: Array, weight: Array, stride: int, out: Array) -> None:
         if available():
-            self.xp.add_pass(convolution(pictures, weight, stride, out))
+            self.xp.add_passes(convolution(pictures, weight, stride, out))
         else:
             super().convolve(pictures, weight, stride, out)
 
@@ -75,13 +75,13 @@ class CpuRecorder(Backend):
         self, pictures: Array, dy: Array, stride: int, out: Array, beta: float = 0.0
     ) -> None:
         if available():
-            self.xp.add_pass(weight_gradient(pictures, dy, stride, out, beta))
+            self.xp.add_passes(weight_gradient(pictures, dy, stride, out, beta))
         else:
             super().convolution_weights(pictures, dy, stride, out, beta)
 
     def convolution_inputs(self, weight: Array, dy: Array, stride: int, out: Array) -> None:
         if available():
-            self.xp.add_pass(input_gradient(weight, dy, stride, out))
+            self.xp.add_passes(input_gradient(weight, dy, stride, out))
         else:
             super().convolution_inputs(weight, dy, stride, out)
 
@@ -137,21 +137,22 @@ class _Namespace:
             if self.calls is not None:
                 self.calls.append(call)
 
-    def add_pass(self, one: Pass) -> None:
-        """Run this pass over pictures, if possible together with those before and after it."""
-        if not self.bands.add(one):
-            self._finish_bands()
-            self.bands.add(one)
+    def add_passes(self, passes: Iterable[Pass]) -> None:
+        """Run these passes over pictures, if possible together with those before and after."""
+        for one in passes:
+            if not self.bands.add(one):
+                self._finish_bands()
+                self.bands.add(one)
         if self.calls is None:
             self.finish()
 
     def add_elementwise(self, function: Formula, arrays: Any, outs: Any) -> bool:
-        """Run an elementwise function with ``add_pass``; False if it is not one over pictures."""
+        """Run an elementwise function with ``add_passes``; False if it is not one over pictures."""
         if self.calls is None:
             return False
         one = self.bands.elementwise(function, arrays, outs)
         if one:
-            self.add_pass(one)
+            self.add_passes([one])
         return one is not None
 
     def add_formula(self, function: Formula, arrays: Any, outs: Any) -> None:

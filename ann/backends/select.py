@@ -5,8 +5,8 @@ import numpy as np
 from ann.backends.base import Backend
 from ann.backends.cpu import CpuBackend
 from ann.backends.gpu import OLDEST, check_tf32, open_gpu, too_old
-from ann.errors import DeviceError, printable
-from ann.spelling import did_you_mean
+from ann.errors import DeviceError
+from ann.spelling import check_choice
 
 DEVICES = ("auto", "cpu", "gpu")
 PRECISIONS = ("float32", "tf32")
@@ -30,11 +30,8 @@ def get_backend(device: str | Backend = "cpu", precision: str = "float32") -> Ba
     """
     if isinstance(device, Backend):
         return device
-    for name, value, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS)):
-        if not isinstance(value, str) or value not in known:
-            meant = did_you_mean(str(value).split(":")[0], known)  # cuda:0 -> cuda
-            names = ", ".join(known)
-            raise ValueError(f"{name}: unknown {printable(value)}; known: {names}{meant}")
+    check_choice("device", device, DEVICES)
+    check_choice("precision", precision, PRECISIONS)
     if device == "cpu" and precision != "float32":
         raise DeviceError(f"precision {precision} needs a GPU; use float32 on the CPU")
     if device == "cpu":

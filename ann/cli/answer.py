@@ -18,13 +18,7 @@ COLUMNS = ("file", "text", "confidence", "unsure", "expected")
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a network read on a picture.
-
-    Attributes:
-        path: the picture's file.
-        reading: what was read.
-        expected: the right labels of its digits, if they are known.
-    """
+    """What a network read on a picture, and the right labels of its digits if they are known."""
 
     path: Path
     reading: Reading

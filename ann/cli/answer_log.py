@@ -14,30 +14,27 @@ from tqdm import tqdm
 
 from ann.analysis.figures import check_figure_path, save_figure
 from ann.analysis.metrics import wilson_interval
+from ann.analysis.test_result import describe_confusion
 from ann.cli.answer import COLUMNS, Answer, figure_of_answers
-from ann.cli.output import warn
-from ann.cli.parser import check_suffix
-from ann.cli.test_result import describe_confusion
+from ann.cli.parser import check_output
 from ann.errors import DataFileError, printable_path
-from ann.files.atomic import check_writable, write_atomically
+from ann.files.atomic import write_atomically
 from ann.installation import localized
 
 _MAX_PICTURED = 40  # answers in the figure
 
 
 class AnswerLog:
-    """Prints each answer and error at once, and writes files at the end.
+    """Prints each answer and error at once, or with ``as_json`` one list of all answers at the end.
 
-    Args:
-        as_json: print one JSON list at the end instead of lines.
-        table, figure: the files to write, or None.
+    The files ``table`` and ``figure``, if given, are written at the end, too.
     """
 
     def __init__(self, *, as_json: bool, table: Path | None, figure: Path | None) -> None:
         self._as_json = as_json
         self._table = table
         self._figure = figure
-        self._objects: list[str] = []
+        self._objects: list[dict[str, Any]] = []
         self._rows: list[Sequence[object]] = [COLUMNS]
         self._pictured: list[Answer] = []
         # For each picture with known labels: these, the labels read, and whether they are sure
@@ -48,8 +45,7 @@ class AnswerLog:
     def check_files(self, pictures: Sequence[Path]) -> None:
         """Raise an error before the work begins if the files cannot be written after it."""
         if self._table:
-            check_suffix(self._table, ".csv")
-            check_writable(self._table)
+            check_output(self._table, ".csv")
         if self._figure:
             check_figure_path(self._figure)
         read = {os.path.realpath(path) for path in pictures}
@@ -75,12 +71,11 @@ class AnswerLog:
             labels = [digit.label for digit in answer.reading.digits]
             self._scored.append((answer.expected, labels, not answer.reading.unsure))
         if self._as_json:
-            self._objects.append(json.dumps(answer.fields()))
+            self._objects.append(answer.fields())
         else:
-            with tqdm.external_write_mode(sys.stdout):
-                print(answer.describe())
-                if pictures:
-                    print(answer.text_pictures())
+            tqdm.write(answer.describe())
+            if pictures:
+                tqdm.write(answer.text_pictures())
         if self._figure:
             self._pictured.append(answer)
             if len(self._pictured) > _MAX_PICTURED:  # keep the least certain
@@ -91,8 +86,7 @@ class AnswerLog:
         self.failed = True
         if picture:
             self._rows.append([picture, "", "", error, ""])
-        with tqdm.external_write_mode(sys.stderr):
-            warn(localized(f"error: {error}"))
+        tqdm.write(localized(f"error: {error}"), file=sys.stderr)
 
     def finish(self, names: Sequence[str]) -> None:
         """Print the JSON list or, if labels are known, the score, and write the files.
@@ -100,11 +94,14 @@ class AnswerLog:
         names: the names of the classes.
         """
         if self._as_json:
-            print(f"[{', '.join(self._objects)}]")
+            print(json.dumps(self._objects))
         elif self._scored:
             print(f"\n{self._score(names)}")
         if self._table:
-            _write_table(self._table, self._rows)
+            text = io.StringIO()
+            csv.writer(text).writerows(self._rows)
+            # Names of files may be invalid Unicode
+            write_atomically(self._table, text.getvalue().encode(errors="surrogateescape"))
             self._report("table", self._table)
         if self._figure and self._pictured:
             save_figure(figure_of_answers(self._pictured), self._figure)
@@ -131,10 +128,3 @@ class AnswerLog:
     def _report(self, what: str, path: Path) -> None:
         if not self._as_json:
             print(f"{what}: {path.resolve()}")
-
-
-def _write_table(path: Path, rows: Sequence[Sequence[Any]]) -> None:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    # Names of files may be invalid Unicode
-    write_atomically(path, text.getvalue().encode(errors="surrogateescape"))

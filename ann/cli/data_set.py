@@ -18,19 +18,16 @@ def load_dataset(source: str | os.PathLike[str]) -> ann.Dataset:
 
     A terminal shows a bar; elsewhere there is a line per download.
     """
-    terminal = sys.stderr.isatty()
     bars: dict[str, tqdm] = {}
 
     def update(name: str, done: int, size: int, unit: str) -> None:
         """Show that ``done`` of ``size`` units are read: bytes of a file, or pictures."""
         if name not in bars:
-            if not terminal and unit == "B":
+            if unit == "B" and not sys.stderr.isatty():
                 warn(f"downloading {name}, {size / 1e6:.1f} MB")
-            options = {"unit": unit, "unit_scale": True, "leave": False, "disable": not terminal}
             shown.close()  # the previous file's bar
-            bars[name] = shown.enter_context(
-                tqdm(desc=name, total=size, file=sys.stderr, **options)
-            )
+            options = {"unit": unit, "unit_scale": True, "leave": False, "disable": None}
+            bars[name] = shown.enter_context(tqdm(desc=name, total=size, **options))
         bars[name].update(done - bars[name].n)
 
     with ExitStack() as shown:
@@ -46,6 +43,9 @@ def check_fit(
     found = "x".join(map(str, shape)) if "x" in expected else str(math.prod(shape))
     largest, outputs = dataset.test_labels.max(), network.output_dim
     if found != expected:
-        raise ann.DataFileError(f"{data}: images of {found} pixels; {model} takes {expected}")
-    if largest >= outputs:
-        raise ann.DataFileError(f"{data}: labels up to {largest}; {model} has {outputs} outputs")
+        problem = f"images of {found} pixels; {model} takes {expected}"
+    elif largest >= outputs:
+        problem = f"labels up to {largest}; {model} has {outputs} outputs"
+    else:
+        return
+    raise ann.DataFileError(f"{data}: {problem}; name other data with --data, or another model")

@@ -16,13 +16,13 @@ from ann.training.report import EpochReport
 
 
 def describe_network(network: NeuralNetwork) -> str:
-    """A network's shape, size and seeds."""
+    """A network's shape, size and seed."""
     shape = describe_shape(network.layer_list)
-    size, seeds = network.parameters.shape[-1], network.seeds
+    size = network.parameters.shape[-1]
     if network.committee == 1:
         return f"network {shape}, {size:,} parameters, seed {network.seed}"
-    members = f"committee of {len(seeds)} networks {shape}, {size:,} parameters each"
-    return f"{members}, seeds {seeds[0]} to {seeds[-1]}"
+    members = f"committee of {network.committee} networks {shape}, {size:,} parameters each"
+    return f"{members}, first seed {network.seed}"  # joined members may have any others
 
 
 def describe_model(path: Path) -> str:
@@ -59,8 +59,8 @@ def describe_model(path: Path) -> str:
 
 def errors_of_members(network: NeuralNetwork, images: np.ndarray, labels: np.ndarray) -> list[int]:
     """How many images each member of a committee misclassifies."""
-    members = (network.member(number) for number in range(network.committee))
-    return [int((member.predict(images) != labels).sum()) for member in members]
+    members = map(network.member, range(network.committee))
+    return [member.evaluate(images, labels).errors for member in members]
 
 
 def describe_members(wrong: list[int], total: int) -> str:
@@ -116,7 +116,7 @@ def remarks(network: NeuralNetwork, dataset: Dataset, recipe: Recipe, members: b
     step = max(1, -(-len(dataset.train_images) // 1000))
     chosen = slice(-recipe.validation, None) if recipe.validation else slice(None, None, step)
     images, labels = dataset.train_images[chosen], dataset.train_labels[chosen]
-    warning = learnt_nothing(int(np.sum(network.predict(images) != labels)), labels)
+    warning = learnt_nothing(network.evaluate(images, labels).errors, labels)
     found = [warning] if warning else []
     if members:
         found.append(describe_members(errors_of_members(network, images, labels), len(labels)))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from ann.cli.output import warn
-from ann.cli.signals import Terminated, exit_with, raise_on_signals
+from ann.cli.signals import Terminated, exit_with, handle_signals
 from ann.errors import AnnError
 from ann.installation import localized
 
@@ -30,7 +30,7 @@ def one_line_errors(
         names: Python arguments that errors may begin with, and that users know as flags.
     """
     try:
-        with raise_on_signals():
+        with handle_signals():
             yield
     except SystemExit as end:
         _check_output(end.code if isinstance(end.code, int) else int(bool(end.code)))

@@ -7,6 +7,7 @@ import itertools
 import sys
 
 import numpy as np
+from tqdm.std import Bar
 
 from ann.analysis.text_pictures import speaks_unicode, text_picture
 from ann.data.catalog import class_names
@@ -15,7 +16,6 @@ from ann.neural_network import NeuralNetwork
 
 SAMPLE = 2000  # images that are looked at
 _BAR = 24  # characters for a probability of 1
-_EIGHTHS = " ▏▎▍▌▋▊▉"
 _ANSWERS = 3
 
 
@@ -27,10 +27,8 @@ def is_due(epoch: int) -> bool:
 def hardest_image(network: NeuralNetwork, dataset: Dataset, validation: int) -> list[str]:
     """Lines that show the image whose two most likely answers are closest, and its answers as bars.
 
-    Args:
-        network: the network in training.
-        dataset: of its validation images, or else its last training images, some are looked at.
-        validation: the number of validation images.
+    Some of the ``validation`` last training images are looked at or, if there are no validation
+    images, some of the last images to train on.
     """
     images = dataset.train_images[-(validation or SAMPLE) :][:SAMPLE]
     labels = dataset.train_labels[-(validation or SAMPLE) :][:SAMPLE]
@@ -42,19 +40,12 @@ def hardest_image(network: NeuralNetwork, dataset: Dataset, validation: int) -> 
     text = [f"least certain of {len(images):,} {kind} images:"]
     classes = class_names(dataset.classes, rows.shape[1])
     names = [classes[label] for label in answers[hardest]]
-    width = max(map(len, names))
+    width, unicode = max(map(len, names)), speaks_unicode(sys.stdout)
     for name, share in zip(names, most[hardest].tolist(), strict=True):
-        text.append(f"{name:>{width}} {_bar(share)} {100 * share:3.0f} %")
+        bar = Bar(min(share, 1.0), _BAR, Bar.UTF if unicode else " #")
+        text.append(f"{name:>{width}} {bar} {100 * share:3.0f} %")
     text.append(f"it is labelled {dataset.classes[labels[hardest]]}")
-    picture = text_picture(images[hardest], speaks_unicode(sys.stdout))
+    picture = text_picture(images[hardest], unicode)
     above = max(0, (len(picture) - len(text)) // 2)  # beside the middle of the picture
     lines = itertools.zip_longest(picture, [""] * above + text, fillvalue="")
     return [f"  {left:{len(picture[0])}}  {right}".rstrip() for left, right in lines]
-
-
-def _bar(share: float) -> str:
-    """A bar as long as a share, in eighths of a character if the terminal has them."""
-    eighths = round(8 * _BAR * share)
-    if not speaks_unicode(sys.stdout):
-        return f"{'#' * (eighths // 8):{_BAR}}"
-    return f"{'█' * (eighths // 8) + _EIGHTHS[eighths % 8].strip():{_BAR}}"

@@ -21,14 +21,9 @@ def train_or_load(
 ) -> tuple[NeuralNetwork, float]:
     """A trained network, and the seconds that its training took.
 
-    Args:
-        recipe: how to train.
-        dataset: on which to train.
-        backend: where to train.
-        seed: of the network; in a committee of K networks, the seeds K seed to K seed + K - 1, so
-            that two committees share no member.
-        folder: where networks are kept, or None. The members of a committee are then trained one
-            after the other: an interruption costs one of them at most.
+    A committee of K networks has the seeds K seed to K seed + K - 1, so that two committees share
+    no member. If there is a folder, where networks are kept, the members of a committee are trained
+    one after the other: an interruption costs one of them at most.
     """
     size = recipe.committee
     if folder and size > 1:

@@ -20,7 +20,7 @@ _PATIENCE = 2.0  # seconds in which the other processes report the same error, i
 
 
 @contextmanager
-def launch() -> Iterator[Processes]:
+def launch(kind: type[MpiProcesses] = MpiProcesses) -> Iterator[Processes]:
     """All processes that ``mpiexec`` started, if the command line has the flag.
 
     An error that several of them have is printed once, and none waits for one that has died.
@@ -33,7 +33,7 @@ def launch() -> Iterator[Processes]:
         yield SINGLE_PROCESS
         return
     try:
-        processes = MpiProcesses()
+        processes = kind()
     except ImportError as error:
         bootstrap.exit_early(f"error: {error}")
     errors, held = sys.stderr, io.StringIO()

@@ -17,13 +17,12 @@ from ann.cli.suggestions import suggestion
 from ann.data.catalog import SOURCES
 from ann.data.formats import KNOWN
 from ann.errors import AnnError, printable_path
-from ann.files.atomic import user_path
+from ann.files.atomic import check_writable, user_path
 from ann.installation import INSTALLED, ROOT, localized
 from ann.validation import check_count, check_number
 
 DATA: str | Path = "mnist" if INSTALLED else ROOT / "data"
 MODEL = Path("mnist_ann.pickle")
-_DEFAULT_DATA = "mnist" if INSTALLED else "data/"
 
 
 class Parser(argparse.ArgumentParser):
@@ -64,16 +63,27 @@ class Parser(argparse.ArgumentParser):
             return None  # this parser will report it
 
     def add(
-        self, flag: str, text: str, kind: Any = str, default: Any = None, **options: Any
+        self,
+        flag: str,
+        text: str,
+        kind: Any = str,
+        default: Any = None,
+        group: Any = None,
+        **options: Any,
     ) -> None:
-        """Add a flag with a value, such as "--csv FILE", or a switch, such as "--json"."""
+        """Add a flag with a value, such as "--csv FILE", or a switch, such as "--json".
+
+        A flag with ``choices`` has a value, too. ``group``: where to add it, if not to the parser.
+        """
         name, _, value = flag.partition(" ")
         if value:
-            options |= {"metavar": value, "type": kind, "default": default}
+            options["metavar"] = value
+        if value or "choices" in options:
+            options |= {"type": kind, "default": default}
             text += f" (default: {default})" if default is not None else ""
         else:
             options["action"] = "store_true"
-        self.add_argument(name, help=text, **options)
+        (group or self).add_argument(name, help=text, **options)
 
     def add_import(self, default: Sequence[Path] = ()) -> None:
         """Add ``--import``, and run the files now: names that they register become choices.
@@ -93,42 +103,31 @@ class Parser(argparse.ArgumentParser):
         for path in given or default:
             _run(path)
 
-    def add_common(self, *, model: bool = False, device: bool = True) -> None:
-        """Add the flags that several programs have."""
+    def add_common(self, *, device: bool = True) -> None:
+        """Add the flags that most programs have."""
         if device:
             self.add_device("auto")
-        self.add_argument(
-            "--data",
-            type=data_set,
-            default=DATA,
-            metavar="PATH",
-            help=f"a file or folder ({KNOWN}), or the name of a data set to "
-            f"download: {', '.join(SOURCES)} (default: {_DEFAULT_DATA})",
-        )
-        if model:
-            self.add_model()
+        text = f"a file or folder ({KNOWN}), or the name of a data set to download: "
+        text += f"{', '.join(SOURCES)} (default: {'mnist' if INSTALLED else 'data/'})"
+        self.add("--data PATH", text, data_set)
+        self.set_defaults(data=DATA)
 
     def add_device(self, default: str) -> None:
         """Add ``--device``."""
-        self.add_argument(
-            "--device",
-            choices=("auto", "cpu", "gpu"),
-            default=default,
-            help="auto: a working GPU (for training: if it is faster), otherwise the CPU; "
-            f"gpu fails if there is none (default: {default})",
-        )
+        text = "auto: a working GPU (for training: if it is faster), otherwise the CPU; gpu fails "
+        text += "if there is none"
+        self.add("--device", text, default=default, choices=("auto", "cpu", "gpu"))
 
     def add_classes(self) -> None:
         """Add ``--classes``, for programs that show answers but read no data set."""
         text = "the data set with the names of the classes (default: the training data)"
-        self.add_argument("--classes", choices=tuple(SOURCES), help=text)
+        self.add("--classes", text, choices=tuple(SOURCES))
 
     def add_model(self, positional: str = "", what: str = "a model file") -> None:
         """Add ``--model``, and a positional argument with the same meaning if it has a name."""
         group = self.add_mutually_exclusive_group()
-        what = f"{what} (default: {MODEL})"
         same = f"the same as {positional}" if positional else what
-        group.add_argument("--model", type=Path, default=MODEL, metavar="FILE", help=same)
+        self.add("--model FILE", same, Path, MODEL, group=group)
         if positional:
             options: dict[str, Any] = {"action": _IfGiven, "type": Path, "nargs": "?"}
             group.add_argument("model", metavar=positional, help=what, **options)
@@ -150,7 +149,7 @@ def _run(path: Path) -> None:
         runpy.run_path(str(path))
     except (OSError, AnnError) as error:
         raise error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]
         line = f"line {lines[-1]}: " if lines else ""
@@ -224,18 +223,15 @@ _SUFFIXES = {
 }
 
 
-def check_suffix(path: Path, own: str, other: str = "") -> None:
-    """Raise ValueError if a file has the suffix of another kind of file.
+def check_output(path: Path, own: str) -> None:
+    """Raise an error before long work if a file cannot be written after it.
 
-    Args:
-        path: the file to write.
-        own: the suffix of what is written.
-        other: how to make files of the other kinds, for the message.
+    Raises:
+        OSError: it is not writable.
+        ValueError: it has the suffix of another kind of file than its ``own``.
     """
     if path.suffix.lower() in _SUFFIXES - {own}:
-        more = f" ({other})" if other else ""
-        fix = f"name it {path.with_suffix(own).name}{more}"
+        other = " (scripts/export.py writes other formats)" if own == ".pickle" else ""
+        fix = f"name it {path.with_suffix(own).name}{other}"
         raise ValueError(f"{path}: this is written as {own}: {fix}")
-
-
-OTHER_FORMATS = "scripts/export.py writes other formats"  # of a model
+    check_writable(path)

@@ -15,9 +15,7 @@ def find_pictures(paths: Iterable[Path], report: Callable[[DataFileError], objec
     A file that is found twice, such as in ``photos photos/3``, counts once. In folders, hidden
     files, other kinds of files and links to folders are skipped.
 
-    Args:
-        paths: files and folders.
-        report: called with the error, if a folder cannot be read or has no pictures.
+    ``report`` is called with the error if a folder cannot be read or has no pictures.
     """
     found: dict[str, Path] = {}
     for path in paths:
@@ -47,12 +45,7 @@ def expected_labels(path: Path, names: Sequence[str]) -> list[str]:
     The folder may be named like a class: 7/anna.jpg. Otherwise the file's name begins with classes,
     and neither a letter nor a digit follows them: 105_anna.jpg.
 
-    Args:
-        path: the picture's file.
-        names: the names of the classes.
-
-    Raises:
-        DataFileError: neither name has labels.
+    ``names`` are those of the classes. Raises DataFileError if neither name has labels.
     """
     folder = path.absolute().parent.name
     if folder in names:

@@ -15,12 +15,7 @@ from ann.training.report import EpochReport
 
 
 class Progress(Callback):
-    """On a terminal, a bar with the time left, and images; elsewhere, a line for each epoch.
-
-    Args:
-        recipe, network, dataset: those of the training run.
-        state: the progress of the run so far.
-    """
+    """On a terminal, a bar with the time left, and images; elsewhere, a line for each epoch."""
 
     def __init__(
         self, recipe: Recipe, network: NeuralNetwork, dataset: Dataset, state: TrainingState
@@ -37,7 +32,7 @@ class Progress(Callback):
             unit_scale=True,
             dynamic_ncols=True,
             file=sys.stdout,
-            disable=not sys.stdout.isatty(),
+            disable=None,  # unless this is a terminal
             bar_format="{desc} |{bar}| {rate_fmt}, {remaining} left{postfix}",
         )
         self._begin_epoch(len(state.reports) + 1)
@@ -64,10 +59,10 @@ class Progress(Callback):
             left = (report.epochs - report.epoch) * report.seconds
             print(f"{report}  {report.images_per_second:,.0f} images/s  {left:.0f} s left")
             return
-        self._bar.write(str(report), file=sys.stdout)
+        self._bar.write(str(report))
         if is_due(report.epoch):
             lines = hardest_image(self._network, self._dataset, self._recipe.validation)
-            self._bar.write("\n".join(lines), file=sys.stdout)
+            self._bar.write("\n".join(lines))
         wrong = f", {report.validation.errors} wrong" if report.validation else ""
         self._begin_epoch(report.epoch + 1)
         is_last = report.epoch == report.epochs

@@ -63,11 +63,8 @@ def given_fields(flags: argparse.Namespace) -> dict[str, Any]:
 
 def add_named_recipes(parser: Parser) -> None:
     """Add ``--recipe`` and ``--list-recipes``."""
-    parser.add_argument(
-        "--recipe",
-        choices=tuple(RECIPES),
-        help="a named recipe; other flags change it (default: classroom); see --list-recipes",
-    )
+    text = "a named recipe; other flags change it (default: classroom); see --list-recipes"
+    parser.add("--recipe", text, choices=tuple(RECIPES))
     parser.add_argument(
         "--list-recipes", action=_ListRecipes, nargs=0, help="print the named recipes and exit"
     )

@@ -14,7 +14,7 @@ from ann.analysis.metrics import summarize
 from ann.backends.base import Backend
 from ann.data.datasets import Dataset
 from ann.errors import AnnError
-from ann.files.atomic import read_regular, write_atomically
+from ann.files.atomic import Lock, read_regular, write_atomically
 from ann.files.digest import digest
 from ann.installation import INSTALLED, ROOT
 from ann.training.recipe import Recipe
@@ -23,7 +23,6 @@ from ann.validation import check_count, check_number
 _MAX_BYTES = 2**24
 _MNIST = "52cd6c10ae77"  # its ``data_of``
 
-_COUNTS = {"seed": 0, "wrong": 0, "total": 1}  # name -> smallest value
 _FIELDS = {"recipe", "on", "seed", "wrong", "total", "data", "seconds", "date", "fields"}
 
 
@@ -71,13 +70,10 @@ def _commit() -> str:
 def matching(
     rows: list[dict[str, Any]], recipe: Recipe, on: str, data: str = _MNIST
 ) -> list[dict[str, Any]]:
-    """The results of exactly this recipe.
+    """The results of exactly this recipe; fields that a row does not have are defaults.
 
-    Args:
-        rows: all results; fields of a recipe that a row does not have are defaults.
-        recipe: with all its fields.
-        on: "test" or "held-out": the images on which errors were counted.
-        data: the digest of the data set.
+    ``on`` says on which images errors were counted: "test" or "held-out". ``data`` is the digest of
+    the data set.
     """
     found = [row for row in rows if (row["on"], row["data"]) == (on, data)]
     return [row for row in found if Recipe.from_json(json.dumps(row["fields"])) == recipe]
@@ -101,7 +97,7 @@ def _row(place: str, line: str) -> dict[str, Any]:
         row = json.loads(line)
         if not isinstance(row, dict) or not row.keys() >= _FIELDS:
             raise ValueError("a field is missing")
-        for name, least in _COUNTS.items():
+        for name, least in (("seed", 0), ("wrong", 0), ("total", 1)):
             check_count(name, row[name], at_least=least)
         if row["wrong"] > row["total"]:
             raise ValueError(f"{row['wrong']} wrong of {row['total']}")
@@ -115,10 +111,11 @@ def _row(place: str, line: str) -> dict[str, Any]:
     return row
 
 
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write all results; they replace the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+def add_row(path: Path, row: dict[str, Any]) -> None:
+    """Add a result to a file, to which another process may add results at the same time."""
+    with Lock(path.parent, wait=True):
+        rows = [*read_rows(path), row]
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def describe_results(name: str, rows: list[dict[str, Any]]) -> str:

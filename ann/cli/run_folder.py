@@ -73,13 +73,7 @@ class RunFolder(Callback):
 
     @classmethod
     def create(cls, flags: argparse.Namespace, dataset: Dataset, network: NeuralNetwork) -> Self:
-        """Begin a run in a new or empty folder. Raises OSError if that is not possible.
-
-        Args:
-            flags: of scripts/train.py.
-            dataset: the data to train on.
-            network: the network to train.
-        """
+        """Begin a run in a new or empty folder. Raises OSError if that is not possible."""
         folder, backend = flags.run, network.backend
         folder.mkdir(parents=True, exist_ok=True)
         config = {

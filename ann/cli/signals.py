@@ -27,11 +27,12 @@ class Interruption(Callback):
     _PATIENCE = 2.0
 
     def __enter__(self) -> Self:
-        self._before = _handle(self._note, self._note)
+        self._handling = handle_signals(self._note, self._note)
+        self._handling.__enter__()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        _restore(self._before)
+    def __exit__(self, *exception: Any) -> None:
+        self._handling.__exit__(*exception)
 
     def after_step(self, images: int) -> bool:
         return self.signal != 0
@@ -49,14 +50,26 @@ class Terminated(KeyboardInterrupt):
     """Raised on SIGTERM, which ends a program as Ctrl-C does."""
 
 
+def _terminate(*signal_and_frame: object) -> NoReturn:
+    raise Terminated
+
+
 @contextmanager
-def raise_on_signals() -> Iterator[None]:
-    """Within ``with``, Ctrl-C raises KeyboardInterrupt, and SIGTERM raises ``Terminated``."""
-    before = _handle(_terminate, signal.default_int_handler)
+def handle_signals(
+    terminate: Any = _terminate, interrupt: Any = signal.default_int_handler
+) -> Iterator[None]:
+    """Within ``with``, these functions handle SIGTERM and Ctrl-C.
+
+    By default they raise ``Terminated`` and KeyboardInterrupt.
+    """
+    before: dict[int, Any] = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminate)}
+    if HEEDS_CTRL_C:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
-        _restore(before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @atexit.register
@@ -71,20 +84,3 @@ def exit_with(number: int, text: str) -> NoReturn:
     ignore_signals()  # once is enough
     warn(" ".join(text.split()))
     sys.exit(128 + number)
-
-
-def _handle(terminate: Any, interrupt: Any) -> dict[int, Any]:
-    """Handle SIGTERM and Ctrl-C with these functions. Returns the handlers before."""
-    before: dict[int, Any] = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminate)}
-    if HEEDS_CTRL_C:
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
-    return before
-
-
-def _restore(handlers: dict[int, Any]) -> None:
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-
-
-def _terminate(*signal_and_frame: object) -> NoReturn:
-    raise Terminated

@@ -1,31 +1,28 @@
 """What a user probably meant by an unknown flag or value."""
 
 import argparse
-import difflib
 import re
 
 from ann.spelling import did_you_mean
 
-# Names in other programs, and our flag for each
+# Names in other programs, written as ``did_you_mean`` compares them, and our flag for each
 _OTHER_NAMES = {
-    **dict.fromkeys(("--lr", "--rate", "--eta"), "--learning-rate"),
-    **dict.fromkeys(("--layers", "--hidden-layers", "--widths", "--units"), "--hidden"),
-    **dict.fromkeys(("--bs", "--batch", "--batchsize"), "--batch-size"),
-    **dict.fromkeys(("--wd", "--decay", "--l2"), "--weight-decay"),
-    **dict.fromkeys(("--patience", "--early-stop"), "--early-stopping"),
-    **dict.fromkeys(("--out", "--save", "--o"), "--output"),
-    **dict.fromkeys(("--gpu", "--cuda", "--cpu"), "--device"),
-    **dict.fromkeys(("--continue", "--checkpoint"), "--resume"),
-    **dict.fromkeys(("--val", "--validation-split"), "--validation"),
+    **dict.fromkeys(("lr", "rate", "eta"), ("--learning-rate",)),
+    **dict.fromkeys(("layers", "hiddenlayers", "widths", "units"), ("--hidden",)),
+    **dict.fromkeys(("bs", "batch"), ("--batch-size",)),
+    **dict.fromkeys(("wd", "decay", "l2"), ("--weight-decay",)),
+    **dict.fromkeys(("patience", "earlystop"), ("--early-stopping",)),
+    **dict.fromkeys(("out", "save", "o"), ("--output",)),
+    **dict.fromkeys(("gpu", "cuda", "cpu"), ("--device",)),
+    **dict.fromkeys(("continue", "checkpoint"), ("--resume",)),
+    **dict.fromkeys(("val", "validationsplit"), ("--validation",)),
 }
 
 
 def suggestion(message: str, actions: list[argparse.Action]) -> str:
     """The end of argparse's error message about wrong usage: the flag or value to use, or nothing.
 
-    Args:
-        message: by argparse.
-        actions: the parser's arguments.
+    ``actions`` are the parser's arguments.
     """
     flags = [flag for action in actions for flag in action.option_strings]
     positional = [str(action.metavar) for action in actions if not action.option_strings]
@@ -42,8 +39,6 @@ def suggestion(message: str, actions: list[argparse.Action]) -> str:
     word = "--" + unknown[1].strip("-").split("=")[0].replace("_", "-")
     if word.strip("-").upper() in positional:
         return f"; give {positional[0]} without a flag"
-    near = [_OTHER_NAMES.get(word, ""), *difflib.get_close_matches(word, flags)]
     if word == "--model" and "--hidden" in flags:  # a training writes the model
-        near = ["--output"]
-    found = [flag for flag in near if flag in flags]
-    return f"; did you mean {found[0]}?" if found else ""
+        return "; did you mean --output?" if "--output" in flags else ""
+    return did_you_mean(word, flags, _OTHER_NAMES)

@@ -11,8 +11,9 @@ from ann.cli.errors import one_line_errors
 from ann.cli.launch import FLAG
 from ann.cli.parser import MODEL, Parser, checked, data_set, whole
 from ann.cli.recipe_flags import add_named_recipes, add_recipe_flags, given_fields, named_recipe
-from ann.cli.run_folder import CHECKPOINT, START, read_config, recipe_of
+from ann.cli.run_folder import CHECKPOINT, CONFIG, START, read_config, recipe_of
 from ann.cli.start_network import fields_of
+from ann.errors import AnnError, printable_text
 from ann.training.checkpointer import Checkpoints
 from ann.training.recipe import Recipe
 
@@ -29,17 +30,11 @@ def parse_flags(docstring: str | None) -> argparse.Namespace:
     parser.add_import([Path(path) for path in config.get("imported", [])])
     parser.add_common()
     _add_places(parser)
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default="float32",
-        help="of matrix products; tf32 is faster on a GPU, with about 3 digits (default: float32)",
-    )
-    parser.add(
-        FLAG,
-        "train one network with all processes that mpiexec started, each with its share of "
-        "every batch: mpiexec -n 4 python scripts/train.py --distributed",
-    )
+    text = "of matrix products; tf32 is faster on a GPU, with about 3 digits"
+    parser.add("--precision", text, default="float32", choices=PRECISIONS)
+    text = "train one network with all processes that mpiexec started, each with its share of "
+    text += "every batch: mpiexec -n 4 python scripts/train.py --distributed"
+    parser.add(FLAG, text)
     parser.add("--seed SEED", "of all random numbers", whole(0), 0)
     add_recipe_flags(parser)
     text = "at the end, print the errors of each member of a committee on the validation images"
@@ -55,39 +50,20 @@ def parse_flags(docstring: str | None) -> argparse.Namespace:
 
 def _add_places(parser: Parser) -> None:
     """Add the flags for where training starts and where results are written."""
-    parser.add_argument(
-        "--from",
-        type=Path,
-        dest="start",
-        metavar="MODEL",
-        help="start from the parameters of this saved network instead of new ones, with a new "
-        "optimizer and schedule; the network keeps its layers, activations, loss and members",
-    )
+    text = "start from the parameters of this saved network instead of new ones, with a new "
+    text += "optimizer and schedule; the network keeps its layers, activations, loss and members"
+    parser.add("--from MODEL", text, Path, dest="start")
     group = parser.add_mutually_exclusive_group()
-    group.add_argument(
-        "--output", type=Path, metavar="FILE", help=f"the model file (default: {MODEL})"
-    )
-    group.add_argument(
-        "--run",
-        type=Path,
-        metavar="FOLDER",
-        help="a new folder for the model, curves, log, checkpoints and what repeats the run",
-    )
-    group.add_argument(
-        "--resume",
-        type=Path,
-        metavar="FOLDER",
-        help="continue the interrupted run in this folder, with the same flags and result; "
-        "with --epochs N, train a finished run further, up to epoch N, with the schedule of a run "
-        "of N epochs",
-    )
-    parser.add_argument(
-        "--checkpoint-every",
-        type=_interval_text,
-        metavar="N|Ns|Nm",
-        help="with --run or --resume: write a checkpoint after this many epochs, such as 1, or "
-        f"seconds, such as 10s, or minutes, such as 5m (default: {_EVERY})",
-    )
+    parser.add("--output FILE", f"the model file (default: {MODEL})", Path, group=group)
+    text = "a new folder for the model, curves, log, checkpoints and what repeats the run"
+    parser.add("--run FOLDER", text, Path, group=group)
+    text = "continue the interrupted run in this folder, with the same flags and result; with "
+    text += "--epochs N, train a finished run further, up to epoch N, with the schedule of a run "
+    text += "of N epochs"
+    parser.add("--resume FOLDER", text, Path, group=group)
+    text = "with --run or --resume: write a checkpoint after this many epochs, such as 1, or "
+    text += f"seconds, such as 10s, or minutes, such as 5m (default: {_EVERY})"
+    parser.add("--checkpoint-every N|Ns|Nm", text, _interval_text)
 
 
 def _complete(flags: argparse.Namespace, parser: Parser) -> None:
@@ -126,7 +102,12 @@ def _recipe(flags: argparse.Namespace, parser: Parser) -> Recipe:
     if flags.config:  # a resumed run keeps its rates
         if flags.recipe:
             parser.error("--recipe: not allowed with --resume, which keeps the recipe of its run")
-        return dataclasses.replace(recipe_of(flags.config), **given)
+        try:
+            recipe = recipe_of(flags.config)
+        except ValueError as error:
+            wrong = f"{flags.resume / CONFIG}: recipe: {printable_text(error)}"
+            raise AnnError(f"{wrong}; start a new run in another folder") from None
+        return dataclasses.replace(recipe, **given)
     if flags.start:
         fields = fields_of(flags.start)
         for name in fields.keys() & given.keys():

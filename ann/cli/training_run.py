@@ -10,14 +10,14 @@ from ann.analysis.figures import figure_of_curves, save_figure
 from ann.backends.base import Backend
 from ann.cli.bootstrap import PROCESSES
 from ann.cli.commands import command
+from ann.cli.data_set import check_fit
 from ann.cli.launch import FLAG
-from ann.cli.parser import OTHER_FORMATS, check_suffix, data_flags
+from ann.cli.parser import check_output, data_flags
 from ann.cli.run_folder import CHECKPOINT, CONFIG, START, RunFolder, recipe_of, versions
 from ann.cli.start_network import start_network
 from ann.cli.training_flags import checkpoints_in
 from ann.data.datasets import Dataset
 from ann.errors import AnnError, printable_text
-from ann.files.atomic import check_writable
 from ann.neural_network import NeuralNetwork
 from ann.training.callback import Callback
 from ann.training.checkpoint_file import TrainingState, check_same_run
@@ -34,13 +34,14 @@ class TrainingRun:
 
     Attributes:
         state: the progress of a run that is resumed.
+        callbacks: for ``ann.fit``: the run folder, if there is one.
     """
 
     def __init__(self, flags: argparse.Namespace, processes: Processes) -> None:
         self._flags = flags
         self._processes = processes
         self._path: Path | None = flags.run or flags.resume
-        self._folder: RunFolder | None = None
+        self.callbacks: list[Callback] = []
         self._model_before = _identity(flags.output)
         self.state = TrainingState()
 
@@ -52,8 +53,7 @@ class TrainingRun:
         if flags.resume:
             self._resume()
         if not flags.run:
-            check_suffix(flags.output, ".pickle", OTHER_FORMATS)
-            check_writable(flags.output)
+            check_output(flags.output, ".pickle")
             if flags.start and os.path.realpath(flags.start) == os.path.realpath(flags.output):
                 advice = "training starts from this file; name another one with --output"
                 raise ValueError(f"{flags.output}: {advice}")
@@ -62,11 +62,13 @@ class TrainingRun:
         flags, config = self._flags, self._flags.config
         origin = config.get("from")
         if origin and not flags.start:
-            missing = "there is no such file, but the run started from it"
-            advice = f"copy {printable_text(origin, 1000)} there if it is unchanged"
+            missing = "the model from which this run started is missing"
+            advice = (
+                f"if {printable_text(origin, 1000)} has not changed since, copy it to this path"
+            )
             raise AnnError(f"{flags.resume / START}: {missing}; {advice}")
-        self._folder = RunFolder.resume(flags.resume, config, flags.recipe.epochs)
-        self.state = self._folder.state
+        folder = RunFolder.resume(flags.resume, config, flags.recipe.epochs)
+        self.state, self.callbacks = folder.state, [folder]
         before = {"recipe": vars(recipe_of(config)), "seed": config["seed"]}
         now = {"recipe": vars(flags.recipe), "seed": flags.seed}
         check_same_run(flags.resume, before, now)
@@ -75,14 +77,16 @@ class TrainingRun:
         """The network at the start of the training: new or, with ``--from``, a saved one."""
         flags = self._flags
         if flags.start:
-            return start_network(flags.start, backend, flags.seed, dataset.classes)
+            network = start_network(flags.start, backend, flags.seed, dataset.classes)
+            check_fit(network, flags.start, dataset, flags.data)
+            return network
         recipe: Recipe = flags.recipe
         return recipe.network(dataset, backend, flags.seed)
 
     def begin(self, dataset: Dataset, network: NeuralNetwork) -> None:
         """Create the folder of a new run."""
         if self._flags.run and self._processes.rank == 0:
-            self._folder = RunFolder.create(self._flags, dataset, network)
+            self.callbacks = [RunFolder.create(self._flags, dataset, network)]
 
     def about_resuming(self, backend: Backend) -> list[str]:
         """Lines about a resumed run: what has changed since it started, and where it continues."""
@@ -103,11 +107,6 @@ class TrainingRun:
         if self.state.finished:
             return [*lines, f"this run finished after {done} epochs; its files are written again"]
         return [*lines, f"continuing {after}"]
-
-    @property
-    def callbacks(self) -> list[Callback]:
-        """For ``ann.fit``: the run's log."""
-        return [self._folder] if self._folder else []
 
     @property
     def checkpoints(self) -> Checkpoints | None:
@@ -155,7 +154,7 @@ class TrainingRun:
         if _identity(flags.output) != self._model_before:
             return f"the new model is in {flags.output}"
         # Until the folder is ours, the config there would be another run's
-        if self._path and (flags.resume or (self._folder and (self._path / CONFIG).exists())):
+        if self._path and (flags.resume or (self.callbacks and (self._path / CONFIG).exists())):
             if not (self._path / CHECKPOINT).exists():
                 return f"no checkpoint was written yet; start again: {self._resume_command()}"
             return f"{self._path} holds the last checkpoint; continue: {self._resume_command()}"

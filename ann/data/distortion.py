@@ -92,7 +92,12 @@ class Distorter:
         # angle, k) and (dx, ds, dt), by the factors of the patterns 1, y and x.
         of_rows = [strengths.shift, angle, k, *warp]
         of_columns = [strengths.shift, strengths.scaling, strengths.scaling, *warp]
-        self.largest = xp.asarray([of_rows + of_columns], dtype=dtype)
+        self._full = xp.asarray([of_rows + of_columns], dtype=dtype)
+        self.largest = xp.asarray(self._full, copy=True)
+
+    def scale(self, factor: float) -> None:
+        """From now on, distort by this factor times the strengths: 0 leaves images as they are."""
+        self.largest[...] = factor * self._full
 
 
 def elastic_patterns(

@@ -68,9 +68,6 @@ def find_page(picture: np.ndarray) -> Page:
     """Find the ink on a picture, grey values (h, w), uint8, and its parts.
 
     A tiny picture is enlarged.
-
-    Raises:
-        ImportError: SciPy is not installed.
     """
     picture = enlarged(picture)
     ink = find_ink(picture)
@@ -81,15 +78,6 @@ def find_page(picture: np.ndarray) -> Page:
     notes = (*ink.notes, "ruled paper") if (mask != inked).any() else ink.notes
     labels, parts = find_parts(mask, ink)
     return Page(ink, labels, parts, notes)
-
-
-def prepare(picture: np.ndarray, side: int = 28) -> Prepared:
-    """Find the digit in grey values (h, w), uint8, and convert it to an image (side, side).
-
-    Raises:
-        ImportError: SciPy is not installed.
-    """
-    return prepare_digit(find_page(picture), side)
 
 
 def prepare_digit(page: Page, side: int) -> Prepared:
@@ -195,14 +183,11 @@ def _is_underline(part: Part, digit: Sequence[Part], width: float) -> bool:
 
 
 def digit_image(
-    strength: np.ndarray, mask: np.ndarray, side: int = 28
+    strength: np.ndarray, mask: np.ndarray, side: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Convert one digit to an image like those of MNIST.
 
-    Args:
-        strength: (h, w), the ink of a picture, 0 to 1.
-        mask: (h, w), bool, the pixels of the digit.
-        side: the side of the image, in pixels.
+    ``strength`` (h, w) is the ink of a picture, from 0 to 1, and ``mask`` (h, w) marks the digit.
 
     Returns:
         The image (side, side), uint8, white on black; and the corrections, such as "thin".

@@ -78,11 +78,7 @@ def mask_of(parts: Sequence[Part], labels: np.ndarray) -> np.ndarray:
 
 
 def find_ink(picture: np.ndarray) -> Ink:
-    """Compare each pixel of a picture (h, w), uint8, with the paper around it.
-
-    Raises:
-        ImportError: SciPy is not installed.
-    """
+    """Compare each pixel of a picture (h, w), uint8, with the paper around it."""
     grey = ndimage.gaussian_filter(picture.astype(np.float32), 0.7)
     grey = _without_surroundings(grey)
     size = max(3, round(0.4 * max(grey.shape)))
@@ -169,14 +165,14 @@ def _otsu(grey: np.ndarray) -> float:
     return float(limits[1:-1][np.argmax(np.nan_to_num(between))])
 
 
-def _border_cleared(grey: np.ndarray, levels: int = 32) -> np.ndarray:
+def _border_cleared(grey: np.ndarray) -> np.ndarray:
     """How much darker each pixel is than the lightest barrier between it and the border.
 
     At each grey level, the connected dark regions that touch little of every edge are ink. A shadow
     or a table at the border is not ink. Ink in a shadow is compared with the shadow.
     """
     ink = np.zeros_like(grey)
-    steps, step = np.linspace(grey.min(), grey.max(), levels, endpoint=False, retstep=True)
+    steps, step = np.linspace(grey.min(), grey.max(), 32, endpoint=False, retstep=True)
     for level in steps[1:]:
         labels, count = ndimage.label(grey < level)
         inner = np.ones(count + 1, dtype=bool)

@@ -53,7 +53,7 @@ def _read(archive: zipfile.ZipFile, source: str) -> Contents:
     members = {info.filename.lower().removesuffix(".npy"): info for info in archive.infolist()}
     for train, test in _NAMES:
         train_part, test_part = (
-            Part(f"{source}: {y}", _array(archive, members[x]), _array(archive, members[y]))
+            Part(f"{source}: {x}, {y}", _array(archive, members[x]), _array(archive, members[y]))
             if {x, y} <= members.keys()
             else None
             for x, y in (train, test)
@@ -76,8 +76,10 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         if dtype.kind not in "uif" or dtype.itemsize > 8:
             raise ValueError(f"{kind}, expected numbers")
         size = math.prod(shape) * dtype.itemsize
-        if min(shape, default=0) <= 0 or size > MAX_BYTES:
-            raise ValueError(f"{kind}, expected 1 to {MAX_BYTES} bytes")
+        if min(shape, default=0) <= 0:
+            raise ValueError(f"{kind}, expected at least one image")
+        if size > MAX_BYTES:
+            raise ValueError(f"{kind}, expected at most {MAX_BYTES} bytes")
         body = file.read(size)
         if len(body) != size or file.read(1):
             raise ValueError(f"{kind} according to its header, which does not fit its size")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ann.data.reading import errors_about
 from ann.errors import DataFileError, OptionalModule, printable_path, printable_text
 from ann.files.atomic import read_regular
 
@@ -16,6 +17,7 @@ Image, ImageOps = (
     for name in ("PIL.Image", "PIL.ImageOps")
 )
 _MAX_BYTES, _MAX_PIXELS = 2**26, 50_000_000
+_MAX_SIDE = 256  # pixels: larger pictures of a data set are reduced
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # others may run other programs
 # Suffixes of picture files, and of HEIC and AVIF, because the error that they give says what to do
 SUFFIXES = (
@@ -26,8 +28,8 @@ _ORIENTATION = 0x0112  # the EXIF tag: 5 to 8 swap width and height
 _HEIF_BRANDS = b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 avif avis".split()
 
 
-def read_picture(path: str | os.PathLike[str], side: int = 256) -> np.ndarray:
-    """The grey values (h, w), uint8, of a picture file, reduced to at most this side.
+def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
+    """The grey values (h, w), uint8, of a picture file, reduced to sides of at most 256.
 
     Transparent parts become white, or black if the visible parts are light.
 
@@ -35,7 +37,7 @@ def read_picture(path: str | os.PathLike[str], side: int = 256) -> np.ndarray:
         DataFileError: it is missing, damaged, too large or not a picture.
         ImportError: Pillow is not installed.
     """
-    return decode_picture(*_contents(path), side)[0]
+    return decode_picture(*_contents(path))[0]
 
 
 def read_with_size(path: str | os.PathLike[str], pixels: int) -> tuple[np.ndarray, tuple[int, int]]:
@@ -48,7 +50,7 @@ def read_with_size(path: str | os.PathLike[str], pixels: int) -> tuple[np.ndarra
         The values (h, w), uint8, of a picture that is reduced to about this number of pixels; and
         the width and height that it had before.
     """
-    return decode_picture(*_contents(path), pixels=pixels, find_ink=True)
+    return decode_picture(*_contents(path), pixels)
 
 
 def longer_side(size: tuple[int, int], pixels: int) -> int:
@@ -58,33 +60,24 @@ def longer_side(size: tuple[int, int], pixels: int) -> int:
 
 def _contents(path: str | os.PathLike[str]) -> tuple[bytes, str]:
     """The bytes of a file, and its name for error messages."""
-    name = printable_path(path)
-    try:
-        return read_regular(path, _MAX_BYTES), name
-    except OSError as error:
-        raise DataFileError(f"{name}: cannot be read: {error.strerror}") from None
+    with errors_about(path):
+        return read_regular(path, _MAX_BYTES), printable_path(path)
 
 
 def decode_picture(
-    data: bytes, name: str, side: int = 256, *, pixels: int | None = None, find_ink: bool = False
+    data: bytes, name: str, pixels: int | None = None
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """The grey values of a picture file with these contents, and its width and height.
 
-    Args:
-        data: the contents of the file.
-        name: its name, with which error messages begin.
-        side: the picture is reduced to at most this side, unless ``pixels`` is given.
-        pixels: the picture is reduced to about this number of pixels.
-        find_ink: whether to return the channel that shows the ink best.
+    With ``pixels``, the values are those of ``read_with_size``. Error messages begin with ``name``.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of problems that are handled here
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
                 size = picture.size  # draft() changes it later
-                side = longer_side(size, pixels) if pixels else side
-                small = _small(picture, side)
-                grey = _with_most_contrast(small) if find_ink else small.convert("L")
+                small = _small(picture, longer_side(size, pixels) if pixels else _MAX_SIDE)
+                grey = _with_most_contrast(small) if pixels else small.convert("L")
                 turned = picture.getexif().get(_ORIENTATION, 1) >= 5
                 values = np.asarray(grey, dtype=np.uint8)
                 return values, size[::-1] if turned else size
@@ -105,8 +98,13 @@ def _small(picture: Any, side: int) -> Any:
         size = f"{picture.width} x {picture.height} pixels"
         raise ValueError(f"it has {size}; the limit is {_MAX_PIXELS:,}")
     picture.draft("RGB", (2 * side, 2 * side))
-    picture = ImageOps.exif_transpose(_smaller(picture, side))
-    if picture.mode.startswith(("I", "F")):
+    is_wide = picture.mode.startswith(("I", "F"))
+    if max(picture.size) >= 8 * side:  # a huge picture, before it is copied
+        is_exact = is_wide or picture.mode in ("1", "P", "PA") or "transparency" in picture.info
+        method = Image.Resampling.NEAREST if is_exact else Image.Resampling.BOX
+        picture.thumbnail((4 * side, 4 * side), method)
+    picture = ImageOps.exif_transpose(picture)
+    if is_wide:
         picture = _with_8_bits(picture)
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
@@ -165,23 +163,6 @@ def _with_8_bits(picture: Any) -> Any:
     if clear is None:
         return opaque
     return Image.merge("LA", [opaque, Image.fromarray(255 * seen.astype("u1"))])
-
-
-def _smaller(picture: Any, side: int) -> Any:
-    """Reduce a huge picture to a few times ``side`` before it is copied."""
-    step = max(picture.size) // (4 * side)
-    if step < 2:
-        return picture
-    exif, see_through = picture.getexif(), picture.info.get("transparency")
-    cannot_average = picture.mode in ("1", "P", "PA") or picture.mode.startswith(("I", "F"))
-    if cannot_average or see_through is not None:
-        size = tuple(max(1, length // step) for length in picture.size)
-        small = picture.resize(size, Image.Resampling.NEAREST)
-    else:
-        small = picture.reduce(step)
-    small.info |= {"exif": exif.tobytes()} if exif else {}
-    small.info |= {"transparency": see_through} if see_through is not None else {}
-    return small
 
 
 def _is_light(pixels: np.ndarray) -> bool:

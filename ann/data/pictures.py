@@ -87,13 +87,10 @@ def _pictures(root: Path, folder: Path) -> list[str]:
 def stack_pictures(
     name: str, count: int, pictures: Iterable[tuple[str, np.ndarray]], progress: Progress | None
 ) -> np.ndarray:
-    """Put pictures into one array (count, h, w), uint8.
+    """Put ``count`` pictures into one array (count, h, w), uint8.
 
-    Args:
-        name: of the data set, for messages.
-        count: the number of pictures.
-        pictures: (name for messages, values (h, w), uint8) of each.
-        progress: called every few hundred pictures.
+    ``pictures`` are (name, values (h, w), uint8). Their names, and the ``name`` of the data set, are
+    for messages.
 
     Raises:
         DataFileError: there are no pictures, too many, or not all have the same size.

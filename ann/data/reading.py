@@ -69,8 +69,7 @@ def hint_about(start: bytes, name: str = "") -> str:
 def pair_of(path: Path) -> tuple[Path, Path | None]:
     """The file with the training images, and the one with the test images or None, by their names.
 
-    Args:
-        path: one of a pair such as mnist_train.csv and mnist_test.csv, or any other file.
+    ``path`` is one of a pair such as mnist_train.csv and mnist_test.csv, or any other file.
     """
     for train, test in _WORDS:
         if train in path.name:

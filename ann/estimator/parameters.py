@@ -13,6 +13,7 @@ from ann.training.recipe import Recipe
 # Fields of ``Recipe`` that are only for images, or that have other names here
 _LEFT_OUT = {
     *("hidden", "loss", "output_activation", "validation", "early_stopping"),
+    "undistorted_epochs",
     *(each.name for each in fields(DistortionStrengths)),
 }
 _RECIPE = {each.name: each.default for each in fields(Recipe) if each.name not in _LEFT_OUT}

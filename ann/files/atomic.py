@@ -53,7 +53,10 @@ def read_regular(path: str | os.PathLike[str], most: int, first: int | None = No
     path = user_path(path)
     if "\0" in str(path):
         raise OSError(errno.EINVAL, "the path contains a NUL byte", str(path))
-    with open(path, "rb", opener=_open_without_waiting) as file:
+    without_waiting = getattr(os, "O_NONBLOCK", 0)
+    with open(
+        path, "rb", opener=lambda name, flags: os.open(name, flags | without_waiting)
+    ) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
@@ -69,10 +72,6 @@ def user_path(path: str | os.PathLike[str]) -> Path:
     if isinstance(path, bytes):  # probably the contents of a file
         raise TypeError("expected a path as str or os.PathLike, got bytes")
     return Path(os.path.expanduser(path))
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _target(path: str | os.PathLike[str]) -> Path:
@@ -125,6 +124,9 @@ def _new_file_beside(path: str | os.PathLike[str]) -> Iterator[tuple[int, Path, 
         is_folder = target.parent.is_dir()  # such as /proc, where no file can be created
         reason = "Cannot be created there" if is_folder else f"There is no folder {target.parent}"
         raise FileNotFoundError(errno.ENOENT, reason, str(path)) from None
+    except PermissionError as error:
+        reason = "You may not write in its folder; name a file in another one"
+        raise PermissionError(error.errno, reason, str(path)) from None
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
 

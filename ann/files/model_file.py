@@ -1,19 +1,8 @@
 """The model file: a pickle of one plain dict that opens anywhere, with or without this package.
 Writing it is atomic. Reading it executes nothing (see ``pickle.reader``) and checks every field.
 
-The dict has these keys:
-
-- ``format``: "ann-mlp"; ``version``: 3, or 4 for networks with convolution or pooling;
-- ``layers``: a list of dicts with ``input_dim``, ``output_dim``, ``activation``, ``weight`` (I, O)
-  and ``bias`` (O,), little-endian float32; in a committee of K networks, K at least 2, ``weight``
-  is (K, I, O) and ``bias`` (K, O); layers for pictures are as in a layer list, with ``weight`` and
-  ``bias`` if they learn;
-- ``loss``; ``preprocessing``, a dict whose ``scale`` times a uint8 pixel is an input; ``seed``;
-- ``recipe``: a dict of the hyperparameters, or None;
-- ``examples``: the self-test, a dict of ``images`` (M, I), uint8, and ``outputs`` (M, O), or None;
-- ``sha256``: see ``model_schema.checksum``.
-
-``read_model`` also reads what ``safetensors`` writes. ``model_schema`` checks the fields.
+The README of this folder describes its fields, and ``model_schema`` checks them. ``read_model``
+also reads what ``safetensors`` writes.
 """
 
 import errno
@@ -28,13 +17,7 @@ import numpy as np
 
 from ann.errors import ModelFileError, printable_path, printable_text
 from ann.files.atomic import read_regular
-from ann.files.model_schema import (
-    FORMAT,
-    ModelContentsError,
-    check_contents,
-    checksum,
-    version_of,
-)
+from ann.files.model_schema import FORMAT, ModelContentsError, check_contents, checksum, version_of
 from ann.files.pickle.reader import read_pickle
 from ann.files.pickle.values import is_plain
 from ann.files.safetensors import from_safetensors
@@ -62,8 +45,8 @@ def to_bytes(
 ) -> bytes:
     """The bytes of a model file, checked to be readable.
 
-    The arguments are the fields above, but arrays may be of any float type. ``images`` (M, I),
-    uint8, are for the self-test, which is left out if its outputs depend on rounding.
+    The arguments are its fields, but arrays may be of any float type. ``images`` (M, I), uint8, are
+    for the self-test, which is left out if its outputs depend on rounding.
 
     Raises:
         ValueError: the model could not be read back: it is too large or not finite, or its recipe
@@ -108,7 +91,7 @@ def read_model(file: str | os.PathLike[str] | BinaryIO) -> dict[str, Any]:
     """The checked contents of a model file, from its path or an open binary file.
 
     Raises:
-        ModelFileError: it is missing, unreadable, or not as described at the top of this module.
+        ModelFileError: it is missing, unreadable, or not a model file.
     """
     name = name_of(file)
     try:

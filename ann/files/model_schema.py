@@ -12,7 +12,7 @@ import numpy as np
 
 from ann.errors import printable
 from ann.files.pickle.values import is_plain, leaves
-from ann.nn.activations import ACTIVATIONS, known_activations
+from ann.nn.activations import get_activation
 from ann.nn.layer_list import (
     build_layers,
     check_layer_list,
@@ -21,12 +21,12 @@ from ann.nn.layer_list import (
     without_activations,
     without_arrays,
 )
-from ann.nn.losses import LOSSES, get_loss
+from ann.nn.losses import get_loss
 from ann.nn.network import PIXEL_SCALE
 
 FORMAT, VERSION = "ann-mlp", 3
 PICTURE_VERSION = 4  # of networks with convolution or pooling
-_MAX_IMAGES = 16  # of the self-test
+SELF_TEST_IMAGES = 16  # stored in a model file, at most
 _MAX_DIM = 2**20  # inputs or outputs of a layer
 _MAX_WIDTH = 2**21  # the same, summed over a committee's members
 _MAX_WINDOWS = 2**24  # numbers that a layer for pictures stores for one image, for all members
@@ -111,9 +111,6 @@ def check_keys(name: str, fields: Any, keys: set[str]) -> None:
 
 
 def _check_fields(contents: dict[str, Any]) -> None:
-    loss = contents["loss"]
-    known = type(loss) is str and loss in LOSSES
-    expect(known, f"unknown loss {printable(loss)}; known: {', '.join(LOSSES)}")
     seed = contents["seed"]
     expect(type(seed) is int and seed >= 0, "seed is not a whole number of at least 0")
     scaled = repr(contents["preprocessing"]) == _PREPROCESSING
@@ -126,7 +123,7 @@ def _check_fields(contents: dict[str, Any]) -> None:
     for number, layer in enumerate(layers, start=1):
         _check_values(f"layer {number}", layer)
     specs = check_layer_list([without_arrays(layer) for layer in layers])
-    get_loss(loss, specs[-1]["activation"])
+    get_loss(contents["loss"], specs[-1]["activation"])
     built = without_activations(build_layers(specs))
     members: set[tuple[int, ...]] = set()  # the leading shapes of all arrays, which must be equal
     for number, (layer, spec, found) in enumerate(zip(built, specs, layers, strict=True), start=1):
@@ -139,15 +136,14 @@ def _check_fields(contents: dict[str, Any]) -> None:
             other = f"{name}: {one.name} has a different number of members, {leading}"
             expect(len(members) == 1, other)
     committee = math.prod(*members)
-    together = "its members together have"
     sizes = [math.prod(input_shape(specs)), *(math.prod(layer.output_shape) for layer in built)]
-    too_wide = f"{together} layers of more than {_MAX_WIDTH} numbers"
-    expect(max(sizes) * committee <= _MAX_WIDTH, too_wide)
-    too_many_windows = f"{together} layers with windows of more than {_MAX_WINDOWS} numbers"
-    expect(max(widths(specs)) * committee <= _MAX_WINDOWS, too_many_windows)
-    most = _MAX_MEMBER_LAYERS if version_of(layers) == VERSION else _MAX_PICTURE_LAYERS
-    too_many = f"{together} more than {most} layers"
-    expect(committee * len(layers) <= most, too_many)
+    most_layers = _MAX_MEMBER_LAYERS if version_of(layers) == VERSION else _MAX_PICTURE_LAYERS
+    for size, most, what in (
+        (max(sizes), _MAX_WIDTH, "layers of more than {} numbers"),
+        (max(widths(specs)), _MAX_WINDOWS, "layers with windows of more than {} numbers"),
+        (len(layers), most_layers, "more than {} layers"),
+    ):
+        expect(size * committee <= most, f"its members together have {what.format(most)}")
     expect(seed + committee - 1 < 2**63, "the seed of its last member is not below 2^63")
 
 
@@ -161,11 +157,10 @@ def _check_values(name: str, layer: Any) -> None:
             if not plain:
                 wanted = f"expected a name, or a whole number from 1 to {_MAX_DIM}"
                 raise ValueError(f"{name}: {printable(key)} is {printable(one)}, {wanted}")
-    activation = layer.get("activation", "identity")
-    if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        raise ModelContentsError(
-            f"{name}: unknown activation {printable(activation)}; known: {known_activations()}"
-        )
+    try:
+        get_activation(layer.get("activation", "identity"))
+    except ValueError as error:
+        raise ModelContentsError(f"{name}: {error}") from None
 
 
 def _check_array(name: str, array: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -200,7 +195,7 @@ def max_self_test_images(layers: list[dict[str, Any]], committee: int) -> int:
     by_network: int = _MAX_OUTPUTS // (committee * sum(outputs))
     if version_of(layers) == PICTURE_VERSION and committee * sum(outputs) > _MAX_TRIED:
         return 0
-    return max(1, min(_MAX_IMAGES, by_layer, by_network))
+    return max(1, min(SELF_TEST_IMAGES, by_layer, by_network))
 
 
 def _check_self_test(contents: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ann.backends.base import Array, Backend, Formula
+from ann.backends.base import Array, Formula
 from ann.errors import printable
 from ann.nn.initializers import GLOROT, Deviation, glorot, he
 from ann.spelling import check_known
@@ -26,8 +26,7 @@ class Activation:
         function: (xp, z) -> y.
         derivative: (xp, y) -> dy/dz, or (xp, z) -> dy/dz if ``derivative_of`` is "input".
         init: gives the standard deviation of the initial weights; see ``initializers``.
-        derivative_of: whether ``derivative``, ``chain_rule`` and ``backward`` take the output y or
-            the input z.
+        derivative_of: whether ``derivative`` and ``chain_rule`` take the output y or the input z.
     """
 
     name: str
@@ -37,27 +36,8 @@ class Activation:
     derivative_of: Literal["output", "input"] = "output"
 
     def chain_rule(self, xp: Any, grad: Array, saved: Array) -> Array:
-        """dL/dz = dL/dy dy/dz."""
+        """dL/dz = dL/dy dy/dz; for ``saved`` see ``derivative_of``."""
         return grad * self.derivative(xp, saved)
-
-    def forward(self, backend: Backend, z: Array, out: Array) -> None:
-        """out = f(z). ``out`` may be z."""
-        backend.elementwise(self.function, z, out=out)
-
-    def backward(self, backend: Backend, grad: Array, saved: Array) -> None:
-        """Change ``grad`` in place from dL/dy to dL/dz; for ``saved`` see ``derivative_of``."""
-        backend.elementwise(self.chain_rule, grad, saved, out=grad)
-
-
-class Identity(Activation):
-    """No activation: y = z."""
-
-    def chain_rule(self, xp: Any, grad: Array, saved: Array) -> Array:
-        """dL/dz = dL/dy."""
-        return grad
-
-    def backward(self, backend: Backend, grad: Array, saved: Array) -> None:
-        """dL/dz = dL/dy, so nothing changes."""
 
 
 class Softmax(Activation):
@@ -140,21 +120,16 @@ _BUILT_IN = (
     # z sigmoid(z): Ramachandran et al. (2017), with beta = 1; also called SiLU
     Activation("swish", lambda xp, z: z / (1 + xp.exp(-z)), _swish_derivative, he, "input"),
     Softmax("softmax", _softmax, lambda xp, y: y * (1 - y)),
-    Identity("identity", lambda xp, z: z, lambda xp, y: xp.ones_like(y)),
+    Activation("identity", lambda xp, z: z, lambda xp, y: xp.ones_like(y)),
 )
 ACTIVATIONS = {activation.name: activation for activation in _BUILT_IN}
 BUILT_IN = frozenset(ACTIVATIONS)
-_OWN = "; add your own with ann.register_activation (--import FILE)"
-
-
-def known_activations() -> str:
-    """The known names and how to add others, for messages."""
-    return f"{', '.join(ACTIVATIONS)}{_OWN}"
 
 
 def get_activation(name: str) -> Activation:
     """The activation with this name. Raises ValueError, with the known names, if it is unknown."""
-    check_known("activation", name, ACTIVATIONS, _OWN)
+    own = "; add your own with ann.register_activation (--import FILE)"
+    check_known("activation", name, ACTIVATIONS, own)
     return ACTIVATIONS[name]
 
 

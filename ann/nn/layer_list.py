@@ -19,7 +19,7 @@ from ann.nn.activations import get_activation
 from ann.nn.convolution import Conv2D, Shape, size_text
 from ann.nn.layers import ActivationLayer, Dense, Layer
 from ann.nn.pooling import AveragePool2D, MaxPool2D
-from ann.spelling import check_known
+from ann.spelling import check_choice, check_known
 from ann.validation import check_count
 
 MNIST = (1, 28, 28)
@@ -48,12 +48,6 @@ def _check_activation(name: str, value: Any) -> str:
     return get_activation(value).name
 
 
-def _check_padding(name: str, value: Any) -> str:
-    if value not in ("valid", "same"):
-        raise ValueError(f"{name}: expected 'valid' or 'same', got {printable(value)}")
-    return str(value)
-
-
 _at_least_1 = partial(check_count, at_least=1)
 
 DENSE = LayerType(
@@ -69,7 +63,7 @@ LAYER_TYPES = {
             "filters": _at_least_1,
             "kernel": _at_least_1,
             "stride": _at_least_1,
-            "padding": _check_padding,
+            "padding": partial(check_choice, choices=("valid", "same")),
             "activation": _check_activation,
         },
         defaults={"stride": 1, "padding": "valid"},
@@ -192,7 +186,7 @@ def build_layers(layer_list: Sequence[dict[str, Any]]) -> list[Layer]:
         layer = _build(spec, shape, activation)
         shape = layer.output_shape
         layers.append(layer)
-        if "activation" in spec:
+        if activation != "identity":
             layers.append(ActivationLayer(activation))
     layers.append(_build(last, shape))
     return layers

@@ -33,24 +33,30 @@ class Loss(ABC):
     def __init__(self, output: Activation) -> None:
         self.output = output
 
-    def value(self, backend: Backend, logits: Array, targets: Array) -> Array:
-        """The mean loss of the batch, a device array (...). The arguments are not changed."""
+    def value(
+        self, backend: Backend, logits: Array, targets: Array, weights: Array | None = None
+    ) -> Array:
+        """The mean of the losses, each times its weight (..., N, 1), as a device array (...)."""
         xp = backend.xp
         terms = xp.empty_like(logits)
         backend.elementwise(self.terms, logits, targets, out=terms)
+        if weights is not None:
+            xp.multiply(terms, weights, out=terms)
         return xp.sum(terms, axis=(-2, -1)) * (1.0 / logits.shape[-2])
 
     @abstractmethod
     def terms(self, xp: Any, z: Array, t: Array) -> Array:
         """One term (..., N, O) for each output: the loss of an image is the sum of its terms."""
 
-    def gradient(self, backend: Backend, logits: Array, targets: Array, out: Array) -> None:
-        """Write dL/dz, for the mean loss, to ``out``."""
-        backend.elementwise(self.slope, logits, targets, 1.0 / logits.shape[-2], out=out)
+    def gradient(
+        self, backend: Backend, logits: Array, targets: Array, out: Array, scale: float = 1.0
+    ) -> None:
+        """Write dL/dz, for the mean loss times ``scale``, to ``out``."""
+        backend.elementwise(self.slope, logits, targets, scale / logits.shape[-2], out=out)
 
     @abstractmethod
     def slope(self, xp: Any, z: Array, t: Array, share: float) -> Array:
-        """dL/dz for the loss of each image, times ``share``, which is 1 / N."""
+        """dL/dz for the loss of each image, times ``share``, such as 1 / N."""
 
 
 class CrossEntropy(Loss):

@@ -12,7 +12,7 @@ each other. In shapes, ``...`` is this axis; a single network does not have it.
 import copy
 import math
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 from ann.backends.base import Array, Backend
 from ann.nn.layers import Layer
@@ -27,10 +27,11 @@ class Network:
         layers: new layers, which are bound to the vectors. The last activation is not among them:
             it belongs to the loss.
         loss: the loss, which includes the last activation.
-        parameters, gradients: (..., P) device vectors, where P is ``size_of(layers)``.
+        dtype: of all arrays.
+        leading: the shape of ``...``: () for one network, (K,) for a committee.
 
     Attributes:
-        leading: the shape of ``...``: () for one network, (K,) for a committee.
+        parameters, gradients: (..., P) device vectors, of zeros at first.
     """
 
     def __init__(
@@ -38,18 +39,18 @@ class Network:
         backend: Backend,
         layers: Sequence[Layer],
         loss: Loss,
-        parameters: Array,
-        gradients: Array,
+        dtype: Any,
+        leading: tuple[int, ...] = (),
     ) -> None:
         self.backend = backend
         self.layers = tuple(layers)
         self.loss = loss
-        self.parameters = parameters
-        self.gradients = gradients
-        self.leading = tuple(parameters.shape[:-1])
-        self.dtype = parameters.dtype
+        self.leading = leading
+        self.parameters = backend.xp.zeros((*leading, size_of(layers)), dtype=dtype)
+        self.dtype = self.parameters.dtype
+        self.gradients = backend.xp.zeros_like(self.parameters)
         self.grad: Array = None  # dL/d(logits); kept, because a recorded step writes to it again
-        values, grads = self.views(parameters), self.views(gradients)
+        values, grads = self.views(self.parameters), self.views(self.gradients)
         for layer in self.layers:
             layer.bind(backend, values[layer], grads[layer])
 
@@ -96,23 +97,24 @@ class Network:
         x: Array,
         targets: Array,
         *,
-        scales: Sequence[Array | float] = (),
+        weights: Array | None = None,
+        scale: float = 1.0,
         accumulate: float = 0.0,
         input_gradient: bool = False,
     ) -> tuple[Array, Array | None]:
         """Forward and backward for x (..., N, I) and target rows (..., N, O).
 
-        dL/d(logits) is multiplied by each of the ``scales``, such as weights (..., N, 1) of the
-        images. The other arguments are those of ``backward``. Returns the logits and its result.
+        dL/d(logits) is multiplied by ``scale`` and by ``weights`` (..., N, 1) of the images. The
+        other arguments are those of ``backward``. Returns the logits and its result.
         """
         xp = self.backend.xp
         logits = self.forward(x)
         if self.grad is None or self.grad.shape != logits.shape:
             self.grad = xp.empty_like(logits)
         grad = self.grad
-        self.loss.gradient(self.backend, logits, targets, out=grad)
-        for scale in scales:
-            xp.multiply(grad, scale, out=grad)
+        self.loss.gradient(self.backend, logits, targets, out=grad, scale=scale)
+        if weights is not None:
+            xp.multiply(grad, weights, out=grad)
         return logits, self.backward(grad, accumulate=accumulate, input_gradient=input_gradient)
 
     def compute_gradients(self, x: Array, targets: Array) -> Array:
@@ -125,7 +127,7 @@ class Network:
 
     def outputs(self, logits: Array) -> Array:
         """Logits (..., N, O) -> outputs (N, O), averaged over members. Overwrites the logits."""
-        self.loss.output.forward(self.backend, logits, out=logits)
+        self.backend.elementwise(self.loss.output.function, logits, out=logits)
         return self.backend.xp.mean(logits, axis=0) if self.leading else logits
 
     def with_own_arrays(self, backend: Backend | None = None) -> Self:

@@ -4,11 +4,10 @@ parameters.
 Shapes are those of ``convolution``: pictures (..., C, H, W, N), and the same arrays as rows.
 """
 
-from abc import abstractmethod
 from functools import reduce
 from typing import Any
 
-from ann.backends.base import Array
+from ann.backends.base import Array, Formula
 from ann.nn.convolution import Shape, as_pictures, empty_rows, size_text
 from ann.nn.layers import Layer
 
@@ -22,9 +21,16 @@ class Pool2D(Layer):
         input_shape: (C, H, W).
         size: the side of a square; the squares do not overlap.
 
+    Class attributes:
+        formula: (xp, *pixels of a square) -> (y, *saved), where the gradient needs ``saved``.
+        gradient: (xp, dL/dy, number of pixels, *saved) -> dL/dx for each pixel.
+
     Raises:
         ValueError: the squares do not fill the picture, or are larger than 8 x 8.
     """
+
+    formula: Formula
+    gradient: Formula
 
     def __init__(self, input_shape: Shape, size: int) -> None:
         channels, height, width = input_shape
@@ -45,42 +51,24 @@ class Pool2D(Layer):
         arguments = self.count, x.dtype
         self.y = empty_rows(self.xp, x.shape[:-2], self.output_shape, *arguments)
         self.dx = empty_rows(self.xp, x.shape[:-2], self.input_shape, *arguments)
+        self.saved: tuple[Array, ...] = ()
+
+    def forward(self, x: Array) -> Array:
+        self.reserve(x)
+        y = as_pictures(self.xp, self.y, self.output_shape)
+        self.backend.elementwise(self.formula, *self.pixels(x), out=(y, *self.saved))
+        return self.y
 
     def backward(self, grad: Array) -> Array:
         dy = as_pictures(self.xp, grad, self.output_shape)
-        self.distribute(dy, out=tuple(self.pixels(self.dx)))
+        dx = tuple(self.pixels(self.dx))
+        self.backend.elementwise(self.gradient, dy, len(dx), *self.saved, out=dx)
         return self.dx
 
     def pixels(self, rows: Array) -> list[Array]:
         """For each pixel of a square: a view (..., C, rows, columns, N) of it in all squares."""
         pictures, size = as_pictures(self.xp, rows, self.input_shape), self.size
         return [pictures[..., a::size, b::size, :] for a in range(size) for b in range(size)]
-
-    @abstractmethod
-    def distribute(self, dy: Array, out: tuple[Array, ...]) -> None:
-        """Compute dL/dx from dL/dy; ``out`` has the arrays of ``pixels``."""
-
-
-class MaxPool2D(Pool2D):
-    """y = the largest pixel of a square. This pixel gets the whole gradient, and the others get 0.
-
-    If several pixels are the largest, the first of them gets it, row by row from the upper left.
-    """
-
-    def allocate(self, x: Array) -> None:
-        super().allocate(x)
-        y = as_pictures(self.xp, self.y, self.output_shape)
-        pixels = range(self.size**2 - 1)
-        self.is_largest = tuple(self.xp.empty_like(y, dtype=self.xp.bool) for _ in pixels)
-
-    def forward(self, x: Array) -> Array:
-        self.reserve(x)
-        y = as_pictures(self.xp, self.y, self.output_shape)
-        self.backend.elementwise(_maximum, *self.pixels(x), out=(y, *self.is_largest))
-        return self.y
-
-    def distribute(self, dy: Array, out: tuple[Array, ...]) -> None:
-        self.backend.elementwise(_maximum_gradient, dy, *self.is_largest, out=out)
 
 
 def _maximum(xp: Any, *pixels: Array) -> tuple[Array, ...]:
@@ -89,7 +77,7 @@ def _maximum(xp: Any, *pixels: Array) -> tuple[Array, ...]:
     return (y, *(x == y for x in pixels[:-1]))
 
 
-def _maximum_gradient(xp: Any, dy: Array, *is_largest: Array) -> tuple[Array, ...]:
+def _maximum_gradient(xp: Any, dy: Array, count: int, *is_largest: Array) -> tuple[Array, ...]:
     """dL/dx for each pixel: dy for the first of the largest, and 0 for the others."""
     gradients = []
     for mask in is_largest:
@@ -99,22 +87,32 @@ def _maximum_gradient(xp: Any, dy: Array, *is_largest: Array) -> tuple[Array, ..
     return (*gradients, dy)
 
 
-class AveragePool2D(Pool2D):
-    """y = the mean of a square. Each of its pixels gets dL/dy / size^2."""
+class MaxPool2D(Pool2D):
+    """y = the largest pixel of a square. This pixel gets the whole gradient, and the others get 0.
 
-    def forward(self, x: Array) -> Array:
-        self.reserve(x)
+    If several pixels are the largest, the first of them gets it, row by row from the upper left.
+    """
+
+    formula = staticmethod(_maximum)
+    gradient = staticmethod(_maximum_gradient)
+
+    def allocate(self, x: Array) -> None:
+        super().allocate(x)
         y = as_pictures(self.xp, self.y, self.output_shape)
-        self.backend.elementwise(_mean, *self.pixels(x), out=y)
-        return self.y
-
-    def distribute(self, dy: Array, out: tuple[Array, ...]) -> None:
-        self.backend.elementwise(_mean_gradient, dy, len(out), out=out)
+        pixels = range(self.size**2 - 1)
+        self.saved = tuple(self.xp.empty_like(y, dtype=self.xp.bool) for _ in pixels)
 
 
-def _mean(xp: Any, *pixels: Array) -> Array:
-    return sum(pixels[1:], start=pixels[0]) / len(pixels)
+def _mean(xp: Any, *pixels: Array) -> tuple[Array, ...]:
+    return (sum(pixels[1:], start=pixels[0]) / len(pixels),)
 
 
 def _mean_gradient(xp: Any, dy: Array, count: int) -> tuple[Array, ...]:
     return (dy / count,) * count
+
+
+class AveragePool2D(Pool2D):
+    """y = the mean of a square. Each of its pixels gets dL/dy / size^2."""
+
+    formula = staticmethod(_mean)
+    gradient = staticmethod(_mean_gradient)

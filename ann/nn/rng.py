@@ -4,11 +4,11 @@ uses none.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-_PURPOSES = {"weights": 0, "order": 1, "dropout": 2, "distortion": 3, "examples": 4, "channels": 5}
+# The position of a purpose is part of its seed
 Purpose = Literal["weights", "order", "dropout", "distortion", "examples", "channels"]
 
 
@@ -20,7 +20,7 @@ def generator(seed: int, purpose: Purpose, index: int = 0) -> np.random.Generato
         purpose: what the numbers are for.
         index: selects one of several generators for this purpose; the epoch, for example.
     """
-    return np.random.default_rng([seed, _PURPOSES[purpose], index])
+    return np.random.default_rng([seed, get_args(Purpose).index(purpose), index])
 
 
 def drawn(

@@ -47,6 +47,7 @@ class Adam(Optimizer):
     """Steps divided by the gradients' recent size. Weight decay as in SGD."""
 
     tuned = (0.015, 1e-4)
+    formula = staticmethod(adam)
 
     def prepare(self, scalars: Scalars) -> None:
         def correction(k: int) -> float:  # of sqrt(v); see ``adam``
@@ -56,10 +57,6 @@ class Adam(Optimizer):
         size = scalars.add(lambda k, rate: rate * correction(k) / (1 - self.momentum**k))
         epsilon = scalars.add(lambda k, rate: EPSILON * correction(k))
         self.numbers = size, epsilon, self.momentum
-
-    def update(self) -> None:
-        self.add_decay()
-        self.backend.elementwise(adam, *self.vectors, *self.numbers, out=self.vectors)
 
 
 class AdamW(Adam):
@@ -96,12 +93,8 @@ class RMSProp(Optimizer):
 
     tuned = (0.0015, 1e-4)
     sums_gradients = True
+    formula = staticmethod(rmsprop)
 
     def prepare(self, scalars: Scalars) -> None:
         self.vectors = self.p, self.g, self.add_state("m", self.p), self.add_state("v", self.p)
-        self.rate = scalars.add(lambda k, rate: rate)
-
-    def update(self) -> None:
-        self.add_decay()
-        numbers = self.rate, self.momentum
-        self.backend.elementwise(rmsprop, *self.vectors, *numbers, out=self.vectors)
+        self.numbers = scalars.add(lambda k, rate: rate), self.momentum

@@ -52,13 +52,9 @@ class MaxNorm:
 
     def __call__(self) -> None:
         for weight, squares, ones, sums in self._layers:
-            self._backend.elementwise(_square, weight, out=squares)
+            self._backend.xp.multiply(weight, weight, out=squares)
             self._backend.matmul(ones, squares, out=sums)
             self._backend.elementwise(shortened, weight, sums, self._limit, out=weight)
-
-
-def _square(xp: Any, x: Array) -> Array:
-    return x * x
 
 
 class MovingAverage:

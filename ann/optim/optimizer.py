@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from ann.backends.base import Array, Backend
+from ann.backends.base import Array, Backend, Formula
 from ann.optim.scalars import Scalars
 
 
@@ -36,7 +36,10 @@ class Optimizer(ABC):
             steps up to 10 times as long.
         decoupled_decay: whether each step shrinks weights by learning rate x weight decay.
 
+
     Attributes:
+        formula: the step, unless ``update`` is overridden: (xp, *vectors, *numbers) -> new vectors.
+        vectors, numbers: the arguments of the formula. The new vectors replace the old ones.
         accumulate: the factor of the old gradients, to which the backward pass adds the new ones.
         state: the vectors that last from step to step, by name. A checkpoint stores them.
     """
@@ -45,6 +48,9 @@ class Optimizer(ABC):
     adaptive = True
     sums_gradients = False
     decoupled_decay = False
+    formula: Formula
+    vectors: tuple[Array, ...]
+    numbers: tuple[Any, ...]
     accumulate = 0.0
 
     def __init__(
@@ -70,15 +76,16 @@ class Optimizer(ABC):
 
     @abstractmethod
     def prepare(self, scalars: Scalars) -> None:
-        """Create vectors with ``add_state``, and numbers with ``scalars.add``.
+        """Set ``vectors`` and ``numbers``, with ``add_state`` and ``scalars.add``.
 
         Keep no reference to ``scalars``: it holds functions that refer to the optimizer, and this
         cycle would keep the vectors alive after training.
         """
 
-    @abstractmethod
     def update(self) -> None:
         """Take one step with the current gradients, which may be overwritten."""
+        self.add_decay()
+        self.backend.elementwise(self.formula, *self.vectors, *self.numbers, out=self.vectors)
 
     def add_state(self, name: str, like: Array) -> Array:
         """A new vector of zeros that lasts from step to step."""

@@ -53,14 +53,13 @@ def nesterov(
     return p - rate * g, g, v
 
 
-class Nesterov(SGD):
+class Nesterov(Optimizer):
     """SGD that looks one step ahead: v = momentum v + g; p = p - rate (g + momentum v)."""
+
+    tuned = SGD.tuned
+    adaptive, sums_gradients = False, True
+    formula = staticmethod(nesterov)
 
     def prepare(self, scalars: Scalars) -> None:
         self.vectors = self.p, self.g, self.add_state("v", self.p)
-        self.rate = scalars.add(lambda k, rate: rate)
-
-    def update(self) -> None:
-        self.add_decay()
-        numbers = self.rate, self.momentum
-        self.backend.elementwise(nesterov, *self.vectors, *numbers, out=self.vectors)
+        self.numbers = scalars.add(lambda k, rate: rate), self.momentum

@@ -14,10 +14,6 @@ from ann.backends.base import Array, Backend
 _TINY = 1e-20  # avoids a division by 0; far below any gradient that matters
 
 
-def _square(xp: Any, gradient: Array) -> Array:
-    return gradient * gradient
-
-
 def _moved(xp: Any, x: Array, gradient: Array, squared_norm: Array, length: float) -> Array:
     """x + length g / |g|"""
     return x + gradient * (length / (xp.sqrt(squared_norm) + _TINY))
@@ -44,7 +40,7 @@ class Adversary:
 
     def move(self, gradient: Array) -> None:
         """Set ``images`` to x + length g / |g|, for the gradient g = dL/dx (..., N, I)."""
-        elementwise, squared_norms = self._backend.elementwise, self._squared_norms
-        elementwise(_square, gradient, out=self._squares)
-        self._backend.matmul(self._squares, self._ones, out=squared_norms)
-        elementwise(_moved, self._x, gradient, squared_norms, self._length, out=self.images)
+        backend, squared_norms = self._backend, self._squared_norms
+        backend.xp.multiply(gradient, gradient, out=self._squares)
+        backend.matmul(self._squares, self._ones, out=squared_norms)
+        backend.elementwise(_moved, self._x, gradient, squared_norms, self._length, out=self.images)

@@ -1,5 +1,6 @@
 """Training images on their device, and the batches made from them."""
 
+import math
 from typing import Any
 
 from ann.backends.base import Array, Backend
@@ -146,56 +147,54 @@ class BatchBuffer:
         keys: EpochKeys,
         indices: Array,
     ) -> None:
-        xp = backend.xp
-        dtype = images.targets.dtype
+        xp, dtype = backend.xp, images.targets.dtype
         self.backend = backend
-        self.images = images
         self.uses_ids = bool(
             distorter or recipe.dropout or recipe.input_dropout or recipe.channel_dropout
         )
+
+        def rows(numbers: Array) -> Array:
+            return xp.empty((*indices.shape, numbers.shape[1]), dtype=dtype)
+
+        def flat(array: Array) -> Array:  # the images of all members one after another
+            return xp.reshape(array, (math.prod(indices.shape), -1), copy=False)
+
         self.indices = xp.asarray(indices, copy=True)
-        self.x = xp.empty((*indices.shape, images.pixels.shape[1]), dtype=dtype)
-        self.targets = xp.empty((*indices.shape, images.targets.shape[1]), dtype=dtype)
-        self.weights = (
-            None if images.weights is None else xp.empty((*indices.shape, 1), dtype=dtype)
-        )
-        self.image_ids = xp.empty_like(indices, dtype=xp.uint32)
-        # The same arrays, with the images of all members one after another
         self.flat_indices = xp.reshape(self.indices, (-1,), copy=False)
-        self.flat_x, self.flat_targets = (self._flat(array) for array in (self.x, self.targets))
-        self.flat_weights = None if self.weights is None else self._flat(self.weights)
+        self.x, self.targets = rows(images.pixels), rows(images.targets)
+        self.weights = None if images.weights is None else rows(images.weights)
+        self.image_ids = ids = xp.empty_like(indices, dtype=xp.uint32)
+        self.flat_x = flat(self.x)
         is_float = images.pixels.dtype == dtype
         self.gathered = (
             self.flat_x if is_float else xp.empty_like(self.flat_x, dtype=images.pixels.dtype)
         )
+        # Rows for all images, and where to copy those of the batch
+        self.copies = [(images.targets, flat(self.targets))]
+        if self.weights is not None:
+            self.copies.append((images.weights, flat(self.weights)))
         self.distorted = self.mask = None
-        ids = self.image_ids
         if distorter:
             self.distorted = DistortedBatch(
                 distorter, backend, self.indices, ids, keys.distortion, self.flat_x
             )
+        else:
+            self.copies.append((images.pixels, self.gathered))
         if recipe.input_dropout:
             self.mask = Mask(backend, recipe.input_dropout, ids, keys.dropout[..., :1], self.x)
 
-    def _flat(self, array: Array) -> Array:
-        return self.backend.xp.reshape(array, (self.flat_indices.shape[0], -1), copy=False)
-
     def fill(self) -> None:
         """Make the batch for the current ``indices``."""
-        backend, images = self.backend, self.images
-        xp = backend.xp
-        xp.take(images.targets, self.flat_indices, axis=0, out=self.flat_targets)
-        if images.weights is not None:
-            xp.take(images.weights, self.flat_indices, axis=0, out=self.flat_weights)
+        backend, xp = self.backend, self.backend.xp
+        for rows, out in self.copies:
+            xp.take(rows, self.flat_indices, axis=0, out=out)
         if self.uses_ids:
             backend.copyto(self.indices, out=self.image_ids)
         if self.distorted:
             self.distorted.fill()
             xp.multiply(self.x, PIXEL_SCALE, out=self.x)
-        else:
-            xp.take(images.pixels, self.flat_indices, axis=0, out=self.gathered)
-            if self.gathered is not self.flat_x:
-                fill_inputs(backend, self.gathered, out=self.flat_x)
+        elif self.gathered is not self.flat_x:
+            fill_inputs(backend, self.gathered, out=self.flat_x)
         if self.mask:
             self.mask.fill()
             xp.multiply(self.x, self.mask.values, out=self.x)

@@ -59,8 +59,7 @@ class Checkpointer(Callback):
     def __init__(self, run: Run, checkpoints: Checkpoints) -> None:
         self._run = run
         self._identity = run.identity
-        self._path = checkpoints.path
-        self._every = checkpoints
+        self._path, self._every = checkpoints.path, checkpoints
         self._written = monotonic()
         self._changed = True  # since the last checkpoint
 

@@ -54,7 +54,10 @@ def default_rates(recipe: Any) -> dict[str, float]:
       is part of the loss.
     - ``max_norm`` replaces weight decay.
 
-    Width, depth, dropout and the number of images have no influence.
+    Width, depth, dropout and the number of images have no influence. So these defaults do not suit
+    runs of fewer than about 50 steps: in one epoch of 50,000 images in batches of 2,000, AdamW got
+    1,706 of 10,000 validation images wrong with relu (1,382 with 0.6 times the learning rate), and
+    learnt nothing with sigmoid at any rate. Muon, the default for such batches, got 600 wrong.
     """
     rule = CLASSES[recipe.optimizer]
     learning_rate, weight_decay = rule.tuned

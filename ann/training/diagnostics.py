@@ -6,6 +6,7 @@ look at the first member.
 
 import math
 import warnings
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -58,12 +59,15 @@ class Diagnostics(Callback):
 
     def _check(self, epoch: int) -> None:
         run, warned_of = self._run, self._run.state.warned_of
-        epochs = run.recipe.epochs
+        half, epochs = (run.recipe.epochs + 1) // 2, run.recipe.epochs
+        is_checked = epoch in (epochs // 10 + 1, half, epochs)
         checks = [_growing_loss]
-        if epoch in (epochs // 10 + 1, (epochs + 1) // 2, epochs):
-            checks += [_dark_images, _shuffled_labels, _dead_neurons, _vanished_weights]
-        if epoch in ((epochs + 1) // 2, epochs):  # some good networks start slowly
-            checks += [_flat_neurons, _no_learning]
+        if is_checked:
+            checks += [_dark_images, _shuffled_labels]
+        if is_checked and not warned_of:  # otherwise the reason is probably the same
+            checks += [_dead_neurons, _vanished_weights]
+            if epoch in (half, epochs):  # some good networks start slowly
+                checks += [_flat_neurons, _no_learning]
         found = _Findings(run, self._images, self._labels, self._largest_at_start)
         for check in checks:
             if check.__name__ in warned_of:
@@ -96,23 +100,23 @@ def raise_if_diverged(network: NeuralNetwork, loss: float, epoch: int, recipe: R
     )
 
 
+@dataclass
 class _Findings:
     """The evidence for the checks. Slow computations wait until a check needs them."""
 
-    def __init__(
-        self, run: Run, images: np.ndarray, labels: np.ndarray, largest_at_start: float
-    ) -> None:
-        self.images, self.labels = images, labels
-        self.largest_at_start = largest_at_start
-        self.recipe = run.recipe
-        self.losses = [report.loss for report in run.state.reports]
-        self.warned_before = bool(run.state.warned_of)
-        self._network = run.network
+    run: Run
+    images: np.ndarray
+    labels: np.ndarray
+    largest_at_start: float
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.run.recipe
 
     @cached_property
     def host(self) -> NeuralNetwork:
         """A copy of the first member on the host."""
-        host = copy_of(self._network, "cpu").member(0)
+        host = copy_of(self.run.network, "cpu").member(0)
         host.warned = True  # ``fit`` has checked the images already
         return host
 
@@ -139,7 +143,7 @@ class _Findings:
         each neuron was always 0; and the share of saturated outputs. A filter counts as a neuron.
         """
         host, specs = self.host, list(enumerate(self.host.layer_list[:-1], start=1))
-        active = [(number, spec) for number, spec in specs if "activation" in spec]
+        active = [one for one in specs if one[1].get("activation", "identity") != "identity"]
         neurons = [spec.get("filters") or spec["output_dim"] for _, spec in active]
         dead = [np.ones(count, dtype=bool) for count in neurons]
         flat = [0.0] * len(active)
@@ -163,7 +167,7 @@ class _Findings:
 
 
 def _growing_loss(found: _Findings) -> str:
-    losses = found.losses
+    losses = [report.loss for report in found.run.state.reports]
     if losses[-1] > _GROWN * min(losses) and losses[-1] > 0.5 * losses[0]:
         return (
             f"the loss has grown from {min(losses):.3g} to {losses[-1]:.3g}, so training diverges: "
@@ -206,12 +210,7 @@ def _shuffled_labels(found: _Findings) -> str:
 
 def _vanished_weights(found: _Findings) -> str:
     decay, largest = found.recipe.weight_decay, _largest_weight(found.host)
-    if (
-        decay
-        and largest < _VANISHED * found.largest_at_start
-        and found.learns_poorly
-        and not found.warned_before
-    ):
+    if decay and largest < _VANISHED * found.largest_at_start and found.learns_poorly:
         advice = _defaults(found.recipe) or "try weight decay 0"
         return (
             f"weight decay has pulled all weights to 0 (the largest is {largest:.2g}), so the "
@@ -226,8 +225,6 @@ def _largest_weight(network: NeuralNetwork) -> float:
 
 
 def _dead_neurons(found: _Findings) -> str:
-    if found.warned_before:
-        return ""  # the reason is probably the same
     for number, activation, dead, _ in found.hidden_layers:
         if activation == "relu" and dead.mean() > _DEAD:
             return (
@@ -238,7 +235,7 @@ def _dead_neurons(found: _Findings) -> str:
 
 
 def _flat_neurons(found: _Findings) -> str:
-    if found.wrong < _WELL or found.warned_before:
+    if found.wrong < _WELL:
         return ""  # saturated outputs do no harm in a good network
     for number, activation, _, flat in found.hidden_layers:
         if flat > _FLAT:
@@ -250,7 +247,7 @@ def _flat_neurons(found: _Findings) -> str:
 
 
 def _no_learning(found: _Findings) -> str:
-    if found.learns_poorly and not found.warned_before:
+    if found.learns_poorly:
         rate = found.recipe.learning_rate / 5
         general = f"try more epochs, fewer hidden layers, or learning rate {rate:.2g}"
         advice = _defaults(found.recipe) or general

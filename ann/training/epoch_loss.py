@@ -36,28 +36,18 @@ class EpochLoss:
 
         order: host array (..., count): the indices of the images in training order.
         """
-        network, xp = self._network, self._network.backend.xp
+        network, images, xp = self._network, self._images, self._network.backend.xp
         self.gather()
         order = network.backend.from_host(order)
         total = xp.zeros(network.network.leading, dtype=network.network.dtype)
         count = max(1, network.backend.numbers_at_once // network.output_dim)
-        for chunk in slices(self._images.count, count):
+        for chunk in slices(images.count, count):
             logits, indices = self.logits[..., chunk, :], order[..., chunk]
-            targets = xp.take(self._images.targets, xp.reshape(indices, (-1,)), axis=0)
-            total += self._sum(logits, xp.reshape(targets, logits.shape, copy=False), indices)
+            targets = _rows(xp, images.targets, indices)
+            weights = None if images.weights is None else _rows(xp, images.weights, indices)
+            mean = network.network.loss.value(network.backend, logits, targets, weights)
+            total += mean * float(logits.shape[-2])
         return xp.mean(total)
-
-    def _sum(self, logits: Array, targets: Array, indices: Array) -> Array:
-        """The sum (...) of the losses of these images, each times its weight."""
-        backend, xp = self._network.backend, self._network.backend.xp
-        value = self._network.network.loss.value
-        if self._images.weights is None:
-            return value(backend, logits, targets) * float(logits.shape[-2])
-        weights = xp.take(self._images.weights, xp.reshape(indices, (-1,)), axis=0)
-        # The mean loss of a batch of one image is the loss of this image
-        shape = (*logits.shape[:-1], 1, logits.shape[-1])
-        each = value(backend, *(xp.reshape(rows, shape) for rows in (logits, targets)))
-        return xp.sum(each * xp.reshape(weights, each.shape), axis=-1)
 
     def gather(self) -> None:
         """Copy the logits of each process to all others."""
@@ -67,6 +57,12 @@ class EpochLoss:
                 total[..., part, :] = self.logits[..., part, :]
             self._processes.sum(total)
             self.logits[...] = total
+
+
+def _rows(xp: Any, array: Array, indices: Array) -> Array:
+    """The rows (..., M) of an array (N, M) with these indices (...)."""
+    rows = xp.take(array, xp.reshape(indices, (-1,)), axis=0)
+    return xp.reshape(rows, (*indices.shape, -1), copy=False)
 
 
 def evaluate(network: NeuralNetwork, images: ImageSet, processes: Processes) -> Evaluation:

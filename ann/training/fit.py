@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ann.data.datasets import Dataset
-from ann.neural_network import SELF_TEST_IMAGES, NeuralNetwork
+from ann.files.model_schema import SELF_TEST_IMAGES
+from ann.neural_network import NeuralNetwork
 from ann.nn.rng import drawn
 from ann.optim.schedules import get_schedule
 from ann.training.batches import ImageSet

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import math
 import shlex
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -26,7 +26,7 @@ from ann.nn.layer_list import check_layer_list, layer_from
 from ann.nn.losses import LOSSES, get_loss
 from ann.optim.registry import OPTIMIZERS
 from ann.optim.schedules import SCHEDULES
-from ann.spelling import did_you_mean
+from ann.spelling import check_choice
 from ann.training.defaults import default_hidden, default_optimizer, default_rates
 from ann.validation import check_count, check_flag, check_number, check_type
 
@@ -99,11 +99,7 @@ class Recipe:
         0.0, "share of channels that training zeroes after each convolution", **_SHARE
     )
     rotation: float = _field(
-        0.0,
-        "rotate training images by up to this many degrees",
-        "DEGREES",
-        at_least=0,
-        below=180,
+        0.0, "rotate training images by up to this many degrees", "DEGREES", at_least=0, below=180
     )
     scaling: float = _field(0.0, "scale their height and width by up to this share", **_SHARE)
     shear: float = _field(
@@ -112,6 +108,9 @@ class Recipe:
     shift: float = _field(0.0, "shift them by up to this many pixels along each axis", **_PIXELS)
     elastic: float = _field(
         0.0, "warp them: pixels move by this standard deviation; try 1.2", **_PIXELS
+    )
+    undistorted_epochs: int = _field(
+        0, "leave them as they are in the last N epochs", "N", at_least=0
     )
     adversarial: float = _field(
         0.0,
@@ -176,6 +175,9 @@ class Recipe:
         if self.early_stopping and not self.validation:
             advice = "set validation, such as 10000"
             raise ValueError(f"early_stopping: it needs validation images; {advice}")
+        if self.warmup and self.schedule == "one-cycle":
+            reason = "the schedule one-cycle has its own"
+            raise ValueError(f"warmup: {reason}; leave warmup out, or choose another schedule")
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # the way to set a field of a frozen dataclass
@@ -197,10 +199,10 @@ class Recipe:
         weight decay and warm-up keep their ratio to the default unless you pass them: if the
         default of the copy is half as large, the copy has half of this recipe's value.
         """
-        choices = self.default_choices().items()
-        unset = {name: BY_RULE for name, default in choices if getattr(self, name) == default}
-        copy = dataclasses.replace(self, **{**unset, **fields})
-        before, after = self.default_rates(), copy.default_rates()
+        choices, before = self.default_choices().items(), self.default_rates()
+        unset = [name for name, default in choices if getattr(self, name) == default]
+        copy = dataclasses.replace(self, **{**dict.fromkeys([*unset, *before], BY_RULE), **fields})
+        after = copy.default_rates()
         rates = {
             name: _in_proportion(getattr(self, name), before[name], after[name]) for name in after
         }
@@ -309,14 +311,6 @@ def _in_proportion(value: float, before: float, after: float) -> float:
     return after if before in (0, value) else float(f"{value * after / before:.2g}")
 
 
-def _check_choice(name: str, value: Any, choices: Collection[str]) -> str:
-    """Check a name and return it as a plain str: NumPy's str type must not end up in files."""
-    if not isinstance(value, str) or value not in choices:
-        meant = did_you_mean(value, choices)
-        raise ValueError(f"{name}: unknown {value!r}; known: {', '.join(choices)}{meant}")
-    return str(value)
-
-
 def _check_hidden(name: str, value: Any, at_least: int) -> tuple[int | str, ...]:
     layers = value.tolist() if isinstance(value, np.ndarray) else value
     if not isinstance(layers, (tuple, list)):
@@ -339,6 +333,6 @@ _CHECKS: dict[Any, Callable[..., Any]] = {
     float: check_number,
     int: check_count,
     bool: check_flag,
-    str: _check_choice,
+    str: check_choice,
     tuple[int | str, ...]: _check_hidden,
 }

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from ann.backends.base import Array, Backend
+from ann.backends.base import Array
 from ann.nn.batch_norm import BatchNorm
 from ann.nn.dropout import Dropout
 from ann.nn.network import Network
@@ -14,7 +14,9 @@ from ann.training.adversarial import Adversary
 from ann.training.batches import BatchBuffer
 from ann.training.recipe import Recipe
 
-_STATISTICS_DECAY = 0.9  # for batch normalisation: averages over about ten batches
+# For batch normalisation: averages over about ten batches. With averages of the parameters, they
+# cover as many steps as these
+_STATISTICS_DECAY = 0.9
 
 
 class Update:
@@ -24,7 +26,6 @@ class Update:
     the weights and updates the moving averages, each only if it is needed.
 
     Args:
-        backend: computes.
         network: in its training form; see ``TrainingModel``.
         statistics: the means and variances of the last batch, for batch normalisation; or None.
         recipe: determines the optimizer, limits and averages.
@@ -40,13 +41,13 @@ class Update:
 
     def __init__(
         self,
-        backend: Backend,
         network: Network,
         statistics: Array,
         recipe: Recipe,
         scalars: Scalars,
         all_reduce: Callable[[Array], None] | None,
     ) -> None:
+        backend = network.backend
         before: list[Callable[[], object]] = []
         after: list[Callable[[], object]] = []
         if all_reduce:
@@ -70,7 +71,7 @@ class Update:
             after.append(MaxNorm(backend, network.weights()[:-1], recipe.max_norm))
         for name, vector, decay in (
             ("average", network.parameters, recipe.average),
-            ("statistics", statistics, _STATISTICS_DECAY),
+            ("statistics", statistics, max(_STATISTICS_DECAY, recipe.average)),
         ):
             if decay and vector is not None:
                 average = MovingAverage(backend, vector, decay, scalars)
@@ -118,10 +119,10 @@ class Step:
                 layer.share = share
         # The network's loss is a mean over this process's part of the batch, so ``share`` makes the
         # sum over all processes the mean over the batch. If there are two passes, each counts half
-        factor = share * (0.5 if adversarial else 1.0)
-        scales = [] if batch.weights is None else [batch.weights]
-        scales += [] if factor == 1.0 else [factor]
-        self.backpropagate = partial(network.backpropagate, targets=batch.targets, scales=scales)
+        scale = share * (0.5 if adversarial else 1.0)
+        self.backpropagate = partial(
+            network.backpropagate, targets=batch.targets, weights=batch.weights, scale=scale
+        )
 
     def __call__(self) -> None:
         self.batch.fill()

@@ -55,9 +55,7 @@ class Trainer:
         all_reduce = processes.sum if processes.size > 1 else None
         model = TrainingModel(network, backend, recipe, self._keys, images.lit, all_reduce)
         self._model = model
-        self._update = Update(
-            backend, model.network, model.statistics, recipe, self._scalars, all_reduce
-        )
+        self._update = Update(model.network, model.statistics, recipe, self._scalars, all_reduce)
         # By batch size and share: a step and its recording. If the step held the recording, they
         # would be a reference cycle, which would keep the arrays alive after training
         self._compiled: dict[tuple[int, float], tuple[Step, Callable[[], object]]] = {}
@@ -83,6 +81,9 @@ class Trainer:
         """
         order = self._network.backend.from_host(order)
         self._keys.set(epoch)
+        if self._distorter:
+            recipe = self._recipe
+            self._distorter.scale(float(epoch <= recipe.epochs - recipe.undistorted_epochs))
         scalars = self._scalars.table((epoch - 1) * self.steps, rates)
         if start == 0:
             self._start_from_network(epoch)
@@ -135,9 +136,8 @@ class Trainer:
 
     def _copy(self, *pairs: tuple[Array, Array]) -> None:
         """Copy the first array of each pair to the second, and keep the logits of the last step."""
-        pairs += tuple(self._late_copies)
+        self._backend.copy_all([*pairs, *self._late_copies])
         self._late_copies = []
-        self._backend.copy_all(pairs)
 
     def new_step(self, indices: Array, share: float = 1.0) -> Step:
         """A step for batches as large as this one: a device array (..., N) of image indices."""

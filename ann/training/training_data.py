@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ann.data.datasets import Dataset
-from ann.errors import TrainingWarning
+from ann.errors import TrainingWarning, printable
 from ann.neural_network import NeuralNetwork
 from ann.training.distributed import Processes, on_all
 from ann.training.recipe import Recipe
@@ -55,8 +55,11 @@ def check_training_data(
 ) -> TrainingData:
     """The checked training and validation data.
 
-    Raises ValueError in all processes if something does not fit in one of them.
+    Raises ValueError in all processes if something is wrong in one of them.
     """
+    if not isinstance(processes, Processes):
+        expected = "ann.training.mpi.MpiProcesses() in programs that mpiexec starts"
+        raise ValueError(f"processes: expected {expected}, got {printable(processes)}")
     return on_all(processes, lambda: _data(network, dataset, recipe, weights, processes))
 
 
@@ -72,11 +75,7 @@ def _data(
             f"committee: {recipe.committee} in the recipe, but the network is {has}; "
             "pass the same committee to both"
         )
-    convolves = any(layer.get("type") == "conv2d" for layer in network.layer_list)
-    if recipe.channel_dropout and not convolves:
-        raise ValueError(
-            "channel_dropout: there is no convolution; add a layer such as conv16x5, or use dropout"
-        )
+    _check_layers(network, recipe)
     images = check_images(
         "train_images", dataset.train_images, network.input_shape, network.dtype_name
     )
@@ -101,7 +100,12 @@ def _data(
             f"batch_size: {recipe.batch_size} images per batch are too few for "
             f"{processes.size} processes"
         )
-    weights = _checked_weights(weights, len(images), count)
+    if weights is not None:
+        weights = check_weights("weights", weights, len(images))[:count]
+        if not weights.any():
+            raise ValueError(
+                "weights: all training images have weight zero, so nothing would be learnt"
+            )
     network.warn_of_unscaled("train_images", images[:count], stacklevel=7)
     if processes.rank == 0 and (problem := _sorted_labels(labels[:count], labels[count:])):
         warnings.warn(f"validation: {problem}", TrainingWarning, stacklevel=6)
@@ -115,16 +119,20 @@ def _data(
     )
 
 
-def _checked_weights(weights: Any, given: int, trained_on: int) -> Any:
-    """The weights of the images to train on, or None. Raises ValueError if all are 0."""
-    if weights is None:
-        return None
-    checked = check_weights("weights", weights, given)[:trained_on]
-    if not checked.any():
+def _check_layers(network: NeuralNetwork, recipe: Recipe) -> None:
+    """Raise ValueError if the recipe changes layers that the network does not have."""
+    layers = network.layer_list
+    if recipe.channel_dropout and not any(layer.get("type") == "conv2d" for layer in layers):
         raise ValueError(
-            "weights: all training images have weight zero, so nothing would be learnt"
+            "channel_dropout: there is no convolution; add a layer such as conv16x5, or use dropout"
         )
-    return checked
+    has_hidden_layers = any("activation" in layer for layer in layers[:-1])
+    for name in ("dropout", "batch_norm", "max_norm"):
+        if getattr(recipe, name) and not has_hidden_layers:
+            raise ValueError(
+                f"{name}: it is for hidden layers, and the network has none; "
+                "add hidden layers, or leave it out"
+            )
 
 
 def _sorted_labels(trained_on: Any, last: Any) -> str:

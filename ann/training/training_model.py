@@ -13,7 +13,7 @@ from ann.nn.batch_norm import BatchNorm
 from ann.nn.convolution import Conv2D
 from ann.nn.dropout import Dropout
 from ann.nn.layers import ActivationLayer, Dense, Layer
-from ann.nn.network import Network, size_of
+from ann.nn.network import Network
 from ann.nn.pooling import MaxPool2D
 from ann.training.epoch_keys import EpochKeys
 from ann.training.recipe import Recipe
@@ -57,19 +57,15 @@ class TrainingModel:
         # For each layer with weights: the user's, the one here, and the normalisation after it
         self._trained: list[tuple[Any, Any, BatchNorm | None]] = []
         layers = self._training_layers(recipe, keys, all_reduce)
-        shape = (*user.network.leading, size_of(layers))
-        vectors = [xp.zeros(shape, dtype=user.network.dtype) for _ in range(2)]
-        self.network = Network(backend, layers, user.network.loss, *vectors)
+        loss, dtype, leading = user.network.loss, user.network.dtype, user.network.leading
+        self.network = Network(backend, layers, loss, dtype, leading)
         norms = [layer for layer in layers if isinstance(layer, BatchNorm)]
         self._shapes = [(2, norm.dim) for norm in norms]  # the statistics of each
-        self.statistics: Array = None
-        if norms:
-            size = sum(math.prod(shape) for shape in self._shapes)
-            self.statistics = xp.zeros((*user.network.leading, size), dtype=user.network.dtype)
-            parts = backend.split(self.statistics, self._shapes)
-            for norm, part in zip(norms, parts, strict=True):
-                norm.use(part)
-                norm.gain[...] = xp.ones_like(norm.gain)
+        size = sum(map(math.prod, self._shapes))
+        self.statistics: Array = xp.zeros((*leading, size), dtype=dtype) if norms else None
+        for norm, part in zip(norms, backend.split(self.statistics, self._shapes), strict=True):
+            norm.use(part)
+            norm.gain[...] = xp.ones_like(norm.gain)
 
     def _training_layers(
         self, recipe: Recipe, keys: EpochKeys, all_reduce: Callable[[Array], None] | None
@@ -110,7 +106,7 @@ class TrainingModel:
         """Copy the weights and biases of the user's network."""
         for users, own, norm in self._trained:
             weight = users.weight
-            if self._lit is not None and users is self._user.network.layers[0]:
+            if weight.shape != own.weight.shape:
                 weight = self._xp.take(weight, self._lit, axis=-2)
             own.weight[...] = weight
             bias = norm.shift if norm else own.bias
@@ -132,7 +128,7 @@ class TrainingModel:
                 weight, bias = norm.fold(weight, next(parts), **trained[norm])
             else:
                 bias = trained[own]["bias"]
-            if self._lit is not None and users is self._user.network.layers[0]:
+            if weight.shape != users.weight.shape:
                 weight = xp.concat([weight, xp.zeros_like(bias)], axis=-2)
                 weight = xp.take(weight, self._positions, axis=-2)
             results[users]["weight"][...] = weight

@@ -55,8 +55,7 @@ class Ours:
         return float(loss_sum) / len(order)
 
     def predict(self) -> np.ndarray:
-        labels: np.ndarray = self._network.predict(self._images)
-        return labels
+        return np.asarray(self._network.predict(self._images))
 
 
 class ScikitLearn:
@@ -92,16 +91,14 @@ class ScikitLearn:
         del self._model._optimizer  # its velocity remembers the step above
 
     def _pixels(self, indices: Any) -> np.ndarray:
-        pixels: np.ndarray = self._images[indices].astype(np.float32) / np.float32(255)
-        return pixels
+        return np.asarray(self._images[indices].astype(np.float32) / np.float32(255))
 
     def epoch(self, order: np.ndarray) -> float:
         self._model.partial_fit(self._pixels(order), self._targets[order])
         return float(self._model.loss_)
 
     def predict(self) -> np.ndarray:
-        labels: np.ndarray = self._model.predict_proba(self._pixels(slice(None))).argmax(axis=1)
-        return labels
+        return np.asarray(self._model.predict_proba(self._pixels(slice(None))).argmax(axis=1))
 
 
 CONTENDERS: dict[str, Callable[..., Contender]] = {

@@ -12,7 +12,7 @@ import ann
 from ann.data.distortion import DistortedBatch, Distorter, DistortionStrengths
 from ann.training.named_recipes import RECIPES
 from benchmarking.tasks import UnsuitedError
-from benchmarking.timing import in_turns, print_table, scaled, working
+from benchmarking.timing import in_turns, print_table, working
 
 _BATCH, _BATCHES = 256, 40
 
@@ -61,8 +61,7 @@ class Torch:
     def distort(self, batches: int) -> np.ndarray:
         for _ in range(batches):
             out = self._one()
-        result: np.ndarray = out.cpu().numpy()[:, 0]
-        return result
+        return np.asarray(out.cpu()[:, 0])
 
     def _one(self) -> Any:
         torch, strengths, size, count = self._torch, self._strengths, self._size, len(self._images)
@@ -109,6 +108,6 @@ def measure(
             change = f"pixels change by {changes[name]:.3f} on average"
             raise ValueError(f"{name}: {change}, ann's by {changes['ann']:.3f}")
     runs = {name: partial(distorting.distort, batches) for name, distorting in found.items()}
-    millis = scaled(in_turns(runs, repetitions), 1e3 / batches)
+    millis = in_turns(runs, repetitions, 1e-3 * batches)
     print_table(millis, "ms a batch", digits=2)
     return {"milliseconds_a_batch": millis}

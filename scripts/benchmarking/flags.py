@@ -18,7 +18,7 @@ def parse_flags(docstring: str | None) -> argparse.Namespace:
     parser.add_import()
     parser.add_common(device=False)
     text = "default: cpu; for --profile the CPU and, if there is one, the GPU"
-    parser.add_argument("--device", choices=("cpu", "gpu"), help=text)
+    parser.add("--device", text, choices=("cpu", "gpu"))
     text = f"measured epochs of each contender (default: {REPETITIONS}, and 1 with --quick)"
     parser.add("--repetitions N", text, whole(1))
     parser.add("--only TASK", f"one of: {', '.join(map(repr, NAMES))}", choices=NAMES)
@@ -26,11 +26,11 @@ def parse_flags(docstring: str | None) -> argparse.Namespace:
     parser.add("--output FILE", "write all figures as JSON", Path)
     group = parser.add_mutually_exclusive_group()
     text = "one and two processes, beside PyTorch's DistributedDataParallel (extras bench and mpi)"
-    group.add_argument("--distributed", action="store_true", help=text)
+    parser.add("--distributed", text, group=group)
     text = "how long each part of a training step of the recipe takes"
-    group.add_argument("--profile", action="store_true", help=text)
+    parser.add("--profile", text, group=group)
     text = "draw how the time of a step of the recipe grows with batch size, width and depth"
-    group.add_argument("--roofline", type=Path, metavar="FILE", help=text)
+    parser.add("--roofline FILE", text, Path, group=group)
     add_named_recipes(parser)
     add_recipe_flags(parser)
     flags = parser.parse_args()

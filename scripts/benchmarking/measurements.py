@@ -8,7 +8,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from ann.data.datasets import Dataset
 from ann.installation import ROOT
 from benchmarking.contenders import CONTENDERS, admit
 from benchmarking.tasks import Contender, Task
-from benchmarking.timing import in_turns, print_table, scaled
+from benchmarking.timing import in_turns, print_table
 
 CHECKED_STEPS = 20
 _DIFFERENT_LABELS = 20  # of images with two nearly equal outputs, where rounding decides
@@ -57,8 +56,9 @@ def measure_training(
         runs[name] = partial(_epoch, contender, task.count, random)
     runs[PRODUCTS] = _matrix_products(task, backend)
     peaks: list[float] = []
-    seconds = in_turns(runs, repetitions, lambda: peaks.append(peak_gflops(backend)))
-    micros = scaled(seconds, 1e6 / task.steps)
+    micros = in_turns(
+        runs, repetitions, 1e-6 * task.steps, lambda: peaks.append(peak_gflops(backend))
+    )
     micros["its FLOPs at peak speed"] = [task.flops / peak / 1e3 for peak in peaks]
     print_table(micros, "us a step")
     products, ours = (statistics.median(micros[name]) for name in (PRODUCTS, "ann"))
@@ -93,19 +93,18 @@ def _matrix_products(task: Task, backend: Backend) -> Callable[[], None]:
     return run
 
 
-def peak_gflops(backend: Backend) -> float:
-    """The speed of a large matrix product, the better of two."""
+def peak_gflops(backend: Backend, trials: int = 2) -> float:
+    """The highest speed of a large matrix product in some trials."""
     size = 2048 if backend.name == "cpu" else 8192
     a = backend.from_host(np.ones((size, size), dtype=np.float32))
     out = backend.xp.empty_like(a)
-    times = []
-    for _ in range(2):
-        backend.synchronize()
-        started = time.perf_counter()
+
+    def product() -> None:
         backend.xp.matmul(a, a, out=out)
         backend.synchronize()
-        times.append(time.perf_counter() - started)
-    return float(2 * size**3 / min(times) / 1e9)
+
+    (seconds,) = in_turns({"product": product}, trials).values()
+    return 2 * size**3 / min(seconds) / 1e9
 
 
 def _epoch(contender: Contender, count: int, random: np.random.Generator) -> None:
@@ -125,7 +124,7 @@ def measure_predicting(task: Task, dataset: Dataset, repetitions: int) -> dict[s
         if (contender.predict() != expected).sum() > _DIFFERENT_LABELS:
             raise ValueError(f"{name}: labels the images differently from ann")
     runs = {name: contender.predict for name, contender in contenders.items()}
-    millis = scaled(in_turns(runs, 3 * repetitions), 1e3)
+    millis = in_turns(runs, 3 * repetitions, 1e-3)
     print_table(millis, "ms", digits=1)
     return {"milliseconds": millis}
 

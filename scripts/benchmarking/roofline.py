@@ -7,7 +7,6 @@ cache can move faster than this second limit.
 """
 
 import dataclasses
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ann.analysis.figures import BLUE, ORANGE, check_figure_path, log_scale, pyp
 from ann.backends.base import Array, Backend
 from benchmarking.measurements import peak_gflops
 from benchmarking.step_profile import watched
+from benchmarking.timing import in_turns
 from benchmarking.training_steps import TrainingSteps
 
 _BATCHES = (1, 3, 10, 30, 100, 300, 1000, 3000)
@@ -34,8 +34,7 @@ def measure(
     """Print tables, save a plot of them to ``picture``, and return the figures."""
     check_figure_path(picture)
     trials = 1 if quick else _TRIALS
-    peak = max(peak_gflops(backend) for _ in range(trials))
-    bandwidth = max(_bandwidth(backend, trials))
+    peak, bandwidth = peak_gflops(backend, 2 * trials), _bandwidth(backend, trials)
     print(f"\nlarge products: {peak:.0f} GFLOP/s; large copies: {bandwidth:.1f} GB/s")
     sweeps: dict[str, list[dict[str, float]]] = {}
     for name, values, change in _sweeps(recipe, quick):
@@ -89,21 +88,20 @@ def _step(steps: TrainingSteps) -> tuple[float, int, int]:
     return seconds, sum(call.flops for call in calls), size
 
 
-def _bandwidth(backend: Backend, trials: int) -> list[float]:
-    """How many gigabytes per second a large copy by all processors reads and writes, per trial."""
+def _bandwidth(backend: Backend, trials: int) -> float:
+    """The most gigabytes per second that a large copy by all processors reads and writes."""
     recorder = backend.recorder()
     array = backend.from_host(np.ones(_COPIED, dtype=np.float32))
     out = backend.xp.empty_like(array)
     # A formula is divided among the processors; NumPy's own copy uses one
-    copy = recorder.compile(lambda: recorder.elementwise(_negative, array, out=out))
-    speeds = []
-    for _ in range(trials):
+    negate = recorder.compile(lambda: recorder.elementwise(_negative, array, out=out))
+
+    def copy() -> None:
+        negate()
         backend.synchronize()
-        started = time.perf_counter()
-        copy()
-        backend.synchronize()
-        speeds.append(2 * array.nbytes / (time.perf_counter() - started) / 1e9)
-    return speeds
+
+    (seconds,) = in_turns({"copy": copy}, trials).values()
+    return 2 * int(array.nbytes) / min(seconds) / 1e9
 
 
 def _negative(xp: Any, x: Array) -> Array:

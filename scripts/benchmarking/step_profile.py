@@ -23,6 +23,7 @@ from ann.nn.layer_list import describe_shape
 from ann.nn.layers import ActivationLayer, Layer
 from ann.optim.optimizer import Optimizer
 from ann.training.step import Step
+from benchmarking.tasks import product_of
 from benchmarking.training_steps import TrainingSteps
 
 
@@ -111,11 +112,7 @@ def _time_on_gpu(steps: TrainingSteps) -> tuple[list[Call], list[float], float]:
 def _repeat(backend: Backend, function: Callable[[], Any], times: int) -> None:
     for _ in range(times):
         function()
-        backend.call(_nothing)  # or one kernel would do the work of several repetitions
-
-
-def _nothing() -> None:
-    pass
+        backend.call(lambda: None)  # or one kernel would do the work of several repetitions
 
 
 @contextmanager
@@ -142,7 +139,8 @@ def watched(step: Step, recipe: ann.Recipe, before: Callable[[], None]) -> Itera
         watch(step.batch, "fill", Part(0, f"batch: {', '.join(filled)}", ""))
         layers, images = step.network.layers, step.batch.indices.size
         for row, layer in enumerate(layers, start=1):
-            flops = _flops(layer, images)
+            has_weights = hasattr(layer, "weight")
+            flops = 2 * math.prod(product_of(layer, images)) if has_weights else 0
             watch(layer, "forward", Part(row, _name(layer), "forward"), flops)
             if layer.parameters:
                 watch(layer, "compute_gradients", Part(row, _name(layer), "backward"), flops)
@@ -157,13 +155,6 @@ def watched(step: Step, recipe: ann.Recipe, before: Callable[[], None]) -> Itera
         ]
         patches.enter_context(patch.object(step.update, "parts", update))
         yield calls
-
-
-def _flops(layer: Layer, images: int) -> int:
-    """The FLOPs of a product with a layer's weights; a convolution uses them at each position."""
-    if not hasattr(layer, "weight"):
-        return 0
-    return 2 * images * math.prod(layer.output_shape[1:]) * math.prod(layer.parameters[0].shape)
 
 
 def _name(layer: Layer) -> str:

@@ -70,12 +70,9 @@ class Task:
 
     @property
     def products(self) -> list[tuple[int, int, int]]:
-        """(N, I, O) of the product x W of each layer; a convolution has a row per position."""
-        layers: list[Any] = [layer for layer in build_layers(self.layers) if layer.parameters]
-        return [
-            (self.batch * math.prod(layer.output_shape[1:]), *layer.parameters[0].shape)
-            for layer in layers
-        ]
+        """``product_of`` each layer that has weights."""
+        layers = build_layers(self.layers)
+        return [product_of(layer, self.batch) for layer in layers if layer.parameters]
 
     @property
     def flops(self) -> int:
@@ -84,9 +81,21 @@ class Task:
         return 2 * (3 * sum(sizes) - sizes[0])
 
     def data(self, images: np.ndarray, labels: np.ndarray) -> Data:
-        """The first of these images, and the initial weights of this package for seed 0."""
+        """The first of these images, and the initial weights of this package for seed 0.
+
+        Raises ValueError for images of another size.
+        """
+        if images[0].size != self.widths[0]:
+            problem = f"images of {images[0].size} pixels; the networks of the tasks take"
+            fix = "leave out --data, or use --profile"
+            raise ValueError(f"--data: {problem} {self.widths[0]}; {fix}")
         weights = ann.NeuralNetwork(self.layers).weights_and_biases()
         return Data(images[: self.count].reshape(self.count, -1), labels[: self.count], weights)
+
+
+def product_of(layer: Any, images: int) -> tuple[int, int, int]:
+    """(N, I, O) of a layer's product x W; a convolution has a row for each position."""
+    return images * math.prod(layer.output_shape[1:]), *layer.parameters[0].shape
 
 
 class Contender(Protocol):

@@ -17,24 +17,24 @@ T = TypeVar("T")
 def in_turns(
     runs: Mapping[str, Callable[[], object]],
     repetitions: int,
+    unit: float = 1.0,
     between: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
-    """Seconds of each run. The runs alternate (A B C A B C ...); the first round is not timed."""
+    """Times of each run, in units of this many seconds.
+
+    The runs alternate (A B C A B C ...), and the first round is not timed. ``between`` is called
+    after each of the others.
+    """
     for run in runs.values():
         run()  # compiles, and touches memory for the first time
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repetitions):
         for name, run in runs.items():
             started = time.perf_counter()
             run()
-            seconds[name].append(time.perf_counter() - started)
+            times[name].append((time.perf_counter() - started) / unit)
         between()
-    return seconds
-
-
-def scaled(seconds: Mapping[str, list[float]], factor: float) -> dict[str, list[float]]:
-    """Times in another unit."""
-    return {name: [factor * value for value in values] for name, values in seconds.items()}
+    return times
 
 
 def print_table(figures: Mapping[str, list[float]], unit: str, digits: int = 0) -> None:

@@ -103,8 +103,7 @@ class Torch:
         self._set_precision()
         with self._torch.inference_mode():
             x = self._host_images.to(self._device).float() / 255
-            labels: np.ndarray = self._model(x).argmax(dim=1).cpu().numpy()
-        return labels
+            return np.asarray(self._model(x).argmax(dim=1).cpu())
 
 
 class TorchGraph(Torch):

@@ -9,7 +9,6 @@ import numpy as np
 
 import ann
 from ann.backends.base import Backend
-from ann.optim.schedules import get_schedule
 from ann.training.batches import ImageSet
 from ann.training.distributed import SINGLE_PROCESS
 from ann.training.step import Step
@@ -24,15 +23,7 @@ _REPEATS = 50
 class TrainingSteps:
     """A training run that has done its first steps, and whose next steps can be timed.
 
-    Args:
-        backend: computes.
-        dataset: the data to train on.
-        recipe: how to train.
-        quick: whether to do only a few steps.
-
     Attributes:
-        recipe: how to train.
-        network: the network in training.
         repeats: how many times a run is repeated between two readings of the clock. A GPU queues
             them, so the time of a launch is not measured.
 
@@ -52,15 +43,11 @@ class TrainingSteps:
         self._shape = (*self.network.network.leading, recipe.batch_size)
         self._least, self._seconds = (2, 0.0) if quick else (_LEAST, _SECONDS)
         self.repeats = 1 if backend.name == "cpu" else 2 if quick else _REPEATS
-        steps = self._trainer.steps
-        rate = get_schedule(
-            recipe.schedule, recipe.learning_rate, steps * recipe.epochs, recipe.warmup
-        )
         order = self._indices((*self.network.network.leading, images.count))
         first = min(self._least, _FIRST_STEPS)
         with backend.ignore_overflow():
-            epoch = self._trainer.epoch(order, 1, [rate(step) for step in range(steps)])
-            for _ in islice(epoch, first):
+            rates = [recipe.learning_rate] * self._trainer.steps
+            for _ in islice(self._trainer.epoch(order, 1, rates), first):
                 pass
 
     def _indices(self, shape: tuple[int, ...]) -> np.ndarray:

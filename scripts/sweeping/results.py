@@ -39,7 +39,7 @@ def _summary(trial: Any) -> str:
     """A trial's recipe in a few words."""
     recipe = _recipe(trial)
     hidden = "-".join(map(str, recipe.hidden)) or "no hidden layer"
-    distorted = ", distorted" if any(getattr(recipe, name) for name in DISTORTIONS) else ""
+    distorted = ", distorted" if recipe.strengths.any else ""
     outputs = f"{recipe.output_activation}, {recipe.loss}"
     optimizer = f"{recipe.optimizer} {recipe.learning_rate:g}"
     return f"{hidden} {recipe.activation}, {outputs}, {optimizer}{distorted}"

@@ -19,6 +19,7 @@ from ann.cli.parser import Parser, checked
 from ann.cli.recipe_flags import hidden_layers
 from ann.nn.losses import get_loss
 from ann.spelling import did_you_mean
+from ann.validation import check_number
 
 _NUMBER = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?"
 _NO_YES = ("no", "yes")
@@ -97,6 +98,12 @@ class Space:
                 self._values[name] = self._values[name] or default
             elif self._values.pop(name):
                 raise ValueError(f"hidden: it replaces {_flag(name)}; use one of the two")
+        if self._values["channel_dropout"] and not any("conv" in text for text in hidden):
+            raise ValueError("channel_dropout: there is no convolution; add one with --hidden")
+        if self._values["distort"] == ("no",):
+            for name in DISTORTIONS:
+                if self._values[name] != parse_range(_VARIED[name], float):
+                    raise ValueError(f"{name}: --distort no leaves it out; use one of the two")
         self._outputs = self._output_layers()
         for index in (0, -1):
             self.recipe(_Corner(index))
@@ -126,13 +133,17 @@ class Space:
         fields = {"hidden": hidden, "output_activation": output_activation, "loss": loss}
         chosen_apart = {"hidden_layers", "width", "distort", *fields, *RATES}
         if _suggest(trial, "distort", self._values["distort"]) == "no":
-            chosen_apart |= {*DISTORTIONS}
+            chosen_apart |= {*DISTORTIONS, "undistorted_epochs"}
         if not any(str(layer).startswith("conv") for layer in hidden):
             chosen_apart.add("channel_dropout")
+        if not hidden:
+            chosen_apart |= {"dropout", "batch_norm", "max_norm"}
         for name, values in self._values.items():
             if values and name not in chosen_apart:
                 value = _suggest(trial, name, values)
                 fields[name] = value == "yes" if value in _NO_YES else value
+        if fields.get("schedule") == "one-cycle":
+            fields.pop("warmup", None)  # it has its own
         recipe = ann.Recipe(**fields)
         rates = {name: self._rate(trial, name, getattr(recipe, name)) for name in RATES}
         return recipe.changed(**rates)
@@ -151,8 +162,9 @@ class Space:
         factor = trial.suggest_float(f"{name}_by_default", 1 / _AROUND, _AROUND, log=True)
         return _rounded(default * factor)
 
-    def check_sizes(self, images: int, validation: int) -> None:
-        """Raise ValueError if there are too few training images for validation and a batch."""
+    def check(self, dataset: ann.Dataset, validation: int) -> None:
+        """Raise ValueError unless hidden layers fit the images, which are enough for a batch."""
+        images = len(dataset.train_images)
         left = images - validation
         if left < 1:
             few = f"{validation} validation images of {images} training images leave none"
@@ -161,9 +173,6 @@ class Space:
         if batch.high > left:
             few = f"{batch} is more than the {left} training images; give a smaller range"
             raise ValueError(f"batch_size: {few}")
-
-    def check_layers(self, dataset: ann.Dataset) -> None:
-        """Raise ValueError if a list of hidden layers does not fit the images."""
         for text in self._values["hidden"]:
             try:
                 ann.Recipe(hidden=hidden_layers(text)).network(dataset)
@@ -222,12 +231,8 @@ def _ranges(kind: Any, *, log: bool = False, least: int = 0) -> Callable[[str], 
     whole, example = ("whole ", "2 or 1-4") if kind is int else ("", "0.1 or 0.01-0.5")
     above = " above 0" if log or least else ""
     expected = f"a {whole}number{above} or a range, the lower one first, such as {example}"
-
-    def check(found: Range) -> None:
-        if found.low < least:
-            raise ValueError("too low")
-
-    return checked(check, partial(parse_range, kind=kind, log=log), expected)
+    parse = partial(parse_range, kind=kind, log=log)
+    return checked(lambda found: check_number("", found.low, at_least=least), parse, expected)
 
 
 def _names(choices: Collection[str]) -> Callable[[str], Any]:

@@ -21,8 +21,7 @@ from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import TrialState
 
-from ann.cli.parser import check_suffix
-from ann.files.atomic import check_writable
+from ann.cli.parser import check_output
 
 _RETRIES = 3  # of a trial whose workers die, since the trial may be what kills them
 _ATTEMPTS = 6  # to create the tables of a database
@@ -39,10 +38,8 @@ def silence_optuna() -> None:
 class Journal(JournalStorage, BaseHeartbeat):
     """A journal file with heartbeats, which Optuna itself only has in databases.
 
-    Args:
-        path: the file. It may be on a disk that machines share, if their clocks agree.
-        grace: seconds without a heartbeat after which a worker counts as dead.
-        retry: called with the trial of a dead worker.
+    The file may be on a disk that machines share, if their clocks agree. A worker without a
+    heartbeat for ``grace`` seconds counts as dead, and ``retry`` is called with its trial.
     """
 
     def __init__(self, path: str, grace: int, retry: Callable[..., None]) -> None:
@@ -218,7 +215,6 @@ def check_files(flags: argparse.Namespace) -> None:
     """Raise ValueError or OSError if the study or the page cannot be written."""
     if not flags.storage:
         raise ValueError("--storage: expected a file, or the address of a database")
-    check_suffix(flags.report, ".html")
-    check_writable(flags.report)
+    check_output(flags.report, ".html")
     if os.path.abspath(flags.storage) == os.path.abspath(flags.report):
         raise ValueError(f"--report {flags.report}: the study is kept there; name another file")

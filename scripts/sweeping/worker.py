@@ -33,16 +33,7 @@ class InterruptedTrialError(Exception):
 
 @dataclass
 class Worker:
-    """What a worker works with.
-
-    Attributes:
-        flags: of the command line.
-        space: which networks to try.
-        backend: where to train.
-        dataset: without test images.
-        study: Optuna's study, which other workers may share.
-        interruption: notes signals.
-    """
+    """Tries networks for a study that other workers may share. ``dataset`` has no test images."""
 
     flags: argparse.Namespace
     space: Space
@@ -65,7 +56,7 @@ class Worker:
             initial=done,
             dynamic_ncols=True,
             file=sys.stdout,
-            disable=not sys.stdout.isatty(),
+            disable=None,  # unless this is a terminal
             bar_format="{n}/{total} trials|{bar}| {remaining} left{postfix}",
         )
         with self._bar:
@@ -83,17 +74,13 @@ class Worker:
             if "Cannot tell" not in str(error):  # Optuna's message about a reassigned trial
                 raise
             reason = "this worker missed its heartbeat, so its trial was reassigned"
-            self._write(f"{reason}; continuing with the next one")
+            self._bar.write(f"{reason}; continuing with the next one")
 
     def _report(self, study: Any, trial: Any) -> None:
         if trial.state in FINISHED:
-            self._write(describe_trial(trial, best_trials(study, 1)))
+            self._bar.write(describe_trial(trial, best_trials(study, 1)))
         elif self.interruption.signal:
-            self._write(f"trial {trial.number}: interrupted; it will be tried again first")
-
-    def _write(self, line: str) -> None:
-        with tqdm.external_write_mode(sys.stdout):  # above the bar
-            print(line)
+            self._bar.write(f"trial {trial.number}: interrupted; it will be tried again first")
 
     def _measure(self, trial: Any) -> int:
         """Train one network; how many validation images it gets wrong."""

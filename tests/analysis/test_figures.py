@@ -21,7 +21,7 @@ def test_figures(tmp_path):
     assert not show_figure(figure_of_images(images, ["1", "2", "3"]))  # agg has no windows
 
 
-def test_what_cannot_be_written_is_said_before(tmp_path):
+def test_unwritable_figures_are_reported_before_they_are_drawn(tmp_path):
     for name in ("a", "a.png", "a.PNG", "a.svg"):
         check_figure_path(tmp_path / name)
     with pytest.raises(

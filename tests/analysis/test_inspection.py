@@ -54,7 +54,7 @@ def test_outputs_of_any_kind_become_probabilities(outputs):
 
 
 def test_answers_stay_the_largest_outputs(rng):
-    """Where some or all are below 0, too."""
+    """Also if some or all outputs are negative."""
     outputs, labels = rng.normal(-1, 1, (200, 5)), rng.integers(0, 5, 200)
     rows = probabilities(outputs)
     np.testing.assert_array_equal(rows.argmax(axis=1), outputs.argmax(axis=1))
@@ -157,7 +157,7 @@ def changes():
     return {change.name.split(",")[0]: change for change in inspection.changes()}
 
 
-def test_changes_of_nothing_change_nothing(changes, rng):
+def test_changes_of_strength_zero_change_nothing(changes, rng):
     images = rng.integers(0, 256, (3, 8, 8), dtype=np.uint8)
     for change in changes.values():
         assert 0 in change.levels and list(change.levels) == sorted(change.levels)

@@ -29,7 +29,7 @@ def test_wilson_of_a_published_example():
 
 
 def test_spread(rng):
-    """By hand, and by how often the interval holds the mean."""
+    """Against a calculation by hand, and by how often the interval contains the mean."""
     found = summarize([1.0, 3.0])
     assert (found.mean, found.deviation) == pytest.approx((2, 2**0.5))
     assert (found.low, found.high) == pytest.approx((2 - 12.706, 2 + 12.706))
@@ -46,7 +46,7 @@ def test_spread(rng):
 
 
 def test_the_quantiles_of_student_s_t_are_scipy_s():
-    """The interval of the mean: all quantiles in the table, and 2 beyond it."""
+    """All quantiles of the table, and two beyond it."""
     stats = optional("scipy.stats")
     for count in range(2, 200):
         values = np.arange(count, dtype=float)
@@ -76,7 +76,9 @@ def test_the_most_confident_mistakes_come_first():
 
 
 def test_a_network_that_has_learnt_nothing():
-    """More than three quarters of the mistakes of always giving the most frequent answer."""
+    """It makes more than three quarters of the mistakes of always giving the most frequent
+    answer.
+    """
     labels = np.array([0] * 60 + [1] * 40)
     assert learnt_nothing(30, labels) == ""
     assert (

@@ -47,7 +47,7 @@ def test_rows_of_digits_on_all_kinds_of_paper(network):
 
 
 def test_drawn_digits_that_touch(network):
-    """Three digits that overlap by up to a fifth: nine in ten are "not sure" or right."""
+    """Three digits that overlap by up to a fifth: nine in ten are read correctly or "not sure"."""
     wrong = 0
     for number in range(40):
         random = np.random.default_rng([32, number])
@@ -157,7 +157,9 @@ def test_a_short_line_at_the_edge_and_a_speck():
 
 
 def test_other_sides_and_classes():
-    """The labels are names, and the image has the network's side."""
+    """The labels are the names of the classes, and the image has the size that the network
+    takes.
+    """
     layers = [{"input_dim": 400, "output_dim": 3, "activation": "sigmoid"}]
     parameters = np.zeros(1203, dtype=np.float32)
     parameters[-3:] = -9, 9, -9

@@ -1,4 +1,4 @@
-"""The report as a function, as a notebook calls it; tests/programs tests what a page holds."""
+"""The report as a function, as a notebook calls it; tests/programs tests the whole page."""
 
 import re
 

@@ -15,7 +15,7 @@ from support.networks import network_of
 
 @pytest.fixture
 def pretend(monkeypatch):
-    """Put a module in CuPy's place, or None for its absence."""
+    """Replace CuPy by a module, or by None as if it were not installed."""
 
     def install(module):
         find_spec = importlib.util.find_spec

@@ -71,7 +71,7 @@ def test_products(dtype, orders, rng):
 
 @pytest.mark.parametrize("columns", [False, True])
 def test_parts_of_matrices(columns, rng):
-    """As the layers have them: a last row or column left out."""
+    """As in layers, which leave out a last row or column."""
     whole = [
         np.asarray(rng.random(shape), np.float32, order="F" if columns else "C")
         for shape in ((6, 8), (8, 5), (7, 6))
@@ -105,7 +105,9 @@ def batched(monkeypatch):
 @pytest.mark.parametrize("orders", list(itertools.product("CF", repeat=3)), ids="".join)
 @pytest.mark.parametrize("processors", [1, 2, 3, 4, 16])
 def test_long_products_in_parts_of_the_sum(monkeypatch, batched, processors, orders, dtype, rng):
-    """Each part large enough for the batched product of OpenBLAS, which crashes on small ones."""
+    """Each part is large enough for the batched product of OpenBLAS, which crashes on small
+    ones.
+    """
     monkeypatch.setattr(blas, "processors", lambda: processors)
     m, k, n = 100, 785, 128
     a, b, out = (

@@ -1,4 +1,4 @@
-"""``elementwise`` computes the formula, however a backend does it."""
+"""``elementwise`` computes the formula, on every backend."""
 
 from functools import partial
 
@@ -39,7 +39,7 @@ SHAPES = [(3, 4), (3, 4), (3, 4), (1, 4), (3, 1), ()]  # of the arguments; the o
 
 @st.composite
 def formulas(draw):
-    """A program: lines (function, numbers of earlier values), and the values that are returned."""
+    """A program: lines (function, numbers of earlier values), and the values to return."""
     values, lines = len(SHAPES), []
     for _ in range(draw(st.integers(1, 12))):
         if draw(st.booleans()):
@@ -64,7 +64,7 @@ def formulas(draw):
 @given(formulas(), st.permutations(range(6)), st.booleans(), st.booleans(), st.data())
 @settings(max_examples=100, deadline=None)
 def test_a_replay_is_the_formula(made, places, by_columns, divided, data):
-    """Outs among the arguments, numbers that change between replays, several outs, broadcasting."""
+    """With outputs among the arguments, numbers that change, several outputs, and broadcasting."""
     formula, count = made
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     arguments = [rng.standard_normal(shape).astype(np.float32) for shape in SHAPES]
@@ -97,7 +97,9 @@ def test_a_replay_is_the_formula(made, places, by_columns, divided, data):
 
 
 def moved_towards_each_other(xp, p, q):
-    """Each sum could go to its out in one pass, but not both: the second reads p after the first."""
+    """Each sum alone could be computed in place, but not both: the second one reads p after the
+    first.
+    """
     a, b = 0.5 * p, 0.5 * q
     return p + b, q + a
 
@@ -159,7 +161,7 @@ UNUSUAL = {
 
 @pytest.mark.parametrize("formula", UNUSUAL.values(), ids=UNUSUAL)
 def test_unusual_formulas_of_users(monkeypatch, formula):
-    """What a trace would misunderstand."""
+    """Formulas that a trace would misunderstand."""
     monkeypatch.setattr(ann.backends.phases, "LARGE", 0)
     monkeypatch.setattr(ann.backends.phases, "processors", lambda: 2)
     z, out = (
@@ -176,7 +178,9 @@ def test_unusual_formulas_of_users(monkeypatch, formula):
 
 @pytest.mark.parametrize("recorded", [False, True])
 def test_what_cannot_be_traced_is_the_formula_too(recorded):
-    """Decisions, in-place operators, reductions along other axes, shapes, NumPy's own functions."""
+    """Conditions, in-place operators, reductions along other axes, shapes, NumPy's own
+    functions.
+    """
 
     def formula(xp, x, y):
         if float(x[0, 0]) > 0.0:
@@ -197,7 +201,7 @@ def test_what_cannot_be_traced_is_the_formula_too(recorded):
             np.testing.assert_allclose(out, expected)
 
 
-def test_errors_of_a_formula_are_its_own():
+def test_errors_of_a_formula_reach_the_caller():
     recorder = ann.get_backend("cpu").recorder()
     out = np.empty(3)
     with pytest.raises(AttributeError, match="no_such"):
@@ -205,7 +209,7 @@ def test_errors_of_a_formula_are_its_own():
 
 
 def test_types(backend):
-    """Comparisons are 0 or 1, fractions of what becomes an integer are lost, integers wrap."""
+    """Comparisons give 0 or 1, integers drop fractions and wrap around."""
     xp = backend.xp
     x = backend.from_host(np.array([-1.5, 0.0, 2.7], np.float32))
     bits = backend.from_host(np.array([1, 2, 2**31], np.uint32))
@@ -223,7 +227,7 @@ def test_types(backend):
     assert backend.to_host(bits).tolist() == [3, 9, (2**31 + 2**30) * 3 % 2**32]
 
 
-def test_numbers_keep_their_digits(backend):
+def test_numbers_are_not_rounded(backend):
     for value in (0.9, 1e-8, 123456.7, 3):
         x, out = (
             backend.xp.ones(3, dtype=backend.xp.float64),
@@ -234,7 +238,7 @@ def test_numbers_keep_their_digits(backend):
 
 
 def test_several_results_and_numbers_that_change(backend):
-    """As an optimizer has it: one formula moves the parameters and their velocities."""
+    """As in an optimizer: one formula updates the parameters and their velocities."""
     xp = backend.xp
     p, v, g = (backend.from_host(np.full(6, value, np.float32)) for value in (1.0, 0.0, 1.0))
     rates = backend.from_host(np.zeros(2, np.float32))

@@ -1,4 +1,4 @@
-"""What only a GPU can show."""
+"""Tests that need a GPU."""
 
 import numpy as np
 
@@ -17,7 +17,9 @@ extern "C" __global__ void spin(long long ticks) {
 
 
 def test_an_epoch_never_waits_for_the_gpu(rng):
-    """A kernel that takes seconds is queued after the first step; the host must be through before it."""
+    """A kernel that takes seconds is queued after the first step; the host must finish before it
+    does.
+    """
     backend = make_backend("cupy")
     recipe = ann.Recipe(batch_size=50)
     net = network_of(backend, 784, 128, 32, 10)

@@ -1,4 +1,4 @@
-"""A step on a GPU is a few kernels. Each does much of the step, in another order than written."""
+"""A step on a GPU is a few kernels. Each does much of the step, and their order may change."""
 
 import numpy as np
 import pytest
@@ -20,12 +20,12 @@ def softmax(xp, x):
 
 
 def running(xp, x):
-    """Nothing that a kernel of ours could do."""
+    """An operation that our kernels cannot do."""
     return xp.cumsum(0.3 * x, axis=-1)
 
 
 class Views:
-    """Arrays (4, 6), of which some share memory, and smaller ones."""
+    """Arrays (4, 6), some of which share memory, and smaller arrays."""
 
     def __init__(self, backend, seed):
         xp, rng = backend.xp, np.random.default_rng(seed)
@@ -45,7 +45,9 @@ class Views:
 
 
 def program(seed):
-    """Random operations (name, numbers of the arrays that it reads, numbers of those it writes)."""
+    """Random operations: (name, numbers of the arrays that it reads, and of those that it
+    writes).
+    """
     views, rng = Views(Plain(), seed), np.random.default_rng(seed)
     lines = []
     while len(lines) < 12:

@@ -1,4 +1,4 @@
-"""The promise: the same numbers on every device."""
+"""Every device computes the same numbers."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from support.networks import CASES, REGULARIZED, network_of, recipe_of
 
 @pytest.mark.parametrize("case", CASES)
 def test_twelve_steps(backend_pair, dataset, case):
-    """Momentum, decay, a schedule and a smaller last batch; then losses, parameters and outputs agree."""
+    """With momentum, weight decay, a schedule and a smaller last batch, all results agree."""
     activation, output, loss, optimizer = case
     recipe = recipe_of(activation, output, loss, optimizer, epochs=3, validation=10)
     if activation == "tanh":
@@ -26,8 +26,8 @@ def test_twelve_steps(backend_pair, dataset, case):
         assert_device_array(backend, net.parameters, (64 * 12 + 12 * 8 + 8 * 10 + 12 + 8 + 10,))
         losses = [report.loss for report in reports]
         results.append((losses, backend.to_host(net.parameters), net.apply(dataset.test_images)))
-    # The order of sums differs in the last bits (NumPy plays recorded steps, whose sums BLAS does in one pass), on a
-    # GPU exp and tanh do too, and twelve steps multiply that.
+    # Sums in another order differ in their last bits (NumPy replays recorded steps, which BLAS sums
+    # in one pass), and so do exp and tanh on a GPU. Twelve steps multiply that.
     for left, right in zip(*results, strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-3, atol=2e-5)
 
@@ -41,7 +41,7 @@ def test_activations(backend_pair, name, rng):
     for backend in backend_pair:
         out = backend.xp.empty_like(backend.from_host(z))
         with backend.ignore_overflow():
-            ACTIVATIONS[name].forward(backend, backend.from_host(z), out)
+            backend.elementwise(ACTIVATIONS[name].function, backend.from_host(z), out=out)
         results.append(backend.to_host(out))
     np.testing.assert_allclose(*results, rtol=2e-6, atol=1e-7)
 

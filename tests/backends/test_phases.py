@@ -1,4 +1,4 @@
-"""A step that is shared among threads gives the same results as in one thread."""
+"""A step that several threads share gives the same results as in one thread."""
 
 import gc
 import threading
@@ -55,7 +55,9 @@ def test_a_thread_waits_for_what_it_reads(shared, known):
 
 
 def test_threads_do_not_wait_for_each_other_without_need(shared):
-    """Otherwise the second call of the first thread would come before the first of the third."""
+    """Otherwise the second call of the first thread would come before the first call of the
+    third.
+    """
     order = []
     arrays = [np.zeros(1) for _ in range(3)]
 
@@ -72,7 +74,7 @@ def test_threads_do_not_wait_for_each_other_without_need(shared):
     assert [list(map(len, phase)) for phase in phases] == [[2, 2, 2]]
 
 
-def test_after_an_error_in_a_thread_the_others_go_on(shared):
+def test_after_an_error_in_a_thread_the_others_continue(shared):
     recorder = CpuRecorder("")
     x, y, z = np.ones((30, 4)), np.zeros((30, 4)), np.zeros((4, 4))
 
@@ -92,7 +94,7 @@ def test_after_an_error_in_a_thread_the_others_go_on(shared):
 
 
 def test_shared_steps_in_several_threads_at_once(shared):
-    """Each needs three threads at the same time, more than there are together."""
+    """Each needs three threads at the same time, more than there are."""
 
     def train(number):
         recorder = CpuRecorder("")
@@ -119,7 +121,7 @@ def test_shared_steps_in_several_threads_at_once(shared):
 
 
 def test_after_ctrl_c_within_a_step_the_next_one_is_whole(shared):
-    """Afterwards no thread writes to the arrays or waits for another thread."""
+    """After Ctrl-C, no thread writes to the arrays or waits for another thread."""
     a, total, stops = np.zeros(3), np.zeros(1), [True, False]
 
     def first():

@@ -1,4 +1,6 @@
-"""A recorded step is the same step: NumPy plays its calls, and a pretended GPU launches its graph."""
+"""A recorded step computes the same: NumPy replays its calls, and a pretended GPU launches its
+graph.
+"""
 
 import dataclasses
 import gc
@@ -44,8 +46,8 @@ def trained(
 
 @pytest.mark.parametrize("case", CASES)
 def test_recorded_steps_are_the_steps(monkeypatch, case, dataset, pretended):
-    """Played by NumPy and as graphs. Every formula can be traced; otherwise it would be called again in each step,
-    which is correct but slow.
+    """With NumPy's replays and with graphs. Every formula can be traced. Otherwise it would be
+    called again in each step, which is correct but slow.
     """
     expected = trained(Plain(), dataset, case)
     backend, _ = pretended()
@@ -62,7 +64,7 @@ def test_recorded_steps_are_the_steps(monkeypatch, case, dataset, pretended):
     assert_same(trained(ann.get_backend("cpu"), dataset, case), expected)
 
 
-def test_without_a_blas_of_ours(monkeypatch, dataset):
+def test_without_direct_calls_of_blas(monkeypatch, dataset):
     expected = trained(ann.get_backend("cpu"), dataset, dtype="float64")
     monkeypatch.setattr(blas, "_library", lambda: None)
     assert_same(
@@ -92,7 +94,7 @@ def test_an_error_in_a_shared_part_is_raised(monkeypatch):
         play()
 
 
-def test_numbers_are_read_anew_and_results_stay_in_place():
+def test_numbers_are_read_again_and_results_keep_their_arrays():
     recorder = ann.get_backend("cpu").recorder()
     x, out = np.arange(4.0), np.zeros(4)
 
@@ -110,7 +112,7 @@ def test_numbers_are_read_anew_and_results_stay_in_place():
     )  # outside of a record it is NumPy
 
 
-def test_what_does_not_last_cannot_be_recorded():
+def test_temporary_arrays_cannot_be_recorded():
     recorder = ann.get_backend("cpu").recorder()
     with pytest.raises(TypeError, match="sum returns a float64: only functions that return arrays"):
         recorder.compile(lambda: recorder.xp.sum(np.ones(3)))
@@ -118,8 +120,8 @@ def test_what_does_not_last_cannot_be_recorded():
 
 
 @pytest.mark.slow
-def test_all_of_a_step_is_seen_by_a_recorder(monkeypatch, dataset):
-    """Outside of formulas operators would compute behind its back: no a + b, no a[...] = b in a step."""
+def test_a_recorder_sees_every_call_of_a_step(monkeypatch, dataset):
+    """Outside formulas, a + b or a[...] = b would compute without being recorded."""
     backend = make_backend("strict")
     array_type = type(backend.from_host(np.zeros(1)))
     formulas, elementwise = [], type(backend).elementwise
@@ -172,7 +174,7 @@ def test_all_of_a_step_is_seen_by_a_recorder(monkeypatch, dataset):
 
 
 def test_an_epoch_allocates_nothing_large_after_its_first_step(tmp_path):
-    """Of the size of the default network, so that nobody undoes by accident what makes it fast."""
+    """With the default network, so that nobody accidentally makes it slow."""
     images = np.random.default_rng(0).integers(0, 256, (2000, 784), dtype=np.uint8)
     labels = np.arange(2000, dtype=np.uint8) % 10
     for optimizer in ("sgd", "adamw"):
@@ -192,13 +194,13 @@ def test_an_epoch_allocates_nothing_large_after_its_first_step(tmp_path):
             trainer.loss.sum(order)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        # All that is alive at a time, together, is below this; so a single array is too. The evaluation of the loss
-        # at the end holds six arrays of 64 kB.
+        # Everything that is alive at a time is together below this, so each array is, too. The
+        # evaluation of the loss at the end holds six arrays of 64 kB.
         assert max(largest) < 64 * 1024, optimizer
         assert peak < 7 * 64 * 1024, optimizer
 
 
-def test_steps_without_graphs_are_said_and_done(monkeypatch, dataset):
+def test_without_graphs_training_works_and_warns(monkeypatch, dataset):
     monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
     backend = GpuBackend(pretend_cupy(), "pretended")
     with pytest.warns(
@@ -209,7 +211,7 @@ def test_steps_without_graphs_are_said_and_done(monkeypatch, dataset):
     assert_same(found, trained(Plain(), dataset))
 
 
-def test_a_graph_that_cannot_be_captured_is_said_and_done_without(pretended, dataset):
+def test_without_a_captured_graph_training_works_and_warns(pretended, dataset):
     backend, _ = pretended(capturable=False)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -253,7 +255,8 @@ def test_an_activation_that_cannot_be_captured_is_named_once(pretended, dataset,
 def test_products_have_the_precision_asked_for(pretended, dataset, precision, dtype, kind):
     backend, cublas = pretended(precision)
     trained(backend, dataset, dtype=dtype)
-    # three layers, of which the first needs no gradient of its inputs; each batch size once eagerly, once captured
+    # three layers, the first without a gradient of its inputs; each batch size runs eagerly once
+    # and is captured once
     assert cublas.products == {kind: 11 * 2 * 2}
 
 
@@ -279,7 +282,7 @@ def test_every_kind_of_training_chooses_a_device_and_runs_as_a_graph(
 
 
 @pytest.mark.parametrize("gpu_is_slow", [False, True])
-def test_the_faster_device_is_chosen_and_nothing_changed(
+def test_the_faster_device_is_chosen_without_side_effects(
     monkeypatch, dataset, pretended, gpu_is_slow
 ):
     backend, _ = pretended()
@@ -319,7 +322,7 @@ def test_the_faster_device_is_chosen_and_nothing_changed(
     np.testing.assert_array_equal(*results)
 
 
-def test_what_an_epoch_costs_once_does_not_count_as_each_step_s(monkeypatch, dataset, pretended):
+def test_the_start_of_an_epoch_does_not_count_as_time_of_steps(monkeypatch, dataset, pretended):
     """On a GPU that starts each epoch slowly and then is fast."""
     backend, cpu, now = pretended()[0], ann.get_backend("cpu"), [0.0]
     costs = {"gpu": (1.0, 0.001), "cpu": (0.0, 0.01)}  # seconds, once and for each step
@@ -352,13 +355,15 @@ def test_what_an_epoch_costs_once_does_not_count_as_each_step_s(monkeypatch, dat
 
 
 @pytest.mark.parametrize("size", [170, 100])
-def test_a_choice_where_an_epoch_is_a_step_or_two(monkeypatch, dataset, pretended, size):
+def test_the_choice_of_a_device_for_epochs_of_one_or_two_steps(
+    monkeypatch, dataset, pretended, size
+):
     found = {"auto": pretended()[0], "cpu": ann.get_backend("cpu")}
     monkeypatch.setattr("ann.training.fastest_device.get_backend", lambda name, *rest: found[name])
     assert choose_backend(dataset, ann.Recipe(hidden=(12,), batch_size=size)) in found.values()
 
 
-def test_a_choice_without_a_gpu_tries_nothing(monkeypatch, dataset):
+def test_without_a_gpu_no_device_is_tried(monkeypatch, dataset):
     monkeypatch.setattr("ann.training.fastest_device.seconds_an_epoch", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert (
@@ -374,7 +379,7 @@ def test_precisions_are_checked():
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_a_second_training_of_a_network_starts_its_optimizer_anew(dataset, optimizer):
+def test_a_second_training_starts_with_a_new_optimizer(dataset, optimizer):
     recipe = ann.Recipe(
         hidden=(12,),
         optimizer=optimizer,
@@ -407,7 +412,7 @@ def test_looking_at_gradients_in_a_callback_changes_nothing(dataset, optimizer):
 
 
 def test_three_outputs_shared_among_processors(monkeypatch, dataset):
-    """As many as Adam has numbers."""
+    """As many as Adam has."""
     monkeypatch.setattr(ann.backends.phases, "LARGE", 0)
     monkeypatch.setattr(ann.backends.phases, "processors", lambda: 2)
     net = network_of(ann.get_backend("cpu"), 64, 3, 10)
@@ -416,7 +421,9 @@ def test_three_outputs_shared_among_processors(monkeypatch, dataset):
 
 
 def test_a_gpu_without_graphs_lets_go_of_optimizers(monkeypatch, dataset):
-    """What it keeps for the next training, its fused kernels, must not keep the last one's vectors alive."""
+    """The fused kernels are kept for the next training; they must not keep the vectors of the
+    last one alive.
+    """
     monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
     backend = GpuBackend(pretend_cupy(), "pretended")
     before = live_optimizers()
@@ -473,7 +480,9 @@ def left_out(net, size=64):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @slow_on_strict
 def test_training_without_black_pixels_is_exact(dataset, backend, optimizer, decay):
-    """Against a network that is trained with all pixels, because its first weights are not its initial ones."""
+    """Compared with a network that is trained with all pixels, because its first weights were
+    changed.
+    """
     recipe = ann.Recipe(
         hidden=(12,),
         optimizer=optimizer,
@@ -517,8 +526,8 @@ def test_lit_pixels(rng):
 
 @pytest.mark.parametrize("committee", [1, 2])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_weights_that_something_was_learnt_about_are_kept(dataset, backend, dtype, committee):
-    """By a training that was stopped, so that the network has no recipe."""
+def test_trained_weights_of_black_pixels_are_kept(dataset, backend, dtype, committee):
+    """Here the training was stopped, so the network has no recipe."""
     recipe = ann.Recipe(hidden=(12,), weight_decay=0.0, batch_size=45, epochs=1)
     bright = dataclasses.replace(dataset, train_images=255 - dataset.train_images)
     net = network_of(backend, 64, 12, 10, dtype=dtype, committee=committee)
@@ -530,8 +539,8 @@ def test_weights_that_something_was_learnt_about_are_kept(dataset, backend, dtyp
     np.testing.assert_array_equal(net.weights_and_biases()[0][0][..., black, :], before)
 
 
-def test_what_stops_an_epoch_leaves_the_steps_that_were_made(backend, dataset):
-    """As if the training had gone on to the epoch's end, the network has them, in the usual order."""
+def test_a_stopped_epoch_keeps_its_steps(backend, dataset):
+    """The network has the parameters in the usual order, as at the end of an epoch."""
 
     class StopError(Exception):
         pass
@@ -551,7 +560,9 @@ def test_what_stops_an_epoch_leaves_the_steps_that_were_made(backend, dataset):
 
 
 @pytest.mark.parametrize("trained_before", [False, True])
-def test_training_goes_on_from_what_a_callback_leaves(backend, dataset, trained_before):
+def test_training_continues_from_parameters_that_a_callback_changed(
+    backend, dataset, trained_before
+):
     recipe = ann.Recipe(hidden=(12,), batch_size=45, epochs=3)
     found = []
     for halves in (False, True):

@@ -1,4 +1,4 @@
-"""The recorder's passes over pictures, in bands, against the definitions in ``Backend``."""
+"""The recorder processes pictures in bands; compared with the definitions in ``Backend``."""
 
 import numpy as np
 import pytest

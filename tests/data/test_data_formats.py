@@ -129,7 +129,7 @@ def test_training_images_alone(tmp_path, data):
 
 
 def test_test_images_without_labels(tmp_path, data):
-    """As in Kaggle's competition, with the file for its answers."""
+    """As in Kaggle's competition, whose participants send in the labels."""
     table = csv_bytes(data.train_images, data.train_labels)
     (tmp_path / "train.csv").write_bytes(table)
     unlabelled = b"\n".join(line.partition(b",")[2] for line in table.split(b"\n"))
@@ -187,7 +187,7 @@ def test_arrays_are_not_copied(tmp_path, data, monkeypatch):
 
 
 def by_class(data):
-    """The same data set in the order in which folders of pictures are read."""
+    """The same data set, in the order in which folders of pictures are read."""
     orders = [np.argsort(labels, kind="stable") for labels in (data.train_labels, data.test_labels)]
     orders = np.repeat(np.array(orders, dtype=object), 2)
     arrays = {
@@ -214,7 +214,7 @@ def test_a_folder_of_pictures_for_each_class(tmp_path, data, names, suffix):
 
 
 def test_names_of_folders_are_the_classes(tmp_path, data):
-    """Numbers in their order, then words; hidden folders and other files are ignored."""
+    """Numbers come first, then words; hidden folders and other files are ignored."""
     names = ("0", "2", "10", "ant", "bee", "cow", "dog", "eel", "fox", "gnu")
     write_pictures(tmp_path, dataclasses.replace(data, classes=names))
     (tmp_path / "train" / ".hidden").mkdir()
@@ -225,7 +225,9 @@ def test_names_of_folders_are_the_classes(tmp_path, data):
 
 
 def test_a_folder_with_a_phone_s_picture(tmp_path, data):
-    """Its format is not known, and the error says what to do, instead of leaving it out."""
+    """Its format is unknown: the error says what to do, and the picture is not left out
+    silently.
+    """
     write_pictures(tmp_path, data)
     path = tmp_path / "train" / "0" / "phone.heic"
     path.write_bytes(b"\0\0\0\x24ftypheic\0\0\0\0")
@@ -270,7 +272,7 @@ def test_several_data_sets_of_torchvision(tmp_path):
 
 @pytest.mark.parametrize("place", ["", "gzip", "raw", "EMNIST/raw"])
 def test_emnist(tmp_path, data, place):
-    """Its images are upright, and its labels are characters."""
+    """The images are upright, and the labels are characters."""
     folder = tmp_path / place
     folder.mkdir(parents=True, exist_ok=True)
     write_emnist(folder, data, "letters", first=1)
@@ -368,7 +370,7 @@ def test_gzipped_twice(tmp_path, data):
 
 
 def test_test_images_do_not_become_training_images(tmp_path, data):
-    """Not even if the training images have other names."""
+    """Even if the training images have other names."""
     path = write_npz(tmp_path, data, names=("images", "labels", "x_test", "y_test"))
     with pytest.raises(ann.DataFileError, match="expected arrays x_train, y_train, x_test"):
         ann.load_dataset(path)

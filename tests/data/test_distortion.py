@@ -1,4 +1,4 @@
-"""Distortions: what they do to an image, and that every backend does the same."""
+"""What distortions do to an image. Every backend does the same."""
 
 import dataclasses
 import math
@@ -32,7 +32,7 @@ def blobs(rng, count=5):
 
 
 def distorted(backend, images, strengths, indices, key=7, rotation_shares=None):
-    """The images with these numbers, distorted, through the recorder, as training does it."""
+    """The images with these numbers, distorted through the recorder, as in training."""
     rotation_shares = np.ones(len(images)) if rotation_shares is None else rotation_shares
     flat = backend.from_host(images.reshape(len(images), -1))
     distorter = Distorter(
@@ -58,7 +58,7 @@ def distorted(backend, images, strengths, indices, key=7, rotation_shares=None):
 
 
 def gaussians(shape, smoothness):
-    """The elastic patterns by hand: Gaussians on a lattice that reaches two of their widths beyond the image."""
+    """The elastic patterns by hand: Gaussians on a lattice, up to two widths beyond the image."""
     lattice = []
     for length in shape:
         points = math.ceil((length - 1 + 4 * smoothness) / smoothness) + 1
@@ -119,7 +119,7 @@ def test_is_the_formula(backend, rng):
 
 
 def test_strengths():
-    """By default nothing is distorted; the smoothness alone distorts nothing either."""
+    """By default nothing is distorted; smoothness alone distorts nothing either."""
     none = DistortionStrengths()
     assert none == DistortionStrengths(0.0, 0.0, 0.0, 0.0, 0.0, smoothness=5.0)
     assert not none.any and not dataclasses.replace(none, smoothness=1.0).any
@@ -138,7 +138,7 @@ def test_no_strength_is_the_identity(backend, rng):
 
 @pytest.mark.parametrize(("bits", "step"), [(0, 2), (2**32 - 1, -2)])
 def test_a_shift_by_whole_pixels_is_exact(monkeypatch, backend, rng, bits, step):
-    """And what comes in from outside is black."""
+    """The new pixels at the border are black."""
     images = rng.integers(1, 256, (2, *SHAPE), dtype=np.uint8)
 
     def same_bits(xp, images, key, columns, width):
@@ -157,7 +157,7 @@ def test_a_shift_by_whole_pixels_is_exact(monkeypatch, backend, rng, bits, step)
 
 @pytest.mark.parametrize("kind", ["rotation", "shear", "shift", "elastic"])
 def test_mass_is_kept(kind, rng):
-    """Within what squeezing does: an elastic field has places where it is denser."""
+    """Except that an elastic field squeezes and stretches parts of the image."""
     images = blobs(rng, 40)
     strengths = dataclasses.replace(DistortionStrengths(), **{kind: getattr(EVERYTHING, kind) / 2})
     found = distorted(ann.get_backend("cpu"), images, strengths, range(40))
@@ -165,7 +165,7 @@ def test_mass_is_kept(kind, rng):
     assert found.sum() == pytest.approx(images.sum(), rel=0.05)
 
 
-def test_each_image_and_epoch_differs_and_nothing_else_matters(backend, rng):
+def test_distortions_depend_on_image_and_epoch_alone(backend, rng):
     images = np.repeat(blobs(rng, 1), 6, axis=0)
     found = distorted(backend, images, EVERYTHING, [0, 1, 2, 5])
     assert len({image.tobytes() for image in found}) == 4
@@ -177,7 +177,9 @@ def test_each_image_and_epoch_differs_and_nothing_else_matters(backend, rng):
 @pytest.mark.parametrize("shape", [(28, 28), (9, 31)])
 @pytest.mark.parametrize("smoothness", [3.0, 5.0])
 def test_elastic_patterns(shape, smoothness):
-    """Sums of them have variance 1 everywhere, and the correlation of blurred white noise, at the border too."""
+    """Their sums have variance 1 and the correlation of blurred white noise everywhere, also at
+    the border.
+    """
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
     patterns = elastic_patterns(np, y.reshape(1, -1), x.reshape(1, -1), shape, smoothness)
     np.testing.assert_allclose(patterns, gaussians(shape, smoothness), rtol=1e-10, atol=1e-14)
@@ -190,7 +192,7 @@ def test_elastic_patterns(shape, smoothness):
 
 @slow_on_strict
 def test_training_on_distorted_images(backend, dataset):
-    """It learns, sees other images in each epoch, and the same again with the same seed."""
+    """The network learns; each epoch has other images, and the same seed gives the same images."""
     recipe = recipe_of("sigmoid", "sigmoid", "cross-entropy", "adamw", epochs=12)
     strengths = {"rotation": 5.0, "scaling": 0.05, "shear": 3.0, "shift": 0.3, "elastic": 0.2}
     recipe = dataclasses.replace(recipe, learning_rate=0.05, **strengths)
@@ -239,7 +241,7 @@ def test_a_compiled_batch_takes_the_present_images_and_key(backend, rng):
 
 
 def test_examples_are_distortions_of_one_image(backend, rng):
-    """With different random numbers for each, which depend on the key."""
+    """Each has other random numbers, which depend on the key."""
     image = rng.integers(0, 256, SHAPE, dtype=np.uint8)
     found = examples(backend, image, EVERYTHING, 3, key=99)
     for number, example in enumerate(found):

@@ -1,4 +1,4 @@
-"""Data sets by name, from mirrors that misbehave in every way that this test could think of."""
+"""Data sets by name, from mirrors that fail in many ways."""
 
 import contextlib
 import hashlib
@@ -167,7 +167,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def mirror(monkeypatch, tmp_path, files):
-    """A server, and a function that makes it the mirrors of a data set, with these behaviours."""
+    """A server, and a function that makes it the mirrors of a data set with these behaviours."""
     Mirror.files, Mirror.asked = files, []
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
     server.block_on_close = False  # some of its answers would never end
@@ -199,7 +199,7 @@ def whole(folder, files):
 @pytest.mark.parametrize(
     "behaviour", ["good", "no-ranges", "no-length", "chunked", "redirected", "heavy-redirect"]
 )
-def test_a_mirror_that_behaves(mirror, files, behaviour, capsys):
+def test_a_good_mirror(mirror, files, behaviour, capsys):
     folder, calls = mirror(behaviour), []
     data = ann.load_dataset(NAME, lambda *call: calls.append(call))
     assert whole(folder, files) and data.classes == CLASSES
@@ -235,8 +235,10 @@ BAD = {
 
 @pytest.mark.parametrize("behaviour", BAD)
 @pytest.mark.slow
-def test_a_mirror_that_does_not(monkeypatch, mirror, files, behaviour):
-    """Alone it ends in one line and no file; where another mirror is good, that one is taken."""
+def test_a_bad_mirror(monkeypatch, mirror, files, behaviour):
+    """If it is the only one, the program prints one line and leaves no file; otherwise it tries
+    the next.
+    """
     opened = urllib.request.OpenerDirector.open
 
     def limited(self, request, data=None, timeout=None):
@@ -264,7 +266,7 @@ def test_a_mirror_that_does_not(monkeypatch, mirror, files, behaviour):
     assert whole(folder, files)
 
 
-def test_no_server_at_all(monkeypatch, mirror, files):
+def test_without_a_server(monkeypatch, mirror, files):
     folder = mirror("good")
     source = SOURCES[NAME]
     nowhere = ("http://127.0.0.1:9/", "http://nowhere.invalid/", "nonsense:", source.mirrors[0])
@@ -279,8 +281,8 @@ def test_no_server_at_all(monkeypatch, mirror, files):
     assert whole(folder, files)
 
 
-def test_a_download_goes_on(mirror, files):
-    """After a mirror that breaks off, at another; and a part that is none is left aside."""
+def test_a_download_is_resumed(mirror, files):
+    """After a mirror breaks off, another one continues; a part of something else is ignored."""
     folder = mirror("short", "good")
     ann.load_dataset(NAME)
     name = "train-images-idx3-ubyte.gz"
@@ -311,7 +313,7 @@ def test_a_download_goes_on(mirror, files):
 
 
 @pytest.mark.parametrize("behaviour", ["web-page", "too-short", "absent", "dropped"])
-def test_a_part_outlives_mirrors_that_do_not_go_on_with_it(mirror, files, behaviour):
+def test_a_part_is_kept_if_mirrors_cannot_resume_it(mirror, files, behaviour):
     folder = mirror(behaviour)
     name = "train-images-idx3-ubyte.gz"
     folder.mkdir(parents=True)
@@ -322,8 +324,8 @@ def test_a_part_outlives_mirrors_that_do_not_go_on_with_it(mirror, files, behavi
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
-def test_a_part_that_is_no_file(mirror, tmp_path, kind):
-    """Is neither followed nor waited for."""
+def test_a_part_that_is_not_a_file(mirror, tmp_path, kind):
+    """It is neither followed nor waited for."""
     folder = mirror("good")
     folder.mkdir(parents=True)
     part, precious = folder / "train-images-idx3-ubyte.gz.part", tmp_path / "precious"
@@ -357,7 +359,7 @@ def test_two_processes_at_once(mirror, files):
     assert whole(folder, files) and len(Mirror.asked) == 4
 
 
-def test_where_nothing_can_be_written(monkeypatch, mirror, tmp_path):
+def test_a_folder_without_write_permission(monkeypatch, mirror, tmp_path):
     folder = mirror("good")
     (tmp_path / "cache").write_text("")
     with pytest.raises(ann.DataFileError, match="cannot be written: "):
@@ -380,14 +382,12 @@ def test_a_name_is_looked_for_in_the_checkout_first(monkeypatch, mirror, tmp_pat
     write_mnist_like(tmp_path / NAME, train=250)
     assert len(ann.load_dataset(NAME).train_images) == 250 and not Mirror.asked
     monkeypatch.undo()
-    assert (
-        ann.load_dataset("mnist").classes == DIGITS
-        and len(ann.load_dataset("mnist").train_images) == 60_000
-    )
+    in_checkout = ann.load_dataset("mnist")
+    assert in_checkout.classes == DIGITS and len(in_checkout.train_images) == 60_000
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_what_is_known_of_the_data_sets(name):
+def test_facts_about_the_data_sets(name):
     source = SOURCES[name]
     assert len(source.classes) == 10 and len(source.mirrors) > 1 and len(source.files) == 4
     assert all(address.endswith("/") for address in source.mirrors)
@@ -397,7 +397,9 @@ def test_what_is_known_of_the_data_sets(name):
 
 @pytest.mark.slow
 def test_on_the_command_line(tmp_path):
-    """A folder of another data set, with names for its labels; a name as a folder; a mirror that is not there."""
+    """The folder of another data set with class names, a folder named like a data set, and no
+    mirror.
+    """
     write_mnist_like(tmp_path / NAME)
     environment = {
         **NO_GPU,
@@ -421,7 +423,9 @@ def test_on_the_command_line(tmp_path):
 
 
 def test_a_folder_of_a_data_set_that_is_known(monkeypatch, small_data):
-    """By its test labels, such as the folder of Debian's package of Fashion-MNIST."""
+    """It is recognised by its test labels, such as the folder of Debian's package of Fashion-
+    MNIST.
+    """
     data = ann.load_dataset(small_data)
     assert data.classes == DIGITS
     monkeypatch.setattr(

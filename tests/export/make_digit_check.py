@@ -3,9 +3,9 @@
 
 A network for digits has never seen anything else, so its outputs for a scribble mean little: with a
 limit on them alone, half of all scribbles pass as digits. This network learns from letters,
-scribbles, mirrored digits, and two digits that touch or lie on top of each other; and from wide
-digits and 1s with a long flag, so that it does not take them for two. It needs Pillow, SciPy and the
-fonts of matplotlib.
+scribbles, mirrored digits, and two digits that touch or lie on top of each other. Wide digits and 1s
+with a long flag teach it not to take these for two. It needs Pillow, SciPy and the fonts of
+matplotlib.
 """
 
 import string

@@ -1,4 +1,4 @@
-"""The forms of others, read and computed by others."""
+"""Files for other programs, read and computed by those programs."""
 
 import base64
 import importlib
@@ -49,7 +49,7 @@ def test_onnx_runtime_computes_the_same(activation, committee, images):
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_onnx_runtime_computes_activations_of_one_s_own(monkeypatch, name, images):
+def test_onnx_runtime_computes_custom_activations(monkeypatch, name, images):
     monkeypatch.setitem(ACTIVATIONS, "own", Activation("own", OWN[name], none))
     net = small("own")
     np.testing.assert_allclose(onnx_outputs(net, images), net.apply(images), rtol=1e-5, atol=1e-5)
@@ -90,7 +90,7 @@ for _ in range(100):
 
 
 def cut_in_two(header, about):
-    """The same numbers under a name more."""
+    """The same tensor in two parts."""
     start, stop = header["0.bias"]["data_offsets"]
     header["0.bias"] |= {"shape": [4], "data_offsets": [start, start + 16]}
     header["more"] = {"dtype": "F32", "shape": [5], "data_offsets": [start + 16, stop]}
@@ -225,7 +225,7 @@ def test_safetensors_are_utf_8(tmp_path, code):
 @pytest.mark.parametrize("form", [".pickle", ".safetensors"])
 @pytest.mark.parametrize("committee", [1, 3])
 def test_weights_that_cancel_are_saved_and_read_back(tmp_path, rng, form, committee):
-    """Of such a network the outputs depend on the order of a sum, so its file has no examples."""
+    """The outputs depend on the order of a sum, so the file has no examples."""
     optional("safetensors.numpy")
     layers = network_of(ann.get_backend("cpu"), 784, 600, 10).layer_list
     net = ann.NeuralNetwork(layers, "quadratic", committee=committee)
@@ -251,7 +251,9 @@ def test_safetensors_with_a_name_twice(tmp_path):
 
 @pytest.mark.parametrize("committee", [1, 3])
 def test_damaged_safetensors(tmp_path, rng, committee):
-    """No bit of it can change, but for what says nothing: a space in the JSON, or a tensor's place in it."""
+    """Every changed bit is noticed, unless it has no meaning: a space in the JSON, or the order
+    of tensors.
+    """
     optional("safetensors.numpy")
     net = small(committee=committee)
     whole = safetensors_bytes(net)
@@ -297,8 +299,14 @@ def test_safetensors_have_the_examples_and_a_checksum(tmp_path):
     )
 
 
-@pytest.mark.parametrize("widths", [(4, 4000), (784, 4096), (4, *[4] * 1500), (70_000, 2)])
-def test_whatever_is_written_as_safetensors_is_read_back(tmp_path, widths):
+@pytest.mark.parametrize(
+    "widths",
+    [
+        *((4, 4000), (784, 4096), (70_000, 2)),
+        pytest.param((4, *[4] * 1500), marks=pytest.mark.slow, id="deep"),
+    ],
+)
+def test_written_safetensors_are_read_back(tmp_path, widths):
     optional("safetensors.numpy")
     net = network_of(ann.get_backend("cpu"), *widths)
     (tmp_path / "x").write_bytes(safetensors_bytes(net))
@@ -317,7 +325,7 @@ def test_too_much_for_a_header():
 
 @pytest.mark.slow
 def test_large_safetensors_are_refused_at_little_cost(tmp_path):
-    """For the last number of its examples, for a number of its weights that is not finite, and for its checksum."""
+    """Because of the last number of an example, a weight that is not finite, or the checksum."""
     optional("safetensors.numpy")
     layers = network_of(ann.get_backend("cpu"), 6000, 6000, 2).layer_list
     net = ann.NeuralNetwork(layers, parameters=np.zeros(6001 * 6000 + 6001 * 2, np.float32))
@@ -412,7 +420,7 @@ def test_without_the_libraries(monkeypatch, tmp_path, form, module):
 
 
 @pytest.mark.parametrize("reason", UNTRANSLATABLE)
-def test_what_onnx_cannot_say(monkeypatch, reason):
+def test_networks_that_onnx_cannot_express(monkeypatch, reason):
     optional("onnx")
     monkeypatch.setitem(ACTIVATIONS, "own", Activation("own", UNTRANSLATABLE[reason], none))
     with pytest.raises(

@@ -20,7 +20,9 @@ CASES = list(itertools.product(range(8), (1, 3)))
 
 
 def random_network(seed, committee=1):
-    """A network with two convolutions of random kernels, strides and paddings, and some pools."""
+    """A network with two convolutions with random kernels, strides and padding, and some
+    pooling.
+    """
     rng = np.random.default_rng([seed, 12])
     activation = str(rng.choice(["relu", "tanh", "gelu"]))
     layers = []
@@ -50,7 +52,7 @@ def random_network(seed, committee=1):
 
 
 def outputs_of(layers):
-    """The shape of the outputs of layers for pictures."""
+    """The output shape of layers for pictures."""
     net = ann.NeuralNetwork([*layers, {"output_dim": 1, "activation": "sigmoid"}])
     shapes = [getattr(layer, "output_shape", None) for layer in net.network.layers[:-1]]
     return [shape for shape in shapes if shape][-1]
@@ -61,7 +63,7 @@ def images_for(net, count=50):
 
 
 def same_zeros(side, kernel, stride):
-    """Zeros before and after a side such that a window has ceil(side / stride) positions."""
+    """The zeros before and after a side that give a window ceil(side / stride) positions."""
     zeros = max(0, (-(-side // stride) - 1) * stride + kernel - side)
     return zeros // 2, zeros - zeros // 2
 
@@ -119,7 +121,7 @@ def test_onnx_runtime_computes_the_same(seed, committee):
 @pytest.mark.parametrize("committee", [1, 3])
 @pytest.mark.parametrize("activation", ["softmax", "identity"])
 def test_onnx_with_pooling_first(activation, committee):
-    """Members share the pictures at first; softmax is over all numbers of a picture."""
+    """The members share the pictures at first; softmax is over all numbers of a picture."""
     first, *rest = CONV_LIST
     conv = {**first, "activation": activation}
     del conv["input_shape"]
@@ -130,15 +132,14 @@ def test_onnx_with_pooling_first(activation, committee):
         np.testing.assert_allclose(found, net.apply(images_for(net)), rtol=0, atol=1e-5)
 
 
-def test_a_thousand_images_in_onnx_runtime():
-    data = ann.load_dataset("mnist")
+def test_a_thousand_images_in_onnx_runtime(mnist):
     recipe = ann.Recipe(hidden=("conv8x5", "pool2", 32), activation="relu", epochs=1)
     net = ann.NeuralNetwork(recipe.layer_list(784, 10))
     few = ann.Dataset(
-        data.train_images[:2000], data.train_labels[:2000], data.test_images, data.test_labels
+        mnist.train_images[:2000], mnist.train_labels[:2000], mnist.test_images, mnist.test_labels
     )
     ann.fit(net, few, recipe)
-    images = data.test_images[:1000].reshape(1000, 784)
+    images = mnist.test_images[:1000].reshape(1000, 784)
     np.testing.assert_allclose(onnx_outputs(net, images), net.apply(images), rtol=0, atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""The page that export.py writes, in a real browser: it answers as the package does, to a mouse, a finger and keys."""
+"""The page of export.py in a real browser: it gives the same answers as the package."""
 
 import base64
 import math
@@ -41,7 +41,7 @@ DIGITS = {
 
 @pytest.fixture(scope="module")
 def browser():
-    """Headless Chromium by its driver; required with ANN_REQUIRE_BROWSER=1."""
+    """Headless Chromium; required with ANN_REQUIRE_BROWSER=1."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if os.environ.get("ANN_REQUIRE_BROWSER") != "1":
         pytest.importorskip("selenium")
@@ -92,7 +92,9 @@ def convolutional():
 
 @pytest.fixture
 def page(browser, tmp_path):
-    """Open the page of a network, and make sure that it says nothing to the console and asks nothing of the network."""
+    """Open the page of a network. It must print nothing to the console and load nothing from the
+    web.
+    """
     wide(browser)
 
     def open_page(net, *classes):
@@ -116,7 +118,7 @@ def wide(browser, width=1100, height=1000, mobile=False, dark=False):
 
 
 def draw(browser, strokes, kind="mouse"):
-    """With a mouse or a finger, in the coordinates of the canvas."""
+    """Draw with a mouse or a finger, in the coordinates of the canvas."""
     from selenium.webdriver.common.actions.action_builder import ActionBuilder
     from selenium.webdriver.common.actions.pointer_input import PointerInput
 
@@ -143,11 +145,12 @@ def answer(browser):
 
 
 def computed(browser, images, field="outputs"):
-    """What the page computes of uint8 images (N, I)."""
+    """What the page computes from uint8 images (N, I)."""
     script = """
         const [text, size, field] = arguments, found = [];
         const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
-        for (let i = 0; i < bytes.length; i += size) found.push(run(bytes.subarray(i, i + size))[field]);
+        for (let i = 0; i < bytes.length; i += size)
+            found.push(run(bytes.subarray(i, i + size))[field]);
         return found.map(one => field === "outputs" ? Array.from(one) : one);"""
     text = base64.b64encode(images.tobytes()).decode()
     return np.array(browser.execute_script(script, text, images.shape[1], field))
@@ -208,7 +211,8 @@ def test_feature_maps_while_drawing(page, convolutional):
     browser = page(convolutional)
     sizes = """
         return Array.from(document.querySelectorAll(".layer"), layer => [layer.innerText.trim(),
-            Array.from(layer.querySelectorAll("canvas"), canvas => [canvas.width, canvas.height])])"""
+            Array.from(layer.querySelectorAll("canvas"),
+                       canvas => [canvas.width, canvas.height])])"""
     assert browser.execute_script(sizes) == [
         ["Layer 1: 8 relu filters, and where each responds", [[24, 24]] * 8],
         ["Layer 3: 16 relu filters, and where each responds", [[10, 10]] * 16],
@@ -217,9 +221,11 @@ def test_feature_maps_while_drawing(page, convolutional):
     ]
     opacity = """
         return Array.from(document.querySelectorAll(".conv2d canvas"), canvas => {
-            const {width, height} = canvas, copy = new OffscreenCanvas(width, height).getContext("2d");
+            const {width, height} = canvas;
+            const copy = new OffscreenCanvas(width, height).getContext("2d");
             copy.drawImage(canvas, 0, 0);
-            return Array.from(copy.getImageData(0, 0, width, height).data).filter((_, i) => i % 4 === 3);
+            const values = Array.from(copy.getImageData(0, 0, width, height).data);
+            return values.filter((_, i) => i % 4 === 3);
         })"""
     assert not any(map(any, browser.execute_script(opacity)))
     draw(browser, DIGITS["3"])
@@ -265,7 +271,7 @@ LETTERS = {
 
 
 @pytest.mark.parametrize("drawing", [ZIGZAG, SPIRAL, *LETTERS.values()])
-def test_what_is_no_digit_is_refused(page, network, drawing):
+def test_drawings_other_than_digits_are_refused(page, network, drawing):
     browser = page(network)
     draw(browser, drawing)
     assert answer(browser) == "Not sure: this does not look like a digit"
@@ -273,7 +279,7 @@ def test_what_is_no_digit_is_refused(page, network, drawing):
 
 
 def test_hardly_any_real_digit_is_refused(page, network):
-    """At most 2 %, and the page refuses those that Python does."""
+    """At most 2 %, and the page refuses the same ones as Python."""
     images = ann.load_dataset("mnist").test_images
     refused = ann.load_model(DIGIT_CHECK).predict(images) == 1
     assert 0 < refused.mean() <= 0.02
@@ -284,7 +290,7 @@ def test_hardly_any_real_digit_is_refused(page, network):
 
 @pytest.mark.parametrize("factor", [0.3, 1.2])
 @pytest.mark.parametrize("shift", [-40, 40])
-def test_large_and_small_and_anywhere(page, network, factor, shift):
+def test_digits_of_any_size_and_position(page, network, factor, shift):
     browser = page(network)
     strokes = [
         [((x - 140) * factor + 140 + shift, (y - 140) * factor + 140) for x, y in line]
@@ -299,8 +305,8 @@ def centre(image, axis):
     return (image.sum(axis=1 - axis) * np.arange(28)).sum() / image.sum()
 
 
-def test_what_it_sees_is_as_mnist_was_made(page, network):
-    """20 pixels long, with its mass in the middle, in strokes as wide as those of the training images."""
+def test_the_page_prepares_drawings_like_mnist(page, network):
+    """20 pixels long, centred by mass, with strokes as wide as in the training images."""
     browser = page(network)
     images = ann.load_dataset("mnist").train_images[:1000].astype(float)
     for factor in (0.4, 1.0):
@@ -318,7 +324,7 @@ def test_what_it_sees_is_as_mnist_was_made(page, network):
                 assert centre(seen, axis) == pytest.approx(
                     centre(images.mean(axis=0), axis), abs=0.15
                 )
-    # ink for its length, against all training images together: (length is what is left of a thin line)
+    # as much ink as the average training image
     assert 0.6 < (seen / 255).sum() / (images / 255).sum(axis=(1, 2)).mean() < 1.4
 
 
@@ -432,6 +438,7 @@ def test_on_the_command_line(tmp_path, small_data):
         ),
         ([], 2, "--to FILE is required: it names the file to write"),
         (["--to", "a.npz", "--data", small_data], 2, "--data is for a web page: leave it out"),
+        (["--to", "a.npz", "--classes", "mnist"], 2, "--classes is for a web page: leave it out"),
         (["--to", "page.html", "--data", "absent"], 1, "absent: no such data file or folder"),
         (["--to", "page.html", "absent"], 1, "absent: no such model file"),
         (["--to", "no/page.html"], 1, "no/page.html: There is no folder"),
@@ -444,7 +451,7 @@ def test_the_classroom_s_page_is_small():
     assert len(web_page(ann.NeuralNetwork(recipe.layer_list(784, 10)))) < 1_000_000
 
 
-def test_networks_that_make_no_page(monkeypatch):
+def test_networks_that_cannot_be_pages(monkeypatch):
     backend = ann.get_backend("cpu")
     with pytest.raises(
         ValueError, match="a page needs a network for square images, and this one takes 15 pixels"
@@ -464,7 +471,8 @@ def test_networks_that_make_no_page(monkeypatch):
 
 
 PRESS = """
-    const [kind, id, x, y] = arguments, pad = document.getElementById("pad"), box = pad.getBoundingClientRect();
+    const [kind, id, x, y] = arguments, pad = document.getElementById("pad");
+    const box = pad.getBoundingClientRect();
     pad.setPointerCapture = () => {};
     pad.dispatchEvent(new PointerEvent(kind, {
         pointerId: id, button: 0, bubbles: true,
@@ -472,7 +480,7 @@ PRESS = """
 
 
 def press(browser, kind, x, y, number=1):
-    """What a finger of this number does."""
+    """The events of a finger with this number."""
     browser.execute_script(PRESS, f"pointer{kind}", number, x, y)
 
 
@@ -514,7 +522,7 @@ def test_keys_in_the_middle_of_a_stroke_change_nothing(page, network):
     assert len(strokes(browser)) == 1
 
 
-def test_what_is_drawn_outside_the_frame_ends_at_it(page, network):
+def test_strokes_end_at_the_frame(page, network):
     browser = page(network)
     press(browser, "down", 140, 140)
     press(browser, "move", 900, 140)
@@ -528,7 +536,7 @@ def test_what_is_drawn_outside_the_frame_ends_at_it(page, network):
     ]
 
 
-def test_what_the_page_says_of_a_committee(page, network):
+def test_the_page_of_a_committee(page, network):
     layers = network_of(ann.get_backend("cpu"), 784, 12, 10).layer_list
     browser = page(ann.NeuralNetwork(layers, committee=3))
     assert f"{3 * (785 * 12 + 13 * 10):,} parameters" in browser.find_element("id", "what").text

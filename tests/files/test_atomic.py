@@ -70,6 +70,13 @@ def test_a_read_only_file_is_not_replaced(tmp_path, function):
     assert sorted(tmp_path.iterdir()) == [path, link]
 
 
+@pytest.mark.parametrize("function", [check_writable, lambda path: write_atomically(path, b"new")])
+def test_a_folder_without_the_right_to_write(folder_without_root, function):
+    folder_without_root.chmod(0o555)
+    with pytest.raises(PermissionError, match="You may not write in its folder; name a file in"):
+        function(folder_without_root / "file")
+
+
 @pytest.mark.parametrize("failing", ["write", "fsync", "replace"])
 def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypatch, failing):
     path = tmp_path / "file"
@@ -235,7 +242,7 @@ def test_a_crash_at_every_operation_of_a_save(tmp_path):
 
 @pytest.mark.slow
 def test_two_savers_at_once(tmp_path):
-    """Whoever comes last wins, and whoever reads meanwhile gets one file or the other."""
+    """The last one wins, and a reader gets one complete file or the other at any time."""
     path = tmp_path / "file"
     program = (
         "import sys; from ann.files.atomic import write_atomically\n"

@@ -59,7 +59,7 @@ def test_any_device_writes_the_same_bytes(backend, tmp_path):
 
 
 def test_plain_pickle_reads_it_without_this_package(saved):
-    """In an interpreter that cannot import ann, with real arrays that compute."""
+    """An interpreter that cannot import ann gets real arrays that compute."""
     program = (
         "import sys, pickle; sys.modules['ann'] = None\n"
         f"model = pickle.load(open({str(saved)!r}, 'rb'))\n"
@@ -164,7 +164,7 @@ def test_arrays_as_numpy_pickles_them(protocol, optimized, rng):
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_arrays_as_other_versions_of_numpy_pickle_them(protocol):
-    """NumPy 1 has its functions in numpy.core, NumPy 2 in numpy._core, names of the same length but one."""
+    """NumPy 1 names its functions in numpy.core, NumPy 2 in numpy._core."""
     here, there = (b"_core", b"core") if np.__version__ >= "2" else (b"core", b"_core")
     array = np.arange(6, dtype="f4").reshape(2, 3)
     data = pickle.dumps(array, protocol=protocol)
@@ -253,7 +253,7 @@ SHAPES = r"examples: \w+ has shape \({}\), expected \({}\)"
         (["layers", 1, "activation"], "x", "layer 2: unknown activation 'x'"),
     ],
 )
-def test_contents_that_make_no_network(saved, keys, value, message):
+def test_contents_that_are_not_a_network(saved, keys, value, message):
     def change(contents):
         *outer, last = keys
         functools.reduce(operator.getitem, outer, contents)[last] = value
@@ -308,7 +308,7 @@ def test_contents_that_are_missing_or_used_twice(saved, change, message):
         ann.load_model(saved)
 
 
-def test_files_that_are_none(tmp_path, saved):
+def test_paths_that_are_not_model_files(tmp_path, saved):
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "text").write_text("hello")
     np.savez(tmp_path / "checkpoint.npz", a=1)
@@ -369,7 +369,7 @@ def test_messages_show_no_raw_value(tmp_path, saved, value):
     assert len(str(caught.value)) < 500 and str(caught.value).isprintable()
 
 
-def test_what_could_not_be_loaded_is_not_saved(tmp_path):
+def test_networks_that_could_not_be_loaded_are_not_saved(tmp_path):
     path = tmp_path / "model"
     path.write_bytes(b"old")
     net = network_of(ann.get_backend("cpu"), 5, 4, 3)
@@ -427,7 +427,7 @@ TOO_MUCH = {
         ),
     ],
 )
-def test_recipes_that_no_file_may_hold(tmp_path, recipe, reason):
+def test_recipes_that_cannot_be_saved(tmp_path, recipe, reason):
     net = network_of(ann.get_backend("cpu"), 5, 4, 3)
     net.recipe = recipe
     with pytest.raises(ValueError, match=f"this model cannot be saved: ({reason})"):
@@ -450,7 +450,7 @@ PAIR = (1, 2)
     ids=["a tuple twice", "tuples in tuples", "large ints", "long strings", "empty containers"],
 )
 @pytest.mark.parametrize("form", [".pickle", ".safetensors"])
-def test_recipes_that_files_may_hold(tmp_path, recipe, form):
+def test_recipes_that_can_be_saved(tmp_path, recipe, form):
     net = network_of(ann.get_backend("cpu"), 5, 4, 3)
     net.recipe = recipe
     path = tmp_path / f"model{form}"
@@ -464,7 +464,7 @@ def test_recipes_that_files_may_hold(tmp_path, recipe, form):
 
 
 def test_equal_strings_give_equal_bytes(tmp_path):
-    """Whether two equal strings are one object must not show in the file."""
+    """Whether two equal strings are the same object must not change the file."""
     files = []
     for text in ("sigmoid", "".join(["sig", "moid"])):
         net = network_of(ann.get_backend("cpu"), 5, 4, 3)
@@ -479,8 +479,8 @@ def test_a_wrong_device_is_not_the_file_s_fault(saved):
 
 
 @pytest.mark.parametrize("name", ["network", "committee"])
-def test_model_files_of_before_the_redesign(tmp_path, name):
-    """Written by commit 1ac3de6, the first with version 3."""
+def test_model_files_from_before_the_redesign(tmp_path, name):
+    """Commit 1ac3de6, the first with version 3, wrote them."""
     path = ROOT / f"tests/files/saved/{name}.model"
     contents = pickle.loads(path.read_bytes())
     images, outputs = (contents["examples"][key] for key in ("images", "outputs"))
@@ -498,7 +498,7 @@ def test_model_files_of_before_the_redesign(tmp_path, name):
 
 
 def test_models_that_other_programs_wrote(saved):
-    """With NumPy's own arrays, of other types and byte orders."""
+    """With NumPy's own arrays, in other types and byte orders."""
     expected = ann.load_model(saved)
     contents = pickle.loads(saved.read_bytes())
 
@@ -521,7 +521,7 @@ def test_models_that_other_programs_wrote(saved):
 
 
 def test_a_model_pickled_again_is_the_same_model(saved):
-    """By the plain pickle module: the checksum is that of the contents, however they are written."""
+    """By the pickle module: the checksum is that of the contents, however they are written."""
     expected = ann.load_model(saved).to_bytes()
     contents = pickle.loads(saved.read_bytes())
     for protocol in range(2, 6):
@@ -529,7 +529,7 @@ def test_a_model_pickled_again_is_the_same_model(saved):
         assert ann.load_model(saved).to_bytes() == expected
 
 
-def test_damage_is_told_from_what_was_made_so(saved):
+def test_damage_is_distinguished_from_wrong_contents(saved):
     whole = saved.read_bytes()
     weights = pickle.loads(whole)["layers"][0]["weight"]
     place = whole.index(weights.tobytes())
@@ -557,7 +557,7 @@ def test_damage_is_told_from_what_was_made_so(saved):
         ann.load_model(saved)  # which may be a user's own
 
 
-def test_a_model_that_loads_is_one_that_works(backend, saved):
+def test_a_loaded_model_works(backend, saved):
     contents = pickle.loads(saved.read_bytes())
     images, outputs = (contents["examples"][name] for name in ("images", "outputs"))
     assert images.shape == (16, 5) and images.dtype == np.uint8 and outputs.shape == (16, 3)
@@ -570,7 +570,7 @@ def test_a_model_that_loads_is_one_that_works(backend, saved):
         ann.load_model(saved, backend)
 
 
-def test_fit_takes_the_first_training_images_for_examples(backend, tmp_path):
+def test_the_first_training_images_become_examples(backend, tmp_path):
     data = ann.load_dataset(write_mnist_like(tmp_path / "small"))
     net = network_of(backend, 64, 12, 10)
     ann.fit(net, data, ann.Recipe(epochs=1, batch_size=100))
@@ -588,8 +588,8 @@ def test_fit_takes_the_first_training_images_for_examples(backend, tmp_path):
         assert twin.to_bytes() == net.to_bytes()
 
 
-def test_outputs_that_hang_on_rounding_are_not_examples(tmp_path):
-    """Such a network can be saved, and loads on any machine all the same."""
+def test_outputs_that_depend_on_rounding_are_not_examples(tmp_path):
+    """Such a network can be saved, and still loads on any machine."""
     layers = [{"input_dim": 4, "output_dim": 2, "activation": "sigmoid"}]
     net = ann.NeuralNetwork(
         layers,
@@ -604,7 +604,7 @@ def test_outputs_that_hang_on_rounding_are_not_examples(tmp_path):
     ann.load_model(tmp_path / "model")
 
 
-def test_weights_that_overflow_are_nobody_s_warning(tmp_path):
+def test_weights_that_overflow_cause_no_warning(tmp_path):
     layers = [
         {"input_dim": 2, "output_dim": 2, "activation": name}
         for name in ("relu", "relu", "softmax")
@@ -618,8 +618,8 @@ def test_weights_that_overflow_are_nobody_s_warning(tmp_path):
         ann.load_model(tmp_path / "model")
 
 
-def test_float64_networks_answer_as_what_is_saved_of_them(tmp_path):
-    """Which is float32: where that makes another network of it, no example would hold."""
+def test_float64_networks_whose_answers_change_in_float32(tmp_path):
+    """The file holds float32. If rounding changes the answers, it has no examples."""
     layers = [{"input_dim": 2, "output_dim": 1, "activation": "identity"}]
     net = ann.NeuralNetwork(layers, "quadratic", dtype="float64", parameters=[1e9 + 1, -1e9, 0])
     net.self_test_images = np.array([[9, 9], [5, 5]], dtype=np.uint8)
@@ -649,7 +649,7 @@ def test_networks_of_many_inputs_carry_fewer_random_examples():
         net.to_bytes()
 
 
-def test_examples_of_one_s_own(saved):
+def test_custom_examples(saved):
     net = ann.load_model(saved)
     assert net.self_test_images.base is None  # it does not keep the file in memory
     images = np.arange(20, dtype=np.uint8).reshape(4, 5)
@@ -670,7 +670,7 @@ def test_examples_of_one_s_own(saved):
 
 
 def test_an_activation_that_raises(monkeypatch, saved):
-    """Of a user's own: the network can be saved, without examples, and one with examples is refused."""
+    """A network with such a custom activation is saved without examples, and refused with them."""
     whole = saved.read_bytes()
 
     def fail(xp, z):
@@ -707,7 +707,7 @@ def test_without_memory_for_its_network(monkeypatch, saved):
         ann.load_model(saved)
 
 
-def test_contents_are_no_path(tmp_path):
+def test_contents_instead_of_a_path(tmp_path):
     net = network_of(ann.get_backend("cpu"), 5, 3)
     for wrong in (net.to_bytes(), b"model.pickle", None, 3):
         with pytest.raises(TypeError, match=r"expected .*os.PathLike"):

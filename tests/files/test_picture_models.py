@@ -63,7 +63,7 @@ NAN = np.full((9, 4), np.nan, dtype="<f4")
         (2, {"input_dim": 35}, "layer 3: input_dim is 35, but layer 2 gives 4x3x3 = 36 numbers"),
     ],
 )
-def test_what_a_stranger_may_have_written(contents, number, changes, message):
+def test_wrong_model_files_of_strangers(contents, number, changes, message):
     changed = copy.deepcopy(contents)
     changed["layers"][number] |= changes
     changed["sha256"] = checksum(changed)
@@ -83,7 +83,7 @@ def test_missing_arrays_and_wrong_versions(contents):
 
 
 def test_a_network_too_wide_for_the_self_test_is_refused(contents):
-    """Pictures of 2^20 x 2^20 pixels need few weights, but no memory holds one."""
+    """Pictures of 2^20 x 2^20 pixels need few weights, but do not fit into any memory."""
     changed = copy.deepcopy(contents)
     conv = changed["layers"][0] | {"input_shape": [1, 2**20, 2**20]}
     pools = [{"type": "max_pool2d", "size": size} for size in (8, 8, 8, 8, 8, 8, 2)]
@@ -96,7 +96,7 @@ def test_a_network_too_wide_for_the_self_test_is_refused(contents):
 
 
 def conv(channels, filters, kernel, shape=None, members=(), **options):
-    """A convolution of a model file, of zeros."""
+    """A convolution in a model file; all weights are 0."""
     first = {} if shape is None else {"input_shape": list(shape)}
     return {
         **first,
@@ -113,7 +113,7 @@ def conv(channels, filters, kernel, shape=None, members=(), **options):
 
 
 def dense(inputs, members=()):
-    """A layer with one output, of zeros."""
+    """A layer with one output; all weights are 0."""
     return {
         "input_dim": inputs,
         "output_dim": 1,
@@ -124,7 +124,7 @@ def dense(inputs, members=()):
 
 
 def pools(*sizes, shape=None, kind="max_pool2d"):
-    """Poolings of a model file."""
+    """Pooling layers in a model file."""
     layers = [{"type": kind, "size": size} for size in sizes]
     layers[0] |= {} if shape is None else {"input_shape": list(shape)}
     return layers
@@ -174,7 +174,7 @@ BOMBS = {
     [pytest.param(name, marks=pytest.mark.slow if "many layers" in name else ()) for name in BOMBS],
 )
 def test_models_that_would_take_all_memory_or_time(name, tmp_path):
-    """All is right but for the last output; small files describe large arrays."""
+    """Only the last output is wrong; small files describe large arrays."""
     layers, count = BOMBS[name]
     layers = [dict(layer) for layer in layers]
     outputs = np.zeros((count, 1), "<f4")

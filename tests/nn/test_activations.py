@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 import ann
-from ann.backends.base import Backend
 from ann.nn.activations import ACTIVATIONS, get_activation
-from support.backends import assert_device_array
+from support.backends import Plain, assert_device_array
 from support.digits import write_mnist_like
 from support.gradients import assert_gradient
 from support.networks import network_of, recipe_of
@@ -31,7 +30,7 @@ def outputs(backend, name, z):
     device = backend.from_host(z)
     out = backend.xp.empty_like(device)
     with backend.ignore_overflow():
-        get_activation(name).forward(backend, device, out)
+        backend.elementwise(get_activation(name).function, device, out=out)
     return out
 
 
@@ -58,7 +57,7 @@ def test_float32_stays_and_out_may_be_the_input(backend, name, rng):
     out = outputs(backend, name, z)
     assert_device_array(backend, out, (5, 4))
     inplace = backend.from_host(z.copy())
-    get_activation(name).forward(backend, inplace, inplace)
+    backend.elementwise(get_activation(name).function, inplace, out=inplace)
     np.testing.assert_array_equal(backend.to_host(inplace), backend.to_host(out))
 
 
@@ -69,7 +68,8 @@ def test_derivative(backend, name, rng):
     weights = rng.standard_normal((5, 4))  # the function checked is sum(weights * f(z))
     y = outputs(backend, name, z)
     grad, device_z = backend.from_host(weights.copy()), backend.from_host(z)
-    activation.backward(backend, grad, y if activation.derivative_of == "output" else device_z)
+    saved = y if activation.derivative_of == "output" else device_z
+    backend.elementwise(activation.chain_rule, grad, saved, out=grad)
     assert_gradient(
         lambda point: float((weights * backend.to_host(outputs(backend, name, point))).sum()),
         backend.to_host(grad),
@@ -98,16 +98,17 @@ def test_large_sums_stay_finite(backend, name, size):
     activation = get_activation(name)
     y = outputs(backend, name, z)
     grad = backend.from_host(np.ones_like(z))
+    saved = y if activation.derivative_of == "output" else backend.from_host(z)
     with backend.ignore_overflow():
-        activation.backward(
-            backend, grad, y if activation.derivative_of == "output" else backend.from_host(z)
-        )
+        backend.elementwise(activation.chain_rule, grad, saved, out=grad)
     assert np.isfinite(backend.to_host(y)).all()
     assert np.isfinite(backend.to_host(grad)).all()
 
 
 def test_sigmoid_has_hardly_a_denormal_tail():
-    """Processors are slow on denormal numbers; the sigmoid has them for sums between -88.8 and -87.3, and then 0."""
+    """Denormal numbers are slow. The sigmoid has them only for sums between -88.8 and -87.3, and
+    is 0 below.
+    """
     z = np.linspace(-120, 0, 1000, dtype=np.float32)[None, :]
     y = outputs(ann.get_backend("cpu"), "sigmoid", z)
     denormal = z[(y > 0) & (y < np.finfo(np.float32).tiny)]
@@ -131,13 +132,13 @@ def softsign_derivative(xp, z):
 
 @pytest.fixture
 def registry(monkeypatch):
-    """So that what a test registers is gone after it."""
+    """Forgets what a test registers."""
     for name in ("softsign", "mine"):
         monkeypatch.setitem(ACTIVATIONS, name, None)
         del ACTIVATIONS[name]
 
 
-def test_an_activation_of_one_s_own(registry, backend, rng, tmp_path):
+def test_a_custom_activation(registry, backend, rng, tmp_path):
     ann.register_activation("softsign", softsign, softsign_derivative)
     test_derivative(backend, "softsign", rng)
     test_float32_stays_and_out_may_be_the_input(backend, "softsign", rng)
@@ -165,13 +166,6 @@ def test_an_activation_of_one_s_own(registry, backend, rng, tmp_path):
         ann.load_model(tmp_path / "model")
 
 
-class Plain(Backend):
-    """NumPy with nothing but what ``Backend`` itself says."""
-
-    def __init__(self):
-        super().__init__("cpu", np)
-
-
 def test_registering_again_replaces(registry):
     ann.register_activation("mine", softsign, softsign_derivative)
     ann.register_activation("mine", lambda xp, z: 2 * z, lambda xp, z: xp.full_like(z, 2))
@@ -179,7 +173,7 @@ def test_registering_again_replaces(registry):
 
 
 def test_a_network_keeps_its_activation(registry, tmp_path):
-    """In training, too, when another one has got its name."""
+    """Also in training, and if another activation gets its name."""
     dataset = ann.load_dataset(write_mnist_like(tmp_path / "data", train=170))
     recipe = recipe_of("tanh", "softmax", "cross-entropy", "sgd", epochs=1)
     ann.register_activation("mine", softsign, softsign_derivative)
@@ -240,7 +234,7 @@ def test_a_network_keeps_its_activation(registry, tmp_path):
         ),
     ],
 )
-def test_what_is_no_activation(registry, name, curve, derivative, message):
+def test_wrong_activations(registry, name, curve, derivative, message):
     with pytest.raises(ValueError, match=message):
         ann.register_activation(name, curve, derivative)
     assert "mine" not in ACTIVATIONS

@@ -1,4 +1,6 @@
-"""Batch normalisation: right gradients, the textbook's formulas, and a plain network at the end."""
+"""Batch normalisation: its gradients, the textbook's formulas, and the plain network that it
+becomes.
+"""
 
 import dataclasses
 import itertools
@@ -28,7 +30,9 @@ def normalised(backend, rng, *dims, activation="sigmoid", dtype="float64"):
 
 
 def bound(backend, values):
-    """A layer with these gains and shifts, and their gradients by name, of an earlier batch."""
+    """A layer with these gains and shifts, and its gradients by name, still those of an earlier
+    batch.
+    """
     norm = BatchNorm(values["gain"].shape[-1])
     leading = values["gain"].shape[:-2]
     norm.use(backend.xp.zeros((*leading, 2, norm.dim), dtype=backend.xp.float64))
@@ -92,7 +96,7 @@ def test_the_statistics_are_those_of_the_batch(backend, rng):
 
 
 def test_normalising_is_the_formula(backend, rng):
-    """Columns that hardly vary show what is added to the variance."""
+    """With columns that hardly vary, so that the number added to the variance matters."""
     values = {name: rng.standard_normal((1, 4)) for name in ("gain", "shift")}
     norm, gradients = bound(backend, values)
     x = rng.standard_normal((7, 4)) * [1.0, 1e-2, 1e-3, 0.0]
@@ -138,7 +142,7 @@ def test_backward_adds_to_the_last_gradients(backend, accumulate, rng):
 
 @pytest.mark.parametrize("black", [True, False])
 def test_training_is_the_formula(backend, dataset, black):
-    """An epoch of plain steps worked out here, and the plain network that comes of it."""
+    """An epoch of plain steps, worked out here, and the plain network that results."""
     if not black:
         dataset = dataclasses.replace(dataset, train_images=np.maximum(dataset.train_images, 1))
     recipe = dataclasses.replace(
@@ -205,17 +209,6 @@ def test_an_ordinary_model_is_saved(dataset, tmp_path):
     np.testing.assert_array_equal(again.apply(dataset.test_images), net.apply(dataset.test_images))
     assert again.recipe["batch_norm"] is True
     assert {type(layer).__name__ for layer in net.network.layers} == {"Dense", "ActivationLayer"}
-
-
-def test_without_hidden_layers_there_is_nothing_to_normalise(backend, dataset):
-    nets = []
-    for batch_norm in (False, True):
-        recipe = recipe_of(
-            "sigmoid", "sigmoid", "cross-entropy", "nesterov", epochs=2, batch_norm=batch_norm
-        )
-        nets.append(network_of(backend, 64, 10))
-        ann.fit(nets[-1], dataset, recipe)
-    np.testing.assert_array_equal(*(backend.to_host(net.parameters) for net in nets))
 
 
 @slow_on_strict

@@ -46,7 +46,7 @@ def zeros_around(layer):
 
 
 def by_hand(x, weight, bias, layer):
-    """The convolution of rows x, pixel by pixel: the definition."""
+    """The definition of the convolution of rows x, pixel by pixel."""
     kernel, stride, (filters, rows, columns) = layer.kernel, layer.stride, layer.output_shape
     pictures = np.pad(x.reshape(len(x), *SHAPE), [(0, 0), (0, 0), *zeros_around(layer)])
     y = np.empty((len(x), filters, rows, columns))
@@ -168,7 +168,7 @@ def test_batch_sizes_may_change(backend, rng):
             np.testing.assert_array_equal(backend.to_host(array), backend.to_host(own[name]))
 
 
-def test_what_decays_and_how_it_starts():
+def test_weight_decay_and_initial_values():
     seen = []
     layer = Conv2D((40, 9, 9), 30, 5, lambda *sizes: seen.append(sizes) or 0.5)
     assert {p.name: (p.shape, p.decays) for p in layer.parameters} == {
@@ -241,7 +241,8 @@ def test_backends_agree(backend, rng):
 def test_a_network_with_convolution(rng):
     net = ann.NeuralNetwork(CONV_LIST)
     assert repr(net) == (
-        "<NeuralNetwork 8x8 -> conv4x3 relu -> pool2 -> 6 relu -> 10 softmax, cross-entropy, on cpu>"
+        "<NeuralNetwork 8x8 -> conv4x3 relu -> pool2 -> 6 relu -> 10 softmax, cross-entropy, "
+        "on cpu>"
     )
     images = rng.integers(0, 256, (30, 8, 8), dtype=np.uint8)
     labels = np.arange(30) % 10

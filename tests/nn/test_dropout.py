@@ -1,4 +1,4 @@
-"""Dropout: what it should be, against a few lines of Python's whole numbers, and where it is not."""
+"""Dropout, compared with a few lines of Python's integers, and where it does not act."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ from support.random_bits import hashed
 
 
 def mask_of(images, key, columns, share):
-    """The mask that follows from them."""
+    """The mask for these random bits."""
     return (hashed(images, key, columns) < int((1 - share) * 2**32)) / (1 - share)
 
 
@@ -41,7 +41,7 @@ def test_masks(backend, key, share, order):
 
 
 def test_the_share_that_is_kept_ends_below_its_limit(backend):
-    """Of the bits 0 .. 2^32 - 1, those below (1 - share) 2^32 are kept: exactly that share."""
+    """Of the bits 0 .. 2^32 - 1, those below (1 - share) 2^32 are kept: exactly this share."""
     bits = int(hashed([7], 9, 1)[0, 0])
     kept = [bits / 2**32, (bits + 1) / 2**32]
     found = [drawn(backend, [7], 9, 1, 1 - share)[0, 0] for share in kept]
@@ -49,7 +49,9 @@ def test_the_share_that_is_kept_ends_below_its_limit(backend):
 
 
 def test_masks_look_random():
-    """Means of rows and columns, and of products of neighbours, are within five deviations of what chance gives."""
+    """Means of rows and columns, and of products of neighbours, deviate as little as random bits
+    do.
+    """
     cpu = ann.get_backend("cpu")
     first, second = (
         drawn(cpu, range(1000), key, 128, 0.3) > 0
@@ -64,7 +66,7 @@ def test_masks_look_random():
 
 
 def test_gradient(backend, rng):
-    """Of a network with dropout, for a mask that stays."""
+    """Of a network with dropout and a fixed mask."""
     images, key = (
         backend.from_host(np.array(values, dtype=np.uint32)) for values in ([3, 1, 4], [9])
     )
@@ -225,7 +227,7 @@ def test_training_is_the_formula(backend, dataset, black):
 
 
 def test_none_outside_training(backend, dataset):
-    """The network itself has no such layer, so neither applying nor measuring it can use one."""
+    """The network itself has no dropout layer, so applying or measuring it cannot use one."""
     recipe = ann.Recipe(
         hidden=(12,), batch_size=45, epochs=2, dropout=0.5, input_dropout=0.5, validation=40
     )

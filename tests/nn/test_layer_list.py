@@ -118,8 +118,11 @@ def test_layers_are_what_the_list_says():
         ([{**CONV, "filters": 0}], "layer 1: filters: expected a whole number of at least 1"),
         ([{**CONV, "kernel": "5"}], "layer 1: kernel: expected a whole number of at least 1"),
         ([{**CONV, "stride": 0}], "layer 1: stride: expected a whole number of at least 1"),
-        ([{**CONV, "padding": "full"}], "layer 1: padding: expected 'valid' or 'same', got 'full'"),
-        ([{**CONV, "padding": ["same"]}], "layer 1: padding: expected 'valid' or 'same'"),
+        ([{**CONV, "padding": "full"}], "layer 1: padding: unknown 'full'; known: valid, same"),
+        (
+            [{**CONV, "padding": ["same"]}],
+            r"layer 1: padding: unknown \['same'\]; known: valid, same",
+        ),
         ([{**CONV, "activation": "rleu"}], "layer 1: unknown activation 'rleu'"),
         ([{**POOL, "size": 1.0}], "layer 1: size: expected a whole number of at least 1"),
         ([{**CONV, "input_shape": [28]}], r"layer 1: input_shape: expected \[height, width\] or"),
@@ -140,7 +143,7 @@ def test_layers_are_what_the_list_says():
         ([{**CONV, "input_shape": [28, 0]}], "layer 1: input_shape: expected a whole number"),
     ],
 )
-def test_what_is_wrong_is_one_clear_line(layers, message):
+def test_errors_are_one_clear_line(layers, message):
     with pytest.raises(ValueError, match=f"^{message}") as caught:
         check_layer_list(layers)
     assert "\n" not in str(caught.value)

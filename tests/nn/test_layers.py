@@ -40,7 +40,7 @@ def test_dense_is_the_formula(backend, bias, rng):
     assert ("bias" in values) is bias
 
 
-def test_dense_says_what_decays_and_how_it_starts():
+def test_weight_decay_and_initial_values_of_dense_layers():
     layer = Dense(5, 400, lambda inputs, outputs: inputs / outputs)
     assert {p.name: (p.shape, p.decays) for p in layer.parameters} == {
         "weight": ((5, 400), True),
@@ -80,7 +80,7 @@ def test_gradients_are_added_to_the_last_ones(backend, accumulate, rng):
         assert (results[1][name] == first).all() == (accumulate == 0.0)
 
 
-def test_without_an_input_gradient_the_others_are_the_same(backend, rng):
+def test_the_input_gradient_is_optional(backend, rng):
     net = network_on(backend, [Dense(5, 4, he), ActivationLayer("tanh"), Dense(4, 3, he)], rng)
     results = []
     for wanted in (True, False):
@@ -109,7 +109,7 @@ def test_batch_sizes_may_change(backend, rng):
 
 @pytest.mark.parametrize("recorded", [False, True])
 def test_a_leading_axis_is_as_many_layers_side_by_side(backend, recorded, rng):
-    """Weights (K, I, O) are K layers; x may be shared, (N, I), or one for each, (K, N, I)."""
+    """Weights (K, I, O) are K layers; x is shared, (N, I), or each has its own, (K, N, I)."""
     backend = backend.recorder() if recorded else backend
     x = rng.standard_normal((2, 3, 5)).astype(np.float32)
     weight = rng.standard_normal((2, 5, 4)).astype(np.float32)

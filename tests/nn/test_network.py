@@ -109,7 +109,7 @@ def test_layers_are_views_of_one_vector(backend):
 
 
 def test_gradients_are_means_over_images_with_their_weights(backend, rng):
-    """Batches of any size, one after another: images one by one give the same."""
+    """Batches of any size, one after another, give the same as images one by one."""
     net = network_of(backend, 5, 4, 3, dtype="float64").network
     x, labels = batch(rng)
     targets, weights = np.eye(3)[labels], rng.random((6, 1))
@@ -124,9 +124,8 @@ def test_gradients_are_means_over_images_with_their_weights(backend, rng):
     np.testing.assert_allclose(gradients(slice(6)), alone.mean(axis=0), rtol=1e-10)
     first = gradients(slice(4))
     np.testing.assert_allclose(first, alone[:4].mean(axis=0), rtol=1e-10)
-    scales = 0.5, backend.from_host(weights)
     expected = (0.5 * weights * alone).mean(axis=0) + 0.25 * first
-    found = gradients(slice(6), scales=scales, accumulate=0.25)
+    found = gradients(slice(6), scale=0.5, weights=backend.from_host(weights), accumulate=0.25)
     np.testing.assert_allclose(found, expected, rtol=1e-10)
 
 
@@ -160,7 +159,7 @@ def test_start_from_given_parameters(backend):
     np.testing.assert_array_equal(backend.to_host(twin.parameters), np.arange(39))
 
 
-def test_it_says_what_it_is():
+def test_repr_describes_the_network():
     layers = "784 -> 128 sigmoid -> 32 sigmoid -> 10 sigmoid"
     expected = f"<NeuralNetwork {layers}, cross-entropy, on cpu>"
     assert repr(ann.NeuralNetwork(CLASSROOM)) == expected
@@ -205,7 +204,7 @@ def test_apply_from_many_threads():
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
-def test_copies_are_whole_and_apart(backend, duplicate, rng):
+def test_copies_are_complete_and_independent(backend, duplicate, rng):
     net = network_of(backend, 5, 4, 3, activation="tanh", output="softmax", seed=3)
     x, labels = batch(rng, dtype=np.float32)
     net.train_batch(x, labels, 0.1)
@@ -318,7 +317,8 @@ class Stranger:
         (np.full((4, 5), 1e300), r"finite float32 numbers, got 1e\+300 at"),
         (
             Stranger(),
-            r"a NumPy array, got test_network\.Stranger, which cannot be converted: use get\(\) instead",
+            r"a NumPy array, got test_network\.Stranger, which cannot be converted: "
+            r"use get\(\) instead",
         ),
         (None, "a NumPy array, got builtins.NoneType"),
         (
@@ -361,7 +361,7 @@ def test_bad_targets(backend, y, message):
     np.testing.assert_array_equal(backend.to_host(net.parameters), before)
 
 
-def test_numpy_numbers_are_taken_as_python_s(backend, tmp_path, rng):
+def test_numpy_numbers_become_python_numbers(backend, tmp_path, rng):
     """They would promote arrays to float64, and files that hold them could not be read."""
     layers = [
         {"input_dim": np.int64(5), "output_dim": np.uint8(3), "activation": np.str_("sigmoid")}
@@ -425,7 +425,7 @@ def test_every_loss_states_its_targets():
     assert get_loss("quadratic", "tanh").targets == "any"
 
 
-def test_what_a_network_says_of_itself_is_what_it_computes(rng):
+def test_the_description_of_a_network_cannot_become_wrong(rng):
     """No attribute can be changed so that the repr or the saved file describes another network."""
     net = network_of(ann.get_backend("cpu"), 5, 4, 3, activation="tanh")
     before, file, expected = repr(net), net.to_bytes(), net.layer_list
@@ -442,7 +442,9 @@ def test_what_a_network_says_of_itself_is_what_it_computes(rng):
 
 
 def test_numbers_that_overflow_are_no_warning(backend, rng):
-    """Warnings are errors in the tests, and would hide the error that ``fit`` raises when training diverges."""
+    """The warning, an error in the tests, would hide the error that ``fit`` raises after
+    divergence.
+    """
     x, labels = batch(rng, dtype=np.float32)
     for activation, output, loss in (
         ("relu", "softmax", "cross-entropy"),
@@ -473,11 +475,12 @@ def test_parameters_can_be_written(rng):
 
 def test_members_and_committees_share_no_recipe():
     nets = [network_of(ann.get_backend("cpu"), 5, 4, 3, seed=seed) for seed in (0, 1)]
-    nets[0].recipe = {"epochs": 3}
+    for net in nets:
+        net.recipe = {"epochs": 3}
     joined = ann.committee_of(nets)
     joined.member(0).recipe["epochs"] = 5
     joined.recipe["epochs"] = 4
-    assert nets[0].recipe == {"epochs": 3}
+    assert nets[0].recipe == nets[1].recipe == {"epochs": 3}
 
 
 def test_few_names_are_public():

@@ -21,7 +21,7 @@ def bits(backend, images, keys, width):
 
 @pytest.mark.parametrize("key", [0, 12345, 2**32 - 3])
 def test_bits(backend, key):
-    """Sums and products are modulo 2^32, and nothing becomes a 64-bit number on the way."""
+    """Sums and products are modulo 2^32, and no number becomes a 64-bit number on the way."""
     np.testing.assert_array_equal(bits(backend, IMAGES, [key], 11), hashed(IMAGES, key, 11))
 
 

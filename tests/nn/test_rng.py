@@ -5,7 +5,7 @@ from ann.nn.rng import drawn, generator
 PURPOSES = ("weights", "order", "dropout", "distortion", "examples", "channels")
 
 
-def test_streams_are_apart():
+def test_streams_are_independent():
     draws = [
         generator(seed, purpose, index).random()
         for seed in (0, 1)

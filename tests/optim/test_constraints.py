@@ -1,4 +1,4 @@
-"""Each by its formula, on every backend, and all of them together in training."""
+"""Each against its formula, on every backend, and all of them together in training."""
 
 import dataclasses
 
@@ -69,7 +69,7 @@ def test_moving_average(backend, rng):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adamw", "rmsprop"])
 def test_training_with_all_of_them_is_the_formulas(backend, dataset, optimizer):
-    """Against steps made one by one with the network's own gradients."""
+    """Compared with steps that are computed one by one with the network's own gradients."""
     recipe = dataclasses.replace(
         recipe_of("tanh", "softmax", "cross-entropy", optimizer, epochs=3),
         **ALL,
@@ -129,7 +129,7 @@ def by_hand(net, dataset, recipe):
 
 
 def test_they_matter(dataset):
-    """Each, in the recipe of the test above, has something to do."""
+    """In the recipe of the test above, each changes something."""
     recipe = recipe_of("tanh", "softmax", "cross-entropy", "sgd", epochs=3)
     results = set()
     for name in (None, *REGULARIZED):

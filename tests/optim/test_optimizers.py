@@ -17,7 +17,7 @@ RATES = (0.1, 0.05, 0.2, 0.1)
 
 
 def run(backend, name, rng, momentum=0.9, weight_decay=0.0, **options):
-    """Parameters after four steps along given gradients."""
+    """The parameters after four steps with given gradients."""
     parameters = backend.from_host(rng.standard_normal(SIZE))
     gradients, scalars = backend.xp.zeros_like(parameters), Scalars(backend, parameters.dtype)
     options |= {"momentum": momentum, "weight_decay": weight_decay}
@@ -32,7 +32,7 @@ def run(backend, name, rng, momentum=0.9, weight_decay=0.0, **options):
 
 
 def orthogonal(matrix):
-    """Muon's polynomial, applied five times to the singular values themselves."""
+    """Muon's polynomial, applied five times to the singular values."""
     left, values, right = np.linalg.svd(matrix, full_matrices=False)
     values = values / (np.sqrt((values**2).sum()) + 1e-7)
     for _ in range(5):
@@ -41,7 +41,7 @@ def orthogonal(matrix):
 
 
 def muon_formula(rng, momentum, weight_decay):
-    """For the weights; the biases are AdamW's."""
+    """For the weights; the formula for the biases is AdamW's."""
     p, v = rng.standard_normal(SIZE), np.zeros(SIZE)
     for rate in RATES:
         g = rng.standard_normal(SIZE)
@@ -55,7 +55,7 @@ def muon_formula(rng, momentum, weight_decay):
 
 
 def formula(name, rng, momentum=0.9, weight_decay=0.0):
-    """The same from the papers' formulas, out of place."""
+    """The same from the papers' formulas, with new arrays."""
     if name == "muon":
         weights = muon_formula(rng, momentum, weight_decay)
         biases = formula("adamw", np.random.default_rng(1), momentum, 0.0)
@@ -93,7 +93,9 @@ def test_steps_are_the_formula(backend, name, momentum, weight_decay):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_steps_are_the_formula_without_accumulation_too(backend, name):
-    """As is needed where something changes the gradients before the update: the backward pass then keeps none."""
+    """If something changes the gradients before the update, the backward pass must not add to
+    old ones.
+    """
     hyperparameters = {"momentum": 0.9, "weight_decay": 0.01}
     expected = formula(name, np.random.default_rng(1), **hyperparameters)
     found = run(backend, name, np.random.default_rng(1), **hyperparameters, accumulate=False)
@@ -189,7 +191,7 @@ def test_unknown_optimizer():
 
 @pytest.mark.parametrize("shape", [(30, 20), (20, 30), (5, 1), (1, 5), (16, 16)])
 def test_orthogonalization(backend, shape, rng):
-    """Directions that matter little become about as long as those that matter much, and none turns."""
+    """Singular values become about equal, and directions stay the same."""
     left, _, right = np.linalg.svd(rng.standard_normal(shape), full_matrices=False)
     values = np.linspace(0.05, 1.0, min(shape))
     matrix = backend.from_host((left * values @ right).astype(np.float32))
@@ -223,7 +225,7 @@ TUNED = {
 
 @pytest.mark.parametrize("name", TUNED)
 def test_defaults_do_not_change_by_accident(name):
-    """They decide what recipes without rates do, and were found by experiments."""
+    """They decide how recipes without rates train, and were found by experiments."""
     assert CLASSES[name].tuned == TUNED[name]
     assert CLASSES[name].adaptive == (name not in ("sgd", "nesterov"))
     assert CLASSES[name].sums_gradients == (name in ("sgd", "nesterov", "rmsprop"))
@@ -231,6 +233,6 @@ def test_defaults_do_not_change_by_accident(name):
 
 
 def test_an_optimizer_without_rates_of_its_own_has_cautious_ones():
-    """As a new optimizer has until its rates are tuned."""
+    """A new optimizer has them until its rates are tuned."""
     assert Optimizer.tuned == (0.003, 1e-4) and Optimizer.adaptive
     assert not (Optimizer.sums_gradients or Optimizer.decoupled_decay or Optimizer.accumulate)

@@ -1,4 +1,4 @@
-"""What scripts/benchmark.py measures of a recipe: the parts of a step, and how its time grows."""
+"""What scripts/benchmark.py measures for a recipe: the parts of a step, and how its time grows."""
 
 import json
 
@@ -81,7 +81,7 @@ def test_without_a_gpu_the_profile_is_that_of_the_cpu(tmp_path, small_data):
 
 
 def test_a_profile_on_a_gpu(monkeypatch, pretended, dataset, capsys):
-    """The same parts as on the CPU; afterwards nothing is watched any more."""
+    """It has the same parts as on the CPU. Afterwards, calls are no longer watched."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     from benchmarking import step_profile
 
@@ -97,6 +97,7 @@ def test_a_profile_on_a_gpu(monkeypatch, pretended, dataset, capsys):
     assert "gradient" not in vars(network.network.loss)
 
 
+@pytest.mark.slow
 def test_the_roofline(tmp_path, small_data):
     optional("matplotlib")
     flags = [*FEW, "--roofline", "x.svg", "--hidden", "conv2x3,4", "--data", small_data]
@@ -119,6 +120,11 @@ def test_the_roofline(tmp_path, small_data):
         ("--profile --only classroom", 2, "--only: not allowed with --profile"),
         ("--profile --roofline x.png", 2, "not allowed with argument --profile"),
         ("--profile --batch-size 500", 1, "--batch-size: 500 is more than the 300 training images"),
+        (
+            "--quick",
+            1,
+            "images of 64 pixels; the networks of the tasks take 784; leave out --data",
+        ),
         ("--roofline x.npz", 1, "x.npz: pictures cannot be written as .npz"),
     ],
 )

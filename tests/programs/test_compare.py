@@ -67,7 +67,7 @@ def test_counts_and_probability(folder):
     assert len(re.findall(r"  second \d$", out, re.M)) == len(fields["differ"])
 
 
-def test_the_other_way_round_and_the_same(folder):
+def test_in_reverse_order_and_with_itself(folder):
     out, _ = run("test --data small --model poor.pickle --compare good.pickle", cwd=folder)
     assert "so the second is better" in out
     out, _ = run("test --data small --model good.pickle --compare good.pickle", cwd=folder)
@@ -75,7 +75,7 @@ def test_the_other_way_round_and_the_same(folder):
     assert "they give the same answer for all images" in out and "more, which" not in out
 
 
-def test_what_cannot_be_compared(folder):
+def test_networks_that_cannot_be_compared(folder):
     flags = ["--data", "small", "--model", "good.pickle", "--compare"]
     _, error = run("test", *flags, "absent.pickle", cwd=folder, code=1)
     assert "absent.pickle: no such model file" in error

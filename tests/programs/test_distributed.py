@@ -1,4 +1,6 @@
-"""Training by several processes as users run it, with a real mpiexec; what they compute is tested in test_processes."""
+"""Training with several processes as users run it, with a real mpiexec; test_processes tests
+what they compute.
+"""
 
 import dataclasses
 import json
@@ -29,7 +31,7 @@ TRAIN = str(ROOT / "scripts/train.py")
 
 @pytest.fixture(scope="module")
 def mpiexec():
-    """That of the MPI which came with the extra, beside Python, or the system's."""
+    """The mpiexec of the extra, beside Python, or the system's."""
     found = shutil.which(
         "mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     )
@@ -73,7 +75,8 @@ for name, recipe in CASES.items():
     recipe = ann.Recipe(**{**vars(recipe), "epochs": 29})  # of 7 steps
     ann.fit(network, data, recipe, processes=processes)
     found[name] = network.parameters
-    assert all((network.parameters == other).all() for other in processes.gather(network.parameters))
+    everywhere = processes.gather(network.parameters)
+    assert all((network.parameters == other).all() for other in everywhere)
 if processes.rank == 0:
     np.savez(sys.argv[4], **found)
 """
@@ -97,7 +100,8 @@ def test_two_hundred_steps_of_every_kind_of_layer(mpiexec, tmp_path):
         for size, other in zip((2, 3), found[1:], strict=True):
             off = np.abs(other[name] - found[0][name]).max()
             print(
-                f"{name}: {size} processes are off by {off:.1e}, of parameters up to {np.abs(found[0][name]).max():.1f}"
+                f"{name}: {size} processes are off by {off:.1e}, "
+                f"of parameters up to {np.abs(found[0][name]).max():.1f}"
             )
             assert off < 1e-12
 
@@ -153,7 +157,7 @@ def wait_until(condition):
 
 
 def alive(number):
-    """Whether a process still runs, and is not a zombie."""
+    """Whether a process still runs and is not a zombie."""
     found = subprocess.run(["ps", "-o", "stat=", "-p", str(number)], capture_output=True, text=True)
     return found.stdout.strip()[:1] not in ("", "Z")
 
@@ -166,7 +170,8 @@ def test_interrupted_and_resumed_with_another_number(mpiexec, tmp_path, small_da
     process.send_signal(signal.SIGINT)
     out, complaint = process.communicate(timeout=300)
     assert process.returncode == 130, out + complaint
-    go_on = rf"interrupted after \d+ of 100000 epochs; continue: mpiexec -n {before} .*--resume r --distributed$"
+    command = rf"mpiexec -n {before} .*--resume r --distributed"
+    go_on = rf"interrupted after \d+ of 100000 epochs; continue: {command}$"
     assert re.search(go_on, complaint, re.M)
     done = int(re.search(r"interrupted after (\d+)", complaint)[1])
     process = start(mpiexec, 5 - before, "--distributed", "--resume", "r", cwd=tmp_path)
@@ -218,12 +223,13 @@ def test_a_checkpoint_that_takes_long_is_waited_for(mpiexec, tmp_path, small_dat
     assert len(complaint.splitlines()) == 1 and (tmp_path / "r/checkpoint.npz").exists()
 
 
-def test_one_that_cannot_begin_ends_all(mpiexec, tmp_path, small_data):
-    """Without a library that one machine lacks, it dies before MPI knows of it."""
+def test_a_process_that_cannot_start_ends_all(mpiexec, tmp_path, small_data):
+    """A machine lacks a library, so its process dies before MPI knows it."""
     (tmp_path / "program.py").write_text(
         f"import os, runpy, sys\nsys.argv[0] = {TRAIN!r}\n"
         f"sys.path[:0] = [{str(ROOT / 'scripts')!r}, {str(ROOT)!r}]\n"
-        "if os.environ.get('PMI_RANK', os.environ.get('OMPI_COMM_WORLD_RANK')) == '1': sys.modules['tqdm'] = None\n"
+        "rank = os.environ.get('PMI_RANK', os.environ.get('OMPI_COMM_WORLD_RANK'))\n"
+        "if rank == '1': sys.modules['tqdm'] = None\n"
         f"runpy.run_path({TRAIN!r}, run_name='__main__')\n"
     )
     flags = ["--distributed", "--data", small_data, *FAST]
@@ -294,7 +300,9 @@ runpy.run_path({train!r}, run_name="__main__")
         ("sys.argv += ['--epochs', '9']", "process 1 differs from process 0 in its recipe"),
         ("sys.argv += ['--hidden', 'x']", "process 1: .*--hidden: expected widths"),
         (
-            "import ann.training.fit as t\n    def broken(*rest): raise MemoryError\n    t.evaluate = broken",
+            "import ann.training.fit as t\n"
+            "    def broken(*rest): raise MemoryError\n"
+            "    t.evaluate = broken",
             "process 1: error: not enough memory",
         ),
     ],
@@ -308,7 +316,7 @@ runpy.run_path({train!r}, run_name="__main__")
         "no memory",
     ],
 )
-def test_one_line_where_one_process_fails(mpiexec, tmp_path, small_data, what, words):
+def test_one_process_fails_with_one_line(mpiexec, tmp_path, small_data, what, words):
     write_mnist_like(tmp_path / "other", seed=1)
     (tmp_path / "program.py").write_text(ONE_FAILS.format(what=what, train=TRAIN))
     flags = ["--distributed", "--data", small_data, *FAST, "--validation", 60]
@@ -342,17 +350,20 @@ def test_one_line_where_one_process_fails(mpiexec, tmp_path, small_data, what, w
         (
             [],
             1,
-            "started by mpiexec, but without --distributed every process would train its own network",
+            "started by mpiexec, but without --distributed every process would train its own "
+            "network",
         ),
     ],
 )
-def test_one_line_for_what_is_wrong_everywhere(mpiexec, tmp_path, small_data, flags, code, words):
+def test_an_error_of_all_processes_is_one_line(mpiexec, tmp_path, small_data, flags, code, words):
     program = (
         tmp_path / "program.py"
     )  # gives all processes time to report the same error, however busy the machine
     program.write_text(
         f"import runpy, sys\nsys.argv[0] = {TRAIN!r}\nsys.path[:0] = [{str(ROOT / 'scripts')!r}]\n"
-        f"from ann.cli import launch\nlaunch._PATIENCE = 300\nrunpy.run_path({TRAIN!r}, run_name='__main__')\n"
+        "from ann.cli import launch\n"
+        "launch._PATIENCE = 300\n"
+        f"runpy.run_path({TRAIN!r}, run_name='__main__')\n"
     )
     command = [*FAST, *flags]
     _, complaint = mpirun(
@@ -390,7 +401,7 @@ def test_the_benchmark_measures_the_same_training(mpiexec, tmp_path):
 
 
 def test_a_process_of_the_benchmark_that_fails(mpiexec, monkeypatch, tmp_path):
-    """It ends the others, and its reason is the one that is said."""
+    """It ends the others, and its reason is printed."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     from benchmarking import distributed
     from benchmarking.tasks import TASKS

@@ -27,7 +27,7 @@ def checks():
 
 
 def lines(findings):
-    """What the program prints of findings, and how many of them are problems."""
+    """The lines that the program prints about findings, and the number of problems."""
     found = list(findings)
     assert all(bool(finding.fix) == (finding.status == "WRONG") for finding in found)
     return "\n".join(map(str, found)), sum(bool(finding.fix) for finding in found)
@@ -41,7 +41,7 @@ def test_doctor_on_a_sound_machine(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_doctor_says_what_is_wrong_and_ends_so(tmp_path, small_data):
+def test_doctor_reports_problems(tmp_path, small_data):
     out, _ = run("doctor", "--data", small_data, cwd=tmp_path)
     assert "<Dataset of 300 training and 100 test images>, valid, but not MNIST" in out
     (small_data / "t10k-labels-idx1-ubyte.gz").write_bytes(b"")
@@ -196,7 +196,7 @@ def test_verify_trains_with_the_flags_of_a_recipe(tmp_path):
     assert "0 training images, and a step takes 200" in error
 
 
-def test_verify_checks_gradients_and_one_s_own(tmp_path):
+def test_verify_checks_gradients_of_custom_activations_too(tmp_path):
     (tmp_path / "own.py").write_text(
         "import ann\nann.register_activation('cube', lambda xp, z: z**3, lambda xp, z: 3 * z**2)\n"
     )
@@ -224,13 +224,15 @@ def test_verify_checks_gradients_and_one_s_own(tmp_path):
             "layer 1, weight",
         ),
         (
-            "from ann.nn.activations import ACTIVATIONS\nACTIVATIONS['tanh'].chain_rule = lambda xp, grad, y: grad",
+            "from ann.nn.activations import ACTIVATIONS\n"
+            "ACTIVATIONS['tanh'].chain_rule = lambda xp, grad, y: grad",
             ["--gradients"],
             "hidden layers tanh",
         ),
         (
-            "import ann.nn.pooling as p\n"
-            "p._maximum_gradient = lambda xp, dy, *rest: (dy,) * (len(rest) + 1)",
+            "from ann.nn.pooling import MaxPool2D\n"
+            "wrong = lambda xp, dy, count, *is_largest: (dy,) * count\n"
+            "MaxPool2D.gradient = staticmethod(wrong)",
             ["--gradients"],
             "convolution and max pooling",
         ),
@@ -250,7 +252,7 @@ def test_verify_can_fail(tmp_path, change, flags, found):
 
 
 @pytest.mark.slow
-def test_verify_where_it_cannot(tmp_path, small_data):
+def test_verify_with_wrong_flags(tmp_path, small_data):
     _, error = run("verify", "--device", "gpu", cwd=tmp_path, code=1)
     assert error.startswith("error: ")
     images = (small_data / "t10k-images-idx3-ubyte.gz", small_data / "t10k-labels-idx1-ubyte.gz")
@@ -262,7 +264,7 @@ def test_verify_where_it_cannot(tmp_path, small_data):
     assert "argument --steps: expected a whole number of at least 1" in error
 
 
-def test_what_a_model_file_holds(tmp_path, small_data):
+def test_the_contents_of_a_model_file(tmp_path, small_data):
     run("train", "--data", small_data, *FAST, "--seed", 7, cwd=tmp_path)
     out, _ = run("doctor", "--model", "mnist_ann.pickle", cwd=tmp_path)
     lines = dict(line.split(maxsplit=1) for line in out.splitlines())
@@ -280,7 +282,23 @@ def test_what_a_model_file_holds(tmp_path, small_data):
     assert lines["SHA-256"] == f"{contents['sha256']}, right"
 
 
-def test_what_strange_model_files_hold(tmp_path):
+def test_a_joined_committee_has_what_its_members_share(tmp_path, small_data):
+    for name, epochs in (("a", 2), ("b", 3)):
+        flags = ["--epochs", epochs, "--seed", epochs, "--output", f"{name}.pickle"]
+        run("train", "--data", small_data, *FAST, *flags, cwd=tmp_path)
+    run("join a.pickle b.pickle --output both.pickle", cwd=tmp_path)
+    out, _ = run("doctor", "--model", "both.pickle", cwd=tmp_path)
+    (recipe,) = (line for line in out.splitlines() if line.startswith("recipe "))
+    assert "learning_rate 0.3" in recipe and ", epochs " not in recipe
+
+
+def test_describing_a_model_needs_neither_data_nor_a_device(tmp_path):
+    for flags in ("--data fashion-mnist", "--device cpu"):
+        _, error = run(f"doctor --model x {flags}", cwd=tmp_path, code=2)
+        assert "--model only describes a file: leave out --data and --device" in error
+
+
+def test_the_contents_of_strange_model_files(tmp_path):
     net = ann.NeuralNetwork(
         [{"input_dim": 2, "output_dim": 3, "activation": "softmax"}], committee=2
     )

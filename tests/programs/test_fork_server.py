@@ -1,4 +1,4 @@
-"""The forks in which the tests run programs end as new processes do."""
+"""The forks in which tests run programs end as new processes do."""
 
 import pytest
 
@@ -19,7 +19,8 @@ from support.programs import NO_GPU, python
         ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", -2),
         ("import os, signal; print(signal.getsignal(signal.SIGINT), flush=True); os.abort()", -6),
         (
-            "import sys; print(sys.stdout.isatty(), sys.stdout.encoding, sys.stdout.errors, sys.stdin.readable())",
+            "import sys; out = sys.stdout; "
+            "print(out.isatty(), out.encoding, out.errors, sys.stdin.readable())",
             0,
         ),
     ],
@@ -37,6 +38,9 @@ def test_a_fork_ends_as_a_new_process_does(tmp_path, program, code):
 @pytest.mark.skipif(not AVAILABLE, reason="forks are for Linux")
 def test_a_fork_leaves_no_trace_in_the_next(tmp_path):
     change = "import os, sys; os.environ['ANN_LEFT'] = sys.left = '1'; import json; json.left = 1"
-    look = "import json, os, sys; print(hasattr(sys, 'left'), hasattr(json, 'left'), 'ANN_LEFT' in os.environ)"
+    look = (
+        "import json, os, sys; "
+        "print(hasattr(sys, 'left'), hasattr(json, 'left'), 'ANN_LEFT' in os.environ)"
+    )
     assert python("-c", change, cwd=tmp_path).returncode == 0
     assert python("-c", look, cwd=tmp_path).stdout == "False False False\n"

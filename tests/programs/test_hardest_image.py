@@ -13,7 +13,7 @@ OUTPUTS = np.array([[0.9, 0.05, 0.05], [0.1, 0.46, 0.44], [0.2, 0.7, 0.1]], np.f
 
 
 class Known:
-    """A network whose outputs are known: of the image that is all of n, the n-th row."""
+    """A network with known outputs: for an image of only n, the n-th row."""
 
     def predict_proba(self, images):
         return OUTPUTS[images[:, 0, 0]]
@@ -25,7 +25,7 @@ def dataset_of(numbers, side=8):
     return ann.Dataset(images, labels, images, labels, ("ape", "bee", "crocodile"))
 
 
-def test_when_it_is_due():
+def test_when_it_is_shown():
     assert [epoch for epoch in range(1, 1001) if hardest_image.is_due(epoch)] == [1, 4, 16, 64, 256]
 
 
@@ -43,7 +43,7 @@ def test_the_closest_answers_are_shown(monkeypatch, validation, kind):
     ]
 
 
-def test_only_validation_images_are_looked_at_where_there_are_such():
+def test_validation_images_come_first():
     lines = hardest_image.hardest_image(Known(), dataset_of([1, 1, 0, 2]), 2)
     assert (
         "least certain of 2 validation images:" in lines[0]

@@ -1,4 +1,4 @@
-"""The programs with data of users: other formats, other numbers of classes, names of classes."""
+"""The programs with users' own data: other formats, numbers of classes and class names."""
 
 import json
 
@@ -17,7 +17,7 @@ TRAIN = ["--hidden", "8", "--epochs", 2, "--batch-size", 20, "--device", "cpu"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Pictures of three classes, and a network that was trained on them."""
+    """A folder with pictures of three classes and a network trained on them."""
     place = tmp_path_factory.mktemp("formats")
     data = ann.load_dataset(write_mnist_like(place / "idx", classes=3))
     named = ann.Dataset(*data.arrays().values(), classes=NAMES)
@@ -47,7 +47,7 @@ def test_programs_show_class_names(folder):
 
 
 def test_many_classes(tmp_path):
-    """EMNIST's 47: the table of the errors stays narrow."""
+    """With EMNIST's 47 classes, the table of errors stays narrow."""
     data = ann.load_dataset(write_mnist_like(tmp_path / "idx"))
     write_emnist(tmp_path, data)
     emnist = tmp_path / "emnist-balanced-train-images-idx3-ubyte"

@@ -1,4 +1,4 @@
-"""predict.py on folders: which pictures it reads, its table, and its accuracy on labelled pictures."""
+"""predict.py on folders: which pictures it reads, its table, and its accuracy."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def photos(tmp_path):
-    """A network that sees a 3 in everything, and a folder of pictures with their labels."""
+    """A network that always answers 3, and a folder of labelled pictures."""
     parameters = np.zeros(7850, dtype=np.float32)
     parameters[-10:] = [-9, -9, -9, 9, -9, -9, -9, -9, -9, -9]
     layers = [{"input_dim": 784, "output_dim": 10, "activation": "sigmoid"}]
@@ -40,7 +40,7 @@ def table(path):
 
 
 def test_pictures_of_a_folder(photos):
-    """Sorted, with subfolders, without hidden files; one line each, and a row of the table."""
+    """Sorted, with subfolders, without hidden files; a line and a row of the table for each."""
     out, _ = run("predict", "photos", "--csv", "answers.csv", cwd=photos)
     lines = out.splitlines()
     assert [line.split(": ")[0] for line in lines] == [
@@ -63,7 +63,7 @@ def test_pictures_of_a_folder(photos):
 
 
 def test_labels(photos):
-    """A folder's name counts before a file's; a number in a name is the digits in reading order."""
+    """A folder's name counts before a file's; a number is several digits in reading order."""
     out, _ = run("predict", "photos", "--labels", "--csv", "answers.csv", cwd=photos)
     assert "2 of 5 pictures right, 3 wrong, 0 not sure: accuracy 40.00 % (95 % interval " in out
     matrix = [line.split() for line in out.splitlines() if line.startswith("    ")]
@@ -77,7 +77,7 @@ def test_labels(photos):
 
 
 def test_errors_stop_nothing(photos):
-    """Pictures that cannot be read, or whose names give no label: a line and a row each."""
+    """A picture that cannot be read, or without a label in its name, gets a line and a row."""
     folder = photos / "photos"
     (folder / "5_bad.png").write_bytes(b"bad")
     (folder / "IMG_1.png").write_bytes((folder / "7_c.PNG").read_bytes())
@@ -149,7 +149,7 @@ def test_tables_that_cannot_be_written(photos, name, message):
 
 
 def test_names_that_are_not_unicode(photos):
-    """The table has the same bytes."""
+    """The table contains the same bytes."""
     name = os.fsencode(photos) + b"/photos/3_\xff.png"
     with open(name, "wb") as file:
         file.write((photos / "photos/7_c.PNG").read_bytes())

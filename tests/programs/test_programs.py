@@ -1,4 +1,6 @@
-"""What all programs have in common: how they start, output that cannot be written, and the names of flags."""
+"""What all programs have in common: their start, output that cannot be written, and names of
+flags.
+"""
 
 import os
 import re
@@ -35,7 +37,7 @@ def model(tmp_path):
 
 
 def run_with(program, cwd, **streams):
-    """Its exit code, and what it writes to standard error unless that is one of the streams."""
+    """The exit code and the text on standard error, unless that is one of the streams."""
     name, *words = shlex.split(program)
     arguments = [str(ROOT / "scripts" / name), *words]
     with popen(
@@ -53,7 +55,7 @@ def full_disk():
 
 @pytest.fixture
 def left_pipe():
-    """The end to write to of a pipe that its reader has closed."""
+    """The writing end of a pipe whose reader has closed it."""
     read, write = os.pipe()
     os.close(read)
     yield write
@@ -113,11 +115,11 @@ def test_output_that_cannot_be_written(model, program, full_disk, left_pipe):
     assert error == "" and code in codes
 
 
-def test_predictions_that_cannot_be_written(model, full_disk):
+def test_predictions_that_cannot_be_written(model, mnist, full_disk):
     image_module = optional("PIL.Image")
     optional("scipy")
     optional("matplotlib")
-    image_module.fromarray(ann.load_dataset(ROOT / "data").test_images[0]).save(model / "seven.png")
+    image_module.fromarray(mnist.test_images[0]).save(model / "seven.png")
     for flags in ("", " --json"):
         found = run_with(f"predict.py seven.png{flags}", model, stdout=full_disk)
         assert found == (1, f"{LOST}; everything else was done\n")
@@ -157,7 +159,7 @@ def test_the_default_device_is_what_help_says(tmp_path):
         ("sweep", "--loss mse", "; did you mean quadratic?"),
     ],
 )
-def test_what_was_probably_meant(tmp_path, name, words, message):
+def test_suggestions_for_misspelt_flags(tmp_path, name, words, message):
     _, error = run(name, *words.split(), cwd=tmp_path, code=2)
     assert message in error
 
@@ -175,7 +177,7 @@ ENDINGS = {
     "program",
     [
         "train --output",
-        "evaluate --recipe classroom --seeds 0 --output",
+        "evaluate --recipe classroom --seeds 0 --data small --output",
         pytest.param(
             "evaluate --recipe classroom --seeds 0 --output new.jsonl --keep",
             marks=pytest.mark.slow,
@@ -187,11 +189,11 @@ ENDINGS = {
         "predict picture.png --picture",
         "try_loader --output",
         "benchmark --quick --output",
-        "sweep --report",
+        pytest.param("sweep --report", marks=pytest.mark.slow),
     ],
 )
-def test_what_cannot_be_written_is_found_before_the_work(model, program):
-    """A read-only file, and a file in place of a folder."""
+def test_what_cannot_be_written_is_found_before_the_work(model, small_data, program):
+    """A read-only file, and a file instead of a folder."""
     name, *words = program.split()
     if name in ("report", "test", "predict", "try_loader", "sweep"):
         optional("matplotlib")
@@ -229,8 +231,8 @@ def test_what_cannot_be_written_is_found_before_the_work(model, program):
     ],
 )
 @pytest.mark.slow
-def test_no_program_ends_over_a_warning(model, program):
-    """Not even with python -W error."""
+def test_warnings_end_no_program(model, program):
+    """Even with python -W error."""
     name, *words = program.split()
     if name in ("try_loader", "report", "predict"):
         optional("matplotlib")
@@ -306,6 +308,8 @@ def test_programs_by_name(tmp_path, small_data):
         [*command, "train", "--data", small_data, *FAST], **options, check=True
     )
     assert "saved mnist_ann.pickle" in trained.stdout and trained.stderr == ""
+    version = subprocess.run([*command, "--version"], **options, check=True).stdout
+    assert version == f"ann {ann.__version__}\n"
     wrong = subprocess.run([*command, "trian"], **options)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "error: no program 'trian'; did you mean train?; see python -m ann\n"

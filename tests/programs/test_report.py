@@ -1,4 +1,4 @@
-"""The report as a program: what is in the page, and what it says of files that it cannot make one of."""
+"""The program that writes reports: the contents of the page, and files that it refuses."""
 
 import base64
 import re
@@ -25,7 +25,7 @@ TITLES = (
 
 @pytest.fixture
 def few(tmp_path):
-    """Few images, so that few are drawn."""
+    """Fewer images, so that drawing them is quick."""
     return write_mnist_like(tmp_path / "few", train=20, test=5)
 
 
@@ -33,7 +33,7 @@ def titles(page):
     return tuple(re.findall(r"<h2[^>]*>([^<]*)</h2>", page))
 
 
-def test_of_a_run(tmp_path, small_data):
+def test_the_report_of_a_run(tmp_path, small_data):
     run("train", "--data", small_data, *FAST, "--validation", 60, "--run", "r", cwd=tmp_path)
     out, _ = run("report", "r", "--data", small_data, "--output", "p.html", cwd=tmp_path)
     assert out.startswith(f"saved {tmp_path / 'p.html'}, ") and out.endswith(
@@ -52,13 +52,13 @@ def test_of_a_run(tmp_path, small_data):
     assert f"{wrong} of {len(data.test_labels)} test images are wrong" in page
 
 
-def test_of_a_model(tmp_path, few):
+def test_the_report_of_a_model(tmp_path, few):
     run("train", "--data", few, *FAST, cwd=tmp_path)
     run("report", "--data", few, cwd=tmp_path)
     assert titles((tmp_path / "report.html").read_text()) == TITLES
 
 
-def test_of_a_committee_with_more_outputs_and_a_name_of_markup(tmp_path, few):
+def test_the_report_of_a_committee_with_markup_in_its_name(tmp_path, few):
     path = tmp_path / "<b>&amp;.pickle"
     layers = ann.Recipe(hidden=(7,), output_activation="softmax").layer_list(64, 12)
     ann.NeuralNetwork(layers, seed=3, committee=2).save(path)
@@ -72,7 +72,7 @@ def test_of_a_committee_with_more_outputs_and_a_name_of_markup(tmp_path, few):
     ("filters", "shown", "committee"),
     [(3, "", 1), (70, ", of which 64 are shown", 2)],
 )
-def test_of_a_network_with_convolution(tmp_path, few, filters, shown, committee):
+def test_the_report_of_a_network_with_convolution(tmp_path, few, filters, shown, committee):
     hidden = (f"conv{filters}x3", "pool2", "conv5x2", 7)
     layers = ann.Recipe(hidden=hidden, output_activation="softmax").layer_list(64, 10)
     ann.NeuralNetwork(layers, committee=committee).save(tmp_path / "m.pickle")
@@ -88,8 +88,8 @@ def test_of_a_network_with_convolution(tmp_path, few, filters, shown, committee)
     assert f"The {filters} kernels of the first convolution{member}{shown}. " in page
 
 
-def test_of_a_network_without_mistakes(tmp_path, small_data):
-    """Nothing to show is said in words."""
+def test_the_report_of_a_network_without_mistakes(tmp_path, small_data):
+    """If there is nothing to show, a sentence explains it."""
     data = ann.load_dataset(small_data)
     net = ann.NeuralNetwork(ann.Recipe(hidden=(64,)).layer_list(64, 10), seed=1)
     whole = ann.Dataset(
@@ -106,8 +106,8 @@ def test_of_a_network_without_mistakes(tmp_path, small_data):
     assert page.count("<p>There are none.</p>") == 2  # mistakes, and doubted labels
 
 
-def test_of_few_classes_whose_outputs_may_be_negative(tmp_path):
-    """Labels from 0 to 2 alone, and a quadratic loss."""
+def test_the_report_of_few_classes_with_negative_outputs(tmp_path):
+    """Only the labels 0 to 2, and the quadratic loss."""
     write_mnist_like(tmp_path / "three", train=6, test=5, classes=3)
     layers = ann.Recipe(
         hidden=(7,), activation="tanh", output_activation="tanh", loss="quadratic"
@@ -117,7 +117,7 @@ def test_of_few_classes_whose_outputs_may_be_negative(tmp_path):
     assert titles((tmp_path / "report.html").read_text()) == TITLES
 
 
-def test_of_many_classes(tmp_path, few):
+def test_the_report_of_many_classes(tmp_path, few):
     for outputs, code in ((300, 0), (1001, 1)):
         ann.NeuralNetwork(ann.Recipe(hidden=()).layer_list(64, outputs)).save(tmp_path / "m.pickle")
         _, error = run("report m.pickle --device cpu", "--data", few, cwd=tmp_path, code=code)
@@ -127,7 +127,7 @@ def test_of_many_classes(tmp_path, few):
     assert "For each class of the first 20 an image" in (tmp_path / "report.html").read_text()
 
 
-def test_of_a_run_whose_checkpoint_is_lost_or_whose_training_is_not_over(tmp_path, few):
+def test_the_report_of_a_run_without_checkpoint_or_end(tmp_path, few):
     run("train", "--data", few, *FAST, "--run", "r", cwd=tmp_path)
     (tmp_path / "r/checkpoint.npz").write_bytes(b"lost")
     warning = "warning: no learning curves: r/"

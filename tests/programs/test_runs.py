@@ -1,4 +1,6 @@
-"""Run folders: what is in them, and that a training that was killed at any moment goes on as if it had not been."""
+"""Run folders: their contents, and training that is killed at any moment and resumed with the
+same result.
+"""
 
 import json
 import os
@@ -21,6 +23,7 @@ from ann.training.checkpoint_file import read_checkpoint
 from ann.training.report import EpochReport
 from support import ROOT, optional
 from support.digits import write_mnist_like
+from support.networks import stopping_at
 from support.programs import FAST, NO_GPU, ONE_THREAD, WITH_RUN, execute, popen, run, run_changed
 
 optional("tqdm")
@@ -37,7 +40,7 @@ TRAIN = [str(ROOT / "scripts/train.py")]
 
 
 def digests(folder):
-    """Of what must not depend on stops: the model, and the log but for the times."""
+    """Digests of what stops must not change: the model, and the log without its times."""
     reports = [
         EpochReport.from_fields(json.loads(line))
         for line in (folder / "log.jsonl").read_text().splitlines()
@@ -50,7 +53,7 @@ def digests(folder):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    """What a finished run of LONG leaves, and how many seconds it takes."""
+    """The files of a finished run of LONG, and its seconds."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     small = write_mnist_like(folder / "small")
     run("train", "--version", cwd=folder, env=ONE_THREAD)  # from here on programs start at once
@@ -60,13 +63,13 @@ def uninterrupted(tmp_path_factory):
 
 
 def begin(folder, *flags):
-    """Start a run, or go on with it."""
+    """Start a run, or resume it."""
     begun = (folder / "config.json").exists()
     words = ["--resume", str(folder)] if begun else ["--run", str(folder), *flags]
     return popen([*TRAIN, *words], ONE_THREAD, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def test_what_is_in_the_folder(tmp_path, small_data):
+def test_contents_of_the_folder(tmp_path, small_data):
     optional("matplotlib")
     out, _ = run(
         "train --run runs/one", "--data", small_data, *FAST, "--validation", 60, cwd=tmp_path
@@ -103,7 +106,9 @@ def test_what_is_in_the_folder(tmp_path, small_data):
 
 
 def test_runs_killed_at_random_moments(tmp_path, small_data, uninterrupted):
-    """Each is killed up to four times, and then left alone until it is done: it is the run that was never killed."""
+    """Each is killed up to four times and then finishes, with the result of a run that was never
+    killed.
+    """
     expected, seconds = uninterrupted
     times = random.Random(0)
     moments = [[seconds * times.uniform(0.05, 0.95) for _ in range(4)] for _ in range(RUNS)]
@@ -174,10 +179,9 @@ def test_a_signal_ends_after_the_step(tmp_path, small_data, uninterrupted, numbe
 def test_the_commands_that_it_prints(tmp_path, small_data):
     change = (
         "import signal, os\n"
-        "fit = ann.fit\n"
         "def stop(report):\n"
         "    if report.epoch == 2: os.kill(os.getpid(), signal.SIGINT)\n"
-        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, stop], *rest, **o)"
+        "after_each_epoch(stop)"
     )
     process = run_changed(change, small_data, tmp_path, "--run", "a run")
     assert process.returncode == 130
@@ -210,7 +214,9 @@ def test_a_finished_run_trains_further(tmp_path, small_data):
 
 
 def test_a_given_value_wins_even_if_it_is_the_default_for_other_flags(tmp_path, small_data):
-    """With dropout and a large batch, the default layers are wider, and the default is Muon."""
+    """With dropout and a large batch, the default layers are wider, and the default optimizer is
+    Muon.
+    """
     flags = "--dropout 0.5 --batch-size 1001 --hidden 128,32 --optimizer adamw --epochs 1".split()
     data = ["--data", write_mnist_like(tmp_path / "large", train=1001)]
     out, _ = run("train", *data, *flags, "--run", "run", cwd=tmp_path, complaint=None)
@@ -240,8 +246,8 @@ def test_training_starts_from_a_saved_network(tmp_path, small_data):
     start = tmp_path / "run/start.pickle"
     start.rename(tmp_path / "a.pickle")
     _, error = run("train", "--resume", "run", "--epochs", 4, cwd=tmp_path, code=1)
-    missing = "there is no such file, but the run started from it"
-    advice = f"copy {tmp_path / 'a.pickle'} there if it is unchanged"
+    missing = "the model from which this run started is missing"
+    advice = f"if {tmp_path / 'a.pickle'} has not changed since, copy it to this path"
     assert error == f"error: run/start.pickle: {missing}; {advice}\n"
     shutil.copy(tmp_path / "a.pickle", start)
     run("train", "--resume", "run", "--epochs", 4, cwd=tmp_path)
@@ -266,6 +272,7 @@ def test_a_refused_run_leaves_its_folder_for_another(tmp_path, small_data):
         (["--output", "./a.pickle"], 1, "a.pickle: training starts from this file; name another"),
         (["--resume", "run"], 2, "--from: not allowed with --resume"),
         (["--from", "absent"], 1, "absent: no such model file"),
+        ([], 1, "data: images of 784 pixels; a.pickle takes 64; name other data with --data, or"),
     ],
 )
 def test_what_does_not_fit_a_saved_network(stopped, flags, code, message):
@@ -300,9 +307,7 @@ def stopped_once(tmp_path_factory):
     config = json.loads((folder / "config.json").read_text())
     recipe = ann.Recipe.from_json(json.dumps(config["recipe"]))
     net = ann.NeuralNetwork(recipe.layer_list(64, 10), recipe.loss)
-    seen = []
-    stop = lambda size: seen.append(size) or len(seen) == 20  # noqa: E731
-    ann.fit(net, data, recipe, (), stop, ann.Checkpoints(folder / "checkpoint.npz"))
+    ann.fit(net, data, recipe, (), stopping_at(20), ann.Checkpoints(folder / "checkpoint.npz"))
     return place
 
 
@@ -330,13 +335,13 @@ def stopped(tmp_path, stopped_once):
         ),
     ],
 )
-def test_flags_that_differ(stopped, flags, message):
+def test_resuming_with_other_flags(stopped, flags, message):
     _, error = run("train", "--resume", "run", *flags, cwd=stopped.parent, code=1)
     assert message in error
     run("train --resume run --epochs 3 --checkpoint-every 1", cwd=stopped.parent)  # which agree
 
 
-def test_data_that_differ(stopped, tmp_path):
+def test_resuming_with_other_data(stopped, tmp_path):
     other = shutil.copytree(tmp_path / "small", tmp_path / "other")
     run("train", "--resume", "run", "--data", other, cwd=tmp_path)
     for source, target in (("t10k-labels", "train-labels"), ("t10k-images", "train-images")):
@@ -346,7 +351,7 @@ def test_data_that_differ(stopped, tmp_path):
     assert "cannot resume a different run: data SHA-256 is" in error
 
 
-def test_other_versions_are_said(stopped):
+def test_other_versions_are_reported(stopped):
     path = stopped / "config.json"
     config = json.loads(path.read_text())
     config["versions"]["numpy"] = "1.0"
@@ -370,7 +375,7 @@ def test_other_versions_are_said(stopped):
         ('{"format": "ann-run", "version": 1}', "it lacks 'recipe'"),
     ],
 )
-def test_a_config_that_is_none(stopped, contents, message):
+def test_wrong_configs(stopped, contents, message):
     (stopped / "config.json").unlink()
     if contents is not None:
         (stopped / "config.json").write_text(contents)
@@ -378,12 +383,15 @@ def test_a_config_that_is_none(stopped, contents, message):
     assert message in error
 
 
-def test_values_in_a_config_that_make_no_sense(stopped):
+def test_wrong_values_in_a_config(stopped):
     path = stopped / "config.json"
     good = json.loads(path.read_text())
     for change, message in [
-        ({"recipe": {**good["recipe"], "epochs": -1}}, "epochs: expected a whole number"),
-        ({"recipe": {"epoch": 1}}, "not a recipe"),
+        (
+            {"recipe": {**good["recipe"], "epochs": -1}},
+            "error: run/config.json: recipe: epochs: expected a whole number",
+        ),
+        ({"recipe": {"epoch": 1}}, "run/config.json: recipe: not a recipe"),
         ({"seed": "0"}, "seed is '0'"),
     ]:
         path.write_text(json.dumps({**good, **change}))
@@ -428,7 +436,7 @@ def test_resume_is_proposed_only_where_it_works(stopped):
     assert proposal() == "name a new folder\n" and "resume" not in proposal_of_report()
 
 
-def test_an_interruption_before_a_run_begins_proposes_nobody_else_s(stopped):
+def test_an_early_interruption_does_not_propose_another_run(stopped):
     change = "def stop(*rest): raise KeyboardInterrupt\nann.load_dataset = stop"
     process = run_changed(change, stopped.parent / "small", stopped.parent, "--run", "run")
     assert (process.returncode, process.stderr) == (130, "interrupted: nothing was saved\n")
@@ -496,7 +504,9 @@ def test_only_one_trains_in_a_folder(stopped):
 
 
 def test_a_disk_that_fills_up(tmp_path, small_data):
-    """Room for a model and not for a checkpoint: it is said, training goes on, and the model is the same."""
+    """With room for a model but not for a checkpoint, a warning is printed and the model is the
+    same.
+    """
     change = (
         "import resource, signal\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -511,7 +521,10 @@ def test_a_disk_that_fills_up(tmp_path, small_data):
     )
     process = run_changed(change, small_data, tmp_path, "--run", "full", "--checkpoint-every", "2")
     assert process.returncode == 0, process.stderr
-    warned = "warning: no checkpoint was written: full/checkpoint.npz: File too large; training continues\n"
+    warned = (
+        "warning: no checkpoint was written: full/checkpoint.npz: File too large; "
+        "training continues\n"
+    )
     assert process.stderr == warned  # once is enough
     assert (
         "no curves: full/curves.png: File too large" in process.stdout
@@ -542,14 +555,13 @@ def test_a_folder_that_cannot_be_written(tmp_path, small_data):
 
 
 def test_a_stop_whose_checkpoint_cannot_be_written(tmp_path, small_data):
-    """Then the work is lost, and that has to be said."""
+    """The work is lost, and the message says so."""
     change = (
         "import errno, os, signal, ann.training.checkpointer\n"
         "def fail(path, *rest): raise OSError(28, 'No space left on device', str(path))\n"
         "ann.training.checkpointer.write_checkpoint = fail\n"
-        "fit = ann.fit\n"
         "def stop(report): os.kill(os.getpid(), signal.SIGTERM)\n"
-        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, stop], *rest, **o)"
+        "after_each_epoch(stop)"
     )
     process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert process.returncode == 1
@@ -565,15 +577,14 @@ def test_without_matplotlib(tmp_path, small_data):
 
 @pytest.mark.parametrize("patience", [60.0, -1.0])
 def test_a_second_ctrl_c(tmp_path, small_data, patience):
-    """At once, it means the same; later, it is not waited for the step."""
+    """Soon after the first, it changes nothing; later, it ends the step at once."""
     change = (
         "import os, signal\n"
         f"from ann.cli.signals import Interruption\nInterruption._PATIENCE = {patience}\n"
-        "fit = ann.fit\n"
         "def stop(report):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, stop], *rest, **o)"
+        "after_each_epoch(stop)"
     )
     process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert process.returncode == 130
@@ -583,8 +594,8 @@ def test_a_second_ctrl_c(tmp_path, small_data, patience):
     assert process.stderr.startswith(f"interrupted{' ' * (patience > 0)}{expected}")
 
 
-def test_started_long_ago(tmp_path, small_data):
-    """SIGTERM before training begins ends at once, as for any program."""
+def test_sigterm_during_start_up(tmp_path, small_data):
+    """Before training begins, SIGTERM ends the program at once, as usual."""
     process = begin(tmp_path / "run", "--data", str(small_data), *LONG)
     time.sleep(0.02)
     process.terminate()
@@ -613,9 +624,8 @@ print("still here")
 def test_sigterm_without_a_folder(tmp_path, small_data):
     change = (
         "import os, signal\n"
-        "fit = ann.fit\n"
         "def stop(report): os.kill(os.getpid(), signal.SIGTERM)\n"
-        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, stop], *rest, **o)"
+        "after_each_epoch(stop)"
     )
     process = run_changed(change, small_data, tmp_path)
     assert (process.returncode, process.stderr) == (
@@ -632,7 +642,9 @@ SGD = "--optimizer sgd --weight-decay 0.3 --batch-size 20 --epochs 12 --hidden 1
     ("stream", "code"), [("2>/dev/full", 1), ("2>&-", 0), ("2> >(exec 0<&-; true)", 0)]
 )
 @pytest.mark.parametrize("place", ["--output model.pickle", "--run run"])
-def test_a_warning_that_nobody_reads_costs_no_model(tmp_path, small_data, stream, code, place):
+def test_a_model_is_saved_although_a_warning_cannot_be_written(
+    tmp_path, small_data, stream, code, place
+):
     command = (
         f"{shlex.join([sys.executable, *TRAIN, '--data', str(small_data), *SGD])} {place} {stream}"
     )
@@ -642,7 +654,7 @@ def test_a_warning_that_nobody_reads_costs_no_model(tmp_path, small_data, stream
 
 
 def test_warnings_as_errors_come_last(tmp_path, small_data):
-    """Even then the model is there, and so is the checkpoint."""
+    """The model and the checkpoint are written nevertheless."""
     env = {**NO_GPU, "PYTHONWARNINGS": "error"}
     options = {"cwd": tmp_path, "env": env, "complaint": "warning: weight decay"}
     run("train --data small --run run", *SGD, **options)
@@ -652,12 +664,9 @@ def test_warnings_as_errors_come_last(tmp_path, small_data):
 @pytest.mark.parametrize(
     "lost", ["os.rename('run', 'gone')", "os.remove('run/log.jsonl'); os.mkdir('run/log.jsonl')"]
 )
-def test_a_folder_or_a_log_that_is_lost_costs_no_model(tmp_path, small_data, lost):
+def test_a_model_is_saved_although_folder_or_log_are_lost(tmp_path, small_data, lost):
     change = (
-        "import os\n"
-        "fit = ann.fit\n"
-        f"def lose(report):\n    if report.epoch == 2: {lost}\n"
-        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, lose], *rest, **o)"
+        f"import os\ndef lose(report):\n    if report.epoch == 2: {lost}\nafter_each_epoch(lose)"
     )
     process = run_changed(change, small_data, tmp_path, "--run", "run")
     assert "training continues" in process.stderr and "no log was written" in process.stderr
@@ -672,8 +681,12 @@ def test_a_folder_or_a_log_that_is_lost_costs_no_model(tmp_path, small_data, los
 
 @pytest.mark.parametrize("action", ["default", "error"])
 def test_memory_that_runs_out_while_a_checkpoint_is_written(tmp_path, small_data, action):
-    """Even with python -W error, the warning does not end the training."""
-    change = "import ann.training.checkpointer as c\ndef fail(*rest): raise MemoryError\nc.write_checkpoint = fail"
+    """The warning does not end the training, even with python -W error."""
+    change = (
+        "import ann.training.checkpointer as c\n"
+        "def fail(*rest): raise MemoryError\n"
+        "c.write_checkpoint = fail"
+    )
     env = {**NO_GPU, "PYTHONWARNINGS": action}
     process = run_changed(
         change, small_data, tmp_path, "--run", "run", "--checkpoint-every", "1", env=env
@@ -685,16 +698,19 @@ def test_memory_that_runs_out_while_a_checkpoint_is_written(tmp_path, small_data
     )
 
 
-def test_a_drawing_library_that_is_set_up_wrongly(tmp_path, small_data):
+def test_a_misconfigured_drawing_library(tmp_path, small_data):
     optional("matplotlib")
     env = {**NO_GPU, "MPLBACKEND": "nonsense"}
     out, _ = run("train", "--data", small_data, *FAST, "--run", "run", cwd=tmp_path, env=env)
     assert "no curves: " in out and "nonsense" in out and "test it:" in out
 
 
-def test_an_activation_of_one_s_own_that_has_changed(tmp_path, small_data):
+def test_a_custom_activation_that_has_changed(tmp_path, small_data):
     own = tmp_path / "own.py"
-    text = "import ann\nann.register_activation('mine', lambda xp, z: {} * z, lambda xp, z: {} + 0 * z)\n"
+    text = (
+        "import ann\n"
+        "ann.register_activation('mine', lambda xp, z: {} * z, lambda xp, z: {} + 0 * z)\n"
+    )
     own.write_text(text.format(2, 2))
     flags = ["--data", small_data, *FAST, "--import", own, "--activation", "mine", "--run", "run"]
     out, _ = run("train", *flags, cwd=tmp_path)
@@ -706,13 +722,13 @@ def test_an_activation_of_one_s_own_that_has_changed(tmp_path, small_data):
     assert "cannot resume a different run: network own activations mine is" in error
 
 
-def test_a_config_that_imports_no_names(stopped):
+def test_wrong_imports_in_a_config(stopped):
     path = stopped / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "imported": [5]}))
     _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
     assert (
-        error
-        == "error: run/config.json: not the config of a run: imported is [5]; start a new run in another folder\n"
+        error == "error: run/config.json: not the config of a run: imported is [5]; "
+        "start a new run in another folder\n"
     )
     path.write_text(
         json.dumps({**json.loads(path.read_text()), "imported": [], "checkpoint_every": "x"})
@@ -721,7 +737,7 @@ def test_a_config_that_imports_no_names(stopped):
     assert "checkpoint_every in the run's config.json: expected a number of epochs" in error
 
 
-def test_another_number_of_threads_is_said(stopped):
+def test_another_number_of_threads_is_reported(stopped):
     path = stopped / "config.json"
     config = json.loads(path.read_text())
     config["versions"]["threads"] = "77"
@@ -732,7 +748,7 @@ def test_another_number_of_threads_is_said(stopped):
     )
 
 
-def test_a_config_from_before_a_field_was_there(stopped):
+def test_a_config_without_a_new_field(stopped):
     path = stopped / "config.json"
     config = json.loads(path.read_text())
     del config["recipe"]["batch_norm"]
@@ -741,7 +757,7 @@ def test_a_config_from_before_a_field_was_there(stopped):
 
 
 @pytest.mark.parametrize("name", ["model.pickle", "model.pickle/x"])
-def test_a_file_is_no_run(stopped, name):
+def test_a_file_instead_of_a_run_folder(stopped, name):
     (stopped / "model.pickle").write_text("")
     _, error = run("train", "--resume", stopped / name, cwd=stopped.parent, code=1)
     assert "no run in this folder" in error

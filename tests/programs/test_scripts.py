@@ -1,4 +1,6 @@
-"""The three programs as a user runs them: their output, their files, and a line for each thing that can go wrong."""
+"""The three main programs as users run them: output, files, and one line for each kind of
+mistake.
+"""
 
 import gzip
 import json
@@ -41,12 +43,18 @@ def trained(tmp_path, trained_once):
     return tmp_path
 
 
+def shell_line(words):
+    """A line for bash that runs this program with these flags."""
+    return f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/scripts/{words}"
+
+
 def test_train_then_test(tmp_path, small_data):
     out, _ = run("train", "--data", small_data, *FAST, "--validation", 60, cwd=tmp_path)
     assert re.search(r"^device cpu: NumPy, because CuPy ", out, re.M)
     assert "network 64-16-10, 1,210 parameters, seed 0" in out
     epochs = re.findall(
-        r"^epoch (\d)/3  loss [\d.]+  validation: loss [\d.]+, \d+ wrong \([\d.]+ %\)  [\d,]+ images/s  \d s left$",
+        r"^epoch (\d)/3  loss [\d.]+  validation: loss [\d.]+, \d+ wrong \([\d.]+ %\)  "
+        r"[\d,]+ images/s  \d s left$",
         out,
         re.M,
     )
@@ -80,7 +88,7 @@ def test_train_then_test(tmp_path, small_data):
 
 @pytest.mark.parametrize("folder", ["here", "with a blank", "-x"])
 def test_the_printed_commands_work_as_they_stand(tmp_path, small_data, folder):
-    """Pasted into a shell, in the folder where they were printed."""
+    """They are pasted into a shell, in the folder where they were printed."""
     (tmp_path / folder).mkdir()
     output = f"{folder}/x.pickle"
     flags = [*FAST, f"--output={output}"]
@@ -94,16 +102,20 @@ def test_the_printed_commands_work_as_they_stand(tmp_path, small_data, folder):
 
 def test_every_flag_reaches_the_model(tmp_path, small_data):
     flags = {
-        "optimizer": "nesterov", "learning-rate": 0.05, "momentum": 0.8, "weight-decay": 0.001, "label-smoothing": 0.1,
+        "optimizer": "nesterov", "learning-rate": 0.05, "momentum": 0.8, "weight-decay": 0.001,
+        "label-smoothing": 0.1,
         "dropout": 0.1, "input-dropout": 0.05, "channel-dropout": 0.05,
         "rotation": 10.0, "scaling": 0.1, "shear": 5.0, "shift": 1.0,
-        "elastic": 0.5, "adversarial": 0.0, "clip": 3.0, "max-norm": 4.0, "average": 0.9, "batch-size": 30,
+        "elastic": 0.5, "undistorted-epochs": 1, "adversarial": 0.0, "clip": 3.0, "max-norm": 4.0,
+        "average": 0.9,
+        "batch-size": 30,
         "epochs": 2, "schedule": "step", "warmup": 0.25, "validation": 50, "early-stopping": 2,
     }  # fmt: skip
     words = [word for name, value in flags.items() for word in (f"--{name}", value)] + [
         "--batch-norm"
     ]
-    network = "--hidden conv3x3,9,7 --activation gelu --output-activation softmax --loss cross-entropy".split()
+    network = "--hidden conv3x3,9,7 --activation gelu --output-activation softmax".split()
+    network += ["--loss", "cross-entropy"]
     run("train --data small --seed 5 --output x.pickle", *network, *words, cwd=tmp_path)
     model = pickle.loads((tmp_path / "x.pickle").read_bytes())
     assert model["recipe"] == {
@@ -142,6 +154,7 @@ def test_an_activation_from_a_file(tmp_path, small_data):
         ("import ann\n\n1 / 0\n", 1, "my.py: line 3: ZeroDivisionError: division by zero"),
         ("def\n", 1, "my.py: SyntaxError: invalid syntax"),
         ("import no_such_module\n", 1, "my.py: line 1: ModuleNotFoundError"),
+        ("raise SystemExit(0)\n", 1, "my.py: line 1: SystemExit: 0"),
         (
             "import ann\nann.register_activation('relu', abs, abs)\n",
             1,
@@ -312,6 +325,11 @@ def test_bad_values_for_train(tmp_path, small_data):
             ["--output-activation", "tanh"],
             "error: loss 'cross-entropy' needs outputs between 0 and 1",
         ),
+        (
+            ["--hidden", "none", "--dropout", "0.2"],
+            "error: --dropout: it is for hidden layers, and the network has none; "
+            "add hidden layers, or leave it out",
+        ),
         (["--data", "absent"], "error: absent: no such data file or folder"),
         (["--output", "x" * 300], "File name too long"),
         (["--hidden", "1000000"], "error: this model cannot be saved: it has"),
@@ -386,7 +404,8 @@ def test_a_model_that_does_not_fit_the_data(trained):
 
 def test_divergence_keeps_the_old_model(trained, small_data):
     before = (trained / "mnist_ann.pickle").read_bytes()
-    wild = "--activation relu --output-activation identity --loss quadratic --learning-rate 1e30".split()
+    wild = "--activation relu --output-activation identity --loss quadratic".split()
+    wild += ["--learning-rate", "1e30"]
     _, error = run("train", "--data", small_data, *FAST, *wild, cwd=trained, code=1)
     assert "diverged in epoch 1 of 3" in error and "try learning rate 0.0" in error
     assert (trained / "mnist_ann.pickle").read_bytes() == before
@@ -420,12 +439,10 @@ def test_ctrl_c(tmp_path, small_data, old):
         "try_loader.py --output x",
     ],
 )
-def test_a_reader_that_leaves_early_costs_nothing(tmp_path, small_data, program):
+def test_a_reader_may_close_its_pipe_early(tmp_path, small_data, program):
     if "loader" in program:
         optional("matplotlib")
-    command = (
-        f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/scripts/{program} --data small"
-    )
+    command = shell_line(f"{program} --data small")
     script = f"set -o pipefail; {command} | head -1"
     process = execute(script, tmp_path)
     assert (process.returncode, process.stderr) == (0, "")
@@ -433,7 +450,7 @@ def test_a_reader_that_leaves_early_costs_nothing(tmp_path, small_data, program)
 
 
 def test_output_to_a_closed_pipe(trained, small_data):
-    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/scripts/test.py --verbose --data small | head -1"
+    command = shell_line("test.py --verbose --data small | head -1")
     process = execute(command, trained)
     assert process.stdout.startswith("image     0") and process.stderr == ""
 
@@ -509,9 +526,9 @@ def test_a_read_only_model_is_not_replaced(trained, small_data):
 
 def test_a_model_that_becomes_read_only_in_training_is_put_elsewhere(trained, small_data):
     change = (
-        "import os\nfit = ann.fit\n"
+        "import os\n"
         "def protect(report): os.chmod('mnist_ann.pickle', 0o444)\n"
-        "ann.fit = lambda net, data, recipe, calls, *rest, **o: fit(net, data, recipe, [*calls, protect], *rest, **o)"
+        "after_each_epoch(protect)"
     )
     before = (trained / "mnist_ann.pickle").read_bytes()
     process = run_changed(change, small_data, trained, "--seed", "1")
@@ -520,7 +537,7 @@ def test_a_model_that_becomes_read_only_in_training_is_put_elsewhere(trained, sm
 
 
 def test_a_picture_of_no_mistakes(tmp_path, small_data):
-    """A network that is always right has an empty gallery."""
+    """The picture of a network that is always right is empty."""
     optional("matplotlib")
     (small_data / "t10k-labels-idx1-ubyte.gz").write_bytes(
         gzip.compress(idx_bytes(np.zeros(100, np.uint8)))
@@ -557,11 +574,14 @@ def test_a_model_that_cannot_be_put_anywhere(tmp_path, small_data):
     )
 
 
-def test_a_log_on_a_full_disk_costs_no_model(tmp_path, small_data):
-    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/scripts/train.py --data small --batch-size 20"
-    process = execute(f"{command} > /dev/full", tmp_path)
+def test_a_model_is_saved_although_output_is_lost(tmp_path, small_data):
+    command = shell_line("train.py --data small --batch-size 20 > /dev/full")
+    process = execute(command, tmp_path)
     assert process.returncode == 1 and (tmp_path / "mnist_ann.pickle").exists()
-    expected = "error: cannot write to standard output: No space left on device; everything else was done\n"
+    expected = (
+        "error: cannot write to standard output: No space left on device; "
+        "everything else was done\n"
+    )
     assert process.stderr == expected
 
 
@@ -576,13 +596,12 @@ def test_names_that_cannot_be_shown(tmp_path, small_data, name, encoding):
 
 def test_closed_output(trained, small_data):
     for program in ("train.py --epochs 1 --batch-size 20", "test.py"):
-        command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/scripts/{program} --data small >&-"
-        process = execute(command, trained)
+        process = execute(shell_line(f"{program} --data small >&-"), trained)
         assert (process.returncode, process.stderr) == (0, "")
 
 
-def test_what_is_said_to_be_kept_is_what_is_there(tmp_path, small_data):
-    """Interrupted between the moment when the new file is in place and the end of saving it."""
+def test_the_message_names_the_file_that_is_kept(tmp_path, small_data):
+    """The interrupt comes after the new file is in place, but before saving ends."""
     change = (
         "def interrupt(folder): raise KeyboardInterrupt\nann.files.atomic.sync_folder = interrupt"
     )
@@ -593,7 +612,7 @@ def test_what_is_said_to_be_kept_is_what_is_there(tmp_path, small_data):
 
 
 def test_ctrl_c_stays_ignored_where_it_was(tmp_path, small_data):
-    """As under nohup: the training must go on."""
+    """Under nohup, training must continue."""
     change = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)"
     command = [sys.executable, "-c", HARNESS.format(change=change), str(ROOT / "scripts/train.py")]
     process = execute(
@@ -621,16 +640,19 @@ def test_ctrl_c_while_importing(tmp_path, module):
 
 
 def test_benchmark_checks_what_it_times(tmp_path):
-    """Alone, so that the peers need not be installed; the gate runs it beside them."""
+    """Without the other libraries, which need not be installed; the gate runs it with them."""
     program = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); import benchmark\n"
         "from benchmarking import contenders, measurements\n"
         "from benchmarking.contenders import CONTENDERS, Ours\n"
-        "wrong = type('Wrong', (Ours,), {'epoch': lambda self, order: 1.01 * Ours.epoch(self, order)})\n"
-        "absent = type('Absent', (), {'__init__': lambda self, *rest: __import__('no_such_peer')})\n"
-        "for name in {*measurements.START_UP} - {'import ann', 'import numpy'}: del measurements.START_UP[name]\n"
+        "class Wrong(Ours):\n"
+        "    def epoch(self, order): return 1.01 * Ours.epoch(self, order)\n"
+        "class Absent:\n"
+        "    def __init__(self, *rest): import no_such_peer\n"
+        "for name in {*measurements.START_UP} - {'import ann', 'import numpy'}:\n"
+        "    del measurements.START_UP[name]\n"
         "CONTENDERS.clear(); CONTENDERS['ann'] = Ours\n"
-        "name = sys.argv.pop(1); CONTENDERS[name] = locals()[name.lower()]\n"
+        "name = sys.argv.pop(1); CONTENDERS[name] = locals()[name]\n"
         "benchmark.main()"
     )
     command = ["-c", program, ROOT / "scripts"]
@@ -663,7 +685,7 @@ def test_benchmark_checks_what_it_times(tmp_path):
 
 
 def test_a_tilde_in_a_flag_is_the_home_folder(tmp_path, small_data):
-    """As in --data=~/small, where shells do not expand it."""
+    """In --data=~/small, shells do not expand it."""
     home, here = small_data.parent, tmp_path / "here"
     here.mkdir()
     (home / "own.py").write_text("")

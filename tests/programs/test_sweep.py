@@ -1,7 +1,6 @@
-"""Sweeps as users run them: one worker and two, a worker that is killed, and storages that do not work."""
+"""Sweeps as users run them: one worker and two, a killed worker, and storages that do not work."""
 
 import contextlib
-import os
 import re
 import shlex
 import signal
@@ -10,7 +9,6 @@ import sys
 import threading
 import time
 import types
-import urllib.parse
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -41,10 +39,8 @@ def sweep(folder, *flags, env=ENV, code=0):
 @pytest.fixture(scope="module")
 def database():
     """The address of a PostgreSQL; required with ANN_REQUIRE_PEERS=1."""
-    if os.environ.get("ANN_REQUIRE_PEERS") != "1" and postgres_server.programs() is None:
-        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
-    with postgres_server.server() as port:
-        yield f"postgresql://ann:{urllib.parse.quote(postgres_server.PASSWORD, safe='')}@127.0.0.1:{port}/sweeps"
+    with postgres_server.server() as address:
+        yield address
 
 
 @pytest.fixture
@@ -128,7 +124,7 @@ def start(*flags, cwd):
 
 
 def running(storage, process):
-    """The trial that a worker is making."""
+    """The trial that a worker runs."""
 
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
@@ -150,7 +146,7 @@ LONG = (
 
 @pytest.mark.parametrize("storage", ["journal", "db", "postgresql"], indirect=True)
 def test_two_workers_one_of_them_killed(tmp_path, small_data, storage):
-    """The other one makes its trial again, with the same choices."""
+    """The other one repeats its trial with the same choices."""
     flags = ["--data", small_data, *LONG, "--trials", 6, "--grace", 4, "--storage", storage]
     victim = start(*flags, "--report", "a.html", cwd=tmp_path)
     running(storage, victim)
@@ -195,7 +191,7 @@ def test_two_workers_share_the_trials(tmp_path, small_data, storage):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_and_gone_on_with(tmp_path, small_data, number, code):
+def test_an_interrupted_sweep_continues(tmp_path, small_data, number, code):
     storage = str(tmp_path / "sweep.db")
     flags = ["--data", small_data, *LONG, "--trials", 1]
     worker = start(*flags, cwd=tmp_path)
@@ -214,7 +210,7 @@ def test_interrupted_and_gone_on_with(tmp_path, small_data, number, code):
 
 
 def test_a_second_ctrl_c_keeps_the_trial_too(tmp_path, small_data):
-    """It does not wait for the step that the network is making."""
+    """It does not wait for the current step."""
     program = (
         "import runpy, sys; sys.argv = sys.argv[1:];\n"
         "import ann\n"
@@ -247,8 +243,13 @@ def test_another_space_is_refused(tmp_path, small_data):
     ):
         _, complaint = sweep(tmp_path, *flags, code=1)
         assert words in complaint and "use the same, or another --study" in complaint
+    page = (tmp_path / "sweep.html").read_bytes()
     out, _ = sweep(tmp_path, *"--seed 1 --trials 1 --study two".split())
     assert "study two in sweep.db: trials done: 0" in out
+    sweep(tmp_path, *"--storage my.db --study a/b --trials 1".split())
+    assert (tmp_path / "sweep.html").read_bytes() == page  # each study has its own
+    for name, study in (("sweep-two", "two"), ("my-a-b", "a/b")):
+        assert f"<title>Sweep: {study}</title>" in (tmp_path / f"{name}.html").read_text()
 
 
 def test_storages_that_do_not_work(tmp_path, small_data, database):
@@ -365,7 +366,7 @@ def make_stale(database, trial):
 
 
 def test_a_worker_that_slept(tmp_path, small_data):
-    """Its trial was given to another, and it goes on with the next."""
+    """Its trial was given to another worker, and it continues with the next."""
     storage = str(tmp_path / "sweep.db")
     flags = ["--data", small_data, *LONG, "--trials", 4, "--grace", 10**6, "--storage", storage]
     sleeper = start(*flags, "--report", "a.html", cwd=tmp_path)
@@ -408,7 +409,7 @@ def test_a_study_of_another_program(tmp_path, small_data):
 
 @pytest.mark.filterwarnings("ignore")  # of Optuna, on what may change
 @pytest.mark.parametrize("name", ["sweep.db", "sweep.journal"])
-def test_of_workers_that_begin_together_one_makes_the_rules(tmp_path, monkeypatch, name):
+def test_one_of_several_workers_writes_the_rules(tmp_path, monkeypatch, name):
     from sweeping.storage import open_storage
     from sweeping.study import join
 
@@ -434,7 +435,7 @@ def test_of_workers_that_begin_together_one_makes_the_rules(tmp_path, monkeypatc
 
 
 @pytest.mark.filterwarnings("ignore")  # of Optuna, on what may change
-def test_a_study_whose_worker_says_its_rules_late_or_never(tmp_path, monkeypatch, capsys):
+def test_rules_that_are_written_late_or_never(tmp_path, monkeypatch, capsys):
     from sweeping.storage import open_storage
     from sweeping.study import join
 
@@ -467,10 +468,7 @@ def test_a_study_whose_worker_says_its_rules_late_or_never(tmp_path, monkeypatch
 
 
 def test_a_database_that_goes_away(tmp_path, small_data):
-    if os.environ.get("ANN_REQUIRE_PEERS") != "1" and postgres_server.programs() is None:
-        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
-    with postgres_server.server() as port:
-        storage = f"postgresql://ann:{urllib.parse.quote(postgres_server.PASSWORD, safe='')}@127.0.0.1:{port}/sweeps"
+    with postgres_server.server() as storage:
         worker = start("--data", small_data, *LONG, "--storage", storage, cwd=tmp_path)
         running(storage, worker)
     _, complaint = worker.communicate(timeout=300)
@@ -485,13 +483,15 @@ def test_a_database_that_goes_away(tmp_path, small_data):
     [
         (
             ["--width", "64-32"],
-            "expected a whole number above 0 or a range, the lower one first, such as 2 or 1-4, got '64-32'",
+            "expected a whole number above 0 or a range, the lower one first, such as 2 or 1-4, "
+            "got '64-32'",
         ),
         (["--width", "0-32"], "expected a whole number above 0 or a range"),
         (["--width", "3.5"], "expected a whole number above 0 or a range"),
         (
             ["--learning-rate", "0.1-x"],
-            "expected a number above 0 or a range, the lower one first, such as 0.1 or 0.01-0.5, got '0.1-x'",
+            "expected a number above 0 or a range, the lower one first, such as 0.1 or 0.01-0.5, "
+            "got '0.1-x'",
         ),
         (["--dropout", "-0.1"], "expected one argument|expected a number or a range"),
         (["--activation", "relu,nothing"], "unknown 'nothing'; known: "),
@@ -556,7 +556,7 @@ def test_ranges():
     assert str(Range(1, 4)) == "1-4" and str(Range(0.5, 0.5)) == "0.5"
 
 
-def test_what_is_fixed_is_no_choice(tmp_path, small_data):
+def test_fixed_values_are_not_choices(tmp_path, small_data):
     fixed = (
         "--hidden-layers 2 --width 16 --activation tanh --output-activation softmax "
         "--loss quadratic --optimizer sgd --learning-rate 0.25 --weight-decay 0 "
@@ -576,7 +576,7 @@ def test_what_is_fixed_is_no_choice(tmp_path, small_data):
     assert recipe == ann.Recipe(hidden=(16, 16), **fields)
 
 
-def test_no_test_image_is_at_hand(small_data):
+def test_test_images_are_removed(small_data):
     from sweeping import study
 
     data = study.without_test_images(ann.load_dataset(small_data))

@@ -1,4 +1,4 @@
-"""The search space of a sweep, without Optuna: what a trial may choose, and the recipe that comes of it."""
+"""The search space of a sweep, without Optuna: the choices of a trial, and the resulting recipe."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def _scripts(monkeypatch):
 
 
 class Trial:
-    """Chooses the last of everything, and remembers what there was to choose from."""
+    """Chooses the last of everything, and remembers the choices."""
 
     def __init__(self):
         self.offered = {}
@@ -85,7 +85,7 @@ def test_rates_are_around_the_default_for_the_rest_of_the_recipe():
         )  # as a person would write it
 
 
-def test_a_rate_with_a_range_is_what_the_range_says():
+def test_a_rate_is_within_its_range():
     trial = Trial()
     found = space("--learning-rate", "0.01-0.5", "--weight-decay", "0.12345")
     recipe = found.recipe(trial)
@@ -96,7 +96,7 @@ def test_a_rate_with_a_range_is_what_the_range_says():
     assert found.has_range("learning_rate") and not space().has_range("learning_rate")
 
 
-def test_without_distortions_there_is_nothing_to_choose_about_them():
+def test_without_distortions_their_strengths_are_not_chosen():
     trial = Trial()
     recipe = space("--distort", "no", "--hidden-layers", "0").recipe(trial)
     assert recipe.hidden == () and recipe.rotation == recipe.elastic == 0
@@ -113,7 +113,7 @@ def test_lists_of_hidden_layers():
     assert not {"--hidden-layers", "--width"} & set(found.describe())
 
 
-def test_a_single_list_is_no_choice():
+def test_a_single_list_is_not_a_choice():
     trial = Trial()
     recipe = space("--hidden", "conv8x3,pool2,16").recipe(trial)
     assert recipe.hidden == ("conv8x3", "pool2", 16) and "hidden" not in trial.offered
@@ -121,9 +121,35 @@ def test_a_single_list_is_no_choice():
 
 @pytest.mark.parametrize(("hidden", "share"), [("conv8x3,pool2,16", 0.2), ("pool2,16", 0.0)])
 def test_dropout_of_channels_is_for_convolutions(hidden, share):
-    """One sweep may try networks with and without them."""
-    recipe = space("--hidden", hidden, "--channel-dropout", "0.2").recipe(Trial())
-    assert recipe.channel_dropout == share
+    """One sweep may try networks with and without convolutions."""
+    found = space("--hidden", "conv4x3,16", hidden, "--channel-dropout", "0.2")
+    assert found.recipe(Trial()).channel_dropout == share
+
+
+def test_a_distortion_that_is_left_out():
+    message = "^shear: --distort no leaves it out; use one of the two"
+    with pytest.raises(ValueError, match=message):
+        space("--distort", "no", "--shear", "0-3")
+    assert space("--distort", "yes", "--shear", "0-3").recipe(Trial()).shear == 3.0
+
+
+def test_dropout_of_channels_needs_a_convolution():
+    message = "channel_dropout: there is no convolution; add one with --hidden"
+    with pytest.raises(ValueError, match=message):
+        space("--hidden", "pool2,16", "64", "--channel-dropout", "0.2")
+
+
+def test_without_hidden_layers_nothing_regularizes_them():
+    trial = Trial()
+    flags = "--hidden 64 none --dropout 0.2-0.3 --batch-norm yes --max-norm 3"
+    recipe = space(*flags.split()).recipe(trial)
+    assert (recipe.dropout, recipe.batch_norm, recipe.max_norm) == (0.0, False, 0.0)
+    assert "dropout" not in trial.offered
+
+
+def test_one_cycle_keeps_its_own_warm_up():
+    assert space("--warmup", "0.1-0.2", "--schedule", "one-cycle").recipe(Trial()).warmup == 0.0
+    assert space("--warmup", "0.1-0.2", "--schedule", "linear").recipe(Trial()).warmup == 0.2
 
 
 @pytest.mark.parametrize("flag", [("--width", "16"), ("--hidden-layers", "2")])
@@ -132,18 +158,22 @@ def test_a_list_replaces_numbers_and_widths(flag):
         space("--hidden", "64", *flag)
 
 
+def dataset_of(count):
+    images, labels = np.zeros((count, 8, 8), np.uint8), np.arange(count) % 10
+    return ann.Dataset(images, labels, images, labels)
+
+
 def test_lists_that_do_not_fit_the_images():
-    images, labels = np.zeros((10, 8, 8), np.uint8), np.arange(10)
-    dataset = ann.Dataset(images, labels, images, labels)
-    space("--hidden", "64", "conv4x3,pool2,16").check_layers(dataset)
+    space("--hidden", "64", "conv4x3,pool2,16").check(dataset_of(600), 10)
     message = "hidden: conv4x3,pool4,16: layer 2: size 4 does not divide its image, 4x6x6"
     with pytest.raises(ValueError, match=message):
-        space("--hidden", "64", "conv4x3,pool4,16").check_layers(dataset)
+        space("--hidden", "64", "conv4x3,pool4,16").check(dataset_of(600), 10)
 
 
 def test_every_other_field_of_a_recipe_can_vary_too():
     trial = Trial()
     words = "--batch-norm no,yes --momentum 0.5-0.95 --max-norm 3 --warmup 0.1-0.2"
+    words += " --schedule linear,cosine"
     recipe = space(*words.split()).recipe(trial)
     assert trial.offered["batch_norm"] == ("no", "yes")
     assert trial.offered["momentum"] == (0.5, 0.95, False)
@@ -174,13 +204,13 @@ def test_both_corners_must_be_recipes():
 
 def test_sizes_that_leave_too_few_training_images():
     found = space("--batch-size", "20-50")
-    found.check_sizes(150, 100)
+    found.check(dataset_of(150), 100)
     with pytest.raises(ValueError, match="batch_size: 20-50 is more than the 49 training images"):
-        found.check_sizes(149, 100)
+        found.check(dataset_of(149), 100)
     with pytest.raises(
         ValueError, match="validation: 150 validation images of 150 training images leave none"
     ):
-        found.check_sizes(150, 150)
+        found.check(dataset_of(150), 150)
 
 
 def test_its_description():

@@ -1,4 +1,4 @@
-"""What tests of several rooms share. Test files import from here, and never from each other."""
+"""What tests of several rooms share. Test files import from here, never from each other."""
 
 import importlib
 import os
@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def optional(name):
-    """A module of the extras of the tests: without it the test is skipped, or fails with ANN_REQUIRE_PEERS=1."""
+    """A module of an optional library. Without it, the test is skipped, or fails with
+    ANN_REQUIRE_PEERS=1.
+    """
     if os.environ.get("ANN_REQUIRE_PEERS") == "1":
         return importlib.import_module(name)
     return pytest.importorskip(name)
@@ -26,7 +28,7 @@ STARTED = []
 
 
 def begin(command, **options):
-    """A process of a test's, with pipes, that is gone when the test is over, however it ends."""
+    """Start a process with pipes, which ends with the test at the latest."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     STARTED.append(subprocess.Popen(command, **pipes, **options))
     return STARTED[-1]

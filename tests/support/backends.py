@@ -1,4 +1,4 @@
-"""The backends that every test of device code runs on, and ways to compare arrays."""
+"""The backends on which tests of device code run, and comparisons of arrays."""
 
 import os
 
@@ -22,7 +22,7 @@ def _with_gpu():
 BACKENDS = ("numpy", "strict", *(["cupy"] if _with_gpu() else []))
 
 
-# For a test with the fixture backend that trains: on the strict device that takes about ten times as long
+# For a test that trains on the fixture ``backend``: the strict device is about ten times as slow
 slow_on_strict = pytest.mark.parametrize(
     "backend",
     [pytest.param(name, marks=[pytest.mark.slow] if name == "strict" else []) for name in BACKENDS],
@@ -60,10 +60,24 @@ def assert_device_array(backend, array, shape, dtype="float32"):
 
 
 class Plain(Backend):
-    """NumPy with nothing but what ``Backend`` itself says."""
+    """NumPy with nothing beyond ``Backend``."""
 
     def __init__(self):
         super().__init__("cpu", np)
+
+
+class Column:
+    """An array of another library, such as pandas."""
+
+    def __init__(self, array):
+        self._array = array
+        self.shape = array.shape
+
+    def __len__(self):
+        return len(self._array)
+
+    def __array__(self, dtype=None, copy=None):
+        return self._array if dtype is None else self._array.astype(dtype)
 
 
 def assert_same(left, right, **tolerance):

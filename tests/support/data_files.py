@@ -37,7 +37,7 @@ def write_npz(folder, data, names=("x_train", "y_train", "x_test", "y_test"), sa
 
 
 def write_pictures(folder, data, train="train", test="test", suffix=".png"):
-    """A folder of pictures for each class, in the order of the images within each class."""
+    """Write a folder of pictures for each class, in the order of its images."""
     image_module = optional("PIL.Image")
     for name, part in ((train, "train"), (test, "test")):
         images, labels = getattr(data, f"{part}_images"), getattr(data, f"{part}_labels")
@@ -49,7 +49,7 @@ def write_pictures(folder, data, train="train", test="test", suffix=".png"):
 
 
 def write_emnist(folder, data, part="balanced", first=0, mapping=None):
-    """The files of EMNIST: transposed images, labels from ``first``, and their characters."""
+    """Write the files of EMNIST: transposed images, labels from ``first``, and their characters."""
     for kind in ("train", "test"):
         images, labels = getattr(data, f"{kind}_images"), getattr(data, f"{kind}_labels")
         stem = folder / f"emnist-{part}-{kind}"
@@ -62,7 +62,9 @@ def write_emnist(folder, data, part="balanced", first=0, mapping=None):
 
 
 def three_pairs(data, validation=100):
-    """The contents of Nielsen's ``mnist.pkl.gz``: images as float32, divided by 256, and int64 labels."""
+    """The contents of Nielsen's ``mnist.pkl.gz``: float32 images divided by 256, and int64
+    labels.
+    """
     images = [data.train_images[:-validation], data.train_images[-validation:], data.test_images]
     labels = [data.train_labels[:-validation], data.train_labels[-validation:], data.test_labels]
     rows = [(part.reshape(len(part), -1) / 256).astype("f4") for part in images]
@@ -78,7 +80,7 @@ def write_pickle(folder, data, protocol=2):
 
 
 class Python2Pickler(pickle._Pickler):
-    """Writes strings, bools and numbers of the memo as ``cPickle`` of Python 2 does."""
+    """Writes strings, bools and memo numbers as Python 2's ``cPickle`` does."""
 
     dispatch = pickle._Pickler.dispatch.copy()
 
@@ -102,14 +104,14 @@ class Python2Pickler(pickle._Pickler):
 
 
 def python2_pickle(value):
-    """What ``cPickle`` of Python 2 writes, in protocol 2, with NumPy 1."""
+    """What Python 2's ``cPickle`` writes with NumPy 1, in protocol 2."""
     buffer = io.BytesIO()
     Python2Pickler(buffer, protocol=2).dump(value)
     return buffer.getvalue().replace(b"cnumpy._core.", b"cnumpy.core.")
 
 
 def write_parquet(folder, data, parts=1, names=None):
-    """A parquet file as from a dataset hub; ``names`` are the names of the classes."""
+    """Write parquet files as a dataset hub does; ``names`` are the names of the classes."""
     arrow, parquet = optional("pyarrow"), optional("pyarrow.parquet")
     image_module = optional("PIL.Image")
     kind = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])

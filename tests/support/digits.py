@@ -11,7 +11,7 @@ def idx_bytes(array, kind=8):
 
 
 def write_mnist_like(folder, train=300, test=100, size=8, seed=0, classes=10):
-    """Four IDX files of a task that a small net learns: a bright square whose place is the label, and black below."""
+    """Write four IDX files of an easy task: the label is the position of a bright square."""
     rng = np.random.default_rng(seed)
     folder.mkdir(exist_ok=True)
     for prefix, count in (("train", train), ("t10k", test)):

@@ -1,4 +1,6 @@
-"""Pictures of digits as people hand them in: drawn stroke by stroke, at any size and place, with any pen and paper."""
+"""Pictures of digits, drawn stroke by stroke at any size and position, with many pens and
+papers.
+"""
 
 import io
 import math
@@ -32,7 +34,7 @@ HARD_KINDS = (
 
 
 def arc(x, y, wide, high, start, end):
-    """Angles in degrees, clockwise from the right, as y goes down."""
+    """Points on an arc; angles in degrees, clockwise from the right, as y points down."""
     return [
         (x + wide * math.cos(t), y + high * math.sin(t))
         for t in np.radians(np.linspace(start, end, 24))
@@ -152,7 +154,7 @@ def picture(digit, kind, random):
 
 
 def drawn(digit, extent, size, pen, margin, random):
-    """The ink of a digit, an image (width, height); and its box: left, top, right, bottom."""
+    """The ink of a digit as an image (width, height), and its box: left, top, right, bottom."""
     from PIL import Image, ImageDraw
 
     width, height = extent
@@ -185,7 +187,7 @@ def drawn(digit, extent, size, pen, margin, random):
 
 
 def blurred(image, radius):
-    """Values (h, w, 1) from 0 to 1."""
+    """Blur values (h, w, 1) from 0 to 1."""
     from PIL import ImageFilter
 
     soft = image.filter(ImageFilter.GaussianBlur(radius))
@@ -211,7 +213,7 @@ def colours_of(kind, random):
 
 
 def page(kind, extent, paper, random):
-    """Empty paper (h, w, 3), perhaps with lines."""
+    """Empty paper (h, w, 3), with or without lines."""
     width, height = extent
     ground = np.broadcast_to(paper, (height, width, 3)).astype(float).copy()
     if kind in ("ruled", "squared"):
@@ -230,7 +232,7 @@ def page(kind, extent, paper, random):
 
 
 def break_strokes(ink, pen, random):
-    """Erase a few short pieces, so that strokes fall apart."""
+    """Erase a few short pieces, so that strokes break apart."""
     from PIL import ImageDraw
 
     draw = ImageDraw.Draw(ink)
@@ -241,7 +243,7 @@ def break_strokes(ink, pen, random):
 
 
 def draw_more(ink, kind, box, pen, random):
-    """Draw a frame around the digit, a line under it or a part of another digit at the border."""
+    """Draw a frame around the digit, a line under it, or a part of another digit at the border."""
     from PIL import ImageDraw
 
     draw = ImageDraw.Draw(ink)
@@ -281,7 +283,7 @@ def ramp(shape, least, random):
 
 
 def shadow(shape, box, random):
-    """A factor (h, w, 1): a shadow lies on one side, and perhaps reaches the digit."""
+    """A factor (h, w, 1): a shadow on one side, which may reach the digit."""
     distance = beyond_edge(shape, box, random, random.uniform(-0.6, 0.9))
     softness = random.uniform(0.004, 0.05) * max(shape)
     dark = 1 / (1 + np.exp(np.clip(-distance / softness, -50, 50)))
@@ -289,7 +291,9 @@ def shadow(shape, box, random):
 
 
 def sheet(kind, shape, box, random):
-    """The share of paper in each pixel (h, w, 1): the rest is a table, on one side or on all four."""
+    """The share of paper in each pixel (h, w, 1); the rest is a table, on one side or on all
+    four.
+    """
     sides = range(4) if kind == "sheet on a table" else [None]
     on_paper = np.ones((*shape, 1))
     for side in sides:

@@ -1,6 +1,7 @@
-"""A pretended CuPy and a pretended nvmath, on NumPy arrays: enough of both to walk every line that serves a GPU. While
-a stream is captured nothing is computed, only recorded, as with CUDA; matrix products get addresses and sizes, as with
-cuBLAS. What it cannot show is how a GPU takes it.
+"""A pretended CuPy and nvmath on NumPy arrays: enough of both to run every line for a GPU.
+
+During the capture of a stream, nothing is computed, only recorded, as in CUDA. Matrix products get
+addresses and sizes, as in cuBLAS. How a real GPU behaves, it cannot show.
 """
 
 import ctypes
@@ -69,14 +70,14 @@ FUNCTIONS = {
 
 
 def pretend_cupy(count=1, capturable=True, **changes):
-    """A module in CuPy's place."""
+    """A module that replaces CuPy."""
     capture = Capture()
     module = types.ModuleType("cupy")
     module.capture = capture
     module.fusing = False
 
     class Array(np.ndarray):
-        """Its operators are ufuncs, and so are recorded like other functions."""
+        """Its operators are ufuncs, so they are recorded like other functions."""
 
         @property
         def data(self):
@@ -122,7 +123,9 @@ def pretend_cupy(count=1, capturable=True, **changes):
     )
 
     class ElementwiseKernel:
-        """Computes what ``ann.backends.gpu_kernels`` writes, each line for all elements at a time."""
+        """Computes the code that ``ann.backends.gpu_kernels`` writes, each line for all
+        elements.
+        """
 
         def __init__(self, reads, writes, body, name, preamble):
             assert name.isidentifier()
@@ -209,7 +212,9 @@ def pretend_cupy(count=1, capturable=True, **changes):
 
 
 def pretend_cublas(cupy):
-    """A module in the place of nvmath.bindings.cublas; ``products`` counts its products by precision."""
+    """A module that replaces nvmath.bindings.cublas; ``products`` counts its products by
+    precision.
+    """
     module = types.ModuleType("nvmath.bindings.cublas")
     module.ComputeType = enum.IntEnum(
         "ComputeType", {"COMPUTE_32F": 68, "COMPUTE_64F": 70, "COMPUTE_32F_FAST_TF32": 77}
@@ -221,7 +226,7 @@ def pretend_cublas(cupy):
     module.destroy = module.set_stream = module.set_workspace = lambda *arguments: None
 
     def matrix(pointer, real, rows, columns, step):
-        """Column after column, as cuBLAS has it."""
+        """A matrix stored column by column, as in cuBLAS."""
         assert step >= rows
         buffer = (real * (step * columns)).from_address(pointer)
         return np.frombuffer(buffer, dtype=real).reshape(columns, step)[:, :rows].T

@@ -1,4 +1,4 @@
-"""Several processes of a training, as threads of one: what one machine needs to test what many do."""
+"""Several processes of a training, played by threads of one process."""
 
 import dataclasses
 import pickle
@@ -7,11 +7,12 @@ import threading
 import numpy as np
 
 import ann
+from ann.training.distributed import Processes
 from support.networks import REGULARIZED, recipe_of
 
 
-class Member:
-    """See ``ann.training.distributed.Processes``; a barrier stands for the network."""
+class Member(Processes):
+    """One of several threads. A barrier replaces the network."""
 
     def __init__(self, rank, size, board, barrier):
         self.rank, self.size, self._board, self._barrier = rank, size, board, barrier
@@ -42,7 +43,9 @@ class Member:
 
 
 def together(size, work):
-    """What ``work(processes)`` gives in each of so many, or the exception that it raises there."""
+    """The result of ``work(processes)`` in each of ``size`` threads, or the exception that it
+    raises.
+    """
     board, barrier, found = [None] * size, threading.Barrier(size, timeout=300), [None] * size
 
     def run(rank):

@@ -1,7 +1,8 @@
-"""Python programs as forks of one warm process. A fork has its own memory, signals, streams and exit code, as a new
-process has, but NumPy and ann are imported already: it starts in 10 ms instead of 300.
+"""Python programs as forks of one warm process. A fork has its own memory, signals, streams and
+exit code, like a new process, but NumPy and ann are already imported. So it starts in 10 ms
+instead of 300.
 
-What depends on the variables that Python or NumPy read when they start needs a new process.
+Programs that depend on variables that Python or NumPy read at their start need a new process.
 """
 
 import atexit
@@ -24,7 +25,7 @@ _PR_SET_CHILD_SUBREAPER = 36  # of <sys/prctl.h>
 
 
 class ForkServer:
-    """A process, started at the first request, that imports some modules and then forks for each program.
+    """A process that imports some modules at the first request, and then forks for each program.
 
     Attributes:
         env: the environment variables of that process, and of the programs.
@@ -37,11 +38,11 @@ class ForkServer:
         self._lock = threading.Lock()
 
     def popen(self, arguments, **options):
-        """As ``subprocess.Popen([sys.executable, *arguments], env=self.env, **options)``."""
+        """Like ``subprocess.Popen([sys.executable, *arguments], env=self.env, **options)``."""
         return _Fork(self, arguments, **options)
 
     def fork(self, arguments, cwd, streams):
-        """The number of a new child of this process, which runs the program."""
+        """Start the program in a new child of this process, and return its number."""
         with self._lock:
             if self._process is None:
                 self._start()
@@ -76,7 +77,7 @@ def _adopt_orphans(wanted):
 
 
 class _Fork(subprocess.Popen):
-    """A Popen as any other, but for how its process comes to be."""
+    """Like any Popen, but the process is a fork of the server."""
 
     def __init__(self, server, arguments, **options):
         self._server = server
@@ -93,7 +94,7 @@ class _Fork(subprocess.Popen):
 
 
 def _serve(connection):
-    """Fork for each request. Returns in each fork, with its request, and at the end, with None."""
+    """Fork for each request. Returns its request in each fork, and None at the end."""
     while True:
         request, _files, _, _ = socket.recv_fds(connection, 2**20, 3)
         if not request:
@@ -123,7 +124,7 @@ def _serve(connection):
 
 
 def _become(arguments, cwd):
-    """Run the program as ``__main__``. An exception that leaves it ends this process, as it would any other."""
+    """Run the program as ``__main__``. An unhandled exception ends this process as usual."""
     os.chdir(cwd)
     for number, (name, mode) in enumerate(
         [("stdin", "r"), ("stdout", "w"), ("stderr", "w")]
@@ -151,7 +152,7 @@ def _become(arguments, cwd):
 
 
 def _keep(modules):
-    """Python takes longer to dismantle these modules at its end than most programs take to run."""
+    """Keep modules alive: Python takes longer to delete them than most programs take to run."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(modules))
     for name in modules.keys() - {"builtins", "sys", "__main__"}:
         sys.modules.pop(name, None)

@@ -6,7 +6,7 @@ from ann.files.model_schema import FORMAT, checksum, version_of
 
 
 def model_bytes(layers, **more):
-    """A model file of these layers, with its right checksum."""
+    """A model file with these layers and the right checksum."""
     contents = {"format": FORMAT, "version": version_of(layers), "layers": layers}
     contents |= {"loss": "quadratic", "preprocessing": {"scale": 1 / 255}, "seed": 0}
     contents |= {"recipe": None, "examples": None, **more}
@@ -15,7 +15,7 @@ def model_bytes(layers, **more):
 
 
 def rewrite(path, change):
-    """Change the contents of a model file by a function of the dict, and its checksum with them."""
+    """Change the contents of a model file with a function of the dict, and its checksum."""
     contents = pickle.loads(path.read_bytes())
     change(contents)
     contents["sha256"] = checksum(contents)

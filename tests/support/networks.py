@@ -8,7 +8,7 @@ import pytest
 import ann
 from ann.nn.activations import ACTIVATIONS
 from ann.nn.losses import get_loss
-from ann.nn.network import Network, size_of
+from ann.nn.network import Network
 from ann.optim.registry import OPTIMIZERS
 from ann.training.batches import lit_pixels
 
@@ -30,7 +30,7 @@ def network_of(
 
 
 def recipe_of(activation, output, loss, optimizer, **fields):
-    """A small recipe with decay whose last batch is smaller, for data of 8 x 8 pixels."""
+    """A small recipe with weight decay and a smaller last batch, for data of 8 x 8 pixels."""
     return ann.Recipe(
         hidden=(12, 8),
         activation=activation,
@@ -57,8 +57,8 @@ REGULARIZED = {
 def _cases():
     """Activation of the hidden layers and of the output, loss and optimizer.
 
-    Each activation has two optimizers, one with each output; the quick tests take the first of them, and some outputs
-    with the quadratic loss.
+    Each activation has two optimizers, one for each output. The quick tests use the first, and some
+    outputs with the quadratic loss.
     """
     optimizers = list(OPTIMIZERS)
     for number, activation in enumerate(ACTIVATIONS):
@@ -77,8 +77,14 @@ def _cases():
 CASES = list(_cases())
 
 
+def stopping_at(step):
+    """For ``on_batch``: stop after this many batches."""
+    seen = []
+    return lambda size: seen.append(size) or len(seen) == step
+
+
 def known(reports):
-    """What reports say but for the times."""
+    """A report without its times."""
     return [dataclasses.replace(report, seconds=0, images_per_second=0) for report in reports]
 
 
@@ -94,6 +100,8 @@ def without_black_pixels(weight, net, dataset, recipe):
 
 def network_on(backend, layers, rng, loss="cross-entropy", output="sigmoid", dtype="float64"):
     """An ``nn.network.Network`` of these layers, with random parameters."""
-    size = size_of(layers)
-    vectors = (backend.from_host((0.5 * rng.standard_normal(size)).astype(dtype)) for _ in range(2))
-    return Network(backend, layers, get_loss(loss, output), *vectors)
+    network = Network(backend, layers, get_loss(loss, output), getattr(backend.xp, dtype))
+    for vector in (network.parameters, network.gradients):
+        values = 0.5 * rng.standard_normal(vector.shape)
+        vector[...] = backend.from_host(values.astype(dtype))
+    return network

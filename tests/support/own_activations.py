@@ -1,4 +1,4 @@
-"""Activations of a user's own, written with everything that the exports translate."""
+"""Custom activations with everything that the exports translate."""
 
 import numpy as np
 
@@ -31,5 +31,5 @@ UNTRANSLATABLE = {
 
 
 def none(xp, z):
-    """A derivative that nothing takes."""
+    """A derivative that nothing uses."""
     return np.nan * z

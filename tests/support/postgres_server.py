@@ -1,4 +1,6 @@
-"""A PostgreSQL of the tests' own, from Debian's package: started where a test asks for it, and gone afterwards."""
+"""A PostgreSQL for the tests, from Debian's package; it is started when a test needs it, and
+deleted afterwards.
+"""
 
 import glob
 import os
@@ -6,13 +8,16 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import urllib.parse
 from contextlib import contextmanager
+
+import pytest
 
 PASSWORD = "s3cret/ of tests"
 
 
 def programs():
-    """The folder of PostgreSQL's programs, the newest, or None."""
+    """The folder of the newest PostgreSQL's programs, or None."""
     found = glob.glob("/usr/lib/postgresql/*/bin/initdb")
     newest = max(found, key=lambda path: int(path.split("/")[-3]), default=shutil.which("initdb"))
     return os.path.dirname(newest) if newest else None
@@ -20,7 +25,12 @@ def programs():
 
 @contextmanager
 def server():
-    """The port of a new server with a user ``ann`` and an empty database ``sweeps``."""
+    """Start a server with an empty database, and yield its address.
+
+    Without PostgreSQL, the test is skipped, or fails with ANN_REQUIRE_PEERS=1.
+    """
+    if os.environ.get("ANN_REQUIRE_PEERS") != "1" and programs() is None:
+        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
     folder = tempfile.mkdtemp(prefix="ann-postgres-")
     as_user = []
     if os.geteuid() == 0:  # as whom it does not run
@@ -58,7 +68,8 @@ def server():
         address = f"host=127.0.0.1 port={port} user=ann dbname=postgres"
         with psycopg.connect(address, password=PASSWORD, autocommit=True) as connection:
             connection.execute("CREATE DATABASE sweeps")
-        yield port
+        quoted = urllib.parse.quote(PASSWORD, safe="")
+        yield f"postgresql://ann:{quoted}@127.0.0.1:{port}/sweeps"
     finally:
         call("pg_ctl", "-D", data, "-m", "immediate", "stop")
         shutil.rmtree(folder, ignore_errors=True)

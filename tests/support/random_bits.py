@@ -4,7 +4,7 @@ import numpy as np
 
 
 def hashed(images, key, columns):
-    """The random bits, with Python's numbers, each by itself."""
+    """The random bits, computed one by one with Python's integers."""
 
     def mixed(number):
         for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)):

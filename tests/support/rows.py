@@ -1,4 +1,4 @@
-"""Pictures of numbers: lines of digits on the papers of ``support.drawings``, drawn with its pens."""
+"""Pictures of numbers: lines of digits on the papers of ``support.drawings``."""
 
 import io
 
@@ -40,7 +40,7 @@ def row_picture(lines, kind, random, gaps=(0.1, 0.6)):
 
 
 def drawn_lines(lines, height, pen, gaps, random):
-    """The ink of lines of digits of about this height: an image that it fills."""
+    """The ink of lines of digits of about this height, which fill the image."""
     from PIL import Image, ImageChops
 
     side = int(2.4 * height)

@@ -1,4 +1,6 @@
-"""Adversarial training: how far images are moved, where to, and that the network learns from both."""
+"""Adversarial training: how far and where images are moved, and that the network learns from
+both.
+"""
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from support.networks import network_of
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (3, 6, 5)])
-def test_each_image_is_moved_so_far_along_its_gradient(backend, shape, rng):
+def test_each_image_is_moved_along_its_gradient(backend, shape, rng):
     x, g = rng.random(shape, dtype=np.float32), rng.standard_normal(shape).astype(np.float32) * 1e-6
     before = x.copy()
     adversary = Adversary(backend, 2.5, backend.from_host(x))
@@ -35,7 +37,7 @@ def test_without_a_gradient_nothing_moves(backend, rng):
 
 
 def test_the_loss_grows_where_images_are_moved(backend, rng):
-    """And more than by any other step of this length that is tried."""
+    """More than with any other tried step of this length."""
     net = network_of(backend, 20, 8, 4, activation="tanh", output="softmax")
     net = net.network
     x = backend.from_host(rng.random((50, 20), dtype=np.float32))
@@ -54,7 +56,7 @@ def test_the_loss_grows_where_images_are_moved(backend, rng):
 
 
 def test_a_step_learns_half_from_each(backend, rng):
-    """One step of plain gradient descent, by two of ``compute_gradients``."""
+    """One step of plain gradient descent, compared with two calls of ``compute_gradients``."""
     images, labels = rng.integers(0, 256, (10, 20), dtype=np.uint8), rng.integers(0, 4, 10)
     images[:, ::2] = 0  # which moves light up
     recipe = ann.Recipe(
@@ -82,7 +84,7 @@ def test_a_step_learns_half_from_each(backend, rng):
 
 
 def test_moved_images_have_the_dropout_of_theirs(backend, rng):
-    """With moves of length 0 both halves are the same, so dropout with other masks in the second would show."""
+    """Moves of length 0 give two equal halves, so other masks in the second half would show."""
     images, labels = rng.integers(0, 256, (10, 20), dtype=np.uint8), rng.integers(0, 4, 10)
     found = []
     for length in (0.0, 1e-12):
@@ -97,7 +99,7 @@ def test_moved_images_have_the_dropout_of_theirs(backend, rng):
     np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
 
 
-def test_not_with_batch_normalisation():
+def test_batch_normalisation_excludes_it():
     with pytest.raises(
         ValueError, match="adversarial: moved images would distort the statistics of batch_norm"
     ):

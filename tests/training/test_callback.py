@@ -1,4 +1,4 @@
-"""Callbacks: what takes part in a training."""
+"""Callbacks, which take part in a training."""
 
 import pytest
 
@@ -11,7 +11,7 @@ RECIPE = ann.Recipe(hidden=(8,), batch_size=50, epochs=2, validation=20)
 
 
 class Diary(ann.Callback):
-    """Records its calls. ``stop``: the number of the step after which it stops the training."""
+    """Records its calls. ``stop``: the step after which it stops the training."""
 
     def __init__(self, stop=None):
         self.notes, self.stop, self.steps = [], stop, 0
@@ -46,7 +46,7 @@ def test_the_order_of_calls(dataset):
     assert diary.notes == ["start", *epochs[0], *epochs[1], "end"]
 
 
-def test_one_stops_training_and_all_learn_of_its_end(dataset, tmp_path):
+def test_one_callback_stops_training_for_all(dataset, tmp_path):
     first, other = Diary(stop=3), Diary()
     checkpoints = ann.Checkpoints(tmp_path / "run.npz")
     net, reports = train(dataset, first, other, checkpoints=checkpoints)

@@ -1,4 +1,4 @@
-"""A run that was stopped anywhere goes on as if it had not been, to the last bit."""
+"""A run that was stopped anywhere continues with exactly the same results."""
 
 import dataclasses
 import io
@@ -12,7 +12,7 @@ import pytest
 import ann
 from ann.optim.registry import OPTIMIZERS
 from support.backends import BACKENDS, make_backend
-from support.networks import REGULARIZED, known, network_of, recipe_of
+from support.networks import REGULARIZED, known, network_of, recipe_of, stopping_at
 
 
 def recipe(optimizer="adamw", **fields):
@@ -24,20 +24,14 @@ def network(backend, seed=3, **options):
     return network_of(backend, 64, 12, 8, 10, seed=seed, **options)
 
 
-def stopping_at(step):
-    """For ``on_batch``: stop after so many batches."""
-    seen = []
-    return lambda size: seen.append(size) or len(seen) == step
-
-
 def resume(path, dataset, how=None, **options):
-    """On the CPU, with a new network."""
+    """Resume on the CPU with a new network."""
     net = network(ann.get_backend("cpu"), **options)
     ann.fit(net, dataset, how or recipe(), (), None, ann.Checkpoints(path))
 
 
 def interrupted(backend, dataset, how, path, stops, **options):
-    """Train in several sittings, each in a network of its own."""
+    """Train with several interruptions, with a new network after each."""
     seen = []
     checkpoints = ann.Checkpoints(path, seconds=None)
     for step in [*stops, 10**6]:
@@ -50,10 +44,10 @@ def interrupted(backend, dataset, how, path, stops, **options):
 CASES = [
     *({"optimizer": name} for name in OPTIMIZERS),
     {"optimizer": "sgd", **REGULARIZED},
-    {"optimizer": "adamw", **REGULARIZED, "schedule": "one-cycle"},
+    {"optimizer": "adamw", **REGULARIZED, "schedule": "one-cycle", "warmup": 0.0},
     {"optimizer": "muon", **REGULARIZED, "batch_norm": True},
     {"optimizer": "sgd", "batch_norm": True},
-    {"optimizer": "adamw", "rotation": 10.0, "shift": 1.0, "elastic": 0.5},
+    {"optimizer": "adamw", "rotation": 10.0, "shift": 1.0, "elastic": 0.5, "undistorted_epochs": 1},
     {"optimizer": "sgd", "adversarial": 0.5},
     {"optimizer": "nesterov", "early_stopping": 1, "epochs": 6, "learning_rate": 2.0},
 ]
@@ -69,7 +63,7 @@ CASES = [
     ],
 )
 @pytest.mark.slow
-def test_going_on_is_exact(name, dataset, tmp_path, case):
+def test_resuming_is_exact(name, dataset, tmp_path, case):
     how, backend = recipe(**case), make_backend(name)
     plain = network(backend)
     reports = ann.fit(plain, dataset, how)
@@ -180,14 +174,14 @@ def test_how_often_it_is_written(monkeypatch, dataset, tmp_path):
         *(("seconds", value) for value in (0, "1", float("nan"))),
     ],
 )
-def test_senseless_intervals(name, value):
+def test_wrong_intervals(name, value):
     with pytest.raises(ValueError, match=f"{name}: expected a"):
         ann.Checkpoints("x", **{name: value})
 
 
 @pytest.fixture
 def stopped(dataset, tmp_path):
-    """The path of a checkpoint of a run stopped after six steps."""
+    """The checkpoint of a run that was stopped after six steps."""
     path = tmp_path / "checkpoint"
     net = network(ann.get_backend("cpu"))
     ann.fit(net, dataset, recipe(), (), stopping_at(6), ann.Checkpoints(path))
@@ -228,7 +222,7 @@ def test_another_run_is_refused_and_named(dataset, stopped, change, message):
 
 
 def rewritten(path, change, compression=zipfile.ZIP_STORED):
-    """The checkpoint with its JSON and its arrays changed by a function."""
+    """The checkpoint after a function has changed its JSON and its arrays."""
     with np.load(path) as found:
         arrays = dict(found)
     about = json.loads(arrays.pop("about").tobytes())

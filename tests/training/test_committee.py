@@ -1,4 +1,6 @@
-"""A committee is its members: each is the network that its seed makes alone; together they answer with their mean."""
+"""Each member of a committee is the network that its seed makes alone; their outputs are
+averaged.
+"""
 
 import copy
 import dataclasses
@@ -24,7 +26,7 @@ from support.backends import (
     slow_on_strict,
 )
 from support.model_files import rewrite
-from support.networks import REGULARIZED, known, network_of, recipe_of
+from support.networks import REGULARIZED, known, network_of, recipe_of, stopping_at
 from support.programs import FAST, run
 
 MEMBERS, SEED = 3, 4
@@ -54,7 +56,7 @@ def trained(backend, dataset, recipe, seed=SEED, committee=MEMBERS):
 
 
 def wrong(net, data):
-    """The number of test images that a network takes for another digit."""
+    """The number of test images that a network misclassifies."""
     return int((net.predict(data.test_images) != data.test_labels).sum())
 
 
@@ -70,7 +72,9 @@ def wrong(net, data):
 )
 @pytest.mark.slow
 def test_each_member_is_what_it_would_be_alone(dataset, name, optimizer, fields):
-    """Weights, order, dropout and distortions from its own seed; nothing of one member reaches another."""
+    """Weights, order, dropout and distortions come from its own seed; members do not affect each
+    other.
+    """
     backend = make_backend(name)
     recipe = recipe_of(
         "tanh", "softmax", "cross-entropy", optimizer, epochs=3, validation=20, **fields
@@ -97,7 +101,7 @@ def test_each_member_is_what_it_would_be_alone(dataset, name, optimizer, fields)
     ].validation.errors
 
 
-def test_one_is_the_plain_network(backend, dataset):
+def test_a_committee_of_one_is_a_network(backend, dataset):
     recipe = recipe_of("sigmoid", "sigmoid", "cross-entropy", "adamw", epochs=2)
     assert recipe.committee == 1
     net, _ = trained(backend, dataset, recipe, committee=1)
@@ -114,7 +118,8 @@ def test_members_that_diverge_are_named(backend, dataset):
     recipe = recipe_of("relu", "softmax", "cross-entropy", "sgd", epochs=1)
     net = untrained(backend, recipe)
     net.parameters[1, ...] = net.parameters[1, ...] * 1e30
-    message = f"training diverged in epoch 1 of 1, the member with seed {SEED + 1}: the numbers overflowed"
+    member = f"the member with seed {SEED + 1}"
+    message = f"training diverged in epoch 1 of 1, {member}: the numbers overflowed"
     with pytest.raises(ann.DivergenceError, match=message):
         ann.fit(net, dataset, recipe)
 
@@ -141,7 +146,7 @@ def test_gradients(backend, loss, output):
 
 
 def test_the_mean_outvotes_its_members():
-    """Probabilities are averaged, not answers: a member that is sure outweighs two that are not."""
+    """Probabilities are averaged, not answers: one sure member outweighs two unsure ones."""
     layers = [{"input_dim": 1, "output_dim": 2, "activation": "softmax"}]
     vectors = np.array([[0, 0, 0.1, 0], [0, 0, 0.1, 0], [0, 0, 0, 5.0]], dtype=np.float32)
     net = ann.NeuralNetwork(layers, parameters=vectors, committee=3)
@@ -153,7 +158,7 @@ def test_the_mean_outvotes_its_members():
 
 @pytest.mark.parametrize("stops", [[3], [5, 2]], ids=str)
 @slow_on_strict
-def test_going_on_is_exact(backend, dataset, tmp_path, stops):
+def test_resuming_is_exact(backend, dataset, tmp_path, stops):
     recipe = recipe_of(
         *("tanh", "softmax", "cross-entropy", "adamw"),
         epochs=4,
@@ -164,10 +169,8 @@ def test_going_on_is_exact(backend, dataset, tmp_path, stops):
     plain, reports = trained(backend, dataset, recipe)
     checkpoints = ann.Checkpoints(tmp_path / "checkpoint", seconds=None)
     for step in [*stops, 10**6]:
-        seen = []
         net = untrained(backend, recipe)
-        stop = lambda size, seen=seen, step=step: seen.append(size) or len(seen) == step  # noqa: E731
-        again = ann.fit(net, dataset, recipe, [], stop, checkpoints)
+        again = ann.fit(net, dataset, recipe, [], stopping_at(step), checkpoints)
     assert net.to_bytes() == plain.to_bytes()
     assert known(again) == known(reports)
     with pytest.raises(ann.CheckpointError, match="network committee is 2 and was 3"):
@@ -194,7 +197,8 @@ def test_files_and_copies(backend, dataset, tmp_path):
     assert shapes == [((3, 64, 12), (3, 12)), ((3, 12, 8), (3, 8)), ((3, 8, 10), (3, 10))]
     assert (
         repr(net)
-        == f"<committee of 3 NeuralNetworks 64 -> 12 tanh -> 8 tanh -> 10 softmax, cross-entropy, on {backend.name}>"
+        == "<committee of 3 NeuralNetworks 64 -> 12 tanh -> 8 tanh -> 10 softmax, cross-entropy, "
+        f"on {backend.name}>"
     )
 
 
@@ -236,7 +240,7 @@ def test_a_damaged_committee(tmp_path, number, keys, change, message):
 
 
 @pytest.mark.parametrize("committee", [0, -1, 1.5, True, "2", None])
-def test_senseless_committees(committee):
+def test_wrong_committees(committee):
     layers = network_of(make_backend("numpy"), 5, 4, 3).layer_list
     with pytest.raises(ValueError, match="committee: expected a whole number of at least 1"):
         ann.NeuralNetwork(layers, committee=committee)
@@ -250,7 +254,7 @@ def test_a_committee_is_made_of_networks():
             ann.committee_of(wrong)
 
 
-def test_senseless_members_and_parameters(dataset):
+def test_wrong_members_and_parameters(dataset):
     backend = make_backend("numpy")
     layers = network_of(backend, 5, 4, 3).layer_list
     recipe = dataclasses.replace(recipe_of("tanh", "softmax", "cross-entropy", "sgd"), committee=3)
@@ -283,7 +287,7 @@ def test_senseless_members_and_parameters(dataset):
     ],
 )
 def test_as_a_graph(monkeypatch, dataset, pretended, fields):
-    """On the pretended GPU: the products of all members are one call of cuBLAS, and the device can be chosen."""
+    """On the pretended GPU, the products of all members are one call of cuBLAS."""
     recipe = recipe_of(
         "tanh", "softmax", "cross-entropy", "muon", epochs=3, committee=MEMBERS, **fields
     )
@@ -299,7 +303,7 @@ def test_as_a_graph(monkeypatch, dataset, pretended, fields):
 
 
 def test_hints_look_at_a_member(dataset):
-    """A committee that learns nothing is told so, as a network is."""
+    """A committee that learns nothing gets the hint that a network gets."""
     images = np.zeros_like(dataset.train_images)
     black = dataclasses.replace(dataset, train_images=images)
     recipe = dataclasses.replace(
@@ -314,7 +318,7 @@ def test_on_the_command_line(tmp_path, small_data):
     optional("tqdm")
     flags = ["--data", small_data, *FAST, "--committee", 3, "--seed", 5]
     out, _ = run("train", *flags, "--validation", 50, "--report-members", cwd=tmp_path)
-    assert "committee of 3 networks 64-16-10, 1,210 parameters each, seeds 5 to 7" in out
+    assert "committee of 3 networks 64-16-10, 1,210 parameters each, first seed 5" in out
     held_out = [int(count) for count in re.findall(r"member \d: (\d+) of 50 wrong", out)]
     assert len(held_out) == 3 and f"members: {summarize(held_out)}" in out
     assert "--committee 3" in out.splitlines()[-1]
@@ -330,7 +334,7 @@ def test_on_the_command_line(tmp_path, small_data):
 
 
 @pytest.mark.slow
-def test_a_run_of_a_committee_goes_on(tmp_path, small_data):
+def test_a_run_of_a_committee_is_resumed(tmp_path, small_data):
     flags = ["--data", small_data, *FAST, "--committee", 2]
     run("train", *flags, "--output", "whole.pickle", cwd=tmp_path)
     run("train", *flags, "--run", "run", cwd=tmp_path)
@@ -352,7 +356,7 @@ def test_a_run_of_a_committee_goes_on(tmp_path, small_data):
     ],
     ids=len,
 )
-def test_members_need_a_committee_and_held_out_images(tmp_path, words):
+def test_report_members_needs_a_committee_and_validation_images(tmp_path, words):
     _, error = run("train", *words, cwd=tmp_path, code=2)
     assert (
         "--report-members needs members, --committee 10, and validation images, --validation 10000"
@@ -367,7 +371,7 @@ def test_one_network_has_no_members(tmp_path, small_data):
     assert "mnist_ann.pickle: a single network, which has no members" in error
 
 
-def test_networks_that_were_trained_apart(backend, dataset):
+def test_joined_networks(backend, dataset):
     recipe = recipe_of("tanh", "softmax", "cross-entropy", "adamw", epochs=1)
     networks = [trained(backend, dataset, recipe, seed, 1)[0] for seed in (8, 2, 5)]
     joined = ann.committee_of(networks)
@@ -375,8 +379,10 @@ def test_networks_that_were_trained_apart(backend, dataset):
     assert joined.recipe == networks[0].recipe
     mean = np.mean([network.apply(dataset.test_images) for network in networks], axis=0)
     np.testing.assert_allclose(joined.apply(dataset.test_images), mean, rtol=1e-5, atol=1e-7)
+    networks[2].recipe["epochs"] = 7
     larger = ann.committee_of([networks[2], joined])
     assert larger.committee == 4
+    assert larger.recipe == {key: joined.recipe[key] for key in joined.recipe if key != "epochs"}
     for number, network in enumerate([networks[2], *networks]):
         assert_same(
             [backend.to_host(larger.member(number).parameters)],
@@ -384,7 +390,7 @@ def test_networks_that_were_trained_apart(backend, dataset):
         )
 
 
-def test_what_cannot_be_joined():
+def test_networks_that_cannot_be_joined():
     backend = make_backend("numpy")
     net, wider = network_of(backend, 5, 4, 3), network_of(backend, 5, 6, 3)
     quadratic = network_of(backend, 5, 4, 3, loss="quadratic")

@@ -43,6 +43,8 @@ def test_named_recipes_keep_their_values():
         "classroom-distorted": (0.028, 0.01, 0.05),
         "sprint": (0.03, 0.21, 0.1),
         "conv-quick": (0.018, 0.35, 0.1),
+        "conv": (0.018, 0.35, 0.1),
+        "conv-committee": (0.018, 0.35, 0.1),
         "quick": (0.002, 0.05, 0.05),
         "coffee": (0.002, 0.05, 0.05),
         "coffee-committee": (0.002, 0.05, 0.05),

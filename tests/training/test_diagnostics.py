@@ -1,5 +1,5 @@
-"""Runs made to go wrong, each in a way that users meet, and the sentence that they get. A run that goes well gets
-none: everywhere in these tests a warning is an error.
+"""Runs that go wrong in ways that users meet, and the hint for each. A run that goes well gets
+none: warnings are errors in these tests.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import pytest
 
 import ann
 from support.backends import BACKENDS
-from support.networks import network_of
+from support.networks import network_of, stopping_at
 from support.programs import run
 
 TRAIN_IMAGES = 600  # of ``dataset``
@@ -42,29 +42,65 @@ def train(backend, dataset, **changes):
 @pytest.mark.parametrize(
     ("change", "recipe", "message"),
     [
-        (same, {"activation": "relu", "learning_rate": 3.0}, r"relu neurons of layer \d are 0 for every image"),
+        (
+            same,
+            {"activation": "relu", "learning_rate": 3.0},
+            r"relu neurons of layer \d are 0 for every image",
+        ),
         (
             same,
             {"learning_rate": 20.0, "weight_decay": 0.1},
-            r"\d+ % of the sigmoid outputs of layer 1 are saturated, so the layer learns little: try "
-            r"learning rate 0.01 and weight decay 0.\d+ \(the default for this recipe\) \(after epoch",
+            r"\d+ % of the sigmoid outputs of layer 1 are saturated, so the layer learns little: "
+            r"try learning rate 0.01 and weight decay 0.\d+ \(the default for this recipe\) "
+            r"\(after epoch",
         ),
         (same, {"learning_rate": 20.0}, r"\d+ % of the sigmoid outputs of layer 1 are saturated"),
-        (same, {"activation": "tanh", "learning_rate": 20.0}, r"\d+ % of the tanh outputs of layer 1 are saturated"),
-        (same, {"activation": "scaled-tanh", "learning_rate": 20.0}, r"% of the scaled-tanh outputs of layer 1"),
-        (same, {**SGD, "weight_decay": 0.1}, "has pulled all weights to 0 .* try weight decay 0.0001 \\(the default"),
-        (same, {"learning_rate": 1.0, "weight_decay": 0.5}, "next to nothing: try learning rate 0.01 and weight decay"),
-        (same, {"learning_rate": 1e-7}, "learnt next to nothing: try learning rate 0.01 \\(the default"),
-        (shuffled, {}, "the labels look shuffled: check that images and labels have the same order"),
+        (
+            same,
+            {"activation": "tanh", "learning_rate": 20.0},
+            r"\d+ % of the tanh outputs of layer 1 are saturated",
+        ),
+        (
+            same,
+            {"activation": "scaled-tanh", "learning_rate": 20.0},
+            r"% of the scaled-tanh outputs of layer 1",
+        ),
+        (
+            same,
+            {**SGD, "weight_decay": 0.1},
+            "has pulled all weights to 0 .* try weight decay 0.0001 \\(the default",
+        ),
+        (
+            same,
+            {"learning_rate": 1.0, "weight_decay": 0.5},
+            "next to nothing: try learning rate 0.01 and weight decay",
+        ),
+        (
+            same,
+            {"learning_rate": 1e-7},
+            "learnt next to nothing: try learning rate 0.01 \\(the default",
+        ),
+        (
+            shuffled,
+            {},
+            "the labels look shuffled: check that images and labels have the same order",
+        ),
         (dimmed, {}, "the brightest pixel is 1 of 255, so the network sees next to nothing"),
         (
             same,
-            {**SGD, "activation": "relu", "learning_rate": 20.0, "weight_decay": 0.0, "warmup": 0.9},
-            "the loss has grown from .* so training diverges: try learning rate 0.054 .* or clipping",
+            {
+                **SGD,
+                "activation": "relu",
+                "learning_rate": 20.0,
+                "weight_decay": 0.0,
+                "warmup": 0.9,
+            },
+            "the loss has grown from .* so training diverges: "
+            "try learning rate 0.054 .* or clipping",
         ),
     ],
-)  # fmt: skip
-def test_what_goes_wrong_is_said(dataset, change, recipe, message):
+)
+def test_each_problem_gets_its_hint(dataset, change, recipe, message):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         train(ann.get_backend("cpu"), change(dataset), **recipe)
@@ -76,7 +112,7 @@ def test_what_goes_wrong_is_said(dataset, change, recipe, message):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
 def test_following_the_advice_works(dataset, optimizer):
-    """With AdamW's rates these learn nothing."""
+    """With AdamW's rates, they learn nothing."""
     bad = {"optimizer": optimizer, "learning_rate": 0.028, "weight_decay": 0.3, "epochs": 20}
     with pytest.warns(ann.TrainingWarning) as caught:
         dead, _ = train(ann.get_backend("cpu"), dataset, **bad)
@@ -139,16 +175,16 @@ def test_dark_images_that_are_learnt_get_no_hint():
 
 
 def test_after_a_stop_the_hints_are_those_of_the_whole_run(dataset, tmp_path):
-    """None twice, and the start of the run is not the place where it was stopped."""
+    """No hint comes twice, and a stop is not taken for the start of the run."""
     recipe = dataclasses.replace(GOOD, **SGD, weight_decay=0.1, epochs=40)
     found = []
     for name, stops in (("whole", []), ("parts", [700])):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             for stop in [*stops, 10**6]:
-                net, seen = network_of(ann.get_backend("cpu"), 64, 24, 16, 10, seed=1), []
-                on_batch = lambda size, seen=seen, stop=stop: seen.append(size) or len(seen) == stop  # noqa: E731
-                ann.fit(net, dataset, recipe, (), on_batch, ann.Checkpoints(tmp_path / name))
+                net = network_of(ann.get_backend("cpu"), 64, 24, 16, 10, seed=1)
+                checkpoints = ann.Checkpoints(tmp_path / name)
+                ann.fit(net, dataset, recipe, (), stopping_at(stop), checkpoints)
         found.append([str(warning.message) for warning in caught])
     assert found[0] == found[1] and len(found[0]) == 1 and "weight decay" in found[0][0]
 
@@ -173,7 +209,7 @@ def test_inputs_that_are_not_scaled(backend, rng):
     binary.predict(pixels // 128)  # said once
 
 
-def test_the_programs_show_it_in_one_line(tmp_path, small_data):
+def test_programs_show_hints_in_one_line(tmp_path, small_data):
     flags = ["--data", small_data, "--hidden", 16, "--epochs", 10, "--batch-size", 20]
     learnt_nothing = "warning: the network has learnt next to nothing: try learning rate 0.01"
     _, error = run(

@@ -9,7 +9,7 @@ import pytest
 import ann
 from ann.training.step import Step
 from support import optional
-from support.backends import BACKENDS, slow_on_strict
+from support.backends import BACKENDS, Column, slow_on_strict
 from support.networks import REGULARIZED, network_of
 
 TRAIN_IMAGES = 500  # of ``dataset``
@@ -55,7 +55,7 @@ def with_labels(dataset, labels):
 
 
 def close(net, other, tolerance):
-    """Whether two networks have the same parameters, but for rounding."""
+    """Check that two networks have the same parameters, up to rounding."""
     vectors = (one.backend.to_host(one.parameters) for one in (net, other))
     np.testing.assert_allclose(*vectors, rtol=tolerance, atol=tolerance)
 
@@ -101,7 +101,7 @@ def test_same_seed_same_bytes(backend, dataset, tmp_path):
 
 @slow_on_strict
 def test_measuring_changes_nothing(backend, dataset):
-    """Validation, callbacks and applying the network draw no random number that training would have drawn."""
+    """Validation, callbacks and applying the network leave the random numbers of training alone."""
     shorter = ann.Dataset(dataset.train_images[:440], dataset.train_labels[:440], None, None)
     recipe = small(**REGULARIZED)
     plain, _ = trained(backend, shorter, dataclasses.replace(recipe, validation=0))
@@ -115,7 +115,7 @@ def test_measuring_changes_nothing(backend, dataset):
 
 
 @slow_on_strict
-def test_held_out_images_are_not_trained_on(backend, dataset):
+def test_validation_images_are_not_trained_on(backend, dataset):
     changed_images = dataset.train_images.copy()
     changed_images[-60:] = 255 - changed_images[-60:]
     changed = with_images(dataset, changed_images)
@@ -130,10 +130,11 @@ def test_test_images_are_not_read(dataset):
 
 
 def test_every_image_is_seen_once_an_epoch(backend, dataset):
-    """By a network of one weight for each pixel whose loss grows with the output: its gradient adds the pixels up.
+    """The network has one weight per pixel, and its loss grows with the output, so its gradient
+    sums the pixels.
 
-    Each image has a pixel of its own, so after an epoch every weight has moved as often as its image was seen, and
-    a second epoch of another order moves it as far again.
+    Each image has its own pixel. So after an epoch, every weight has moved as often as its image
+    was seen, and a second epoch in another order moves it as far again.
     """
     images = (255 * np.eye(64, dtype=np.uint8)).reshape(64, 8, 8)
     marked = dataclasses.replace(
@@ -161,7 +162,7 @@ def test_every_image_is_seen_once_an_epoch(backend, dataset):
     assert last != [np.flatnonzero(np.rint(1 / moved) == 4).tolist()]  # the order is the seed's
 
 
-def test_divergence_is_found_and_said(backend, dataset):
+def test_divergence_is_reported(backend, dataset):
     wild = small(activation="relu", loss="quadratic", learning_rate=1e30)
     net = network_of(backend, 64, 16, 10, activation="relu", output="identity", loss="quadratic")
     with pytest.raises(
@@ -172,7 +173,7 @@ def test_divergence_is_found_and_said(backend, dataset):
 
 @slow_on_strict
 def test_numpy_s_error_handling_changes_nothing(backend, dataset):
-    """Underflow and overflow in a training are harmless, whatever NumPy is told to do about them."""
+    """Underflow and overflow in training are harmless, whatever NumPy's settings."""
     recipe = small(**REGULARIZED)
     plain, _ = trained(backend, dataset, recipe)
     with np.errstate(all="raise"):
@@ -206,29 +207,19 @@ def test_validation_images_of_other_classes_than_the_rest(backend, dataset, rows
         assert len(caught) == 1 and caught[0].filename == trained.__code__.co_filename
 
 
-def test_validation_images_that_lack_a_class_by_chance_are_no_warning(dataset):
+def test_few_validation_images_may_lack_a_class(dataset):
     rows = np.eye(10)[dataset.train_labels]
     for labels in (dataset.train_labels, rows, rows * 0.9):
         on_cpu(with_labels(dataset, labels), small(epochs=1, validation=3))
 
 
 def test_target_rows_without_validation_images(dataset):
-    """Softmax requires rows that sum to 1, also of the validation images, of which there are none."""
+    """Softmax needs rows that sum to 1, but there are no validation rows."""
     recipe = small(output_activation="softmax", validation=0, epochs=1)
     net, twin = (ann.NeuralNetwork(recipe.layer_list(64, 10)) for _ in range(2))
     ann.fit(net, dataset, recipe)
     ann.fit(twin, with_labels(dataset, np.eye(10)[dataset.train_labels]), recipe)
     assert net.to_bytes() == twin.to_bytes()
-
-
-class Column:
-    """An array of another library, such as pandas."""
-
-    def __init__(self, array):
-        self._array = array
-
-    def __array__(self, dtype=None, copy=None):
-        return self._array if dtype is None else self._array.astype(dtype)
 
 
 @pytest.mark.parametrize(
@@ -245,14 +236,14 @@ def test_arrays_of_other_kinds_train_alike(dataset, wrapped):
         close(net, plain, 1e-5)
 
 
-def test_data_sets_of_something_else_than_arrays(dataset):
+def test_data_sets_without_arrays(dataset):
     with pytest.raises(ValueError, match="test_labels: expected an array, got the single value 3"):
         dataclasses.replace(dataset, test_labels=np.array(3))
     without = ann.Dataset(dataset.train_images, dataset.train_labels, None, None)
     assert repr(without) == "<Dataset of 500 training and 0 test images>"
 
 
-def test_data_sets_are_equal_where_they_are_the_same(dataset):
+def test_data_sets_are_equal_only_to_themselves(dataset):
     other = with_images(dataset, dataset.train_images.copy())
     assert dataset == dataset and dataset != other
     assert other in [dataset, other] and len({dataset, other}) == 2
@@ -265,12 +256,30 @@ def test_data_sets_are_equal_where_they_are_the_same(dataset):
         ({"batch_size": 441}, "batch_size: 441 is more than the 440 training images"),
     ],
 )
-def test_a_recipe_that_does_not_fit(dataset, changes, message):
+def test_recipes_that_do_not_fit_the_data(dataset, changes, message):
     with pytest.raises(ValueError, match=message):
         on_cpu(dataset, small(**changes))
 
 
-def test_other_things_than_a_data_set_and_a_recipe(dataset):
+@pytest.mark.parametrize("hidden", [(), ("pool2",)])
+@pytest.mark.parametrize(
+    "fields", [{"dropout": 0.2}, {"batch_norm": True}, {"max_norm": 3.0}], ids="".join
+)
+def test_regularization_of_hidden_layers_needs_some(dataset, hidden, fields):
+    """It would be ignored silently."""
+    recipe = ann.Recipe(hidden=hidden, **fields)
+    (name,) = fields
+    message = f"^{name}: it is for hidden layers, and the network has none; add hidden layers, or"
+    with pytest.raises(ValueError, match=message):
+        ann.fit(recipe.network(dataset), dataset, recipe)
+
+
+def test_dropout_of_channels_needs_a_convolution(dataset):
+    with pytest.raises(ValueError, match=r"^channel_dropout: there is no convolution; add a layer"):
+        on_cpu(dataset, small(channel_dropout=0.2))
+
+
+def test_wrong_types_of_arguments(dataset):
     net = network_of(ann.get_backend("cpu"), 64, 10)
     for arguments, message in (
         (
@@ -286,7 +295,7 @@ def test_other_things_than_a_data_set_and_a_recipe(dataset):
         SMALL.network(net)
 
 
-def test_callbacks_and_checkpoints_of_the_wrong_kind(dataset):
+def test_arguments_of_the_wrong_kind(dataset):
     functions = r"^callbacks: expected a list of functions or ann.Callback objects"
     for wrong, message in (
         ({"callbacks": print}, functions),
@@ -295,6 +304,7 @@ def test_callbacks_and_checkpoints_of_the_wrong_kind(dataset):
         ({"callbacks": [ann.Callback]}, functions),
         ({"on_batch": ann.Callback()}, r"^on_batch: expected a function or None$"),
         ({"checkpoints": "x.npz"}, r"checkpoints: expected ann.Checkpoints\(path\)"),
+        ({"processes": 3}, r"^processes: expected ann.training.mpi.MpiProcesses\(\) .*, got 3$"),
     ):
         with pytest.raises(ValueError, match=message):
             on_cpu(dataset, **wrong)
@@ -306,7 +316,7 @@ def test_a_callback_ends_training(dataset):
 
 
 def test_early_stopping_restores_the_best(dataset):
-    """Of a run that gets worse: the parameters are those of a run that ends with its best epoch."""
+    """The parameters of a run that gets worse are those of a run that ends with its best epoch."""
     recipe = small(learning_rate=3.0, epochs=12, schedule="constant")
     net, reports = on_cpu(dataset, dataclasses.replace(recipe, early_stopping=3))
     scores = [(report.validation.errors, report.validation.loss) for report in reports]
@@ -328,13 +338,21 @@ def test_recipes_as_json(dataset):
             ann.Recipe.from_json(text)
 
 
-def test_combinations_that_make_no_sense():
+def test_contradictory_recipes():
     with pytest.raises(ValueError, match="early_stopping: it needs validation images"):
         ann.Recipe(early_stopping=1)
     with pytest.raises(
         ValueError, match="batch_norm: it needs batches of several images, and batch_size is 1"
     ):
         ann.Recipe(batch_norm=True, batch_size=1)
+    with pytest.raises(ValueError, match="warmup: the schedule one-cycle has its own; leave"):
+        ann.Recipe(schedule="one-cycle", warmup=0.2)
+
+
+def test_a_change_to_one_cycle_drops_the_warm_up():
+    recipe = ann.Recipe(warmup=0.2).changed(schedule="one-cycle")
+    assert recipe.warmup == 0.0
+    assert recipe.changed(schedule="linear").warmup == ann.Recipe().warmup
 
 
 def test_data_that_do_not_fit(dataset):
@@ -427,8 +445,10 @@ def test_equal_weights_change_nothing(backend, dataset, recipe):
 
 
 @slow_on_strict
-def test_a_weight_counts_like_so_many_images(backend, dataset):
-    """In whole batches, where the order does not matter; and what has a weight of 0 might as well not be there."""
+def test_a_weight_counts_like_several_images(backend, dataset):
+    """With whole batches, where the order does not matter. An image with weight 0 changes
+    nothing.
+    """
     times = np.arange(500) % 4
     images, labels = dataset.train_images.repeat(times, axis=0), dataset.train_labels.repeat(times)
     repeated = ann.Dataset(images, labels, None, None)
@@ -460,7 +480,7 @@ def test_weights_that_do_not_fit(dataset):
 
 
 def test_weights_belong_to_the_run(dataset, tmp_path):
-    """Training does not go on with other weights than it began with."""
+    """A run cannot be resumed with other weights."""
     weights, place = np.linspace(0.5, 2, 500), ann.Checkpoints(tmp_path / "checkpoint.npz")
     whole, _ = on_cpu(dataset, weights=weights)
     batches = iter(range(1000))
@@ -518,7 +538,7 @@ def test_recipes_are_checked(field, value):
         ann.Recipe(**{field: value})
 
 
-def test_recipe_flags_name_every_field_that_is_not_as_by_default():
+def test_recipe_flags_name_every_changed_field():
     assert ann.Recipe().flags() == []
     other = {
         field.name: {float: 0.25, int: 3, str: "tanh", bool: True, tuple: ()}[

@@ -19,6 +19,7 @@ OPTIONS = {
     "plain": {},
     "regularized": {**REGULARIZED, "channel_dropout": 0.3},
     "distorted": {"rotation": 10.0, "elastic": 0.5},
+    "undistorted at the end": {"rotation": 10.0, "elastic": 0.5, "undistorted_epochs": 1},
     "normalised": {"batch_norm": True},
     "adversarial": {"adversarial": 0.5},
     "muon": {"optimizer": "muon"},
@@ -52,6 +53,19 @@ def test_a_committee_is_its_members(dataset):
         ann.fit(one, dataset, recipe)
         expected, found = (net.apply(dataset.test_images) for net in (one, both.member(seed)))
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_last_epochs_leave_the_images_as_they_are(dataset):
+    distorted = {"rotation": 20.0, "shift": 1.0, "elastic": 0.5}
+
+    def losses(**fields):
+        reports = ann.fit(ann.NeuralNetwork(CONV_LIST), dataset, recipe_with(epochs=3, **fields))
+        return [report.loss for report in reports]
+
+    always, partly = losses(**distorted), losses(**distorted, undistorted_epochs=2)
+    assert partly[0] == always[0]
+    assert partly[1] != always[1]
+    assert losses(**distorted, undistorted_epochs=3) == pytest.approx(losses(), rel=1e-5)
 
 
 def test_it_learns(dataset):
@@ -132,8 +146,8 @@ def test_channels_are_normalised_over_all_positions(stored_as_rows, rng):
         array[...] = start
 
 
-def test_black_borders_are_no_dead_neurons(dataset):
-    """There every filter of relu gives 0 as long as its bias is not above 0."""
+def test_black_borders_do_not_count_as_dead_neurons(dataset):
+    """There, every relu filter gives 0 unless its bias is positive."""
     pictures = np.pad(dataset.train_images, ((0, 0), (8, 8), (8, 8)))
     framed = dataclasses.replace(dataset, train_images=pictures)
     first = {**CONV_LIST[0], "input_shape": [24, 24]}

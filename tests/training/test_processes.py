@@ -1,4 +1,4 @@
-"""Several processes that train one network: the same training as one, to rounding, whatever their number."""
+"""Several processes that train one network, with the result of a single process, up to rounding."""
 
 import dataclasses
 import itertools
@@ -32,7 +32,9 @@ def together(size, *arguments, **options):
 
 
 def assert_the_same_training(members, alone, dtype="float64"):
-    """Up to rounding. In float32 it grows over tens of steps, because sums have another order."""
+    """Compare up to rounding. In float32 it grows over tens of steps, because the order of sums
+    differs.
+    """
     expected, reports = alone
     atol, rtol = (1e-9, 1e-9) if dtype == "float64" else (2e-3 * np.abs(expected).max(), 1e-3)
     for parameters, found in members:
@@ -96,7 +98,7 @@ def test_weights_of_images(data, rng):
 @pytest.mark.parametrize(("before", "after"), [(3, 2), (1, 3), (3, 1), (2, 1)])
 @pytest.mark.parametrize("batches", [5, 10])
 def test_resumed_with_another_number(data, tmp_path, before, after, batches):
-    """Stopped by one process alone, in the middle of an epoch; gone on with by others."""
+    """One process stops the run in the middle of an epoch; other numbers of processes resume it."""
     fields = {"batch_norm": True, "average": 0.9, "validation": 30}
     recipe = ann.Recipe(hidden=(9,), batch_size=45, epochs=4, **fields)
     alone = trained(SINGLE_PROCESS, recipe, data, dtype="float64")
@@ -115,7 +117,7 @@ def test_resumed_with_another_number(data, tmp_path, before, after, batches):
 
 
 def test_a_stop_after_a_checkpoint_that_could_not_be_written(data, tmp_path, monkeypatch):
-    """What the first process has still to write, the others know of."""
+    """The other processes know that the first one still has to write it."""
     recipe = ann.Recipe(hidden=(9,), batch_size=45, epochs=4)
     alone = trained(SINGLE_PROCESS, recipe, data, dtype="float64")
     write, calls = ann.training.checkpointer.write_checkpoint, []
@@ -161,7 +163,7 @@ def test_a_callback_of_one_ends_all(data):
     assert [len(reports) for _, reports in fake_processes.together(3, work)] == [2, 2, 2]
 
 
-def test_one_line_for_what_differs(data, tmp_path):
+def test_differences_between_processes_are_one_line(data, tmp_path):
     other = ann.load_dataset(write_mnist_like(tmp_path / "other", seed=1))
     recipe = CASES["sgd"]
     another = dataclasses.replace(recipe, momentum=0.5)
@@ -198,7 +200,7 @@ def test_divergence_is_the_same_in_all(data):
     assert [type(error) for error in together(2, recipe, data)] == [ann.DivergenceError] * 2
 
 
-def test_shares_are_all_of_a_batch():
+def test_shards_make_up_the_batch():
     for size in (1, 2, 3, 7):
         for images in range(1, 25):
             parts = [
@@ -227,7 +229,7 @@ def test_alone_nothing_is_exchanged():
         on_all(SINGLE_PROCESS, lambda: {}["x"])
 
 
-def test_what_the_first_raises_all_raise():
+def test_all_raise_the_error_of_the_first():
     def make():
         if threading.current_thread() is threading.main_thread():
             raise AssertionError

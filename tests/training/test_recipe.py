@@ -1,14 +1,16 @@
-"""Recipes by name, and scripts/evaluate.py, which says how good they are."""
+"""Named recipes, and scripts/evaluate.py, which measures them."""
 
 import dataclasses
 import json
 import re
 import signal
+import sys
 
 import numpy as np
 import pytest
 
 import ann
+from ann.cli.results_log import add_row
 from ann.data.distortion import DistortionStrengths, examples
 from ann.training.named_recipes import RECIPES
 from support import ROOT, optional
@@ -51,9 +53,9 @@ def test_a_recipe_by_name_and_what_overrides_it(tmp_path, small_data):
 
 @pytest.fixture
 def evaluate(monkeypatch, capsys, small_data, tmp_path):
-    """Runs the program on a recipe that takes no time, and returns what it printed.
+    """A function that runs the program on a quick recipe and returns what it prints.
 
-    Without other flags: on the small data, with the results in the file "results".
+    Without other flags, on the small data, with the results in the file "results".
     """
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     import evaluate
@@ -78,7 +80,7 @@ def evaluate(monkeypatch, capsys, small_data, tmp_path):
 
 
 def use(monkeypatch, name, **fields):
-    """Change the classroom recipe, and give it this name."""
+    """Change the classroom recipe, under this name."""
     classroom = RECIPES["classroom"]
     recipe = dataclasses.replace(classroom.recipe, **fields)
     monkeypatch.setitem(RECIPES, name, dataclasses.replace(classroom, recipe=recipe))
@@ -102,7 +104,8 @@ def test_evaluate_reads_the_test_images_once_for_each_seed(evaluate, tmp_path, s
         assert row["total"] == 100 and row["device"] == "cpu"
         assert row["version"] == ann.__version__ and row["seconds"] >= 0
     wrong = [row["wrong"] for row in rows]
-    expected = f"wrong of 100 test images: mean {np.mean(wrong):.1f}, standard deviation {np.std(wrong, ddof=1):.1f}"
+    mean, deviation = np.mean(wrong), np.std(wrong, ddof=1)
+    expected = f"wrong of 100 test images: mean {mean:.1f}, standard deviation {deviation:.1f}"
     assert expected in out
     table = f"| wrong | {' | '.join(map(str, wrong))} | **{np.mean(wrong):.1f}** |"
     assert table in out.splitlines()
@@ -112,6 +115,20 @@ def test_evaluate_reads_the_test_images_once_for_each_seed(evaluate, tmp_path, s
     validated = evaluate("--seeds", "1", "--validation").out
     assert re.search(r"wrong of 100 validation images: mean [\d.]+; 1 seed,", validated)
     assert rows_of(path)[-1]["fields"]["validation"] == 100
+
+
+def test_results_of_another_process_are_kept(evaluate, monkeypatch, tmp_path):
+    program = sys.modules["evaluate"]
+    measure = program.measure
+
+    def meanwhile(flags, *rest):
+        row = measure(flags, *rest)
+        add_row(flags.output, {**row, "seed": row["seed"] + 10})
+        return row
+
+    monkeypatch.setattr(program, "measure", meanwhile)
+    evaluate("--seeds", "0-1")
+    assert [row["seed"] for row in rows_of(tmp_path / "results")] == [10, 0, 11, 1]
 
 
 def test_evaluate_trains_committees_that_share_no_member(evaluate, monkeypatch):
@@ -146,7 +163,7 @@ def test_networks_are_kept_and_committees_find_them(evaluate, monkeypatch, tmp_p
     assert three["first_seed"] == 3 and "first_seed" not in one
 
 
-def test_networks_are_kept_where_their_results_are_there(evaluate, tmp_path):
+def test_networks_are_kept_although_their_results_are_known(evaluate, tmp_path):
     evaluate()
     before = (tmp_path / "results").read_bytes()
     out = evaluate("--keep", tmp_path / "kept").out
@@ -164,7 +181,7 @@ def test_other_data_have_other_networks_and_results(evaluate, tmp_path):
     assert len({row["data"] for row in rows_of(tmp_path / "results")}) == 2
 
 
-def test_results_of_before_a_field_was_known_count(evaluate, tmp_path):
+def test_results_without_a_new_field_count(evaluate, tmp_path):
     path = tmp_path / "results"
     evaluate()
     (row,) = rows_of(path)
@@ -187,7 +204,7 @@ WRONG |= {"date": ["\x1b[2J"], "fields": [3]}
         *(json.dumps({**GOOD, name: value}) for name, values in WRONG.items() for value in values),
     ],
 )
-def test_evaluate_refuses_a_file_of_something_else(evaluate, tmp_path, contents):
+def test_evaluate_refuses_other_files(evaluate, tmp_path, contents):
     (tmp_path / "results").write_text(contents)
     error = evaluate().err
     assert error.startswith("error: ") and len(error.splitlines()) == 1
@@ -198,7 +215,7 @@ def test_evaluate_refuses_a_file_of_something_else(evaluate, tmp_path, contents)
 @pytest.mark.parametrize(
     "text", ["", "x", "3-1", "-1", "1-2-3", "0-99999", "0-9999999999999", "1,1"]
 )
-def test_senseless_seeds(tmp_path, text):
+def test_wrong_seeds(tmp_path, text):
     _, error = run("evaluate", "--recipe", "classroom", f"--seeds={text}", cwd=tmp_path, code=2)
     assert "argument --seeds: expected seeds such as 0-9 or 0,3,5" in error
 

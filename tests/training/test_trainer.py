@@ -1,4 +1,4 @@
-"""The trainer alone, without ``fit``: an epoch, a part of an epoch, and what lasts between steps."""
+"""The trainer without ``fit``: an epoch, a part of an epoch, and what lasts between steps."""
 
 from itertools import islice
 
@@ -22,7 +22,7 @@ def trainer_of(backend, rng, images=11, hidden=(4,), **fields):
     return net, Trainer(net, ImageSet(net, pixels, labels), ann.Recipe(**plain | fields)), pixels
 
 
-def test_an_epoch_tells_the_images_of_each_step(backend, rng):
+def test_an_epoch_yields_the_images_of_each_step(backend, rng):
     _, trainer, _ = trainer_of(backend, rng)
     assert list(trainer.epoch(np.arange(11), 1, [0.1] * 4)) == [3, 3, 3, 2]
     assert trainer.steps == 4
@@ -31,7 +31,7 @@ def test_an_epoch_tells_the_images_of_each_step(backend, rng):
 @pytest.mark.parametrize("stop", [1, 3])
 @pytest.mark.parametrize("fields", [{}, {"optimizer": "adam", "average": 0.9}, {"dropout": 0.3}])
 def test_a_stopped_epoch_continues_with_the_next_step(backend, fields, stop):
-    """Its rates are those of the whole epoch, and the network's parameters are not read again."""
+    """With the rates of the whole epoch, and without reading the network's parameters again."""
     orders = np.random.default_rng(1).permuted(np.tile(np.arange(11), (2, 1)), axis=1)
     rates = np.array([[0.1, 0.2, 0.3, 0.4], [0.3, 0.1, 0.2, 0.1]])
     results = []
@@ -76,7 +76,7 @@ def test_max_norm_limits_every_layer_but_the_last(backend, rng):
 
 @slow_on_strict
 def test_running_statistics_are_means_over_about_ten_batches(backend, rng):
-    """Of z = x W, whose weights hardly change here, in more than the 80 steps that the mean grows."""
+    """For z = x W with weights that hardly change, over more steps than the averages remember."""
     net, trainer, pixels = trainer_of(backend, rng, images=300, batch_norm=True)
     weight = backend.to_host(net.network.layers[0].weight).copy()
     list(trainer.epoch(np.arange(300), 1, [1e-12] * 100))

@@ -5,5 +5,5 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
-    """Where nothing else comes and goes while it is watched."""
+    """Nothing else may change in the folder while a test watches it."""
     monkeypatch.chdir(tmp_path)

@@ -1,12 +1,13 @@
-"""Coverage-guided fuzzing of what reads files: inputs that reach new lines of the readers are kept and changed further.
+"""Coverage-guided fuzzing of the code that reads files: inputs that reach new lines are kept and
+changed further.
 
     pip install -e '.[fuzz]'
     python tests/files/hostile/fuzz.py model --seconds 120
     python tests/files/hostile/fuzz.py idx --seconds 60 --save
 
-It ends with 0 where every input loaded or was refused in the one way, and prints how many there were. ``--save`` adds
-those that reached something new to those in ``corpus/``: as text, so that no file there is a live pickle. The tests
-read them each time.
+It exits with 0 if every input was loaded or refused with the right exception, and prints how many
+there were. ``--save`` adds the inputs that reached something new to ``corpus/``, as text, so that
+no file there is a live pickle. The tests read them each time.
 """
 
 import argparse
@@ -33,7 +34,7 @@ def try_model(path, data):
 
 
 def try_idx(path, data):
-    """Read an IDX file; the first byte says of how many dimensions."""
+    """Read an IDX file; the first byte is the number of dimensions."""
     import ann
     from ann.data.idx import read_idx
 
@@ -61,7 +62,7 @@ TARGETS = {"model": try_model, "idx": try_idx}
 
 
 def corpus(target):
-    """The inputs that are kept."""
+    """The inputs in ``corpus/``."""
     lines = (CORPUS / f"{target}.txt").read_text().split()
     return [base64.b85decode(line) for line in lines]
 
@@ -83,7 +84,7 @@ def save(target, *folders):
 
 
 def fuzz(target, folders, options):
-    """In this process, which does not return."""
+    """Fuzz in this process, which does not return."""
     import atheris
 
     with atheris.instrument_imports(include=["ann"]):
@@ -96,7 +97,7 @@ def fuzz(target, folders, options):
 
 
 def run(*words):
-    """This program in a process of its own; what libFuzzer said."""
+    """Run this program in another process, and return what libFuzzer prints."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(HERE.parents[2]), str(HERE.parent)]),

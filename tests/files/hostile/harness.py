@@ -1,4 +1,6 @@
-"""What every hostile file has to meet: one exception of one line, soon, for little memory, and nothing else happens."""
+"""What every hostile file must lead to: one exception with one line, soon, with little memory,
+and no other effect.
+"""
 
 import cProfile
 import os
@@ -20,8 +22,8 @@ HANG = 60  # seconds of processor time, many times what the slowest file takes o
 
 @contextmanager
 def little_cost(size):
-    """Fail if a file of this size costs too much. Function calls are counted, because seconds depend on how busy
-    the machine is.
+    """Fail if a file of this size costs too much. Function calls are counted, because seconds
+    depend on other work of the machine.
     """
     started, counter = time.process_time(), cProfile.Profile()
     tracemalloc.start()
@@ -37,7 +39,7 @@ def little_cost(size):
 
 
 def assert_refused(load, path, data, error, about=None):
-    """``load(path)`` raises this error for a file of these bytes; its message is returned."""
+    """Check that ``load(path)`` raises this error for a file of these bytes; return its message."""
     path.unlink(
         missing_ok=True
     )  # a new file: some file systems make sure that one written over reaches the disk
@@ -57,5 +59,5 @@ def assert_refused(load, path, data, error, about=None):
 
 
 def assert_no_model(path, data):
-    """The file is refused by ``ann.load_model``."""
+    """Check that ``ann.load_model`` refuses these bytes; return its message."""
     return assert_refused(ann.load_model, path, data, ann.ModelFileError)

@@ -1,8 +1,10 @@
-"""Random damage, seeded: files that begin as good ones, loaded in a process of their own, which must not end otherwise.
+"""Good files with random damage, from a seed. They are loaded in another process, and none may
+end it.
 
     python tests/files/hostile/mutate.py COUNT SEED FOLDER
 
-Prints how many loaded and how many were refused; exits with 1, and says which seed it was, after anything else.
+Prints how many were loaded and how many refused. After anything else, it prints the seed and exits
+with 1.
 """
 
 import copy
@@ -22,7 +24,7 @@ OPCODES = bytes(range(0x80, 0x99)) + b"(.0123FIJKLMNPQRSTUVXabcdeghijlopqrstu})]
 
 
 def good_files():
-    """A small network and a small committee, in each pickle protocol that is read."""
+    """A small network and a small committee in each supported pickle protocol."""
     layers = [
         {"input_dim": 2, "output_dim": 3, "activation": "tanh"},
         {"input_dim": 3, "output_dim": 2, "activation": "softmax"},
@@ -67,7 +69,9 @@ def damaged(choice, files):
 
 
 def with_its_checksum(data):
-    """The same contents with the right checksum, where they can be read and have one, so that more is looked at."""
+    """The same contents with the right checksum, if they can be read, so that more code is
+    reached.
+    """
     try:
         contents = read_pickle(data)
         if "sha256" in contents:

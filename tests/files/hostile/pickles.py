@@ -1,11 +1,11 @@
-"""Pickles, instruction by instruction: attacks that are built here, and never stored."""
+"""Attacks, built here instruction by instruction, and never stored."""
 
 import pickle
 import struct
 
 
 def text(value):
-    """A string, as protocol 4 has it."""
+    """A string in protocol 4."""
     data = value.encode()
     return b"X" + struct.pack("<I", len(data)) + data
 
@@ -20,7 +20,7 @@ def arguments(*values):
 
 
 def named(module, name):
-    """A function on the stack, in each way that there is to name one."""
+    """A function on the stack, in each of the ways to name one."""
     pair = module.encode(), name.encode()
     return {
         "GLOBAL": b"c%s\n%s\n" % pair,
@@ -33,7 +33,9 @@ def named(module, name):
 
 
 def called(function, module, name, *values):
-    """A call of a function that is on the stack, or of one that the call itself names, in each way that there is."""
+    """A call of a function that is on the stack or that the call names, in each of the ways to
+    do it.
+    """
     pair, plain = (module.encode(), name.encode()), arguments(*values)
     each = b"".join(pickle.dumps(value, protocol=2)[2:-1] for value in values)
     return {
@@ -66,7 +68,9 @@ RECONSTRUCT = b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x
 
 
 def other_ways():
-    """To a callable without naming it: extension codes, persistent ids, buffers from outside."""
+    """Ways to reach a callable without its name: extension codes, persistent ids, external
+    buffers.
+    """
     return {
         "EXT1": b"\x82\x01",
         "EXT2": b"\x83\x01\x00",
@@ -80,7 +84,7 @@ def other_ways():
 
 
 def in_containers(code):
-    """The same alone, in a list, in a tuple, and as two values of a dict of a list in a model."""
+    """The same alone, in a list, in a tuple, and as two values of a dict in a list of a model."""
     from ann.files.model_schema import FORMAT
 
     layer = b"}(" + text("activation") + code + text("weight") + code + b"u"

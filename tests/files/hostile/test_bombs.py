@@ -1,4 +1,4 @@
-"""Files that would take all memory or all time, and streams that are broken in every other way."""
+"""Files that would take all memory or all time, and other broken streams."""
 
 import pickle
 import struct
@@ -101,12 +101,12 @@ BROKEN = {
 
 
 def doubling(levels):
-    """A tuple of a tuple twice, and so on: exponentially large where it is shown or copied."""
+    """A tuple of two equal tuples, and so on: exponentially large when it is printed or copied."""
     return b"N\x94" + b"".join(b"h%ch%c\x86\x94" % (level, level) for level in range(levels))
 
 
 def layers_of(count):
-    """A model with so many layers of one weight each."""
+    """A model with this many layers of one weight each."""
     weight = pickle.dumps({"weight": np.ones((1, 1), "f4"), "bias": np.ones(1, "f4")}, protocol=4)[
         2:-1
     ]
@@ -188,7 +188,7 @@ def test_other_beginnings(tmp_path, first):
 
 @pytest.mark.slow
 def test_the_largest_files(tmp_path):
-    """256 MiB, of zeros, of instructions, and of one array."""
+    """256 MiB of zeros, of instructions, and of one array."""
     for data in (bytes(2**28), b"\x80\x04" + b"N" * (2**28 - 2)):
         assert_no_model(tmp_path / "model", data)
     size = 2**28 - 200
@@ -201,7 +201,7 @@ def test_the_largest_files(tmp_path):
 
 
 def layer(*shape, activation="identity", **options):
-    """Of weights of this shape, (I, O) or (K, I, O)."""
+    """A layer with weights of this shape, (I, O) or (K, I, O)."""
     weight, bias = np.zeros(shape, "f4", **options), np.zeros((*shape[:-2], shape[-1]), "f4")
     return {
         "input_dim": shape[-2],
@@ -213,14 +213,14 @@ def layer(*shape, activation="identity", **options):
 
 
 def wrong_examples(inputs, outputs, count=16):
-    """All are right but for the last number."""
+    """Examples in which only the last number is wrong."""
     expected = np.zeros((count, outputs), "f4")
     expected[-1, -1] = -9
     return {"images": np.ones((count, inputs), "u1"), "outputs": expected}
 
 
 def pairs(count, width, activation):
-    """From one input to many and back, again and again."""
+    """Layers from one input to many and back, again and again."""
     return [layer(1, width, activation=activation), layer(width, 1, activation=activation)] * count
 
 
@@ -262,7 +262,7 @@ MODELS = {
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.slow
 def test_models_that_are_refused_for_their_examples_alone(tmp_path, name):
-    """They are tried a few megabytes at a time, before anything of their size is built."""
+    """They are computed a few megabytes at a time, before anything of their size is built."""
     layers, examples = MODELS[name]
     layers = [{**one, "weight": one["weight"].copy(), "bias": one["bias"].copy()} for one in layers]
     data = model_bytes(layers, examples=examples)
@@ -279,7 +279,7 @@ def test_too_many_examples(tmp_path):
 
 
 def test_arrays_in_columns(tmp_path):
-    """What hashes and multiplies them would have to jump about in memory."""
+    """Hashing and multiplying them would jump about in memory."""
     columns = [layer(2000, 1000)]
     columns[0]["weight"] = np.asfortranarray(columns[0]["weight"])
     data = model_bytes([layer(2000, 1000)], examples=None).replace(
@@ -297,7 +297,7 @@ def test_members_that_are_too_wide_together(tmp_path):
 
 @pytest.mark.slow
 def test_tiny_members_with_many_layers(tmp_path):
-    """Softmax takes its time for each row, however short."""
+    """Softmax takes its time for each row, even a short one."""
     message = assert_no_model(
         tmp_path / "model",
         model_bytes([layer(2**19, 2, 2, activation="softmax") for _ in range(9)]),
@@ -306,7 +306,7 @@ def test_tiny_members_with_many_layers(tmp_path):
 
 
 def test_outputs_that_depend_on_the_order_of_a_sum(tmp_path):
-    """What is tried before the network is built decides, so that none is built to be refused."""
+    """The check before the network is built decides, so no network is built only to be refused."""
     weights = layer(3000, 1000)
     weights["weight"][0, 0], weights["weight"][2900, 0], weights["bias"][0] = -(2.0**30), 1, 2.0**30
     images = np.full((1, 3000), 255, "u1")

@@ -1,4 +1,6 @@
-"""Every way in which a pickle can reach something callable is refused; in Python's own reader many of them do harm."""
+"""Pickles that reach a callable are refused, in every way that there is; many harm Python's
+reader.
+"""
 
 import datetime
 import functools
@@ -89,7 +91,7 @@ print(json.dumps(done))
 
 
 def test_the_attacks_are_real(tmp_path):
-    """Python's own reader, in a process of its own, is harmed by them."""
+    """They harm Python's own reader, which runs in another process here."""
     cases = [
         (name, whole(code).hex()) for name, code in WAYS if name.startswith(("os,", "builtins,"))
     ]
@@ -110,7 +112,7 @@ def test_the_attacks_are_real(tmp_path):
 
 
 class Reduced:
-    """Pickles as whatever it is told."""
+    """Is pickled as it is told."""
 
     def __init__(self, *reduced):
         self.reduced = reduced

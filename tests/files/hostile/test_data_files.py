@@ -1,4 +1,4 @@
-"""Data files that would exhaust memory or time, run code, or do not hold what they announce."""
+"""Data files that would exhaust memory or time, run code, or lack what they announce."""
 
 import encodings.cp437  # noqa: F401  # of names in archives; imported before imports are watched
 import gzip
@@ -54,7 +54,7 @@ def header(shape, descr="'|u1'", fortran="False"):
 
 
 def many_members():
-    """An archive whose list of members takes long to read."""
+    """An archive with a list of members that takes long to read."""
     entry = struct.pack(
         "<4s4B4HL2L5H2L", b"PK\1\2", *[20, 0, 20, 0], 0, 0, 0, 0, 0, 0, 0, 1, *[0] * 4, 0, 0
     )
@@ -77,15 +77,15 @@ NPZ = {  # cases that are slow to make are made by the tests
     "records": (npz(y_train=np.zeros(8, "u1,u1")), "expected numbers"),
     "subarrays": (npz(x_train=npy(header("(8,)", "('u1', (2**40,))"), bytes(8))), "x_train"),
     "huge": (npz(x_train=npy(header("(2**40, 3, 3)"))), "x_train"),
-    "huge shape": (npz(x_train=npy(header((2**40, 3, 3)))), "expected 1 to 1073741824 bytes"),
+    "huge shape": (npz(x_train=npy(header((2**40, 3, 3)))), "expected at most 1073741824 bytes"),
     "more than is there": (npz(x_train=npy(header((10**8, 3, 3)))), "which does not fit its size"),
     "less than is there": (
         npz(x_train=npy(header((8, 3, 3)), bytes(73))),
         "which does not fit its size",
     ),
-    "negative": (npz(x_train=npy(header((-8, -3, 3)))), "expected 1 to"),
-    "no images": (npz(x_train=IMAGES[:0]), "expected 1 to"),
-    "a number": (npz(x_train=np.uint8(1)), "expected 1 to"),
+    "negative": (npz(x_train=npy(header((-8, -3, 3)))), "expected at least one image"),
+    "no images": (npz(x_train=IMAGES[:0]), "expected at least one image"),
+    "a number": (npz(x_train=np.uint8(1)), "expected at least one image"),
     "bools as a shape": (
         npz(x_train=npy(header((True, 3, 3)), bytes(9))),
         "damaged npz archive",
@@ -112,7 +112,10 @@ NPZ = {  # cases that are slow to make are made by the tests
     "no label": (npz(y_train=LABELS * np.nan), "got nan at index 0"),
     "an infinite label": (npz(y_train=LABELS + np.inf), "got inf at index 0"),
     "an unknown label": (npz(y_test=LABELS + 1), "from 0 to 7, got 8 at index 7"),
-    "NaN": (npz(x_train=IMAGES * np.nan), "from 0 to 255, got nan"),
+    "NaN": (
+        npz(x_train=IMAGES * np.nan),
+        "x_train, y_train: pixels: expected numbers from 0 to 255, got nan",
+    ),
     "infinite": (npz(x_train=IMAGES + np.inf), "from 0 to 255, got inf"),
     "negative pixels": (npz(x_train=IMAGES.astype("i2") - 1), "from 0 to 255, got -1"),
     "large pixels": (npz(x_train=IMAGES.astype("i2") + 256), "from 0 to 255, got 256"),
@@ -137,7 +140,7 @@ def test_npz(tmp_path, name):
 
 
 def test_npz_with_a_flipped_bit(tmp_path):
-    """Each byte in turn: it loads with the same shapes, or is refused."""
+    """In each byte in turn: the file is loaded with the same shapes, or refused."""
     path, whole, loaded = tmp_path / "mnist.npz", npz(), 0
     for place in range(len(whole)):
         damaged = bytearray(whole)
@@ -238,7 +241,7 @@ def test_tables_and_pickles(tmp_path, file, data, message, zipped):
 
 @pytest.mark.slow
 def test_a_bomb_in_a_pickle(tmp_path):
-    """Half a gigabyte, of which a quarter is unpacked."""
+    """Half a gigabyte, a quarter of which is unpacked."""
     path = tmp_path / "mnist.pkl.gz"
     path.write_bytes(50 * gzip.compress(b"\x80\x02" + bytes(10**7)))
     with pytest.raises(ann.DataFileError, match="more than 268,435,456 bytes when unpacked"):
@@ -247,7 +250,7 @@ def test_a_bomb_in_a_pickle(tmp_path):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Two classes of two pictures to train on and two to test with."""
+    """Two classes with two training pictures and two test pictures."""
     image_module = optional("PIL.Image")
     for part in ("train", "test"):
         for name in "ab":

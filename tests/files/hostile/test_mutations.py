@@ -1,4 +1,6 @@
-"""Thousands of good files with random damage: each loads, or is refused in the one way. The gate tries 100,000."""
+"""Thousands of good files with random damage are loaded, or refused with the right exception.
+The gate tries 100,000.
+"""
 
 import re
 import subprocess
@@ -14,7 +16,7 @@ COUNT = 5000
 
 @pytest.mark.parametrize("target", fuzz.TARGETS)
 def test_what_fuzzing_found(tmp_path, target):
-    """Inputs that reach all that ``fuzz.py`` reached, and need no fuzzer here."""
+    """The inputs that ``fuzz.py`` found, without a fuzzer."""
     inputs = fuzz.corpus(target)
     assert len(inputs) > 10
     for data in inputs:

@@ -1,4 +1,6 @@
-"""What NumPy's own pickles are made of, put together so that NumPy would crash, point anywhere or take all memory."""
+"""The parts of NumPy's own pickles, combined so that NumPy would crash, read any memory or fill
+it.
+"""
 
 import struct
 
@@ -12,6 +14,7 @@ from hostile.pickles import RECONSTRUCT, arguments, in_containers, text, whole
 NDARRAY = b"cnumpy\nndarray\n"
 DTYPE = b"cnumpy\ndtype\n"
 FROM = b"cnumpy._core.numeric\n_frombuffer\n"
+CALL = b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\n"  # of this class
 ENCODE = b"c_codecs\nencode\n"
 F4_STATE = b"(K\x03" + text("<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
 F4 = DTYPE + b"(" + text("f4") + b"\x89\x88tR" + F4_STATE
@@ -116,13 +119,11 @@ CASES = {
         dtype=DTYPE + b"(" + text("f4") + b"\x89\x88tR" + b"K\x03\x85b"
     ),
     "a type with no state": built(dtype=DTYPE + b"(" + text("f4") + b"\x89\x88tR" + b")b"),
-    "reconstruct of a subclass": b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nmemmap\nK\x00\x85C\x01btR",
-    "reconstruct of a matrix": b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nmatrix\nK\x00\x85C\x01btR",
-    "reconstruct of a type": b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\ndtype\nK\x00\x85C\x01btR",
-    "reconstruct of a shape": b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\n"
-    + long(2**40)
-    + b"\x85C\x01btR",
-    "reconstruct of objects": b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01OtR",
+    "reconstruct of a subclass": CALL + b"memmap\nK\x00\x85C\x01btR",
+    "reconstruct of a matrix": CALL + b"matrix\nK\x00\x85C\x01btR",
+    "reconstruct of a type": CALL + b"dtype\nK\x00\x85C\x01btR",
+    "reconstruct of a shape": CALL + b"ndarray\n" + long(2**40) + b"\x85C\x01btR",
+    "reconstruct of objects": CALL + b"ndarray\nK\x00\x85C\x01OtR",
     "reconstruct unbuilt": RECONSTRUCT,
     "reconstruct built twice": built() + b"(K\x01K\x01\x85" + F4 + b"\x89" + FOUR + b"tb",
     "state of version 2": built(version=b"K\x02"),
@@ -203,7 +204,7 @@ def test_trick(tmp_path, monkeypatch, code):
 
 
 def test_the_tricks_begin_with_what_is_allowed():
-    """So that they are refused for what is wrong with them."""
+    """So they are refused because of what is wrong in them."""
     zero = np.zeros(1, dtype="f4")
     for code in (
         array(),

@@ -5,13 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ann.analysis import metrics
 from ann.analysis.figures import figure_of_images
-from ann.analysis.metrics import (
-    confusion_matrix,
-    learnt_nothing,
-    most_confident_mistakes,
-    wilson_interval,
-)
 from ann.data.catalog import DIGITS
 
 _PICTURED = 40  # errors in the picture
@@ -37,7 +32,7 @@ class TestResult:
         self.predicted = outputs.argmax(axis=1)
         self.total = len(labels)
         self.wrong = int((self.predicted != labels).sum())
-        self.confusion = confusion_matrix(labels, self.predicted, len(names))
+        self.confusion = metrics.confusion_matrix(labels, self.predicted, len(names))
 
     def fields(self) -> dict[str, Any]:
         """The result as plain values, for JSON."""
@@ -46,18 +41,18 @@ class TestResult:
             "total": self.total,
             "accuracy": (self.total - self.wrong) / self.total,
             "error_rate": self.wrong / self.total,
-            "interval": list(wilson_interval(self.wrong, self.total)),
+            "interval": list(metrics.wilson_interval(self.wrong, self.total)),
             "confusion": self.confusion.tolist(),
         }
 
     def describe(self) -> str:
         """The errors, the confusion matrix, and a warning if next to nothing was learnt."""
-        low, high = (100 * bound for bound in wilson_interval(self.wrong, self.total))
+        low, high = (100 * bound for bound in metrics.wilson_interval(self.wrong, self.total))
         rate = 100 * self.wrong / self.total
         interval = f"error rate {rate:.2f} % (95 % interval {low:.2f} to {high:.2f} %)"
         errors = f"{self.wrong} of {self.total:,} wrong: accuracy {100 - rate:.2f} %, {interval}"
         matrix = describe_confusion(self.confusion, self.names)
-        warning = learnt_nothing(self.wrong, self.labels)
+        warning = metrics.learnt_nothing(self.wrong, self.labels)
         return "\n\n".join(filter(None, [errors, matrix, warning]))
 
     def describe_images(self) -> str:
@@ -71,7 +66,7 @@ class TestResult:
 
     def figure_of_errors(self, images: np.ndarray) -> Any:
         """A matplotlib figure of the errors, those with the largest outputs first."""
-        chosen = most_confident_mistakes(self.labels, self.outputs, _PICTURED)
+        chosen = metrics.most_confident_mistakes(self.labels, self.outputs, _PICTURED)
         between = " seen as " if max(map(len, self.names)) < 3 else "\nas "
         pairs = zip(self.labels[chosen], self.predicted[chosen], strict=True)
         captions = [self.names[label] + between + self.names[guess] for label, guess in pairs]
