@@ -125,7 +125,7 @@ def touching(random: np.random.Generator, first: np.ndarray, second: np.ndarray)
 def prepared(ink: np.ndarray) -> np.ndarray:
     """The image (28, 28) that ``predict.py`` makes of ink, 0 to 1."""
     ink = np.pad(ink, 8)
-    return digit_image(ink, ink > 0.45)[0]
+    return digit_image(ink, ink > 0.45, _SIDE)[0]
 
 
 def training_data() -> ann.Dataset:
