@@ -1,4 +1,4 @@
-"""Rules that no single result would check: which room may import which, which code may import an
+"""Rules for the code that no result shows: which room may import which, which code may import an
 array library, what may print, and what a training step may not do.
 """
 
