@@ -51,8 +51,7 @@ def main() -> None:
         storage.check_files(flags)
         backend = ann.get_backend(flags.device)
         dataset = study.without_test_images(load_dataset(flags.data))
-        space.check_sizes(len(dataset.train_images), flags.validation)
-        space.check_layers(dataset)
+        space.check(dataset, flags.validation)
         storage.silence_optuna()
         with storage.one_line_storage_errors(flags.storage):
             opened = storage.open_storage(flags.storage, flags.grace)

@@ -7,28 +7,32 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from statistics import median
 
 import numpy as np
 
-from ann.data.boxes import Rectangle
-from ann.data.catalog import DIGITS, class_names
-from ann.data.handwriting import digit_image, find_page, prepare_digit
-from ann.data.ink import Part, box_around, even_strength, without_frames
+from ann.data.boxes import Rectangle, around_pixels
+from ann.data.catalog import DIGIT_CHECK, DIGITS, class_names
+from ann.data.handwriting import Page, digit_image, find_page, prepare_digit
+from ann.data.ink import even_strength, mask_of, without_frames
 from ann.data.picture_file import longer_side, read_with_size, reduced
-from ann.data.segmentation import group_digits, is_compact, order_lines, parts_of_digits
-from ann.neural_network import NeuralNetwork
+from ann.data.segmentation import (
+    cuts,
+    group_digits,
+    is_compact,
+    order_lines,
+    parts_of_digits,
+)
+from ann.neural_network import NeuralNetwork, load_model
 from ann.nn.layer_list import input_shape
 from ann.validation import check_type, host_array
 
 _PIXELS = 110_000  # pictures are reduced to about this number
-# A sure answer has at least this output, and this lead over the next one, as on the web page
-_MIN_OUTPUT, _MIN_LEAD = 0.5, 0.3
-# The lead that is enough even for a wide digit: as a fraction of its output, and as a difference
-_WIDE_RATIO, _WIDE_LEAD = 0.97, 0.7
-# Width / height: few digits are wider than the first, and none are wider than the second
-_WIDE, _TOO_WIDE = 0.75, 1.5
-_TYPICAL = 1.25  # a digit up to this wide, compared with the median of its line, is not wide
+# A sure answer has at least this output, and the next one is at most this fraction of it
+_MIN_OUTPUT, _MAX_NEXT = 0.5, 0.7
+# What the digit check gives for one digit, at most; and for half of a cut, which also needs a lead
+_STRANGE, _STRANGE_HALF, _LEAD_OF_HALF = 0.05, 0.0025, 0.7
 _MAX_PARTS = 300  # a picture with more is noise
 _MARGIN = 6  # pixels around a digit that belong to its blurred edge
 # Limits for the digits of a line, in multiples of their median height
@@ -137,58 +141,109 @@ def read_digits(
         grey, size = read_with_size(picture, _PIXELS)
     names = class_names(classes, network.output_dim)
     page = find_page(grey)
-    scale = size[0] / page.labels.shape[1]
+    reader = _Reader(network, names, side, page, size[0] / page.labels.shape[1])
     parts = parts_of_digits(without_frames(page.labels, page.parts))
     digits = group_digits(parts, page.labels) if len(parts) <= _MAX_PARTS else []
-    if len(digits) > 1:
-        lines, strength = order_lines(digits), even_strength(page.ink)
-        images = [_image_of(digit, page.labels, strength, side) for line in lines for digit in line]
-        read = _answers(network, names, lines, images, scale)
-        doubt = _first(map(_doubt_of_shape, read))
-        if not (doubt and is_compact(parts, page.labels)):
-            doubt = doubt or _first(map(_doubt_of_answers, read))
-            return Reading(read, doubt, page.notes, grey, size)
-    prepared = prepare_digit(page, side)
-    if prepared.problem:
-        return Reading((), prepared.problem, prepared.notes, grey, size)
-    read = _answers(network, names, [[parts]], [prepared.image], scale)
-    return Reading(read, _first(map(_doubt_of_answers, read)), prepared.notes, grey, size)
+    several = order_lines(digits) if len(digits) > 1 else []
+    lines = [[mask_of(digit, page.labels) for digit in line] for line in several]
+    read, notes = [reader.read(line) for line in lines], page.notes
+    may_be_one = _first(map(_doubt_of_shape, read)) and is_compact(parts, page.labels)
+    if not lines or may_be_one:
+        prepared = prepare_digit(page, side)
+        if prepared.problem:
+            return Reading((), prepared.problem, prepared.notes, grey, size)
+        lines = [[mask_of(parts, page.labels)]]
+        read, notes = [reader.answers(lines[0], [prepared.image])], prepared.notes
+    read, doubt = reader.checked(read, lines)
+    if sum(map(len, read)) > 1:
+        doubt = doubt or _first(map(_doubt_of_shape, read))
+    return Reading(tuple(read), doubt or _first(map(_doubt_of_answers, read)), notes, grey, size)
 
 
-def _image_of(
-    digit: Sequence[Part], labels: np.ndarray, strength: np.ndarray, side: int
-) -> np.ndarray:
-    """The image (side, side) of a digit that consists of these parts."""
-    box = box_around(digit)
-    rows = slice(max(0, box.top - _MARGIN), box.bottom + _MARGIN)
-    columns = slice(max(0, box.left - _MARGIN), box.right + _MARGIN)
-    mask = np.isin(labels[rows, columns], [part.label for part in digit])
-    return digit_image(strength[rows, columns], mask, side)[0]
+@dataclass(frozen=True, eq=False)
+class _Reader:
+    """Reads the digits on a page with a network.
 
-
-def _answers(
-    network: NeuralNetwork,
-    names: Sequence[str],
-    lines: Sequence[Sequence[Sequence[Part]]],
-    images: Sequence[np.ndarray],
-    scale: float,
-) -> tuple[tuple[Digit, ...], ...]:
-    """The network's answers, for the parts and the image of each digit in each line.
-
-    ``scale``: the size of a picture, divided by that of the reduced picture with the parts.
+    Attributes:
+        network: one for images (side, side).
+        names: the names of its outputs.
+        side: of its images, in pixels.
+        page: the ink on the reduced picture.
+        scale: the size of the picture, divided by that of the reduced picture.
     """
-    outputs = iter(zip(network.apply(np.stack(images)), images, strict=True))
-    read = []
-    for line in lines:
+
+    network: NeuralNetwork
+    names: Sequence[str]
+    side: int
+    page: Page
+    scale: float
+
+    @cached_property
+    def _strength(self) -> np.ndarray:
+        return even_strength(self.page.ink)
+
+    def read(self, line: Sequence[np.ndarray]) -> tuple[Digit, ...]:
+        """The network's answers for the digits of a line, given as masks (h, w) of the page."""
+        return self.answers(line, [self._image_of(mask) for mask in line])
+
+    def _image_of(self, mask: np.ndarray) -> np.ndarray:
+        """The image (side, side) of a digit."""
+        box = around_pixels(mask)
+        rows = slice(max(0, box.top - _MARGIN), box.bottom + _MARGIN)
+        columns = slice(max(0, box.left - _MARGIN), box.right + _MARGIN)
+        return digit_image(self._strength[rows, columns], mask[rows, columns], self.side)[0]
+
+    def answers(
+        self, line: Sequence[np.ndarray], images: Sequence[np.ndarray]
+    ) -> tuple[Digit, ...]:
+        """The network's answers, for the mask and the image of each digit of a line."""
         digits = []
-        for parts in line:
-            values, image = next(outputs)
+        outputs = self.network.apply(np.stack(images))
+        for mask, image, values in zip(line, images, outputs, strict=True):
             first, second = (int(index) for index in np.argsort(-values, kind="stable")[:2])
             most, next_most = float(values[first]), float(values[second])
-            box = box_around(parts).scaled(scale)
-            digits.append(Digit(names[first], most, names[second], next_most, box, image))
-        read.append(tuple(digits))
-    return tuple(read)
+            box = around_pixels(mask).scaled(self.scale)
+            label, next_label = self.names[first], self.names[second]
+            digits.append(Digit(label, most, next_label, next_most, box, image))
+        return tuple(digits)
+
+    def checked(
+        self, read: Sequence[tuple[Digit, ...]], lines: Sequence[Sequence[np.ndarray]]
+    ) -> tuple[list[tuple[Digit, ...]], str]:
+        """The lines, with digits that touch read as two; and why one may not be a digit, or ""."""
+        if self.side != image_side(_digit_check()) or not set(self.names) <= set(DIGITS):
+            return list(read), ""
+        checked, doubt = [], ""
+        for line, masks in zip(read, lines, strict=True):
+            digits: list[Digit] = []
+            for digit, mask, strangeness in zip(line, masks, _strangeness(line), strict=True):
+                two = self._cut(mask) if strangeness > _STRANGE else (digit,)
+                if not two:
+                    doubt = "because it does not look like one digit"
+                digits += two or [digit]
+            checked.append(tuple(digits))
+        return checked, doubt
+
+    def _cut(self, mask: np.ndarray) -> tuple[Digit, ...]:
+        """The two digits that touch, if all good cuts give the same answers; or nothing."""
+        answers = {}
+        for halves in cuts(mask):
+            two = self.read(halves)
+            is_sure = min(half.lead for half in two) >= _LEAD_OF_HALF
+            if is_sure and max(_strangeness(two)) <= _STRANGE_HALF:
+                answers[two[0].label, two[1].label] = two
+        return answers.popitem()[1] if len(answers) == 1 else ()
+
+
+@cache
+def _digit_check() -> NeuralNetwork:
+    return load_model(DIGIT_CHECK)
+
+
+def _strangeness(digits: Sequence[Digit]) -> list[float]:
+    """How unlikely each is one digit, and not two that touch or something else; from 0 to 1."""
+    outputs = _digit_check().apply(np.stack([digit.image for digit in digits]))
+    return [float(output) for output in outputs[:, 1]]
 
 
 def _doubt_of_shape(line: Sequence[Digit]) -> str:
@@ -203,20 +258,10 @@ def _doubt_of_shape(line: Sequence[Digit]) -> str:
 
 def _doubt_of_answers(line: Sequence[Digit]) -> str:
     """Why one of the labels of a line may be wrong, or ""."""
-    typical = median(digit.box.width for digit in line) if len(line) > 2 else 0.0
-    for digit in line:
-        lead = digit.confidence - digit.next_confidence
-        if digit.confidence < _MIN_OUTPUT:
-            return "because it resembles no known class"
-        if lead < _MIN_LEAD:
-            return "because two answers are close"
-        # A wide digit may be two that touch, so it needs a greater lead, unless all are as wide.
-        # With label smoothing, outputs are far from 1; so the lead may be a fraction of the output
-        wide = digit.box.width / digit.box.height
-        needed = min(_MIN_LEAD + 3.0 * (wide - _WIDE), _WIDE_RATIO)
-        is_sure = lead >= min(needed, _WIDE_LEAD) and lead >= needed * digit.confidence
-        if digit.box.width > _TYPICAL * typical and (wide > _TOO_WIDE or not is_sure):
-            return "because it is wide: two digits may touch"
+    if any(digit.confidence < _MIN_OUTPUT for digit in line):
+        return "because it resembles no known class"
+    if any(digit.next_confidence > _MAX_NEXT * digit.confidence for digit in line):
+        return "because two answers are close"
     return ""
 
 

@@ -5,8 +5,12 @@ all its parts) and QMNIST (labels that are not IDX bytes) are not supported.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 DIGITS = tuple("0123456789")
+# A network that tells images (28, 28) of one digit, class 0, from others: two digits that touch,
+# letters and scribbles. tests/export/make_digit_check.py trains it.
+DIGIT_CHECK = Path(__file__).with_name("digit_check.model")
 
 
 def class_names(classes: Sequence[str], outputs: int) -> list[str]:

@@ -19,6 +19,7 @@ from ann.data.ink import (
     find_ink,
     find_parts,
     ink_mask,
+    mask_of,
     ndimage,
     stroke_width,
     without_frames,
@@ -89,7 +90,7 @@ def prepare_digit(page: Page, side: int) -> Prepared:
     if ink.is_blank:
         return failed("it is blank: nothing differs from the paper")
     digit = parts_of_digit(labels, without_frames(labels, parts))
-    mask = np.isin(labels, [part.label for part in digit])
+    mask = mask_of(digit, labels)
     inner = sum(part.ink for part in parts if not part.touches_edge)
     if sum(part.ink for part in digit) <= 0.2 * inner or not digit:
         return failed("there are only specks or lines on it")

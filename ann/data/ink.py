@@ -72,6 +72,11 @@ def box_around(parts: Sequence[Part]) -> Rectangle:
     return Rectangle(min(left), min(top), max(right), max(bottom))
 
 
+def mask_of(parts: Sequence[Part], labels: np.ndarray) -> np.ndarray:
+    """The pixels (h, w) of the parts, bool; ``labels`` has the label of each part at its pixels."""
+    return np.isin(labels, [part.label for part in parts])
+
+
 def find_ink(picture: np.ndarray) -> Ink:
     """Compare each pixel of a picture (h, w), uint8, with the paper around it."""
     grey = ndimage.gaussian_filter(picture.astype(np.float32), 0.7)

@@ -8,8 +8,8 @@ from statistics import median
 
 import numpy as np
 
-from ann.data.boxes import Rectangle, overlap
-from ann.data.ink import MIN_AREA, Part, box_around, ndimage, stroke_width
+from ann.data.boxes import Rectangle, around_pixels, overlap
+from ann.data.ink import MIN_AREA, Part, box_around, mask_of, ndimage, stroke_width
 
 _SPECK = 0.08  # parts of a smaller area, compared with the largest, are specks
 # Parts at the edges are ignored if the largest inner part has this fraction of the largest's area
@@ -21,6 +21,10 @@ _TOUCHING = 0.08  # between parts as tall as digits; or the width of a stroke,
 _STROKE = 0.12  # up to this
 _BASE = 0.5  # a digit and its separate base overlap horizontally by this fraction of one of them
 _LINE = 0.4  # neighbours in a line overlap vertically by at least this fraction of the shorter one
+# Lines that may cut two digits apart: how many, and how they lean, in columns per row
+_CUTS, _SLOPES = 6, (-0.35, 0.0, 0.35)
+_MARGIN = 0.15  # a cut keeps this distance from both sides, as a fraction of the width,
+_MIN_HALF = 0.05  # and each half has at least this fraction of the ink
 
 
 def parts_of_digits(parts: Sequence[Part]) -> list[Part]:
@@ -46,7 +50,7 @@ def group_digits(parts: Sequence[Part], labels: np.ndarray) -> list[list[Part]]:
     if not parts:
         return digits
     height = max(part.box.height for part in parts)
-    width = stroke_width(np.isin(labels, [part.label for part in parts]))
+    width = stroke_width(mask_of(parts, labels))
     touching = max(_TOUCHING * height, min(width, _STROKE * height))
     for part in sorted(parts, key=lambda part: -part.box.height):
         near = [digit for digit in digits if _belongs(part, digit, height, touching, labels)]
@@ -103,7 +107,7 @@ def _completes(line: Rectangle, box: Rectangle, height: int) -> bool:
 def _distance(part: Part, digit: Sequence[Part], labels: np.ndarray) -> float:
     """The distance between the pixels of a part and of a digit."""
     cut = labels[box_around([part, *digit]).slices]
-    paper = ~np.isin(cut, [other.label for other in digit])
+    paper = ~mask_of(digit, cut)
     distances = ndimage.distance_transform_edt(paper)
     return float(distances[cut == part.label].min())
 
@@ -131,7 +135,7 @@ def _vertical_overlap(digit: list[Part], last: list[Part]) -> float:
 def is_compact(parts: Sequence[Part], labels: np.ndarray) -> bool:
     """Whether the parts look like one broken digit: small gaps, and hardly wider than tall."""
     box = box_around(parts)
-    mask = np.isin(labels, [part.label for part in parts])
+    mask = mask_of(parts, labels)
     near = max(2.5 * stroke_width(mask), _NEAR * box.height)
     left = list(parts)
     cluster = [left.pop()]
@@ -140,3 +144,29 @@ def is_compact(parts: Sequence[Part], labels: np.ndarray) -> bool:
         cluster += touching
         left = [other for other in left if other not in touching]
     return not left and box.width <= 1.1 * box.height
+
+
+def cuts(mask: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The pixels (h, w) left and right of straight lines that cross little ink, least ink first.
+
+    One of these lines may separate two digits that touch.
+    """
+    box = around_pixels(mask)
+    rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    inner = np.arange(round(_MARGIN * box.width), round((1 - _MARGIN) * box.width))
+    found: list[tuple[int, np.ndarray, np.ndarray]] = []
+    for slope in _SLOPES:
+        # The column, counted from the box, in which a line through the pixel crosses the middle
+        crossing = columns - box.left - slope * (rows - (box.top + box.bottom) / 2)
+        ink, _ = np.histogram(crossing[mask], np.arange(box.width + 1))
+        for third in filter(len, np.array_split(inner, 3)):
+            column = third[ink[third].argmin()]
+            is_left = crossing < column
+            found.append((int(ink[column]), mask & is_left, mask & ~is_left))
+    found.sort(key=lambda cut: cut[0])
+    least = _MIN_HALF * np.count_nonzero(mask)
+    return [
+        (left, right)
+        for _, left, right in found[:_CUTS]
+        if min(np.count_nonzero(left), np.count_nonzero(right)) >= least
+    ]

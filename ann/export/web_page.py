@@ -7,21 +7,18 @@ import json
 import math
 from collections.abc import Sequence
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ann.backends.tracer import Operation, Symbol
-from ann.data.catalog import DIGITS, class_names
+from ann.data.catalog import DIGIT_CHECK, DIGITS, class_names
 from ann.export.formula import OPERATIONS, translate
 from ann.neural_network import NeuralNetwork, load_model
 from ann.nn.activations import get_activation
 from ann.nn.convolution import size_text
 from ann.nn.layer_list import describe_shape, without_activations
 from ann.nn.network import PIXEL_SCALE, size_of
-
-DIGIT_CHECK = Path(__file__).with_name("digit_check.model")
 
 
 def web_page(

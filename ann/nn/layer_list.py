@@ -186,7 +186,7 @@ def build_layers(layer_list: Sequence[dict[str, Any]]) -> list[Layer]:
         layer = _build(spec, shape, activation)
         shape = layer.output_shape
         layers.append(layer)
-        if "activation" in spec:
+        if activation != "identity":
             layers.append(ActivationLayer(activation))
     layers.append(_build(last, shape))
     return layers

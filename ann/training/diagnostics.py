@@ -143,7 +143,7 @@ class _Findings:
         each neuron was always 0; and the share of saturated outputs. A filter counts as a neuron.
         """
         host, specs = self.host, list(enumerate(self.host.layer_list[:-1], start=1))
-        active = [(number, spec) for number, spec in specs if "activation" in spec]
+        active = [one for one in specs if one[1].get("activation", "identity") != "identity"]
         neurons = [spec.get("filters") or spec["output_dim"] for _, spec in active]
         dead = [np.ones(count, dtype=bool) for count in neurons]
         flat = [0.0] * len(active)

@@ -167,8 +167,9 @@ class Space:
         factor = trial.suggest_float(f"{name}_by_default", 1 / _AROUND, _AROUND, log=True)
         return _rounded(default * factor)
 
-    def check_sizes(self, images: int, validation: int) -> None:
-        """Raise ValueError if there are too few training images for validation and a batch."""
+    def check(self, dataset: ann.Dataset, validation: int) -> None:
+        """Raise ValueError unless hidden layers fit the images, which are enough for a batch."""
+        images = len(dataset.train_images)
         left = images - validation
         if left < 1:
             few = f"{validation} validation images of {images} training images leave none"
@@ -177,9 +178,6 @@ class Space:
         if batch.high > left:
             few = f"{batch} is more than the {left} training images; give a smaller range"
             raise ValueError(f"batch_size: {few}")
-
-    def check_layers(self, dataset: ann.Dataset) -> None:
-        """Raise ValueError if a list of hidden layers does not fit the images."""
         for text in self._values["hidden"]:
             try:
                 ann.Recipe(hidden=hidden_layers(text)).network(dataset)

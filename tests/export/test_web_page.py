@@ -11,7 +11,8 @@ import pytest
 
 import ann
 from ann.analysis.inspection import feature_maps
-from ann.export.web_page import DIGIT_CHECK, web_page
+from ann.data.catalog import DIGIT_CHECK
+from ann.export.web_page import web_page
 from ann.nn.activations import ACTIVATIONS, Activation
 from support.networks import network_of
 from support.own_activations import OWN, UNTRANSLATABLE, none

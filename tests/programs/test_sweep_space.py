@@ -166,13 +166,16 @@ def test_a_list_replaces_numbers_and_widths(flag):
         space("--hidden", "64", *flag)
 
 
+def dataset_of(count):
+    images, labels = np.zeros((count, 8, 8), np.uint8), np.arange(count) % 10
+    return ann.Dataset(images, labels, images, labels)
+
+
 def test_lists_that_do_not_fit_the_images():
-    images, labels = np.zeros((10, 8, 8), np.uint8), np.arange(10)
-    dataset = ann.Dataset(images, labels, images, labels)
-    space("--hidden", "64", "conv4x3,pool2,16").check_layers(dataset)
+    space("--hidden", "64", "conv4x3,pool2,16").check(dataset_of(600), 10)
     message = "hidden: conv4x3,pool4,16: layer 2: size 4 does not divide its image, 4x6x6"
     with pytest.raises(ValueError, match=message):
-        space("--hidden", "64", "conv4x3,pool4,16").check_layers(dataset)
+        space("--hidden", "64", "conv4x3,pool4,16").check(dataset_of(600), 10)
 
 
 def test_every_other_field_of_a_recipe_can_vary_too():
@@ -209,13 +212,13 @@ def test_both_corners_must_be_recipes():
 
 def test_sizes_that_leave_too_few_training_images():
     found = space("--batch-size", "20-50")
-    found.check_sizes(150, 100)
+    found.check(dataset_of(150), 100)
     with pytest.raises(ValueError, match="batch_size: 20-50 is more than the 49 training images"):
-        found.check_sizes(149, 100)
+        found.check(dataset_of(149), 100)
     with pytest.raises(
         ValueError, match="validation: 150 validation images of 150 training images leave none"
     ):
-        found.check_sizes(150, 150)
+        found.check(dataset_of(150), 150)
 
 
 def test_its_description():

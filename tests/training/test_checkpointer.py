@@ -44,10 +44,10 @@ def interrupted(backend, dataset, how, path, stops, **options):
 CASES = [
     *({"optimizer": name} for name in OPTIMIZERS),
     {"optimizer": "sgd", **REGULARIZED},
-    {"optimizer": "adamw", **REGULARIZED, "schedule": "one-cycle"},
+    {"optimizer": "adamw", **REGULARIZED, "schedule": "one-cycle", "warmup": 0.0},
     {"optimizer": "muon", **REGULARIZED, "batch_norm": True},
     {"optimizer": "sgd", "batch_norm": True},
-    {"optimizer": "adamw", "rotation": 10.0, "shift": 1.0, "elastic": 0.5},
+    {"optimizer": "adamw", "rotation": 10.0, "shift": 1.0, "elastic": 0.5, "undistorted_epochs": 1},
     {"optimizer": "sgd", "adversarial": 0.5},
     {"optimizer": "nesterov", "early_stopping": 1, "epochs": 6, "learning_rate": 2.0},
 ]
