@@ -168,7 +168,7 @@ class Space:
         return _rounded(default * factor)
 
     def check(self, dataset: ann.Dataset, validation: int) -> None:
-        """Raise ValueError unless hidden layers fit the images, which are enough for a batch."""
+        """Raise ValueError if the images are too few for a batch, or do not fit hidden layers."""
         images = len(dataset.train_images)
         left = images - validation
         if left < 1:
