@@ -11,8 +11,8 @@ from ann.neural_network import NeuralNetwork, copy_of
 def committee_of(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
     """A committee of copies of these networks. Committees among them contribute all their members.
 
-    It has the device, the seed and the self-test images of the first network, and the fields of the
-    recipe that are the same for all networks.
+    It has the device, the seed and the self-test images of the first network, and those fields of
+    its recipe that are the same in all networks.
 
     Raises:
         ValueError: there are fewer than two networks, or one differs from the first in layers,

@@ -11,6 +11,7 @@ import numpy as np
 from ann.errors import require
 from ann.neural_network import NeuralNetwork, probabilities, slices
 from ann.nn.convolution import Conv2D
+from ann.nn.layers import ActivationLayer
 from ann.nn.network import PIXEL_SCALE
 from ann.validation import check_labels
 
@@ -114,8 +115,8 @@ def feature_maps(network: NeuralNetwork, image: np.ndarray) -> list[np.ndarray]:
         for layer, after in pairwise(layers):
             x = layer.forward(x)
             if isinstance(layer, Conv2D):
-                y = backend.to_host(after.forward(x))  # its activation
-                maps.append(y.reshape(-1, *layer.output_shape)[0].copy())
+                y = after.forward(x) if isinstance(after, ActivationLayer) else x
+                maps.append(backend.to_host(y).reshape(-1, *layer.output_shape)[0].copy())
     return maps
 
 

@@ -90,7 +90,7 @@ def report(
 
 
 class _Tested(NamedTuple):
-    """A network, and what is known about it."""
+    """What the sections of a report are made from."""
 
     network: NeuralNetwork
     dataset: Dataset

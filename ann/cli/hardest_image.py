@@ -27,8 +27,8 @@ def is_due(epoch: int) -> bool:
 def hardest_image(network: NeuralNetwork, dataset: Dataset, validation: int) -> list[str]:
     """Lines that show the image whose two most likely answers are closest, and its answers as bars.
 
-    Some of the ``validation`` last training images are looked at or, if there are no validation
-    images, some of the last images to train on.
+    The candidates are the first ``SAMPLE`` validation images, which are the last ``validation``
+    images of the training set; without validation images, the last ``SAMPLE`` training images.
     """
     images = dataset.train_images[-(validation or SAMPLE) :][:SAMPLE]
     labels = dataset.train_labels[-(validation or SAMPLE) :][:SAMPLE]

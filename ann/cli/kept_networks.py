@@ -22,8 +22,8 @@ def train_or_load(
     """A trained network, and the seconds that its training took.
 
     A committee of K networks has the seeds K seed to K seed + K - 1, so that two committees share
-    no member. If there is a folder, where networks are kept, the members of a committee are trained
-    one after the other: an interruption costs one of them at most.
+    no member. With a folder, in which networks are kept, the members of a committee are trained one
+    after the other, so an interruption costs at most one of them.
     """
     size = recipe.committee
     if folder and size > 1:

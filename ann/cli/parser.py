@@ -224,11 +224,11 @@ _SUFFIXES = {
 
 
 def check_output(path: Path, own: str) -> None:
-    """Raise an error before long work if a file cannot be written after it.
+    """Check, before long work, that a file can be written after it. Its suffix should be ``own``.
 
     Raises:
         OSError: it is not writable.
-        ValueError: it has the suffix of another kind of file than its ``own``.
+        ValueError: its suffix is that of another kind of file.
     """
     if path.suffix.lower() in _SUFFIXES - {own}:
         other = " (scripts/export.py writes other formats)" if own == ".pickle" else ""

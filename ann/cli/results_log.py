@@ -72,8 +72,8 @@ def matching(
 ) -> list[dict[str, Any]]:
     """The results of exactly this recipe; fields that a row does not have are defaults.
 
-    ``on`` says on which images errors were counted: "test" or "held-out". ``data`` is the digest of
-    the data set.
+    ``on``: the images on which errors were counted: "test" or "held-out" (validation images).
+    ``data``: the digest of the data set.
     """
     found = [row for row in rows if (row["on"], row["data"]) == (on, data)]
     return [row for row in found if Recipe.from_json(json.dumps(row["fields"])) == recipe]

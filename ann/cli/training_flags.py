@@ -105,7 +105,7 @@ def _recipe(flags: argparse.Namespace, parser: Parser) -> Recipe:
         try:
             recipe = recipe_of(flags.config)
         except ValueError as error:
-            wrong = f"{flags.resume / CONFIG}: recipe: {printable_text(error)}"
+            wrong = f"{flags.resume / CONFIG}: recipe: {printable_text(error, 1000)}"
             raise AnnError(f"{wrong}; start a new run in another folder") from None
         return dataclasses.replace(recipe, **given)
     if flags.start:

@@ -124,11 +124,10 @@ def _new_file_beside(path: str | os.PathLike[str]) -> Iterator[tuple[int, Path, 
         is_folder = target.parent.is_dir()  # such as /proc, where no file can be created
         reason = "Cannot be created there" if is_folder else f"There is no folder {target.parent}"
         raise FileNotFoundError(errno.ENOENT, reason, str(path)) from None
-    except PermissionError as error:
-        reason = "You may not write in its folder; name a file in another one"
-        raise PermissionError(error.errno, reason, str(path)) from None
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        is_closed = isinstance(error, PermissionError) and error.filename2 is None  # no rename
+        advice = "You may not write to its folder; choose another folder"
+        raise OSError(error.errno, advice if is_closed else error.strerror, str(path)) from None
 
 
 def _keep_owner_and_mode(target: Path, temporary: Path) -> None:

@@ -63,7 +63,7 @@ class Layer(ABC):
             setattr(self, f"{parameter.name}_gradient", gradients[parameter.name])
 
     def __copy__(self) -> Self:
-        """A shallow copy, made faster than by ``copy`` itself: each single image needs one."""
+        """A shallow copy. The standard one takes longer, and every prediction copies the layers."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         return other

@@ -36,7 +36,6 @@ class Optimizer(ABC):
             steps up to 10 times as long.
         decoupled_decay: whether each step shrinks weights by learning rate x weight decay.
 
-
     Attributes:
         formula: the step, unless ``update`` is overridden: (xp, *vectors, *numbers) -> new vectors.
         vectors, numbers: the arguments of the formula. The new vectors replace the old ones.

@@ -122,7 +122,7 @@ RECIPES = {
     ),
     "conv": NamedRecipe(
         _CONV,
-        "more filters, trained longer, at the end on undistorted images",
+        "more filters and more epochs, the last ones on undistorted images",
         "5 min on two cores",
     ),
     "conv-committee": NamedRecipe(

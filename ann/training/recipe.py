@@ -110,7 +110,7 @@ class Recipe:
         0.0, "warp them: pixels move by this standard deviation; try 1.2", **_PIXELS
     )
     undistorted_epochs: int = _field(
-        0, "leave them as they are in the last N epochs", "N", at_least=0
+        0, "train on undistorted images in the last N epochs", "N", at_least=0
     )
     adversarial: float = _field(
         0.0,

@@ -14,8 +14,8 @@ from ann.training.adversarial import Adversary
 from ann.training.batches import BatchBuffer
 from ann.training.recipe import Recipe
 
-# For batch normalisation: averages over about ten batches. With averages of the parameters, they
-# cover as many steps as these
+# For batch normalisation: averages over about ten batches. If the parameters are averaged over more
+# steps, so are the statistics
 _STATISTICS_DECAY = 0.9
 
 

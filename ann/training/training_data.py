@@ -126,12 +126,13 @@ def _check_layers(network: NeuralNetwork, recipe: Recipe) -> None:
         raise ValueError(
             "channel_dropout: there is no convolution; add a layer such as conv16x5, or use dropout"
         )
-    has_hidden_layers = any("activation" in layer for layer in layers[:-1])
-    for name in ("dropout", "batch_norm", "max_norm"):
-        if getattr(recipe, name) and not has_hidden_layers:
+    hidden = layers[:-1]
+    learning = [layer for layer in hidden if "activation" in layer]  # all but pooling
+    for name, changed in (("dropout", hidden), ("batch_norm", learning), ("max_norm", learning)):
+        if getattr(recipe, name) and not changed:
             raise ValueError(
                 f"{name}: it is for hidden layers, and the network has none; "
-                "add hidden layers, or leave it out"
+                "add hidden layers, or switch it off"
             )
 
 

@@ -23,7 +23,7 @@ def in_turns(
     """Times of each run, in units of this many seconds.
 
     The runs alternate (A B C A B C ...), and the first round is not timed. ``between`` is called
-    after each of the others.
+    after each timed round.
     """
     for run in runs.values():
         run()  # compiles, and touches memory for the first time

@@ -98,11 +98,14 @@ class Space:
                 self._values[name] = self._values[name] or default
             elif self._values.pop(name):
                 raise ValueError(f"hidden: it replaces {_flag(name)}; use one of the two")
-        if self._values["channel_dropout"] and not any("conv" in text for text in hidden):
+        channel_dropout = self._values["channel_dropout"]
+        has_convolution = any("conv" in text for text in hidden)
+        if channel_dropout and channel_dropout.high and not has_convolution:
             raise ValueError("channel_dropout: there is no convolution; add one with --hidden")
         if self._values["distort"] == ("no",):
             for name in DISTORTIONS:
-                if self._values[name] != parse_range(_VARIED[name], float):
+                given = self._values[name]
+                if given.high and given != parse_range(_VARIED[name], float):
                     raise ValueError(f"{name}: --distort no leaves it out; use one of the two")
         self._outputs = self._output_layers()
         for index in (0, -1):
@@ -137,7 +140,9 @@ class Space:
         if not any(str(layer).startswith("conv") for layer in hidden):
             chosen_apart.add("channel_dropout")
         if not hidden:
-            chosen_apart |= {"dropout", "batch_norm", "max_norm"}
+            chosen_apart.add("dropout")
+        if all(str(layer).startswith(("pool", "average")) for layer in hidden):
+            chosen_apart |= {"batch_norm", "max_norm"}
         for name, values in self._values.items():
             if values and name not in chosen_apart:
                 value = _suggest(trial, name, values)
@@ -163,7 +168,7 @@ class Space:
         return _rounded(default * factor)
 
     def check(self, dataset: ann.Dataset, validation: int) -> None:
-        """Raise ValueError unless hidden layers fit the images, which are enough for a batch."""
+        """Raise ValueError if the images are too few for a batch, or do not fit hidden layers."""
         images = len(dataset.train_images)
         left = images - validation
         if left < 1:

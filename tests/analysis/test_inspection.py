@@ -147,6 +147,23 @@ def test_feature_maps_of_large_numbers():
     assert set(np.unique(maps)) == {0, 1}
 
 
+def test_feature_maps_without_activations():
+    """The activation "identity" has no layer of its own."""
+    layers = [
+        CONV | {"input_shape": [4, 4], "activation": "identity"},
+        {"type": "conv2d", "filters": 5, "kernel": 1, "activation": "identity"},
+        {"output_dim": 3, "activation": "softmax"},
+    ]
+    net = ann.NeuralNetwork(layers)
+    image = np.arange(16, dtype=np.uint8)
+    first, second = inspection.feature_maps(net, image)
+    (first_weight, _), (second_weight, _), _ = net.weights_and_biases()
+    window = image.reshape(4, 4)[:3, :3].reshape(9) / 255
+    np.testing.assert_allclose(first[:, 0, 0], window @ first_weight, rtol=1e-4, atol=1e-6)
+    expected = np.tensordot(second_weight.T, first, axes=1)
+    np.testing.assert_allclose(second, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_a_dense_network_has_no_feature_maps():
     net = network_of(ann.get_backend("cpu"), 64, 5, 3)
     assert inspection.feature_maps(net, np.zeros(64, np.uint8)) == []

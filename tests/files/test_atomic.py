@@ -73,8 +73,19 @@ def test_a_read_only_file_is_not_replaced(tmp_path, function):
 @pytest.mark.parametrize("function", [check_writable, lambda path: write_atomically(path, b"new")])
 def test_a_folder_without_the_right_to_write(folder_without_root, function):
     folder_without_root.chmod(0o555)
-    with pytest.raises(PermissionError, match="You may not write in its folder; name a file in"):
+    with pytest.raises(PermissionError, match="You may not write to its folder; choose another"):
         function(folder_without_root / "file")
+
+
+def test_a_file_that_windows_does_not_replace(tmp_path, monkeypatch):
+    """Another program has opened it, so the folder is not the reason."""
+
+    def fail(*args):
+        raise PermissionError(13, "Access is denied", "temporary", None, "file")
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(PermissionError, match="Access is denied"):
+        write_atomically(tmp_path / "file", b"new")
 
 
 @pytest.mark.parametrize("failing", ["write", "fsync", "replace"])

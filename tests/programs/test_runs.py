@@ -392,6 +392,10 @@ def test_wrong_values_in_a_config(stopped):
             "error: run/config.json: recipe: epochs: expected a whole number",
         ),
         ({"recipe": {"epoch": 1}}, "run/config.json: recipe: not a recipe"),
+        (
+            {"recipe": {**good["recipe"], "schedule": "one-cycle", "warmup": 0.1}},
+            "choose another schedule; start a new run in another folder\n",
+        ),
         ({"seed": "0"}, "seed is '0'"),
     ]:
         path.write_text(json.dumps({**good, **change}))

@@ -95,7 +95,7 @@ def test_a_sweep_and_its_best_network(tmp_path, small_data):
     wrong = int(re.search(r"network\n +\d+ +(\d+)", out)[1])
     best = re.search(r"^the best: OPENBLAS_NUM_THREADS=1 \S+ \S+train.py (.*)$", out, re.M)[1]
     trained, warning = run("train", *shlex.split(best), cwd=tmp_path, env=ENV, complaint=None)
-    # The best of four networks drawn by chance may have learnt little; then training says so.
+    # The best of four random networks may have learnt little; then training warns.
     assert warning == "" or re.fullmatch(
         r"warning: the network has learnt next to nothing: .*\n", warning
     )

@@ -131,12 +131,14 @@ def test_a_distortion_that_is_left_out():
     with pytest.raises(ValueError, match=message):
         space("--distort", "no", "--shear", "0-3")
     assert space("--distort", "yes", "--shear", "0-3").recipe(Trial()).shear == 3.0
+    assert space("--distort", "no", "--shear", "0").recipe(Trial()).shear == 0.0
 
 
 def test_dropout_of_channels_needs_a_convolution():
     message = "channel_dropout: there is no convolution; add one with --hidden"
     with pytest.raises(ValueError, match=message):
         space("--hidden", "pool2,16", "64", "--channel-dropout", "0.2")
+    assert space("--channel-dropout", "0").recipe(Trial()).channel_dropout == 0.0
 
 
 def test_without_hidden_layers_nothing_regularizes_them():
@@ -145,6 +147,12 @@ def test_without_hidden_layers_nothing_regularizes_them():
     recipe = space(*flags.split()).recipe(trial)
     assert (recipe.dropout, recipe.batch_norm, recipe.max_norm) == (0.0, False, 0.0)
     assert "dropout" not in trial.offered
+
+
+def test_pooling_alone_has_dropout():
+    flags = "--hidden pool2 --dropout 0.2 --batch-norm yes --max-norm 3"
+    recipe = space(*flags.split()).recipe(Trial())
+    assert (recipe.dropout, recipe.batch_norm, recipe.max_norm) == (0.2, False, 0.0)
 
 
 def test_one_cycle_keeps_its_own_warm_up():

@@ -1,7 +1,7 @@
 """A pretended CuPy and nvmath on NumPy arrays: enough of both to run every line for a GPU.
 
 During the capture of a stream, nothing is computed, only recorded, as in CUDA. Matrix products get
-addresses and sizes, as in cuBLAS. How a real GPU behaves, it cannot show.
+addresses and sizes, as in cuBLAS. It cannot show how a real GPU behaves.
 """
 
 import ctypes

@@ -261,17 +261,33 @@ def test_recipes_that_do_not_fit_the_data(dataset, changes, message):
         on_cpu(dataset, small(**changes))
 
 
-@pytest.mark.parametrize("hidden", [(), ("pool2",)])
 @pytest.mark.parametrize(
-    "fields", [{"dropout": 0.2}, {"batch_norm": True}, {"max_norm": 3.0}], ids="".join
+    ("hidden", "name", "value"),
+    [
+        ((), "dropout", 0.2),
+        ((), "batch_norm", True),
+        ((), "max_norm", 3.0),
+        (("pool2",), "batch_norm", True),
+        (("pool2",), "max_norm", 3.0),
+    ],
 )
-def test_regularization_of_hidden_layers_needs_some(dataset, hidden, fields):
+def test_regularization_of_hidden_layers_needs_some(dataset, hidden, name, value):
     """It would be ignored silently."""
-    recipe = ann.Recipe(hidden=hidden, **fields)
-    (name,) = fields
+    recipe = ann.Recipe(hidden=hidden, **{name: value})
     message = f"^{name}: it is for hidden layers, and the network has none; add hidden layers, or"
     with pytest.raises(ValueError, match=message):
         ann.fit(recipe.network(dataset), dataset, recipe)
+
+
+def test_dropout_after_pooling(dataset):
+    """Pooling has no weights, but dropout can zero its results."""
+    found = []
+    for dropout in (0.0, 0.5):
+        recipe = ann.Recipe(hidden=("pool2",), epochs=1, dropout=dropout)
+        network = recipe.network(dataset)
+        ann.fit(network, dataset, recipe)
+        found.append(network.parameters)
+    assert not np.array_equal(*found)
 
 
 def test_dropout_of_channels_needs_a_convolution(dataset):

@@ -1,4 +1,4 @@
-"""What every hostile file must lead to: one exception with one line, soon, with little memory,
+"""What every hostile file must cause: one exception with one line, soon, with little memory,
 and no other effect.
 """
 
@@ -13,10 +13,8 @@ import pytest
 
 import ann
 
-CALLS, BYTES = (
-    4_000_000,
-    64 * 2**20,
-)  # limits for a refusal; the bytes do not include the file itself
+# Limits for a refusal; the bytes do not include the file itself
+CALLS, BYTES = 4_000_000, 64 * 2**20
 HANG = 60  # seconds of processor time, many times what the slowest file takes on an idle machine
 
 

@@ -14,7 +14,7 @@ from hostile.pickles import RECONSTRUCT, arguments, in_containers, text, whole
 NDARRAY = b"cnumpy\nndarray\n"
 DTYPE = b"cnumpy\ndtype\n"
 FROM = b"cnumpy._core.numeric\n_frombuffer\n"
-CALL = b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\n"  # of this class
+CALL = b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\n"  # a class of NumPy follows
 ENCODE = b"c_codecs\nencode\n"
 F4_STATE = b"(K\x03" + text("<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
 F4 = DTYPE + b"(" + text("f4") + b"\x89\x88tR" + F4_STATE
