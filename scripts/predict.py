@@ -31,7 +31,7 @@ from ann.cli.picture_list import expected_labels, find_pictures
 from ann.data.catalog import SOURCES, class_names
 from ann.errors import printable_path
 
-TRAIN = "train one for pictures like yours: python scripts/train.py --recipe conv-quick"
+TRAIN = "train one for pictures like yours: python scripts/train.py --recipe conv"
 
 
 def main() -> None:
