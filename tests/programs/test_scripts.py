@@ -328,7 +328,7 @@ def test_bad_values_for_train(tmp_path, small_data):
         (
             ["--hidden", "none", "--dropout", "0.2"],
             "error: --dropout: it is for hidden layers, and the network has none; "
-            "add hidden layers, or leave it out",
+            "add hidden layers, or switch it off",
         ),
         (["--data", "absent"], "error: absent: no such data file or folder"),
         (["--output", "x" * 300], "File name too long"),
