@@ -76,9 +76,12 @@ def decode_picture(
             warnings.simplefilter("ignore")  # Pillow warns of problems that are handled here
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
                 size = picture.size  # draft() changes it later
+                if math.prod(size) > _MAX_PIXELS:
+                    found = f"{size[0]} x {size[1]} pixels"
+                    raise ValueError(f"it has {found}; the limit is {_MAX_PIXELS:,}")
+                turned = picture.getexif().get(_ORIENTATION, 1) >= 5
                 small = _small(picture, longer_side(size, pixels) if pixels else _MAX_SIDE)
                 grey = _with_most_contrast(small) if pixels else small.convert("L")
-                turned = picture.getexif().get(_ORIENTATION, 1) >= 5
                 values = np.asarray(grey, dtype=np.uint8)
                 return values, size[::-1] if turned else size
     except Image.UnidentifiedImageError:
@@ -94,16 +97,13 @@ def decode_picture(
 
 def _small(picture: Any, side: int) -> Any:
     """A picture in RGB, reduced to at most this side."""
-    if picture.width * picture.height > _MAX_PIXELS:
-        size = f"{picture.width} x {picture.height} pixels"
-        raise ValueError(f"it has {size}; the limit is {_MAX_PIXELS:,}")
     picture.draft("RGB", (2 * side, 2 * side))
     is_wide = picture.mode.startswith(("I", "F"))
     if max(picture.size) >= 8 * side:  # a huge picture, before it is copied
         is_exact = is_wide or picture.mode in ("1", "P", "PA") or "transparency" in picture.info
         method = Image.Resampling.NEAREST if is_exact else Image.Resampling.BOX
         picture.thumbnail((4 * side, 4 * side), method)
-    picture = ImageOps.exif_transpose(picture)
+    ImageOps.exif_transpose(picture, in_place=True)  # copies no picture that is upright already
     if is_wide:
         picture = _with_8_bits(picture)
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
@@ -111,7 +111,8 @@ def _small(picture: Any, side: int) -> Any:
         colour = "black" if _is_light(np.asarray(picture)) else "white"
         paper = Image.new("RGBA", picture.size, colour)
         picture = Image.alpha_composite(paper, picture)
-    picture = picture.convert("RGB")
+    if picture.mode != "RGB":
+        picture = picture.convert("RGB")
     picture.thumbnail((side, side), Image.Resampling.BOX)
     return picture
 
