@@ -29,7 +29,8 @@ from ann.nn.layer_list import input_shape
 from ann.validation import check_type, host_array
 
 _PIXELS = 110_000  # pictures are reduced to about this number
-# A sure answer has at least this output, and the next one is at most this fraction of it
+# A sure answer has at least this output, and the next one is at most this fraction of it, as on the
+# web page
 _MIN_OUTPUT, _MAX_NEXT = 0.5, 0.7
 # What the digit check gives for one digit, at most; and for half of a cut, which also needs a lead
 _STRANGE, _STRANGE_HALF, _LEAD_OF_HALF = 0.05, 0.0025, 0.7

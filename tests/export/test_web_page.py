@@ -363,6 +363,8 @@ def test_not_sure(page, network):
     judge = "return judge(arguments[0], [[[0, 0], [100, 100]]]).text"
     for values, text in [
         ([0.9, 0.8, 0.0], "Not sure: 0 or 1"),
+        ([0.9, 0.6, 0.0], "It is 0"),
+        ([0.6, 0.45, 0.0], "Not sure: 0 or 1"),
         ([0.1, 0.4, 0.2], "Not sure: it looks like none of these; the closest is 1"),
         ([0.1, 0.2, 0.7], "It is 2"),
     ]:
