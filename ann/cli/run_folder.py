@@ -83,7 +83,7 @@ class RunFolder(Callback):
             "seed": flags.seed,
             "device": backend.name,
             "device_description": backend.description,
-            "data_sha256": {name: digest(array) for name, array in dataset.arrays().items()},
+            "data_sha256": digests(dataset),
             "versions": versions(backend),
             "precision": flags.precision,
             "data": flags.data if isinstance(flags.data, str) else os.path.abspath(flags.data),
@@ -147,6 +147,25 @@ class RunFolder(Callback):
         except OSError as error:
             message = f"no log was written: {error.filename}: {error.strerror}"
             warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+def digests(dataset: Dataset) -> dict[str, str]:
+    """A digest of each array of a data set."""
+    return {name: digest(array) for name, array in dataset.arrays().items()}
+
+
+def check_same_data(path: Path, config: dict[str, Any], dataset: Dataset, data: str) -> None:
+    """Raise AnnError if the training data are not those of the run; the test data may be others.
+
+    ``data`` names the data set.
+    """
+    before, now = config.get("data_sha256"), digests(dataset)
+    if not isinstance(before, dict):
+        return  # the checkpoint has a digest, too
+    if any(before.get(name, now[name]) != now[name] for name in ("train_images", "train_labels")):
+        problem = f"this run was started with other training data than {data}"
+        advice = "name its data with --data, or start a new run in another folder"
+        raise AnnError(f"{path}: {problem}; {advice}")
 
 
 def read_training_state(folder: Path) -> TrainingState:

@@ -12,8 +12,16 @@ from ann.cli.bootstrap import PROCESSES
 from ann.cli.commands import command
 from ann.cli.data_set import check_fit
 from ann.cli.launch import FLAG
-from ann.cli.parser import check_output, data_flags
-from ann.cli.run_folder import CHECKPOINT, CONFIG, START, RunFolder, recipe_of, versions
+from ann.cli.parser import check_output, data_flags, data_name
+from ann.cli.run_folder import (
+    CHECKPOINT,
+    CONFIG,
+    START,
+    RunFolder,
+    check_same_data,
+    recipe_of,
+    versions,
+)
 from ann.cli.start_network import start_network
 from ann.cli.training_flags import checkpoints_in
 from ann.data.datasets import Dataset
@@ -81,9 +89,14 @@ class TrainingRun:
         return recipe.network(dataset, backend, flags.seed)
 
     def begin(self, dataset: Dataset, network: NeuralNetwork) -> None:
-        """Create the folder of a new run."""
-        if self._flags.run and self._processes.rank == 0:
-            self.callbacks = [RunFolder.create(self._flags, dataset, network)]
+        """Create the folder of a new run, or check that a resumed run has the same data."""
+        flags = self._flags
+        if self._processes.rank > 0:
+            return
+        if flags.run:
+            self.callbacks = [RunFolder.create(flags, dataset, network)]
+        elif flags.resume:
+            check_same_data(flags.resume, flags.config, dataset, data_name(flags.data))
 
     def about_resuming(self, backend: Backend) -> list[str]:
         """Lines about a resumed run: what has changed since it started, and where it continues."""
