@@ -71,10 +71,6 @@ class Bands:
         self._pictures: dict[tuple[int, int], tuple[np.ndarray, tuple[int, ...]]] = {}
         self._passes: list[Pass] = []
 
-    def clear(self) -> None:
-        """Forget the passes."""
-        self._passes = []
-
     def __bool__(self) -> bool:
         return bool(self._passes)
 
@@ -123,7 +119,7 @@ class Bands:
                     calls += band(range(*edges))
             last += [call for _, _, after in started for call in after]
             lists.append(calls)
-        self.clear()
+        self._passes = []
         return lists, last
 
     def elementwise(

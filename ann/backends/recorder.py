@@ -116,9 +116,9 @@ class _Namespace:
         self._tasks: list[Task] = []
 
     def clear(self) -> None:
-        """Discard all collected tasks and passes."""
+        """Discard all collected tasks and passes, and what is known about the pictures."""
         self._tasks = []
-        self.bands.clear()
+        self.bands = Bands()
 
     def add_task(self, task: Task) -> None:
         """Collect this task; outside of a recording, do it at once."""
