@@ -40,7 +40,6 @@ import ann
 from ann.cli.data_set import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import warn
-from ann.cli.parser import check_output
 from ann.files.atomic import write_atomically
 
 
@@ -48,8 +47,6 @@ from ann.files.atomic import write_atomically
 def main() -> None:
     """Measure, print tables, and save the figures after each of them."""
     flags = parse_flags(__doc__)
-    if flags.output:
-        check_output(flags.output, ".json", flags.data)
     backend = ann.get_backend(flags.device or "cpu")
     tasks: dict[str, Any] = {}
     machine = describe_machine(backend)

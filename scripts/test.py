@@ -54,7 +54,8 @@ def main() -> None:
     comparison = None
     if other:
         check_fit(other, flags.compare, dataset, flags.data)
-        comparison = Comparison(labels, result.predicted, other.predict(images))
+        names = class_names(dataset.classes, max(network.output_dim, other.output_dim))
+        comparison = Comparison(labels, result.predicted, other.predict(images), names)
     if flags.picture:
         save_figure(result.figure_of_errors(images), flags.picture)
     if flags.json:

@@ -115,7 +115,8 @@ class TrainingRun:
             f"after {done} of {config['recipe']['epochs']} epochs" if done else "in the first epoch"
         )
         if self.state.finished:
-            return [*lines, f"this run finished after {done} epochs; its files are written again"]
+            epochs = f"{done} epoch{'s' * (done > 1)}"
+            return [*lines, f"this run finished after {epochs}; its files are written again"]
         return [*lines, f"continuing {after}"]
 
     @property

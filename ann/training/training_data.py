@@ -93,7 +93,8 @@ def _data(
         )
     if recipe.batch_size > count:
         raise ValueError(
-            f"batch_size: {recipe.batch_size} is more than the {count} training images"
+            f"batch_size: {recipe.batch_size} is more than the {count} training "
+            f"image{'s' * (count > 1)}"
         )
     if recipe.batch_size < processes.size:
         raise ValueError(

@@ -2,11 +2,13 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import ann
+from ann.analysis.compare import Comparison
 from ann.analysis.metrics import mcnemar
 from support import optional
 from support.digits import write_mnist_like
@@ -73,6 +75,16 @@ def test_in_reverse_order_and_with_itself(folder):
     out, _ = run("test --data small --model good.pickle --compare good.pickle", cwd=folder)
     assert "p = 1, so equally good networks would often differ as much: this may be luck" in out
     assert "they give the same answer for all images" in out and "more, which" not in out
+
+
+def test_different_answers_have_the_names_of_the_classes():
+    labels, first, second = np.array([0, 1, 1]), np.array([0, 1, 1]), np.array([0, 2, 1])
+    found = Comparison(labels, first, second, ["cat", "dog", "2"])
+    lines = found.describe(Path("a"), Path("b"), every=True).splitlines()
+    assert lines[-2:] == [
+        "they give different answers for 1 image:",
+        "image     1  expected dog  first dog  second 2",
+    ]
 
 
 def test_networks_that_cannot_be_compared(folder):
