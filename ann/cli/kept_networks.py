@@ -10,6 +10,7 @@ from ann.backends.base import Backend
 from ann.cli.results_log import data_of
 from ann.committee import committee_of
 from ann.data.datasets import Dataset
+from ann.errors import AnnError, printable_path
 from ann.files.atomic import check_writable, write_atomically
 from ann.neural_network import NeuralNetwork, load_model
 from ann.training.fit import fit
@@ -36,7 +37,7 @@ def train_or_load(
         stem = folder / f"{_name(recipe, dataset)}-{seed}"
         model, about = stem.with_suffix(".pickle"), stem.with_suffix(".json")
         if about.exists():
-            return load_model(model, backend), json.loads(about.read_bytes())["seconds"]
+            return load_model(model, backend), _read_seconds(about)
         folder.mkdir(parents=True, exist_ok=True)
         check_writable(model)
     started = time.perf_counter()
@@ -48,6 +49,15 @@ def train_or_load(
         print(f"kept {model}")
         write_atomically(about, json.dumps({"seconds": seconds}).encode())
     return network, seconds
+
+
+def _read_seconds(path: Path) -> float:
+    """How long a kept network was trained. Raises AnnError if the file is damaged."""
+    try:
+        return float(json.loads(path.read_bytes())["seconds"])
+    except (ValueError, KeyError, TypeError):
+        advice = "delete it, and the network will be trained again"
+        raise AnnError(f"{printable_path(path)}: this file is damaged; {advice}") from None
 
 
 def _name(recipe: Recipe, dataset: Dataset) -> str:

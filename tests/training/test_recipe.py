@@ -172,6 +172,16 @@ def test_networks_are_kept_although_their_results_are_known(evaluate, tmp_path):
     assert (tmp_path / "results").read_bytes() == before
 
 
+@pytest.mark.parametrize("text", ["{}", "{", "[]"])
+def test_a_damaged_file_beside_a_kept_network(evaluate, tmp_path, text):
+    kept = tmp_path / "kept"
+    evaluate("--keep", kept)
+    (about,) = kept.glob("*.json")
+    about.write_text(text)
+    expected = f"error: {about}: this file is damaged; delete it, and the network will be trained"
+    assert evaluate("--keep", kept).err == f"{expected} again\n"
+
+
 def test_other_data_have_other_networks_and_results(evaluate, tmp_path):
     flags = ["--keep", tmp_path / "kept"]
     evaluate(*flags)
