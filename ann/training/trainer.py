@@ -147,16 +147,13 @@ class Trainer:
         return Step(self._model.network, batch, self._update, share, self._recipe.adversarial)
 
     def state(self, done: int) -> dict[str, Array]:
-        """The arrays that a checkpoint needs after ``done`` steps of an epoch, by name."""
+        """The arrays that a checkpoint needs after ``done`` steps of an epoch, by name.
+
+        All processes must call this: it collects their logits.
+        """
         self._copy()
         if not done:
             return dict(self._update.state)
+        self.loss.gather()
         seen = self._batches[done - 1].stop
         return {**self._update.state, "logits": self.loss.logits[..., :seen, :]}
-
-    def gather(self, done: int) -> None:
-        """Collect the logits of all processes for ``state(done)``."""
-        self._copy()
-        if done:
-            with self._network.backend.ignore_overflow():
-                self.loss.gather()
