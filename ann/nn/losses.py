@@ -8,13 +8,11 @@ over the N images.
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from ann.backends.base import Array, Backend
 from ann.nn.activations import Activation, get_activation
 from ann.spelling import check_known
-
-TargetRange = Literal["any", "unit", "distribution"]
 
 
 class Loss(ABC):
@@ -26,7 +24,7 @@ class Loss(ABC):
             "distribution": numbers in the unit interval that sum to 1. One-hot rows are all three.
     """
 
-    targets: TargetRange = "any"
+    targets = "any"
 
     def __init__(self, output: Activation) -> None:
         self.output = output
@@ -75,7 +73,7 @@ class SigmoidCrossEntropy(CrossEntropy):
     Nielsen, Neural Networks and Deep Learning, chapter 3, equation 63.
     """
 
-    targets: TargetRange = "unit"
+    targets = "unit"
 
     def terms(self, xp: Any, z: Array, t: Array) -> Array:
         """-[...] = max(z, 0) - t z + ln(1 + exp(-|z|)), which never takes ln(0)."""
@@ -86,7 +84,7 @@ class SigmoidCrossEntropy(CrossEntropy):
 class SoftmaxCrossEntropy(CrossEntropy):
     """L = -sum_o t ln y, y = softmax(z): probabilities of mutually exclusive classes."""
 
-    targets: TargetRange = "distribution"
+    targets = "distribution"
 
     def terms(self, xp: Any, z: Array, t: Array) -> Array:
         """-t ln y = t (ln sum_o exp(z - m) - (z - m)); m = max z keeps exp() from overflowing."""

@@ -8,8 +8,7 @@ from ann.data.distortion import DistortedBatch, Distorter
 from ann.neural_network import NeuralNetwork
 from ann.nn.dropout import Mask
 from ann.nn.network import PIXEL_SCALE, fill_inputs
-from ann.nn.rng import drawn
-from ann.training.epoch_keys import EpochKeys
+from ann.nn.rng import Purpose, drawn
 from ann.training.recipe import Recipe
 from ann.validation import check_targets, classes_of
 
@@ -117,6 +116,38 @@ def distorter(network: NeuralNetwork, images: ImageSet, recipe: Recipe) -> Disto
     return Distorter(
         network.backend, images.pixels, images.shape, recipe.strengths, rotation_shares
     )
+
+
+class EpochKeys:
+    """Random keys, new in each epoch: dropout masks and distortions are computed from them.
+
+    They are device arrays of uint32. In a committee, each has a row per member.
+
+    Attributes:
+        dropout: (..., L): column l is for the inputs of layer l with weights, counted from 0.
+        channels: (..., L): the same for channel dropout.
+        distortion: (..., 1).
+    """
+
+    def __init__(self, network: NeuralNetwork) -> None:
+        xp, leading = network.backend.xp, network.network.leading
+        self._network = network
+        self.dropout = xp.zeros((*leading, len(network.layer_list)), dtype=xp.uint32)
+        self.channels = xp.zeros_like(self.dropout)
+        self.distortion = xp.zeros((*leading, 1), dtype=xp.uint32)
+
+    def set(self, epoch: int) -> None:
+        """Set the keys of an epoch, counted from 1."""
+        self._draw("dropout", self.dropout, epoch)
+        self._draw("channels", self.channels, epoch)
+        self._draw("distortion", self.distortion, epoch)
+
+    def _draw(self, purpose: Purpose, keys: Array, epoch: int) -> None:
+        size = keys.shape[-1]
+        numbers = drawn(
+            self._network.seeds, purpose, epoch - 1, lambda rng: rng.integers(2**32, size=size)
+        )
+        keys[...] = self._network.backend.from_host(numbers.astype("uint32"))
 
 
 class BatchBuffer:

@@ -8,9 +8,8 @@ from typing import Any
 from ann.backends.base import Array
 from ann.neural_network import NeuralNetwork, slices
 from ann.optim.scalars import Scalars
-from ann.training.batches import BatchBuffer, ImageSet, distorter
+from ann.training.batches import BatchBuffer, EpochKeys, ImageSet, distorter
 from ann.training.distributed import SINGLE_PROCESS, Processes, shard
-from ann.training.epoch_keys import EpochKeys
 from ann.training.epoch_loss import EpochLoss
 from ann.training.recipe import Recipe
 from ann.training.step import Step, Update
