@@ -29,7 +29,7 @@ class ImageSet:
         count: N.
         lit: (columns kept,) host array: the indices of the pixels; None for all.
         pixels: (N, columns kept) device array of uint8 or floats.
-        labels: (N,) device array; None for target rows that are not one-hot.
+        one_hot: whether each image has one class, which is where its target is largest.
         targets: (N, O) device array of floats.
         weights: (N, 1) device array of floats with mean 1, or None.
     """
@@ -57,8 +57,7 @@ class ImageSet:
             smoothing = recipe.label_smoothing
             targets = (1.0 - smoothing) * targets + smoothing / network.output_dim
         self.targets = upload(targets.astype(dtype))
-        classes = classes_of(labels)
-        self.labels = None if classes is None else upload(classes)
+        self.one_hot = classes_of(labels) is not None
         pixels = images if images.dtype.name == "uint8" else images.astype(dtype, copy=False)
         # pixels[:, lit] would be stored column by column, and copied whenever rows are taken
         self.pixels = upload(pixels if self.lit is None else pixels.take(self.lit, axis=1))
@@ -110,8 +109,9 @@ def distorter(network: NeuralNetwork, images: ImageSet, recipe: Recipe) -> Disto
             "train_images: distortions need images of shape (N, height, width) with uint8 pixels"
         )
     rotation_shares = xp.ones(images.count, dtype=network.network.dtype)
-    if images.labels is not None:
-        rotated_less = (images.labels == 1) | (images.labels == 7)  # or they become other digits
+    if images.one_hot:
+        labels = xp.argmax(images.targets, axis=-1)
+        rotated_less = (labels == 1) | (labels == 7)  # or they become other digits
         rotation_shares = 1.0 - 0.5 * xp.astype(rotated_less, network.network.dtype)
     return Distorter(
         network.backend, images.pixels, images.shape, recipe.strengths, rotation_shares

@@ -68,11 +68,9 @@ def _rows(xp: Any, array: Array, indices: Array) -> Array:
 def evaluate(network: NeuralNetwork, images: ImageSet, processes: Processes) -> Evaluation:
     """The mean loss and the errors on these images. Each process measures its share of them."""
     part, share = shard(processes, slice(0, images.count))
-    labels = None if images.labels is None else images.labels[part]
-    found = (
-        network.measure(images.pixels[part, :], images.targets[part, :], labels)
-        if share
-        else (0.0, 0)
-    )
+    found = (0.0, 0)
+    if share:
+        own = images.pixels[part, :], images.targets[part, :]
+        found = network.measure(*own, one_hot=images.one_hot)
     losses, errors = zip(*processes.gather(found), strict=True)
     return Evaluation(sum(losses) / images.count, sum(errors), images.count)
