@@ -21,11 +21,7 @@ class Backend:
         name: "cpu" or "gpu".
         xp: the array library: NumPy, or one with the same array API.
         description: the device in words and, after "auto", why it was chosen.
-        numbers_at_once: the size of arrays for work that can be done in parts. On a CPU, 64 kB stay
-            in the cache.
     """
-
-    numbers_at_once = 16_000
 
     def __init__(self, name: str, xp: Any, description: str = "") -> None:
         self.name, self.xp, self.description = name, xp, description

@@ -23,8 +23,6 @@ _INSTALL = f"{install_command('gpu')} (CUDA 13) or {install_command('gpu-cuda12'
 class GpuBackend(Backend):
     """CuPy on an NVIDIA GPU."""
 
-    numbers_at_once = 2**24  # starting many kernels takes longer than the arithmetic
-
     def __init__(self, xp: Any, description: str, precision: str = "float32") -> None:
         super().__init__("gpu", xp, description)
         self.precision = precision
