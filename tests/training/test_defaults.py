@@ -21,7 +21,7 @@ TRAIN_IMAGES = 1500  # of ``dataset``
 
 RATES = ("learning_rate", "weight_decay", "warmup")
 CHOICES = {
-    "optimizer": st.sampled_from(OPTIMIZERS),
+    "optimizer": st.sampled_from(list(OPTIMIZERS)),
     "activation": st.sampled_from(list(ACTIVATIONS)),
     "loss": st.sampled_from(list(LOSSES)),
     "schedule": st.sampled_from(SCHEDULES),
