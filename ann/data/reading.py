@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from ann.errors import DataFileError, printable_path
 from ann.files.atomic import read_regular
@@ -104,7 +103,7 @@ def unpacked(
             something else.
     """
     data = read_regular(path, most, first)
-    file: BinaryIO = io.BytesIO(data)
+    file: io.BufferedIOBase = io.BytesIO(data)
     if data.startswith(_GZIP):
         file = gzip.GzipFile(fileobj=file)
         if data.count(_MEMBER) > _MAX_MEMBERS:
