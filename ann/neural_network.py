@@ -141,7 +141,7 @@ class NeuralNetwork:
         self.parameters = self.network.parameters
         if parameters is not None:
             given = check_vector("parameters", parameters, self.parameters.shape, dtype)
-            self.parameters[...] = self._upload(given)
+            self.parameters[...] = self.backend.from_host(given.astype(dtype, copy=False))
             return
         for member, seed in enumerate(self.seeds):
             random = generator(seed, "weights")
@@ -365,8 +365,11 @@ class NeuralNetwork:
         state = {"recipe": self.recipe, "_self_test_images": self.self_test_images}
         return type(self), (self.layer_list, self.loss_name, "cpu", *rest), state
 
+    def __copy__(self) -> "NeuralNetwork":
+        """A copy on the same device, with its own parameters."""
+        return copy_of(self)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> "NeuralNetwork":
-        """A copy on the same device."""
         return copy_of(self)
 
     def _upload(self, array: Any) -> Array:

@@ -40,7 +40,8 @@ import ann
 from ann.cli.data_set import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import warn
-from ann.files.atomic import check_writable, write_atomically
+from ann.cli.parser import check_output
+from ann.files.atomic import write_atomically
 
 
 @one_line_errors(names=vars(ann.Recipe()))
@@ -48,7 +49,7 @@ def main() -> None:
     """Measure, print tables, and save the figures after each of them."""
     flags = parse_flags(__doc__)
     if flags.output:
-        check_writable(flags.output)
+        check_output(flags.output, ".json", flags.data)
     backend = ann.get_backend(flags.device or "cpu")
     tasks: dict[str, Any] = {}
     machine = describe_machine(backend)

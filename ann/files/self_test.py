@@ -2,7 +2,6 @@
 computes the outputs again, so a model that loads is a model that works on this machine.
 """
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -55,12 +54,11 @@ def passes_self_test(
 
 
 def _safe(apply: Callable[[Any], np.ndarray], images: np.ndarray) -> np.ndarray:
-    """``apply(images)`` without warnings, since the weights may be a stranger's and overflow.
+    """``apply(images)``; the weights may be a stranger's, so overflow causes no warnings.
 
     Any exception but MemoryError, such as one in a user's activation, gives outputs of NaN.
     """
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with np.errstate(all="ignore"):
         try:
             return apply(images)
         except MemoryError:

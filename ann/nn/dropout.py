@@ -8,7 +8,6 @@ mask, and checkpoints need not store it.
 from typing import Any
 
 from ann.backends.base import Array, Backend
-from ann.nn.convolution import as_pictures
 from ann.nn.layers import Layer
 from ann.nn.random_bits import bit_arguments, random_bits
 
@@ -44,7 +43,7 @@ class Mask:
 
     def fill(self) -> None:
         """Compute ``values`` for the current images and key."""
-        limit = int(self._kept * 2**32)
+        limit = min(int(self._kept * 2**32), 2**32 - 1)  # a uint32, also for a tiny share
         self._backend.elementwise(_is_kept, *self._bits, limit, out=self.values)
         self._backend.xp.multiply(self.values, 1.0 / self._kept, out=self.values)
 
@@ -94,5 +93,10 @@ class Dropout(Layer):
         return grad
 
     def by_channel(self, rows: Array) -> Array:
-        """Rows (..., N, C P), or a mask (..., N, C), as an array (..., C, P or 1, N): a view."""
-        return as_pictures(self.xp, rows, (self.mask.values.shape[-1], -1))
+        """Rows (..., N, C P), or a mask (..., N, C), as an array (channels, P or 1, N): a view.
+
+        The channels are those of all networks of a committee.
+        """
+        images = rows.shape[-2]
+        channels = self.mask.values.size // images
+        return self.xp.reshape(rows.mT, (channels, -1, images), copy=False)

@@ -190,7 +190,7 @@ def _dark_images(found: _Findings) -> str:
 
 def _shuffled_labels(found: _Findings) -> str:
     """Warn if images are no closer to the mean of their own class than to other classes' means."""
-    if not found.learns_poorly:
+    if not found.learns_poorly or len(found.labels) < 2:
         return ""
     images, labels = found.images.astype(np.float32), found.labels
     # The means are of every second image, and the others are classified

@@ -306,7 +306,7 @@ def _check_hidden(name: str, value: Any, at_least: int) -> tuple[int | str, ...]
     layers = value.tolist() if isinstance(value, np.ndarray) else value
     if not isinstance(layers, (tuple, list)):
         example = "such as (300,) for one layer"
-        raise ValueError(f"{name}: expected a tuple of widths, {example}, got {value!r}")
+        raise ValueError(f"{name}: expected a tuple of widths, {example}, got {printable(value)}")
     checked: list[int | str] = []
     for layer in layers:
         if not isinstance(layer, str):
