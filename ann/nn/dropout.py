@@ -8,6 +8,7 @@ mask, and checkpoints need not store it.
 from typing import Any
 
 from ann.backends.base import Array, Backend
+from ann.nn.convolution import as_pictures
 from ann.nn.layers import Layer
 from ann.nn.random_bits import bit_arguments, random_bits
 
@@ -93,10 +94,5 @@ class Dropout(Layer):
         return grad
 
     def by_channel(self, rows: Array) -> Array:
-        """Rows (..., N, C P), or a mask (..., N, C), as an array (channels, P or 1, N): a view.
-
-        The channels are those of all networks of a committee.
-        """
-        images = rows.shape[-2]
-        channels = self.mask.values.size // images
-        return self.xp.reshape(rows.mT, (channels, -1, images), copy=False)
+        """Rows (..., N, C P), or a mask (..., N, C), as an array (..., C, P or 1, N): a view."""
+        return as_pictures(self.xp, rows, (self.mask.values.shape[-1], -1))

@@ -5,11 +5,7 @@ flags.
 import os
 import re
 import shlex
-<<<<<<< HEAD
-=======
 import shutil
-import subprocess
->>>>>>> F
 import sys
 from pathlib import Path
 from subprocess import PIPE
