@@ -20,9 +20,9 @@ from ann.cli import bootstrap
 bootstrap.start()
 
 import ann
-from ann.cli.commands import command
 from ann.cli.errors import one_line_errors
 from ann.cli.parser import Parser, check_output
+from ann.installation import command
 
 
 def main() -> None:

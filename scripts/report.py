@@ -25,13 +25,13 @@ import ann
 from ann.analysis.figures import pyplot
 from ann.analysis.inspection import changes
 from ann.analysis.report import report
-from ann.cli.commands import command
 from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.parser import Parser, check_output, data_name
 from ann.cli.run_folder import read_training_state
 from ann.errors import printable_path
 from ann.files.atomic import write_atomically
+from ann.installation import command
 from ann.training.checkpoint_file import read_checkpoint
 from ann.training.report import EpochReport
 

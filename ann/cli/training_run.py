@@ -9,7 +9,6 @@ from pathlib import Path
 from ann.analysis.figures import figure_of_curves, save_figure
 from ann.backends.base import Backend
 from ann.cli.bootstrap import PROCESSES
-from ann.cli.commands import command
 from ann.cli.data_set import check_fit
 from ann.cli.launch import FLAG
 from ann.cli.parser import check_output, data_flags, data_name
@@ -26,6 +25,7 @@ from ann.cli.start_network import start_network
 from ann.cli.training_flags import checkpoints_in
 from ann.data.datasets import Dataset
 from ann.errors import AnnError, printable_text
+from ann.installation import command
 from ann.neural_network import NeuralNetwork
 from ann.training.callback import Callback
 from ann.training.checkpoint_file import TrainingState, check_same_run

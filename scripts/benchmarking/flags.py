@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ann.cli.parser import Parser, check_output, whole
+from ann.cli.parser import Parser, whole
 from ann.cli.recipe_flags import add_named_recipes, add_recipe_flags, given_fields, named_recipe
 from benchmarking.distributed import MEASURED
 from benchmarking.tasks import TASKS
@@ -44,6 +44,4 @@ def parse_flags(docstring: str | None) -> argparse.Namespace:
         name = next(iter(given), "recipe").replace("_", "-")
         parser.error(f"--{name} needs --profile or --roofline: the tasks have fixed recipes")
     flags.recipe = named_recipe(flags).changed(**given)
-    if flags.output:
-        check_output(flags.output, ".json", flags.data)
     return flags

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import ann
-from ann.analysis.compare import Comparison
 from ann.analysis.metrics import mcnemar
+from ann.analysis.test_result import Comparison
 from support import optional
 from support.digits import write_mnist_like
 from support.programs import FAST, run
