@@ -275,7 +275,9 @@ class NeuralNetwork:
 
         These are the outputs, divided by their sum; see ``probabilities``.
         """
-        return probabilities(self.apply(X))
+        outputs = self.apply(X)
+        with self.backend.ignore_overflow():
+            return probabilities(outputs)
 
     def evaluate(self, X: Any, Y: Any) -> Evaluation:
         """Loss and accuracy on images X and labels Y, both as in ``train_batch``.
