@@ -1,6 +1,5 @@
 """What the mathematics needs from a device. ``cpu`` and ``gpu`` do the same faster."""
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -22,11 +21,7 @@ class Backend:
         name: "cpu" or "gpu".
         xp: the array library: NumPy, or one with the same array API.
         description: the device in words and, after "auto", why it was chosen.
-        numbers_at_once: the size of arrays for work that can be done in parts. On a CPU, 64 kB stay
-            in the cache.
     """
-
-    numbers_at_once = 16_000
 
     def __init__(self, name: str, xp: Any, description: str = "") -> None:
         self.name, self.xp, self.description = name, xp, description
@@ -132,8 +127,7 @@ class Backend:
         These are the windows (..., k, k, rows, columns, N) of pictures (..., H, W, N): each pixel
         (a, b) of a window, at all positions (i, j).
         """
-        for a, b in _pixels(out):
-            self.copyto(_seen(pictures, out, stride, a, b), out=out[..., a, b, :, :, :])
+        self.copyto(windows_of(self.xp, pictures, stride, like=out), out=out)
 
     def add_windows(self, windows: Array, stride: int, out: Array) -> None:
         """out = 0, then out[..., i stride + a, j stride + b, :] += windows[..., a, b, i, j, :].
@@ -141,9 +135,8 @@ class Backend:
         The adjoint of ``copy_windows``: a pixel becomes the sum over the windows that contain it.
         """
         self.copyto(self.xp.zeros((), dtype=out.dtype), out=out)
-        for a, b in _pixels(windows):
-            part = _seen(out, windows, stride, a, b)
-            self.xp.add(part, windows[..., a, b, :, :, :], out=part)
+        for part, seen in pixels_of(out, windows, stride):
+            self.xp.add(part, seen, out=part)
 
     def elementwise(self, function: Formula, *arrays: Any, out: Any) -> None:
         """out = function(xp, *arrays), for a formula of elementwise operators and functions.
@@ -191,16 +184,14 @@ class Backend:
         return function
 
 
-def _pixels(windows: Array) -> Iterator[tuple[int, int]]:
-    """The rows and columns (a, b) of the pixels of a window."""
-    rows, columns = windows.shape[-5:-3]
-    return itertools.product(range(rows), range(columns))
-
-
-def _seen(pictures: Array, windows: Array, stride: int, a: int, b: int) -> Array:
-    """The pixels (..., rows, columns, N) that are pixel (a, b) of a window: a view."""
+def pixels_of(pictures: Array, windows: Array, stride: int) -> Iterator[tuple[Array, Array]]:
+    """For each pixel (a, b) of a window, in all windows: views (..., rows, columns, N) of it in
+    the pictures and in the windows.
+    """
     rows, columns = (stride * (count - 1) + 1 for count in windows.shape[-3:-1])
-    return pictures[..., a : a + rows : stride, b : b + columns : stride, :]
+    for a, b in np.ndindex(windows.shape[-5:-3]):
+        seen = pictures[..., a : a + rows : stride, b : b + columns : stride, :]
+        yield seen, windows[..., a, b, :, :, :]
 
 
 def windows_of(xp: Any, pictures: Array, stride: int, like: Array) -> Array:

@@ -9,7 +9,7 @@ of MNIST as validation images.
 import math
 from typing import Any
 
-from ann.optim.registry import CLASSES
+from ann.optim.registry import OPTIMIZERS
 
 
 def default_hidden(dropout: float) -> tuple[int, ...]:
@@ -59,7 +59,7 @@ def default_rates(recipe: Any) -> dict[str, float]:
     1,706 of 10,000 validation images wrong with relu (1,382 with 0.6 times the learning rate), and
     learnt nothing with sigmoid at any rate. Muon, the default for such batches, got 600 wrong.
     """
-    rule = CLASSES[recipe.optimizer]
+    rule = OPTIMIZERS[recipe.optimizer]
     learning_rate, weight_decay = rule.tuned
     batch, short = min(recipe.batch_size, 5000) / 200, max(1.0, 24 / recipe.epochs)
     factor = batch**0.7 if batch > 1 and rule.adaptive else math.sqrt(batch)

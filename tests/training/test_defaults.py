@@ -21,7 +21,7 @@ TRAIN_IMAGES = 1500  # of ``dataset``
 
 RATES = ("learning_rate", "weight_decay", "warmup")
 CHOICES = {
-    "optimizer": st.sampled_from(OPTIMIZERS),
+    "optimizer": st.sampled_from(list(OPTIMIZERS)),
     "activation": st.sampled_from(list(ACTIVATIONS)),
     "loss": st.sampled_from(list(LOSSES)),
     "schedule": st.sampled_from(SCHEDULES),
@@ -40,6 +40,7 @@ def rates(recipe):
 def test_named_recipes_keep_their_values():
     assert {name: rates(named.recipe) for name, named in RECIPES.items()} == {
         "classroom": (0.028, 0.08, 0.05),
+        "classroom-adversarial": (0.028, 0.08, 0.0),
         "classroom-distorted": (0.028, 0.01, 0.05),
         "sprint": (0.03, 0.21, 0.1),
         "conv-quick": (0.018, 0.35, 0.1),
