@@ -91,7 +91,8 @@ class Backend:
         """
         windows = self._windows(pictures, weight, out)
         self.copy_windows(pictures, stride, out=windows)
-        self.matmul(self._matrix(weight, 3).mT, self._matrix(windows, 3), out=self._matrix(out, 1))
+        w, x, y = self._matrices(weight, windows, out)
+        self.matmul(w.mT, x, out=y)
 
     def convolution_weights(
         self, pictures: Array, dy: Array, stride: int, out: Array, beta: float = 0.0
@@ -99,14 +100,14 @@ class Backend:
         """out = beta out + dL/dweight of ``convolve``, for dy = dL/dout."""
         windows = self._windows(pictures, out, dy)
         self.copy_windows(pictures, stride, out=windows)
-        self.matmul(
-            self._matrix(windows, 3), self._matrix(dy, 1).mT, out=self._matrix(out, 3), beta=beta
-        )
+        dw, x, dy = self._matrices(out, windows, dy)
+        self.matmul(x, dy.mT, out=dw, beta=beta)
 
     def convolution_inputs(self, weight: Array, dy: Array, stride: int, out: Array) -> None:
         """out = dL/dpictures of ``convolve``, for dy = dL/dout."""
         windows = self._windows(out, weight, dy)
-        self.matmul(self._matrix(weight, 3), self._matrix(dy, 1), out=self._matrix(windows, 3))
+        w, dx, dy = self._matrices(weight, windows, dy)
+        self.matmul(w, dy, out=dx)
         self.add_windows(windows, stride, out=out)
 
     def _windows(self, pictures: Array, weight: Array, y: Array) -> Array:
@@ -114,12 +115,12 @@ class Backend:
         shape = (*pictures.shape[:-3], *weight.shape[-3:-1], *y.shape[-3:])
         return self.xp.empty(shape, dtype=pictures.dtype)
 
-    def _matrix(self, array: Array, rows: int) -> Array:
-        """An array of a convolution as a matrix, whose rows are this many of its axes: a view."""
-        own = 6 if array.ndim > 5 else 4
-        first = array.ndim - own
-        shape = (*array.shape[:first], math.prod(array.shape[first : first + rows]), -1)
-        return self.xp.reshape(array, shape, copy=False)
+    def _matrices(self, weight: Array, windows: Array, y: Array) -> Iterator[Array]:
+        """Views as matrices (..., C k k, F), (..., C k k, P N) and (..., F, P N)."""
+        for array, rows, columns in ((weight, 3, 1), (windows, 3, 3), (y, 1, 3)):
+            leading = array.shape[: -rows - columns]
+            size = math.prod(array.shape[-columns:])
+            yield self.xp.reshape(array, (*leading, -1, size), copy=False)
 
     def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
         """out[..., a, b, i, j, :] = pictures[..., i stride + a, j stride + b, :].

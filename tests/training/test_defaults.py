@@ -12,6 +12,7 @@ from ann.nn.activations import ACTIVATIONS
 from ann.nn.losses import LOSSES
 from ann.optim.registry import OPTIMIZERS
 from ann.optim.schedules import SCHEDULES
+from ann.training.defaults import default_rates
 from ann.training.named_recipes import RECIPES
 from support import optional
 from support.networks import network_of
@@ -61,7 +62,7 @@ def test_every_choice_has_rates_that_make_a_recipe(fields):
     assert recipe.learning_rate > 0 and recipe.weight_decay >= 0 and 0 <= recipe.warmup < 1
     if recipe.optimizer in ("adamw", "muon"):  # weights shrink, and do not change their sign
         assert recipe.learning_rate * recipe.weight_decay < 0.5
-    assert recipe.default_rates() == dict(zip(RATES, rates(recipe), strict=True))
+    assert default_rates(recipe) == dict(zip(RATES, rates(recipe), strict=True))
     again = ann.Recipe.from_json(recipe.to_json())
     unset = {name: value for name, value in fields.items() if name != "optimizer"}
     by_rule = {"--hidden", "--learning-rate", "--weight-decay", "--warmup"}
