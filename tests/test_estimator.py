@@ -100,7 +100,7 @@ def test_every_device_does_the_same(digits, estimator, backend):
     options = {"hidden_layer_sizes": 8, "epochs": 2, "random_state": 0, "warm_start": True}
     found = []
     for device in ("cpu", backend):
-        one = estimator(**options, device=device, early_stopping=True).fit(X, y).fit(X, y)
+        one = clone(estimator(**options, device=device, early_stopping=True)).fit(X, y).fit(X, y)
         one.set_params(early_stopping=False).partial_fit(X, y).partial_fit(X, y)
         assert one.network_.backend.name == getattr(device, "name", device)
         found.append(np.concatenate([weights.ravel() for weights in one.coefs_]))
