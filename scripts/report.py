@@ -40,7 +40,7 @@ from ann.training.report import EpochReport
 def main() -> None:
     """Load a model and a data set, and write the page."""
     flags = parse_flags()
-    check_output(flags.output, ".html")
+    check_output(flags.output, ".html", flags.model, flags.data)
     changes()  # its error says how to install everything that a report needs
     pyplot().switch_backend("agg")  # opens no window
     path, epochs = model_and_epochs(flags.model)

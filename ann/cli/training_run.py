@@ -53,10 +53,7 @@ class TrainingRun:
         if flags.resume:
             self._resume()
         if not flags.run:
-            check_output(flags.output, ".pickle")
-            if flags.start and os.path.realpath(flags.start) == os.path.realpath(flags.output):
-                advice = "training starts from this file; name another one with --output"
-                raise ValueError(f"{flags.output}: {advice}")
+            check_output(flags.output, ".pickle", flags.start, flags.data)
 
     def _resume(self) -> None:
         flags, config = self._flags, self._flags.config

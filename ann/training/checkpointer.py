@@ -108,13 +108,13 @@ class Checkpointer(Callback):
         take hours more.
         """
         run = self._run
-        if run.processes.any_process(self._changed):
-            run.trainer.gather(run.state.step)
+        is_due = run.processes.any_process(self._changed)
+        arrays = self._arrays() if is_due else {}
         try:
-            if run.processes.rank == 0 and self._changed:
+            if run.processes.rank == 0 and is_due:
                 to_host = run.network.backend.to_host
-                arrays = {name: to_host(array) for name, array in self._arrays().items()}
-                write_checkpoint(self._path, self._identity, run.state, arrays)
+                on_host = {name: to_host(array) for name, array in arrays.items()}
+                write_checkpoint(self._path, self._identity, run.state, on_host)
             self._changed = False
         except (OSError, MemoryError) as error:
             if is_needed:

@@ -15,7 +15,7 @@ from ann.nn.dropout import Dropout
 from ann.nn.layers import ActivationLayer, Dense, Layer
 from ann.nn.network import Network
 from ann.nn.pooling import MaxPool2D
-from ann.training.epoch_keys import EpochKeys
+from ann.training.batches import EpochKeys
 from ann.training.recipe import Recipe
 
 

@@ -5,6 +5,7 @@ flags.
 import os
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from subprocess import PIPE
@@ -169,6 +170,7 @@ ENDINGS = {
     "export": ".npz",
     "report": ".html",
     "sweep": ".html",
+    "benchmark": ".json",
 }
 
 
@@ -209,6 +211,28 @@ def test_what_cannot_be_written_is_found_before_the_work(model, small_data, prog
             "epoch|seed|trial", out
         )
     assert target.read_text() == "as it was"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "train --data net --output",
+        "train --from net --output",
+        "join mnist_ann.pickle net --output",
+        "report net --output",
+        "predict --model net seven.png --csv",
+        "predict --model mnist_ann.pickle net --csv",
+        "benchmark --data net --output",
+    ],
+)
+def test_an_input_is_not_replaced(model, program):
+    name, *words = program.split()
+    if name in ("report", "predict"):
+        optional("matplotlib")
+    shutil.copy(model / "mnist_ann.pickle", model / "net")
+    _, error = run(name, *words, "./net", cwd=model, code=1)
+    assert error == "error: net: this is an input; name another file to write\n"
+    assert (model / "net").read_bytes() == (model / "mnist_ann.pickle").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -269,7 +269,7 @@ def test_a_refused_run_leaves_its_folder_for_another(tmp_path, small_data):
         ("--hidden 8", 2, "--hidden: --from keeps the network as it is"),
         ("--committee 2", 2, "--committee: --from keeps the network as it is"),
         ("--batch-norm", 2, "--batch-norm: --from keeps the network as it is"),
-        ("--output ./a.pickle", 1, "a.pickle: training starts from this file; name another"),
+        ("--output ./a.pickle", 1, "a.pickle: this is an input; name another"),
         ("--resume run", 2, "--from: not allowed with --resume"),
         ("--from absent", 1, "absent: no such model file"),
         ("", 1, "data: images of 784 pixels; a.pickle takes 64; name other data with --data, or"),
