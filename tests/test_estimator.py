@@ -83,7 +83,7 @@ def test_arrays_of_other_libraries(digits, estimator, wrapped):
 @BOTH
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_large_inputs_are_not_copied(estimator, dtype, rng):
-    X = 0.01 + rng.random((50_000, 64)).astype(dtype)
+    X = 0.01 + rng.random((20_000, 64)).astype(dtype)
     y = (X[:, 0] > 0.5).astype(dtype if estimator is MLPRegressor else int)
     one = estimator(16, activation="tanh", epochs=2, batch_size=500, random_state=0)
     for use in (lambda: one.fit(X, y), lambda: one.partial_fit(X, y), lambda: one.predict(X)):
