@@ -275,13 +275,15 @@ class NeuralNetwork:
 
         These are the outputs, divided by their sum; see ``probabilities``.
         """
-        return probabilities(self.apply(X))
+        outputs = self.apply(X)
+        with self.backend.ignore_overflow():
+            return probabilities(outputs)
 
     def evaluate(self, X: Any, Y: Any) -> Evaluation:
         """Loss and accuracy on images X and labels Y, both as in ``train_batch``.
 
-        If target rows are not one-hot, an image is right if each output is above 0.5 exactly where
-        its target is.
+        If target rows are not one-hot, or if there is a single output, an image is right if each
+        output is above 0.5 exactly where its target is.
         """
         images = check_images("X", X, self.input_shape, self.dtype_name)
         labels = host_array("Y", Y)

@@ -184,7 +184,7 @@ def host_array(name: str, value: Any) -> np.ndarray:
 
 
 def _check_finite(name: str, array: np.ndarray, dtype: str) -> None:
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         small = array.astype(dtype, copy=False)  # as a float32, 1e300 is infinite
         if np.isfinite(small.sum()):  # fast; but the sum of finite numbers may overflow
             return

@@ -26,6 +26,10 @@ class Backend:
     def __init__(self, name: str, xp: Any, description: str = "") -> None:
         self.name, self.xp, self.description = name, xp, description
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Backend":
+        """The same object, since it stands for a device. scikit-learn copies parameters."""
+        return self
+
     def from_host(self, array: np.ndarray) -> Array:
         """Copy a host array to the device (on a CPU, the memory may be shared). The only way in."""
         return array

@@ -146,7 +146,9 @@ class Checkpointer(Callback):
             state.finished = False
         check_same_run(self._path, identity, here)
         damaged = f"{self._path}: not a checkpoint of this run, or damaged"
-        if state.step > run.trainer.steps or state.epoch > epochs + state.finished:
+        has_validation = run.recipe.validation > 0
+        fits = all(bool(report.validation) == has_validation for report in state.reports)
+        if state.step > run.trainer.steps or state.epoch > epochs + state.finished or not fits:
             raise CheckpointError(f"{damaged}: epoch {state.epoch}, step {state.step}")
         vars(run.state).update(vars(state))
         wanted = self._arrays()

@@ -386,7 +386,7 @@ def test_networks_that_could_not_be_loaded_are_not_saved(tmp_path):
     path.write_bytes(b"old")
     net = network_of(ann.get_backend("cpu"), 5, 4, 3)
     net.parameters[0] = np.nan
-    with pytest.raises(ValueError, match="layer 1: weight holds numbers that are not finite"):
+    with pytest.raises(ValueError, match=r"layer 1: weight holds numbers that are not finite$"):
         net.save(path)
     layers = [{"input_dim": 1, "output_dim": 1, "activation": "relu"}] * 3999
     deep = ann.NeuralNetwork([*layers, {"input_dim": 1, "output_dim": 1, "activation": "sigmoid"}])

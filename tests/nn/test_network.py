@@ -463,8 +463,18 @@ def test_numbers_that_overflow_are_no_warning(backend, rng):
         losses = [net.train_batch(x, np.eye(3)[labels], 1e38) for _ in range(4)]
         assert not np.isfinite(losses[-1])
         net.apply(x)
+        net.predict_proba(x)
     with pytest.warns(ann.TrainingWarning, match=r"X: inputs reach 3e\+38"):
         net.apply(np.full((4, 5), 3e38, np.float32))
+
+
+def test_numpy_s_error_handling_changes_nothing_in_predictions(rng):
+    net = network_of(ann.get_backend("cpu"), 5, 4, 3)
+    net.parameters[-3:] = -60.0
+    tiny = 1e-45 * rng.random((6, 5))
+    expected = net.predict_proba(tiny)
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(net.predict_proba(tiny), expected)
 
 
 def test_parameters_can_be_written(rng):
