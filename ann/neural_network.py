@@ -141,7 +141,7 @@ class NeuralNetwork:
         self.parameters = self.network.parameters
         if parameters is not None:
             given = check_vector("parameters", parameters, self.parameters.shape, dtype)
-            self.parameters[...] = self._upload(given)
+            self.parameters[...] = self.backend.from_host(given.astype(dtype, copy=False))
             return
         for member, seed in enumerate(self.seeds):
             random = generator(seed, "weights")
@@ -275,13 +275,15 @@ class NeuralNetwork:
 
         These are the outputs, divided by their sum; see ``probabilities``.
         """
-        return probabilities(self.apply(X))
+        outputs = self.apply(X)
+        with self.backend.ignore_overflow():
+            return probabilities(outputs)
 
     def evaluate(self, X: Any, Y: Any) -> Evaluation:
         """Loss and accuracy on images X and labels Y, both as in ``train_batch``.
 
-        If target rows are not one-hot, an image is right if each output is above 0.5 exactly where
-        its target is.
+        If target rows are not one-hot, or if there is a single output, an image is right if each
+        output is above 0.5 exactly where its target is.
         """
         images = check_images("X", X, self.input_shape, self.dtype_name)
         labels = host_array("Y", Y)
@@ -289,19 +291,18 @@ class NeuralNetwork:
             "Y", labels, len(images), self.output_dim, self.network.loss.targets
         )
         self.warn_of_unscaled("X", images)
-        classes = classes_of(labels)
-        device_classes = None if classes is None else self.backend.from_host(classes)
+        one_hot = classes_of(labels) is not None
         with self.backend.ignore_overflow():
-            loss, errors = self.measure(self._upload(images), self._upload(targets), device_classes)
+            loss, errors = self.measure(self._upload(images), self._upload(targets), one_hot)
         return Evaluation(loss / len(images), errors, len(images))
 
-    def measure(self, images: Array, targets: Array, labels: Array | None) -> tuple[float, int]:
+    def measure(self, images: Array, targets: Array, one_hot: bool) -> tuple[float, int]:
         """The sum of the losses, and the number of errors, on device images (N, I).
 
         Args:
             images: uint8 pixels or floats.
             targets: (N, O) device array.
-            labels: (N,) device array; None for target rows that are not one-hot.
+            one_hot: whether each target row is; see ``evaluate`` for others.
         """
         xp, network = self.backend.xp, self.network
         loss_sum = xp.zeros((), dtype=network.dtype)
@@ -310,12 +311,11 @@ class NeuralNetwork:
             loss = network.loss.value(self.backend, logits, targets[chunk, :])
             loss_sum += xp.mean(loss) * float(logits.shape[-2])
             outputs = network.outputs(logits)
-            if labels is None:
-                errors += xp.count_nonzero(
-                    xp.any((outputs > 0.5) != (targets[chunk, :] > 0.5), axis=-1)
-                )
+            if one_hot:
+                wrong = xp.argmax(outputs, axis=-1) != xp.argmax(targets[chunk, :], axis=-1)
             else:
-                errors += xp.count_nonzero(xp.argmax(outputs, axis=-1) != labels[chunk])
+                wrong = xp.any((outputs > 0.5) != (targets[chunk, :] > 0.5), axis=-1)
+            errors += xp.count_nonzero(wrong)
         return float(loss_sum), int(errors)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -367,8 +367,11 @@ class NeuralNetwork:
         state = {"recipe": self.recipe, "_self_test_images": self.self_test_images}
         return type(self), (self.layer_list, self.loss_name, "cpu", *rest), state
 
+    def __copy__(self) -> "NeuralNetwork":
+        """A copy on the same device, with its own parameters."""
+        return copy_of(self)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> "NeuralNetwork":
-        """A copy on the same device."""
         return copy_of(self)
 
     def _upload(self, array: Any) -> Array:

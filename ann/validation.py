@@ -184,7 +184,7 @@ def host_array(name: str, value: Any) -> np.ndarray:
 
 
 def _check_finite(name: str, array: np.ndarray, dtype: str) -> None:
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         small = array.astype(dtype, copy=False)  # as a float32, 1e300 is infinite
         if np.isfinite(small.sum()):  # fast; but the sum of finite numbers may overflow
             return
@@ -234,8 +234,10 @@ def check_curve(name: str, curve: Any, derivative: Any) -> None:
 
 
 def classes_of(labels: Any) -> Any:
-    """The labels, or those of one-hot target rows; None for other rows."""
+    """The labels, or those of one-hot target rows; None for other rows, and for a single output."""
     if labels.ndim == 1:
         return labels
+    if labels.shape[1] == 1:
+        return None
     one_hot = ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()
     return labels.argmax(axis=1) if one_hot else None

@@ -19,8 +19,8 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,7 +40,8 @@ import ann
 from ann.cli.data_set import load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.output import warn
-from ann.files.atomic import check_writable, write_atomically
+from ann.cli.parser import check_output
+from ann.files.atomic import write_atomically
 
 
 @one_line_errors(names=vars(ann.Recipe()))
@@ -48,11 +49,10 @@ def main() -> None:
     """Measure, print tables, and save the figures after each of them."""
     flags = parse_flags(__doc__)
     if flags.output:
-        check_writable(flags.output)
+        check_output(flags.output, ".json", flags.data)
     backend = ann.get_backend(flags.device or "cpu")
     tasks: dict[str, Any] = {}
-    machine = describe_machine(backend)
-    results = {"machine": machine, "date": time.strftime("%Y-%m-%d"), "tasks": tasks}
+    results = {"machine": describe_machine(backend), "date": str(date.today()), "tasks": tasks}
 
     def leave(*signal_and_frame: object) -> NoReturn:
         """Exit at once: on Ctrl-C, scikit-learn would only stop training, and others crash."""
@@ -61,7 +61,7 @@ def main() -> None:
         os._exit(130)
 
     signal.signal(signal.SIGINT, leave)
-    print(machine)
+    print(results["machine"])
     for name, figures in measurements(flags, backend):
         tasks[name] = figures
         if flags.output:

@@ -20,19 +20,16 @@ from ann.cli import bootstrap
 bootstrap.start()
 
 import ann
-from ann.cli.commands import command
 from ann.cli.errors import one_line_errors
 from ann.cli.parser import Parser, check_output
+from ann.installation import command
 
 
 def main() -> None:
     """Load the networks, join them and save the committee."""
     flags = parse_flags()
     with one_line_errors(lambda: f"{flags.output} is unchanged"):
-        check_output(flags.output, ".pickle")
-        if any(flags.output.resolve() == path.resolve() for path in flags.models):
-            advice = "save the committee to another file"
-            raise ValueError(f"{flags.output}: one of the networks to join; {advice}")
+        check_output(flags.output, ".pickle", *flags.models)
         networks = [ann.load_model(path) for path in flags.models]
         try:
             committee = ann.committee_of(networks)

@@ -40,7 +40,7 @@ def main() -> None:
     log = AnswerLog(as_json=flags.json, table=flags.csv, figure=flags.picture)
     with one_line_errors(log.describe_progress):
         pictures = find_pictures(flags.pictures, log.fail)
-        log.check_files(pictures)
+        log.check_files(*pictures, flags.model)
         if not flags.model.exists():
             raise ann.ModelFileError(f"{printable_path(flags.model)}: no such model file; {TRAIN}")
         network = ann.load_model(flags.model, ann.get_backend(flags.device))

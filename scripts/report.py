@@ -25,13 +25,13 @@ import ann
 from ann.analysis.figures import pyplot
 from ann.analysis.inspection import changes
 from ann.analysis.report import report
-from ann.cli.commands import command
 from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.errors import one_line_errors
 from ann.cli.parser import Parser, check_output, data_name
 from ann.cli.run_folder import read_training_state
 from ann.errors import printable_path
 from ann.files.atomic import write_atomically
+from ann.installation import command
 from ann.training.checkpoint_file import read_checkpoint
 from ann.training.report import EpochReport
 
@@ -40,7 +40,7 @@ from ann.training.report import EpochReport
 def main() -> None:
     """Load a model and a data set, and write the page."""
     flags = parse_flags()
-    check_output(flags.output, ".html")
+    check_output(flags.output, ".html", flags.model, flags.data)
     changes()  # its error says how to install everything that a report needs
     pyplot().switch_backend("agg")  # opens no window
     path, epochs = model_and_epochs(flags.model)

@@ -23,9 +23,8 @@ from ann.cli import bootstrap
 bootstrap.start()
 
 import ann
-from ann.analysis.compare import Comparison
 from ann.analysis.figures import check_figure_path, save_figure
-from ann.analysis.test_result import TestResult
+from ann.analysis.test_result import Comparison, TestResult
 from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.descriptions import describe_members, describe_network, errors_of_members
 from ann.cli.errors import one_line_errors

@@ -83,7 +83,7 @@ def test_arrays_of_other_libraries(digits, estimator, wrapped):
 @BOTH
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_large_inputs_are_not_copied(estimator, dtype, rng):
-    X = 0.01 + rng.random((50_000, 64)).astype(dtype)
+    X = 0.01 + rng.random((20_000, 64)).astype(dtype)
     y = (X[:, 0] > 0.5).astype(dtype if estimator is MLPRegressor else int)
     one = estimator(16, activation="tanh", epochs=2, batch_size=500, random_state=0)
     for use in (lambda: one.fit(X, y), lambda: one.partial_fit(X, y), lambda: one.predict(X)):
@@ -100,7 +100,7 @@ def test_every_device_does_the_same(digits, estimator, backend):
     options = {"hidden_layer_sizes": 8, "epochs": 2, "random_state": 0, "warm_start": True}
     found = []
     for device in ("cpu", backend):
-        one = estimator(**options, device=device, early_stopping=True).fit(X, y).fit(X, y)
+        one = clone(estimator(**options, device=device, early_stopping=True)).fit(X, y).fit(X, y)
         one.set_params(early_stopping=False).partial_fit(X, y).partial_fit(X, y)
         assert one.network_.backend.name == getattr(device, "name", device)
         found.append(np.concatenate([weights.ravel() for weights in one.coefs_]))

@@ -166,6 +166,27 @@ def test_partial_fit_does_the_same_as_fit(classes, optimizer):
     assert parts.score(X, y) > 0.95
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"optimizer": "adamw"}, {"optimizer": "sgd"}),
+        ({"optimizer": "sgd"}, {"optimizer": "muon"}),
+        ({"average": 0.9}, {"average": 0.0}),
+        ({"average": 0.0}, {"average": 0.9}),
+        ({"batch_norm": True}, {"batch_norm": False}),
+    ],
+)
+def test_another_optimizer_between_calls_of_partial_fit(before, after):
+    """It starts anew, from the network of the last call, as it does after ``fit``."""
+    options = {"random_state": 0, "learning_rate": 0.01, "weight_decay": 0.01, **CONSTANT}
+    one = MLPClassifier(8, **options, **before)
+    one.partial_fit(IRIS, SPECIES, classes=np.unique(SPECIES))
+    other = MLPClassifier(8, **options, **before, epochs=1).fit(IRIS, SPECIES)
+    for estimator in (one, other):
+        estimator.set_params(**after).partial_fit(IRIS, SPECIES)
+    np.testing.assert_array_equal(one.network_.parameters, other.network_.parameters)
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("extras", [{}, {"average": 0.9, "batch_norm": True}])
 def test_partial_fit_does_the_same_as_fit_in_a_regression(momentum, extras):

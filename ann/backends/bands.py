@@ -87,13 +87,16 @@ class Bands:
         passes = [*self._passes, one]
         split = [array for each in passes for array in each.split]
         places = {(_owner(array), _position(array)) for array in split}
-        written = {_owner(array) for each in passes for array in (*each.writes, *each.results)}
+        owners = set(map(_owner, split))
+        written = {_owner(array) for each in passes for array in each.writes}
+        results = {_owner(array) for each in passes for array in each.results}
         whole = {_owner(array) for each in passes for array in each.whole}
         rows = [each.rows for each in passes]
         fits = (
             math.gcd(*rows) >= min(processors(), *rows)
-            and len(places) == len(set(map(_owner, split)))
+            and len(places) == len(owners)
             and not written & whole
+            and not results & (whole | owners)  # with a single row, a mean looks like a picture
         )
         if fits:
             self.are_used = True
@@ -138,6 +141,11 @@ class Bands:
         shape = next(filter(None, map(self._shape, (*outs, *arrays))), None)
         if shape is None or any(out.shape != seen for out in outs):
             return None
+        if len(seen) not in (
+            len(shape),
+            len(shape) - 2,
+        ):  # channels (C, P, N), as dropout sees them
+            return None
         try:
             views = [_as_pictures(array, seen, shape) for array in (*arrays, *outs)]
             inputs, results = views[: len(arrays)], views[len(arrays) :]
@@ -151,7 +159,9 @@ class Bands:
     def pictures(self, matrix: np.ndarray) -> np.ndarray | None:
         """The pictures (..., C, H, W, N) of which a matrix (..., H W N, C) is a view; or None."""
         shape = self._shape(matrix)
-        if shape is None or matrix.shape[-1] != shape[-4] or not matrix.mT.flags.c_contiguous:
+        if shape is None or (len(shape), shape[-4]) != (matrix.ndim + 2, matrix.shape[-1]):
+            return None
+        if not matrix.mT.flags.c_contiguous:
             return None
         return np.reshape(matrix.mT, shape, copy=False)
 

@@ -1,6 +1,5 @@
 """What the mathematics needs from a device. ``cpu`` and ``gpu`` do the same faster."""
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -22,14 +21,14 @@ class Backend:
         name: "cpu" or "gpu".
         xp: the array library: NumPy, or one with the same array API.
         description: the device in words and, after "auto", why it was chosen.
-        numbers_at_once: the size of arrays for work that can be done in parts. On a CPU, 64 kB stay
-            in the cache.
     """
-
-    numbers_at_once = 16_000
 
     def __init__(self, name: str, xp: Any, description: str = "") -> None:
         self.name, self.xp, self.description = name, xp, description
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Backend":
+        """The same object, since it stands for a device. scikit-learn copies parameters."""
+        return self
 
     def from_host(self, array: np.ndarray) -> Array:
         """Copy a host array to the device (on a CPU, the memory may be shared). The only way in."""
@@ -96,7 +95,8 @@ class Backend:
         """
         windows = self._windows(pictures, weight, out)
         self.copy_windows(pictures, stride, out=windows)
-        self.matmul(self._matrix(weight, 3).mT, self._matrix(windows, 3), out=self._matrix(out, 1))
+        w, x, y = self._matrices(weight, windows, out)
+        self.matmul(w.mT, x, out=y)
 
     def convolution_weights(
         self, pictures: Array, dy: Array, stride: int, out: Array, beta: float = 0.0
@@ -104,14 +104,14 @@ class Backend:
         """out = beta out + dL/dweight of ``convolve``, for dy = dL/dout."""
         windows = self._windows(pictures, out, dy)
         self.copy_windows(pictures, stride, out=windows)
-        self.matmul(
-            self._matrix(windows, 3), self._matrix(dy, 1).mT, out=self._matrix(out, 3), beta=beta
-        )
+        dw, x, dy = self._matrices(out, windows, dy)
+        self.matmul(x, dy.mT, out=dw, beta=beta)
 
     def convolution_inputs(self, weight: Array, dy: Array, stride: int, out: Array) -> None:
         """out = dL/dpictures of ``convolve``, for dy = dL/dout."""
         windows = self._windows(out, weight, dy)
-        self.matmul(self._matrix(weight, 3), self._matrix(dy, 1), out=self._matrix(windows, 3))
+        w, dx, dy = self._matrices(weight, windows, dy)
+        self.matmul(w, dy, out=dx)
         self.add_windows(windows, stride, out=out)
 
     def _windows(self, pictures: Array, weight: Array, y: Array) -> Array:
@@ -119,12 +119,12 @@ class Backend:
         shape = (*pictures.shape[:-3], *weight.shape[-3:-1], *y.shape[-3:])
         return self.xp.empty(shape, dtype=pictures.dtype)
 
-    def _matrix(self, array: Array, rows: int) -> Array:
-        """An array of a convolution as a matrix, whose rows are this many of its axes: a view."""
-        own = 6 if array.ndim > 5 else 4
-        first = array.ndim - own
-        shape = (*array.shape[:first], math.prod(array.shape[first : first + rows]), -1)
-        return self.xp.reshape(array, shape, copy=False)
+    def _matrices(self, weight: Array, windows: Array, y: Array) -> Iterator[Array]:
+        """Views as matrices (..., C k k, F), (..., C k k, P N) and (..., F, P N)."""
+        for array, rows, columns in ((weight, 3, 1), (windows, 3, 3), (y, 1, 3)):
+            leading = array.shape[: -rows - columns]
+            size = math.prod(array.shape[-columns:])
+            yield self.xp.reshape(array, (*leading, -1, size), copy=False)
 
     def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
         """out[..., a, b, i, j, :] = pictures[..., i stride + a, j stride + b, :].
@@ -132,8 +132,7 @@ class Backend:
         These are the windows (..., k, k, rows, columns, N) of pictures (..., H, W, N): each pixel
         (a, b) of a window, at all positions (i, j).
         """
-        for a, b in _pixels(out):
-            self.copyto(_seen(pictures, out, stride, a, b), out=out[..., a, b, :, :, :])
+        self.copyto(windows_of(self.xp, pictures, stride, like=out), out=out)
 
     def add_windows(self, windows: Array, stride: int, out: Array) -> None:
         """out = 0, then out[..., i stride + a, j stride + b, :] += windows[..., a, b, i, j, :].
@@ -141,9 +140,8 @@ class Backend:
         The adjoint of ``copy_windows``: a pixel becomes the sum over the windows that contain it.
         """
         self.copyto(self.xp.zeros((), dtype=out.dtype), out=out)
-        for a, b in _pixels(windows):
-            part = _seen(out, windows, stride, a, b)
-            self.xp.add(part, windows[..., a, b, :, :, :], out=part)
+        for part, seen in pixels_of(out, windows, stride):
+            self.xp.add(part, seen, out=part)
 
     def elementwise(self, function: Formula, *arrays: Any, out: Any) -> None:
         """out = function(xp, *arrays), for a formula of elementwise operators and functions.
@@ -191,16 +189,14 @@ class Backend:
         return function
 
 
-def _pixels(windows: Array) -> Iterator[tuple[int, int]]:
-    """The rows and columns (a, b) of the pixels of a window."""
-    rows, columns = windows.shape[-5:-3]
-    return itertools.product(range(rows), range(columns))
-
-
-def _seen(pictures: Array, windows: Array, stride: int, a: int, b: int) -> Array:
-    """The pixels (..., rows, columns, N) that are pixel (a, b) of a window: a view."""
+def pixels_of(pictures: Array, windows: Array, stride: int) -> Iterator[tuple[Array, Array]]:
+    """For each pixel (a, b) of a window, in all windows: views (..., rows, columns, N) of it in
+    the pictures and in the windows.
+    """
     rows, columns = (stride * (count - 1) + 1 for count in windows.shape[-3:-1])
-    return pictures[..., a : a + rows : stride, b : b + columns : stride, :]
+    for a, b in np.ndindex(windows.shape[-5:-3]):
+        seen = pictures[..., a : a + rows : stride, b : b + columns : stride, :]
+        yield seen, windows[..., a, b, :, :, :]
 
 
 def windows_of(xp: Any, pictures: Array, stride: int, like: Array) -> Array:

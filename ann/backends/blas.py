@@ -214,8 +214,9 @@ def _order(matrix: np.ndarray) -> int:
 
 def by_columns(matrix: Any) -> bool:
     """Whether a matrix (..., M, N) is stored column by column, not row by row."""
-    (outer, inner), size = matrix.strides[-2:], matrix.itemsize
-    return bool(matrix.shape[-2] > 1 and outer == size != inner)
+    (rows, columns), (outer, inner) = matrix.shape[-2:], matrix.strides[-2:]
+    follow = outer == matrix.itemsize if rows > 1 else columns > 1  # a single row may have gaps
+    return bool(follow and inner != matrix.itemsize)
 
 
 def row_step(matrix: Any) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ann.backends.base import Array, Backend, windows_of
+from ann.backends.base import Array, Backend
 from ann.backends.blas import equal_parts, processors
 from ann.backends.phases import run_together
 from ann.backends.recorder import CpuRecorder
@@ -20,9 +20,6 @@ class CpuBackend(Backend):
 
     def copyto(self, array: Array, out: Array) -> None:
         np.copyto(out, array, casting="unsafe")
-
-    def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
-        self.copyto(windows_of(np, pictures, stride, like=out), out=out)
 
     def share(self, function: Callable[[slice], None], count: int) -> None:
         run_together([partial(function, part) for part in equal_parts(count, processors())])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ann.backends.base import Array, Backend, Formula, windows_of
+from ann.backends.base import Array, Backend, Formula
 from ann.backends.gpu_kernels import Kernels, add_windows, copy_all
 from ann.backends.gpu_recorder import GpuRecorder, first_line, warn_of_eager_steps
 from ann.errors import DeviceError
@@ -22,8 +22,6 @@ _INSTALL = f"{install_command('gpu')} (CUDA 13) or {install_command('gpu-cuda12'
 
 class GpuBackend(Backend):
     """CuPy on an NVIDIA GPU."""
-
-    numbers_at_once = 2**24  # starting many kernels takes longer than the arithmetic
 
     def __init__(self, xp: Any, description: str, precision: str = "float32") -> None:
         super().__init__("gpu", xp, description)
@@ -45,9 +43,6 @@ class GpuBackend(Backend):
 
     def copy_all(self, pairs: Sequence[tuple[Array, Array]]) -> None:
         copy_all(self.xp, pairs)
-
-    def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
-        self.copyto(windows_of(self.xp, pictures, stride, like=out), out=out)
 
     def add_windows(self, windows: Array, stride: int, out: Array) -> None:
         add_windows(self.xp, windows, stride, out)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ann.backends.base import Array, Backend, Formula, windows_of
+from ann.backends.base import Array, Backend, Formula
 from ann.backends.blas import by_columns, row_step
 from ann.backends.gpu_kernels import Kernels, add_windows, copied, ufunc
 from ann.backends.gpu_queue import Queue
@@ -123,9 +123,6 @@ class GpuRecorder(Backend):
 
     def call(self, function: Callable[[], None]) -> None:
         self._queue.call(function)
-
-    def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
-        self.copyto(windows_of(self._cupy, pictures, stride, like=out), out=out)
 
     def add_windows(self, windows: Array, stride: int, out: Array) -> None:
         call = partial(add_windows, self._cupy, windows, stride, out)

@@ -178,18 +178,14 @@ class _Crew:
 
 def _help(jobs: _Jobs, done: _Errors) -> None:
     while (job := jobs.get()) is not None:
-        error = _error_of(job)
+        raised: BaseException | None = None
+        try:
+            job()
+        except BaseException as error:
+            raised = error
         del job  # otherwise its arrays would live until the next job
-        done.put(error)
-        del error
-
-
-def _error_of(call: Call) -> BaseException | None:
-    try:
-        call()
-    except BaseException as error:
-        return error
-    return None
+        done.put(raised)
+        del raised
 
 
 _idle: defaultdict[int, list[_Crew]] = defaultdict(list)  # unused crews by number of helpers

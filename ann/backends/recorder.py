@@ -5,7 +5,6 @@ end of the recording, and again in each later step.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ from ann.backends.blas import Call, available, divide_product, equal_parts, prep
 from ann.backends.convolution import convolution, input_gradient, row_product, weight_gradient
 from ann.backends.elementwise import divide, prepare
 from ann.backends.phases import Part, Task, play, schedule
-from ann.backends.tracer import UntraceableError, trace
+from ann.backends.tracer import trace
 
 _CREATION = ("empty", "zeros", "ones", "arange", "asarray", "reshape")  # and empty_like, ...
 
@@ -89,18 +88,10 @@ class CpuRecorder(Backend):
         self.xp.add_calls([function])
 
     def elementwise(self, function: Formula, *arrays: Any, out: Any) -> None:
-        """See ``Backend``. A function that cannot be traced is called again in each replay."""
         if self.xp.calls is None:
             super().elementwise(function, *arrays, out=out)
-            return
-        outs = out if isinstance(out, tuple) else (out,)
-        if self.xp.add_elementwise(function, arrays, outs):
-            return
-        try:
-            self.xp.add_formula(function, arrays, outs)
-        except Exception:  # if the function is wrong, the call raises its error
-            call = partial(Backend("cpu", np).elementwise, function, *arrays, out=out)
-            self.xp.add_calls([call])
+        else:
+            self.xp.add_elementwise(function, arrays, out)
 
 
 class _Namespace:
@@ -146,14 +137,20 @@ class _Namespace:
         if self.calls is None:
             self.finish()
 
-    def add_elementwise(self, function: Formula, arrays: Any, outs: Any) -> bool:
-        """Run an elementwise function with ``add_passes``; False if it is not one over pictures."""
-        if self.calls is None:
-            return False
+    def add_elementwise(self, function: Formula, arrays: Any, out: Any) -> None:
+        """Run an elementwise function; over pictures, in bands.
+
+        If it cannot be traced, it is called again in each replay.
+        """
+        outs = out if isinstance(out, tuple) else (out,)
         one = self.bands.elementwise(function, arrays, outs)
         if one:
             self.add_passes([one])
-        return one is not None
+            return
+        try:
+            self.add_formula(function, arrays, outs)
+        except Exception:  # if the function is wrong, the call raises its error
+            self.add_calls([partial(Backend("cpu", np).elementwise, function, *arrays, out=out)])
 
     def add_formula(self, function: Formula, arrays: Any, outs: Any) -> None:
         """Run an elementwise function. Raises an exception if it cannot be traced."""
@@ -191,12 +188,8 @@ class _Namespace:
     def _call(self, function: Any, *arguments: Any, out: Any = None, **options: Any) -> Any:
         """Call the function, and record a call that writes its result to the same array."""
         if isinstance(function, np.ufunc) and isinstance(out, np.ndarray) and not options:
-            formula = partial(_call_ufunc, function)
-            if self.add_elementwise(formula, arguments, (out,)):
-                return out
-            with suppress(UntraceableError):
-                self.add_formula(formula, arguments, (out,))
-                return out
+            self.add_elementwise(partial(_call_ufunc, function), arguments, out)
+            return out
         if out is None:
             self.finish()
             out = function(*arguments, **options)

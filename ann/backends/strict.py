@@ -10,7 +10,7 @@ from typing import Any
 import array_api_strict
 import numpy as np
 
-from ann.backends.base import Array, Backend
+from ann.backends.base import Array, Backend, pixels_of
 
 DEVICE = array_api_strict.Device("device1")
 HOST = array_api_strict.Device("CPU_DEVICE")
@@ -61,6 +61,10 @@ class StrictBackend(Backend):
     def to_host(self, array: Array) -> np.ndarray:
         assert array.device == DEVICE
         return np.asarray(array.to_device(HOST)).copy()
+
+    def copy_windows(self, pictures: Array, stride: int, out: Array) -> None:
+        for pixel, place in pixels_of(pictures, out, stride):  # the standard has no strides
+            place[...] = pixel
 
 
 def strict_backend() -> StrictBackend:

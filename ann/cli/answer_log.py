@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,8 +15,8 @@ from ann.analysis.figures import check_figure_path, save_figure
 from ann.analysis.metrics import wilson_interval
 from ann.analysis.test_result import describe_confusion
 from ann.cli.answer import COLUMNS, Answer, figure_of_answers
-from ann.cli.parser import check_output
-from ann.errors import DataFileError, printable_path
+from ann.cli.parser import check_no_input, check_output
+from ann.errors import DataFileError
 from ann.files.atomic import write_atomically
 from ann.installation import localized
 
@@ -42,17 +41,13 @@ class AnswerLog:
         self._total = 0  # pictures to read
         self.failed = False
 
-    def check_files(self, pictures: Sequence[Path]) -> None:
+    def check_files(self, *inputs: Path) -> None:
         """Raise an error before the work begins if the files cannot be written after it."""
         if self._table:
-            check_output(self._table, ".csv")
+            check_output(self._table, ".csv", *inputs)
         if self._figure:
+            check_no_input(self._figure, *inputs)
             check_figure_path(self._figure)
-        read = {os.path.realpath(path) for path in pictures}
-        for path in (self._table, self._figure):
-            if path and os.path.realpath(path) in read:
-                name = printable_path(path)
-                raise ValueError(f"{name}: this picture is to be read; name another file to write")
 
     def progress(self, pictures: Sequence[Path]) -> Iterator[Path]:
         """The pictures one by one. If there are several, a terminal shows a progress bar."""

@@ -10,6 +10,7 @@ from ann.errors import printable_text
 from ann.files.model_file import read_model
 from ann.neural_network import NeuralNetwork
 from ann.nn.layer_list import describe_shape
+from ann.training.defaults import default_choices, default_rates
 from ann.training.early_stopping import best_first
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
@@ -86,12 +87,12 @@ def _describe_rates(recipe: Recipe) -> str:
     """
     usual = Recipe()
     chosen = list[str]()
-    if recipe.hidden == recipe.default_choices()["hidden"] != usual.hidden:
+    if recipe.hidden == default_choices(recipe)["hidden"] != usual.hidden:
         chosen.append(f"hidden {','.join(map(str, recipe.hidden))}")
     given = [recipe.optimizer]
-    if recipe.optimizer == recipe.default_choices()["optimizer"] != usual.optimizer:
+    if recipe.optimizer == default_choices(recipe)["optimizer"] != usual.optimizer:
         chosen.append(f"optimizer {given.pop()}")
-    for name, default in recipe.default_rates().items():
+    for name, default in default_rates(recipe).items():
         value = getattr(recipe, name)
         words = f"{name.replace('_', ' ')} {value:g}"
         (chosen if value == default else given).append(words)

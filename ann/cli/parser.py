@@ -1,6 +1,7 @@
 """The command line: a parser, the flags that several programs have, and types of arguments."""
 
 import argparse
+import os
 import platform
 import runpy
 import sys
@@ -216,20 +217,27 @@ def seed_list(text: str) -> list[int]:
     return found
 
 
+def check_no_input(path: Path, *inputs: str | Path | None) -> None:
+    """Raise ValueError if a file to write is one of those that the program reads."""
+    if os.path.realpath(path) in (os.path.realpath(each) for each in inputs if each):
+        raise ValueError(f"{printable_path(path)}: this is an input; name another file to write")
+
+
 # Suffixes of our files: one with the suffix of another kind could replace it, or be taken for it
 _SUFFIXES = {
     *(".safetensors", ".npz", ".onnx", ".html", ".pickle", ".png", ".jpg", ".svg", ".pdf"),
-    *(".json", ".jsonl", ".py"),
+    *(".json", ".jsonl", ".py", ".csv", ".gz", ".parquet"),
 }
 
 
-def check_output(path: Path, own: str) -> None:
+def check_output(path: Path, own: str, *inputs: str | Path | None) -> None:
     """Check, before long work, that a file can be written after it. Its suffix should be ``own``.
 
     Raises:
         OSError: it is not writable.
-        ValueError: its suffix is that of another kind of file.
+        ValueError: its suffix is that of another kind of file, or it is one of the inputs.
     """
+    check_no_input(path, *inputs)
     if path.suffix.lower() in _SUFFIXES - {own}:
         other = " (scripts/export.py writes other formats)" if own == ".pickle" else ""
         fix = f"name it {path.with_suffix(own).name}{other}"

@@ -9,7 +9,6 @@ from pathlib import Path
 from ann.analysis.figures import figure_of_curves, save_figure
 from ann.backends.base import Backend
 from ann.cli.bootstrap import PROCESSES
-from ann.cli.commands import command
 from ann.cli.data_set import check_fit
 from ann.cli.launch import FLAG
 from ann.cli.parser import check_output, data_flags
@@ -18,6 +17,7 @@ from ann.cli.start_network import start_network
 from ann.cli.training_flags import checkpoints_in
 from ann.data.datasets import Dataset
 from ann.errors import AnnError, printable_text
+from ann.installation import command
 from ann.neural_network import NeuralNetwork
 from ann.training.callback import Callback
 from ann.training.checkpoint_file import TrainingState, check_same_run
@@ -53,10 +53,7 @@ class TrainingRun:
         if flags.resume:
             self._resume()
         if not flags.run:
-            check_output(flags.output, ".pickle")
-            if flags.start and os.path.realpath(flags.start) == os.path.realpath(flags.output):
-                advice = "training starts from this file; name another one with --output"
-                raise ValueError(f"{flags.output}: {advice}")
+            check_output(flags.output, ".pickle", flags.start, flags.data)
 
     def _resume(self) -> None:
         flags, config = self._flags, self._flags.config

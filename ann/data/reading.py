@@ -1,9 +1,12 @@
 """Shared by all readers of data files: limits, unpacking and one-line errors."""
 
+import gzip
+import io
 import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from ann.errors import DataFileError, printable_path
@@ -13,9 +16,9 @@ MAX_BYTES = 2**30  # of a file, packed and unpacked; the largest file of EMNIST 
 # Words in the names of files with training images and with test images
 _WORDS = (("training", "testing"), ("train", "test"), ("Train", "Test"), ("TRAIN", "TEST"))
 _GZIP = b"\x1f\x8b"
-_PIECE = 2**16  # bytes unpacked at a time
-_BLOCK = 2**14  # bytes given to zlib at a time, as it copies all that follow a member's end
+_MEMBER = b"\x1f\x8b\x08"  # the first bytes of each gzip member
 _MAX_MEMBERS = 2**16  # even empty members take time
+_PIECE = 2**16  # bytes unpacked at a time
 _CONVERT = (
     "convert it to npz, with the names of its arrays: f = {function}({{name!r}}); numpy.savez("
     "'mnist.npz', x_train=f['...'], y_train=f['...'], x_test=f['...'], y_test=f['...'])"
@@ -99,28 +102,17 @@ def unpacked(
         ValueError: the gzip data are damaged, do not end with a checksum, or are followed by
             something else.
     """
-    packed = memoryview(read_regular(path, most, first))
-    if packed[:2] != _GZIP:
-        yield from (bytes(packed[at : at + _PIECE]) for at in range(0, len(packed), _PIECE))
-        return
-    members = 0
-    while packed[:2] == _GZIP:
-        members += 1
-        if members > _MAX_MEMBERS:
+    data = read_regular(path, most, first)
+    file: io.BufferedIOBase = io.BytesIO(data)
+    if data.startswith(_GZIP):
+        file = gzip.GzipFile(fileobj=file)
+        if data.count(_MEMBER) > _MAX_MEMBERS:
             raise ValueError(f"damaged gzip data: more than {_MAX_MEMBERS:,} members")
-        member = zlib.decompressobj(wbits=31)  # 31: gzip format
-        while not member.eof:
-            if not packed:
-                raise ValueError("truncated: the gzip checksum at its end is missing")
-            block = packed[:_BLOCK]
-            try:
-                piece = member.decompress(block, _PIECE)
-            except zlib.error as error:
-                advice = "download the file again"
-                raise ValueError(f"damaged gzip data: {error}; {advice}") from None
-            rest = member.unused_data if member.eof else member.unconsumed_tail
-            packed = packed[len(block) - len(rest) :]
-            if piece:
-                yield piece
-    if bytes(packed).strip(b"\0"):
-        raise ValueError("extra bytes after the gzip data")
+    try:
+        yield from iter(partial(file.read, _PIECE), b"")
+    except EOFError:
+        raise ValueError("truncated: the gzip checksum at its end is missing") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        if "Not a gzipped file" in str(error):
+            raise ValueError("extra bytes after the gzip data") from None
+        raise ValueError(f"damaged gzip data: {error}; download the file again") from None

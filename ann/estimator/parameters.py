@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ann.data.distortion import DistortionStrengths
-from ann.optim.registry import CLASSES
+from ann.optim.registry import OPTIMIZERS
 from ann.training.recipe import Recipe
 
 # Fields of ``Recipe`` that are only for images, or that have other names here
@@ -62,7 +62,7 @@ def recipe_of(
     recipe = Recipe(**given, loss=loss, output_activation=output_activation)
     # Default rates follow the full batch size: a duplicated sample equals a doubled weight
     recipe = replace(recipe, batch_size=max(1, min(recipe.batch_size, count)))
-    decays = CLASSES[recipe.optimizer].decoupled_decay and recipe.weight_decay > 0
+    decays = OPTIMIZERS[recipe.optimizer].decoupled_decay and recipe.weight_decay > 0
     if decays and parameters["weight_decay"] is None and not incremental:
         steps = math.ceil(count / recipe.batch_size) * recipe.epochs
         enough = min(_SHRINKING / (recipe.learning_rate * steps), _MOST_DECAY)

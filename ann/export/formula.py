@@ -90,6 +90,7 @@ def translate(
     try:
         tape, (result,) = trace(activation.function, example)
         for one in tape:
+            _check_types(one)
             inputs = map(translated, one.inputs, one.kinds)
             values[one.result] = operation(one, list(inputs))
         if not isinstance(result, Symbol) or result.shape != example.shape:
@@ -100,3 +101,14 @@ def translate(
         raise ValueError(
             f"the activation {activation.name!r} cannot be exported to {language}: {reason}"
         ) from error
+
+
+def _check_types(operation: Operation) -> None:
+    """Raise UntraceableError for arithmetic with truth values.
+
+    In JavaScript, the sum of true and true is 2, and ONNX has none.
+    """
+    name, kinds = operation.function.__name__, operation.kinds
+    of_bools = np.dtype(bool) in (kinds[1:] if name == "where" else kinds)
+    if of_bools and name not in ("astype", "equal"):
+        raise UntraceableError(f"the operation {name!r} on truth values")

@@ -139,6 +139,8 @@ class _Graph:
         ]
         if name == "astype":
             return self._cast(inputs[0], operation.kinds[0], operation.result.dtype)
+        if name == "clip" and any(getattr(bound, "shape", ()) for bound in operation.inputs[1:]):
+            return self.node("Min", self.node("Max", *inputs[:2]), inputs[2])  # bounds are arrays
         if name == "square":
             return self.node("Mul", *inputs, *inputs)
         if name == "log1p":

@@ -110,6 +110,8 @@ def _javascript(name: str) -> str:
 
     def operation(operation: Operation, inputs: list[str]) -> str:
         function, result = operation.function.__name__, f"t{len(lines)}"
+        if function == "astype" and operation.result.dtype.kind != "f":
+            raise KeyError(f"astype to {operation.result.dtype}")
         if function == "sum":
             value = f"{inputs[0]}.reduce((sum, value) => sum + value, 0)"
         elif function == "max":

@@ -17,7 +17,14 @@ import numpy as np
 
 from ann.errors import ModelFileError, printable_path, printable_text
 from ann.files.atomic import read_regular
-from ann.files.model_schema import FORMAT, ModelContentsError, check_contents, checksum, version_of
+from ann.files.model_schema import (
+    FORMAT,
+    NOT_DAMAGED,
+    ModelContentsError,
+    check_contents,
+    checksum,
+    version_of,
+)
 from ann.files.pickle.reader import read_pickle
 from ann.files.pickle.values import is_plain
 from ann.files.safetensors import from_safetensors
@@ -81,7 +88,8 @@ def to_bytes(
             raise ValueError(f"it has {len(data)} bytes; the limit is {_MAX_BYTES}")
         check_contents(read_pickle(data))
     except ValueError as error:
-        raise ValueError(f"this model cannot be saved: {error}") from None
+        reason = str(error).removesuffix(NOT_DAMAGED)
+        raise ValueError(f"this model cannot be saved: {reason}") from None
     except Exception as error:  # values in the recipe may raise anything when they are pickled
         raise ValueError(f"this model cannot be saved: {type(error).__name__}: {error}") from None
     return data

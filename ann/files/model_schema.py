@@ -25,6 +25,7 @@ from ann.nn.losses import get_loss
 from ann.nn.network import PIXEL_SCALE
 
 FORMAT, VERSION = "ann-mlp", 3
+NOT_DAMAGED = "; its SHA-256 is right, so it was not damaged but written like that"
 PICTURE_VERSION = 4  # of networks with convolution or pooling
 SELF_TEST_IMAGES = 16  # stored in a model file, at most
 _MAX_DIM = 2**20  # inputs or outputs of a layer
@@ -89,8 +90,7 @@ def check_contents(contents: Any, *, with_checksum: bool = True) -> None:
     except ModelContentsError:
         raise
     except ValueError as error:
-        reason = "its SHA-256 is right, so it was not damaged but written like that"
-        raise ValueError(f"{error}; {reason}") from None
+        raise ValueError(f"{error}{NOT_DAMAGED}") from None
 
 
 def check_checksum(found: dict[str, Any], contents: dict[str, Any]) -> None:

@@ -128,30 +128,20 @@ class Conv2D(Layer):
     def forward(self, x: Array) -> Array:
         """y = W^T X + b"""
         self.reserve(x)
-        backend = self.backend
-        pictures = as_pictures(self.xp, x, self.input_shape)
-        if self.is_padded:
-            backend.copyto(pictures, out=self.without_padding(self.pictures))
-            pictures = self.pictures
-        else:
-            pictures = backend.contiguous(pictures, room=self.pictures)
-        self.x = pictures  # for the gradients
+        self.x = self.with_padding(as_pictures(self.xp, x, self.input_shape))  # for the gradients
         y = as_pictures(self.xp, self.y, self.output_shape)
-        backend.convolve(pictures, self.as_kernels(self.weight), self.stride, out=y)
+        self.backend.convolve(self.x, self.as_kernels(self.weight), self.stride, out=y)
         if self.has_bias:
-            bias = self.bias.mT[..., None, None]  # (..., F, 1, 1, 1)
-            self.xp.add(y, bias, out=y)
+            self.xp.add(y, self.bias.mT[..., None, None], out=y)  # (..., F, 1, 1, 1)
         return self.y
 
     def compute_gradients(self, grad: Array, accumulate: float = 0.0) -> None:
         """dL/dW = X dL/dy^T, and dL/db is the sum of dL/dy, over the positions and the batch."""
-        backend = self.backend
-        dy = self.as_outputs(grad)
-        dw = self.as_kernels(self.weight_gradient)
-        backend.convolution_weights(self.x, dy, self.stride, out=dw, beta=accumulate)
+        dy, dw = self.as_outputs(grad), self.as_kernels(self.weight_gradient)
+        self.backend.convolution_weights(self.x, dy, self.stride, out=dw, beta=accumulate)
         if self.has_bias:
             matrix = self.xp.reshape(dy, (*dy.shape[:-4], self.filters, -1), copy=False)
-            backend.matmul(self.ones, matrix.mT, out=self.bias_gradient, beta=accumulate)
+            self.backend.matmul(self.ones, matrix.mT, out=self.bias_gradient, beta=accumulate)
 
     def backward(self, grad: Array) -> Array:
         """dL/dX = W dL/dy; a pixel is in several windows, so dL/dx sums its entries of dL/dX."""
@@ -171,6 +161,13 @@ class Conv2D(Layer):
         """A matrix (..., C k k, F) as weights (..., C, k, k, F): a view."""
         kernels = self.input_shape[0], self.kernel, self.kernel, self.filters
         return self.xp.reshape(weight, (*weight.shape[:-2], *kernels), copy=False)
+
+    def with_padding(self, pictures: Array) -> Array:
+        """Pictures (..., C, H, W, N) with the zeros around them, in order in memory."""
+        if not self.is_padded:
+            return self.backend.contiguous(pictures, room=self.pictures)
+        self.backend.copyto(pictures, out=self.without_padding(self.pictures))
+        return self.pictures
 
     def without_padding(self, padded: Array) -> Array:
         """Padded pictures (..., C, H', W', N) without the zeros around them: a view."""

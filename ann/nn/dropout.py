@@ -44,7 +44,7 @@ class Mask:
 
     def fill(self) -> None:
         """Compute ``values`` for the current images and key."""
-        limit = int(self._kept * 2**32)
+        limit = min(int(self._kept * 2**32), 2**32 - 1)  # a uint32, also for a tiny share
         self._backend.elementwise(_is_kept, *self._bits, limit, out=self.values)
         self._backend.xp.multiply(self.values, 1.0 / self._kept, out=self.values)
 

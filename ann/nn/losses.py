@@ -8,13 +8,11 @@ over the N images.
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from ann.backends.base import Array, Backend
 from ann.nn.activations import Activation, get_activation
 from ann.spelling import check_known
-
-TargetRange = Literal["any", "unit", "distribution"]
 
 
 class Loss(ABC):
@@ -22,13 +20,11 @@ class Loss(ABC):
 
     Attributes:
         output: the output activation: logits -> outputs.
-        output_name: the only output activation that the loss supports, or "" if it supports all.
         targets: which target rows are valid: "any" numbers, numbers in the "unit" interval, or a
             "distribution": numbers in the unit interval that sum to 1. One-hot rows are all three.
     """
 
-    output_name = ""
-    targets: TargetRange = "any"
+    targets = "any"
 
     def __init__(self, output: Activation) -> None:
         self.output = output
@@ -77,8 +73,7 @@ class SigmoidCrossEntropy(CrossEntropy):
     Nielsen, Neural Networks and Deep Learning, chapter 3, equation 63.
     """
 
-    output_name = "sigmoid"
-    targets: TargetRange = "unit"
+    targets = "unit"
 
     def terms(self, xp: Any, z: Array, t: Array) -> Array:
         """-[...] = max(z, 0) - t z + ln(1 + exp(-|z|)), which never takes ln(0)."""
@@ -89,8 +84,7 @@ class SigmoidCrossEntropy(CrossEntropy):
 class SoftmaxCrossEntropy(CrossEntropy):
     """L = -sum_o t ln y, y = softmax(z): probabilities of mutually exclusive classes."""
 
-    output_name = "softmax"
-    targets: TargetRange = "distribution"
+    targets = "distribution"
 
     def terms(self, xp: Any, z: Array, t: Array) -> Array:
         """-t ln y = t (ln sum_o exp(z - m) - (z - m)); m = max z keeps exp() from overflowing."""
@@ -113,9 +107,10 @@ class Quadratic(Loss):
         return self.output.chain_rule(xp, (y - t) * share, saved)
 
 
-LOSSES: dict[str, tuple[type[Loss], ...]] = {
-    "cross-entropy": (SigmoidCrossEntropy, SoftmaxCrossEntropy),
-    "quadratic": (Quadratic,),
+# By name, and by output activation; "" stands for all activations
+LOSSES: dict[str, dict[str, type[Loss]]] = {
+    "cross-entropy": {"sigmoid": SigmoidCrossEntropy, "softmax": SoftmaxCrossEntropy},
+    "quadratic": {"": Quadratic},
 }
 
 
@@ -127,15 +122,13 @@ def get_loss(name: str, output_activation: str) -> Loss:
     """
     output = get_activation(output_activation)
     check_known("loss", name, LOSSES)
-    kinds: tuple[Any, ...] = LOSSES[name]
-    for kind in kinds:
-        if kind.output_name in ("", output.name):
-            return _loss(kind, output)
-    fitting = " or ".join(kind.output_name for kind in kinds)
-    raise ValueError(
-        f"loss {name!r} needs outputs between 0 and 1: output activation {fitting}, "
-        f"not {output_activation!r}; or use loss 'quadratic'"
-    )
+    kind = LOSSES[name].get(output.name, LOSSES[name].get(""))
+    if kind is None:
+        raise ValueError(
+            f"loss {name!r} needs outputs between 0 and 1: output activation "
+            f"{' or '.join(LOSSES[name])}, not {output_activation!r}; or use loss 'quadratic'"
+        )
+    return _loss(kind, output)
 
 
 # One object for each pair, because a GPU compiles kernels for each object

@@ -50,13 +50,11 @@ class Adam(Optimizer):
     formula = staticmethod(adam)
 
     def prepare(self, scalars: Scalars) -> None:
-        def correction(k: int) -> float:  # of sqrt(v); see ``adam``
-            return math.sqrt(1 - BETA2**k)
-
         self.vectors = self.p, self.g, self.add_state("m", self.p), self.add_state("v", self.p)
-        size = scalars.add(lambda k, rate: rate * correction(k) / (1 - self.momentum**k))
-        epsilon = scalars.add(lambda k, rate: EPSILON * correction(k))
-        self.numbers = size, epsilon, self.momentum
+        beta1 = self.momentum
+        size = scalars.add(lambda k, rate: rate * math.sqrt(1 - BETA2**k) / (1 - beta1**k))
+        epsilon = scalars.add(lambda k, rate: EPSILON * math.sqrt(1 - BETA2**k))
+        self.numbers = size, epsilon, beta1
 
 
 class AdamW(Adam):

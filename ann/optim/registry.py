@@ -8,7 +8,7 @@ from ann.optim.optimizer import Optimizer
 from ann.optim.sgd import SGD, Nesterov
 from ann.spelling import check_known
 
-CLASSES: dict[str, type[Optimizer]] = {
+OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,
     "nesterov": Nesterov,
     "adam": Adam,
@@ -16,10 +16,9 @@ CLASSES: dict[str, type[Optimizer]] = {
     "rmsprop": RMSProp,
     "muon": Muon,
 }
-OPTIMIZERS = tuple(CLASSES)
 
 
 def get_optimizer(name: str, *args: Any, **hyperparameters: Any) -> Optimizer:
     """A new optimizer. Arguments: see ``Optimizer``. Raises ValueError if the name is unknown."""
     check_known("optimizer", name, OPTIMIZERS)
-    return CLASSES[name](*args, **hyperparameters)
+    return OPTIMIZERS[name](*args, **hyperparameters)

@@ -8,8 +8,7 @@ from ann.data.distortion import DistortedBatch, Distorter
 from ann.neural_network import NeuralNetwork
 from ann.nn.dropout import Mask
 from ann.nn.network import PIXEL_SCALE, fill_inputs
-from ann.nn.rng import drawn
-from ann.training.epoch_keys import EpochKeys
+from ann.nn.rng import Purpose, drawn
 from ann.training.recipe import Recipe
 from ann.validation import check_targets, classes_of
 
@@ -30,7 +29,7 @@ class ImageSet:
         count: N.
         lit: (columns kept,) host array: the indices of the pixels; None for all.
         pixels: (N, columns kept) device array of uint8 or floats.
-        labels: (N,) device array; None for target rows that are not one-hot.
+        one_hot: whether each image has one class, which is where its target is largest.
         targets: (N, O) device array of floats.
         weights: (N, 1) device array of floats with mean 1, or None.
     """
@@ -58,8 +57,7 @@ class ImageSet:
             smoothing = recipe.label_smoothing
             targets = (1.0 - smoothing) * targets + smoothing / network.output_dim
         self.targets = upload(targets.astype(dtype))
-        classes = classes_of(labels)
-        self.labels = None if classes is None else upload(classes)
+        self.one_hot = classes_of(labels) is not None
         pixels = images if images.dtype.name == "uint8" else images.astype(dtype, copy=False)
         # pixels[:, lit] would be stored column by column, and copied whenever rows are taken
         self.pixels = upload(pixels if self.lit is None else pixels.take(self.lit, axis=1))
@@ -111,12 +109,45 @@ def distorter(network: NeuralNetwork, images: ImageSet, recipe: Recipe) -> Disto
             "train_images: distortions need images of shape (N, height, width) with uint8 pixels"
         )
     rotation_shares = xp.ones(images.count, dtype=network.network.dtype)
-    if images.labels is not None:
-        rotated_less = (images.labels == 1) | (images.labels == 7)  # or they become other digits
+    if images.one_hot:
+        labels = xp.argmax(images.targets, axis=-1)
+        rotated_less = (labels == 1) | (labels == 7)  # or they become other digits
         rotation_shares = 1.0 - 0.5 * xp.astype(rotated_less, network.network.dtype)
     return Distorter(
         network.backend, images.pixels, images.shape, recipe.strengths, rotation_shares
     )
+
+
+class EpochKeys:
+    """Random keys, new in each epoch: dropout masks and distortions are computed from them.
+
+    They are device arrays of uint32. In a committee, each has a row per member.
+
+    Attributes:
+        dropout: (..., L): column l is for the inputs of layer l with weights, counted from 0.
+        channels: (..., L): the same for channel dropout.
+        distortion: (..., 1).
+    """
+
+    def __init__(self, network: NeuralNetwork) -> None:
+        xp, leading = network.backend.xp, network.network.leading
+        self._network = network
+        self.dropout = xp.zeros((*leading, len(network.layer_list)), dtype=xp.uint32)
+        self.channels = xp.zeros_like(self.dropout)
+        self.distortion = xp.zeros((*leading, 1), dtype=xp.uint32)
+
+    def set(self, epoch: int) -> None:
+        """Set the keys of an epoch, counted from 1."""
+        self._draw("dropout", self.dropout, epoch)
+        self._draw("channels", self.channels, epoch)
+        self._draw("distortion", self.distortion, epoch)
+
+    def _draw(self, purpose: Purpose, keys: Array, epoch: int) -> None:
+        size = keys.shape[-1]
+        numbers = drawn(
+            self._network.seeds, purpose, epoch - 1, lambda rng: rng.integers(2**32, size=size)
+        )
+        keys[...] = self._network.backend.from_host(numbers.astype("uint32"))
 
 
 class BatchBuffer:

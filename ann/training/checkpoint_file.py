@@ -17,12 +17,13 @@ from typing import Any, get_origin, get_type_hints
 
 import numpy as np
 
-from ann.errors import CheckpointError, printable
+from ann.errors import CheckpointError, printable, printable_text
 from ann.files.atomic import read_regular, write_atomically
 from ann.training.report import EpochReport
 
 FORMAT, VERSION = "ann-checkpoint", 2
 _MAX_BYTES = 2**34
+_LONG = 500  # characters of a file in a message, at most
 
 
 @dataclass
@@ -93,7 +94,7 @@ def read_checkpoint(
         raise CheckpointError(f"{path}: {error}") from None
     except Exception as error:  # zipfile, NumPy and the tokenizer that it uses raise many types
         raise CheckpointError(
-            f"{path}: not a checkpoint, or damaged: {' '.join(str(error).split())}"
+            f"{path}: not a checkpoint, or damaged: {printable_text(error, _LONG)}"
         ) from None
 
 
@@ -165,4 +166,5 @@ def _differences(name: str, there: Any, here: Any) -> list[str]:
         for key in sorted({*there, *here}):
             found += _differences(f"{name} {key}".strip(), there.get(key), here.get(key))
         return found
-    return [] if there == here else [f"{name} is {here!r} and was {there!r}"]
+    was = printable_text(repr(there), _LONG)
+    return [] if there == here else [f"{name} is {here!r} and was {was}"]

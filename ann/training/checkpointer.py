@@ -108,13 +108,13 @@ class Checkpointer(Callback):
         take hours more.
         """
         run = self._run
-        if run.processes.any_process(self._changed):
-            run.trainer.gather(run.state.step)
+        is_due = run.processes.any_process(self._changed)
+        arrays = self._arrays() if is_due else {}
         try:
-            if run.processes.rank == 0 and self._changed:
+            if run.processes.rank == 0 and is_due:
                 to_host = run.network.backend.to_host
-                arrays = {name: to_host(array) for name, array in self._arrays().items()}
-                write_checkpoint(self._path, self._identity, run.state, arrays)
+                on_host = {name: to_host(array) for name, array in arrays.items()}
+                write_checkpoint(self._path, self._identity, run.state, on_host)
             self._changed = False
         except (OSError, MemoryError) as error:
             if is_needed:
@@ -146,7 +146,9 @@ class Checkpointer(Callback):
             state.finished = False
         check_same_run(self._path, identity, here)
         damaged = f"{self._path}: not a checkpoint of this run, or damaged"
-        if state.step > run.trainer.steps or state.epoch > epochs + state.finished:
+        has_validation = run.recipe.validation > 0
+        fits = all(bool(report.validation) == has_validation for report in state.reports)
+        if state.step > run.trainer.steps or state.epoch > epochs + state.finished or not fits:
             raise CheckpointError(f"{damaged}: epoch {state.epoch}, step {state.step}")
         vars(run.state).update(vars(state))
         wanted = self._arrays()

@@ -9,27 +9,24 @@ of MNIST as validation images.
 import math
 from typing import Any
 
-from ann.optim.registry import CLASSES
+from ann.optim.registry import OPTIMIZERS
 
 
-def default_hidden(dropout: float) -> tuple[int, ...]:
-    """The default widths of the hidden layers: about 128 and 32 neurons are left after dropout.
+def default_choices(recipe: Any) -> dict[str, Any]:
+    """The default ``hidden`` layers and ``optimizer`` for the rest of a ``Recipe``.
 
-    Srivastava et al. (2014), Dropout: a simple way to prevent neural networks from overfitting,
-    appendix A.1: a layer of n neurons needs n / (1 - dropout) of them. They are at most four times
-    as many, so that a very high dropout does not fill the memory.
+    About 128 and 32 neurons are left after dropout. Srivastava et al. (2014), Dropout: a simple way
+    to prevent neural networks from overfitting, appendix A.1: a layer of n neurons needs
+    n / (1 - dropout) of them. They are at most four times as many, so that a very high dropout does
+    not fill the memory.
+
+    The optimizer is Muon for batches above 1,000 images, which leave few steps. Shah et al. (2025),
+    Practical efficiency of Muon for pretraining: it learns more per step, and keeps this advantage
+    in large batches.
     """
-    kept = max(0.25, 1.0 - dropout)
-    return tuple(round(width / kept) for width in (128, 32))
-
-
-def default_optimizer(batch_size: int) -> str:
-    """The default optimizer: Muon for batches above 1,000 images, which leave few steps.
-
-    Shah et al. (2025), Practical efficiency of Muon for pretraining: it learns more per step, and
-    keeps this advantage in large batches.
-    """
-    return "adamw" if batch_size <= 1000 else "muon"
+    kept = max(0.25, 1.0 - recipe.dropout)
+    hidden = tuple(round(width / kept) for width in (128, 32))
+    return {"hidden": hidden, "optimizer": "adamw" if recipe.batch_size <= 1000 else "muon"}
 
 
 def default_rates(recipe: Any) -> dict[str, float]:
@@ -59,7 +56,7 @@ def default_rates(recipe: Any) -> dict[str, float]:
     1,706 of 10,000 validation images wrong with relu (1,382 with 0.6 times the learning rate), and
     learnt nothing with sigmoid at any rate. Muon, the default for such batches, got 600 wrong.
     """
-    rule = CLASSES[recipe.optimizer]
+    rule = OPTIMIZERS[recipe.optimizer]
     learning_rate, weight_decay = rule.tuned
     batch, short = min(recipe.batch_size, 5000) / 200, max(1.0, 24 / recipe.epochs)
     factor = batch**0.7 if batch > 1 and rule.adaptive else math.sqrt(batch)

@@ -17,6 +17,7 @@ from ann.neural_network import NeuralNetwork, copy_of, slices
 from ann.nn.layers import ActivationLayer
 from ann.nn.network import fill_inputs
 from ann.training.callback import Callback
+from ann.training.defaults import default_rates
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
 from ann.training.run import Run
@@ -189,7 +190,7 @@ def _dark_images(found: _Findings) -> str:
 
 def _shuffled_labels(found: _Findings) -> str:
     """Warn if images are no closer to the mean of their own class than to other classes' means."""
-    if not found.learns_poorly:
+    if not found.learns_poorly or len(found.labels) < 2:
         return ""
     images, labels = found.images.astype(np.float32), found.labels
     # The means are of every second image, and the others are classified
@@ -258,13 +259,13 @@ def _no_learning(found: _Findings) -> str:
 def lower_rate(recipe: Recipe) -> str:
     """Advice for a learning rate that is too high."""
     rate = recipe.learning_rate
-    too_high = rate > 3 * recipe.default_rates()["learning_rate"]
+    too_high = rate > 3 * default_rates(recipe)["learning_rate"]
     return _defaults(recipe) if too_high else f"try learning rate {rate / 5:.2g}"
 
 
 def _defaults(recipe: Recipe) -> str:
     """Advice to use the default rates if the recipe's differ much from them, otherwise ""."""
-    default = recipe.default_rates()
+    default = default_rates(recipe)
     far = []
     if not default["learning_rate"] / 3 <= recipe.learning_rate <= default["learning_rate"] * 3:
         far.append(f"learning rate {default['learning_rate']:g}")

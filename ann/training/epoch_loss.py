@@ -11,6 +11,8 @@ from ann.neural_network import Evaluation, NeuralNetwork, slices
 from ann.training.batches import ImageSet
 from ann.training.distributed import Processes, shard
 
+_AT_ONCE = 2**20  # logits whose losses are computed together, at most, to limit memory
+
 
 class EpochLoss:
     """Stores logits, and computes the loss.
@@ -40,8 +42,7 @@ class EpochLoss:
         self.gather()
         order = network.backend.from_host(order)
         total = xp.zeros(network.network.leading, dtype=network.network.dtype)
-        count = max(1, network.backend.numbers_at_once // network.output_dim)
-        for chunk in slices(images.count, count):
+        for chunk in slices(images.count, max(1, _AT_ONCE // network.output_dim)):
             logits, indices = self.logits[..., chunk, :], order[..., chunk]
             targets = _rows(xp, images.targets, indices)
             weights = None if images.weights is None else _rows(xp, images.weights, indices)
@@ -68,11 +69,9 @@ def _rows(xp: Any, array: Array, indices: Array) -> Array:
 def evaluate(network: NeuralNetwork, images: ImageSet, processes: Processes) -> Evaluation:
     """The mean loss and the errors on these images. Each process measures its share of them."""
     part, share = shard(processes, slice(0, images.count))
-    labels = None if images.labels is None else images.labels[part]
-    found = (
-        network.measure(images.pixels[part, :], images.targets[part, :], labels)
-        if share
-        else (0.0, 0)
-    )
+    found = (0.0, 0)
+    if share:
+        own = images.pixels[part, :], images.targets[part, :]
+        found = network.measure(*own, one_hot=images.one_hot)
     losses, errors = zip(*processes.gather(found), strict=True)
     return Evaluation(sum(losses) / images.count, sum(errors), images.count)

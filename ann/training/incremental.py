@@ -78,7 +78,8 @@ def fit_epoch(
         network: as for ``fit``. All calls need networks with the same layers and seed.
         dataset: as for ``fit``, without validation images.
         recipe: as for ``fit``, without distortions. Its epochs, schedule and warm-up are ignored.
-        before: what the last call returned; ``Progress()`` in the first call.
+        before: what the last call returned; ``Progress()`` in the first call. An optimizer with other
+            vectors starts anew.
         weights: as for ``fit``.
 
     Returns:
@@ -102,6 +103,9 @@ def fit_epoch(
             prepared = _Prepared(key, network, recipe, images)
         trainer = prepared.trainer
         state = trainer.state(0)
+        shapes = {name: array.shape for name, array in state.items()}
+        if shapes != {name: array.shape for name, array in before.arrays.items()}:
+            before = Progress()  # the first call, or the first one with another optimizer
         for name, values in before.arrays.items():
             state[name][...] = network.backend.from_host(values)
         epoch = math.ceil(before.steps / trainer.steps) + 1  # an epoch that begins after them

@@ -95,6 +95,19 @@ RECIPES = {
     "classroom": NamedRecipe(
         Recipe(), "the network of the README, on undistorted images", "7 s on two cores"
     ),
+    "classroom-adversarial": NamedRecipe(
+        Recipe(
+            output_activation="softmax",
+            learning_rate=0.028,
+            weight_decay=0.08,
+            warmup=0.0,
+            schedule="one-cycle",
+            adversarial=0.5,
+            epochs=20,
+        ),
+        "nearly the same network, with adversarial training on undistorted images",
+        "10 s on two cores",
+    ),
     "classroom-distorted": NamedRecipe(
         Recipe(
             epochs=120,

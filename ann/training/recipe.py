@@ -27,7 +27,7 @@ from ann.nn.losses import LOSSES, get_loss
 from ann.optim.registry import OPTIMIZERS
 from ann.optim.schedules import SCHEDULES
 from ann.spelling import check_choice
-from ann.training.defaults import default_hidden, default_optimizer, default_rates
+from ann.training.defaults import default_choices, default_rates
 from ann.validation import check_count, check_flag, check_number, check_type
 
 BY_RULE: Any = None  # the default of fields whose default depends on the others
@@ -163,8 +163,8 @@ class Recipe:
                 continue
             check = _CHECKS[field.type]
             self._set(field.name, check(field.name, value, **field.metadata["bounds"]))
-        for defaults in (self.default_choices, self.default_rates):  # the rates need an optimizer
-            for name, value in defaults().items():
+        for defaults in (default_choices, default_rates):  # the rates need an optimizer
+            for name, value in defaults(self).items():
                 if getattr(self, name) is BY_RULE:
                     self._set(name, value)
         if self.batch_norm and self.batch_size == 1:
@@ -182,15 +182,6 @@ class Recipe:
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # the way to set a field of a frozen dataclass
 
-    def default_choices(self) -> dict[str, Any]:
-        """The default hidden layers and optimizer for the other fields."""
-        hidden, optimizer = default_hidden(self.dropout), default_optimizer(self.batch_size)
-        return {"hidden": hidden, "optimizer": optimizer}
-
-    def default_rates(self) -> dict[str, float]:
-        """The default learning rate, weight decay and warm-up for the other fields."""
-        return default_rates(self)
-
     def changed(self, **fields: Any) -> Self:
         """A copy with new values for these fields.
 
@@ -199,10 +190,10 @@ class Recipe:
         weight decay and warm-up keep their ratio to the default unless you pass them: if the
         default of the copy is half as large, the copy has half of this recipe's value.
         """
-        choices, before = self.default_choices().items(), self.default_rates()
+        choices, before = default_choices(self).items(), default_rates(self)
         unset = [name for name, default in choices if getattr(self, name) == default]
         copy = dataclasses.replace(self, **{**dict.fromkeys([*unset, *before], BY_RULE), **fields})
-        after = copy.default_rates()
+        after = default_rates(copy)
         rates = {
             name: _in_proportion(getattr(self, name), before[name], after[name]) for name in after
         }
@@ -288,7 +279,7 @@ class Recipe:
         """The flags of scripts/train.py that differ from their defaults."""
         words: list[str] = []
         defaults = {name: getattr(Recipe, name) for name in vars(self)}
-        defaults |= self.default_choices() | self.default_rates()
+        defaults |= default_choices(self) | default_rates(self)
         for name, value in vars(self).items():
             if value == defaults[name]:
                 continue
@@ -315,7 +306,7 @@ def _check_hidden(name: str, value: Any, at_least: int) -> tuple[int | str, ...]
     layers = value.tolist() if isinstance(value, np.ndarray) else value
     if not isinstance(layers, (tuple, list)):
         example = "such as (300,) for one layer"
-        raise ValueError(f"{name}: expected a tuple of widths, {example}, got {value!r}")
+        raise ValueError(f"{name}: expected a tuple of widths, {example}, got {printable(value)}")
     checked: list[int | str] = []
     for layer in layers:
         if not isinstance(layer, str):

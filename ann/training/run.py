@@ -36,7 +36,8 @@ class Run:
 
     def stops(self, results: list[object]) -> bool:
         """Whether a callback has returned True, in any process."""
-        return self.processes.any_process(any(result is True for result in results))
+        wanted = (isinstance(result, (bool, np.bool_)) and bool(result) for result in results)
+        return self.processes.any_process(any(wanted))
 
     @cached_property
     def identity(self) -> dict[str, Any]:

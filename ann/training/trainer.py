@@ -8,9 +8,8 @@ from typing import Any
 from ann.backends.base import Array
 from ann.neural_network import NeuralNetwork, slices
 from ann.optim.scalars import Scalars
-from ann.training.batches import BatchBuffer, ImageSet, distorter
+from ann.training.batches import BatchBuffer, EpochKeys, ImageSet, distorter
 from ann.training.distributed import SINGLE_PROCESS, Processes, shard
-from ann.training.epoch_keys import EpochKeys
 from ann.training.epoch_loss import EpochLoss
 from ann.training.recipe import Recipe
 from ann.training.step import Step, Update
@@ -147,16 +146,13 @@ class Trainer:
         return Step(self._model.network, batch, self._update, share, self._recipe.adversarial)
 
     def state(self, done: int) -> dict[str, Array]:
-        """The arrays that a checkpoint needs after ``done`` steps of an epoch, by name."""
+        """The arrays that a checkpoint needs after ``done`` steps of an epoch, by name.
+
+        All processes must call this: it collects their logits.
+        """
         self._copy()
         if not done:
             return dict(self._update.state)
+        self.loss.gather()
         seen = self._batches[done - 1].stop
         return {**self._update.state, "logits": self.loss.logits[..., :seen, :]}
-
-    def gather(self, done: int) -> None:
-        """Collect the logits of all processes for ``state(done)``."""
-        self._copy()
-        if done:
-            with self._network.backend.ignore_overflow():
-                self.loss.gather()

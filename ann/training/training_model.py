@@ -15,7 +15,7 @@ from ann.nn.dropout import Dropout
 from ann.nn.layers import ActivationLayer, Dense, Layer
 from ann.nn.network import Network
 from ann.nn.pooling import MaxPool2D
-from ann.training.epoch_keys import EpochKeys
+from ann.training.batches import EpochKeys
 from ann.training.recipe import Recipe
 
 
@@ -116,7 +116,7 @@ class TrainingModel:
         """Copy parameters, or averages of them, to the user's network, and fold the normalisation.
 
         Weights of pixels that were not trained on become 0. All parameters are written at once, so
-        neither Ctrl-C nor another thread can leave or find the network half updated.
+        Ctrl-C cannot leave the network half updated.
         """
         xp = self._xp
         result = xp.asarray(self._user.parameters, copy=True)

@@ -13,7 +13,7 @@ from ann.training.batches import ImageSet
 from ann.training.distributed import SINGLE_PROCESS, Processes
 from ann.training.trainer import Trainer
 from benchmarking.jax_contenders import Jax
-from benchmarking.tasks import MOMENTUM, Contender, Data, Task, UnsuitedError
+from benchmarking.tasks import MOMENTUM, Contender, Data, Task
 from benchmarking.timing import working
 from benchmarking.torch_contenders import Torch, TorchGraph
 
@@ -65,11 +65,11 @@ class ScikitLearn:
         from sklearn.neural_network import MLPClassifier
 
         if task.device != "cpu":
-            raise UnsuitedError("it only computes on the CPU")
+            raise NotImplementedError("it only computes on the CPU")
         if task.optimizer != "sgd":
-            raise UnsuitedError("it has no AdamW")
+            raise NotImplementedError("it has no AdamW")
         if task.is_convolutional:
-            raise UnsuitedError("it has no convolution")
+            raise NotImplementedError("it has no convolution")
         self._images = data.images
         self._targets = np.eye(task.widths[-1], dtype=np.int64)[data.labels]
         self._model = MLPClassifier(

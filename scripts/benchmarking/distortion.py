@@ -11,7 +11,6 @@ import numpy as np
 import ann
 from ann.data.distortion import DistortedBatch, Distorter, DistortionStrengths
 from ann.training.named_recipes import RECIPES
-from benchmarking.tasks import UnsuitedError
 from benchmarking.timing import in_turns, print_table, working
 
 _BATCH, _BATCHES = 256, 40
@@ -49,7 +48,7 @@ class Torch:
 
         self._torch, self._device = torch, {"cpu": "cpu", "gpu": "cuda"}[device]
         if self._device == "cuda" and not torch.cuda.is_available():
-            raise UnsuitedError("PyTorch finds no GPU")
+            raise NotImplementedError("PyTorch finds no GPU")
         self._strengths, self._size = strengths, images.shape[1]
         self._images = torch.from_numpy(images.copy()).to(self._device)
         pixels = np.arange(self._size)

@@ -9,7 +9,7 @@ from ann.nn.convolution import Conv2D
 from ann.nn.layer_list import build_layers
 from ann.nn.layers import ActivationLayer, Dense
 from ann.nn.pooling import MaxPool2D
-from benchmarking.tasks import BETA2, EPSILON, MOMENTUM, Data, Task, UnsuitedError
+from benchmarking.tasks import BETA2, EPSILON, MOMENTUM, Data, Task
 
 
 class Jax:
@@ -20,7 +20,7 @@ class Jax:
         import jax.numpy as jnp
 
         if (jax.default_backend() == "cpu") != (task.device == "cpu"):
-            raise UnsuitedError(f"JAX computes on {jax.default_backend()}")
+            raise NotImplementedError(f"JAX computes on {jax.default_backend()}")
         settings: Any = jax.config
         settings.update("jax_default_matmul_precision", "float32")  # on a GPU it would be TF32
         activation = {"sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu}[task.activation]

@@ -37,7 +37,7 @@ def measure(
     peak, bandwidth = peak_gflops(backend, 2 * trials), _bandwidth(backend, trials)
     print(f"\nlarge products: {peak:.0f} GFLOP/s; large copies: {bandwidth:.1f} GB/s")
     sweeps: dict[str, list[dict[str, float]]] = {}
-    for name, values, change in _sweeps(recipe, quick):
+    for name, values, change in _sweeps(recipe, len(dataset.train_images), quick):
         print(f"\n  {name:>20} {'ms a step':>10} {'products':>10} {'memory':>10}")
         rows = sweeps[name] = []
         for value in values:
@@ -52,9 +52,12 @@ def measure(
 
 
 def _sweeps(
-    recipe: ann.Recipe, quick: bool
+    recipe: ann.Recipe, images: int, quick: bool
 ) -> list[tuple[str, tuple[int, ...], Callable[[int], ann.Recipe]]]:
-    """For each plot: what it varies, its values, and a function from a value to the recipe."""
+    """For each plot: what it varies, its values, and a function from a value to the recipe.
+
+    ``images``: how many there are; larger batches are left out.
+    """
     pictures = tuple(layer for layer in recipe.hidden if isinstance(layer, str))
     dense = recipe.hidden[len(pictures) :] or (128,)
 
@@ -64,9 +67,12 @@ def _sweeps(
     def deep(depth: int) -> ann.Recipe:
         return dataclasses.replace(recipe, hidden=(*pictures, *dense[:1] * depth))
 
+    most = images - recipe.validation
+    least = 2 if recipe.batch_norm else 1
+    batches = tuple(size for size in _BATCHES if least <= size <= most)
     count = 2 if quick else None
     return [
-        ("batch size", _BATCHES[:count], lambda size: dataclasses.replace(recipe, batch_size=size)),
+        ("batch size", batches[:count], lambda size: dataclasses.replace(recipe, batch_size=size)),
         ("width", _WIDTHS[:count], wide),
         ("depth", _DEPTHS[:count], deep),
     ]

@@ -28,10 +28,6 @@ class Data(NamedTuple):
     weights: list[tuple[np.ndarray, np.ndarray]]
 
 
-class UnsuitedError(Exception):
-    """Why a contender does not take part in a task."""
-
-
 @dataclass(frozen=True)
 class Task:
     """A training of ``count`` images an epoch, a multiple of ``batch``, by "sgd" or "adamw".
@@ -99,7 +95,7 @@ def product_of(layer: Any, images: int) -> tuple[int, int, int]:
 
 
 class Contender(Protocol):
-    """One library's way of training a task."""
+    """One library's way of training a task; it raises NotImplementedError if it cannot."""
 
     def __init__(self, task: Task, data: Data) -> None: ...
 

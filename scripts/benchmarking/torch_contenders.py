@@ -8,7 +8,7 @@ from ann.nn.convolution import Conv2D
 from ann.nn.layer_list import build_layers
 from ann.nn.layers import ActivationLayer, Dense
 from ann.nn.pooling import MaxPool2D
-from benchmarking.tasks import BETA2, EPSILON, MOMENTUM, Data, Task, UnsuitedError
+from benchmarking.tasks import BETA2, EPSILON, MOMENTUM, Data, Task
 
 
 class Torch:
@@ -28,7 +28,7 @@ class Torch:
         self._precision = "high" if tf32 else "highest"
         self._device = {"cpu": "cpu", "gpu": "cuda"}[task.device]
         if self._device == "cuda" and not torch.cuda.is_available():
-            raise UnsuitedError("PyTorch finds no GPU")
+            raise NotImplementedError("PyTorch finds no GPU")
         activation = {"sigmoid": torch.nn.Sigmoid, "relu": torch.nn.ReLU}[task.activation]
         modules: list[Any] = []
         weights = iter(data.weights)

@@ -13,8 +13,8 @@ from optuna.trial import TrialState
 import ann
 from ann.analysis.figures import BLUE, figure_as_html, log_scale, pyplot
 from ann.analysis.html_page import Section, html_page
-from ann.cli.commands import command
 from ann.cli.parser import data_flags
+from ann.installation import command
 from sweeping.space import DISTORTIONS
 
 _COLUMNS = 4  # of figures of single choices

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 import ann
 from ann.cli.signals import Interruption
+from ann.training.defaults import default_rates
 from ann.training.fastest_device import seconds_an_epoch
 from sweeping.results import describe_trial
 from sweeping.space import Space
@@ -116,7 +117,7 @@ class Worker:
         trial.set_user_attr("recipe", recipe.to_json())
         epochs = int(flags.time_per_trial / seconds_an_epoch(self.backend, dataset, recipe))
         epochs = max(1, min(flags.max_epochs, epochs))
-        rates = recipe.default_rates()
+        rates = default_rates(recipe)
         given = {name: getattr(recipe, name) for name in rates if self.space.has_range(name)}
         recipe = recipe.changed(epochs=epochs, **given)
         network = recipe.network(dataset, self.backend, flags.seed)

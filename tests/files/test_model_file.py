@@ -9,6 +9,7 @@ import pickle
 import pickletools
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -50,6 +51,17 @@ def test_round_trip(backend, tmp_path, rng):
     )
     twin.save(tmp_path / "two")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_the_self_test_leaves_other_threads_their_warnings(saved, monkeypatch, tmp_path):
+    """Filters of warnings belong to the whole process, and two threads may load at once."""
+    filters = warnings.filters
+    seen = []
+    curve = lambda xp, z: seen.append(warnings.filters) or xp.tanh(z)  # noqa: E731
+    own = Activation("tanh", curve, ACTIVATIONS["tanh"].derivative)
+    monkeypatch.setitem(ACTIVATIONS, "tanh", own)
+    ann.load_model(saved)
+    assert seen and all(each is filters for each in seen)
 
 
 def test_any_device_writes_the_same_bytes(backend, tmp_path):
@@ -374,7 +386,7 @@ def test_networks_that_could_not_be_loaded_are_not_saved(tmp_path):
     path.write_bytes(b"old")
     net = network_of(ann.get_backend("cpu"), 5, 4, 3)
     net.parameters[0] = np.nan
-    with pytest.raises(ValueError, match="layer 1: weight holds numbers that are not finite"):
+    with pytest.raises(ValueError, match=r"layer 1: weight holds numbers that are not finite$"):
         net.save(path)
     layers = [{"input_dim": 1, "output_dim": 1, "activation": "relu"}] * 3999
     deep = ann.NeuralNetwork([*layers, {"input_dim": 1, "output_dim": 1, "activation": "sigmoid"}])

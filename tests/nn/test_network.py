@@ -155,8 +155,10 @@ def test_float64_networks_take_what_float64_holds(backend):
 
 def test_start_from_given_parameters(backend):
     net = network_of(backend, 5, 4, 3)
-    twin = ann.NeuralNetwork(net.layer_list, device=backend, parameters=np.arange(39))
-    np.testing.assert_array_equal(backend.to_host(twin.parameters), np.arange(39))
+    for dtype in ("int64", "uint8", ">f4", "float16"):
+        given = np.arange(39, dtype=dtype)
+        twin = ann.NeuralNetwork(net.layer_list, device=backend, parameters=given)
+        np.testing.assert_array_equal(backend.to_host(twin.parameters), np.arange(39))
 
 
 def test_repr_describes_the_network():
@@ -203,13 +205,16 @@ def test_apply_from_many_threads():
     assert not failures
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+@pytest.mark.parametrize(
+    "duplicate", [copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))]
+)
 def test_copies_are_complete_and_independent(backend, duplicate, rng):
     net = network_of(backend, 5, 4, 3, activation="tanh", output="softmax", seed=3)
     x, labels = batch(rng, dtype=np.float32)
     net.train_batch(x, labels, 0.1)
     twin = duplicate(net)
-    assert twin.backend.name == (backend.name if duplicate is copy.deepcopy else "cpu")
+    is_copy = duplicate in (copy.copy, copy.deepcopy)
+    assert twin.backend.name == (backend.name if is_copy else "cpu")
     np.testing.assert_array_equal(
         twin.backend.to_host(twin.parameters), backend.to_host(net.parameters)
     )
@@ -458,8 +463,18 @@ def test_numbers_that_overflow_are_no_warning(backend, rng):
         losses = [net.train_batch(x, np.eye(3)[labels], 1e38) for _ in range(4)]
         assert not np.isfinite(losses[-1])
         net.apply(x)
+        net.predict_proba(x)
     with pytest.warns(ann.TrainingWarning, match=r"X: inputs reach 3e\+38"):
         net.apply(np.full((4, 5), 3e38, np.float32))
+
+
+def test_numpy_s_error_handling_changes_nothing_in_predictions(rng):
+    net = network_of(ann.get_backend("cpu"), 5, 4, 3)
+    net.parameters[-3:] = -60.0
+    tiny = 1e-45 * rng.random((6, 5))
+    expected = net.predict_proba(tiny)
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(net.predict_proba(tiny), expected)
 
 
 def test_parameters_can_be_written(rng):
@@ -500,6 +515,14 @@ def test_evaluate(backend, committee, rng):
     assert found.errors == (net.predict(x) != labels).sum() and found.count == 2500
     assert found.accuracy == (2500 - found.errors) / 2500  # 0.117, not 0.11699999999999999
     assert net.evaluate(x, np.eye(3)[labels]) == found
+
+
+def test_evaluate_with_a_single_output(backend, rng):
+    net = network_of(backend, 5, 1)
+    x = rng.random((50, 5), dtype=np.float32)
+    for target in (0, 1):  # a row of one 1 looks like a one-hot row
+        wrong = (net.apply(x) > 0.5) != target
+        assert net.evaluate(x, np.full((50, 1), target)).errors == wrong.sum()
 
 
 def test_evaluate_with_several_labels(backend, rng):

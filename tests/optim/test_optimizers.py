@@ -4,7 +4,7 @@ import pytest
 import ann
 from ann.optim.muon import Orthogonalization
 from ann.optim.optimizer import Optimizer
-from ann.optim.registry import CLASSES, OPTIMIZERS, get_optimizer
+from ann.optim.registry import OPTIMIZERS, get_optimizer
 from ann.optim.scalars import Scalars
 
 SHAPES, WEIGHTS, SIZE = (
@@ -226,10 +226,10 @@ TUNED = {
 @pytest.mark.parametrize("name", TUNED)
 def test_defaults_do_not_change_by_accident(name):
     """They decide how recipes without rates train, and were found by experiments."""
-    assert CLASSES[name].tuned == TUNED[name]
-    assert CLASSES[name].adaptive == (name not in ("sgd", "nesterov"))
-    assert CLASSES[name].sums_gradients == (name in ("sgd", "nesterov", "rmsprop"))
-    assert CLASSES[name].decoupled_decay == (name in ("adamw", "muon"))
+    assert OPTIMIZERS[name].tuned == TUNED[name]
+    assert OPTIMIZERS[name].adaptive == (name not in ("sgd", "nesterov"))
+    assert OPTIMIZERS[name].sums_gradients == (name in ("sgd", "nesterov", "rmsprop"))
+    assert OPTIMIZERS[name].decoupled_decay == (name in ("adamw", "muon"))
 
 
 def test_an_optimizer_without_rates_of_its_own_has_cautious_ones():

@@ -25,7 +25,7 @@ CASES = {
     ),
     "pictures": (
         "--hidden conv2x3,pool2,8 --activation relu --batch-norm --dropout 0.1 --rotation 5 "
-        "--channel-dropout 0.1 --max-norm 3 --optimizer muon",
+        "--channel-dropout 0.1 --max-norm 3 --optimizer muon --committee 2",
         [
             *("batch: gather, distort", "conv2d 3x3, 8x8 -> 2x6x6", "batch norm"),
             *("maxpool2d 2x2, 2x6x6 -> 2x3x3", "relu", "dropout", "dropout", "dense 18 -> 8"),
@@ -101,12 +101,15 @@ def test_a_profile_on_a_gpu(monkeypatch, pretended, dataset, capsys):
 def test_the_roofline(tmp_path, small_data):
     optional("matplotlib")
     flags = [*FEW, "--roofline", "x.svg", "--hidden", "conv2x3,4", "--data", small_data]
+    flags += ["--batch-norm"]  # which a batch of one image cannot have
     out, _ = run("benchmark", *flags, "--output", "x.json", cwd=tmp_path)
     assert "saved x.svg" in out and (tmp_path / "x.svg").read_bytes().startswith(b"<?xml")
     figures = json.loads((tmp_path / "x.json").read_text())["tasks"]["roofline, cpu"]
     assert set(figures["milliseconds"]) == {"batch size", "width", "depth"}
     for rows in figures["milliseconds"].values():
         assert len(rows) == 2
+    assert [row["value"] for row in figures["milliseconds"]["batch size"]] == [3, 10]
+    for rows in figures["milliseconds"].values():
         assert all(value > 0 for row in rows for value in row.values())
         for limit in ("products", "memory"):
             assert rows[0][limit] < rows[1][limit]

@@ -13,7 +13,7 @@ import pytest
 
 import ann
 from support import ROOT, optional
-from support.programs import FAST, HARNESS, execute, run
+from support.programs import FAST, HARNESS, execute, python, run
 
 optional("tqdm")
 
@@ -45,12 +45,8 @@ def test_doctor_reports_problems(tmp_path, small_data):
     out, _ = run("doctor", "--data", small_data, cwd=tmp_path)
     assert "<Dataset of 300 training and 100 test images>, valid, but not MNIST" in out
     (small_data / "t10k-labels-idx1-ubyte.gz").write_bytes(b"")
-    command = [
-        sys.executable,
-        str(ROOT / "scripts/doctor.py"),
-        *"--data small --device gpu".split(),
-    ]
-    process = execute(command, tmp_path)
+    flags = "--data small --device gpu".split()
+    process = python(ROOT / "scripts/doctor.py", *flags, cwd=tmp_path)
     assert (process.returncode, process.stderr) == (1, "")
     assert "WRONG  data" in process.stdout and "fix it: name a data set (IDX, npz" in process.stdout
     assert "WRONG  GPU" in process.stdout and "or train with --device cpu" in process.stdout

@@ -441,7 +441,7 @@ def test_on_the_command_line(tmp_path, model):
     )
     before = (tmp_path / "3.png").read_bytes()
     _, error = run("predict 0.png 3.png --picture ./3.png", "--model", model, cwd=tmp_path, code=1)
-    assert error == "error: 3.png: this picture is to be read; name another file to write\n"
+    assert error == "error: 3.png: this is an input; name another file to write\n"
     assert (tmp_path / "3.png").read_bytes() == before
     if folder := os.environ.get("ANN_PICTURES"):
         names = []

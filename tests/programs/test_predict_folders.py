@@ -134,7 +134,7 @@ def test_a_folder_that_cannot_be_read(photos):
         ("mine.pickle", "error: mine.pickle: this is written as .csv: name it mine.csv"),
         (
             "photos/4.tif",
-            "error: photos/4.tif: this picture is to be read; name another file to write",
+            "error: photos/4.tif: this is an input; name another file to write",
         ),
     ],
 )

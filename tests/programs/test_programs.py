@@ -5,7 +5,7 @@ flags.
 import os
 import re
 import shlex
-import subprocess
+import shutil
 import sys
 from pathlib import Path
 from subprocess import PIPE
@@ -17,7 +17,7 @@ import ann
 from ann.installation import install_command, localized
 from support import ROOT, optional
 from support.digits import write_mnist_like
-from support.programs import FAST, NO_GPU, execute, popen, run
+from support.programs import FAST, NO_GPU, execute, popen, python, run
 
 optional("tqdm")
 
@@ -170,6 +170,7 @@ ENDINGS = {
     "export": ".npz",
     "report": ".html",
     "sweep": ".html",
+    "benchmark": ".json",
 }
 
 
@@ -210,6 +211,28 @@ def test_what_cannot_be_written_is_found_before_the_work(model, small_data, prog
             "epoch|seed|trial", out
         )
     assert target.read_text() == "as it was"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "train --data net --output",
+        "train --from net --output",
+        "join mnist_ann.pickle net --output",
+        "report net --output",
+        "predict --model net seven.png --csv",
+        "predict --model mnist_ann.pickle net --csv",
+        "benchmark --data net --output",
+    ],
+)
+def test_an_input_is_not_replaced(model, program):
+    name, *words = program.split()
+    if name in ("report", "predict"):
+        optional("matplotlib")
+    shutil.copy(model / "mnist_ann.pickle", model / "net")
+    _, error = run(name, *words, "./net", cwd=model, code=1)
+    assert error == "error: net: this is an input; name another file to write\n"
+    assert (model / "net").read_bytes() == (model / "mnist_ann.pickle").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -300,19 +323,18 @@ def test_the_list_of_programs_is_complete():
 
 
 def test_programs_by_name(tmp_path, small_data):
-    command = [sys.executable, "-m", "ann"]
-    options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": NO_GPU, "timeout": 300}
-    listed = subprocess.run(command, **options, check=True).stdout
+    def by_name(*words, code=0):
+        process = python("-m", "ann", *words, cwd=tmp_path)
+        assert process.returncode == code, process.stderr
+        return process.stdout, process.stderr
+
+    listed, _ = by_name()
     assert re.findall(r"^(\w+) +[A-Z].*\.$", listed, re.M) == sorted(PROGRAMS)
-    trained = subprocess.run(
-        [*command, "train", "--data", small_data, *FAST], **options, check=True
-    )
-    assert "saved mnist_ann.pickle" in trained.stdout and trained.stderr == ""
-    version = subprocess.run([*command, "--version"], **options, check=True).stdout
-    assert version == f"ann {ann.__version__}\n"
-    wrong = subprocess.run([*command, "trian"], **options)
-    assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert wrong.stderr == "error: no program 'trian'; did you mean train?; see python -m ann\n"
+    trained, error = by_name("train", "--data", small_data, *FAST)
+    assert "saved mnist_ann.pickle" in trained and error == ""
+    assert by_name("--version") == (f"ann {ann.__version__}\n", "")
+    message = "error: no program 'trian'; did you mean train?; see python -m ann\n"
+    assert by_name("trian", code=2) == ("", message)
 
 
 def test_commands_in_messages_work_where_they_are_printed(monkeypatch, tmp_path):
@@ -337,7 +359,5 @@ def test_commands_in_warnings_work_where_only_the_wheel_is_installed():
         "installation.INSTALLED = True\n"
         "warnings.warn('see python scripts/try_loader.py', RuntimeWarning)\n"
     )
-    process = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=300
-    )
+    process = python("-c", program, cwd=ROOT)
     assert process.stderr == "warning: see python -m ann try_loader\n"

@@ -266,19 +266,19 @@ def test_a_refused_run_leaves_its_folder_for_another(tmp_path, small_data):
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
-        (["--hidden", "8"], 2, "--hidden: --from keeps the network as it is"),
-        (["--committee", "2"], 2, "--committee: --from keeps the network as it is"),
-        (["--batch-norm"], 2, "--batch-norm: --from keeps the network as it is"),
-        (["--output", "./a.pickle"], 1, "a.pickle: training starts from this file; name another"),
-        (["--resume", "run"], 2, "--from: not allowed with --resume"),
-        (["--from", "absent"], 1, "absent: no such model file"),
-        ([], 1, "data: images of 784 pixels; a.pickle takes 64; name other data with --data, or"),
+        ("--hidden 8", 2, "--hidden: --from keeps the network as it is"),
+        ("--committee 2", 2, "--committee: --from keeps the network as it is"),
+        ("--batch-norm", 2, "--batch-norm: --from keeps the network as it is"),
+        ("--output ./a.pickle", 1, "a.pickle: this is an input; name another"),
+        ("--resume run", 2, "--from: not allowed with --resume"),
+        ("--from absent", 1, "absent: no such model file"),
+        ("", 1, "data: images of 784 pixels; a.pickle takes 64; name other data with --data, or"),
     ],
 )
 def test_what_does_not_fit_a_saved_network(stopped, flags, code, message):
     net = ann.NeuralNetwork(ann.Recipe(hidden=(16,)).layer_list(64, 10))
     net.save(stopped.parent / "a.pickle")
-    _, error = run("train", "--from", "a.pickle", *flags, cwd=stopped.parent, code=code)
+    _, error = run("train", "--from", "a.pickle", *flags.split(), cwd=stopped.parent, code=code)
     assert message in error
     assert ann.load_model(stopped.parent / "a.pickle").to_bytes() == net.to_bytes()
 
@@ -324,19 +324,19 @@ def stopped(tmp_path, stopped_once):
     ("flags", "message"),
     [
         (
-            ["--epochs", "4"],
+            "--epochs 4",
             "error: run: cannot resume a different run: recipe epochs is 4 and was 3; resume it "
             "unchanged, and add epochs when it has finished, or name another path for a new run\n",
         ),
-        (["--hidden", "16,8"], "recipe hidden is [16, 8] and was [16]"),
+        ("--hidden 16,8", "recipe hidden is [16, 8] and was [16]"),
         (
-            ["--seed", "1", "--activation", "relu"],
+            "--seed 1 --activation relu",
             "recipe activation is 'relu' and was 'sigmoid'; seed is 1 and was 0",
         ),
     ],
 )
 def test_resuming_with_other_flags(stopped, flags, message):
-    _, error = run("train", "--resume", "run", *flags, cwd=stopped.parent, code=1)
+    _, error = run("train", "--resume", "run", *flags.split(), cwd=stopped.parent, code=1)
     assert message in error
     run("train --resume run --epochs 3 --checkpoint-every 1", cwd=stopped.parent)  # which agree
 
@@ -460,37 +460,33 @@ def test_a_read_only_file_of_a_run_is_found_before_training(stopped, name):
     ("flags", "code", "message"),
     [
         (
-            ["--run", "run"],
+            "--run run",
             1,
             "The folder is not empty; continue its run with --resume run, or name a new folder",
         ),
-        (["--run", "small"], 1, "small: The folder is not empty; name a new folder\n"),
-        (["--run", "file"], 1, "error: file: File exists"),
-        (["--run", "file/x"], 1, "error: file/x: Not a directory"),
-        (["--resume", "absent"], 1, "absent: no run in this folder"),
-        (["--run", "a", "--output", "b"], 2, "not allowed with argument"),
-        (["--run", "a", "--resume", "run"], 2, "not allowed with argument"),
-        (["--resume", "run", "--recipe", "quick"], 2, "--recipe: not allowed with --resume"),
+        ("--run small", 1, "small: The folder is not empty; name a new folder\n"),
+        ("--run file", 1, "error: file: File exists"),
+        ("--run file/x", 1, "error: file/x: Not a directory"),
+        ("--resume absent", 1, "absent: no run in this folder"),
+        ("--run a --output b", 2, "not allowed with argument"),
+        ("--run a --resume run", 2, "not allowed with argument"),
+        ("--resume run --recipe quick", 2, "--recipe: not allowed with --resume"),
+        ("--checkpoint-every 1", 2, "--checkpoint-every needs a folder to write to: --run FOLDER"),
         (
-            ["--checkpoint-every", "1"],
-            2,
-            "--checkpoint-every needs a folder to write to: --run FOLDER",
-        ),
-        (
-            ["--run", "a", "--checkpoint-every", "0"],
+            "--run a --checkpoint-every 0",
             2,
             "expected a number of epochs above 0, such as 2, of seconds",
         ),
-        (["--run", "a", "--checkpoint-every", "0s"], 2, "or of minutes, such as 5m, got '0s'"),
-        (["--run", "a", "--checkpoint-every", "5ms"], 2, "such as 5m, got '5ms'"),
-        (["--run", "a", "--checkpoint-every", "m"], 2, "such as 5m, got 'm'"),
-        (["--run", "a", "--checkpoint-every", "10sec"], 2, "such as 5m, got '10sec'"),
-        (["--early-stopping", "3"], 1, "--early-stopping: it needs validation images"),
+        ("--run a --checkpoint-every 0s", 2, "or of minutes, such as 5m, got '0s'"),
+        ("--run a --checkpoint-every 5ms", 2, "such as 5m, got '5ms'"),
+        ("--run a --checkpoint-every m", 2, "such as 5m, got 'm'"),
+        ("--run a --checkpoint-every 10sec", 2, "such as 5m, got '10sec'"),
+        ("--early-stopping 3", 1, "--early-stopping: it needs validation images"),
     ],
 )
 def test_wrong_usage(stopped, flags, code, message):
     (stopped.parent / "file").write_text("")
-    _, error = run("train", "--data", "small", *flags, cwd=stopped.parent, code=code)
+    _, error = run("train", "--data", "small", *flags.split(), cwd=stopped.parent, code=code)
     assert message in error
     assert not (stopped.parent / "a").exists()
 

@@ -510,27 +510,24 @@ def test_wrong_flags(tmp_path, flags, words):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--dropout", "0-1"], "error: --dropout: "),
-        (["--rotation", "0-200"], "error: --rotation: "),
+        ("--dropout 0-1", "error: --dropout: "),
+        ("--rotation 0-200", "error: --rotation: "),
         (
-            ["--loss", "cross-entropy", "--output-activation", "relu,tanh"],
+            "--loss cross-entropy --output-activation relu,tanh",
             "loss 'cross-entropy' needs outputs",
         ),
+        ("--batch-size 20-201", "error: --batch-size: 20-201 is more than the 200 training images"),
         (
-            ["--batch-size", "20-201"],
-            "error: --batch-size: 20-201 is more than the 200 training images",
-        ),
-        (
-            ["--validation", "300"],
+            "--validation 300",
             "error: --validation: 300 validation images of 300 training images leave none",
         ),
-        (["--hidden", "64"], "error: --hidden: it replaces --width; use one of the two"),
-        (["--report", "absent/x.html"], "There is no folder"),
-        (["--data", "absent"], "absent"),
+        ("--hidden 64", "error: --hidden: it replaces --width; use one of the two"),
+        ("--report absent/x.html", "There is no folder"),
+        ("--data absent", "absent"),
     ],
 )
 def test_values_that_do_not_work(tmp_path, small_data, flags, words):
-    _, complaint = sweep(tmp_path, *flags, code=1)
+    _, complaint = sweep(tmp_path, *flags.split(), code=1)
     assert words in complaint
     assert not (tmp_path / "sweep.db").exists()
 

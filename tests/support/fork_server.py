@@ -146,6 +146,10 @@ def _become(arguments, cwd):
         sys.path[0] = ""
         main = sys.modules["__main__"] = types.ModuleType("__main__")
         exec(compile(arguments[1], "<string>", "exec"), main.__dict__)
+    elif arguments[0] == "-m":
+        del sys.argv[0]
+        sys.path[0] = cwd
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     else:
         sys.path[0] = os.path.dirname(arguments[0])
         runpy.run_path(arguments[0], run_name="__main__")

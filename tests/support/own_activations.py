@@ -16,12 +16,14 @@ OWN = {
     "rational": lambda xp, z: xp.where((z > 1) == (z < 2), xp.tan(z / 9), xp.log(2 + z * z)),
     "relative": lambda xp, z: z - xp.max(z, axis=-1, keepdims=True),
     "one bound": lambda xp, z: xp.clip(z, 0, None) + 0.1 * xp.clip(z, None, 0),
+    "moving bounds": lambda xp, z: xp.clip(z, -abs(z) / 2, xp.full_like(z, 1)),
     "constants": lambda xp, z: np.array(0.5, np.float32) * z + xp.full_like(z, 0.25),
     "share": lambda xp, z: abs(z) / (1 + xp.sum(abs(z), axis=-1, keepdims=True)),
 }
 
 UNTRANSLATABLE = {
     "the operation 'arctan2'": lambda xp, z: xp.atan2(z, xp.ones_like(z)),
+    "the operation 'add' on truth values": lambda xp, z: xp.astype((z > 0) + (z > -1), z.dtype),
     "the function cumsum": lambda xp, z: xp.cumsum(z, axis=-1),
     "a decision that depends on a value": lambda xp, z: z if z > 0 else -z,
     "an array of numbers": lambda xp, z: z * np.ones(z.shape[-1], z.dtype),

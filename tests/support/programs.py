@@ -33,7 +33,7 @@ _SERVERS = [ForkServer(NO_GPU, _MODULES), ForkServer(ONE_THREAD, [*_MODULES, *_O
 
 
 def popen(arguments, env=NO_GPU, **options):
-    """Start Python with these arguments: a script, or -c and a program, and its arguments."""
+    """Start Python with a script, -c and a program, or -m and a module, and its arguments."""
     for server in _SERVERS if AVAILABLE else []:
         if env == server.env:
             return server.popen(arguments, **options)

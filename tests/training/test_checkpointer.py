@@ -264,6 +264,9 @@ def three_reports(about, arrays):
         (lambda about, arrays: about["reports"][0].update(epoch="1"), "1 reports"),
         (lambda about, arrays: about["reports"][0]["validation"].update(count=0), "validation"),
         (lambda about, arrays: about.update(epoch=4, reports=3 * about["reports"]), "3 reports"),
+        (lambda about, arrays: about["reports"][0].update(validation=None), "damaged: epoch"),
+        (lambda about, arrays: about.update(epoch="x" * 10_000), "damaged: epoch 'xxx"),
+        (lambda about, arrays: about.update(run={"x": "x" * 10_000}), "x is None and was 'xxx"),
         (three_reports, "epoch 4, step 0"),
         (lambda about, arrays: {**arrays, "v": arrays["v"][:-1]}, "damaged: wrong v"),
         (lambda about, arrays: {**arrays, "v": arrays["v"].astype(np.float64)}, "damaged: wrong v"),
@@ -275,8 +278,9 @@ def test_a_checkpoint_that_is_not_one(dataset, stopped, change, message):
     rewritten(stopped, (lambda about, arrays: about.update(fields)) if fields else change)
     net = network(ann.get_backend("cpu"))
     before = net.to_bytes()
-    with pytest.raises(ann.CheckpointError, match=message):
+    with pytest.raises(ann.CheckpointError, match=message) as caught:
         ann.fit(net, dataset, recipe(), (), None, ann.Checkpoints(stopped))
+    assert len(str(caught.value)) < 3000
     assert net.to_bytes() == before
 
 

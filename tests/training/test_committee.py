@@ -437,7 +437,7 @@ def test_join_on_the_command_line(tmp_path, small_data):
         ((a, b, e, c), f"e.pickle: b.pickle has the same network, so {twice}"),
         ((a, b, b, c), f"b.pickle: given twice, so {twice}"),
         ((c, a, d), f"a.pickle: c.pickle has the same network, so {twice}"),
-        ((a, b, a), "a.pickle: one of the networks to join; save the committee to another file"),
+        ((a, b, a), "a.pickle: this is an input; name another file to write"),
         (
             (a, b, "c.safetensors"),
             "c.safetensors: this is written as .pickle: name it c.pickle (scripts/export.py writes",

@@ -12,6 +12,7 @@ from ann.nn.activations import ACTIVATIONS
 from ann.nn.losses import LOSSES
 from ann.optim.registry import OPTIMIZERS
 from ann.optim.schedules import SCHEDULES
+from ann.training.defaults import default_rates
 from ann.training.named_recipes import RECIPES
 from support import optional
 from support.networks import network_of
@@ -21,7 +22,7 @@ TRAIN_IMAGES = 1500  # of ``dataset``
 
 RATES = ("learning_rate", "weight_decay", "warmup")
 CHOICES = {
-    "optimizer": st.sampled_from(OPTIMIZERS),
+    "optimizer": st.sampled_from(list(OPTIMIZERS)),
     "activation": st.sampled_from(list(ACTIVATIONS)),
     "loss": st.sampled_from(list(LOSSES)),
     "schedule": st.sampled_from(SCHEDULES),
@@ -40,6 +41,7 @@ def rates(recipe):
 def test_named_recipes_keep_their_values():
     assert {name: rates(named.recipe) for name, named in RECIPES.items()} == {
         "classroom": (0.028, 0.08, 0.05),
+        "classroom-adversarial": (0.028, 0.08, 0.0),
         "classroom-distorted": (0.028, 0.01, 0.05),
         "sprint": (0.03, 0.21, 0.1),
         "conv-quick": (0.018, 0.35, 0.1),
@@ -60,7 +62,7 @@ def test_every_choice_has_rates_that_make_a_recipe(fields):
     assert recipe.learning_rate > 0 and recipe.weight_decay >= 0 and 0 <= recipe.warmup < 1
     if recipe.optimizer in ("adamw", "muon"):  # weights shrink, and do not change their sign
         assert recipe.learning_rate * recipe.weight_decay < 0.5
-    assert recipe.default_rates() == dict(zip(RATES, rates(recipe), strict=True))
+    assert default_rates(recipe) == dict(zip(RATES, rates(recipe), strict=True))
     again = ann.Recipe.from_json(recipe.to_json())
     unset = {name: value for name, value in fields.items() if name != "optimizer"}
     by_rule = {"--hidden", "--learning-rate", "--weight-decay", "--warmup"}

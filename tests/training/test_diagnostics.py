@@ -154,6 +154,16 @@ def test_a_slow_start_gets_no_hint():
 
 
 @pytest.mark.slow
+def test_a_single_image():
+    images = np.full((1, 8, 8), 255, dtype=np.uint8)
+    one = ann.Dataset(images, [1], images, [1])
+    recipe = dataclasses.replace(GOOD, batch_size=1, epochs=110, learning_rate=1e-9)
+    net = recipe.network(one)
+    net.parameters[-2:] = [50.0, -50.0]  # the wrong label, for a long time
+    with pytest.warns(ann.TrainingWarning, match="the network has learnt next to nothing"):
+        ann.fit(net, one, recipe)
+
+
 def test_hints_change_nothing(monkeypatch, backend, dataset):
     nets = [train(backend, dataset, epochs=4)[0]]
     monkeypatch.setattr(

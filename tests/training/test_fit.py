@@ -326,9 +326,16 @@ def test_arguments_of_the_wrong_kind(dataset):
             on_cpu(dataset, **wrong)
 
 
-def test_a_callback_ends_training(dataset):
-    _, reports = on_cpu(dataset, callbacks=[lambda report: report.epoch == 2, lambda report: None])
+@pytest.mark.parametrize("kind", [bool, np.bool_])
+def test_a_callback_ends_training(dataset, kind):
+    second = lambda report: kind(report.epoch == 2)  # noqa: E731
+    _, reports = on_cpu(dataset, callbacks=[second, lambda report: None])
     assert len(reports) == 2
+
+
+def test_dropout_of_a_tiny_share_changes_nothing(dataset):
+    plain, tiny = (on_cpu(dataset, small(dropout=share))[0] for share in (0.0, 1e-17))
+    np.testing.assert_array_equal(tiny.parameters, plain.parameters)
 
 
 def test_early_stopping_restores_the_best(dataset):

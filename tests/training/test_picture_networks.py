@@ -9,7 +9,7 @@ import pytest
 
 import ann
 from ann.nn.batch_norm import BatchNorm
-from support.backends import BACKENDS, make_backend
+from support.backends import BACKENDS, Plain, make_backend
 from support.gradients import assert_gradient
 from support.layers import backward, bound
 from support.networks import REGULARIZED, recipe_of
@@ -42,6 +42,43 @@ def test_backends_train_alike(backend, dataset, options):
     np.testing.assert_allclose(*losses, rtol=1e-3)
     images = dataset.test_images
     np.testing.assert_allclose(*(net.apply(images) for net in nets), rtol=5e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "fields"),
+    [
+        ((16, 4), {"hidden": ("conv2x4",), "batch_size": 13}),  # one column, and one image at last
+        ((6, 8), {"hidden": ("conv2x5", "conv2x2"), "batch_norm": True}),  # one row
+        (
+            (8, 8),
+            {
+                "hidden": ("conv2x6",),
+                "activation": "swish",
+                "batch_norm": True,
+                "dropout": 0.3,
+                "committee": 2,
+            },
+        ),
+        ((6, 8), {"hidden": ("average2", "conv2x2"), "channel_dropout": 0.3, "batch_size": 38}),
+    ],
+    ids=["one column", "one row", "as many members as filters", "as many images as filters"],
+)
+def test_axes_of_equal_lengths_are_not_mistaken_for_each_other(shape, fields, rng):
+    images, labels = rng.integers(0, 256, (40, *shape), dtype=np.uint8), rng.integers(0, 10, 40)
+    few = ann.Dataset(images, labels, images, labels)
+    recipe = ann.Recipe(**{"activation": "tanh", "batch_size": 20, "epochs": 2, **fields})
+    nets = [
+        ann.NeuralNetwork(
+            recipe.layer_list(images[0].size, 10, shape),
+            device=device,
+            dtype="float64",
+            committee=recipe.committee,
+        )
+        for device in ("cpu", Plain())
+    ]
+    for net in nets:
+        ann.fit(net, few, recipe)
+    np.testing.assert_allclose(*(net.parameters for net in nets), rtol=1e-6, atol=1e-6)
 
 
 def test_a_committee_is_its_members(dataset):

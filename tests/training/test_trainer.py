@@ -7,8 +7,7 @@ import pytest
 
 import ann
 from ann.nn.rng import generator
-from ann.training.batches import ImageSet
-from ann.training.epoch_keys import EpochKeys
+from ann.training.batches import EpochKeys, ImageSet
 from ann.training.trainer import Trainer
 from support.backends import slow_on_strict
 from support.networks import network_of
