@@ -17,13 +17,7 @@ from ann.data.catalog import DIGIT_CHECK, DIGITS, class_names
 from ann.data.handwriting import Page, digit_image, find_page, prepare_digit
 from ann.data.ink import even_strength, mask_of, without_frames
 from ann.data.picture_file import longer_side, read_with_size, reduced
-from ann.data.segmentation import (
-    cuts,
-    group_digits,
-    is_compact,
-    order_lines,
-    parts_of_digits,
-)
+from ann.data.segmentation import cuts, group_digits, is_compact, order_lines, parts_of_digits
 from ann.neural_network import NeuralNetwork, load_model
 from ann.nn.layer_list import input_shape
 from ann.validation import check_type, host_array
@@ -32,8 +26,9 @@ _PIXELS = 110_000  # pictures are reduced to about this number
 # A sure answer has at least this output, and the next one is at most this fraction of it, as on the
 # web page
 _MIN_OUTPUT, _MAX_NEXT = 0.5, 0.7
-# What the digit check gives for one digit, at most; and for half of a cut, which also needs a lead
-_STRANGE, _STRANGE_HALF, _LEAD_OF_HALF = 0.05, 0.0025, 0.7
+# A digit is cut in two if the digit check gives more; not sure if it gives more than the second
+# limit and a good cut exists. A half has at most the third, and a lead.
+_STRANGE, _SUSPECT, _STRANGE_HALF, _LEAD_OF_HALF = 0.05, 0.005, 0.0025, 0.7
 _MAX_PARTS = 300  # a picture with more is noise
 _MARGIN = 6  # pixels around a digit that belong to its blurred edge
 # Limits for the digits of a line, in multiples of their median height
@@ -218,10 +213,11 @@ class _Reader:
         for line, masks in zip(read, lines, strict=True):
             digits: list[Digit] = []
             for digit, mask, strangeness in zip(line, masks, _strangeness(line), strict=True):
-                two = self._cut(mask) if strangeness > _STRANGE else (digit,)
-                if not two:
+                two = self._cut(mask) if strangeness > _SUSPECT else ()
+                is_strange = strangeness > _STRANGE
+                if is_strange != bool(two):
                     doubt = "because it does not look like one digit"
-                digits += two or [digit]
+                digits += two if is_strange and two else [digit]
             checked.append(tuple(digits))
         return checked, doubt
 

@@ -5,7 +5,7 @@ import pytest
 
 from ann.data.boxes import Rectangle, around_pixels, gap, overlap
 from ann.data.ink import Ink, box_around, find_parts
-from ann.data.segmentation import group_digits, is_compact, order_lines
+from ann.data.segmentation import cuts, group_digits, is_compact, order_lines
 from support import optional
 
 optional("scipy")
@@ -68,6 +68,17 @@ def test_compact():
     wide = (10, 10, 40, 80), (46, 10, 76, 80), (82, 10, 112, 80)
     assert not is_compact(*parts_of(*wide))
     assert not is_compact(*parts_of((10, 10, 40, 40), (10, 150, 40, 180)))  # far apart
+
+
+def test_a_cut_does_not_open_a_loop():
+    mask = np.zeros((80, 120), dtype=bool)
+    mask[10:70, 10:60] = True
+    mask[12:68, 12:58] = False  # the paper inside a 0
+    zero = mask.copy()
+    mask[30:50, 60:66] = True  # the 0 touches a 1 along many pixels
+    mask[10:70, 66:72] = True
+    left, _ = cuts(mask)[0]
+    assert (left & zero).sum() == zero.sum()
 
 
 def test_boxes():
