@@ -143,8 +143,9 @@ class Comparison:
         p = f"= {self.p:.2g}" if self.p else "< 1e-300"
         lines = [
             f"{printable_path(first)}: {self.both + self.only_first} wrong; "
-            f"{printable_path(second)}: {self.both + self.only_second} wrong; both wrong on {self.both}, "
-            f"only the first on {self.only_first}, only the second on {self.only_second}",
+            f"{printable_path(second)}: {self.both + self.only_second} wrong; "
+            f"both wrong on {self.both}, only the first on {self.only_first}, "
+            f"only the second on {self.only_second}",
             f"McNemar's exact test: p {p}, {self._judgement()}",
             self._differences(),
         ]

@@ -78,8 +78,8 @@ def fit_epoch(
         network: as for ``fit``. All calls need networks with the same layers and seed.
         dataset: as for ``fit``, without validation images.
         recipe: as for ``fit``, without distortions. Its epochs, schedule and warm-up are ignored.
-        before: what the last call returned; ``Progress()`` in the first call. An optimizer with other
-            vectors starts anew.
+        before: what the last call returned; ``Progress()`` in the first call. An optimizer with
+            other vectors starts anew.
         weights: as for ``fit``.
 
     Returns:
