@@ -26,9 +26,11 @@ _PIXELS = 110_000  # pictures are reduced to about this number
 # A sure answer has at least this output, and the next one is at most this fraction of it, as on the
 # web page
 _MIN_OUTPUT, _MAX_NEXT = 0.5, 0.7
-# A digit is cut in two if the digit check gives more; not sure if it gives more than the second
-# limit and a good cut exists. A half has at most the third, and a lead.
-_STRANGE, _SUSPECT, _STRANGE_HALF, _LEAD_OF_HALF = 0.05, 0.005, 0.0025, 0.7
+# If the digit check gives more than the first limit, this is not one digit, and it is cut in two. If
+# it gives more than the second, the answer is not sure where a good cut exists.
+_STRANGE, _SUSPECT = 0.05, 0.005
+# Both halves of a good cut get at most this from the digit check, and their answers have a lead
+_STRANGE_HALF, _LEAD_OF_HALF = 0.0025, 0.7
 _MAX_PARTS = 300  # a picture with more is noise
 _MARGIN = 6  # pixels around a digit that belong to its blurred edge
 # Limits for the digits of a line, in multiples of their median height
@@ -213,11 +215,11 @@ class _Reader:
         for line, masks in zip(read, lines, strict=True):
             digits: list[Digit] = []
             for digit, mask, strangeness in zip(line, masks, _strangeness(line), strict=True):
-                two = self._cut(mask) if strangeness > _SUSPECT else ()
                 is_strange = strangeness > _STRANGE
-                if is_strange != bool(two):
+                halves = self._cut(mask) if strangeness > _SUSPECT else ()
+                if is_strange != bool(halves):  # no good cut, or a good cut of what may be one
                     doubt = "because it does not look like one digit"
-                digits += two if is_strange and two else [digit]
+                digits += halves if is_strange and halves else [digit]
             checked.append(tuple(digits))
         return checked, doubt
 

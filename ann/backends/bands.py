@@ -137,10 +137,8 @@ class Bands:
         shape = next(filter(None, map(self._shape, (*outs, *arrays))), None)
         if shape is None or any(out.shape != seen for out in outs):
             return None
-        if len(seen) not in (
-            len(shape),
-            len(shape) - 2,
-        ):  # channels (C, P, N), as dropout sees them
+        # Pictures or rows, but not the channels (..., C, P, N) of dropout
+        if len(seen) not in (len(shape), len(shape) - 2):
             return None
         try:
             views = [_as_pictures(array, seen, shape) for array in (*arrays, *outs)]
