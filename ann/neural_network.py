@@ -32,13 +32,12 @@ from ann.nn.losses import get_loss
 from ann.nn.network import PIXEL_SCALE, Network, fill_inputs, size_of
 from ann.nn.rng import generator
 from ann.validation import (
+    are_one_hot,
     check_count,
     check_images,
     check_number,
     check_targets,
     check_vector,
-    classes_of,
-    host_array,
 )
 
 # Inputs above the first number, with a mean above the second, are probably unscaled pixels
@@ -286,14 +285,12 @@ class NeuralNetwork:
         output is above 0.5 exactly where its target is.
         """
         images = check_images("X", X, self.input_shape, self.dtype_name)
-        labels = host_array("Y", Y)
-        targets = check_targets(
-            "Y", labels, len(images), self.output_dim, self.network.loss.targets
-        )
+        targets = check_targets("Y", Y, len(images), self.output_dim, self.network.loss.targets)
         self.warn_of_unscaled("X", images)
-        one_hot = classes_of(labels) is not None
         with self.backend.ignore_overflow():
-            loss, errors = self.measure(self._upload(images), self._upload(targets), one_hot)
+            loss, errors = self.measure(
+                self._upload(images), self._upload(targets), are_one_hot(targets)
+            )
         return Evaluation(loss / len(images), errors, len(images))
 
     def measure(self, images: Array, targets: Array, one_hot: bool) -> tuple[float, int]:

@@ -233,11 +233,7 @@ def check_curve(name: str, curve: Any, derivative: Any) -> None:
         )
 
 
-def classes_of(labels: Any) -> Any:
-    """The labels, or those of one-hot target rows; None for other rows, and for a single output."""
-    if labels.ndim == 1:
-        return labels
-    if labels.shape[1] == 1:
-        return None
-    one_hot = ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()
-    return labels.argmax(axis=1) if one_hot else None
+def are_one_hot(targets: np.ndarray) -> bool:
+    """Whether each target row (N, O) names one of several classes: a 1 among zeros."""
+    are_bits = ((targets == 0) | (targets == 1)).all()
+    return bool(targets.shape[1] > 1 and are_bits and (targets.sum(axis=1) == 1).all())

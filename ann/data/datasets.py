@@ -16,7 +16,7 @@ from ann.data.sheet import sheet
 from ann.errors import printable, printable_path
 from ann.files.atomic import user_path
 from ann.spelling import did_you_mean
-from ann.validation import classes_of, host_array
+from ann.validation import are_one_hot, host_array
 
 _MAX_CLASSES = 2**16  # that get a name; a network cannot have 10^9 outputs anyway
 _SHOWN = 20  # images in a notebook
@@ -67,10 +67,12 @@ class Dataset:
     def _repr_html_(self) -> str:
         """For notebooks: the first training images with their labels, if they are pictures."""
         images = self.train_images[:_SHOWN]
-        labels = classes_of(self.train_labels[:_SHOWN])
+        labels = self.train_labels[:_SHOWN]
         title = f"<p>{html.escape(repr(self).strip('<>'))}</p>"
-        if images.ndim != 3 or labels is None:
+        if images.ndim != 3 or (labels.ndim == 2 and not are_one_hot(labels)):
             return title
+        if labels.ndim == 2:
+            labels = labels.argmax(axis=1)
         names = dict(enumerate(self.classes))
         return title + sheet(images, [names.get(label, str(label)) for label in labels.tolist()])
 

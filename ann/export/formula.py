@@ -106,7 +106,7 @@ def translate(
 def _check_types(operation: Operation) -> None:
     """Raise UntraceableError for arithmetic with truth values.
 
-    In JavaScript, the sum of true and true is 2, and ONNX has none.
+    In JavaScript, the sum of true and true is 2, and ONNX has no such sum.
     """
     name, kinds = operation.function.__name__, operation.kinds
     of_bools = np.dtype(bool) in (kinds[1:] if name == "where" else kinds)

@@ -10,7 +10,7 @@ from ann.nn.dropout import Mask
 from ann.nn.network import PIXEL_SCALE, fill_inputs
 from ann.nn.rng import Purpose, drawn
 from ann.training.recipe import Recipe
-from ann.validation import check_targets, classes_of
+from ann.validation import are_one_hot, check_targets
 
 
 class ImageSet:
@@ -53,11 +53,11 @@ class ImageSet:
         targets = check_targets(
             "labels", labels, self.count, network.output_dim, network.network.loss.targets
         )
+        self.one_hot = are_one_hot(targets)
         if recipe:  # Szegedy et al. (2016), Rethinking the Inception architecture, section 7
             smoothing = recipe.label_smoothing
             targets = (1.0 - smoothing) * targets + smoothing / network.output_dim
         self.targets = upload(targets.astype(dtype))
-        self.one_hot = classes_of(labels) is not None
         pixels = images if images.dtype.name == "uint8" else images.astype(dtype, copy=False)
         # pixels[:, lit] would be stored column by column, and copied whenever rows are taken
         self.pixels = upload(pixels if self.lit is None else pixels.take(self.lit, axis=1))

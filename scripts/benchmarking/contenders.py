@@ -65,11 +65,11 @@ class ScikitLearn:
         from sklearn.neural_network import MLPClassifier
 
         if task.device != "cpu":
-            raise NotImplementedError("it only computes on the CPU")
+            raise RuntimeError("it only computes on the CPU")
         if task.optimizer != "sgd":
-            raise NotImplementedError("it has no AdamW")
+            raise RuntimeError("it has no AdamW")
         if task.is_convolutional:
-            raise NotImplementedError("it has no convolution")
+            raise RuntimeError("it has no convolution")
         self._images = data.images
         self._targets = np.eye(task.widths[-1], dtype=np.int64)[data.labels]
         self._model = MLPClassifier(

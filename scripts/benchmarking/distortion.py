@@ -48,7 +48,7 @@ class Torch:
 
         self._torch, self._device = torch, {"cpu": "cpu", "gpu": "cuda"}[device]
         if self._device == "cuda" and not torch.cuda.is_available():
-            raise NotImplementedError("PyTorch finds no GPU")
+            raise RuntimeError("PyTorch finds no GPU")
         self._strengths, self._size = strengths, images.shape[1]
         self._images = torch.from_numpy(images.copy()).to(self._device)
         pixels = np.arange(self._size)

@@ -20,7 +20,7 @@ class Jax:
         import jax.numpy as jnp
 
         if (jax.default_backend() == "cpu") != (task.device == "cpu"):
-            raise NotImplementedError(f"JAX computes on {jax.default_backend()}")
+            raise RuntimeError(f"JAX computes on {jax.default_backend()}")
         settings: Any = jax.config
         settings.update("jax_default_matmul_precision", "float32")  # on a GPU it would be TF32
         activation = {"sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu}[task.activation]

@@ -95,7 +95,7 @@ def product_of(layer: Any, images: int) -> tuple[int, int, int]:
 
 
 class Contender(Protocol):
-    """One library's way of training a task; it raises NotImplementedError if it cannot."""
+    """One library's way of training a task. It raises RuntimeError if it cannot train it."""
 
     def __init__(self, task: Task, data: Data) -> None: ...
 

@@ -28,7 +28,7 @@ class Torch:
         self._precision = "high" if tf32 else "highest"
         self._device = {"cpu": "cpu", "gpu": "cuda"}[task.device]
         if self._device == "cuda" and not torch.cuda.is_available():
-            raise NotImplementedError("PyTorch finds no GPU")
+            raise RuntimeError("PyTorch finds no GPU")
         activation = {"sigmoid": torch.nn.Sigmoid, "relu": torch.nn.ReLU}[task.activation]
         modules: list[Any] = []
         weights = iter(data.weights)

@@ -523,6 +523,7 @@ def test_evaluate_with_a_single_output(backend, rng):
     for target in (0, 1):  # a row of one 1 looks like a one-hot row
         wrong = (net.apply(x) > 0.5) != target
         assert net.evaluate(x, np.full((50, 1), target)).errors == wrong.sum()
+    assert net.evaluate(x, np.zeros(50, int)).errors == wrong.sum()  # class 0 is a target of 1
 
 
 def test_evaluate_with_several_labels(backend, rng):
