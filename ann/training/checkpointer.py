@@ -29,9 +29,6 @@ class Checkpoints:
         path: of the file.
         epochs: write one every this many epochs, or None.
         seconds: write one after a step if this many seconds have passed since the last, or None.
-
-    Raises:
-        ValueError: a number is out of range.
     """
 
     path: str | os.PathLike[str]
@@ -107,12 +104,12 @@ class Checkpointer(Callback):
         Unless ``is_needed``, a failure is only a warning: a full disk must not end a run that may
         take hours more.
         """
-        run = self._run
-        is_due = run.processes.any_process(self._changed)
-        arrays = self._arrays() if is_due else {}
+        run, to_host = self._run, self._run.network.backend.to_host
+        if not run.processes.any_process(self._changed):
+            return
+        arrays = self._arrays()
         try:
-            if run.processes.rank == 0 and is_due:
-                to_host = run.network.backend.to_host
+            if run.processes.rank == 0:
                 on_host = {name: to_host(array) for name, array in arrays.items()}
                 write_checkpoint(self._path, self._identity, run.state, on_host)
             self._changed = False
