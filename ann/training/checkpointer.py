@@ -45,12 +45,9 @@ class Checkpoints:
 class Checkpointer(Callback):
     """Resumes from the checkpoint, if there is one, and writes it again during training.
 
-    After resuming, the run is as it was when the checkpoint was written. With several processes,
-    the first one reads and writes the file and sends its contents to the others.
-
-    Args:
-        run: the run. Only a checkpoint of a run with the same ``identity`` is resumed.
-        checkpoints: the file, and when to write it.
+    Only a checkpoint of a run with the same ``identity`` is resumed. The run is then as it was when
+    the checkpoint was written. With several processes, the first one reads and writes the file and
+    sends its contents to the others.
     """
 
     def __init__(self, run: Run, checkpoints: Checkpoints) -> None:
@@ -63,22 +60,19 @@ class Checkpointer(Callback):
     def at_start(self) -> None:
         """Resume from the checkpoint, if there is one.
 
-        Raises:
-            CheckpointError: the checkpoint is damaged or from another run.
-            OSError: the file cannot be written.
+        Raises CheckpointError if it is damaged or from another run, and OSError if the file cannot
+        be written.
         """
         if on_first(self._run.processes, user_path(self._path).exists):
             self._resume()
         on_first(self._run.processes, lambda: check_writable(self._path))
 
     def before_epoch(self) -> None:
-        """Write a checkpoint if one is due."""
         done, every = self._run.state.epoch - 1, self._every.epochs
         if (every and done and done % every == 0) or self._seconds_have_passed():
             self._write()
 
     def after_step(self, images: int) -> None:
-        """Write a checkpoint if one is due."""
         self._changed = True
         if self._seconds_have_passed():
             self._write()
@@ -127,9 +121,7 @@ class Checkpointer(Callback):
         """The device arrays in a checkpoint by name, to read or to fill."""
         run = self._run
         arrays = {"network": run.network.parameters, **run.trainer.state(run.state.step)}
-        if run.best is not None:
-            arrays["best"] = run.best
-        return arrays
+        return arrays if run.best is None else {**arrays, "best": run.best}
 
     def _resume(self) -> None:
         run = self._run

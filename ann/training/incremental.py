@@ -38,13 +38,9 @@ class Progress:
 
 @dataclass
 class _Prepared:
-    """A trainer for data of one shape, with its own network and its own copy of the data.
+    """A trainer for data of one shape, with its own network and its own copy of the data."""
 
-    Attributes:
-        key: the recipe, and the shapes and types of the data.
-    """
-
-    key: tuple[Any, ...]
+    key: tuple[Any, ...]  # the recipe, and the shapes and types of the data
     network: NeuralNetwork
     images: ImageSet
     trainer: Trainer
