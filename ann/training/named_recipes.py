@@ -16,7 +16,7 @@ class NamedRecipe:
     Attributes:
         recipe: the hyperparameters.
         purpose: one line.
-        cost: about how long it trains, as text.
+        cost: about how long it trains on two cores, as text.
     """
 
     recipe: Recipe
@@ -92,9 +92,7 @@ _CONV = replace(
 )
 
 RECIPES = {
-    "classroom": NamedRecipe(
-        Recipe(), "the network of the README, on undistorted images", "7 s on two cores"
-    ),
+    "classroom": NamedRecipe(Recipe(), "the network of the README, on undistorted images", "7 s"),
     "classroom-adversarial": NamedRecipe(
         Recipe(
             output_activation="softmax",
@@ -106,7 +104,7 @@ RECIPES = {
             epochs=20,
         ),
         "the same with softmax outputs and adversarial training, on undistorted images",
-        "13 s on two cores",
+        "13 s",
     ),
     "classroom-distorted": NamedRecipe(
         Recipe(
@@ -121,48 +119,40 @@ RECIPES = {
             elastic=0.7,
         ),
         "the same network, with images distorted randomly in each epoch",
-        "2 min on two cores",
+        "2 min",
     ),
     "sprint": NamedRecipe(
         _SPRINT,
         "99 % accuracy as fast as possible: a small convolutional network, one epoch",
-        "3 s on two cores",
+        "3 s",
     ),
     "conv-quick": NamedRecipe(
-        _CONV_QUICK,
-        "a larger convolutional network, on distorted images",
-        "1 min on two cores",
+        _CONV_QUICK, "a larger convolutional network, on distorted images", "1 min"
     ),
     "conv": NamedRecipe(
-        _CONV,
-        "more filters and more epochs, the last ones on undistorted images",
-        "5 min on two cores",
+        _CONV, "more filters and more epochs, the last ones on undistorted images", "5 min"
     ),
     "conv-committee": NamedRecipe(
-        replace(_CONV, committee=10),
-        "ten conv networks whose outputs are averaged",
-        "an hour on two cores",
+        replace(_CONV, committee=10), "ten conv networks whose outputs are averaged", "an hour"
     ),
-    "quick": NamedRecipe(_QUICK, "a wide network on distorted images", "50 s on two cores"),
+    "quick": NamedRecipe(_QUICK, "a wide network on distorted images", "50 s"),
     "coffee": NamedRecipe(
         replace(_QUICK, epochs=150),
         "the same as quick, for about the length of a coffee break",
-        "9 min on two cores",
+        "9 min",
     ),
     "coffee-committee": NamedRecipe(
         replace(_QUICK, epochs=150, committee=7),
         "seven coffee networks whose outputs are averaged",
-        "an hour on two cores",
+        "an hour",
     ),
     "record": NamedRecipe(
-        _RECORD,
-        "three wide layers, on images distorted as much as people can still read",
-        "40 min on two cores",
+        _RECORD, "three wide layers, on images distorted as much as people can still read", "40 min"
     ),
     "record-committee": NamedRecipe(
         replace(_RECORD, committee=3),
         "three record networks whose outputs are averaged",
-        "two hours on two cores",
+        "two hours",
     ),
     "permutation-invariant": NamedRecipe(
         Recipe(
@@ -177,6 +167,6 @@ RECIPES = {
             epochs=20,
         ),
         "adversarial training, which uses nothing that is specific to images",
-        "2 min on two cores",
+        "2 min",
     ),
 }

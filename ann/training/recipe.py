@@ -63,7 +63,7 @@ class Recipe:
     when the recipe is created: ``dataclasses.replace`` keeps it, ``changed`` adapts it.
 
     Raises:
-        ValueError: a value is out of bounds, or two do not fit together; the error names the field.
+        ValueError: a value is out of bounds, or two do not fit together; the error says which.
     """
 
     hidden: tuple[int | str, ...] = _field(
