@@ -85,7 +85,7 @@ class _ListRecipes(argparse.Action):
             size = f"{recipe.committee} x " if recipe.committee > 1 else ""
             network = f"{size}{shape} {recipe.activation}"
             epochs = "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs} epochs"
-            training = f"{network}, {epochs}, {named.cost} on two cores"
+            training = f"{network}, {epochs}, {named.cost}"
             print(f"{name}: {named.purpose}\n    {training}; {_measured(name)}")
         sys.exit(0)
 

@@ -16,7 +16,7 @@ class NamedRecipe:
     Attributes:
         recipe: the hyperparameters.
         purpose: one line.
-        cost: about how long it trains on two cores, as text.
+        cost: about how long it trains, as text.
     """
 
     recipe: Recipe
@@ -92,7 +92,9 @@ _CONV = replace(
 )
 
 RECIPES = {
-    "classroom": NamedRecipe(Recipe(), "the network of the README, on undistorted images", "7 s"),
+    "classroom": NamedRecipe(
+        Recipe(), "the network of the README, on undistorted images", "7 s on two cores"
+    ),
     "classroom-adversarial": NamedRecipe(
         Recipe(
             output_activation="softmax",
@@ -104,7 +106,7 @@ RECIPES = {
             epochs=20,
         ),
         "the same with softmax outputs and adversarial training, on undistorted images",
-        "13 s",
+        "13 s on two cores",
     ),
     "classroom-distorted": NamedRecipe(
         Recipe(
@@ -119,40 +121,48 @@ RECIPES = {
             elastic=0.7,
         ),
         "the same network, with images distorted randomly in each epoch",
-        "2 min",
+        "2 min on two cores",
     ),
     "sprint": NamedRecipe(
         _SPRINT,
         "99 % accuracy as fast as possible: a small convolutional network, one epoch",
-        "3 s",
+        "3 s on two cores",
     ),
     "conv-quick": NamedRecipe(
-        _CONV_QUICK, "a larger convolutional network, on distorted images", "1 min"
+        _CONV_QUICK,
+        "a larger convolutional network, on distorted images",
+        "1 min on two cores",
     ),
     "conv": NamedRecipe(
-        _CONV, "more filters and more epochs, the last ones on undistorted images", "5 min"
+        _CONV,
+        "more filters and more epochs, the last ones on undistorted images",
+        "5 min on two cores",
     ),
     "conv-committee": NamedRecipe(
-        replace(_CONV, committee=10), "ten conv networks whose outputs are averaged", "an hour"
+        replace(_CONV, committee=10),
+        "ten conv networks whose outputs are averaged",
+        "an hour on two cores",
     ),
-    "quick": NamedRecipe(_QUICK, "a wide network on distorted images", "50 s"),
+    "quick": NamedRecipe(_QUICK, "a wide network on distorted images", "50 s on two cores"),
     "coffee": NamedRecipe(
         replace(_QUICK, epochs=150),
         "the same as quick, for about the length of a coffee break",
-        "9 min",
+        "9 min on two cores",
     ),
     "coffee-committee": NamedRecipe(
         replace(_QUICK, epochs=150, committee=7),
         "seven coffee networks whose outputs are averaged",
-        "an hour",
+        "an hour on two cores",
     ),
     "record": NamedRecipe(
-        _RECORD, "three wide layers, on images distorted as much as people can still read", "40 min"
+        _RECORD,
+        "three wide layers, on images distorted as much as people can still read",
+        "40 min on two cores",
     ),
     "record-committee": NamedRecipe(
         replace(_RECORD, committee=3),
         "three record networks whose outputs are averaged",
-        "two hours",
+        "two hours on two cores",
     ),
     "permutation-invariant": NamedRecipe(
         Recipe(
@@ -167,6 +177,6 @@ RECIPES = {
             epochs=20,
         ),
         "adversarial training, which uses nothing that is specific to images",
-        "2 min",
+        "2 min on two cores",
     ),
 }
