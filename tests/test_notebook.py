@@ -89,6 +89,8 @@ def test_reports_are_curves():
         above < below for (_, above), (_, below) in zip(validation[:2], training[:2], strict=True)
     )
     assert texts(tree, "p") == [str(reports[-1])]
+    overflowed = dataclasses.replace(reports[0], validation=Evaluation(np.inf, 3, 60))
+    assert len(list(shown(ann.EpochReports([overflowed])).iter("polyline"))) == 1
 
 
 def test_the_tutorial_is_stored_without_outputs():

@@ -191,7 +191,12 @@ def checked(
 
 def whole(at_least: int) -> Callable[[str], Any]:
     """An argparse type for whole numbers."""
-    check = partial(check_count, "", at_least=at_least)
+
+    def check(value: int) -> None:
+        if value >= 2**63:
+            raise argparse.ArgumentTypeError("expected a whole number below 2^63")
+        check_count("", value, at_least=at_least)
+
     return checked(check, int, f"a whole number of at least {at_least}")
 
 

@@ -20,12 +20,7 @@ def _moved(xp: Any, x: Array, gradient: Array, squared_norm: Array, length: floa
 
 
 class Adversary:
-    """Moves batches of one size.
-
-    Args:
-        backend: computes the step.
-        length: of the step, in units of x.
-        x: (..., N, I) device array: the images.
+    """Moves batches of one size: device arrays x (..., N, I), by a step of this length.
 
     Attributes:
         images: (..., N, I) device array: the moved images.

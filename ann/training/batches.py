@@ -20,7 +20,7 @@ class ImageSet:
         network: is trained on them or applied to them.
         images: (N, I) host array: uint8 pixels, or floats.
         labels: (N,) integers or (N, O) target rows, a host array.
-        recipe: how the network is trained on them. None: it is only applied to them.
+        recipe: how the network is trained on them; None if it is not.
         shape: of an image, for distortions.
         weights: (N,) host array: the weight of each image in the loss. None: equal weights.
         trim: whether to leave out pixels that training does not need; see ``lit_pixels``.
@@ -154,12 +154,9 @@ class BatchBuffer:
     """Arrays for batches of one size. ``fill`` makes a batch, and can be compiled.
 
     Args:
-        backend: computes.
         images: the images to choose from.
-        distorter: distorts them, or None.
-        recipe: its ``input_dropout`` is the fraction of inputs that are zeroed.
         keys: with the image, they determine its input dropout and its distortion.
-        indices: (..., N) device array: the images in the first batch.
+        indices: the images in the first batch.
 
     Attributes:
         indices: (..., N) device array: the images in the batch. Set it before ``fill``.
@@ -193,16 +190,15 @@ class BatchBuffer:
         self.indices = xp.asarray(indices, copy=True)
         self.flat_indices = xp.reshape(self.indices, (-1,), copy=False)
         self.x, self.targets = rows(images.pixels), rows(images.targets)
-        self.weights = None if images.weights is None else rows(images.weights)
         self.image_ids = ids = xp.empty_like(indices, dtype=xp.uint32)
-        self.flat_x = flat(self.x)
-        is_float = images.pixels.dtype == dtype
-        self.gathered = (
-            self.flat_x if is_float else xp.empty_like(self.flat_x, dtype=images.pixels.dtype)
-        )
+        self.flat_x = self.gathered = flat(self.x)
+        if images.pixels.dtype != dtype:
+            self.gathered = xp.empty_like(self.flat_x, dtype=images.pixels.dtype)
         # Rows for all images, and where to copy those of the batch
         self.copies = [(images.targets, flat(self.targets))]
-        if self.weights is not None:
+        self.weights = None
+        if images.weights is not None:
+            self.weights = rows(images.weights)
             self.copies.append((images.weights, flat(self.weights)))
         self.distorted = self.mask = None
         if distorter:

@@ -15,10 +15,8 @@ def callbacks_of(run: Run, callbacks: Any, on_batch: Any, checkpoints: Any) -> l
     """All callbacks of a run, in the order of their calls. The arguments are those of ``fit``.
 
     Checkpoints come before the user's callbacks, which may raise exceptions. Diagnostics come last,
-    because users may turn warnings into errors.
-
-    Raises:
-        ValueError: an argument is wrong, or the processes were started for different runs.
+    because users may turn warnings into errors. Raises ValueError if an argument is wrong, or if the
+    processes were started for different runs.
     """
     if not isinstance(callbacks, Sequence) or not all(
         isinstance(one, Callback) or (callable(one) and not isinstance(one, type))
@@ -29,18 +27,21 @@ def callbacks_of(run: Run, callbacks: Any, on_batch: Any, checkpoints: Any) -> l
         raise ValueError("on_batch: expected a function or None")
     if not (checkpoints is None or isinstance(checkpoints, Checkpoints)):
         raise ValueError("checkpoints: expected ann.Checkpoints(path) or None")
-    users = [
+    if run.processes.size > 1:
+        check_same(run.processes, run.identity)
+    found: list[Callback] = []
+    if run.recipe.early_stopping:
+        found.append(EarlyStopping(run))
+    if checkpoints:
+        found.append(Checkpointer(run, checkpoints))
+    found += [
         one if isinstance(one, Callback) else _calling(one, "after_epoch") for one in callbacks
     ]
     if on_batch:
-        users.append(_calling(on_batch, "after_step"))
-    before: list[Callback] = [EarlyStopping(run)] if run.recipe.early_stopping else []
-    if run.processes.size > 1:
-        check_same(run.processes, run.identity)
-    if checkpoints:
-        before.append(Checkpointer(run, checkpoints))
-    after = [Diagnostics(run)] if run.processes.rank == 0 else []
-    return [*before, *users, *after]
+        found.append(_calling(on_batch, "after_step"))
+    if run.processes.rank == 0:
+        found.append(Diagnostics(run))
+    return found
 
 
 def _calling(function: Any, method: str) -> Callback:

@@ -10,10 +10,10 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from types import UnionType
-from typing import Any, get_origin, get_type_hints
+from typing import Any, get_origin
 
 import numpy as np
 
@@ -57,16 +57,9 @@ def write_checkpoint(
     state: TrainingState,
     arrays: Mapping[str, np.ndarray],
 ) -> None:
-    """Write a checkpoint completely or not at all.
+    """Write a checkpoint completely or not at all; ``run`` identifies the run in plain values.
 
-    Args:
-        path: of the file.
-        run: identifies the run, in plain values that JSON can hold.
-        state: how far the run has come.
-        arrays: host arrays by name.
-
-    Raises:
-        OSError: it cannot be written; an existing checkpoint is unchanged.
+    Raises OSError if it cannot be written; an existing checkpoint is unchanged.
     """
     about = {"format": FORMAT, "version": VERSION, "run": dict(run), **asdict(state)}
     text = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
@@ -81,8 +74,7 @@ def read_checkpoint(
 ) -> tuple[dict[str, Any], TrainingState, dict[str, np.ndarray]]:
     """The arguments of ``write_checkpoint`` from its file: run, state and arrays.
 
-    Raises:
-        CheckpointError: it is missing, unreadable, damaged or of another version.
+    Raises CheckpointError if it is missing, unreadable, damaged or of another version.
     """
     try:
         data = read_regular(path, _MAX_BYTES)
@@ -127,10 +119,10 @@ def _parse(data: bytes) -> tuple[dict[str, Any], TrainingState, dict[str, np.nda
 def _check_state(state: TrainingState) -> None:
     """Raise ValueError if the state is inconsistent."""
     _check_types(state)
-    numbers = [report.epoch for report in state.reports]
-    if state.step < 0 or numbers != list(range(1, state.epoch)):
-        raise ValueError(f"epoch {state.epoch}, step {state.step}, {len(numbers)} reports")
-    if state.finished and not numbers:
+    epochs = [*(report.epoch for report in state.reports), state.epoch]
+    if state.step < 0 or epochs != list(range(1, len(epochs) + 1)):
+        raise ValueError(f"epoch {state.epoch}, step {state.step}, {len(state.reports)} reports")
+    if state.finished and not state.reports:
         raise ValueError("finished without an epoch")
     for report in state.reports:
         _check_types(report)
@@ -142,15 +134,15 @@ def _check_state(state: TrainingState) -> None:
 
 def _check_types(record: Any) -> None:
     """Raise ValueError unless each field of a dataclass, except optional ones, has its type."""
-    for name, hint in get_type_hints(type(record)).items():
-        kind, value = get_origin(hint) or hint, getattr(record, name)
+    for each in fields(record):
+        kind, value = get_origin(each.type) or each.type, getattr(record, each.name)
         if kind is not UnionType and type(value) is not kind:
-            raise ValueError(f"{name} {value!r}")
+            raise ValueError(f"{each.name} {value!r}")
 
 
 def check_same_run(path: str | os.PathLike[str], there: Any, here: Mapping[str, Any]) -> None:
     """Raise CheckpointError, naming the differences, unless a checkpoint is of this run."""
-    differences = _differences("", *(json.loads(json.dumps(run)) for run in (there, here)))
+    differences = list(_differences("", *(json.loads(json.dumps(run)) for run in (there, here))))
     advice = "name another path for a new run"
     if len(differences) == 1 and differences[0].startswith("recipe epochs "):
         advice = f"resume it unchanged, and add epochs when it has finished, or {advice}"
@@ -160,11 +152,9 @@ def check_same_run(path: str | os.PathLike[str], there: Any, here: Mapping[str, 
         )
 
 
-def _differences(name: str, there: Any, here: Any) -> list[str]:
+def _differences(name: str, there: Any, here: Any) -> Iterator[str]:
     if isinstance(there, dict) and isinstance(here, dict):
-        found = []
         for key in sorted({*there, *here}):
-            found += _differences(f"{name} {key}".strip(), there.get(key), here.get(key))
-        return found
-    was = printable_text(repr(there), _LONG)
-    return [] if there == here else [f"{name} is {here!r} and was {was}"]
+            yield from _differences(f"{name} {key}".strip(), there.get(key), here.get(key))
+    elif there != here:
+        yield f"{name} is {here!r} and was {printable_text(repr(there), _LONG)}"

@@ -29,9 +29,6 @@ class Checkpoints:
         path: of the file.
         epochs: write one every this many epochs, or None.
         seconds: write one after a step if this many seconds have passed since the last, or None.
-
-    Raises:
-        ValueError: a number is out of range.
     """
 
     path: str | os.PathLike[str]
@@ -48,12 +45,9 @@ class Checkpoints:
 class Checkpointer(Callback):
     """Resumes from the checkpoint, if there is one, and writes it again during training.
 
-    After resuming, the run is as it was when the checkpoint was written. With several processes,
-    the first one reads and writes the file and sends its contents to the others.
-
-    Args:
-        run: the run. Only a checkpoint of a run with the same ``identity`` is resumed.
-        checkpoints: the file, and when to write it.
+    Only a checkpoint of a run with the same ``identity`` is resumed. The run is then as it was when
+    the checkpoint was written. With several processes, the first one reads and writes the file and
+    sends its contents to the others.
     """
 
     def __init__(self, run: Run, checkpoints: Checkpoints) -> None:
@@ -66,22 +60,19 @@ class Checkpointer(Callback):
     def at_start(self) -> None:
         """Resume from the checkpoint, if there is one.
 
-        Raises:
-            CheckpointError: the checkpoint is damaged or from another run.
-            OSError: the file cannot be written.
+        Raises CheckpointError if it is damaged or from another run, and OSError if the file cannot
+        be written.
         """
         if on_first(self._run.processes, user_path(self._path).exists):
             self._resume()
         on_first(self._run.processes, lambda: check_writable(self._path))
 
     def before_epoch(self) -> None:
-        """Write a checkpoint if one is due."""
         done, every = self._run.state.epoch - 1, self._every.epochs
         if (every and done and done % every == 0) or self._seconds_have_passed():
             self._write()
 
     def after_step(self, images: int) -> None:
-        """Write a checkpoint if one is due."""
         self._changed = True
         if self._seconds_have_passed():
             self._write()
@@ -107,12 +98,12 @@ class Checkpointer(Callback):
         Unless ``is_needed``, a failure is only a warning: a full disk must not end a run that may
         take hours more.
         """
-        run = self._run
-        is_due = run.processes.any_process(self._changed)
-        arrays = self._arrays() if is_due else {}
+        run, to_host = self._run, self._run.network.backend.to_host
+        if not run.processes.any_process(self._changed):
+            return
+        arrays = self._arrays()
         try:
-            if run.processes.rank == 0 and is_due:
-                to_host = run.network.backend.to_host
+            if run.processes.rank == 0:
                 on_host = {name: to_host(array) for name, array in arrays.items()}
                 write_checkpoint(self._path, self._identity, run.state, on_host)
             self._changed = False
@@ -130,9 +121,7 @@ class Checkpointer(Callback):
         """The device arrays in a checkpoint by name, to read or to fill."""
         run = self._run
         arrays = {"network": run.network.parameters, **run.trainer.state(run.state.step)}
-        if run.best is not None:
-            arrays["best"] = run.best
-        return arrays
+        return arrays if run.best is None else {**arrays, "best": run.best}
 
     def _resume(self) -> None:
         run = self._run

@@ -6,6 +6,7 @@ look at the first member.
 
 import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from ann.errors import DivergenceError, TrainingWarning
 from ann.installation import localized
-from ann.neural_network import NeuralNetwork, copy_of, slices
+from ann.neural_network import NeuralNetwork, copy_of
 from ann.nn.layers import ActivationLayer
 from ann.nn.network import fill_inputs
 from ann.training.callback import Callback
@@ -74,7 +75,7 @@ class Diagnostics(Callback):
             if check.__name__ in warned_of:
                 continue
             with run.network.backend.ignore_overflow():
-                hint = check(found)
+                hint = next(check(found), None)
             if hint:
                 warned_of.append(check.__name__)
                 warnings.warn(f"{hint} (after epoch {epoch})", TrainingWarning, stacklevel=4)
@@ -88,13 +89,11 @@ def raise_if_diverged(network: NeuralNetwork, loss: float, epoch: int, recipe: R
     finite = [math.isfinite(total) for total in sums.reshape(-1).tolist()]
     if math.isfinite(loss) and all(finite):
         return
-    seeds = [str(seed) for seed, good in zip(network.seeds, finite, strict=True) if not good]
-    plural = "s" * (len(seeds) > 1)
-    whose = (
-        f", the member{plural} with seed{plural} {', '.join(seeds)}"
-        if network.committee > 1 and seeds
-        else ""
-    )
+    whose = ""
+    if network.committee > 1 and not all(finite):
+        seeds = [str(seed) for seed, good in zip(network.seeds, finite, strict=True) if not good]
+        plural = "s" * (len(seeds) > 1)
+        whose = f", the member{plural} with seed{plural} {', '.join(seeds)}"
     raise DivergenceError(
         f"training diverged in epoch {epoch} of {recipe.epochs}{whose}: the numbers overflowed; "
         f"{lower_rate(recipe)}"
@@ -121,7 +120,7 @@ class _Findings:
         host.warned = True  # ``fit`` has checked the images already
         return host
 
-    @cached_property
+    @property
     def learns_poorly(self) -> bool:
         """Whether the network is hardly better than always giving the most common label."""
         return self.wrong > 0 and self.wrong > _POOR * self.chance
@@ -143,55 +142,50 @@ class _Findings:
         """For each hidden layer with an activation: its number, from 1; its activation; whether
         each neuron was always 0; and the share of saturated outputs. A filter counts as a neuron.
         """
-        host, specs = self.host, list(enumerate(self.host.layer_list[:-1], start=1))
-        active = [one for one in specs if one[1].get("activation", "identity") != "identity"]
-        neurons = [spec.get("filters") or spec["output_dim"] for _, spec in active]
-        dead = [np.ones(count, dtype=bool) for count in neurons]
-        flat = [0.0] * len(active)
-        for chunk in slices(len(self.images), host.chunk):
-            x = np.empty(self.images[chunk].shape, dtype=host.dtype_name)
-            fill_inputs(host.backend, self.images[chunk], out=x)
-            index = 0
-            for layer in host.network.layers:
-                x = layer.forward(x)
-                if isinstance(layer, ActivationLayer):
-                    zero = (x == 0).all(axis=0).reshape(neurons[index], -1).all(axis=1)
-                    dead[index] &= zero
-                    if layer.f.name in _SATURATING:
-                        slopes = layer.f.derivative(np, x)
-                        flat[index] += float((slopes < 0.01).mean(axis=1).sum())
-                    index += 1
-        return [
-            (number, spec["activation"], dead[index], flat[index] / len(self.images))
-            for index, (number, spec) in enumerate(active)
-        ]
+        host = self.host
+        images = self.images[: host.chunk]  # more might need much memory
+        x = np.empty(images.shape, dtype=host.dtype_name)
+        fill_inputs(host.backend, images, out=x)
+        specs = enumerate(host.layer_list, start=1)
+        active = (one for one in specs if one[1].get("activation", "identity") != "identity")
+        found = []
+        for layer in host.network.layers:
+            x = layer.forward(x)
+            if isinstance(layer, ActivationLayer):
+                (number, spec), name = next(active), layer.f.name
+                neurons = spec.get("filters") or spec["output_dim"]
+                dead = (x == 0).all(axis=0).reshape(neurons, -1).all(axis=1)
+                is_flat = layer.f.derivative(np, x) < 0.01
+                found.append((number, name, dead, float(is_flat.mean()) * (name in _SATURATING)))
+        return found
 
 
-def _growing_loss(found: _Findings) -> str:
+# Each check yields a sentence if something looks wrong
+
+
+def _growing_loss(found: _Findings) -> Iterator[str]:
     losses = [report.loss for report in found.run.state.reports]
     if losses[-1] > _GROWN * min(losses) and losses[-1] > 0.5 * losses[0]:
-        return (
+        yield (
             f"the loss has grown from {min(losses):.3g} to {losses[-1]:.3g}, so training diverges: "
             f"{lower_rate(found.recipe)}, or clipping (clip 1)"
         )
-    return ""
 
 
-def _dark_images(found: _Findings) -> str:
-    brightest = int(found.images.max()) if found.images.dtype == np.uint8 else 255
-    if brightest < 8 and found.learns_poorly:
-        return (
+def _dark_images(found: _Findings) -> Iterator[str]:
+    brightest = found.images.max()
+    if found.images.dtype == np.uint8 and brightest < 8 and found.learns_poorly:
+        yield (
             f"the brightest pixel is {brightest} of 255, so the network sees next to nothing: were "
             "the pixels scaled already? Pass them unscaled, from 0 to 255; they are divided by 255 "
             "here"
         )
-    return ""
 
 
-def _shuffled_labels(found: _Findings) -> str:
-    """Warn if images are no closer to the mean of their own class than to other classes' means."""
+def _shuffled_labels(found: _Findings) -> Iterator[str]:
+    """Whether images are no closer to the mean of their own class than to other classes' means."""
     if not found.learns_poorly or len(found.labels) < 2:
-        return ""
+        return
     images, labels = found.images.astype(np.float32), found.labels
     # The means are of every second image, and the others are classified
     classes = np.unique(labels[::2])
@@ -201,59 +195,49 @@ def _shuffled_labels(found: _Findings) -> str:
     wrong = float((classes[distances.argmin(axis=1)] != labels[1::2]).mean())
     noise = 3.0 * float(np.sqrt(found.chance * (1.0 - found.chance) / len(labels[1::2])))
     if wrong > found.chance - noise:
-        return localized(
+        yield localized(
             "images with the same label are no more alike than others, so the labels look "
             "shuffled: check that images and labels have the same order and come from the same "
             "files (python scripts/try_loader.py shows some)"
         )
-    return ""
 
 
-def _vanished_weights(found: _Findings) -> str:
+def _vanished_weights(found: _Findings) -> Iterator[str]:
     decay, largest = found.recipe.weight_decay, _largest_weight(found.host)
     if decay and largest < _VANISHED * found.largest_at_start and found.learns_poorly:
-        advice = _defaults(found.recipe) or "try weight decay 0"
-        return (
+        yield (
             f"weight decay has pulled all weights to 0 (the largest is {largest:.2g}), so the "
-            f"network learns nothing: {advice}"
+            f"network learns nothing: {_defaults(found.recipe) or 'try weight decay 0'}"
         )
-    return ""
 
 
 def _largest_weight(network: NeuralNetwork) -> float:
-    """The largest absolute value of a weight of the first member."""
     return max(float(np.abs(weight).max()) for weight, _ in network.weights_and_biases())
 
 
-def _dead_neurons(found: _Findings) -> str:
+def _dead_neurons(found: _Findings) -> Iterator[str]:
     for number, activation, dead, _ in found.hidden_layers:
         if activation == "relu" and dead.mean() > _DEAD:
-            return (
+            yield (
                 f"{dead.sum()} of the {len(dead)} relu neurons of layer {number} are 0 for every "
                 f"image, so they no longer learn: {lower_rate(found.recipe)}, or leaky-relu"
             )
-    return ""
 
 
-def _flat_neurons(found: _Findings) -> str:
-    if found.wrong < _WELL:
-        return ""  # saturated outputs do no harm in a good network
+def _flat_neurons(found: _Findings) -> Iterator[str]:
     for number, activation, _, flat in found.hidden_layers:
-        if flat > _FLAT:
-            return (
+        if flat > _FLAT and found.wrong >= _WELL:  # they do no harm in a good network
+            yield (
                 f"{100 * flat:.0f} % of the {activation} outputs of layer "
                 f"{number} are saturated, so the layer learns little: {lower_rate(found.recipe)}"
             )
-    return ""
 
 
-def _no_learning(found: _Findings) -> str:
+def _no_learning(found: _Findings) -> Iterator[str]:
     if found.learns_poorly:
         rate = found.recipe.learning_rate / 5
         general = f"try more epochs, fewer hidden layers, or learning rate {rate:.2g}"
-        advice = _defaults(found.recipe) or general
-        return f"the network has learnt next to nothing: {advice}"
-    return ""
+        yield f"the network has learnt next to nothing: {_defaults(found.recipe) or general}"
 
 
 def lower_rate(recipe: Recipe) -> str:

@@ -46,8 +46,7 @@ def on_first(processes: Processes, make: Callable[[], T]) -> T:
             value = make()
         except Exception as error:
             value = error
-    if processes.size > 1:
-        value = processes.gather(value)[0]
+    value = processes.gather(value)[0]
     if isinstance(value, Exception):
         raise value
     made: T = value
@@ -57,8 +56,7 @@ def on_first(processes: Processes, make: Callable[[], T]) -> T:
 def on_all(processes: Processes, make: Callable[[], T]) -> T:
     """Call a function in each process and return its own result; if it raises in one, raise in all.
 
-    Raises:
-        Exception: what the first process raised; or AnnError with the message of another process.
+    It raises what the first process raised, or AnnError with the message of another process.
     """
     failure: Exception | None = None
     try:
@@ -76,8 +74,6 @@ def on_all(processes: Processes, make: Callable[[], T]) -> T:
 
 def check_same(processes: Processes, values: dict[str, Any]) -> None:
     """Raise ValueError unless the plain values, by name, are the same in all processes."""
-    if processes.size == 1:
-        return
     everywhere = processes.gather(values)
     for name, value in everywhere[0].items():
         for rank, other in enumerate(everywhere):

@@ -23,21 +23,18 @@ def choose_backend(dataset: Dataset, recipe: Recipe, precision: str = "float32")
     """The faster device for this training run; the result is added to its ``description``.
 
     Without a working GPU it is the CPU, and nothing is timed. The timing does not affect the run.
-
-    Raises:
-        ValueError: the data do not fit the recipe.
-        DeviceError: the precision needs a GPU, and there is none.
+    Raises ValueError if the data do not fit the recipe, and DeviceError if the precision needs a
+    GPU and there is none.
     """
     found = get_backend("auto", precision)
     if found.name != "gpu" or precision != "float32":  # there is no choice
         return found
     backends = [found, get_backend("cpu")]
     seconds = [seconds_an_epoch(backend, dataset, recipe) for backend in backends]
-    faster = seconds.index(min(seconds))
+    faster = backends[seconds.index(min(seconds))]
     ratio = max(seconds) / min(seconds)
-    backend = backends[faster]
-    backend.description = f"{ratio:.1f}x faster on this network; {backend.description}"
-    return backend
+    faster.description = f"{ratio:.1f}x faster on this network; {faster.description}"
+    return faster
 
 
 def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> float:
@@ -69,6 +66,6 @@ def seconds_an_epoch(backend: Backend, dataset: Dataset, recipe: Recipe) -> floa
         for _ in range(2):  # records the steps; then, on a GPU, captures the CUDA graph
             seconds(many)
         of_many = min(seconds(many) for _ in range(_ROUNDS))
-        of_few = min(seconds(few) for _ in range(_ROUNDS)) if few else 0.0
+        of_few = min(seconds(few) for _ in range(_ROUNDS))
     of_one = max(0.0, of_many - of_few) / (many - few)
     return of_many + of_one * (trainer.steps - many)

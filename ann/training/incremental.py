@@ -36,33 +36,22 @@ class Progress:
         return {**vars(self), "prepared": None}
 
 
+@dataclass
 class _Prepared:
-    """A trainer for data of one shape, with its own network and its own copy of the data.
+    """A trainer for data of one shape, with its own network and its own copy of the data."""
 
-    Attributes:
-        key: the recipe, and the shapes and types of the data.
-        is_reusable: whether to keep it for the next call.
-    """
-
-    def __init__(
-        self, key: tuple[Any, ...], network: NeuralNetwork, recipe: Recipe, images: ImageSet
-    ) -> None:
-        self.key = key
-        self._images = images
-        # A copy of large data would cost much memory, to save little time
-        self.is_reusable = images.pixels.size <= _SMALL
-        if self.is_reusable:  # on a CPU, the array may be the caller's
-            images.pixels = network.backend.xp.asarray(images.pixels, copy=True)
-        self.network = copy.deepcopy(network)
-        self.trainer = Trainer(self.network, images, recipe)
+    key: tuple[Any, ...]  # the recipe, and the shapes and types of the data
+    network: NeuralNetwork
+    images: ImageSet
+    trainer: Trainer
 
     def use(self, network: NeuralNetwork, images: ImageSet) -> None:
         """Replace the parameters and the data by these."""
         self.network.parameters[...] = network.parameters
-        self._images.pixels[...] = images.pixels
-        self._images.targets[...] = images.targets
-        if self._images.weights is not None:
-            self._images.weights[...] = images.weights
+        for name in ("pixels", "targets", "weights"):
+            array = getattr(self.images, name)
+            if array is not None:
+                array[...] = getattr(images, name)
 
 
 def fit_epoch(
@@ -82,11 +71,8 @@ def fit_epoch(
             other vectors starts anew.
         weights: as for ``fit``.
 
-    Returns:
-        The mean loss over the epoch, and the progress for the next call.
-
-    Raises:
-        ValueError, DivergenceError: as for ``fit``.
+    Returns the mean loss over the epoch, and the progress for the next call. Raises ValueError and
+    DivergenceError, as ``fit`` does.
     """
     data = check_training_data(network, dataset, recipe, weights, SINGLE_PROCESS)
     key = (recipe, *((array.shape, array.dtype.name) for array in data.arrays))
@@ -97,10 +83,15 @@ def fit_epoch(
         )
         # If this call fails, or continues another copy of an estimator, it must not be used again
         prepared, before.prepared = before.prepared, None
+        # A copy of large data would cost much memory, to save little time
+        is_reusable = images.pixels.size <= _SMALL
         if prepared and prepared.key == key:
             prepared.use(network, images)
         else:
-            prepared = _Prepared(key, network, recipe, images)
+            if is_reusable:  # on a CPU, the array may be the caller's
+                images.pixels = network.backend.xp.asarray(images.pixels, copy=True)
+            own = copy.deepcopy(network)
+            prepared = _Prepared(key, own, images, Trainer(own, images, recipe))
         trainer = prepared.trainer
         state = trainer.state(0)
         shapes = {name: array.shape for name, array in state.items()}
@@ -116,5 +107,4 @@ def fit_epoch(
         loss = float(trainer.loss.sum(order)) / images.count
         raise_if_diverged(network, loss, epoch, recipe)
     arrays = {name: network.backend.to_host(array).copy() for name, array in state.items()}
-    kept = prepared if prepared.is_reusable else None
-    return loss, Progress(epoch * trainer.steps, arrays, kept)
+    return loss, Progress(epoch * trainer.steps, arrays, prepared if is_reusable else None)

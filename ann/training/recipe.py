@@ -46,7 +46,9 @@ def _field(default: Any, help: str, metavar: str = "", **bounds: Any) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-_COUNT: dict[str, Any] = {"metavar": "N", "at_least": 1}
+_ACTIVATION: dict[str, Any] = {"metavar": "NAME", "choices": ACTIVATIONS}
+_FROM_0: dict[str, Any] = {"metavar": "N", "at_least": 0}
+_FROM_1: dict[str, Any] = {"metavar": "N", "at_least": 1}
 _SHARE: dict[str, Any] = {"metavar": "SHARE", "at_least": 0, "below": 1}
 _NORM: dict[str, Any] = {"metavar": "NORM", "at_least": 0}
 _PIXELS: dict[str, Any] = {"metavar": "PIXELS", "at_least": 0}
@@ -61,7 +63,7 @@ class Recipe:
     when the recipe is created: ``dataclasses.replace`` keeps it, ``changed`` adapts it.
 
     Raises:
-        ValueError: a value is out of bounds, or two do not fit together; the error names the field.
+        ValueError: a value is out of bounds, or two do not fit together; the error says which.
     """
 
     hidden: tuple[int | str, ...] = _field(
@@ -71,20 +73,13 @@ class Recipe:
         "N,N,...",
         at_least=1,
     )
-    activation: str = _field(
-        "sigmoid", "activation of the hidden layers", "NAME", choices=ACTIVATIONS
-    )
-    output_activation: str = _field(
-        "sigmoid", "activation of the output layer", "NAME", choices=ACTIVATIONS
-    )
+    activation: str = _field("sigmoid", "activation of the hidden layers", **_ACTIVATION)
+    output_activation: str = _field("sigmoid", "activation of the output layer", **_ACTIVATION)
     loss: str = _field(
         "cross-entropy", "cross-entropy needs sigmoid or softmax outputs", choices=LOSSES
     )
     committee: int = _field(
-        1,
-        "networks trained side by side, each with its own seed; their outputs are averaged",
-        "K",
-        at_least=1,
+        1, "networks to train, each with its own seed; their outputs are averaged", **_FROM_1
     )
     optimizer: str = _field(BY_RULE, "how a gradient becomes an update", choices=OPTIMIZERS)
     learning_rate: float = _field(BY_RULE, "largest learning rate; see --schedule", "RATE", above=0)
@@ -109,9 +104,7 @@ class Recipe:
     elastic: float = _field(
         0.0, "warp them: pixels move by this standard deviation; try 1.2", **_PIXELS
     )
-    undistorted_epochs: int = _field(
-        0, "train on undistorted images in the last N epochs", "N", at_least=0
-    )
+    undistorted_epochs: int = _field(0, "do not distort images in the last N epochs", **_FROM_0)
     adversarial: float = _field(
         0.0,
         "also train on each image moved this far (in inputs from 0 to 1) to where its loss is "
@@ -123,14 +116,12 @@ class Recipe:
     max_norm: float = _field(
         0.0, "limit for the norm of each hidden neuron's weights, 0 for none", **_NORM
     )
-    average: float = _field(
-        0.0, "decay of the moving average of the parameters, 0 for none", **_SHARE
-    )
+    average: float = _field(0.0, "decay of the moving average of parameters, 0 for none", **_SHARE)
     batch_norm: bool = _field(
         False, "normalise the sums of hidden neurons over each batch, which should be large"
     )
-    batch_size: int = _field(200, "images in each step", **_COUNT)
-    epochs: int = _field(24, "passes over the training images", **_COUNT)
+    batch_size: int = _field(200, "images in each step", **_FROM_1)
+    epochs: int = _field(24, "passes over the training images", **_FROM_1)
     schedule: str = _field(
         "linear",
         "of the learning rate: constant; step, a tenth after each third of the steps; linear or "
@@ -140,18 +131,12 @@ class Recipe:
     warmup: float = _field(
         BY_RULE, "share of the steps in which the learning rate first rises", **_SHARE
     )
-    validation: int = _field(
-        0,
-        "use the last N training images as validation images, and do not train on them",
-        "N",
-        at_least=0,
-    )
+    validation: int = _field(0, "hold out the last N training images for validation", **_FROM_0)
     early_stopping: int = _field(
         0,
-        "stop after this many epochs without fewer errors on validation images, and keep the best "
-        "epoch; 0 for all epochs",
-        "EPOCHS",
-        at_least=0,
+        "stop after N epochs without fewer errors on validation images, and keep the best epoch; "
+        "0 for all epochs",
+        **_FROM_0,
     )
 
     def __post_init__(self) -> None:
@@ -159,28 +144,23 @@ class Recipe:
         get_loss(self.loss, self.output_activation)
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if value is BY_RULE and field.default is BY_RULE:
-                continue
-            check = _CHECKS[field.type]
-            self._set(field.name, check(field.name, value, **field.metadata["bounds"]))
+            if value is not BY_RULE or field.default is not BY_RULE:
+                check = _CHECKS[field.type]
+                # The fields of a frozen dataclass can only be set here
+                vars(self)[field.name] = check(field.name, value, **field.metadata["bounds"])
         for defaults in (default_choices, default_rates):  # the rates need an optimizer
-            for name, value in defaults(self).items():
-                if getattr(self, name) is BY_RULE:
-                    self._set(name, value)
+            given = {name: value for name, value in vars(self).items() if value is not BY_RULE}
+            vars(self).update(defaults(self) | given)
         if self.batch_norm and self.batch_size == 1:
             raise ValueError("batch_norm: it needs batches of several images, and batch_size is 1")
         if self.batch_norm and self.adversarial:
-            reason = "moved images would distort the statistics of batch_norm"
-            raise ValueError(f"adversarial: {reason}; use one of the two")
+            raise ValueError(
+                "adversarial: moved images would distort the statistics of batch_norm; use only one"
+            )
         if self.early_stopping and not self.validation:
-            advice = "set validation, such as 10000"
-            raise ValueError(f"early_stopping: it needs validation images; {advice}")
+            raise ValueError("early_stopping: it needs validation images; try validation 10000")
         if self.warmup and self.schedule == "one-cycle":
-            reason = "the schedule one-cycle has its own"
-            raise ValueError(f"warmup: {reason}; leave warmup out, or choose another schedule")
-
-    def _set(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)  # the way to set a field of a frozen dataclass
+            raise ValueError("warmup: the schedule one-cycle has its own; leave warmup out")
 
     def changed(self, **fields: Any) -> Self:
         """A copy with new values for these fields.
@@ -192,20 +172,19 @@ class Recipe:
         """
         choices, before = default_choices(self).items(), default_rates(self)
         unset = [name for name, default in choices if getattr(self, name) == default]
-        copy = dataclasses.replace(self, **{**dict.fromkeys([*unset, *before], BY_RULE), **fields})
-        after = default_rates(copy)
+        copy = dataclasses.replace(self, **(dict.fromkeys([*unset, *before], BY_RULE) | fields))
         rates = {
-            name: _in_proportion(getattr(self, name), before[name], after[name]) for name in after
+            name: _in_proportion(getattr(self, name), before[name], after)
+            for name, after in default_rates(copy).items()
         }
         rates["warmup"] = min(rates["warmup"], max(0.5, self.warmup))  # it is a share of the steps
-        return dataclasses.replace(copy, **{**rates, **fields})
+        return dataclasses.replace(copy, **(rates | fields))
 
     @property
     def strengths(self) -> DistortionStrengths:
         """How far training images are distorted."""
-        return DistortionStrengths(
-            self.rotation, self.scaling, self.shear, self.shift, self.elastic
-        )
+        names = ("rotation", "scaling", "shear", "shift", "elastic")
+        return DistortionStrengths(**{name: getattr(self, name) for name in names})
 
     def network(
         self, dataset: Dataset, device: str | Backend = "cpu", seed: int = 0
@@ -219,24 +198,18 @@ class Recipe:
     def layer_list(
         self, input_dim: int, output_dim: int, shape: tuple[int, ...] = ()
     ) -> list[dict[str, Any]]:
-        """The layers from ``input_dim`` inputs to ``output_dim`` outputs, for ``NeuralNetwork``.
+        """The layers from ``input_dim`` pixels to ``output_dim`` classes, for ``NeuralNetwork``.
 
-        Args:
-            input_dim: the number of pixels.
-            output_dim: the number of classes.
-            shape: of an image, which convolution needs. By default, images are square.
-
-        Raises:
-            ValueError: the layers do not fit each other or the images.
+        Convolution needs the ``shape`` of an image; by default, images are square. Raises
+        ValueError if the layers do not fit each other or the images.
         """
-        last = {"output_dim": output_dim, "activation": self.output_activation}
         layers: list[dict[str, Any]] = [
             {"output_dim": layer, "activation": self.activation}
             if isinstance(layer, int)
             else layer_from(layer, self.activation) or {}
             for layer in self.hidden
         ]
-        layers.append(last)
+        layers.append({"output_dim": output_dim, "activation": self.output_activation})
         if "type" in layers[0]:
             side = math.isqrt(input_dim)
             sides = shape if len(shape) > 1 else (side, side)
@@ -252,7 +225,8 @@ class Recipe:
 
     def training_fields(self) -> dict[str, Any]:
         """The fields that describe the training, not the network, as plain values."""
-        return {name: value for name, value in vars(self).items() if name not in _NETWORK_FIELDS}
+        of_network = ("hidden", "activation", "output_activation", "loss", "committee")
+        return {name: value for name, value in vars(self).items() if name not in of_network}
 
     def to_json(self) -> str:
         """This recipe as one line of JSON, for ``from_json``."""
@@ -262,10 +236,13 @@ class Recipe:
     def from_json(cls, text: str) -> Self:
         """The recipe in a JSON text; missing fields have their defaults.
 
-        Raises:
-            ValueError: the text is not a recipe.
+        Raises ValueError if the text is not a recipe.
         """
-        fields, known = json.loads(text), vars(cls())
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"not a recipe: {error}") from None
+        known = vars(cls())
         if not isinstance(fields, dict) or not fields.keys() <= known.keys():
             expected = f"expected an object with some of the fields {', '.join(known)}"
             raise ValueError(f"not a recipe: {expected}")
@@ -278,21 +255,16 @@ class Recipe:
     def flags(self) -> list[str]:
         """The flags of scripts/train.py that differ from their defaults."""
         words: list[str] = []
-        defaults = {name: getattr(Recipe, name) for name in vars(self)}
-        defaults |= default_choices(self) | default_rates(self)
+        defaults = vars(Recipe()) | default_choices(self) | default_rates(self)
         for name, value in vars(self).items():
             if value == defaults[name]:
                 continue
-            flag = name.replace("_", "-")
-            if isinstance(value, bool):
-                words.append(f"--{flag}" if value else f"--no-{flag}")
-                continue
-            text = (",".join(map(str, value)) or "none") if name == "hidden" else str(value)
-            words += [f"--{flag}", text]
+            words.append(f"--{'no-' * (value is False)}{name.replace('_', '-')}")
+            if isinstance(value, tuple):
+                words.append(",".join(map(str, value)) or "none")
+            elif not isinstance(value, bool):
+                words.append(str(value))
         return words
-
-
-_NETWORK_FIELDS = ("hidden", "activation", "output_activation", "loss", "committee")
 
 
 def _in_proportion(value: float, before: float, after: float) -> float:
@@ -307,16 +279,14 @@ def _check_hidden(name: str, value: Any, at_least: int) -> tuple[int | str, ...]
     if not isinstance(layers, (tuple, list)):
         example = "such as (300,) for one layer"
         raise ValueError(f"{name}: expected a tuple of widths, {example}, got {printable(value)}")
-    checked: list[int | str] = []
     for layer in layers:
-        if not isinstance(layer, str):
-            checked.append(check_count(name, layer, at_least=at_least))
-        elif layer_from(layer, "identity") is None:
+        if isinstance(layer, str) and layer_from(layer, "identity") is None:
             expected = "a width or a layer such as conv16x5, pool2 or average2"
             raise ValueError(f"{name}: expected {expected}, got {printable(layer)}")
-        else:
-            checked.append(str(layer))
-    return tuple(checked)
+    return tuple(
+        str(layer) if isinstance(layer, str) else check_count(name, layer, at_least=at_least)
+        for layer in layers
+    )
 
 
 # The type of a field -> its check

@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -62,6 +63,7 @@ class EpochReports(list[EpochReport]):
             return "<p>no epochs yet</p>"
         curves = {"training images": [(report.epoch, report.loss) for report in self]}
         measured = [(one.epoch, one.validation.loss) for one in self if one.validation]
-        if measured:
-            curves["validation images"] = measured
+        # The loss on validation images may overflow, while that on training images is finite
+        if finite := [point for point in measured if math.isfinite(point[1])]:
+            curves["validation images"] = finite
         return f"{curves_svg(curves, self[-1].epochs)}<p>{html.escape(str(self[-1]))}</p>"

@@ -26,9 +26,7 @@ class Update:
     the weights and updates the moving averages, each only if it is needed.
 
     Args:
-        network: in its training form; see ``TrainingModel``.
-        statistics: the means and variances of the last batch, for batch normalisation; or None.
-        recipe: determines the optimizer, limits and averages.
+        network, statistics: of the ``TrainingModel``.
         scalars: provides the numbers that change from step to step, such as the learning rate.
         all_reduce: sums an array over all processes; None for a single process.
 
@@ -48,12 +46,11 @@ class Update:
         all_reduce: Callable[[Array], None] | None,
     ) -> None:
         backend = network.backend
-        before: list[Callable[[], object]] = []
-        after: list[Callable[[], object]] = []
+        self.parts: list[Callable[[], object]] = []
         if all_reduce:
-            before.append(partial(backend.call, partial(all_reduce, network.gradients)))
+            self.parts.append(partial(backend.call, partial(all_reduce, network.gradients)))
         if recipe.clip:
-            before.append(GradientClipping(backend, network.gradients, recipe.clip))
+            self.parts.append(GradientClipping(backend, network.gradients, recipe.clip))
         optimizer = get_optimizer(
             recipe.optimizer,
             backend,
@@ -63,21 +60,21 @@ class Update:
             scalars,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
-            accumulate=not before,
+            accumulate=not self.parts,
         )
+        self.parts.append(optimizer.update)
         self.accumulate = optimizer.accumulate
         self.state = {"parameters": network.parameters, **optimizer.state}
         if recipe.max_norm:
-            after.append(MaxNorm(backend, network.weights()[:-1], recipe.max_norm))
+            self.parts.append(MaxNorm(backend, network.weights()[:-1], recipe.max_norm))
         for name, vector, decay in (
             ("average", network.parameters, recipe.average),
             ("statistics", statistics, max(_STATISTICS_DECAY, recipe.average)),
         ):
             if decay and vector is not None:
                 average = MovingAverage(backend, vector, decay, scalars)
-                after.append(average)
+                self.parts.append(average)
                 self.state[name] = average.parameters
-        self.parts = [*before, optimizer.update, *after]
 
     def __call__(self) -> None:
         for part in self.parts:
@@ -92,11 +89,8 @@ class Step:
 
     Args:
         network: in its training form; see ``TrainingModel``.
-        batch: makes the batches.
-        update: changes the parameters.
         share: the fraction of the batch that this process has.
-        adversarial: the length of the step that moves each image for a second pass, see
-            ``Adversary``; 0: no second pass.
+        adversarial: how far each image is moved for a second pass; see ``Adversary``. 0: not at all.
 
     Attributes:
         network: a copy that shares the parameters but has its own working arrays.

@@ -22,12 +22,6 @@ class Trainer:
     With several processes, each trains on its share of every batch. The gradients are summed
     between the backward pass and the update, so all processes always have the same parameters.
 
-    Args:
-        network: gets the trained parameters after each epoch.
-        images: the training images.
-        recipe: how to train.
-        processes: the processes that train together.
-
     Attributes:
         steps: the number of steps in an epoch. The last batch may be smaller than the others.
         loss: computes the loss of an epoch.
@@ -81,8 +75,8 @@ class Trainer:
         order = self._network.backend.from_host(order)
         self._keys.set(epoch)
         if self._distorter:
-            recipe = self._recipe
-            self._distorter.scale(float(epoch <= recipe.epochs - recipe.undistorted_epochs))
+            is_distorted = epoch <= self._recipe.epochs - self._recipe.undistorted_epochs
+            self._distorter.scale(float(is_distorted))
         scalars = self._scalars.table((epoch - 1) * self.steps, rates)
         if start == 0:
             self._start_from_network(epoch)

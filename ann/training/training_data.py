@@ -55,7 +55,7 @@ def check_training_data(
 ) -> TrainingData:
     """The checked training and validation data.
 
-    Raises ValueError in all processes if something is wrong in one of them.
+    Raises an error in all processes if something is wrong in one of them.
     """
     if not isinstance(processes, Processes):
         expected = "ann.training.mpi.MpiProcesses() in programs that mpiexec starts"
@@ -141,21 +141,20 @@ def _sorted_labels(trained_on: Any, last: Any) -> str:
     """A warning if the classes of the last labels, for validation, differ from the rest; or ""."""
     before, after = _counts(trained_on), _counts(last)
     share = len(last) / len(trained_on)
-    unknown = sorted(after.keys() - before.keys())
-    absent = sorted(
-        label for label in before.keys() - after.keys() if before[label] * share >= _SURELY
-    )
-    if unknown:
-        images = min(sum(after[label] for label in unknown), len(last))  # several labels per image
+    classes = after.keys() - before.keys()
+    if classes:
+        images = min(sum(after[label] for label in classes), len(last))  # several labels per image
         problem = f"{images} of {len(last)} validation images show classes that are not"
-    elif absent:
-        problem = "no validation image shows some classes that are"
     else:
+        classes = {
+            label for label in before.keys() - after.keys() if before[label] * share >= _SURELY
+        }
+        problem = "no validation image shows some classes that are"
+    if not classes:
         return ""
-    classes = ", ".join(map(str, (unknown or absent)[:_LISTED]))
-    classes += ", ..." * (len(unknown or absent) > _LISTED)
+    names = ", ".join(map(str, sorted(classes)[:_LISTED])) + ", ..." * (len(classes) > _LISTED)
     advice = "if the images are sorted, shuffle them with their labels"
-    return f"{problem} in the training images ({classes}); {advice}"
+    return f"{problem} in the training images ({names}); {advice}"
 
 
 def _counts(labels: Any) -> Counter[int]:

@@ -24,11 +24,10 @@ class TrainingModel:
 
     Args:
         user: the user's network.
-        backend: computes.
-        recipe: its ``dropout``, ``channel_dropout`` and ``batch_norm`` are layers to add.
-        keys: those of the dropout before each layer with weights. Dropout zeroes neurons before
-            dense layers, and channels after each convolution with its pooling.
-        lit: host array: the columns of the images that are not black in all images; None: all.
+        recipe: its ``dropout``, ``channel_dropout`` and ``batch_norm`` are layers to add. Dropout
+            zeroes neurons before dense layers, and channels after each convolution with its
+            pooling.
+        lit: see ``ImageSet``.
         all_reduce: see ``BatchNorm``; None for a single process.
 
     Attributes:

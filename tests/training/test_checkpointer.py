@@ -251,6 +251,7 @@ def three_reports(about, arrays):
         ({"epoch": True}, "epoch True"),
         ({"epoch": 0}, "epoch 0"),
         ({"epoch": 5}, "epoch 5"),
+        ({"epoch": 10**18}, "epoch 1000000000000000000, step"),  # at once
         ({"seconds": None}, "seconds None"),
         ({"finished": 1}, "finished 1"),
         ({"reports": [{}]}, "damaged"),

@@ -359,6 +359,8 @@ def test_recipes_as_json(dataset):
     for text in ("3", '{"epoch": 3}', '{"epochs": 0}', "{"):
         with pytest.raises(ValueError, match=r"not a recipe|expected a whole|Expecting"):
             ann.Recipe.from_json(text)
+    with pytest.raises(ValueError, match="not a recipe: maximum recursion depth exceeded"):
+        ann.Recipe.from_json("[" * 100_000)
 
 
 def test_contradictory_recipes():
