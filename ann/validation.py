@@ -48,6 +48,21 @@ def check_images(
     return array
 
 
+def scale_problem(images: np.ndarray) -> str:
+    """What looks wrong with the scale of checked images; "" if nothing does."""
+    if images.dtype == np.uint8:
+        if images[:16].max() == 1:  # a few images show whether all are binary
+            return "the brightest pixel is 1 of 255: multiply binary images by 255"
+        return ""
+    with np.errstate(all="ignore"):  # the mean of large numbers may overflow
+        if images.max() > 16 and images.mean() > 1:
+            return (
+                f"inputs reach {images.max():g} but should lie between 0 and 1: "
+                "divide pixels by 255, and standardise other inputs"
+            )
+    return ""
+
+
 def check_targets(name: str, targets: Any, count: int, classes: int, allowed: str) -> np.ndarray:
     """Integer labels (count,) or target rows (count, classes) -> rows, a host array of float64.
 

@@ -55,17 +55,16 @@ class Layer(ABC):
 
     def bind(self, backend: Backend, values: dict[str, Array], gradients: dict[str, Array]) -> None:
         """Attach a backend, and views of the parameters and their gradients by name."""
-        self.backend = backend
-        self.xp = backend.xp
-        self.count = 0
+        self.backend, self.xp, self.count = backend, backend.xp, 0
         for parameter in self.parameters:
             setattr(self, parameter.name, values[parameter.name])
             setattr(self, f"{parameter.name}_gradient", gradients[parameter.name])
 
-    def __copy__(self) -> Self:
-        """A shallow copy. The standard one takes longer, and every prediction copies the layers."""
-        other = object.__new__(type(self))
+    def with_own_arrays(self, backend: Backend) -> Self:
+        """A copy with the same parameters but new working arrays. Every prediction makes one."""
+        other = object.__new__(type(self))  # faster than copy.copy
         other.__dict__.update(self.__dict__)
+        other.backend, other.xp, other.count = backend, backend.xp, 0
         return other
 
     @abstractmethod
