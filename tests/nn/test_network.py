@@ -325,6 +325,10 @@ class Stranger:
             r"a NumPy array, got test_network\.Stranger, which cannot be converted: "
             r"use get\(\) instead",
         ),
+        (
+            [Stranger()],
+            r"a NumPy array, got builtins\.list, which cannot be converted: use get\(\) instead",
+        ),
         (None, "a NumPy array, got builtins.NoneType"),
         (
             np.ma.array(np.zeros((4, 5)), mask=True),
