@@ -250,7 +250,7 @@ def _values(its: str, function: Any, z: np.ndarray) -> np.ndarray:
         )
     if not (z == before).all():
         raise ValueError(f"{its} changes its argument; return a new array")
-    return found
+    return np.asarray(found)
 
 
 def are_one_hot(targets: np.ndarray) -> bool:
