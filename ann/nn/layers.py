@@ -133,7 +133,6 @@ class Dense(Layer):
         self.ones = xp.ones((1, self.count), dtype=x.dtype)  # ones @ rows is the sum of the rows
 
     def forward(self, x: Array) -> Array:
-        """y = x W + b"""
         self.reserve(x)
         self.x = x  # for the gradients
         self.backend.matmul(x, self.weight, out=self.y)
@@ -142,13 +141,16 @@ class Dense(Layer):
         return self.y
 
     def compute_gradients(self, grad: Array, accumulate: float = 0.0) -> None:
-        """dL/dW = x^T dL/dy; dL/db = the sum of dL/dy over the batch"""
+        """dL/dW = x^T dL/dy; dL/db = the sum of dL/dy over the batch
+
+        W_io contributes x_ni W_io to y_no of image n, so dL/dW_io = sum_n x_ni dL/dy_no.
+        """
         self.backend.matmul(self.x.mT, grad, out=self.weight_gradient, beta=accumulate)
         if self.has_bias:
             self.backend.matmul(self.ones, grad, out=self.bias_gradient, beta=accumulate)
 
     def backward(self, grad: Array) -> Array:
-        """dL/dx = dL/dy W^T"""
+        """dL/dx = dL/dy W^T, since dL/dx_ni = sum_o dL/dy_no W_io"""
         self.backend.matmul(grad, self.weight.mT, out=self.dx)
         return self.dx
 
@@ -166,7 +168,6 @@ class ActivationLayer(Layer):
         self.y = self.xp.empty_like(x)
 
     def forward(self, x: Array) -> Array:
-        """y = f(x)"""
         self.reserve(x)
         self.x = x  # for backward
         self.backend.elementwise(self.f.function, x, out=self.y)
