@@ -95,9 +95,9 @@ class BatchNorm(Layer):
     def backward(self, grad: Array) -> Array:
         """dL/dx = gain / deviation (dL/dy - mean(dL/dy) - u mean(dL/dy u))
 
-        The chain rule for u alone gives the first term. The mean depends on x, too, which gives the
-        second, and so does the deviation, which gives the third. ``compute_gradients`` has computed
-        the sums for both.
+        The first term is the chain rule with a fixed mean and deviation. But both depend on x: since
+        d mean / dx_n = 1 / N and d deviation / dx_n = u_n / N, they add the other two terms, whose
+        sums ``compute_gradients`` has computed.
         """
         grad = self.by_column(grad)
         arrays = grad, self.unit, *_rows(self.sums), self.gain, self.deviation
