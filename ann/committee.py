@@ -25,21 +25,16 @@ def committee_of(networks: Sequence[NeuralNetwork]) -> NeuralNetwork:
     if len(networks) < 2:
         raise ValueError(f"networks: a committee needs at least two, got {len(networks)}")
     first = networks[0]
-    parts = {
-        "layer_list": "layers differ",
-        "loss_name": "loss differs",
-        "dtype_name": "type differs",
-    }
     for number, network in enumerate(networks, start=1):
-        for name, part in parts.items():
+        for name, differs, text in (
+            ("layer_list", "layers differ", repr),
+            ("loss_name", "loss differs", repr),
+            ("dtype_name", "type differs", lambda one: one.dtype_name),
+            ("classes", "classes differ", lambda one: printable_text(", ".join(one.classes))),
+        ):
             if getattr(network, name) != getattr(first, name):
-                both = f"{network!r}, not {first!r}"
-                raise ValueError(f"network {number}: its {part} from network 1's: {both}")
-        if network.classes != first.classes:
-            names, others = (printable_text(", ".join(one.classes)) for one in (network, first))
-            raise ValueError(
-                f"network {number}: its classes differ from network 1's: {names}, not {others}"
-            )
+                both = f"{text(network)}, not {text(first)}"
+                raise ValueError(f"network {number}: its {differs} from network 1's: {both}")
     vectors = [network.backend.to_host(network.parameters) for network in networks]
     members = [vector.reshape(-1, vector.shape[-1]) for vector in vectors]
     committee = copy_of(first, parameters=np.concatenate(members))

@@ -49,9 +49,12 @@ def printable_text(text: object, most: int = 80) -> str:
 
 def printable(value: object) -> str:
     """The ``repr`` of a value from a user or a file, as printable text of at most 60 characters."""
-    if isinstance(value, int) and abs(value) >= 2**64:  # Python may refuse to print its digits
+    if isinstance(value, int) and abs(value) >= 2**64:
         return "a huge integer"
-    return printable_text(repr(value), 60)
+    try:
+        return printable_text(repr(value), 60)
+    except Exception:  # it contains an int of more than 4300 digits, or has a faulty __repr__
+        return f"a {type(value).__name__} that cannot be printed"
 
 
 def printable_path(path: str | os.PathLike[str]) -> str:

@@ -28,8 +28,9 @@ from ann.nn.layer_list import (
     without_activations,
     without_arrays,
 )
+from ann.nn.layers import Layer
 from ann.nn.losses import get_loss
-from ann.nn.network import PIXEL_SCALE, Network, fill_inputs, size_of
+from ann.nn.network import Network, fill_inputs, size_of
 from ann.nn.rng import generator
 from ann.validation import (
     are_one_hot,
@@ -38,11 +39,10 @@ from ann.validation import (
     check_number,
     check_targets,
     check_vector,
+    scale_problem,
 )
 
-# Inputs above the first number, with a mean above the second, are probably unscaled pixels
-_UNSCALED, _STANDARD = 16.0, 1.0
-CHUNK = 1000  # images in a forward pass, at most, to limit memory
+_CHUNK = 1000  # images in a forward pass, at most, to limit memory
 _MANY = 1000  # with as many images, threads save time, and with convolution a recording does
 _TINY = 1e-38  # smaller probabilities are raised to this before they are divided by their sum
 _NUMBERS = 2**22  # outputs of a layer in a forward pass, at most, unless one image has more
@@ -142,14 +142,12 @@ class NeuralNetwork:
             given = check_vector("parameters", parameters, self.parameters.shape, dtype)
             self.parameters[...] = self.backend.from_host(given.astype(dtype, copy=False))
             return
+        vectors = xp.reshape(self.parameters, (self.committee, -1), copy=False)
         for member, seed in enumerate(self.seeds):
             random = generator(seed, "weights")
-            for layer in self.network.layers:
+            for layer, arrays in self.network.views(vectors[member, :]).items():
                 for name, values in layer.initial_values(random).items():
-                    array = getattr(layer, name)
-                    (array[member, ...] if self.committee > 1 else array)[...] = self._upload(
-                        values
-                    )
+                    arrays[name][...] = self._upload(values)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, unless it describes the network and would be replaced."""
@@ -172,6 +170,16 @@ class NeuralNetwork:
     def layer_list(self) -> list[dict[str, Any]]:
         return copy.deepcopy(self._layer_list)
 
+    @property
+    def _layers(self) -> list[Layer]:
+        """One layer for each dict of the layer list."""
+        return without_activations(self.network.layers)
+
+    @property
+    def _name(self) -> str:
+        one = self.committee == 1
+        return "NeuralNetwork" if one else f"committee of {self.committee} NeuralNetworks"
+
     def __repr__(self) -> str:
         inputs, *texts = describe_layers(self._layer_list)
         row = " -> ".join(
@@ -180,32 +188,25 @@ class NeuralNetwork:
         )
         return f"<{self._name} {inputs} -> {row}, {self.loss_name}, on {self.backend.name}>"
 
-    @property
-    def _name(self) -> str:
-        one = self.committee == 1
-        return "NeuralNetwork" if one else f"committee of {self.committee} NeuralNetworks"
-
     def _repr_html_(self) -> str:
         """For notebooks: a table of the layers."""
         inputs, *texts = describe_layers(self._layer_list)
         rows = [("layer", "outputs", "activation", "parameters"), ("inputs", inputs, "", "")]
-        layers = without_activations(self.network.layers)
-        for text, spec, layer in zip(texts, self._layer_list, layers, strict=True):
-            name = "dense" if "type" not in spec else text
+        for text, spec, layer in zip(texts, self._layer_list, self._layers, strict=True):
+            name = text if "type" in spec else "dense"
             activation, parameters = spec.get("activation", ""), f"{size_of([layer]):,}"
             rows.append((name, size_text(layer.output_shape), activation, parameters))
         lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
         lines[0] = lines[0].replace("td>", "th>")
-        count = f"{'' if self.committee == 1 else f'{self.committee} x '}{size_of(layers):,}"
+        count = f"{'' if self.committee == 1 else f'{self.committee} x '}{size_of(self._layers):,}"
         title = f"{self._name}: {count} parameters, loss {self.loss_name}, on {self.backend.name}"
         return f"<p>{title}</p><table><tr>{'</tr><tr>'.join(lines)}</tr></table>"
 
     @property
     def chunk(self) -> int:
         """The number of images in a forward pass."""
-        layers = without_activations(self.network.layers)
-        widest = max(self.input_dim, *(layer.width for layer in layers))
-        count = max(1, min(CHUNK, _NUMBERS // (self.committee * widest)))
+        widest = max(self.input_dim, *(layer.width for layer in self._layers))
+        count = max(1, min(_CHUNK, _NUMBERS // (self.committee * widest)))
         # Images are innermost in memory, and products of multiples of 64 numbers are faster
         return count // 64 * 64 or count if len(self.input_shape) > 1 else count
 
@@ -242,7 +243,8 @@ class NeuralNetwork:
         targets = check_targets("Y", Y, len(images), self.output_dim, self.network.loss.targets)
         self.warn_of_unscaled("X", images)
         with self.backend.ignore_overflow():
-            x = self._inputs(self._upload(images), self._room(len(images)))
+            x = self._room(len(images))
+            fill_inputs(self.backend, self._upload(images), out=x)
             loss = self.network.compute_gradients(x, self._upload(targets))
             self.parameters[...] -= learning_rate * self.network.gradients
             return float(self.backend.xp.mean(loss))
@@ -378,24 +380,10 @@ class NeuralNetwork:
         )
 
     def warn_of_unscaled(self, name: str, images: Any, stacklevel: int = 3) -> None:
-        """Warn once if checked host images look wrongly scaled.
-
-        These are floats that look like pixels from 0 to 255, or uint8 pixels that are all 0 or 1.
-        """
-        if self.warned:
-            return
-        text = ""
-        if images.dtype == "uint8":
-            if images[:SELF_TEST_IMAGES].max() == 1:  # a few show whether the images are binary
-                text = "the brightest pixel is 1 of 255: multiply binary images by 255"
-        else:
-            with self.backend.ignore_overflow():  # the mean of large numbers may overflow
-                if images.max() > _UNSCALED and images.mean() > _STANDARD:
-                    text = f"inputs reach {images.max():g} but should lie between 0 and 1: "
-                    text += "divide pixels by 255, and standardise other inputs"
-        if text:
+        """Warn, at most once, if checked host images look wrongly scaled."""
+        if not self.warned and (problem := scale_problem(images)):
             self.warned = True
-            warnings.warn(f"{name}: {text}", TrainingWarning, stacklevel=stacklevel)
+            warnings.warn(f"{name}: {problem}", TrainingWarning, stacklevel=stacklevel)
 
     def _logits(
         self, images: Any, upload: Callable[[Any], Array] = lambda images: images
@@ -413,7 +401,8 @@ class NeuralNetwork:
             logits = network.forward(x)
 
         for chunk in slices(count, at_once):
-            x = self._inputs(upload(images[chunk, :]), room)
+            x = room[: chunk.stop - chunk.start, :]
+            fill_inputs(self.backend, upload(images[chunk, :]), out=x)
             if repeat and x.shape == room.shape:
                 repeat()
             else:
@@ -423,12 +412,6 @@ class NeuralNetwork:
     def _room(self, count: int) -> Array:
         """An array for the inputs of ``count`` images. Reusing it saves a tenth of the time."""
         return self.backend.xp.empty((count, self.input_dim), dtype=self.network.dtype)
-
-    def _inputs(self, images: Array, room: Array) -> Array:
-        """Network inputs for device images (N, I), in the first rows of ``room``."""
-        x = room[: images.shape[0], :]
-        fill_inputs(self.backend, images, out=x)
-        return x
 
 
 def probabilities(outputs: HostArray) -> HostArray:
@@ -454,23 +437,11 @@ def layers_with_arrays(network: NeuralNetwork) -> list[dict[str, Any]]:
     They are host arrays: "weight" (..., I, O) and "bias" (..., O), as in a model file.
     """
     to_host, layers = network.backend.to_host, network.layer_list
-    for spec, layer in zip(layers, without_activations(network.network.layers), strict=True):
+    for spec, layer in zip(layers, network._layers, strict=True):
         for parameter in layer.parameters:
             array = to_host(getattr(layer, parameter.name)).copy()
             spec[parameter.name] = array if parameter.decays else array[..., 0, :]
     return layers
-
-
-def about(network: NeuralNetwork) -> dict[str, Any]:
-    """Everything about a network except its arrays, as plain values, for exported files."""
-    return {
-        "layers": network.layer_list,
-        "loss": network.loss_name,
-        "seed": network.seed,
-        "committee": network.committee,
-        "preprocessing": {"scale": PIXEL_SCALE},
-        "recipe": network.recipe,
-    }
 
 
 def copy_of(
@@ -517,15 +488,10 @@ def load_model(
     try:
         right = passes_self_test(contents)  # before a large network is built
         if right:
-            committee, parameters = model_file.parameter_vector(contents)
-            network = NeuralNetwork(
-                [without_arrays(layer) for layer in contents["layers"]],
-                contents["loss"],
-                backend,
-                contents["seed"],
-                parameters=parameters,
-                committee=committee,
-            )
+            committee, vector = model_file.parameter_vector(contents)
+            layers = [without_arrays(layer) for layer in contents["layers"]]
+            loss, seed = contents["loss"], contents["seed"]
+            network = NeuralNetwork(layers, loss, backend, seed, "float32", vector, committee)
             network.recipe = contents["recipe"]
             network.self_test_images = contents["examples"] and contents["examples"]["images"]
             if backend.name != "cpu":  # where the test was just done

@@ -6,32 +6,26 @@ from typing import Any
 
 from ann.errors import printable
 
-# other programs' names, in lower case without hyphens -> ours
-_OTHER_NAMES: dict[str, tuple[str, ...]] = {
+# For each of our names, those of other programs, in lower case without hyphens
+_OTHER_NAMES = {
     # activations
-    "logistic": ("sigmoid",),
-    "linear": ("identity",),
-    "none": ("identity", "constant"),
-    "silu": ("swish",),
-    "lrelu": ("leaky-relu",),
+    "sigmoid": "logistic",
+    "identity": "linear none",
+    "swish": "silu",
+    "leaky-relu": "lrelu",
     # losses
-    **dict.fromkeys(
-        ("mse", "l2", "sse", "squarederror", "meansquarederror", "mseloss"), ("quadratic",)
-    ),
-    **dict.fromkeys(
-        ("ce", "bce", "nll", "xent", "logloss", "categoricalcrossentropy", "binarycrossentropy"),
-        ("cross-entropy",),
-    ),
+    "quadratic": "mse l2 sse squarederror meansquarederror mseloss",
+    "cross-entropy": "ce bce nll xent logloss categoricalcrossentropy binarycrossentropy",
     # optimizers
-    **dict.fromkeys(("momentum", "sgdm", "sgdmomentum", "heavyball"), ("sgd", "nesterov")),
-    **dict.fromkeys(("nag", "nesterovmomentum"), ("nesterov",)),
+    "sgd": "momentum sgdm sgdmomentum heavyball",
+    "nesterov": "momentum sgdm sgdmomentum heavyball nag nesterovmomentum",
     # schedules
-    "fixed": ("constant",),
-    **dict.fromkeys(("multistep", "staircase"), ("step",)),
-    "cosineannealing": ("cosine",),
+    "constant": "none fixed",
+    "step": "multistep staircase",
+    "cosine": "cosineannealing",
     # devices, precisions
-    "cuda": ("gpu",),
-    **dict.fromkeys(("fp32", "single", "float"), ("float32",)),
+    "gpu": "cuda",
+    "float32": "fp32 single float",
 }
 
 
@@ -56,17 +50,17 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
 
 
 def did_you_mean(
-    name: Any, choices: Collection[str], synonyms: Mapping[str, tuple[str, ...]] = _OTHER_NAMES
+    name: Any, choices: Collection[str], other_names: Mapping[str, str] = _OTHER_NAMES
 ) -> str:
     """The end of an error message, such as "; did you mean sgd or nesterov?", or "".
 
-    ``synonyms``: other names, in lower case without hyphens, and the choices that they may mean.
+    ``other_names``: for each choice, words in lower case without hyphens that may mean it.
     """
     if not isinstance(name, str):
         return ""
     plain = _plain(name)
     meant = [choice for choice in choices if _plain(choice) == plain]
-    meant = meant or [other for other in synonyms.get(plain, ()) if other in choices]
+    meant = meant or [one for one in choices if plain in other_names.get(one, "").split()]
     meant = meant or difflib.get_close_matches(name.lower(), choices, 1)
     return f"; did you mean {' or '.join(meant)}?" if meant else ""
 

@@ -48,6 +48,21 @@ def check_images(
     return array
 
 
+def scale_problem(images: np.ndarray) -> str:
+    """What looks wrong with the scale of checked images; "" if nothing does."""
+    if images.dtype == np.uint8:
+        if images[:16].max() == 1:  # a few images show whether all are binary
+            return "the brightest pixel is 1 of 255: multiply binary images by 255"
+        return ""
+    with np.errstate(all="ignore"):  # the mean of large numbers may overflow
+        if images.max() > 16 and images.mean() > 1:
+            return (
+                f"inputs reach {images.max():g} but should lie between 0 and 1: "
+                "divide pixels by 255, and standardise other inputs"
+            )
+    return ""
+
+
 def check_targets(name: str, targets: Any, count: int, classes: int, allowed: str) -> np.ndarray:
     """Integer labels (count,) or target rows (count, classes) -> rows, a host array of float64.
 
@@ -178,7 +193,7 @@ def host_array(name: str, value: Any) -> np.ndarray:
         return np.asarray(value)
     except Exception as error:  # other libraries may raise anything
         reason = f"{found}, which cannot be converted: {' '.join(str(error).split())}"
-        if isinstance(value, (list, tuple)):
+        if isinstance(value, (list, tuple)) and isinstance(error, ValueError):
             reason = "rows of unequal lengths"
         raise _wrong(name, "a NumPy array", reason) from None
 
@@ -201,29 +216,12 @@ def _wrong(name: str, expected: str, found: object) -> ValueError:
 def check_curve(name: str, curve: Any, derivative: Any) -> None:
     """Raise ValueError unless an activation's function and derivative agree at a few points."""
     points = np.array([[-3.1, -1.3, -0.37, 0.41, 1.7, 2.9]])
-    for word, function in (("function", curve), ("derivative", derivative)):
-        its = f"activation {name!r}: its {word}"
-        if not callable(function):
-            raise ValueError(f"{its} cannot be called")
-        sums = points.astype(np.float32)
-        try:
-            found = function(np, sums)
-        except Exception as error:  # a user's function may raise anything
-            raise ValueError(f"{its} fails: {type(error).__name__}: {error}") from error
-        made = f"a {type(found).__name__}"
-        if isinstance(found, np.ndarray):
-            made = f"{found.dtype} of shape {found.shape}"
-        if made != f"float32 of shape {points.shape}":
-            raise ValueError(
-                f"{its} makes {made} from a float32 array of shape {points.shape}; expected the "
-                "same shape and type (NumPy numbers in a formula give float64)"
-            )
-        if not (sums == points.astype(np.float32)).all():
-            raise ValueError(f"{its} changes its argument; return a new array")
-        if not np.isfinite(found).all():
+    f, df = f"activation {name!r}: its function", f"activation {name!r}: its derivative"
+    for its, function in ((f, curve), (df, derivative)):
+        if not np.isfinite(_values(its, function, points.astype(np.float32))).all():
             raise ValueError(f"{its} is not finite between -3.1 and 2.9")
-    slope = (curve(np, points + 1e-6) - curve(np, points - 1e-6)) / 2e-6
-    given = derivative(np, points)
+    ahead, behind = (_values(f, curve, points + step) for step in (1e-6, -1e-6))
+    slope, given = (ahead - behind) / 2e-6, _values(df, derivative, points)
     wrong = ~(np.abs(given - slope) <= 1e-4 * np.maximum(1.0, np.abs(slope)))  # NaN is wrong, too
     if wrong.any():
         z, right, found = (float(row[wrong][0]) for row in (points, slope, given))
@@ -231,6 +229,28 @@ def check_curve(name: str, curve: Any, derivative: Any) -> None:
             f"activation {name!r}: at z = {z:g} the slope is {right:.6g}, its derivative gives "
             f"{found:.6g}"
         )
+
+
+def _values(its: str, function: Any, z: np.ndarray) -> np.ndarray:
+    """``function(np, z)``. Raises ValueError, beginning with ``its``, unless it is like z."""
+    if not callable(function):
+        raise ValueError(f"{its} cannot be called")
+    before = z.copy()
+    try:
+        found = function(np, z)
+    except Exception as error:  # a user's function may raise anything
+        raise ValueError(f"{its} fails: {type(error).__name__}: {error}") from error
+    made = f"a {type(found).__name__}"
+    if isinstance(found, np.ndarray):
+        made = f"{found.dtype} of shape {found.shape}"
+    if made != f"{z.dtype} of shape {z.shape}":
+        raise ValueError(
+            f"{its} makes {made} from a {z.dtype} array of shape {z.shape}; expected the same "
+            "shape and type (NumPy numbers in a formula give float64)"
+        )
+    if not (z == before).all():
+        raise ValueError(f"{its} changes its argument; return a new array")
+    return np.asarray(found)
 
 
 def are_one_hot(targets: np.ndarray) -> bool:

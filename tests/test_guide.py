@@ -31,7 +31,7 @@ class Lion(Optimizer):  # Chen et al. (2023), algorithm 2
 
     def prepare(self, scalars):
         self.vectors = self.p, self.g, self.add_state("m", self.p)
-        self.numbers = scalars.add(lambda k, rate: rate), self.momentum
+        self.numbers = self.rate, self.momentum
 """
 COMPARE = """
 import sys, ann, numpy as np, onnxruntime

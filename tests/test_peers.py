@@ -227,7 +227,7 @@ def test_batch_normalisation_is_pytorch_s(rng):
     twin.insert(1, normalize)
     (weight, bias), (last_weight, last_bias) = net.weights_and_biases()
     norm = BatchNorm(16)
-    norm.use(np.zeros((2, 16), np.float32))
+    norm.statistics = np.zeros((2, 16), np.float32)
     layers = [Dense(30, 16, he, bias=False), norm, ActivationLayer("tanh"), Dense(16, 10, he)]
     ours = Network(
         net.backend,

@@ -126,7 +126,7 @@ def _cases(backend: Backend) -> Iterator[tuple[str, Network]]:
         ("batch normalisation", dense, BatchNorm(6)),
         ("convolution and batch normalisation", convolution, BatchNorm(2, positions=3)),
     ):
-        norm.use(xp.zeros((2, norm.dim), dtype=xp.float64))
+        norm.statistics = xp.zeros((2, norm.dim), dtype=xp.float64)
         yield name, _training_network(backend, layer, norm, ActivationLayer("tanh"))
 
 

@@ -5,17 +5,17 @@ import re
 
 from ann.spelling import did_you_mean
 
-# Names in other programs, written as ``did_you_mean`` compares them, and our flag for each
+# For each flag, names in other programs, written as ``did_you_mean`` compares them
 _OTHER_NAMES = {
-    **dict.fromkeys(("lr", "rate", "eta"), ("--learning-rate",)),
-    **dict.fromkeys(("layers", "hiddenlayers", "widths", "units"), ("--hidden",)),
-    **dict.fromkeys(("bs", "batch"), ("--batch-size",)),
-    **dict.fromkeys(("wd", "decay", "l2"), ("--weight-decay",)),
-    **dict.fromkeys(("patience", "earlystop"), ("--early-stopping",)),
-    **dict.fromkeys(("out", "save", "o"), ("--output",)),
-    **dict.fromkeys(("gpu", "cuda", "cpu"), ("--device",)),
-    **dict.fromkeys(("continue", "checkpoint"), ("--resume",)),
-    **dict.fromkeys(("val", "validationsplit"), ("--validation",)),
+    "--learning-rate": "lr rate eta",
+    "--hidden": "layers hiddenlayers widths units",
+    "--batch-size": "bs batch",
+    "--weight-decay": "wd decay l2",
+    "--early-stopping": "patience earlystop",
+    "--output": "out save o",
+    "--device": "gpu cuda cpu",
+    "--resume": "continue checkpoint",
+    "--validation": "val validationsplit",
 }
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ann.export.onnx import onnx_bytes
+from ann.export.onnx import about, onnx_bytes
 from ann.files.pickle.reader import read_pickle
 from ann.files.safetensors import to_safetensors
-from ann.neural_network import NeuralNetwork, about, layers_with_arrays
+from ann.neural_network import NeuralNetwork, layers_with_arrays
 
 
 def npz_bytes(network: NeuralNetwork) -> bytes:

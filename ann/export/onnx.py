@@ -9,7 +9,7 @@ import numpy as np
 from ann.backends.tracer import Operation
 from ann.errors import require
 from ann.export.formula import OPERATIONS, translate
-from ann.neural_network import NeuralNetwork, about
+from ann.neural_network import NeuralNetwork
 from ann.nn.activations import Activation
 from ann.nn.convolution import Conv2D
 from ann.nn.layers import ActivationLayer, Dense, Layer
@@ -17,6 +17,18 @@ from ann.nn.network import PIXEL_SCALE
 from ann.nn.pooling import AveragePool2D, MaxPool2D, Pool2D
 
 _OPSET = 17  # of 2022, which older runtimes support
+
+
+def about(network: NeuralNetwork) -> dict[str, Any]:
+    """Everything about a network except its arrays, as plain values, for exported files."""
+    return {
+        "layers": network.layer_list,
+        "loss": network.loss_name,
+        "seed": network.seed,
+        "committee": network.committee,
+        "preprocessing": {"scale": PIXEL_SCALE},
+        "recipe": network.recipe,
+    }
 
 
 def onnx_bytes(network: NeuralNetwork) -> bytes:

@@ -67,14 +67,15 @@ def _sigmoid(xp: Any, z: Array) -> Array:
 
 
 def _is_positive(xp: Any, y: Array) -> Array:
+    # 1 or 0; for relu and leaky-relu, y > 0 where z > 0
     return xp.astype(y > 0, y.dtype)
 
 
 def _gelu_gate(xp: Any, z: Array) -> Array:
     """sigmoid(u), u = scale (z + cube z^3): about the standard normal distribution function.
 
-    Hendrycks & Gimpel (2016), section 2. They write (1 + tanh(u / 2)) / 2, which is equal but
-    loses precision for z < -4.
+    Hendrycks & Gimpel (2016), section 2. They write it as (1 + tanh(u / 2)) / 2, which loses
+    precision for z < -4.
     """
     return 1 / (1 + xp.exp(-GELU_SCALE * z * (1 + GELU_CUBE * z * z)))
 

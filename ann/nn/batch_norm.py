@@ -30,13 +30,14 @@ class BatchNorm(Layer):
     Attributes:
         share: the fraction of the batch that this process has.
         statistics: (..., 2, O) device array: the mean and the variance of each neuron or channel
-            over the last batch.
+            over the last batch. Set it before the first batch; ``forward`` writes to it.
     """
 
     gain: Array
     shift: Array
     gain_gradient: Array
     shift_gradient: Array
+    statistics: Array
 
     def __init__(
         self, dim: int, all_reduce: Callable[[Array], None] | None = None, *, positions: int = 1
@@ -47,61 +48,60 @@ class BatchNorm(Layer):
         self.share = 1.0
         self.parameters = (Parameter("gain", (1, dim)), Parameter("shift", (1, dim)))
 
-    def use(self, statistics: Array) -> None:
-        """Write the statistics of each batch to this (..., 2, O) device array."""
-        self.statistics = statistics
-        self.mean = statistics[..., :1, :]
-        self.variance = statistics[..., 1:, :]
-
     def allocate(self, x: Array) -> None:
         xp = self.xp
         self.room = xp.empty_like(x.mT) if self.positions > 1 else None
         x = self.by_column(x)
-        self.scale = 1.0 / x.shape[-2]  # times the share: 1 / (rows in the whole batch)
+        self.scale = self.share * (1.0 / x.shape[-2])  # 1 / (rows in the whole batch)
         self.y = xp.empty_like(x)
         self.unit = xp.empty_like(x)
         self.deviation = xp.empty_like(self.gain)
         self.row = xp.empty_like(self.gain)  # contiguous, for all_reduce
-        self.sums = xp.empty((*self.gain.shape[:-2], 2, self.dim), dtype=x.dtype)
-        self.sum_grad, self.sum_product = self.sums[..., :1, :], self.sums[..., 1:, :]
-        self.ones = xp.ones((1, x.shape[-2]), dtype=x.dtype)
+        self.sums = xp.empty_like(self.statistics)  # of dL/dy and of dL/dy u
+        self.ones = xp.ones((1, x.shape[-2]), dtype=x.dtype)  # ones @ rows is the sum of the rows
 
     def forward(self, x: Array) -> Array:
         self.reserve(x)
-        x = self.by_column(x)
-        elementwise = self.backend.elementwise
-        self.sum_rows(x, out=self.mean, alpha=self.share * self.scale)
-        elementwise(_centred, x, self.mean, out=(self.unit, self.y))  # x - mean, and its square
-        self.sum_rows(self.y, out=self.variance, alpha=self.share * self.scale)
-        elementwise(_deviation, self.variance, out=self.deviation)
-        elementwise(
-            _normalised, self.unit, self.deviation, self.gain, self.shift, out=(self.unit, self.y)
-        )
+        x, elementwise = self.by_column(x), self.backend.elementwise
+        mean, variance = _rows(self.statistics)
+        self.average(x, out=mean)
+        elementwise(_centred, x, mean, out=(self.unit, self.y))
+        self.average(self.y, out=variance)
+        elementwise(_deviation, variance, out=self.deviation)
+        arrays = self.unit, self.deviation, self.gain, self.shift
+        elementwise(_normalised, *arrays, out=(self.unit, self.y))
         return self.as_rows(self.y)
+
+    def average(self, rows: Array, out: Array) -> None:
+        """out (..., 1, O) = the mean of the rows (..., N, O) of all processes."""
+        self.backend.matmul(self.ones, rows, out=out, alpha=self.scale)
+        if self.all_reduce:
+            self.backend.copyto(out, out=self.row)
+            self.backend.call(partial(self.all_reduce, self.row))
+            self.backend.copyto(self.row, out=out)
 
     def compute_gradients(self, grad: Array, accumulate: float = 0.0) -> None:
         """dL/dshift = sum dL/dy; dL/dgain = sum dL/dy u"""
         backend, grad = self.backend, self.by_column(grad)
         product = self.y  # nothing reads y any more
         self.xp.multiply(grad, self.unit, out=product)
-        for rows, sums, gradient in (
-            (grad, self.sum_grad, self.shift_gradient),
-            (product, self.sum_product, self.gain_gradient),
-        ):
+        gradients = self.shift_gradient, self.gain_gradient
+        for rows, sums, total in zip((grad, product), _rows(self.sums), gradients, strict=True):
             backend.matmul(self.ones, rows, out=sums)
-            backend.elementwise(_accumulated, sums, gradient, accumulate, out=gradient)
+            backend.elementwise(_accumulated, sums, total, accumulate, out=total)
         if self.all_reduce:
             backend.call(partial(self.all_reduce, self.sums))
 
     def backward(self, grad: Array) -> Array:
         """dL/dx = gain / deviation (dL/dy - mean(dL/dy) - u mean(dL/dy u))
 
-        The mean and the deviation depend on x, too: this gives the two terms with means, whose sums
-        ``compute_gradients`` has computed.
+        The first term is the chain rule with a fixed mean and deviation. But both depend on x: since
+        d mean / dx_n = 1 / N and d deviation / dx_n = u_n / N, they add the other two terms, whose
+        sums ``compute_gradients`` has computed.
         """
         grad = self.by_column(grad)
-        arrays = (grad, self.unit, self.sum_grad, self.sum_product, self.gain, self.deviation)
-        self.backend.elementwise(_gradient, *arrays, self.share * self.scale, out=grad)
+        arrays = grad, self.unit, *_rows(self.sums), self.gain, self.deviation
+        self.backend.elementwise(_gradient, *arrays, self.scale, out=grad)
         return self.as_rows(grad)
 
     def by_column(self, rows: Array) -> Array:
@@ -116,14 +116,6 @@ class BatchNorm(Layer):
         shape = *columns.shape[:-2], self.dim * self.positions, self.count
         return self.xp.reshape(columns.mT, shape, copy=False).mT
 
-    def sum_rows(self, rows: Array, out: Array, alpha: float) -> None:
-        """out (..., 1, O) = alpha times the sum of the rows (..., N, O) over all processes."""
-        self.backend.matmul(self.ones, rows, out=out, alpha=alpha)
-        if self.all_reduce:
-            self.backend.copyto(out, out=self.row)
-            self.backend.call(partial(self.all_reduce, self.row))
-            self.backend.copyto(self.row, out=out)
-
     def fold(
         self, weight: Array, statistics: Array, gain: Array, shift: Array
     ) -> tuple[Array, Array]:
@@ -132,8 +124,14 @@ class BatchNorm(Layer):
         With fixed statistics and factor = gain / deviation,
         gain (x W - mean) / deviation + shift = x (W factor) + (shift - mean factor).
         """
-        factor = gain / _deviation(self.xp, statistics[..., 1:, :])
-        return weight * factor, shift - statistics[..., :1, :] * factor
+        mean, variance = _rows(statistics)
+        factor = gain / _deviation(self.xp, variance)
+        return weight * factor, shift - mean * factor
+
+
+def _rows(pair: Array) -> tuple[Array, Array]:
+    """The two rows (..., 1, O) of an array (..., 2, O), as views."""
+    return pair[..., :1, :], pair[..., 1:, :]
 
 
 def _centred(xp: Any, x: Array, mean: Array) -> tuple[Array, Array]:
@@ -158,17 +156,7 @@ def _accumulated(xp: Any, new: Array, old: Array, accumulate: float) -> Array:
 
 
 def _gradient(
-    xp: Any,
-    grad: Array,
-    unit: Array,
-    sum_grad: Array,
-    sum_product: Array,
-    gain: Array,
-    deviation: Array,
-    factor: float,
+    xp: Any, dy: Array, u: Array, s: Array, su: Array, gain: Array, deviation: Array, scale: float
 ) -> Array:
-    """dL/dx as in ``BatchNorm.backward``.
-
-    The factor, 1 / (rows in the whole batch), turns sums into means.
-    """
-    return gain / deviation * (grad - factor * sum_grad - unit * (factor * sum_product))
+    """``BatchNorm.backward``, where s and su are the sums of dL/dy and dL/dy u."""
+    return gain / deviation * (dy - scale * s - u * (scale * su))

@@ -8,8 +8,8 @@ Letters and shapes:
     F: filters, which are the channels of the outputs.
     P: positions of the window in a picture.
 
-Pictures are arrays (..., C, H, W, N). The images are the last axis, so any part of all
-pictures consists of long runs in memory. Layers exchange the same arrays as rows, (..., N, C H W).
+Pictures are arrays (..., C, H, W, N). The images are the last axis, so each pixel is a long run
+in memory. Layers exchange the same arrays as rows, (..., N, C H W).
 """
 
 import math
@@ -91,11 +91,8 @@ class Conv2D(Layer):
         self.has_bias = bias
         zeros = kernel - 1 if padding == "same" else 0
         counts = [(side + zeros - kernel) // stride + 1 for side in sides]  # rows and columns of y
-        # Height and width with the zeros around the picture
-        self.padded = [
-            max(side, (count - 1) * stride + kernel)
-            for side, count in zip(sides, counts, strict=True)
-        ]
+        needed = [(count - 1) * stride + kernel for count in counts]  # from first to last window
+        self.padded = list(map(max, sides, needed))  # height and width with the zeros around
         self.is_padded = self.padded != sides
         self.output_shape = (filters, *counts)
         self.positions = math.prod(counts)
@@ -126,7 +123,6 @@ class Conv2D(Layer):
         self.ones = xp.ones((1, self.positions * self.count), dtype=dtype)
 
     def forward(self, x: Array) -> Array:
-        """y = W^T X + b"""
         self.reserve(x)
         self.x = self.with_padding(as_pictures(self.xp, x, self.input_shape))  # for the gradients
         y = as_pictures(self.xp, self.y, self.output_shape)
@@ -136,7 +132,7 @@ class Conv2D(Layer):
         return self.y
 
     def compute_gradients(self, grad: Array, accumulate: float = 0.0) -> None:
-        """dL/dW = X dL/dy^T, and dL/db is the sum of dL/dy, over the positions and the batch."""
+        """dL/dW = X dL/dy^T; dL/db = the sum of dL/dy over the positions and the batch"""
         dy, dw = self.as_outputs(grad), self.as_kernels(self.weight_gradient)
         self.backend.convolution_weights(self.x, dy, self.stride, out=dw, beta=accumulate)
         if self.has_bias:
@@ -144,7 +140,7 @@ class Conv2D(Layer):
             self.backend.matmul(self.ones, matrix.mT, out=self.bias_gradient, beta=accumulate)
 
     def backward(self, grad: Array) -> Array:
-        """dL/dX = W dL/dy; a pixel is in several windows, so dL/dx sums its entries of dL/dX."""
+        """dL/dX = W dL/dy. A pixel is in several windows: dL/dx is the sum of its entries there."""
         weight, dy = self.as_kernels(self.weight), self.as_outputs(grad)
         self.backend.convolution_inputs(weight, dy, self.stride, out=self.dpictures)
         if self.is_padded:

@@ -18,7 +18,7 @@ def _is_kept(xp: Any, images: Array, key: Array, columns: Array, width: int, lim
 
 
 class Mask:
-    """A random mask (..., N, M): 0 with probability ``share``, otherwise 1 / (1 - share).
+    """A random mask (..., N, M), ``values``: 0 with probability ``share``, else 1 / (1 - share).
 
     Its mean is 1, so the trained network needs neither a mask nor a factor: "inverted" dropout, as
     at the end of section 10 of Srivastava et al. (2014), "Dropout". Their section 4 scales the
@@ -27,12 +27,8 @@ class Mask:
     Args:
         backend: computes the mask.
         share: the probability of 0.
-        images: (..., N) device array, uint32: ids of the images.
-        key: (..., 1) device array, uint32: selects the mask; it changes every epoch.
+        images, key: see ``bit_arguments``; the key changes every epoch.
         like: (..., N, M) device array: the mask gets its dtype and memory order.
-
-    Attributes:
-        values: the mask.
     """
 
     def __init__(
@@ -64,7 +60,8 @@ class Dropout(Layer):
             pixels in each: x is (..., N, C P), stored as pictures, and the mask is (..., N, C).
 
     Attributes:
-        images: (..., N) device array, uint32: ids of the batch's images.
+        images: (..., N) device array, uint32: ids of the batch's images. Set it before the first
+            batch.
     """
 
     images: Array
@@ -80,7 +77,6 @@ class Dropout(Layer):
         self.mask = Mask(self.backend, self.share, self.images, self.key, like)
 
     def forward(self, x: Array) -> Array:
-        """y = mask x, elementwise"""
         self.reserve(x)
         self.mask.fill()
         mask = self.by_channel(self.mask.values)

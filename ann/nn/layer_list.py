@@ -34,42 +34,48 @@ class LayerType:
         build: (input shape, values of its dict by name) -> the layer. Instead of an activation, it
             gets ``init``. Raises ValueError if they do not fit.
         text: the layer in a recipe and in ``--hidden``; braces stand for values of its dict.
-        checks: for each key of its dict, (name, value) -> the value as a plain Python value.
+        keys: of its dict, apart from "type" and "input_shape"; ``_CHECKS`` checks their values.
         defaults: the values of keys that may be omitted.
     """
 
     build: Callable[..., Any]
     text: str
-    checks: Mapping[str, Callable[[str, Any], Any]]
+    keys: tuple[str, ...]
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
-
-def _check_activation(name: str, value: Any) -> str:
-    return get_activation(value).name
-
-
-_at_least_1 = partial(check_count, at_least=1)
 
 DENSE = LayerType(
     lambda shape, **values: Dense(**values),
     "{output_dim}",
-    {"input_dim": _at_least_1, "output_dim": _at_least_1, "activation": _check_activation},
+    ("input_dim", "output_dim", "activation"),
 )
 LAYER_TYPES = {
     "conv2d": LayerType(
         Conv2D,
         "conv{filters}x{kernel}",
-        {
-            "filters": _at_least_1,
-            "kernel": _at_least_1,
-            "stride": _at_least_1,
-            "padding": partial(check_choice, choices=("valid", "same")),
-            "activation": _check_activation,
-        },
-        defaults={"stride": 1, "padding": "valid"},
+        ("filters", "kernel", "stride", "padding", "activation"),
+        {"stride": 1, "padding": "valid"},
     ),
-    "max_pool2d": LayerType(MaxPool2D, "pool{size}", {"size": _at_least_1}),
-    "average_pool2d": LayerType(AveragePool2D, "average{size}", {"size": _at_least_1}),
+    "max_pool2d": LayerType(MaxPool2D, "pool{size}", ("size",)),
+    "average_pool2d": LayerType(AveragePool2D, "average{size}", ("size",)),
+}
+
+
+def _check_input_shape(name: str, value: Any) -> list[int]:
+    """[channels, height, width], from these or from [height, width]."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) not in (2, 3):
+        raise ValueError(
+            f"{name}: expected [height, width] or [channels, height, width], got {printable(value)}"
+        )
+    return [check_count(name, number, at_least=1) for number in (1, *value)[-3:]]
+
+
+# For each key: (key, value) -> the value as a plain Python value. Others are whole numbers from 1
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "type": lambda name, value: str(value),
+    "input_shape": _check_input_shape,
+    "padding": partial(check_choice, choices=("valid", "same")),
+    "activation": lambda name, value: get_activation(value).name,
 }
 
 
@@ -90,9 +96,9 @@ def check_layer_list(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             _check_order(spec, shape, f"layer {number - 1}")
             built = _build(spec, shape or input_shape([spec]))
             _check_size(built)
-            shape = built.output_shape
         except ValueError as error:
             raise ValueError(f"layer {number}: {error}") from None
+        shape = built.output_shape
         checked.append(spec)
     if "type" in spec:
         raise ValueError(
@@ -102,26 +108,33 @@ def check_layer_list(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return checked
 
 
+def _type_of(layer: Any) -> LayerType:
+    """Its type; dense for anything but a dict with a "type"."""
+    if not isinstance(layer, dict) or "type" not in layer:
+        return DENSE
+    check_known("type", layer["type"], LAYER_TYPES, "; a dense layer has no type")
+    return LAYER_TYPES[layer["type"]]
+
+
 def _check_keys(layer: Any, shape: Shape) -> dict[str, Any]:
     """A complete layer with plain values. ``shape``: of its inputs; () for the first layer."""
     kind = _type_of(layer)
-    checks, defaults = dict(kind.checks), dict(kind.defaults)
-    if kind is DENSE and shape:
+    keys, defaults = kind.keys, dict(kind.defaults)
+    if kind is not DENSE:
+        keys = "type", *(() if shape else ("input_shape",)), *keys
+        defaults["input_shape"] = MNIST
+    elif shape:
         defaults["input_dim"] = math.prod(shape)
-    elif kind is not DENSE:
-        if not shape:
-            checks = {"input_shape": _check_input_shape, **checks}
-            defaults["input_shape"] = MNIST
-        checks = {"type": lambda name, value: str(value), **checks}
-    expected = f"expected a dict with {', '.join(checks)}"
+    expected = f"expected a dict with {', '.join(keys)}"
     if not isinstance(layer, dict):
         raise ValueError(f"{expected}; got {printable(layer)}")
     complete = {**defaults, **layer}
-    wrong = [f"{key} is missing" for key in checks if key not in complete]
-    wrong += [f"{printable(key)} is unknown" for key in layer if key not in checks]
+    wrong = [f"{key} is missing" for key in keys if key not in complete]
+    wrong += [f"{printable(key)} is unknown" for key in layer if key not in keys]
     if wrong:
         raise ValueError(f"{expected}; {wrong[0]}")
-    return {key: check(key, complete[key]) for key, check in checks.items()}
+    at_least_1 = partial(check_count, at_least=1)
+    return {key: _CHECKS.get(key, at_least_1)(key, complete[key]) for key in keys}
 
 
 def _check_order(spec: dict[str, Any], shape: Shape, before: str) -> None:
@@ -146,22 +159,6 @@ def _check_size(layer: Layer) -> None:
         raise ValueError(f"it would have {most:.1e} weights or outputs, more than any memory holds")
 
 
-def _check_input_shape(name: str, value: Any) -> list[int]:
-    """[channels, height, width], from these or from [height, width]."""
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) not in (2, 3):
-        raise ValueError(
-            f"{name}: expected [height, width] or [channels, height, width], got {printable(value)}"
-        )
-    return [check_count(name, number, at_least=1) for number in (1, *value)[-3:]]
-
-
-def _type_of(layer: Any) -> LayerType:
-    if not isinstance(layer, dict) or "type" not in layer:
-        return DENSE
-    check_known("type", layer["type"], LAYER_TYPES, "; a dense layer has no type")
-    return LAYER_TYPES[layer["type"]]
-
-
 def input_shape(layer_list: Sequence[dict[str, Any]]) -> Shape:
     """The shape of an input of a checked layer list: (784,), or (1, 28, 28) for pictures."""
     first = layer_list[0]
@@ -170,7 +167,7 @@ def input_shape(layer_list: Sequence[dict[str, Any]]) -> Shape:
 
 def _build(spec: dict[str, Any], shape: Shape, activation: str = "identity") -> Any:
     kind = _type_of(spec)
-    values = {key: spec[key] for key in kind.checks}
+    values = {key: spec[key] for key in kind.keys}
     if values.pop("activation", None):
         values["init"] = get_activation(activation).init
     return kind.build(shape, **values)
@@ -188,8 +185,7 @@ def build_layers(layer_list: Sequence[dict[str, Any]]) -> list[Layer]:
         layers.append(layer)
         if activation != "identity":
             layers.append(ActivationLayer(activation))
-    layers.append(_build(last, shape))
-    return layers
+    return [*layers, _build(last, shape)]
 
 
 def without_activations(layers: Sequence[Layer]) -> list[Layer]:
@@ -230,5 +226,5 @@ def layer_from(text: str, activation: str) -> dict[str, Any] | None:
         pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[0-9]{1,9})", kind.text)
         if found := re.fullmatch(pattern, text):
             spec = {"type": name, **{key: int(value) for key, value in found.groupdict().items()}}
-            return {**spec, "activation": activation} if "activation" in kind.checks else spec
+            return {**spec, "activation": activation} if "activation" in kind.keys else spec
     return None

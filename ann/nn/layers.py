@@ -55,17 +55,16 @@ class Layer(ABC):
 
     def bind(self, backend: Backend, values: dict[str, Array], gradients: dict[str, Array]) -> None:
         """Attach a backend, and views of the parameters and their gradients by name."""
-        self.backend = backend
-        self.xp = backend.xp
-        self.count = 0
+        self.backend, self.xp, self.count = backend, backend.xp, 0
         for parameter in self.parameters:
             setattr(self, parameter.name, values[parameter.name])
             setattr(self, f"{parameter.name}_gradient", gradients[parameter.name])
 
-    def __copy__(self) -> Self:
-        """A shallow copy. The standard one takes longer, and every prediction copies the layers."""
-        other = object.__new__(type(self))
+    def with_own_arrays(self, backend: Backend) -> Self:
+        """A copy with the same parameters but new working arrays. Every prediction makes one."""
+        other = object.__new__(type(self))  # faster than copy.copy
         other.__dict__.update(self.__dict__)
+        other.backend, other.xp, other.count = backend, backend.xp, 0
         return other
 
     @abstractmethod
@@ -134,7 +133,6 @@ class Dense(Layer):
         self.ones = xp.ones((1, self.count), dtype=x.dtype)  # ones @ rows is the sum of the rows
 
     def forward(self, x: Array) -> Array:
-        """y = x W + b"""
         self.reserve(x)
         self.x = x  # for the gradients
         self.backend.matmul(x, self.weight, out=self.y)
@@ -143,13 +141,16 @@ class Dense(Layer):
         return self.y
 
     def compute_gradients(self, grad: Array, accumulate: float = 0.0) -> None:
-        """dL/dW = x^T dL/dy; dL/db = the sum of dL/dy over the batch"""
+        """dL/dW = x^T dL/dy; dL/db = the sum of dL/dy over the batch
+
+        W_io contributes x_ni W_io to y_no of image n, so dL/dW_io = sum_n x_ni dL/dy_no.
+        """
         self.backend.matmul(self.x.mT, grad, out=self.weight_gradient, beta=accumulate)
         if self.has_bias:
             self.backend.matmul(self.ones, grad, out=self.bias_gradient, beta=accumulate)
 
     def backward(self, grad: Array) -> Array:
-        """dL/dx = dL/dy W^T"""
+        """dL/dx = dL/dy W^T, since dL/dx_ni = sum_o dL/dy_no W_io"""
         self.backend.matmul(grad, self.weight.mT, out=self.dx)
         return self.dx
 
@@ -167,7 +168,6 @@ class ActivationLayer(Layer):
         self.y = self.xp.empty_like(x)
 
     def forward(self, x: Array) -> Array:
-        """y = f(x)"""
         self.reserve(x)
         self.x = x  # for backward
         self.backend.elementwise(self.f.function, x, out=self.y)

@@ -61,8 +61,9 @@ class CrossEntropy(Loss):
     def slope(self, xp: Any, z: Array, t: Array, share: float) -> Array:
         """dL/dz = y - t: the derivative of the output activation cancels.
 
-        For the sigmoid, dL/dy = (y - t) / (y (1 - y)) and dy/dz = y (1 - y). For softmax, dL/dz =
-        y sum_o t - t, so the targets must sum to 1.
+        For the sigmoid, dL/dy = (y - t) / (y (1 - y)) and dy/dz = y (1 - y). For softmax,
+        dL/dy_o = -t_o / y_o and ``Softmax.chain_rule`` give dL/dz = y sum_o t_o - t, so the targets
+        must sum to 1.
         """
         return (self.output.function(xp, z) - t) * share
 

@@ -137,10 +137,7 @@ class Network:
         """
         other = copy.copy(self)
         other.backend = backend or self.backend
-        other.layers = tuple(copy.copy(layer) for layer in self.layers)
-        for layer in other.layers:
-            layer.backend, layer.xp = other.backend, other.backend.xp
-            layer.count = 0
+        other.layers = tuple(layer.with_own_arrays(other.backend) for layer in self.layers)
         other.grad = None
         return other
 

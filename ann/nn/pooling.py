@@ -21,7 +21,7 @@ class Pool2D(Layer):
         input_shape: (C, H, W).
         size: the side of a square; the squares do not overlap.
 
-    Class attributes:
+    A subclass has two formulas:
         formula: (xp, *pixels of a square) -> (y, *saved), where the gradient needs ``saved``.
         gradient: (xp, dL/dy, number of pixels, *saved) -> dL/dx for each pixel.
 
@@ -71,30 +71,11 @@ class Pool2D(Layer):
         return [pictures[..., a::size, b::size, :] for a in range(size) for b in range(size)]
 
 
-def _maximum(xp: Any, *pixels: Array) -> tuple[Array, ...]:
-    """The maximum, and for each pixel except the last, whether it equals the maximum."""
-    y = reduce(xp.maximum, pixels)
-    return (y, *(x == y for x in pixels[:-1]))
-
-
-def _maximum_gradient(xp: Any, dy: Array, count: int, *is_largest: Array) -> tuple[Array, ...]:
-    """dL/dx for each pixel: dy for the first of the largest, and 0 for the others."""
-    gradients = []
-    for mask in is_largest:
-        dx = dy * xp.astype(mask, dy.dtype)
-        dy = dy - dx  # 0 from here on, if this was the largest
-        gradients.append(dx)
-    return (*gradients, dy)
-
-
 class MaxPool2D(Pool2D):
     """y = the largest pixel of a square. This pixel gets the whole gradient, and the others get 0.
 
     If several pixels are the largest, the first of them gets it, row by row from the upper left.
     """
-
-    formula = staticmethod(_maximum)
-    gradient = staticmethod(_maximum_gradient)
 
     def allocate(self, x: Array) -> None:
         super().allocate(x)
@@ -102,17 +83,29 @@ class MaxPool2D(Pool2D):
         pixels = range(self.size**2 - 1)
         self.saved = tuple(self.xp.empty_like(y, dtype=self.xp.bool) for _ in pixels)
 
+    @staticmethod
+    def formula(xp: Any, *pixels: Array) -> tuple[Array, ...]:
+        """The maximum, and for each pixel except the last, whether it equals the maximum."""
+        y = reduce(xp.maximum, pixels)
+        return (y, *(x == y for x in pixels[:-1]))
 
-def _mean(xp: Any, *pixels: Array) -> tuple[Array, ...]:
-    return (sum(pixels[1:], start=pixels[0]) / len(pixels),)
-
-
-def _mean_gradient(xp: Any, dy: Array, count: int) -> tuple[Array, ...]:
-    return (dy / count,) * count
+    @staticmethod
+    def gradient(xp: Any, dy: Array, count: int, *is_largest: Array) -> tuple[Array, ...]:
+        gradients = []
+        for mask in is_largest:
+            dx = dy * xp.astype(mask, dy.dtype)
+            dy = dy - dx  # 0 from here on, if this was the largest
+            gradients.append(dx)
+        return (*gradients, dy)  # if no other was the largest, the last is
 
 
 class AveragePool2D(Pool2D):
     """y = the mean of a square. Each of its pixels gets dL/dy / size^2."""
 
-    formula = staticmethod(_mean)
-    gradient = staticmethod(_mean_gradient)
+    @staticmethod
+    def formula(xp: Any, *pixels: Array) -> tuple[Array]:
+        return (sum(pixels[1:], start=pixels[0]) / len(pixels),)
+
+    @staticmethod
+    def gradient(xp: Any, dy: Array, count: int) -> tuple[Array, ...]:
+        return (dy / count,) * count

@@ -8,16 +8,16 @@ from typing import Any
 from ann.backends.base import Array
 
 
-def lowbias32(xp: Any, bits: Array) -> Array:
-    """A hash by Chris Wellons (2018): each bit of the result depends on all bits of the input."""
+def random_bits(xp: Any, images: Array, key: Array, columns: Array, width: int) -> Array:
+    """32 random bits for each of the columns 0 to ``width`` - 1 of each image.
+
+    The hash is lowbias32 by Chris Wellons (2018): each bit of the result depends on all bits of the
+    input.
+    """
+    bits = images * width + key + columns
     bits = (bits ^ (bits >> 16)) * 0x7FEB352D  # products modulo 2^32
     bits = (bits ^ (bits >> 15)) * 0x846CA68B
     return bits ^ (bits >> 16)
-
-
-def random_bits(xp: Any, images: Array, key: Array, columns: Array, width: int) -> Array:
-    """Bits for columns 0 to ``width`` - 1 of each image."""
-    return lowbias32(xp, images * width + key + columns)
 
 
 def bit_arguments(xp: Any, images: Array, key: Array, width: int) -> tuple[Array, ...]:

@@ -13,12 +13,9 @@ Purpose = Literal["weights", "order", "dropout", "distortion", "examples", "chan
 
 
 def generator(seed: int, purpose: Purpose, index: int = 0) -> np.random.Generator:
-    """The generator for a purpose, independent of those for other purposes.
+    """The generator of a seed for a purpose, independent of those for other purposes.
 
-    Args:
-        seed: the user's seed, at least 0.
-        purpose: what the numbers are for.
-        index: selects one of several generators for this purpose; the epoch, for example.
+    ``index``: selects one of several generators for this purpose; the epoch, for example.
     """
     return np.random.default_rng([seed, get_args(Purpose).index(purpose), index])
 

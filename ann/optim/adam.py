@@ -95,4 +95,4 @@ class RMSProp(Optimizer):
 
     def prepare(self, scalars: Scalars) -> None:
         self.vectors = self.p, self.g, self.add_state("m", self.p), self.add_state("v", self.p)
-        self.numbers = scalars.add(lambda k, rate: rate), self.momentum
+        self.numbers = self.rate, self.momentum

@@ -1,7 +1,9 @@
 """The base class of all optimizers. All parameters of a network are one flat vector, so an
-optimizer is a formula of a few lines. The formulas use the letters of the papers: p parameters and
-g gradients; m and v are running means, but v is the velocity in SGD and Muon. All of them are
-vectors (..., P). k is the number of the step, from 1.
+optimizer is a formula of a few lines.
+
+Letters, as in the papers: p parameters, g gradients, and k the number of the step, from 1. In Adam,
+m is a running mean of the gradients and v one of their squares; in SGD and Muon, v is the velocity.
+All but k are vectors (..., P).
 """
 
 import math
@@ -24,21 +26,21 @@ class Optimizer(ABC):
         scalars: provides the numbers that change from step to step, such as the learning rate.
         momentum: the decay of the running mean or sum of gradients; beta1 in Adam's paper.
         weight_decay: how strongly weights are pulled towards 0.
-        accumulate: whether the backward pass may add new gradients to old ones; see ``SGD``. It may
-            not if something else changes the gradients before the update.
+        accumulate: whether the backward pass may add new gradients to old ones, as ``SGD`` does. It
+            may not if something else, such as clipping, changes the gradients before the update.
 
     Class attributes, from which recipes take their default rates:
         tuned: the learning rate and weight decay for a sigmoid network, batches of 200 images and
             24 epochs.
-        adaptive: whether the size of the steps is independent of that of the gradients, as in
-            Adam, which divides by it.
-        sums_gradients: whether gradients are summed, not averaged: a momentum of 0.9 then makes
-            steps up to 10 times as long.
+        adaptive: whether steps are equally long for small and large gradients, as in Adam.
+        sums_gradients: whether momentum adds gradients up instead of averaging them. A momentum of
+            0.9 then makes steps up to 10 times as long.
         decoupled_decay: whether each step shrinks weights by learning rate x weight decay.
 
     Attributes:
         formula: the step, unless ``update`` is overridden: (xp, *vectors, *numbers) -> new vectors.
         vectors, numbers: the arguments of the formula. The new vectors replace the old ones.
+        rate: the learning rate of the current step, a 0-d device array.
         accumulate: the factor of the old gradients, to which the backward pass adds the new ones.
         state: the vectors that last from step to step, by name. A checkpoint stores them.
     """
@@ -71,6 +73,7 @@ class Optimizer(ABC):
         self.weight_count = sum(math.prod(shape) for shape in shapes)
         self.may_accumulate = accumulate
         self.state: dict[str, Array] = {}
+        self.rate = scalars.add(lambda k, rate: rate)
         self.prepare(scalars)
 
     @abstractmethod
@@ -103,8 +106,9 @@ class Optimizer(ABC):
         """g = g + weight_decay p for the weights: the gradient of weight_decay / 2 |p|^2."""
         if self.weight_decay:
             p, g = self.weights(self.p), self.weights(self.g)
-            self.backend.elementwise(_decayed, p, g, self.weight_decay, out=g)
+            self.backend.elementwise(plus, g, self.weight_decay, p, out=g)
 
 
-def _decayed(xp: Any, p: Array, g: Array, weight_decay: float) -> Array:
-    return g + weight_decay * p
+def plus(xp: Any, y: Array, factor: float, x: Array) -> Array:
+    """y + factor x"""
+    return y + factor * x

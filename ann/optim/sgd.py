@@ -20,16 +20,14 @@ def step(xp: Any, p: Array, v: Array, rate: Array) -> Array:
 class SGD(Optimizer):
     """v = momentum v + g; p = p - rate v.
 
-    Usually the vector of gradients holds v: the backward pass adds the new gradients to
-    ``momentum`` times the old ones. If something else changes the gradients, such as clipping, v is
-    a separate vector.
+    If possible, the vector of gradients itself holds v: the backward pass adds the new gradients to
+    ``momentum`` times the old ones. Otherwise v is a separate vector; see ``accumulate``.
     """
 
     tuned = (0.5, 1e-4)
     adaptive, sums_gradients = False, True
 
     def prepare(self, scalars: Scalars) -> None:
-        self.rate = scalars.add(lambda k, rate: rate)
         if self.may_accumulate:
             self.accumulate = self.momentum
             self.state["v"] = self.g
@@ -62,4 +60,4 @@ class Nesterov(Optimizer):
 
     def prepare(self, scalars: Scalars) -> None:
         self.vectors = self.p, self.g, self.add_state("v", self.p)
-        self.numbers = scalars.add(lambda k, rate: rate), self.momentum
+        self.numbers = self.rate, self.momentum

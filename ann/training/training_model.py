@@ -63,7 +63,7 @@ class TrainingModel:
         size = sum(map(math.prod, self._shapes))
         self.statistics: Array = xp.zeros((*leading, size), dtype=dtype) if norms else None
         for norm, part in zip(norms, backend.split(self.statistics, self._shapes), strict=True):
-            norm.use(part)
+            norm.statistics = part
             norm.gain[...] = xp.ones_like(norm.gain)
 
     def _training_layers(

@@ -228,6 +228,18 @@ def test_a_network_keeps_its_activation(registry, tmp_path):
         ),
         (
             "mine",
+            lambda xp, z: xp.astype(z, xp.float32),
+            lambda xp, z: xp.ones_like(z),
+            "its function makes float32 of shape .* from a float64 array",
+        ),
+        (
+            "mine",
+            softsign,
+            lambda xp, z: softsign_derivative(xp, z) if z.dtype == xp.float32 else z["no"],
+            "its derivative fails: IndexError",
+        ),
+        (
+            "mine",
             softsign,
             softsign,
             r"at z = -3.1 the slope is 0\.059\d*, its derivative gives -0\.756",

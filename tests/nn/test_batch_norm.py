@@ -24,7 +24,7 @@ def normalised(backend, rng, *dims, activation="sigmoid", dtype="float64"):
     layers = []
     for inputs, outputs in itertools.pairwise(dims[:-1]):
         norm = BatchNorm(outputs)
-        norm.use(backend.xp.zeros((2, outputs), dtype=getattr(backend.xp, dtype)))
+        norm.statistics = backend.xp.zeros((2, outputs), dtype=getattr(backend.xp, dtype))
         layers += [Dense(inputs, outputs, he, bias=False), norm, ActivationLayer(activation)]
     return network_on(backend, [*layers, Dense(*dims[-2:], he)], rng, dtype=dtype)
 
@@ -35,7 +35,7 @@ def bound(backend, values):
     """
     norm = BatchNorm(values["gain"].shape[-1])
     leading = values["gain"].shape[:-2]
-    norm.use(backend.xp.zeros((*leading, 2, norm.dim), dtype=backend.xp.float64))
+    norm.statistics = backend.xp.zeros((*leading, 2, norm.dim), dtype=backend.xp.float64)
     device = {name: backend.from_host(array) for name, array in values.items()}
     gradients = {name: backend.xp.ones_like(array) for name, array in device.items()}
     norm.bind(backend, device, gradients)

@@ -248,6 +248,11 @@ NO_WIDTH = "layer 1: output_dim: expected a whole number of at least 1, got"
         ([{**LAYER, "output_dim": 0}], f"{NO_WIDTH} 0"),
         ([{**LAYER, "output_dim": 2.0}], rf"{NO_WIDTH} 2\.0"),
         ([{**LAYER, "output_dim": True}], f"{NO_WIDTH} True"),
+        pytest.param(
+            [{**LAYER, "output_dim": [10**5000]}],
+            f"{NO_WIDTH} a list that cannot be printed",
+            id="digits",
+        ),
     ],
 )
 def test_bad_layer_lists(layers, message):
@@ -324,6 +329,10 @@ class Stranger:
             Stranger(),
             r"a NumPy array, got test_network\.Stranger, which cannot be converted: "
             r"use get\(\) instead",
+        ),
+        (
+            [Stranger()],
+            r"a NumPy array, got builtins\.list, which cannot be converted: use get\(\) instead",
         ),
         (None, "a NumPy array, got builtins.NoneType"),
         (

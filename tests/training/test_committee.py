@@ -401,7 +401,7 @@ def test_networks_that_cannot_be_joined():
         ([], "a committee needs at least two, got 1"),
         ([net, wider], "network 3: its layers differ from network 1"),
         ([quadratic], "network 2: its loss differs from network 1"),
-        ([double], "network 2: its type differs from network 1"),
+        ([double], "network 2: its type differs from network 1's: float64, not float32"),
         ([named], "network 2: its classes differ from network 1's: ant, bee, cow, not 0, 1, 2"),
     ]:
         with pytest.raises(ValueError, match=message):

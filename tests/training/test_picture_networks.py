@@ -161,7 +161,7 @@ def test_unknown_layers(hidden):
 def test_channels_are_normalised_over_all_positions(stored_as_rows, rng):
     backend = make_backend("numpy")
     norm, values, gradients = bound(backend, BatchNorm(3, positions=4), rng)
-    norm.use(np.zeros((2, 3)))
+    norm.statistics = np.zeros((2, 3))
     x, weights = rng.standard_normal((7, 12)), rng.standard_normal((7, 12))
 
     def total(inputs):
