@@ -31,6 +31,7 @@ SELF_TEST_IMAGES = 16  # stored in a model file, at most
 _MAX_DIM = 2**20  # inputs or outputs of a layer
 _MAX_WIDTH = 2**21  # the same, summed over a committee's members
 _MAX_WINDOWS = 2**24  # numbers that a layer for pictures stores for one image, for all members
+_MAX_LAYERS = 2**14
 _MAX_MEMBER_LAYERS = 2**22  # layers, summed over a committee's members
 _MAX_PICTURE_LAYERS = 2**12  # the same with convolution or pooling, which are tried one by one
 _MAX_TRIED = 2**24  # numbers that all layers for pictures store in the self-test
@@ -119,7 +120,8 @@ def _check_fields(contents: dict[str, Any]) -> None:
     plain = recipe is None or (type(recipe) is dict and is_plain(recipe))
     expect(plain, "recipe is not a dict of plain values")
     layers = contents["layers"]
-    expect(type(layers) is list, "layers is not a list")
+    few = type(layers) is list and len(layers) <= _MAX_LAYERS
+    expect(few, f"layers is not a list of at most {_MAX_LAYERS} layers")
     for number, layer in enumerate(layers, start=1):
         _check_values(f"layer {number}", layer)
     specs = check_layer_list([without_arrays(layer) for layer in layers])

@@ -165,6 +165,7 @@ BOMBS = {
         ],
         1,
     ),
+    "of large windows": ([conv(1, 250, 64, (1, 123, 123)), dense(250 * 60**2)], 1),
     "of sixteen images": ([conv(1, 4, 5, (1, 28, 28)), *pools(2), dense(4 * 12 * 12)], 16),
 }
 
