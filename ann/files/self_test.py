@@ -112,23 +112,20 @@ def _sums(
 
 
 def _convolved(layer: Conv2D, weight: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The outputs of a convolution for x (..., N, C H W), a few pixels of all windows at a time.
-
-    The members of a committee, one after another, may share x.
-    """
-    if weight.ndim == 3:
-        xs = np.broadcast_to(x, (len(weight), *x.shape[-2:]))
-        members = zip(weight, bias, xs, strict=True)
-        return np.stack([_convolved(layer, *member) for member in members])
-    padded = np.zeros((layer.input_shape[0], *layer.padded, len(x)), dtype=np.float32)
+    """The outputs of a convolution for x (..., N, C H W), a few pixels of all windows at a time."""
+    count, stride, sides = x.shape[-2], layer.stride, (layer.kernel, layer.kernel)
+    channels = layer.input_shape[0]
+    padded = np.zeros((*x.shape[:-2], channels, *layer.padded, count), dtype=np.float32)
     layer.without_padding(padded)[...] = as_pictures(np, x, layer.input_shape)
-    sides, stride = (layer.kernel, layer.kernel), layer.stride
-    windows = np.lib.stride_tricks.sliding_window_view(padded, sides, axis=(1, 2))
-    windows = windows[:, ::stride, ::stride].transpose(0, 4, 5, 1, 2, 3)  # (C, k, k, rows, cols, N)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, sides, axis=(-3, -2))
+    windows = windows[..., ::stride, ::stride, :, :, :]  # (..., C, rows, columns, N, k, k)
+    windows = np.moveaxis(windows, (-2, -1), (-5, -4))  # (..., C, k, k, rows, columns, N)
 
     def pixels(part: slice) -> np.ndarray:
-        numbers = np.unravel_index(np.arange(part.start, part.stop), windows.shape[:3])
-        return windows[numbers].reshape(part.stop - part.start, -1).T
+        numbers = np.arange(part.start, part.stop)
+        channel, row, column = np.unravel_index(numbers, (channels, *sides))
+        chosen = windows[..., channel, row, column, :, :, :]
+        return chosen.reshape(*chosen.shape[:-3], -1).mT
 
-    y = _sums(weight, bias, layer.positions * len(x), pixels)  # (rows cols N, F)
-    return y.T.reshape(-1, len(x)).T
+    y = _sums(weight, bias, layer.positions * count, pixels)  # (..., P N, F)
+    return y.mT.reshape(*y.shape[:-2], -1, count).mT

@@ -25,6 +25,7 @@ _INSTRUCTIONS = {ord(known.code): known for known in pickletools.opcodes}
 # The ``struct`` codes of numbers, by the kind of argument in ``pickletools`` or its last digit
 _NUMBERS = {"int4": "<i", "float8": ">d"}
 _SIZES = {"1": "<B", "2": "<H", "4": "<I", "8": "<Q"}
+_MARK = Symbol()  # on the stack, where the items of a container begin
 
 
 def read_pickle(data: bytes | memoryview) -> Any:
@@ -39,10 +40,6 @@ def read_pickle(data: bytes | memoryview) -> Any:
         ValueError: it holds anything else; the message says what and where.
     """
     return _Machine(data).run()
-
-
-class _Mark(Symbol):
-    """Marks where the items of a container begin."""
 
 
 class _Machine:
@@ -80,7 +77,7 @@ class _Machine:
             case "FRAME":
                 pass  # the number of bytes that follow: a hint for buffered readers
             case "MARK":
-                stack.append(_Mark())
+                stack.append(_MARK)
             case "NONE":
                 stack.append(None)
             case "NEWTRUE" | "NEWFALSE":
@@ -93,9 +90,9 @@ class _Machine:
                 stack.append(int.from_bytes(argument, "little", signed=True))
             case "SHORT_BINUNICODE" | "BINUNICODE":
                 stack.append(self._string(argument))
-            case "SHORT_BINSTRING" | "BINSTRING":  # as Python 2 writes bytes
-                stack.append(Data(argument))
             case "SHORT_BINBYTES" | "BINBYTES" | "BINBYTES8" | "BYTEARRAY8":
+                stack.append(Data(argument))
+            case "SHORT_BINSTRING" | "BINSTRING":  # as Python 2 writes bytes
                 stack.append(Data(argument))
             case "EMPTY_DICT":
                 stack.append({})
@@ -185,7 +182,7 @@ class _Machine:
 
     def _pop_to_mark(self) -> list[Any]:
         items: list[Any] = []
-        while type(item := self._stack.pop()) is not _Mark:
+        while (item := self._stack.pop()) is not _MARK:
             items.append(item)
         return items[::-1]
 
