@@ -151,6 +151,10 @@ BOMBS = {
         [conv(1, 1, 1, (1, 1, 1), members=(2000,)), dense(1, members=(2000,))],
         1,
     ),
+    "of a million members": (
+        [conv(1, 1, 1, (1, 1, 1), members=(2**20,)), dense(1, members=(2**20,))],
+        1,
+    ),
     "of much padding": (
         [conv(1, 1, 1000, (1, 1000, 1000), stride=999, padding="same"), dense(4)],
         1,
