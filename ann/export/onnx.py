@@ -112,8 +112,8 @@ class _Graph:
     def constant(self, array: np.ndarray) -> str:
         """Add an array as a constant; returns its name."""
         name = self._name()
-        array = np.ascontiguousarray(array).reshape(array.shape)
-        self.constants.append(self._onnx.numpy_helper.from_array(array, name))
+        tensor = self._onnx.numpy_helper.from_array(np.asarray(array, order="C"), name)
+        self.constants.append(tensor)
         return name
 
     def number(self, value: float, kind: Any = np.float32) -> str:

@@ -22,9 +22,8 @@ _MAX_LATIN1 = 2**24  # bytes of all arrays that are written as strings, as in pr
 
 _PROTOCOLS = (2, 3, 4, 5)
 _INSTRUCTIONS = {ord(known.code): known for known in pickletools.opcodes}
-# The ``struct`` codes of numbers, by the kind of argument in ``pickletools`` or its last digit
-_NUMBERS = {"int4": "<i", "float8": ">d"}
-_SIZES = {"1": "<B", "2": "<H", "4": "<I", "8": "<Q"}
+# The ``struct`` codes of numbers, by their names in ``pickletools``
+_NUMBERS = {"uint1": "B", "uint2": "<H", "uint4": "<I", "uint8": "<Q", "int4": "<i", "float8": ">d"}
 _MARK = Symbol()  # on the stack, where the items of a container begin
 
 
@@ -144,16 +143,17 @@ class _Machine:
         self._position += count
         return chunk
 
-    def _number(self, code: str) -> Any:
+    def _number(self, name: str) -> Any:
+        code = _NUMBERS[name]
         return struct.unpack(code, self._take(struct.calcsize(code)))[0]
 
     def _argument(self, kind: Any) -> Any:
         """A number, or the bytes that follow their length; None if there is neither."""
         name = kind.name if kind else ""
-        code = _NUMBERS.get(name) or _SIZES.get(name[-1:])
-        number: Any = self._number(code) if code else None
-        is_length = code and name not in _NUMBERS and not name.startswith("uint")
-        return self._take(number) if is_length else number
+        if name in _NUMBERS:
+            return self._number(name)
+        length = f"uint{name[-1:]}"  # that of "bytes4" is a "uint4"
+        return self._take(self._number(length)) if length in _NUMBERS else None
 
     def _string(self, view: memoryview) -> str | Text:
         if len(view) > _MAX_STRING:
