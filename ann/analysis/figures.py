@@ -91,8 +91,10 @@ def figure_of_confusion(matrix: np.ndarray, names: Sequence[str]) -> Any:
     if len(matrix) <= _LEGIBLE:
         _write_counts(axis, matrix, dark_above=0.6 * float(errors.max()))
         angle = 45 if max(map(len, names)) > 2 else 0
-        axis.set_xticks(range(len(names)), names, rotation=angle, ha="right" if angle else "center")
-        axis.set_yticks(range(len(names)), names)
+        side = "right" if angle else "center"
+        ticks = range(len(names))
+        axis.set_xticks(ticks, names, rotation=angle, ha=side, parse_math=False)  # a $ is a $
+        axis.set_yticks(ticks, names, parse_math=False)
     axis.set(xlabel="predicted class", ylabel="label")
     figure.colorbar(picture, ax=axis, label="errors", fraction=0.046)
     return figure

@@ -123,6 +123,8 @@ def feature_maps(network: NeuralNetwork, image: np.ndarray) -> list[np.ndarray]:
 def nearest(images: np.ndarray, chosen: Sequence[int] | np.ndarray, count: int = 3) -> np.ndarray:
     """Indices (Q, count) of the images nearest to each chosen one, which is itself left out.
 
+    There are fewer if there are not so many other images.
+
     ``images`` are (N, I), uint8; ``chosen`` are (Q,) indices of some.
     """
     chosen = np.asarray(chosen, dtype=np.int64)
@@ -132,8 +134,8 @@ def nearest(images: np.ndarray, chosen: Sequence[int] | np.ndarray, count: int =
     for rows in slices(len(images), _ROWS):
         part = images[rows].astype(np.float32)
         distances[:, rows] = (part * part).sum(axis=1) - 2.0 * queries @ part.T
-    distances[np.arange(len(chosen)), chosen] = np.inf
-    return distances.argsort(axis=1, kind="stable")[:, :count]
+    distances[np.arange(len(chosen)), chosen] = np.inf  # so each chosen image comes last
+    return distances.argsort(axis=1, kind="stable")[:, : min(count, len(images) - 1)]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-POOR = 0.75  # more than this fraction of a constant answer's errors: hardly anything was learnt
+_POOR = 0.75  # poor: more than this fraction of the errors of a constant answer
 
 
 def confusion_matrix(expected: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -44,7 +44,7 @@ def learnt_nothing(wrong: int, labels: np.ndarray) -> str:
     ``labels`` are those of all images (N,), of which ``wrong`` were misclassified.
     """
     count, constant = len(labels), len(labels) - int(np.bincount(labels).max())
-    if wrong <= POOR * constant:
+    if wrong <= _POOR * constant:
         return ""
     return (
         f"this network has learnt next to nothing: it gets {wrong:,} of {count:,} images wrong; "

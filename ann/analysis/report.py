@@ -136,7 +136,9 @@ def _mistakes(tested: _Tested) -> Section:
         "Most confident mistakes",
         f"{len(chosen)} of {result.wrong:,} mistakes: the label, the answer, and "
         "the output for that answer. Some labels may be wrong, and some images are illegible.",
-        _sheet(tested.dataset.test_images[chosen], captions, "a misclassified image"),
+        sheet(tested.dataset.test_images[chosen], captions, "a misclassified image")
+        if captions
+        else _NONE,
     )
 
 
@@ -165,7 +167,7 @@ def _feature_maps(tested: _Tested) -> Section:
     layers = enumerate(tested.network.layer_list, start=1)
     numbers = [number for number, layer in layers if layer.get("type") == "conv2d"]
     found = inspection.feature_maps(tested.network, image.reshape(-1))
-    figures = [_sheet([image], [f"label {result.names[result.labels[0]]}"], "the first test image")]
+    figures = [sheet([image], [f"label {result.names[result.labels[0]]}"], "the first test image")]
     for number, maps in zip(numbers, found, strict=True):
         title = f"Layer {number}: {len(maps):,} filters{_shown(maps)}"
         figures += [f"<h3>{title}</h3>", figure_as_html(figure_of_maps(maps), title, "maps")]
@@ -208,7 +210,7 @@ def _ideal_inputs(tested: _Tested) -> Section:
         "with the class's share of all outputs. Gradient ascent on the pixels found it, starting "
         "from dark grey; the brightest pixel is shown white. These images need not look like the "
         "training images: a network learns what separates the classes, not what they look like.",
-        _sheet(pictures, captions, "an ideal input"),
+        sheet(pictures, captions, "an ideal input"),
     )
 
 
@@ -253,7 +255,7 @@ def _doubtful_labels(tested: _Tested) -> Section:
     for index, others in zip(chosen, neighbours, strict=True):
         captions = [f"label {names[labels[index]]}, answer {names[answers[index]]}"]
         captions += [f"nearest: {names[labels[other]]}" for other in others]
-        sheets.append(_sheet(images[[index, *others]], captions, "a training image"))
+        sheets.append(sheet(images[[index, *others]], captions, "a training image"))
     return Section(
         "Doubtful labels",
         "The training images whose labels the network finds least likely, each followed by the "
@@ -261,11 +263,6 @@ def _doubtful_labels(tested: _Tested) -> Section:
         "agree with the network's answer, the label may be wrong.",
         "<hr>".join(sheets) or _NONE,
     )
-
-
-def _sheet(images: np.ndarray | Sequence[np.ndarray], captions: Sequence[str], alt: str) -> str:
-    """Images, each above its caption, as HTML."""
-    return sheet(images, captions, alt) if len(images) else _NONE
 
 
 def _percent(share: float) -> str:

@@ -10,6 +10,7 @@ from ann.analysis import metrics
 from ann.analysis.figures import figure_of_images
 from ann.data.catalog import DIGITS
 from ann.errors import printable_path
+from ann.validation import check_labels
 
 _PICTURED = 40  # errors in the picture
 _MAX_MATRIX = 20  # classes: a larger matrix is too wide for a terminal
@@ -30,7 +31,7 @@ class TestResult:
     """
 
     def __init__(self, labels: np.ndarray, outputs: np.ndarray, names: Sequence[str]) -> None:
-        self.labels = labels
+        self.labels = check_labels("labels", labels, outputs.shape[1], len(outputs))
         self.outputs = outputs
         self.names = names
         self.predicted = outputs.argmax(axis=1)

@@ -49,7 +49,7 @@ OPERATIONS = {  # by the name of NumPy's function; if the node is empty, ``onnx`
     "greater_equal": InLanguages("GreaterOrEqual", "{0} >= {1}"),
     "less": InLanguages("Less", "{0} < {1}"),
     "less_equal": InLanguages("LessOrEqual", "{0} <= {1}"),
-    "equal": InLanguages("Equal", "{0} === {1}"),
+    "equal": InLanguages("Equal", "{0} == {1}"),
     "where": InLanguages("Where", "{0} ? {1} : {2}"),
     "astype": InLanguages("Cast", "{0}"),
 }

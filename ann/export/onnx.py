@@ -90,21 +90,19 @@ def _convolution(
     return graph.node("Flatten", y)
 
 
-def _pool(kind: str) -> Callable[..., str]:
-    def nodes(graph: "_Graph", x: str, layer: Pool2D) -> str:
-        sides = [layer.size] * 2
-        y = graph.node(kind, graph.pictures(x, layer), kernel_shape=sides, strides=sides)
-        return graph.node("Flatten", y)
-
-    return nodes
+def _pool(graph: "_Graph", x: str, layer: Pool2D) -> str:
+    kind = {MaxPool2D: "MaxPool", AveragePool2D: "AveragePool"}[type(layer)]
+    sides = [layer.size] * 2
+    y = graph.node(kind, graph.pictures(x, layer), kernel_shape=sides, strides=sides)
+    return graph.node("Flatten", y)
 
 
 # For each layer: (graph, the name of rows x (N, I), layer, its arrays) -> the name of rows (N, O)
 _NODES: dict[type, Callable[..., str]] = {
     Dense: _dense,
     Conv2D: _convolution,
-    MaxPool2D: _pool("MaxPool"),
-    AveragePool2D: _pool("AveragePool"),
+    MaxPool2D: _pool,
+    AveragePool2D: _pool,
     ActivationLayer: lambda graph, x, layer: graph.activation(x, layer.f),
 }
 
@@ -126,8 +124,8 @@ class _Graph:
     def constant(self, array: np.ndarray) -> str:
         """Add an array as a constant; returns its name."""
         name = self._name()
-        array = np.ascontiguousarray(array).reshape(array.shape)
-        self.constants.append(self._onnx.numpy_helper.from_array(array, name))
+        tensor = self._onnx.numpy_helper.from_array(np.asarray(array, order="C"), name)
+        self.constants.append(tensor)
         return name
 
     def number(self, value: float, kind: Any = np.float32) -> str:

@@ -112,7 +112,9 @@ def _javascript(name: str) -> str:
         function, result = operation.function.__name__, f"t{len(lines)}"
         if function == "astype" and operation.result.dtype.kind != "f":
             raise KeyError(f"astype to {operation.result.dtype}")
-        if function == "sum":
+        if function in ("sum", "max") and operation.inputs[0].shape[-1:] == (1,):
+            value = inputs[0]  # a single number is its own sum and maximum
+        elif function == "sum":
             value = f"{inputs[0]}.reduce((sum, value) => sum + value, 0)"
         elif function == "max":
             value = f"largest({inputs[0]})"

@@ -11,7 +11,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
@@ -150,7 +150,7 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-class Lock:
+class Lock(contextlib.ExitStack):
     """A lock on a folder against other processes. It is released at the end of ``with``, when the
     object is deleted, or with the process, even if it is killed. On Windows nothing is locked.
 
@@ -159,19 +159,12 @@ class Lock:
     """
 
     def __init__(self, folder: Path, *, wait: bool = False) -> None:
-        self._descriptor: int | None = None
+        super().__init__()
         with contextlib.suppress(ModuleNotFoundError):
             fcntl: Any = importlib.import_module("fcntl")
-            self._descriptor = os.open(folder, os.O_RDONLY)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+            descriptor = os.open(folder, os.O_RDONLY)
+            self.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
     def __del__(self) -> None:
-        self.__exit__()
+        self.close()

@@ -31,8 +31,8 @@ SELF_TEST_IMAGES = 16  # stored in a model file, at most
 _MAX_DIM = 2**20  # inputs or outputs of a layer
 _MAX_WIDTH = 2**21  # the same, summed over a committee's members
 _MAX_WINDOWS = 2**24  # numbers that a layer for pictures stores for one image, for all members
+_MAX_LAYERS = 2**12
 _MAX_MEMBER_LAYERS = 2**22  # layers, summed over a committee's members
-_MAX_PICTURE_LAYERS = 2**12  # the same with convolution or pooling, which are tried one by one
 _MAX_TRIED = 2**24  # numbers that all layers for pictures store in the self-test
 _MAX_LAYER_OUTPUTS = 2**20  # numbers that one layer computes in the self-test
 _MAX_OUTPUTS = 2**23  # numbers that all layers compute in the self-test
@@ -110,6 +110,12 @@ def check_keys(name: str, fields: Any, keys: set[str]) -> None:
     expect(not unknown, f"{name} has an unknown field, {', '.join(map(printable, unknown))}")
 
 
+def check_count_of(layers: Any) -> None:
+    """Raise ValueError unless ``layers`` is a list that is not too long."""
+    few = type(layers) is list and len(layers) <= _MAX_LAYERS
+    expect(few, f"layers is not a list, or has more than {_MAX_LAYERS} layers")
+
+
 def _check_fields(contents: dict[str, Any]) -> None:
     seed = contents["seed"]
     expect(type(seed) is int and seed >= 0, "seed is not a whole number of at least 0")
@@ -119,7 +125,7 @@ def _check_fields(contents: dict[str, Any]) -> None:
     plain = recipe is None or (type(recipe) is dict and is_plain(recipe))
     expect(plain, "recipe is not a dict of plain values")
     layers = contents["layers"]
-    expect(type(layers) is list, "layers is not a list")
+    check_count_of(layers)
     for number, layer in enumerate(layers, start=1):
         _check_values(f"layer {number}", layer)
     specs = check_layer_list([without_arrays(layer) for layer in layers])
@@ -137,11 +143,10 @@ def _check_fields(contents: dict[str, Any]) -> None:
             expect(len(members) == 1, other)
     committee = math.prod(*members)
     sizes = [math.prod(input_shape(specs)), *(math.prod(layer.output_shape) for layer in built)]
-    most_layers = _MAX_MEMBER_LAYERS if version_of(layers) == VERSION else _MAX_PICTURE_LAYERS
     for size, most, what in (
         (max(sizes), _MAX_WIDTH, "layers of more than {} numbers"),
         (max(widths(specs)), _MAX_WINDOWS, "layers with windows of more than {} numbers"),
-        (len(layers), most_layers, "more than {} layers"),
+        (len(layers), _MAX_MEMBER_LAYERS, "more than {} layers"),
     ):
         expect(size * committee <= most, f"its members together have {what.format(most)}")
     expect(seed + committee - 1 < 2**63, "the seed of its last member is not below 2^63")

@@ -24,6 +24,7 @@ from ann.files.model_schema import (
     ModelContentsError,
     check_checksum,
     check_contents,
+    check_count_of,
     check_keys,
     checksum,
     expect,
@@ -89,7 +90,7 @@ def from_safetensors(data: bytes) -> dict[str, Any]:
         leaves(about)  # raises ValueError if it is nested too deeply
         check_keys("its metadata", about, {*_ABOUT, "examples", "sha256"})
         layers = about["layers"]
-        expect(type(layers) is list, "layers is not a list")
+        check_count_of(layers)
         tensors = _tensors(header, memoryview(data)[8 + length :])
         check_checksum(about, {**about, "tensors": tensors})
         contents = {"format": FORMAT, "version": version_of(layers), **about}

@@ -17,7 +17,7 @@ from ann.nn.pooling import Pool2D
 _TOLERANCE = 0.01  # largest error of an output, relative to the largest output or 1
 _NUDGE = 1.0 - 2.0**-18  # changes inputs about as much as rounding on another machine changes sums
 _STEADY = 1e-3  # largest change of an output, in the same units, when inputs are nudged
-_PIECE = 2**20  # weights that are multiplied at a time
+_PIECE = 2**20  # weights, or inputs, that are multiplied at a time
 
 
 def record_self_test(contents: dict[str, Any], images: np.ndarray) -> dict[str, Any] | None:
@@ -87,41 +87,45 @@ def _outputs(contents: dict[str, Any], images: np.ndarray) -> np.ndarray:
             built.bind(backend, {}, {})
             x = built.forward(x)
         else:
-            x = _sums(layer["weight"], layer["bias"], x)
+            x = _dense(layer["weight"], layer["bias"], x)
         if "activation" in layer:
             backend.elementwise(get_activation(layer["activation"]).function, x, out=x)
     return np.asarray(x.mean(axis=0)) if x.ndim == 3 else x
 
 
-def _sums(weight: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """x W + b, a few rows of W at a time."""
-    z = np.repeat(bias[..., np.newaxis, :].astype(np.float32), x.shape[-2], axis=-2)
-    step = max(1, _PIECE * weight.shape[-2] // weight.size)
+def _dense(weight: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return _sums(weight, bias, x.shape[-2], lambda part: x[..., part])
+
+
+def _sums(
+    weight: np.ndarray, bias: np.ndarray, count: int, inputs: Callable[[slice], np.ndarray]
+) -> np.ndarray:
+    """x W + b for x (..., count, I), a few inputs at a time: ``inputs(part)`` is x[..., part]."""
+    z = np.repeat(bias[..., np.newaxis, :].astype(np.float32), count, axis=-2)
+    numbers = z.size // min(z.shape[-2:])  # of each input: its weights, or its values for all rows
+    step = max(1, _PIECE // numbers)
     for start in range(0, weight.shape[-2], step):
-        rows = slice(start, start + step)
-        piece = np.ascontiguousarray(weight[..., rows, :], dtype=np.float32)
-        get_backend("cpu").matmul(x[..., rows], piece, out=z, beta=1.0)
+        part = slice(start, min(start + step, weight.shape[-2]))
+        piece = np.ascontiguousarray(weight[..., part, :], dtype=np.float32)
+        get_backend("cpu").matmul(inputs(part), piece, out=z, beta=1.0)
     return z
 
 
 def _convolved(layer: Conv2D, weight: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The outputs of a convolution for x (..., N, C H W), a few windows at a time.
-
-    The members of a committee, one after another, may share x.
-    """
-    if weight.ndim == 3:
-        xs = np.broadcast_to(x, (len(weight), *x.shape[-2:]))
-        members = zip(weight, bias, xs, strict=True)
-        return np.stack([_convolved(layer, *member) for member in members])
-    padded = np.zeros((layer.input_shape[0], *layer.padded, len(x)), dtype=np.float32)
+    """The outputs of a convolution for x (..., N, C H W), a few pixels of all windows at a time."""
+    count, stride, sides = x.shape[-2], layer.stride, (layer.kernel, layer.kernel)
+    channels = layer.input_shape[0]
+    padded = np.zeros((*x.shape[:-2], channels, *layer.padded, count), dtype=np.float32)
     layer.without_padding(padded)[...] = as_pictures(np, x, layer.input_shape)
-    sides, stride = (layer.kernel, layer.kernel), layer.stride
-    windows = np.lib.stride_tricks.sliding_window_view(padded, sides, axis=(1, 2))
-    windows = windows[:, ::stride, ::stride].transpose(3, 1, 2, 0, 4, 5)  # (N, rows, cols, C, k, k)
-    y = np.empty((len(x) * layer.positions, layer.filters), dtype=np.float32)
-    step = max(1, _PIECE // layer.inputs)
-    for start in range(0, len(y), step):
-        part = np.arange(start, min(start + step, len(y)))
-        seen = windows[np.unravel_index(part, windows.shape[:3])]
-        y[part] = _sums(weight, bias, seen.reshape(-1, layer.inputs))
-    return y.reshape(len(x), -1, layer.filters).mT.reshape(len(x), -1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, sides, axis=(-3, -2))
+    windows = windows[..., ::stride, ::stride, :, :, :]  # (..., C, rows, columns, N, k, k)
+    windows = np.moveaxis(windows, (-2, -1), (-5, -4))  # (..., C, k, k, rows, columns, N)
+
+    def pixels(part: slice) -> np.ndarray:
+        numbers = np.arange(part.start, part.stop)
+        channel, row, column = np.unravel_index(numbers, (channels, *sides))
+        chosen = windows[..., channel, row, column, :, :, :]
+        return chosen.reshape(*chosen.shape[:-3], -1).mT
+
+    y = _sums(weight, bias, layer.positions * count, pixels)  # (..., P N, F)
+    return y.mT.reshape(*y.shape[:-2], -1, count).mT

@@ -3,7 +3,13 @@ import sys
 import numpy as np
 import pytest
 
-from ann.analysis.figures import check_figure_path, figure_of_images, save_figure, show_figure
+from ann.analysis.figures import (
+    check_figure_path,
+    figure_of_confusion,
+    figure_of_images,
+    save_figure,
+    show_figure,
+)
 
 
 def test_figures(tmp_path):
@@ -19,6 +25,14 @@ def test_figures(tmp_path):
     with pytest.raises(ValueError, match="not supported"):
         save_figure(figure_of_images(images, ["1", "2", "3"]), tmp_path / "a.xyz")
     assert not show_figure(figure_of_images(images, ["1", "2", "3"]))  # agg has no windows
+
+
+def test_class_names_are_not_formulas(tmp_path):
+    """To matplotlib, $...$ is a formula, and this one would be an error."""
+    names = [r"$\nonsense$", "$5", "$"]
+    figure = figure_of_confusion(np.eye(3, dtype=int), names)
+    save_figure(figure, tmp_path / "a.png")
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == names
 
 
 def test_unwritable_figures_are_reported_before_they_are_drawn(tmp_path):

@@ -80,6 +80,12 @@ def test_nearest_against_a_loop(rng, monkeypatch):
         assert list(found) == [n for _, n in sorted(distances) if n != place][:4]
 
 
+def test_the_nearest_of_few_images():
+    """An image is not its own neighbour, even if there are no others left."""
+    images = np.array([[0], [5], [2]], dtype=np.uint8)
+    assert inspection.nearest(images, [0, 1], 4).tolist() == [[2, 1], [2, 0]]
+
+
 @pytest.mark.parametrize(
     ("activation", "committee"), [("sigmoid", 1), ("relu", 3), ("gelu", 1), ("sigmoid", 3)]
 )

@@ -40,3 +40,6 @@ def test_a_network_that_does_not_fit(small_data):
     layers = [{"input_dim": 64, "output_dim": 1001, "activation": "sigmoid"}]
     with pytest.raises(ValueError, match=r"mine: it has 1001 outputs, and .* up to 1000"):
         report(ann.NeuralNetwork(layers), dataset, "mine")
+    layers = [{"input_dim": 64, "output_dim": 5, "activation": "sigmoid"}]
+    with pytest.raises(ValueError, match="labels: expected labels from 0 to 4, got"):
+        report(ann.NeuralNetwork(layers), dataset)

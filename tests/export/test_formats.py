@@ -213,6 +213,21 @@ def test_large_headers_of_safetensors_are_refused_at_little_cost(tmp_path, chang
     assert_no_model(tmp_path / "x", data)
 
 
+@pytest.mark.slow
+def test_a_header_full_of_empty_layers(tmp_path):
+    optional("safetensors.numpy")
+
+    def change(header, about):
+        for name in header.keys() - {"__metadata__"}:
+            del header[name]
+        about.update(layers=[{}] * 250_000)
+
+    data = safetensors_bytes(small())
+    length = struct.unpack("<Q", data[:8])[0]
+    message = assert_no_model(tmp_path / "x", changed(data[: 8 + length], change))
+    assert "layers is not a list, or has more than 4096 layers" in message
+
+
 @pytest.mark.parametrize("code", ["utf-16", "utf-32", "utf-8-sig", "latin-1"])
 def test_safetensors_are_utf_8(tmp_path, code):
     optional("safetensors.numpy")

@@ -151,6 +151,10 @@ BOMBS = {
         [conv(1, 1, 1, (1, 1, 1), members=(2000,)), dense(1, members=(2000,))],
         1,
     ),
+    "of a million members": (
+        [conv(1, 1, 1, (1, 1, 1), members=(2**20,)), dense(1, members=(2**20,))],
+        1,
+    ),
     "of much padding": (
         [conv(1, 1, 1000, (1, 1000, 1000), stride=999, padding="same"), dense(4)],
         1,
@@ -165,6 +169,7 @@ BOMBS = {
         ],
         1,
     ),
+    "of large windows": ([conv(1, 250, 64, (1, 123, 123)), dense(250 * 60**2)], 1),
     "of sixteen images": ([conv(1, 4, 5, (1, 28, 28)), *pools(2), dense(4 * 12 * 12)], 16),
 }
 

@@ -15,6 +15,12 @@ OWN = {
     "curves": lambda xp, z: xp.atan(z) + xp.sinh(z / 4) - xp.cosh(z / 4) + xp.expm1(-(z**2)),
     "rational": lambda xp, z: xp.where((z > 1) == (z < 2), xp.tan(z / 9), xp.log(2 + z * z)),
     "relative": lambda xp, z: z - xp.max(z, axis=-1, keepdims=True),
+    "same sign": lambda xp, z: xp.where(
+        (z > 0) == (xp.max(z, axis=-1, keepdims=True) > 0.5), z, z / 2
+    ),
+    "sum of one": lambda xp, z: (
+        z + xp.sum(xp.max(z, axis=-1, keepdims=True), axis=-1, keepdims=True)
+    ),
     "one bound": lambda xp, z: xp.clip(z, 0, None) + 0.1 * xp.clip(z, None, 0),
     "moving bounds": lambda xp, z: xp.clip(z, -abs(z) / 2, xp.full_like(z, 1)),
     "constants": lambda xp, z: np.array(0.5, np.float32) * z + xp.full_like(z, 0.25),

@@ -22,9 +22,9 @@ _MAX_LATIN1 = 2**24  # bytes of all arrays that are written as strings, as in pr
 
 _PROTOCOLS = (2, 3, 4, 5)
 _INSTRUCTIONS = {ord(known.code): known for known in pickletools.opcodes}
-# The ``struct`` codes of numbers, by the kind of argument in ``pickletools`` or its last digit
-_NUMBERS = {"int4": "<i", "float8": ">d"}
-_SIZES = {"1": "<B", "2": "<H", "4": "<I", "8": "<Q"}
+# The ``struct`` codes of numbers, by their names in ``pickletools``
+_NUMBERS = {"uint1": "B", "uint2": "<H", "uint4": "<I", "uint8": "<Q", "int4": "<i", "float8": ">d"}
+_MARK = Symbol()  # on the stack, where the items of a container begin
 
 
 def read_pickle(data: bytes | memoryview) -> Any:
@@ -39,10 +39,6 @@ def read_pickle(data: bytes | memoryview) -> Any:
         ValueError: it holds anything else; the message says what and where.
     """
     return _Machine(data).run()
-
-
-class _Mark(Symbol):
-    """Marks where the items of a container begin."""
 
 
 class _Machine:
@@ -80,7 +76,7 @@ class _Machine:
             case "FRAME":
                 pass  # the number of bytes that follow: a hint for buffered readers
             case "MARK":
-                stack.append(_Mark())
+                stack.append(_MARK)
             case "NONE":
                 stack.append(None)
             case "NEWTRUE" | "NEWFALSE":
@@ -93,9 +89,9 @@ class _Machine:
                 stack.append(int.from_bytes(argument, "little", signed=True))
             case "SHORT_BINUNICODE" | "BINUNICODE":
                 stack.append(self._string(argument))
-            case "SHORT_BINSTRING" | "BINSTRING":  # as Python 2 writes bytes
-                stack.append(Data(argument))
             case "SHORT_BINBYTES" | "BINBYTES" | "BINBYTES8" | "BYTEARRAY8":
+                stack.append(Data(argument))
+            case "SHORT_BINSTRING" | "BINSTRING":  # as Python 2 writes bytes
                 stack.append(Data(argument))
             case "EMPTY_DICT":
                 stack.append({})
@@ -147,16 +143,17 @@ class _Machine:
         self._position += count
         return chunk
 
-    def _number(self, code: str) -> Any:
+    def _number(self, name: str) -> Any:
+        code = _NUMBERS[name]
         return struct.unpack(code, self._take(struct.calcsize(code)))[0]
 
     def _argument(self, kind: Any) -> Any:
         """A number, or the bytes that follow their length; None if there is neither."""
         name = kind.name if kind else ""
-        code = _NUMBERS.get(name) or _SIZES.get(name[-1:])
-        number: Any = self._number(code) if code else None
-        is_length = code and name not in _NUMBERS and not name.startswith("uint")
-        return self._take(number) if is_length else number
+        if name in _NUMBERS:
+            return self._number(name)
+        length = f"uint{name[-1:]}"  # that of "bytes4" is a "uint4"
+        return self._take(self._number(length)) if length in _NUMBERS else None
 
     def _string(self, view: memoryview) -> str | Text:
         if len(view) > _MAX_STRING:
@@ -185,7 +182,7 @@ class _Machine:
 
     def _pop_to_mark(self) -> list[Any]:
         items: list[Any] = []
-        while type(item := self._stack.pop()) is not _Mark:
+        while (item := self._stack.pop()) is not _MARK:
             items.append(item)
         return items[::-1]
 
