@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ann
+from ann.data.reading import unpacked
 from hostile.harness import assert_refused, little_cost
 from support import optional
 from support.data_files import write_emnist
@@ -184,6 +185,14 @@ TABLES = {
 def test_a_gzipped_table_without_its_checksum(tmp_path):
     data = gzip.compress(ROW * 9)[:-1]
     assert "truncated: the gzip checksum" in assert_no_data(tmp_path / "train.csv", data)
+
+
+def test_a_long_name_in_a_gzip_header_costs_little(tmp_path):
+    """Python's gzip module calls a few functions for each of its characters."""
+    path, data = tmp_path / "train-images-idx3-ubyte.gz", gzip.compress(ROW)
+    path.write_bytes(data[:3] + b"\x08" + data[4:10] + b"a" * 10**7 + b"\0" + data[10:])
+    with little_cost(path.stat().st_size):
+        assert b"".join(unpacked(path)) == ROW
 
 
 def test_a_bomb_in_a_table_is_not_unpacked(tmp_path):
