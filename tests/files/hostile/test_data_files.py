@@ -449,6 +449,15 @@ def test_damaged_parquet(tmp_path):
             assert str(error).startswith(f"{path}: ") and str(error).isprintable()
 
 
+def test_parquet_with_more_rows_than_it_announces(tmp_path):
+    path = tmp_path / "train.parquet"
+    whole = parquet_bytes(image=[picture_bytes()] * 99, label=list(range(99)))
+    # its footer has the number of rows, 99 (c6 01), before a list (19) of row groups
+    path.write_bytes(whole.replace(b"\xc6\x01\x19", b"\xc4\x01\x19"))
+    with pytest.raises(ann.DataFileError, match="more than the 98 images that it announces"):
+        ann.load_dataset(path)
+
+
 @pytest.mark.parametrize("names", ["", "[]", "no json", '{"info": []}', "[" * 100_000])
 def test_class_names_of_parquet(tmp_path, names):
     """The names are numbers if the hub's description cannot be read."""
