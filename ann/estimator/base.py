@@ -42,15 +42,15 @@ def training(method: _Method) -> _Method:
 
     @functools.wraps(method)
     def train(self: Any, *arguments: Any, **named: Any) -> Any:
+        before = dict(vars(self))
         try:
-            trained = method(copy.copy(self), *arguments, **named)
-        except ValueError as error:
+            return method(self, *arguments, **named)
+        except BaseException as error:
+            self.__dict__ = before
             name, _, rest = str(error).partition(": ")
-            if name not in _OUR_NAMES:
-                raise
-            raise ValueError(f"{_OUR_NAMES[name]}: {rest}") from None
-        self.__dict__ = trained.__dict__
-        return self
+            if isinstance(error, ValueError) and name in _OUR_NAMES:
+                raise ValueError(f"{_OUR_NAMES[name]}: {rest}") from None
+            raise
 
     return cast(_Method, train)
 
@@ -64,6 +64,10 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]
     """
 
     _loss: str
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A pickle or copy holds the name of a ``Backend``, whose library cannot be pickled."""
+        return {**super().__getstate__(), "device": getattr(self.device, "name", self.device)}
 
     @property
     def coefs_(self) -> list[np.ndarray]:
