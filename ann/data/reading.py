@@ -94,12 +94,16 @@ def unpacked(
 ) -> Iterator[bytes]:
     """The contents of a file, unpacked if it is gzipped, in pieces of limited size.
 
-    The file is read as ``read_regular`` does it, with the same arguments. As in gunzip, several
-    gzip members in a row are one file, and zeros after the last are padding.
+    As in gunzip, several gzip members in a row are one file, and zeros after the last are padding.
+
+    Args:
+        path: the file, which ``read_regular`` reads.
+        most: the largest size that is accepted, packed and unpacked, in bytes.
+        first: read only this many bytes of the file; None: all.
 
     Raises:
-        ValueError: the gzip data are damaged, do not end with a checksum, or are followed by
-            something else.
+        ValueError: the contents are larger, or the gzip data are damaged, do not end with a
+            checksum, or are followed by something else.
     """
     data = read_regular(path, most, first)
     if not data.startswith(_GZIP):
@@ -107,8 +111,13 @@ def unpacked(
         return
     if data.count(_MEMBER) > _MAX_MEMBERS:
         raise ValueError(f"damaged gzip data: more than {_MAX_MEMBERS:,} members")
+    size = 0
     try:
-        yield from _unzipped(data)
+        for piece in _unzipped(data):
+            size += len(piece)
+            if size > most:
+                raise ValueError(f"more than {most:,} bytes when unpacked")
+            yield piece
     except zlib.error as error:
         reason = str(error).rpartition(": ")[2]
         raise ValueError(f"damaged gzip data: {reason}; download the file again") from None

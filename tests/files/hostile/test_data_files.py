@@ -6,6 +6,7 @@ import io
 import pickle
 import random
 import struct
+import tracemalloc
 import warnings
 import zipfile
 import zlib
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ann
+from ann.data.csv import read_csv
 from ann.data.reading import unpacked
 from hostile.harness import assert_refused, little_cost
 from support import optional
@@ -198,6 +200,24 @@ def test_a_long_name_in_a_gzip_header_costs_little(tmp_path):
 def test_a_bomb_in_a_table_is_not_unpacked(tmp_path):
     data = gzip.compress(ROW) + 100 * gzip.compress(bytes(10**7))
     assert "a line of more than" in assert_no_data(tmp_path / "train.csv", data)
+
+
+def test_the_lines_of_a_table_are_not_kept(tmp_path):
+    path, count = tmp_path / "train.csv.gz", 100_000
+    path.write_bytes(gzip.compress(ROW * count))
+    tracemalloc.start()
+    contents = read_csv(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert contents.train.images.shape == (count, 9) and most < 3 * 10 * count
+
+
+def test_the_limit_is_for_the_unpacked_contents_too(tmp_path):
+    path = tmp_path / "lines.gz"
+    path.write_bytes(gzip.compress(b"\n" * 10**6))
+    assert sum(map(len, unpacked(path, 10**6))) == 10**6
+    with pytest.raises(ValueError, match=r"more than 999,999 bytes when unpacked"):
+        list(unpacked(path, 10**6 - 1))
 
 
 def test_a_damaged_partner_is_named(tmp_path):
