@@ -23,7 +23,7 @@ _TORCHVISION = {"MNIST": "mnist", "FashionMNIST": "fashion-mnist", "KMNIST": "km
 
 
 def is_idx_folder(path: Path, start: bytes) -> bool:
-    """Whether a folder has IDX files, or is laid out as torchvision does it."""
+    """Whether a folder has IDX files, directly or in torchvision's layout."""
     return not start and bool(_idx_folders(path))
 
 
@@ -61,7 +61,7 @@ def read_idx_part(stem: Path) -> Part:
 
 
 def _find(folder: Path, stem: str, dimensions: int) -> Path:
-    """The path of one of the four files, in any spelling, directly in the folder first."""
+    """The path of one of the four files, in any spelling; the folder itself comes first."""
     names = [f"{stem}{dash}idx{dimensions}-ubyte{end}" for dash in "-." for end in (".gz", "")]
     # a widely used archive unpacks each file into a subfolder with the same name
     folders = (folder, *map(folder.joinpath, names))
@@ -73,10 +73,8 @@ def _find(folder: Path, stem: str, dimensions: int) -> Path:
         if path.is_symlink():
             reason = f"this is a link to {os.readlink(path)!r}, which does not exist"
             raise DataFileError(f"{printable_path(path)}: {reason}")
-    similar: list[str] = []
-    with suppress(OSError):  # the folder cannot be listed
-        found = sorted(os.listdir(folder))
-        similar = [name for name in found if stem in name.lower() and name not in names]
+    others = sorted(set(os.listdir(folder)).difference(names))
+    similar = [name for name in others if stem in name.lower()]
     hint = f"; if {printable_path(similar[0])} is that file, rename it" if similar else ""
     raise DataFileError(
         f"{printable_path(folder)}: not a folder of MNIST files: it has no {names[0]} and no "

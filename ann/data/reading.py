@@ -18,6 +18,7 @@ _MEMBER = b"\x1f\x8b\x08"  # the first bytes of each gzip member
 _MAX_MEMBERS = 2**16  # even empty members take time
 _PADDING = re.compile(rb"\0+")
 _PIECE = 2**16  # bytes unpacked at a time
+_START = 2**12  # bytes in which formats are recognised
 _CONVERT = (
     "convert it to npz, with the names of its arrays: f = {function}({{name!r}}); numpy.savez("
     "'mnist.npz', x_train=f['...'], y_train=f['...'], x_test=f['...'], y_test=f['...'])"
@@ -49,14 +50,14 @@ def errors_about(path: str | os.PathLike[str]) -> Iterator[None]:
         raise DataFileError(f"{name}: {error}") from None
 
 
-def first_bytes(path: str | os.PathLike[str], count: int = 2**12) -> bytes:
-    """The first bytes of a file, unpacked if it is gzipped."""
+def first_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The first bytes of a file, unpacked if it is gzipped: enough to recognise its format."""
     start = b""
     for piece in unpacked(path, first=2**17):
         start += piece
-        if len(start) >= count:
+        if len(start) >= _START:
             break
-    return start[:count]
+    return start[:_START]
 
 
 def hint_about(start: bytes, name: str = "") -> str:
