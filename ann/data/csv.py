@@ -18,7 +18,7 @@ from ann.errors import printable_path, printable_text
 _MAX_LINE = 2**18  # bytes
 _LABELS = {"label", "labels", "class", "target", "digit", "y"}
 _DELIMITERS = ",;\t"
-_BOM = "\ufeff"  # the byte order delimiter, which some programs write first
+_BOM = "\ufeff"  # the byte order mark, which some programs write first
 
 
 def is_csv(path: Path, start: bytes) -> bool:
@@ -33,8 +33,7 @@ def read_csv(path: Path, progress: object = None) -> Contents:
     train_path, test_path = pair_of(path)
     train = _read(train_path)
     if train is None:
-        reason = 'no labels found: put them into the first column, and name it "label"'
-        raise ValueError(reason)
+        raise ValueError('no labels found: put them into the first column, and name it "label"')
     if test_path is None:
         return Contents(train)
     test = _read(test_path)
@@ -80,7 +79,10 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _numbers(lines: Iterator[str], delimiter: str, columns: int, *first: str) -> np.ndarray:
-    """The rows, (N, columns) uint8. Raises ValueError for anything but numbers from 0 to 255."""
+    """The rows (N, columns), uint8. ``first`` is a line before ``lines``, unless it is a header.
+
+    Raises ValueError for anything but whole numbers from 0 to 255.
+    """
     number, is_empty = 0, True
 
     def checked() -> Iterator[str]:

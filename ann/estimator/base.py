@@ -128,7 +128,7 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _fit_epoch(self, X: Any, y: Any, sample_weight: Any) -> Self:
-        """The ``partial_fit`` of both classes."""
+        """What ``partial_fit`` does in both classes."""
         if self.early_stopping:
             raise ValueError("early_stopping: partial_fit does not support it")
         again = hasattr(self, "network_")
@@ -155,7 +155,11 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]
     def _checked(
         self, X: Any, y: Any, sample_weight: Any, again: bool, known: bool
     ) -> tuple[Any, ...]:
-        """Arrays for ``ann.fit``: inputs, targets, weights; and a seed."""
+        """Arrays for ``ann.fit`` (inputs, targets and weights), and a seed.
+
+        ``again``: training continues from the last network. ``known``: the classes, or how targets
+        are standardised, are those of an earlier call.
+        """
         if self.dtype not in (None, "float32", "float64"):
             raise ValueError(f"dtype: expected 'float32', 'float64' or None, got {self.dtype!r}")
         X, y = validate_data(

@@ -15,11 +15,8 @@ from support.digits import idx_bytes, write_mnist_like
 
 
 def test_mnist_is_as_its_readme_describes_it(mnist):
-    assert mnist.train_images.shape == (60000, 28, 28) and mnist.test_images.shape == (
-        10000,
-        28,
-        28,
-    )
+    assert mnist.train_images.shape == (60000, 28, 28)
+    assert mnist.test_images.shape == (10000, 28, 28)
     assert mnist.train_labels.shape == (60000,) and mnist.test_labels.shape == (10000,)
     for array in mnist.arrays().values():
         assert array.dtype == np.uint8 and isinstance(array, np.ndarray)
@@ -191,9 +188,7 @@ def test_a_file_comes_before_a_folder_of_any_spelling(small_data):
     expected = ann.load_dataset(small_data)
     _into_folders(small_data, ["train-images-idx3-ubyte.gz"])
     inside = small_data / "train-images-idx3-ubyte" / "train-images-idx3-ubyte"
-    (small_data / "train-images.idx3-ubyte").write_bytes(
-        inside.read_bytes()
-    )  # as one archive unpacks it
+    (small_data / "train-images.idx3-ubyte").write_bytes(inside.read_bytes())
     inside.write_bytes(b"not this one")
     np.testing.assert_array_equal(ann.load_dataset(small_data).train_images, expected.train_images)
 
