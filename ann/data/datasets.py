@@ -126,13 +126,13 @@ def load_dataset(
 
 def _folder_of(name: str, progress: Progress | None) -> Path:
     """The folder with the files of a named data set, which are downloaded if necessary."""
-    from ann.data.download import cache_folder, download  # slow to import, and rarely needed
-
     mnist = [CHECKOUT_DATA] if name == "mnist" else []
-    cache = cache_folder(name)
+    cache = user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ann" / name
     for folder in (CHECKOUT_DATA / name, *mnist, cache):
         if all(os.path.isfile(folder / file) for file in SOURCES[name].files):
             return folder
+    from ann.data.download import download  # slow to import, and rarely needed
+
     download(name, cache, progress)
     return cache
 
