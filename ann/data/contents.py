@@ -144,7 +144,7 @@ def _labels(labels: np.ndarray, limit: int) -> np.ndarray:
 
 
 def _split(part: Part, why: str) -> tuple[Part, Part]:
-    """Training and test images from training images alone. Warns of it."""
+    """Training and test images from training images alone, with a warning."""
     count = len(part.images)
     if count < _TEST:
         raise DataFileError(f"{part.source}: {why}, and too few images ({count}) to split")

@@ -61,7 +61,7 @@ def first_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def hint_about(start: bytes, name: str = "") -> str:
-    """What to do about a file that cannot be read and begins with these bytes, or "".
+    """What to do about a file that begins with these bytes and cannot be read, or "".
 
     ``name``: the name of the file.
     """
