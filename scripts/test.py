@@ -70,7 +70,7 @@ def main() -> None:
         print(result.describe_images())
     print(f"device {backend.name}: {backend.description}")
     print(f"model {printable_path(flags.model)}: {describe_network(network)}")
-    print(f"data {data_name(flags.data)}: {len(labels):,} test images")
+    print(f"data {data_name(flags.data)}: {len(labels):,} test image{'s' * (len(labels) > 1)}")
     print(result.describe())
     if members:
         print(f"\n{describe_members(members, len(labels))}")

@@ -42,10 +42,11 @@ def main() -> None:
     for part in ("train", "test"):
         images, labels = getattr(dataset, f"{part}_images"), getattr(dataset, f"{part}_labels")
         height, width = images.shape[1:]
-        size = f"{len(images):,} images of {height} x {width} pixels"
+        size = f"{len(images):,} image{'s' * (len(images) > 1)} of {height} x {width} pixels"
         print(f"{part}: {size}, labels {labels.min()} to {labels.max()}")
     if not set(dataset.classes) <= set(DIGITS):
-        print(f"{len(dataset.classes)} classes: {', '.join(dataset.classes)}")
+        count = len(dataset.classes)
+        print(f"{count} class{'es' * (count > 1)}: {', '.join(dataset.classes)}")
     random = np.random.default_rng(flags.seed)
     images, captions = distort(dataset, random) if flags.distort else choose(dataset, random)
     print(text_sheet(images, captions, unicode=speaks_unicode(sys.stdout)))

@@ -190,6 +190,17 @@ def test_pickles_and_clones(digits):
     assert (other.predict_proba(X) != classifier.predict_proba(X)).any()
 
 
+@BOTH
+def test_a_pickle_holds_the_name_of_a_backend(digits, estimator):
+    X, y = digits
+    device = ann.get_backend("cpu")
+    one = estimator(**BRIEF, device=device).fit(X, y)
+    assert one.device is device is clone(one).device
+    again = pickle.loads(pickle.dumps(one))
+    assert again.device == "cpu"
+    np.testing.assert_array_equal(again.predict(X), one.predict(X))
+
+
 def test_several_labels_per_sample():
     X, Y = make_multilabel_classification(600, n_classes=4, n_labels=2, random_state=0)
     X = (X - X.mean(axis=0)) / X.std(axis=0)

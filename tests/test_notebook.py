@@ -48,6 +48,7 @@ def test_a_data_set_is_a_sheet_of_images_and_labels():
         (DIGITS.train_images.tolist(), [0, 0, 0, 0], ["<b>"] * 4),
         (np.zeros((2, 9)), [0, 1], []),  # no pictures
         (np.zeros((2, 3, 3)), np.full((2, 3), 0.5), []),  # no classes
+        (np.zeros((2, 3, 3)), [0], []),  # too few labels
     ],
 )
 def test_data_sets_of_other_arrays(images, labels, captions):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ann.data.catalog import SOURCES
+from ann.data.reading import errors_about
 from ann.errors import DataFileError
 
 # Called with the name of a file, the amount read, the amount in all, and the unit, such as "B"
@@ -62,8 +63,10 @@ def check_contents(source: str, contents: Contents) -> tuple[Any, ...]:
     classes = contents.classes
     train = _check_part(contents.train, len(classes) if classes else MAX_CLASSES)
     classes = classes or tuple(map(str, range(1 + int(train.labels.max()))))
-    test = _check_part(contents.test, len(classes)) if contents.test else None
-    train, test = (train, test) if test else _split(train, contents.no_test)
+    if contents.test:
+        test = _check_part(contents.test, len(classes))
+    else:
+        train, test = _split(train, contents.no_test)
     if train.images.shape[1:] != test.images.shape[1:]:
         sizes = f"{size_text(train.images)} pixels, test images {size_text(test.images)}"
         raise DataFileError(f"{source}: training images have {sizes}")
@@ -76,12 +79,10 @@ def check_contents(source: str, contents: Contents) -> tuple[Any, ...]:
 
 
 def _check_part(part: Part, limit: int) -> Part:
-    try:
-        images, labels = pixels(part.images), _labels(part.labels, limit)
+    with errors_about(part.source):
+        images, labels = pixels(part.images), _labels(part.labels, min(limit, MAX_CLASSES))
         if len(images) != len(labels):
             raise ValueError(f"{len(labels)} labels for {len(images)} images")
-    except ValueError as error:
-        raise DataFileError(f"{part.source}: {error}") from None
     return Part(part.source, images, labels)
 
 
@@ -143,7 +144,7 @@ def _labels(labels: np.ndarray, limit: int) -> np.ndarray:
 
 
 def _split(part: Part, why: str) -> tuple[Part, Part]:
-    """Training and test images from training images alone. Warns of it."""
+    """Training and test images from training images alone, with a warning."""
     count = len(part.images)
     if count < _TEST:
         raise DataFileError(f"{part.source}: {why}, and too few images ({count}) to split")

@@ -6,18 +6,19 @@ that one has a name like "label". Test images are in a second file, such as ``mn
 import math
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from ann.data.contents import Contents, Part
-from ann.data.reading import MAX_BYTES, errors_about, pair_of, unpacked
+from ann.data.reading import errors_about, pair_of, unpacked
 from ann.errors import printable_path, printable_text
 
 _MAX_LINE = 2**18  # bytes
 _LABELS = {"label", "labels", "class", "target", "digit", "y"}
 _DELIMITERS = ",;\t"
-_BOM = "\ufeff"  # the byte order delimiter, which some programs write first
+_BOM = "\ufeff"  # the byte order mark, which some programs write first
 
 
 def is_csv(path: Path, start: bytes) -> bool:
@@ -32,8 +33,7 @@ def read_csv(path: Path, progress: object = None) -> Contents:
     train_path, test_path = pair_of(path)
     train = _read(train_path)
     if train is None:
-        reason = 'no labels found: put them into the first column, and name it "label"'
-        raise ValueError(reason)
+        raise ValueError('no labels found: put them into the first column, and name it "label"')
     if test_path is None:
         return Contents(train)
     test = _read(test_path)
@@ -79,23 +79,23 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _numbers(lines: Iterator[str], delimiter: str, columns: int, *first: str) -> np.ndarray:
-    """The rows, (N, columns) uint8. Raises ValueError for anything but numbers from 0 to 255."""
-    number, rows = 1 - len(first), 0  # of the line in the file, for messages; of images
+    """The rows (N, columns), uint8. ``first`` is a line before ``lines``, unless it is a header.
+
+    Raises ValueError for anything but whole numbers from 0 to 255.
+    """
+    number, is_empty = 0, True
 
     def checked() -> Iterator[str]:
-        nonlocal number, rows
-        for line in (*first, *lines):
-            number += 1
+        nonlocal number, is_empty
+        for number, line in enumerate(chain(first, lines), start=2 - len(first)):
             if not line.strip():
                 continue
             if line.count(delimiter) != columns - 1:
                 found = f"{line.count(delimiter) + 1} columns, but line 1 has {columns}"
                 raise ValueError(f"line {number}: {found}")
-            rows += 1
-            if rows * columns > MAX_BYTES:
-                raise ValueError(f"more than {MAX_BYTES:,} numbers")
+            is_empty = False
             yield line
-        if not rows:
+        if is_empty:
             raise ValueError("a table without images")
 
     try:

@@ -66,13 +66,12 @@ class Dataset:
 
     def _repr_html_(self) -> str:
         """For notebooks: the first training images with their labels, if they are pictures."""
-        images = self.train_images[:_SHOWN]
-        labels = self.train_labels[:_SHOWN]
-        title = f"<p>{html.escape(repr(self).strip('<>'))}</p>"
-        if images.ndim != 3 or (labels.ndim == 2 and not are_one_hot(labels)):
-            return title
-        if labels.ndim == 2:
+        images, labels = self.train_images[:_SHOWN], self.train_labels[:_SHOWN]
+        if labels.ndim == 2 and are_one_hot(labels):
             labels = labels.argmax(axis=1)
+        title = f"<p>{html.escape(repr(self).strip('<>'))}</p>"
+        if images.ndim != 3 or labels.shape != (len(images),):
+            return title
         names = dict(enumerate(self.classes))
         return title + sheet(images, [names.get(label, str(label)) for label in labels.tolist()])
 
@@ -85,13 +84,11 @@ class Dataset:
 
 def _count_classes(labels: np.ndarray | None) -> int:
     """The number of classes of labels or target rows; 0 for other values, which ``fit`` rejects."""
-    if labels is None or labels.ndim not in (1, 2):
-        return 0
-    if labels.ndim == 2:
+    if labels is not None and labels.ndim == 2:
         return int(labels.shape[1])
-    if labels.dtype.kind not in "iu" or not labels.size:
-        return 0
-    return min(1 + int(labels.max()), _MAX_CLASSES)
+    if labels is not None and labels.ndim == 1 and labels.dtype.kind in "iu" and labels.size:
+        return min(1 + int(labels.max()), _MAX_CLASSES)
+    return 0
 
 
 def load_dataset(
@@ -118,8 +115,7 @@ def load_dataset(
         ImportError: an extra that is needed is not installed: ``picture`` for pictures, ``parquet``
             for parquet files.
     """
-    known = isinstance(source, str) and source in SOURCES
-    name = str(source) if known else None
+    name = source if isinstance(source, str) and source in SOURCES else None
     path = _folder_of(name, progress) if name else user_path(source)
     _check_exists(path)
     contents = read_any(path, progress)
@@ -130,17 +126,15 @@ def load_dataset(
 
 def _folder_of(name: str, progress: Progress | None) -> Path:
     """The folder with the files of a named data set, which are downloaded if necessary."""
-    from ann.data.download import cache_folder, download  # slow to import, and rarely needed
-
-    files = SOURCES[name].files
-    folders = [CHECKOUT_DATA / name, *([CHECKOUT_DATA] if name == "mnist" else [])]
-    for folder in folders:
-        if all(os.path.isfile(folder / file) for file in files):
+    mnist = [CHECKOUT_DATA] if name == "mnist" else []
+    cache = user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ann" / name
+    for folder in (CHECKOUT_DATA / name, *mnist, cache):
+        if all(os.path.isfile(folder / file) for file in SOURCES[name].files):
             return folder
-    folder = cache_folder(name)
-    if not all(os.path.isfile(folder / file) for file in files):
-        download(name, folder, progress)
-    return folder
+    from ann.data.download import download  # slow to import, and rarely needed
+
+    download(name, cache, progress)
+    return cache
 
 
 def _check_exists(path: Path) -> None:

@@ -22,7 +22,7 @@ _AFFINE = 3  # patterns: constant, y and x
 
 @dataclass(frozen=True)
 class DistortionStrengths:
-    """How far images are distorted; 0 means not at all.
+    """How much images are distorted; 0 means not at all.
 
     Attributes:
         rotation: the largest angle, in degrees.
@@ -53,7 +53,7 @@ class Distorter:
         backend: of the device arrays.
         images: (M, h w) uint8 device array.
         shape: (h, w).
-        strengths: how far images are distorted.
+        strengths: how much images are distorted.
         rotation_shares: (M,) device array of floats: the share of ``rotation`` for each image. It
             is below 1 for digits that would become other digits.
     """
@@ -73,6 +73,7 @@ class Distorter:
         # With a black border, positions outside an image need no special case. It is one pixel wide
         # before the image and two after it: interpolation uses a pixel and the next one.
         self.rows, self.columns = height + 3, width + 3
+        self.square = 0, 1, self.columns, self.columns + 1  # offsets of its pixels
         pixels = xp.zeros((count, self.rows, self.columns), dtype=xp.uint8)
         pixels[:, 1:-2, 1:-2] = xp.reshape(images, (count, height, width))
         self.pixels = xp.reshape(pixels, (-1,), copy=False)
@@ -96,7 +97,7 @@ class Distorter:
         self.largest = xp.asarray(self._full, copy=True)
 
     def scale(self, factor: float) -> None:
-        """From now on, distort by this factor times the strengths: 0 leaves images as they are."""
+        """From now on, multiply the strengths by this factor; 0 leaves images as they are."""
         self.largest[...] = factor * self._full
 
 
@@ -141,14 +142,14 @@ def _affine(
     return *row, *column
 
 
-def _corner(xp: Any, place: Array, home: Array, limit: float) -> tuple[Array, Array]:
+def _corner(xp: Any, place: Array, home: Array, last: float) -> tuple[Array, Array]:
     """A displacement along one axis -> the last pixel before the new position, and the rest."""
-    place = xp.clip(home + place, 0.0, limit)
+    place = xp.clip(home + place, 0.0, last)
     corner = xp.floor(place)
     return corner, place - corner
 
 
-def _place(xp: Any, row: Array, column: Array, width: float) -> Array:
+def _index(xp: Any, row: Array, column: Array, width: float) -> Array:
     """The index of a pixel in a flat image."""
     return row * width + column
 
@@ -182,16 +183,12 @@ class DistortedBatch:
         out: Array,
     ) -> None:
         xp = backend.xp
-        count = out.shape[0]
-        patterns = distorter.patterns.shape[0]
-        self._xp = xp
-        self._backend = backend
-        self._distorter = distorter
-        self._out = out
+        count, patterns = out.shape[0], distorter.patterns.shape[0]
+        self._backend, self._distorter, self._out = backend, distorter, out
         self._indices = xp.reshape(indices, (-1,), copy=False)
         self._bits = bit_arguments(xp, image_ids, key, 2 * patterns)
         self._random = xp.empty((*image_ids.shape, 2 * patterns), dtype=out.dtype)
-        # The factors of the patterns, for the rows that pixels are sampled from and the columns
+        # The factors of the patterns: for the rows that pixels are sampled from, and the columns
         factors = xp.reshape(self._random, (count, -1), copy=False)
         self._factors = factors[:, :patterns], factors[:, patterns:]
         self._affine = tuple(part[:, n : n + 1] for part in self._factors for n in range(_AFFINE))
@@ -206,34 +203,29 @@ class DistortedBatch:
 
     def fill(self) -> None:
         """Compute ``out`` for the current images and key."""
-        backend, distorter = self._backend, self._distorter
-        elementwise = backend.elementwise
+        backend, distorter, index = self._backend, self._distorter, self._index
+        xp, elementwise = backend.xp, backend.elementwise
+        # 1. The factors of the patterns
         elementwise(random_bits, *self._bits, out=self._random)
         elementwise(_uniform, self._random, distorter.largest, out=self._random)
-        self._xp.take(distorter.rotation_shares, self._indices, axis=0, out=self._rotation_share)
+        xp.take(distorter.rotation_shares, self._indices, axis=0, out=self._rotation_share)
         elementwise(_affine, *self._affine, self._rotation_share[:, None], out=self._affine)
-        limits = distorter.rows - 2.0, distorter.columns - 2.0
-        axes = zip(self._factors, distorter.home, limits, self._places, self._corners, strict=True)
-        for factors, home, limit, place, corner in axes:
+        # 2. Where each pixel is sampled: in which square of four pixels, and where in it
+        lasts = distorter.rows - 2.0, distorter.columns - 2.0
+        axes = zip(self._factors, distorter.home, lasts, self._places, self._corners, strict=True)
+        for factors, home, last, place, corner in axes:
             backend.matmul(factors, distorter.patterns, out=place)
-            elementwise(_corner, place, home, limit, out=(corner, place))
-        self._resample()
-
-    def _resample(self) -> None:
-        """Interpolate each pixel from the four around its position."""
-        xp, backend = self._xp, self._backend
-        distorter = self._distorter
-        index = self._index
-        xp.take(distorter.starts, self._indices, axis=0, out=self._starts)
+            elementwise(_corner, place, home, last, out=(corner, place))
         place = self._squares[0]
-        backend.elementwise(_place, *self._corners, float(distorter.columns), out=place)
+        elementwise(_index, *self._corners, float(distorter.columns), out=place)
         backend.copyto(place, out=index)
+        xp.take(distorter.starts, self._indices, axis=0, out=self._starts)
         xp.add(index, self._starts[:, None], out=index)
-        offsets = 0, 1, distorter.columns, distorter.columns + 1
-        for offset, pixels in zip(offsets, self._squares, strict=True):
+        # 3. The four pixels, and the value between them
+        for offset, pixels in zip(distorter.square, self._squares, strict=True):
             xp.take(distorter.pixels[offset:], self._flat_index, axis=0, out=self._flat_bytes)
             backend.copyto(self._bytes, out=pixels)
-        backend.elementwise(_interpolated, *self._places, *self._squares, out=self._out)
+        elementwise(_interpolated, *self._places, *self._squares, out=self._out)
 
 
 def examples(

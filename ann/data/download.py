@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from ann.data.catalog import SOURCES, Source
 from ann.data.contents import Progress
 from ann.errors import DataFileError, printable_path, printable_text
-from ann.files.atomic import Lock, sync_folder, user_path
+from ann.files.atomic import Lock, sync_folder
 
 _TIMEOUT = 20.0  # seconds without a byte
 _SLOWEST, _WINDOW = 1000, 30.0  # slower mirrors are skipped: bytes per second, seconds
@@ -30,13 +30,8 @@ class _MirrorError(Exception):
     """Why a mirror cannot provide a file."""
 
 
-def cache_folder(name: str) -> Path:
-    """The folder for a data set in the user's cache."""
-    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ann" / name
-
-
 def download(name: str, folder: Path, progress: Progress | None = None) -> None:
-    """Download those files of a named data set that are not in the folder, which may not exist yet.
+    """Download the files of a named data set that are not in the folder, which may not exist yet.
 
     A second process that does the same waits for the first. ``progress`` is called with the name of
     a file, the bytes received, its size and "B".
@@ -48,18 +43,17 @@ def download(name: str, folder: Path, progress: Progress | None = None) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with Lock(folder, wait=True):  # two processes would write to the same .part file
-            for file, (size, digest) in source.files.items():
+            for file in source.files:
                 if not (folder / file).exists():
-                    _download_file(source, folder / file, size, digest, progress)
+                    _download_file(source, folder / file, progress)
     except OSError as error:
         path = printable_path(error.filename or folder)
         raise DataFileError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _download_file(
-    source: Source, path: Path, size: int, digest: str, progress: Progress | None
-) -> None:
+def _download_file(source: Source, path: Path, progress: Progress | None) -> None:
     """Download one file from the first mirror that has it."""
+    size, digest = source.files[path.name]
 
     def report(done: int) -> None:
         if progress:

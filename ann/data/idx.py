@@ -23,8 +23,8 @@ _TORCHVISION = {"MNIST": "mnist", "FashionMNIST": "fashion-mnist", "KMNIST": "km
 
 
 def is_idx_folder(path: Path, start: bytes) -> bool:
-    """Whether a folder has IDX files, or is laid out as torchvision does it."""
-    return not start and (_holds_idx(path) or bool(_raw_folders(path)))
+    """Whether a folder has IDX files, directly or in torchvision's layout."""
+    return not start and bool(_idx_folders(path))
 
 
 def _holds_idx(folder: Path) -> bool:
@@ -35,19 +35,20 @@ def _holds_idx(folder: Path) -> bool:
 
 def read_idx_folder(folder: Path, progress: object = None) -> Contents:
     """The four files of a folder."""
-    raw = [] if _holds_idx(folder) else _raw_folders(folder)
-    if len(raw) > 1:
-        names = ", ".join(printable_path(one.parent) for one in raw)
-        raise DataFileError(f"{printable_path(folder)}: several data sets; name one of {names}")
-    folder = raw[0] if raw else folder
-    known = _TORCHVISION.get(folder.parent.name) if raw else None
+    found = _idx_folders(folder)
+    if len(found) > 1:
+        names = ", ".join(printable_path(raw.parent) for raw in found)
+        raise ValueError(f"several data sets; name one of {names}")
+    known = _TORCHVISION.get(found[0].parent.name) if found[0].name == "raw" else None
     classes = SOURCES[known].classes if known else None
-    train, test = (read_idx_part(folder / part) for part in ("train", "t10k"))
+    train, test = (read_idx_part(found[0] / part) for part in ("train", "t10k"))
     return Contents(train, test, classes)
 
 
-def _raw_folders(folder: Path) -> list[Path]:
-    """The folders with IDX files in a folder that torchvision calls ``root``."""
+def _idx_folders(folder: Path) -> list[Path]:
+    """The folder, if it has IDX files, or those in a folder that torchvision calls ``root``."""
+    if _holds_idx(folder):
+        return [folder]
     raw = [folder / place / "raw" for place in ("", *_TORCHVISION)]
     return [one for one in raw if one.is_dir() and _holds_idx(one)]
 
@@ -60,7 +61,7 @@ def read_idx_part(stem: Path) -> Part:
 
 
 def _find(folder: Path, stem: str, dimensions: int) -> Path:
-    """The path of one of the four files, in any spelling, directly in the folder first."""
+    """The path of one of the four files, in any spelling; the folder itself comes first."""
     names = [f"{stem}{dash}idx{dimensions}-ubyte{end}" for dash in "-." for end in (".gz", "")]
     # a widely used archive unpacks each file into a subfolder with the same name
     folders = (folder, *map(folder.joinpath, names))
@@ -72,10 +73,8 @@ def _find(folder: Path, stem: str, dimensions: int) -> Path:
         if path.is_symlink():
             reason = f"this is a link to {os.readlink(path)!r}, which does not exist"
             raise DataFileError(f"{printable_path(path)}: {reason}")
-    similar: list[str] = []
-    with suppress(OSError):  # the folder cannot be listed
-        found = sorted(os.listdir(folder))
-        similar = [name for name in found if stem in name.lower() and name not in names]
+    others = sorted(set(os.listdir(folder)).difference(names))
+    similar = [name for name in others if stem in name.lower()]
     hint = f"; if {printable_path(similar[0])} is that file, rename it" if similar else ""
     raise DataFileError(
         f"{printable_path(folder)}: not a folder of MNIST files: it has no {names[0]} and no "

@@ -18,12 +18,7 @@ _MAX_BYTES = 2**28  # unpacked; Nielsen's file has 0.22 GB
 
 def read_mnist_pickle(path: Path, progress: object = None) -> Contents:
     """All images; the validation images become the last training images, as in MNIST."""
-    data = bytearray()
-    for piece in unpacked(path, _MAX_BYTES):
-        data += piece
-        if len(data) > _MAX_BYTES:
-            raise ValueError(f"more than {_MAX_BYTES:,} bytes when unpacked")
-    pairs = read_pickle(memoryview(data).toreadonly())
+    pairs = read_pickle(b"".join(unpacked(path, _MAX_BYTES)))
     if not (_is_list(pairs, 3) and all(_is_pair(pair) for pair in pairs)):
         wanted = "images and labels, for training, validation and testing"
         raise ValueError(f"expected a pickle of three pairs of {wanted}")

@@ -44,17 +44,15 @@ def _files_of(path: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _read(paths: list[Path], progress: Progress | None) -> tuple[Part, tuple[str, ...] | None]:
-    """The images and labels of all files, and the first file's names of the classes or None."""
-    files, labels = [_open(path) for path in paths], list[Any]()
-    rows = (
-        row for path, file in zip(paths, files, strict=True) for row in _rows(path, file, labels)
-    )
-    name, count = printable_path(paths[0]), sum(file.metadata.num_rows for file in files)
+    """The images and labels of all files, and the names of the classes in the first one, or None."""
+    files, labels = {path: _open(path) for path in paths}, list[Any]()
+    rows = (row for path, file in files.items() for row in _rows(path, file, labels))
+    name, count = printable_path(paths[0]), sum(file.metadata.num_rows for file in files.values())
     images = stack_pictures(name, count, rows, progress)
     with errors_about(name):
         if not all(isinstance(label, int) for label in labels):
             raise ValueError("a row without a label, or with one that is not a whole number")
-        return Part(name, images, np.array(labels)), _class_names(files[0].schema_arrow)
+        return Part(name, images, np.array(labels)), _class_names(files[paths[0]].schema_arrow)
 
 
 @contextmanager

@@ -99,6 +99,8 @@ def stack_pictures(
         raise DataFileError(f"{name}: no images")
     images = np.empty((0, 0, 0), dtype=np.uint8)
     for index, (own, picture) in enumerate(pictures):
+        if index == count:
+            raise DataFileError(f"{name}: more than the {count:,} images that it announces")
         if not index:
             if count * picture.size > MAX_BYTES:
                 size = f"{count:,} pictures of {size_text(picture)} pixels"

@@ -1,12 +1,10 @@
 """Shared by all readers of data files: limits, unpacking and one-line errors."""
 
-import gzip
-import io
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from ann.errors import DataFileError, printable_path
@@ -18,7 +16,9 @@ _WORDS = (("training", "testing"), ("train", "test"), ("Train", "Test"), ("TRAIN
 _GZIP = b"\x1f\x8b"
 _MEMBER = b"\x1f\x8b\x08"  # the first bytes of each gzip member
 _MAX_MEMBERS = 2**16  # even empty members take time
+_PADDING = re.compile(rb"\0+")
 _PIECE = 2**16  # bytes unpacked at a time
+_START = 2**12  # bytes in which formats are recognised
 _CONVERT = (
     "convert it to npz, with the names of its arrays: f = {function}({{name!r}}); numpy.savez("
     "'mnist.npz', x_train=f['...'], y_train=f['...'], x_test=f['...'], y_test=f['...'])"
@@ -50,18 +50,18 @@ def errors_about(path: str | os.PathLike[str]) -> Iterator[None]:
         raise DataFileError(f"{name}: {error}") from None
 
 
-def first_bytes(path: str | os.PathLike[str], count: int = 2**12) -> bytes:
-    """The first bytes of a file, unpacked if it is gzipped."""
+def first_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The first bytes of a file, unpacked if it is gzipped: enough to recognise its format."""
     start = b""
     for piece in unpacked(path, first=2**17):
         start += piece
-        if len(start) >= count:
+        if len(start) >= _START:
             break
-    return start[:count]
+    return start[:_START]
 
 
 def hint_about(start: bytes, name: str = "") -> str:
-    """What to do about a file that cannot be read and begins with these bytes, or "".
+    """What to do about a file that begins with these bytes and cannot be read, or "".
 
     ``name``: the name of the file.
     """
@@ -93,26 +93,49 @@ def _partner(path: Path, word: str, other: str) -> Path | None:
 def unpacked(
     path: str | os.PathLike[str], most: int = MAX_BYTES, first: int | None = None
 ) -> Iterator[bytes]:
-    """The contents of a file, unpacked if it is gzipped, in pieces of limited size, none empty.
+    """The contents of a file, unpacked if it is gzipped, in pieces of limited size.
 
-    The file is read as ``read_regular`` does it, with the same arguments. As in gunzip, several
-    gzip members in a row are one file, and zeros after the last are padding.
+    As in gunzip, several gzip members in a row are one file, and zeros after the last are padding.
+
+    Args:
+        path: the file, which ``read_regular`` reads.
+        most: the largest size that is accepted, packed and unpacked, in bytes.
+        first: read only this many bytes of the file; None: all.
 
     Raises:
-        ValueError: the gzip data are damaged, do not end with a checksum, or are followed by
-            something else.
+        ValueError: the contents are larger, or the gzip data are damaged, do not end with a
+            checksum, or are followed by something else.
     """
     data = read_regular(path, most, first)
-    file: io.BufferedIOBase = io.BytesIO(data)
-    if data.startswith(_GZIP):
-        file = gzip.GzipFile(fileobj=file)
-        if data.count(_MEMBER) > _MAX_MEMBERS:
-            raise ValueError(f"damaged gzip data: more than {_MAX_MEMBERS:,} members")
+    if not data.startswith(_GZIP):
+        yield from (data[start : start + _PIECE] for start in range(0, len(data), _PIECE))
+        return
+    if data.count(_MEMBER) > _MAX_MEMBERS:
+        raise ValueError(f"damaged gzip data: more than {_MAX_MEMBERS:,} members")
+    size = 0
     try:
-        yield from iter(partial(file.read, _PIECE), b"")
-    except EOFError:
-        raise ValueError("truncated: the gzip checksum at its end is missing") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        if "Not a gzipped file" in str(error):
-            raise ValueError("extra bytes after the gzip data") from None
-        raise ValueError(f"damaged gzip data: {error}; download the file again") from None
+        for piece in _unzipped(data):
+            size += len(piece)
+            if size > most:
+                raise ValueError(f"more than {most:,} bytes when unpacked")
+            yield piece
+    except zlib.error as error:
+        reason = str(error).rpartition(": ")[2]
+        raise ValueError(f"damaged gzip data: {reason}; download the file again") from None
+
+
+def _unzipped(data: bytes) -> Iterator[bytes]:
+    """The contents of gzip members. Python's gzip module takes seconds to skip a long file name."""
+    view, position = memoryview(data), 0
+    while position < len(data):
+        if not data.startswith(_GZIP, position):
+            raise ValueError("extra bytes after the gzip data")
+        member = zlib.decompressobj(zlib.MAX_WBITS + 16)  # 16: with the header of gzip
+        while not member.eof:
+            packed = view[position : position + _PIECE]
+            if not packed:
+                raise ValueError("truncated: the gzip checksum at its end is missing")
+            yield member.decompress(packed, _PIECE)
+            position += len(packed) - len(member.unused_data or member.unconsumed_tail)
+        if padding := _PADDING.match(data, position):
+            position = padding.end()

@@ -42,15 +42,15 @@ def training(method: _Method) -> _Method:
 
     @functools.wraps(method)
     def train(self: Any, *arguments: Any, **named: Any) -> Any:
+        before = dict(vars(self))
         try:
-            trained = method(copy.copy(self), *arguments, **named)
-        except ValueError as error:
+            return method(self, *arguments, **named)
+        except BaseException as error:
+            self.__dict__ = before
             name, _, rest = str(error).partition(": ")
-            if name not in _OUR_NAMES:
-                raise
-            raise ValueError(f"{_OUR_NAMES[name]}: {rest}") from None
-        self.__dict__ = trained.__dict__
-        return self
+            if isinstance(error, ValueError) and name in _OUR_NAMES:
+                raise ValueError(f"{_OUR_NAMES[name]}: {rest}") from None
+            raise
 
     return cast(_Method, train)
 
@@ -64,6 +64,10 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]
     """
 
     _loss: str
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A pickle or copy holds the name of a ``Backend``, whose library cannot be pickled."""
+        return {**super().__getstate__(), "device": getattr(self.device, "name", self.device)}
 
     @property
     def coefs_(self) -> list[np.ndarray]:
@@ -124,7 +128,7 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _fit_epoch(self, X: Any, y: Any, sample_weight: Any) -> Self:
-        """The ``partial_fit`` of both classes."""
+        """What ``partial_fit`` does in both classes."""
         if self.early_stopping:
             raise ValueError("early_stopping: partial_fit does not support it")
         again = hasattr(self, "network_")
@@ -151,7 +155,11 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]
     def _checked(
         self, X: Any, y: Any, sample_weight: Any, again: bool, known: bool
     ) -> tuple[Any, ...]:
-        """Arrays for ``ann.fit``: inputs, targets, weights; and a seed."""
+        """Arrays for ``ann.fit`` (inputs, targets and weights), and a seed.
+
+        ``again``: training continues from the last network. ``known``: the classes, or how targets
+        are standardised, are those of an earlier call.
+        """
         if self.dtype not in (None, "float32", "float64"):
             raise ValueError(f"dtype: expected 'float32', 'float64' or None, got {self.dtype!r}")
         X, y = validate_data(

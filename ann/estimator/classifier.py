@@ -36,7 +36,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
             ``math.inf``: never.
         warm_start: whether ``fit`` continues from the network of the last call.
         verbose: whether to print a line for each epoch.
-        device: "cpu", "gpu" or "auto", as in ``NeuralNetwork``.
+        device: "cpu", "gpu", "auto" or a ``Backend``, of which a pickle holds only the name.
         dtype: "float32" or "float64", which takes more than twice as long; None: float32 if X is
             float32, otherwise float64, as elsewhere in scikit-learn.
         random_state: an int, a ``numpy.random.RandomState``, or None for a random seed each time.

@@ -87,8 +87,7 @@ def test_any_table_of_bytes(tmp_path_factory, images, seed, header, mark, end):
     folder = tmp_path_factory.mktemp("tables")
     labels = np.random.default_rng(seed).integers(0, 4, len(images)).astype(np.uint8)
     expected = ann.Dataset(images, labels, images, labels)
-    assert_same_arrays = write_csv(folder, expected, header=header, mark=mark, end=end)
-    found = ann.load_dataset(assert_same_arrays)
+    found = ann.load_dataset(write_csv(folder, expected, header=header, mark=mark, end=end))
     np.testing.assert_array_equal(found.train_images, images)
     np.testing.assert_array_equal(found.test_labels, labels)
     assert len(found.classes) == labels.max() + 1
@@ -180,7 +179,7 @@ def test_shapes_of_images(tmp_path, data, shape):
     assert_same(ann.load_dataset(write_npz(tmp_path, dataclasses.replace(data, **reshaped))), data)
 
 
-def test_arrays_are_not_copied(tmp_path, data, monkeypatch):
+def test_arrays_are_not_copied(tmp_path, data):
     """Images of uint8 are the array that was read from the file."""
     found = ann.load_dataset(write_npz(tmp_path, data))
     assert found.train_images.base is not None and not found.train_images.flags.owndata

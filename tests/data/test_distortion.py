@@ -26,9 +26,8 @@ def blobs(rng, count=5):
     """Smooth images, black at the border."""
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     middles = rng.uniform(4, 6, (count, 2, 1, 1))
-    return np.rint(250 * np.exp(-((y - middles[:, :1]) ** 2 + (x - middles[:, 1:]) ** 2) / 4))[
-        :, 0
-    ].astype(np.uint8)
+    squares = (y - middles[:, 0]) ** 2 + (x - middles[:, 1]) ** 2
+    return np.rint(250 * np.exp(-squares / 4)).astype(np.uint8)
 
 
 def distorted(backend, images, strengths, indices, key=7, rotation_shares=None):
@@ -221,14 +220,10 @@ def test_a_compiled_batch_takes_the_present_images_and_key(backend, rng):
     shares = np.array([1.0, 1.0, 0.5, 1.0, 0.0], dtype=np.float32)
     flat = backend.from_host(images.reshape(5, -1))
     distorter = Distorter(backend, flat, SHAPE, EVERYTHING, backend.from_host(shares))
-    recorder, out = (
-        backend.recorder(),
-        backend.from_host(np.empty((2, math.prod(SHAPE)), np.float32)),
-    )
-    indices, ids = (
-        backend.from_host(np.array([0, 1])),
-        backend.from_host(np.array([0, 1], np.uint32)),
-    )
+    recorder = backend.recorder()
+    out = backend.from_host(np.empty((2, math.prod(SHAPE)), np.float32))
+    indices = backend.from_host(np.array([0, 1]))
+    ids = backend.from_host(np.array([0, 1], np.uint32))
     key = backend.from_host(np.array([7], np.uint32))
     fill = recorder.compile(DistortedBatch(distorter, recorder, indices, ids, key, out).fill)
     indices[...] = backend.from_host(np.array([4, 2]))

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import ann
-from support.data_files import write_csv, write_emnist, write_pictures
+from support.data_files import write_csv, write_emnist, write_npz, write_pictures
 from support.digits import write_mnist_like
 from support.programs import run
 
@@ -44,6 +44,16 @@ def test_programs_show_class_names(folder):
     run("export", *model, "--to", "page.html", cwd=folder)
     page = (folder / "page.html").read_text()
     assert f'"classes": {json.dumps(list(NAMES))}' in page and "Draw something" in page
+
+
+def test_one_image_is_not_one_images(folder, tmp_path):
+    data = ann.load_dataset(folder / "pictures")
+    one = [*list(data.arrays().values())[:2], data.test_images[:1], data.test_labels[:1]]
+    path = write_npz(tmp_path, ann.Dataset(*one))
+    out, _ = run("test", "--data", path, "--model", "three.pickle", "--device", "cpu", cwd=folder)
+    assert ": 1 test image\n" in out
+    out, _ = run("try_loader", "--data", path, cwd=folder)
+    assert "test: 1 image of 8 x 8 pixels" in out
 
 
 def test_many_classes(tmp_path):

@@ -333,7 +333,7 @@ DAMAGE = {
         "2 dimensions, expected 3",
     ),
     "trailing": (lambda data: gzip.compress(gzip.decompress(data) + b"x"), "extra bytes"),
-    "checksum": (lambda data: data[:-8] + bytes(8), "CRC check failed"),
+    "checksum": (lambda data: data[:-8] + bytes(8), "incorrect data check"),
     "count": (
         lambda data: gzip.compress(idx_bytes(np.zeros((299, 8, 8), np.uint8))),
         "300 labels for 299 images",

@@ -6,6 +6,7 @@ import io
 import pickle
 import random
 import struct
+import tracemalloc
 import warnings
 import zipfile
 import zlib
@@ -16,6 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ann
+from ann.data.csv import read_csv
+from ann.data.reading import unpacked
 from hostile.harness import assert_refused, little_cost
 from support import optional
 from support.data_files import write_emnist
@@ -186,9 +189,35 @@ def test_a_gzipped_table_without_its_checksum(tmp_path):
     assert "truncated: the gzip checksum" in assert_no_data(tmp_path / "train.csv", data)
 
 
+def test_a_long_name_in_a_gzip_header_costs_little(tmp_path):
+    """Python's gzip module calls a few functions for each of its characters."""
+    path, data = tmp_path / "train-images-idx3-ubyte.gz", gzip.compress(ROW)
+    path.write_bytes(data[:3] + b"\x08" + data[4:10] + b"a" * 10**7 + b"\0" + data[10:])
+    with little_cost(path.stat().st_size):
+        assert b"".join(unpacked(path)) == ROW
+
+
 def test_a_bomb_in_a_table_is_not_unpacked(tmp_path):
     data = gzip.compress(ROW) + 100 * gzip.compress(bytes(10**7))
     assert "a line of more than" in assert_no_data(tmp_path / "train.csv", data)
+
+
+def test_the_lines_of_a_table_are_not_kept(tmp_path):
+    path, count = tmp_path / "train.csv.gz", 100_000
+    path.write_bytes(gzip.compress(ROW * count))
+    tracemalloc.start()
+    contents = read_csv(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert contents.train.images.shape == (count, 9) and most < 3 * 10 * count
+
+
+def test_the_limit_is_for_the_unpacked_contents_too(tmp_path):
+    path = tmp_path / "lines.gz"
+    path.write_bytes(gzip.compress(b"\n" * 10**6))
+    assert sum(map(len, unpacked(path, 10**6))) == 10**6
+    with pytest.raises(ValueError, match=r"more than 999,999 bytes when unpacked"):
+        list(unpacked(path, 10**6 - 1))
 
 
 def test_a_damaged_partner_is_named(tmp_path):
@@ -438,6 +467,15 @@ def test_damaged_parquet(tmp_path):
                 ann.load_dataset(path)
         except ann.DataFileError as error:
             assert str(error).startswith(f"{path}: ") and str(error).isprintable()
+
+
+def test_parquet_with_more_rows_than_it_announces(tmp_path):
+    path = tmp_path / "train.parquet"
+    whole = parquet_bytes(image=[picture_bytes()] * 99, label=list(range(99)))
+    # its footer has the number of rows, 99 (c6 01), before a list (19) of row groups
+    path.write_bytes(whole.replace(b"\xc6\x01\x19", b"\xc4\x01\x19"))
+    with pytest.raises(ann.DataFileError, match="more than the 98 images that it announces"):
+        ann.load_dataset(path)
 
 
 @pytest.mark.parametrize("names", ["", "[]", "no json", '{"info": []}', "[" * 100_000])
