@@ -28,7 +28,7 @@ from ann.analysis.test_result import Comparison, TestResult
 from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.descriptions import describe_members, describe_network, errors_of_members
 from ann.cli.errors import one_line_errors
-from ann.cli.parser import Parser, data_name
+from ann.cli.parser import Parser, check_not_read, data_name
 from ann.data.catalog import class_names
 from ann.errors import printable_path
 
@@ -38,6 +38,7 @@ def main() -> None:
     """Load a network and the test images, and count the errors."""
     flags = parse_flags()
     if flags.picture:
+        check_not_read(flags.picture, flags.model, flags.compare, flags.data)
         check_figure_path(flags.picture)
     backend = ann.get_backend(flags.device)
     network = ann.load_model(flags.model, backend)

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ann._version import __version__
+from ann.cli.output import warn
 from ann.cli.suggestions import suggestion
 from ann.data.catalog import SOURCES
 from ann.data.formats import KNOWN
@@ -51,7 +52,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End the program because of wrong usage."""
         message += suggestion(message, self._actions)
-        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
+        warn(f"{self.prog}: error: {message} (see --help)")
+        sys.exit(2)
 
     def early(self, flag: str, **options: Any) -> Any:
         """The value of a flag that other flags depend on, before all are parsed; None if wrong."""
@@ -191,7 +193,12 @@ def checked(
 
 def whole(at_least: int) -> Callable[[str], Any]:
     """An argparse type for whole numbers."""
-    check = partial(check_count, "", at_least=at_least)
+
+    def check(value: int) -> None:
+        if value >= 2**63:
+            raise argparse.ArgumentTypeError("expected a whole number below 2^63")
+        check_count("", value, at_least=at_least)
+
     return checked(check, int, f"a whole number of at least {at_least}")
 
 
@@ -212,15 +219,18 @@ def seed_list(text: str) -> list[int]:
             found = [int(word) for word in text.split(",")]
     except ValueError:
         found = []
-    if not found or min(found) < 0 or len(found) > 1000 or len(set(found)) < len(found):
-        raise argparse.ArgumentTypeError(f"expected seeds such as 0-9 or 0,3,5, got {text!r}")
+    is_valid = found and min(found) >= 0 and max(found) < 2**63
+    if not (is_valid and len(set(found)) == len(found) <= 1000):
+        raise argparse.ArgumentTypeError(
+            f"expected seeds such as 0-9 or 0,3,5, at most 1,000 different ones, got {text!r}"
+        )
     return found
 
 
-def check_no_input(path: Path, *inputs: str | Path | None) -> None:
+def check_not_read(path: Path, *inputs: str | Path | None) -> None:
     """Raise ValueError if a file to write is one of those that the program reads."""
     if os.path.realpath(path) in (os.path.realpath(each) for each in inputs if each):
-        raise ValueError(f"{printable_path(path)}: this is an input; name another file to write")
+        raise ValueError(f"{path}: this is an input; name another file to write")
 
 
 # Suffixes of our files: one with the suffix of another kind could replace it, or be taken for it
@@ -237,7 +247,7 @@ def check_output(path: Path, own: str, *inputs: str | Path | None) -> None:
         OSError: it is not writable.
         ValueError: its suffix is that of another kind of file, or it is one of the inputs.
     """
-    check_no_input(path, *inputs)
+    check_not_read(path, *inputs)
     if path.suffix.lower() in _SUFFIXES - {own}:
         other = " (scripts/export.py writes other formats)" if own == ".pickle" else ""
         fix = f"name it {path.with_suffix(own).name}{other}"

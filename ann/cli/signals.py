@@ -82,5 +82,5 @@ def ignore_signals() -> None:
 def exit_with(number: int, text: str) -> NoReturn:
     """End after a signal: exit code 130 for Ctrl-C, 143 for SIGTERM."""
     ignore_signals()  # once is enough
-    warn(" ".join(text.split()))
+    warn(text)
     sys.exit(128 + number)
