@@ -44,7 +44,8 @@ def main() -> None:
     network = ann.load_model(flags.model, backend)
     other = ann.load_model(flags.compare, backend) if flags.compare else None
     if flags.report_members and network.committee == 1:
-        raise ann.ModelFileError(f"{flags.model}: a single network, which has no members")
+        reason = "a single network, which has no members; leave out --report-members"
+        raise ann.ModelFileError(f"{flags.model}: {reason}")
     dataset = load_dataset(flags.data)
     images, labels = dataset.test_images, dataset.test_labels
     check_fit(network, flags.model, dataset, flags.data)

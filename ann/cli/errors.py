@@ -40,8 +40,12 @@ def one_line_errors(
         _end(f"--{name.replace('_', '-')}: {rest}" if is_flag else str(error))
     except (OSError, MemoryError) as error:
         _end(describe_error(error))
-    except KeyboardInterrupt as error:
-        number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # Python 3.11 turns a signal that comes while a class is defined into a RuntimeError
+        cause = error.__cause__ if isinstance(error, RuntimeError) else error
+        if not isinstance(cause, KeyboardInterrupt):
+            raise
+        number = signal.SIGTERM if isinstance(cause, Terminated) else signal.SIGINT
         exit_with(number, f"interrupted: {kept()}".rstrip(": "))
     else:
         _check_output()

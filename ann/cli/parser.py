@@ -150,8 +150,8 @@ def _run(path: Path) -> None:
     """Run a user's Python file. Raises ValueError with one line for anything that it raises."""
     try:
         runpy.run_path(str(path))
-    except (OSError, AnnError) as error:
-        raise error
+    except (OSError, AnnError):
+        raise
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]

@@ -9,7 +9,7 @@ from typing import Any
 from ann.backends.select import PRECISIONS
 from ann.cli.errors import one_line_errors
 from ann.cli.launch import FLAG
-from ann.cli.parser import MODEL, Parser, checked, data_set, whole
+from ann.cli.parser import MODEL, Parser, checked, whole
 from ann.cli.recipe_flags import add_named_recipes, add_recipe_flags, given_fields, named_recipe
 from ann.cli.run_folder import CHECKPOINT, CONFIG, START, read_config, recipe_of
 from ann.cli.start_network import fields_of
@@ -78,9 +78,7 @@ def _complete(flags: argparse.Namespace, parser: Parser) -> None:
     if flags.report_members and (flags.recipe.committee == 1 or not flags.recipe.validation):
         needs = "members, --committee 10, and validation images, --validation 10000"
         parser.error(f"--report-members needs {needs}")
-    flags.checkpoint_every = (
-        flags.checkpoint_every or flags.config.get("checkpoint_every") or _EVERY
-    )
+    flags.checkpoint_every = flags.checkpoint_every or _EVERY
     flags.output = flags.output or (folder / "model.pickle" if folder else MODEL)
 
 
@@ -92,8 +90,8 @@ def _defaults(config: dict[str, Any]) -> dict[str, Any]:
         _interval_text(config["checkpoint_every"])
     except argparse.ArgumentTypeError as error:
         raise ValueError(f"checkpoint_every in the run's config.json: {error}") from None
-    flags = {name: config[name] for name in ("seed", "device", "precision")}
-    return {**flags, "data": data_set(config["data"])}
+    names = ("seed", "device", "precision", "data", "checkpoint_every")
+    return {name: config[name] for name in names}  # argparse converts text as it does flags
 
 
 def _recipe(flags: argparse.Namespace, parser: Parser) -> Recipe:

@@ -220,6 +220,7 @@ def test_what_cannot_be_written_is_found_before_the_work(model, small_data, prog
         "train --from net --output",
         "join mnist_ann.pickle net --output",
         "report net --output",
+        "try_loader --data net --output",
         "test --model net --picture",
         "test --model mnist_ann.pickle --compare net --picture",
         "predict --model net seven.png --csv",

@@ -624,6 +624,24 @@ print("still here")
     assert process.returncode == {"SIGTERM": -signal.SIGTERM, "SIGINT": 130}[name]
 
 
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_while_a_library_defines_a_class(tmp_path, name, code):
+    program = f"""
+import os, signal
+from ann.cli import bootstrap
+bootstrap.start()
+from ann.cli.errors import one_line_errors
+class Descriptor:
+    def __set_name__(self, *rest):
+        os.kill(os.getpid(), signal.{name})
+with one_line_errors():
+    class Library:
+        descriptor = Descriptor()
+"""
+    process = execute([sys.executable, "-c", program], ROOT)
+    assert (process.returncode, process.stderr) == (code, "interrupted\n")
+
+
 def test_sigterm_without_a_folder(tmp_path, small_data):
     change = (
         "import os, signal\n"
