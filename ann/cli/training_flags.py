@@ -30,12 +30,12 @@ def parse_flags(docstring: str | None) -> argparse.Namespace:
     parser.add_import([Path(path) for path in config.get("imported", [])])
     parser.add_common()
     _add_places(parser)
-    text = "of matrix products; tf32 is faster on a GPU, with about 3 digits"
+    text = "precision of matrix products; tf32 is faster on a GPU, with about 3 digits"
     parser.add("--precision", text, default="float32", choices=PRECISIONS)
     text = "train one network with all processes that mpiexec started, each with its share of "
     text += "every batch: mpiexec -n 4 python scripts/train.py --distributed"
     parser.add(FLAG, text)
-    parser.add("--seed SEED", "of all random numbers", whole(0), 0)
+    parser.add("--seed SEED", "seed of all random numbers", whole(0), 0)
     add_recipe_flags(parser)
     text = "at the end, print the errors of each member of a committee on the validation images"
     parser.add("--report-members", text)
@@ -55,7 +55,9 @@ def _add_places(parser: Parser) -> None:
     parser.add("--from MODEL", text, Path, dest="start")
     group = parser.add_mutually_exclusive_group()
     parser.add("--output FILE", f"the model file (default: {MODEL})", Path, group=group)
-    text = "a new folder for the model, curves, log, checkpoints and what repeats the run"
+    text = (
+        "a new folder for the model, curves, log, checkpoints and the settings that repeat the run"
+    )
     parser.add("--run FOLDER", text, Path, group=group)
     text = "continue the interrupted run in this folder, with the same flags and result; with "
     text += "--epochs N, train a finished run further, up to epoch N, with the schedule of a run "

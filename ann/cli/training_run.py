@@ -112,13 +112,12 @@ class TrainingRun:
             for name, value in now.items()
             if before.get(name) not in (None, value)
         ]
-        after = (
-            f"after {done} of {config['recipe']['epochs']} epochs" if done else "in the first epoch"
-        )
         if self.state.finished:
             epochs = f"{done} epoch{'s' * (done > 1)}"
             return [*lines, f"this run finished after {epochs}; its files are written again"]
-        return [*lines, f"continuing {after}"]
+        if done:
+            return [*lines, f"continuing after {done} of {config['recipe']['epochs']} epochs"]
+        return [*lines, "continuing in the first epoch"]
 
     @property
     def checkpoints(self) -> Checkpoints | None:
