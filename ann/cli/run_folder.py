@@ -39,8 +39,6 @@ _TYPES = {
     "recipe": dict,
     "seed": int,
     "versions": dict,
-    "device": str,
-    "precision": str,
     "data": str,
     "imported": list,
     "checkpoint_every": str,

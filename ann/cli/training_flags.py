@@ -40,7 +40,8 @@ def parse_flags(docstring: str | None) -> argparse.Namespace:
     text = "at the end, print the errors of each member of a committee on the validation images"
     parser.add("--report-members", text)
     add_named_recipes(parser)
-    parser.set_defaults(**_defaults(config))
+    if config:
+        parser.set_defaults(**_defaults(config))
     flags = parser.parse_args()
     flags.config = config
     flags.recipe = _recipe(flags, parser)
@@ -86,8 +87,6 @@ def _complete(flags: argparse.Namespace, parser: Parser) -> None:
 
 def _defaults(config: dict[str, Any]) -> dict[str, Any]:
     """A run's flags, except for its recipe, as defaults."""
-    if not config:
-        return {}
     try:
         _interval_text(config["checkpoint_every"])
     except argparse.ArgumentTypeError as error:
