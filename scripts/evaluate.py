@@ -89,8 +89,8 @@ def parse_flags() -> argparse.Namespace:
     parser.add_common()
     text = "a named recipe; python scripts/train.py --list-recipes describes them"
     parser.add("--recipe", text, choices=tuple(RECIPES), required=True)
-    text = "seeds (default: 0-9); for a committee of K, seed S means its members' seeds, "
-    text += "S K to S K + K - 1"
+    text = "seeds, such as 0-9 (the default) or 0,3,5; the members of a committee of K with the "
+    text += "seed S have the seeds S*K to S*K+K-1"
     parser.add_argument("--seeds", type=seed_list, default=range(10), metavar="A-B", help=text)
     text = f"train without the last {VALIDATION:,} training images, and count errors on them"
     parser.add("--validation", text)

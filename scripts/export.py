@@ -19,12 +19,12 @@ bootstrap.start()
 import ann
 from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.errors import one_line_errors
-from ann.cli.parser import Parser, data_set
+from ann.cli.parser import Parser, check_output, data_set
 from ann.data.catalog import SOURCES
 from ann.errors import printable_text
 from ann.export.formats import FORMS
 from ann.export.web_page import web_page
-from ann.files.atomic import check_writable, user_path, write_atomically
+from ann.files.atomic import user_path, write_atomically
 
 PAGE = ".html"
 SUFFIXES = (PAGE, *FORMS)
@@ -34,9 +34,9 @@ SUFFIXES = (PAGE, *FORMS)
 def main() -> None:
     """Load a network and write it in the format that the suffix names."""
     flags = parse_flags()
-    check_writable(flags.to)
-    network = ann.load_model(flags.model)
     suffix = flags.to.suffix.lower()
+    check_output(flags.to, suffix, flags.model, flags.data)
+    network = ann.load_model(flags.model)
     classes = SOURCES[flags.classes].classes if flags.classes else network.classes
     name = printable_text(flags.model.stem) + _accuracy(network, flags)
     make = FORMS.get(suffix) or (lambda net: web_page(net, classes, name).encode())

@@ -93,14 +93,16 @@ def parse_flags() -> argparse.Namespace:
     parser.add("--seed SEED", "random seed of every network", whole(0), 0)
     text = "repeat a trial after this time without a heartbeat"
     parser.add("--grace SECONDS", text, whole(2), 120)
-    text = "the page of figures (default: named after storage and study, such as sweep.html)"
+    text = "the page of figures (default: beside the storage and named after it and the study, "
+    text += "such as sweep.html)"
     parser.add("--report FILE", text, Path)
     add_flags(parser)
     flags = parser.parse_args()
     if flags.report is None:  # a page for each study: none replaces that of another
-        names = [] if "://" in flags.storage else [Path(flags.storage).stem]
+        storage = Path("" if "://" in flags.storage else flags.storage)
+        names = [storage.stem] if storage.stem else []
         names += [flags.study] if flags.study != STUDY or not names else []
-        flags.report = Path(re.sub(r"[^\w-]+", "-", "-".join(names)) + ".html")
+        flags.report = storage.parent / (re.sub(r"[^\w-]+", "-", "-".join(names)) + ".html")
     return flags
 
 

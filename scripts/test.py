@@ -28,7 +28,7 @@ from ann.analysis.test_result import Comparison, TestResult
 from ann.cli.data_set import check_fit, load_dataset
 from ann.cli.descriptions import describe_members, describe_network, errors_of_members
 from ann.cli.errors import one_line_errors
-from ann.cli.parser import Parser, data_name
+from ann.cli.parser import Parser, check_not_read, data_name
 from ann.data.catalog import class_names
 from ann.errors import printable_path
 
@@ -38,12 +38,14 @@ def main() -> None:
     """Load a network and the test images, and count the errors."""
     flags = parse_flags()
     if flags.picture:
+        check_not_read(flags.picture, flags.model, flags.compare, flags.data)
         check_figure_path(flags.picture)
     backend = ann.get_backend(flags.device)
     network = ann.load_model(flags.model, backend)
     other = ann.load_model(flags.compare, backend) if flags.compare else None
     if flags.report_members and network.committee == 1:
-        raise ann.ModelFileError(f"{flags.model}: a single network, which has no members")
+        reason = "a single network, which has no members; leave out --report-members"
+        raise ann.ModelFileError(f"{flags.model}: {reason}")
     dataset = load_dataset(flags.data)
     images, labels = dataset.test_images, dataset.test_labels
     check_fit(network, flags.model, dataset, flags.data)

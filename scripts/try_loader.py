@@ -23,7 +23,7 @@ from ann.analysis.figures import check_figure_path, figure_of_images, save_figur
 from ann.analysis.text_pictures import speaks_unicode, text_sheet
 from ann.cli.data_set import load_dataset
 from ann.cli.errors import one_line_errors
-from ann.cli.parser import Parser, whole
+from ann.cli.parser import Parser, check_not_read, whole
 from ann.data.catalog import DIGITS
 from ann.data.distortion import examples
 from ann.installation import localized
@@ -37,6 +37,7 @@ def main() -> None:
     """Load the data, choose some images and show them."""
     flags = parse_flags()
     if flags.output:
+        check_not_read(flags.output, flags.data)
         check_figure_path(flags.output)
     dataset = load_dataset(flags.data)
     for part in ("train", "test"):

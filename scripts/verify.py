@@ -59,7 +59,7 @@ def check_training(backend: ann.Backend, flags: argparse.Namespace) -> bool:
     trained_on = count - recipe.validation
     if trained_on < recipe.batch_size:
         few = f"{max(0, trained_on)} training images, and a step takes {recipe.batch_size}"
-        raise ann.DataFileError(f"{flags.data}: {few}")
+        raise ann.DataFileError(f"{flags.data}: {few}; choose a smaller --batch-size")
     images, labels = full.train_images[:count], full.train_labels[:count]
     dataset = dataclasses.replace(full, train_images=images, train_labels=labels)
     # The CPU replays recorded steps, so there the reference makes every call as it is written

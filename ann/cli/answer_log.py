@@ -15,7 +15,7 @@ from ann.analysis.figures import check_figure_path, save_figure
 from ann.analysis.metrics import wilson_interval
 from ann.analysis.test_result import describe_confusion
 from ann.cli.answer import COLUMNS, Answer, figure_of_answers
-from ann.cli.parser import check_no_input, check_output
+from ann.cli.parser import check_not_read, check_output
 from ann.errors import DataFileError
 from ann.files.atomic import write_atomically
 from ann.installation import localized
@@ -46,7 +46,7 @@ class AnswerLog:
         if self._table:
             check_output(self._table, ".csv", *inputs)
         if self._figure:
-            check_no_input(self._figure, *inputs)
+            check_not_read(self._figure, *inputs)
             check_figure_path(self._figure)
 
     def progress(self, pictures: Sequence[Path]) -> Iterator[Path]:

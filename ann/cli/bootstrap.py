@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from ann.cli.output import protect_streams, warn
 from ann.errors import TrainingWarning
-from ann.installation import INSTALLED, ROOT, localized
+from ann.installation import INSTALLED, ROOT
 
 # The number of processes, as MPICH and Open MPI tell each of them
 _SIZES = (os.environ.get(name, "") for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE"))
@@ -28,7 +28,7 @@ def start() -> None:
     _share_processors()
     if str(ROOT / "scripts") not in sys.path:  # python -P, -I and -m omit it
         sys.path.insert(0, str(ROOT / "scripts"))
-    warnings.showwarning = lambda message, *rest, **options: warn(localized(f"warning: {message}"))
+    warnings.showwarning = lambda message, *rest, **options: warn(f"warning: {message}")
     # Even with python -W error, our warnings are printed and never end training
     warnings.simplefilter("default", RuntimeWarning)
     warnings.simplefilter("always", TrainingWarning)

@@ -14,7 +14,6 @@ from typing import NoReturn
 from ann.cli.output import warn
 from ann.cli.signals import Terminated, exit_with, handle_signals
 from ann.errors import AnnError
-from ann.installation import localized
 
 
 @contextmanager
@@ -38,20 +37,35 @@ def one_line_errors(
     except (AnnError, ValueError, ImportError) as error:
         name, colon, rest = str(error).partition(": ")
         is_flag = colon and name in names
-        _end(f"error: --{name.replace('_', '-')}: {rest}" if is_flag else f"error: {error}")
-    except OSError as error:
-        _end(f"error: {error.filename or 'system'}: {error.strerror or error}")
-    except MemoryError:
-        _end("error: not enough memory; try a smaller network or batch size")
-    except KeyboardInterrupt as error:
-        number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+        _end(f"--{name.replace('_', '-')}: {rest}" if is_flag else str(error))
+    except (OSError, MemoryError) as error:
+        _end(describe_error(error))
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # Python 3.11 turns a signal that comes while a class is defined into a RuntimeError
+        cause = error.__cause__ if isinstance(error, RuntimeError) else error
+        if not isinstance(cause, KeyboardInterrupt):
+            raise
+        number = signal.SIGTERM if isinstance(cause, Terminated) else signal.SIGINT
         exit_with(number, f"interrupted: {kept()}".rstrip(": "))
     else:
         _check_output()
 
 
-def _end(line: str, code: int = 1) -> NoReturn:
-    warn(localized(" ".join(line.split())))
+def describe_error(error: BaseException) -> str:
+    """What is wrong, where and, if the system's own words do not tell, what to do."""
+    if isinstance(error, MemoryError):
+        return "not enough memory; try a smaller network or batch size"
+    if not isinstance(error, OSError):
+        return " ".join(str(error).split())
+    if isinstance(error, FileNotFoundError) and not error.filename:
+        return "the current folder no longer exists; change to one that does"
+    is_in_the_way = isinstance(error, (FileExistsError, NotADirectoryError))  # of a folder
+    advice = "; name another folder" if is_in_the_way else ""
+    return f"{error.filename or 'system'}: {error.strerror or error}{advice}"
+
+
+def _end(problem: str, code: int = 1) -> NoReturn:
+    warn(f"error: {problem}")
     sys.exit(code)
 
 
@@ -61,4 +75,4 @@ def _check_output(code: int = 0) -> None:
         stream.flush()
         if error := getattr(stream, "error", None):
             done = "" if code else "; everything else was done"
-            _end(f"error: cannot write to {name}: {error.strerror}{done}", code or 1)
+            _end(f"cannot write to {name}: {error.strerror}{done}", code or 1)

@@ -61,6 +61,6 @@ def _read_seconds(path: Path) -> float:
 
 
 def _name(recipe: Recipe, dataset: Dataset) -> str:
-    """A name that only the same recipe and data have."""
+    """A file name for this recipe and these data, and for no others."""
     text = f"{recipe.to_json()} {data_of(dataset)}"
     return hashlib.sha256(text.encode()).hexdigest()[:12]

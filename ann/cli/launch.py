@@ -16,7 +16,7 @@ from ann.training.distributed import SINGLE_PROCESS, Processes, check_same
 from ann.training.mpi import MpiProcesses
 
 FLAG = "--distributed"
-_PATIENCE = 2.0  # seconds in which the other processes report the same error, if all have it
+_PATIENCE = 2.0  # seconds to wait for the other processes, which may have the same error
 
 
 @contextmanager

@@ -5,10 +5,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from ann.installation import localized
+
 
 def warn(text: str) -> None:
-    """Print a line on standard error."""
-    print(text, file=sys.stderr)
+    """Print a message on standard error, as one line without terminal codes."""
+    line = " ".join(part.strip() for part in localized(text).splitlines())
+    shown = (char if char.isprintable() else ascii(char).strip("'") for char in line)
+    print("".join(shown), file=sys.stderr)
 
 
 class Stream:

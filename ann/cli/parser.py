@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ann._version import __version__
+from ann.cli.output import warn
 from ann.cli.suggestions import suggestion
 from ann.data.catalog import SOURCES
 from ann.data.formats import KNOWN
@@ -51,7 +52,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End the program because of wrong usage."""
         message += suggestion(message, self._actions)
-        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
+        warn(f"{self.prog}: error: {message} (see --help)")
+        sys.exit(2)
 
     def early(self, flag: str, **options: Any) -> Any:
         """The value of a flag that other flags depend on, before all are parsed; None if wrong."""
@@ -148,8 +150,8 @@ def _run(path: Path) -> None:
     """Run a user's Python file. Raises ValueError with one line for anything that it raises."""
     try:
         runpy.run_path(str(path))
-    except (OSError, AnnError) as error:
-        raise error
+    except (OSError, AnnError):
+        raise
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]
@@ -217,15 +219,18 @@ def seed_list(text: str) -> list[int]:
             found = [int(word) for word in text.split(",")]
     except ValueError:
         found = []
-    if not found or min(found) < 0 or len(found) > 1000 or len(set(found)) < len(found):
-        raise argparse.ArgumentTypeError(f"expected seeds such as 0-9 or 0,3,5, got {text!r}")
+    is_valid = found and min(found) >= 0 and max(found) < 2**63
+    if not (is_valid and len(set(found)) == len(found) <= 1000):
+        raise argparse.ArgumentTypeError(
+            f"expected seeds such as 0-9 or 0,3,5, at most 1,000 different ones, got {text!r}"
+        )
     return found
 
 
-def check_no_input(path: Path, *inputs: str | Path | None) -> None:
+def check_not_read(path: Path, *inputs: str | Path | None) -> None:
     """Raise ValueError if a file to write is one of those that the program reads."""
     if os.path.realpath(path) in (os.path.realpath(each) for each in inputs if each):
-        raise ValueError(f"{printable_path(path)}: this is an input; name another file to write")
+        raise ValueError(f"{path}: this is an input; name another file to write")
 
 
 # Suffixes of our files: one with the suffix of another kind could replace it, or be taken for it
@@ -242,7 +247,7 @@ def check_output(path: Path, own: str, *inputs: str | Path | None) -> None:
         OSError: it is not writable.
         ValueError: its suffix is that of another kind of file, or it is one of the inputs.
     """
-    check_no_input(path, *inputs)
+    check_not_read(path, *inputs)
     if path.suffix.lower() in _SUFFIXES - {own}:
         other = " (scripts/export.py writes other formats)" if own == ".pickle" else ""
         fix = f"name it {path.with_suffix(own).name}{other}"

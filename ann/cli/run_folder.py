@@ -17,15 +17,18 @@ from typing import Any, Self
 from ann import _version
 from ann.backends.base import Backend
 from ann.backends.blas import processors
+from ann.backends.select import PRECISIONS
 from ann.data.datasets import Dataset
-from ann.errors import AnnError, CheckpointError
+from ann.errors import AnnError, CheckpointError, printable
 from ann.files.atomic import Lock, read_regular, user_path, write_atomically
 from ann.files.digest import digest
 from ann.neural_network import NeuralNetwork
+from ann.spelling import check_choice
 from ann.training.callback import Callback
 from ann.training.checkpoint_file import TrainingState, read_checkpoint
 from ann.training.recipe import Recipe
 from ann.training.report import EpochReport
+from ann.validation import check_count
 
 FORMAT, VERSION = "ann-run", 1
 _MAX_BYTES = 2**20
@@ -36,8 +39,6 @@ _TYPES = {
     "recipe": dict,
     "seed": int,
     "versions": dict,
-    "device": str,
-    "precision": str,
     "data": str,
     "imported": list,
     "checkpoint_every": str,
@@ -215,12 +216,15 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
         if not isinstance(config, dict) or config.get("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT!r}")
         if config.get("version") != VERSION:
-            raise ValueError(f"version {config.get('version')!r}, expected {VERSION}")
+            raise ValueError(f"version {printable(config.get('version'))}, expected {VERSION}")
         for name, kind in _TYPES.items():
             if type(config[name]) is not kind:
-                raise ValueError(f"{name} is {config[name]!r}")
+                raise ValueError(f"{name} is {printable(config[name])}")
         if any(type(path) is not str for path in config["imported"]):
-            raise ValueError(f"imported is {config['imported']!r}")
+            raise ValueError(f"imported is {printable(config['imported'])}")
+        check_count("seed", config["seed"], at_least=0)
+        check_choice("device", config["device"], ("cpu", "gpu"))
+        check_choice("precision", config["precision"], PRECISIONS)
     except (FileNotFoundError, NotADirectoryError):
         raise AnnError(f"{path}: no run in this folder; start one there with --run") from None
     except OSError as error:

@@ -23,11 +23,12 @@ class Interruption(Callback):
     """
 
     signal = 0
-    # seconds: a shaky finger, or a program that passes on the terminal's signal, means one Ctrl-C
+    # Seconds in which a second signal belongs to the same Ctrl-C: a key may bounce, and some
+    # programs pass on the signal that the terminal sends anyway
     _PATIENCE = 2.0
 
     def __enter__(self) -> Self:
-        self._handling = handle_signals(self._note, self._note)
+        self._handling = handle_signals(self._note)
         self._handling.__enter__()
         return self
 
@@ -50,26 +51,23 @@ class Terminated(KeyboardInterrupt):
     """Raised on SIGTERM, which ends a program as Ctrl-C does."""
 
 
-def _terminate(*signal_and_frame: object) -> NoReturn:
-    raise Terminated
+def _raise(number: int, frame: object) -> NoReturn:
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
 @contextmanager
-def handle_signals(
-    terminate: Any = _terminate, interrupt: Any = signal.default_int_handler
-) -> Iterator[None]:
-    """Within ``with``, these functions handle SIGTERM and Ctrl-C.
+def handle_signals(handler: Any = _raise) -> Iterator[None]:
+    """Within ``with``, this function handles SIGTERM and Ctrl-C.
 
-    By default they raise ``Terminated`` and KeyboardInterrupt.
+    By default it raises ``Terminated`` or KeyboardInterrupt.
     """
-    before: dict[int, Any] = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminate)}
-    if HEEDS_CTRL_C:
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
+    numbers = [signal.SIGTERM, signal.SIGINT] if HEEDS_CTRL_C else [signal.SIGTERM]
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 @atexit.register
@@ -82,5 +80,5 @@ def ignore_signals() -> None:
 def exit_with(number: int, text: str) -> NoReturn:
     """End after a signal: exit code 130 for Ctrl-C, 143 for SIGTERM."""
     ignore_signals()  # once is enough
-    warn(" ".join(text.split()))
+    warn(text)
     sys.exit(128 + number)

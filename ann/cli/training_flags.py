@@ -9,7 +9,7 @@ from typing import Any
 from ann.backends.select import PRECISIONS
 from ann.cli.errors import one_line_errors
 from ann.cli.launch import FLAG
-from ann.cli.parser import MODEL, Parser, checked, data_set, whole
+from ann.cli.parser import MODEL, Parser, checked, whole
 from ann.cli.recipe_flags import add_named_recipes, add_recipe_flags, given_fields, named_recipe
 from ann.cli.run_folder import CHECKPOINT, CONFIG, START, read_config, recipe_of
 from ann.cli.start_network import fields_of
@@ -30,17 +30,18 @@ def parse_flags(docstring: str | None) -> argparse.Namespace:
     parser.add_import([Path(path) for path in config.get("imported", [])])
     parser.add_common()
     _add_places(parser)
-    text = "of matrix products; tf32 is faster on a GPU, with about 3 digits"
+    text = "precision of matrix products; tf32 is faster on a GPU, with about 3 digits"
     parser.add("--precision", text, default="float32", choices=PRECISIONS)
     text = "train one network with all processes that mpiexec started, each with its share of "
     text += "every batch: mpiexec -n 4 python scripts/train.py --distributed"
     parser.add(FLAG, text)
-    parser.add("--seed SEED", "of all random numbers", whole(0), 0)
+    parser.add("--seed SEED", "seed of all random numbers", whole(0), 0)
     add_recipe_flags(parser)
     text = "at the end, print the errors of each member of a committee on the validation images"
     parser.add("--report-members", text)
     add_named_recipes(parser)
-    parser.set_defaults(**_defaults(config))
+    if config:
+        parser.set_defaults(**_defaults(config))
     flags = parser.parse_args()
     flags.config = config
     flags.recipe = _recipe(flags, parser)
@@ -55,7 +56,9 @@ def _add_places(parser: Parser) -> None:
     parser.add("--from MODEL", text, Path, dest="start")
     group = parser.add_mutually_exclusive_group()
     parser.add("--output FILE", f"the model file (default: {MODEL})", Path, group=group)
-    text = "a new folder for the model, curves, log, checkpoints and what repeats the run"
+    text = (
+        "a new folder for the model, curves, log, checkpoints and the settings that repeat the run"
+    )
     parser.add("--run FOLDER", text, Path, group=group)
     text = "continue the interrupted run in this folder, with the same flags and result; with "
     text += "--epochs N, train a finished run further, up to epoch N, with the schedule of a run "
@@ -78,22 +81,18 @@ def _complete(flags: argparse.Namespace, parser: Parser) -> None:
     if flags.report_members and (flags.recipe.committee == 1 or not flags.recipe.validation):
         needs = "members, --committee 10, and validation images, --validation 10000"
         parser.error(f"--report-members needs {needs}")
-    flags.checkpoint_every = (
-        flags.checkpoint_every or flags.config.get("checkpoint_every") or _EVERY
-    )
+    flags.checkpoint_every = flags.checkpoint_every or _EVERY
     flags.output = flags.output or (folder / "model.pickle" if folder else MODEL)
 
 
 def _defaults(config: dict[str, Any]) -> dict[str, Any]:
     """A run's flags, except for its recipe, as defaults."""
-    if not config:
-        return {}
     try:
         _interval_text(config["checkpoint_every"])
     except argparse.ArgumentTypeError as error:
         raise ValueError(f"checkpoint_every in the run's config.json: {error}") from None
-    flags = {name: config[name] for name in ("seed", "device", "precision")}
-    return {**flags, "data": data_set(config["data"])}
+    names = ("seed", "device", "precision", "data", "checkpoint_every")
+    return {name: config[name] for name in names}  # argparse converts text as it does flags
 
 
 def _recipe(flags: argparse.Namespace, parser: Parser) -> Recipe:

@@ -10,6 +10,7 @@ from ann.analysis.figures import figure_of_curves, save_figure
 from ann.backends.base import Backend
 from ann.cli.bootstrap import PROCESSES
 from ann.cli.data_set import check_fit
+from ann.cli.errors import describe_error
 from ann.cli.launch import FLAG
 from ann.cli.parser import check_output, data_flags, data_name
 from ann.cli.run_folder import (
@@ -106,18 +107,17 @@ class TrainingRun:
         before = {"device": config["device"], **config["versions"]}
         now = {"device": backend.name, **versions(backend)}
         lines = [
-            f"note: started with {name} {before[name]}, continuing with {value}; "
-            "last digits may differ"
+            f"note: started with {name} {printable_text(before[name])}, "
+            f"continuing with {value}; last digits may differ"
             for name, value in now.items()
             if before.get(name) not in (None, value)
         ]
-        after = (
-            f"after {done} of {config['recipe']['epochs']} epochs" if done else "in the first epoch"
-        )
         if self.state.finished:
             epochs = f"{done} epoch{'s' * (done > 1)}"
             return [*lines, f"this run finished after {epochs}; its files are written again"]
-        return [*lines, f"continuing {after}"]
+        if done:
+            return [*lines, f"continuing after {done} of {config['recipe']['epochs']} epochs"]
+        return [*lines, "continuing in the first epoch"]
 
     @property
     def checkpoints(self) -> Checkpoints | None:
@@ -147,10 +147,8 @@ class TrainingRun:
             path = self._path / "curves.png"
             save_figure(figure_of_curves(reports), path)
             print(f"curves:    {path}")
-        except OSError as error:
-            print(f"no curves: {error.filename}: {error.strerror}")
         except Exception as error:  # a drawing library, or its configuration, may raise anything
-            print(f"no curves: {' '.join(str(error).split())}")
+            print(f"no curves: {describe_error(error)}")
 
     def interrupted(self, reports: list[EpochReport]) -> str:
         """The last line of output if a signal ended training."""

@@ -220,6 +220,9 @@ def test_what_cannot_be_written_is_found_before_the_work(model, small_data, prog
         "train --from net --output",
         "join mnist_ann.pickle net --output",
         "report net --output",
+        "try_loader --data net --output",
+        "test --model net --picture",
+        "test --model mnist_ann.pickle --compare net --picture",
         "predict --model net seven.png --csv",
         "predict --model mnist_ann.pickle net --csv",
         "benchmark --data net --output",
@@ -233,6 +236,28 @@ def test_an_input_is_not_replaced(model, program):
     _, error = run(name, *words, "./net", cwd=model, code=1)
     assert error == "error: net: this is an input; name another file to write\n"
     assert (model / "net").read_bytes() == (model / "mnist_ann.pickle").read_bytes()
+
+
+def test_an_export_does_not_replace_its_model(model):
+    """Whatever a model file is called."""
+    (model / "mnist_ann.pickle").rename(model / "page.html")
+    _, error = run("export page.html --to ./page.html", cwd=model, code=1)
+    assert error == "error: page.html: this is an input; name another file to write\n"
+    assert ann.load_model(model / "page.html")
+
+
+def test_messages_are_one_printable_line(tmp_path):
+    for words, code in (("test extra", 2), ("train --import", 1)):
+        _, error = run(words, "a\x1b[31m\nb", cwd=tmp_path, code=code)
+        assert "a\\x1b[31m b" in error and error.rstrip("\n").isprintable()
+
+
+def test_a_current_folder_that_is_deleted(tmp_path):
+    program = shlex.join([sys.executable, str(ROOT / "scripts/train.py"), "--epochs", "1"])
+    process = execute(f"mkdir gone; cd gone; rmdir ../gone; {program}", tmp_path)
+    assert process.returncode == 1
+    message = "error: the current folder no longer exists; change to one that does\n"
+    assert process.stderr == message
 
 
 @pytest.mark.parametrize(

@@ -468,8 +468,8 @@ def test_a_read_only_file_of_a_run_is_found_before_training(stopped, name):
             "The folder is not empty; continue its run with --resume run, or name a new folder",
         ),
         ("--run small", 1, "small: The folder is not empty; name a new folder\n"),
-        ("--run file", 1, "error: file: File exists"),
-        ("--run file/x", 1, "error: file/x: Not a directory"),
+        ("--run file", 1, "error: file: File exists; name another folder"),
+        ("--run file/x", 1, "error: file/x: Not a directory; name another folder"),
         ("--resume absent", 1, "absent: no run in this folder"),
         ("--run a --output b", 2, "not allowed with argument"),
         ("--run a --resume run", 2, "not allowed with argument"),
@@ -624,6 +624,24 @@ print("still here")
     assert process.returncode == {"SIGTERM": -signal.SIGTERM, "SIGINT": 130}[name]
 
 
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_while_a_library_defines_a_class(tmp_path, name, code):
+    program = f"""
+import os, signal
+from ann.cli import bootstrap
+bootstrap.start()
+from ann.cli.errors import one_line_errors
+class Descriptor:
+    def __set_name__(self, *rest):
+        os.kill(os.getpid(), signal.{name})
+with one_line_errors():
+    class Library:
+        descriptor = Descriptor()
+"""
+    process = execute([sys.executable, "-c", program], ROOT)
+    assert (process.returncode, process.stderr) == (code, "interrupted\n")
+
+
 def test_sigterm_without_a_folder(tmp_path, small_data):
     change = (
         "import os, signal\n"
@@ -740,12 +758,30 @@ def test_wrong_imports_in_a_config(stopped):
     assert "checkpoint_every in the run's config.json: expected a number of epochs" in error
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("seed", -1, "seed: expected a whole number of at least 0, got -1"),
+        ("device", "tpu", "device: unknown 'tpu'; known: cpu, gpu"),
+        ("precision", "half", "precision: unknown 'half'"),
+        ("data", ["x" * 5000], "data is ['xxx"),
+    ],
+)
+def test_unusable_values_in_a_config(stopped, field, value, reason):
+    path = stopped / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    _, error = run("train", "--resume", "run", cwd=stopped.parent, code=1)
+    assert error.startswith(f"error: run/config.json: not the config of a run: {reason}")
+    assert len(error) < 200
+
+
 def test_another_number_of_threads_is_reported(stopped):
     path = stopped / "config.json"
     config = json.loads(path.read_text())
-    config["versions"]["threads"] = "77"
+    config["versions"] |= {"threads": "77", "ann": "\x1b[31mred\n"}
     path.write_text(json.dumps(config))
     out, _ = run("train", "--resume", "run", cwd=stopped.parent)
+    assert "\x1b" not in out and r"note: started with ann '\x1b[31mred'" in out
     assert re.search(
         r"note: started with threads 77, continuing with \d; last digits may differ", out
     )

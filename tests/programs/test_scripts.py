@@ -233,7 +233,7 @@ def test_help(tmp_path, name):
         ("--weight-decay -1", "expected a number of at least 0, got '-1'"),
         ("--warmup 1", "expected a number"),
         ("--validation -1", "expected a whole number of at least 0, got '-1'"),
-        (f"--seed {2**64}", "expected a whole number of at least 0"),
+        (f"--seed {2**63}", "expected a whole number below 2^63"),
         ("--seed -1", "expected a whole number of at least 0, got '-1'"),
         ("--hidden 128,0", "expected widths such as 128,32"),
         ("--hidden ''", "expected widths such as 128,32"),

@@ -248,7 +248,10 @@ def test_another_space_is_refused(tmp_path, small_data):
     assert "study two in sweep.db: trials done: 0" in out
     sweep(tmp_path, *"--storage my.db --study a/b --trials 1".split())
     assert (tmp_path / "sweep.html").read_bytes() == page  # each study has its own
-    for name, study in (("sweep-two", "two"), ("my-a-b", "a/b")):
+    (tmp_path / "other").mkdir(exist_ok=True)
+    sweep(tmp_path, *"--storage other/sweep.db --trials 1".split())
+    assert (tmp_path / "sweep.html").read_bytes() == page
+    for name, study in (("sweep-two", "two"), ("my-a-b", "a/b"), ("other/sweep", "digits")):
         assert f"<title>Sweep: {study}</title>" in (tmp_path / f"{name}.html").read_text()
 
 

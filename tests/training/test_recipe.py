@@ -223,7 +223,7 @@ def test_evaluate_refuses_other_files(evaluate, tmp_path, contents):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "3-1", "-1", "1-2-3", "0-99999", "0-9999999999999", "1,1"]
+    "text", ["", "x", "3-1", "-1", "1-2-3", "0-99999", "0-9999999999999", "1,1", f"{2**63}"]
 )
 def test_wrong_seeds(tmp_path, text):
     _, error = run("evaluate", "--recipe", "classroom", f"--seeds={text}", cwd=tmp_path, code=2)
