@@ -131,7 +131,7 @@ class Recipe:
     warmup: float = _field(
         BY_RULE, "share of the steps in which the learning rate first rises", **_SHARE
     )
-    validation: int = _field(0, "hold out the last N training images for validation", **_FROM_0)
+    validation: int = _field(0, "set the last N training images aside for validation", **_FROM_0)
     early_stopping: int = _field(
         0,
         "stop after N epochs without fewer errors on validation images, and keep the best epoch; "
