@@ -18,6 +18,7 @@ Image, ImageOps = (
 )
 _MAX_BYTES, _MAX_PIXELS = 2**26, 50_000_000
 _MAX_SIDE = 256  # pixels: larger pictures of a data set are reduced
+_MAX_STRIP = 2048  # pixels: so are long, narrow pictures, because filters are slow on them
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # others may run other programs
 # Suffixes of picture files, and of HEIC and AVIF, because the error that they give says what to do
 SUFFIXES = (
@@ -54,8 +55,8 @@ def read_with_size(path: str | os.PathLike[str], pixels: int) -> tuple[np.ndarra
 
 
 def longer_side(size: tuple[int, int], pixels: int) -> int:
-    """The longer side of a picture with these proportions and this number of pixels."""
-    return max(1, round(math.sqrt(pixels * max(size) / max(1, min(size)))))
+    """The longer side of a picture with these proportions and at most this number of pixels."""
+    return min(_MAX_STRIP, round(math.sqrt(pixels * max(size) / min(size))))
 
 
 def _contents(path: str | os.PathLike[str]) -> tuple[bytes, str]:
