@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from statistics import median
 
 import numpy as np
@@ -15,8 +15,8 @@ import numpy as np
 from ann.data.boxes import Rectangle, around_pixels
 from ann.data.catalog import DIGIT_CHECK, DIGITS, class_names
 from ann.data.handwriting import Page, digit_image, find_page, prepare_digit
-from ann.data.ink import even_strength, mask_of, without_frames
-from ann.data.picture_file import longer_side, read_with_size, reduced
+from ann.data.ink import mask_of, without_frames
+from ann.data.picture_file import read_with_size, reduced
 from ann.data.segmentation import cuts, group_digits, is_compact, order_lines, parts_of_digits
 from ann.neural_network import NeuralNetwork, load_model
 from ann.nn.layer_list import input_shape
@@ -129,7 +129,7 @@ def read_digits(
                 f"picture: expected grey values (h, w), uint8 from 0 to 255, got {found}"
             )
         size = picture.shape[1], picture.shape[0]
-        grey = reduced(picture, longer_side(size, _PIXELS))
+        grey = reduced(picture, _PIXELS)
     else:
         grey, size = read_with_size(picture, _PIXELS)
     names = class_names(classes, network.output_dim)
@@ -171,16 +171,11 @@ class _Reader:
     page: Page
     scale: float
 
-    @cached_property
-    def _strength(self) -> np.ndarray:
-        return even_strength(self.page.ink)
-
     def read(self, mask: np.ndarray) -> tuple[Sequence[Digit], str]:
         """The digit in a mask (h, w), or two that touch; and why these may be wrong, or ""."""
         digit = self._answer(mask)
-        if self.side != image_side(_digit_check()) or not set(self.names) <= set(DIGITS):
-            return [digit], ""
-        if _strangeness(digit) <= _STRANGE:
+        can_check = self.side == image_side(_digit_check()) and set(self.names) <= set(DIGITS)
+        if not can_check or _strangeness(digit) <= _STRANGE:
             return [digit], ""
         halves = ([self._answer(half) for half in pair] for pair in cuts(mask))
         best = max([digit], *halves, key=_plausibility)
@@ -190,7 +185,7 @@ class _Reader:
 
     def _answer(self, mask: np.ndarray) -> Digit:
         """The network's answer for the digit in a mask (h, w)."""
-        image, _ = digit_image(self._strength, mask, self.side)
+        image, _ = digit_image(self.page.ink.even, mask, self.side)
         (outputs,) = self.network.apply(image[None])
         first, second = (int(index) for index in np.argsort(-outputs, kind="stable")[:2])
         return Digit(

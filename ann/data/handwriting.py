@@ -15,7 +15,6 @@ from ann.data.ink import (
     Ink,
     Part,
     box_around,
-    even_strength,
     find_ink,
     find_parts,
     ink_mask,
@@ -73,7 +72,7 @@ def find_page(picture: np.ndarray) -> Page:
 
     A tiny picture is enlarged.
     """
-    picture = enlarged(picture)
+    picture = _enlarged(picture)
     ink = find_ink(picture)
     if ink.is_blank:
         return Page(ink, np.zeros(picture.shape, dtype=np.int32), [], ink.notes)
@@ -111,11 +110,11 @@ def prepare_digit(page: Page, side: int) -> Prepared:
     centre = (box.left + box.right) / 2 / width, (box.top + box.bottom) / 2 / height
     if any(abs(place - 0.5) > 0.12 for place in centre):
         notes.append("off centre")
-    image, corrections = digit_image(even_strength(ink), mask, side)
+    image, corrections = digit_image(ink.even, mask, side)
     return Prepared(mask, image, (*notes, *corrections))
 
 
-def enlarged(picture: np.ndarray) -> np.ndarray:
+def _enlarged(picture: np.ndarray) -> np.ndarray:
     """A picture (h, w), uint8; a tiny one is enlarged, so that strokes are several pixels wide."""
     times = 128 // max(picture.shape)
     if times < 2:
@@ -145,10 +144,8 @@ def _parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
         reach = width if part.touches_edge else max(2.5 * width, 0.15 * main.box.length)
         return gap(part.box, box) <= reach and part.box.length < 0.9 * max(labels.shape)
 
-    while near := [part for part in others if is_piece(part)]:
+    while len(digit) <= _MAX_PARTS and (near := [part for part in others if is_piece(part)]):
         digit += near
-        if len(digit) > _MAX_PARTS:
-            return []
         others = [part for part in others if part not in near]
         box = box_around(digit)
     digit += [

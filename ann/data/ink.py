@@ -6,6 +6,7 @@ border clearing, Otsu's threshold, hysteresis, opening and connected components.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -40,6 +41,16 @@ class Ink:
     def is_blank(self) -> bool:
         """Whether the picture shows only paper. The grain of paper is everywhere; ink is not."""
         return self.contrast < _MIN_CONTRAST or float(np.median(self.strength)) > 0.25
+
+    @cached_property
+    def even(self) -> np.ndarray:
+        """The strength (h, w), divided by that of the strongest ink nearby.
+
+        The middle of a faint stroke then has a strength of 1, like that of other strokes.
+        """
+        size = max(self.strength.shape) // 20
+        nearby = ndimage.maximum_filter(self.strength, max(3, size))
+        return np.asarray(self.strength / np.maximum(nearby, _WEAK / _STRONG))
 
 
 @dataclass(frozen=True)
@@ -183,23 +194,13 @@ def _border_cleared(grey: np.ndarray) -> np.ndarray:
     return ink
 
 
-def even_strength(ink: Ink) -> np.ndarray:
-    """The strength (h, w), divided by that of the strongest ink nearby.
-
-    The middle of a faint stroke then has a strength of 1, like that of other strokes.
-    """
-    size = max(ink.strength.shape) // 20
-    nearby = ndimage.maximum_filter(ink.strength, max(3, size))
-    return np.asarray(ink.strength / np.maximum(nearby, _WEAK / _STRONG))
-
-
 def ink_mask(ink: Ink) -> np.ndarray:
     """The pixels (h, w) that are ink, bool: strong ones, and faint ones connected to them.
 
     This is thresholding with hysteresis: J. Canny, "A computational approach to edge detection",
     1986.
     """
-    weak = even_strength(ink) > _STRONG
+    weak = ink.even > _STRONG
     labels, count = ndimage.label(weak, np.ones((3, 3)))
     strong = np.zeros(count + 1, dtype=bool)
     strong[labels[ink.strength > _STRONG]] = True
