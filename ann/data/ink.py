@@ -61,20 +61,15 @@ class Part:
         label: the value of its pixels in the array of labels.
         box: its bounding box.
         area: the number of its pixels.
-        strength: the mean strength of its pixels.
+        ink: the sum of its pixels' strengths.
         touches_edge: whether it reaches an edge of the picture.
     """
 
     label: int
     box: Rectangle
     area: int
-    strength: float
+    ink: float
     touches_edge: bool
-
-    @property
-    def ink(self) -> float:
-        """The sum of its pixels' strengths."""
-        return self.area * self.strength
 
 
 def box_around(parts: Sequence[Part]) -> Rectangle:
@@ -229,15 +224,15 @@ def find_parts(mask: np.ndarray, ink: Ink) -> tuple[np.ndarray, list[Part]]:
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     numbers = np.arange(1, count + 1)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    strengths = ndimage.mean(ink.strength, labels, numbers)
+    sums = ndimage.sum_labels(ink.strength, labels, numbers)
     boxes = [
         Rectangle(columns.start, rows.start, columns.stop, rows.stop)
         for rows, columns in ndimage.find_objects(labels)
     ]
     at_edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
     return labels, [
-        Part(int(n), box, int(area), float(mean), bool(n in at_edge))
-        for n, box, area, mean in zip(numbers, boxes, areas, strengths, strict=True)
+        Part(int(n), box, int(area), float(total), bool(n in at_edge))
+        for n, box, area, total in zip(numbers, boxes, areas, sums, strict=True)
     ]
 
 
