@@ -107,6 +107,8 @@ def read_digits(
 ) -> Reading:
     """Read one digit, or numbers in several lines.
 
+    Digits that touch are cut apart, but such a reading is never sure.
+
     Args:
         picture: the path of a picture file, or grey values (h, w), uint8.
         network: one for square images of digits, white on black.
@@ -181,7 +183,7 @@ class _Reader:
         best = max([digit], *halves, key=_plausibility)
         if len(best) == 1:
             return best, "because it does not look like one digit"
-        return best, "because two digits may touch"
+        return best, "because two digits may touch"  # often, several cuts give good digits
 
     def _answer(self, mask: np.ndarray) -> Digit:
         """The network's answer for the digit in a mask (h, w)."""
@@ -209,7 +211,7 @@ def _strangeness(digit: Digit) -> float:
 
 
 def _plausibility(digits: Sequence[Digit]) -> float:
-    """How likely each of these is one digit and is read correctly, at most 1."""
+    """At most 1: how certain the answers are, and how much each looks like one digit."""
     return min(digit.lead for digit in digits) - max(map(_strangeness, digits))
 
 
