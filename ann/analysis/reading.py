@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from statistics import median
 
 import numpy as np
@@ -15,8 +15,8 @@ import numpy as np
 from ann.data.boxes import Rectangle, around_pixels
 from ann.data.catalog import DIGIT_CHECK, DIGITS, class_names
 from ann.data.handwriting import Page, digit_image, find_page, prepare_digit
-from ann.data.ink import even_strength, mask_of, without_frames
-from ann.data.picture_file import longer_side, read_with_size, reduced
+from ann.data.ink import mask_of, without_frames
+from ann.data.picture_file import read_with_size, reduced
 from ann.data.segmentation import cuts, group_digits, is_compact, order_lines, parts_of_digits
 from ann.neural_network import NeuralNetwork, load_model
 from ann.nn.layer_list import input_shape
@@ -26,13 +26,8 @@ _PIXELS = 110_000  # pictures are reduced to about this number
 # A sure answer has at least this output, and the next one is at most this fraction of it, as on the
 # web page
 _MIN_OUTPUT, _MAX_NEXT = 0.5, 0.7
-# If the digit check gives more than the first limit, this is not one digit, and it is cut in two. If
-# it gives more than the second, the answer is not sure where a good cut exists.
-_STRANGE, _SUSPECT = 0.05, 0.005
-# Both halves of a good cut get at most this from the digit check, and their answers have a lead
-_STRANGE_HALF, _LEAD_OF_HALF = 0.0025, 0.7
+_STRANGE = 0.02  # if the digit check gives more than this, the answer is not sure
 _MAX_PARTS = 300  # a picture with more is noise
-_MARGIN = 6  # pixels around a digit that belong to its blurred edge
 # Limits for the digits of a line, in multiples of their median height
 _MAX_WIDTH = 1.2
 _MIN_HEIGHT, _MAX_HEIGHT = 0.45, 1.9
@@ -112,6 +107,8 @@ def read_digits(
 ) -> Reading:
     """Read one digit, or numbers in several lines.
 
+    Digits that touch are cut apart, but such a reading is never sure.
+
     Args:
         picture: the path of a picture file, or grey values (h, w), uint8.
         network: one for square images of digits, white on black.
@@ -134,28 +131,28 @@ def read_digits(
                 f"picture: expected grey values (h, w), uint8 from 0 to 255, got {found}"
             )
         size = picture.shape[1], picture.shape[0]
-        grey = reduced(picture, longer_side(size, _PIXELS))
+        grey = reduced(picture, _PIXELS)
     else:
         grey, size = read_with_size(picture, _PIXELS)
     names = class_names(classes, network.output_dim)
     page = find_page(grey)
     reader = _Reader(network, names, side, page, size[0] / page.labels.shape[1])
     parts = parts_of_digits(without_frames(page.labels, page.parts))
-    digits = group_digits(parts, page.labels) if len(parts) <= _MAX_PARTS else []
-    several = order_lines(digits) if len(digits) > 1 else []
-    lines = [[mask_of(digit, page.labels) for digit in line] for line in several]
-    read, notes = [reader.read(line) for line in lines], page.notes
-    may_be_one = _first(map(_doubt_of_shape, read)) and is_compact(parts, page.labels)
-    if not lines or may_be_one:
+    groups = group_digits(parts, page.labels) if len(parts) <= _MAX_PARTS else []
+    masks = [[mask_of(group, page.labels) for group in line] for line in order_lines(groups)]
+    doubt = _first(_doubt_of_shape([around_pixels(mask) for mask in line]) for line in masks)
+    notes = page.notes
+    if len(groups) < 2 or (doubt and is_compact(parts, page.labels)):
         prepared = prepare_digit(page, side)
         if prepared.problem:
             return Reading((), prepared.problem, prepared.notes, grey, size)
-        lines = [[mask_of(parts, page.labels)]]
-        read, notes = [reader.answers(lines[0], [prepared.image])], prepared.notes
-    read, doubt = reader.checked(read, lines)
-    if sum(map(len, read)) > 1:
-        doubt = doubt or _first(map(_doubt_of_shape, read))
-    return Reading(tuple(read), doubt or _first(map(_doubt_of_answers, read)), notes, grey, size)
+        masks, doubt, notes = [[prepared.mask]], "", prepared.notes
+    lines = []
+    for line in masks:
+        read = [reader.read(mask) for mask in line]
+        lines.append(tuple(digit for digits, _ in read for digit in digits))
+        doubt = doubt or _first(found for _, found in read)
+    return Reading(tuple(lines), doubt or _first(map(_doubt_of_answers, lines)), notes, grey, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,62 +173,31 @@ class _Reader:
     page: Page
     scale: float
 
-    @cached_property
-    def _strength(self) -> np.ndarray:
-        return even_strength(self.page.ink)
+    def read(self, mask: np.ndarray) -> tuple[Sequence[Digit], str]:
+        """The digit in a mask (h, w), or two that touch; and why these may be wrong, or ""."""
+        digit = self._answer(mask)
+        can_check = self.side == image_side(_digit_check()) and set(self.names) <= set(DIGITS)
+        if not can_check or _strangeness(digit) <= _STRANGE:
+            return [digit], ""
+        halves = ([self._answer(half) for half in pair] for pair in cuts(mask))
+        best = max([digit], *halves, key=_plausibility)
+        if len(best) == 1:
+            return best, "because it does not look like one digit"
+        return best, "because two digits may touch"  # often, several cuts give good digits
 
-    def read(self, line: Sequence[np.ndarray]) -> tuple[Digit, ...]:
-        """The network's answers for the digits of a line, given as masks (h, w) of the page."""
-        return self.answers(line, [self._image_of(mask) for mask in line])
-
-    def _image_of(self, mask: np.ndarray) -> np.ndarray:
-        """The image (side, side) of a digit."""
-        box = around_pixels(mask)
-        rows = slice(max(0, box.top - _MARGIN), box.bottom + _MARGIN)
-        columns = slice(max(0, box.left - _MARGIN), box.right + _MARGIN)
-        return digit_image(self._strength[rows, columns], mask[rows, columns], self.side)[0]
-
-    def answers(
-        self, line: Sequence[np.ndarray], images: Sequence[np.ndarray]
-    ) -> tuple[Digit, ...]:
-        """The network's answers, for the mask and the image of each digit of a line."""
-        digits = []
-        outputs = self.network.apply(np.stack(images))
-        for mask, image, values in zip(line, images, outputs, strict=True):
-            first, second = (int(index) for index in np.argsort(-values, kind="stable")[:2])
-            most, next_most = float(values[first]), float(values[second])
-            box = around_pixels(mask).scaled(self.scale)
-            label, next_label = self.names[first], self.names[second]
-            digits.append(Digit(label, most, next_label, next_most, box, image))
-        return tuple(digits)
-
-    def checked(
-        self, read: Sequence[tuple[Digit, ...]], lines: Sequence[Sequence[np.ndarray]]
-    ) -> tuple[list[tuple[Digit, ...]], str]:
-        """The lines, with digits that touch read as two; and why one may not be a digit, or ""."""
-        if self.side != image_side(_digit_check()) or not set(self.names) <= set(DIGITS):
-            return list(read), ""
-        checked, doubt = [], ""
-        for line, masks in zip(read, lines, strict=True):
-            digits: list[Digit] = []
-            for digit, mask, strangeness in zip(line, masks, _strangeness(line), strict=True):
-                is_strange = strangeness > _STRANGE
-                halves = self._cut(mask) if strangeness > _SUSPECT else ()
-                if is_strange != bool(halves):  # no good cut, or a good cut of what may be one
-                    doubt = "because it does not look like one digit"
-                digits += halves if is_strange and halves else [digit]
-            checked.append(tuple(digits))
-        return checked, doubt
-
-    def _cut(self, mask: np.ndarray) -> tuple[Digit, ...]:
-        """The two digits that touch, if all good cuts give the same answers; or nothing."""
-        answers = {}
-        for halves in cuts(mask):
-            two = self.read(halves)
-            is_sure = min(half.lead for half in two) >= _LEAD_OF_HALF
-            if is_sure and max(_strangeness(two)) <= _STRANGE_HALF:
-                answers[two[0].label, two[1].label] = two
-        return answers.popitem()[1] if len(answers) == 1 else ()
+    def _answer(self, mask: np.ndarray) -> Digit:
+        """The network's answer for the digit in a mask (h, w)."""
+        image, _ = digit_image(self.page.ink.even, mask, self.side)
+        (outputs,) = self.network.apply(image[None])
+        first, second = (int(index) for index in np.argsort(-outputs, kind="stable")[:2])
+        return Digit(
+            self.names[first],
+            float(outputs[first]),
+            self.names[second],
+            float(outputs[second]),
+            around_pixels(mask).scaled(self.scale),
+            image,
+        )
 
 
 @cache
@@ -239,18 +205,22 @@ def _digit_check() -> NeuralNetwork:
     return load_model(DIGIT_CHECK)
 
 
-def _strangeness(digits: Sequence[Digit]) -> list[float]:
-    """How unlikely each is one digit, and not two that touch or something else; from 0 to 1."""
-    outputs = _digit_check().apply(np.stack([digit.image for digit in digits]))
-    return [float(output) for output in outputs[:, 1]]
+def _strangeness(digit: Digit) -> float:
+    """How unlikely this is one digit, and not two that touch or something else; from 0 to 1."""
+    return float(_digit_check().apply(digit.image[None])[0, 1])
 
 
-def _doubt_of_shape(line: Sequence[Digit]) -> str:
+def _plausibility(digits: Sequence[Digit]) -> float:
+    """At most 1: how certain the answers are, and how much each looks like one digit."""
+    return min(digit.lead for digit in digits) - max(map(_strangeness, digits))
+
+
+def _doubt_of_shape(line: Sequence[Rectangle]) -> str:
     """Why the boxes of a line may not be boxes of single digits, or ""."""
-    height = median(digit.box.height for digit in line)
-    if any(digit.box.width > _MAX_WIDTH * height for digit in line):
+    height = median(box.height for box in line)
+    if any(box.width > _MAX_WIDTH * height for box in line):
         return "because two digits may touch"
-    if any(not _MIN_HEIGHT * height < digit.box.height < _MAX_HEIGHT * height for digit in line):
+    if any(not _MIN_HEIGHT * height < box.height < _MAX_HEIGHT * height for box in line):
         return "because its parts have different sizes"
     return ""
 

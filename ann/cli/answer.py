@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ann.analysis.figures import ORANGE, figure_of_images
-from ann.analysis.reading import Digit, Reading
+from ann.analysis.reading import Reading
 from ann.analysis.text_pictures import speaks_unicode, text_sheet
 from ann.errors import printable_path
 
@@ -27,26 +27,25 @@ class Answer:
     def describe(self) -> str:
         """The answer in one line."""
         reading, least = self.reading, self.reading.least_certain
-        notes = f"  [{', '.join(reading.notes)}]" if reading.notes else ""
-        mark = ""
+        if least:
+            following = f"next {least.next_label} ({100 * least.next_confidence:.0f} %)"
+            text = f"{least.label} ({100 * least.confidence:.0f} %), {following}"
+            if len(reading.digits) > 1:
+                text = f"{self.number}, least certain: {text}"
+            if reading.unsure:
+                text = f"not sure, {reading.unsure}: {text}"
+        else:
+            text = f"not sure: {reading.unsure}"
+        if reading.notes:
+            text += f"  [{', '.join(reading.notes)}]"
         if self.expected and self.expected != [digit.label for digit in reading.digits]:
-            mark = f"  <-- wrong, expected {''.join(self.expected)}"
-        unsure = f"not sure, {reading.unsure}: " if least and reading.unsure else ""
-        return f"{printable_path(self.path)}: {unsure}{self._ranking(least)}{notes}{mark}"
+            text += f"  <-- wrong, expected {''.join(self.expected)}"
+        return f"{printable_path(self.path)}: {text}"
 
     @property
     def number(self) -> str:
         """The text of the reading on one line."""
         return " / ".join(self.reading.text.split("\n"))
-
-    def _ranking(self, least: Digit | None) -> str:
-        if not least:
-            return f"not sure: {self.reading.unsure}"
-        following = f"next {least.next_label} ({100 * least.next_confidence:.0f} %)"
-        answer = f"{least.label} ({100 * least.confidence:.0f} %), {following}"
-        if len(self.reading.digits) == 1:
-            return answer
-        return f"{self.number}, least certain: {answer}"
 
     def fields(self) -> dict[str, Any]:
         """The answer as plain values, for JSON."""

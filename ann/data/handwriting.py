@@ -15,7 +15,6 @@ from ann.data.ink import (
     Ink,
     Part,
     box_around,
-    even_strength,
     find_ink,
     find_parts,
     ink_mask,
@@ -29,6 +28,8 @@ from ann.data.ink import (
 _MAX_PARTS = 40  # of a digit with broken strokes
 _MAX_EDGE = 0.5  # a digit covers at most this fraction of each edge of the picture
 _BOX, _STROKE = 20 / 28, 2.3 / 28  # size and stroke width of MNIST's digits, in sides of the image
+_MAX_DISC = 41  # pixels: strokes are widened or narrowed by at most this
+_MARGIN = 6  # pixels around a digit that belong to its blurred edge
 _BLUR = 0.6  # standard deviation of the blur that avoids aliasing, in pixels of the image
 
 
@@ -37,11 +38,13 @@ class Prepared:
     """An image made from a picture.
 
     Attributes:
+        mask: (h, w), bool, the pixels of the digit on the page.
         image: (side, side), uint8, white on black.
         notes: what was found and corrected, such as "dark on light" and "thin".
         problem: why no digit was found, or "".
     """
 
+    mask: np.ndarray
     image: np.ndarray
     notes: tuple[str, ...]
     problem: str = ""
@@ -69,7 +72,7 @@ def find_page(picture: np.ndarray) -> Page:
 
     A tiny picture is enlarged.
     """
-    picture = enlarged(picture)
+    picture = _enlarged(picture)
     ink = find_ink(picture)
     if ink.is_blank:
         return Page(ink, np.zeros(picture.shape, dtype=np.int32), [], ink.notes)
@@ -85,11 +88,12 @@ def prepare_digit(page: Page, side: int) -> Prepared:
     ink, labels, parts, notes = page.ink, page.labels, page.parts, list(page.notes)
 
     def failed(problem: str) -> Prepared:
-        return Prepared(np.zeros((side, side), dtype=np.uint8), tuple(notes), problem)
+        image = np.zeros((side, side), dtype=np.uint8)
+        return Prepared(np.zeros_like(labels, dtype=bool), image, tuple(notes), problem)
 
     if ink.is_blank:
         return failed("it is blank: nothing differs from the paper")
-    digit = parts_of_digit(labels, without_frames(labels, parts))
+    digit = _parts_of_digit(labels, without_frames(labels, parts))
     mask = mask_of(digit, labels)
     inner = sum(part.ink for part in parts if not part.touches_edge)
     if sum(part.ink for part in digit) <= 0.2 * inner or not digit:
@@ -106,11 +110,11 @@ def prepare_digit(page: Page, side: int) -> Prepared:
     centre = (box.left + box.right) / 2 / width, (box.top + box.bottom) / 2 / height
     if any(abs(place - 0.5) > 0.12 for place in centre):
         notes.append("off centre")
-    image, corrections = digit_image(even_strength(ink), mask, side)
-    return Prepared(image, (*notes, *corrections))
+    image, corrections = digit_image(ink.even, mask, side)
+    return Prepared(mask, image, (*notes, *corrections))
 
 
-def enlarged(picture: np.ndarray) -> np.ndarray:
+def _enlarged(picture: np.ndarray) -> np.ndarray:
     """A picture (h, w), uint8; a tiny one is enlarged, so that strokes are several pixels wide."""
     times = 128 // max(picture.shape)
     if times < 2:
@@ -118,7 +122,7 @@ def enlarged(picture: np.ndarray) -> np.ndarray:
     return np.asarray(ndimage.zoom(picture, times, order=1, grid_mode=True, mode="nearest"))
 
 
-def parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
+def _parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
     """The parts that belong to the one digit of a picture.
 
     The main part is the one with most ink that does not touch an edge, if there is one: shadows,
@@ -140,10 +144,8 @@ def parts_of_digit(labels: np.ndarray, parts: Sequence[Part]) -> list[Part]:
         reach = width if part.touches_edge else max(2.5 * width, 0.15 * main.box.length)
         return gap(part.box, box) <= reach and part.box.length < 0.9 * max(labels.shape)
 
-    while near := [part for part in others if is_piece(part)]:
+    while len(digit) <= _MAX_PARTS and (near := [part for part in others if is_piece(part)]):
         digit += near
-        if len(digit) > _MAX_PARTS:
-            return []
         others = [part for part in others if part not in near]
         box = box_around(digit)
     digit += [
@@ -192,6 +194,10 @@ def digit_image(
     Returns:
         The image (side, side), uint8, white on black; and the corrections, such as "thin".
     """
+    box = around_pixels(mask)
+    rows = slice(max(0, box.top - _MARGIN), box.bottom + _MARGIN)
+    columns = slice(max(0, box.left - _MARGIN), box.right + _MARGIN)
+    strength, mask = strength[rows, columns], mask[rows, columns]
     near = ndimage.binary_dilation(mask, iterations=2)
     soft = np.clip(strength / 0.8, 0.0, 1.0) * near
     soft, corrections = _with_usual_strokes(soft, mask)
@@ -203,10 +209,10 @@ def _with_usual_strokes(soft: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray,
     width = stroke_width(mask)
     usual = _STROKE / _BOX * around_pixels(mask).length
     if width < 0.7 * usual:
-        size = round(usual - width) // 2 * 2 + 1
+        size = min(_MAX_DISC, round(usual - width) // 2 * 2 + 1)
         return ndimage.grey_dilation(np.pad(soft, size), footprint=_disc(size)), ("thin",)
     if width > 1.8 * usual:
-        size = round((width - 1.6 * usual) / 2) * 2 + 1
+        size = min(_MAX_DISC, round((width - 1.6 * usual) / 2) * 2 + 1)
         return ndimage.grey_erosion(soft, footprint=_disc(size)), ("thick",)
     return soft, ()
 

@@ -6,6 +6,7 @@ border clearing, Otsu's threshold, hysteresis, opening and connected components.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -41,6 +42,16 @@ class Ink:
         """Whether the picture shows only paper. The grain of paper is everywhere; ink is not."""
         return self.contrast < _MIN_CONTRAST or float(np.median(self.strength)) > 0.25
 
+    @cached_property
+    def even(self) -> np.ndarray:
+        """The strength (h, w), divided by that of the strongest ink nearby.
+
+        The middle of a faint stroke then has a strength of 1, like that of other strokes.
+        """
+        size = max(self.strength.shape) // 20
+        nearby = ndimage.maximum_filter(self.strength, max(3, size))
+        return np.asarray(self.strength / np.maximum(nearby, _WEAK / _STRONG))
+
 
 @dataclass(frozen=True)
 class Part:
@@ -50,20 +61,15 @@ class Part:
         label: the value of its pixels in the array of labels.
         box: its bounding box.
         area: the number of its pixels.
-        strength: the mean strength of its pixels.
+        ink: the sum of its pixels' strengths.
         touches_edge: whether it reaches an edge of the picture.
     """
 
     label: int
     box: Rectangle
     area: int
-    strength: float
+    ink: float
     touches_edge: bool
-
-    @property
-    def ink(self) -> float:
-        """The sum of its pixels' strengths."""
-        return self.area * self.strength
 
 
 def box_around(parts: Sequence[Part]) -> Rectangle:
@@ -183,23 +189,13 @@ def _border_cleared(grey: np.ndarray) -> np.ndarray:
     return ink
 
 
-def even_strength(ink: Ink) -> np.ndarray:
-    """The strength (h, w), divided by that of the strongest ink nearby.
-
-    The middle of a faint stroke then has a strength of 1, like that of other strokes.
-    """
-    size = max(ink.strength.shape) // 20
-    nearby = ndimage.maximum_filter(ink.strength, max(3, size))
-    return np.asarray(ink.strength / np.maximum(nearby, _WEAK / _STRONG))
-
-
 def ink_mask(ink: Ink) -> np.ndarray:
     """The pixels (h, w) that are ink, bool: strong ones, and faint ones connected to them.
 
     This is thresholding with hysteresis: J. Canny, "A computational approach to edge detection",
     1986.
     """
-    weak = even_strength(ink) > _STRONG
+    weak = ink.even > _STRONG
     labels, count = ndimage.label(weak, np.ones((3, 3)))
     strong = np.zeros(count + 1, dtype=bool)
     strong[labels[ink.strength > _STRONG]] = True
@@ -228,15 +224,15 @@ def find_parts(mask: np.ndarray, ink: Ink) -> tuple[np.ndarray, list[Part]]:
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     numbers = np.arange(1, count + 1)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    strengths = ndimage.mean(ink.strength, labels, numbers)
+    sums = ndimage.sum_labels(ink.strength, labels, numbers)
     boxes = [
         Rectangle(columns.start, rows.start, columns.stop, rows.stop)
         for rows, columns in ndimage.find_objects(labels)
     ]
     at_edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
     return labels, [
-        Part(int(n), box, int(area), float(mean), bool(n in at_edge))
-        for n, box, area, mean in zip(numbers, boxes, areas, strengths, strict=True)
+        Part(int(n), box, int(area), float(total), bool(n in at_edge))
+        for n, box, area, total in zip(numbers, boxes, areas, sums, strict=True)
     ]
 
 

@@ -18,6 +18,7 @@ Image, ImageOps = (
 )
 _MAX_BYTES, _MAX_PIXELS = 2**26, 50_000_000
 _MAX_SIDE = 256  # pixels: larger pictures of a data set are reduced
+_MAX_STRIP = 2048  # pixels: so are long, narrow pictures, because filters are slow on them
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # others may run other programs
 # Suffixes of picture files, and of HEIC and AVIF, because the error that they give says what to do
 SUFFIXES = (
@@ -53,11 +54,6 @@ def read_with_size(path: str | os.PathLike[str], pixels: int) -> tuple[np.ndarra
     return decode_picture(*_contents(path), pixels)
 
 
-def longer_side(size: tuple[int, int], pixels: int) -> int:
-    """The longer side of a picture with these proportions and this number of pixels."""
-    return max(1, round(math.sqrt(pixels * max(size) / max(1, min(size)))))
-
-
 def _contents(path: str | os.PathLike[str]) -> tuple[bytes, str]:
     """The bytes of a file, and its name for error messages."""
     with errors_about(path):
@@ -80,7 +76,7 @@ def decode_picture(
                     found = f"{size[0]} x {size[1]} pixels"
                     raise ValueError(f"it has {found}; the limit is {_MAX_PIXELS:,}")
                 turned = picture.getexif().get(_ORIENTATION, 1) >= 5
-                small = _small(picture, longer_side(size, pixels) if pixels else _MAX_SIDE)
+                small = _small(picture, _longer_side(size, pixels) if pixels else _MAX_SIDE)
                 grey = _with_most_contrast(small) if pixels else small.convert("L")
                 values = np.asarray(grey, dtype=np.uint8)
                 return values, size[::-1] if turned else size
@@ -135,11 +131,17 @@ def _contrast(band: Any) -> float:
     return float(np.percentile(np.abs(differences), 99.5))
 
 
-def reduced(grey: np.ndarray, side: int) -> np.ndarray:
-    """Grey values (h, w), uint8, reduced to at most this side."""
+def reduced(grey: np.ndarray, pixels: int) -> np.ndarray:
+    """Grey values (h, w), uint8, reduced to about this number of pixels."""
     picture = Image.fromarray(grey)
+    side = _longer_side(picture.size, pixels)
     picture.thumbnail((side, side), Image.Resampling.BOX)
     return np.asarray(picture)
+
+
+def _longer_side(size: tuple[int, int], pixels: int) -> int:
+    """The longer side of a picture with these proportions and at most this number of pixels."""
+    return min(_MAX_STRIP, round(math.sqrt(pixels * max(size) / min(size))))
 
 
 def _with_8_bits(picture: Any) -> Any:

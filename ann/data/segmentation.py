@@ -116,7 +116,7 @@ def order_lines(digits: Sequence[list[Part]]) -> list[list[list[Part]]]:
     """The digits of each line, from left to right; the lines from top to bottom."""
     lines: list[list[list[Part]]] = []
     for digit in sorted(digits, key=lambda digit: box_around(digit).left):
-        shares = [_vertical_overlap(digit, line[-1]) for line in lines]
+        shares = [_shared_height(box_around(digit), box_around(line[-1])) for line in lines]
         best = max(shares, default=0.0)
         if best >= _LINE:
             lines[shares.index(best)].append(digit)
@@ -125,11 +125,9 @@ def order_lines(digits: Sequence[list[Part]]) -> list[list[list[Part]]]:
     return sorted(lines, key=lambda line: median(box_around(digit).top for digit in line))
 
 
-def _vertical_overlap(digit: list[Part], last: list[Part]) -> float:
-    """The vertical overlap of a digit with the one before it, as a fraction of the shorter one."""
-    box, other = box_around(digit), box_around(last)
-    _, shared = overlap(box, other)
-    return shared / min(box.height, other.height)
+def _shared_height(box: Rectangle, other: Rectangle) -> float:
+    """The vertical overlap of two boxes, as a fraction of the shorter one."""
+    return overlap(box, other)[1] / min(box.height, other.height)
 
 
 def is_compact(parts: Sequence[Part], labels: np.ndarray) -> bool:
@@ -149,7 +147,7 @@ def is_compact(parts: Sequence[Part], labels: np.ndarray) -> bool:
 def cuts(mask: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """The pixels (h, w) left and right of straight lines, each of which may separate two digits.
 
-    First come the lines that cross the least ink. The paper in a loop counts as ink: a 9 with an
+    These lines cross the least ink; the best come first. The paper in a loop counts as ink: a 9 with an
     open loop looks like a 7.
     """
     box, filled = around_pixels(mask), ndimage.binary_fill_holes(mask)

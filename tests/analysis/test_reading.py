@@ -47,7 +47,7 @@ def test_rows_of_digits_on_all_kinds_of_paper(network):
 
 
 def test_drawn_digits_that_touch(network):
-    """Three digits that overlap by up to a fifth: nine in ten are read correctly or "not sure"."""
+    """Three digits that overlap by up to a fifth: hardly any answer is wrong but sure."""
     wrong = 0
     for number in range(40):
         random = np.random.default_rng([32, number])
@@ -55,7 +55,7 @@ def test_drawn_digits_that_touch(network):
         data = row_picture([text], KINDS[number % 10], random, gaps=(-0.2, 0.0))
         found = ann.read_digits(values(data), network)
         wrong += not found.unsure and found.text != text
-    assert wrong <= 4
+    assert wrong <= 1
 
 
 def enlarged(image, across=4.0, down=4.0):
@@ -71,7 +71,9 @@ def on_paper(ink):
 
 
 def test_handwritten_digits_that_touch(network):
-    """Most are cut apart. Half are equally tall; the boxes overlap by -1 to 4 of MNIST's pixels."""
+    """Most are cut in the right place, and the answer is not sure. Half of the pairs are equally
+    tall; the boxes overlap by -1 to 4 of MNIST's pixels.
+    """
     data = ann.load_dataset("mnist")
     images = data.train_images.reshape(-1, 28, 28)
     right = wrong = 0
@@ -87,9 +89,9 @@ def test_handwritten_digits_that_touch(network):
         np.maximum(place, second, out=place)
         found = ann.read_digits(on_paper(ink), network)
         text = "".join(str(data.train_labels[index]) for index in chosen)
-        right += not found.unsure and found.text == text
+        right += found.text == text
         wrong += not found.unsure and found.text != text
-    assert right >= 50 and wrong <= 10
+    assert right >= 75 and wrong <= 4
 
 
 def test_wide_digits(network):
@@ -154,6 +156,27 @@ def test_a_short_line_at_the_edge_and_a_speck():
         picture[50, 40] = 0
         (digit,) = ann.read_digits(picture, net).digits
         assert digit.box == (0, 20, 1, 20 + length)
+
+
+@pytest.mark.parametrize("shape", [(1, 100_000), (100_000, 1), (3, 40_000)])
+def test_long_narrow_pictures(shape):
+    """They once needed all memory."""
+    net = ann.NeuralNetwork([{"input_dim": 784, "output_dim": 10, "activation": "sigmoid"}])
+    picture = np.full(shape, 255, dtype=np.uint8)
+    long = picture.T if shape[1] == 1 else picture
+    long[:, 20_000:35_000] = 0
+    found = ann.read_digits(picture, net)
+    assert found.size == shape[::-1] and max(found.grey.shape) == 2048
+
+
+def test_the_box_is_that_of_the_digit():
+    """A line under a single digit is outside its box."""
+    net = ann.NeuralNetwork([{"input_dim": 784, "output_dim": 10, "activation": "sigmoid"}])
+    picture = np.full((200, 200), 255, dtype=np.uint8)
+    picture[50:150, 60:75] = 0
+    picture[160:175, 40:140] = 0  # the line
+    (digit,) = ann.read_digits(picture, net, list("abcdefghij")).digits
+    assert np.allclose(digit.box, (60, 50, 75, 150), atol=2)
 
 
 def test_other_sides_and_classes():
