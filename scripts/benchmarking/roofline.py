@@ -16,9 +16,9 @@ import numpy as np
 import ann
 from ann.analysis.figures import BLUE, ORANGE, check_figure_path, log_scale, pyplot, save_figure
 from ann.backends.base import Array, Backend
-from benchmarking.measurements import peak_gflops
-from benchmarking.step_profile import watched
-from benchmarking.timing import in_turns
+from ann.training.step import Step
+from benchmarking.step_profile import calls_of
+from benchmarking.timing import in_turns, large_product
 from benchmarking.training_steps import TrainingSteps
 
 _BATCHES = (1, 3, 10, 30, 100, 300, 1000, 3000)
@@ -34,14 +34,20 @@ def measure(
     """Print tables, save a plot of them to ``picture``, and return the figures."""
     check_figure_path(picture)
     trials = 1 if quick else _TRIALS
-    peak, bandwidth = peak_gflops(backend, 2 * trials), _bandwidth(backend, trials)
+    product, flops = large_product(backend)
+    peak = flops / _shortest(product, 2 * trials) / 1e9
+    bandwidth = _bandwidth(backend, trials)
     print(f"\nlarge products: {peak:.0f} GFLOP/s; large copies: {bandwidth:.1f} GB/s")
     sweeps: dict[str, list[dict[str, float]]] = {}
     for name, values, change in _sweeps(recipe, len(dataset.train_images), quick):
         print(f"\n  {name:>20} {'ms a step':>10} {'products':>10} {'memory':>10}")
         rows = sweeps[name] = []
         for value in values:
-            seconds, flops, size = _step(TrainingSteps(backend, dataset, change(value), quick))
+            changed = change(value)
+            steps = TrainingSteps(backend, dataset, changed, quick)
+            flops = sum(call.flops for call in calls_of(steps.step, changed))
+            (seconds,) = steps.seconds(steps.step.backend.compile(steps.step))
+            size = _bytes_moved(steps.step)
             millis = 1e3 * seconds, flops / peak / 1e6, size / bandwidth / 1e6
             print(f"  {value:20,} " + " ".join(f"{number:10.3f}" for number in millis))
             step, products, memory = millis
@@ -78,20 +84,15 @@ def _sweeps(
     ]
 
 
-def _step(steps: TrainingSteps) -> tuple[float, int, int]:
-    """The median seconds of a step, the FLOPs of its products, and the bytes that it must move.
+def _bytes_moved(step: Step) -> int:
+    """The bytes that a step must move, at least.
 
     It must read the pixels of the batch, and read and write each parameter, its gradient and the
     state that the optimizer keeps for it, once.
     """
-    step = steps.new_step()
-    with watched(step, steps.recipe, lambda: None) as calls:
-        step()
-    vectors: list[Array] = [step.network.gradients, *step.update.state.values()]
-    moved = {id(vector): 2 * vector.nbytes for vector in vectors}
-    (seconds,) = steps.seconds(step, step.backend.compile(step))
-    size = step.batch.gathered.nbytes + sum(moved.values())
-    return seconds, sum(call.flops for call in calls), size
+    vectors = [step.network.gradients, *step.update.state.values()]
+    moved = {id(vector): 2 * int(vector.nbytes) for vector in vectors}
+    return int(step.batch.gathered.nbytes) + sum(moved.values())
 
 
 def _bandwidth(backend: Backend, trials: int) -> float:
@@ -106,8 +107,11 @@ def _bandwidth(backend: Backend, trials: int) -> float:
         negate()
         backend.synchronize()
 
-    (seconds,) = in_turns({"copy": copy}, trials).values()
-    return 2 * int(array.nbytes) / min(seconds) / 1e9
+    return 2 * int(array.nbytes) / _shortest(copy, trials) / 1e9
+
+
+def _shortest(run: Callable[[], None], trials: int) -> float:
+    return min(in_turns({"": run}, trials)[""])
 
 
 def _negative(xp: Any, x: Array) -> Array:
