@@ -14,7 +14,6 @@ Examples:
 
 import argparse
 import os
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -25,6 +24,7 @@ from ann.cli import bootstrap
 
 bootstrap.start()
 
+from sweeping import STUDY
 from sweeping.space import Space, add_flags
 
 import ann
@@ -34,8 +34,6 @@ from ann.cli.parser import Parser, number, whole
 from ann.cli.signals import Interruption, exit_with
 from ann.errors import require
 from ann.files.atomic import write_atomically
-
-STUDY = "digits"
 
 
 def main() -> None:
@@ -48,7 +46,8 @@ def main() -> None:
         from sweeping import results, storage, study, worker
 
         space = Space(flags)
-        storage.check_files(flags)
+        flags.report = flags.report or storage.page_of(flags.storage, flags.study)
+        storage.check_files(flags.storage, flags.report)
         backend = ann.get_backend(flags.device)
         dataset = study.without_test_images(load_dataset(flags.data))
         space.check(dataset, flags.validation)
@@ -96,12 +95,7 @@ def parse_flags() -> argparse.Namespace:
     text = "the page of figures (default: named after storage and study, such as sweep.html)"
     parser.add("--report FILE", text, Path)
     add_flags(parser)
-    flags = parser.parse_args()
-    if flags.report is None:  # a page for each study: none replaces that of another
-        names = [] if "://" in flags.storage else [Path(flags.storage).stem]
-        names += [flags.study] if flags.study != STUDY or not names else []
-        flags.report = Path(re.sub(r"[^\w-]+", "-", "-".join(names)) + ".html")
-    return flags
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
