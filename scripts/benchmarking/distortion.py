@@ -20,10 +20,11 @@ RECIPE = RECIPES["quick"].recipe  # its strengths and its batch size
 _BATCHES = 40
 
 
-def ours(backend: Backend, dataset: ann.Dataset) -> Callable[[int], np.ndarray]:
+def our_distorter(backend: Backend, dataset: ann.Dataset) -> Callable[[int], np.ndarray]:
     """This package, with the batches that ``ann.fit`` makes.
 
-    A function of how many batches to distort: the last one, (N, h w) from 0 to 1, on the host.
+    The result is a function. It distorts this many batches, and returns the last one: a host array
+    (N, h w) of numbers from 0 to 1.
     """
     network = RECIPE.network(dataset, backend)
     pictures = dataset.train_images[: RECIPE.batch_size]
@@ -42,7 +43,7 @@ def ours(backend: Backend, dataset: ann.Dataset) -> Callable[[int], np.ndarray]:
     return distort
 
 
-def torchs(backend: Backend, dataset: ann.Dataset) -> Callable[[int], np.ndarray]:
+def torch_distorter(backend: Backend, dataset: ann.Dataset) -> Callable[[int], np.ndarray]:
     """The same in PyTorch, eager."""
     import torch
 
@@ -91,7 +92,7 @@ def measure(
     """Milliseconds for a batch of images, distorted as strongly as in the recipe "quick"."""
     size, batches = RECIPE.batch_size, 2 if quick else _BATCHES
     print(f"\ndistort: batches of {size} images: rotation, scaling, shear, shift, elastic")
-    makers = {"ann": ours, "PyTorch grid_sample": torchs}
+    makers = {"ann": our_distorter, "PyTorch grid_sample": torch_distorter}
     found = working({name: partial(make, backend, dataset) for name, make in makers.items()})
     original = dataset.train_images[:size].reshape(size, -1) / 255.0
     changes: dict[str, float] = {}

@@ -34,6 +34,7 @@ from ann.installation import install_command
 from ann.training.mpi import MpiProcesses
 from benchmarking.contenders import Ours, check_same_loss
 from benchmarking.tasks import TASKS, Data, Task
+from benchmarking.timing import print_table
 from benchmarking.torch_contenders import Torch
 
 SIZES = (1, 2)
@@ -93,19 +94,17 @@ def _measure(task: Task, repetitions: int) -> dict[str, Any]:
             results.append(run_contender(name, size, task))
             expected = found["ann", 1][0]["loss"]
             check_same_loss(f"{name} with {size} processes", results[-1]["loss"], expected)
-    print(f"  {'':28} {'images/s':>10} {'least':>10} {'most':>10} {'speed-up':>9}  in sums")
+    speeds: dict[str, list[float]] = {}
     table: dict[str, Any] = {"parameters": found["ann", 1][0]["parameters"]}
     for (name, size), results in found.items():
-        speeds = [task.count / result["seconds"] for result in results]
-        median = statistics.median(speeds)
-        if size == 1:
-            alone = median
         label = f"{name}, {size} process{'es' * (size > 1)}"
-        numbers = f"{median:10,.0f} {min(speeds):10,.0f} {max(speeds):10,.0f} {median / alone:9.2f}"
-        share = statistics.median(result["in sums"] / result["seconds"] for result in results)
-        is_ours = name == "ann"
-        print(f"  {label:28} {numbers}  {f'{share:8.1%}' if is_ours else ''}".rstrip())
-        table[label] = {"images_a_second": speeds, "share_in_sums": share if is_ours else None}
+        speeds[label] = [task.count / result["seconds"] for result in results]
+        table[label] = {"images_a_second": speeds[label]}
+        if name == "ann":
+            share = statistics.median(result["in sums"] / result["seconds"] for result in results)
+            table[label]["share_in_sums"] = share
+    print_table(speeds, "images/s")
+    print(f"  of its time, ann with {SIZES[-1]} processes spends {share:.1%} in sums")
     return table
 
 

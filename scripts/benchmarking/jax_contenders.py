@@ -1,4 +1,4 @@
-"""The contender of the benchmark that is JAX."""
+"""JAX as a contender: one jitted step a call, or a jitted epoch."""
 
 from functools import partial
 from typing import Any

@@ -1,4 +1,4 @@
-"""The contenders of the benchmark that are PyTorch."""
+"""PyTorch as a contender: eager, compiled, in TF32, and with a whole step in a CUDA graph."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from benchmarking.tasks import CLASSES, Data, Task
 class Torch:
     """PyTorch with the training loop of its tutorials, eager or with the model ``compiled``.
 
-    ``tf32`` is for matrix products in TF32, on a GPU.
+    ``tf32``: matrix products in TF32, on a GPU.
     """
 
     in_graph = False
@@ -58,7 +58,7 @@ class Torch:
         return float(sum(self._step(batch) for batch in batches)) / len(batches)
 
     def _set_precision(self) -> None:
-        """Set it anew: it belongs to the whole process, and other contenders need another one."""
+        """Set it before each use: it applies to the whole process, and contenders differ in it."""
         self._torch.set_float32_matmul_precision(self._precision)
 
     def _step(self, indices: Any) -> Any:

@@ -120,7 +120,7 @@ class Space:
         for field in _FIELDS:
             values = self._values[field.name]
             if isinstance(values, Range):
-                ends[field.name] = [values.low, values.high]
+                ends[field.name] = [_rounded(values.low), _rounded(values.high)]
             elif values and field.name not in _FITTED:
                 ends[field.name] = [_value(name) for name in values]
         for pair in itertools.combinations(ends, 2):
@@ -220,16 +220,15 @@ def _suggest(trial: Any, name: str, values: Range | tuple[str, ...]) -> Any:
     """What a trial of Optuna chooses; a single value is not a choice."""
     if isinstance(values, tuple):
         return values[0] if len(values) == 1 else trial.suggest_categorical(name, values)
-    value, is_int = values.low, isinstance(values.low, int)
-    if values.low != values.high:
-        suggest = trial.suggest_int if is_int else trial.suggest_float
-        value = suggest(name, values.low, values.high, log=values.log)
-    return value if is_int else _rounded(value)
+    if values.low == values.high:
+        return _rounded(values.low)
+    suggest = trial.suggest_int if isinstance(values.low, int) else trial.suggest_float
+    return _rounded(suggest(name, values.low, values.high, log=values.log))
 
 
 def _rounded(value: float) -> float:
-    """Round to three digits, so that the printed value is exactly the value that is tried."""
-    return float(f"{value:.3g}")
+    """Round a float to three digits, so that the printed value is exactly the one that is tried."""
+    return value if isinstance(value, int) else float(f"{value:.3g}")
 
 
 def _value(choice: Any) -> Any:

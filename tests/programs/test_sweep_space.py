@@ -250,6 +250,7 @@ def test_passwords_are_not_shown():
     ("flags", "message"),
     [
         ("--distort yes,no --rotation 0-200", "rotation: expected a number"),
+        ("--dropout 0-0.9999", "dropout: expected a number"),  # of three digits, this is 1
         ("--hidden 64 conv4x3,8 32 --channel-dropout 0.1-2", "channel_dropout: expected a number"),
         ("--schedule linear,one-cycle --warmup 0.1-2", "warmup: expected a number"),
         ("--batch-norm yes,no --adversarial 0-1", "adversarial: moved images would distort"),
