@@ -79,7 +79,7 @@ def parse_flags() -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_import()
     parser.add_common()
-    text = "SQLite or .journal file, or URL"
+    text = "an SQLite file, a .journal file, or the URL of a database"
     parser.add("--storage FILE|URL", text, os.path.expanduser, "sweep.db")
     parser.add("--study NAME", "name of the study; a storage can hold several", default=STUDY)
     text = "start no new trial after the workers together have finished N"
