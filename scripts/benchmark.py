@@ -14,12 +14,12 @@ Examples:
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
@@ -70,40 +70,36 @@ def main() -> None:
 
 def measurements(flags: argparse.Namespace, backend: ann.Backend) -> Iterator[tuple[str, Any]]:
     """The name and the figures of each task, as soon as it is measured."""
-    repetitions = flags.repetitions or (1 if flags.quick else REPETITIONS)
+    quick, repetitions = flags.quick, flags.repetitions or (1 if flags.quick else REPETITIONS)
     if flags.distributed:
-        yield from distributed.measure(repetitions, flags.quick, flags.only)
+        yield from distributed.measure(repetitions, quick, flags.only)
         return
     dataset = load_dataset(flags.data)
     if flags.profile:
-        for each in [backend] if flags.device else [backend, *working_gpu()]:
-            figures = step_profile.measure(each, dataset, flags.recipe, flags.quick)
-            yield f"profile, {each.name}", figures
+        for name in [flags.device] if flags.device else ["cpu", "gpu"]:
+            try:
+                backend = ann.get_backend(name)
+            except ann.DeviceError as error:
+                print(f"\nno GPU: {error}")
+            else:
+                figures = step_profile.measure(backend, dataset, flags.recipe, quick)
+                yield f"profile, {name}", figures
         return
     if flags.roofline:
-        settings = flags.recipe, flags.roofline, flags.quick
-        yield f"roofline, {backend.name}", roofline.measure(backend, dataset, *settings)
+        figures = roofline.measure(backend, dataset, flags.recipe, flags.roofline, quick)
+        yield f"roofline, {backend.name}", figures
         return
-    wanted = [flags.only] if flags.only else NAMES
-    tasks = [dataclasses.replace(task, device=backend.name) for task in TASKS]
-    for task in tasks:
-        if task.name in wanted:
-            yield task.name, measure_training(task, backend, dataset, repetitions, flags.quick)
-    if "predict" in wanted:
-        yield "predict", measure_predicting(tasks[0], dataset, repetitions)
-    if "distort" in wanted:
-        yield "distort", distortion.measure(dataset, backend, repetitions, flags.quick)
-    if "start-up" in wanted:
-        yield "start-up", measure_start_up(flags.data, repetitions)
-
-
-def working_gpu() -> list[ann.Backend]:
-    """The GPU; or nothing, after printing why."""
-    try:
-        return [ann.get_backend("gpu")]
-    except ann.DeviceError as error:
-        print(f"\nno GPU: {error}")
-        return []
+    tasks = {task.name: replace(task, device=backend.name) for task in TASKS}
+    for name in [flags.only] if flags.only else NAMES:
+        if name in tasks:
+            figures = measure_training(tasks[name], backend, dataset, repetitions, quick)
+        elif name == "predict":
+            figures = measure_predicting(tasks["classroom"], dataset, repetitions)
+        elif name == "distort":
+            figures = distortion.measure(dataset, backend, repetitions, quick)
+        else:
+            figures = measure_start_up(flags.data, repetitions)
+        yield name, figures
 
 
 if __name__ == "__main__":

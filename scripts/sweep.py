@@ -14,7 +14,6 @@ Examples:
 
 import argparse
 import os
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -25,6 +24,7 @@ from ann.cli import bootstrap
 
 bootstrap.start()
 
+from sweeping import STUDY
 from sweeping.space import Space, add_flags
 
 import ann
@@ -34,8 +34,6 @@ from ann.cli.parser import Parser, number, whole
 from ann.cli.signals import Interruption, exit_with
 from ann.errors import require
 from ann.files.atomic import write_atomically
-
-STUDY = "digits"
 
 
 def main() -> None:
@@ -48,7 +46,8 @@ def main() -> None:
         from sweeping import results, storage, study, worker
 
         space = Space(flags)
-        storage.check_files(flags)
+        flags.report = flags.report or storage.page_of(flags.storage, flags.study)
+        storage.check_files(flags.storage, flags.report)
         backend = ann.get_backend(flags.device)
         dataset = study.without_test_images(load_dataset(flags.data))
         space.check(dataset, flags.validation)
@@ -80,7 +79,7 @@ def parse_flags() -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_import()
     parser.add_common()
-    text = "SQLite or .journal file, or URL"
+    text = "an SQLite file, a .journal file, or the URL of a database"
     parser.add("--storage FILE|URL", text, os.path.expanduser, "sweep.db")
     parser.add("--study NAME", "name of the study; a storage can hold several", default=STUDY)
     text = "start no new trial after the workers together have finished N"
@@ -93,17 +92,10 @@ def parse_flags() -> argparse.Namespace:
     parser.add("--seed SEED", "random seed of every network", whole(0), 0)
     text = "repeat a trial after this time without a heartbeat"
     parser.add("--grace SECONDS", text, whole(2), 120)
-    text = "the page of figures (default: beside the storage and named after it and the study, "
-    text += "such as sweep.html)"
+    text = "the page of figures (default: beside the storage, named after it and the study)"
     parser.add("--report FILE", text, Path)
     add_flags(parser)
-    flags = parser.parse_args()
-    if flags.report is None:  # a page for each study: none replaces that of another
-        storage = Path("" if "://" in flags.storage else flags.storage)
-        names = [storage.stem] if storage.stem else []
-        names += [flags.study] if flags.study != STUDY or not names else []
-        flags.report = storage.parent / (re.sub(r"[^\w-]+", "-", "-".join(names)) + ".html")
-    return flags
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ DistributedDataParallel with gloo.
 This file is also run as a program: it is one of the processes of one contender.
 """
 
-import dataclasses
 import json
 import os
 import re
@@ -15,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +32,14 @@ from ann.cli.launch import FLAG, launch
 from ann.cli.parser import DATA
 from ann.installation import install_command
 from ann.training.mpi import MpiProcesses
-from benchmarking.contenders import Ours
+from benchmarking.contenders import Ours, check_same_loss
 from benchmarking.tasks import TASKS, Data, Task
+from benchmarking.timing import print_table
 from benchmarking.torch_contenders import Torch
 
 SIZES = (1, 2)
 MEASURED = ("classroom", "big")
 _TIMEOUT = 900  # seconds for two epochs
-_TOLERANCE = 1e-3  # relative, for the mean loss of an epoch
 
 
 class TimedProcesses(MpiProcesses):
@@ -80,33 +80,31 @@ def measure(repetitions: int, quick: bool, only: str | None) -> Iterator[tuple[s
     """Names of tasks, and images a second for each contender and number of processes."""
     for task in TASKS:
         if task.name in MEASURED and only in (None, task.name):
-            shortened = dataclasses.replace(task, count=2 * task.batch) if quick else task
+            shortened = replace(task, count=2 * task.recipe.batch_size) if quick else task
             yield f"{task.name}, distributed", _measure(shortened, repetitions)
 
 
 def _measure(task: Task, repetitions: int) -> dict[str, Any]:
-    print(f"\n{task}, batch {task.batch}, processes with one BLAS thread each")
-    runs = [(name, size) for name in ("ann", "PyTorch") for size in SIZES]
-    found: dict[tuple[str, int], list[dict[str, float]]] = {run: [] for run in runs}
+    print(f"\n{task}, processes with one BLAS thread each")
+    found: dict[tuple[str, int], list[dict[str, float]]] = {
+        (name, size): [] for name in ("ann", "PyTorch") for size in SIZES
+    }
     for _ in range(repetitions):
-        for name, size in runs:
-            found[name, size].append(run_contender(name, size, task))
-            loss, expected = found[name, size][-1]["loss"], found["ann", 1][0]["loss"]
-            if not abs(loss - expected) <= _TOLERANCE * expected:
-                losses = f"a loss of {loss}, not {expected}"
-                raise ValueError(f"{name} with {size} processes: {losses}")
-    print(f"  {'':28} {'images/s':>10} {'least':>10} {'most':>10} {'speed-up':>9}  in sums")
+        for (name, size), results in found.items():
+            results.append(run_contender(name, size, task))
+            expected = found["ann", 1][0]["loss"]
+            check_same_loss(f"{name} with {size} processes", results[-1]["loss"], expected)
+    speeds: dict[str, list[float]] = {}
     table: dict[str, Any] = {"parameters": found["ann", 1][0]["parameters"]}
     for (name, size), results in found.items():
-        speeds = [task.count / result["seconds"] for result in results]
-        median = statistics.median(speeds)
-        alone = statistics.median(task.count / result["seconds"] for result in found[name, 1])
-        share = statistics.median(result["in sums"] / result["seconds"] for result in results)
         label = f"{name}, {size} process{'es' * (size > 1)}"
-        numbers = f"{median:10,.0f} {min(speeds):10,.0f} {max(speeds):10,.0f} {median / alone:9.2f}"
-        sums = f"{100 * share:6.1f} %" if name == "ann" else ""
-        print(f"  {label:28} {numbers}  {sums}")
-        table[label] = {"images_a_second": speeds, "share_in_sums": share if sums else None}
+        speeds[label] = [task.count / result["seconds"] for result in results]
+        table[label] = {"images_a_second": speeds[label]}
+        if name == "ann":
+            share = statistics.median(result["in sums"] / result["seconds"] for result in results)
+            table[label]["share_in_sums"] = share
+    print_table(speeds, "images/s")
+    print(f"  of its time, ann with {SIZES[-1]} processes spends {share:.1%} in sums")
     return table
 
 
@@ -128,30 +126,18 @@ def run_contender(name: str, size: int, task: Task, timeout: float = _TIMEOUT) -
     command = [mpiexec, "-n", str(size), sys.executable, __file__, FLAG]
     command += [name, task.name, str(task.count)]
     options: dict[str, Any] = {"env": environment, "capture_output": True, "text": True}
+    who = f"{name} with {size} processes"
     try:
         run = subprocess.run(command, check=False, timeout=timeout, **options)
     except subprocess.TimeoutExpired:
-        problem = f"{name} with {size} processes did not end in {timeout} seconds"
-        raise ValueError(problem) from None
+        raise ValueError(f"{who} did not end in {timeout} seconds") from None
     if run.returncode:
         # Find the error among what mpiexec prints about it
         raised = re.findall(r"^[\w.]*(?:Error|Exception)\b.*", run.stderr, re.M)
         reason = " ".join((raised[-1] if raised else run.stderr).split())[-300:]
-        problem = f"{name} with {size} processes does not run here"
-        raise ValueError(f"{problem} ({install_command('bench,mpi')}): {reason}")
+        raise ValueError(f"{who} does not run here ({install_command('bench,mpi')}): {reason}")
     found: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
     return found
-
-
-def _work(name: str, task: Task) -> None:
-    """Be one of the processes; end it."""
-    with launch(TimedProcesses) as processes:
-        print(json.dumps(_train(processes, name, task)))
-    from mpi4py import MPI  # starts MPI, and benchmark.py imports this module
-
-    # Now and then gloo's destructor waits forever: it holds Python's lock, which its thread needs
-    MPI.Finalize()
-    os._exit(0)
 
 
 def _train(processes: Any, name: str, task: Task) -> dict[str, float]:
@@ -171,8 +157,20 @@ def _train(processes: Any, name: str, task: Task) -> dict[str, float]:
     return {**times, "loss": loss, "parameters": parameters}
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Be one of the processes; end it."""
     if len(sys.argv) != 5:
         sys.exit("error: this file is a part of the benchmark: run benchmark.py --distributed")
-    _task = next(task for task in TASKS if task.name == sys.argv[3])
-    _work(sys.argv[2], dataclasses.replace(_task, count=int(sys.argv[4])))
+    _, _, name, task_name, count = sys.argv
+    task = next(task for task in TASKS if task.name == task_name)
+    with launch(TimedProcesses) as processes:
+        print(json.dumps(_train(processes, name, replace(task, count=int(count)))))
+    from mpi4py import MPI  # starts MPI, and benchmark.py imports this module
+
+    # Now and then gloo's destructor waits forever: it holds Python's lock, which its thread needs
+    MPI.Finalize()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

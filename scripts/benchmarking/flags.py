@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ann.cli.parser import Parser, whole
+from ann.cli.parser import DATA, Parser, whole
 from ann.cli.recipe_flags import add_named_recipes, add_recipe_flags, given_fields, named_recipe
 from benchmarking.distributed import MEASURED
 from benchmarking.tasks import TASKS
@@ -36,9 +36,13 @@ def parse_flags(docstring: str | None) -> argparse.Namespace:
     flags = parser.parse_args()
     if flags.distributed and (flags.device == "gpu" or flags.only not in (None, *MEASURED)):
         parser.error(f"--distributed measures on the CPU, and --only {' or '.join(MEASURED)}")
+    if flags.distributed and flags.data != DATA:
+        parser.error("--data: not allowed with --distributed, which trains on MNIST")
     measures_recipe = flags.profile or flags.roofline
-    if measures_recipe and flags.only:
-        parser.error("--only: not allowed with --profile or --roofline, which measure a recipe")
+    for name in ("only", "repetitions"):
+        if measures_recipe and getattr(flags, name):
+            reason = "which measure a recipe for a fixed time"
+            parser.error(f"--{name}: not allowed with --profile or --roofline, {reason}")
     given = given_fields(flags)
     if not measures_recipe and (given or flags.recipe):
         name = next(iter(given), "recipe").replace("_", "-")

@@ -1,6 +1,6 @@
-"""The contender of the benchmark that is JAX."""
+"""JAX as a contender: one jitted step a call, or a jitted epoch."""
 
-import functools
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,8 @@ from ann.nn.convolution import Conv2D
 from ann.nn.layer_list import build_layers
 from ann.nn.layers import ActivationLayer, Dense
 from ann.nn.pooling import MaxPool2D
-from benchmarking.tasks import BETA2, EPSILON, MOMENTUM, Data, Task
+from ann.optim.adam import BETA2, EPSILON
+from benchmarking.tasks import CLASSES, Data, Task
 
 
 class Jax:
@@ -23,11 +24,14 @@ class Jax:
             raise RuntimeError(f"JAX computes on {jax.default_backend()}")
         settings: Any = jax.config
         settings.update("jax_default_matmul_precision", "float32")  # on a GPU it would be TF32
-        activation = {"sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu}[task.activation]
-        pixels = jnp.asarray(data.images)
-        targets = jnp.eye(task.widths[-1])[jnp.asarray(data.labels)]
+        recipe, tree_map = task.recipe, jax.tree.map
+        rate, beta1, batch_size = recipe.learning_rate, recipe.momentum, recipe.batch_size
+        activation = {"sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu}[recipe.activation]
+        images = jnp.asarray(data.images)
+        targets = jnp.eye(CLASSES)[jnp.asarray(data.labels)]
 
-        def logits_of(parameters: Any, x: Any) -> Any:
+        def logits_of(parameters: Any, pixels: Any) -> Any:
+            x = pixels.astype(jnp.float32) / 255
             weights = iter(parameters)
             for layer in build_layers(task.layers):
                 match layer:
@@ -47,49 +51,40 @@ class Jax:
                         x = x.reshape(-1, layer.input_shape[0]) @ weight + bias
             return x
 
-        def loss_of(parameters: Any, x: Any, t: Any) -> Any:
-            z = logits_of(parameters, x)
-            return jnp.sum(jnp.maximum(z, 0) - z * t + jnp.log1p(jnp.exp(-jnp.abs(z)))) / task.batch
+        def loss_of(parameters: Any, indices: Any) -> Any:
+            z, t = logits_of(parameters, images[indices]), targets[indices]
+            return jnp.sum(jnp.maximum(z, 0) - z * t + jnp.log1p(jnp.exp(-jnp.abs(z)))) / batch_size
 
         def step(state: Any, indices: Any) -> Any:
-            parameters, v, s, k = state
-            x = pixels[indices].astype(jnp.float32) / 255
-            loss, g = jax.value_and_grad(loss_of)(parameters, x, targets[indices])
+            p, m, v, k = state
+            loss, g = jax.value_and_grad(loss_of)(p, indices)
             k = k + 1
-            if task.optimizer == "sgd":
-                v = jax.tree.map(lambda v, g: MOMENTUM * v + g, v, g)
-                parameters = jax.tree.map(lambda p, v: p - task.rate * v, parameters, v)
+            if recipe.optimizer == "sgd":
+                m = tree_map(lambda m, g: beta1 * m + g, m, g)
+                p = tree_map(lambda p, m: p - rate * m, p, m)
             else:
-                v = jax.tree.map(lambda v, g: MOMENTUM * v + (1 - MOMENTUM) * g, v, g)
-                s = jax.tree.map(lambda s, g: BETA2 * s + (1 - BETA2) * g * g, s, g)
-                scale_v, scale_s = task.rate / (1 - MOMENTUM**k), 1 / (1 - BETA2**k)
-                parameters = jax.tree.map(
-                    lambda p, v, s: (
-                        p * (1 - task.rate * task.weight_decay * (p.ndim == 2))
-                        - scale_v * v / (jnp.sqrt(scale_s * s) + EPSILON)
-                    ),
-                    parameters,
-                    v,
-                    s,
-                )
-            return (parameters, v, s, k), loss
+                m = tree_map(lambda m, g: beta1 * m + (1 - beta1) * g, m, g)
+                v = tree_map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, v, g)
+                size, scale = rate / (1 - beta1**k), 1 / (1 - BETA2**k)
+
+                def moved(p: Any, m: Any, v: Any) -> Any:
+                    shrink = 1 - rate * recipe.weight_decay * (p.ndim == 2)
+                    return shrink * p - size * m / (jnp.sqrt(scale * v) + EPSILON)
+
+                p = tree_map(moved, p, m, v)
+            return (p, m, v, k), loss
 
         start = [(jnp.asarray(weight), jnp.asarray(bias)) for weight, bias in data.weights]
-        zeros = functools.partial(jax.tree.map, jnp.zeros_like)
-        squares = zeros(start) if task.optimizer != "sgd" else ()
-        self._state = (start, zeros(start), squares, jnp.zeros((), jnp.float32))
-        self._jax, self._task, self._images = jax, task, data.images
-        self._scan = scan
-
-        def predict(state: Any, pixels: Any) -> Any:
-            return logits_of(state[0], pixels.astype(jnp.float32) / 255).argmax(1)
-
-        self._predict = jax.jit(predict)
+        zeros = partial(tree_map, jnp.zeros_like, start)
+        squares = () if recipe.optimizer == "sgd" else zeros()
+        self._state = start, zeros(), squares, jnp.zeros((), jnp.float32)
+        self._scan, self._task, self._images, self._to_device = scan, task, data.images, jnp.asarray
         self._step = jax.jit(step, donate_argnums=0)
-        self._epoch = jax.jit(functools.partial(jax.lax.scan, self._step), donate_argnums=0)
+        self._epoch = jax.jit(partial(jax.lax.scan, self._step), donate_argnums=0)
+        self._predict = jax.jit(lambda state, pixels: logits_of(state[0], pixels).argmax(1))
 
     def epoch(self, order: np.ndarray) -> float:
-        batches = self._jax.numpy.asarray(order.reshape(-1, self._task.batch))
+        batches = self._to_device(order.reshape(self._task.steps, -1))
         if self._scan:
             self._state, losses = self._epoch(self._state, batches)
             return float(losses.mean())

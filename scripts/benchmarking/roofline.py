@@ -6,8 +6,8 @@ as long as its reads and writes of memory at the speed of a large copy. Only dat
 cache can move faster than this second limit.
 """
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ import numpy as np
 
 import ann
 from ann.analysis.figures import BLUE, ORANGE, check_figure_path, log_scale, pyplot, save_figure
-from ann.backends.base import Array, Backend
-from benchmarking.measurements import peak_gflops
-from benchmarking.step_profile import watched
-from benchmarking.timing import in_turns
+from ann.backends.base import Backend
+from ann.training.step import Step
+from benchmarking.step_profile import calls_of
+from benchmarking.timing import in_turns, large_product
 from benchmarking.training_steps import TrainingSteps
 
 _BATCHES = (1, 3, 10, 30, 100, 300, 1000, 3000)
@@ -34,84 +34,71 @@ def measure(
     """Print tables, save a plot of them to ``picture``, and return the figures."""
     check_figure_path(picture)
     trials = 1 if quick else _TRIALS
-    peak, bandwidth = peak_gflops(backend, 2 * trials), _bandwidth(backend, trials)
+    product, flops = large_product(backend)
+    peak = flops / _shortest(backend, product, 2 * trials) / 1e9
+    recorder = backend.recorder()  # divides a copy among all processors
+    source = backend.from_host(np.ones(_COPIED, dtype=np.float32))
+    target = backend.xp.empty_like(source)
+    copy = recorder.compile(lambda: recorder.copyto(source, out=target))
+    bandwidth = 2 * source.nbytes / _shortest(backend, copy, trials) / 1e9
     print(f"\nlarge products: {peak:.0f} GFLOP/s; large copies: {bandwidth:.1f} GB/s")
     sweeps: dict[str, list[dict[str, float]]] = {}
-    for name, values, change in _sweeps(recipe, len(dataset.train_images), quick):
+    for name, variants in _variants(recipe, len(dataset.train_images)).items():
         print(f"\n  {name:>20} {'ms a step':>10} {'products':>10} {'memory':>10}")
         rows = sweeps[name] = []
-        for value in values:
-            seconds, flops, size = _step(TrainingSteps(backend, dataset, change(value), quick))
-            millis = 1e3 * seconds, flops / peak / 1e6, size / bandwidth / 1e6
-            print(f"  {value:20,} " + " ".join(f"{number:10.3f}" for number in millis))
-            step, products, memory = millis
-            rows.append({"value": value, "step": step, "products": products, "memory": memory})
+        for value, variant in [*variants.items()][: 2 if quick else None]:
+            steps = TrainingSteps(backend, dataset, variant, quick)
+            flops = sum(call.flops for call in calls_of(steps.step, variant))
+            (seconds,) = steps.seconds(steps.step.backend.compile(steps.step))
+            millis = {
+                "step": 1e3 * seconds,
+                "products": flops / peak / 1e6,
+                "memory": _bytes_moved(steps.step) / bandwidth / 1e6,
+            }
+            print(f"  {value:20,} " + " ".join(f"{number:10.3f}" for number in millis.values()))
+            rows.append({"value": value, **millis})
     save_figure(_figure(sweeps), picture)
     print(f"\nsaved {picture}")
     return {"gflops_a_second": peak, "gigabytes_a_second": bandwidth, "milliseconds": sweeps}
 
 
-def _sweeps(
-    recipe: ann.Recipe, images: int, quick: bool
-) -> list[tuple[str, tuple[int, ...], Callable[[int], ann.Recipe]]]:
-    """For each plot: what it varies, its values, and a function from a value to the recipe.
-
-    ``images``: how many there are; larger batches are left out.
-    """
+def _variants(recipe: ann.Recipe, images: int) -> dict[str, dict[int, ann.Recipe]]:
+    """What each plot varies, and the recipe for each value; no batch is larger than ``images``."""
     pictures = tuple(layer for layer in recipe.hidden if isinstance(layer, str))
     dense = recipe.hidden[len(pictures) :] or (128,)
+    least, most = 2 if recipe.batch_norm else 1, images - recipe.validation
 
-    def wide(width: int) -> ann.Recipe:
-        return dataclasses.replace(recipe, hidden=(*pictures, *[width] * len(dense)))
+    def with_hidden(layers: Sequence[int | str]) -> ann.Recipe:
+        return replace(recipe, hidden=(*pictures, *layers))
 
-    def deep(depth: int) -> ann.Recipe:
-        return dataclasses.replace(recipe, hidden=(*pictures, *dense[:1] * depth))
-
-    most = images - recipe.validation
-    least = 2 if recipe.batch_norm else 1
-    batches = tuple(size for size in _BATCHES if least <= size <= most)
-    count = 2 if quick else None
-    return [
-        ("batch size", batches[:count], lambda size: dataclasses.replace(recipe, batch_size=size)),
-        ("width", _WIDTHS[:count], wide),
-        ("depth", _DEPTHS[:count], deep),
-    ]
+    return {
+        "batch size": {
+            size: replace(recipe, batch_size=size) for size in _BATCHES if least <= size <= most
+        },
+        "width": {width: with_hidden([width] * len(dense)) for width in _WIDTHS},
+        "depth": {depth: with_hidden(dense[:1] * depth) for depth in _DEPTHS},
+    }
 
 
-def _step(steps: TrainingSteps) -> tuple[float, int, int]:
-    """The median seconds of a step, the FLOPs of its products, and the bytes that it must move.
+def _bytes_moved(step: Step) -> int:
+    """The bytes that a step must move, at least.
 
     It must read the pixels of the batch, and read and write each parameter, its gradient and the
     state that the optimizer keeps for it, once.
     """
-    step = steps.new_step()
-    with watched(step, steps.recipe, lambda: None) as calls:
-        step()
-    vectors: list[Array] = [step.network.gradients, *step.update.state.values()]
-    moved = {id(vector): 2 * vector.nbytes for vector in vectors}
-    (seconds,) = steps.seconds(step, step.backend.compile(step))
-    size = step.batch.gathered.nbytes + sum(moved.values())
-    return seconds, sum(call.flops for call in calls), size
+    vectors = [step.network.gradients, *step.update.state.values()]
+    moved = {id(vector): 2 * int(vector.nbytes) for vector in vectors}
+    return int(step.batch.gathered.nbytes) + sum(moved.values())
 
 
-def _bandwidth(backend: Backend, trials: int) -> float:
-    """The most gigabytes per second that a large copy by all processors reads and writes."""
-    recorder = backend.recorder()
-    array = backend.from_host(np.ones(_COPIED, dtype=np.float32))
-    out = backend.xp.empty_like(array)
-    # A formula is divided among the processors; NumPy's own copy uses one
-    negate = recorder.compile(lambda: recorder.elementwise(_negative, array, out=out))
+def _shortest(backend: Backend, run: Callable[[], object], trials: int) -> float:
+    """The fewest seconds of some trials."""
 
-    def copy() -> None:
-        negate()
+    def whole() -> None:
+        run()
         backend.synchronize()
 
-    (seconds,) = in_turns({"copy": copy}, trials).values()
-    return 2 * int(array.nbytes) / min(seconds) / 1e9
-
-
-def _negative(xp: Any, x: Array) -> Array:
-    return -x
+    return min(in_turns({"": whole}, trials)[""])
 
 
 def _figure(sweeps: dict[str, list[dict[str, float]]]) -> Any:

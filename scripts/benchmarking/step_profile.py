@@ -1,18 +1,16 @@
 """Measures each part of a training step, and a whole step. The parts are the batch, each layer
 forward and backward, the loss, the optimizer, and other changes of gradients or parameters.
 
-On the CPU, a step is recorded as in training, but it reads the clock before each part. On a GPU, a
-step is launched as one graph, so each part gets a graph of its own that repeats it. In a whole
-step, one kernel can do the elementwise work of several parts, so it takes less than all its parts.
+Each part is recorded by itself, and all run in turns, in the order of the step. On a GPU, each is a
+graph that repeats the part, or launching it would take longer than the part. In a whole step, one
+kernel can do the elementwise work of several parts, so it takes less than all its parts.
 """
 
 import itertools
 import math
 import re
-import statistics
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -27,24 +25,20 @@ from benchmarking.tasks import product_of
 from benchmarking.training_steps import TrainingSteps
 
 
-class Part(NamedTuple):
-    """A part of a step.
+class Call(NamedTuple):
+    """A call in a step.
 
     Attributes:
         row: of the table, from 0.
-        name: such as "dense 784 -> 128".
+        name: of the part, such as "dense 784 -> 128".
         direction: "forward", "backward", or "" for neither.
+        flops: of its matrix products.
+        run: repeats the call.
     """
 
     row: int
     name: str
     direction: str
-
-
-class Call(NamedTuple):
-    """A call in a step. ``run`` repeats it; ``flops`` counts those of its matrix products."""
-
-    part: Part
     flops: int
     run: Callable[[], Any]
 
@@ -55,106 +49,73 @@ def measure(
     """Print the table, and return its figures."""
     steps = TrainingSteps(backend, dataset, recipe, quick)
     members = f"{recipe.committee} x " if recipe.committee > 1 else ""
-    network = f"{members}{describe_shape(steps.network.layer_list)} {recipe.activation}"
+    network = f"{members}{describe_shape(recipe.network(dataset).layer_list)} {recipe.activation}"
     print(f"\n{backend.name}: {network}, batch {recipe.batch_size}, {recipe.optimizer}")
-    time_calls = _time_on_gpu if backend.name == "gpu" else _time_on_cpu
-    calls, seconds, whole = time_calls(steps)
-    figures: dict[Part, dict[str, Any]] = {}
-    for call, duration in zip(calls, seconds, strict=True):
-        found = figures.setdefault(call.part, {"milliseconds": 0.0, "flops": 0})
-        found["milliseconds"] += 1e3 * duration
+    compiled = steps.step.backend.compile
+    calls = calls_of(steps.step, recipe)
+    runs = [compiled(partial(_repeat, steps, call.run)) for call in calls]
+    *seconds, whole = steps.seconds(*runs, compiled(steps.step))
+    millis = [1e3 * each / steps.repeats for each in seconds]
+    parts: dict[Any, dict[str, Any]] = {}
+    for call, duration in zip(calls, millis, strict=True):
+        part = {"row": call.row, "name": call.name, "direction": call.direction}
+        found = parts.setdefault(call[:3], {**part, "milliseconds": 0.0, "flops": 0, "share": 0.0})
+        found["milliseconds"] += duration
         found["flops"] += call.flops
-    total = sum(found["milliseconds"] for found in figures.values())
-    parts = [
-        {**part._asdict(), **found, "share": found["milliseconds"] / total}
-        for part, found in sorted(figures.items(), key=lambda item: item[0].row)
-    ]
-    _print_table(parts, total, 1e3 * whole)
-    return {"parts": parts, "milliseconds_of_all_parts": total, "milliseconds_a_step": 1e3 * whole}
+        found["share"] += duration / sum(millis)
+    rows = sorted(parts.values(), key=lambda part: part["row"])
+    figures = {"milliseconds_of_all_parts": sum(millis), "milliseconds_a_step": 1e3 * whole}
+    _print_table(rows, *figures.values())
+    return {"parts": rows, **figures}
 
 
-def _time_on_cpu(steps: TrainingSteps) -> tuple[list[Call], list[float], float]:
-    """The calls of a step, the median seconds of each, and the median of a whole step."""
-    step = steps.new_step()
-    starts: list[float] = []
-
-    def note_start() -> None:
-        step.backend.call(lambda: starts.append(time.perf_counter()))
-
-    with watched(step, steps.recipe, note_start) as calls:
-        replay = step.backend.compile(step)
-    columns = []
-
-    def clocked() -> None:
-        starts.clear()
-        replay()
-        stops = [*starts[1:], time.perf_counter()]
-        columns.append([stop - start for start, stop in zip(starts, stops, strict=True)])
-
-    _, whole = steps.seconds(step, clocked, step.backend.compile(step))
-    return calls, [statistics.median(row) for row in zip(*columns, strict=True)], whole
+def _repeat(steps: TrainingSteps, run: Callable[[], Any]) -> None:
+    run()
+    for _ in range(steps.repeats - 1):
+        steps.step.backend.call(lambda: None)  # or one kernel would do the work of several runs
+        run()
 
 
-def _time_on_gpu(steps: TrainingSteps) -> tuple[list[Call], list[float], float]:
-    """The same. Repeated updates ruin the parameters, which does not change the times."""
-    step = steps.new_step()
-    with watched(step, steps.recipe, lambda: None) as calls:
-        step()
-    (whole,) = steps.seconds(step, step.backend.compile(step))
-    seconds = []
-    for call in calls:
-        repeat = partial(_repeat, step.backend, call.run, steps.repeats)
-        repeated = step.backend.compile(repeat)
-        seconds.append(steps.seconds(step, repeated)[0] / steps.repeats)
-    return calls, seconds, whole
-
-
-def _repeat(backend: Backend, function: Callable[[], Any], times: int) -> None:
-    for _ in range(times):
-        function()
-        backend.call(lambda: None)  # or one kernel would do the work of several repetitions
-
-
-@contextmanager
-def watched(step: Step, recipe: ann.Recipe, before: Callable[[], None]) -> Iterator[list[Call]]:
-    """Within ``with``, the step calls ``before`` ahead of each part, and adds it to this list."""
+def calls_of(step: Step, recipe: ann.Recipe) -> list[Call]:
+    """Make a step, and return its calls. Repeating them may ruin the parameters."""
     calls: list[Call] = []
 
-    def noted(function: Callable[..., Any], part: Part, flops: int = 0) -> Callable[..., Any]:
+    def watched(
+        function: Callable[..., Any], row: int, name: str, direction: str = "", flops: int = 0
+    ) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            before()
-            calls.append(Call(part, flops, partial(function, *arguments, **options)))
-            return calls[-1].run()
+            run = partial(function, *arguments, **options)
+            calls.append(Call(row, name, direction, flops, run))
+            return run()
 
         return call
 
     with ExitStack() as patches:
 
-        def watch(owner: Any, method: str, part: Part, flops: int = 0) -> None:
-            new = noted(getattr(owner, method), part, flops)
+        def watch(owner: Any, method: str, *part: Any) -> None:
+            new = watched(getattr(owner, method), *part)
             patches.enter_context(patch.object(owner, method, new))
 
         filled = ["gather"] + ["distort"] * recipe.strengths.any
         filled += ["input dropout"] * bool(recipe.input_dropout)
-        watch(step.batch, "fill", Part(0, f"batch: {', '.join(filled)}", ""))
+        watch(step.batch, "fill", 0, f"batch: {', '.join(filled)}")
         layers, images = step.network.layers, step.batch.indices.size
         for row, layer in enumerate(layers, start=1):
             has_weights = hasattr(layer, "weight")
             flops = 2 * math.prod(product_of(layer, images)) if has_weights else 0
-            watch(layer, "forward", Part(row, _name(layer), "forward"), flops)
+            watch(layer, "forward", row, _name(layer), "forward", flops)
             if layer.parameters:
-                watch(layer, "compute_gradients", Part(row, _name(layer), "backward"), flops)
-            watch(layer, "backward", Part(row, _name(layer), "backward"), flops)
+                watch(layer, "compute_gradients", row, _name(layer), "backward", flops)
+            watch(layer, "backward", row, _name(layer), "backward", flops)
         row = len(layers) + 1
-        watch(step.network.loss, "gradient", Part(row, f"loss: {recipe.loss}", ""))
+        watch(step.network.loss, "gradient", row, f"loss: {recipe.loss}")
         if step.adversary:
-            watch(step.adversary, "move", Part(row + 1, "move images (adversarial)", ""))
-        update = [
-            noted(part, Part(number, _update_name(part, recipe), ""))
-            for number, part in enumerate(step.update.parts, start=row + 2)
-        ]
+            watch(step.adversary, "move", row + 1, "move images (adversarial)")
+        parts = enumerate(step.update.parts, start=row + 2)
+        update = [watched(part, row, _update_name(part, recipe)) for row, part in parts]
         patches.enter_context(patch.object(step.update, "parts", update))
-        yield calls
+        step()
+    return calls
 
 
 def _name(layer: Layer) -> str:
@@ -167,8 +128,9 @@ def _name(layer: Layer) -> str:
 
 def _update_name(part: Any, recipe: ann.Recipe) -> str:
     owner = getattr(part, "__self__", part)
-    is_optimizer = isinstance(owner, Optimizer)
-    return f"optimizer: {recipe.optimizer}" if is_optimizer else _words(type(owner))
+    if isinstance(owner, Optimizer):
+        return f"optimizer: {recipe.optimizer}"
+    return _words(type(owner))
 
 
 def _words(kind: type) -> str:

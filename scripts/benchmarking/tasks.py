@@ -7,15 +7,15 @@ optimizers are SGD with momentum, and AdamW, which does not decay biases.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 import ann
-from ann.nn.layer_list import build_layers, describe_shape
+from ann.nn.layer_list import describe_shape
 
-MOMENTUM, BETA2, EPSILON = 0.9, 0.99, 1e-8
+INPUTS, CLASSES = 784, 10
 
 
 class Data(NamedTuple):
@@ -30,29 +30,25 @@ class Data(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """A training of ``count`` images an epoch, a multiple of ``batch``, by "sgd" or "adamw".
+    """A training with a recipe, for a network of ``INPUTS`` inputs and ``CLASSES`` outputs.
 
-    ``widths`` are the numbers of inputs, the hidden layers of a recipe and the number of outputs.
+    ``count`` is the number of images in an epoch, a multiple of the batch size.
     """
 
     name: str
-    widths: tuple[Any, ...]
-    activation: str
-    batch: int
-    optimizer: str
-    rate: float
-    weight_decay: float
+    recipe: ann.Recipe
     count: int
     device: str = "cpu"
 
     def __str__(self) -> str:
-        return f"{self.name}: {describe_shape(self.layers)} {self.activation}"
+        recipe = self.recipe
+        network = f"{describe_shape(self.layers)} {recipe.activation}"
+        return f"{self.name}: {network}, batch {recipe.batch_size}, {recipe.optimizer}"
 
     @property
     def layers(self) -> list[dict[str, Any]]:
         """The layer list of the network."""
-        recipe = ann.Recipe(hidden=self.widths[1:-1], activation=self.activation)
-        return recipe.layer_list(self.widths[0], self.widths[-1])
+        return self.recipe.layer_list(INPUTS, CLASSES)
 
     @property
     def is_convolutional(self) -> bool:
@@ -62,29 +58,17 @@ class Task:
     @property
     def steps(self) -> int:
         """Batches in an epoch."""
-        return self.count // self.batch
-
-    @property
-    def products(self) -> list[tuple[int, int, int]]:
-        """``product_of`` each layer that has weights."""
-        layers = build_layers(self.layers)
-        return [product_of(layer, self.batch) for layer in layers if layer.parameters]
-
-    @property
-    def flops(self) -> int:
-        """The FLOPs of one step's products, without the gradient of the images."""
-        sizes = [math.prod(product) for product in self.products]
-        return 2 * (3 * sum(sizes) - sizes[0])
+        return self.count // self.recipe.batch_size
 
     def data(self, images: np.ndarray, labels: np.ndarray) -> Data:
         """The first of these images, and the initial weights of this package for seed 0.
 
         Raises ValueError for images of another size.
         """
-        if images[0].size != self.widths[0]:
+        if images[0].size != INPUTS:
             problem = f"images of {images[0].size} pixels; the networks of the tasks take"
             fix = "leave out --data, or use --profile"
-            raise ValueError(f"--data: {problem} {self.widths[0]}; {fix}")
+            raise ValueError(f"--data: {problem} {INPUTS}; {fix}")
         weights = ann.NeuralNetwork(self.layers).weights_and_biases()
         return Data(images[: self.count].reshape(self.count, -1), labels[: self.count], weights)
 
@@ -106,12 +90,17 @@ class Contender(Protocol):
         """The label of each image."""
 
 
-CONV = (784, "conv16x5", "pool2", "conv32x5", "pool2", 128, 10)
-BIG = (784, 2500, 2000, 1500, 1000, 500, 10)
+_SMALL = ann.Recipe(
+    (128, 32), "sigmoid", optimizer="sgd", learning_rate=0.1, weight_decay=0.0, batch_size=100
+)
+_RELU = replace(_SMALL, activation="relu")
+_WIDE = replace(_RELU, hidden=(1024, 1024), optimizer="adamw", weight_decay=0.01)
+_CONV = replace(_RELU, hidden=("conv16x5", "pool2", "conv32x5", "pool2", 128))
+_BIG = replace(_RELU, hidden=(2500, 2000, 1500, 1000, 500))
 TASKS = (
-    Task("classroom", (784, 128, 32, 10), "sigmoid", 100, "sgd", 0.1, 0.0, 60_000),
-    Task("small batches", (784, 128, 32, 10), "sigmoid", 10, "sgd", 0.01, 0.0, 20_000),
-    Task("wide", (784, 1024, 1024, 10), "relu", 256, "adamw", 0.001, 0.01, 12_800),
-    Task("conv", CONV, "relu", 128, "sgd", 0.02, 0.0, 2_560),
-    Task("big", BIG, "relu", 512, "sgd", 0.005, 0.0, 2_048),
+    Task("classroom", _SMALL, 60_000),
+    Task("small batches", replace(_SMALL, learning_rate=0.01, batch_size=10), 20_000),
+    Task("wide", replace(_WIDE, learning_rate=0.001, batch_size=256), 12_800),
+    Task("conv", replace(_CONV, learning_rate=0.02, batch_size=128), 2_560),
+    Task("big", replace(_BIG, learning_rate=0.005, batch_size=512), 2_048),
 )

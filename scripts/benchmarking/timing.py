@@ -8,33 +8,53 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
 
+import numpy as np
+
 from ann.backends.base import Backend
+from ann.errors import printable_text
 from ann.installation import install_command, localized
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 
 def in_turns(
-    runs: Mapping[str, Callable[[], object]],
+    runs: Mapping[K, Callable[[], object]],
     repetitions: int,
+    *,
     unit: float = 1.0,
-    between: Callable[[], object] = lambda: None,
-) -> dict[str, list[float]]:
+    seconds: float = 0.0,
+    before: Callable[[], object] = lambda: None,
+) -> dict[K, list[float]]:
     """Times of each run, in units of this many seconds.
 
-    The runs alternate (A B C A B C ...), and the first round is not timed. ``between`` is called
-    after each timed round.
+    The runs alternate (A B C A B C ...), in this many rounds or more, until ``seconds`` are over.
+    ``before`` is called before each round. The first round is not timed: it compiles, and touches
+    memory for the first time.
     """
-    for run in runs.values():
-        run()  # compiles, and touches memory for the first time
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repetitions):
-        for name, run in runs.items():
-            started = time.perf_counter()
+    rounds: list[list[float]] = []
+    end = time.perf_counter() + seconds
+    while len(rounds) <= repetitions or time.perf_counter() < end:
+        before()
+        clock = [time.perf_counter()]
+        for run in runs.values():
             run()
-            times[name].append((time.perf_counter() - started) / unit)
-        between()
-    return times
+            clock.append(time.perf_counter())
+        rounds.append([seconds / unit for seconds in np.diff(clock).tolist()])
+    return dict(zip(runs, map(list, zip(*rounds[1:], strict=True)), strict=True))
+
+
+def large_product(backend: Backend) -> tuple[Callable[[], None], int]:
+    """A function that computes a large matrix product at full speed, and its FLOPs."""
+    size = 2048 if backend.name == "cpu" else 8192
+    a = backend.from_host(np.ones((size, size), dtype=np.float32))
+    out = backend.xp.empty_like(a)
+
+    def product() -> None:
+        backend.xp.matmul(a, a, out=out)
+        backend.synchronize()
+
+    return product, 2 * size**3
 
 
 def print_table(figures: Mapping[str, list[float]], unit: str, digits: int = 0) -> None:
@@ -57,7 +77,7 @@ def working(attempts: Mapping[str, Callable[[], T]]) -> dict[str, T]:
             if name == "ann":
                 raise
             fix = f": {install_command('bench')}" if isinstance(error, ModuleNotFoundError) else ""
-            reason = " ".join(str(error).split())[:200]
+            reason = printable_text(error, 200)
             print(localized(f"  {name:25} left out: {reason}{fix}"))
     return results
 

@@ -21,13 +21,14 @@ from ann.nn.losses import get_loss
 from ann.spelling import did_you_mean
 from ann.validation import check_number
 
-_NUMBER = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?"
 _NO_YES = ("no", "yes")
 DISTORTIONS = ("rotation", "scaling", "shear", "shift", "elastic")
 RATES = ("learning_rate", "weight_decay")
 _AROUND = 5.0  # without a range, rates go from default / 5 to default * 5
 _NEAR = "around the default"
 _LOGARITHMIC = ("batch_size", *RATES)
+# Names whose combinations with other fields ``Space.recipe`` makes fit
+_FITTED = ("output_activation", "loss", "schedule")
 # Fields of a recipe without a flag: other flags determine them
 _NOT_VARIED = ("hidden", "committee", "epochs", "validation", "early_stopping")
 # What a sweep varies by default; other fields keep their values unless a flag is given
@@ -49,10 +50,12 @@ _VARIED = {
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from the lowest to the highest; ``log`` makes all powers of ten equally likely.
+    """Numbers from the lowest to the highest, of at least 0.
+
+    ``log`` makes all powers of ten equally likely.
 
     Raises:
-        ValueError: the range is empty, or it is logarithmic and does not start above 0.
+        ValueError: it is not such a range, or it is logarithmic and starts at 0.
     """
 
     low: float
@@ -60,9 +63,9 @@ class Range:
     log: bool = False
 
     def __post_init__(self) -> None:
-        if not self.low <= self.high < math.inf:
+        if not 0 <= self.low <= self.high < math.inf:
             raise ValueError(f"{self.low} to {self.high} is not a range")
-        if self.log and self.low != self.high and self.low <= 0:
+        if self.log and self.low == 0 < self.high:
             raise ValueError("a logarithmic range must start above 0")
 
     def __str__(self) -> str:
@@ -76,17 +79,18 @@ _FIELDS = [field for field in dataclasses.fields(ann.Recipe) if field.name not i
 
 def parse_range(text: str, kind: type, *, log: bool = False) -> Range:
     """A range from a text such as 1-4, 1e-4-0.1 or 7. Raises ValueError if it is not a range."""
-    found = re.fullmatch(rf"({_NUMBER})(?:-({_NUMBER}))?", text)
-    if not found:
+    ends = [kind(word) for word in re.split(r"(?<=[\d.])-", text)]  # not at the minus of 1e-4
+    if len(ends) > 2:
         raise ValueError(f"{text!r} is not a range")
-    return Range(kind(found[1]), kind(found[2] or found[1]), log)
+    return Range(ends[0], ends[-1], log)
 
 
 class Space:
     """The values of all flags: a ``Range``, a tuple of names, or None for the recipe's default.
 
     Raises:
-        ValueError: a corner of the space is not a recipe; the message begins with a flag's name.
+        ValueError: a value does not work, or two do not fit together; the message begins with a
+            flag's name.
     """
 
     def __init__(self, flags: argparse.Namespace) -> None:
@@ -108,8 +112,21 @@ class Space:
                 if given.high and given != parse_range(_VARIED[name], float):
                     raise ValueError(f"{name}: --distort no leaves it out; use one of the two")
         self._outputs = self._output_layers()
-        for index in (0, -1):
-            self.recipe(_Corner(index))
+        self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        """Raise ValueError if a value does not work in a recipe, or two do not work together."""
+        ends: dict[str, list[Any]] = {}
+        for field in _FIELDS:
+            values = self._values[field.name]
+            if isinstance(values, Range):
+                ends[field.name] = [_rounded(values.low), _rounded(values.high)]
+            elif values and field.name not in _FITTED:
+                ends[field.name] = [_value(name) for name in values]
+        for pair in itertools.combinations(ends, 2):
+            for values in itertools.product(*(ends[name] for name in pair)):
+                fields: dict[str, Any] = dict(zip(pair, values, strict=True))
+                ann.Recipe(**fields)
 
     def _output_layers(self) -> tuple[str, ...]:
         """Output activations and the losses that fit them, such as "softmax, cross-entropy"."""
@@ -145,8 +162,7 @@ class Space:
             chosen_apart |= {"batch_norm", "max_norm"}
         for name, values in self._values.items():
             if values and name not in chosen_apart:
-                value = _suggest(trial, name, values)
-                fields[name] = value == "yes" if value in _NO_YES else value
+                fields[name] = _value(_suggest(trial, name, values))
         if fields.get("schedule") == "one-cycle":
             fields.pop("warmup", None)  # it has its own
         recipe = ann.Recipe(**fields)
@@ -204,31 +220,20 @@ def _suggest(trial: Any, name: str, values: Range | tuple[str, ...]) -> Any:
     """What a trial of Optuna chooses; a single value is not a choice."""
     if isinstance(values, tuple):
         return values[0] if len(values) == 1 else trial.suggest_categorical(name, values)
-    value, is_int = values.low, isinstance(values.low, int)
-    if values.low != values.high:
-        suggest = trial.suggest_int if is_int else trial.suggest_float
-        value = suggest(name, values.low, values.high, log=values.log)
-    return value if is_int else _rounded(value)
+    if values.low == values.high:
+        return _rounded(values.low)
+    suggest = trial.suggest_int if isinstance(values.low, int) else trial.suggest_float
+    return _rounded(suggest(name, values.low, values.high, log=values.log))
 
 
 def _rounded(value: float) -> float:
-    """Round to three digits, so that the printed value is exactly the value that is tried."""
-    return float(f"{value:.3g}")
+    """Round a float to three digits, so that the printed value is exactly the one that is tried."""
+    return value if isinstance(value, int) else float(f"{value:.3g}")
 
 
-class _Corner:
-    """Chooses, like a trial, the first of everything (index 0) or the last (-1)."""
-
-    def __init__(self, index: int) -> None:
-        self._index = index
-
-    def suggest_categorical(self, name: str, choices: tuple[Any, ...]) -> Any:
-        return choices[self._index]
-
-    def suggest_float(self, name: str, *bounds: float, log: bool) -> float:
-        return bounds[self._index]
-
-    suggest_int = suggest_float
+def _value(choice: Any) -> Any:
+    """The value of a recipe that a choice stands for: "yes" is True, and "no" False."""
+    return choice == "yes" if choice in _NO_YES else choice
 
 
 def _ranges(kind: Any, *, log: bool = False, least: int = 0) -> Callable[[str], Any]:

@@ -1,8 +1,6 @@
 """Where a study is kept: a database or a journal file. Workers show there that they are alive."""
 
-import argparse
 import json
-import os
 import random
 import re
 import sqlite3
@@ -11,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import TrialState
 
 from ann.cli.parser import check_output
+from ann.errors import printable_text
+from sweeping import STUDY
 
 _RETRIES = 3  # of a trial whose workers die, since the trial may be what kills them
 _ATTEMPTS = 6  # to create the tables of a database
@@ -53,18 +54,19 @@ class Journal(JournalStorage, BaseHeartbeat):
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
         running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
         oldest = time.time() - self._grace
-        return [trial._trial_id for trial in running if _last_heartbeat(trial) < oldest]
+        return [
+            trial._trial_id
+            for trial in running
+            if trial.datetime_start
+            and trial.datetime_start.timestamp() < oldest
+            and trial.user_attrs.get("alive", 0.0) < oldest
+        ]
 
     def get_heartbeat_interval(self) -> int:
         return _interval(self._grace)
 
     def get_heartbeat_stale_trial_callback(self) -> Callable[..., None]:
         return self._retry
-
-
-def _last_heartbeat(trial: Any) -> float:
-    started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-    return float(max(trial.user_attrs.get("alive", 0.0), started))
 
 
 def _interval(grace: int) -> int:
@@ -81,52 +83,63 @@ def open_storage(storage: str, grace: int) -> Any:
         grace: seconds without a heartbeat after which a worker counts as dead.
     """
     retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=_RETRIES)
-    if "://" in storage:
-        try:
-            url = sqlalchemy.make_url(storage)
-        except ValueError as error:  # such as a port that is not a number
-            raise _error(storage, f"not the address of a database: {error}") from None
-    else:
-        _check_file(storage)
-        if storage.endswith(".journal"):
-            return _open_journal(storage, grace, retry)
-        url = sqlalchemy.URL.create("sqlite", database=storage)
+    if _is_file(storage) and storage.endswith(".journal"):
+        return _open_journal(storage, grace, retry)
+    url = _url(storage)
     options: dict[str, Any] = {"pool_pre_ping": True}
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     if url.drivername.startswith(("postgresql", "mysql")):
         options["connect_args"] = {"connect_timeout": _CONNECT_TIMEOUT}
-    for attempt in range(1, _ATTEMPTS + 1):
+    open_database = partial(
+        RDBStorage,
+        url.render_as_string(hide_password=False),
+        engine_kwargs=options,
+        heartbeat_interval=_interval(grace),
+        grace_period=grace,
+        heartbeat_stale_trial_callback=retry,
+    )
+    for attempt in range(1, _ATTEMPTS):
         try:
-            return RDBStorage(
-                url.render_as_string(hide_password=False),
-                engine_kwargs=options,
-                heartbeat_interval=_interval(grace),
-                grace_period=grace,
-                heartbeat_stale_trial_callback=retry,
-            )
+            return open_database()
         except sqlalchemy.exc.DBAPIError as error:
             # Workers that start together all try to create the tables
             is_integrity = isinstance(error, sqlalchemy.exc.IntegrityError)
-            if attempt == _ATTEMPTS or not (is_integrity or "already exists" in str(error)):
+            if not (is_integrity or "already exists" in str(error)):
                 raise
         time.sleep(attempt * random.uniform(0.1, 0.5))
-    raise AssertionError
+    return open_database()
+
+
+def page_of(storage: str, study: str) -> Path:
+    """The page of a study: beside its storage, and named after both, so each has its own."""
+    if _is_file(storage):
+        folder, names = Path(storage).parent, [Path(storage).name]
+    else:
+        url = _url(storage)
+        folder, names = Path(), [url.host or "", url.database or ""]
+    names[-1] = names[-1].removesuffix(".db")
+    if study != STUDY:
+        names.append(study)
+    return folder / (re.sub(r"[^\w-]+", "-", " ".join(names)).strip("-") + ".html")
+
+
+def _is_file(storage: str) -> bool:
+    return "://" not in storage
+
+
+def _url(storage: str) -> sqlalchemy.URL:
+    """The address of a database; of an SQLite one for a file."""
+    if _is_file(storage):
+        return sqlalchemy.URL.create("sqlite", database=storage)
+    try:
+        return sqlalchemy.make_url(storage)
+    except ValueError as error:  # such as a port that is not a number
+        raise _error(storage, f"not the address of a database: {error}") from None
 
 
 def _error(storage: str, problem: str) -> ValueError:
     return ValueError(f"--storage {without_passwords(storage)}: {problem}")
-
-
-def _check_file(storage: str) -> None:
-    """Raise ValueError if a file cannot be there."""
-    folder = Path(storage).absolute().parent
-    if not folder.is_dir():
-        # The "@" makes without_passwords recognise a password in an address without "//"
-        shown = without_passwords(f"{folder}@").rstrip("@")
-        raise _error(storage, f"there is no folder {shown}; create it first")
-    if Path(storage).is_dir():
-        raise _error(storage, "this is a folder; name a file in it")
 
 
 def _open_journal(path: str, grace: int, retry: Callable[..., None]) -> Journal:
@@ -179,29 +192,26 @@ def _reason(error: Exception) -> str | None:
             other = "another can be named, as in mysql+pymysql://..."
             return f"the driver {cause.name} is not installed; {other}"
         if isinstance(cause, sqlalchemy.exc.DBAPIError):
-            reason = _shortened(str(cause.orig))
+            reason = printable_text(cause.orig, 300)
             is_damaged = type(cause.orig) is sqlite3.DatabaseError  # or not a database
             return f"{reason}; {_FIX}" if is_damaged else reason
     libraries = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError)
     if any(isinstance(cause, libraries) for cause in causes):
-        return _shortened(str(error))
+        return printable_text(error, 300)
     if _is_from_libraries(error):  # because of what they read
         problem = "it is damaged, or was made by another program"
-        return f"{problem}: {_shortened(repr(error))}; {_FIX}"
+        return f"{problem}: {printable_text(repr(error), 300)}; {_FIX}"
     return None
-
-
-def _shortened(text: str) -> str:
-    return " ".join(text.split())[:300]
 
 
 def _is_from_libraries(error: Exception) -> bool:
     """Did Optuna or SQLAlchemy raise it, and not our code that they call?"""
+    if isinstance(error, (OSError, MemoryError)):
+        return False
+    packages = ("optuna", "sqlalchemy", "ann", "sweeping")
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    names = [frame.f_globals.get("__name__", "").split(".")[0] for frame in frames]
-    last = [name for name in names if name in ("optuna", "sqlalchemy", "ann", "sweeping")][-1:]
-    unrelated = isinstance(error, (OSError, MemoryError))
-    return not unrelated and last in (["optuna"], ["sqlalchemy"])
+    names = [frame.f_globals.get("__name__", "").partition(".")[0] for frame in frames]
+    return [name for name in names if name in packages][-1:] in (["optuna"], ["sqlalchemy"])
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -211,10 +221,18 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def check_files(flags: argparse.Namespace) -> None:
+def check_files(storage: str, report: Path) -> None:
     """Raise ValueError or OSError if the study or the page cannot be written."""
-    if not flags.storage:
+    if not storage:
         raise ValueError("--storage: expected a file, or the address of a database")
-    check_output(flags.report, ".html")
-    if os.path.abspath(flags.storage) == os.path.abspath(flags.report):
-        raise ValueError(f"--report {flags.report}: the study is kept there; name another file")
+    if _is_file(storage):
+        path = Path(storage).absolute()
+        if path == report.absolute():
+            raise ValueError(f"--report {report}: the study is kept there; name another file")
+        if not path.parent.is_dir():
+            # The "@" makes without_passwords recognise a password in an address without "//"
+            shown = without_passwords(f"{path.parent}@").rstrip("@")
+            raise _error(storage, f"there is no folder {shown}; create it first")
+        if path.is_dir():
+            raise _error(storage, "this is a folder; name a file in it")
+    check_output(report, ".html")

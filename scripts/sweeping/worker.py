@@ -12,6 +12,7 @@ import threading
 import time
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import optuna
@@ -88,8 +89,8 @@ class Worker:
         try:
             network, recipe = self._network(trial)
             started = time.perf_counter()
-            watch = _Watch(trial, recipe.epochs, self._bar)
-            reports = ann.fit(network, self.dataset, recipe, [watch, self.interruption])
+            after_epoch = partial(self._after_epoch, trial, recipe.epochs)
+            reports = ann.fit(network, self.dataset, recipe, [after_epoch, self.interruption])
         except (ann.DivergenceError, MemoryError) as error:
             is_memory = isinstance(error, MemoryError)
             trial.set_user_attr("ended", "not enough memory" if is_memory else "diverged")
@@ -97,15 +98,25 @@ class Worker:
         except KeyboardInterrupt:  # the second Ctrl-C, which does not wait for the step
             trial.study.enqueue_trial(trial.params)
             raise
-        trial.set_user_attr("seconds", round(time.perf_counter() - started, 1))
-        if watch.pruned:
-            trial.set_user_attr("ended", f"pruned after {len(reports)} of {recipe.epochs} epochs")
-            raise optuna.TrialPruned
         if len(reports) < recipe.epochs:
             trial.study.enqueue_trial(trial.params)
             raise InterruptedTrialError
+        trial.set_user_attr("seconds", round(time.perf_counter() - started, 1))
         assert reports[-1].validation
         return reports[-1].validation.errors
+
+    def _after_epoch(self, trial: Any, epochs: int, report: ann.EpochReport) -> None:
+        """Prune a trial that is worse than half of the others were at the same point."""
+        wrong = report.validation.errors if report.validation else 0
+        epoch = f"epoch {report.epoch}/{epochs}, {wrong} wrong"
+        self._bar.set_postfix_str(f"; trial {trial.number}: {epoch}")
+        # Trials have different numbers of epochs, so they are compared at tenths of them
+        before, tenth = (_CHECKS * done // epochs for done in (report.epoch - 1, report.epoch))
+        if before < tenth < _CHECKS:
+            trial.report(wrong, tenth)
+            if trial.should_prune():
+                trial.set_user_attr("ended", f"pruned after {report.epoch} of {epochs} epochs")
+                raise optuna.TrialPruned
 
     def _network(self, trial: Any) -> tuple[ann.NeuralNetwork, ann.Recipe]:
         """The network of a trial, and its recipe with as many epochs as there is time for."""
@@ -131,29 +142,3 @@ def _warn_of_lost_heartbeat(failure: threading.ExceptHookArgs) -> None:
     text = f"heartbeats do not reach the storage ({failure.exc_type.__name__})"
     text += "; another worker may repeat this trial"
     warnings.warn(text, RuntimeWarning, stacklevel=1)
-
-
-@dataclass
-class _Watch:
-    """Ends a trial that does worse than half of the others did at the same point.
-
-    Attributes:
-        pruned: whether it has ended this one.
-    """
-
-    trial: Any
-    epochs: int
-    bar: Any
-    pruned: bool = False
-
-    def __call__(self, report: ann.EpochReport) -> bool:
-        wrong = report.validation.errors if report.validation else 0
-        epoch = f"epoch {report.epoch}/{self.epochs}, {wrong} wrong"
-        self.bar.set_postfix_str(f"; trial {self.trial.number}: {epoch}")
-        # Trials have different numbers of epochs, so they are compared at tenths of them
-        tenth = _CHECKS * report.epoch // self.epochs
-        is_new = tenth > _CHECKS * (report.epoch - 1) // self.epochs
-        if is_new and report.epoch < self.epochs:
-            self.trial.report(wrong, tenth)
-            self.pruned = bool(self.trial.should_prune())
-        return self.pruned

@@ -121,6 +121,8 @@ def test_the_roofline(tmp_path, small_data):
         ("--hidden 4", 2, "--hidden needs --profile or --roofline"),
         ("--recipe quick", 2, "--recipe needs --profile or --roofline"),
         ("--profile --only classroom", 2, "--only: not allowed with --profile"),
+        ("--roofline x.png --repetitions 3", 2, "--repetitions: not allowed with --profile"),
+        ("--distributed", 2, "--data: not allowed with --distributed, which trains on MNIST"),
         ("--profile --roofline x.png", 2, "not allowed with argument --profile"),
         ("--profile --batch-size 500", 1, "--batch-size: 500 is more than the 300 training images"),
         (

@@ -283,7 +283,6 @@ def test_storages_that_do_not_work(tmp_path, small_data, database):
         ("postgresql://127.0.0.1:1/x?user=me&password=hidden", "[Cc]onnection refused"),
         ("postgresql:/me:hidden@h/x.db", "there is no folder"),
         ("", "expected a file, or the address of a database"),
-        ("sweep.html", "the study is kept there"),
         ("absent/study.db", "there is no folder"),
         ("absent/study.journal", "there is no folder"),
     ):
@@ -296,6 +295,8 @@ def test_storages_that_do_not_work(tmp_path, small_data, database):
         )
         assert len(complaint) < 500
     assert all(path.read_bytes() == data for path, data in before.items())
+    _, complaint = sweep(tmp_path, "--storage", "x.html", "--report", "x.html", code=1)
+    assert "the study is kept there" in complaint
 
 
 @pytest.mark.parametrize(

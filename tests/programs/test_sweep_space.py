@@ -244,3 +244,38 @@ def test_passwords_are_not_shown():
         ("sweep.db", "sweep.db"),
     ):
         assert without_passwords(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--distort yes,no --rotation 0-200", "rotation: expected a number"),
+        ("--dropout 0-0.9999", "dropout: expected a number"),  # of three digits, this is 1
+        ("--hidden 64 conv4x3,8 32 --channel-dropout 0.1-2", "channel_dropout: expected a number"),
+        ("--schedule linear,one-cycle --warmup 0.1-2", "warmup: expected a number"),
+        ("--batch-norm yes,no --adversarial 0-1", "adversarial: moved images would distort"),
+        ("--batch-norm no,yes --batch-size 1-9", "batch_norm: it needs batches of several images"),
+    ],
+)
+def test_values_that_only_some_trials_would_use_are_checked_too(flags, message):
+    """However the choices are ordered: no trial may end a sweep that has run for hours."""
+    with pytest.raises(ValueError, match=message):
+        space(*flags.split())
+
+
+def test_each_study_has_a_page_of_its_own():
+    pytest.importorskip("optuna")
+    pytest.importorskip("sqlalchemy")
+    from sweeping.storage import page_of
+
+    studies = {
+        ("sweep.db", "digits"): "sweep.html",
+        ("sweep.db", "two"): "sweep-two.html",
+        ("sweep.journal", "digits"): "sweep-journal.html",
+        ("other/sweep.db", "digits"): "other/sweep.html",
+        ("sqlite:///x.db", "a/b"): "x-a-b.html",
+        ("postgresql://me:se/cret@server:5432/sweeps", "digits"): "server-sweeps.html",
+        ("postgresql://me:se/cret@server/other", "two"): "server-other-two.html",
+    }
+    for study, page in studies.items():
+        assert page_of(*study).as_posix() == page
