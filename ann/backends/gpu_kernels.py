@@ -17,6 +17,7 @@ import numpy as np
 from ann.backends.base import Array, Formula
 from ann.backends.cuda_formula import PREAMBLE, CudaFormula, Line, cast, side_by_side, translate
 from ann.backends.gpu_work import Rows, View, Work, conflict, memory_order, view_of
+from ann.backends.namespace import copied
 
 _LONGEST_SUM = 64  # each thread computes the whole row
 
@@ -33,10 +34,11 @@ class Kernels:
         self,
         function: Formula,
         arrays: Sequence[Any],
-        outs: Sequence[Array],
+        out: Any,
         fallback: Callable[[], object],
     ) -> Work | None:
         """See ``Backend.elementwise``. None if the formula cannot be part of a kernel."""
+        outs = out if isinstance(out, tuple) else (out,)
         formula = self._formula(function, arrays)
         shape = outs[0].shape
         arrays = [array for array in arrays if not isinstance(array, int | float)]
@@ -234,22 +236,6 @@ def _dtype(view: View) -> str:
     return name
 
 
-def copied(xp: Any, array: Array) -> Array:
-    """The formula of a copy."""
-    return array
-
-
-@functools.cache
-def ufunc(name: str) -> Formula:
-    """A formula that calls this function of ``xp``."""
-
-    def formula(xp: Any, *arrays: Any) -> Any:
-        return getattr(xp, name)(*arrays)
-
-    formula.__name__ = name
-    return formula
-
-
 def add_windows(xp: Any, windows: Array, stride: int, out: Array) -> None:
     """See ``Backend``."""
     *_, height, width, count = out.shape
@@ -310,5 +296,5 @@ def _function_key(function: Formula) -> Any:
         values = [cell.cell_contents for cell in function.__closure__ or ()]
         values += function.__defaults__ or ()
         if all(isinstance(value, int | float) for value in values):
-            return (function.__code__, id(function.__globals__), *values)
+            return (function.__code__, id(function.__globals__), *values, *map(type, values))
     return function
