@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ann.backends.blas import Call, equal_parts, is_one, prepare_axpby
+from ann.backends.blas import Call, equal_parts, prepare_axpby
 from ann.backends.tracer import Operation, Symbol, trace
 
 _LONG = 16  # rows per part; then one row more in some parts makes no difference
@@ -144,7 +144,7 @@ class _Schedule:
         return all(
             index in ends and _same(ends[index], operation.inputs[1].array)
             for index, operation in enumerate(self._tape)
-            if operation.function is _axpby
+            if operation.function is prepare_axpby
         )
 
     def _take(
@@ -175,12 +175,12 @@ class _Schedule:
             self._array(value) if isinstance(value, Symbol) else np.asarray(value, dtype=kind)
             for value, kind in zip(operation.inputs, operation.kinds, strict=True)
         ]
-        if function is _axpby:
+        if function is prepare_axpby:
             x, _, alpha, beta = (
                 array if isinstance(value, Symbol) else float(value)
                 for array, value in zip(values, operation.inputs, strict=True)
             )
-            self.calls += _axpby(x, place, alpha, beta)
+            self.calls += prepare_axpby(x, place, alpha, beta)
         elif function is np.where:
             condition, x, y = values
             self.calls += (
@@ -236,18 +236,9 @@ def _with_scaled_sums(
         elif operation.function is np.subtract:
             beta = -beta
         inputs = (x, y, alpha, beta) if _at(out, y) else (y, x, beta, alpha)
-        merged[-1] = Operation(_axpby, inputs, (dtype,) * 4, operation.result)
+        merged[-1] = Operation(prepare_axpby, inputs, (dtype,) * 4, operation.result)
         products |= read
     return [operation for operation in merged if operation.result not in products]
-
-
-def _axpby(x: Any, out: np.ndarray, alpha: Any, beta: Any) -> Sequence[Call]:
-    """Calls that compute out = alpha x + beta out; alpha and beta are numbers or 0-d arrays."""
-    if calls := prepare_axpby(x, out, alpha, beta):
-        return calls
-    scaled = np.empty_like(x)
-    scaling = [] if is_one(beta) else [partial(np.multiply, out, beta, out)]
-    return [partial(np.multiply, x, alpha, scaled), *scaling, partial(np.add, out, scaled, out)]
 
 
 def _at(out: np.ndarray, *symbols: Symbol) -> bool:
@@ -259,7 +250,7 @@ def _at(out: np.ndarray, *symbols: Symbol) -> bool:
 
 def _in_place(operation: Operation) -> bool:
     """Whether the result may overwrite an input."""
-    return operation.function is _axpby or isinstance(operation.function, np.ufunc)
+    return operation.function is prepare_axpby or isinstance(operation.function, np.ufunc)
 
 
 def _same(array: np.ndarray, other: np.ndarray) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ann.backends.bands import Bands, Pass
 from ann.backends.base import Array, Backend, Formula
-from ann.backends.blas import Call, available, divide_product, equal_parts, prepare_matmul
+from ann.backends.blas import Call, divide_product, equal_parts, prepare_matmul
 from ann.backends.convolution import convolution, input_gradient, row_product, weight_gradient
 from ann.backends.elementwise import divide, prepare
 from ann.backends.namespace import Namespace, copied
@@ -35,21 +35,14 @@ class CpuRecorder(Backend):
         if pictures is not None and a.shape[-2] == 1:
             self._recording.add_passes(row_product(a, pictures, out, alpha, beta))
             return
-        calls = prepare_matmul(a, b, out, alpha, beta)
-        if calls is None:
-            super().matmul(a, b, out, alpha, beta)
-            return
-
-        whole = Part(calls, (a, b, out), (out,))
+        whole = Part(prepare_matmul(a, b, out, alpha, beta), (a, b, out), (out,))
 
         def divide(threads: int) -> list[Part]:
-            parts = []
-            for piece in divide_product(a, b, out, threads):
-                prepared = prepare_matmul(*piece, alpha, beta, one_thread=True)
-                if prepared is None:  # such as one row of a matrix that is stored by columns
-                    return [whole]
-                parts.append(Part(prepared, piece, piece[2:]))
-            return parts
+            pieces = divide_product(a, b, out, threads)
+            return [
+                Part(prepare_matmul(*piece, alpha, beta, one_thread=True), piece, piece[2:])
+                for piece in pieces
+            ]
 
         self._recording.add_task(Task(divide, whole, multiplications=out.size * a.shape[-1]))
 
@@ -57,24 +50,15 @@ class CpuRecorder(Backend):
         self._recording.add_formula(copied, (array,), (out,))
 
     def convolve(self, pictures: Array, weight: Array, stride: int, out: Array) -> None:
-        if available():
-            self._recording.add_passes(convolution(pictures, weight, stride, out))
-        else:
-            super().convolve(pictures, weight, stride, out)
+        self._recording.add_passes(convolution(pictures, weight, stride, out))
 
     def convolution_weights(
         self, pictures: Array, dy: Array, stride: int, out: Array, beta: float = 0.0
     ) -> None:
-        if available():
-            self._recording.add_passes(weight_gradient(pictures, dy, stride, out, beta))
-        else:
-            super().convolution_weights(pictures, dy, stride, out, beta)
+        self._recording.add_passes(weight_gradient(pictures, dy, stride, out, beta))
 
     def convolution_inputs(self, weight: Array, dy: Array, stride: int, out: Array) -> None:
-        if available():
-            self._recording.add_passes(input_gradient(weight, dy, stride, out))
-        else:
-            super().convolution_inputs(weight, dy, stride, out)
+        self._recording.add_passes(input_gradient(weight, dy, stride, out))
 
     def call(self, function: Callable[[], None]) -> None:
         self._recording.call(function)
