@@ -201,7 +201,7 @@ def _blas_for(*arrays: np.ndarray) -> _Blas | None:
     """BLAS for arrays, of which it writes to the last; None if it cannot."""
     *read, written = arrays
     fits = written.flags.writeable and all(array.dtype == written.dtype for array in read)
-    return _library().get(written.dtype.name) if fits else None
+    return _library().get(written.dtype) if fits else None
 
 
 def by_columns(matrix: Any) -> bool:
@@ -262,8 +262,8 @@ def available() -> bool:
 
 
 @cache
-def _library() -> dict[str, _Blas]:
-    """NumPy's BLAS by the name of a dtype; empty if a function is missing."""
+def _library() -> dict[np.dtype, _Blas]:
+    """NumPy's BLAS by dtype; empty if a function is missing."""
     found = {}
     of_64_bits = "scipy_cblas_{}64_", "cblas_{}64_"
     types = ("float32", "s", ctypes.c_float), ("float64", "d", ctypes.c_double)
@@ -273,7 +273,7 @@ def _library() -> dict[str, _Blas]:
         functions = _functions([*names, f"{letter}gemm_batch"], *of_64_bits)
         functions = functions or _functions(names, *of_64_bits, "cblas_{}")
         if functions:
-            found[dtype] = _Blas(real, *functions)
+            found[np.dtype(dtype)] = _Blas(real, *functions)
     return found
 
 

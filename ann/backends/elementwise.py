@@ -42,12 +42,29 @@ def divide(
 ) -> list[tuple[list[Any], list[np.ndarray]]]:
     """Divide a formula into this many parts: the arguments and outs of each, which may be empty.
 
-    If elements depend on each other, there is a single part.
+    If elements depend on each other, or there is only one, there is a single part. The arrays are split along the axis
+    that is outermost in the memory of the first out. If that is short, like the axis of members,
+    and cannot be split evenly, it is the next. Numbers, and arrays that are broadcast along the
+    axis, are the same in each part.
     """
-    if parts == 1 or not by_element(function, arguments):
+    first = outs[0]
+    if parts == 1 or first.ndim == 0 or not by_element(function, arguments):
         return [([*arguments], [*outs])]
-    pieces = (_divided(arrays, parts, outs[0]) for arrays in (arguments, outs))
-    return list(zip(*pieces, strict=True))
+    axes = sorted(range(-first.ndim, 0), key=lambda axis: -first.strides[axis])
+    lengths = first.shape
+    fair = (axis for axis in axes if lengths[axis] % parts == 0 or lengths[axis] >= _LONG * parts)
+    axis = next(fair, axes[0])
+
+    def piece(array: Any, part: slice) -> Any:
+        shape = getattr(array, "shape", ())
+        if len(shape) < -axis or shape[axis] != lengths[axis]:
+            return array
+        return array[(..., part, *(slice(None),) * (-axis - 1))]
+
+    return [
+        ([piece(one, part) for one in arguments], [piece(out, part) for out in outs])
+        for part in equal_parts(lengths[axis], parts)
+    ]
 
 
 def _copied(tape: list[Operation], result: Any) -> Any:
@@ -263,28 +280,3 @@ def _same(array: np.ndarray, other: np.ndarray) -> bool:
 def by_element(function: Callable[..., Any], arguments: Sequence[Any]) -> bool:
     """Whether each element of the results depends on one element of each argument."""
     return all(operation.by_element for operation in trace(function, *arguments)[0])
-
-
-def _divided(arrays: Sequence[Any], parts: int, first: np.ndarray) -> list[tuple[Any, ...]]:
-    """Split the arrays into this many pieces, some of which may be empty.
-
-    They are split along the axis that is outermost in the memory of ``first``. If that is short,
-    like the axis of members, and cannot be split evenly, it is the next. Numbers, and arrays that
-    are broadcast along the axis, are the same in each piece.
-    """
-    axes = sorted(range(first.ndim), key=lambda axis: -first.strides[axis])
-    lengths = first.shape
-    fair = (axis for axis in axes if lengths[axis] % parts == 0 or lengths[axis] >= _LONG * parts)
-    axis = next(fair, axes[0])
-    length, from_right = lengths[axis], axis - first.ndim
-    return [
-        tuple(_piece(array, from_right, length, part) for array in arrays)
-        for part in equal_parts(length, parts)
-    ]
-
-
-def _piece(array: Any, axis: int, length: int, part: slice) -> Any:
-    shape = getattr(array, "shape", ())
-    if len(shape) < -axis or shape[axis] != length:
-        return array
-    return array[(..., part, *(slice(None),) * (-axis - 1))]

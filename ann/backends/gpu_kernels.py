@@ -140,7 +140,7 @@ class _Body:
                 else self._sum(line, work, values)
             )
         results = [
-            self._variable(cast(line.text.format(*values), line.dtype, _dtype(out)), _dtype(out))
+            self._variable(cast(line.text.format(*values), line.dtype, out.dtype), out.dtype)
             for line, out in zip(work.formula.results, work.outs, strict=True)
         ]
         self._values |= {out.key: name for out, name in zip(work.outs, results, strict=True)}
@@ -154,7 +154,7 @@ class _Body:
             f"const ann_int64 f = ann_quotient(e, ann_int64({width})) * {width} + c;",
         ]
         for number, view in enumerate(work.reads):
-            row[number] = self._variable(self._element(view, "f"), _dtype(view))
+            row[number] = self._variable(self._element(view, "f"), view.dtype)
         for number in line.repeated:
             inner = work.formula.lines[number - len(work.reads)]
             row[number] = self._variable(inner.text.format(*row), inner.dtype)
@@ -166,18 +166,16 @@ class _Body:
         """The variable with the value of an argument."""
         if isinstance(argument, View):
             if argument.key not in self._values:
-                self._values[argument.key] = self._variable(
-                    self._element(argument), _dtype(argument)
-                )
+                self._values[argument.key] = self._variable(self._element(argument), argument.dtype)
             return self._values[argument.key]
         source, indices, width = argument.source, argument.indices, argument.width
         if width == 1:
             index = self._load(indices)
         else:
             row = self._variable(f"ann_quotient(e, ann_int64({width}))", "int64")
-            number = self._variable(f"{self._names[indices.key]}[{row}]", _dtype(indices))
+            number = self._variable(f"{self._names[indices.key]}[{row}]", indices.dtype)
             index = f"ann_int64({number}) * {width} + e - {row} * {width}"
-        return self._variable(f"{self._names[source.key]}[{index}]", _dtype(source))
+        return self._variable(f"{self._names[source.key]}[{index}]", source.dtype)
 
     def _element(self, view: View, number: str = "e") -> str:
         return f"{self._names[view.key]}[{0 if view.is_number else number}]"
@@ -216,12 +214,12 @@ class _Source:
             for block, together in enumerate(blocks)
             for work in together
         )
-        kinds = ((_dtype(view), view.is_number) for view in self._views.values())
+        kinds = ((view.dtype, view.is_number) for view in self._views.values())
         self.key = (*described, *kinds)
 
     def kernel(self, xp: Any) -> Any:
         """A kernel, named after its formulas."""
-        declared = [f"raw {_dtype(view)} {self._names[key]}" for key, view in self._views.items()]
+        declared = [f"raw {view.dtype} {self._names[key]}" for key, view in self._views.items()]
         count = len(self.reads)
         bodies = [_Body(self._names, block).lines for block in self._blocks]
         text = side_by_side(declared[:count], declared[count:], bodies)
@@ -229,11 +227,6 @@ class _Source:
         # Not the name of a function in the preamble, such as ann_maximum
         name = re.sub(r"\W", "", "_".join(formulas), flags=re.ASCII)[:80]
         return xp.ElementwiseKernel(*text, f"ann_{name}_kernel", preamble=PREAMBLE)
-
-
-def _dtype(view: View) -> str:
-    name: str = view.key[-1]
-    return name
 
 
 def add_windows(xp: Any, windows: Array, stride: int, out: Array) -> None:

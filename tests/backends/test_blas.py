@@ -171,12 +171,16 @@ def test_what_it_leaves_to_numpy(rng):
         expected = 0.5 * out + 2.0 * (a @ b)
         play(calls)
         np.testing.assert_allclose(out, expected, err_msg=name)
-    whole = np.ones((4, 4), int)
-    calls = blas.prepare_matmul(whole, whole, whole.copy(), 1.0, 0.0)
-    assert not uses_blas(calls)
+    for dtype in (int, ">f4"):
+        whole, product = np.ones((4, 4), dtype), np.zeros((4, 4), dtype)
+        calls = blas.prepare_matmul(whole, whole, product, 1.0, 0.0)
+        assert not uses_blas(calls)
+        play(calls)
+        assert (product == 4).all()
     sums = {
         "a column": (out[:, 0], b[:, 0].copy()),
         "gaps": (out[:, ::2], b[:, ::2]),
+        "other byte order": (out.astype(">f8"), b.astype(">f8")),
         "half precision": (out.astype(np.float16), b.astype(np.float16)),
     }
     for name, (x, y) in sums.items():
