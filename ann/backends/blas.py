@@ -74,8 +74,7 @@ def prepare_matmul(
             calls += _sum_of_products(blas, left, right, result, alpha)
         else:
             for part in [slice(None)] if one_thread else _parts(*size):
-                columns = right[:, part], result[:, part]
-                product = _product(blas, left, *columns, alpha, beta)
+                product = _product(blas, left, right[:, part], result[:, part], alpha, beta)
                 calls.append(partial(blas.gemm, _ROW_MAJOR, *product))
     return calls
 
@@ -151,7 +150,7 @@ def _product(
     blas: _Blas, a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, beta: float
 ) -> tuple[Any, ...]:
     """BLAS's arguments for out = beta out + alpha (a @ b), with matrices and ``out`` by rows."""
-    orders = (ctypes.c_int(_TRANSPOSED if by_columns(array) else _PLAIN) for array in (a, b))
+    orders = (_TRANSPOSED if by_columns(array) else _PLAIN for array in (a, b))
     sizes = (_INT(size) for size in (*out.shape, a.shape[1]))
     described = [(_address(array), _INT(row_step(array))) for array in (a, b, out)]
     factors = *described[0], *described[1]
@@ -189,12 +188,13 @@ def _sum_of_products(
         _product(blas, a[:, place], b[place], part, alpha, 0.0)
         for place, part in zip(places, sums, strict=True)
     ]
-    arguments: list[Any] = [(type(one[0]) * parts)(*one) for one in zip(*each, strict=True)]
+    kinds: list[Any] = [ctypes.c_int, ctypes.c_int, *map(type, each[0][2:])]
+    arguments = [(kind * parts)(*one) for kind, *one in zip(kinds, *each, strict=True)]
     arguments[0].each = each  # keeps the arrays alive
     sizes = _INT(parts), (_INT * parts)(*[1] * parts)
     products = partial(blas.gemm_batch, _ROW_MAJOR, *arguments, *sizes)
-    first = partial(np.add, sums[0], sums[1], out)
-    return [products, first, *(partial(np.add, out, part, out) for part in sums[2:])]
+    adding = [partial(np.add, out, part, out) for part in sums[2:]]
+    return [products, partial(np.add, sums[0], sums[1], out), *adding]
 
 
 def _blas_for(*arrays: np.ndarray) -> _Blas | None:
@@ -264,16 +264,16 @@ def available() -> bool:
 @cache
 def _library() -> dict[np.dtype, _Blas]:
     """NumPy's BLAS by dtype; empty if a function is missing."""
-    found = {}
-    of_64_bits = "scipy_cblas_{}64_", "cblas_{}64_"
-    types = ("float32", "s", ctypes.c_float), ("float64", "d", ctypes.c_double)
-    for dtype, letter, real in types:
+    found, of_64_bits = {}, ("scipy_cblas_{}64_", "cblas_{}64_")
+    for letter, real in (("s", ctypes.c_float), ("d", ctypes.c_double)):
         names = [f"{letter}{name}" for name in ("gemm", "axpy", "axpby")]
         # Only if integers are known to have 64 bits can an array of them be passed
         functions = _functions([*names, f"{letter}gemm_batch"], *of_64_bits)
         functions = functions or _functions(names, *of_64_bits, "cblas_{}")
+        for function in functions:
+            function.restype = None
         if functions:
-            found[np.dtype(dtype)] = _Blas(real, *functions)
+            found[np.dtype(real)] = _Blas(real, *functions)
     return found
 
 
