@@ -4,23 +4,24 @@ the docstrings of ``prepare_matmul`` and ``prepare_axpby`` say what is computed.
 """
 
 import ctypes
-import functools
 import importlib
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
-from typing import Any
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ann.backends.base import Backend
+
 Call = Callable[[], object]
+
+_NUMPY = Backend("cpu", np)
 
 _ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112  # from cblas.h
 _INT = ctypes.c_int64  # a BLAS with 32-bit integers reads the lower half
-_REALS: dict[str, Any] = {"float32": ctypes.c_float, "float64": ctypes.c_double}
-_LETTERS = {"float32": "s", "float64": "d"}
 
 # Multiplications in each part of a batched product, at least; with 1,000,000, OpenBLAS may crash:
 # OpenBLAS PR 5980
@@ -28,6 +29,16 @@ _SAFE = 2_000_000
 _ONE_THREAD = 262_144  # OpenBLAS gives each thread at least this many multiplications
 _ROWS = 32  # in each part of a product, at least, if possible: OpenBLAS copies b for each part
 _LARGE = 64_000_000  # for more multiplications, waiting hardly matters
+
+
+class _Blas(NamedTuple):
+    """The functions of NumPy's BLAS for one type of numbers."""
+
+    real: Any
+    gemm: Any
+    axpy: Any
+    axpby: Any
+    gemm_batch: Any = None
 
 
 def prepare_matmul(
@@ -38,35 +49,33 @@ def prepare_matmul(
     beta: float,
     *,
     one_thread: bool = False,
-) -> list[Call] | None:
-    """Calls that compute out = beta out + alpha (a @ b), or None if that is not possible here.
+) -> list[Call]:
+    """Calls that compute out = beta out + alpha (a @ b), with NumPy if BLAS cannot.
 
-    The arrays are (..., M, K), (..., K, N), (..., M, N), of one dtype, and each matrix is stored by
-    rows or by columns. The calls keep the arrays alive. ``one_thread``: whether OpenBLAS will run
-    them in one thread.
+    The arrays are (..., M, K), (..., K, N), (..., M, N). BLAS needs arrays of one dtype, and each
+    matrix stored by rows or by columns. The calls keep the arrays alive. ``one_thread``: whether
+    OpenBLAS will run them in one thread.
     """
-    library = _library()
-    if library is None or not a.dtype == b.dtype == out.dtype or out.dtype.name not in _REALS:
-        return None
+    blas = _blas_for(a, b, out)
     fits = (a.shape[-1], out.shape[-2:]) == (b.shape[-2], (a.shape[-2], b.shape[-1]))
-    if not fits or not out.flags.writeable:
-        return None
+    if not blas or not fits:
+        return [partial(_NUMPY.matmul, a, b, out, alpha, beta)]
     leading = out.shape[:-2]
-    if leading:
-        a, b = (np.broadcast_to(array, (*leading, *array.shape[-2:])) for array in (a, b))
+    a, b = (np.broadcast_to(array, (*leading, *array.shape[-2:])) for array in (a, b))
     calls: list[Call] = []
-    for index in itertools.product(*map(range, leading)):
+    for index in np.ndindex(leading):
         left, right, result = a[index], b[index], out[index]
         if by_columns(result):  # (a b)^T = b^T a^T
             left, right, result = right.T, left.T, result.T
-        if not all(map(row_step, (left, right, result))):
-            return None
         size = *result.shape, left.shape[1]
-        if not one_thread and beta == 0.0 and _long(library, *size):
-            calls += _sum_of_products(library, left, right, result, alpha)
-            continue
-        for part in [slice(None)] if one_thread else _parts(*size):
-            calls.append(prepare_product(left, right[:, part], result[:, part], alpha, beta))
+        if not all(map(row_step, (left, right, result))):
+            calls.append(partial(_NUMPY.matmul, left, right, result, alpha, beta))
+        elif not one_thread and beta == 0.0 and _long(blas, *size):
+            calls += _sum_of_products(blas, left, right, result, alpha)
+        else:
+            for part in [slice(None)] if one_thread else _parts(*size):
+                product = _product(blas, left, right[:, part], result[:, part], alpha, beta)
+                calls.append(partial(blas.gemm, _ROW_MAJOR, *product))
     return calls
 
 
@@ -85,31 +94,33 @@ def divide_product(
     return [(a, b[..., place], out[..., place]) for place in places]
 
 
-def prepare_axpby(x: np.ndarray, out: np.ndarray, alpha: Any, beta: Any) -> list[Call] | None:
-    """Calls that compute out = beta out + alpha x, or None if that is not possible here.
+def prepare_axpby(x: np.ndarray, out: np.ndarray, alpha: Any, beta: Any) -> list[Call]:
+    """Calls that compute out = beta out + alpha x, with NumPy if BLAS cannot.
 
-    alpha and beta are numbers, or 0-d arrays of the same dtype, which every call reads again.
+    The arrays have the same shape and dtype. alpha and beta are numbers, or 0-d arrays of that
+    dtype, which every call reads again.
     """
-    library = _library()
-    fits = x.shape == out.shape and x.dtype == out.dtype and out.flags.writeable
-    if library is None or not fits or out.dtype.name not in _REALS:
-        return None
-    if not (x.flags.c_contiguous and out.flags.c_contiguous):  # such as parts of a committee
-        if x.ndim == 1:
-            return None
-        rows = [prepare_axpby(*row, alpha, beta) for row in zip(x, out, strict=True)]
-        return None if None in rows else [call for calls in rows for call in calls or ()]
-    real, step = _REALS[out.dtype.name], _INT(1)
-    plain = is_one(beta)  # then axpy, which uses all processors
-    function = library[_LETTERS[out.dtype.name] + ("axpy" if plain else "axpby")]
-    scale = () if plain else (_number(beta, real),)
-    size, factor = _INT(out.size), _number(alpha, real)
-    return [partial(function, size, factor, _address(x), step, *scale, _address(out), step)]
+    blas, parts = _blas_for(x, out), _contiguous_parts(x, out)
+    is_plain = isinstance(beta, float) and beta == 1.0  # an array may change
+    if not blas or not parts:
+        scaled = np.empty_like(x)
+        scaling = [] if is_plain else [partial(np.multiply, out, beta, out)]
+        return [partial(np.multiply, x, alpha, scaled), *scaling, partial(np.add, out, scaled, out)]
+    function, scale = (blas.axpy, ()) if is_plain else (blas.axpby, (_number(beta, blas.real),))
+    factor, step = _number(alpha, blas.real), _INT(1)
+    return [
+        partial(function, _INT(to.size), factor, _address(part), step, *scale, _address(to), step)
+        for part, to in parts
+    ]
 
 
-def is_one(factor: Any) -> bool:
-    """Whether a factor is the number 1, and not an array, which may change."""
-    return isinstance(factor, float) and factor == 1.0
+def _contiguous_parts(x: np.ndarray, out: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Both arrays in parts, such as the members of a committee, that are in order in memory."""
+    if x.flags.c_contiguous and out.flags.c_contiguous:
+        return [(x, out)]
+    if x.ndim <= 1:
+        return []
+    return [part for row in zip(x, out, strict=True) for part in _contiguous_parts(*row)]
 
 
 def _parts(rows: int, columns: int, inner: int) -> list[slice]:
@@ -135,29 +146,18 @@ def equal_parts(length: int, count: int) -> list[slice]:
     return [slice(*edge) for edge in itertools.pairwise(edges)]
 
 
-def prepare_product(
-    a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, beta: float
-) -> Call:
-    """One call that computes out = beta out + alpha (a @ b) for matrices; see ``prepare_matmul``.
-
-    Raises:
-        ValueError: BLAS cannot multiply these arrays.
-    """
-    if by_columns(out):  # (a b)^T = b^T a^T
-        a, b, out = b.T, a.T, out.T
-    library = _library()
-    if library is None or not all(map(row_step, (a, b, out))):
-        raise ValueError("BLAS cannot multiply these arrays")
-    (rows, inner), columns, real = a.shape, b.shape[1], _REALS[out.dtype.name]
-    return partial(
-        library[_LETTERS[out.dtype.name] + "gemm"],
-        *(_ROW_MAJOR, _order(a), _order(b), _INT(rows), _INT(columns), _INT(inner)),
-        *(real(alpha), _address(a), _INT(row_step(a)), _address(b), _INT(row_step(b))),
-        *(real(beta), _address(out), _INT(row_step(out))),
-    )
+def _product(
+    blas: _Blas, a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float, beta: float
+) -> tuple[Any, ...]:
+    """BLAS's arguments for out = beta out + alpha (a @ b), with matrices and ``out`` by rows."""
+    orders = (_TRANSPOSED if by_columns(array) else _PLAIN for array in (a, b))
+    sizes = (_INT(size) for size in (*out.shape, a.shape[1]))
+    described = [(_address(array), _INT(row_step(array))) for array in (a, b, out)]
+    factors = *described[0], *described[1]
+    return (*orders, *sizes, blas.real(alpha), *factors, blas.real(beta), *described[2])
 
 
-def _long(library: dict[str, Any], rows: int, columns: int, inner: int) -> bool:
+def _long(blas: _Blas, rows: int, columns: int, inner: int) -> bool:
     """Whether to split a product along its inner dimension, with one part for each processor.
 
     Each processor then reads only its own part of both factors; OpenBLAS makes each read one of
@@ -171,45 +171,37 @@ def _long(library: dict[str, Any], rows: int, columns: int, inner: int) -> bool:
         and rows * columns <= 2**16
         and inner >= 2 * max(rows, columns)
     )
-    return "sgemm_batch" in library and 2 <= count <= 4 and fits
+    return bool(blas.gemm_batch) and 2 <= count <= 4 and fits
 
 
 def _sum_of_products(
-    library: dict[str, Any], a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float
+    blas: _Blas, a: np.ndarray, b: np.ndarray, out: np.ndarray, alpha: float
 ) -> list[Call]:
     """out = the sum over parts p of alpha (a_p @ b_p), for parts of a's columns and of b's rows."""
     if a.shape[0] > b.shape[1] > 1:  # the kernels are faster on long rows
         a, b, out = b.T, a.T, out.T
-    (rows, inner), columns, real = a.shape, b.shape[1], _REALS[out.dtype.name]
-    parts = processors()
+    parts, inner = processors(), a.shape[1]
     edges = [inner * number // parts // 8 * 8 for number in range(parts)] + [inner]
     places = [slice(*edge) for edge in itertools.pairwise(edges)]
-    sums = np.empty((parts, rows, columns), dtype=out.dtype)
-
-    def each(kind: Any, value: Any) -> Any:
-        return (kind * parts)(*[value] * parts)
-
-    def addresses(arrays: Sequence[np.ndarray]) -> Any:
-        found: Any = (ctypes.c_void_p * parts)(*(array.ctypes.data for array in arrays))
-        found.arrays = arrays  # keeps them alive
-        return found
-
-    products = partial(
-        library[_LETTERS[out.dtype.name] + "gemm_batch"],
-        *(_ROW_MAJOR, each(ctypes.c_int, _order(a)), each(ctypes.c_int, _order(b))),
-        *(each(_INT, rows), each(_INT, columns)),
-        (_INT * parts)(*(place.stop - place.start for place in places)),
-        *(each(real, alpha), addresses([a[:, place] for place in places])),
-        *(each(_INT, row_step(a)), addresses([b[place] for place in places])),
-        *(each(_INT, row_step(b)), each(real, 0.0), addresses(list(sums))),
-        *(each(_INT, columns), _INT(parts), each(_INT, 1)),
-    )
-    adding = [partial(np.add, sums[0], sums[1], out)]
-    return [products, *adding, *(partial(np.add, out, part, out) for part in sums[2:])]
+    sums = np.empty((parts, *out.shape), dtype=out.dtype)
+    each = [
+        _product(blas, a[:, place], b[place], part, alpha, 0.0)
+        for place, part in zip(places, sums, strict=True)
+    ]
+    kinds: list[Any] = [ctypes.c_int, ctypes.c_int, *map(type, each[0][2:])]
+    arguments = [(kind * parts)(*one) for kind, *one in zip(kinds, *each, strict=True)]
+    arguments[0].each = each  # keeps the arrays alive
+    sizes = _INT(parts), (_INT * parts)(*[1] * parts)
+    products = partial(blas.gemm_batch, _ROW_MAJOR, *arguments, *sizes)
+    adding = [partial(np.add, out, part, out) for part in sums[2:]]
+    return [products, partial(np.add, sums[0], sums[1], out), *adding]
 
 
-def _order(matrix: np.ndarray) -> int:
-    return _TRANSPOSED if by_columns(matrix) else _PLAIN
+def _blas_for(*arrays: np.ndarray) -> _Blas | None:
+    """BLAS for arrays, of which it writes to the last; None if it cannot."""
+    *read, written = arrays
+    fits = written.flags.writeable and all(array.dtype == written.dtype for array in read)
+    return _library().get(written.dtype) if fits else None
 
 
 def by_columns(matrix: Any) -> bool:
@@ -264,40 +256,44 @@ def one_thread() -> Iterator[None]:
             set_number(count)
 
 
-@functools.cache
-def _thread_functions() -> tuple[Callable[[], int], Callable[[int], object]]:
-    """OpenBLAS's functions that get and set its number of threads; without OpenBLAS, no effect."""
-    core = importlib.import_module("numpy._core._multiarray_umath")
-    library = ctypes.CDLL(core.__file__)
-    for pattern in ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads"):
-        with suppress(AttributeError):
-            return tuple(getattr(library, pattern.format(verb)) for verb in ("get", "set"))
-    return lambda: 1, lambda count: None
-
-
 def available() -> bool:
     """Whether NumPy's own BLAS can be called directly."""
-    return _library() is not None
+    return bool(_library())
 
 
-@functools.cache
-def _library() -> dict[str, Any] | None:
-    """The functions of NumPy's BLAS by short name, or None if one is missing."""
+@cache
+def _library() -> dict[np.dtype, _Blas]:
+    """NumPy's BLAS by dtype; empty if a function is missing."""
+    found, of_64_bits = {}, ("scipy_cblas_{}64_", "cblas_{}64_")
+    for letter, real in (("s", ctypes.c_float), ("d", ctypes.c_double)):
+        names = [f"{letter}{name}" for name in ("gemm", "axpy", "axpby")]
+        # Only if integers are known to have 64 bits can an array of them be passed
+        functions = _functions([*names, f"{letter}gemm_batch"], *of_64_bits)
+        functions = functions or _functions(names, *of_64_bits, "cblas_{}")
+        for function in functions:
+            function.restype = None
+        if functions:
+            found[np.dtype(real)] = _Blas(real, *functions)
+    return found
+
+
+@cache
+def _thread_functions() -> tuple[Callable[[], int], Callable[[int], object]]:
+    """OpenBLAS's functions that get and set its number of threads; without OpenBLAS, no effect."""
+    patterns = "scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads"
+    get, set_number = _functions(["get", "set"], *patterns) or (lambda: 1, lambda count: None)
+    return get, set_number
+
+
+def _functions(names: Sequence[str], *patterns: str) -> list[Any]:
+    """NumPy's functions with these names in the first pattern that all have; [] if none has."""
+    core = importlib.import_module("numpy._core._multiarray_umath")
     try:
-        core = importlib.import_module("numpy._core._multiarray_umath")
         library = ctypes.CDLL(core.__file__)  # its symbols include those of its BLAS
-    except (ImportError, OSError):
-        return None
-    needed = ("sgemm", "saxpy", "saxpby", "dgemm", "daxpy", "daxpby")
-    for pattern in ("scipy_cblas_{}64_", "cblas_{}64_", "cblas_{}"):
-        # only where integers are known to have 64 bits can an array of them be passed
-        batched = ("sgemm_batch", "dgemm_batch") if "64_" in pattern else ()
-        functions = {
-            name: getattr(library, pattern.format(name), None) for name in (*needed, *batched)
-        }
-        found: dict[str, Any] = {name: function for name, function in functions.items() if function}
-        if all(name in found for name in needed):
-            for function in found.values():
-                function.restype = None
+    except OSError:
+        return []
+    for pattern in patterns:
+        found = [getattr(library, pattern.format(name), None) for name in names]
+        if all(found):
             return found
-    return None
+    return []

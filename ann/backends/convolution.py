@@ -19,7 +19,7 @@ import numpy as np
 
 from ann.backends.bands import Band, Calls, Pass
 from ann.backends.base import windows_of
-from ann.backends.blas import prepare_product
+from ann.backends.blas import prepare_matmul
 
 _FEW_ROWS = 24  # channels times k; with fewer, the windows of a row are copied
 # OpenBLAS copies the factors into another order if a product has more multiplications than this, or
@@ -254,4 +254,8 @@ def _product(
         most = min(most, _RESULTS // rows)
     width = most // 64 * 64 or most // 4 * 4 or columns  # OpenBLAS is faster for such widths
     parts = (slice(start, start + width) for start in range(0, columns, width))
-    return [prepare_product(a, b[:, part], out[:, part], alpha, beta) for part in parts]
+    return [
+        call
+        for part in parts
+        for call in prepare_matmul(a, b[:, part], out[:, part], alpha, beta, one_thread=True)
+    ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ann.backends.blas import Call, equal_parts, is_one, prepare_axpby
+from ann.backends.blas import Call, equal_parts, prepare_axpby
 from ann.backends.tracer import Operation, Symbol, trace
 
 _LONG = 16  # rows per part; then one row more in some parts makes no difference
@@ -42,12 +42,29 @@ def divide(
 ) -> list[tuple[list[Any], list[np.ndarray]]]:
     """Divide a formula into this many parts: the arguments and outs of each, which may be empty.
 
-    If elements depend on each other, there is a single part.
+    If elements depend on each other, or there is only one, there is a single part. The arrays are split along the axis
+    that is outermost in the memory of the first out. If that is short, like the axis of members,
+    and cannot be split evenly, it is the next. Numbers, and arrays that are broadcast along the
+    axis, are the same in each part.
     """
-    if parts == 1 or not by_element(function, arguments):
+    first = outs[0]
+    if parts == 1 or first.ndim == 0 or not by_element(function, arguments):
         return [([*arguments], [*outs])]
-    pieces = (_divided(arrays, parts, outs[0]) for arrays in (arguments, outs))
-    return list(zip(*pieces, strict=True))
+    axes = sorted(range(-first.ndim, 0), key=lambda axis: -first.strides[axis])
+    lengths = first.shape
+    fair = (axis for axis in axes if lengths[axis] % parts == 0 or lengths[axis] >= _LONG * parts)
+    axis = next(fair, axes[0])
+
+    def piece(array: Any, part: slice) -> Any:
+        shape = getattr(array, "shape", ())
+        if len(shape) < -axis or shape[axis] != lengths[axis]:
+            return array
+        return array[(..., part, *(slice(None),) * (-axis - 1))]
+
+    return [
+        ([piece(one, part) for one in arguments], [piece(out, part) for out in outs])
+        for part in equal_parts(lengths[axis], parts)
+    ]
 
 
 def _copied(tape: list[Operation], result: Any) -> Any:
@@ -144,7 +161,7 @@ class _Schedule:
         return all(
             index in ends and _same(ends[index], operation.inputs[1].array)
             for index, operation in enumerate(self._tape)
-            if operation.function is _axpby
+            if operation.function is prepare_axpby
         )
 
     def _take(
@@ -175,12 +192,12 @@ class _Schedule:
             self._array(value) if isinstance(value, Symbol) else np.asarray(value, dtype=kind)
             for value, kind in zip(operation.inputs, operation.kinds, strict=True)
         ]
-        if function is _axpby:
+        if function is prepare_axpby:
             x, _, alpha, beta = (
                 array if isinstance(value, Symbol) else float(value)
                 for array, value in zip(values, operation.inputs, strict=True)
             )
-            self.calls += _axpby(x, place, alpha, beta)
+            self.calls += prepare_axpby(x, place, alpha, beta)
         elif function is np.where:
             condition, x, y = values
             self.calls += (
@@ -236,18 +253,9 @@ def _with_scaled_sums(
         elif operation.function is np.subtract:
             beta = -beta
         inputs = (x, y, alpha, beta) if _at(out, y) else (y, x, beta, alpha)
-        merged[-1] = Operation(_axpby, inputs, (dtype,) * 4, operation.result)
+        merged[-1] = Operation(prepare_axpby, inputs, (dtype,) * 4, operation.result)
         products |= read
     return [operation for operation in merged if operation.result not in products]
-
-
-def _axpby(x: Any, out: np.ndarray, alpha: Any, beta: Any) -> Sequence[Call]:
-    """Calls that compute out = alpha x + beta out; alpha and beta are numbers or 0-d arrays."""
-    if calls := prepare_axpby(x, out, alpha, beta):
-        return calls
-    scaled = np.empty_like(x)
-    scaling = [] if is_one(beta) else [partial(np.multiply, out, beta, out)]
-    return [partial(np.multiply, x, alpha, scaled), *scaling, partial(np.add, out, scaled, out)]
 
 
 def _at(out: np.ndarray, *symbols: Symbol) -> bool:
@@ -259,7 +267,7 @@ def _at(out: np.ndarray, *symbols: Symbol) -> bool:
 
 def _in_place(operation: Operation) -> bool:
     """Whether the result may overwrite an input."""
-    return operation.function is _axpby or isinstance(operation.function, np.ufunc)
+    return operation.function is prepare_axpby or isinstance(operation.function, np.ufunc)
 
 
 def _same(array: np.ndarray, other: np.ndarray) -> bool:
@@ -272,28 +280,3 @@ def _same(array: np.ndarray, other: np.ndarray) -> bool:
 def by_element(function: Callable[..., Any], arguments: Sequence[Any]) -> bool:
     """Whether each element of the results depends on one element of each argument."""
     return all(operation.by_element for operation in trace(function, *arguments)[0])
-
-
-def _divided(arrays: Sequence[Any], parts: int, first: np.ndarray) -> list[tuple[Any, ...]]:
-    """Split the arrays into this many pieces, some of which may be empty.
-
-    They are split along the axis that is outermost in the memory of ``first``. If that is short,
-    like the axis of members, and cannot be split evenly, it is the next. Numbers, and arrays that
-    are broadcast along the axis, are the same in each piece.
-    """
-    axes = sorted(range(first.ndim), key=lambda axis: -first.strides[axis])
-    lengths = first.shape
-    fair = (axis for axis in axes if lengths[axis] % parts == 0 or lengths[axis] >= _LONG * parts)
-    axis = next(fair, axes[0])
-    length, from_right = lengths[axis], axis - first.ndim
-    return [
-        tuple(_piece(array, from_right, length, part) for array in arrays)
-        for part in equal_parts(length, parts)
-    ]
-
-
-def _piece(array: Any, axis: int, length: int, part: slice) -> Any:
-    shape = getattr(array, "shape", ())
-    if len(shape) < -axis or shape[axis] != length:
-        return array
-    return array[(..., part, *(slice(None),) * (-axis - 1))]

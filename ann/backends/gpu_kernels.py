@@ -17,6 +17,7 @@ import numpy as np
 from ann.backends.base import Array, Formula
 from ann.backends.cuda_formula import PREAMBLE, CudaFormula, Line, cast, side_by_side, translate
 from ann.backends.gpu_work import Rows, View, Work, conflict, memory_order, view_of
+from ann.backends.namespace import copied
 
 _LONGEST_SUM = 64  # each thread computes the whole row
 
@@ -33,10 +34,11 @@ class Kernels:
         self,
         function: Formula,
         arrays: Sequence[Any],
-        outs: Sequence[Array],
+        out: Any,
         fallback: Callable[[], object],
     ) -> Work | None:
         """See ``Backend.elementwise``. None if the formula cannot be part of a kernel."""
+        outs = out if isinstance(out, tuple) else (out,)
         formula = self._formula(function, arrays)
         shape = outs[0].shape
         arrays = [array for array in arrays if not isinstance(array, int | float)]
@@ -138,7 +140,7 @@ class _Body:
                 else self._sum(line, work, values)
             )
         results = [
-            self._variable(cast(line.text.format(*values), line.dtype, _dtype(out)), _dtype(out))
+            self._variable(cast(line.text.format(*values), line.dtype, out.dtype), out.dtype)
             for line, out in zip(work.formula.results, work.outs, strict=True)
         ]
         self._values |= {out.key: name for out, name in zip(work.outs, results, strict=True)}
@@ -152,7 +154,7 @@ class _Body:
             f"const ann_int64 f = ann_quotient(e, ann_int64({width})) * {width} + c;",
         ]
         for number, view in enumerate(work.reads):
-            row[number] = self._variable(self._element(view, "f"), _dtype(view))
+            row[number] = self._variable(self._element(view, "f"), view.dtype)
         for number in line.repeated:
             inner = work.formula.lines[number - len(work.reads)]
             row[number] = self._variable(inner.text.format(*row), inner.dtype)
@@ -164,18 +166,16 @@ class _Body:
         """The variable with the value of an argument."""
         if isinstance(argument, View):
             if argument.key not in self._values:
-                self._values[argument.key] = self._variable(
-                    self._element(argument), _dtype(argument)
-                )
+                self._values[argument.key] = self._variable(self._element(argument), argument.dtype)
             return self._values[argument.key]
         source, indices, width = argument.source, argument.indices, argument.width
         if width == 1:
             index = self._load(indices)
         else:
             row = self._variable(f"ann_quotient(e, ann_int64({width}))", "int64")
-            number = self._variable(f"{self._names[indices.key]}[{row}]", _dtype(indices))
+            number = self._variable(f"{self._names[indices.key]}[{row}]", indices.dtype)
             index = f"ann_int64({number}) * {width} + e - {row} * {width}"
-        return self._variable(f"{self._names[source.key]}[{index}]", _dtype(source))
+        return self._variable(f"{self._names[source.key]}[{index}]", source.dtype)
 
     def _element(self, view: View, number: str = "e") -> str:
         return f"{self._names[view.key]}[{0 if view.is_number else number}]"
@@ -214,12 +214,12 @@ class _Source:
             for block, together in enumerate(blocks)
             for work in together
         )
-        kinds = ((_dtype(view), view.is_number) for view in self._views.values())
+        kinds = ((view.dtype, view.is_number) for view in self._views.values())
         self.key = (*described, *kinds)
 
     def kernel(self, xp: Any) -> Any:
         """A kernel, named after its formulas."""
-        declared = [f"raw {_dtype(view)} {self._names[key]}" for key, view in self._views.items()]
+        declared = [f"raw {view.dtype} {self._names[key]}" for key, view in self._views.items()]
         count = len(self.reads)
         bodies = [_Body(self._names, block).lines for block in self._blocks]
         text = side_by_side(declared[:count], declared[count:], bodies)
@@ -227,27 +227,6 @@ class _Source:
         # Not the name of a function in the preamble, such as ann_maximum
         name = re.sub(r"\W", "", "_".join(formulas), flags=re.ASCII)[:80]
         return xp.ElementwiseKernel(*text, f"ann_{name}_kernel", preamble=PREAMBLE)
-
-
-def _dtype(view: View) -> str:
-    name: str = view.key[-1]
-    return name
-
-
-def copied(xp: Any, array: Array) -> Array:
-    """The formula of a copy."""
-    return array
-
-
-@functools.cache
-def ufunc(name: str) -> Formula:
-    """A formula that calls this function of ``xp``."""
-
-    def formula(xp: Any, *arrays: Any) -> Any:
-        return getattr(xp, name)(*arrays)
-
-    formula.__name__ = name
-    return formula
 
 
 def add_windows(xp: Any, windows: Array, stride: int, out: Array) -> None:
@@ -310,5 +289,5 @@ def _function_key(function: Formula) -> Any:
         values = [cell.cell_contents for cell in function.__closure__ or ()]
         values += function.__defaults__ or ()
         if all(isinstance(value, int | float) for value in values):
-            return (function.__code__, id(function.__globals__), *values)
+            return (function.__code__, id(function.__globals__), *values, *map(type, values))
     return function

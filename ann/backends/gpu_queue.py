@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
-from ann.backends.base import Array
+from ann.backends.base import Array, Backend, Formula
 from ann.backends.gpu_kernels import Kernels
 from ann.backends.gpu_work import View, Work, extent, independent
 
@@ -48,11 +50,22 @@ class _Node:
 
 
 class Queue:
-    """Collects the work of a step, and runs it with few kernels."""
+    """The ``Recording`` of a step on a GPU, which it does with few kernels.
 
-    def __init__(self, kernels: Kernels) -> None:
-        self.kernels = kernels
+    Args:
+        gpu: a backend with CuPy. It does what a kernel cannot do.
+        kernels: makes the kernels.
+
+    Attributes:
+        running: the formula that runs now, if it is not part of a kernel.
+    """
+
+    captures = True
+
+    def __init__(self, gpu: Backend, kernels: Kernels) -> None:
         self.is_recording = False
+        self.running: Formula | None = None
+        self._gpu, self._kernels = gpu, kernels
         self._nodes: list[_Node] = []
 
     def run(self, function: Callable[[], None]) -> None:
@@ -72,14 +85,34 @@ class Queue:
             if node.call:
                 node.call()
             else:
-                self.kernels.run(node.blocks)
+                self._kernels.run(node.blocks)
 
     def call(self, function: Callable[[], object]) -> None:
         """Call a function that may read and write any array, after all work in the queue."""
         self.flush()
         function()
 
-    def add(self, work: Work) -> None:
+    def elementwise(self, function: Formula, arrays: Any, out: Any) -> None:
+        """See ``Backend.elementwise``."""
+        fallback = partial(self._gpu.elementwise, function, *arrays, out=out)
+        work = self._kernels.elementwise(function, arrays, out, fallback)
+        if work:
+            self._add(work)
+        else:
+            self.running = function
+            self.call(fallback)
+            self.running = None
+
+    def take(self, array: Array, indices: Any, axis: int | None = None, *, out: Array) -> None:
+        """See ``numpy.take``."""
+        fallback = partial(self._gpu.xp.take, array, indices, axis=axis, out=out)
+        work = self._kernels.take(array, indices, out, fallback) if axis == 0 else None
+        if work:
+            self._add(work)
+        else:
+            self.call(fallback)
+
+    def _add(self, work: Work) -> None:
         """Add elementwise work to the first kernel that can do it, or to a new one."""
         places = []
         for node in reversed(self._nodes):

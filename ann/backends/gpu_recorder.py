@@ -1,4 +1,4 @@
-"""Captures a training step as a CUDA graph, with as few kernels as possible.
+"""CuPy on an NVIDIA GPU. A training step becomes a CUDA graph with as few kernels as possible.
 
 While a step is recorded, each call only adds work to a queue. When the queue runs, one kernel does
 all work on the same elements, and work that is independent of it.
@@ -15,50 +15,87 @@ import numpy as np
 
 from ann.backends.base import Array, Backend, Formula
 from ann.backends.blas import by_columns, row_step
-from ann.backends.gpu_kernels import Kernels, add_windows, copied, ufunc
+from ann.backends.gpu_kernels import Kernels, add_windows, copy_all
 from ann.backends.gpu_queue import Queue
+from ann.backends.namespace import Namespace, copied
+from ann.errors import DeviceError
+from ann.installation import install_command
 
-_CREATION = ("empty", "zeros", "ones", "full", "arange", "broadcast_to")  # and empty_like, ...
+INSTALL = f"{install_command('gpu')} (CUDA 13) or {install_command('gpu-cuda12')}"
 
 
-class GpuRecorder(Backend):
+class GpuBackend(Backend):
+    """CuPy."""
+
+    def __init__(self, xp: Any, description: str, precision: str = "float32") -> None:
+        super().__init__("gpu", xp, description)
+        self.precision = precision
+        self.kernels = Kernels(xp)
+
+    def from_host(self, array: np.ndarray) -> Array:
+        return self.xp.asarray(array)
+
+    def to_host(self, array: Array) -> np.ndarray:
+        host: np.ndarray = self.xp.asnumpy(array)
+        return host
+
+    def synchronize(self) -> None:
+        self.xp.cuda.get_current_stream().synchronize()
+
+    def copyto(self, array: Array, out: Array) -> None:
+        self.xp.copyto(out, array, casting="unsafe")
+
+    def copy_all(self, pairs: Sequence[tuple[Array, Array]]) -> None:
+        copy_all(self.xp, pairs)
+
+    def add_windows(self, windows: Array, stride: int, out: Array) -> None:
+        add_windows(self.xp, windows, stride, out)
+
+    def elementwise(self, function: Formula, *arrays: Any, out: Any) -> None:
+        fallback = partial(super().elementwise, function, *arrays, out=out)
+        work = self.kernels.elementwise(function, arrays, out, fallback)
+        if work:
+            self.kernels.run([[work]])
+        else:
+            fallback()
+
+    def recorder(self) -> Backend:
+        try:
+            return GpuRecorder(self)
+        except Exception as error:  # types of nvmath and CuPy cannot be named before their import
+            name = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+            absent = name.startswith("nvmath")
+            reason = "nvmath-python is not installed" if absent else first_line(error)
+            reason = f"{reason}; {INSTALL}"
+            if self.precision != "float32":
+                raise DeviceError(f"precision {self.precision} cannot be used: {reason}") from None
+            _warn_of_eager_steps(reason)
+            return self
+
+
+class GpuRecorder(GpuBackend):
     """Captures a step as a CUDA graph, which is launched as a whole.
 
     CuPy refuses matrix products in a graph, because they may allocate memory. So this class makes
     them, with a cuBLAS handle that has its own workspace. CuPy's memory pool would give the arrays
     of a step to others after capture, while the graph still writes to them. So they come from a
     pool that lives as long as the graph.
-
-    Args:
-        gpu: a backend with CuPy and ``kernels``.
-        precision: float32 or tf32.
     """
 
     _WORKSPACE = 32 * 2**20  # bytes, as NVIDIA recommends for Hopper cards
     _REAL32, _REAL64 = 0, 1  # cudaDataType
 
-    def __init__(self, gpu: Backend, kernels: Kernels, precision: str) -> None:
-        self._queue = Queue(kernels)
-        super().__init__("gpu", _Namespace(gpu.xp, self._queue), gpu.description)
-        self.precision = precision
-        self._gpu, self._cupy, self._kernels = gpu, gpu.xp, kernels
+    def __init__(self, gpu: GpuBackend) -> None:
+        self._queue = Queue(gpu, gpu.kernels)
+        super().__init__(Namespace(gpu.xp, self._queue), gpu.description, gpu.precision)
+        self._gpu, self._cupy, self.kernels = gpu, gpu.xp, gpu.kernels
         self._cublas = importlib.import_module("nvmath.bindings.cublas")
         self._pool = self._cupy.cuda.MemoryPool()
         self._stream = self._cupy.cuda.Stream(non_blocking=True)
         self._workspace = self._cupy.empty(self._WORKSPACE, dtype=self._cupy.uint8)
         self._handle = self._cublas.create()
         weakref.finalize(self, self._cublas.destroy, self._handle)
-        self._running: Formula | None = None  # the formula that runs now, outside of kernels
         self._warned = False
-
-    def from_host(self, array: np.ndarray) -> Array:
-        return self._gpu.from_host(array)
-
-    def to_host(self, array: Array) -> np.ndarray:
-        return self._gpu.to_host(array)
-
-    def synchronize(self) -> None:
-        self._gpu.synchronize()
 
     def compile(self, function: Callable[[], None]) -> Callable[[], object]:
         """See ``Backend``. This call compiles and allocates; the next one captures the graph."""
@@ -93,30 +130,17 @@ class GpuRecorder(Backend):
             return
         self._warned = True
         reason, advice = first_line(error), "a newer NVIDIA driver or CuPy may help"
-        if self._running:
-            name = getattr(self._running, "__name__", repr(self._running))
+        if self._queue.running:
+            name = getattr(self._queue.running, "__name__", repr(self._queue.running))
             reason = f"the formula {name} cannot be captured ({reason})"
             advice = "use functions of xp, such as xp.where; no float(), y[z > 1] or NumPy arrays"
-        warn_of_eager_steps(f"{reason}; {advice}")
+        _warn_of_eager_steps(f"{reason}; {advice}")
 
     def elementwise(self, function: Formula, *arrays: Any, out: Any) -> None:
-        outs = out if isinstance(out, tuple) else (out,)
-        fallback = partial(self._gpu.elementwise, function, *arrays, out=out)
-        work = self._kernels.elementwise(function, arrays, outs, fallback)
-        if work:
-            self._queue.add(work)
-        else:
-            self._running = function
-            self._queue.call(fallback)
-            self._running = None
+        self._queue.elementwise(function, arrays, out)
 
     def copyto(self, array: Array, out: Array) -> None:
-        fallback = partial(self._gpu.copyto, array, out=out)
-        work = self._kernels.elementwise(copied, (array,), (out,), fallback)
-        if work:
-            self._queue.add(work)
-        else:
-            self._queue.call(fallback)
+        self._queue.elementwise(copied, (array,), out)
 
     def copy_all(self, pairs: Sequence[tuple[Array, Array]]) -> None:
         self._gpu.copy_all(pairs)
@@ -125,7 +149,7 @@ class GpuRecorder(Backend):
         self._queue.call(function)
 
     def add_windows(self, windows: Array, stride: int, out: Array) -> None:
-        call = partial(add_windows, self._cupy, windows, stride, out)
+        call = partial(self._gpu.add_windows, windows, stride, out)
         self._queue.add_call(call, reads=[windows], writes=[out])
 
     def matmul(self, a: Array, b: Array, out: Array, alpha: float = 1.0, beta: float = 0.0) -> None:
@@ -164,47 +188,12 @@ class GpuRecorder(Backend):
         )
 
 
-class _Namespace:
-    """CuPy. In a recording, functions that write to an array are added to the queue."""
-
-    def __init__(self, cupy: Any, queue: Queue) -> None:
-        self._cupy, self._queue = cupy, queue
-
-    def __getattr__(self, name: str) -> Any:
-        attribute = getattr(self._cupy, name)
-        plain = not callable(attribute) or isinstance(attribute, type)
-        if not self._queue.is_recording or plain or name.removesuffix("_like") in _CREATION:
-            return attribute
-        return partial(self._call, name, attribute)
-
-    def _call(
-        self, name: str, function: Any, *arguments: Any, out: Any = None, **options: Any
-    ) -> Any:
-        """Call the function; its work is added to the queue if it is elementwise or ``take``."""
-        if out is None:
-            if options.get("copy") is not False:  # it may read what the queue will write
-                self._queue.flush()
-            return function(*arguments, **options)
-        fallback = partial(function, *arguments, **options, out=out)
-        work = None
-        if isinstance(getattr(np, name, None), np.ufunc) and not options:
-            work = self._queue.kernels.elementwise(ufunc(name), arguments, (out,), fallback)
-        elif name == "take" and options == {"axis": 0}:
-            source, indices = arguments
-            work = self._queue.kernels.take(source, indices, out, fallback)
-        if work:
-            self._queue.add(work)
-        else:
-            self._queue.call(fallback)
-        return out
-
-
 def _member_step(array: Array) -> int:
     """The distance between members' matrices in memory, in numbers; 0 if all share one."""
     return int(array.strides[0] // array.itemsize) if array.ndim == 3 else 0
 
 
-def warn_of_eager_steps(reason: str) -> None:
+def _warn_of_eager_steps(reason: str) -> None:
     """Warn that steps are not captured."""
     warnings.warn(
         f"training steps run without CUDA graphs, so small networks train more slowly: {reason}",

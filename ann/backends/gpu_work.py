@@ -19,13 +19,15 @@ class View:
     Attributes:
         array: the same memory, with as few axes as possible.
         low, high: the first address, and the one after the last.
-        key: equal for views of the same elements in the same order. It ends with their dtype.
+        key: equal for views of the same elements in the same order.
+        dtype: the name of their dtype.
     """
 
     array: Array
     low: int
     high: int
     key: Any
+    dtype: str
 
     @property
     def is_number(self) -> bool:
@@ -129,7 +131,7 @@ def view_of(xp: Any, array: Array, shape: Sequence[int], axes: Sequence[int]) ->
     lengths, steps, span, dtype = _layout(*layout)
     low = array.data.ptr
     same = xp.lib.stride_tricks.as_strided(array, lengths, steps)
-    return View(same, low, low + span, (low, lengths, steps, dtype))
+    return View(same, low, low + span, (low, lengths, steps, dtype), dtype)
 
 
 @functools.lru_cache(10_000)
@@ -163,4 +165,4 @@ def extent(array: Array) -> View:
     """The memory of an array, for work that is not elementwise."""
     low = array.data.ptr
     spans = ((n - 1) * step for n, step in zip(array.shape, array.strides, strict=True))
-    return View(array, low, low + array.itemsize + sum(spans), None)
+    return View(array, low, low + array.itemsize + sum(spans), None, array.dtype.name)

@@ -7,6 +7,7 @@ work is divided as a whole: each processor computes the same rows of the batch i
 these stay in its own cache. It waits for the others only where it reads what they have written.
 """
 
+import itertools
 import os
 import threading
 from collections import defaultdict
@@ -93,13 +94,11 @@ def _conflict(one: Part, other: Part) -> bool:
     """Whether one part writes what the other reads or writes."""
     if one.reads is None or other.reads is None:
         return True
-    used = [*one.reads, *one.writes], [*other.reads, *other.writes]
-    return any(
-        np.may_share_memory(array, written)
-        for arrays, writes in zip(used, (other.writes, one.writes), strict=True)
-        for array in arrays
-        for written in writes
+    pairs = (
+        *itertools.product(one.writes, [*other.reads, *other.writes]),
+        *itertools.product(one.reads, other.writes),
     )
+    return any(np.may_share_memory(*pair) for pair in pairs)
 
 
 def play(calls: Sequence[Call]) -> None:

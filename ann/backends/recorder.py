@@ -12,121 +12,107 @@ import numpy as np
 
 from ann.backends.bands import Bands, Pass
 from ann.backends.base import Array, Backend, Formula
-from ann.backends.blas import Call, available, divide_product, equal_parts, prepare_matmul
+from ann.backends.blas import Call, divide_product, equal_parts, prepare_matmul
 from ann.backends.convolution import convolution, input_gradient, row_product, weight_gradient
 from ann.backends.elementwise import divide, prepare
+from ann.backends.namespace import Namespace, copied
 from ann.backends.phases import Part, Task, play, schedule
 from ann.backends.tracer import trace
-
-_CREATION = ("empty", "zeros", "ones", "arange", "asarray", "reshape")  # and empty_like, ...
 
 
 class CpuRecorder(Backend):
     """Records calls with their arrays, and replays them. Not thread-safe."""
 
     def __init__(self, description: str) -> None:
-        super().__init__("cpu", _Namespace(), description)
+        self._recording = _Recording()
+        super().__init__("cpu", Namespace(np, self._recording), description)
 
     def compile(self, function: Callable[[], None]) -> Call:
-        self.xp.calls = []
-        try:
-            function()
-            self.xp.finish()
-            calls = self.xp.calls
-            return calls[0] if len(calls) == 1 else partial(play, calls)
-        finally:
-            self.xp.calls = None
-            self.xp.clear()
+        return self._recording.run(function)
 
     def matmul(self, a: Array, b: Array, out: Array, alpha: float = 1.0, beta: float = 0.0) -> None:
-        pictures = self.xp.bands.pictures(b)
+        pictures = self._recording.bands.pictures(b)
         if pictures is not None and a.shape[-2] == 1:
-            self.xp.add_passes(row_product(a, pictures, out, alpha, beta))
+            self._recording.add_passes(row_product(a, pictures, out, alpha, beta))
             return
-        calls = prepare_matmul(a, b, out, alpha, beta)
-        if calls is None:
-            super().matmul(a, b, out, alpha, beta)
-            return
-
-        whole = Part(calls, (a, b, out), (out,))
+        whole = Part(prepare_matmul(a, b, out, alpha, beta), (a, b, out), (out,))
 
         def divide(threads: int) -> list[Part]:
-            parts = []
-            for piece in divide_product(a, b, out, threads):
-                prepared = prepare_matmul(*piece, alpha, beta, one_thread=True)
-                if prepared is None:  # such as one row of a matrix that is stored by columns
-                    return [whole]
-                parts.append(Part(prepared, piece, piece[2:]))
-            return parts
+            pieces = divide_product(a, b, out, threads)
+            return [
+                Part(prepare_matmul(*piece, alpha, beta, one_thread=True), piece, piece[2:])
+                for piece in pieces
+            ]
 
-        self.xp.add_task(Task(divide, whole, multiplications=out.size * a.shape[-1]))
+        self._recording.add_task(Task(divide, whole, multiplications=out.size * a.shape[-1]))
 
     def copyto(self, array: Array, out: Array) -> None:
-        self.xp.add_formula(_copy, (array,), (out,))
+        self._recording.add_formula(copied, (array,), (out,))
 
     def convolve(self, pictures: Array, weight: Array, stride: int, out: Array) -> None:
-        if available():
-            self.xp.add_passes(convolution(pictures, weight, stride, out))
-        else:
-            super().convolve(pictures, weight, stride, out)
+        self._recording.add_passes(convolution(pictures, weight, stride, out))
 
     def convolution_weights(
         self, pictures: Array, dy: Array, stride: int, out: Array, beta: float = 0.0
     ) -> None:
-        if available():
-            self.xp.add_passes(weight_gradient(pictures, dy, stride, out, beta))
-        else:
-            super().convolution_weights(pictures, dy, stride, out, beta)
+        self._recording.add_passes(weight_gradient(pictures, dy, stride, out, beta))
 
     def convolution_inputs(self, weight: Array, dy: Array, stride: int, out: Array) -> None:
-        if available():
-            self.xp.add_passes(input_gradient(weight, dy, stride, out))
-        else:
-            super().convolution_inputs(weight, dy, stride, out)
+        self._recording.add_passes(input_gradient(weight, dy, stride, out))
 
     def call(self, function: Callable[[], None]) -> None:
-        self.xp.add_calls([function])
+        self._recording.call(function)
 
     def elementwise(self, function: Formula, *arrays: Any, out: Any) -> None:
-        if self.xp.calls is None:
-            super().elementwise(function, *arrays, out=out)
+        if self._recording.is_recording:
+            self._recording.elementwise(function, arrays, out)
         else:
-            self.xp.add_elementwise(function, arrays, out)
+            super().elementwise(function, *arrays, out=out)
 
 
-class _Namespace:
-    """NumPy, which records all calls that fill arrays while ``calls`` is a list.
+class _Recording:
+    """The ``Recording`` of a step on a CPU.
 
-    The calls are first collected as tasks. Passes over pictures are collected in ``bands``, and
-    become tasks when anything else is called.
+    Work is first collected as tasks. Passes over pictures are collected in ``bands``, and become
+    tasks when anything else is added.
     """
 
+    captures = False
+
     def __init__(self) -> None:
-        self.calls: list[Call] | None = None
+        self.is_recording = False
         self.bands = Bands()
+        self._calls: list[Call] = []
         self._tasks: list[Task] = []
 
-    def clear(self) -> None:
-        """Discard all collected tasks and passes, and what is known about the pictures."""
-        self._tasks = []
-        self.bands = Bands()
+    def run(self, function: Callable[[], None]) -> Call:
+        """Call the function, which adds work, and do this work; returns a call that repeats it."""
+        self.is_recording = True
+        try:
+            function()
+            self.flush()
+            calls = self._calls
+            return calls[0] if len(calls) == 1 else partial(play, calls)
+        finally:
+            self.is_recording = False
+            self.bands, self._calls, self._tasks = Bands(), [], []
 
     def add_task(self, task: Task) -> None:
         """Collect this task; outside of a recording, do it at once."""
         self._finish_bands()
         self._tasks.append(task)
-        if self.calls is None:
-            self.finish()
+        if not self.is_recording:
+            self.flush()
 
-    def finish(self) -> None:
+    def flush(self) -> None:
         """Do the collected tasks, and record them as one call."""
         self._finish_bands()
         tasks, self._tasks = self._tasks, []
         if tasks:
             call = schedule(tasks, own_threads=self.bands.are_used)
             call()
-            if self.calls is not None:
-                self.calls.append(call)
+            if self.is_recording:
+                self._calls.append(call)
 
     def add_passes(self, passes: Iterable[Pass]) -> None:
         """Run these passes over pictures, if possible together with those before and after."""
@@ -134,11 +120,11 @@ class _Namespace:
             if not self.bands.add(one):
                 self._finish_bands()
                 self.bands.add(one)
-        if self.calls is None:
-            self.finish()
+        if not self.is_recording:
+            self.flush()
 
-    def add_elementwise(self, function: Formula, arrays: Any, out: Any) -> None:
-        """Run an elementwise function; over pictures, in bands.
+    def elementwise(self, function: Formula, arrays: Any, out: Any) -> None:
+        """See ``Backend.elementwise``; pictures are processed in bands.
 
         If it cannot be traced, it is called again in each replay.
         """
@@ -150,7 +136,7 @@ class _Namespace:
         try:
             self.add_formula(function, arrays, outs)
         except Exception:  # if the function is wrong, the call raises its error
-            self.add_calls([partial(Backend("cpu", np).elementwise, function, *arrays, out=out)])
+            self.call(partial(Backend("cpu", np).elementwise, function, *arrays, out=out))
 
     def add_formula(self, function: Formula, arrays: Any, outs: Any) -> None:
         """Run an elementwise function. Raises an exception if it cannot be traced."""
@@ -165,6 +151,10 @@ class _Namespace:
 
         self.add_task(Task(divided, numbers=count * max(out.size for out in outs)))
 
+    def call(self, function: Callable[[], object]) -> None:
+        """Make a call that may read and write any array."""
+        self.add_calls([function])
+
     def add_calls(self, *lists: Sequence[Call]) -> None:
         """Make the calls of all lists at the same time, after everything before them."""
         self.add_task(Task(lambda _: [*map(Part, lists)]))
@@ -176,35 +166,9 @@ class _Namespace:
             self.add_calls(*lists)
             self.add_calls(last)
 
-    def __getattr__(self, name: str) -> Any:
-        attribute = getattr(np, name)
-        plain = not callable(attribute) or isinstance(attribute, type)
-        if self.calls is None or plain or name.removesuffix("_like") in _CREATION:
-            if name == "asarray":  # it may copy an array that a collected task will write
-                self.finish()
-            return attribute
-        return partial(self._call, attribute)
+    def take(self, array: Array, indices: Any, axis: int | None = None, *, out: Array) -> None:
+        """See ``numpy.take``."""
 
-    def _call(self, function: Any, *arguments: Any, out: Any = None, **options: Any) -> Any:
-        """Call the function, and record a call that writes its result to the same array."""
-        if isinstance(function, np.ufunc) and isinstance(out, np.ndarray) and not options:
-            self.add_elementwise(partial(_call_ufunc, function), arguments, out)
-            return out
-        if out is None:
-            self.finish()
-            out = function(*arguments, **options)
-        if not isinstance(out, np.ndarray):
-            raise TypeError(
-                f"{function.__name__} returns a {type(out).__name__}: only functions that return "
-                "arrays can be recorded"
-            )
-        if function is np.take:
-            self._add_take(*arguments, **options, out=out)
-        else:
-            self.add_calls([partial(function, *arguments, **options, out=out)])
-        return out
-
-    def _add_take(self, array: Array, indices: Any, axis: int | None = None, *, out: Array) -> None:
         def divide(threads: int) -> list[Part]:
             pieces = [(indices, out)]
             if axis == 0 and isinstance(indices, np.ndarray) and indices.ndim == 1:
@@ -218,11 +182,3 @@ class _Namespace:
             ]
 
         self.add_task(Task(divide, numbers=out.size))
-
-
-def _call_ufunc(function: np.ufunc, xp: Any, *arrays: Any) -> Any:
-    return function(*arrays)
-
-
-def _copy(xp: Any, array: Any) -> Any:
-    return array

@@ -1,5 +1,6 @@
 """NumPy's BLAS, called directly, against NumPy."""
 
+import ctypes
 import importlib.util
 import itertools
 import os
@@ -151,17 +152,55 @@ def test_leading_axes_and_one_factor_for_all(rng):
     np.testing.assert_allclose(out, a @ b)
 
 
+def uses_blas(calls):
+    return any(isinstance(call.func, ctypes._CFuncPtr) for call in calls)
+
+
 def test_what_it_leaves_to_numpy(rng):
-    a, b, out = (rng.random((4, 4)) for _ in range(3))
-    assert blas.prepare_matmul(a.astype(np.float32), b, out, 1.0, 0.0) is None
-    assert blas.prepare_matmul(a.astype(int), b.astype(int), out.astype(int), 1.0, 0.0) is None
-    assert blas.prepare_matmul(rng.random((8, 8))[::2, ::2], b, out, 1.0, 0.0) is None
-    assert blas.prepare_matmul(np.broadcast_to(a[:1], (4, 4)), b, out, 1.0, 0.0) is None
-    assert blas.prepare_matmul(a[::-1], b, out, 1.0, 0.0) is None
-    assert blas.prepare_axpby(a[:, 0], b[:, 0].copy(), 1.0, 1.0) is None
-    assert blas.prepare_axpby(a[:, ::2], b[:, ::2], 1.0, 1.0) is None
-    assert blas.prepare_axpby(a.astype(np.float32), b, 1.0, 1.0) is None
-    assert blas.prepare_axpby(a.astype(int), b.astype(int), 1.0, 1.0) is None
+    b, out = (rng.integers(1, 9, (4, 4)).astype(float) for _ in range(2))
+    square = rng.random((4, 4))
+    factors = {
+        "another type": square.astype(np.float32),
+        "gaps": rng.random((8, 8))[::2, ::2],
+        "broadcast": np.broadcast_to(square[:1], (4, 4)),
+        "reversed": square[::-1],
+    }
+    for name, a in factors.items():
+        calls = blas.prepare_matmul(a, b, out, 2.0, 0.5)
+        assert not uses_blas(calls), name
+        expected = 0.5 * out + 2.0 * (a @ b)
+        play(calls)
+        np.testing.assert_allclose(out, expected, err_msg=name)
+    for dtype in (int, ">f4"):
+        whole, product = np.ones((4, 4), dtype), np.zeros((4, 4), dtype)
+        calls = blas.prepare_matmul(whole, whole, product, 1.0, 0.0)
+        assert not uses_blas(calls)
+        play(calls)
+        assert (product == 4).all()
+    sums = {
+        "a column": (out[:, 0], b[:, 0].copy()),
+        "gaps": (out[:, ::2], b[:, ::2]),
+        "other byte order": (out.astype(">f8"), b.astype(">f8")),
+        "half precision": (out.astype(np.float16), b.astype(np.float16)),
+    }
+    for name, (x, y) in sums.items():
+        for beta in (1.0, 0.5):
+            calls = blas.prepare_axpby(x, y, 2.0, beta)
+            assert not uses_blas(calls), name
+            expected = beta * y + 2.0 * x
+            play(calls)
+            np.testing.assert_allclose(y, expected, err_msg=name)
+    assert not uses_blas(blas.prepare_axpby(out.astype(np.float32), b, 1.0, 1.0))
+    assert not uses_blas(blas.prepare_axpby(out.astype(int), b.astype(int), 1.0, 1.0))
+
+
+def test_sizes_that_do_not_fit_are_an_error(rng):
+    a, b, out = rng.random((4, 3)), rng.random((4, 5)), np.empty((4, 5))
+    with pytest.raises(ValueError, match="mismatch"):
+        play(blas.prepare_matmul(a, b, out, 1.0, 0.0))
+    a.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        play(blas.prepare_matmul(np.eye(4), a, a, 1.0, 0.0))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -209,8 +248,14 @@ def test_absent_without_the_functions(monkeypatch):
     again = importlib.util.module_from_spec(blas.__spec__)  # a fresh module
     blas.__spec__.loader.exec_module(again)
     assert not again.available()
-    assert again.prepare_matmul(*np.ones((3, 4, 4)), 1.0, 0.0) is None
-    assert again.prepare_axpby(*np.ones((2, 4)), 1.0, 1.0) is None
+    a, b, out = np.ones((3, 4, 4))
+    for prepare, arrays in ((again.prepare_matmul, (a, b)), (again.prepare_axpby, (a,))):
+        calls = prepare(*arrays, out, 1.0, 1.0)
+        assert not uses_blas(calls)
+        play(calls)
+    assert (out == 1 + 4 + 1).all()
+    with again.one_thread():
+        pass
 
 
 def test_one_thread_ends_with_its_block():

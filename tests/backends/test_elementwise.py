@@ -275,3 +275,22 @@ def test_it_broadcasts(backend, rng):
 
     recorder.compile(lambda: recorder.elementwise(formula, *device, out=out))
     np.testing.assert_allclose(backend.to_host(out), formula(np, *arrays), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("divided", [False, True])
+def test_a_single_number(monkeypatch, divided):
+    if divided:
+        monkeypatch.setattr(ann.backends.phases, "LARGE", 0)
+        monkeypatch.setattr(ann.backends.phases, "processors", lambda: 2)
+    recorder = ann.get_backend("cpu").recorder()
+    x, square, copy = np.array(3.0), np.zeros(()), np.zeros(())
+
+    def step():
+        recorder.elementwise(lambda xp, x: x * x, x, out=square)
+        recorder.copyto(square, out=copy)
+
+    play = recorder.compile(step)
+    assert copy == 9.0
+    x[...] = 4.0
+    play()
+    assert copy == 16.0

@@ -117,3 +117,19 @@ def test_a_kernel_that_cannot_be_compiled_is_reported(pretended, monkeypatch):
     with pytest.warns(RuntimeWarning, match="kernel for scaled cannot be compiled.*: no compiler$"):
         recorder.compile(lambda: recorder.elementwise(scaled, x, y, out=out))
     np.testing.assert_array_equal(backend.to_host(out), np.full((4, 6), -1.5))
+
+
+def times(factor):
+    return lambda xp, x: x * factor
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_formulas_that_differ_in_the_type_of_a_number_are_different(pretended, recorded):
+    """One line makes both, but an integer wraps around in bytes, where a float does not."""
+    backend = pretended()[0]
+    pixels = backend.from_host(np.full(3, 200, np.uint8))
+    for factor, expected in ((2, 144.0), (2.0, 400.0)):
+        out = backend.from_host(np.zeros(3, np.float32))
+        where = backend.recorder() if recorded else backend
+        where.compile(lambda: where.elementwise(times(factor), pixels, out=out))  # noqa: B023
+        np.testing.assert_array_equal(backend.to_host(out), np.full(3, expected))

@@ -5,17 +5,23 @@ import pytest
 
 import ann
 import ann.backends.bands
+import ann.backends.blas
 from ann.backends.base import Backend
 from ann.backends.recorder import CpuRecorder
 
 
+@pytest.mark.parametrize("direct", [True, False])
 @pytest.mark.parametrize("shared", [ann.backends.bands.SHARED, 0])
 @pytest.mark.parametrize("leading", [(), (2,)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("channels", [1, 9])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_convolution_is_the_definition(dtype, channels, stride, leading, shared, rng, monkeypatch):
+def test_convolution_is_the_definition(
+    dtype, channels, stride, leading, shared, direct, rng, monkeypatch
+):
     monkeypatch.setattr(ann.backends.bands, "SHARED", shared)
+    if not direct:  # as if NumPy's BLAS could not be called directly
+        monkeypatch.setattr(ann.backends.blas, "_library", dict)
 
     def random(*shape):
         return rng.standard_normal(shape).astype(dtype)

@@ -39,21 +39,9 @@ class Capture:
 
 
 CREATION = {
-    *(
-        "empty",
-        "zeros",
-        "ones",
-        "full",
-        "empty_like",
-        "zeros_like",
-        "asarray",
-        "broadcast_to",
-        "reshape",
-        "arange",
-    )
+    *("empty", "zeros", "ones", "full", "arange", "empty_like", "zeros_like"),
+    *("asarray", "broadcast_to", "reshape"),
 }
-
-
 LINE = r"(?:const ann_(\w+) )?(\S+) = (.*);"
 FUNCTIONS = {
     **{name: getattr(np, name) for name in np._core.umath.__all__},
