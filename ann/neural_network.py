@@ -43,7 +43,7 @@ from ann.validation import (
 )
 
 _CHUNK = 1000  # images in a forward pass, at most, to limit memory
-_MANY = 1000  # with as many images, threads save time, and with convolution a recording does
+_MANY = 1000  # from here on, threads save time; with convolution, so does a recording
 _TINY = 1e-38  # smaller probabilities are raised to this before they are divided by their sum
 _NUMBERS = 2**22  # outputs of a layer in a forward pass, at most, unless one image has more
 
@@ -283,8 +283,8 @@ class NeuralNetwork:
     def evaluate(self, X: Any, Y: Any) -> Evaluation:
         """Loss and accuracy on images X and labels Y, both as in ``train_batch``.
 
-        If target rows are not one-hot, or if there is a single output, an image is right if each
-        output is above 0.5 exactly where its target is.
+        If target rows are not one-hot, or if there is a single output, an image counts as right if
+        each output is above 0.5 exactly where its target is.
         """
         images = check_images("X", X, self.input_shape, self.dtype_name)
         targets = check_targets("Y", Y, len(images), self.output_dim, self.network.loss.targets)

@@ -87,7 +87,7 @@ def parse_flags() -> argparse.Namespace:
     parser.add("--hours N", "start no new trial after N hours", number(above=0))
     text = "training time of each trial, which takes at least 1 epoch"
     parser.add("--time-per-trial SECONDS", text, number(above=0), 30.0)
-    parser.add("--max-epochs N", "the most epochs of a trial", whole(1), 200)
+    parser.add("--max-epochs N", "at most this many epochs per trial", whole(1), 200)
     parser.add("--validation N", "validation images, from the training images", whole(1), 10_000)
     parser.add("--seed SEED", "random seed of every network", whole(0), 0)
     text = "repeat a trial after this time without a heartbeat"

@@ -123,7 +123,7 @@ def feature_maps(network: NeuralNetwork, image: np.ndarray) -> list[np.ndarray]:
 def nearest(images: np.ndarray, chosen: Sequence[int] | np.ndarray, count: int = 3) -> np.ndarray:
     """Indices (Q, count) of the images nearest to each chosen one, which is itself left out.
 
-    There are fewer if there are not so many other images.
+    There are fewer if there are fewer other images.
 
     ``images`` are (N, I), uint8; ``chosen`` are (Q,) indices of some.
     """

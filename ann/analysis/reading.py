@@ -26,7 +26,7 @@ _PIXELS = 110_000  # pictures are reduced to about this number
 # A sure answer has at least this output, and the next one is at most this fraction of it, as on the
 # web page
 _MIN_OUTPUT, _MAX_NEXT = 0.5, 0.7
-_STRANGE = 0.02  # if the digit check gives more than this, the answer is not sure
+_STRANGE = 0.02  # if the digit check gives more than this, the answer is "not sure"
 _MAX_PARTS = 300  # a picture with more is noise
 # Limits for the digits of a line, in multiples of their median height
 _MAX_WIDTH = 1.2
@@ -107,7 +107,7 @@ def read_digits(
 ) -> Reading:
     """Read one digit, or numbers in several lines.
 
-    Digits that touch are cut apart, but such a reading is never sure.
+    Digits that touch are cut apart, but such a reading is always "not sure".
 
     Args:
         picture: the path of a picture file, or grey values (h, w), uint8.
@@ -206,12 +206,12 @@ def _digit_check() -> NeuralNetwork:
 
 
 def _strangeness(digit: Digit) -> float:
-    """How unlikely this is one digit, and not two that touch or something else; from 0 to 1."""
+    """How likely it is, from 0 to 1, that this is not one digit, but two or something else."""
     return float(_digit_check().apply(digit.image[None])[0, 1])
 
 
 def _plausibility(digits: Sequence[Digit]) -> float:
-    """At most 1: how certain the answers are, and how much each looks like one digit."""
+    """How certain the answers are, and how much each looks like one digit; at most 1."""
     return min(digit.lead for digit in digits) - max(map(_strangeness, digits))
 
 

@@ -52,7 +52,7 @@ def one_line_errors(
 
 
 def describe_error(error: BaseException) -> str:
-    """What is wrong, where and, if the system's own words do not tell, what to do."""
+    """What is wrong, where and, if the system's own message does not say so, what to do."""
     if isinstance(error, MemoryError):
         return "not enough memory; try a smaller network or batch size"
     if not isinstance(error, OSError):

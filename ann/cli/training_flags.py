@@ -30,7 +30,7 @@ def parse_flags(docstring: str | None) -> argparse.Namespace:
     parser.add_import([Path(path) for path in config.get("imported", [])])
     parser.add_common()
     _add_places(parser)
-    text = "precision of matrix products; tf32 is faster on a GPU, with about 3 digits"
+    text = "precision of matrix products; tf32 is faster on a GPU, but keeps only about 3 digits"
     parser.add("--precision", text, default="float32", choices=PRECISIONS)
     text = "train one network with all processes that mpiexec started, each with its share of "
     text += "every batch: mpiexec -n 4 python scripts/train.py --distributed"

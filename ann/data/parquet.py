@@ -44,7 +44,7 @@ def _files_of(path: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _read(paths: list[Path], progress: Progress | None) -> tuple[Part, tuple[str, ...] | None]:
-    """The images and labels of all files, and the names of the classes in the first one, or None."""
+    """The images and labels of all files, and the class names in the first one, or None."""
     files, labels = {path: _open(path) for path in paths}, list[Any]()
     rows = (row for path, file in files.items() for row in _rows(path, file, labels))
     name, count = printable_path(paths[0]), sum(file.metadata.num_rows for file in files.values())

@@ -89,7 +89,7 @@ def stack_pictures(
 ) -> np.ndarray:
     """Put ``count`` pictures into one array (count, h, w), uint8.
 
-    ``pictures`` are (name, values (h, w), uint8). Their names, and the ``name`` of the data set, are
+    ``pictures`` are (name, values (h, w), uint8). Their names and the ``name`` of the data set are
     for messages.
 
     Raises:

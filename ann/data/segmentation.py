@@ -147,8 +147,8 @@ def is_compact(parts: Sequence[Part], labels: np.ndarray) -> bool:
 def cuts(mask: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """The pixels (h, w) left and right of straight lines, each of which may separate two digits.
 
-    These lines cross the least ink; the best come first. The paper in a loop counts as ink: a 9 with an
-    open loop looks like a 7.
+    These lines cross the least ink; the best come first. The paper in a loop counts as ink, because
+    a 9 with an open loop looks like a 7.
     """
     box, filled = around_pixels(mask), ndimage.binary_fill_holes(mask)
     rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]

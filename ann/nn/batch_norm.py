@@ -95,7 +95,7 @@ class BatchNorm(Layer):
     def backward(self, grad: Array) -> Array:
         """dL/dx = gain / deviation (dL/dy - mean(dL/dy) - u mean(dL/dy u))
 
-        The first term is the chain rule with a fixed mean and deviation. But both depend on x: since
+        The first term is the chain rule with a fixed mean and deviation. Both depend on x: since
         d mean / dx_n = 1 / N and d deviation / dx_n = u_n / N, they add the other two terms, whose
         sums ``compute_gradients`` has computed.
         """

@@ -194,7 +194,7 @@ def without_activations(layers: Sequence[Layer]) -> list[Layer]:
 
 
 def widths(layer_list: Sequence[dict[str, Any]]) -> list[int]:
-    """The number of inputs, then for each layer the most numbers that it stores for one image."""
+    """The number of inputs, then the ``width`` of each layer: see ``Layer``."""
     layers = without_activations(build_layers(layer_list))
     return [math.prod(input_shape(layer_list)), *(layer.width for layer in layers)]
 

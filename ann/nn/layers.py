@@ -1,6 +1,6 @@
-"""Layers. Forward, a layer computes outputs from inputs. Backward, it computes the gradient with
-respect to its inputs from that with respect to its outputs. A network is a sequence of layers;
-backpropagation is their backward methods in reverse order.
+"""Layers. Forward, a layer computes outputs from inputs. Backward, it turns the gradient with
+respect to its outputs into the gradient with respect to its inputs. A network is a sequence of
+layers; backpropagation is their backward methods in reverse order.
 
 Letters and shapes: x (..., N, I) inputs and y (..., N, O) outputs, one row for each of N images;
 W (..., I, O) weights and b (..., 1, O) biases. ``...`` stands for the members of a committee, or
@@ -41,7 +41,7 @@ class Layer(ABC):
             gradient, such as ``weight`` and ``weight_gradient``.
         input_shape, output_shape: of one input and one output: (I,) and (O,), or (channels, height,
             width) for pictures. Only layers in a layer list have them, and ``width``.
-        width: the most numbers that the layer stores for one image.
+        width: how many numbers the layer stores for one image, at most.
     """
 
     parameters: tuple[Parameter, ...] = ()

@@ -41,7 +41,7 @@ class Optimizer(ABC):
         formula: the step, unless ``update`` is overridden: (xp, *vectors, *numbers) -> new vectors.
         vectors, numbers: the arguments of the formula. The new vectors replace the old ones.
         rate: the learning rate of the current step, a 0-d device array.
-        accumulate: the factor of the old gradients, to which the backward pass adds the new ones.
+        accumulate: the backward pass multiplies the old gradients by this before it adds new ones.
         state: the vectors that last from step to step, by name. A checkpoint stores them.
     """
 

@@ -11,7 +11,7 @@ from ann.spelling import check_known
 # Each maps the fraction of steps done, 0 <= t <= 1, to a factor of the learning rate.
 _SHAPES: dict[str, Callable[[float], float]] = {
     "constant": lambda t: 1.0,
-    "step": lambda t: 0.1 ** math.floor(3.0 * t),  # a tenth after each third
+    "step": lambda t: 0.1 ** math.floor(3.0 * t),  # divided by 10 after each third
     "linear": lambda t: 1.0 - t,
     # Loshchilov & Hutter (2017), equation 5, for one cycle
     "cosine": lambda t: 0.5 * (1.0 + math.cos(math.pi * t)),
@@ -34,8 +34,8 @@ def get_schedule(
     """A function that maps a step, 0 .. steps - 1, to its learning rate, which is always above 0.
 
     Args:
-        name: one of ``SCHEDULES``: constant; step, a tenth after each third; linear or cosine, down
-            towards 0; one-cycle, up and then down, which has its own warm-up.
+        name: one of ``SCHEDULES``: constant; step, divided by 10 after each third; linear or
+            cosine, down towards 0; one-cycle, up and then down, which has its own warm-up.
         learning_rate: the largest value.
         steps: the number of steps, at least 1.
         warmup: the fraction of the steps, from 0 to below 1, in which the rate first rises

@@ -89,7 +89,7 @@ def lit_pixels(network: NeuralNetwork, images: Any, recipe: Recipe) -> Any:
 def _is_new(network: NeuralNetwork) -> bool:
     """Whether the first weights are still the random ones of the seed.
 
-    ``recipe`` does not tell: training that was stopped sets none, nor does ``train_batch``.
+    ``network.recipe`` does not tell: stopped training does not set it, nor does ``train_batch``.
     """
     first: Any = network.network.layers[0]
     initial = drawn(
@@ -111,7 +111,7 @@ def distorter(network: NeuralNetwork, images: ImageSet, recipe: Recipe) -> Disto
     rotation_shares = xp.ones(images.count, dtype=network.network.dtype)
     if images.one_hot:
         labels = xp.argmax(images.targets, axis=-1)
-        rotated_less = (labels == 1) | (labels == 7)  # or they become other digits
+        rotated_less = (labels == 1) | (labels == 7)  # else they look like other digits
         rotation_shares = 1.0 - 0.5 * xp.astype(rotated_less, network.network.dtype)
     return Distorter(
         network.backend, images.pixels, images.shape, recipe.strengths, rotation_shares

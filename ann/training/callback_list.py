@@ -15,7 +15,7 @@ def callbacks_of(run: Run, callbacks: Any, on_batch: Any, checkpoints: Any) -> l
     """All callbacks of a run, in the order of their calls. The arguments are those of ``fit``.
 
     Checkpoints come before the user's callbacks, which may raise exceptions. Diagnostics come last,
-    because users may turn warnings into errors. Raises ValueError if an argument is wrong, or if the
+    because users may turn warnings into errors. Raises ValueError if an argument is wrong or if the
     processes were started for different runs.
     """
     if not isinstance(callbacks, Sequence) or not all(

@@ -47,7 +47,7 @@ class TrainingState:
     warned_of: list[str] = field(default_factory=list)
 
     def is_shorter_than(self, epochs: int) -> bool:
-        """Whether it finished a run of fewer epochs, which can then continue with this number."""
+        """Whether its run finished with fewer epochs, and can be continued up to this number."""
         return self.finished and self.reports[-1].epochs < epochs
 
 

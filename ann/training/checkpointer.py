@@ -1,5 +1,5 @@
-"""Checkpoints of a run: when to write one, its contents, and how to resume from it. It does not
-need the order of images and the dropout masks, which follow from the seed and the epoch.
+"""Checkpoints of a run: when to write one, its contents, and how to resume from it. It need
+not hold the order of images or the dropout masks, which follow from the seed and the epoch.
 """
 
 import os

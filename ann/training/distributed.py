@@ -14,7 +14,8 @@ T = TypeVar("T")
 
 
 class Processes:
-    """The processes of a training run, seen from one of them. This class is a single process.
+    """The processes of a training run, seen from one of them. This class stands for a
+    single process.
 
     Attributes:
         rank: the number of this process, from 0.

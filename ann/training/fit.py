@@ -46,7 +46,7 @@ def fit(
 
     From Python, images may also be finite floats (N, I), which are used unchanged, and labels may
     be target rows (N, O), as in ``NeuralNetwork.train_batch``. If these are not one-hot, a
-    validation image is right if each output is above 0.5 exactly where its target is.
+    validation image counts as right if each output is above 0.5 exactly where its target is.
 
     Args:
         network: a network whose inputs and outputs fit the data. Everything random follows from its

@@ -102,13 +102,13 @@ class Recipe:
     )
     shift: float = _field(0.0, "shift them by up to this many pixels along each axis", **_PIXELS)
     elastic: float = _field(
-        0.0, "warp them: pixels move by this standard deviation; try 1.2", **_PIXELS
+        0.0, "warp them: standard deviation of how far pixels move; try 1.2", **_PIXELS
     )
     undistorted_epochs: int = _field(0, "do not distort images in the last N epochs", **_FROM_0)
     adversarial: float = _field(
         0.0,
-        "also train on each image moved this far (in inputs from 0 to 1) to where its loss is "
-        "larger; takes two to three times as long; try 1.5",
+        "also train on each image moved this far (with inputs from 0 to 1) in the direction that "
+        "increases its loss; takes two to three times as long; try 1.5",
         "LENGTH",
         at_least=0,
     )
@@ -124,8 +124,8 @@ class Recipe:
     epochs: int = _field(24, "passes over the training images", **_FROM_1)
     schedule: str = _field(
         "linear",
-        "of the learning rate: constant; step, a tenth after each third of the steps; linear or "
-        "cosine, down to 0; one-cycle, up and down",
+        "course of the learning rate: constant; step, divided by 10 after each third of the steps; "
+        "linear or cosine, down to 0; one-cycle, up and down",
         choices=SCHEDULES,
     )
     warmup: float = _field(

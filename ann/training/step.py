@@ -31,7 +31,7 @@ class Update:
         all_reduce: sums an array over all processes; None for a single process.
 
     Attributes:
-        accumulate: the factor of the old gradients, to which the backward pass adds the new ones;
+        accumulate: the backward pass multiplies the old gradients by this before it adds new ones;
             see ``Optimizer``.
         state: the vectors that last from step to step, by name. A checkpoint stores them.
         parts: the functions to call, in order.
@@ -90,7 +90,7 @@ class Step:
     Args:
         network: in its training form; see ``TrainingModel``.
         share: the fraction of the batch that this process has.
-        adversarial: how far each image is moved for a second pass; see ``Adversary``. 0: not at all.
+        adversarial: how far each image is moved for a second pass; see ``Adversary``. 0: none.
 
     Attributes:
         network: a copy that shares the parameters but has its own working arrays.

@@ -49,7 +49,7 @@ class TrainingModel:
         self._user = user
         self._lit = None
         if lit is not None:
-            # Row p of the user's weights is row positions[p] here, where a last row of 0 is added
+            # Row p of the user's weights is row positions[p] here, once a row of 0 is appended
             rows = {pixel: row for row, pixel in enumerate(lit.tolist())}
             positions = [rows.get(pixel, len(lit)) for pixel in range(user.input_dim)]
             self._lit, self._positions = xp.asarray(lit.tolist()), xp.asarray(positions)

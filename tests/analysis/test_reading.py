@@ -71,7 +71,7 @@ def on_paper(ink):
 
 
 def test_handwritten_digits_that_touch(network):
-    """Most are cut in the right place, and the answer is not sure. Half of the pairs are equally
+    """Most are cut in the right place, and the answer is "not sure". Half of the pairs are equally
     tall; the boxes overlap by -1 to 4 of MNIST's pixels.
     """
     data = ann.load_dataset("mnist")
