@@ -76,9 +76,10 @@ class SeedStatistics:
     high: float
 
     def __str__(self) -> str:
+        low = max(0.0, self.low)  # errors cannot be negative
         return (
             f"mean {self.mean:.1f}, standard deviation {self.deviation:.1f}, "
-            f"95 % interval of the mean {self.low:.1f} to {self.high:.1f}"
+            f"95 % interval of the mean {low:.1f} to {self.high:.1f}"
         )
 
 

@@ -37,6 +37,7 @@ def test_spread(rng):
         str(summarize([5] * 50))
         == "mean 5.0, standard deviation 0.0, 95 % interval of the mean 5.0 to 5.0"
     )
+    assert str(summarize([149, 503])).endswith("interval of the mean 0.0 to 2575.0")
     for count in (3, 10, 40):
         rows = [summarize(row) for row in rng.standard_normal((4000, count))]
         held = np.mean([row.low < 0 < row.high for row in rows])
