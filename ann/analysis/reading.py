@@ -136,7 +136,7 @@ def read_digits(
         grey, size = read_with_size(picture, _PIXELS)
     names = class_names(classes, network.output_dim)
     page = find_page(grey)
-    reader = _Reader(network, names, side, page, size[0] / page.labels.shape[1])
+    reader = _Reader(network, names, side, page, max(size) / max(page.labels.shape))
     parts = parts_of_digits(without_frames(page.labels, page.parts))
     groups = group_digits(parts, page.labels) if len(parts) <= _MAX_PARTS else []
     masks = [[mask_of(group, page.labels) for group in line] for line in order_lines(groups)]

@@ -167,6 +167,9 @@ def test_long_narrow_pictures(shape):
     long[:, 20_000:35_000] = 0
     found = ann.read_digits(picture, net)
     assert found.size == shape[::-1] and max(found.grey.shape) == 2048
+    (digit,) = found.digits
+    ends = digit.box[::2] if long is picture else digit.box[1::2]
+    assert np.allclose(ends, (20_000, 35_000), atol=200)
 
 
 def test_the_box_is_that_of_the_digit():
