@@ -136,7 +136,9 @@ def read_digits(
         grey, size = read_with_size(picture, _PIXELS)
     names = class_names(classes, network.output_dim)
     page = find_page(grey)
-    reader = _Reader(network, names, side, page, size[0] / page.labels.shape[1])
+    height, width = page.labels.shape
+    scale = size[0] / width, size[1] / height  # differ much if the shorter side is of few pixels
+    reader = _Reader(network, names, side, page, scale)
     parts = parts_of_digits(without_frames(page.labels, page.parts))
     groups = group_digits(parts, page.labels) if len(parts) <= _MAX_PARTS else []
     masks = [[mask_of(group, page.labels) for group in line] for line in order_lines(groups)]
@@ -164,14 +166,14 @@ class _Reader:
         names: the names of its outputs.
         side: of its images, in pixels.
         page: the ink on the reduced picture.
-        scale: the size of the picture, divided by that of the reduced picture.
+        scale: the width and height of the picture, divided by those of the reduced picture.
     """
 
     network: NeuralNetwork
     names: Sequence[str]
     side: int
     page: Page
-    scale: float
+    scale: tuple[float, float]
 
     def read(self, mask: np.ndarray) -> tuple[Sequence[Digit], str]:
         """The digit in a mask (h, w), or two that touch; and why these may be wrong, or ""."""
@@ -195,7 +197,7 @@ class _Reader:
             float(outputs[first]),
             self.names[second],
             float(outputs[second]),
-            around_pixels(mask).scaled(self.scale),
+            around_pixels(mask).scaled(*self.scale),
             image,
         )
 

@@ -113,9 +113,9 @@ def figure_of_answers(answers: Sequence[Answer]) -> Any:
 
 def _draw_boxes(axis: Any, reading: Reading) -> None:
     """Draw each digit's box and label onto a picture."""
-    scale = reading.grey.shape[1] / reading.size[0]
+    (height, width), size = reading.grey.shape, reading.size
     for digit in reading.digits:
-        box = digit.box.scaled(scale)
+        box = digit.box.scaled(width / size[0], height / size[1])
         x, y = (box.left, box.right), (box.top, box.bottom)
         axis.plot([x[0], x[1], x[1], x[0], x[0]], [y[0], y[0], y[1], y[1], y[0]], color=ORANGE)
         if len(reading.digits) > 1:

@@ -57,7 +57,7 @@ def describe_error(error: BaseException) -> str:
         return "not enough memory; try a smaller network or batch size"
     if not isinstance(error, OSError):
         return " ".join(str(error).split())
-    if isinstance(error, FileNotFoundError) and not error.filename:
+    if isinstance(error, FileNotFoundError) and error.errno and not error.filename:
         return "the current folder no longer exists; change to one that does"
     is_in_the_way = isinstance(error, (FileExistsError, NotADirectoryError))  # of a folder
     advice = "; name another folder" if is_in_the_way else ""

@@ -33,9 +33,12 @@ class Rectangle(NamedTuple):
         """Its rows and columns, to index an array (h, w)."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
-    def scaled(self, scale: float) -> Self:
-        """The same rectangle in a picture that is scaled by this factor."""
-        return type(self)(*(round(scale * value) for value in self))
+    def scaled(self, across: float, down: float) -> Self:
+        """The same rectangle in a picture that is scaled by these factors."""
+        left, top, right, bottom = self
+        return type(self)(
+            round(across * left), round(down * top), round(across * right), round(down * bottom)
+        )
 
 
 def around_pixels(mask: np.ndarray) -> Rectangle:

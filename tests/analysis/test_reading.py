@@ -167,6 +167,11 @@ def test_long_narrow_pictures(shape):
     long[:, 20_000:35_000] = 0
     found = ann.read_digits(picture, net)
     assert found.size == shape[::-1] and max(found.grey.shape) == 2048
+    (digit,) = found.digits
+    along, across = digit.box[::2], digit.box[1::2]
+    if long is not picture:
+        along, across = across, along
+    assert np.allclose(along, (20_000, 35_000), atol=200) and across == (0, min(shape))
 
 
 def test_the_box_is_that_of_the_digit():

@@ -84,7 +84,7 @@ def test_a_cut_does_not_open_a_loop():
 def test_boxes():
     box = Rectangle(10, 20, 30, 60)
     assert (box.width, box.height, box.length) == (20, 40, 40)
-    assert box.scaled(1.5) == Rectangle(15, 30, 45, 90)
+    assert box.scaled(1.5, 2.0) == Rectangle(15, 40, 45, 120)
     mask = np.zeros((70, 50), dtype=bool)
     mask[box.slices] = True
     assert around_pixels(mask) == box and mask.sum() == 20 * 40

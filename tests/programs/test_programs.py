@@ -260,6 +260,13 @@ def test_a_current_folder_that_is_deleted(tmp_path):
     assert process.stderr == message
 
 
+def test_a_missing_file_without_a_name_keeps_its_message(tmp_path):
+    """Only the system's error without a name is about the current folder."""
+    (tmp_path / "mine.py").write_text("raise FileNotFoundError('no pictures; see my notes')")
+    _, error = run("train --import mine.py", cwd=tmp_path, code=1)
+    assert error == "error: system: no pictures; see my notes\n"
+
+
 @pytest.mark.parametrize(
     "program",
     [
