@@ -244,9 +244,12 @@ def _values(its: str, function: Any, z: np.ndarray) -> np.ndarray:
     if isinstance(found, np.ndarray):
         made = f"{found.dtype} of shape {found.shape}"
     if made != f"{z.dtype} of shape {z.shape}":
+        hint = "NumPy numbers in a formula give float64"
+        if z.dtype == np.float64:  # for float32, it has passed
+            hint = "use z.dtype instead of a fixed type"
         raise ValueError(
             f"{its} makes {made} from a {z.dtype} array of shape {z.shape}; expected the same "
-            "shape and type (NumPy numbers in a formula give float64)"
+            f"shape and type ({hint})"
         )
     if not (z == before).all():
         raise ValueError(f"{its} changes its argument; return a new array")

@@ -146,8 +146,8 @@ def register_activation(name: str, function: Formula, derivative: Formula) -> No
 
     Raises:
         ValueError: the name is not allowed or is that of a built-in activation, or the functions
-            fail a test on a few numbers: they must return float32 for float32, and the derivative
-            must be the slope of the function.
+            fail a test on a few numbers: they must return float32 for float32 and float64 for
+            float64, and the derivative must be the slope of the function.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
         raise ValueError(

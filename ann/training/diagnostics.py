@@ -14,7 +14,7 @@ import numpy as np
 
 from ann.errors import DivergenceError, TrainingWarning
 from ann.installation import localized
-from ann.neural_network import NeuralNetwork, copy_of
+from ann.neural_network import NeuralNetwork, copy_of, slices
 from ann.nn.layers import ActivationLayer
 from ann.nn.network import fill_inputs
 from ann.training.callback import Callback
@@ -142,22 +142,28 @@ class _Findings:
         """For each hidden layer with an activation: its number, from 1; its activation; whether
         each neuron was always 0; and the share of saturated outputs. A filter counts as a neuron.
         """
-        host = self.host
-        images = self.images[: host.chunk]  # more might need much memory
-        x = np.empty(images.shape, dtype=host.dtype_name)
-        fill_inputs(host.backend, images, out=x)
-        specs = enumerate(host.layer_list, start=1)
-        active = (one for one in specs if one[1].get("activation", "identity") != "identity")
-        found = []
-        for layer in host.network.layers:
-            x = layer.forward(x)
-            if isinstance(layer, ActivationLayer):
-                (number, spec), name = next(active), layer.f.name
-                neurons = spec.get("filters") or spec["output_dim"]
-                dead = (x == 0).all(axis=0).reshape(neurons, -1).all(axis=1)
-                is_flat = layer.f.derivative(np, x) < 0.01
-                found.append((number, name, dead, float(is_flat.mean()) * (name in _SATURATING)))
-        return found
+        host, specs = self.host, list(enumerate(self.host.layer_list[:-1], start=1))
+        active = [one for one in specs if one[1].get("activation", "identity") != "identity"]
+        neurons = [spec.get("filters") or spec["output_dim"] for _, spec in active]
+        dead = [np.ones(count, dtype=bool) for count in neurons]
+        flat = [0.0] * len(active)
+        for chunk in slices(len(self.images), host.chunk):  # all at once might need much memory
+            x = np.empty(self.images[chunk].shape, dtype=host.dtype_name)
+            fill_inputs(host.backend, self.images[chunk], out=x)
+            index = 0
+            for layer in host.network.layers:
+                x = layer.forward(x)
+                if isinstance(layer, ActivationLayer):
+                    zero = (x == 0).all(axis=0).reshape(neurons[index], -1).all(axis=1)
+                    dead[index] &= zero
+                    if layer.f.name in _SATURATING:
+                        slopes = layer.f.derivative(np, x)
+                        flat[index] += float((slopes < 0.01).mean(axis=1).sum())
+                    index += 1
+        return [
+            (number, spec["activation"], dead[index], flat[index] / len(self.images))
+            for index, (number, spec) in enumerate(active)
+        ]
 
 
 # Each check yields a sentence if something looks wrong

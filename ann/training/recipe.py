@@ -146,7 +146,7 @@ class Recipe:
             value = getattr(self, field.name)
             if value is not BY_RULE or field.default is not BY_RULE:
                 check = _CHECKS[field.type]
-                # The fields of a frozen dataclass can only be set here
+                # self.name = value is an error, because the dataclass is frozen
                 vars(self)[field.name] = check(field.name, value, **field.metadata["bounds"])
         for defaults in (default_choices, default_rates):  # the rates need an optimizer
             given = {name: value for name, value in vars(self).items() if value is not BY_RULE}

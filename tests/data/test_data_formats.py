@@ -249,7 +249,7 @@ def test_the_folders_of_torchvision(tmp_path, data, place):
     }
     (tmp_path / place).mkdir(parents=True)
     write_mnist_like(tmp_path / place)
-    for folder in (tmp_path, tmp_path / place.split("/")[0]):
+    for folder in (tmp_path, tmp_path / place.split("/")[0], tmp_path / place):
         found = ann.load_dataset(folder)
         assert_same(found, dataclasses.replace(data, classes=names.get(place[0], data.classes)))
 

@@ -199,7 +199,7 @@ def test_a_network_keeps_its_activation(registry, tmp_path):
             "mine",
             lambda xp, z: z * np.float64(2),
             softsign_derivative,
-            "its function makes float64 of shape",
+            r"its function makes float64 of shape .* \(NumPy numbers in a formula give float64\)",
         ),
         ("mine", softsign, lambda xp, z: 1.0, "its derivative makes a float from a float32 array"),
         (
@@ -231,6 +231,12 @@ def test_a_network_keeps_its_activation(registry, tmp_path):
             lambda xp, z: xp.astype(z, xp.float32),
             lambda xp, z: xp.ones_like(z),
             "its function makes float32 of shape .* from a float64 array",
+        ),
+        (
+            "mine",
+            lambda xp, z: xp.maximum(z, 0 * z),
+            lambda xp, z: xp.astype(z > 0, xp.float32),
+            r"its derivative makes float32 of .* type \(use z\.dtype instead of a fixed type\)",
         ),
         (
             "mine",

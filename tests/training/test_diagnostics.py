@@ -110,6 +110,19 @@ def test_each_problem_gets_its_hint(dataset, change, recipe, message):
     assert all("\n" not in text for text in texts)
 
 
+def test_neurons_that_are_rarely_active_are_not_dead(dataset, monkeypatch):
+    """All images of the sample count, even if few of them fit into memory."""
+    monkeypatch.setattr("ann.neural_network._NUMBERS", 1000)  # about 15 images
+    net = network_of(ann.get_backend("cpu"), 64, 30, 10, activation="relu")
+    hidden, images = net.network.layers[0], dataset.train_images.reshape(-1, 64) / 255
+    hidden.bias[...] = -np.quantile(images @ hidden.weight, 0.99, axis=0)  # each for six images
+    recipe = dataclasses.replace(
+        GOOD, hidden=(30,), activation="relu", epochs=1, batch_size=1, learning_rate=1e-9
+    )
+    with pytest.warns(ann.TrainingWarning, match="learnt next to nothing"):
+        ann.fit(net, dataset, recipe)
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
 def test_following_the_advice_works(dataset, optimizer):
     """With AdamW's rates, they learn nothing."""
