@@ -397,7 +397,7 @@ def test_wrong_values_in_a_config(stopped):
         ({"recipe": {"epoch": 1}}, "run/config.json: recipe: not a recipe"),
         (
             {"recipe": {**good["recipe"], "schedule": "one-cycle", "warmup": 0.1}},
-            "choose another schedule; start a new run in another folder\n",
+            "leave warmup out; start a new run in another folder\n",
         ),
         ({"seed": "0"}, "seed is '0'"),
     ]:

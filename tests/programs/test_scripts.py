@@ -218,7 +218,6 @@ def test_help(tmp_path, name):
     [
         ("--epochs 0", "expected a whole number of at least 1, got '0'"),
         ("--epochs -3", "expected a whole number"),
-        (f"--seed {2**63}", "argument --seed: expected a whole number below 2^63"),
         ("--epochs many", "expected a whole number of at least 1, got 'many'"),
         ("--epochs nan", "expected a whole number"),
         ("--epochs 1.5", "expected a whole number"),
