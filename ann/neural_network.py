@@ -488,10 +488,15 @@ def load_model(
     try:
         right = passes_self_test(contents)  # before a large network is built
         if right:
-            committee, vector = model_file.parameter_vector(contents)
-            layers = [without_arrays(layer) for layer in contents["layers"]]
-            loss, seed = contents["loss"], contents["seed"]
-            network = NeuralNetwork(layers, loss, backend, seed, "float32", vector, committee)
+            committee, parameters = model_file.parameter_vector(contents)
+            network = NeuralNetwork(
+                [without_arrays(layer) for layer in contents["layers"]],
+                contents["loss"],
+                backend,
+                contents["seed"],
+                parameters=parameters,
+                committee=committee,
+            )
             network.recipe = contents["recipe"]
             network.self_test_images = contents["examples"] and contents["examples"]["images"]
             if backend.name != "cpu":  # where the test was just done

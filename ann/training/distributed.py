@@ -14,8 +14,7 @@ T = TypeVar("T")
 
 
 class Processes:
-    """The processes of a training run, seen from one of them. This class stands for a
-    single process.
+    """The processes of a training run, seen from one of them. This class is for a single one.
 
     Attributes:
         rank: the number of this process, from 0.
